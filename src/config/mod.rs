@@ -1,0 +1,141 @@
+//! Bootstrap configuration: environment and flags, read once, checked whole, fixed while the process lives.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use ipnet::IpNet;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::domain::ServerName;
+
+/// Where a worker listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address to bind.
+    Address(SocketAddr),
+    /// The listening socket that `bangui up` passes as standard input, so that its workers share one queue.
+    Inherited,
+}
+
+/// Which Redis, and under which prefix.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// `redis://`, `rediss://` or `redis+unix://`, with its password.
+    pub url: SecretString,
+    /// First part of every key.
+    pub prefix: String,
+}
+
+/// How an agent is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentUrl {
+    /// `https://host:port`
+    Https(Url),
+    /// `http://` to a loopback address.
+    LoopbackHttp(Url),
+    /// `http+unix:///path`
+    Unix(PathBuf),
+}
+
+/// One entry of `BANGUI_SERVERS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerEndpoint {
+    /// The server's name.
+    pub name: ServerName,
+    /// Its agent.
+    pub url: AgentUrl,
+}
+
+/// Where an agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentListen {
+    /// A TCP address, loopback unless TLS is configured.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// The shared secret between workers and agents: its value now, and the file to read again when it changes.
+#[derive(Debug, Clone)]
+pub struct AgentTokenConfig {
+    /// One or two tokens of 32 characters or more; the first is the one a worker sends.
+    pub tokens: Vec<SecretString>,
+    /// The file they were read from, if they were.
+    pub file: Option<PathBuf>,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What `bangui serve` runs by.
+#[derive(Clone)]
+pub struct ServeConfig {
+    /// Where HTTP is served.
+    pub listen: Listen,
+    /// A separate address for `/metrics`.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The cluster's Redis.
+    pub redis: RedisConfig,
+    /// The fail2ban servers; may be empty.
+    pub servers: Vec<ServerEndpoint>,
+    /// Present whenever `servers` is not empty.
+    pub agent_token: Option<AgentTokenConfig>,
+    /// The code that must come with the setup call; a one-time code is made if there is none.
+    pub setup_token: Option<SecretString>,
+    /// Provisions the admin at first start.
+    pub admin_password: Option<SecretString>,
+    /// What users type into the browser.
+    pub public_url: Option<Url>,
+    /// A session ends after this time without a request.
+    pub session_idle: Duration,
+    /// A session ends this long after its login.
+    pub session_absolute: Duration,
+    /// How often every server is probed.
+    pub probe_interval: Duration,
+    /// A crash within this time of an activation is blamed on it.
+    pub crash_window: TimeDelta,
+    /// How long the scheduler's lease lives without renewal.
+    pub lease_ttl: Duration,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// After SIGTERM: not ready, still serving.
+    pub drain: Duration,
+}
+
+/// What `bangui agent` runs by.
+#[derive(Clone)]
+pub struct AgentConfig {
+    /// Where the agent listens.
+    pub listen: AgentListen,
+    /// Who may ask.
+    pub token: AgentTokenConfig,
+    /// fail2ban's socket.
+    pub fail2ban_socket: PathBuf,
+    /// fail2ban's configuration folder.
+    pub fail2ban_config: PathBuf,
+}
+
+/// What `bangui up` runs by.
+#[derive(Clone)]
+pub struct UpConfig {
+    /// The address that the workers share.
+    pub listen: SocketAddr,
+    /// Worker processes.
+    pub workers: std::num::NonZeroU32,
+    /// Where Redis and the sandbox keep their files.
+    pub data_dir: PathBuf,
+    /// Also run a private fail2ban to try things on.
+    pub sandbox: bool,
+    /// fail2ban's socket, without the sandbox.
+    pub fail2ban_socket: PathBuf,
+    /// fail2ban's configuration folder, without the sandbox.
+    pub fail2ban_config: PathBuf,
+}

@@ -1,0 +1,80 @@
+//! What happened, as told to the log, the event stream and the metrics.
+
+use super::{Condition, JailName};
+
+/// Something that happened to one server. The name on the wire is [`Event::kind`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// fail2ban answers again, or for the first time.
+    CameOnline {
+        /// Its version, where it said so.
+        version: Option<String>,
+    },
+    /// fail2ban does not answer any more.
+    WentOffline {
+        /// What the agent said of it.
+        reason: String,
+    },
+    /// It answers, but jails that should run are missing.
+    Degraded {
+        /// The missing jails.
+        missing: Vec<JailName>,
+    },
+    /// It went down, or lost jails, within the crash window of an activation.
+    ActivationCrashDetected {
+        /// The jail that had been activated.
+        jail: JailName,
+        /// Whole seconds between the activation and the crash.
+        seconds_since_activation: i64,
+        /// What the server became.
+        condition: Condition,
+    },
+    /// The server of a pending recovery is well again.
+    RecoveryResolved {
+        /// The jail that had been activated.
+        jail: JailName,
+    },
+    /// A user put a pending recovery aside.
+    RecoveryCleared {
+        /// The jail that had been activated.
+        jail: JailName,
+    },
+    /// A jail is about to be activated.
+    ActivationRecorded {
+        /// The jail.
+        jail: JailName,
+    },
+}
+
+impl Event {
+    /// The event's type in `GET /api/v1/events`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CameOnline { .. } => "server.came_online",
+            Self::WentOffline { .. } => "server.went_offline",
+            Self::Degraded { .. } => "server.degraded",
+            Self::ActivationCrashDetected { .. } => "recovery.pending",
+            Self::RecoveryResolved { .. } => "recovery.resolved",
+            Self::RecoveryCleared { .. } => "recovery.cleared",
+            Self::ActivationRecorded { .. } => "activation.recorded",
+        }
+    }
+
+    /// The event's facts as JSON, without its kind and time.
+    #[must_use]
+    pub fn facts(&self) -> serde_json::Value {
+        use serde_json::json;
+        match self {
+            Self::CameOnline { version } => json!({ "version": version }),
+            Self::WentOffline { reason } => json!({ "reason": reason }),
+            Self::Degraded { missing } => json!({ "missing": missing }),
+            Self::ActivationCrashDetected { jail, seconds_since_activation, condition } => json!({
+                "jail": jail, "seconds_since_activation": seconds_since_activation, "condition": condition
+            }),
+            Self::RecoveryResolved { jail } | Self::RecoveryCleared { jail } | Self::ActivationRecorded { jail } => {
+                json!({ "jail": jail })
+            }
+        }
+    }
+}

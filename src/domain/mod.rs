@@ -1,0 +1,27 @@
+//! What is true, without how it is stored or asked.
+//!
+//! Everything here is pure: no async, no clock, no Redis. A transition takes the old state, the news and
+//! `now`, and returns the new state and the events that follow (`transition.rs`). `now` is always Redis's
+//! clock, handed in by the caller.
+//!
+//! A new field of a stored document goes in with `#[serde(default)]`; fields this version does not know are
+//! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
+
+pub mod event;
+pub mod name;
+pub mod recovery;
+pub mod server;
+pub mod transition;
+
+pub use event::Event;
+pub use name::{JailName, NameError, ServerName};
+pub use recovery::{Activation, PendingRecovery};
+pub use server::{
+    Answer, BackendCommands, Condition, JailCounts, ProbeOutcome, ServerState, ServerStatus, UnreachableKind,
+};
+
+/// A moment on Redis's clock.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;
+
+/// Fields of a stored document that this version of the program does not know: kept as they are.
+pub type Unknown = std::collections::BTreeMap<String, rmpv::Value>;

@@ -1,0 +1,215 @@
+//! A fail2ban server as the cluster knows it: what a probe can say, what is shown, what is remembered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::serde::ts_microseconds_option;
+use serde::{Deserialize, Serialize};
+
+use super::{Activation, JailName, PendingRecovery, Timestamp, Unknown};
+
+/// How a server is, in one word. `online` follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// Never probed.
+    #[default]
+    Unknown,
+    /// Answers, and every expected jail runs.
+    Up,
+    /// Answers, but jails that ran before are missing.
+    Degraded,
+    /// Accepts connections but does not answer in time.
+    Busy,
+    /// Its agent says that fail2ban does not answer.
+    Down,
+    /// The agent cannot be reached, which says nothing about fail2ban.
+    Unreachable,
+}
+
+impl Condition {
+    /// Whether users are told that the server is online.
+    #[must_use]
+    pub fn online(self) -> bool {
+        matches!(self, Self::Up | Self::Degraded | Self::Busy)
+    }
+}
+
+/// The numbers of one jail, as fail2ban counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JailCounts {
+    /// Addresses with failures inside the find time.
+    pub currently_failed: u64,
+    /// Failures since fail2ban started.
+    pub total_failed: u64,
+    /// Addresses banned now.
+    pub currently_banned: u64,
+    /// Bans since fail2ban started.
+    pub total_banned: u64,
+}
+
+/// What fail2ban said when it was well enough to answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Its version, such as `1.0.2`.
+    pub version: String,
+    /// Every jail that runs, with its counts.
+    pub jails: BTreeMap<JailName, JailCounts>,
+}
+
+/// Why an agent could not be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnreachableKind {
+    /// No connection, or it broke, or no answer in time.
+    Network,
+    /// The certificate was not trusted.
+    Tls,
+    /// The agent refused the token.
+    Token,
+    /// The agent answered something that is no answer.
+    Protocol,
+}
+
+/// What one probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// fail2ban answered.
+    Answered(Answer),
+    /// fail2ban accepted the connection and did not answer in time.
+    Busy {
+        /// In words, for the user.
+        reason: String,
+    },
+    /// The agent answered that fail2ban does not.
+    Down {
+        /// In words, for the user.
+        reason: String,
+    },
+    /// The agent itself could not be asked.
+    Unreachable {
+        /// What kind of failure.
+        kind: UnreachableKind,
+        /// In words, for the user.
+        reason: String,
+    },
+}
+
+impl ProbeOutcome {
+    /// One word for logs and the `outcome` label of the metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => "answered",
+            Self::Busy { .. } => "busy",
+            Self::Down { .. } => "down",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
+}
+
+/// The last probe, as it is shown.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// How the server is.
+    #[serde(default)]
+    pub condition: Condition,
+    /// fail2ban's version, as far as it is known.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Every running jail with its counts; of the last answer while the server is `busy` or `unreachable`.
+    #[serde(default)]
+    pub jails: BTreeMap<JailName, JailCounts>,
+    /// Expected jails that do not run.
+    #[serde(default)]
+    pub missing_jails: Vec<JailName>,
+    /// When this was found, on Redis's clock; none before the first probe.
+    #[serde(default, with = "ts_microseconds_option")]
+    pub checked_at: Option<Timestamp>,
+    /// Why the condition is not `up`, in words.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Fields of a newer version.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl ServerStatus {
+    /// The sum over all jails.
+    #[must_use]
+    pub fn totals(&self) -> JailCounts {
+        self.jails.values().fold(JailCounts::default(), |sum, jail| JailCounts {
+            currently_failed: sum.currently_failed + jail.currently_failed,
+            total_failed: sum.total_failed + jail.total_failed,
+            currently_banned: sum.currently_banned + jail.currently_banned,
+            total_banned: sum.total_banned + jail.total_banned,
+        })
+    }
+}
+
+/// Whether this fail2ban answers `get JAIL backend` and `get JAIL idle`: detected once for the whole cluster.
+///
+/// It is bound to the version and to the run of fail2ban it was made on ([`ServerState::online_since`]), so
+/// that a detection which ends after a restart or an upgrade is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendCommands {
+    /// Not asked yet, or forgotten.
+    #[default]
+    Unknown,
+    /// It answers them.
+    Supported,
+    /// It refuses them.
+    Unsupported,
+}
+
+impl BackendCommands {
+    /// As the HTTP interface tells it: `null`, `true` or `false`.
+    #[must_use]
+    pub fn as_option(self) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Supported => Some(true),
+            Self::Unsupported => Some(false),
+        }
+    }
+}
+
+impl From<bool> for BackendCommands {
+    fn from(supported: bool) -> Self {
+        if supported { Self::Supported } else { Self::Unsupported }
+    }
+}
+
+/// All that is remembered of one server: one document with a revision in Redis.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ServerState {
+    /// The last probe, as shown.
+    #[serde(default)]
+    pub status: ServerStatus,
+    /// The last condition that told about fail2ban itself: what the next probe is compared with. It differs
+    /// from `status.condition` only while the agent is unreachable.
+    #[serde(default)]
+    pub settled: Condition,
+    /// Jails that ran before and were not switched off through bangui.
+    #[serde(default)]
+    pub expected_jails: BTreeSet<JailName>,
+    /// Since when fail2ban has accepted connections without answering; none unless it does so now.
+    #[serde(default, with = "ts_microseconds_option")]
+    pub busy_since: Option<Timestamp>,
+    /// When fail2ban last came online: names this run of it.
+    #[serde(default, with = "ts_microseconds_option")]
+    pub online_since: Option<Timestamp>,
+    /// A crash after an activation.
+    #[serde(default)]
+    pub pending_recovery: Option<PendingRecovery>,
+    /// The latest activation.
+    #[serde(default)]
+    pub last_activation: Option<Activation>,
+    /// Whether `get JAIL backend` is answered.
+    #[serde(default)]
+    pub backend_commands: BackendCommands,
+    /// Fields of a newer version.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+

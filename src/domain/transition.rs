@@ -1,0 +1,240 @@
+//! How a server's state changes: old state + news + `now` -> new state + events.
+//!
+//! The table is the original's `process_health_probe_result` (row by row against it in the tests below):
+//!
+//! | before  | probe   | effect |
+//! |---------|---------|--------|
+//! | offline | online  | `came_online`; an unresolved pending recovery is resolved |
+//! | online  | offline | `went_offline`; within the crash window of an activation, and with no unresolved pending recovery, a new one |
+//! | same    | same    | the status is replaced, nothing else |
+//!
+//! The original knew online and offline. Here there are more conditions, which fit in as follows:
+//!
+//! * `degraded` is online. Losing jails within the crash window creates a pending recovery as going offline does.
+//! * A pending recovery is resolved by becoming `up`, not by merely accepting connections (`busy`) nor by
+//!   coming back without the jails (`degraded`).
+//! * `unreachable` tells nothing about fail2ban: only what is shown changes, and the next probe is compared
+//!   with the condition before it (`ServerState::settled`).
+//!
+//! A new kind of news wants a function here, an [`Event`] if users should hear of it, and a row in the tests.
+
+use chrono::TimeDelta;
+
+use super::{
+    Activation, Answer, BackendCommands, Condition, Event, JailName, ProbeOutcome, ServerState, ServerStatus,
+    Timestamp,
+};
+
+/// A server that has accepted connections for this long without answering counts as down.
+pub const HUNG_AFTER: TimeDelta = TimeDelta::seconds(60);
+
+/// Takes in the outcome of a probe.
+#[must_use]
+pub fn on_probe(
+    mut state: ServerState,
+    outcome: ProbeOutcome,
+    now: Timestamp,
+    crash_window: TimeDelta,
+) -> (ServerState, Vec<Event>) {
+    let before = state.settled;
+    let missing_before = std::mem::take(&mut state.status.missing_jails);
+    state.status.checked_at = Some(now);
+
+    let condition = match outcome {
+        ProbeOutcome::Unreachable { reason, .. } => {
+            state.status.condition = Condition::Unreachable;
+            state.status.error = Some(reason);
+            state.status.missing_jails = missing_before;
+            // Whether it stayed busy meanwhile is not known, so the count of seconds starts again.
+            state.busy_since = None;
+            return (state, Vec::new());
+        }
+        ProbeOutcome::Answered(answer) => answered(&mut state, answer),
+        ProbeOutcome::Busy { reason } => {
+            let since = *state.busy_since.get_or_insert(now);
+            state.status.missing_jails.clone_from(&missing_before);
+            if now - since >= HUNG_AFTER {
+                let seconds = (now - since).num_seconds();
+                went_down(&mut state.status, format!("hung: accepts connections but has not answered for {seconds} s"))
+            } else {
+                state.status.error = Some(reason);
+                Condition::Busy
+            }
+        }
+        ProbeOutcome::Down { reason } => {
+            state.busy_since = None;
+            went_down(&mut state.status, reason)
+        }
+    };
+    state.status.condition = condition;
+    state.settled = condition;
+
+    let mut events = Vec::new();
+    let mut crashed = false;
+    match (before.online(), condition.online()) {
+        (false, true) => {
+            state.online_since = Some(now);
+            state.backend_commands = BackendCommands::Unknown;
+            events.push(Event::CameOnline { version: state.status.version.clone() });
+        }
+        (true, false) => {
+            crashed = true;
+            events.push(Event::WentOffline { reason: state.status.error.clone().unwrap_or_default() });
+        }
+        _ => {}
+    }
+    let newly_missing = state.status.missing_jails.iter().any(|jail| !missing_before.contains(jail));
+    if condition == Condition::Degraded && (newly_missing || !before.online()) {
+        crashed = true;
+        events.push(Event::Degraded { missing: state.status.missing_jails.clone() });
+    }
+    if crashed {
+        events.extend(pend_recovery(&mut state, now, crash_window));
+    }
+    if condition == Condition::Up && before != Condition::Up {
+        events.extend(resolve_recovery(&mut state));
+    }
+    (state, events)
+}
+
+fn answered(state: &mut ServerState, answer: Answer) -> Condition {
+    state.busy_since = None;
+    if state.status.version.as_ref() != Some(&answer.version) {
+        state.backend_commands = BackendCommands::Unknown;
+    }
+    state.expected_jails.extend(answer.jails.keys().cloned());
+    state.status.missing_jails =
+        state.expected_jails.iter().filter(|jail| !answer.jails.contains_key(*jail)).cloned().collect();
+    state.status.version = Some(answer.version);
+    state.status.jails = answer.jails;
+    if state.status.missing_jails.is_empty() {
+        state.status.error = None;
+        Condition::Up
+    } else {
+        let missing: Vec<&str> = state.status.missing_jails.iter().map(JailName::as_str).collect();
+        state.status.error = Some(format!("jails that ran before are not running: {}", missing.join(", ")));
+        Condition::Degraded
+    }
+}
+
+/// An offline server shows no jails and no numbers, as in the original; its version stays, to be compared.
+fn went_down(status: &mut ServerStatus, reason: String) -> Condition {
+    status.jails.clear();
+    status.error = Some(reason);
+    Condition::Down
+}
+
+fn pend_recovery(state: &mut ServerState, now: Timestamp, crash_window: TimeDelta) -> Option<Event> {
+    let activation = state.last_activation.as_ref()?;
+    let since = now - activation.at;
+    if since > crash_window || state.pending_recovery.as_ref().is_some_and(|pending| !pending.recovered) {
+        return None;
+    }
+    state.pending_recovery = Some(activation.crashed(now));
+    Some(Event::ActivationCrashDetected {
+        jail: activation.jail_name.clone(),
+        seconds_since_activation: since.num_seconds(),
+        condition: state.settled,
+    })
+}
+
+fn resolve_recovery(state: &mut ServerState) -> Option<Event> {
+    let pending = state.pending_recovery.as_mut().filter(|pending| !pending.recovered)?;
+    pending.recovered = true;
+    Some(Event::RecoveryResolved { jail: pending.jail_name.clone() })
+}
+
+/// Whether a probe that was begun at `began` says nothing any more, because a jail was activated since.
+#[must_use]
+pub fn probe_is_overtaken(state: &ServerState, began: Timestamp) -> bool {
+    state.last_activation.as_ref().is_some_and(|activation| activation.at > began)
+}
+
+/// Notes that `jail` is about to be activated. To be stored *before* the activation is applied: a crash
+/// during it is the likeliest one.
+#[must_use]
+pub fn record_activation(mut state: ServerState, jail: JailName, now: Timestamp) -> (ServerState, Vec<Event>) {
+    state.last_activation = Some(Activation::new(jail.clone(), now));
+    (state, vec![Event::ActivationRecorded { jail }])
+}
+
+/// Puts back the record that was there before an activation that was refused. A record that another
+/// activation has made since stays.
+#[must_use]
+pub fn activation_refused(
+    mut state: ServerState,
+    refused: &Activation,
+    previous: Option<Activation>,
+) -> ServerState {
+    if state.last_activation.as_ref() == Some(refused) {
+        state.last_activation = previous;
+    }
+    state
+}
+
+/// Forgets a jail that was switched off through bangui: it is not expected to run, and its activation record
+/// goes.
+#[must_use]
+pub fn switched_off(mut state: ServerState, jail: &JailName) -> ServerState {
+    state.expected_jails.remove(jail);
+    if state.last_activation.as_ref().is_some_and(|activation| activation.jail_name == *jail) {
+        state.last_activation = None;
+    }
+    state
+}
+
+/// The pending recovery that was to be cleared is not the one that is there.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("another recovery has become pending since, detected at {detected_at}")]
+pub struct RecoveryChanged {
+    /// When the one that is there was detected.
+    pub detected_at: Timestamp,
+}
+
+/// Puts the pending recovery aside; with none there, nothing changes. `expected` is the `detected_at` that the user saw.
+///
+/// # Errors
+/// [`RecoveryChanged`] if `expected` is given and another recovery has become pending since.
+pub fn clear_pending_recovery(
+    mut state: ServerState,
+    expected: Option<Timestamp>,
+) -> Result<(ServerState, Vec<Event>), RecoveryChanged> {
+    let Some(pending) = state.pending_recovery.take() else { return Ok((state, Vec::new())) };
+    match expected {
+        Some(expected) if expected != pending.detected_at => {
+            Err(RecoveryChanged { detected_at: pending.detected_at })
+        }
+        _ => Ok((state, vec![Event::RecoveryCleared { jail: pending.jail_name }])),
+    }
+}
+
+/// The run of fail2ban that a detection of [`BackendCommands`] was made on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectedOn {
+    /// fail2ban's version.
+    pub version: Option<String>,
+    /// When it came online.
+    pub online_since: Option<Timestamp>,
+}
+
+impl DetectedOn {
+    /// The run of fail2ban that `state` tells of.
+    #[must_use]
+    pub fn of(state: &ServerState) -> Self {
+        Self { version: state.status.version.clone(), online_since: state.online_since }
+    }
+}
+
+/// Takes in a detection; `None` if fail2ban was restarted or upgraded since it began, and nothing is to be stored.
+#[must_use]
+pub fn on_detection(mut state: ServerState, on: &DetectedOn, supported: bool) -> Option<ServerState> {
+    if DetectedOn::of(&state) != *on {
+        return None;
+    }
+    state.backend_commands = supported.into();
+    Some(state)
+}
+
+#[cfg(test)]
+#[path = "transition_tests.rs"]
+mod tests;
