@@ -72,7 +72,9 @@ impl Event {
             Self::ActivationCrashDetected { jail, seconds_since_activation, condition } => json!({
                 "jail": jail, "seconds_since_activation": seconds_since_activation, "condition": condition
             }),
-            Self::RecoveryResolved { jail } | Self::RecoveryCleared { jail } | Self::ActivationRecorded { jail } => {
+            Self::RecoveryResolved { jail }
+            | Self::RecoveryCleared { jail }
+            | Self::ActivationRecorded { jail } => {
                 json!({ "jail": jail })
             }
         }

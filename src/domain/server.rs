@@ -212,4 +212,3 @@ pub struct ServerState {
     #[serde(flatten)]
     pub unknown: Unknown,
 }
-

@@ -55,7 +55,10 @@ pub fn on_probe(
             state.status.missing_jails.clone_from(&missing_before);
             if now - since >= HUNG_AFTER {
                 let seconds = (now - since).num_seconds();
-                went_down(&mut state.status, format!("hung: accepts connections but has not answered for {seconds} s"))
+                went_down(
+                    &mut state.status,
+                    format!("hung: accepts connections but has not answered for {seconds} s"),
+                )
             } else {
                 state.status.error = Some(reason);
                 Condition::Busy
@@ -153,7 +156,11 @@ pub fn probe_is_overtaken(state: &ServerState, began: Timestamp) -> bool {
 /// Notes that `jail` is about to be activated. To be stored *before* the activation is applied: a crash
 /// during it is the likeliest one.
 #[must_use]
-pub fn record_activation(mut state: ServerState, jail: JailName, now: Timestamp) -> (ServerState, Vec<Event>) {
+pub fn record_activation(
+    mut state: ServerState,
+    jail: JailName,
+    now: Timestamp,
+) -> (ServerState, Vec<Event>) {
     state.last_activation = Some(Activation::new(jail.clone(), now));
     (state, vec![Event::ActivationRecorded { jail }])
 }

@@ -145,7 +145,8 @@ fn an_unresolved_recovery_is_left_as_it_is_by_another_crash() {
 
 #[test]
 fn losing_jails_within_the_window_pends_a_recovery_that_ends_when_they_are_back() {
-    let lost = History::new().probe(0, answer(&["sshd", "web"])).activate(5, "web").probe(10, answer(&["web"]));
+    let lost =
+        History::new().probe(0, answer(&["sshd", "web"])).activate(5, "web").probe(10, answer(&["web"]));
     assert_eq!(lost.state.status.condition, Condition::Degraded);
     assert_eq!(lost.state.status.missing_jails, [jail("sshd")]);
     assert_eq!(lost.pending(), Some(("web", 10, false)));
@@ -165,7 +166,10 @@ fn a_jail_lost_by_a_server_that_was_degraded_already_is_told_too() {
         .probe(1, answer(&["b", "c"]))
         .activate(200, "c")
         .probe(201, answer(&["c"]));
-    assert_eq!(history.kinds, ["server.came_online", "server.degraded", "server.degraded", "recovery.pending"]);
+    assert_eq!(
+        history.kinds,
+        ["server.came_online", "server.degraded", "server.degraded", "recovery.pending"]
+    );
 }
 
 #[test]

@@ -50,3 +50,16 @@ pub enum ChangeError<E> {
     #[error(transparent)]
     Store(#[from] super::StoreError),
 }
+
+impl Store {
+    /// Whether this fail2ban answers `get JAIL backend`: from the stored state, else by asking once for the whole
+    /// cluster. However many requests on however many workers want to know at once, `ask` runs in one of them
+    /// and the others wait for its answer. `None` if there is no jail to ask about.
+    pub async fn backend_commands<E>(
+        &self,
+        _name: &ServerName,
+        _ask: impl AsyncFnOnce() -> std::result::Result<Option<bool>, E>,
+    ) -> std::result::Result<Option<bool>, ChangeError<E>> {
+        todo!()
+    }
+}

@@ -115,7 +115,11 @@ impl Store {
     }
 
     /// Whether the session lives: one read. Touches it when the last touch is old enough.
-    pub async fn check_session(&self, _token: &SessionToken, _life: SessionLife) -> Result<Option<LiveSession>> {
+    pub async fn check_session(
+        &self,
+        _token: &SessionToken,
+        _life: SessionLife,
+    ) -> Result<Option<LiveSession>> {
         todo!()
     }
 
