@@ -7,4 +7,5 @@
 //! what is tested.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
 
+mod store;
 mod support;
