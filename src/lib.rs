@@ -11,4 +11,8 @@
 pub mod agent;
 pub mod config;
 pub mod domain;
+pub mod http;
+pub mod password;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;
