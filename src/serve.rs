@@ -94,7 +94,13 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         probe_interval: config.probe_interval,
         crash_window: config.crash_window,
     };
-    let mut work = tokio::spawn(work(config.clone(), store.clone(), scheduler, readiness.clone(), shutdown.soft.clone()));
+    let mut work = tokio::spawn(work(
+        config.clone(),
+        store.clone(),
+        scheduler,
+        readiness.clone(),
+        shutdown.soft.clone(),
+    ));
     tokio::select! {
         () = shutdown.soft.cancelled() => {}
         ended = &mut work => match ended.context("the scheduler's task has crashed")? {
@@ -167,7 +173,8 @@ async fn heartbeats(store: &Store, worker: &WorkerId, started_at: Timestamp) {
         if let Err(error) = store.heartbeat(worker, &info, started_at).await {
             tracing::debug!(error = %error, "the heartbeat could not be written");
         }
-        sleep(HEARTBEAT_EVERY.mul_f64(rand::rng().random_range(0.9..1.1))).await;
+        let wait = HEARTBEAT_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
+        sleep(wait).await;
     }
 }
 
@@ -215,7 +222,10 @@ async fn tell_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<
         return Ok(());
     }
     if let Some(code) = store.setup_code(&http::setup::fresh_code()).await? {
-        tracing::warn!(setup.code = code, "nobody can log in yet: POST /api/v1/setup takes this code as its token, once");
+        tracing::warn!(
+            setup.code = code,
+            "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
+        );
     }
     Ok(())
 }
@@ -223,10 +233,13 @@ async fn tell_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<
 async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
     match listen {
         Listen::Address(address) => TcpListener::bind(address).await.map_err(|error| {
-            ServeError::Failed(anyhow::anyhow!("cannot listen on {address}: {error}. Is another process there? Set BANGUI_LISTEN"))
+            ServeError::Failed(anyhow::anyhow!(
+                "cannot listen on {address}: {error}. Is another process there? Set BANGUI_LISTEN"
+            ))
         }),
         Listen::Inherited => {
-            let inherited = std::io::stdin().as_fd().try_clone_to_owned().context("standard input is closed")?;
+            let inherited =
+                std::io::stdin().as_fd().try_clone_to_owned().context("standard input is closed")?;
             let listener = std::net::TcpListener::from(inherited);
             listener.set_nonblocking(true).context("standard input is not a listening socket")?;
             Ok(TcpListener::from_std(listener).context("standard input is not a listening socket")?)
@@ -240,8 +253,9 @@ fn agents(config: &ServeConfig) -> Result<BTreeMap<ServerName, AgentClient>, Ser
         .servers
         .iter()
         .map(|server| {
-            let client = AgentClient::new(&server.url, token)
-                .map_err(|error| ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name)))?;
+            let client = AgentClient::new(&server.url, token).map_err(|error| {
+                ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name))
+            })?;
             Ok((server.name.clone(), client))
         })
         .collect()

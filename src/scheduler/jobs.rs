@@ -21,10 +21,9 @@ const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
 pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
     let prober = Prober::new(Arc::clone(scheduler), Arc::clone(term));
     let store = &scheduler.store;
-    let sweeps = each(store, term, "probe", scheduler.probe_interval, async || prober.sweep().await);
-    let removals = each(store, term, "remove-silent-workers", REMOVE_SILENT_WORKERS_EVERY, async || {
-        store.remove_silent_workers().await.map(|_| "ok".to_owned())
-    });
+    let sweeps = each(store, term, "probe", scheduler.probe_interval, Work::Sweep(&prober));
+    let removals =
+        each(store, term, "remove-silent-workers", REMOVE_SILENT_WORKERS_EVERY, Work::RemoveSilentWorkers);
     let requests = async {
         while !term.over.is_cancelled() {
             // Before the first wait too: requests may lie there since before this term.
@@ -42,14 +41,24 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
     }
 }
 
+/// What a job does.
+enum Work<'a> {
+    Sweep(&'a Prober),
+    RemoveSilentWorkers,
+}
+
+impl Work<'_> {
+    /// One run; its outcome in a word or a sentence.
+    async fn run(&self, store: &Store) -> Result<String, StoreError> {
+        match self {
+            Self::Sweep(prober) => Ok(prober.sweep().await),
+            Self::RemoveSilentWorkers => store.remove_silent_workers().await.map(|_| "ok".to_owned()),
+        }
+    }
+}
+
 /// One job: asks Redis whether it is due, runs it, notes its outcome, sleeps until the next.
-async fn each(
-    store: &Store,
-    term: &Term,
-    name: &'static str,
-    interval: Duration,
-    work: impl AsyncFn() -> Result<String, StoreError>,
-) {
+async fn each(store: &Store, term: &Term, name: &'static str, interval: Duration, work: Work<'_>) {
     loop {
         let turn = if term.remaining().is_some() {
             store.begin_job(&term.fence, name, interval).await
@@ -61,7 +70,7 @@ async fn each(
             Ok(JobTurn::NotDue { wait }) => wait,
             Ok(JobTurn::Begun { next }) => {
                 let begun = tokio::time::Instant::now();
-                let outcome = work().await.unwrap_or_else(|error| error.to_string());
+                let outcome = work.run(store).await.unwrap_or_else(|error| error.to_string());
                 note_end(store, term, name, &outcome).await;
                 next.saturating_sub(begun.elapsed())
             }

@@ -85,6 +85,30 @@ async fn timed<T>(
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
+/// What can be sent.
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    /// One command.
+    Command(&'a Cmd),
+    /// Several in one round trip.
+    Pipeline(&'a Pipeline),
+    /// One atomic step.
+    Script(&'a Call),
+}
+
+impl Request<'_> {
+    pub async fn send<T: FromRedisValue>(
+        self,
+        connection: &mut MultiplexedConnection,
+    ) -> std::result::Result<T, RedisError> {
+        match self {
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Pipeline(pipeline) => pipeline.query_async(connection).await,
+            Self::Script(call) => call.invoke(connection).await,
+        }
+    }
+}
+
 /// The shared connection.
 pub(super) struct Shared {
     pub dialer: Dialer,
@@ -118,24 +142,20 @@ impl Shared {
 
     /// One command.
     pub async fn query<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T> {
-        self.run(name, async |connection| command.query_async(connection).await).await
+        self.run(name, Request::Command(command)).await
     }
 
     /// Several commands in one round trip, not atomic.
     pub async fn pipeline<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Result<T> {
-        self.run(name, async |connection| pipeline.query_async(connection).await).await
+        self.run(name, Request::Pipeline(pipeline)).await
     }
 
     /// One script.
     pub async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
-        self.run(call.name(), async |connection| call.invoke(connection).await).await
+        self.run(call.name(), Request::Script(call)).await
     }
 
-    async fn run<T>(
-        &self,
-        name: &'static str,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> std::result::Result<T, RedisError>,
-    ) -> Result<T> {
+    async fn run<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
         let Some(live) = self.live.load_full() else {
             return Err(StoreError::Unavailable(match &*self.health.borrow() {
                 Health::Away(reason) | Health::Refused(reason) => reason.clone(),
@@ -144,7 +164,7 @@ impl Shared {
         };
         let mut connection = MultiplexedConnection::clone(&live);
         let begun = Instant::now();
-        let answer = send(&mut connection).await;
+        let answer = request.send(&mut connection).await;
         metrics::histogram!("bangui_redis_command_duration_seconds", "command" => name)
             .record(begun.elapsed());
         answer.map_err(|error| {

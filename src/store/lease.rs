@@ -19,6 +19,7 @@ use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
 
 use super::clock::millis;
+use super::connection::Request;
 use super::scripts::{self, Call};
 use super::servers::EVENTS_KEPT;
 use super::{Result, Store, WorkerId};
@@ -113,7 +114,7 @@ impl Lease {
     pub async fn remaining(&mut self) -> Result<Option<Duration>> {
         let key = self.store.keys.lease();
         let command = redis::cmd("PTTL").arg(key).to_owned();
-        let ttl: i64 = self.run(async |connection| command.query_async(connection).await).await?;
+        let ttl: i64 = self.run(Request::Command(&command)).await?;
         Ok(u64::try_from(ttl).ok().map(Duration::from_millis))
     }
 
@@ -155,18 +156,15 @@ impl Lease {
     }
 
     async fn call<T: FromRedisValue>(&mut self, call: &Call) -> Result<T> {
-        self.run(async |connection| call.invoke(connection).await).await
+        self.run(Request::Script(call)).await
     }
 
-    async fn run<T>(
-        &mut self,
-        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> std::result::Result<T, redis::RedisError>,
-    ) -> Result<T> {
+    async fn run<T: FromRedisValue>(&mut self, request: Request<'_>) -> Result<T> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.store.shared.dialer.dial().await?,
         };
-        let answer = send(&mut connection).await?;
+        let answer = request.send(&mut connection).await?;
         // Only a connection that has just answered is kept.
         self.connection = Some(connection);
         Ok(answer)

@@ -127,7 +127,10 @@ async fn a_new_leader_neither_repeats_a_run_that_was_done_nor_skips_one_that_was
     let fence = take(&mut second).await;
     let turn = store.begin_job(&fence, "probe", hour).await.unwrap();
     assert!(matches!(turn, JobTurn::NotDue { wait } if wait > hour * 9 / 10), "{turn:?}");
-    assert!(matches!(store.begin_job(&fence, "remove-silent-workers", hour).await.unwrap(), JobTurn::Begun { .. }));
+    assert!(matches!(
+        store.begin_job(&fence, "remove-silent-workers", hour).await.unwrap(),
+        JobTurn::Begun { .. }
+    ));
     second.release(&fence).await.unwrap();
 
     let fence = take(&mut lease(&store, 60_000)).await;
@@ -154,7 +157,10 @@ async fn missed_runs_collapse_into_one_and_the_schedule_keeps_its_grid() {
     assert!(matches!(store.begin_job(&fence, "probe", minute).await.unwrap(), JobTurn::Begun { .. }));
     store.end_job(&fence, "probe", "ok").await.unwrap();
     let turn = store.begin_job(&fence, "probe", minute).await.unwrap();
-    assert!(matches!(turn, JobTurn::NotDue { wait } if wait <= Duration::from_secs(30)), "on the grid: {turn:?}");
+    assert!(
+        matches!(turn, JobTurn::NotDue { wait } if wait <= Duration::from_secs(30)),
+        "on the grid: {turn:?}"
+    );
     let next: i64 = redis.command(&["HGET", "{test}:job:probe", "next_due_at"]).await;
     assert_eq!((next - due).rem_euclid(60_000), 30_000, "the grid of the missed run");
 }

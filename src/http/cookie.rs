@@ -1,0 +1,151 @@
+//! The session cookie: its two names, how it is set, removed and found.
+//!
+//! Over TLS it is `__Host-bangui`, which a browser takes only with `Secure`, from this host, for the whole path:
+//! no neighbouring subdomain can plant one, so there the plain name is not looked at. Without TLS a browser
+//! would refuse that name, and it is `bangui`. Both are `HttpOnly` and `SameSite=Strict`.
+//!
+//! Whether the user's side is TLS cannot be seen from here. It is, if `BANGUI_PUBLIC_URL` says `https`, or if a
+//! trusted proxy says so in `X-Forwarded-Proto`.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use super::address;
+use super::state::AppState;
+use crate::store::SessionToken;
+
+/// Which of the two cookies belongs to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookieKind {
+    /// `__Host-bangui`.
+    Secure,
+    /// `bangui`.
+    Plain,
+}
+
+impl CookieKind {
+    /// The kind that belongs to this request.
+    #[must_use]
+    pub fn of(state: &AppState, peer: Option<std::net::IpAddr>, headers: &HeaderMap) -> Self {
+        let public = state.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+        let forwarded = || {
+            address::is_trusted(peer, &state.trusted_proxies)
+                && last_value(headers, "x-forwarded-proto").is_some_and(|v| v.eq_ignore_ascii_case("https"))
+        };
+        if public || forwarded() { Self::Secure } else { Self::Plain }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Secure => "__Host-bangui",
+            Self::Plain => "bangui",
+        }
+    }
+
+    fn attributes(self) -> &'static str {
+        match self {
+            Self::Secure => "Path=/; HttpOnly; SameSite=Strict; Secure",
+            Self::Plain => "Path=/; HttpOnly; SameSite=Strict",
+        }
+    }
+
+    /// `Set-Cookie` that gives a browser its session. It lives as long as the browser; Redis says how long it is worth.
+    #[must_use]
+    pub fn set(self, token: &SessionToken) -> HeaderValue {
+        header_value(&format!("{}={}; {}", self.name(), token.reveal(), self.attributes()))
+    }
+
+    /// `Set-Cookie` that takes it away.
+    #[must_use]
+    pub fn remove(self) -> HeaderValue {
+        header_value(&format!("{}=; {}; Max-Age=0", self.name(), self.attributes()))
+    }
+
+    /// The value that a request carries under this name, if any.
+    #[must_use]
+    pub fn find(self, headers: &HeaderMap) -> Option<&str> {
+        let pairs = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .flat_map(|line| std::str::from_utf8(line.as_bytes()).unwrap_or_default().split(';'));
+        pairs
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, _)| *name == self.name())
+            .map(|(_, v)| v)
+    }
+}
+
+/// Base64url and the fixed texts above are always valid; were they not, no cookie is the safe answer.
+fn header_value(text: &str) -> HeaderValue {
+    let mut value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// The value that the nearest proxy wrote: the last one, over all lines of that header.
+fn last_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next().map(str::trim)
+}
+
+impl FromRequestParts<AppState> for CookieKind {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        Ok(Self::of(state, address::peer(&parts.extensions), &parts.headers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookies(lines: &[&str]) -> HeaderMap {
+        lines.iter().map(|l| (header::COOKIE, HeaderValue::from_str(l).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others_and_over_several_lines() {
+        assert_eq!(CookieKind::Plain.find(&cookies(&["a=b; bangui=x=; c=d"])), Some("x="));
+        assert_eq!(CookieKind::Plain.find(&cookies(&["a=b", "bangui=y"])), Some("y"));
+        assert_eq!(CookieKind::Plain.find(&cookies(&["xbangui=y; ;=; bangui"])), None);
+        assert_eq!(CookieKind::Plain.find(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn over_tls_a_plain_cookie_counts_for_nothing() {
+        let both = cookies(&["bangui=planted; __Host-bangui=own"]);
+        assert_eq!(CookieKind::Secure.find(&both), Some("own"));
+        assert_eq!(CookieKind::Secure.find(&cookies(&["bangui=planted"])), None);
+    }
+
+    #[test]
+    fn a_cookie_is_set_and_removed_with_the_same_attributes() {
+        let removed = CookieKind::Secure.remove();
+        assert_eq!(
+            removed.to_str().unwrap(),
+            "__Host-bangui=; Path=/; HttpOnly; SameSite=Strict; Secure; Max-Age=0"
+        );
+        assert_eq!(
+            CookieKind::Plain.remove().to_str().unwrap(),
+            "bangui=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+        );
+        let token = SessionToken::parse(&"A".repeat(43)).unwrap();
+        let set = CookieKind::Plain.set(&token);
+        assert!(set.is_sensitive());
+        assert!(set.to_str().unwrap().ends_with("; Path=/; HttpOnly; SameSite=Strict"));
+    }
+
+    #[test]
+    fn the_nearest_proxy_wrote_the_last_value() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(last_value(&headers, "x-forwarded-proto"), None);
+        headers.append("x-forwarded-proto", HeaderValue::from_static("https"));
+        headers.append("x-forwarded-proto", HeaderValue::from_static("https, http "));
+        assert_eq!(last_value(&headers, "x-forwarded-proto"), Some("http"));
+    }
+}

@@ -1,0 +1,294 @@
+//! Every refusal the HTTP interface gives, as a problem document (RFC 9457), made and logged in this one place.
+//!
+//! ```json
+//! {"type": "urn:bangui:problem:redis-unavailable", "title": "Redis is out of reach", "status": 503,
+//!  "detail": "...", "retry_after_seconds": 1}
+//! ```
+//!
+//! The rules that hang on the status:
+//!
+//! * 401 means that Redis said the session is gone (or that what was shown can be no session): the cookie is
+//!   removed (`layers.rs`). 503 means that nobody could be asked: the cookie stays.
+//! * `detail` is for the user: what happened, with which value, what to do. Never a secret, never a request body.
+//! * A cause that is ours is logged as an error, once, here; an unavailable Redis at debug, since the
+//!   connection's watchdog tells it once for all requests; what the caller did wrong at debug.
+//!
+//! A new refusal wants a constructor here, with a `type` that never changes again.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::agent::client::AgentError;
+use crate::store::{ChangeError, StoreError};
+
+/// A refusal.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    name: &'static str,
+    title: &'static str,
+    detail: Cow<'static, str>,
+    retry_after_seconds: Option<u64>,
+    extensions: Map<String, Value>,
+    /// What the log is told beside the detail; set where the fault is ours.
+    cause: Option<String>,
+}
+
+/// What a handler returns.
+pub type Result<T> = std::result::Result<T, Problem>;
+
+impl Problem {
+    /// A refusal; `name` is the last part of its `type`, and stable.
+    pub fn new(
+        status: StatusCode,
+        name: &'static str,
+        title: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            name,
+            title,
+            detail: detail.into(),
+            retry_after_seconds: None,
+            extensions: Map::new(),
+            cause: None,
+        }
+    }
+
+    /// With `Retry-After`.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// With a member of its own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extensions.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The status it will answer with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// 400: cannot be read at all.
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", detail)
+    }
+
+    /// 422: can be read, and is not acceptable.
+    pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            "The request is not acceptable",
+            detail,
+        )
+    }
+
+    /// 401: no session, or one that has ended.
+    #[must_use]
+    pub fn no_session() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "no-session",
+            "Not logged in",
+            "there is no session, or it has ended: log in with POST /api/v1/session",
+        )
+    }
+
+    /// 404: no such thing; `what` names its kind, such as `server`.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", format!("there is no such {what}"))
+    }
+
+    /// 404: no such thing below an address.
+    #[must_use]
+    pub fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "Not found",
+            "there is nothing at this address; the README lists what there is",
+        )
+    }
+
+    /// 405; axum adds `Allow`.
+    #[must_use]
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            "this address does not take this method; the header `Allow` lists those it takes",
+        )
+    }
+
+    /// 409: something else came between, or is already so.
+    pub fn conflict(name: &'static str, title: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, name, title, detail)
+    }
+
+    /// 500: a defect. The user is told nothing of `cause`, the log is.
+    pub fn internal(cause: impl ToString) -> Self {
+        let mut problem = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal-error",
+            "Internal error",
+            "this is a defect of bangui, not of the request; the log of the worker named in `x-bangui-worker` \
+             tells more under this `x-request-id`",
+        );
+        problem.cause = Some(cause.to_string());
+        problem
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({
+            "type": format!("urn:bangui:problem:{}", self.name),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let (Some(members), Some(seconds)) = (body.as_object_mut(), self.retry_after_seconds) {
+            members.insert("retry_after_seconds".to_owned(), seconds.into());
+        }
+        if let Some(members) = body.as_object_mut() {
+            members.extend(self.extensions.clone());
+        }
+        body
+    }
+
+    fn log(&self) {
+        let status = self.status.as_u16();
+        match &self.cause {
+            Some(cause) if self.status == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(problem = self.name, http.status = status, "request failed: {cause}");
+            }
+            Some(cause) => tracing::debug!(problem = self.name, http.status = status, "refused: {cause}"),
+            None => tracing::debug!(problem = self.name, http.status = status, "refused: {}", self.detail),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.log();
+        let mut response = (self.status, self.body().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bangui\""));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(reason) => {
+                let mut problem = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "redis-unavailable",
+                    "Redis is out of reach",
+                    "what the cluster remembers cannot be read or written at the moment; nothing was lost and \
+                     you are still logged in: try again",
+                )
+                .retry_after(1);
+                problem.cause = Some(reason);
+                problem
+            }
+            StoreError::Conflict => Self::conflict(
+                "conflict",
+                "Another change came between",
+                "another change to the same thing was made at the same time, this one was not: look again and retry",
+            ),
+            StoreError::Fenced | StoreError::Corrupt(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<AgentError> for Problem {
+    fn from(error: AgentError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AgentError::Unreachable { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "agent-unreachable",
+                "The server's agent cannot be reached",
+                detail,
+            ),
+            AgentError::Busy { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "fail2ban-busy",
+                "fail2ban is busy with something else",
+                detail,
+            ),
+            AgentError::Down { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "fail2ban-down",
+                "fail2ban does not answer",
+                detail,
+            ),
+        }
+        .retry_after(5)
+    }
+}
+
+impl<E: Into<Problem>> From<ChangeError<E>> for Problem {
+    fn from(error: ChangeError<E>) -> Self {
+        match error {
+            ChangeError::Refused(refusal) => refusal.into(),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_the_members_of_the_contract() {
+        let problem = Problem::from(StoreError::Unavailable("connection refused".to_owned()));
+        assert_eq!(
+            problem.body(),
+            json!({
+                "type": "urn:bangui:problem:redis-unavailable",
+                "title": "Redis is out of reach",
+                "status": 503,
+                "detail": problem.detail,
+                "retry_after_seconds": 1,
+            })
+        );
+        let response = problem.into_response();
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+
+    #[test]
+    fn what_is_stored_is_not_told_to_users() {
+        let problem = Problem::from(StoreError::Corrupt("$argon2id$secret".to_owned()));
+        assert_eq!(problem.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!problem.body().to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_conflict_is_409_and_a_down_fail2ban_503() {
+        assert_eq!(Problem::from(StoreError::Conflict).status(), StatusCode::CONFLICT);
+        let down = AgentError::Down { reason: "no socket".to_owned() };
+        assert_eq!(Problem::from(ChangeError::Refused(down)).body()["detail"], "fail2ban is down: no socket");
+    }
+}

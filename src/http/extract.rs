@@ -1,0 +1,205 @@
+//! What handlers may assume: each extractor proves one thing or answers with a problem document.
+//!
+//! | extractor | proves | else |
+//! |---|---|---|
+//! | [`Caller`] | Redis said that this session lives | 401; 503 if Redis could not be asked |
+//! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB, 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
+//! | [`Query`] | parameters of this shape | 400 |
+//! | [`Path`] | parts of the address are text | 404 |
+//!
+//! `Caller` stands first in a handler's arguments: a stranger learns nothing about what else is wrong.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::address;
+use super::cookie::CookieKind;
+use super::error::Problem;
+use super::state::AppState;
+use crate::store::{LiveSession, SessionToken};
+
+/// The largest body that is read.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// How long a client may take to send one.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Somebody who is logged in.
+pub struct Caller {
+    /// The session, as Redis has it.
+    pub session: LiveSession,
+}
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let token = shown_token(parts, state).ok_or_else(Problem::no_session)?;
+        let checked = state.store.check_session(&token, state.session_life).await;
+        let result = match &checked {
+            Ok(Some(_)) => "live",
+            Ok(None) => "gone",
+            Err(_) => "error",
+        };
+        metrics::counter!("bangui_session_checks_total", "source" => "redis", "result" => result)
+            .increment(1);
+        Ok(Self { session: checked?.ok_or_else(Problem::no_session)? })
+    }
+}
+
+/// The token of the `Authorization` header, or else of the cookie. What can be no token is none, and Redis is
+/// not asked.
+fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
+    if let Some(authorization) = parts.headers.get(header::AUTHORIZATION) {
+        let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| SessionToken::parse(token.trim()))?;
+    }
+    let kind = CookieKind::of(state, address::peer(&parts.extensions), &parts.headers);
+    SessionToken::parse(kind.find(&parts.headers)?)
+}
+
+/// A JSON body.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &AppState) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not-json",
+                "The body is not JSON",
+                "send the header `Content-Type: application/json`",
+            ));
+        }
+        let body = tokio::time::timeout(BODY_PATIENCE, read_body(request)).await.map_err(|_| {
+            let detail = format!("the body did not arrive within {} s", BODY_PATIENCE.as_secs());
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body was too slow", detail)
+        })??;
+        let text = std::str::from_utf8(&body).map_err(|e| {
+            Problem::malformed(format!("the body is not UTF-8 from byte {} on", e.valid_up_to()))
+        })?;
+        let body = serde_json::from_str(text).map_err(|error| shape_problem(&error))?;
+        // serde takes a list for a struct, field by field: nobody means that
+        if text.trim_start().starts_with('[') {
+            return Err(Problem::invalid("the body must be a JSON object"));
+        }
+        Ok(Self(body))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::new();
+    let mut chunks = request.into_body().into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::malformed("the body ended before it was complete"))?;
+        if body.len() + chunk.len() > BODY_LIMIT {
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "The body is too large",
+                format!("a body may have {BODY_LIMIT} bytes at most"),
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Tells what is wrong with a body without repeating any value of it: values may be passwords.
+fn shape_problem(error: &serde_json::Error) -> Problem {
+    let place = format!("at line {} column {}", error.line(), error.column());
+    if error.classify() != Category::Data {
+        return Problem::malformed(format!("the body is not JSON {place}"));
+    }
+    let message = error.to_string();
+    let field = ["unknown field", "missing field", "duplicate field"];
+    if field.iter().any(|kind| message.starts_with(kind)) {
+        return Problem::invalid(message.chars().take(300).collect::<String>());
+    }
+    // serde: `invalid type: string "what was sent", expected a boolean at line 1 column 12`
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) => Problem::invalid(format!("wrong type or value: expected {expected}")),
+        None => Problem::invalid(format!("wrong value {place}")),
+    }
+}
+
+/// Parameters of the query. Those a handler does not know are ignored.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        axum::extract::Query::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|rejection| Problem::malformed(rejection.body_text()))
+    }
+}
+
+/// Parts of the address. One that is no text names nothing.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(path)| Self(path))
+            .map_err(|_| Problem::no_route())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::IntoResponse as _;
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Body {
+        password: String,
+        keep: Option<bool>,
+    }
+
+    async fn refused(text: &str) -> (u16, String) {
+        let error = serde_json::from_str::<Body>(text).err().expect("refused");
+        let response = shape_problem(&error).into_response();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (status, body["detail"].as_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_field_and_never_the_value() {
+        assert_eq!(
+            refused(r#"{"password":"x","extra":"secret"}"#).await,
+            (422, "unknown field `extra`, expected `password` or `keep` at line 1 column 23".to_owned())
+        );
+        let (status, detail) = refused(r#"{"password":"x","keep":"secret, expected y"}"#).await;
+        assert_eq!((status, detail.contains("secret")), (422, false), "{detail}");
+        let (status, detail) = refused(r#"{"password":4711}"#).await;
+        assert_eq!((status, detail.contains("4711")), (422, false), "{detail}");
+        assert_eq!(refused("{}").await.0, 422);
+        assert_eq!(refused("{").await.0, 400);
+        assert_eq!(refused("").await.0, 400);
+        assert_eq!(refused("[1").await.0, 422);
+    }
+}

@@ -1,0 +1,36 @@
+//! Whether the worker lives, and whether it should be given work.
+//!
+//! `/healthz` touches nothing: a worker without Redis is well, and restarting it would not help. `/readyz` tells
+//! a load balancer where to send requests; it looks at what the connection's watchdog last saw, and asks nobody.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::error::{Problem, Result};
+use super::state::{AppState, Phase};
+
+/// `GET /healthz`
+pub async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`
+pub async fn ready(State(state): State<AppState>) -> Result<Response> {
+    match state.readiness.phase() {
+        Phase::Starting => Err(not_ready("starting", "this worker is still starting")),
+        Phase::Draining => Err(not_ready("draining", "this worker is stopping; others go on")),
+        Phase::Serving => {
+            state.store.available().map_err(|error| not_ready("Redis is out of reach", error.to_string()))?;
+            let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            Ok((json, r#"{"ready":true}"#).into_response())
+        }
+    }
+}
+
+fn not_ready(reason: &'static str, detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "This worker is not ready", detail)
+        .retry_after(1)
+        .with("ready", false)
+        .with("reason", reason)
+}

@@ -1,0 +1,195 @@
+//! What happens around every request, in this order, in one function:
+//!
+//! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
+//! 2. a span that carries it, so that whatever is logged meanwhile can be found by it
+//! 3. the handler; a panic in it becomes a 500 like any other defect
+//! 4. headers: `x-request-id`, `x-bangui-worker`, no sniffing, no caching of the API; a 401 takes the cookie
+//!    away; while the worker drains, `Connection: close`
+//! 5. metrics, by route (never by address: their number must stay small)
+//! 6. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx
+//!
+//! One function rather than a stack of layers: the order is plain to see, and the cheapest request pays for one
+//! boxed future instead of seven.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use metrics::SharedString;
+use tracing::{Instrument as _, Span, info_span};
+
+use super::address;
+use super::cookie::CookieKind;
+use super::error::Problem;
+use super::state::{AppState, Phase};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const WORKER: HeaderName = HeaderName::from_static("x-bangui-worker");
+
+/// Puts the layers around all routes and fallbacks.
+pub fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
+    router.layer(middleware::from_fn_with_state(state.clone(), accompany))
+}
+
+async fn accompany(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let about = About::of(&request, &state);
+    let span = info_span!(
+        "request",
+        request.id = about.id.to_str().unwrap_or_default(),
+        http.method = about.method,
+        http.route = &*about.route,
+    );
+    let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
+    let mut response = handled
+        .unwrap_or_else(|_| span.in_scope(|| Problem::internal("the handler panicked").into_response()));
+    finish_headers(&mut response, &about, &state);
+    record(&about, response.status(), began.elapsed(), &span);
+    response
+}
+
+/// What is kept of a request while its handler has it.
+struct About {
+    id: HeaderValue,
+    method: &'static str,
+    safe: bool,
+    route: Arc<str>,
+    api: bool,
+    cookie: CookieKind,
+}
+
+impl About {
+    fn of(request: &Request, state: &AppState) -> Self {
+        let headers = request.headers();
+        let peer = address::peer(request.extensions());
+        Self {
+            id: request_id(headers),
+            method: method_label(request.method()),
+            safe: request.method().is_safe(),
+            route: Arc::from(
+                request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str),
+            ),
+            api: request.uri().path().starts_with("/api/"),
+            cookie: CookieKind::of(state, peer, headers),
+        }
+    }
+}
+
+/// The caller's id is kept if it can stand in a log line as it is.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let decent = |id: &&HeaderValue| {
+        (1..=128).contains(&id.len())
+            && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    headers.get(&REQUEST_ID).filter(decent).cloned().unwrap_or_else(|| {
+        HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()))
+            .unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
+    })
+}
+
+/// Methods anybody can invent; label values must not be.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn finish_headers(response: &mut Response, about: &About, state: &AppState) {
+    let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, about.id.clone());
+    headers.insert(WORKER, state.worker_header());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if about.api {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if unauthorized {
+        headers.insert(header::SET_COOKIE, about.cookie.remove());
+    }
+    if state.readiness.phase() == Phase::Draining {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+fn record(about: &About, status: StatusCode, took: Duration, span: &Span) {
+    let route = SharedString::from_shared(Arc::clone(&about.route));
+    let code = status_label(status);
+    metrics::counter!(
+        "bangui_http_requests_total", "route" => route.clone(), "method" => about.method, "status" => code
+    )
+    .increment(1);
+    metrics::histogram!("bangui_http_request_duration_seconds", "route" => route).record(took.as_secs_f64());
+
+    macro_rules! access {
+        ($level:ident) => {
+            tracing::$level!(
+                parent: span,
+                http.status = status.as_u16(),
+                duration_ms = took.as_secs_f64() * 1000.0,
+                "{} {} answered {}", about.method, about.route, status.as_u16()
+            )
+        };
+    }
+    if status.is_server_error() {
+        access!(warn);
+    } else if about.safe {
+        access!(debug);
+    } else {
+        access!(info);
+    }
+}
+
+/// The usual ones without an allocation.
+fn status_label(status: StatusCode) -> SharedString {
+    match status.as_u16() {
+        200 => "200".into(),
+        201 => "201".into(),
+        202 => "202".into(),
+        204 => "204".into(),
+        401 => "401".into(),
+        404 => "404".into(),
+        503 => "503".into(),
+        other => other.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_for(sent: &str) -> String {
+        let headers = [(REQUEST_ID, HeaderValue::from_str(sent).unwrap())].into_iter().collect();
+        request_id(&headers).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_decent_request_id_is_kept_and_any_other_replaced() {
+        assert_eq!(id_for("a.B_9-z"), "a.B_9-z");
+        assert_eq!(id_for(&"x".repeat(128)).len(), 128);
+        for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
+            let id = id_for(bad);
+            assert_eq!(id.len(), 32, "{id}");
+            assert!(id.bytes().all(|b| b.is_ascii_hexdigit()));
+        }
+        assert_ne!(id_for(""), id_for(""));
+    }
+
+    #[test]
+    fn an_invented_method_is_no_label_of_its_own() {
+        assert_eq!(method_label(&Method::from_bytes(b"BREW").unwrap()), "other");
+        assert_eq!(method_label(&Method::PUT), "PUT");
+    }
+}

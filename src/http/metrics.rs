@@ -1,0 +1,33 @@
+//! `GET /metrics`: what this worker counted, as Prometheus reads it. On the worker's own address, or, with
+//! `BANGUI_METRICS_LISTEN`, on one of its own that users do not reach.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::error::Problem;
+use super::state::AppState;
+
+/// `GET /metrics`
+pub async fn show(State(state): State<AppState>) -> Response {
+    match &state.metrics {
+        Some(handle) => page(handle),
+        None => Problem::no_route().into_response(),
+    }
+}
+
+/// The routes of an address for metrics alone.
+pub fn metrics_router(handle: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/metrics", get(async move || page(&handle)))
+        .fallback(async || Problem::no_route())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+}
+
+fn page(handle: &PrometheusHandle) -> Response {
+    let text = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))];
+    (text, handle.render()).into_response()
+}

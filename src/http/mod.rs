@@ -1,0 +1,76 @@
+//! The HTTP interface: every route on this page, one file per resource, refusals in `error.rs`.
+//!
+//! ```text
+//! listener.rs ─▶ layers.rs (id, span, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
+//! ```
+//!
+//! A handler names in its arguments what it assumes: [`extract::Caller`] is somebody logged in, [`extract::Json`]
+//! a body that could be read, [`address::CallerAddress`] where the request comes from. It never sees a request
+//! that lacks them. It returns its answer or an [`error::Problem`].
+//!
+//! A new resource wants a file here, its routes in [`router`], its refusals in `error.rs`, and a line in CONTRACT.md.
+//! This layer never imports the scheduler: what a worker is to do it asks for in Redis.
+
+pub mod address;
+pub mod cookie;
+pub mod error;
+pub mod extract;
+pub mod listener;
+pub mod password_gate;
+pub mod setup;
+pub mod state;
+pub mod time;
+
+mod cluster;
+mod health;
+mod layers;
+mod metrics;
+mod password;
+mod server_view;
+mod servers;
+mod session;
+mod sessions;
+
+pub use metrics::metrics_router;
+pub use password_gate::PasswordGate;
+pub use state::{AppState, Parts, Phase, Readiness};
+
+use axum::Router;
+use axum::routing::{delete, get, post, put};
+
+use error::Problem;
+
+/// All routes of a worker.
+pub fn router(state: AppState) -> Router {
+    let mut router = Router::new()
+        // for load balancers and monitoring: nobody logs in here
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        // before anybody can log in
+        .route("/api/v1/setup", get(setup::show).post(setup::complete))
+        .route("/api/v1/session", post(session::log_in).get(session::show).delete(session::log_out))
+        // the caller's account
+        .route("/api/v1/sessions", get(sessions::list).delete(sessions::end_all))
+        .route("/api/v1/sessions/{id}", delete(sessions::end_one))
+        .route("/api/v1/password", put(password::change))
+        // fail2ban
+        .route("/api/v1/servers", get(servers::list))
+        .route("/api/v1/servers/{server}", get(servers::show))
+        .route("/api/v1/servers/{server}/probe", post(servers::probe))
+        .route("/api/v1/servers/{server}/recovery", delete(servers::clear_recovery))
+        .route("/api/v1/servers/{server}/jails", get(servers::list_jails))
+        .route("/api/v1/servers/{server}/jails/{jail}", get(servers::show_jail))
+        // bangui itself
+        .route("/api/v1/cluster", get(cluster::show));
+    if state.metrics.is_some() {
+        router = router.route("/metrics", get(metrics::show));
+    }
+    let router = router
+        .fallback(async || Problem::no_route())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed());
+    layers::around(router, &state).with_state(state)
+}
+
+#[cfg(test)]
+#[path = "router_tests.rs"]
+mod tests;

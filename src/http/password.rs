@@ -1,0 +1,53 @@
+//! The caller's password. Changing it ends every session but the one that asks.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use super::error::{Problem, Result};
+use super::extract::{Caller, Json};
+use super::setup::{PASSWORD_BYTES, check_length};
+use super::state::AppState;
+
+/// The body of the change.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    current: String,
+    new: String,
+}
+
+/// `PUT /api/v1/password`
+pub async fn change(
+    State(state): State<AppState>,
+    caller: Caller,
+    Json(change): Json<Change>,
+) -> Result<StatusCode> {
+    check_length(&change.new)?;
+    let caller = caller.session;
+    let account = state.store.account(&caller.username).await?.ok_or_else(Problem::no_session)?;
+    let possible = change.current.len() <= *PASSWORD_BYTES.end();
+    if !possible || !state.gate.verify(&change.current, Some(&account.password_hash)).await? {
+        return Err(wrong_password());
+    }
+    let hash = state.gate.hash(&change.new).await?;
+    if !state.store.change_password(&caller.username, &account, &hash, &caller.id).await? {
+        return Err(Problem::conflict(
+            "password-changed",
+            "The password was changed by another",
+            "the password was changed while this change was under way; this one was not made",
+        ));
+    }
+    tracing::info!("the password of `{}` was changed, all other sessions ended", caller.username.as_str());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// 403, not 401: the session lives, and a 401 would take its cookie away.
+fn wrong_password() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "wrong-password",
+        "Wrong password",
+        "`current` is not the password of this account; nothing was changed",
+    )
+}

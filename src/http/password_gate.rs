@@ -1,0 +1,152 @@
+//! The only door to argon2 for requests: off the async threads, and never more at once than is good for the rest.
+//!
+//! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores; four
+//! times that may wait, for 2 s at most; whoever comes then, or waits longer, is told to come again (503).
+//! A client that goes away while it waits gives its place back (the permits live in the request's future); a
+//! hash that runs is finished, and holds its place until then, since the core is busy whoever listens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::{Problem, Result};
+use crate::password;
+
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Places to wait for each one to work in.
+const WAITING_PER_CORE: usize = 4;
+
+/// A hash that no password has, with the parameters of real ones: an unknown name costs what a wrong password costs.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$YmFuZ3VpLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// The door. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PasswordGate {
+    /// One permit for whoever works or waits.
+    places: Arc<Semaphore>,
+    /// One permit for whoever works.
+    cores: Arc<Semaphore>,
+}
+
+impl PasswordGate {
+    /// A door for this machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_cores(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// A door that lets `cores` work at once.
+    #[must_use]
+    pub fn with_cores(cores: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(cores * (1 + WAITING_PER_CORE))),
+            cores: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    /// Whether `password` is the one that `phc` was made of; no hash is matched by none, at the same cost.
+    ///
+    /// # Errors
+    /// 503 if too many are waiting already.
+    pub async fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
+        let password = password.to_owned();
+        let known = phc.is_some();
+        let phc = phc.unwrap_or(NOBODY).to_owned();
+        Ok(self.work(move || password::verify(&password, &phc)).await? && known)
+    }
+
+    /// Hashes a new password.
+    ///
+    /// # Errors
+    /// 503 if too many are waiting already.
+    pub async fn hash(&self, password: &str) -> Result<String> {
+        let password = password.to_owned();
+        self.work(move || password::hash(&password)).await?.map_err(Problem::internal)
+    }
+
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let turn = self.turn().await?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await.map_err(|error| Problem::internal(format!("hashing a password: {error}")))
+    }
+
+    async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
+        match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
+            Ok(Ok(core)) => Ok((place, core)),
+            Ok(Err(_)) | Err(_) => Err(busy()),
+        }
+    }
+}
+
+impl Default for PasswordGate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn busy() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too-many-logins",
+        "Too many passwords are being checked",
+        "this worker checks as many passwords as it can at once, and as many again are waiting: try again",
+    )
+    .retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn nobody_has_the_parameters_of_a_real_hash_and_is_matched_by_nothing() {
+        let gate = PasswordGate::with_cores(1);
+        let real = gate.hash("hunter2hunter2").await.unwrap();
+        let parameters = |phc: &str| phc.rsplitn(3, '$').last().map(str::to_owned);
+        let length = |phc: &str| phc.rsplit('$').next().map(str::len);
+        assert_eq!((parameters(&real), length(&real)), (parameters(NOBODY), length(NOBODY)));
+        let began = std::time::Instant::now();
+        assert!(!gate.verify("", None).await.unwrap());
+        assert!(began.elapsed() > Duration::from_millis(5), "NOBODY cannot be parsed, so nothing was hashed");
+        assert!(gate.verify("hunter2hunter2", Some(&real)).await.unwrap());
+        assert!(!gate.verify("hunter2hunter3", Some(&real)).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn four_wait_for_each_that_works_and_the_next_is_refused_at_once() {
+        let gate = PasswordGate::with_cores(1);
+        let working = gate.turn().await.unwrap();
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(gate.turn())).collect();
+        for turn in &mut waiting {
+            assert!(turn.as_mut().now_or_never().is_none());
+        }
+        let refused = gate.turn().now_or_never().expect("at once").expect_err("refused");
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(waiting.pop());
+        let mut fifth = Box::pin(gate.turn());
+        assert!(fifth.as_mut().now_or_never().is_none(), "the place of the one that went away was not free");
+        drop(working);
+        assert!(waiting.remove(0).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_ends_after_two_seconds() {
+        let gate = PasswordGate::with_cores(1);
+        let _working = gate.turn().await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert!(gate.turn().await.is_err());
+        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(gate.places.available_permits(), 4);
+    }
+}

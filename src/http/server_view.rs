@@ -1,0 +1,180 @@
+//! A server as users see it: the stored document, with sums for the jails and ages for the times.
+//!
+//! This is not the stored document itself, so that either can change without the other.
+
+use serde::Serialize;
+
+use super::time::Time;
+use crate::domain::{Activation, Condition, JailName, PendingRecovery, ServerName, ServerStatus, Timestamp};
+use crate::store::StoredServer;
+
+/// One server.
+#[derive(Debug, Serialize)]
+pub struct ServerView {
+    name: ServerName,
+    status: StatusView,
+    pending_recovery: Option<RecoveryView>,
+    last_activation: Option<ActivationView>,
+    jail_service: JailServiceView,
+    revision: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct StatusView {
+    online: bool,
+    condition: Condition,
+    version: Option<String>,
+    active_jails: usize,
+    missing_jails: Vec<JailName>,
+    currently_banned: u64,
+    total_banned: u64,
+    currently_failed: u64,
+    total_failed: u64,
+    checked_at: Option<Time>,
+    age_ms: Option<i64>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecoveryView {
+    jail_name: JailName,
+    activated_at: Time,
+    detected_at: Time,
+    recovered: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct ActivationView {
+    jail_name: JailName,
+    at: Time,
+}
+
+#[derive(Debug, Serialize)]
+struct JailServiceView {
+    backend_cmd_supported: Option<bool>,
+}
+
+impl ServerView {
+    /// Shows what was read of the server `name`.
+    pub fn new(name: &ServerName, stored: StoredServer) -> Self {
+        let StoredServer { state, revision, read_at } = stored;
+        Self {
+            name: name.clone(),
+            status: StatusView::new(state.status, read_at),
+            pending_recovery: state.pending_recovery.map(RecoveryView::from),
+            last_activation: state.last_activation.map(ActivationView::from),
+            jail_service: JailServiceView { backend_cmd_supported: state.backend_commands.as_option() },
+            revision,
+        }
+    }
+}
+
+impl StatusView {
+    fn new(status: ServerStatus, read_at: Timestamp) -> Self {
+        let totals = status.totals();
+        Self {
+            online: status.condition.online(),
+            condition: status.condition,
+            version: status.version,
+            active_jails: status.jails.len(),
+            missing_jails: status.missing_jails,
+            currently_banned: totals.currently_banned,
+            total_banned: totals.total_banned,
+            currently_failed: totals.currently_failed,
+            total_failed: totals.total_failed,
+            checked_at: status.checked_at.map(Time),
+            // both on Redis's clock; not below zero even if a failover set that clock back
+            age_ms: status.checked_at.map(|at| (read_at - at).num_milliseconds().max(0)),
+            error: status.error,
+        }
+    }
+}
+
+impl From<PendingRecovery> for RecoveryView {
+    fn from(pending: PendingRecovery) -> Self {
+        Self {
+            jail_name: pending.jail_name,
+            activated_at: pending.activated_at.into(),
+            detected_at: pending.detected_at.into(),
+            recovered: pending.recovered,
+        }
+    }
+}
+
+impl From<Activation> for ActivationView {
+    fn from(activation: Activation) -> Self {
+        Self { jail_name: activation.jail_name, at: activation.at.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{BackendCommands, JailCounts, ServerState};
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    fn name() -> ServerName {
+        ServerName::parse("web-1").unwrap()
+    }
+
+    fn now() -> Timestamp {
+        chrono::DateTime::from_timestamp_micros(1_700_000_000_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_server_that_was_never_probed_is_offline_and_knows_nothing() {
+        let stored = StoredServer { state: ServerState::default(), revision: 0, read_at: now() };
+        assert_eq!(
+            serde_json::to_value(ServerView::new(&name(), stored)).unwrap(),
+            json!({
+                "name": "web-1",
+                "status": {
+                    "online": false, "condition": "unknown", "version": null, "active_jails": 0,
+                    "missing_jails": [], "currently_banned": 0, "total_banned": 0, "currently_failed": 0,
+                    "total_failed": 0, "checked_at": null, "age_ms": null, "error": null,
+                },
+                "pending_recovery": null,
+                "last_activation": null,
+                "jail_service": { "backend_cmd_supported": null },
+                "revision": 0,
+            })
+        );
+    }
+
+    #[test]
+    fn jails_are_summed_and_ages_told_on_the_same_clock() {
+        let jail = |text: &str| JailName::parse(text).unwrap();
+        let counts =
+            JailCounts { currently_failed: 1, total_failed: 2, currently_banned: 3, total_banned: 4 };
+        let activation = Activation::new(jail("sshd"), now());
+        let mut state = ServerState {
+            pending_recovery: Some(activation.crashed(now() + TimeDelta::seconds(5))),
+            last_activation: Some(activation),
+            backend_commands: BackendCommands::Supported,
+            ..ServerState::default()
+        };
+        state.status.condition = Condition::Up;
+        state.status.jails = [(jail("sshd"), counts), (jail("nginx"), counts)].into();
+        state.status.checked_at = Some(now());
+        let read_at = now() + TimeDelta::milliseconds(1500);
+        let shown =
+            serde_json::to_value(ServerView::new(&name(), StoredServer { state, revision: 9, read_at }));
+        let shown = shown.unwrap();
+        assert_eq!(shown["status"]["active_jails"], 2);
+        assert_eq!(shown["status"]["total_banned"], 8);
+        assert_eq!(shown["status"]["age_ms"], 1500);
+        assert_eq!(
+            shown["pending_recovery"],
+            json!({
+                "jail_name": "sshd", "activated_at": "2023-11-14T22:13:20.000000Z",
+                "detected_at": "2023-11-14T22:13:25.000000Z", "recovered": false,
+            })
+        );
+        assert_eq!(
+            shown["last_activation"],
+            json!({ "jail_name": "sshd", "at": "2023-11-14T22:13:20.000000Z" })
+        );
+        assert_eq!(shown["jail_service"]["backend_cmd_supported"], true);
+    }
+}

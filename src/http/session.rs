@@ -1,0 +1,206 @@
+//! The caller's own session: log in, look, log out.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use super::address::CallerAddress;
+use super::cookie::CookieKind;
+use super::error::{Problem, Result};
+use super::extract::{Caller, Json};
+use super::setup::PASSWORD_BYTES;
+use super::state::AppState;
+use super::time::Time;
+use crate::store::{LoginOrigin, SessionDetails, SessionId, SessionToken, Username};
+
+/// How often a login is begun anew because sessions were revoked while it was under way.
+const ATTEMPTS: usize = 3;
+
+/// The longest part of a `User-Agent` that is kept.
+const USER_AGENT_BYTES: usize = 256;
+
+/// The body of a login.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    password: String,
+    #[serde(default = "admin")]
+    username: String,
+}
+
+fn admin() -> String {
+    Username::ADMIN.to_owned()
+}
+
+/// The answer to a login.
+#[derive(Serialize)]
+pub struct LoggedIn {
+    token: String,
+    session: SessionView,
+}
+
+/// `POST /api/v1/session`
+pub async fn log_in(
+    State(state): State<AppState>,
+    CallerAddress(ip): CallerAddress,
+    cookie: CookieKind,
+    headers: HeaderMap,
+    Json(login): Json<Login>,
+) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
+    let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+    let begun = begin(&state, &login, &origin).await;
+    let outcome = begun.as_ref().map_or_else(outcome_of, |_| "success");
+    metrics::counter!("bangui_logins_total", "outcome" => outcome).increment(1);
+    tracing::info!(client.address = %ip, login.outcome = outcome, "login from {ip}: {outcome}");
+    let (token, details) = begun?;
+    let session = SessionView::new(details, None).as_current();
+    let answer = LoggedIn { token: token.reveal(), session };
+    Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
+}
+
+/// Checks the password and begins the session. Sessions revoked, or the password changed, between the two: then
+/// this login may have rested on what was true before, and is begun anew.
+async fn begin(
+    state: &AppState,
+    login: &Login,
+    origin: &LoginOrigin,
+) -> Result<(SessionToken, SessionDetails)> {
+    let known = Username::parse(&login.username);
+    let username = known.clone().unwrap_or_else(Username::admin);
+    for _ in 0..ATTEMPTS {
+        let account = state.store.account(&username).await?.ok_or_else(before_setup)?;
+        if login.password.len() > *PASSWORD_BYTES.end() {
+            return Err(wrong_login());
+        }
+        let hash = known.as_ref().map(|_| account.password_hash.as_str());
+        if !state.gate.verify(&login.password, hash).await? {
+            return Err(wrong_login());
+        }
+        let generation = account.generation;
+        if let Some(begun) =
+            state.store.begin_session(&username, generation, origin, state.session_life).await?
+        {
+            return Ok(begun);
+        }
+    }
+    Err(Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "login-overtaken",
+        "The login was overtaken",
+        "all sessions were ended, or the password was changed, while this login was under way: try again",
+    )
+    .retry_after(1))
+}
+
+/// `GET /api/v1/session`
+pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<SessionView>> {
+    let details = state.store.session_details(caller.session).await?;
+    Ok(axum::Json(SessionView::new(details, None).as_current()))
+}
+
+/// `DELETE /api/v1/session`
+pub async fn log_out(
+    State(state): State<AppState>,
+    caller: Caller,
+    cookie: CookieKind,
+) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
+    // false: another request ended it a moment ago, which is what this one wants
+    state.store.end_session(&caller.session.username, &caller.session.id).await?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie.remove())]))
+}
+
+/// A session as users see it.
+#[derive(Serialize)]
+pub struct SessionView {
+    id: String,
+    username: String,
+    created_at: Time,
+    last_seen_at: Time,
+    idle_expires_at: Time,
+    expires_at: Time,
+    ip: String,
+    user_agent: String,
+    current: bool,
+}
+
+impl SessionView {
+    /// Shows a session to the caller whose own one is `current`.
+    pub fn new(details: SessionDetails, current: Option<SessionId>) -> Self {
+        let SessionDetails { session, user_agent } = details;
+        Self {
+            id: session.id.to_string(),
+            username: session.username.as_str().to_owned(),
+            created_at: session.created_at.into(),
+            last_seen_at: session.last_seen_at.into(),
+            idle_expires_at: session.idle_expires_at.into(),
+            expires_at: session.expires_at.into(),
+            ip: session.ip.to_string(),
+            user_agent,
+            current: current == Some(session.id),
+        }
+    }
+
+    fn as_current(self) -> Self {
+        Self { current: true, ..self }
+    }
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let bytes = headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    let end = (0..=USER_AGENT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    text.truncate(end);
+    text
+}
+
+fn outcome_of(problem: &Problem) -> &'static str {
+    match problem.status() {
+        StatusCode::UNAUTHORIZED => "wrong",
+        StatusCode::CONFLICT => "before_setup",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+        _ => "error",
+    }
+}
+
+/// The same words for a wrong password and a name that nobody has.
+fn wrong_login() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "wrong-login",
+        "Wrong name or password",
+        "this name and password do not belong together",
+    )
+}
+
+fn before_setup() -> Problem {
+    Problem::conflict(
+        "setup-incomplete",
+        "Nobody can log in yet",
+        "the first password is set with POST /api/v1/setup and the code in a worker's log",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_agent_is_cut_between_characters() {
+        let sent = |bytes: &[u8]| {
+            let value = HeaderValue::from_bytes(bytes).unwrap();
+            user_agent(&[(header::USER_AGENT, value)].into_iter().collect())
+        };
+        assert_eq!(sent(b"curl/8"), "curl/8");
+        assert_eq!(user_agent(&HeaderMap::new()), "");
+        assert_eq!(sent(&[b'x'; 300]).len(), 256);
+        assert_eq!(sent("ä".repeat(300).as_bytes()).len(), 256);
+        assert_eq!(sent(format!("x{}", "ä".repeat(300)).as_bytes()).len(), 255);
+        assert!(sent(&[0xff; 300]).len() <= 256);
+    }
+
+    #[test]
+    fn a_login_without_a_name_is_the_admins() {
+        let login: Login = serde_json::from_str(r#"{"password":"x"}"#).unwrap();
+        assert_eq!(login.username, "admin");
+    }
+}

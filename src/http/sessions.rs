@@ -1,0 +1,85 @@
+//! All sessions of the caller's account: list them, end one, end all. Another account's are not there (404).
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use super::cookie::CookieKind;
+use super::error::{Problem, Result};
+use super::extract::{Caller, Path, Query};
+use super::session::SessionView;
+use super::state::AppState;
+use crate::store::SessionId;
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 200;
+
+/// Which page of the list.
+#[derive(Deserialize)]
+pub struct PageQuery {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// One page of a list.
+#[derive(Serialize)]
+pub struct List<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next_cursor: Option<String>,
+}
+
+/// `GET /api/v1/sessions`
+pub async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(page): Query<PageQuery>,
+) -> Result<axum::Json<List<SessionView>>> {
+    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Problem::malformed(format!("`limit` must be 1 to {MAX_LIMIT}, it is {limit}")));
+    }
+    let caller = caller.session;
+    let cursor = page.cursor.as_deref();
+    let page = state.store.list_sessions(&caller.username, cursor, limit, state.session_life).await?;
+    let items = page.items.into_iter().map(|details| SessionView::new(details, Some(caller.id))).collect();
+    Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
+}
+
+/// `DELETE /api/v1/sessions/{id}`
+pub async fn end_one(
+    State(state): State<AppState>,
+    caller: Caller,
+    cookie: CookieKind,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, HeaderMap)> {
+    let id = SessionId::parse(&id).ok_or_else(|| Problem::not_found("session"))?;
+    if !state.store.end_session(&caller.session.username, &id).await? {
+        return Err(Problem::not_found("session"));
+    }
+    Ok(ended(cookie, id == caller.session.id))
+}
+
+/// Whether the caller's own session is kept.
+#[derive(Deserialize)]
+pub struct EndAllQuery {
+    #[serde(default)]
+    keep_current: bool,
+}
+
+/// `DELETE /api/v1/sessions`
+pub async fn end_all(
+    State(state): State<AppState>,
+    caller: Caller,
+    cookie: CookieKind,
+    Query(query): Query<EndAllQuery>,
+) -> Result<(StatusCode, HeaderMap)> {
+    let keep = query.keep_current.then_some(&caller.session.id);
+    state.store.end_all_sessions(&caller.session.username, keep).await?;
+    Ok(ended(cookie, !query.keep_current))
+}
+
+/// 204; with the caller's own session its cookie goes too.
+fn ended(cookie: CookieKind, own: bool) -> (StatusCode, HeaderMap) {
+    let removal = own.then(|| (header::SET_COOKIE, cookie.remove()));
+    (StatusCode::NO_CONTENT, removal.into_iter().collect())
+}

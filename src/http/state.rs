@@ -1,0 +1,118 @@
+//! What handlers work with: ready-made parts, put together by `main` and cheap to clone for each request.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use axum::http::HeaderValue;
+use ipnet::IpNet;
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
+use url::Url;
+
+use super::password_gate::PasswordGate;
+use crate::agent::client::AgentClient;
+use crate::domain::ServerName;
+use crate::store::{SessionLife, Store, WorkerId};
+
+/// The parts that the HTTP interface stands on.
+pub struct Parts {
+    /// Everything the cluster remembers.
+    pub store: Store,
+    /// The configured servers, each with its agent.
+    pub agents: Arc<BTreeMap<ServerName, AgentClient>>,
+    /// This worker.
+    pub worker: WorkerId,
+    /// How long sessions live.
+    pub session_life: SessionLife,
+    /// The door to the password hash.
+    pub gate: PasswordGate,
+    /// Whether this worker takes work; `main` keeps a clone and moves it on.
+    pub readiness: Readiness,
+    /// `BANGUI_SETUP_TOKEN`; without it the cluster's one-time code counts.
+    pub setup_token: Option<SecretString>,
+    /// Whether `BANGUI_ADMIN_PASSWORD` provisions the admin: then setup is always done.
+    pub admin_is_provisioned: bool,
+    /// What users type; `https` makes the cookie a secure one.
+    pub public_url: Option<Url>,
+    /// Peers whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What `GET /metrics` shows; `None` when it has an address of its own ([`super::metrics_router`]).
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// [`Parts`], shared by all requests.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    worker_header: HeaderValue,
+}
+
+impl AppState {
+    /// Shares the parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let worker_header = HeaderValue::from_str(parts.worker.as_str())
+            .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
+        Self(Arc::new(Shared { parts, worker_header }))
+    }
+
+    /// This worker's id as the value of `x-bangui-worker`.
+    #[must_use]
+    pub fn worker_header(&self) -> HeaderValue {
+        self.0.worker_header.clone()
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
+}
+
+/// Where a worker stands between its start and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not ready yet.
+    Starting,
+    /// Takes work.
+    Serving,
+    /// Still answers, but says that it is not ready, and asks every client to come back on a new connection.
+    Draining,
+}
+
+/// The worker's [`Phase`], shared between `main`, which moves it on, and the requests, which look at each.
+#[derive(Debug, Clone)]
+pub struct Readiness(Arc<AtomicU8>);
+
+impl Readiness {
+    /// A worker that is starting.
+    #[must_use]
+    pub fn starting() -> Self {
+        Self(Arc::new(AtomicU8::new(0)))
+    }
+
+    /// Start is over; a worker that drains already stays so.
+    pub fn serve(&self) {
+        self.0.fetch_max(1, Ordering::Relaxed);
+    }
+
+    /// The end has begun.
+    pub fn drain(&self) {
+        self.0.fetch_max(2, Ordering::Relaxed);
+    }
+
+    /// Where the worker stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            _ => Phase::Draining,
+        }
+    }
+}
