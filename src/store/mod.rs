@@ -17,6 +17,7 @@ pub mod keys;
 pub mod lease;
 mod scripts;
 pub mod servers;
+mod session_list;
 pub mod session_token;
 pub mod sessions;
 
@@ -42,6 +43,7 @@ use keys::Keys;
 pub struct Store {
     shared: Arc<Shared>,
     keys: Arc<Keys>,
+    user_agents: Arc<session_list::UserAgents>,
 }
 
 /// What every verb of the store returns.
@@ -63,7 +65,7 @@ impl Store {
     /// If the URL is none that a Redis client understands.
     pub fn open(config: &RedisConfig) -> anyhow::Result<Self> {
         let keys = Keys::new(&config.prefix);
-        Ok(Self { shared: Shared::open(config, &keys)?, keys: Arc::new(keys) })
+        Ok(Self { shared: Shared::open(config, &keys)?, keys: Arc::new(keys), user_agents: Arc::default() })
     }
 
     /// Whether Redis answers now, as the watchdog last saw it; asks nothing.

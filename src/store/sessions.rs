@@ -11,14 +11,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::accounts::Username;
 use super::clock::{micros, millis, moment};
-use super::{Page, Result, SessionId, SessionToken, Store, StoreError, scripts};
+use super::{Result, SessionId, SessionToken, Store, StoreError, scripts};
 use crate::domain::Timestamp;
 
 /// A session that Redis said is alive.
@@ -89,9 +87,9 @@ struct Document {
 
 /// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
 /// then the document.
-struct Record {
+pub(super) struct Record {
     seen: i64,
-    generation: u64,
+    pub generation: u64,
     document: Document,
 }
 
@@ -104,7 +102,7 @@ impl Record {
         Ok(bytes)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self> {
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
         let corrupt = || StoreError::Corrupt("a session is shorter than its header".to_owned());
         let (seen, rest) = bytes.split_first_chunk::<8>().ok_or_else(corrupt)?;
         let (generation, document) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
@@ -115,7 +113,7 @@ impl Record {
         })
     }
 
-    fn into_session(self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
+    pub fn into_session(self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
         let Document { username, created, expires, ip, agent } = self.document;
         let corrupt = |what: &str| StoreError::Corrupt(format!("session {id} has no readable {what}"));
         Ok(LiveSession {
@@ -184,6 +182,7 @@ impl Store {
         if !begun {
             return Ok(None);
         }
+        self.user_agents.keep(record.document.agent, &user_agent);
         let session = record.into_session(id, life)?;
         Ok(Some((token, SessionDetails { session, user_agent })))
     }
@@ -227,97 +226,6 @@ impl Store {
         }
     }
 
-    /// Adds the text of the user agent.
-    ///
-    /// # Errors
-    /// As [`StoreError`] tells.
-    pub async fn session_details(&self, session: LiveSession) -> Result<SessionDetails> {
-        Ok(self.with_user_agents(vec![session]).await?.remove(0))
-    }
-
-    async fn with_user_agents(&self, sessions: Vec<LiveSession>) -> Result<Vec<SessionDetails>> {
-        if sessions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = redis::cmd("MGET");
-        for session in &sessions {
-            command.arg(self.keys.user_agent(session.agent));
-        }
-        let texts: Vec<Option<String>> = self.shared.query("user_agents", &command).await?;
-        Ok(sessions
-            .into_iter()
-            .zip(texts)
-            .map(|(session, text)| SessionDetails { session, user_agent: text.unwrap_or_default() })
-            .collect())
-    }
-
-    /// The user's live sessions, those that last longest first. `cursor` is what the page before gave; one that is
-    /// none begins at the start.
-    ///
-    /// # Errors
-    /// As [`StoreError`] tells.
-    pub async fn list_sessions(
-        &self,
-        username: &Username,
-        cursor: Option<&str>,
-        limit: usize,
-        life: SessionLife,
-    ) -> Result<Page<SessionDetails>> {
-        let after = cursor.and_then(Cursor::parse);
-        let mut command = redis::cmd("ZREVRANGEBYSCORE");
-        command.arg(self.keys.sessions(username));
-        match &after {
-            Some(cursor) => command.arg(cursor.score),
-            None => command.arg("+inf"),
-        };
-        // A few more than asked for: those of the same millisecond as the cursor are skipped below.
-        command.arg("-inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit + 1 + TIES);
-        let indexed: Vec<(Vec<u8>, i64)> = self.shared.query("session_index", &command).await?;
-        let mut places: Vec<Cursor> = indexed
-            .into_iter()
-            .filter_map(|(id, score)| Some(Cursor { score, id: id.try_into().ok()? }))
-            .filter(|place| {
-                after.as_ref().is_none_or(|after| (place.score, place.id) < (after.score, after.id))
-            })
-            .collect();
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let next_cursor = if more { places.last().map(Cursor::text) } else { None };
-        let ids: Vec<SessionId> = places.into_iter().map(|place| SessionId::from_bytes(place.id)).collect();
-        let sessions = self.live_sessions(username, &ids, life).await?;
-        Ok(Page { items: self.with_user_agents(sessions).await?, next_cursor })
-    }
-
-    async fn live_sessions(
-        &self,
-        username: &Username,
-        ids: &[SessionId],
-        life: SessionLife,
-    ) -> Result<Vec<LiveSession>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = redis::cmd("MGET");
-        command.arg(self.keys.generation(username));
-        for id in ids {
-            command.arg(self.keys.session(id));
-        }
-        let mut values: Vec<Option<Vec<u8>>> = self.shared.query("session_list", &command).await?;
-        let generation = values
-            .remove(0)
-            .and_then(|text| String::from_utf8(text).ok())
-            .and_then(|text| text.parse::<u64>().ok());
-        let mut live = Vec::with_capacity(ids.len());
-        for (id, value) in ids.iter().zip(values) {
-            let Some(value) = value else { continue };
-            let record = Record::decode(&value)?;
-            if Some(record.generation) == generation {
-                live.push(record.into_session(*id, life)?);
-            }
-        }
-        Ok(live)
-    }
-
     /// Ends a session of this user; `false` if there is no such session of this user.
     ///
     /// # Errors
@@ -345,27 +253,6 @@ impl Store {
         }
         let call = call.arg(keep.map_or(&[][..], |keep| &keep.as_bytes()[..]));
         self.shared.call(&call).await
-    }
-}
-
-/// How many sessions that end in the same millisecond a page can step over.
-const TIES: usize = 8;
-
-/// A place in the index of sessions.
-struct Cursor {
-    score: i64,
-    id: [u8; 32],
-}
-
-impl Cursor {
-    fn parse(text: &str) -> Option<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (score, id) = bytes.split_first_chunk::<8>()?;
-        Some(Self { score: i64::from_be_bytes(*score), id: id.try_into().ok()? })
-    }
-
-    fn text(&self) -> String {
-        URL_SAFE_NO_PAD.encode([&self.score.to_be_bytes()[..], &self.id[..]].concat())
     }
 }
 
