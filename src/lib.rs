@@ -13,6 +13,8 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod password;
+pub mod scheduler;
+pub mod serve;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -147,12 +147,6 @@ fn resolve_recovery(state: &mut ServerState) -> Option<Event> {
     Some(Event::RecoveryResolved { jail: pending.jail_name.clone() })
 }
 
-/// Whether a probe that was begun at `began` says nothing any more, because a jail was activated since.
-#[must_use]
-pub fn probe_is_overtaken(state: &ServerState, began: Timestamp) -> bool {
-    state.last_activation.as_ref().is_some_and(|activation| activation.at > began)
-}
-
 /// Notes that `jail` is about to be activated. To be stored *before* the activation is applied: a crash
 /// during it is the likeliest one.
 #[must_use]

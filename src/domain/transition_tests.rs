@@ -215,13 +215,6 @@ fn an_unreachable_agent_changes_what_is_shown_and_no_transition() {
 }
 
 #[test]
-fn a_probe_begun_before_an_activation_is_overtaken_by_it() {
-    let state = History::new().probe(0, answer(&[])).activate(10, "web").state;
-    assert!(probe_is_overtaken(&state, at(9)));
-    assert!(!probe_is_overtaken(&state, at(10)));
-}
-
-#[test]
 fn a_refused_activation_puts_the_record_before_it_back_unless_another_came_since() {
     let first = History::new().activate(1, "a").state;
     let previous = first.last_activation.clone();

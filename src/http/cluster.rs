@@ -57,9 +57,9 @@ impl From<ClusterView> for Cluster {
         let worker = |worker: WorkerView| Worker {
             leader: Some(&worker.id) == holder.as_ref(),
             id: worker.id.as_str().to_owned(),
-            hostname: worker.hostname,
-            pid: worker.pid,
-            version: worker.version,
+            hostname: worker.info.hostname,
+            pid: worker.info.pid,
+            version: worker.info.version,
             started_at: worker.started_at.into(),
             seen_at: worker.seen_at.into(),
         };

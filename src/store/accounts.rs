@@ -1,5 +1,6 @@
-//! Accounts: who may log in. There is one so far, `admin`.
-use super::{Result, SessionId, Store};
+//! Accounts: who may log in. There is one so far, `admin`, made once in the cluster's life by setup.
+
+use super::{Result, SessionId, Store, scripts};
 
 /// The name of an account that can exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,39 +40,75 @@ pub struct Account {
 
 impl Store {
     /// Whether setup was done.
+    ///
+    /// # Errors
+    /// As [`super::StoreError`] tells, here and below.
     pub async fn setup_complete(&self) -> Result<bool> {
-        todo!()
+        let command = redis::cmd("EXISTS").arg(self.keys.account(&Username::admin())).to_owned();
+        self.shared.query("setup_complete", &command).await
     }
 
     /// The cluster's one-time setup code: `fresh`, unless another worker stored one before. `None` after setup.
-    pub async fn setup_code(&self, _fresh: &str) -> Result<Option<String>> {
-        todo!()
+    pub async fn setup_code(&self, fresh: &str) -> Result<Option<String>> {
+        let call = scripts::SETUP_CODE
+            .call()
+            .key(self.keys.account(&Username::admin()))
+            .key(self.keys.setup_code())
+            .arg(fresh);
+        self.shared.call(&call).await
     }
 
     /// Creates the admin; `false` if there is one already, and nothing changed.
-    pub async fn create_admin(&self, _password_hash: &str) -> Result<bool> {
-        todo!()
+    pub async fn create_admin(&self, password_hash: &str) -> Result<bool> {
+        let admin = Username::admin();
+        let call = scripts::ACCOUNT_CREATE
+            .call()
+            .key(self.keys.account(&admin))
+            .key(self.keys.generation(&admin))
+            .key(self.keys.setup_code())
+            .arg(password_hash);
+        self.shared.call(&call).await
     }
 
     /// The account, or `None` before setup.
-    pub async fn account(&self, _username: &Username) -> Result<Option<Account>> {
-        todo!()
+    pub async fn account(&self, username: &Username) -> Result<Option<Account>> {
+        // The generation first: if the password changes between the two reads, the login finds that its generation
+        // is an old one, and never the other way round.
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("GET").arg(self.keys.generation(username));
+        pipeline.cmd("HGET").arg(self.keys.account(username)).arg("password_hash");
+        let (generation, password_hash): (Option<u64>, Option<String>) =
+            self.shared.pipeline("account", &pipeline).await?;
+        Ok(password_hash
+            .map(|password_hash| Account { password_hash, generation: generation.unwrap_or_default() }))
     }
 
     /// Replaces the password if it is still the one that was `verified`, and ends every session but `keep`;
     /// `false` if the password was changed by another meanwhile.
     pub async fn change_password(
         &self,
-        _username: &Username,
-        _verified: &Account,
-        _new_hash: &str,
-        _keep: &SessionId,
+        username: &Username,
+        verified: &Account,
+        new_hash: &str,
+        keep: &SessionId,
     ) -> Result<bool> {
-        todo!()
+        let call = self.password_call(username).key(self.keys.session(keep));
+        let call = call.arg(&verified.password_hash).arg(new_hash).arg(&keep.as_bytes()[..]);
+        self.shared.call(&call).await
     }
 
     /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.
-    pub async fn reset_password(&self, _new_hash: &str) -> Result<()> {
-        todo!()
+    pub async fn reset_password(&self, new_hash: &str) -> Result<()> {
+        let call = self.password_call(&Username::admin()).arg("").arg(new_hash).arg("");
+        self.shared.call(&call).await
+    }
+
+    fn password_call(&self, username: &Username) -> scripts::Call {
+        scripts::PASSWORD_CHANGE
+            .call()
+            .key(self.keys.account(username))
+            .key(self.keys.generation(username))
+            .key(self.keys.sessions(username))
+            .key(self.keys.setup_code())
     }
 }

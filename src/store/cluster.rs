@@ -1,14 +1,41 @@
 //! Who is there: workers, the lease's holder, the jobs.
+//!
+//! Each worker writes a line about itself every few seconds into one hash; a reader leaves out those that have not
+//! been heard of lately, and a job of the scheduler removes them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Result, Store};
+use super::clock::{micros, moment, time_micros};
+use super::{Result, Store, StoreError, hex, random};
 use crate::domain::Timestamp;
+
+/// How often a worker writes that it is there.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+/// A worker that has not been heard of for this long is not shown.
+const SHOWN_FOR: Duration = Duration::from_secs(15);
+/// A worker that has not been heard of for this long is removed.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// 128 random bits a process start: names a worker, and owns the lease if it is elected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerId(String);
 
 impl WorkerId {
+    /// A new one.
+    ///
+    /// # Errors
+    /// If the operating system gives no random numbers.
+    pub fn fresh() -> Result<Self> {
+        Ok(Self(hex(&random::<16>()?)))
+    }
+
+    pub(super) fn from_stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// As text: 32 hexadecimal digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -16,17 +43,34 @@ impl WorkerId {
     }
 }
 
-/// One worker that was seen lately.
-#[derive(Debug, Clone)]
-pub struct WorkerView {
-    /// Its id.
-    pub id: WorkerId,
+/// What a worker tells of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerInfo {
     /// Its machine.
     pub hostname: String,
     /// Its process there.
     pub pid: u32,
     /// Its version of bangui.
     pub version: String,
+}
+
+/// The line of a worker in the hash.
+#[derive(Serialize, Deserialize)]
+struct Heartbeat {
+    #[serde(flatten)]
+    info: WorkerInfo,
+    /// Microseconds since 1970, on Redis's clock.
+    started_at: i64,
+    seen_at: i64,
+}
+
+/// One worker that was seen lately.
+#[derive(Debug, Clone)]
+pub struct WorkerView {
+    /// Its id.
+    pub id: WorkerId,
+    /// What it tells of itself.
+    pub info: WorkerInfo,
     /// When it started, on Redis's clock.
     pub started_at: Timestamp,
     /// Its latest heartbeat.
@@ -75,8 +119,95 @@ pub struct ClusterView {
 }
 
 impl Store {
-    /// Workers, lease and jobs.
-    pub async fn cluster(&self) -> Result<ClusterView> {
-        todo!()
+    /// Writes that this worker is there.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells, here and below.
+    pub async fn heartbeat(&self, id: &WorkerId, info: &WorkerInfo, started_at: Timestamp) -> Result<()> {
+        let line = Heartbeat {
+            info: info.clone(),
+            started_at: started_at.timestamp_micros(),
+            seen_at: self.shared.clock.now_micros(),
+        };
+        let line = rmp_serde::to_vec_named(&line)?;
+        let command = redis::cmd("HSET").arg(self.keys.workers()).arg(id.as_str()).arg(line).to_owned();
+        self.shared.query("heartbeat", &command).await
     }
+
+    /// Writes that this worker is gone.
+    pub async fn leave(&self, id: &WorkerId) -> Result<()> {
+        let command = redis::cmd("HDEL").arg(self.keys.workers()).arg(id.as_str()).to_owned();
+        self.shared.query("leave", &command).await
+    }
+
+    /// Removes workers that have not been heard of for a minute; tells how many.
+    pub async fn remove_silent_workers(&self) -> Result<usize> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("HGETALL").arg(self.keys.workers()).cmd("TIME");
+        let (lines, time): (HashMap<String, Vec<u8>>, (i64, i64)) =
+            self.shared.pipeline("workers", &pipeline).await?;
+        let oldest = time_micros(time) - micros(KEPT_FOR);
+        let silent: Vec<&String> = lines
+            .iter()
+            .filter(|(_, line)| {
+                rmp_serde::from_slice(line).map_or(true, |line: Heartbeat| line.seen_at < oldest)
+            })
+            .map(|(id, _)| id)
+            .collect();
+        if !silent.is_empty() {
+            let command = redis::cmd("HDEL").arg(self.keys.workers()).arg(&silent).to_owned();
+            self.shared.query::<()>("remove_workers", &command).await?;
+        }
+        Ok(silent.len())
+    }
+
+    /// Workers, lease and jobs, of one moment.
+    pub async fn cluster(&self) -> Result<ClusterView> {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.cmd("TIME");
+        pipeline.cmd("HGETALL").arg(self.keys.workers());
+        pipeline.cmd("GET").arg(self.keys.lease());
+        pipeline.cmd("PTTL").arg(self.keys.lease());
+        for name in super::jobs::NAMES {
+            pipeline.cmd("HGETALL").arg(self.keys.job(name));
+        }
+        let mut answers: Vec<redis::Value> = self.shared.pipeline("cluster", &pipeline).await?;
+        let jobs = answers.split_off(4);
+        let head = redis::Value::Array(answers);
+        let (time, lines, lease, ttl): ((i64, i64), HashMap<String, Vec<u8>>, Option<String>, i64) =
+            redis::from_redis_value(head).map_err(redis::RedisError::from)?;
+        let jobs = super::jobs::NAMES
+            .iter()
+            .zip(jobs)
+            .filter_map(|(name, fields)| JobView::from_stored(name, redis::from_redis_value(fields).ok()?))
+            .collect();
+        let lease = lease.as_deref().and_then(|held| {
+            let (holder, epoch) = held.split_once('|')?;
+            Some(LeaseView {
+                holder: WorkerId::from_stored(holder),
+                epoch: epoch.parse().ok()?,
+                expires_in_ms: u64::try_from(ttl).unwrap_or(0),
+            })
+        });
+        Ok(ClusterView { workers: shown(&lines, time_micros(time))?, lease, jobs })
+    }
+}
+
+/// The workers that were heard of lately, oldest first.
+fn shown(lines: &HashMap<String, Vec<u8>>, now: i64) -> Result<Vec<WorkerView>> {
+    let mut workers = Vec::with_capacity(lines.len());
+    for (id, line) in lines {
+        let line: Heartbeat = rmp_serde::from_slice(line).map_err(StoreError::from)?;
+        if line.seen_at >= now - micros(SHOWN_FOR) {
+            workers.push(WorkerView {
+                id: WorkerId::from_stored(id),
+                info: line.info,
+                started_at: moment(line.started_at),
+                seen_at: moment(line.seen_at),
+            });
+        }
+    }
+    workers.sort_by(|a, b| (a.started_at, a.id.as_str()).cmp(&(b.started_at, b.id.as_str())));
+    Ok(workers)
 }

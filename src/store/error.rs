@@ -1,5 +1,7 @@
 //! What can go wrong with Redis. *Unavailable is not absent*: an absent thing is `Ok(None)`, never an error.
 
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
 /// Why the store gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -15,4 +17,37 @@ pub enum StoreError {
     /// What is stored is not what this version can read: a defect or a foreign writer. 500 to users.
     #[error("stored data cannot be read: {0}")]
     Corrupt(String),
+}
+
+impl From<RedisError> for StoreError {
+    /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer
+    /// that tells of Redis's own state (LOADING, READONLY, OOM, MISCONF, NOREPLICAS, NOAUTH ...) is of the last kind.
+    fn from(error: RedisError) -> Self {
+        match (error.kind(), error.code()) {
+            (_, Some("FENCED")) => Self::Fenced,
+            (_, Some("CONFLICT")) => Self::Conflict,
+            (ErrorKind::UnexpectedReturnType | ErrorKind::Parse, _) | (_, Some("WRONGTYPE")) => {
+                Self::Corrupt(error.to_string())
+            }
+            (ErrorKind::Server(ServerErrorKind::ResponseError), code)
+                if code == Some("ERR") || code.is_none() =>
+            {
+                Self::Corrupt(error.to_string())
+            }
+            _ if error.is_timeout() => Self::Unavailable("it did not answer in time".to_owned()),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<rmp_serde::decode::Error> for StoreError {
+    fn from(error: rmp_serde::decode::Error) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+impl From<rmp_serde::encode::Error> for StoreError {
+    fn from(error: rmp_serde::encode::Error) -> Self {
+        Self::Corrupt(format!("a value cannot be written: {error}"))
+    }
 }

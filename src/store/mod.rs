@@ -1,21 +1,48 @@
 //! Redis, in the words of the domain.
+//!
+//! A [`Store`] offers verbs (`begin_session`, `check_session`, `change_server`, `begin_job` ...), one file per
+//! thing; no Redis command is sent from anywhere else. Every verb is bounded in time and answers
+//! [`StoreError::Unavailable`] when Redis does not, which is never the same as an absent thing.
+//!
+//! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
+
 pub mod accounts;
+pub mod checks;
+pub mod clock;
 pub mod cluster;
+mod connection;
 pub mod error;
+pub mod jobs;
+pub mod keys;
+pub mod lease;
+mod scripts;
 pub mod servers;
+pub mod session_token;
 pub mod sessions;
 
+use std::sync::Arc;
+
 pub use accounts::{Account, Username};
-pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerView};
+pub use clock::boot_now;
+pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
 pub use error::StoreError;
+pub use jobs::JobTurn;
+pub use lease::{Acquired, Fence, Lease, Wake};
 pub use servers::{ChangeError, StoredServer};
-pub use sessions::{LiveSession, LoginOrigin, SessionDetails, SessionId, SessionLife, SessionToken};
+pub use session_token::{SessionId, SessionToken};
+pub use sessions::{LiveSession, LoginOrigin, SessionDetails, SessionLife};
 
 use crate::config::RedisConfig;
+use crate::domain::Timestamp;
+use connection::{Health, Shared};
+use keys::Keys;
 
-/// Everything the cluster remembers. Cheap to clone.
+/// Everything the cluster remembers. Cheap to clone; dropping the last clone ends its connection.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+    keys: Arc<Keys>,
+}
 
 /// What every verb of the store returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -30,16 +57,67 @@ pub struct Page<T> {
 }
 
 impl Store {
-    /// Begins to connect, in the background; never fails for a Redis that is not there yet.
-    pub fn open(_config: &RedisConfig) -> anyhow::Result<Self> {
-        todo!()
+    /// Begins to connect, in the background: a Redis that is not there yet is waited for.
+    ///
+    /// # Errors
+    /// If the URL is none that a Redis client understands.
+    pub fn open(config: &RedisConfig) -> anyhow::Result<Self> {
+        let keys = Keys::new(&config.prefix);
+        Ok(Self { shared: Shared::open(config, &keys)?, keys: Arc::new(keys) })
     }
 
-    /// Whether Redis answers now, as the watchdog last saw it.
+    /// Whether Redis answers now, as the watchdog last saw it; asks nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] with the reason.
     pub fn available(&self) -> Result<()> {
-        todo!()
+        match &*self.shared.health().borrow() {
+            Health::Answers => Ok(()),
+            Health::Away(reason) | Health::Refused(reason) => Err(StoreError::Unavailable(reason.clone())),
+        }
     }
+
+    /// Waits until Redis answers.
+    ///
+    /// # Errors
+    /// With the reason and the remedy, when this Redis must not be used: it is too old, or holds data of a newer
+    /// version of bangui.
+    pub async fn ready(&self) -> std::result::Result<(), String> {
+        let mut health = self.shared.health();
+        // The sender lives in `self.shared`, so this wait ends only with one of the two.
+        match health.wait_for(|health| !matches!(health, Health::Away(_))).await.as_deref() {
+            Ok(Health::Refused(reason)) => Err(reason.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until Redis does not answer.
+    pub async fn outage(&self) {
+        // An error means that the watchdog is gone, and with it any use of waiting longer.
+        let _ = self.shared.health().wait_for(|health| *health != Health::Answers).await;
+    }
+
+    /// About now on Redis's clock: right to a round trip, for showing and for hints, not for ordering.
+    #[must_use]
+    pub fn about_now(&self) -> Timestamp {
+        clock::moment(self.shared.clock.now_micros())
+    }
+}
+
+/// Random bytes from the operating system.
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StoreError::Unavailable(format!("the system gives no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
+/// Lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -1,57 +1,25 @@
 //! Sessions: who is logged in, on every worker.
-use std::fmt;
+//!
+//! A token is 256 random bits; Redis holds only its SHA-256, so that a copy of Redis cannot log in. A session is one
+//! key, whose time to live is its idle timeout, cut at its absolute end. It carries its user's *generation*: revoking
+//! all sessions raises the user's, and every older session is dead at once, a login in flight included, whatever their
+//! number. A check is therefore one `MGET` of the session and the generation, and nothing else.
+//!
+//! No session is ever written as a whole after it was begun: scripts patch its header in place, and none of them
+//! recreates a session that is gone. So a logout cannot be undone by a slower request.
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::accounts::Username;
-use super::{Page, Result, Store};
+use super::clock::{micros, millis, moment};
+use super::{Page, Result, SessionId, SessionToken, Store, StoreError, scripts};
 use crate::domain::Timestamp;
-
-/// What a client shows to prove its session: 256 random bits. Never stored, never printed.
-#[derive(Clone)]
-pub struct SessionToken([u8; 32]);
-
-/// The SHA-256 of a token: names a session in Redis and to users, and cannot log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId([u8; 32]);
-
-impl SessionToken {
-    /// Reads the text of a cookie or a bearer token; `None` for anything that is no token.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(Self(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?))
-    }
-
-    /// The text for the cookie.
-    #[must_use]
-    pub fn reveal(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
-    }
-
-    /// The session this token proves.
-    #[must_use]
-    pub fn id(&self) -> SessionId {
-        SessionId(Sha256::digest(self.0).into())
-    }
-}
-
-impl SessionId {
-    /// Reads an id from a URL; `None` for anything that is no id.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Some(Self(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?))
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
 
 /// A session that Redis said is alive.
 #[derive(Debug, Clone)]
@@ -101,51 +69,355 @@ pub struct SessionLife {
     pub absolute: Duration,
 }
 
+/// What is stored after the header. Short names, since there are many of them; a field of a newer version is kept,
+/// because only the header is ever rewritten.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    #[serde(rename = "u")]
+    username: String,
+    /// Microseconds since 1970.
+    #[serde(rename = "c")]
+    created: i64,
+    /// Microseconds since 1970.
+    #[serde(rename = "x")]
+    expires: i64,
+    #[serde(rename = "ip")]
+    ip: String,
+    #[serde(rename = "a", default)]
+    agent: u64,
+}
+
+/// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
+/// then the document.
+struct Record {
+    seen: i64,
+    generation: u64,
+    document: Document,
+}
+
+impl Record {
+    fn encode(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(96);
+        bytes.extend_from_slice(&self.seen.to_be_bytes());
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.append(&mut rmp_serde::to_vec_named(&self.document)?);
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let corrupt = || StoreError::Corrupt("a session is shorter than its header".to_owned());
+        let (seen, rest) = bytes.split_first_chunk::<8>().ok_or_else(corrupt)?;
+        let (generation, document) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
+        Ok(Self {
+            seen: i64::from_be_bytes(*seen),
+            generation: u64::from_be_bytes(*generation),
+            document: rmp_serde::from_slice(document)?,
+        })
+    }
+
+    fn into_session(self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
+        let Document { username, created, expires, ip, agent } = self.document;
+        let corrupt = |what: &str| StoreError::Corrupt(format!("session {id} has no readable {what}"));
+        Ok(LiveSession {
+            id,
+            username: Username::parse(&username).ok_or_else(|| corrupt("user"))?,
+            created_at: moment(created),
+            last_seen_at: moment(self.seen),
+            idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(life.idle)))),
+            expires_at: moment(expires),
+            ip: ip.parse().map_err(|_| corrupt("address"))?,
+            agent,
+        })
+    }
+}
+
+impl SessionLife {
+    /// How much time must lie between two touches of a session: `min(60 s, idle / 4)`.
+    #[must_use]
+    pub fn touch_every(&self) -> Duration {
+        Duration::from_secs(60).min(self.idle / 4)
+    }
+}
+
 impl Store {
     /// Begins a session, unless the user's generation is no more `generation` (all sessions were revoked, or the
     /// password was changed, since the account was read): then `None`, and the caller reads the account again.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
     pub async fn begin_session(
         &self,
-        _username: &Username,
-        _generation: u64,
-        _origin: &LoginOrigin,
-        _life: SessionLife,
+        username: &Username,
+        generation: u64,
+        origin: &LoginOrigin,
+        life: SessionLife,
     ) -> Result<Option<(SessionToken, SessionDetails)>> {
-        todo!()
+        let token = SessionToken::fresh()?;
+        let id = token.id();
+        let now = self.shared.clock.now_micros();
+        let user_agent = truncated(&origin.user_agent).to_owned();
+        let record = Record {
+            seen: now,
+            generation,
+            document: Document {
+                username: username.as_str().to_owned(),
+                created: now,
+                expires: now.saturating_add(micros(life.absolute)),
+                ip: origin.ip.to_string(),
+                agent: digest_of(&user_agent),
+            },
+        };
+        let call = scripts::SESSION_BEGIN
+            .call()
+            .key(self.keys.session(&id))
+            .key(self.keys.sessions(username))
+            .key(self.keys.generation(username))
+            .key(self.keys.user_agent(record.document.agent))
+            .arg(generation)
+            .arg(record.encode()?)
+            .arg(millis(life.idle))
+            .arg(record.document.expires / 1000)
+            .arg(&id.as_bytes()[..])
+            .arg(&user_agent)
+            .arg(millis(life.absolute));
+        let begun: bool = self.shared.call(&call).await?;
+        if !begun {
+            return Ok(None);
+        }
+        let session = record.into_session(id, life)?;
+        Ok(Some((token, SessionDetails { session, user_agent })))
     }
 
     /// Whether the session lives: one read. Touches it when the last touch is old enough.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells; an ended session is `None`, never an error.
     pub async fn check_session(
         &self,
-        _token: &SessionToken,
-        _life: SessionLife,
+        token: &SessionToken,
+        life: SessionLife,
     ) -> Result<Option<LiveSession>> {
-        todo!()
+        let id = token.id();
+        let user = Username::admin();
+        let command =
+            redis::cmd("MGET").arg(self.keys.session(&id)).arg(self.keys.generation(&user)).to_owned();
+        let (value, generation): (Option<Vec<u8>>, Option<u64>) =
+            self.shared.query("session_check", &command).await?;
+        let Some(value) = value else { return Ok(None) };
+        let record = Record::decode(&value)?;
+        if Some(record.generation) != generation {
+            return Ok(None);
+        }
+        if self.shared.clock.now_micros() - record.seen >= micros(life.touch_every()) {
+            self.touch_session(&id, record.document.expires, life).await;
+        }
+        record.into_session(id, life).map(Some)
+    }
+
+    /// The session was checked already: a touch that fails costs it some idle time at worst, so it is not an error.
+    async fn touch_session(&self, id: &SessionId, expires: i64, life: SessionLife) {
+        let call = scripts::SESSION_TOUCH
+            .call()
+            .key(self.keys.session(id))
+            .arg(millis(life.idle))
+            .arg(expires / 1000)
+            .arg(micros(life.touch_every()));
+        if let Err(error) = self.shared.call::<()>(&call).await {
+            tracing::debug!(error = %error, "a session could not be touched");
+        }
     }
 
     /// Adds the text of the user agent.
-    pub async fn session_details(&self, _session: LiveSession) -> Result<SessionDetails> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn session_details(&self, session: LiveSession) -> Result<SessionDetails> {
+        Ok(self.with_user_agents(vec![session]).await?.remove(0))
     }
 
-    /// The user's live sessions.
+    async fn with_user_agents(&self, sessions: Vec<LiveSession>) -> Result<Vec<SessionDetails>> {
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        for session in &sessions {
+            command.arg(self.keys.user_agent(session.agent));
+        }
+        let texts: Vec<Option<String>> = self.shared.query("user_agents", &command).await?;
+        Ok(sessions
+            .into_iter()
+            .zip(texts)
+            .map(|(session, text)| SessionDetails { session, user_agent: text.unwrap_or_default() })
+            .collect())
+    }
+
+    /// The user's live sessions, those that last longest first. `cursor` is what the page before gave; one that is
+    /// none begins at the start.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
     pub async fn list_sessions(
         &self,
-        _username: &Username,
-        _cursor: Option<&str>,
-        _limit: usize,
-        _life: SessionLife,
+        username: &Username,
+        cursor: Option<&str>,
+        limit: usize,
+        life: SessionLife,
     ) -> Result<Page<SessionDetails>> {
-        todo!()
+        let after = cursor.and_then(Cursor::parse);
+        let mut command = redis::cmd("ZREVRANGEBYSCORE");
+        command.arg(self.keys.sessions(username));
+        match &after {
+            Some(cursor) => command.arg(cursor.score),
+            None => command.arg("+inf"),
+        };
+        // A few more than asked for: those of the same millisecond as the cursor are skipped below.
+        command.arg("-inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit + 1 + TIES);
+        let indexed: Vec<(Vec<u8>, i64)> = self.shared.query("session_index", &command).await?;
+        let mut places: Vec<Cursor> = indexed
+            .into_iter()
+            .filter_map(|(id, score)| Some(Cursor { score, id: id.try_into().ok()? }))
+            .filter(|place| {
+                after.as_ref().is_none_or(|after| (place.score, place.id) < (after.score, after.id))
+            })
+            .collect();
+        let more = places.len() > limit;
+        places.truncate(limit);
+        let next_cursor = if more { places.last().map(Cursor::text) } else { None };
+        let ids: Vec<SessionId> = places.into_iter().map(|place| SessionId::from_bytes(place.id)).collect();
+        let sessions = self.live_sessions(username, &ids, life).await?;
+        Ok(Page { items: self.with_user_agents(sessions).await?, next_cursor })
+    }
+
+    async fn live_sessions(
+        &self,
+        username: &Username,
+        ids: &[SessionId],
+        life: SessionLife,
+    ) -> Result<Vec<LiveSession>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(self.keys.generation(username));
+        for id in ids {
+            command.arg(self.keys.session(id));
+        }
+        let mut values: Vec<Option<Vec<u8>>> = self.shared.query("session_list", &command).await?;
+        let generation = values
+            .remove(0)
+            .and_then(|text| String::from_utf8(text).ok())
+            .and_then(|text| text.parse::<u64>().ok());
+        let mut live = Vec::with_capacity(ids.len());
+        for (id, value) in ids.iter().zip(values) {
+            let Some(value) = value else { continue };
+            let record = Record::decode(&value)?;
+            if Some(record.generation) == generation {
+                live.push(record.into_session(*id, life)?);
+            }
+        }
+        Ok(live)
     }
 
     /// Ends a session of this user; `false` if there is no such session of this user.
-    pub async fn end_session(&self, _username: &Username, _id: &SessionId) -> Result<bool> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn end_session(&self, username: &Username, id: &SessionId) -> Result<bool> {
+        let call = scripts::SESSION_END
+            .call()
+            .key(self.keys.session(id))
+            .key(self.keys.sessions(username))
+            .arg(&id.as_bytes()[..]);
+        self.shared.call(&call).await
     }
 
     /// Ends all sessions of this user but `keep`.
-    pub async fn end_all_sessions(&self, _username: &Username, _keep: Option<&SessionId>) -> Result<()> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn end_all_sessions(&self, username: &Username, keep: Option<&SessionId>) -> Result<()> {
+        let mut call = scripts::SESSIONS_END_ALL
+            .call()
+            .key(self.keys.generation(username))
+            .key(self.keys.sessions(username));
+        if let Some(keep) = keep {
+            call = call.key(self.keys.session(keep));
+        }
+        let call = call.arg(keep.map_or(&[][..], |keep| &keep.as_bytes()[..]));
+        self.shared.call(&call).await
+    }
+}
+
+/// How many sessions that end in the same millisecond a page can step over.
+const TIES: usize = 8;
+
+/// A place in the index of sessions.
+struct Cursor {
+    score: i64,
+    id: [u8; 32],
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (score, id) = bytes.split_first_chunk::<8>()?;
+        Some(Self { score: i64::from_be_bytes(*score), id: id.try_into().ok()? })
+    }
+
+    fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode([&self.score.to_be_bytes()[..], &self.id[..]].concat())
+    }
+}
+
+/// The first 256 bytes, cut between characters.
+fn truncated(user_agent: &str) -> &str {
+    &user_agent[..user_agent.floor_char_boundary(256)]
+}
+
+fn digest_of(user_agent: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(user_agent.as_bytes()).into();
+    digest.first_chunk::<8>().copied().map_or(0, u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: SessionLife =
+        SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43200) };
+
+    #[test]
+    fn a_record_of_a_newer_version_is_read_and_a_short_one_is_an_error_not_a_panic() {
+        #[derive(Serialize)]
+        struct Newer {
+            u: &'static str,
+            c: i64,
+            x: i64,
+            ip: &'static str,
+            colour: &'static str,
+        }
+        let newer = Newer { u: "admin", c: 1, x: 2, ip: "::1", colour: "green" };
+        let bytes = [&[0; 16][..], &rmp_serde::to_vec_named(&newer).unwrap()].concat();
+        let session =
+            Record::decode(&bytes).unwrap().into_session(SessionId::from_bytes([0; 32]), LIFE).unwrap();
+        assert_eq!(session.ip.to_string(), "::1");
+        for length in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn touches_are_a_quarter_of_the_idle_time_apart_and_at_most_a_minute() {
+        assert_eq!(LIFE.touch_every(), Duration::from_secs(60));
+        assert_eq!(
+            SessionLife { idle: Duration::from_secs(8), ..LIFE }.touch_every(),
+            Duration::from_secs(2)
+        );
+    }
+
+    #[test]
+    fn a_user_agent_is_cut_between_characters() {
+        assert_eq!(truncated(&"ä".repeat(200)).len(), 256);
+        assert_eq!(truncated(&format!("a{}", "ä".repeat(200))).len(), 255);
     }
 }

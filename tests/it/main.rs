@@ -1,2 +1,11 @@
-//! Integration tests: the real binary against a real redis-server and a real fail2ban.
-fn main() {}
+//! Integration tests: the real binary, each role a process of its own, against a real redis-server and a real
+//! fail2ban.
+//!
+//! A test's name is the sentence it proves. Tests share nothing: each has its own Redis, its own folder, its own
+//! fail2ban where it needs one, and leaves no process behind (`support::process`), so they run in parallel.
+//! They wait for conditions (`support::eventually`), never for time to pass, except where the passing of time is
+//! what is tested.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
+
+mod store;
+mod support;

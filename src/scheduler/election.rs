@@ -1,0 +1,154 @@
+//! How a worker becomes the leader, stays it, and stops.
+//!
+//! ```text
+//! campaign ──taken──▶ lead: renewals (own task, own connection)   ──lost, fenced, late──▶ campaign
+//!    ▲                       jobs (this task)                     ──stop──▶ work ends, then release
+//!    └── woken by "released", or when the holder's TTL has run out
+//! ```
+//!
+//! An error is never a reason to lead: an answer that did not come means "not ours" until asking again says otherwise.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::term::{End, Term};
+use super::wakes::Wakes;
+use super::{Scheduler, jobs};
+use crate::store::{Acquired, Lease, boot_now};
+
+/// A renewal comes after this share of the TTL: two of them may be lost before the lease is.
+const RENEW_AFTER: f64 = 0.3;
+/// After an error, before asking again.
+const RETRY_AFTER: Duration = Duration::from_millis(300);
+/// How long a worker that is stopping waits for its release to be answered.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Campaigns and leads until `stop`.
+pub async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
+    let wakes = Arc::new(Wakes::default());
+    let listener = {
+        let (wakes, store, stop) = (Arc::clone(&wakes), scheduler.store.clone(), stop.clone());
+        tokio::spawn(async move { wakes.listen(&store, &stop).await })
+    };
+    let mut lease = scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl);
+    loop {
+        let term = tokio::select! {
+            () = stop.cancelled() => break,
+            term = campaign(&mut lease, &wakes) => Arc::new(term),
+        };
+        lease = lead(&scheduler, lease, &term, &wakes, &stop).await;
+    }
+    listener.abort();
+}
+
+/// Waits for the lease. Subscribed first (`Wakes` signals after each subscription), then tried, then waited for.
+async fn campaign(lease: &mut Lease, wakes: &Wakes) -> Term {
+    loop {
+        let asked_at = boot_now();
+        match lease.acquire().await {
+            Ok(Acquired::Taken { fence, redis_micros }) => {
+                return Term::new(fence, lease.ttl(), asked_at, redis_micros);
+            }
+            Ok(Acquired::Held { remaining }) => wait_out(lease, remaining, wakes).await,
+            Err(error) => {
+                tracing::debug!(error = %error, "cannot ask for the scheduler's lease");
+                sleep(RETRY_AFTER + jitter()).await;
+            }
+        }
+    }
+}
+
+/// Waits until the lease may be free: it was released, or its time ran out. While the holder goes on renewing, each
+/// look is one plain read, so that many waiting workers cost Redis little.
+async fn wait_out(lease: &mut Lease, mut remaining: Duration, wakes: &Wakes) {
+    loop {
+        tokio::select! {
+            // All waiting workers hear it at once and ask at once: the first one wins, the others find it held.
+            () = wakes.released.notified() => return,
+            () = sleep(remaining.min(lease.ttl()) + jitter()) => {}
+        }
+        match lease.remaining().await {
+            Ok(Some(left)) => remaining = left,
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// So that many waiting workers do not ask at the same instant.
+fn jitter() -> Duration {
+    Duration::from_millis(rand::rng().random_range(0..100))
+}
+
+/// Leads until the term ends or this worker stops, and gives back the means to campaign again.
+async fn lead(
+    scheduler: &Arc<Scheduler>,
+    lease: Lease,
+    term: &Arc<Term>,
+    wakes: &Arc<Wakes>,
+    stop: &CancellationToken,
+) -> Lease {
+    let epoch = term.fence.epoch();
+    tracing::info!(lease.epoch = epoch, "elected: this worker runs the schedule now");
+    metrics::gauge!("bangui_scheduler_leader").set(1.0);
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float for 285,000 years")]
+    metrics::gauge!("bangui_scheduler_epoch").set(epoch as f64);
+    metrics::counter!("bangui_scheduler_transitions_total", "reason" => "acquired").increment(1);
+
+    let renewals = tokio::spawn(renew(lease, Arc::clone(term)));
+    tokio::select! {
+        () = stop.cancelled() => term.end(End::Released),
+        () = jobs::run(scheduler, term, wakes) => {}
+    }
+    // `jobs::run` was dropped or has returned: its probes are aborted. Only now may another begin.
+    let mut lease = match renewals.await {
+        Ok(lease) => lease,
+        Err(_) => scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl),
+    };
+    let why = term.why();
+    if why != End::Lost && !matches!(timeout(RELEASE_TIMEOUT, lease.release(&term.fence)).await, Ok(Ok(_))) {
+        tracing::warn!(lease.epoch = epoch, "the lease could not be given back, it will run out");
+    }
+    metrics::gauge!("bangui_scheduler_leader").set(0.0);
+    metrics::counter!("bangui_scheduler_transitions_total", "reason" => why.label()).increment(1);
+    tracing::info!(lease.epoch = epoch, reason = why.label(), "no longer the one that runs the schedule");
+    lease
+}
+
+/// Renews until the term is over, and ends it when the lease is lost or too late.
+async fn renew(mut lease: Lease, term: Arc<Term>) -> Lease {
+    let every = lease.ttl().mul_f64(RENEW_AFTER);
+    let mut wait = every;
+    loop {
+        tokio::select! {
+            () = term.over.cancelled() => return lease,
+            () = sleep(wait.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
+        }
+        let Some(left) = term.remaining() else {
+            term.end(End::Deadline);
+            return lease;
+        };
+        let asked_at = boot_now();
+        wait = match timeout(left, lease.renew(&term.fence)).await {
+            Ok(Ok(Some(redis_micros))) => {
+                term.renewed(asked_at, redis_micros);
+                every
+            }
+            Ok(Ok(None)) => {
+                term.end(End::Lost);
+                return lease;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %error, "the lease could not be renewed, trying again");
+                every / 8
+            }
+            Err(_) => {
+                term.end(End::Deadline);
+                return lease;
+            }
+        };
+    }
+}

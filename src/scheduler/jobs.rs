@@ -1,0 +1,109 @@
+//! What a leader does: jobs, each on a schedule that lies in Redis and outlives every leader.
+//!
+//! Redis decides in one fenced step whether a job is due, so a new leader neither repeats a run that was just done nor
+//! skips one that is due. A new job goes into `store::jobs::NAMES` and into [`run`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::sleep;
+
+use super::Scheduler;
+use super::probe::Prober;
+use super::term::{End, Term};
+use super::wakes::Wakes;
+use crate::store::{JobTurn, Store, StoreError};
+
+const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs every job until the term is over. Dropping it aborts whatever runs.
+pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
+    let prober = Prober::new(Arc::clone(scheduler), Arc::clone(term));
+    let store = &scheduler.store;
+    let sweeps = each(store, term, "probe", scheduler.probe_interval, Work::Sweep(&prober));
+    let removals =
+        each(store, term, "remove-silent-workers", REMOVE_SILENT_WORKERS_EVERY, Work::RemoveSilentWorkers);
+    let requests = async {
+        while !term.over.is_cancelled() {
+            // Before the first wait too: requests may lie there since before this term.
+            if let Err(error) = prober.answer_requests().await {
+                tracing::debug!(error = %error, "requests for probes wait for Redis");
+                sleep(Duration::from_millis(500)).await;
+            } else {
+                wakes.probe_requested.notified().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = term.over.cancelled() => {}
+        ((), (), ()) = async { tokio::join!(sweeps, removals, requests) } => {}
+    }
+}
+
+/// What a job does.
+enum Work<'a> {
+    Sweep(&'a Prober),
+    RemoveSilentWorkers,
+}
+
+impl Work<'_> {
+    /// One run; its outcome in a word or a sentence.
+    async fn run(&self, store: &Store) -> Result<String, StoreError> {
+        match self {
+            Self::Sweep(prober) => Ok(prober.sweep().await),
+            Self::RemoveSilentWorkers => store.remove_silent_workers().await.map(|_| "ok".to_owned()),
+        }
+    }
+}
+
+/// One job: asks Redis whether it is due, runs it, notes its outcome, sleeps until the next.
+async fn each(store: &Store, term: &Term, name: &'static str, interval: Duration, work: Work<'_>) {
+    loop {
+        let turn = if term.remaining().is_some() {
+            store.begin_job(&term.fence, name, interval).await
+        } else {
+            term.end(End::Deadline);
+            return;
+        };
+        let wait = match turn {
+            Ok(JobTurn::NotDue { wait }) => wait,
+            Ok(JobTurn::Begun { next }) => {
+                let begun = tokio::time::Instant::now();
+                let outcome = work.run(store).await.unwrap_or_else(|error| error.to_string());
+                note_end(store, term, name, &outcome).await;
+                next.saturating_sub(begun.elapsed())
+            }
+            Err(error) => {
+                on_error(term, name, &error);
+                Duration::from_millis(rand::rng().random_range(300..600))
+            }
+        };
+        // A millisecond later than due, since Redis counts whole ones: else the answer is "not due, 0 ms".
+        sleep(wait + Duration::from_millis(1)).await;
+    }
+}
+
+async fn note_end(store: &Store, term: &Term, name: &'static str, outcome: &str) {
+    if outcome != "ok" {
+        tracing::warn!(job = name, outcome, "a job did not end well");
+    }
+    if let Err(error) = store.end_job(&term.fence, name, outcome).await {
+        on_error(term, name, &error);
+    }
+}
+
+/// A refused write is the proof that another leads: the term is over, whatever was believed.
+pub fn on_error(term: &Term, what: &str, error: &StoreError) {
+    if matches!(error, StoreError::Fenced) {
+        metrics::counter!("bangui_scheduler_fenced_writes_total").increment(1);
+        tracing::warn!(
+            lease.epoch = term.fence.epoch(),
+            what,
+            "a scheduled write was refused: another worker leads"
+        );
+        term.end(End::Fenced);
+    } else {
+        tracing::warn!(what, error = %error, "a scheduled step failed");
+    }
+}

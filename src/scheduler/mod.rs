@@ -1,0 +1,52 @@
+//! The one scheduler of the cluster, elected among all workers.
+//!
+//! Every worker runs this loop: wait for the lease, lead while it is held, give it back. Reading order:
+//!
+//! * `term.rs`: what a leader believes, and for how long (pure);
+//! * `election.rs`: how a worker becomes and stops being the leader;
+//! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
+//! * `probe.rs`: the health probe, the job that matters most;
+//! * `wakes.rs`: the messages that shorten waiting.
+//!
+//! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So nothing here must
+//! be right for "at most one scheduler" to hold, it only makes the scheduler quick and polite.
+
+mod election;
+mod jobs;
+mod probe;
+mod term;
+mod wakes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::client::AgentClient;
+use crate::domain::ServerName;
+use crate::store::{Store, WorkerId};
+
+/// What the scheduler works with. One per worker.
+pub struct Scheduler {
+    /// The cluster's memory.
+    pub store: Store,
+    /// The fail2ban servers.
+    pub agents: Arc<BTreeMap<ServerName, AgentClient>>,
+    /// Who this worker is.
+    pub worker: WorkerId,
+    /// How long the lease lives without renewal.
+    pub lease_ttl: Duration,
+    /// How often every server is probed.
+    pub probe_interval: Duration,
+    /// A crash within this time of an activation is blamed on it.
+    pub crash_window: TimeDelta,
+}
+
+impl Scheduler {
+    /// Campaigns and leads until `stop`; when it returns, the work has ended and the lease is given back.
+    pub async fn run(self, stop: CancellationToken) {
+        election::run(Arc::new(self), stop).await;
+    }
+}

@@ -1,0 +1,270 @@
+//! One worker, from its start to its end.
+//!
+//! ```text
+//! listen ─▶ Redis answers and may be used ─▶ account provisioned ─▶ ready ─▶ ... ─▶ SIGTERM
+//! SIGTERM ─▶ not ready, `Connection: close`, schedule stopped and lease released at once
+//!         ─▶ after the drain time: accept no more, finish what is in flight (10 s at most) ─▶ gone
+//! ```
+//!
+//! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. A part that ends by itself is
+//! a crash, and takes the worker down with it: a supervisor starts it anew, which is simpler than half a worker.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::RngExt as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::client::AgentClient;
+use crate::config::{Listen, ServeConfig};
+use crate::domain::{ServerName, Timestamp};
+use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
+use crate::scheduler::Scheduler;
+use crate::shutdown::{self, Shutdown};
+use crate::store::{SessionLife, Store, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
+use crate::telemetry;
+
+/// Requests in flight have this long to end once nothing more is accepted.
+const GRACE: Duration = Duration::from_secs(10);
+/// The scheduler and the last words to Redis have this long.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Why a worker ended that was not told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It must not run with this configuration or this Redis: exit code 2.
+    #[error("{0}")]
+    Refused(String),
+    /// It failed while running: exit code 1.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Runs one worker until SIGTERM or SIGINT.
+///
+/// # Errors
+/// As [`ServeError`] tells.
+pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
+    let shutdown = shutdown::signals().context("signals cannot be listened for")?;
+    let metrics = telemetry::install_metrics().context("the metrics cannot be set up")?;
+    let worker = WorkerId::fresh().context("this worker cannot be given a name")?;
+    let listener = bind(&config.listen).await?;
+    let metrics_listener = match config.metrics_listen {
+        Some(address) => Some(bind(&Listen::Address(address)).await?),
+        None => None,
+    };
+    let store = Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
+    let agents = Arc::new(agents(&config)?);
+    let readiness = Readiness::starting();
+    let state = AppState::new(Parts {
+        store: store.clone(),
+        agents: Arc::clone(&agents),
+        worker: worker.clone(),
+        session_life: SessionLife { idle: config.session_idle, absolute: config.session_absolute },
+        gate: PasswordGate::new(),
+        readiness: readiness.clone(),
+        setup_token: config.setup_token.clone(),
+        admin_is_provisioned: config.admin_password.is_some(),
+        public_url: config.public_url.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
+        metrics: config.metrics_listen.is_none().then(|| metrics.clone()),
+    });
+
+    let stop_http = CancellationToken::new();
+    let addr = listener.local_addr().context("the listening socket has no address")?;
+    tracing::info!(http.addr = %addr, worker.id = worker.as_str(), "listening");
+    let mut http = tokio::spawn(http::listener::run(listener, http::router(state), stop_http.clone(), GRACE));
+    if let Some(listener) = metrics_listener {
+        let router = http::metrics_router(metrics.clone());
+        tokio::spawn(http::listener::run(listener, router, stop_http.clone(), Duration::ZERO));
+    }
+    tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));
+
+    let scheduler = Scheduler {
+        store: store.clone(),
+        agents,
+        worker: worker.clone(),
+        lease_ttl: config.lease_ttl,
+        probe_interval: config.probe_interval,
+        crash_window: config.crash_window,
+    };
+    let mut work = tokio::spawn(work(
+        config.clone(),
+        store.clone(),
+        scheduler,
+        readiness.clone(),
+        shutdown.soft.clone(),
+    ));
+    tokio::select! {
+        () = shutdown.soft.cancelled() => {}
+        ended = &mut work => match ended.context("the scheduler's task has crashed")? {
+            Ok(()) if shutdown.soft.is_cancelled() => {}
+            Ok(()) => return Err(anyhow::anyhow!("the scheduler's task has ended by itself").into()),
+            Err(error) => return Err(error),
+        },
+        ended = &mut http => {
+            ended.context("the HTTP task has crashed")?;
+            return Err(anyhow::anyhow!("the HTTP task has ended by itself").into());
+        }
+    }
+
+    tracing::info!(drain_seconds = config.drain.as_secs(), "stopping: not ready any more, still serving");
+    readiness.drain();
+    wait(config.drain, &shutdown).await;
+    stop_http.cancel();
+    tokio::select! {
+        cut = http => match cut.context("the HTTP task has crashed")? {
+            0 => {}
+            cut => tracing::warn!(cut, "requests were still in flight and had to be cut"),
+        },
+        () = shutdown.hard.cancelled() => tracing::warn!("told twice to stop: requests in flight are cut"),
+    }
+    let farewell = async {
+        if !work.is_finished() {
+            // Its own errors are told where they happen.
+            let _ = work.await;
+        }
+        let _ = store.leave(&worker).await;
+    };
+    if timeout(FAREWELL, farewell).await.is_err() {
+        tracing::warn!("Redis did not answer the last words: the lease, if held, will run out");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What a worker does besides answering requests.
+async fn work(
+    config: ServeConfig,
+    store: Store,
+    scheduler: Scheduler,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        usable = store.ready() => usable.map_err(ServeError::Refused)?,
+    }
+    if stop.run_until_cancelled(prepare_login(&config, &store)).await.is_none() {
+        return Ok(());
+    }
+    readiness.serve();
+    let (worker, started_at) = (scheduler.worker.clone(), store.about_now());
+    tokio::select! {
+        () = scheduler.run(stop.clone()) => {}
+        () = heartbeats(&store, &worker, started_at) => {}
+    }
+    Ok(())
+}
+
+async fn heartbeats(store: &Store, worker: &WorkerId, started_at: Timestamp) {
+    let info = WorkerInfo {
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    loop {
+        if let Err(error) = store.heartbeat(worker, &info, started_at).await {
+            tracing::debug!(error = %error, "the heartbeat could not be written");
+        }
+        let wait = HEARTBEAT_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
+        sleep(wait).await;
+    }
+}
+
+/// Makes sure that somebody can log in: provisions the admin, or tells the code that setup wants.
+async fn prepare_login(config: &ServeConfig, store: &Store) {
+    loop {
+        let prepared = match &config.admin_password {
+            Some(password) => provision(store, password).await,
+            None => tell_setup_code(config, store).await,
+        };
+        let Err(error) = prepared else { return };
+        tracing::warn!(error = format!("{error:#}"), "the account cannot be looked at yet, trying again");
+        let wait = rand::rng().random_range(300..700);
+        sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// The same once-only step as setup; it never overwrites.
+async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()> {
+    let account = store.account(&Username::admin()).await?;
+    let password = password.clone();
+    if let Some(account) = account {
+        let same = tokio::task::spawn_blocking(move || {
+            crate::password::verify(password.expose_secret(), &account.password_hash)
+        })
+        .await?;
+        if !same {
+            tracing::warn!(
+                "BANGUI_ADMIN_PASSWORD is not the password that is stored, which stays: \
+                 to set it, run `bangui reset-password`"
+            );
+        }
+        return Ok(());
+    }
+    let hash = tokio::task::spawn_blocking(move || crate::password::hash(password.expose_secret())).await??;
+    if store.create_admin(&hash).await? {
+        tracing::info!("the admin account was made with BANGUI_ADMIN_PASSWORD");
+    }
+    Ok(())
+}
+
+/// One code for the whole cluster, told by each worker that starts before setup.
+async fn tell_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
+    if config.setup_token.is_some() {
+        return Ok(());
+    }
+    if let Some(code) = store.setup_code(&http::setup::fresh_code()).await? {
+        tracing::warn!(
+            setup.code = code,
+            "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
+        );
+    }
+    Ok(())
+}
+
+async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
+    match listen {
+        Listen::Address(address) => TcpListener::bind(address).await.map_err(|error| {
+            ServeError::Failed(anyhow::anyhow!(
+                "cannot listen on {address}: {error}. Is another process there? Set BANGUI_LISTEN"
+            ))
+        }),
+        Listen::Inherited => {
+            let inherited =
+                std::io::stdin().as_fd().try_clone_to_owned().context("standard input is closed")?;
+            let listener = std::net::TcpListener::from(inherited);
+            listener.set_nonblocking(true).context("standard input is not a listening socket")?;
+            Ok(TcpListener::from_std(listener).context("standard input is not a listening socket")?)
+        }
+    }
+}
+
+fn agents(config: &ServeConfig) -> Result<BTreeMap<ServerName, AgentClient>, ServeError> {
+    let Some(token) = &config.agent_token else { return Ok(BTreeMap::new()) };
+    config
+        .servers
+        .iter()
+        .map(|server| {
+            let client = AgentClient::new(&server.url, token).map_err(|error| {
+                ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name))
+            })?;
+            Ok((server.name.clone(), client))
+        })
+        .collect()
+}
+
+/// Waits for the drain time; a second signal cuts it short.
+async fn wait(drain: Duration, shutdown: &Shutdown) {
+    tokio::select! {
+        () = sleep(drain) => {}
+        () = shutdown.hard.cancelled() => {}
+    }
+}

@@ -1,0 +1,296 @@
+//! The connection that every request shares, and the watchdog that keeps it alive.
+//!
+//! One multiplexed connection per process: a session check costs one round trip on it, and thousands of them
+//! travel at once. redis-rs's own `ConnectionManager` never heals from a link that accepts bytes and answers
+//! nothing, because a response timeout is no reason for it to reconnect; hence a watchdog of our own:
+//!
+//! * each second it asks Redis for `TIME` (which also keeps [`RedisClock`] right);
+//! * three timeouts in a row, a closed socket, or `READONLY` (a demoted primary) drop the connection;
+//! * while there is none, every verb fails at once, and the watchdog dials anew, with jitter, looking the
+//!   address up again each time.
+//!
+//! Before a connection is shared it must pass the checks of `checks.rs`, and every script is loaded on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use rand::RngExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError,
+};
+use secrecy::ExposeSecret as _;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::{RedisClock, time_micros};
+use super::keys::Keys;
+use super::scripts::Call;
+use super::{Result, StoreError, checks};
+use crate::config::RedisConfig;
+
+/// A command without an answer after this time has failed.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
+const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
+const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// How the connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Health {
+    /// The last `TIME` was answered.
+    Answers,
+    /// It was not, or there is no connection.
+    Away(String),
+    /// This Redis must not be used (too old, newer data): the process is to end.
+    Refused(String),
+}
+
+/// Opens connections to the one Redis, each with the timeouts that every command here has.
+pub(super) struct Dialer {
+    client: Client,
+}
+
+impl Dialer {
+    pub fn new(config: &RedisConfig) -> anyhow::Result<Self> {
+        let info = config.url.expose_secret().into_connection_info()?;
+        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+        Ok(Self { client: Client::open(info.set_tcp_settings(tcp))? })
+    }
+
+    /// A connection of its own, within the connect timeout.
+    pub async fn dial(&self) -> std::result::Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+        timed(self.client.get_multiplexed_async_connection_with_config(&config)).await
+    }
+
+    /// A connection for subscriptions.
+    pub async fn subscriber(&self) -> std::result::Result<redis::aio::PubSub, RedisError> {
+        timed(self.client.get_async_pubsub()).await
+    }
+}
+
+/// The handshake is inside the bound too: redis-rs bounds only the connect itself.
+async fn timed<T>(
+    dialing: impl Future<Output = std::result::Result<T, RedisError>>,
+) -> std::result::Result<T, RedisError> {
+    timeout(CONNECT_TIMEOUT, dialing)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+/// What can be sent.
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    /// One command.
+    Command(&'a Cmd),
+    /// Several in one round trip.
+    Pipeline(&'a Pipeline),
+    /// One atomic step.
+    Script(&'a Call),
+}
+
+impl Request<'_> {
+    pub async fn send<T: FromRedisValue>(
+        self,
+        connection: &mut MultiplexedConnection,
+    ) -> std::result::Result<T, RedisError> {
+        match self {
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Pipeline(pipeline) => pipeline.query_async(connection).await,
+            Self::Script(call) => call.invoke(connection).await,
+        }
+    }
+}
+
+/// The shared connection.
+pub(super) struct Shared {
+    pub dialer: Dialer,
+    pub clock: RedisClock,
+    live: ArcSwapOption<MultiplexedConnection>,
+    health: watch::Sender<Health>,
+    suspect: Arc<Notify>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Shared {
+    /// Begins to connect in the background.
+    pub fn open(config: &RedisConfig, keys: &Keys) -> anyhow::Result<Arc<Self>> {
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Self {
+            dialer: Dialer::new(config)?,
+            clock: RedisClock::default(),
+            live: ArcSwapOption::empty(),
+            health: watch::Sender::new(Health::Away("the first connection is not made yet".to_owned())),
+            suspect: Arc::new(Notify::new()),
+            _stop: stop.clone().drop_guard(),
+        });
+        // The watchdog holds no strong reference while it waits, so that dropping the store ends it.
+        tokio::spawn(watchdog(Arc::downgrade(&shared), keys.clone(), stop));
+        Ok(shared)
+    }
+
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// One command.
+    pub async fn query<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T> {
+        self.run(name, Request::Command(command)).await
+    }
+
+    /// Several commands in one round trip, not atomic.
+    pub async fn pipeline<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Result<T> {
+        self.run(name, Request::Pipeline(pipeline)).await
+    }
+
+    /// One script.
+    pub async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
+        self.run(call.name(), Request::Script(call)).await
+    }
+
+    async fn run<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
+        let Some(live) = self.live.load_full() else {
+            return Err(StoreError::Unavailable(match &*self.health.borrow() {
+                Health::Away(reason) | Health::Refused(reason) => reason.clone(),
+                Health::Answers => "the connection is being replaced".to_owned(),
+            }));
+        };
+        let mut connection = MultiplexedConnection::clone(&live);
+        let begun = Instant::now();
+        let answer = request.send(&mut connection).await;
+        metrics::histogram!("bangui_redis_command_duration_seconds", "command" => name)
+            .record(begun.elapsed());
+        answer.map_err(|error| {
+            if is_dead(&error) || error.is_timeout() {
+                self.suspect.notify_one();
+            }
+            error.into()
+        })
+    }
+
+    fn set_health(&self, health: Health) {
+        metrics::gauge!("bangui_redis_up").set(f64::from(u8::from(health == Health::Answers)));
+        self.health.send_if_modified(|current| {
+            let changed = *current != health;
+            *current = health;
+            changed
+        });
+    }
+}
+
+/// Whether this error says that the connection itself is of no more use.
+fn is_dead(error: &RedisError) -> bool {
+    error.code() == Some("READONLY") || (error.is_io_error() && !error.is_timeout())
+}
+
+async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, stop: CancellationToken) {
+    let mut complained: Option<Instant> = None;
+    while let Some(this) = shared.upgrade() {
+        match connect(&this, &keys).await {
+            Ok(connection) => {
+                this.live.store(Some(Arc::new(connection)));
+                this.set_health(Health::Answers);
+                tracing::info!("connected to Redis");
+                complained = None;
+                drop(this);
+                watch_over(&shared, &stop).await;
+            }
+            Err(ConnectError::Refused(reason)) => {
+                this.set_health(Health::Refused(reason));
+                return;
+            }
+            Err(ConnectError::Away(reason)) => {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                    tracing::warn!(error = %reason, "Redis is out of reach, still trying: requests are answered 503 meanwhile");
+                    complained = Some(Instant::now());
+                }
+                this.set_health(Health::Away(reason));
+            }
+        }
+        let wait = Duration::from_millis(rand::rng().random_range(REDIAL_AFTER_MS));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+enum ConnectError {
+    Away(String),
+    Refused(String),
+}
+
+impl From<StoreError> for ConnectError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(reason) => Self::Away(reason),
+            other => Self::Away(other.to_string()),
+        }
+    }
+}
+
+async fn connect(shared: &Shared, keys: &Keys) -> std::result::Result<MultiplexedConnection, ConnectError> {
+    let mut connection = shared.dialer.dial().await.map_err(StoreError::from)?;
+    let findings = checks::run(&mut connection, keys).await?;
+    if let Some(refused) = findings.iter().find(|finding| finding.level == checks::Level::Refuse) {
+        return Err(ConnectError::Refused(refused.message.clone()));
+    }
+    for finding in findings.iter().filter(|finding| finding.level == checks::Level::Warn) {
+        tracing::warn!(check = finding.what, "{}", finding.message);
+    }
+    let layout = redis::cmd("SET").arg(keys.layout()).arg(checks::LAYOUT).arg("NX").to_owned();
+    layout.exec_async(&mut connection).await.map_err(StoreError::from)?;
+    super::scripts::load_all(&mut connection).await.map_err(StoreError::from)?;
+    tell_time(shared, &mut connection).await.map_err(StoreError::from)?;
+    Ok(connection)
+}
+
+async fn tell_time(
+    shared: &Shared,
+    connection: &mut MultiplexedConnection,
+) -> std::result::Result<(), RedisError> {
+    let time = redis::cmd("TIME").query_async(connection).await?;
+    shared.clock.heard(time_micros(time));
+    Ok(())
+}
+
+/// Returns when the connection has been given up.
+async fn watch_over(shared: &std::sync::Weak<Shared>, stop: &CancellationToken) {
+    let mut timeouts = 0;
+    loop {
+        let Some(this) = shared.upgrade() else { return };
+        let Some(live) = this.live.load_full() else { return };
+        match tell_time(&this, &mut MultiplexedConnection::clone(&live)).await {
+            Ok(()) => {
+                timeouts = 0;
+                this.set_health(Health::Answers);
+            }
+            Err(error) => {
+                timeouts += 1;
+                this.set_health(Health::Away(StoreError::from(error.clone()).to_string()));
+                if is_dead(&error) || timeouts >= TIMEOUTS_BEFORE_REDIAL {
+                    tracing::warn!(error = %error, "the connection to Redis is given up, dialling anew");
+                    this.live.store(None);
+                    return;
+                }
+                // The answer was waited for already: ask again at once, so that three take 1.5 s.
+                continue;
+            }
+        }
+        let suspect = Arc::clone(&this.suspect);
+        drop((this, live));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(WATCH_EVERY) => {}
+            // A request's own timeout counts as the first of the three.
+            () = suspect.notified() => timeouts = 1,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The atomic steps, each a `.lua` file that opens with its sentence, KEYS, ARGV and Returns.
+//!
+//! They are addressed by hash (EVALSHA), so that two versions of bangui can run different ones on one Redis,
+//! and loaded at every connect. A new script goes into the folder and into the list below.
+
+use std::sync::LazyLock;
+
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, RedisError, Script, ScriptInvocation, ToRedisArgs};
+
+/// A script with the name it has in the metrics.
+pub(super) struct Named {
+    name: &'static str,
+    script: Script,
+}
+
+macro_rules! scripts {
+    ($($constant:ident = $name:literal),* $(,)?) => {
+        $(pub(super) static $constant: LazyLock<Named> = LazyLock::new(|| Named {
+            name: $name,
+            script: Script::new(include_str!(concat!($name, ".lua"))),
+        });)*
+
+        /// Sends all of them to Redis, so that EVALSHA finds them.
+        pub(super) async fn load_all(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+            let mut pipeline = redis::pipe();
+            $(pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!(concat!($name, ".lua")));)*
+            pipeline.exec_async(connection).await
+        }
+
+        #[cfg(test)]
+        const SOURCES: &[(&str, &str)] = &[$(($name, include_str!(concat!($name, ".lua")))),*];
+    };
+}
+
+scripts! {
+    ACCOUNT_CREATE = "account_create",
+    JOB_BEGIN = "job_begin",
+    JOB_END = "job_end",
+    LEASE_ACQUIRE = "lease_acquire",
+    LEASE_RELEASE = "lease_release",
+    LEASE_RENEW = "lease_renew",
+    LOCK_RELEASE = "lock_release",
+    PASSWORD_CHANGE = "password_change",
+    PROBE_REQUEST = "probe_request",
+    SERVER_WRITE = "server_write",
+    SERVER_WRITE_FENCED = "server_write_fenced",
+    SESSIONS_END_ALL = "sessions_end_all",
+    SESSION_BEGIN = "session_begin",
+    SESSION_END = "session_end",
+    SESSION_TOUCH = "session_touch",
+    SETUP_CODE = "setup_code",
+}
+
+/// One call of a script, with its keys and arguments.
+pub(super) struct Call {
+    name: &'static str,
+    invocation: ScriptInvocation<'static>,
+}
+
+impl Named {
+    pub fn call(&'static self) -> Call {
+        Call { name: self.name, invocation: self.script.prepare_invoke() }
+    }
+}
+
+impl Call {
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn key(mut self, key: impl ToRedisArgs) -> Self {
+        self.invocation.key(key);
+        self
+    }
+
+    pub fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.invocation.arg(arg);
+        self
+    }
+
+    pub async fn invoke<T: FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        self.invocation.invoke_async(connection).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SOURCES;
+
+    #[test]
+    fn every_script_opens_with_its_sentence_keys_arguments_and_answer() {
+        for (name, source) in SOURCES {
+            let header: String = source.lines().take_while(|line| line.starts_with("--")).collect();
+            for part in ["KEYS", "ARGV", "Returns"] {
+                assert!(header.contains(part), "{name}.lua does not tell its {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_script_in_the_folder_is_in_the_list() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/scripts");
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".lua").map(str::to_owned));
+        for file in files {
+            assert!(SOURCES.iter().any(|(name, _)| *name == file), "{file}.lua is in no list");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Checking passwords: costly on purpose, so it must neither stop the worker nor be a way in.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::{join, join_all};
+use serde_json::json;
+
+use crate::support::process::{Child, bangui};
+use crate::support::{Cluster, PASSWORD, SOON};
+
+#[tokio::test]
+async fn a_flood_of_logins_is_answered_or_told_to_come_back_while_the_worker_stays_quick() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let client = cluster.client(0);
+    let flood = join_all((0..300).map(|n| {
+        let client = client.clone();
+        let password = if n % 2 == 0 { PASSWORD } else { "a wrong password" };
+        async move { (n % 2, client.post("/api/v1/session", json!({ "password": password })).await) }
+    }));
+    let health = async {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..30 {
+            let began = Instant::now();
+            client.get("/healthz").await.expect(200);
+            slowest = slowest.max(began.elapsed());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        slowest
+    };
+    let (answers, slowest) = join(flood, health).await;
+    let mut refused = 0;
+    for (wrong, answer) in answers {
+        match answer.status.as_u16() {
+            503 => {
+                answer.problem(503);
+                let seconds = answer.headers["retry-after"].to_str().unwrap();
+                assert!(seconds.parse::<u64>().is_ok_and(|seconds| seconds >= 1), "Retry-After: {seconds}");
+                refused += 1;
+            }
+            201 => assert_eq!(wrong, 0),
+            401 => assert_eq!(wrong, 1),
+            other => panic!("{other}: {answer:?}"),
+        }
+    }
+    // Two at a time and a queue of eight cannot take three hundred at once.
+    assert!(refused > 0, "nothing was refused");
+    assert!(slowest < Duration::from_secs(3), "/healthz took {slowest:?}");
+    client.logged_in().await.get("/api/v1/session").await.expect(200);
+}
+
+#[tokio::test]
+async fn an_unknown_user_is_refused_as_a_wrong_password_is_and_as_slowly() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let client = cluster.client(0);
+    let mut fastest = Vec::new();
+    for body in [
+        json!({ "password": "a wrong password" }),
+        json!({ "username": "nobody", "password": PASSWORD }),
+        json!({ "username": "Admin", "password": PASSWORD }),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let began = Instant::now();
+            let answer = client.post("/api/v1/session", body.clone()).await;
+            times.push(began.elapsed());
+            answer.problem(401);
+        }
+        fastest.push(times.into_iter().min().unwrap());
+    }
+    // The hash takes tens of milliseconds; without it an answer takes one or two.
+    assert!(fastest[1] * 4 > fastest[0] && fastest[2] * 4 > fastest[0], "{fastest:?}");
+}
+
+#[tokio::test]
+async fn resetting_the_password_from_the_command_line_ends_all_sessions() {
+    let cluster = Cluster::bare(2).set_up().await;
+    let (one, two) = (cluster.client(0).logged_in().await, cluster.client(1).logged_in().await);
+    let new = "a password set by the operator";
+    let mut command = bangui("reset-password");
+    command.envs(&cluster.environment).env("BANGUI_ADMIN_PASSWORD", new);
+    let (code, printed) = Child::run("bangui reset-password", command, SOON).await;
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(!printed.contains(new), "{printed}");
+    for client in [&one, &two] {
+        client.get("/api/v1/session").await.problem(401);
+    }
+    let client = cluster.client(0);
+    client.post("/api/v1/session", json!({ "password": PASSWORD })).await.problem(401);
+    client.post("/api/v1/session", json!({ "password": new })).await.expect(201);
+}
+
+#[tokio::test]
+async fn resetting_to_a_password_of_a_wrong_length_or_without_redis_changes_nothing() {
+    let mut cluster = Cluster::bare(1).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    let reset = |environment: std::collections::BTreeMap<String, String>, password: &str| {
+        let mut command = bangui("reset-password");
+        command.envs(environment).env("BANGUI_ADMIN_PASSWORD", password);
+        Child::run("bangui reset-password", command, SOON)
+    };
+    let (code, printed) = reset(cluster.environment.clone(), "short").await;
+    assert_eq!(code, Some(2), "{printed}");
+    client.get("/api/v1/session").await.expect(200);
+    cluster.redis.kill();
+    let (code, printed) = reset(cluster.environment.clone(), "long enough a password").await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("Redis"), "{printed}");
+}

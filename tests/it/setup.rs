@@ -1,0 +1,137 @@
+//! Setup: once in the cluster's life, whichever worker is asked, and by nobody who was not told the code.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::worker::field;
+use crate::support::{Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
+
+#[tokio::test]
+async fn of_twenty_racing_setups_on_three_workers_exactly_one_wins() {
+    let cluster = Cluster::bare(3).start().await;
+    let answers = join_all((0..20).map(|n| {
+        let client = cluster.client(n % 3);
+        async move {
+            let password = format!("the password of racer {n}");
+            (client.post("/api/v1/setup", json!({ "password": password, "token": SETUP_TOKEN })).await, password)
+        }
+    }))
+    .await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(answer, _)| answer.status == 201);
+    assert_eq!(won.len(), 1, "{won:?}");
+    for (answer, _) in lost {
+        answer.problem(409);
+    }
+    for n in 0..3 {
+        assert_eq!(cluster.client(n).get("/api/v1/setup").await.expect(200).body, json!({ "complete": true }));
+        let login = cluster.client(n).post("/api/v1/session", json!({ "password": won[0].1 })).await;
+        login.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn setup_wants_the_right_token_and_a_password_of_a_sane_length() {
+    let cluster = Cluster::bare(1).start().await;
+    let client = cluster.client(0);
+    assert_eq!(client.get("/api/v1/setup").await.expect(200).body, json!({ "complete": false }));
+    for token in ["", "wrong", &SETUP_TOKEN[1..], &SETUP_TOKEN.to_uppercase()] {
+        client.post("/api/v1/setup", json!({ "password": PASSWORD, "token": token })).await.problem(403);
+    }
+    // Bytes count, not characters; a wrong length changes nothing.
+    for password in ["", "123456789", "ÄÖÜä", &"x".repeat(1025), &"ä".repeat(513)] {
+        let answer = client.post("/api/v1/setup", json!({ "password": password, "token": SETUP_TOKEN })).await;
+        answer.problem(422);
+    }
+    assert_eq!(client.get("/api/v1/setup").await.expect(200).body, json!({ "complete": false }));
+    client.post("/api/v1/session", json!({ "password": PASSWORD })).await.problem(409);
+    let longest = "ä".repeat(512);
+    client.post("/api/v1/setup", json!({ "password": longest, "token": SETUP_TOKEN })).await.expect(201);
+    client.post("/api/v1/session", json!({ "password": longest })).await.expect(201);
+}
+
+#[tokio::test]
+async fn without_a_configured_token_one_code_in_the_log_is_the_same_for_the_whole_cluster() {
+    let cluster = Cluster::bare(3).without("BANGUI_SETUP_TOKEN").start().await;
+    let mut codes = Vec::new();
+    for worker in &cluster.workers {
+        let code = eventually("the setup code in the log", SOON, || async {
+            let log = worker.log();
+            log.iter().find_map(|line| Some(field(line, "setup.code")?.as_str()?.to_owned()))
+        })
+        .await;
+        codes.push(code);
+    }
+    assert!(codes.iter().all(|code| *code == codes[0]), "{codes:?}");
+    assert!(codes[0].len() >= 16, "{codes:?} can be guessed");
+    let setup = |code: &str| json!({ "password": PASSWORD, "token": code });
+    cluster.client(0).post("/api/v1/setup", setup("wrong-code-wrong-code")).await.problem(403);
+    cluster.client(2).post("/api/v1/setup", setup(&codes[0])).await.expect(201);
+
+    // A worker that comes after setup has no code to tell.
+    let mut cluster = cluster;
+    let late = cluster.add_worker().await;
+    let told = cluster.workers[late].log().iter().any(|line| field(line, "setup.code").is_some());
+    assert!(!told);
+}
+
+#[tokio::test]
+async fn a_password_from_the_environment_provisions_the_admin_once_and_never_overwrites() {
+    let mut cluster = Cluster::bare(2).env("BANGUI_ADMIN_PASSWORD", PASSWORD).start().await;
+    eventually("the admin", SOON, || async {
+        let answer = cluster.client(0).get("/api/v1/setup").await;
+        (answer.body["complete"] == true).then_some(())
+    })
+    .await;
+    cluster.post_setup(1).await.problem(409);
+    cluster.client(0).logged_in().await.get("/api/v1/session").await.expect(200);
+
+    // Another password in the environment of a worker that starts later: a warning, and no change.
+    cluster.environment.insert("BANGUI_ADMIN_PASSWORD".to_owned(), "quite another password".to_owned());
+    let late = cluster.add_worker().await;
+    cluster.workers[late]
+        .process
+        .line("a warning about the password", SOON, |line| {
+            (line.contains("WARN") && line.contains("BANGUI_ADMIN_PASSWORD")).then_some(())
+        })
+        .await;
+    cluster.client(late).logged_in().await.get("/api/v1/session").await.expect(200);
+    let other = json!({ "password": "quite another password" });
+    cluster.client(late).post("/api/v1/session", other).await.problem(401);
+    for worker in &cluster.workers {
+        let log = worker.process.printed();
+        assert!(!log.contains(PASSWORD) && !log.contains("quite another"), "a secret in the log");
+    }
+    // The same one is no reason to warn.
+    let warned = |worker: &crate::support::worker::Worker| {
+        worker.process.lines().iter().any(|line| line.contains("WARN") && line.contains("BANGUI_ADMIN_PASSWORD"))
+    };
+    cluster.environment.insert("BANGUI_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned());
+    let same = cluster.add_worker().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!warned(&cluster.workers[same]));
+}
+
+#[tokio::test]
+async fn setup_and_login_from_another_site_are_refused() {
+    let cluster = Cluster::bare(1).start().await;
+    let client = cluster.client(0);
+    let setup = json!({ "password": PASSWORD, "token": SETUP_TOKEN });
+    let login = json!({ "password": PASSWORD });
+    let post = |path: &'static str, body: &serde_json::Value, site: &'static str| {
+        let request = client.request(reqwest::Method::POST, path).json(body).header("Sec-Fetch-Site", site);
+        client.send(request.header("Origin", "https://evil.example"))
+    };
+    for site in ["cross-site", "same-site"] {
+        post("/api/v1/setup", &setup, site).await.problem(403);
+    }
+    post("/api/v1/setup", &setup, "same-origin").await.expect(201);
+    for site in ["cross-site", "same-site"] {
+        post("/api/v1/session", &login, site).await.problem(403);
+    }
+    // A form of another site, in a browser too old for Sec-Fetch-Site.
+    let request = client.request(reqwest::Method::POST, "/api/v1/session").json(&login);
+    client.send(request.header("Origin", "https://evil.example")).await.problem(403);
+    post("/api/v1/session", &login, "same-origin").await.expect(201);
+}

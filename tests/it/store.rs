@@ -1,0 +1,268 @@
+//! The atomic steps, each against a real Redis: what they refuse is what the promises rest on.
+
+use std::time::Duration;
+
+use bangui::config::RedisConfig;
+use bangui::domain::transition::record_activation;
+use bangui::domain::{JailName, ServerName, ServerState};
+use bangui::store::{
+    Acquired, ChangeError, Fence, JobTurn, Lease, LoginOrigin, SessionLife, SessionToken, Store, StoreError,
+    Username, WorkerId,
+};
+
+use crate::support::redis::Redis;
+
+const LIFE: SessionLife =
+    SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) };
+
+async fn store(redis: &Redis) -> Store {
+    let config = RedisConfig { url: redis.url().into(), prefix: "test".to_owned() };
+    let store = Store::open(&config).unwrap();
+    store.ready().await.unwrap();
+    store
+}
+
+fn lease(store: &Store, ttl_ms: u64) -> Lease {
+    store.lease(WorkerId::fresh().unwrap(), Duration::from_millis(ttl_ms))
+}
+
+async fn take(lease: &mut Lease) -> Fence {
+    match lease.acquire().await.unwrap() {
+        Acquired::Taken { fence, .. } => fence,
+        Acquired::Held { remaining } => panic!("held by another for {remaining:?}"),
+    }
+}
+
+fn server() -> ServerName {
+    ServerName::parse("web-1").unwrap()
+}
+
+fn origin() -> LoginOrigin {
+    LoginOrigin { ip: "198.51.100.7".parse().unwrap(), user_agent: "test".to_owned() }
+}
+
+async fn logged_in(store: &Store) -> SessionToken {
+    let admin = Username::admin();
+    let generation = store.account(&admin).await.unwrap().unwrap().generation;
+    store.begin_session(&admin, generation, &origin(), LIFE).await.unwrap().unwrap().0
+}
+
+async fn lives(store: &Store, token: &SessionToken) -> bool {
+    store.check_session(token, LIFE).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn a_scheduled_write_is_refused_without_a_lease_with_an_older_epoch_and_with_another_owner() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let mut first = lease(&store, 60_000);
+    let fence = take(&mut first).await;
+    let read = store.server(&server()).await.unwrap();
+    let state = ServerState::default();
+    store.write_probed(&fence, &server(), &read, &state, &[]).await.unwrap();
+
+    assert!(first.release(&fence).await.unwrap());
+    let read = store.server(&server()).await.unwrap();
+    let refused = store.write_probed(&fence, &server(), &read, &state, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Fenced)), "nobody holds it: {refused:?}");
+
+    let again = take(&mut first).await;
+    assert!(again.epoch() > fence.epoch());
+    let refused = store.write_probed(&fence, &server(), &read, &state, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Fenced)), "the same owner in an older term: {refused:?}");
+    assert!(first.release(&again).await.unwrap());
+
+    let other = take(&mut lease(&store, 60_000)).await;
+    let refused = store.write_probed(&again, &server(), &read, &state, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Fenced)), "another holds it: {refused:?}");
+    store.write_probed(&other, &server(), &read, &state, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_renewal_never_recreates_a_lease_and_a_release_never_takes_anothers() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let mut first = lease(&store, 60_000);
+    let fence = take(&mut first).await;
+    redis.command::<u64>(&["DEL", "{test}:lease"]).await;
+    assert_eq!(first.renew(&fence).await.unwrap(), None);
+
+    let mut second = lease(&store, 60_000);
+    let other = take(&mut second).await;
+    assert_eq!(first.renew(&fence).await.unwrap(), None);
+    assert!(!first.release(&fence).await.unwrap());
+    assert!(second.renew(&other).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_epoch_is_greater_than_every_one_before_also_when_redis_lost_its_data() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let before = take(&mut lease(&store, 60_000)).await;
+    redis.command::<String>(&["FLUSHALL"]).await;
+    let after = take(&mut lease(&store, 60_000)).await;
+    assert!(after.epoch() > before.epoch(), "{} after {}", after.epoch(), before.epoch());
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_the_acquisition_is_harmless() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let mut lease = lease(&store, 60_000);
+    assert_eq!(take(&mut lease).await, take(&mut lease).await);
+}
+
+#[tokio::test]
+async fn a_new_leader_neither_repeats_a_run_that_was_done_nor_skips_one_that_was_cut_short() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let hour = Duration::from_secs(3600);
+    let mut first = lease(&store, 60_000);
+    let fence = take(&mut first).await;
+    assert!(matches!(store.begin_job(&fence, "probe", hour).await.unwrap(), JobTurn::Begun { .. }));
+    store.end_job(&fence, "probe", "ok").await.unwrap();
+    first.release(&fence).await.unwrap();
+
+    let mut second = lease(&store, 60_000);
+    let fence = take(&mut second).await;
+    let turn = store.begin_job(&fence, "probe", hour).await.unwrap();
+    assert!(matches!(turn, JobTurn::NotDue { wait } if wait > hour * 9 / 10), "{turn:?}");
+    assert!(matches!(
+        store.begin_job(&fence, "remove-silent-workers", hour).await.unwrap(),
+        JobTurn::Begun { .. }
+    ));
+    second.release(&fence).await.unwrap();
+
+    let fence = take(&mut lease(&store, 60_000)).await;
+    let turn = store.begin_job(&fence, "remove-silent-workers", hour).await.unwrap();
+    assert!(matches!(turn, JobTurn::Begun { .. }), "begun by a leader that did not end it: {turn:?}");
+    let jobs = store.cluster().await.unwrap().jobs;
+    assert_eq!(jobs.iter().map(|job| job.runs).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(jobs[1].last_outcome.as_deref(), Some("interrupted"));
+}
+
+#[tokio::test]
+async fn missed_runs_collapse_into_one_and_the_schedule_keeps_its_grid() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let fence = take(&mut lease(&store, 60_000)).await;
+    let minute = Duration::from_secs(60);
+    store.begin_job(&fence, "probe", minute).await.unwrap();
+    store.end_job(&fence, "probe", "ok").await.unwrap();
+    // As if it had last been due three and a half minutes ago.
+    let due: i64 = redis.command(&["HGET", "{test}:job:probe", "next_due_at"]).await;
+    let missed = (due - 270_000).to_string();
+    redis.command::<u64>(&["HSET", "{test}:job:probe", "next_due_at", &missed]).await;
+
+    assert!(matches!(store.begin_job(&fence, "probe", minute).await.unwrap(), JobTurn::Begun { .. }));
+    store.end_job(&fence, "probe", "ok").await.unwrap();
+    let turn = store.begin_job(&fence, "probe", minute).await.unwrap();
+    assert!(
+        matches!(turn, JobTurn::NotDue { wait } if wait <= Duration::from_secs(30)),
+        "on the grid: {turn:?}"
+    );
+    let next: i64 = redis.command(&["HGET", "{test}:job:probe", "next_due_at"]).await;
+    assert_eq!((next - due).rem_euclid(60_000), 30_000, "the grid of the missed run");
+}
+
+#[tokio::test]
+async fn of_two_changes_at_once_both_take_effect() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let name = server();
+    let add = |text: String| {
+        let (store, name) = (store.clone(), name.clone());
+        async move {
+            let jail = JailName::parse(&text).unwrap();
+            let changed = store.change_server(&name, |mut state, _| {
+                state.expected_jails.insert(jail.clone());
+                Ok::<_, ()>(Some((state, vec![])))
+            });
+            match changed.await {
+                Ok(_) => {}
+                Err(ChangeError::Refused(()) | ChangeError::Store(_)) => panic!("not written"),
+            }
+        }
+    };
+    futures_util::future::join_all((0..8).map(|n| add(format!("jail-{n}")))).await;
+    let stored = store.server(&name).await.unwrap();
+    assert_eq!(stored.state.expected_jails.len(), 8);
+    assert_eq!(stored.revision, 8);
+}
+
+#[tokio::test]
+async fn an_event_is_in_the_stream_if_and_only_if_its_write_was_made() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let fence = take(&mut lease(&store, 60_000)).await;
+    let before: u64 = redis.command(&["XLEN", "{test}:events"]).await;
+    let read = store.server(&server()).await.unwrap();
+    let jail = JailName::parse("sshd").unwrap();
+    let (state, events) = record_activation(read.state.clone(), jail, read.read_at);
+    store.write_probed(&fence, &server(), &read, &state, &events).await.unwrap();
+    let refused = store.write_probed(&fence, &server(), &read, &state, &events).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    let after: u64 = redis.command(&["XLEN", "{test}:events"]).await;
+    assert_eq!(after - before, 1);
+}
+
+#[tokio::test]
+async fn revoking_all_sessions_kills_a_login_in_flight_and_keeps_the_one_that_is_kept() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let admin = Username::admin();
+    assert!(store.create_admin("hash").await.unwrap());
+    let generation = store.account(&admin).await.unwrap().unwrap().generation;
+    let (kept, other) = (logged_in(&store).await, logged_in(&store).await);
+
+    store.end_all_sessions(&admin, Some(&kept.id())).await.unwrap();
+    assert!(lives(&store, &kept).await);
+    assert!(!lives(&store, &other).await);
+    let in_flight = store.begin_session(&admin, generation, &origin(), LIFE).await.unwrap();
+    assert!(in_flight.is_none(), "a login that read the account before the revocation");
+    let listed = store.list_sessions(&admin, None, 10, LIFE).await.unwrap();
+    assert_eq!(listed.items.len(), 1);
+
+    store.end_all_sessions(&admin, None).await.unwrap();
+    assert!(!lives(&store, &kept).await);
+}
+
+#[tokio::test]
+async fn a_touch_never_recreates_a_session_and_never_outlives_its_absolute_end() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    store.create_admin("hash").await.unwrap();
+    let life = SessionLife { idle: Duration::from_millis(4_000), absolute: Duration::from_millis(2_500) };
+    let admin = Username::admin();
+    let (token, details) = store.begin_session(&admin, 1, &origin(), life).await.unwrap().unwrap();
+    assert_eq!(details.session.idle_expires_at, details.session.expires_at, "cut at the absolute end");
+    let begun = tokio::time::Instant::now();
+    while store.check_session(&token, life).await.unwrap().is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(6), "touched past its absolute end");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(begun.elapsed() > Duration::from_secs(2), "touches kept it alive until then");
+}
+
+#[tokio::test]
+async fn pages_of_sessions_hold_each_session_once() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    store.create_admin("hash").await.unwrap();
+    let mut tokens = Vec::new();
+    for _ in 0..25 {
+        tokens.push(logged_in(&store).await.id().to_string());
+    }
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.list_sessions(&Username::admin(), cursor.as_deref(), 10, LIFE).await.unwrap();
+        seen.extend(page.items.iter().map(|item| item.session.id.to_string()));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    tokens.sort();
+    seen.sort();
+    assert_eq!(seen, tokens);
+}

@@ -1,0 +1,122 @@
+//! A private fail2ban from Debian's package: its own configuration, socket, database, log file, and no firewall
+//! action. It bans because real lines are written to the real log files that its jails watch.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use super::process::{Child, program};
+use super::{SOON, folder};
+
+/// A fail2ban of the test's own.
+pub struct Fail2ban {
+    folder: tempfile::TempDir,
+    process: Option<Child>,
+}
+
+impl Fail2ban {
+    /// Starts one with these jails; each bans at the first failure, for ten minutes.
+    pub async fn start(jails: &[&str]) -> Self {
+        let mut fail2ban = Self { folder: folder(), process: None };
+        fail2ban.configure(jails);
+        fail2ban.start_again().await;
+        fail2ban
+    }
+
+    fn configure(&self, jails: &[&str]) {
+        let run = self.folder.path().display();
+        let write = |name: &str, text: &str| {
+            let path = self.config().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        // The empty section at the end is needed: without it the server dies right after it is ready.
+        write(
+            "fail2ban.conf",
+            &format!(
+                "[DEFAULT]\nloglevel = INFO\nlogtarget = {run}/f2b.log\nsyslogsocket = auto\n\
+                 socket = {run}/f2b.sock\npidfile = {run}/f2b.pid\ndbfile = {run}/f2b.sqlite3\n\
+                 dbpurgeage = 1d\ndbmaxmatches = 10\nallowipv6 = auto\n[Definition]\n"
+            ),
+        );
+        let mut text =
+            "[DEFAULT]\nbackend = polling\nusedns = no\nfindtime = 600\nmaxretry = 1\nbantime = 600\n\
+                        ignoreself = false\n"
+                .to_owned();
+        for jail in jails {
+            writeln!(
+                text,
+                "[{jail}]\nenabled = true\nfilter = app\nlogpath = {log}\naction = note[name={jail}]",
+                log = self.app_log(jail).display()
+            )
+            .unwrap();
+            std::fs::write(self.app_log(jail), "").unwrap();
+        }
+        write("jail.conf", &text);
+        write(
+            "filter.d/app.conf",
+            "[Definition]\nfailregex = ^\\s*login failed from <ADDR>$\ndatepattern = {^LN-BEG}\n",
+        );
+        write(
+            "action.d/note.conf",
+            "[Definition]\nactionstart =\nactionstop =\nactioncheck =\nactionban =\nactionunban =\n\
+             [Init]\nname = default\n",
+        );
+        std::fs::create_dir_all(self.config().join("jail.d")).unwrap();
+    }
+
+    /// Starts it after a [`Self::kill`], with the bans in its database.
+    pub async fn start_again(&mut self) {
+        self.kill();
+        let mut command = program("fail2ban-server");
+        command.args(["-x", "-f", "-c"]).arg(self.config()).arg("-s").arg(self.socket());
+        command.arg("-p").arg(self.folder.path().join("f2b.pid")).arg("start");
+        let process = Child::start("fail2ban-server", command);
+        process.line("Server ready", SOON, |line| line.contains("Server ready").then_some(())).await;
+        self.process = Some(process);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGSTOP: it accepts connections (the kernel does) and answers nothing.
+    pub fn pause(&self) {
+        self.process.as_ref().unwrap().signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.process.as_ref().unwrap().signal(Signal::CONT);
+    }
+
+    /// Writes the log line of a failed login that `jail` watches for.
+    pub fn log_failure(&self, jail: &str, ip: &str) {
+        let mut log = std::fs::OpenOptions::new().append(true).open(self.app_log(jail)).unwrap();
+        let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+        writeln!(log, "{now} login failed from {ip}").unwrap();
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("f2b.sock")
+    }
+
+    /// Its configuration folder.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("config")
+    }
+
+    /// Its own log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("f2b.log")).unwrap_or_default()
+    }
+
+    fn app_log(&self, jail: &str) -> PathBuf {
+        Path::new(self.folder.path()).join(format!("{jail}-app.log"))
+    }
+}

@@ -1,0 +1,42 @@
+//! What the tests stand on: processes, a private Redis, a private fail2ban, a cluster of real workers.
+
+pub mod agent;
+pub mod broken_fail2ban;
+pub mod client;
+pub mod cluster;
+pub mod fail2ban;
+pub mod process;
+pub mod proxy;
+pub mod redis;
+pub mod self_test;
+pub mod worker;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub use client::{Answer, Client};
+pub use cluster::{Cluster, PASSWORD, SETUP_TOKEN};
+
+/// Long enough for anything that should happen at once, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// Asks again and again until `condition` gives something, and fails after `deadline` with `what` it waited for.
+pub async fn eventually<T, F, Fut>(what: &str, deadline: Duration, mut condition: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let began = Instant::now();
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(began.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}
+
+/// A folder of the test's own, with a path short enough for unix sockets.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("bangui-it-").tempdir().unwrap()
+}

@@ -1,0 +1,143 @@
+//! A TCP proxy of our own in front of a unix socket: the network between a worker and Redis, to be broken at will.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+
+/// What the network does with bytes and connections.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mode {
+    /// Passes everything.
+    Pass,
+    /// Cuts every connection and refuses new ones.
+    Refuse,
+    /// Accepts connections and bytes, and answers nothing. A connection that has lost bytes stays lost, also when
+    /// the network is well again, as behind a firewall that forgot it.
+    BlackHole,
+    /// Passes everything this much later.
+    Delay(Duration),
+    /// Replaces bytes in replies by others of the same length.
+    Rewrite(Vec<u8>, Vec<u8>),
+}
+
+/// The proxy; it ends with its guard.
+pub struct Proxy {
+    pub address: SocketAddr,
+    mode: watch::Sender<Mode>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts one in front of `upstream`.
+    pub async fn start(upstream: PathBuf, mode: Mode) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, receiver) = watch::channel(mode);
+        let task = tokio::spawn(accept(listener, address, upstream, receiver));
+        Self { address, mode: sender, task }
+    }
+
+    /// Changes the network, for open connections too.
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// The address for `BANGUI_REDIS_URL`.
+    pub fn redis_url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.mode.send_replace(Mode::Refuse);
+        self.task.abort();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    address: SocketAddr,
+    upstream: PathBuf,
+    mut mode: watch::Receiver<Mode>,
+) {
+    let mut listener = Some(listener);
+    loop {
+        if *mode.borrow_and_update() == Mode::Refuse {
+            listener = None;
+        } else if listener.is_none() {
+            listener = Some(TcpListener::bind(address).await.expect("the proxy's port is still free"));
+        }
+        match &listener {
+            None => {
+                if mode.changed().await.is_err() {
+                    return;
+                }
+            }
+            Some(open) => tokio::select! {
+                accepted = open.accept() => if let Ok((stream, _)) = accepted {
+                    tokio::spawn(serve(stream, upstream.clone(), mode.clone()));
+                },
+                changed = mode.changed() => if changed.is_err() {
+                    return;
+                },
+            },
+        }
+    }
+}
+
+async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver<Mode>) {
+    let Ok(mut up) = UnixStream::connect(upstream).await else { return };
+    let _ = down.set_nodelay(true);
+    let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
+    let mut lost = false;
+    loop {
+        let now = mode.borrow_and_update().clone();
+        if now == Mode::Refuse {
+            return;
+        }
+        tokio::select! {
+            changed = mode.changed() => if changed.is_err() {
+                return;
+            },
+            read = down.read(&mut asked) => {
+                let Ok(read @ 1..) = read else { return };
+                lost |= now == Mode::BlackHole;
+                if let Mode::Delay(delay) = now {
+                    tokio::time::sleep(delay).await;
+                }
+                if !lost && up.write_all(&asked[..read]).await.is_err() {
+                    return;
+                }
+            }
+            read = up.read(&mut answered) => {
+                let Ok(read @ 1..) = read else { return };
+                lost |= now == Mode::BlackHole;
+                if let Mode::Rewrite(from, to) = &now {
+                    rewrite(&mut answered[..read], from, to);
+                }
+                if !lost && down.write_all(&answered[..read]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Replies are small and come in one piece, so a match never spans two reads.
+fn rewrite(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    assert_eq!(from.len(), to.len(), "a reply announces its length");
+    let mut at = 0;
+    while at + from.len() <= bytes.len() {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+            at += to.len();
+        } else {
+            at += 1;
+        }
+    }
+}

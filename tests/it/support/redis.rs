@@ -1,0 +1,199 @@
+//! A private redis-server on a unix socket. Where TCP is wanted, `proxy` stands in front of it: a unix socket
+//! cannot be taken by another test while this Redis is stopped and started again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::process::{Child, program};
+use super::{SOON, eventually, folder};
+
+/// A redis-server of the test's own.
+pub struct Redis {
+    folder: tempfile::TempDir,
+    arguments: Vec<String>,
+    process: Option<Child>,
+}
+
+impl Redis {
+    /// Starts one with AOF on, as the product wants it.
+    pub async fn start() -> Self {
+        Self::start_with(&["--appendonly", "yes"]).await
+    }
+
+    /// Starts one with these arguments, without persistence but for what they say.
+    pub async fn start_with(arguments: &[&str]) -> Self {
+        let mut redis = Self::prepare(arguments);
+        redis.restart().await;
+        redis
+    }
+
+    /// One that is not running yet, with its address known already.
+    pub fn prepare(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { folder: folder(), arguments, process: None }
+    }
+
+    /// Its unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// Its address for `BANGUI_REDIS_URL`.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Starts it (again) on the same socket and the same data.
+    pub async fn restart(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_file(self.socket());
+        let mut command = program("redis-server");
+        command.args(["--port", "0", "--save", "", "--rdbcompression", "no", "--daemonize", "no", "--dir"]);
+        command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket()).args(&self.arguments);
+        self.process = Some(Child::start("redis-server", command));
+        eventually("redis-server to answer", SOON, || async {
+            let mut connection = self.try_connect().await?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
+        })
+        .await;
+    }
+
+    /// SIGKILL: connections break, new ones are refused.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGSTOP: connections are accepted by the kernel and nothing is answered.
+    pub fn pause(&self) {
+        self.process.as_ref().unwrap().signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.process.as_ref().unwrap().signal(Signal::CONT);
+    }
+
+    async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.ok()
+    }
+
+    /// A connection for assertions.
+    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        self.try_connect().await.unwrap()
+    }
+
+    /// Runs one command.
+    pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(word);
+        }
+        command.query_async(&mut self.connection().await).await.unwrap()
+    }
+
+    /// Calls of each command so far, those inside scripts too.
+    pub async fn command_counts(&self) -> BTreeMap<String, u64> {
+        let text: String = self.command(&["INFO", "commandstats"]).await;
+        text.lines()
+            .filter_map(|line| {
+                let (name, facts) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+                let calls = facts.strip_prefix("calls=")?.split(',').next()?.parse().ok()?;
+                Some((name.to_owned(), calls))
+            })
+            .collect()
+    }
+
+    /// Every key, as bytes.
+    pub async fn keys(&self) -> Vec<Vec<u8>> {
+        self.command(&["KEYS", "*"]).await
+    }
+
+    /// All keys and values as one heap of bytes: an uncompressed dump, so that anything stored is found in it.
+    pub async fn everything(&self) -> Vec<u8> {
+        let _: String = self.command(&["SAVE"]).await;
+        std::fs::read(self.folder.path().join("dump.rdb")).unwrap()
+    }
+
+    /// Watches every command that reaches the server from now on.
+    pub async fn monitor(&self) -> Monitor {
+        let (reader, mut writer) = UnixStream::connect(self.socket()).await.unwrap().into_split();
+        writer.write_all(b"MONITOR\r\n").await.unwrap();
+        let mut lines = BufReader::new(reader).lines();
+        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("+OK"));
+        Monitor { lines, _writer: writer }
+    }
+}
+
+/// The stream of `MONITOR`.
+pub struct Monitor {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    _writer: OwnedWriteHalf,
+}
+
+/// One command of a client, with what its script did, if it was one.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The command with its arguments, quoted and escaped as Redis prints them.
+    pub command: String,
+    /// The commands inside the script.
+    pub inside: Vec<String>,
+}
+
+impl Monitor {
+    /// Ends the watching: every command seen until now. A marker command tells where the end is.
+    pub async fn stop(mut self, redis: &Redis) -> Vec<Seen> {
+        let _: String = redis.command(&["ECHO", "end-of-monitoring"]).await;
+        let mut seen: Vec<Seen> = Vec::new();
+        loop {
+            let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line());
+            let line = line.await.expect("MONITOR goes on").unwrap().expect("MONITOR is open");
+            let Some((head, command)) = line.split_once("] ") else { continue };
+            if command.contains("end-of-monitoring") {
+                return seen;
+            }
+            match seen.last_mut() {
+                Some(last) if head.ends_with(" lua") => last.inside.push(command.to_owned()),
+                _ => seen.push(Seen { command: command.to_owned(), inside: Vec::new() }),
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// This command and those inside it.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.command.as_str()).chain(self.inside.iter().map(String::as_str))
+    }
+
+    /// The command's name in capitals.
+    pub fn name(command: &str) -> String {
+        command.split('"').nth(1).unwrap_or_default().to_ascii_uppercase()
+    }
+}
+
+/// A key as `MONITOR` prints it.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in bytes {
+        match byte {
+            b'\\' | b'"' => text.extend(['\\', byte as char]),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            7 => text.push_str("\\a"),
+            8 => text.push_str("\\b"),
+            0x20..=0x7e => text.push(byte as char),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    text
+}
