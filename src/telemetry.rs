@@ -25,16 +25,25 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Starts logging, and logs panics like any other error. A second call changes nothing.
 pub fn init(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = EnvFilter::try_from_default_env();
+    let misread = wanted.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
+    let misread = misread.map(ToString::to_string);
+    let filter = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
+    if let Some(error) = misread {
+        tracing::warn!("RUST_LOG cannot be read, logging at `info`: {error}");
+    }
     if started.is_ok() {
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            let message = panic.payload_as_str().unwrap_or("without a message");
+            let payload = panic.payload();
+            let text = payload.downcast_ref::<&str>().copied();
+            let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            let message = message.unwrap_or("without a message");
             tracing::error!(panic.place = place, "a task panicked at {place}: {message}");
         }));
     }
@@ -66,4 +75,20 @@ fn describe() {
     describe_histogram!("bangui_http_request_duration_seconds", Unit::Seconds, "Time to answer a request.");
     describe_counter!("bangui_session_checks_total", "Session checks by where the answer came from.");
     describe_counter!("bangui_logins_total", "Login attempts by outcome.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_kept_in_buckets_and_the_recorder_is_installed_once() {
+        let handle = install_metrics().unwrap();
+        assert!(install_metrics().is_err());
+        metrics::histogram!("bangui_test_duration_seconds").record(0.002);
+        handle.run_upkeep();
+        let page = handle.render();
+        assert!(page.contains("bangui_test_duration_seconds_bucket{le=\"0.001\"} 0"), "{page}");
+        assert!(page.contains("bangui_test_duration_seconds_bucket{le=\"0.0025\"} 1"), "{page}");
+    }
 }

@@ -19,7 +19,8 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::agent::client::AgentError;
 use crate::store::{ChangeError, StoreError};
@@ -31,10 +32,23 @@ pub struct Problem {
     name: &'static str,
     title: &'static str,
     detail: Cow<'static, str>,
-    retry_after_seconds: Option<u64>,
+    retry_after_seconds: Option<u32>,
     extensions: Map<String, Value>,
     /// What the log is told beside the detail; set where the fault is ours.
     cause: Option<String>,
+}
+
+/// The refusal on the wire.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
+    #[serde(flatten)]
+    extensions: &'a Map<String, Value>,
 }
 
 /// What a handler returns.
@@ -61,7 +75,7 @@ impl Problem {
 
     /// With `Retry-After`.
     #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
+    pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
@@ -151,20 +165,15 @@ impl Problem {
         problem
     }
 
-    fn body(&self) -> Value {
-        let mut body = json!({
-            "type": format!("urn:bangui:problem:{}", self.name),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let (Some(members), Some(seconds)) = (body.as_object_mut(), self.retry_after_seconds) {
-            members.insert("retry_after_seconds".to_owned(), seconds.into());
+    fn document(&self) -> Document<'_> {
+        Document {
+            r#type: format!("urn:bangui:problem:{}", self.name),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            retry_after_seconds: self.retry_after_seconds,
+            extensions: &self.extensions,
         }
-        if let Some(members) = body.as_object_mut() {
-            members.extend(self.extensions.clone());
-        }
-        body
     }
 
     fn log(&self) {
@@ -182,7 +191,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
-        let mut response = (self.status, self.body().to_string()).into_response();
+        let mut response = (self.status, axum::Json(self.document())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds {
@@ -259,12 +268,17 @@ impl<E: Into<Problem>> From<ChangeError<E>> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn body(problem: &Problem) -> Value {
+        serde_json::to_value(problem.document()).unwrap()
+    }
 
     #[test]
     fn a_problem_has_the_members_of_the_contract() {
         let problem = Problem::from(StoreError::Unavailable("connection refused".to_owned()));
         assert_eq!(
-            problem.body(),
+            body(&problem),
             json!({
                 "type": "urn:bangui:problem:redis-unavailable",
                 "title": "Redis is out of reach",
@@ -282,13 +296,13 @@ mod tests {
     fn what_is_stored_is_not_told_to_users() {
         let problem = Problem::from(StoreError::Corrupt("$argon2id$secret".to_owned()));
         assert_eq!(problem.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(!problem.body().to_string().contains("secret"));
+        assert!(!body(&problem).to_string().contains("secret"));
     }
 
     #[test]
     fn a_conflict_is_409_and_a_down_fail2ban_503() {
         assert_eq!(Problem::from(StoreError::Conflict).status(), StatusCode::CONFLICT);
         let down = AgentError::Down { reason: "no socket".to_owned() };
-        assert_eq!(Problem::from(ChangeError::Refused(down)).body()["detail"], "fail2ban is down: no socket");
+        assert_eq!(body(&Problem::from(ChangeError::Refused(down)))["detail"], "fail2ban is down: no socket");
     }
 }

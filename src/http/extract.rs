@@ -27,6 +27,10 @@ use crate::store::{LiveSession, SessionToken};
 /// The largest body that is read.
 const BODY_LIMIT: usize = 64 * 1024;
 
+/// How much of a larger one is still taken off the wire, and dropped: a client that is busy sending when the
+/// connection closes under it sees a reset instead of the refusal.
+const DISCARD_LIMIT: usize = 1024 * 1024;
+
 /// How long a client may take to send one.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -103,20 +107,27 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::new();
+    let mut arrived = 0;
     let mut chunks = request.into_body().into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::malformed("the body ended before it was complete"))?;
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                "The body is too large",
-                format!("a body may have {BODY_LIMIT} bytes at most"),
-            ));
+        arrived += chunk.len();
+        if arrived > DISCARD_LIMIT {
+            break;
         }
-        body.extend_from_slice(&chunk);
+        if arrived <= BODY_LIMIT {
+            body.extend_from_slice(&chunk);
+        }
     }
-    Ok(body)
+    if arrived <= BODY_LIMIT {
+        return Ok(body);
+    }
+    Err(Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body-too-large",
+        "The body is too large",
+        format!("a body may have {BODY_LIMIT} bytes at most"),
+    ))
 }
 
 /// Tells what is wrong with a body without repeating any value of it: values may be passwords.

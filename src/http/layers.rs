@@ -6,7 +6,9 @@
 //! 4. headers: `x-request-id`, `x-bangui-worker`, no sniffing, no caching of the API; a 401 takes the cookie
 //!    away; while the worker drains, `Connection: close`
 //! 5. metrics, by route (never by address: their number must stay small)
-//! 6. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx
+//! 6. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
+//!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog tells
+//!    it once for all of them
 //!
 //! One function rather than a stack of layers: the order is plain to see, and the cheapest request pays for one
 //! boxed future instead of seven.
@@ -133,17 +135,18 @@ fn record(about: &About, status: StatusCode, took: Duration, span: &Span) {
     .increment(1);
     metrics::histogram!("bangui_http_request_duration_seconds", "route" => route).record(took.as_secs_f64());
 
+    let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
     macro_rules! access {
         ($level:ident) => {
             tracing::$level!(
                 parent: span,
                 http.status = status.as_u16(),
-                duration_ms = took.as_secs_f64() * 1000.0,
+                duration_ms = duration_ms,
                 "{} {} answered {}", about.method, about.route, status.as_u16()
             )
         };
     }
-    if status.is_server_error() {
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         access!(warn);
     } else if about.safe {
         access!(debug);

@@ -9,6 +9,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::error::Problem;
+use super::layers;
 use super::state::AppState;
 
 /// `GET /metrics`
@@ -20,11 +21,12 @@ pub async fn show(State(state): State<AppState>) -> Response {
 }
 
 /// The routes of an address for metrics alone.
-pub fn metrics_router(handle: PrometheusHandle) -> Router {
-    Router::new()
+pub fn metrics_router(state: AppState, handle: PrometheusHandle) -> Router {
+    let router = Router::new()
         .route("/metrics", get(async move || page(&handle)))
         .fallback(async || Problem::no_route())
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed());
+    layers::around(router, &state).with_state(state)
 }
 
 fn page(handle: &PrometheusHandle) -> Response {

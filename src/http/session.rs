@@ -50,7 +50,8 @@ pub async fn log_in(
     metrics::counter!("bangui_logins_total", "outcome" => outcome).increment(1);
     tracing::info!(client.address = %ip, login.outcome = outcome, "login from {ip}: {outcome}");
     let (token, details) = begun?;
-    let session = SessionView::new(details, None).as_current();
+    let id = details.session.id;
+    let session = SessionView::new(details, id);
     let answer = LoggedIn { token: token.reveal(), session };
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
 }
@@ -91,8 +92,9 @@ async fn begin(
 
 /// `GET /api/v1/session`
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<SessionView>> {
+    let id = caller.session.id;
     let details = state.store.session_details(caller.session).await?;
-    Ok(axum::Json(SessionView::new(details, None).as_current()))
+    Ok(axum::Json(SessionView::new(details, id)))
 }
 
 /// `DELETE /api/v1/session`
@@ -122,7 +124,7 @@ pub struct SessionView {
 
 impl SessionView {
     /// Shows a session to the caller whose own one is `current`.
-    pub fn new(details: SessionDetails, current: Option<SessionId>) -> Self {
+    pub fn new(details: SessionDetails, current: SessionId) -> Self {
         let SessionDetails { session, user_agent } = details;
         Self {
             id: session.id.to_string(),
@@ -133,12 +135,8 @@ impl SessionView {
             expires_at: session.expires_at.into(),
             ip: session.ip.to_string(),
             user_agent,
-            current: current == Some(session.id),
+            current: current == session.id,
         }
-    }
-
-    fn as_current(self) -> Self {
-        Self { current: true, ..self }
     }
 }
 

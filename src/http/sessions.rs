@@ -41,7 +41,7 @@ pub async fn list(
     let caller = caller.session;
     let cursor = page.cursor.as_deref();
     let page = state.store.list_sessions(&caller.username, cursor, limit, state.session_life).await?;
-    let items = page.items.into_iter().map(|details| SessionView::new(details, Some(caller.id))).collect();
+    let items = page.items.into_iter().map(|details| SessionView::new(details, caller.id)).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }
 
