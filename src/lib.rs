@@ -11,4 +11,5 @@
 pub mod agent;
 pub mod config;
 pub mod domain;
+pub mod fail2ban;
 pub mod store;
