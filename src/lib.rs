@@ -3,14 +3,22 @@
 //! # Layers
 //!
 //! ```text
-//! main -> {http, scheduler, agent::server, up} -> {store, agent::client, fail2ban} -> settings, config -> domain
+//! main -> {serve, up} -> {http, scheduler, agent::server} -> {store, agent::client, fail2ban} -> config -> domain
 //! ```
 //!
 //! `http` and `scheduler` never import each other: they meet in Redis, like any two workers. A test
 //! (`tests/it/layers.rs`) reads the `use crate::` lines and fails on an arrow that turns round.
+//!
+//! # Where to start reading
+//!
+//! `domain/transition.rs` is what is true. `store/mod.rs` is what is remembered, `scheduler/mod.rs` who acts on
+//! schedule, `http/mod.rs` what users call, `agent/wire.rs` what travels to the machines that run fail2ban, and
+//! `serve.rs` the life of one worker.
+
 pub mod agent;
 pub mod config;
 pub mod domain;
+pub mod fail2ban;
 pub mod http;
 pub mod password;
 pub mod scheduler;

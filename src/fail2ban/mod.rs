@@ -1,0 +1,54 @@
+//! fail2ban's socket protocol, spoken without Python and without `fail2ban-client`.
+//!
+//! ```text
+//! probe -> client (one connection, one command at a time) -> codec (frames) + pickle (their content)
+//!               command (what may be asked)     reply (what the answers mean)
+//! ```
+//!
+//! fail2ban unpickles what it is sent, as root: whoever writes to its socket is root. Hence [`Command`] is a
+//! closed list, every request is built here from its variants, and no bytes from outside are ever relayed.
+//! The other way round nothing is trusted either: the reader in [`pickle`] takes a closed set of opcodes,
+//! calls nothing, and has a limit on everything that a reply could make large.
+//!
+//! A new command goes into [`command`] (its words), and its answer into [`reply`] (its shape). One that
+//! changes something must not be sent twice: see `Connection` in [`client`] first.
+
+pub mod client;
+pub mod codec;
+pub mod command;
+mod connection;
+pub mod pickle;
+pub mod probe;
+pub mod reply;
+pub mod version;
+
+pub use client::{Client, Options};
+pub use command::Command;
+pub use version::Version;
+
+/// Why fail2ban gave no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fail2banError {
+    /// It is there, and has not answered in time: its only command thread is at work on something long.
+    #[error("{0}")]
+    Busy(String),
+    /// It is not there, or went away, or what it sends is not its protocol.
+    #[error("{0}")]
+    Down(String),
+    /// It is well, and refused this command.
+    #[error("fail2ban refused the command: {class}: {message}")]
+    Refused {
+        /// The Python exception, as `module.Name`.
+        class: String,
+        /// Its arguments, in words.
+        message: String,
+    },
+}
+
+impl Fail2banError {
+    /// Whether fail2ban says that there is no such jail: it was stopped since its name was read.
+    #[must_use]
+    pub fn is_unknown_jail(&self) -> bool {
+        matches!(self, Self::Refused { class, .. } if class.ends_with("UnknownJailException"))
+    }
+}

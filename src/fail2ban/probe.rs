@@ -1,0 +1,174 @@
+//! The probe: is fail2ban well, which version is it, which jails run, with which counts.
+//!
+//! Counts come by the cheapest command that the version has, never with a list of addresses: `stats` from
+//! 1.1.0 on (one command), else `status` and one `status JAIL short` per jail, from 0.11.2 on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Client, Command, Fail2banError, Version, reply};
+use crate::domain::{Answer, JailCounts, JailName};
+
+/// What one jail says of itself beyond its counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// `polling`, `pyinotify`, `systemd`.
+    pub backend: Option<String>,
+    /// Whether it is idle.
+    pub idle: Option<bool>,
+}
+
+/// Asks fail2ban how it is.
+#[derive(Debug)]
+pub struct Prober {
+    client: Client,
+    /// Names already complained of; bounded by [`MAX_STRANGE_NAMES`].
+    strange: Mutex<BTreeSet<String>>,
+}
+
+const MAX_STRANGE_NAMES: usize = 1000;
+
+impl Prober {
+    /// A prober on `client`.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, strange: Mutex::default() }
+    }
+
+    /// Ping, version and counts, all before `deadline`.
+    ///
+    /// # Errors
+    /// `Busy` or `Down`; `Refused` is told as `Down`, since no command of a probe is ever refused by a fail2ban
+    /// that is well.
+    pub async fn probe(&self, deadline: Instant) -> Result<Answer, Fail2banError> {
+        self.ask_all(deadline).await.map_err(|error| match error {
+            Fail2banError::Refused { .. } => Fail2banError::Down(error.to_string()),
+            other => other,
+        })
+    }
+
+    async fn ask_all(&self, deadline: Instant) -> Result<Answer, Fail2banError> {
+        reply::pong(&self.client.ask(Command::Ping, deadline).await?)?;
+        let answer = self.client.ask(Command::Version, deadline).await?;
+        let text = reply::text(&answer)?;
+        let version = Version::parse(text).filter(|version| *version >= Version::HAS_SHORT_STATUS).ok_or_else(|| {
+            Fail2banError::Down(format!(
+                "fail2ban says it is version {text:?}: {} or newer is needed to count without reading every address",
+                Version::HAS_SHORT_STATUS
+            ))
+        })?;
+        let jails = match self.stats(version, deadline).await? {
+            Some(jails) => jails,
+            None => self.short_statuses(deadline).await?,
+        };
+        Ok(Answer { version: text.to_owned(), jails })
+    }
+
+    /// All counts by one command; none if this fail2ban does not know it (early builds of 1.1.0 do not).
+    async fn stats(
+        &self,
+        version: Version,
+        deadline: Instant,
+    ) -> Result<Option<BTreeMap<JailName, JailCounts>>, Fail2banError> {
+        if version < Version::HAS_STATS {
+            return Ok(None);
+        }
+        let answer = match self.client.ask(Command::Stats, deadline).await {
+            Err(Fail2banError::Refused { .. }) => return Ok(None),
+            answer => answer?,
+        };
+        let counts = reply::stats(&answer)?;
+        Ok(Some(
+            counts.into_iter().filter_map(|(name, counts)| Some((self.checked(name)?, counts))).collect(),
+        ))
+    }
+
+    async fn short_statuses(
+        &self,
+        deadline: Instant,
+    ) -> Result<BTreeMap<JailName, JailCounts>, Fail2banError> {
+        let list = self.client.ask(Command::Status, deadline).await?;
+        let mut jails = BTreeMap::new();
+        for jail in reply::jail_list(&list)?.into_iter().filter_map(|name| self.checked(name)) {
+            match self.client.ask(Command::ShortStatus(jail.clone()), deadline).await {
+                Ok(answer) => drop(jails.insert(jail, reply::short_status(&answer)?)),
+                // Stopped since the list was read: it does not run, which is what leaving it out says.
+                Err(error) if error.is_unknown_jail() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(jails)
+    }
+
+    /// Backend and idleness of one jail, as far as this fail2ban tells them.
+    ///
+    /// # Errors
+    /// `Busy` or `Down`; a refusal is an empty answer.
+    pub async fn details(&self, jail: &JailName, deadline: Instant) -> Result<Details, Fail2banError> {
+        let known = |answer: Result<_, Fail2banError>| match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Fail2banError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let Some(backend) = known(self.client.ask(Command::Backend(jail.clone()), deadline).await)? else {
+            // The two came together: a fail2ban that refuses one refuses the other.
+            return Ok(Details::default());
+        };
+        let idle = known(self.client.ask(Command::Idle(jail.clone()), deadline).await)?;
+        Ok(Details {
+            backend: backend.as_str().map(str::to_owned),
+            idle: idle.and_then(|idle| reply::truth(&idle)),
+        })
+    }
+
+    /// Whether this fail2ban answers `get JAIL backend` and `get JAIL idle`; none if no jail runs.
+    ///
+    /// # Errors
+    /// `Busy` or `Down`.
+    pub async fn backend_commands(&self, deadline: Instant) -> Result<Option<bool>, Fail2banError> {
+        let list = self.client.ask(Command::Status, deadline).await?;
+        // A jail may be stopped between the list and the question; three of them are no chance.
+        for jail in reply::jail_list(&list)?.into_iter().filter_map(|name| self.checked(name)).take(3) {
+            let mut supported = true;
+            let mut gone = false;
+            for command in [Command::Backend(jail.clone()), Command::Idle(jail.clone())] {
+                match self.client.ask(command, deadline).await {
+                    Ok(_) => {}
+                    Err(error) if error.is_unknown_jail() => gone = true,
+                    Err(Fail2banError::Refused { .. }) => supported = false,
+                    Err(error) => return Err(error),
+                }
+            }
+            if !gone {
+                return Ok(Some(supported));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The name as one that can be sent back in a command; others are left out, and told once in the log.
+    ///
+    /// A leading dash would make an option of it: `--all` is no jail.
+    fn checked(&self, name: &str) -> Option<JailName> {
+        match JailName::parse(name) {
+            Ok(jail) if !name.starts_with('-') => Some(jail),
+            _ => {
+                let mut strange = self.strange.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if strange.len() < MAX_STRANGE_NAMES && strange.insert(name.to_owned()) {
+                    warn!(
+                        jail.name = name,
+                        "left a jail out: its name holds characters that bangui does not take"
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "probe_tests.rs"]
+mod tests;
