@@ -1,0 +1,134 @@
+//! What a worker and a session cost while nothing happens.
+
+use std::time::{Duration, Instant};
+
+use bangui::store::{LoginOrigin, SessionLife, Store, Username};
+use futures_util::StreamExt as _;
+
+use crate::support::worker::Worker;
+use crate::support::{Cluster, SOON};
+use crate::{Figure, quantile};
+
+const STARTS: usize = 20;
+const SESSIONS: u32 = 100_000;
+const WATCHED: Duration = Duration::from_secs(20);
+/// What a browser sends, so that its cost is not left out.
+const BROWSERS: [&str; 3] = [
+    "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15",
+];
+
+pub async fn measure() -> Vec<Figure> {
+    vec![standing_by().await, memory().await, start().await, sessions().await]
+}
+
+/// Commands that two more workers cost, who only stand by.
+async fn standing_by() -> Figure {
+    let defaults = |cluster: crate::support::cluster::Builder| {
+        cluster.env("BANGUI_LEASE_TTL_MS", "5000").env("BANGUI_PROBE_INTERVAL_SECONDS", "10")
+    };
+    let mut cluster = defaults(Cluster::with_fail2ban(1)).set_up().await;
+    let alone = commands_a_second(&cluster).await;
+    cluster.add_worker().await;
+    cluster.add_worker().await;
+    let together = commands_a_second(&cluster).await;
+    Figure {
+        what: "idle Redis commands a second per standing-by worker",
+        aim: "2 or less",
+        measured: format!(
+            "{:.2} (leader alone {alone:.2}, with two more {together:.2}; {} s each)",
+            (together - alone) / 2.0,
+            WATCHED.as_secs()
+        ),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a small count")]
+async fn commands_a_second(cluster: &Cluster) -> f64 {
+    // Past what a start asks once.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let before: u64 = cluster.redis.command_counts().await.values().sum();
+    let begun = Instant::now();
+    tokio::time::sleep(WATCHED).await;
+    let after: u64 = cluster.redis.command_counts().await.values().sum();
+    (after - before) as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Resident memory of a worker that has served nobody but its probes of readiness.
+async fn memory() -> Figure {
+    let cluster = Cluster::with_fail2ban(2).set_up().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut mib: Vec<f64> = cluster
+        .workers
+        .iter()
+        .map(|worker| {
+            let path = format!("/proc/{}/status", worker.process.pid().as_raw_nonzero());
+            let status = std::fs::read_to_string(path).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+            line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0
+        })
+        .collect();
+    Figure {
+        what: "resident memory of an idle worker",
+        aim: "under 20 MB",
+        measured: format!("{:.1} MiB (the larger of a leader and one standing by)", quantile(&mut mib, 1.0)),
+    }
+}
+
+/// From the start of the process to the first 200 of `/readyz`.
+async fn start() -> Figure {
+    let cluster = Cluster::bare(1).set_up().await;
+    let mut took = Vec::new();
+    for n in 0..STARTS {
+        let begun = Instant::now();
+        let worker = Worker::start(&format!("start {n}"), &cluster.environment).await;
+        worker.ready(SOON).await;
+        took.push(begun.elapsed().as_secs_f64() * 1_000.0);
+    }
+    Figure {
+        what: "start to ready",
+        aim: "under 200 ms",
+        measured: format!(
+            "p50 {:.0} ms, longest {:.0} ms ({STARTS} starts, looked at each 15 ms)",
+            quantile(&mut took, 0.5),
+            quantile(&mut took, 1.0)
+        ),
+    }
+}
+
+/// Everything that 100,000 sessions add to Redis, index and user agents included.
+async fn sessions() -> Figure {
+    let cluster = Cluster::bare(1).set_up().await;
+    let store = cluster.store();
+    store.ready().await.unwrap();
+    let generation = store.account(&Username::admin()).await.unwrap().unwrap().generation;
+    let before = used_memory(&cluster).await;
+    futures_util::stream::iter(0..SESSIONS)
+        .map(|n| begin(store.clone(), generation, n))
+        .buffer_unordered(128)
+        .for_each(async |()| {})
+        .await;
+    let each = f64::from(used_memory(&cluster).await - before) / f64::from(SESSIONS);
+    Figure {
+        what: "bytes in Redis per session, at 100,000 sessions",
+        aim: "350 or less",
+        measured: format!("{each:.0} (`used_memory`, index and user agents included)"),
+    }
+}
+
+async fn begin(store: Store, generation: u64, n: u32) {
+    let life = SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) };
+    let [_, b, c, d] = n.to_be_bytes();
+    let origin = LoginOrigin {
+        ip: [198, 18 + b % 2, c, d].into(),
+        user_agent: BROWSERS[usize::from(d) % BROWSERS.len()].to_owned(),
+    };
+    store.begin_session(&Username::admin(), generation, &origin, life).await.unwrap().unwrap();
+}
+
+async fn used_memory(cluster: &Cluster) -> u32 {
+    let info: String = cluster.redis.command(&["INFO", "memory"]).await;
+    let line = info.lines().find_map(|line| line.trim_end().strip_prefix("used_memory:")).unwrap();
+    line.parse().unwrap()
+}

@@ -1,0 +1,55 @@
+//! Every figure that the README tells, measured anew: `make bench`, or `cargo bench -- takeover` for those whose name
+//! holds a word.
+//!
+//! Real processes, a real Redis and a real fail2ban, as in the integration tests, whose support this shares. Redis
+//! counts its own commands. Times are of this machine and this run: take the ratios.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on should panic")]
+
+mod footprint;
+mod requests;
+#[expect(dead_code, unused_imports, reason = "the tests use more of it")]
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+mod takeover;
+
+/// One line of the table.
+struct Figure {
+    what: &'static str,
+    aim: &'static str,
+    measured: String,
+}
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    println!("| figure | aim | measured |\n|---|---|---|");
+    let say = |figures: Vec<Figure>| {
+        for Figure { what, aim, measured } in figures {
+            println!("| {what} | {aim} | {measured} |");
+        }
+    };
+    if runs("requests") {
+        say(runtime.block_on(requests::measure()));
+    }
+    if runs("takeover") {
+        say(runtime.block_on(takeover::measure()));
+    }
+    if runs("footprint") {
+        say(runtime.block_on(footprint::measure()));
+    }
+}
+
+/// The value below which this share of the sorted `values` lies.
+fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
+    let index = ((values.len() as f64 * share).ceil() as usize).clamp(1, values.len()) - 1;
+    values[index]
+}
