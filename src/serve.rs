@@ -79,9 +79,10 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let stop_http = CancellationToken::new();
     let addr = listener.local_addr().context("the listening socket has no address")?;
     tracing::info!(http.addr = %addr, worker.id = worker.as_str(), "listening");
-    let mut http = tokio::spawn(http::listener::run(listener, http::router(state), stop_http.clone(), GRACE));
+    let mut http =
+        tokio::spawn(http::listener::run(listener, http::router(state.clone()), stop_http.clone(), GRACE));
     if let Some(listener) = metrics_listener {
-        let router = http::metrics_router(metrics.clone());
+        let router = http::metrics_router(state, metrics.clone());
         tokio::spawn(http::listener::run(listener, router, stop_http.clone(), Duration::ZERO));
     }
     tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));

@@ -98,6 +98,7 @@ impl From<JobView> for Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::WorkerInfo;
 
     #[test]
     fn the_holder_of_the_lease_is_the_leader() {
@@ -105,9 +106,7 @@ mod tests {
         let at = chrono::DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap();
         let worker = |name: &str| WorkerView {
             id: id(name),
-            hostname: "host".to_owned(),
-            pid: 1,
-            version: "0.1.0".to_owned(),
+            info: WorkerInfo { hostname: "host".to_owned(), pid: 1, version: "0.1.0".to_owned() },
             started_at: at,
             seen_at: at,
         };
