@@ -82,7 +82,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let mut http =
         tokio::spawn(http::listener::run(listener, http::router(state.clone()), stop_http.clone(), GRACE));
     if let Some(listener) = metrics_listener {
-        let router = http::metrics_router(state.clone(), metrics.clone());
+        let router = http::metrics_router(state, metrics.clone());
         tokio::spawn(http::listener::run(listener, router, stop_http.clone(), Duration::ZERO));
     }
     tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));

@@ -212,8 +212,8 @@ impl From<StoreError> for Problem {
                     StatusCode::SERVICE_UNAVAILABLE,
                     "redis-unavailable",
                     "Redis is out of reach",
-                    "what the cluster remembers cannot be read or written at the moment; nothing was lost and \
-                     you are still logged in: try again",
+                    "this worker cannot ask Redis at the moment: try again. A login is kept. If the request was \
+                     to change something, look first whether it did",
                 )
                 .retry_after(1);
                 problem.cause = Some(reason);

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{Problem, Result};
 use super::state::{AppState, Phase};
+use crate::store::StoreError;
 
 /// `GET /healthz`
 pub async fn live() -> &'static str {
@@ -21,11 +22,19 @@ pub async fn ready(State(state): State<AppState>) -> Result<Response> {
         Phase::Starting => Err(not_ready("starting", "this worker is still starting")),
         Phase::Draining => Err(not_ready("draining", "this worker is stopping; others go on")),
         Phase::Serving => {
-            state.store.available().map_err(|error| not_ready("Redis is out of reach", error.to_string()))?;
+            state.store.available().map_err(redis_away)?;
             let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             Ok((json, r#"{"ready":true}"#).into_response())
         }
     }
+}
+
+fn redis_away(error: StoreError) -> Problem {
+    let detail = match error {
+        StoreError::Unavailable(reason) => reason,
+        other => other.to_string(),
+    };
+    not_ready("Redis is out of reach", detail)
 }
 
 fn not_ready(reason: &'static str, detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
