@@ -1,5 +1,6 @@
 //! Redis, in the words of the domain.
 pub mod accounts;
+pub mod checks;
 pub mod cluster;
 pub mod error;
 pub mod servers;

@@ -1,0 +1,75 @@
+//! Logs and metrics: set up once by `main`, used everywhere through the `tracing` and `metrics` macros.
+//!
+//! Logs go to stderr. A line is a sentence with the name in it, plus dotted fields (`server.name`,
+//! `lease.epoch`); what belongs to one request carries the span `request` with `request.id`. `RUST_LOG`
+//! filters, default `info`.
+//!
+//! Metrics are kept in the process and rendered by `GET /metrics`. A new metric wants its name in CONTRACT.md
+//! and, where it is a histogram, its buckets in [`install_metrics`].
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// From a near-cache hit (well under a millisecond) to a login that waited for its turn.
+const SECONDS: [f64; 14] =
+    [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// How often what was recorded since is folded into the histograms, so that their memory stays bounded even
+/// when nobody scrapes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Starts logging, and logs panics like any other error. A second call changes nothing.
+pub fn init(format: LogFormat) {
+    let wanted = EnvFilter::try_from_default_env();
+    let misread = wanted.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
+    let misread = misread.map(ToString::to_string);
+    let filter = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
+    };
+    if let Some(error) = misread {
+        tracing::warn!("RUST_LOG cannot be read, logging at `info`: {error}");
+    }
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let message = panic.payload_as_str().unwrap_or("without a message");
+            tracing::error!(panic.place = place, "a task panicked at {place}: {message}");
+        }));
+    }
+}
+
+/// Installs the process-wide metrics recorder; what it recorded is read through the handle.
+///
+/// # Errors
+/// If a recorder is installed already.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &SECONDS)?
+        .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+/// Keeps the histograms small until `stop`.
+pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
+        handle.run_upkeep();
+    }
+}
+
+/// What each metric of the HTTP layer means. Other layers describe theirs where they record them.
+fn describe() {
+    use metrics::{Unit, describe_counter, describe_histogram};
+    describe_counter!("bangui_http_requests_total", "Answered HTTP requests.");
+    describe_histogram!("bangui_http_request_duration_seconds", Unit::Seconds, "Time to answer a request.");
+    describe_counter!("bangui_session_checks_total", "Session checks by where the answer came from.");
+    describe_counter!("bangui_logins_total", "Login attempts by outcome.");
+}
