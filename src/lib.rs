@@ -16,6 +16,7 @@
 //! `serve.rs` the life of one worker.
 
 pub mod agent;
+pub mod commands;
 pub mod config;
 pub mod domain;
 pub mod fail2ban;
@@ -26,3 +27,4 @@ pub mod serve;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod up;

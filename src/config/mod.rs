@@ -1,5 +1,36 @@
 //! Bootstrap configuration: environment and flags, read once, checked whole, fixed while the process lives.
+//!
+//! ```text
+//! variables.rs   one table: every variable, its flag, default, help, and the commands that read it
+//! command.rs     table -> clap's command tree; clap's matches -> flags
+//! sources.rs     environment + flags -> the raw text of one variable (a secret's NAME_FILE included)
+//! values.rs      raw text -> a checked value, one small pure function for each kind of value
+//! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden
+//! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every mistake
+//! mistakes.rs    the list of mistakes as it is printed; warnings about unknown names
+//! ```
+//!
+//! To add a variable: a `static` and a line in `ALL` (`variables.rs`), a field here, a line in `roles.rs`.
+//! Help, flags and the list of known names follow from the table.
+pub mod command;
+pub mod mistakes;
+pub mod redis_url;
+pub mod roles;
+pub mod sources;
+pub mod values;
+pub mod variables;
+
+#[cfg(test)]
+mod tests;
+
+pub use mistakes::{Mistake, Mistakes};
+pub use roles::Loaded;
+pub use sources::{Environment, Flags};
+pub use values::agent_tokens;
+
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +97,24 @@ pub struct AgentTokenConfig {
     pub file: Option<PathBuf>,
 }
 
+/// A token bucket: so many at once, and as many again over `period`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// How many may come at once.
+    pub burst: NonZeroU32,
+    /// How long an empty bucket takes to be full again.
+    pub period: Duration,
+}
+
+/// The near cache of sessions in each worker, as the environment has it; a runtime setting may override it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionCacheConfig {
+    /// Whether it is wanted.
+    pub enabled: bool,
+    /// How long an entry is trusted; zero also means off.
+    pub ttl: Duration,
+}
+
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -108,6 +157,12 @@ pub struct ServeConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// After SIGTERM: not ready, still serving.
     pub drain: Duration,
+    /// Login attempts for each address.
+    pub login_limit: RateLimit,
+    /// Failed logins for each account.
+    pub login_failure_limit: RateLimit,
+    /// The near cache of sessions.
+    pub session_cache: SessionCacheConfig,
 }
 
 /// What `bangui agent` runs by.
@@ -129,7 +184,7 @@ pub struct UpConfig {
     /// The address that the workers share.
     pub listen: SocketAddr,
     /// Worker processes.
-    pub workers: std::num::NonZeroU32,
+    pub workers: NonZeroU32,
     /// Where Redis and the sandbox keep their files.
     pub data_dir: PathBuf,
     /// Also run a private fail2ban to try things on.
@@ -138,4 +193,32 @@ pub struct UpConfig {
     pub fail2ban_socket: PathBuf,
     /// fail2ban's configuration folder, without the sandbox.
     pub fail2ban_config: PathBuf,
+    /// The code for the setup call, if the user chose one; else `up` makes one.
+    pub setup_token: Option<SecretString>,
+    /// Whether the user gave an admin password: then there is no setup to explain.
+    pub admin_password_given: bool,
+    /// How long the workers drain: what the user set, else no time at all, for a quick Ctrl-C.
+    pub drain: Duration,
+    /// What the user set and every worker should have too, as environment variables. Holds secrets.
+    pub worker_env: Vec<(String, OsString)>,
+}
+
+/// What `bangui check` tries: only what is named.
+#[derive(Clone)]
+pub struct CheckConfig {
+    /// The cluster's Redis.
+    pub redis: Option<RedisConfig>,
+    /// The agents.
+    pub servers: Vec<ServerEndpoint>,
+    /// Present whenever `servers` is not empty.
+    pub agent_token: Option<AgentTokenConfig>,
+}
+
+/// What `bangui reset-password` runs by.
+#[derive(Clone)]
+pub struct ResetPasswordConfig {
+    /// The cluster's Redis.
+    pub redis: RedisConfig,
+    /// The new password; asked for on the terminal if there is none.
+    pub password: Option<SecretString>,
 }

@@ -1,0 +1,149 @@
+//! `bangui check`: tries everything the configuration names and prints one line each.
+//!
+//! ```text
+//! ok    redis version      7.0.15
+//! warn  redis persistence  ...what it means and what to do
+//! FAIL  agent web-1        ...
+//! ```
+//!
+//! A warning is not "all is well": the exit code is 0 only if every line says ok. Waits are bounded, so that the
+//! command always ends.
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::timeout;
+
+use crate::agent::client::{AgentClient, AgentError};
+use crate::config::{AgentTokenConfig, CheckConfig, ServerEndpoint};
+use crate::domain::{ProbeOutcome, UnreachableKind};
+use crate::store::checks::{self, Level};
+
+const REDIS_PATIENCE: Duration = Duration::from_secs(10);
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// One line of the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    level: Level,
+    what: String,
+    message: String,
+}
+
+impl Line {
+    fn new(level: Level, what: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { level, what: what.into(), message: message.into() }
+    }
+}
+
+/// Tries everything and writes the report; whether all is well.
+///
+/// # Errors
+/// If the report cannot be written.
+pub async fn run(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bool> {
+    let mut well = true;
+    for line in redis(config).await {
+        well &= line.level == Level::Ok;
+        print(out, &line)?;
+    }
+    if config.servers.is_empty() {
+        print(out, &Line::new(Level::Ok, "agents", "none is named in BANGUI_SERVERS"))?;
+    }
+    for server in &config.servers {
+        if let Some(token) = &config.agent_token {
+            for line in agent(server, token).await {
+                well &= line.level == Level::Ok;
+                print(out, &line)?;
+            }
+        }
+    }
+    Ok(well)
+}
+
+fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
+    let level = match line.level {
+        Level::Ok => "ok",
+        Level::Warn => "warn",
+        Level::Refuse => "FAIL",
+    };
+    writeln!(out, "{level:<4}  {:<20}  {}", line.what, line.message).context("the report cannot be written")
+}
+
+async fn redis(config: &CheckConfig) -> Vec<Line> {
+    let Some(redis) = &config.redis else {
+        let message = "not tried: BANGUI_REDIS_URL is not set; set it to check what the workers will use";
+        return vec![Line::new(Level::Warn, "redis", message)];
+    };
+    match timeout(REDIS_PATIENCE, checks::inspect(redis)).await {
+        Ok(Ok(findings)) => {
+            let reached = Line::new(Level::Ok, "redis", "answers");
+            let lines =
+                findings.into_iter().map(|f| Line::new(f.level, format!("redis {}", f.what), f.message));
+            std::iter::once(reached).chain(lines).collect()
+        }
+        Ok(Err(error)) => {
+            let message = format!("{error}; is BANGUI_REDIS_URL right, and does Redis run?");
+            vec![Line::new(Level::Refuse, "redis", message)]
+        }
+        Err(_) => {
+            let message = format!("no answer within {} s; is it stopped or busy?", REDIS_PATIENCE.as_secs());
+            vec![Line::new(Level::Refuse, "redis", message)]
+        }
+    }
+}
+
+async fn agent(server: &ServerEndpoint, token: &AgentTokenConfig) -> Vec<Line> {
+    let what = format!("agent {}", server.name);
+    let client = match AgentClient::new(&server.url, token) {
+        Ok(client) => client,
+        Err(error) => return vec![Line::new(Level::Refuse, what, format!("{error:#}"))],
+    };
+    let info = match timeout(AGENT_PATIENCE, client.info()).await {
+        Ok(Ok(info)) => info,
+        Ok(Err(error)) => return vec![Line::new(Level::Refuse, what, agent_remedy(&error))],
+        Err(_) => {
+            let message = format!("no answer within {} s", AGENT_PATIENCE.as_secs());
+            return vec![Line::new(Level::Refuse, what, message)];
+        }
+    };
+    let ours = env!("CARGO_PKG_VERSION");
+    let version = if info.agent_version == ours {
+        Line::new(Level::Ok, what, format!("answers, takes the token, version {ours}"))
+    } else {
+        let message =
+            format!("version {} beside our {ours}: fine while an update is rolled out", info.agent_version);
+        Line::new(Level::Warn, what, message)
+    };
+    let (level, message) = fail2ban(&client.probe(AGENT_PATIENCE).await);
+    vec![version, Line::new(level, format!("fail2ban {}", server.name), message)]
+}
+
+fn agent_remedy(error: &AgentError) -> String {
+    match error {
+        AgentError::Unreachable { kind: UnreachableKind::Token, reason } => {
+            format!("{reason}; give the agent and the workers the same BANGUI_AGENT_TOKEN")
+        }
+        AgentError::Unreachable { kind: UnreachableKind::Tls, reason } => {
+            format!("{reason}; does the certificate carry the name in BANGUI_SERVERS?")
+        }
+        other => format!("{other}; does `bangui agent` run there, and is its URL in BANGUI_SERVERS right?"),
+    }
+}
+
+fn fail2ban(outcome: &ProbeOutcome) -> (Level, String) {
+    match outcome {
+        ProbeOutcome::Answered(answer) if answer.jails.is_empty() => {
+            let message = "answers, but no jail runs; see `fail2ban-client status` and its log".to_owned();
+            (Level::Warn, message)
+        }
+        ProbeOutcome::Answered(answer) => {
+            (Level::Ok, format!("{} answers, jails: {}", answer.version, answer.jails.len()))
+        }
+        ProbeOutcome::Busy { reason } => (Level::Warn, format!("busy: {reason}; try again in a minute")),
+        ProbeOutcome::Down { reason } => (
+            Level::Refuse,
+            format!("{reason}; does it run, and is BANGUI_FAIL2BAN_SOCKET of its agent right?"),
+        ),
+        ProbeOutcome::Unreachable { reason, .. } => (Level::Refuse, reason.clone()),
+    }
+}

@@ -1,0 +1,123 @@
+//! The table of variables as clap's commands, and clap's matches as [`Flags`].
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::sources::Flags;
+use super::variables::{self, Role, Variable};
+
+/// The flag of `up` for its data folder.
+pub const DATA_DIR: &str = "data-dir";
+/// The flag of `up` for a private fail2ban.
+pub const SANDBOX: &str = "sandbox";
+/// The argument of `healthcheck`.
+pub const URL: &str = "url";
+/// The hidden subcommand through which `up` starts its children.
+pub const CHILD: &str = "child";
+/// The process that a child must not outlive.
+pub const CHILD_PARENT: &str = "parent";
+/// What the child becomes.
+pub const CHILD_COMMAND: &str = "command";
+
+/// A subcommand: its name, what it does, and whose variables it reads.
+pub const COMMANDS: [(&str, Role, &str); 6] = [
+    (
+        "up",
+        Role::Up,
+        "Everything on one machine: a private Redis, an agent for the local fail2ban, N workers",
+    ),
+    ("serve", Role::Serve, "One worker"),
+    ("agent", Role::Agent, "The bridge beside fail2ban"),
+    ("check", Role::Check, "Tries everything the configuration names; exit 0 only if all is well"),
+    ("healthcheck", Role::Healthcheck, "Exit 0 if a worker is ready, for container health checks"),
+    ("reset-password", Role::ResetPassword, "A new admin password; ends all sessions"),
+];
+
+/// The whole command line.
+#[must_use]
+pub fn command() -> Command {
+    let root = Command::new("bangui")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A control plane for fail2ban: any number of stateless workers on one Redis")
+        .after_help(
+            "Every flag is also an environment variable, named in the command's --help; the flag wins.\n\
+             Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(child());
+    COMMANDS.iter().fold(root, |root, (name, role, about)| root.subcommand(subcommand(name, *role, about)))
+}
+
+fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
+    let variables = variables::ALL.iter().filter(|variable| variable.is_for(role));
+    let command = Command::new(name).about(about).args(variables.map(|variable| argument(variable)));
+    match role {
+        Role::Up => command
+            .arg(
+                Arg::new(DATA_DIR)
+                    .long(DATA_DIR)
+                    .value_name("DIR")
+                    .value_parser(value_parser!(OsString))
+                    .help("Where Redis, logs and secrets are kept [default: /var/lib/bangui for root, else ~/.local/share/bangui]"),
+            )
+            .arg(Arg::new(SANDBOX).long(SANDBOX).action(ArgAction::SetTrue).help(
+                "Also a private fail2ban with its own config, socket and log and no firewall action, for trying things out",
+            )),
+        Role::Healthcheck => command.arg(
+            Arg::new(URL)
+                .value_name("URL")
+                .value_parser(value_parser!(String))
+                .help("What to ask [default: /readyz at BANGUI_LISTEN]"),
+        ),
+        _ => command,
+    }
+}
+
+fn argument(variable: &'static Variable) -> Arg {
+    let (env, placeholder) = if variable.secret {
+        (format!("{} or {}", variable.name, variable.file_name()), "FILE")
+    } else {
+        (variable.name.to_owned(), variable.placeholder)
+    };
+    let from_file = if variable.secret { " (read from a file)" } else { "" };
+    let default = variable.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    Arg::new(variable.flag())
+        .long(variable.flag())
+        .value_name(placeholder)
+        .value_parser(value_parser!(OsString))
+        .allow_negative_numbers(true)
+        .help(format!("{}{from_file}{default} [env: {env}]", variable.help))
+}
+
+fn child() -> Command {
+    Command::new(CHILD)
+        .hide(true)
+        .about("Becomes another program that dies with its parent; used by `up`")
+        .arg(Arg::new(CHILD_PARENT).long(CHILD_PARENT).required(true).value_parser(value_parser!(i32)))
+        .arg(
+            Arg::new(CHILD_COMMAND)
+                .required(true)
+                .num_args(1..)
+                .last(true)
+                .value_parser(value_parser!(OsString)),
+        )
+}
+
+/// The flags that a command was given.
+#[must_use]
+pub fn flags(role: Role, matches: &ArgMatches) -> Flags {
+    let variables = variables::ALL.iter().filter(|variable| variable.is_for(role));
+    let mut flags: Flags = variables
+        .filter_map(|variable| {
+            let flag = variable.flag();
+            let value = matches.get_one::<OsString>(&flag)?.clone();
+            Some((flag, value))
+        })
+        .collect();
+    if role == Role::Up {
+        flags.extend(matches.get_one::<OsString>(DATA_DIR).map(|dir| (DATA_DIR.to_owned(), dir.clone())));
+        flags.extend(matches.get_flag(SANDBOX).then(|| (SANDBOX.to_owned(), OsString::new())));
+    }
+    flags
+}

@@ -1,0 +1,132 @@
+//! What is wrong with a configuration, all of it at once, and what is merely odd.
+//!
+//! A mistake carries the variable's name, the value as it may be shown, and what is allowed. The value is made
+//! showable before it gets here (`sources.rs`): a secret never reaches this file.
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::variables;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The variable, or the flag that set it.
+    pub name: String,
+    /// The value, unless it is a secret or there is none.
+    pub value: Option<String>,
+    /// What is allowed, or what to do.
+    pub allowed: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} = {value:?}: {}", self.name, self.allowed),
+            None => write!(f, "{}: {}", self.name, self.allowed),
+        }
+    }
+}
+
+/// Everything that is wrong; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural =
+            if self.0.len() == 1 { "is 1 mistake" } else { &format!("are {} mistakes", self.0.len()) };
+        write!(f, "There {plural} in the configuration; nothing was started.")?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// A warning for each `BANGUI_` variable that no version of this program reads, with the closest name that one does.
+#[must_use]
+pub fn unknown_names<'a>(set: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let known: BTreeSet<String> = variables::ALL
+        .iter()
+        .flat_map(|v| std::iter::once(v.name.to_owned()).chain(v.secret.then(|| v.file_name())))
+        .collect();
+    set.filter(|name| name.starts_with("BANGUI_") && !known.contains(*name) && !is_service_link(name))
+        .map(|name| {
+            let closest = known.iter().map(|known| (distance(name, known), known)).min();
+            match closest.filter(|(distance, _)| *distance <= name.len() / 3) {
+                Some((_, closest)) => format!("{name} is not a variable of bangui; did you mean {closest}?"),
+                None => format!("{name} is not a variable of bangui; `bangui serve --help` lists them all"),
+            }
+        })
+        .collect()
+}
+
+/// Whether Kubernetes set it: every container of a namespace with a service `bangui` has `BANGUI_SERVICE_HOST`,
+/// `BANGUI_PORT_8080_TCP_ADDR` and so on.
+fn is_service_link(name: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name.split_once("_PORT_").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// How many letters to insert, remove or replace (Levenshtein), one row of the table at a time.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let above = row.get(j + 1).copied().unwrap_or_default();
+            let best = (diagonal + usize::from(a != *b)).min(above + 1).min(left + 1);
+            if let Some(cell) = row.get_mut(j) {
+                *cell = left;
+            }
+            diagonal = above;
+            left = best;
+        }
+        if let Some(last) = row.last_mut() {
+            *last = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_those_of_levenshtein() {
+        for (a, b, d) in
+            [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("abc", "abc", 0)]
+        {
+            assert_eq!(distance(a, b), d, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_warned_about_with_the_closest_one() {
+        let names =
+            ["BANGUI_REDIS_ULR", "BANGUI_AGENT_TOKEN_FILE", "BANGUI_LISTEN", "OTHER", "BANGUI_ZZZZZZZZZZZZZ"];
+        let warnings = unknown_names(names.into_iter());
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].ends_with("did you mean BANGUI_REDIS_URL?"), "{warnings:?}");
+        assert!(warnings[1].contains("lists them all"), "{warnings:?}");
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_named_bangui_is_no_mistake() {
+        let names = [
+            "BANGUI_SERVICE_HOST",
+            "BANGUI_SERVICE_PORT",
+            "BANGUI_SERVICE_PORT_HTTP",
+            "BANGUI_PORT",
+            "BANGUI_PORT_8080_TCP",
+            "BANGUI_PORT_8080_TCP_ADDR",
+            "BANGUI_REDIS_PORT_6379_TCP_PROTO",
+            "BANGUI_REDIS_SERVICE_HOST",
+        ];
+        assert_eq!(unknown_names(names.into_iter()), Vec::<String>::new());
+    }
+}

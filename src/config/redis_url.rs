@@ -1,0 +1,173 @@
+//! `BANGUI_REDIS_URL`, and how the passwords inside URLs are hidden.
+//!
+//! The URL is kept as text and handed to the Redis client as it is, but for one thing: `password=` of a unix
+//! socket's URL becomes `pass=`, the name the client knows.
+use secrecy::SecretString;
+use url::Url;
+
+const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, \
+                     or redis+unix:///path?db=N&password=...";
+
+/// Checks the URL.
+///
+/// # Errors
+/// Says what is allowed; never with the value.
+pub fn parse(text: &str) -> Result<SecretString, String> {
+    let url = Url::parse(text).map_err(|error| format!("{FORMS} ({error})"))?;
+    match url.scheme() {
+        "redis" | "rediss" => check_tcp(&url).map(|()| text.into()),
+        "redis+unix" => unix(url),
+        "redis+sentinel" => Err(format!("Sentinel is not supported yet; {FORMS}")),
+        _ => Err(FORMS.to_owned()),
+    }
+}
+
+fn check_tcp(url: &Url) -> Result<(), String> {
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("names no host; {FORMS}"));
+    }
+    check_database(url.path().trim_matches('/'))?;
+    check_query(url, &["protocol"])?;
+    if url.fragment().is_some() {
+        return Err("must have no '#...'; write '#' in a password as %23".to_owned());
+    }
+    Ok(())
+}
+
+fn unix(mut url: Url) -> Result<SecretString, String> {
+    let path = url.to_file_path().unwrap_or_default();
+    if url.host_str().is_some_and(|host| !host.is_empty())
+        || !path.is_absolute()
+        || path.as_os_str().len() < 2
+    {
+        return Err("must have three slashes before the path: redis+unix:///path".to_owned());
+    }
+    check_query(&url, &["db", "user", "pass", "password", "protocol"])?;
+    let pairs: Vec<(String, String)> =
+        url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+    for (_, value) in pairs.iter().filter(|(key, _)| key == "db") {
+        check_database(value)?;
+    }
+    url.set_query(None);
+    for (key, value) in pairs {
+        url.query_pairs_mut().append_pair(if key == "password" { "pass" } else { &key }, &value);
+    }
+    Ok(String::from(url).into())
+}
+
+fn check_database(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.parse::<u16>().is_ok() {
+        return Ok(());
+    }
+    Err("the database must be a number; is a '/' in the password not written as %2F?".to_owned())
+}
+
+fn check_query(url: &Url, known: &[&str]) -> Result<(), String> {
+    match url.query_pairs().find(|(key, _)| !known.contains(&key.as_ref())) {
+        Some(_) => Err(format!("has a parameter after '?' that is none of {}", known.join(", "))),
+        None => Ok(()),
+    }
+}
+
+/// The value as it may be shown: whatever could be a password inside a URL becomes `***`. It is for values that are
+/// wrong, so it does not rely on them being well formed and rather hides too much.
+#[must_use]
+pub fn hide_passwords(text: &str) -> String {
+    let (shown, query) = match text.split_once('?') {
+        Some((before, query)) if !query.contains('@') => (before, Some(query)),
+        _ => (text, None),
+    };
+    let (scheme, rest) = shown.split_once("://").map_or(("", shown), |(scheme, rest)| (scheme, rest));
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => hide_strange_port(rest),
+    };
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let query = query.map(hide_query).unwrap_or_default();
+    format!("{scheme}{separator}{rest}{query}")
+}
+
+/// `redis://:secret` without its host looks like a port that is no number.
+fn hide_strange_port(rest: &str) -> String {
+    let authority = rest.find(['/', ',']).map_or(rest, |end| rest.get(..end).unwrap_or(rest));
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') && !port.chars().all(|c| c.is_ascii_digit()) => {
+            format!("{host}:***")
+        }
+        _ => rest.to_owned(),
+    }
+}
+
+fn hide_query(query: &str) -> String {
+    let hidden = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((key, value)) if !matches!(key, "db" | "protocol") || value.len() > 8 => format!("{key}=***"),
+        _ => pair.to_owned(),
+    });
+    format!("?{}", hidden.collect::<Vec<_>>().join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn the_three_forms_are_taken_as_the_client_knows_them() {
+        for same in [
+            "redis://localhost",
+            "redis://:p%23w@10.0.0.1:6379/3",
+            "redis://user:pw@[::1]:6380",
+            "rediss://redis.example.org",
+            "redis+unix:///run/redis.sock",
+            "redis+unix:///run/redis.sock?db=2&pass=x",
+        ] {
+            assert_eq!(parse(same).unwrap().expose_secret(), same);
+        }
+        let unix = parse("redis+unix:///run/redis.sock?db=2&password=a%26b").unwrap();
+        assert_eq!(unix.expose_secret(), "redis+unix:///run/redis.sock?db=2&pass=a%26b");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for bad in [
+            "localhost:6379",
+            "localhost",
+            "http://localhost",
+            "redis://",
+            "redis:///3",
+            "redis://host/x",
+            "redis://host:99999",
+            "redis://host?password=x",
+            "redis://host/0#x",
+            "redis+unix://run/redis.sock",
+            "redis+unix:///",
+            "redis+unix:///run/x?db=-1",
+            "redis+unix:///run/x?auth=s",
+            "redis+sentinel://a,b/main",
+            "unix:///run/redis.sock",
+        ] {
+            assert!(parse(bad).is_err(), "{bad} was taken");
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown_however_badly_the_url_is_formed() {
+        for (value, shown) in [
+            ("redis://localhost:6379/x", "redis://localhost:6379/x"),
+            ("redis://:hunter2@h/x", "redis://***@h/x"),
+            ("redis://user:hun/ter2?@h", "redis://***@h"),
+            ("redis://:hunter2", "redis://:***"),
+            ("user:hunter2@host", "***@host"),
+            ("host:hunter2", "host:***"),
+            ("redis://[::1]", "redis://[::1]"),
+            ("redis+unix:///run/x?db=1&password=hunter2", "redis+unix:///run/x?db=1&password=***"),
+            ("redis+unix:///run/x?db=hunter2hunter2", "redis+unix:///run/x?db=***"),
+            ("a=https://u:hunter2,w@host:1", "a=https://***@host:1"),
+            ("a=https://x:1,b=ftp://y:2", "a=https://x:1,b=ftp://y:2"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(hide_passwords(value), shown);
+        }
+    }
+}
