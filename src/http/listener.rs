@@ -189,4 +189,14 @@ mod tests {
         stop.cancel();
         assert_eq!(running.await.unwrap(), 0);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_ends_its_headers_is_let_go() {
+        let (address, _stop, _running) = started(Duration::from_secs(5)).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        let began = tokio::time::Instant::now();
+        assert!(!rest(stream).await.contains("200 OK"));
+        assert!(began.elapsed() < HEADER_PATIENCE + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
 }
