@@ -1,15 +1,31 @@
 //! The worker's end of the bridge.
+//!
+//! Every way in which asking can fail has its own kind, because each has its own remedy, and because an agent out
+//! of reach says nothing about fail2ban. Every call has one deadline for all of it; the agent is told four fifths of
+//! it, so that "fail2ban is busy" arrives before this end gives up.
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
+use reqwest::{Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::token::Tokens;
 use super::wire;
 use crate::config::{AgentTokenConfig, AgentUrl};
 use crate::domain::{ProbeOutcome, UnreachableKind};
 
+/// No connection takes longer, within the deadline of the call.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
 /// Why an agent's answer is none.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AgentError {
     /// The agent could not be asked.
-    #[error("the agent cannot be reached: {reason}")]
+    #[error("{reason}")]
     Unreachable {
         /// What kind of failure.
         kind: UnreachableKind,
@@ -30,22 +46,65 @@ pub enum AgentError {
     },
 }
 
+impl From<AgentError> for ProbeOutcome {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Unreachable { kind, reason } => Self::Unreachable { kind, reason },
+            AgentError::Busy { reason } => Self::Busy { reason },
+            AgentError::Down { reason } => Self::Down { reason },
+        }
+    }
+}
+
 /// A client of one agent. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AgentClient {}
+pub struct AgentClient {
+    http: reqwest::Client,
+    /// `http://host:port`, without a slash at its end.
+    base: Arc<str>,
+    /// Where the agent is, in the words of the configuration.
+    place: Arc<str>,
+    tokens: Arc<Tokens>,
+}
 
 impl AgentClient {
     /// A client for the agent at `url`.
     ///
     /// # Errors
     /// If the HTTP client cannot be built.
-    pub fn new(_url: &AgentUrl, _token: &AgentTokenConfig) -> anyhow::Result<Self> {
-        todo!()
+    pub fn new(url: &AgentUrl, token: &AgentTokenConfig) -> anyhow::Result<Self> {
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_WITHIN)
+            .pool_idle_timeout(Duration::from_secs(30));
+        let (builder, base, place) = match url {
+            AgentUrl::Https(url) => {
+                anyhow::bail!(
+                    "{url}: TLS to agents comes with a later version; use http+unix:// or a loopback http://"
+                )
+            }
+            AgentUrl::LoopbackHttp(url) => {
+                (builder, url.as_str().trim_end_matches('/').to_owned(), url.to_string())
+            }
+            AgentUrl::Unix(path) => {
+                (builder.unix_socket(path.as_path()), "http://agent".into(), path.display().to_string())
+            }
+        };
+        Ok(Self {
+            http: builder.build().context("cannot build the HTTP client for agents")?,
+            base: base.into(),
+            place: place.into(),
+            tokens: Arc::new(Tokens::new(token)),
+        })
     }
 
     /// Asks how fail2ban is; a failure to ask is an outcome too. Ends within `deadline`.
-    pub async fn probe(&self, _deadline: Duration) -> ProbeOutcome {
-        todo!()
+    pub async fn probe(&self, deadline: Duration) -> ProbeOutcome {
+        match self.get::<wire::Status>("/v1/status", deadline).await {
+            Ok(status) => status.into(),
+            Err(error) => error.into(),
+        }
     }
 
     /// Who the agent is.
@@ -53,15 +112,17 @@ impl AgentClient {
     /// # Errors
     /// As [`AgentError`] tells.
     pub async fn info(&self) -> Result<wire::Info, AgentError> {
-        todo!()
+        self.get("/v1/info", wire::DEFAULT_DEADLINE).await
     }
 
     /// All running jails, with backend and idleness if `backend` says so.
     ///
     /// # Errors
     /// As [`AgentError`] tells.
-    pub async fn jails(&self, _backend: bool) -> Result<Vec<wire::Jail>, AgentError> {
-        todo!()
+    pub async fn jails(&self, backend: bool) -> Result<Vec<wire::Jail>, AgentError> {
+        let path = if backend { "/v1/jails?backend=true" } else { "/v1/jails" };
+        let jails: wire::Jails = self.get(path, wire::DEFAULT_DEADLINE).await?;
+        Ok(jails.jails)
     }
 
     /// Asks fail2ban once whether it answers `get JAIL backend`.
@@ -69,6 +130,90 @@ impl AgentClient {
     /// # Errors
     /// As [`AgentError`] tells.
     pub async fn backend_commands(&self) -> Result<Option<bool>, AgentError> {
-        todo!()
+        let support: wire::BackendSupport = self.get("/v1/backend-commands", wire::DEFAULT_DEADLINE).await?;
+        Ok(support.supported)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, deadline: Duration) -> Result<T, AgentError> {
+        match timeout(deadline, self.get_with_any_token(path, deadline.mul_f64(0.8))).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                Err(self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}")))
+            }
+        }
+    }
+
+    /// The first token, and the second if the agent does not know the first (yet, or any more).
+    async fn get_with_any_token<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        budget: Duration,
+    ) -> Result<T, AgentError> {
+        for token in self.tokens.current().await.iter() {
+            let response = self.send(path, token, budget).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return self.read(response).await;
+            }
+        }
+        let remedy = "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there";
+        Err(self.unreachable(UnreachableKind::Token, remedy))
+    }
+
+    async fn send(&self, path: &str, token: &SecretString, budget: Duration) -> Result<Response, AgentError> {
+        self.http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(token.expose_secret())
+            .header(wire::DEADLINE_HEADER, budget.as_millis().to_string())
+            .send()
+            .await
+            .map_err(|error| self.network(&error))
+    }
+
+    /// The body of an answer, or the meaning of a refusal.
+    async fn read<T: DeserializeOwned>(&self, mut response: Response) -> Result<T, AgentError> {
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error))? {
+            if body.len() + chunk.len() > wire::MAX_ANSWER {
+                let reason = format!("its answer is larger than {} bytes", wire::MAX_ANSWER);
+                return Err(self.unreachable(UnreachableKind::Protocol, &reason));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(|error| {
+                self.unreachable(UnreachableKind::Protocol, &format!("its answer cannot be read ({error})"))
+            });
+        }
+        match serde_json::from_slice::<wire::Refusal>(&body) {
+            Ok(wire::Refusal { kind, reason }) if kind == "busy" => Err(AgentError::Busy { reason }),
+            Ok(wire::Refusal { kind, reason }) if kind == "down" => Err(AgentError::Down { reason }),
+            Ok(wire::Refusal { reason, .. }) => Err(self.unreachable(
+                UnreachableKind::Protocol,
+                &format!("it refused the request ({status}): {reason}"),
+            )),
+            Err(_) => {
+                let reason = format!("it answered {status}, which no agent does: is something else there?");
+                Err(self.unreachable(UnreachableKind::Protocol, &reason))
+            }
+        }
+    }
+
+    fn network(&self, error: &reqwest::Error) -> AgentError {
+        // The last cause is the one that says something: "connection refused", not "error sending request".
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        // hyper's words for a peer that speaks something else; it has no public kind for it here.
+        if cause.to_string().starts_with("invalid HTTP") {
+            return self.unreachable(UnreachableKind::Protocol, &format!("it does not speak HTTP ({cause})"));
+        }
+        let what = if error.is_connect() { "no connection" } else { "the connection broke" };
+        self.unreachable(UnreachableKind::Network, &format!("{what}: {cause}"))
+    }
+
+    fn unreachable(&self, kind: UnreachableKind, reason: &str) -> AgentError {
+        AgentError::Unreachable { kind, reason: format!("the agent at {}: {reason}", self.place) }
     }
 }

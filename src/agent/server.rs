@@ -1,12 +1,179 @@
-//! The agent's end of the bridge.
-use tokio_util::sync::CancellationToken;
+//! The agent's end of the bridge: HTTP on a unix socket or loopback, in front of fail2ban.
+//!
+//! Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
+//! come the routes of [`wire`], which ask the [`Desk`]. All refusals are a [`wire::Refusal`], those of axum's own
+//! extractors included.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::desk::Desk;
+use super::listen::{self, Listener};
+use super::token::Tokens;
+use super::wire;
 use crate::config::AgentConfig;
+use crate::fail2ban::{Client, Fail2banError, Options};
+
+/// Requests at the same time; one more is `busy`.
+const MAX_REQUESTS: usize = 256;
+/// No route reads a body.
+const MAX_BODY: u64 = 64 * 1024;
+/// No caller waits longer than this.
+const MAX_DEADLINE: Duration = Duration::from_secs(30);
+/// Requests in flight at the stop may take this long.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs the agent until `shutdown`.
 ///
 /// # Errors
 /// If it cannot listen.
-pub async fn run(_config: AgentConfig, _shutdown: CancellationToken) -> anyhow::Result<()> {
-    todo!()
+pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener = listen::open(&config.listen).await?;
+    let desk = Arc::new(Desk::new(Client::start(Options::new(&config.fail2ban_socket))));
+    let app = router(desk, Arc::new(Tokens::new(&config.token)));
+    match listener {
+        Listener::Tcp(listener) => serve(listener, app, shutdown).await,
+        Listener::Unix(listener, _file) => serve(listener, app, shutdown).await,
+    }
 }
+
+async fn serve<L>(listener: L, app: Router, shutdown: CancellationToken) -> anyhow::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
+    let serving = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let patience = async {
+        shutdown.cancelled().await;
+        sleep(STOP_WITHIN).await;
+    };
+    tokio::select! {
+        served = serving => served.context("the agent stopped serving")?,
+        () = patience => warn!("stopped with requests still in flight after {STOP_WITHIN:?}"),
+    }
+    info!("the agent has stopped");
+    Ok(())
+}
+
+/// The routes, behind the gate.
+fn router(desk: Arc<Desk>, tokens: Arc<Tokens>) -> Router {
+    let gate = Gate { tokens, places: Arc::new(Semaphore::new(MAX_REQUESTS)) };
+    Router::new()
+        .route("/v1/info", get(info))
+        .route("/v1/status", get(status))
+        .route("/v1/jails", get(jails))
+        .route("/v1/backend-commands", get(backend_commands))
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "request", "this agent has no such route") })
+        .method_not_allowed_fallback(|| async {
+            refuse(StatusCode::METHOD_NOT_ALLOWED, "request", "this route takes GET only")
+        })
+        .layer(from_fn_with_state(gate, pass))
+        .with_state(desk)
+}
+
+async fn info(State(desk): State<Arc<Desk>>) -> Json<wire::Info> {
+    Json(desk.info())
+}
+
+async fn status(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Json<wire::Status>, Response> {
+    Ok(Json(desk.status(deadline(&headers)?).await))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JailsQuery {
+    #[serde(default)]
+    backend: bool,
+}
+
+async fn jails(
+    State(desk): State<Arc<Desk>>,
+    headers: HeaderMap,
+    query: Result<Query<JailsQuery>, QueryRejection>,
+) -> Result<Json<wire::Jails>, Response> {
+    let Query(query) =
+        query.map_err(|rejection| refuse(StatusCode::BAD_REQUEST, "request", &rejection.body_text()))?;
+    desk.jails(query.backend, deadline(&headers)?).await.map(Json).map_err(not_answered)
+}
+
+async fn backend_commands(
+    State(desk): State<Arc<Desk>>,
+    headers: HeaderMap,
+) -> Result<Json<wire::BackendSupport>, Response> {
+    desk.backend_commands(deadline(&headers)?).await.map(Json).map_err(not_answered)
+}
+
+/// Until when this caller waits.
+fn deadline(headers: &HeaderMap) -> Result<Instant, Response> {
+    let wait = match headers.get(wire::DEADLINE_HEADER) {
+        None => wire::DEFAULT_DEADLINE,
+        Some(value) => {
+            value.to_str().ok().and_then(|text| text.parse().ok()).map(Duration::from_millis).ok_or_else(
+                || {
+                    let reason = format!("{} must be a number of milliseconds", wire::DEADLINE_HEADER);
+                    refuse(StatusCode::BAD_REQUEST, "request", &reason)
+                },
+            )?
+        }
+    };
+    Ok(Instant::now() + wait.min(MAX_DEADLINE))
+}
+
+#[derive(Clone)]
+struct Gate {
+    tokens: Arc<Tokens>,
+    places: Arc<Semaphore>,
+}
+
+/// What every request must pass, also one for a route that does not exist.
+async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes()).and_then(bearer);
+    if !gate.tokens.accepts(given.unwrap_or_default()).await {
+        let reason = if given.is_some() { "the token is wrong" } else { "there is no bearer token" };
+        warn!(http.path = request.uri().path(), "refused a request: {reason}");
+        return refuse(StatusCode::UNAUTHORIZED, "token", reason);
+    }
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > MAX_BODY) {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "request", "the body is larger than 64 KiB");
+    }
+    let Ok(_place) = gate.places.try_acquire() else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", "the agent has too many requests at once");
+    };
+    next.run(request).await
+}
+
+/// The token in `Bearer <token>`.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+fn not_answered(error: Fail2banError) -> Response {
+    let kind = if matches!(error, Fail2banError::Busy(_)) { "busy" } else { "down" };
+    refuse(StatusCode::SERVICE_UNAVAILABLE, kind, &error.to_string())
+}
+
+fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
+    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into() })).into_response()
+}
+
+#[cfg(test)]
+#[path = "bridge_tests.rs"]
+mod tests;

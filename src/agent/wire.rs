@@ -7,13 +7,28 @@
 //! | `GET /v1/jails?backend=true\|false` | [`Jails`] |
 //! | `GET /v1/backend-commands` | [`BackendSupport`]: the one-time detection |
 //!
-//! Every call carries `Authorization: Bearer <agent token>`.
+//! Every call carries `Authorization: Bearer <agent token>`, and [`DEADLINE_HEADER`] if the caller waits for less
+//! than [`DEFAULT_DEADLINE`]. What is refused has a [`Refusal`] as its body: 400, 404, 405 and 413 `request`, 401
+//! `token`, 503 `busy` or `down`. `/v1/status` tells of a fail2ban that does not answer in a 200, since that is what it was
+//! asked; the other calls refuse with 503.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{JailCounts, JailName};
+use crate::domain::{Answer, JailCounts, JailName, ProbeOutcome};
+use crate::fail2ban::Fail2banError;
+
+/// In how many milliseconds the answer must be on its way. The agent gives up on fail2ban in time to say so, so
+/// that a busy fail2ban is not taken for an agent out of reach.
+pub const DEADLINE_HEADER: &str = "x-bangui-deadline-ms";
+
+/// What holds without that header.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// No answer is larger: some 20,000 jails.
+pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// Who the agent is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +64,26 @@ pub enum Status {
         /// In words.
         reason: String,
     },
+}
+
+impl From<Result<Answer, Fail2banError>> for Status {
+    fn from(probe: Result<Answer, Fail2banError>) -> Self {
+        match probe {
+            Ok(Answer { version, jails }) => Self::Up { version, jails },
+            Err(Fail2banError::Busy(reason)) => Self::Busy { reason },
+            Err(error) => Self::Down { reason: error.to_string() },
+        }
+    }
+}
+
+impl From<Status> for ProbeOutcome {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Up { version, jails } => Self::Answered(Answer { version, jails }),
+            Status::Busy { reason } => Self::Busy { reason },
+            Status::Down { reason } => Self::Down { reason },
+        }
+    }
 }
 
 /// One jail.

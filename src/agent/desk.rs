@@ -1,0 +1,115 @@
+//! What the agent's routes ask for, without HTTP: probes, jails, the detection, and how often it was asked.
+//!
+//! Probes that are asked for while another one runs share the *next* one. They must not join the running
+//! one: a worker that records an activation and then probes wants news from after the record, and a probe that
+//! began before it has none. So at most one probe runs and one waits, however many workers ask.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::time::{Instant, timeout_at};
+
+use super::wire;
+use crate::domain::Answer;
+use crate::fail2ban::probe::{Details, Prober};
+use crate::fail2ban::{Client, Fail2banError};
+
+/// After this time without an answer a probe calls fail2ban busy, whatever the caller's patience.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+type Probe = Shared<BoxFuture<'static, Result<Answer, Fail2banError>>>;
+
+/// Answers every question of a worker.
+pub(super) struct Desk {
+    prober: Prober,
+    /// Held by the probe that runs.
+    turn: tokio::sync::Mutex<()>,
+    /// The probe that waits for its turn.
+    next: Mutex<Option<Probe>>,
+    version: Mutex<Option<String>>,
+    probes: AtomicU64,
+    detections: AtomicU64,
+}
+
+impl Desk {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            prober: Prober::new(client),
+            turn: tokio::sync::Mutex::default(),
+            next: Mutex::default(),
+            version: Mutex::default(),
+            probes: AtomicU64::new(0),
+            detections: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn info(&self) -> wire::Info {
+        wire::Info {
+            agent_version: env!("CARGO_PKG_VERSION").into(),
+            fail2ban_version: self.version.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            probes: self.probes.load(Relaxed),
+            backend_detections: self.detections.load(Relaxed),
+        }
+    }
+
+    pub(super) async fn status(self: &Arc<Self>, deadline: Instant) -> wire::Status {
+        let status = self.probe(deadline).await.into();
+        self.probes.fetch_add(1, Relaxed);
+        status
+    }
+
+    pub(super) async fn jails(
+        self: &Arc<Self>,
+        backend: bool,
+        deadline: Instant,
+    ) -> Result<wire::Jails, Fail2banError> {
+        let answer = self.probe(deadline).await?;
+        let mut jails = Vec::with_capacity(answer.jails.len());
+        for (name, counts) in answer.jails {
+            let details =
+                if backend { self.prober.details(&name, deadline).await? } else { Details::default() };
+            jails.push(wire::Jail { name, counts, backend: details.backend, idle: details.idle });
+        }
+        Ok(wire::Jails { jails })
+    }
+
+    /// Not shared: the cluster takes care that one worker asks, and the counter shows whether it did.
+    pub(super) async fn backend_commands(
+        &self,
+        deadline: Instant,
+    ) -> Result<wire::BackendSupport, Fail2banError> {
+        let supported = self.prober.backend_commands(deadline).await?;
+        self.detections.fetch_add(1, Relaxed);
+        Ok(wire::BackendSupport { supported })
+    }
+
+    async fn probe(self: &Arc<Self>, deadline: Instant) -> Result<Answer, Fail2banError> {
+        let probe = {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            next.get_or_insert_with(|| {
+                let probe = Arc::clone(self).run_probe().boxed().shared();
+                // Runs to its end even if everybody who waits for it has gone.
+                tokio::spawn(probe.clone());
+                probe
+            })
+            .clone()
+        };
+        timeout_at(deadline, probe).await.unwrap_or_else(|_| {
+            Err(Fail2banError::Busy("fail2ban has not answered all questions in time".into()))
+        })
+    }
+
+    async fn run_probe(self: Arc<Self>) -> Result<Answer, Fail2banError> {
+        let _turn = self.turn.lock().await;
+        // From here on it is the running one: who asks now waits for the next.
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let answer = self.prober.probe(Instant::now() + PROBE_LIMIT).await;
+        if let Ok(answer) = &answer {
+            *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.version.clone());
+        }
+        answer
+    }
+}

@@ -1,0 +1,196 @@
+//! The shared secret between workers and agents: at both ends one or two tokens, read again when their file changes.
+//!
+//! Two of them are for the time in which one replaces the other: an agent takes either, a worker sends the first and,
+//! if that is refused, the second. The file is read at most once a second, whole: it is a few dozen bytes, and a
+//! change of contents shows what a change of its time may not (a mounted secret, two writes within a tick). A file
+//! that has become unreadable or wrong changes nothing but the log.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::{Choice, ConstantTimeEq};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
+
+use crate::config::AgentTokenConfig;
+
+const REREAD_EVERY: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
+const MAX_FILE: u64 = 4096;
+const MIN_TOKEN: usize = 32;
+
+/// Why a text holds no tokens. Never shows the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Too many, or none.
+    #[error("it holds {0} tokens: one is needed, or two separated by a comma while one replaces the other")]
+    Number(usize),
+    /// Too easy to guess.
+    #[error("a token has {0} characters: {MIN_TOKEN} or more are needed")]
+    Short(usize),
+    /// Cannot be sent in a header.
+    #[error("a token holds a space or a character that is not printable ASCII")]
+    Character,
+}
+
+/// Reads one token, or two separated by a comma.
+///
+/// # Errors
+/// As [`TokenError`] tells.
+pub fn parse(text: &str) -> Result<Vec<SecretString>, TokenError> {
+    let tokens: Vec<&str> = text.trim().split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
+    if !(1..=2).contains(&tokens.len()) {
+        return Err(TokenError::Number(tokens.len()));
+    }
+    tokens
+        .into_iter()
+        .map(|token| match token {
+            _ if !token.bytes().all(|byte| byte.is_ascii_graphic()) => Err(TokenError::Character),
+            _ if token.len() < MIN_TOKEN => Err(TokenError::Short(token.len())),
+            token => Ok(SecretString::from(token)),
+        })
+        .collect()
+}
+
+/// The tokens that hold now.
+#[derive(Debug)]
+pub struct Tokens {
+    current: ArcSwap<Vec<SecretString>>,
+    file: Option<PathBuf>,
+    reread: Mutex<Reread>,
+}
+
+#[derive(Debug)]
+struct Reread {
+    due: Instant,
+    /// What was last wrong with the file, so that it is told once.
+    complaint: Option<String>,
+}
+
+impl Tokens {
+    /// The tokens of the configuration, and of its file from now on.
+    #[must_use]
+    pub fn new(config: &AgentTokenConfig) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(config.tokens.clone()),
+            file: config.file.clone(),
+            reread: Mutex::new(Reread { due: Instant::now() + REREAD_EVERY, complaint: None }),
+        }
+    }
+
+    /// The tokens, from the file if it has changed.
+    pub async fn current(&self) -> Arc<Vec<SecretString>> {
+        if let Some(file) = &self.file
+            && self.take_turn()
+        {
+            self.reread(file).await;
+        }
+        self.current.load_full()
+    }
+
+    /// Whether `given` is one of them; takes the same time whichever it is, and wherever it differs.
+    pub async fn accepts(&self, given: &[u8]) -> bool {
+        let any = self
+            .current()
+            .await
+            .iter()
+            .map(|token| token.expose_secret().as_bytes().ct_eq(given))
+            .fold(Choice::from(0), |any, one| any | one);
+        any.into()
+    }
+
+    /// True for one caller a second.
+    fn take_turn(&self) -> bool {
+        let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = Instant::now() >= reread.due;
+        if due {
+            reread.due = Instant::now() + REREAD_EVERY;
+        }
+        due
+    }
+
+    async fn reread(&self, file: &Path) {
+        let complaint = match read(file).await {
+            Ok(tokens) => {
+                let same = self
+                    .current
+                    .load()
+                    .iter()
+                    .map(ExposeSecret::expose_secret)
+                    .eq(tokens.iter().map(ExposeSecret::expose_secret));
+                if !same {
+                    info!(file = %file.display(), tokens = tokens.len(), "read the agent token again: it has changed");
+                    self.current.store(Arc::new(tokens));
+                }
+                None
+            }
+            Err(error) => Some(error),
+        };
+        let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(complaint) = complaint.as_ref().filter(|new| Some(*new) != reread.complaint.as_ref()) {
+            warn!(file = %file.display(), "the agent token stays as it was: {complaint}");
+        }
+        reread.complaint = complaint;
+    }
+}
+
+async fn read(file: &Path) -> Result<Vec<SecretString>, String> {
+    let reading = async {
+        let mut text = String::new();
+        tokio::fs::File::open(file).await?.take(MAX_FILE).read_to_string(&mut text).await?;
+        Ok::<_, std::io::Error>(text)
+    };
+    match timeout(READ_TIMEOUT, reading).await {
+        Ok(Ok(text)) => parse(&text).map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(format!("it cannot be read ({error})")),
+        Err(_) => Err("it cannot be read in time".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    #[test]
+    fn one_token_or_two_of_32_printable_characters() {
+        assert_eq!(parse(&format!("{A}\n")).unwrap().len(), 1);
+        assert_eq!(parse(&format!(" {A} ,{B}\n")).unwrap()[1].expose_secret(), B);
+        assert_eq!(parse(" \n").unwrap_err(), TokenError::Number(0));
+        assert_eq!(parse(&format!("{A},{A},{B}")).unwrap_err(), TokenError::Number(3));
+        assert_eq!(parse("hunter2").unwrap_err(), TokenError::Short(7));
+        assert_eq!(parse(&format!("{A} {B}")).unwrap_err(), TokenError::Character);
+        assert_eq!(parse(&format!("{A}ä")).unwrap_err(), TokenError::Character);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_is_read_within_a_second_and_a_broken_one_changes_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+        let config = AgentTokenConfig { tokens: parse(A).unwrap(), file: Some(file.path().into()) };
+        let tokens = Tokens::new(&config);
+        assert!(tokens.accepts(A.as_bytes()).await);
+
+        for (text, a, b) in [
+            (format!("{B},{A}"), true, true),
+            (B.to_owned(), false, true),
+            ("short".to_owned(), false, true),
+            (A.to_owned(), true, false),
+        ] {
+            write(&text);
+            tokio::time::advance(REREAD_EVERY).await;
+            assert_eq!(tokens.accepts(A.as_bytes()).await, a, "{text}");
+            assert_eq!(tokens.accepts(B.as_bytes()).await, b, "{text}");
+        }
+        std::fs::remove_file(file.path()).unwrap();
+        tokio::time::advance(REREAD_EVERY).await;
+        assert!(tokens.accepts(A.as_bytes()).await);
+        assert!(!tokens.accepts(b"").await && !tokens.accepts(&A.as_bytes()[1..]).await);
+    }
+}
