@@ -9,3 +9,19 @@
 
 mod store;
 mod support;
+
+mod agent;
+mod bad_input;
+mod detection;
+mod keys;
+mod layers;
+mod passwords;
+mod redis_away;
+mod scheduler;
+mod servers;
+mod session_cost;
+mod sessions;
+mod setup;
+mod shutdown;
+mod start_up;
+mod up;

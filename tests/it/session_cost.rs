@@ -10,8 +10,20 @@ use crate::support::{Cluster, SOON, eventually};
 
 /// Commands that change a key.
 const WRITES: [&str; 14] = [
-    "SET", "SETEX", "PSETEX", "GETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "HSET", "HMSET", "SETRANGE",
-    "HINCRBY", "PERSIST", "DEL",
+    "SET",
+    "SETEX",
+    "PSETEX",
+    "GETEX",
+    "EXPIRE",
+    "PEXPIRE",
+    "EXPIREAT",
+    "PEXPIREAT",
+    "HSET",
+    "HMSET",
+    "SETRANGE",
+    "HINCRBY",
+    "PERSIST",
+    "DEL",
 ];
 
 #[tokio::test]
@@ -28,7 +40,12 @@ async fn an_authenticated_check_is_at_most_one_redis_command() {
     let seen = monitor.stop(&cluster.redis).await;
     // Heartbeats, the lease, the watchdog: a few a second.
     let background = 20 + 10 * began.elapsed().as_secs() as usize;
-    assert!(seen.len() <= checks + background, "{} commands for {checks} checks: {:?}", seen.len(), &seen[..20]);
+    assert!(
+        seen.len() <= checks + background,
+        "{} commands for {checks} checks: {:?}",
+        seen.len(),
+        &seen[..20]
+    );
 }
 
 #[tokio::test]
@@ -73,7 +90,10 @@ async fn a_copy_of_redis_holds_nothing_that_logs_in() {
     for shape in shapes {
         assert!(!stored.windows(shape.len()).any(|bytes| bytes == shape), "the token is stored");
         let shape = escaped(&shape);
-        assert!(!seen.iter().any(|seen| seen.all().any(|command| command.contains(&shape))), "the token was sent");
+        assert!(
+            !seen.iter().any(|seen| seen.all().any(|command| command.contains(&shape))),
+            "the token was sent"
+        );
     }
     let password = crate::support::PASSWORD.as_bytes();
     assert!(!stored.windows(password.len()).any(|bytes| bytes == password), "the password is stored");
@@ -85,7 +105,8 @@ async fn a_copy_of_redis_holds_nothing_that_logs_in() {
 #[tokio::test]
 async fn an_unused_session_ends_after_the_idle_time_and_a_used_one_lives_on() {
     let environment = [("BANGUI_SESSION_IDLE_SECONDS", 2), ("BANGUI_SESSION_ABSOLUTE_SECONDS", 60)];
-    let builder = environment.into_iter().fold(Cluster::bare(2), |builder, (name, value)| builder.env(name, value));
+    let builder =
+        environment.into_iter().fold(Cluster::bare(2), |builder, (name, value)| builder.env(name, value));
     let cluster = builder.set_up().await;
     let used = cluster.client(0).logged_in().await;
     let unused = cluster.client(1).logged_in().await;

@@ -228,7 +228,9 @@ async fn with_an_authorization_header_the_cookie_is_ignored() {
     // A cookie is checked for who sends it, a bearer token needs no such check.
     let evil = |client: Client| async move {
         let request = client.request(reqwest::Method::DELETE, "/api/v1/session");
-        client.send(request.header("Sec-Fetch-Site", "cross-site").header("Origin", "https://evil.example")).await
+        client
+            .send(request.header("Sec-Fetch-Site", "cross-site").header("Origin", "https://evil.example"))
+            .await
     };
     evil(client.with_cookie(&token)).await.problem(403);
     client.with_cookie(&token).get("/api/v1/session").await.expect(200);

@@ -15,7 +15,10 @@ async fn of_twenty_racing_setups_on_three_workers_exactly_one_wins() {
         let client = cluster.client(n % 3);
         async move {
             let password = format!("the password of racer {n}");
-            (client.post("/api/v1/setup", json!({ "password": password, "token": SETUP_TOKEN })).await, password)
+            (
+                client.post("/api/v1/setup", json!({ "password": password, "token": SETUP_TOKEN })).await,
+                password,
+            )
         }
     }))
     .await;
@@ -25,7 +28,10 @@ async fn of_twenty_racing_setups_on_three_workers_exactly_one_wins() {
         answer.problem(409);
     }
     for n in 0..3 {
-        assert_eq!(cluster.client(n).get("/api/v1/setup").await.expect(200).body, json!({ "complete": true }));
+        assert_eq!(
+            cluster.client(n).get("/api/v1/setup").await.expect(200).body,
+            json!({ "complete": true })
+        );
         let login = cluster.client(n).post("/api/v1/session", json!({ "password": won[0].1 })).await;
         login.expect(201);
     }
@@ -41,7 +47,8 @@ async fn setup_wants_the_right_token_and_a_password_of_a_sane_length() {
     }
     // Bytes count, not characters; a wrong length changes nothing.
     for password in ["", "123456789", "ÄÖÜä", &"x".repeat(1025), &"ä".repeat(513)] {
-        let answer = client.post("/api/v1/setup", json!({ "password": password, "token": SETUP_TOKEN })).await;
+        let answer =
+            client.post("/api/v1/setup", json!({ "password": password, "token": SETUP_TOKEN })).await;
         answer.problem(422);
     }
     assert_eq!(client.get("/api/v1/setup").await.expect(200).body, json!({ "complete": false }));
@@ -105,7 +112,11 @@ async fn a_password_from_the_environment_provisions_the_admin_once_and_never_ove
     }
     // The same one is no reason to warn.
     let warned = |worker: &crate::support::worker::Worker| {
-        worker.process.lines().iter().any(|line| line.contains("WARN") && line.contains("BANGUI_ADMIN_PASSWORD"))
+        worker
+            .process
+            .lines()
+            .iter()
+            .any(|line| line.contains("WARN") && line.contains("BANGUI_ADMIN_PASSWORD"))
     };
     cluster.environment.insert("BANGUI_ADMIN_PASSWORD".to_owned(), PASSWORD.to_owned());
     let same = cluster.add_worker().await;

@@ -95,6 +95,15 @@ impl Fail2ban {
         self.process.as_ref().unwrap().signal(Signal::CONT);
     }
 
+    /// `fail2ban-client` with these words: what an administrator does past bangui.
+    pub async fn command(&self, words: &[&str]) {
+        let mut command = program("fail2ban-client");
+        command.arg("-c").arg(self.config()).arg("-s").arg(self.socket());
+        command.arg("-p").arg(self.folder.path().join("f2b.pid")).args(words);
+        let (code, printed) = Child::run("fail2ban-client", command, SOON).await;
+        assert_eq!(code, Some(0), "{words:?}: {printed}");
+    }
+
     /// Writes the log line of a failed login that `jail` watches for.
     pub fn log_failure(&self, jail: &str, ip: &str) {
         let mut log = std::fs::OpenOptions::new().append(true).open(self.app_log(jail)).unwrap();

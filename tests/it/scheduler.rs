@@ -1,0 +1,294 @@
+//! One scheduler: whoever is killed, stopped or told to end, one worker runs the schedule, and only its writes count.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::cluster::server_is;
+use crate::support::redis::Seen;
+use crate::support::{Client, Cluster, SOON, eventually};
+
+/// Beyond what the lease's time to live explains, on a machine that is busy with other tests.
+const SLACK: Duration = Duration::from_millis(1500);
+
+async fn view(client: &Client) -> Value {
+    let answer = client.get("/api/v1/cluster").await;
+    answer.expect(200);
+    answer.body
+}
+
+/// The lease's holder and its epoch.
+fn lease(view: &Value) -> Option<(String, u64)> {
+    Some((view["lease"]["holder"].as_str()?.to_owned(), view["lease"]["epoch"].as_u64()?))
+}
+
+fn runs(view: &Value) -> u64 {
+    let job = view["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "probe");
+    job.map_or(0, |job| job["runs"].as_u64().unwrap())
+}
+
+/// Which of the workers holds the lease, once one of them does.
+async fn leader(cluster: &Cluster, client: &Client) -> (usize, String, u64) {
+    let mut ids = Vec::new();
+    for worker in &cluster.workers {
+        let answer = worker.client().get("/healthz").await;
+        ids.push(answer.headers["x-bangui-worker"].to_str().unwrap().to_owned());
+    }
+    eventually("a leader", SOON, || async {
+        let (holder, epoch) = lease(&view(client).await)?;
+        Some((ids.iter().position(|id| *id == holder)?, holder, epoch))
+    })
+    .await
+}
+
+/// Waits until another than `old` holds the lease; it, its epoch, and how long it took.
+async fn successor(client: &Client, old: &str, deadline: Duration) -> (String, u64, Duration) {
+    let began = Instant::now();
+    let (holder, epoch) = eventually("another leader", deadline, || async {
+        lease(&view(client).await).filter(|(holder, _)| holder != old)
+    })
+    .await;
+    (holder, epoch, began.elapsed())
+}
+
+#[tokio::test]
+async fn there_is_one_leader_and_every_worker_tells_the_same() {
+    let cluster = Cluster::with_fail2ban(3).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    let (leader, holder, epoch) = leader(&cluster, &client).await;
+    for worker in &cluster.workers {
+        let view = view(&client.at(worker.address)).await;
+        assert_eq!(lease(&view), Some((holder.clone(), epoch)));
+        assert!(view["lease"]["expires_in_ms"].as_u64().is_some_and(|ms| ms <= 2000), "{view}");
+        let workers = view["workers"].as_array().unwrap();
+        assert_eq!(workers.len(), 3, "{view}");
+        let pids: HashSet<i64> = workers.iter().map(|worker| worker["pid"].as_i64().unwrap()).collect();
+        assert_eq!(pids, cluster.workers.iter().map(|w| i64::from(w.process.pid().as_raw_pid())).collect());
+        let leaders: Vec<&Value> = workers.iter().filter(|worker| worker["leader"] == true).collect();
+        assert_eq!(leaders.len(), 1, "{view}");
+        assert_eq!(leaders[0]["id"], holder.as_str());
+        let pid = i64::from(cluster.workers[leader].process.pid().as_raw_pid());
+        assert_eq!(leaders[0]["pid"], pid);
+        assert_eq!(leaders[0]["version"], env!("CARGO_PKG_VERSION"));
+    }
+}
+
+#[tokio::test]
+async fn when_the_leader_is_killed_another_takes_over_within_the_lease_and_the_schedule_goes_on() {
+    let ttl = Duration::from_millis(1500);
+    let mut cluster = Cluster::with_fail2ban(3).env("BANGUI_LEASE_TTL_MS", 1500).set_up().await;
+    let mut client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let mut last_epoch = 0;
+    for _ in 0..2 {
+        let (n, holder, epoch) = leader(&cluster, &client).await;
+        assert!(epoch > last_epoch);
+        let mut killed = cluster.workers.remove(n);
+        client = client.at(cluster.workers[0].address);
+        killed.process.kill();
+        let (_, next, took) = successor(&client, &holder, SOON).await;
+        assert!(took < ttl + SLACK, "it took {took:?}");
+        assert!(next > epoch);
+        last_epoch = epoch;
+        let before = runs(&view(&client).await);
+        eventually("the schedule to go on", SOON, || async {
+            (runs(&view(&client).await) >= before + 2).then_some(())
+        })
+        .await;
+    }
+    // And it is the schedule that tells: fail2ban's end is seen by the last worker alone.
+    cluster.fail2ban().kill();
+    server_is(&client, "down").await;
+}
+
+#[tokio::test]
+async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes() {
+    let mut cluster = Cluster::with_fail2ban(2).env("BANGUI_LEASE_TTL_MS", 1500).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    for round in 0..3 {
+        let (n, old, old_epoch) = leader(&cluster, &client).await;
+        let other = client.at(cluster.workers[1 - n].address);
+        // At another moment of its second each round: between two probes, or within one.
+        tokio::time::sleep(Duration::from_millis(round * 350)).await;
+        cluster.workers[n].pause();
+        let (new, epoch, _) = successor(&other, &old, SOON).await;
+        assert!(epoch > old_epoch);
+        let monitor = cluster.redis.monitor().await;
+        cluster.workers[n].resume();
+        let woken = client.at(cluster.workers[n].address);
+        eventually("the stopped one to see the new leader", SOON, || async {
+            (lease(&view(&woken).await)? == (new.clone(), epoch)).then_some(())
+        })
+        .await;
+        let before = runs(&view(&other).await);
+        eventually("two more runs", SOON, || async {
+            (runs(&view(&other).await) >= before + 2).then_some(())
+        })
+        .await;
+        let seen = monitor.stop(&cluster.redis).await;
+        let fence = format!("{old}|{old_epoch}");
+        for stale in seen.iter().filter(|seen| seen.command.contains(&fence)) {
+            let wrote =
+                stale.inside.iter().any(|command| !["GET", "TIME"].contains(&Seen::name(command).as_str()));
+            assert!(!wrote, "a write of the old term was taken: {stale:?}");
+        }
+        assert_eq!(lease(&view(&other).await), Some((new, epoch)), "the new leader was disturbed");
+    }
+    // Stopping fail2ban's agent would be told by the one leader there is.
+    cluster.agent().kill();
+    server_is(&client, "unreachable").await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_told_to_end_gives_the_lease_back_at_once() {
+    // A lease and a drain time so long that neither can be the reason.
+    let environment = [("BANGUI_LEASE_TTL_MS", 20_000), ("BANGUI_DRAIN_SECONDS", 6)];
+    let builder = environment
+        .into_iter()
+        .fold(Cluster::with_fail2ban(3), |builder, (name, value)| builder.env(name, value));
+    let cluster = builder.set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    let (n, old, old_epoch) = leader(&cluster, &client).await;
+    let other = client.at(cluster.workers[(n + 1) % 3].address);
+    cluster.workers[n].terminate();
+    let (_, epoch, took) = successor(&other, &old, SOON).await;
+    assert!(took < SLACK, "it took {took:?}");
+    assert!(epoch > old_epoch);
+    let mut cluster = cluster;
+    assert!(cluster.workers[n].process.runs(), "it still drains");
+    let before = runs(&view(&other).await);
+    eventually("the schedule to go on", SOON, || async {
+        (runs(&view(&other).await) > before).then_some(())
+    })
+    .await;
+}
+
+/// Runs and probes over `time` must be one an interval, plus or minus one.
+async fn counts_match(
+    cluster: &mut Cluster,
+    client: &Client,
+    time: Duration,
+    interval: Duration,
+    expected: &str,
+) {
+    let (runs_before, probes_before) = (runs(&view(client).await), cluster.agent().info().await.probes);
+    let began = Instant::now();
+    tokio::time::sleep(time).await;
+    let (runs, probes) =
+        (runs(&view(client).await) - runs_before, cluster.agent().info().await.probes - probes_before);
+    let due = began.elapsed().as_secs_f64() / interval.as_secs_f64();
+    for (what, count) in [("runs", runs), ("probes", probes)] {
+        assert!((count as f64 - due).abs() <= 1.5, "{count} {what} where {due:.1} were due: {expected}");
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_probes_depends_on_time_and_not_on_workers() {
+    let mut cluster = Cluster::with_fail2ban(1).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let (time, interval) = (Duration::from_secs(6), Duration::from_secs(1));
+    counts_match(&mut cluster, &client, time, interval, "one worker").await;
+    cluster.add_worker().await;
+    cluster.add_worker().await;
+    counts_match(&mut cluster, &client, time, interval, "three workers").await;
+}
+
+#[tokio::test]
+async fn the_number_of_probes_is_the_same_over_changes_of_leadership() {
+    let environment = [("BANGUI_LEASE_TTL_MS", 1500), ("BANGUI_PROBE_INTERVAL_SECONDS", 3)];
+    let builder = environment
+        .into_iter()
+        .fold(Cluster::with_fail2ban(4), |builder, (name, value)| builder.env(name, value));
+    let mut cluster = builder.set_up().await;
+    let mut client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let (runs_before, began) = (runs(&view(&client).await), Instant::now());
+    for round in 0..3 {
+        tokio::time::sleep(Duration::from_millis(3500)).await;
+        let (n, old, _) = leader(&cluster, &client).await;
+        let mut ended = cluster.workers.remove(n);
+        client = client.at(cluster.workers[0].address);
+        if round % 2 == 0 {
+            ended.terminate();
+        } else {
+            ended.process.kill();
+        }
+        successor(&client, &old, SOON).await;
+        ended.process.kill();
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let due = began.elapsed().as_secs_f64() / 3.0;
+    let runs = runs(&view(&client).await) - runs_before;
+    assert!((runs as f64 - due).abs() <= 1.5, "{runs} runs where {due:.1} were due");
+}
+
+#[tokio::test]
+async fn a_new_leader_neither_repeats_a_run_just_done_nor_skips_a_due_one() {
+    let environment = [("BANGUI_LEASE_TTL_MS", 1500), ("BANGUI_PROBE_INTERVAL_SECONDS", 5)];
+    let builder = environment
+        .into_iter()
+        .fold(Cluster::with_fail2ban(3), |builder, (name, value)| builder.env(name, value));
+    let mut cluster = builder.set_up().await;
+    let mut client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let next_run = async |client: &Client| {
+        let before = runs(&view(client).await);
+        eventually("a run", SOON, || async {
+            let view = view(client).await;
+            let job = view["jobs"].as_array()?.iter().find(|job| job["name"] == "probe")?.clone();
+            (runs(&view) > before && job["last_finished_at"].as_str()? >= job["last_started_at"].as_str()?)
+                .then_some(runs(&view))
+        })
+        .await
+    };
+
+    // Just done: the successor is there at once, and waits for the next one.
+    let done = next_run(&client).await;
+    let finished = Instant::now();
+    let (n, old, _) = leader(&cluster, &client).await;
+    let ended = cluster.workers.remove(n);
+    client = client.at(cluster.workers[0].address);
+    ended.terminate();
+    successor(&client, &old, SLACK).await;
+    while finished.elapsed() < Duration::from_secs(4) {
+        assert_eq!(runs(&view(&client).await), done, "a run was repeated");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let done = next_run(&client).await;
+    assert!(
+        finished.elapsed() < Duration::from_secs(5) + SLACK,
+        "the next run came after {:?}",
+        finished.elapsed()
+    );
+
+    // Due while there is no leader: the successor makes it as soon as it is elected.
+    let finished = Instant::now();
+    tokio::time::sleep(Duration::from_millis(4300)).await;
+    let (n, old, _) = leader(&cluster, &client).await;
+    let mut ended = cluster.workers.remove(n);
+    client = client.at(cluster.workers[0].address);
+    ended.process.kill();
+    successor(&client, &old, SOON).await;
+    eventually("the run that came due meanwhile", SLACK, || async {
+        (runs(&view(&client).await) > done).then_some(())
+    })
+    .await;
+    assert!(finished.elapsed() > Duration::from_secs(4), "{:?}", finished.elapsed());
+}
+
+#[tokio::test]
+async fn after_redis_forgot_everything_there_is_a_leader_again_with_a_greater_epoch() {
+    let cluster = Cluster::with_fail2ban(2).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    let (_, _, epoch) = leader(&cluster, &client).await;
+    let _: String = cluster.redis.command(&["FLUSHALL"]).await;
+    client.get("/api/v1/cluster").await.problem(401);
+    cluster.post_setup(1).await.expect(201);
+    let client = cluster.client(0).logged_in().await;
+    let (_, _, later) = leader(&cluster, &client).await;
+    assert!(later > epoch);
+    server_is(&client, "up").await;
+}

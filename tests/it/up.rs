@@ -1,0 +1,109 @@
+//! `bangui up`: everything on one machine, and nothing left of it afterwards.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::process::{Child, bangui};
+use crate::support::{Client, PASSWORD, eventually, folder};
+
+/// Starting everything, on a machine that is busy with other tests.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The processes that have the data folder in their arguments or their environment.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let needle = folder.to_str().unwrap();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let read = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let (arguments, environment) = (read("cmdline"), read("environ"));
+        if [&arguments, &environment].iter().any(|text| String::from_utf8_lossy(text).contains(needle)) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.push(format!("{name}: {}", String::from_utf8_lossy(&arguments).replace('\0', " ")));
+        }
+    }
+    found
+}
+
+async fn up(folder: &Path) -> (Child, SocketAddr, Client) {
+    let free: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = bangui("up");
+    command.args(["--sandbox", "--workers", "2", "--listen", &free.to_string(), "--data-dir"]).arg(folder);
+    command.env("BANGUI_ADMIN_PASSWORD", PASSWORD).env("BANGUI_PROBE_INTERVAL_SECONDS", "1");
+    let process = Child::start("bangui up", command);
+    let client = Client::new(free);
+    eventually("it to be ready", STARTED_WITHIN, || async {
+        let answer = client.try_send(client.request(reqwest::Method::GET, "/readyz")).await.ok()?;
+        answer.status.is_success().then_some(())
+    })
+    .await;
+    (process, free, client)
+}
+
+async fn nothing_is_left(folder: &Path) {
+    let left = || async { Some(processes_of(folder)).filter(Vec::is_empty) };
+    eventually(&format!("nothing to be left of {:?}", processes_of(folder)), Duration::from_secs(10), left)
+        .await;
+}
+
+#[tokio::test]
+async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
+    let folder = folder();
+    let (mut process, _, client) = up(folder.path()).await;
+    let user = eventually("the admin", STARTED_WITHIN, || async {
+        let complete = client.get("/api/v1/setup").await.body["complete"] == true;
+        if complete { Some(client.logged_in().await) } else { None }
+    })
+    .await;
+    let local = eventually("the local server to be up", STARTED_WITHIN, || async {
+        let answer = user.get("/api/v1/servers/local").await;
+        answer.expect(200);
+        (answer.body["status"]["condition"] == "up").then_some(answer.body)
+    })
+    .await;
+    assert!(local["status"]["active_jails"].as_u64().is_some_and(|jails| jails > 0), "{local}");
+    // The sandbox feeds its fail2ban with real log lines, so something is banned after a while.
+    eventually("a ban in the sandbox", Duration::from_secs(60), || async {
+        let answer = user.get("/api/v1/servers/local").await;
+        (answer.body["status"]["total_banned"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    eventually("two workers behind one port", STARTED_WITHIN, || async {
+        let view = user.get("/api/v1/cluster").await;
+        (view.body["workers"].as_array()?.len() == 2).then_some(())
+    })
+    .await;
+    let running = processes_of(folder.path());
+    for part in ["redis-server", "fail2ban-server", "bangui"] {
+        assert!(running.iter().any(|process| process.contains(part)), "{part} is not in {running:?}");
+    }
+    process.signal(Signal::INT);
+    assert_eq!(process.ended(Duration::from_secs(25)).await.code(), Some(0));
+    nothing_is_left(folder.path()).await;
+    let refused = client.try_send(client.request(reqwest::Method::GET, "/healthz")).await;
+    assert!(refused.is_err(), "{refused:?}");
+}
+
+#[tokio::test]
+async fn when_it_is_killed_nothing_is_left_either_and_a_second_start_finds_the_data() {
+    let folder = folder();
+    let (mut process, _, client) = up(folder.path()).await;
+    let user = eventually("the admin", STARTED_WITHIN, || async {
+        let complete = client.get("/api/v1/setup").await.body["complete"] == true;
+        if complete { Some(client.logged_in().await) } else { None }
+    })
+    .await;
+    // The one process alone, not its group.
+    process.signal(Signal::KILL);
+    process.ended(Duration::from_secs(5)).await;
+    nothing_is_left(folder.path()).await;
+
+    let (mut process, address, again) = up(folder.path()).await;
+    user.at(address).get("/api/v1/session").await.expect(200);
+    again.logged_in().await.get("/api/v1/servers/local").await.expect(200);
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended(Duration::from_secs(25)).await.code(), Some(0));
+    nothing_is_left(folder.path()).await;
+}
