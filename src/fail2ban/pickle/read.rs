@@ -59,6 +59,8 @@ pub fn read_within(bytes: &[u8], limits: Limits) -> Result<Value, PickleError> {
     machine.write_out(root, 0, &mut left)
 }
 
+const PROTO: u8 = 0x80;
+
 /// Index of a node in the arena.
 type Id = usize;
 
@@ -89,6 +91,10 @@ struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Id, PickleError> {
+        // Protocols 0 and 1 do not begin with PROTO. fail2ban never sends them.
+        if self.bytes.first().is_some_and(|first| *first != PROTO) {
+            return Err(self.malformed("it is of no protocol from 2 to 5"));
+        }
         for _ in 0..self.limits.ops {
             let opcode = self.byte()?;
             if opcode == b'.' {
@@ -105,8 +111,7 @@ impl<'a> Machine<'a> {
     /// One instruction. The names are those of Python's `pickletools`.
     fn step(&mut self, opcode: u8) -> Result<(), PickleError> {
         match opcode {
-            // PROTO: text protocols 0 and 1 have none, and fail2ban never sends them.
-            0x80 => match self.byte()? {
+            PROTO => match self.byte()? {
                 2..=5 if self.at == 2 => {}
                 _ => return Err(self.malformed("it is of no protocol from 2 to 5")),
             },
