@@ -1,13 +1,263 @@
 //! Everything on one machine: `bangui up`.
+//!
+//! ```text
+//! up ─┬─ redis-server      unix socket, append-only file        starts first, stops last
+//!     ├─ fail2ban-server   only with --sandbox
+//!     ├─ bangui agent      unix socket
+//!     └─ bangui serve ×N   one listener, bound here, inherited  start last, stop first
+//! ```
+//!
+//! Until all is up, a child that dies ends everything, with what it said last; from then on it is started again. On
+//! SIGTERM or Ctrl-C the children stop one kind after the other, so that a worker drains with its Redis still there.
+//! If `up` itself is killed, the kernel kills the children (`child.rs`).
+pub mod announce;
 pub mod child;
+pub mod data;
+pub mod listener;
+pub mod log;
+pub mod redis;
+pub mod sandbox;
+pub mod service;
 
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::healthcheck;
 use crate::config::UpConfig;
+use crate::config::values::INHERITED;
 use crate::shutdown::Shutdown;
+use announce::{Announcement, Door};
+use data::DataDir;
+use log::Log;
+use sandbox::Sandbox;
+use service::{Death, Service, Watched, bound_to_us};
+
+/// How long each kind of child may take to be ready.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a child may take to stop, on top of its draining: what is in flight may take 10 s.
+const STOP_PATIENCE: Duration = Duration::from_secs(12);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Runs everything until it is told to stop.
 ///
 /// # Errors
 /// If something cannot be started.
-pub async fn run(_config: UpConfig, _shutdown: Shutdown) -> anyhow::Result<()> {
-    todo!()
+pub async fn run(config: UpConfig, shutdown: Shutdown) -> anyhow::Result<()> {
+    let redis_server = find_program("redis-server", "redis-server")?;
+    let fail2ban_server = config.sandbox.then(|| find_program("fail2ban-server", "fail2ban")).transpose()?;
+    let listener = listener::bind(config.listen)?;
+    let data = DataDir::open(&config.data_dir)?;
+    let (deaths, told) = mpsc::channel(16);
+    let mut up = Up { config, data, shutdown: shutdown.clone(), deaths, told, stages: Vec::new() };
+    let feeding = CancellationToken::new();
+    let _end_of_feeding = feeding.clone().drop_guard();
+
+    let started = up.start(&redis_server, fail2ban_server.as_deref(), listener, feeding).await;
+    match &started {
+        Ok(announcement) if !shutdown.soft.is_cancelled() => {
+            println!("{announcement}");
+            up.told.close();
+            shutdown.soft.cancelled().await;
+        }
+        _ => {}
+    }
+    up.stop().await;
+    if shutdown.soft.is_cancelled() { Ok(()) } else { started.map(|_| ()) }
+}
+
+struct Up {
+    config: UpConfig,
+    data: DataDir,
+    shutdown: Shutdown,
+    deaths: mpsc::Sender<Death>,
+    told: mpsc::Receiver<Death>,
+    /// In the order of their start; they stop the other way round, each stage at once.
+    stages: Vec<Vec<Watched>>,
+}
+
+impl Up {
+    async fn start(
+        &mut self,
+        redis_server: &Path,
+        fail2ban_server: Option<&Path>,
+        listener: TcpListener,
+        feeding: CancellationToken,
+    ) -> anyhow::Result<Announcement> {
+        let address = listener.local_addr().context("the listener has no address")?;
+
+        let command = redis::command(redis_server, &self.data)?;
+        self.watch(vec![self.service("redis", command, Vec::new(), STOP_PATIENCE)?]);
+        let socket = self.data.socket("redis");
+        self.until("redis-server", async || redis::answers(socket.clone()).await).await?;
+
+        let (socket, folder, fail2ban) = match fail2ban_server {
+            Some(program) => {
+                let sandbox = Sandbox::prepare(&self.data)?;
+                self.watch(vec![self.service(
+                    "fail2ban",
+                    sandbox.command(program),
+                    Vec::new(),
+                    STOP_PATIENCE,
+                )?]);
+                let socket = sandbox.socket().to_owned();
+                self.until("fail2ban-server", async || UnixStream::connect(&socket).await.is_ok()).await?;
+                let words = format!("a sandbox of its own that bans by {}", sandbox.log().display());
+                let config = sandbox.config();
+                tokio::spawn(sandbox.feed(feeding));
+                (socket, config, words)
+            }
+            None => {
+                let socket = self.config.fail2ban_socket.clone();
+                let words = describe_host(&socket).await;
+                (socket, self.config.fail2ban_config.clone(), words)
+            }
+        };
+
+        let (token_file, _) = self.data.secret("agent-token")?;
+        let agent = self.agent(&token_file, &socket, &folder)?;
+        self.watch(vec![agent]);
+        let socket = self.data.socket("agent");
+        self.until("the agent", async || UnixStream::connect(&socket).await.is_ok()).await?;
+
+        let (setup_file, setup_code) = self.data.secret("setup-token")?;
+        let workers = self.workers(Arc::new(listener), &token_file, &setup_file)?;
+        self.watch(workers);
+        self.until("the workers", async || healthcheck::run(None, address).await.is_ok()).await?;
+
+        let done = self.config.admin_password_given || announce::setup_complete(address).await == Some(true);
+        let code = self.config.setup_token.is_none().then_some(setup_code);
+        Ok(Announcement {
+            listen: address,
+            workers: self.config.workers.get(),
+            door: if done { Door::LogIn } else { Door::SetUp(code) },
+            fail2ban,
+            data: self.data.root().to_owned(),
+            logs: self.data.folder("logs"),
+        })
+    }
+
+    fn agent(&self, token_file: &Path, socket: &Path, config: &Path) -> anyhow::Result<Service> {
+        let listen = format!("unix:{}", self.data.socket("agent").display());
+        let environment = vec![
+            ("BANGUI_AGENT_LISTEN".to_owned(), listen.into()),
+            ("BANGUI_AGENT_TOKEN_FILE".to_owned(), token_file.into()),
+            ("BANGUI_FAIL2BAN_SOCKET".to_owned(), socket.into()),
+            ("BANGUI_FAIL2BAN_CONFIG".to_owned(), config.into()),
+            ("BANGUI_LOG_FORMAT".to_owned(), "text".into()),
+        ];
+        self.service("agent", vec![ourselves()?, "agent".into()], environment, STOP_PATIENCE)
+    }
+
+    fn workers(
+        &self,
+        listener: Arc<TcpListener>,
+        token_file: &Path,
+        setup_file: &Path,
+    ) -> anyhow::Result<Vec<Service>> {
+        let agent = format!("local=http+unix://{}", self.data.socket("agent").display());
+        let drain = self.config.drain.as_secs();
+        let mut environment = self.config.worker_env.clone();
+        environment.extend([
+            ("BANGUI_LISTEN".to_owned(), INHERITED.into()),
+            ("BANGUI_REDIS_URL".to_owned(), redis::url(&self.data).into()),
+            ("BANGUI_SERVERS".to_owned(), agent.into()),
+            ("BANGUI_AGENT_TOKEN_FILE".to_owned(), token_file.into()),
+            ("BANGUI_DRAIN_SECONDS".to_owned(), drain.to_string().into()),
+            ("BANGUI_LOG_FORMAT".to_owned(), "text".into()),
+        ]);
+        if self.config.setup_token.is_none() {
+            environment.push(("BANGUI_SETUP_TOKEN_FILE".to_owned(), setup_file.into()));
+        }
+        let patience = self.config.drain + STOP_PATIENCE;
+        (1..=self.config.workers.get())
+            .map(|n| {
+                let command = vec![ourselves()?, "serve".into()];
+                let worker = self.service(&format!("worker-{n}"), command, environment.clone(), patience)?;
+                Ok(Service { listener: Some(Arc::clone(&listener)), ..worker })
+            })
+            .collect()
+    }
+
+    fn service(
+        &self,
+        name: &str,
+        command: Vec<OsString>,
+        environment: Vec<(String, OsString)>,
+        patience: Duration,
+    ) -> anyhow::Result<Service> {
+        Ok(Service {
+            name: name.to_owned(),
+            command: bound_to_us(command)?,
+            environment,
+            listener: None,
+            patience,
+            log: Log::new(self.data.folder("logs").join(format!("{name}.log"))),
+        })
+    }
+
+    fn watch(&mut self, services: Vec<Service>) {
+        self.stages.push(services.into_iter().map(|service| service.watch(self.deaths.clone())).collect());
+    }
+
+    /// Waits until it is ready. A death meanwhile is the reason why it never will be.
+    async fn until(&mut self, what: &str, ready: impl AsyncFn() -> bool) -> anyhow::Result<()> {
+        let end = Instant::now() + START_PATIENCE;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shutdown.soft.cancelled() => bail!("stopped while {what} was starting"),
+                Some(death) = self.told.recv() => return Err(anyhow!("{death}")),
+                is_ready = ready() => if is_ready { return Ok(()) },
+            }
+            if Instant::now() >= end {
+                let logs = self.data.folder("logs");
+                bail!("{what} is not ready after {} s; see {}", START_PATIENCE.as_secs(), logs.display());
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Workers first, Redis last.
+    async fn stop(&mut self) {
+        while let Some(stage) = self.stages.pop() {
+            futures_util::future::join_all(stage.into_iter().map(|child| child.stop(&self.shutdown))).await;
+        }
+    }
+}
+
+fn ourselves() -> anyhow::Result<OsString> {
+    Ok(std::env::current_exe().context("the path of bangui itself is unknown")?.into())
+}
+
+async fn describe_host(socket: &Path) -> String {
+    let shown = socket.display();
+    match UnixStream::connect(socket).await {
+        Ok(_) => format!("this machine's, at {shown}"),
+        Err(error) => format!(
+            "this machine's, at {shown}, which cannot be reached now: {error}.\n           \
+             Start it, run `bangui up` as root, or try `bangui up --sandbox`"
+        ),
+    }
+}
+
+/// Where a program is: on the path, or where daemons are that a plain user's path does not name.
+fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
+    let found =
+        std::env::split_paths(&path).chain(usual).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        anyhow!(
+            "{name} is not installed: `apt-get install {package}`, or the package {package} of your system"
+        )
+    })
 }

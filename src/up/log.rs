@@ -1,0 +1,99 @@
+//! What a child writes, kept in a file of bounded size; its last lines are at hand when it dies.
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+
+/// Then the file becomes `NAME.log.1`, and the one before it goes.
+const LARGEST: u64 = 8 * 1024 * 1024;
+const LONGEST_LINE: u64 = 16 * 1024;
+const LAST_LINES: usize = 5;
+
+/// One child's log, over all its restarts. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    path: PathBuf,
+    last: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Log {
+    /// A log in that file.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, last: Arc::default() }
+    }
+
+    /// The last lines, oldest first.
+    #[must_use]
+    pub fn last_lines(&self) -> Vec<String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Copies until the writer is gone. A full disk loses log lines and nothing else: the child never waits for it.
+    pub async fn copy(self, from: impl AsyncRead + Unpin) {
+        let mut reader = BufReader::new(from);
+        let mut file = self.open();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            self.remember(&line);
+            if !line.ends_with(b"\n") {
+                line.push(b'\n');
+            }
+            if let Some(open) = &mut file {
+                let _ = open.write_all(&line);
+                if open.metadata().is_ok_and(|metadata| metadata.len() > LARGEST) {
+                    let _ = fs::rename(&self.path, self.path.with_extension("log.1"));
+                    file = self.open();
+                }
+            }
+        }
+    }
+
+    fn open(&self) -> Option<File> {
+        OpenOptions::new().create(true).append(true).open(&self.path).ok()
+    }
+
+    fn remember(&self, line: &[u8]) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_kept_and_the_last_ones_are_at_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(folder.path().join("x.log"));
+        let text: String = (0..9).map(|n| format!("line {n}\n")).collect();
+        log.clone().copy(format!("{text}end").as_bytes()).await;
+        assert_eq!(fs::read_to_string(folder.path().join("x.log")).unwrap(), format!("{text}end\n"));
+        assert_eq!(log.last_lines(), ["line 5", "line 6", "line 7", "line 8", "end"]);
+    }
+
+    #[tokio::test]
+    async fn the_file_does_not_grow_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(folder.path().join("x.log"));
+        log.copy("x".repeat(20 * 1024 * 1024).as_bytes()).await;
+        for name in ["x.log", "x.log.1"] {
+            assert!(
+                fs::metadata(folder.path().join(name)).unwrap().len() <= LARGEST + LONGEST_LINE + 1,
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! One child that is watched: started, logged, started again when it dies, and stopped in the end.
+//!
+//! A child is started through `bangui child` (see `child.rs`), so that it dies with `up`, and in a process group of
+//! its own, so that Ctrl-C on the terminal reaches `up` alone and `up` decides the order in which things stop. The
+//! task that watches it runs on the thread that started it, which must be the process's first: see `main.rs`.
+use std::ffi::OsString;
+use std::fmt;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::RngExt as _;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::log::Log;
+use crate::config::command::{CHILD, CHILD_PARENT};
+use crate::shutdown::Shutdown;
+
+/// Between the death of a child and its next start, doubled at each death in a row.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A child that lived this long died of something new.
+const HEALTHY: Duration = Duration::from_secs(30);
+/// For what a dead child has written last.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// How a child is started, each time anew.
+#[derive(Clone)]
+pub struct Service {
+    /// Its name in messages and of its log file.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// `BANGUI_` variables: these and no others.
+    pub environment: Vec<(String, OsString)>,
+    /// The listener to pass as standard input.
+    pub listener: Option<Arc<TcpListener>>,
+    /// How long it may take to stop before it is killed.
+    pub patience: Duration,
+    /// Where it writes.
+    pub log: Log,
+}
+
+/// How a child died.
+#[derive(Debug)]
+pub struct Death {
+    /// Which.
+    pub name: String,
+    /// How, in words.
+    pub how: String,
+    /// What it wrote last.
+    pub last_lines: Vec<String>,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.how)?;
+        self.last_lines.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// A service that is being watched.
+pub struct Watched {
+    name: String,
+    stop: Shutdown,
+    patience: Duration,
+    task: JoinHandle<()>,
+}
+
+impl Watched {
+    /// Stops it: SIGTERM, and SIGKILL when its patience is over or `hurry` is cancelled.
+    pub async fn stop(self, hurry: &Shutdown) {
+        let Self { name, stop, patience, mut task } = self;
+        stop.soft.cancel();
+        tokio::select! {
+            _ = &mut task => return,
+            () = hurry.hard.cancelled() => stop.hard.cancel(),
+            () = sleep(patience) => {
+                tracing::warn!("{name} did not stop within {} s and is killed", patience.as_secs());
+                stop.hard.cancel();
+            }
+        }
+        if timeout(Duration::from_secs(2), task).await.is_err() {
+            tracing::error!("{name} cannot be killed");
+        }
+    }
+}
+
+impl Service {
+    /// Starts it and keeps it running until [`Watched::stop`]. Each death is told to `deaths`.
+    #[must_use]
+    pub fn watch(self, deaths: mpsc::Sender<Death>) -> Watched {
+        let stop = Shutdown::manual();
+        let (name, patience) = (self.name.clone(), self.patience);
+        let task = tokio::spawn(self.keep_running(stop.clone(), deaths));
+        Watched { name, stop, patience, task }
+    }
+
+    async fn keep_running(self, stop: Shutdown, deaths: mpsc::Sender<Death>) {
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let started = Instant::now();
+            let how = match self.start() {
+                Ok((mut child, mut copying)) => {
+                    let died = tokio::select! {
+                        biased;
+                        status = child.wait() => Some(status),
+                        () = stop.soft.cancelled() => None,
+                    };
+                    if died.is_none() {
+                        end(&mut child, &stop).await;
+                    }
+                    if timeout(LAST_WORDS, &mut copying).await.is_err() {
+                        copying.abort();
+                    }
+                    match died {
+                        Some(Ok(status)) => in_words(status),
+                        Some(Err(error)) => format!("cannot be watched: {error}"),
+                        None => return,
+                    }
+                }
+                Err(error) => format!("cannot be started: {error:#}"),
+            };
+            if stop.soft.is_cancelled() {
+                return;
+            }
+            pause = if started.elapsed() >= HEALTHY { SHORTEST_PAUSE } else { pause };
+            let jittered = pause.mul_f64(rand::rng().random_range(0.75..1.25));
+            let death = Death { name: self.name.clone(), how, last_lines: self.log.last_lines() };
+            tracing::warn!("{death}\n  it is started again in {} ms", jittered.as_millis());
+            let _ = deaths.try_send(death); // nobody listens once all is up
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if stop.soft.run_until_cancelled(sleep(jittered)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn start(&self) -> anyhow::Result<(Child, JoinHandle<()>)> {
+        let (reader, writer) = std::io::pipe().context("no pipe for its log")?;
+        let mut command = self.command()?;
+        command.stdin(match &self.listener {
+            Some(listener) => {
+                Stdio::from(OwnedFd::from(listener.try_clone().context("the listener is lost")?))
+            }
+            None => Stdio::null(),
+        });
+        command.stdout(writer.try_clone().context("no pipe for its log")?).stderr(writer);
+        command.process_group(0).kill_on_drop(true);
+        let child = command.spawn().context("it cannot be run")?;
+        let reader = pipe::Receiver::from_owned_fd(reader.into()).context("its log cannot be read")?;
+        Ok((child, tokio::spawn(self.log.clone().copy(reader))))
+    }
+
+    fn command(&self) -> anyhow::Result<Command> {
+        let (program, arguments) = self.command.split_first().context("there is no program to run")?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BANGUI_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+}
+
+/// Wraps a command so that it dies with this process.
+///
+/// # Errors
+/// If the path of bangui itself is unknown.
+pub fn bound_to_us(command: impl IntoIterator<Item = OsString>) -> anyhow::Result<Vec<OsString>> {
+    let ourselves = std::env::current_exe().context("the path of bangui itself is unknown")?;
+    let parent = std::process::id().to_string();
+    let launcher =
+        [ourselves.into(), CHILD.into(), format!("--{CHILD_PARENT}").into(), parent.into(), "--".into()];
+    Ok(launcher.into_iter().chain(command).collect())
+}
+
+/// SIGTERM to the child; SIGKILL to it and all it started when `stop.hard` is cancelled.
+async fn end(child: &mut Child, stop: &Shutdown) {
+    let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else { return };
+    let _ = kill_process(pid, Signal::TERM);
+    if stop.hard.run_until_cancelled(child.wait()).await.is_none() {
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = child.wait().await;
+    }
+}
+
+fn in_words(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => format!("ended: {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(folder: &std::path::Path, script: &str) -> Service {
+        Service {
+            name: "child".to_owned(),
+            command: ["sh", "-c", script].map(OsString::from).to_vec(),
+            environment: vec![("BANGUI_X".to_owned(), "given".into())],
+            listener: None,
+            patience: Duration::from_millis(300),
+            log: Log::new(folder.join("child.log")),
+        }
+    }
+
+    async fn until(what: &str, mut done: impl FnMut() -> bool) {
+        for _ in 0..200 {
+            if done() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{what}: not within 4 s");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_dies_is_told_and_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = folder.path().join("count");
+        let script = format!("echo $BANGUI_X >> {}; echo last words; exit 3", count.display());
+        let (deaths, mut told) = mpsc::channel(4);
+        let watched = service(folder.path(), &script).watch(deaths);
+        let death = timeout(Duration::from_secs(5), told.recv()).await.unwrap().unwrap();
+        assert_eq!(death.to_string(), "child ended with exit code 3\n  last words");
+        until("a second start", || {
+            std::fs::read_to_string(&count).is_ok_and(|text| text == "given\ngiven\n")
+        })
+        .await;
+        watched.stop(&Shutdown::manual()).await;
+    }
+
+    #[tokio::test]
+    async fn a_child_that_does_not_stop_is_killed_with_all_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let script = format!("trap '' TERM; sleep 97 & echo $$ $! > {}; wait; sleep 97", pids.display());
+        let watched = service(folder.path(), &script).watch(mpsc::channel(4).0);
+        let read = || std::fs::read_to_string(&pids).unwrap_or_default();
+        until("a start", || read().ends_with('\n')).await;
+        watched.stop(&Shutdown::manual()).await;
+        // A killed grandchild stays a zombie where nobody reaps orphans; gone or zombie, it does not run.
+        let runs = |pid: &str| {
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        until("the end of both", || !read().split_whitespace().any(runs)).await;
+    }
+}
