@@ -105,7 +105,11 @@ mod tests {
         let at = chrono::DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap();
         let worker = |name: &str| WorkerView {
             id: id(name),
-            info: crate::store::WorkerInfo { hostname: "host".to_owned(), pid: 1, version: "0.1.0".to_owned() },
+            info: crate::store::WorkerInfo {
+                hostname: "host".to_owned(),
+                pid: 1,
+                version: "0.1.0".to_owned(),
+            },
             started_at: at,
             seen_at: at,
         };

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// What may be named from where: only a lower rank, or the same part.
 const RANKS: &[(&str, u32)] = &[
     ("domain", 0),
+    ("password", 0),
     ("config", 1),
     ("settings", 1),
     ("telemetry", 2),

@@ -84,7 +84,7 @@ async fn when_the_leader_is_killed_another_takes_over_within_the_lease_and_the_s
     for _ in 0..2 {
         let (n, holder, epoch) = leader(&cluster, &client).await;
         assert!(epoch > last_epoch);
-        let mut killed = cluster.workers.remove(n);
+        let killed = cluster.workers.remove(n);
         client = client.at(cluster.workers[0].address);
         killed.process.kill();
         let (_, next, took) = successor(&client, &holder, SOON).await;
@@ -156,7 +156,7 @@ async fn a_leader_that_is_told_to_end_gives_the_lease_back_at_once() {
     let (_, epoch, took) = successor(&other, &old, SOON).await;
     assert!(took < SLACK, "it took {took:?}");
     assert!(epoch > old_epoch);
-    let mut cluster = cluster;
+    let cluster = cluster;
     assert!(cluster.workers[n].process.runs(), "it still drains");
     let before = runs(&view(&other).await);
     eventually("the schedule to go on", SOON, || async {
@@ -209,7 +209,7 @@ async fn the_number_of_probes_is_the_same_over_changes_of_leadership() {
     for round in 0..3 {
         tokio::time::sleep(Duration::from_millis(3500)).await;
         let (n, old, _) = leader(&cluster, &client).await;
-        let mut ended = cluster.workers.remove(n);
+        let ended = cluster.workers.remove(n);
         client = client.at(cluster.workers[0].address);
         if round % 2 == 0 {
             ended.terminate();
@@ -268,7 +268,7 @@ async fn a_new_leader_neither_repeats_a_run_just_done_nor_skips_a_due_one() {
     let finished = Instant::now();
     tokio::time::sleep(Duration::from_millis(4300)).await;
     let (n, old, _) = leader(&cluster, &client).await;
-    let mut ended = cluster.workers.remove(n);
+    let ended = cluster.workers.remove(n);
     client = client.at(cluster.workers[0].address);
     ended.process.kill();
     successor(&client, &old, SOON).await;

@@ -12,7 +12,7 @@ use crate::support::{Cluster, PASSWORD, SOON, eventually};
 
 #[tokio::test]
 async fn under_requests_a_terminated_worker_is_not_ready_and_serves_on_until_it_has_drained() {
-    let mut cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 2).set_up().await;
+    let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 2).set_up().await;
     let client = cluster.client(0).logged_in().await;
     cluster.workers[0].terminate();
     let began = Instant::now();
@@ -56,7 +56,7 @@ async fn whole_answer(mut stream: TcpStream) -> String {
 
 #[tokio::test]
 async fn a_request_in_flight_is_finished_after_the_drain_time_too() {
-    let mut cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 1).set_up().await;
+    let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 1).set_up().await;
     let (mut stream, rest) = half_a_login(&cluster).await;
     // The worker has it: a later request on another connection was answered.
     cluster.client(0).get("/healthz").await.expect(200);
@@ -75,7 +75,7 @@ async fn a_request_in_flight_is_finished_after_the_drain_time_too() {
 
 #[tokio::test]
 async fn a_request_that_never_ends_is_given_up_after_ten_seconds() {
-    let mut cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
+    let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
     let (stream, _) = half_a_login(&cluster).await;
     cluster.client(0).get("/healthz").await.expect(200);
     cluster.workers[0].terminate();
@@ -88,7 +88,7 @@ async fn a_request_that_never_ends_is_given_up_after_ten_seconds() {
 #[tokio::test]
 async fn idle_connections_and_an_interrupt_do_not_hold_it_up() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
+        let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
         let client = cluster.client(0);
         let answer = client.send(client.request(Method::GET, "/healthz")).await;
         answer.expect(200);
@@ -103,7 +103,7 @@ async fn idle_connections_and_an_interrupt_do_not_hold_it_up() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let mut cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 60).set_up().await;
+    let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 60).set_up().await;
     let client = cluster.client(0);
     cluster.workers[0].terminate();
     eventually("to drain", SOON, || async { (client.get("/readyz").await.status == 503).then_some(()) })
@@ -114,7 +114,7 @@ async fn a_second_signal_ends_it_at_once() {
 
 #[tokio::test]
 async fn a_worker_that_waits_for_redis_can_be_ended_too() {
-    let mut cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
+    let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
     cluster.redis.pause();
     cluster.workers[0].terminate();
     assert_eq!(cluster.workers[0].process.ended(SOON).await.code(), Some(0));

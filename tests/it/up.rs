@@ -51,7 +51,7 @@ async fn nothing_is_left(folder: &Path) {
 #[tokio::test]
 async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
     let folder = folder();
-    let (mut process, _, client) = up(folder.path()).await;
+    let (process, _, client) = up(folder.path()).await;
     let user = eventually("the admin", STARTED_WITHIN, || async {
         let complete = client.get("/api/v1/setup").await.body["complete"] == true;
         if complete { Some(client.logged_in().await) } else { None }
@@ -89,7 +89,7 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
 #[tokio::test]
 async fn when_it_is_killed_nothing_is_left_either_and_a_second_start_finds_the_data() {
     let folder = folder();
-    let (mut process, _, client) = up(folder.path()).await;
+    let (process, _, client) = up(folder.path()).await;
     let user = eventually("the admin", STARTED_WITHIN, || async {
         let complete = client.get("/api/v1/setup").await.body["complete"] == true;
         if complete { Some(client.logged_in().await) } else { None }
@@ -100,7 +100,7 @@ async fn when_it_is_killed_nothing_is_left_either_and_a_second_start_finds_the_d
     process.ended(Duration::from_secs(5)).await;
     nothing_is_left(folder.path()).await;
 
-    let (mut process, address, again) = up(folder.path()).await;
+    let (process, address, again) = up(folder.path()).await;
     user.at(address).get("/api/v1/session").await.expect(200);
     again.logged_in().await.get("/api/v1/servers/local").await.expect(200);
     process.signal(Signal::TERM);

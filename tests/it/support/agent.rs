@@ -55,7 +55,7 @@ impl Agent {
 
     /// kill -9.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(process) = self.process.take() {
             process.kill();
         }
     }

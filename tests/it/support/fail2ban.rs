@@ -80,7 +80,7 @@ impl Fail2ban {
 
     /// kill -9.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(process) = self.process.take() {
             process.kill();
         }
     }

@@ -32,7 +32,7 @@ static FORKER: LazyLock<Mutex<Sender<Order>>> = LazyLock::new(|| {
 /// A running child and all it has printed.
 pub struct Child {
     name: String,
-    child: std::process::Child,
+    child: Mutex<std::process::Child>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -63,12 +63,12 @@ impl Child {
         let lines = Arc::new(Mutex::new(Vec::new()));
         collect(child.stdout.take().unwrap(), Arc::clone(&lines));
         collect(child.stderr.take().unwrap(), Arc::clone(&lines));
-        Self { name: name.to_owned(), child, lines }
+        Self { name: name.to_owned(), child: Mutex::new(child), lines }
     }
 
     /// Runs `command` to its end; the exit code and all it printed.
     pub async fn run(name: &str, command: Command, deadline: Duration) -> (Option<i32>, String) {
-        let mut child = Self::start(name, command);
+        let child = Self::start(name, command);
         let status = child.ended(deadline).await;
         // The reader threads may be a moment behind the exit.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -76,7 +76,7 @@ impl Child {
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        Pid::from_child(&self.child())
     }
 
     /// Sends a signal to the process alone, not to its group.
@@ -85,25 +85,24 @@ impl Child {
     }
 
     /// SIGKILL, and waits until it is gone.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         let _ = kill_process_group(self.pid(), Signal::KILL);
-        let _ = self.child.wait();
+        let _ = self.child().wait();
     }
 
     /// Whether it still runs.
-    pub fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+    pub fn runs(&self) -> bool {
+        self.child().try_wait().unwrap().is_none()
     }
 
     /// Waits for its end.
-    pub async fn ended(&mut self, deadline: Duration) -> ExitStatus {
+    pub async fn ended(&self, deadline: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);
-        let child = Mutex::new(&mut self.child);
-        eventually(&what, deadline, || {
-            let status = child.lock().unwrap().try_wait().unwrap();
-            async move { status }
-        })
-        .await
+        eventually(&what, deadline, || async { self.child().try_wait().unwrap() }).await
+    }
+
+    fn child(&self) -> std::sync::MutexGuard<'_, std::process::Child> {
+        self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Everything printed so far.
@@ -116,11 +115,14 @@ impl Child {
         self.lines.lock().unwrap().clone()
     }
 
-    /// Waits for a line that `pick` finds something in.
+    /// Waits for a line that `pick` finds something in; a process that has ended prints none any more.
     pub async fn line<T>(&self, what: &str, deadline: Duration, pick: impl Fn(&str) -> Option<T>) -> T {
         let what = format!("{}: {what}", self.name);
         eventually(&what, deadline, || async {
-            self.lines.lock().unwrap().iter().find_map(|line| pick(line))
+            let ended = !self.runs();
+            let found = self.lines.lock().unwrap().iter().find_map(|line| pick(line));
+            assert!(found.is_some() || !ended, "it has ended, before: {what}");
+            found
         })
         .await
     }

@@ -66,7 +66,7 @@ impl Redis {
 
     /// SIGKILL: connections break, new ones are refused.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(process) = self.process.take() {
             process.kill();
         }
     }
