@@ -19,7 +19,10 @@ pub async fn live() -> &'static str {
 /// `GET /readyz`
 pub async fn ready(State(state): State<AppState>) -> Result<Response> {
     match state.readiness.phase() {
-        Phase::Starting => Err(not_ready("starting", "this worker is still starting")),
+        Phase::Starting => {
+            state.store.available().map_err(redis_away)?;
+            Err(not_ready("starting", "this worker is still starting"))
+        }
         Phase::Draining => Err(not_ready("draining", "this worker is stopping; others go on")),
         Phase::Serving => {
             state.store.available().map_err(redis_away)?;

@@ -49,42 +49,71 @@ impl PasswordGate {
         }
     }
 
+    /// Waits for a turn, at most [`PATIENCE`].
+    ///
+    /// # Errors
+    /// 503 if too many are waiting already, or for too long.
+    pub async fn enter(&self) -> Result<Turn> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
+        match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
+            Ok(Ok(core)) => Ok(Turn { _place: place, _core: core }),
+            Ok(Err(_)) | Err(_) => Err(busy()),
+        }
+    }
+
     /// Whether `password` is the one that `phc` was made of; no hash is matched by none, at the same cost.
     ///
     /// # Errors
-    /// 503 if too many are waiting already.
+    /// 503 as [`enter`](Self::enter).
     pub async fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
+        self.enter().await?.verify(password, phc).await
+    }
+
+    /// Hashes a new password.
+    ///
+    /// # Errors
+    /// 503 as [`enter`](Self::enter).
+    pub async fn hash(&self, password: &str) -> Result<String> {
+        self.enter().await?.hash(password).await
+    }
+}
+
+/// The right to hash once, now; given back when it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _place: OwnedSemaphorePermit,
+    _core: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// See [`PasswordGate::verify`].
+    ///
+    /// # Errors
+    /// If hashing itself fails.
+    pub async fn verify(self, password: &str, phc: Option<&str>) -> Result<bool> {
         let password = password.to_owned();
         let known = phc.is_some();
         let phc = phc.unwrap_or(NOBODY).to_owned();
         Ok(self.work(move || password::verify(&password, &phc)).await? && known)
     }
 
-    /// Hashes a new password.
+    /// See [`PasswordGate::hash`].
     ///
     /// # Errors
-    /// 503 if too many are waiting already.
-    pub async fn hash(&self, password: &str) -> Result<String> {
+    /// If hashing itself fails.
+    pub async fn hash(self, password: &str) -> Result<String> {
         let password = password.to_owned();
         self.work(move || password::hash(&password)).await?.map_err(Problem::internal)
     }
 
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let turn = self.turn().await?;
+    /// The turn ends with the work, not with the client's patience: what runs cannot be stopped.
+    async fn work<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let done = tokio::task::spawn_blocking(move || {
             let done = work();
-            drop(turn);
+            drop(self);
             done
         });
         done.await.map_err(|error| Problem::internal(format!("hashing a password: {error}")))
-    }
-
-    async fn turn(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
-        match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
-            Ok(Ok(core)) => Ok((place, core)),
-            Ok(Err(_)) | Err(_) => Err(busy()),
-        }
     }
 }
 
@@ -126,15 +155,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn four_wait_for_each_that_works_and_the_next_is_refused_at_once() {
         let gate = PasswordGate::with_cores(1);
-        let working = gate.turn().await.unwrap();
-        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(gate.turn())).collect();
+        let working = gate.enter().await.unwrap();
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(gate.enter())).collect();
         for turn in &mut waiting {
             assert!(turn.as_mut().now_or_never().is_none());
         }
-        let refused = gate.turn().now_or_never().expect("at once").expect_err("refused");
+        let refused = gate.enter().now_or_never().expect("at once").expect_err("refused");
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(waiting.pop());
-        let mut fifth = Box::pin(gate.turn());
+        let mut fifth = Box::pin(gate.enter());
         assert!(fifth.as_mut().now_or_never().is_none(), "the place of the one that went away was not free");
         drop(working);
         assert!(waiting.remove(0).await.is_ok());
@@ -143,9 +172,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_after_two_seconds() {
         let gate = PasswordGate::with_cores(1);
-        let _working = gate.turn().await.unwrap();
+        let _working = gate.enter().await.unwrap();
         let began = tokio::time::Instant::now();
-        assert!(gate.turn().await.is_err());
+        assert!(gate.enter().await.is_err());
         assert_eq!(began.elapsed(), PATIENCE);
         assert_eq!(gate.places.available_permits(), 4);
     }

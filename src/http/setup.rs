@@ -48,7 +48,12 @@ pub async fn complete(
         ));
     }
     check_length(&claim.password)?;
-    let hash = state.gate.hash(&claim.password).await?;
+    let turn = state.gate.enter().await;
+    // Another may have been first while this one waited: then there is nothing left to hash for.
+    if is_complete(&state).await? {
+        return Err(complete_already());
+    }
+    let hash = turn?.hash(&claim.password).await?;
     if !state.store.create_admin(&hash).await? {
         return Err(complete_already());
     }
