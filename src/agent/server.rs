@@ -1,7 +1,7 @@
 //! The agent's end of the bridge: HTTP on a unix socket or loopback, in front of fail2ban.
 //!
 //! Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
-//! come the routes of [`wire`], which ask the [`Desk`]. All refusals are a [`wire::Refusal`], those of axum's own
+//! come the routes of [`wire`], which ask the desk. All refusals are a [`wire::Refusal`], those of axum's own
 //! extractors included.
 
 use std::sync::Arc;
