@@ -68,10 +68,12 @@ impl Desk {
     ) -> Result<wire::Jails, Fail2banError> {
         let answer = self.probe(deadline).await?;
         let mut jails = Vec::with_capacity(answer.jails.len());
+        let mut known = backend;
         for (name, counts) in answer.jails {
-            let details =
-                if backend { self.prober.details(&name, deadline).await? } else { Details::default() };
-            jails.push(wire::Jail { name, counts, backend: details.backend, idle: details.idle });
+            let details = if known { self.prober.details(&name, deadline).await? } else { None };
+            known = details.is_some();
+            let Details { backend, idle } = details.unwrap_or_default();
+            jails.push(wire::Jail { name, counts, backend, idle });
         }
         Ok(wire::Jails { jails })
     }

@@ -1,7 +1,7 @@
 //! The agent's end of the bridge: HTTP on a unix socket or loopback, in front of fail2ban.
 //!
 //! Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
-//! come the routes of [`wire`], which ask the [`Desk`]. All refusals are a [`wire::Refusal`], those of axum's own
+//! come the routes of [`wire`], which ask the desk. All refusals are a [`wire::Refusal`], those of axum's own
 //! extractors included.
 
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use anyhow::Context;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -90,8 +91,8 @@ async fn info(State(desk): State<Arc<Desk>>) -> Json<wire::Info> {
     Json(desk.info())
 }
 
-async fn status(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Json<wire::Status>, Response> {
-    Ok(Json(desk.status(deadline(&headers)?).await))
+async fn status(State(desk): State<Arc<Desk>>, Deadline(deadline): Deadline) -> Json<wire::Status> {
+    Json(desk.status(deadline).await)
 }
 
 #[derive(Deserialize)]
@@ -103,35 +104,40 @@ struct JailsQuery {
 
 async fn jails(
     State(desk): State<Arc<Desk>>,
-    headers: HeaderMap,
+    Deadline(deadline): Deadline,
     query: Result<Query<JailsQuery>, QueryRejection>,
 ) -> Result<Json<wire::Jails>, Response> {
     let Query(query) =
         query.map_err(|rejection| refuse(StatusCode::BAD_REQUEST, "request", &rejection.body_text()))?;
-    desk.jails(query.backend, deadline(&headers)?).await.map(Json).map_err(not_answered)
+    desk.jails(query.backend, deadline).await.map(Json).map_err(not_answered)
 }
 
 async fn backend_commands(
     State(desk): State<Arc<Desk>>,
-    headers: HeaderMap,
+    Deadline(deadline): Deadline,
 ) -> Result<Json<wire::BackendSupport>, Response> {
-    desk.backend_commands(deadline(&headers)?).await.map(Json).map_err(not_answered)
+    desk.backend_commands(deadline).await.map(Json).map_err(not_answered)
 }
 
-/// Until when this caller waits.
-fn deadline(headers: &HeaderMap) -> Result<Instant, Response> {
-    let wait = match headers.get(wire::DEADLINE_HEADER) {
-        None => wire::DEFAULT_DEADLINE,
-        Some(value) => {
-            value.to_str().ok().and_then(|text| text.parse().ok()).map(Duration::from_millis).ok_or_else(
-                || {
+/// Until when a caller waits.
+struct Deadline(Instant);
+
+impl<S: Sync> FromRequestParts<S> for Deadline {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let wait = match parts.headers.get(wire::DEADLINE_HEADER) {
+            None => wire::DEFAULT_DEADLINE,
+            Some(value) => {
+                let millis = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
                     let reason = format!("{} must be a number of milliseconds", wire::DEADLINE_HEADER);
                     refuse(StatusCode::BAD_REQUEST, "request", &reason)
-                },
-            )?
-        }
-    };
-    Ok(Instant::now() + wait.min(MAX_DEADLINE))
+                })?;
+                Duration::from_millis(millis)
+            }
+        };
+        Ok(Self(Instant::now() + wait.min(MAX_DEADLINE)))
+    }
 }
 
 #[derive(Clone)]

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::pickle::Value;
 use super::{Client, Command, Fail2banError, Version, reply};
 use crate::domain::{Answer, JailCounts, JailName};
 
@@ -103,25 +104,28 @@ impl Prober {
         Ok(jails)
     }
 
-    /// Backend and idleness of one jail, as far as this fail2ban tells them.
+    /// Backend and idleness of one jail; none if this fail2ban does not know the commands, in which case
+    /// asking for the next jail only adds an error to its log.
     ///
     /// # Errors
-    /// `Busy` or `Down`; a refusal is an empty answer.
-    pub async fn details(&self, jail: &JailName, deadline: Instant) -> Result<Details, Fail2banError> {
-        let known = |answer: Result<_, Fail2banError>| match answer {
-            Ok(answer) => Ok(Some(answer)),
-            Err(Fail2banError::Refused { .. }) => Ok(None),
-            Err(error) => Err(error),
-        };
-        let Some(backend) = known(self.client.ask(Command::Backend(jail.clone()), deadline).await)? else {
-            // The two came together: a fail2ban that refuses one refuses the other.
-            return Ok(Details::default());
-        };
-        let idle = known(self.client.ask(Command::Idle(jail.clone()), deadline).await)?;
-        Ok(Details {
-            backend: backend.as_str().map(str::to_owned),
-            idle: idle.and_then(|idle| reply::truth(&idle)),
-        })
+    /// `Busy` or `Down`.
+    pub async fn details(
+        &self,
+        jail: &JailName,
+        deadline: Instant,
+    ) -> Result<Option<Details>, Fail2banError> {
+        let mut answers = [Value::None, Value::None];
+        let commands = [Command::Backend(jail.clone()), Command::Idle(jail.clone())];
+        for (command, slot) in commands.into_iter().zip(&mut answers) {
+            match self.client.ask(command, deadline).await {
+                Ok(answer) => *slot = answer,
+                Err(error) if error.is_unknown_jail() => return Ok(Some(Details::default())),
+                Err(Fail2banError::Refused { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let [backend, idle] = answers;
+        Ok(Some(Details { backend: backend.as_str().map(str::to_owned), idle: reply::truth(&idle) }))
     }
 
     /// Whether this fail2ban answers `get JAIL backend` and `get JAIL idle`; none if no jail runs.
@@ -132,18 +136,10 @@ impl Prober {
         let list = self.client.ask(Command::Status, deadline).await?;
         // A jail may be stopped between the list and the question; three of them are no chance.
         for jail in reply::jail_list(&list)?.into_iter().filter_map(|name| self.checked(name)).take(3) {
-            let mut supported = true;
-            let mut gone = false;
-            for command in [Command::Backend(jail.clone()), Command::Idle(jail.clone())] {
-                match self.client.ask(command, deadline).await {
-                    Ok(_) => {}
-                    Err(error) if error.is_unknown_jail() => gone = true,
-                    Err(Fail2banError::Refused { .. }) => supported = false,
-                    Err(error) => return Err(error),
-                }
-            }
-            if !gone {
-                return Ok(Some(supported));
+            match self.details(&jail, deadline).await? {
+                None => return Ok(Some(false)),
+                Some(details) if details == Details::default() => {}
+                Some(_) => return Ok(Some(true)),
             }
         }
         Ok(None)

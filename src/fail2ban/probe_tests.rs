@@ -141,10 +141,11 @@ async fn the_backend_commands_are_detected_and_their_absence_is_no_failure() {
     let knows = Peer::of("1.1.0", "sshd, web");
     assert_eq!(knows.prober.backend_commands(soon()).await, Ok(Some(true)));
     let details = knows.prober.details(&jail("sshd"), soon()).await.unwrap();
-    assert_eq!(details, Details { backend: Some("polling".into()), idle: Some(false) });
+    assert_eq!(details, Some(Details { backend: Some("polling".into()), idle: Some(false) }));
 
     let not = Peer::of("1.0.2", "sshd");
     assert_eq!(not.prober.backend_commands(soon()).await, Ok(Some(false)));
-    assert_eq!(not.prober.details(&jail("sshd"), soon()).await, Ok(Details::default()));
+    assert_eq!(not.prober.details(&jail("sshd"), soon()).await, Ok(None));
+    assert_eq!(not.asked(), ["status", "get sshd backend", "get sshd backend"]);
     assert_eq!(Peer::of("1.0.2", "").prober.backend_commands(soon()).await, Ok(None));
 }

@@ -5,6 +5,7 @@
 //! and the arguments as [`Value::Reduced`]; the one exception is `str(text)`, the form in which
 //! fail2ban sends addresses, which is the text itself. Anything else is refused.
 
+mod machine;
 mod read;
 mod write;
 
