@@ -29,14 +29,20 @@ impl fmt::Display for Mistake {
 
 /// Everything that is wrong; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<Mistake>);
+pub struct Mistakes {
+    /// What is wrong.
+    pub all: Vec<Mistake>,
+    /// What is odd, and may well be why: a name that is missing here may be misspelt there.
+    pub warnings: Vec<String>,
+}
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural =
-            if self.0.len() == 1 { "is 1 mistake" } else { &format!("are {} mistakes", self.0.len()) };
+            if self.all.len() == 1 { "is 1 mistake" } else { &format!("are {} mistakes", self.all.len()) };
         write!(f, "There {plural} in the configuration; nothing was started.")?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        self.all.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))?;
+        self.warnings.iter().try_for_each(|warning| write!(f, "\n  (warning) {warning}"))
     }
 }
 

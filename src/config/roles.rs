@@ -40,7 +40,10 @@ fn load<T>(
     let on_terminal = if environment.log_is_terminal { LogFormat::Text } else { LogFormat::Json };
     let log_format = reader.value(&vars::LOG_FORMAT, values::log_format).unwrap_or(on_terminal);
     let warnings = unknown_names(environment.variables.keys().map(String::as_str));
-    Ok(Loaded { config: read(reader)?, log_format, warnings })
+    match read(reader) {
+        Ok(config) => Ok(Loaded { config, log_format, warnings }),
+        Err(mistakes) => Err(Mistakes { warnings, ..mistakes }),
+    }
 }
 
 /// What `bangui serve` runs by.

@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
 
     /// Takes over the mistakes that another reader of the same sources found, each once.
     pub fn adopt(&mut self, mistakes: Mistakes) {
-        let new: Vec<Mistake> = mistakes.0.into_iter().filter(|m| !self.mistakes.contains(m)).collect();
+        let new: Vec<Mistake> = mistakes.all.into_iter().filter(|m| !self.mistakes.contains(m)).collect();
         self.mistakes.extend(new);
     }
 
@@ -210,12 +210,13 @@ impl<'a> Reader<'a> {
     /// With every mistake that was noted.
     pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Mistakes> {
         if !self.mistakes.is_empty() {
-            return Err(Mistakes(self.mistakes));
+            return Err(Mistakes { all: self.mistakes, warnings: Vec::new() });
         }
         build().ok_or_else(|| {
             let allowed =
                 "a value is missing that nobody complained about; this is a defect of bangui".to_owned();
-            Mistakes(vec![Mistake { name: "configuration".to_owned(), value: None, allowed }])
+            let defect = Mistake { name: "configuration".to_owned(), value: None, allowed };
+            Mistakes { all: vec![defect], warnings: Vec::new() }
         })
     }
 

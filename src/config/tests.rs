@@ -154,6 +154,15 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn a_misspelt_name_is_told_beside_what_is_missing_because_of_it() {
+    let said = mistakes(roles::serve(&environment(&[("BANGUI_REDIS_ULR", "redis://h")]), &Flags::new()));
+    assert!(
+        said.contains("BANGUI_REDIS_URL: is not set") && said.contains("did you mean BANGUI_REDIS_URL?"),
+        "{said}"
+    );
+}
+
+#[test]
 fn no_secret_is_ever_shown() {
     let secret = "hunter2-hunter2-hunter2";
     let said = mistakes(serve(&[("BANGUI_AGENT_TOKEN", secret), ("BANGUI_ADMIN_PASSWORD", "hunter2")]));

@@ -62,11 +62,15 @@ impl Log {
     }
 
     fn remember(&self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line).trim_end().to_owned();
+        if text.is_empty() {
+            return;
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.len() == LAST_LINES {
             last.pop_front();
         }
-        last.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+        last.push_back(text);
     }
 }
 

@@ -261,3 +261,18 @@ fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_the_package_to_install() {
+        let refusal = find_program("no-such-server", "some-package").unwrap_err().to_string();
+        assert!(
+            refusal.contains("no-such-server is not installed: `apt-get install some-package`"),
+            "{refusal}"
+        );
+        assert!(find_program("sh", "dash").unwrap().is_absolute());
+    }
+}

@@ -169,6 +169,7 @@ impl Service {
                 command.env_remove(name);
             }
         }
+        command.env("NO_COLOR", "1"); // it writes to a file
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }

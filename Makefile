@@ -1,0 +1,51 @@
+# Everything a person or a machine does with this project. `make` alone lists it.
+#
+# Nothing is needed beforehand but Rust on a Debian-like system: .ci/install adds what a target needs and says so.
+# Options for bangui itself go through ARGS: make up ARGS="--workers 3 --listen 0.0.0.0:8080"
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help up test fmt clippy doc bench fuzz
+
+ARGS ?=
+FUZZ_SECONDS ?= 60
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@echo '  ARGS="..." is passed to bangui: make up ARGS="--workers 3"'
+
+up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if none runs
+	@.ci/install rust cc redis-server fail2ban
+	cargo build --release --locked
+	@if fail2ban-client ping >/dev/null 2>&1; then \
+		echo "This machine's fail2ban answers: bangui watches it."; sandbox=; \
+	else \
+		echo "No fail2ban answers this user here: bangui brings a sandbox of its own."; sandbox=--sandbox; \
+	fi; exec target/release/bangui up $$sandbox $(ARGS)
+
+test: fmt clippy doc ## Check and test everything
+	@.ci/install redis-server fail2ban
+	cargo test --locked
+
+fmt:
+	@.ci/install rust rustfmt cc
+	cargo fmt --check
+
+clippy:
+	@.ci/install rust clippy cc
+	cargo clippy --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked --document-private-items
+
+bench: ## Measure, and print the table of figures
+	@.ci/install rust cc redis-server fail2ban wrk
+	cargo bench --locked
+
+fuzz: ## Feed random bytes to the readers of fail2ban's protocol, FUZZ_SECONDS each (default 60)
+	@.ci/install rust cc cargo-fuzz
+	@cd tests/fuzz && for target in $$(cargo fuzz list --fuzz-dir .); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
