@@ -72,7 +72,8 @@ async fn a_missing_or_short_agent_token_is_refused_and_not_shown() {
         &format!("{},short-and-secret", TOKEN.1),
     ] {
         let printed = refused("serve", &with([SERVERS, ("BANGUI_AGENT_TOKEN", token)])).await;
-        assert!(printed.contains("BANGUI_AGENT_TOKEN") && printed.contains("32"), "{printed}");
+        assert!(printed.contains("BANGUI_AGENT_TOKEN"), "{printed}");
+        assert!(token.is_empty() || printed.contains("32"), "{printed}");
         assert!(!printed.contains("short-and-secret") && !printed.contains(TOKEN.1), "{printed}");
         let printed = refused("agent", &with([("BANGUI_AGENT_TOKEN", token)])).await;
         assert!(printed.contains("BANGUI_AGENT_TOKEN"), "{printed}");
