@@ -187,6 +187,22 @@ async fn a_redis_that_may_lose_data_is_warned_of() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_far_off_rediss_is_warned_of() {
+    let redis = Redis::start().await;
+    let (seconds, _): (String, String) = redis.command(&["TIME"]).await;
+    // `TIME` answers ten digits as a bulk string; another first digit is decades away.
+    let (now, then) = (format!("$10\r\n{}", &seconds[..1]), "$10\r\n2".to_owned());
+    let proxy = Proxy::start(redis.socket(), Mode::Rewrite(now.into_bytes(), then.into_bytes())).await;
+    let worker = Worker::start("worker A", &default_environment(proxy.redis_url())).await;
+    worker
+        .process
+        .line("a warning of the clock", SOON, |line| {
+            (line.contains("WARN") && line.contains("clock")).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn without_redis_a_worker_keeps_trying_says_so_and_becomes_ready_when_it_appears() {
     let (mut cluster, _) =
         Cluster::bare(1).redis(Redis::prepare(&["--appendonly", "yes"])).start_surroundings().await;
