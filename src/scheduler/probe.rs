@@ -19,7 +19,7 @@ use super::Scheduler;
 use super::jobs::on_error;
 use super::term::{End, Term};
 use crate::domain::transition::on_probe;
-use crate::domain::{Event, ProbeOutcome, ServerName, ServerState};
+use crate::domain::{Event, JailName, ProbeOutcome, ServerName, ServerState};
 use crate::store::StoreError;
 
 /// Probes in flight at most.
@@ -136,7 +136,7 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     }
     let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, scheduler.crash_window);
     scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
-    tell(name, &state, &events);
+    tell(name, &after.state, &state, &events);
     Ok(())
 }
 
@@ -148,7 +148,7 @@ fn measure(name: &ServerName, outcome: &ProbeOutcome, took: Duration) {
 }
 
 /// Says what happened, once, at the flip; and sets the gauges.
-fn tell(name: &ServerName, state: &ServerState, events: &[Event]) {
+fn tell(name: &ServerName, before: &ServerState, state: &ServerState, events: &[Event]) {
     for event in events {
         let (kind, facts) = (event.kind(), event.facts());
         match event {
@@ -160,10 +160,13 @@ fn tell(name: &ServerName, state: &ServerState, events: &[Event]) {
     }
     let online = f64::from(u8::from(state.status.condition.online()));
     metrics::gauge!("bangui_server_online", "server" => name.to_string()).set(online);
+    let banned = |jail: &JailName| metrics::gauge!("bangui_jail_banned", "server" => name.to_string(), "jail" => jail.to_string());
     for (jail, counts) in &state.status.jails {
         #[expect(clippy::cast_precision_loss, reason = "a count of addresses, for a gauge")]
-        let banned = counts.currently_banned as f64;
-        metrics::gauge!("bangui_jail_banned", "server" => name.to_string(), "jail" => jail.to_string())
-            .set(banned);
+        banned(jail).set(counts.currently_banned as f64);
+    }
+    // A jail that runs no more bans nobody; its last number would stand there for ever.
+    for jail in before.status.jails.keys().filter(|jail| !state.status.jails.contains_key(*jail)) {
+        banned(jail).set(0.0);
     }
 }

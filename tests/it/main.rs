@@ -12,10 +12,13 @@ mod support;
 
 mod agent;
 mod bad_input;
+mod commands;
 mod detection;
 mod keys;
 mod layers;
+mod metrics;
 mod passwords;
+mod proxies;
 mod redis_away;
 mod scheduler;
 mod servers;

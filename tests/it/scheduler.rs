@@ -142,6 +142,40 @@ async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes()
 }
 
 #[tokio::test]
+async fn a_probe_that_was_in_flight_when_its_leader_was_stopped_is_not_stored_when_it_wakes() {
+    let mut cluster = Cluster::with_fail2ban(2).env("BANGUI_LEASE_TTL_MS", 1500).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let (n, old, _) = leader(&cluster, &client).await;
+    let other = client.at(cluster.workers[1 - n].address);
+    // fail2ban answers nothing, so the leader's next probe is in flight for seconds; stop the leader within it.
+    let probes = cluster.agent().info().await.probes;
+    cluster.fail2ban().pause();
+    let begun = runs(&view(&other).await);
+    eventually("a run to begin", SOON, || async { (runs(&view(&other).await) > begun).then_some(()) }).await;
+    cluster.workers[n].pause();
+    successor(&other, &old, SOON).await;
+    cluster.fail2ban().resume();
+    server_is(&other, "up").await;
+    eventually("the probe to be answered", SOON, || async {
+        (cluster.agent.as_ref().unwrap().info().await.probes > probes + 1).then_some(())
+    })
+    .await;
+    cluster.workers[n].resume();
+    // The old answer was "busy", or came too late: from now on nobody sees anything but "up".
+    let woken = client.at(cluster.workers[n].address);
+    let before = runs(&view(&other).await);
+    eventually("two more runs", SOON, || async {
+        for client in [&woken, &other] {
+            let server = crate::support::cluster::server(client).await;
+            assert_eq!(server["status"]["condition"], "up", "{server}");
+        }
+        (runs(&view(&other).await) >= before + 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_leader_that_is_told_to_end_gives_the_lease_back_at_once() {
     // A lease and a drain time so long that neither can be the reason.
     let environment = [("BANGUI_LEASE_TTL_MS", 20_000), ("BANGUI_DRAIN_SECONDS", 6)];

@@ -34,8 +34,7 @@ async fn an_authenticated_check_is_at_most_one_redis_command() {
     let (checks, began) = (500, Instant::now());
     let monitor = cluster.redis.monitor().await;
     for _ in 0..checks {
-        // Answered from the session alone, but for the list of servers, which is empty here.
-        client.get("/api/v1/servers").await.expect(200);
+        client.get("/api/v1/session").await.expect(200);
     }
     let seen = monitor.stop(&cluster.redis).await;
     // Heartbeats, the lease, the watchdog: a few a second.
@@ -122,7 +121,10 @@ async fn an_unused_session_ends_after_the_idle_time_and_a_used_one_lives_on() {
 
 #[tokio::test]
 async fn a_session_ends_at_its_absolute_time_however_busy_it_is() {
-    let cluster = Cluster::bare(1).env("BANGUI_SESSION_ABSOLUTE_SECONDS", 3).set_up().await;
+    let environment = [("BANGUI_SESSION_IDLE_SECONDS", 3), ("BANGUI_SESSION_ABSOLUTE_SECONDS", 3)];
+    let builder =
+        environment.into_iter().fold(Cluster::bare(1), |builder, (name, value)| builder.env(name, value));
+    let cluster = builder.set_up().await;
     let client = cluster.client(0).logged_in().await;
     let began = Instant::now();
     eventually("the end of the session", SOON, || async {

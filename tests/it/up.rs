@@ -35,6 +35,7 @@ async fn up(folder: &Path) -> (Child, SocketAddr, Client) {
     let process = Child::start("bangui up", command);
     let client = Client::new(free);
     eventually("it to be ready", STARTED_WITHIN, || async {
+        assert!(process.runs(), "it has ended");
         let answer = client.try_send(client.request(reqwest::Method::GET, "/readyz")).await.ok()?;
         answer.status.is_success().then_some(())
     })

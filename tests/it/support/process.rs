@@ -120,6 +120,10 @@ impl Child {
         let what = format!("{}: {what}", self.name);
         eventually(&what, deadline, || async {
             let ended = !self.runs();
+            if ended {
+                // The reader threads may be a moment behind the end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             let found = self.lines.lock().unwrap().iter().find_map(|line| pick(line));
             assert!(found.is_some() || !ended, "it has ended, before: {what}");
             found

@@ -1,0 +1,72 @@
+//! The small commands: `check` tries what the configuration names, `healthcheck` is for containers.
+
+use std::collections::BTreeMap;
+
+use crate::support::process::{Child, bangui};
+use crate::support::redis::Redis;
+use crate::support::{Cluster, SOON};
+
+async fn run(
+    role: &str,
+    environment: &BTreeMap<String, String>,
+    arguments: &[&str],
+) -> (Option<i32>, String) {
+    let mut command = bangui(role);
+    command.envs(environment).args(arguments);
+    Child::run(&format!("bangui {role}"), command, SOON).await
+}
+
+#[tokio::test]
+async fn check_prints_a_line_for_each_thing_and_is_content_only_if_all_is_well() {
+    let (mut cluster, _) = Cluster::with_fail2ban(0).start_surroundings().await;
+    let (code, printed) = run("check", &cluster.environment, &[]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    for word in ["Redis", "persistence", "eviction", "clock", "web-1"] {
+        assert!(printed.to_lowercase().contains(&word.to_lowercase()), "{word} is not told: {printed}");
+    }
+
+    cluster.fail2ban().kill();
+    let (code, printed) = run("check", &cluster.environment, &[]).await;
+    assert_eq!(code, Some(1), "fail2ban is down: {printed}");
+    cluster.agent().kill();
+    let (code, printed) = run("check", &cluster.environment, &[]).await;
+    assert_eq!(code, Some(1), "the agent is gone: {printed}");
+    assert!(printed.contains("web-1"), "{printed}");
+    cluster.redis.kill();
+    let (code, printed) = run("check", &cluster.environment, &[]).await;
+    assert_eq!(code, Some(1), "Redis is gone: {printed}");
+    assert!(!printed.contains(crate::support::agent::AGENT_TOKEN), "{printed}");
+}
+
+#[tokio::test]
+async fn check_warns_of_a_redis_that_may_lose_data() {
+    let redis = Redis::start_with(&["--maxmemory-policy", "volatile-ttl"]).await;
+    let (cluster, _) = Cluster::bare(0).redis(redis).start_surroundings().await;
+    let (code, printed) = run("check", &cluster.environment, &[]).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("volatile-ttl") && printed.contains("noeviction"), "{printed}");
+}
+
+#[tokio::test]
+async fn healthcheck_is_content_with_a_ready_worker_alone() {
+    let mut cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 5).start().await;
+    let url = format!("http://{}/readyz", cluster.workers[0].address);
+    let nothing = BTreeMap::new();
+    let (code, printed) = run("healthcheck", &nothing, &[&url]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    // Without a URL it asks the worker that the environment configures, as in a container.
+    let listen = BTreeMap::from([("BANGUI_LISTEN".to_owned(), cluster.workers[0].address.to_string())]);
+    assert_eq!(run("healthcheck", &listen, &[]).await.0, Some(0));
+    cluster.workers[0].terminate();
+    crate::support::eventually("the worker not to be ready", SOON, || async {
+        (cluster.client(0).get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    let (code, printed) = run("healthcheck", &nothing, &[&url]).await;
+    assert_eq!(code, Some(1), "{printed}");
+    cluster.workers[0].process.kill();
+    cluster.workers.clear();
+    assert_eq!(run("healthcheck", &nothing, &[&url]).await.0, Some(1));
+    let (code, printed) = run("healthcheck", &nothing, &["no url"]).await;
+    assert!(code.is_some_and(|code| code != 0), "{printed}");
+}
