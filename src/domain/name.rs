@@ -27,7 +27,8 @@ macro_rules! name {
             /// When it is empty, too long, or has a character outside the allowed set.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 let ok: fn(char) -> bool = $ok;
-                if text.is_empty() || text.len() > $max || !text.chars().all(ok) {
+                // A leading '-' would make an option of it where a command line takes a name.
+                if text.is_empty() || text.len() > $max || text.starts_with('-') || !text.chars().all(ok) {
                     return Err(NameError { what: $what, max: $max, allowed: $allowed });
                 }
                 Ok(Self(text.to_owned()))
@@ -63,14 +64,14 @@ macro_rules! name {
 
 name!(
     /// The name an operator gave to a fail2ban host in `BANGUI_SERVERS`.
-    ServerName, "a server name", 63, "a-z, A-Z, 0-9, '.', '_' and '-'",
+    ServerName, "a server name", 63, "a-z, A-Z, 0-9, '.', '_' and '-', the first no '-'",
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 );
 
 name!(
     /// A jail of fail2ban. The alphabet is narrower than fail2ban's own on purpose: such a name can be
     /// written into a configuration file or a command without any escaping.
-    JailName, "a jail name", 64, "A-Z, a-z, 0-9, '_', '.' and '-'",
+    JailName, "a jail name", 64, "A-Z, a-z, 0-9, '_', '.' and '-', the first no '-'",
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 );
 
@@ -83,7 +84,7 @@ mod tests {
         for good in ["sshd", "nginx-http-auth", "a", "A.b_c-9", &"x".repeat(64)] {
             assert_eq!(JailName::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "a b", "a\n", "a/b", "[x]", "%(x)s", "ä", "\0", &"x".repeat(65)] {
+        for bad in ["", "a b", "a\n", "--all", "a/b", "[x]", "%(x)s", "ä", "\0", &"x".repeat(65)] {
             assert!(JailName::parse(bad).is_err(), "{bad:?} was taken");
         }
     }
