@@ -65,7 +65,7 @@ async fn round(cluster: &mut Cluster, signal: Signal) -> f64 {
         }
         assert!(gone.elapsed() < SOON, "nobody has taken over");
     };
-    let mut gone = cluster.workers.remove(place);
+    let gone = cluster.workers.remove(place);
     gone.process.ended(SOON).await;
     cluster.add_worker().await;
     took.as_secs_f64() * 1_000.0

@@ -248,7 +248,8 @@ impl<'a> Reader<'a> {
             }
             (Some(value), None) => {
                 let text = value.to_str().filter(|text| !text.is_empty());
-                let why = || (variable.name.to_owned(), format!("is empty, or not UTF-8 text. {}", variable.help));
+                let why =
+                    || (variable.name.to_owned(), format!("is empty, or not UTF-8 text. {}", variable.help));
                 Ok(Some(Secret { value: text.ok_or_else(why)?.into(), file: None }))
             }
             (None, Some((name, path))) => {

@@ -49,7 +49,7 @@ impl PasswordGate {
         }
     }
 
-    /// Waits for a turn, at most [`PATIENCE`].
+    /// Waits for a turn, at most two seconds.
     ///
     /// # Errors
     /// 503 if too many are waiting already, or for too long.

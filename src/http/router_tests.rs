@@ -79,7 +79,11 @@ async fn healthz_answers_whatever_else_is_the_matter_and_names_the_worker() {
 async fn readyz_tells_why_it_is_not_ready() {
     let (status, body) = problem(get_path("/readyz").await).await;
     let reason = "Redis is out of reach".into();
-    assert_eq!((status, &body["ready"], &body["reason"]), (503, &false.into(), &reason), "also while it starts");
+    assert_eq!(
+        (status, &body["ready"], &body["reason"]),
+        (503, &false.into(), &reason),
+        "also while it starts"
+    );
 
     let draining = parts();
     draining.readiness.drain();

@@ -125,7 +125,10 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     let Some(agent) = scheduler.agents.get(name) else { return Ok(()) };
     let before = scheduler.store.server(name).await?;
     // A result that comes after the lease has ended would be refused: do not ask for longer.
-    let Some(left) = term.remaining() else { return Ok(term.end(End::Deadline)) };
+    let Some(left) = term.remaining() else {
+        term.end(End::Deadline);
+        return Ok(());
+    };
     let begun = Instant::now();
     let outcome = agent.probe(PROBE_DEADLINE.min(left)).await;
     measure(name, &outcome, begun.elapsed());

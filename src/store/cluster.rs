@@ -175,7 +175,8 @@ impl Store {
         let mut answers: Vec<redis::Value> = self.shared.pipeline("cluster", &pipeline).await?;
         let jobs = answers.split_off(4);
         let head = redis::Value::Array(answers);
-        let (time, lines, lease, ttl): ((i64, i64), HashMap<String, Vec<u8>>, Option<String>, i64) =
+        type Head = ((i64, i64), HashMap<String, Vec<u8>>, Option<String>, i64);
+        let (time, lines, lease, ttl): Head =
             redis::from_redis_value(head).map_err(redis::RedisError::from)?;
         let jobs = super::jobs::NAMES
             .iter()

@@ -37,7 +37,7 @@ impl Store {
     /// Adds the text of the user agent.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`super::StoreError`] tells.
     pub async fn session_details(&self, session: LiveSession) -> Result<SessionDetails> {
         Ok(self.with_user_agents(vec![session]).await?.remove(0))
     }
@@ -74,7 +74,7 @@ impl Store {
     /// none begins at the start.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`super::StoreError`] tells.
     pub async fn list_sessions(
         &self,
         username: &Username,

@@ -1,7 +1,7 @@
 //! A child process that cannot outlive the test.
 //!
 //! It ends when the guard is dropped, with its whole process group, and also when the test binary itself is
-//! SIGKILLed: `setpriv` (util-linux, in every Debian) sets the parent-death signal and execs. That signal is tied to
+//! killed (`SIGKILL`): `setpriv` (`util-linux`, in every Debian) sets the parent-death signal and execs. That signal is tied to
 //! the *thread* that forked, so one thread that never ends forks for all tests.
 //!
 //! Everything the child prints is kept: tests wait for a line of it, and a failing test shows the end of it.
