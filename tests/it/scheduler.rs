@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::cluster::server_is;
+use crate::support::proxy::Mode;
 use crate::support::redis::Seen;
 use crate::support::{Client, Cluster, SOON, eventually};
+
+/// What a script does that is refused: it looks at the lease.
+const READS: [&str; 2] = ["GET", "TIME"];
 
 /// Beyond what the lease's time to live explains, on a machine that is busy with other tests.
 const SLACK: Duration = Duration::from_millis(1500);
@@ -130,8 +134,7 @@ async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes()
         let seen = monitor.stop(&cluster.redis).await;
         let fence = format!("{old}|{old_epoch}");
         for stale in seen.iter().filter(|seen| seen.command.contains(&fence)) {
-            let wrote =
-                stale.inside.iter().any(|command| !["GET", "TIME"].contains(&Seen::name(command).as_str()));
+            let wrote = stale.inside.iter().any(|command| !READS.contains(&Seen::name(command).as_str()));
             assert!(!wrote, "a write of the old term was taken: {stale:?}");
         }
         assert_eq!(lease(&view(&other).await), Some((new, epoch)), "the new leader was disturbed");
@@ -139,6 +142,44 @@ async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes()
     // Stopping fail2ban's agent would be told by the one leader there is.
     cluster.agent().kill();
     server_is(&client, "unreachable").await;
+}
+
+#[tokio::test]
+async fn what_an_old_leader_sent_and_the_network_held_back_is_refused_when_it_arrives() {
+    let ttl = Duration::from_secs(3);
+    let (mut cluster, _) =
+        Cluster::with_fail2ban(0).env("BANGUI_LEASE_TTL_MS", 3000).proxied().start_surroundings().await;
+    // The first one leads, behind the proxy; the second one has a way of its own.
+    cluster.add_worker().await;
+    cluster.environment.insert("BANGUI_REDIS_URL".to_owned(), cluster.redis.url());
+    cluster.add_worker().await;
+    cluster.post_setup(1).await.expect(201);
+    let client = cluster.client(1).logged_in().await;
+    let (n, old, old_epoch) = leader(&cluster, &client).await;
+    assert_eq!(n, 0);
+    server_is(&client, "up").await;
+
+    // It goes on for a second or two in the belief that it leads, and sends; all of it arrives after the lease.
+    let monitor = cluster.redis.monitor().await;
+    let proxy = cluster.proxy.as_ref().unwrap();
+    proxy.set(Mode::Delay(ttl + Duration::from_millis(1500)));
+    let (_, epoch, took) = successor(&client, &old, SOON).await;
+    assert!(took < ttl + SLACK && epoch > old_epoch);
+    let before = runs(&view(&client).await);
+    eventually("the schedule to go on", SOON, || async {
+        (runs(&view(&client).await) >= before + 4).then_some(())
+    })
+    .await;
+    let seen = monitor.stop(&cluster.redis).await;
+    let taken = seen.iter().position(|seen| seen.all().any(|command| command.contains(&epoch.to_string())));
+    let fence = format!("{old}|{old_epoch}");
+    let late: Vec<&Seen> =
+        seen[taken.unwrap()..].iter().filter(|seen| seen.command.contains(&fence)).collect();
+    assert!(!late.is_empty(), "nothing came late, so nothing is proven");
+    for stale in late {
+        let wrote = stale.inside.iter().any(|command| !READS.contains(&Seen::name(command).as_str()));
+        assert!(!wrote, "a write of the old term was taken: {stale:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A TCP proxy of our own in front of a unix socket: the network between a worker and Redis, to be broken at will.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// What the network does with bytes and connections.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +20,7 @@ pub enum Mode {
     /// Accepts connections and bytes, and answers nothing. A connection that has lost bytes stays lost, also when
     /// the network is well again, as behind a firewall that forgot it.
     BlackHole,
-    /// Passes everything this much later.
+    /// Passes what is asked this much later, in order, also when the asker has given up meanwhile.
     Delay(Duration),
     /// Replaces bytes in replies by others of the same length.
     Rewrite(Vec<u8>, Vec<u8>),
@@ -94,24 +96,32 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
     let Ok(mut up) = UnixStream::connect(upstream).await else { return };
     let _ = down.set_nodelay(true);
     let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
-    let mut lost = false;
+    // What is under way, with the time at which it arrives.
+    let mut under_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let (mut lost, mut closed) = (false, false);
     loop {
         let now = mode.borrow_and_update().clone();
-        if now == Mode::Refuse {
+        if now == Mode::Refuse || (closed && under_way.is_empty()) {
             return;
         }
+        let arrival = under_way.front().map_or_else(Instant::now, |(arrival, _)| *arrival);
         tokio::select! {
             changed = mode.changed() => if changed.is_err() {
                 return;
             },
-            read = down.read(&mut asked) => {
-                let Ok(read @ 1..) = read else { return };
-                lost |= now == Mode::BlackHole;
-                if let Mode::Delay(delay) = now {
-                    tokio::time::sleep(delay).await;
-                }
-                if !lost && up.write_all(&asked[..read]).await.is_err() {
+            () = tokio::time::sleep_until(arrival), if !under_way.is_empty() => {
+                let (_, bytes) = under_way.pop_front().unwrap_or_else(|| unreachable!("it is not empty"));
+                if up.write_all(&bytes).await.is_err() {
                     return;
+                }
+            }
+            read = down.read(&mut asked), if !closed => {
+                // What was sent before the end arrives all the same.
+                let Ok(read @ 1..) = read else { closed = true; continue };
+                lost |= now == Mode::BlackHole;
+                let delay = if let Mode::Delay(delay) = now { delay } else { Duration::ZERO };
+                if !lost {
+                    under_way.push_back((Instant::now() + delay, asked[..read].to_vec()));
                 }
             }
             read = up.read(&mut answered) => {
@@ -120,8 +130,8 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
                 if let Mode::Rewrite(from, to) = &now {
                     rewrite(&mut answered[..read], from, to);
                 }
-                if !lost && down.write_all(&answered[..read]).await.is_err() {
-                    return;
+                if !lost && !closed && down.write_all(&answered[..read]).await.is_err() {
+                    closed = true;
                 }
             }
         }
