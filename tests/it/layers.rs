@@ -21,14 +21,14 @@ const RANKS: &[(&str, u32)] = &[
     ("agent::server", 6),
     ("http", 6),
     ("scheduler", 6),
-    ("up", 6),
+    ("commands", 6),
+    ("up", 7),
     ("agent", 6),
     ("main", 9),
     ("lib", 9),
 ];
 /// Files of the binary, which wire everything.
-const ROLES: &[&str] =
-    &["main", "lib", "serve", "check", "commands", "cli", "child", "healthcheck", "reset_password"];
+const ROLES: &[&str] = &["main", "lib", "serve"];
 
 fn rank(part: &str) -> u32 {
     let found = RANKS.iter().find(|(name, _)| *name == part).map(|(_, rank)| *rank);
