@@ -1,5 +1,6 @@
 //! `bangui up`: everything on one machine, and nothing left of it afterwards.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
@@ -85,6 +86,54 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
     nothing_is_left(folder.path()).await;
     let refused = client.try_send(client.request(reqwest::Method::GET, "/healthz")).await;
     assert!(refused.is_err(), "{refused:?}");
+}
+
+/// The processes of that name which have the data folder in their arguments or their environment.
+fn pids_of(folder: &Path, name: &str) -> BTreeSet<i32> {
+    let processes = processes_of(folder);
+    let named = processes.iter().filter(|process| process.contains(name));
+    named.map(|process| process.split(':').next().unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
+    let folder = folder();
+    let (process, address, client) = up(folder.path()).await;
+    let user = eventually("the admin", STARTED_WITHIN, || async {
+        let complete = client.get("/api/v1/setup").await.body["complete"] == true;
+        if complete { Some(client.logged_in().await) } else { None }
+    })
+    .await;
+    for part in ["bangui serve", "redis-server", "bangui agent", "fail2ban-server"] {
+        let before = pids_of(folder.path(), part);
+        let victim =
+            *before.first().unwrap_or_else(|| panic!("no {part} in {:?}", processes_of(folder.path())));
+        rustix::process::kill_process(rustix::process::Pid::from_raw(victim).unwrap(), Signal::KILL).unwrap();
+        eventually(&format!("another {part}"), STARTED_WITHIN, || async {
+            let now = pids_of(folder.path(), part);
+            (now.len() == before.len() && !now.contains(&victim)).then_some(())
+        })
+        .await;
+        eventually(&format!("all to be well after the end of {part}"), STARTED_WITHIN, || async {
+            // New connections, so that both workers are asked.
+            let user = user.renewed(address);
+            let server =
+                user.try_send(user.request(reqwest::Method::GET, "/api/v1/servers/local")).await.ok()?;
+            assert_ne!(server.status, 401, "logged out by the end of {part}");
+            (server.body["status"]["condition"] == "up" && server.body["status"]["age_ms"].as_u64()? < 3000)
+                .then_some(())
+        })
+        .await;
+    }
+    // Another one on the same data would be two masters of one Redis.
+    let mut second = bangui("up");
+    second.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+    let (code, printed) = Child::run("a second bangui up", second, STARTED_WITHIN).await;
+    assert!(code.is_some_and(|code| code != 0), "{printed}");
+    assert!(printed.contains(folder.path().to_str().unwrap()), "{printed}");
+    process.signal(Signal::INT);
+    assert_eq!(process.ended(Duration::from_secs(25)).await.code(), Some(0));
+    nothing_is_left(folder.path()).await;
 }
 
 #[tokio::test]

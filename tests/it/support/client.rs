@@ -48,6 +48,11 @@ impl Client {
         Self { base: format!("http://{address}"), ..self.clone() }
     }
 
+    /// The same user on new connections.
+    pub fn renewed(&self, address: SocketAddr) -> Self {
+        Self { proof: self.proof.clone(), ..Self::new(address) }
+    }
+
     /// Without any proof.
     pub fn anonymous(&self) -> Self {
         Self { proof: Proof::None, ..self.clone() }
