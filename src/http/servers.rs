@@ -52,6 +52,7 @@ pub async fn probe(
 
 /// Which pending recovery the user saw.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RecoveryQuery {
     detected_at: Option<String>,
 }

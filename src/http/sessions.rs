@@ -16,6 +16,7 @@ const MAX_LIMIT: usize = 200;
 
 /// Which page of the list.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PageQuery {
     cursor: Option<String>,
     limit: Option<usize>,
@@ -61,6 +62,7 @@ pub async fn end_one(
 
 /// Whether the caller's own session is kept.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EndAllQuery {
     #[serde(default)]
     keep_current: bool,
