@@ -249,6 +249,14 @@ async fn names_paths_and_queries_that_are_none_are_4xx() {
         refused(&client.delete(&format!("{recovery}{at}")).await, &[400, 422]);
     }
     refused(&client.delete("/api/v1/sessions?keep_current=maybe").await, &[400, 422]);
+    // A misspelt field must not turn into the dangerous default.
+    for misspelt in [
+        "/api/v1/sessions?keep_curent=true".to_owned(),
+        format!("/api/v1/servers/{SERVER}/recovery?detected=2026-11-22T00:00:00Z"),
+    ] {
+        refused(&client.delete(&misspelt).await, &[400, 422]);
+    }
+    refused(&client.get("/api/v1/sessions?limits=1").await, &[400, 422]);
     client.get("/api/v1/session").await.expect(200);
     unharmed(&cluster).await;
 }
