@@ -6,10 +6,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::agent::{AGENT_TOKEN, Agent};
-use crate::support::broken_fail2ban::{BrokenFail2ban, Fault};
 use crate::support::cluster::SERVER;
-use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
+use crate::support::{Answer, Client, Cluster, PASSWORD, SOON};
 
 /// The calls that take a body, with a body that is right but for what the test breaks.
 fn calls_with_a_body() -> [(Method, &'static str, serde_json::Value); 3] {
@@ -21,7 +19,7 @@ fn calls_with_a_body() -> [(Method, &'static str, serde_json::Value); 3] {
 }
 
 #[track_caller]
-fn refused(answer: &Answer, allowed: &[u16]) {
+pub fn refused(answer: &Answer, allowed: &[u16]) {
     let status = answer.status.as_u16();
     assert!(
         allowed.contains(&status),
@@ -33,7 +31,7 @@ fn refused(answer: &Answer, allowed: &[u16]) {
     answer.problem(status);
 }
 
-async fn unharmed(cluster: &Cluster) {
+pub async fn unharmed(cluster: &Cluster) {
     for worker in &cluster.workers {
         worker.client().get("/healthz").await.expect(200);
         let log = worker.process.printed();
@@ -308,41 +306,6 @@ async fn what_is_no_http_at_all_harms_nobody() {
         let _ = stream.write_all(bytes).await;
         let line = first_line(stream).await;
         assert!(line.is_empty() || line.contains(" 4") || line.contains(" 505") || line.contains(" 200"), "{line}");
-    }
-    unharmed(&cluster).await;
-}
-
-#[tokio::test]
-async fn a_broken_fail2ban_is_down_or_busy_with_a_reason_and_harms_nobody() {
-    let (mut cluster, _) = Cluster::bare(1).start_surroundings().await;
-    let mut broken = Vec::new();
-    let mut servers = Vec::new();
-    for fault in Fault::ALL {
-        let fail2ban = BrokenFail2ban::start(fault);
-        let agent = Agent::start(&fail2ban.socket(), std::path::Path::new("/nowhere")).await;
-        let name = format!("{fault:?}");
-        servers.push(format!("{name}={}", agent.url()));
-        broken.push((name, agent, fail2ban));
-    }
-    cluster.environment.insert("BANGUI_SERVERS".to_owned(), servers.join(","));
-    cluster.environment.insert("BANGUI_AGENT_TOKEN".to_owned(), AGENT_TOKEN.to_owned());
-    cluster.add_worker().await;
-    cluster.post_setup(0).await.expect(201);
-    let client = cluster.client(0).logged_in().await;
-    for (name, agent, _fail2ban) in &mut broken {
-        let status = eventually(&format!("{name} to be told"), SOON, || async {
-            let server = client.get(&format!("/api/v1/servers/{name}")).await.expect(200).body.clone();
-            (server["status"]["condition"] != "unknown").then(|| server["status"].clone())
-        })
-        .await;
-        let condition = status["condition"].as_str().unwrap();
-        assert!(["down", "busy"].contains(&condition), "{name}: {status}");
-        assert!(status["error"].as_str().is_some_and(|error| error.len() > 10), "{name}: {status}");
-        assert!(agent.process.as_mut().unwrap().runs(), "{name}");
-        agent.info().await;
-        // A user who asks directly is told too, and not by a 500.
-        let jails = client.get(&format!("/api/v1/servers/{name}/jails")).await;
-        refused(&jails, &[502, 503, 504]);
     }
     unharmed(&cluster).await;
 }

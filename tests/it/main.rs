@@ -12,6 +12,7 @@ mod support;
 
 mod agent;
 mod bad_input;
+mod broken_fail2ban;
 mod commands;
 mod detection;
 mod keys;
@@ -20,6 +21,7 @@ mod metrics;
 mod passwords;
 mod proxies;
 mod redis_away;
+mod schedule;
 mod scheduler;
 mod servers;
 mod session_cost;
