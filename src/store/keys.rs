@@ -11,7 +11,7 @@
 //! | `generation:USER`        | string  | for ever               | revoke all, password change | every session check |
 //! | `setup-code`             | string  | until setup            | first worker                | workers, setup |
 //! | `session:SHA256`         | string  | min(idle, absolute)    | login, touch, logout        | every session check |
-//! | `sessions:USER`          | zset    | pruned at each login   | login, logout               | list of sessions |
+//! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |

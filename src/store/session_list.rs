@@ -70,8 +70,9 @@ impl Store {
             .collect())
     }
 
-    /// The user's live sessions, those that last longest first. `cursor` is what the page before gave; one that is
-    /// none begins at the start.
+    /// The user's live sessions, page by page; newest first within a page. `cursor` is what the page before gave; one
+    /// that is none begins at the start. A session that lives all the while is on exactly one page, unless the index
+    /// is rebuilt meanwhile: then it may come twice, never not at all (Redis's promise for SSCAN).
     ///
     /// # Errors
     /// As [`super::StoreError`] tells.
@@ -82,29 +83,53 @@ impl Store {
         limit: usize,
         life: SessionLife,
     ) -> Result<Page<SessionDetails>> {
-        let after = cursor.and_then(Cursor::parse);
-        let mut command = redis::cmd("ZREVRANGEBYSCORE");
-        command.arg(self.keys.sessions(username));
-        match &after {
-            Some(cursor) => command.arg(cursor.score),
-            None => command.arg("+inf"),
+        let from = cursor.and_then(Cursor::parse).unwrap_or_default();
+        let mut command = redis::cmd("SSCAN");
+        command.arg(self.keys.sessions(username)).arg(from.scan).arg("COUNT").arg(limit);
+        let (scan, members): (u64, Vec<Vec<u8>>) = self.shared.query("session_index", &command).await?;
+        let mut ids: Vec<[u8; 32]> = members.into_iter().filter_map(|id| id.try_into().ok()).collect();
+        ids.sort_unstable();
+        ids.retain(|id| from.after.is_none_or(|after| *id > after));
+        // SSCAN may give more than it was asked for: the rest of this step is the next page.
+        let next = if ids.len() > limit {
+            ids.truncate(limit);
+            Some(Cursor { scan: from.scan, after: ids.last().copied() })
+        } else {
+            (scan != 0).then_some(Cursor { scan, after: None })
         };
-        // A few more than asked for: those of the same millisecond as the cursor are skipped below.
-        command.arg("-inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit + 1 + TIES);
-        let indexed: Vec<(Vec<u8>, i64)> = self.shared.query("session_index", &command).await?;
-        let mut places: Vec<Cursor> = indexed
-            .into_iter()
-            .filter_map(|(id, score)| Some(Cursor { score, id: id.try_into().ok()? }))
-            .filter(|place| {
-                after.as_ref().is_none_or(|after| (place.score, place.id) < (after.score, after.id))
-            })
-            .collect();
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let next_cursor = if more { places.last().map(Cursor::text) } else { None };
-        let ids: Vec<SessionId> = places.into_iter().map(|place| SessionId::from_bytes(place.id)).collect();
-        let sessions = self.live_sessions(username, &ids, life).await?;
-        Ok(Page { items: self.with_user_agents(sessions).await?, next_cursor })
+        let ids: Vec<SessionId> = ids.into_iter().map(SessionId::from_bytes).collect();
+        let mut sessions = self.live_sessions(username, &ids, life).await?;
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        Ok(Page {
+            items: self.with_user_agents(sessions).await?,
+            next_cursor: next.as_ref().map(Cursor::text),
+        })
+    }
+
+    /// Takes sessions that have run out from the user's index: a few at random, at each login, so that the index never
+    /// holds many of them and nobody waits for a long clean-up. A session that is gone never comes back, so nothing
+    /// can come between the look and the removal.
+    pub(super) async fn prune_index(&self, username: &Username) -> Result<()> {
+        let index = self.keys.sessions(username);
+        let command = redis::cmd("SRANDMEMBER").arg(&index).arg(PRUNED_AT_ONCE).to_owned();
+        let members: Vec<Vec<u8>> = self.shared.query("session_sample", &command).await?;
+        let ids: Vec<SessionId> =
+            members.into_iter().filter_map(|id| Some(SessionId::from_bytes(id.try_into().ok()?))).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        for id in &ids {
+            pipeline.cmd("EXISTS").arg(self.keys.session(id));
+        }
+        let alive: Vec<bool> = self.shared.pipeline("session_sample", &pipeline).await?;
+        let gone = ids.iter().zip(alive).filter(|(_, alive)| !alive).map(|(id, _)| &id.as_bytes()[..]);
+        let gone: Vec<&[u8]> = gone.collect();
+        if !gone.is_empty() {
+            let command = redis::cmd("SREM").arg(&index).arg(gone).to_owned();
+            self.shared.query::<()>("session_prune", &command).await?;
+        }
+        Ok(())
     }
 
     async fn live_sessions(
@@ -138,23 +163,26 @@ impl Store {
     }
 }
 
-/// How many sessions that end in the same millisecond a page can step over.
-const TIES: usize = 8;
+/// How many places of the index a login looks at.
+const PRUNED_AT_ONCE: usize = 16;
 
-/// A place in the index of sessions.
+/// A place in the index of sessions: a step of the scan, and the last id of it that was shown.
+#[derive(Default)]
 struct Cursor {
-    score: i64,
-    id: [u8; 32],
+    scan: u64,
+    after: Option<[u8; 32]>,
 }
 
 impl Cursor {
     fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (score, id) = bytes.split_first_chunk::<8>()?;
-        Some(Self { score: i64::from_be_bytes(*score), id: id.try_into().ok()? })
+        let (scan, after) = bytes.split_first_chunk::<8>()?;
+        let after = if after.is_empty() { None } else { Some(after.try_into().ok()?) };
+        Some(Self { scan: u64::from_be_bytes(*scan), after })
     }
 
     fn text(&self) -> String {
-        URL_SAFE_NO_PAD.encode([&self.score.to_be_bytes()[..], &self.id[..]].concat())
+        let after = self.after.as_ref().map_or(&[][..], |after| &after[..]);
+        URL_SAFE_NO_PAD.encode([&self.scan.to_be_bytes()[..], after].concat())
     }
 }

@@ -182,6 +182,9 @@ impl Store {
         if !begun {
             return Ok(None);
         }
+        if let Err(error) = self.prune_index(username).await {
+            tracing::debug!(error = %error, "the index of sessions could not be pruned, the next login will");
+        }
         self.user_agents.keep(record.document.agent, &user_agent);
         let session = record.into_session(id, life)?;
         Ok(Some((token, SessionDetails { session, user_agent })))

@@ -11,6 +11,7 @@ use bangui::store::{
 };
 
 use crate::support::redis::Redis;
+use crate::support::{SOON, eventually};
 
 const LIFE: SessionLife =
     SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) };
@@ -265,4 +266,25 @@ async fn pages_of_sessions_hold_each_session_once() {
     tokens.sort();
     seen.sort();
     assert_eq!(seen, tokens);
+}
+
+#[tokio::test]
+async fn logins_take_sessions_that_have_run_out_from_the_index() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    store.create_admin("hash").await.unwrap();
+    let admin = Username::admin();
+    let short = SessionLife { idle: Duration::from_millis(1), ..LIFE };
+    for _ in 0..10 {
+        store.begin_session(&admin, 1, &origin(), short).await.unwrap().unwrap();
+    }
+    let kept = logged_in(&store).await;
+    eventually("the short sessions to leave the index", SOON, || async {
+        store.begin_session(&admin, 1, &origin(), short).await.unwrap().unwrap();
+        let indexed: u64 = redis.command(&["SCARD", "{test}:sessions:admin"]).await;
+        (indexed < 5).then_some(())
+    })
+    .await;
+    let listed = store.list_sessions(&admin, None, 50, LIFE).await.unwrap();
+    assert!(listed.items.iter().any(|item| item.session.id == kept.id()), "the live one stays");
 }

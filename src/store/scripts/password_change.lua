@@ -7,10 +7,10 @@ if ARGV[1] ~= '' and redis.call('HGET', KEYS[1], 'password_hash') ~= ARGV[1] the
 redis.call('HSET', KEYS[1], 'password_hash', ARGV[2])
 redis.call('DEL', KEYS[4])
 local generation = redis.call('INCR', KEYS[2])
-local kept = ARGV[3] ~= '' and redis.call('ZSCORE', KEYS[3], ARGV[3])
+local kept = ARGV[3] ~= '' and redis.call('SISMEMBER', KEYS[3], ARGV[3]) == 1
 redis.call('UNLINK', KEYS[3])
 if kept and redis.call('EXISTS', KEYS[5]) == 1 then
   redis.call('SETRANGE', KEYS[5], 8, struct.pack('>I8', generation))
-  redis.call('ZADD', KEYS[3], kept, ARGV[3])
+  redis.call('SADD', KEYS[3], ARGV[3])
 end
 return 1

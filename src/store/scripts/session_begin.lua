@@ -7,9 +7,6 @@ if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', string.format('%.0f', math.min(now + ARGV[3], tonumber(ARGV[4]))))
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[5])
--- Sessions that are over leave the index here, a hundred at each login; nobody waits for a long clean-up.
-local over = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now), 'LIMIT', 0, 100)
-if #over > 0 then redis.call('ZREM', KEYS[2], unpack(over)) end
+redis.call('SADD', KEYS[2], ARGV[5])
 if redis.call('PTTL', KEYS[4]) < tonumber(ARGV[7]) then redis.call('SET', KEYS[4], ARGV[6], 'PX', ARGV[7]) end
 return 1

@@ -4,10 +4,10 @@
 -- ARGV[1] id of the session kept, or ''
 -- Returns the new generation
 local generation = redis.call('INCR', KEYS[1])
-local kept = ARGV[1] ~= '' and redis.call('ZSCORE', KEYS[2], ARGV[1])
+local kept = ARGV[1] ~= '' and redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1
 redis.call('UNLINK', KEYS[2])
 if kept and redis.call('EXISTS', KEYS[3]) == 1 then
   redis.call('SETRANGE', KEYS[3], 8, struct.pack('>I8', generation))
-  redis.call('ZADD', KEYS[2], kept, ARGV[1])
+  redis.call('SADD', KEYS[2], ARGV[1])
 end
 return generation
