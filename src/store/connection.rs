@@ -164,7 +164,12 @@ impl Shared {
         };
         let mut connection = MultiplexedConnection::clone(&live);
         let begun = Instant::now();
-        let answer = request.send(&mut connection).await;
+        let mut answer = request.send(&mut connection).await;
+        // A single script is loaded by redis-rs when Redis has forgotten it (SCRIPT FLUSH); one in a pipeline is not.
+        if matches!(request, Request::Pipeline(_)) && answer.as_ref().is_err_and(is_unknown_script) {
+            super::scripts::load_all(&mut connection).await?;
+            answer = request.send(&mut connection).await;
+        }
         metrics::histogram!("bangui_redis_command_duration_seconds", "command" => name)
             .record(begun.elapsed());
         answer.map_err(|error| {
@@ -183,6 +188,10 @@ impl Shared {
             changed
         });
     }
+}
+
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
 }
 
 /// Whether this error says that the connection itself is of no more use.
