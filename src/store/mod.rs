@@ -15,6 +15,7 @@ pub mod error;
 pub mod jobs;
 pub mod keys;
 pub mod lease;
+pub mod limits;
 mod scripts;
 pub mod servers;
 mod session_list;
@@ -29,6 +30,7 @@ pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerV
 pub use error::StoreError;
 pub use jobs::JobTurn;
 pub use lease::{Acquired, Fence, Lease, Wake};
+pub use limits::{Admission, Limit, LoginLimits};
 pub use servers::{ChangeError, StoredServer};
 pub use session_token::{SessionId, SessionToken};
 pub use sessions::{LiveSession, LoginOrigin, SessionDetails, SessionLife};
