@@ -27,7 +27,9 @@ use crate::domain::{ServerName, Timestamp};
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
 use crate::scheduler::Scheduler;
 use crate::shutdown::{self, Shutdown};
-use crate::store::{SessionLife, Store, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
+use crate::store::{
+    LoginLimits, SessionLife, Store, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY,
+};
 use crate::telemetry;
 
 /// Requests in flight have this long to end once nothing more is accepted.
@@ -67,6 +69,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         agents: Arc::clone(&agents),
         worker: worker.clone(),
         session_life: SessionLife { idle: config.session_idle, absolute: config.session_absolute },
+        login_limits: LoginLimits { attempts: config.login_limit, failures: config.login_failure_limit },
         gate: PasswordGate::new(),
         readiness: readiness.clone(),
         setup_token: config.setup_token.clone(),

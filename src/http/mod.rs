@@ -21,6 +21,7 @@ pub mod setup;
 pub mod state;
 pub mod time;
 
+mod attempt;
 mod cluster;
 mod health;
 mod layers;

@@ -1,6 +1,7 @@
 //! The real router, as far as it goes without Redis: refusals, fallbacks, headers. What needs Redis is tested in
 //! `tests/it` against a real one.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -11,12 +12,13 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::config::RedisConfig;
-use crate::store::{SessionLife, Store};
+use crate::config::{RateLimit, RedisConfig};
+use crate::store::{LoginLimits, SessionLife, Store};
 
 /// Parts with a Redis that nobody listens for.
 fn parts() -> Parts {
     let redis = RedisConfig { url: "redis://127.0.0.1:1/".into(), prefix: "test".to_owned() };
+    let limit = RateLimit { burst: NonZeroU32::MIN, period: std::time::Duration::from_secs(1) };
     Parts {
         store: Store::open(&redis).unwrap(),
         agents: Arc::default(),
@@ -25,6 +27,7 @@ fn parts() -> Parts {
             idle: std::time::Duration::from_secs(1800),
             absolute: std::time::Duration::from_secs(43200),
         },
+        login_limits: LoginLimits { attempts: limit, failures: limit },
         gate: PasswordGate::with_cores(1),
         readiness: Readiness::starting(),
         setup_token: Some("a-setup-token".into()),

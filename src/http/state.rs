@@ -14,7 +14,7 @@ use url::Url;
 use super::password_gate::PasswordGate;
 use crate::agent::client::AgentClient;
 use crate::domain::ServerName;
-use crate::store::{SessionLife, Store, WorkerId};
+use crate::store::{LoginLimits, SessionLife, Store, WorkerId};
 
 /// The parts that the HTTP interface stands on.
 pub struct Parts {
@@ -26,6 +26,8 @@ pub struct Parts {
     pub worker: WorkerId,
     /// How long sessions live.
     pub session_life: SessionLife,
+    /// How many passwords may be tried.
+    pub login_limits: LoginLimits,
     /// The door to the password hash.
     pub gate: PasswordGate,
     /// Whether this worker takes work; `main` keeps a clone and moves it on.

@@ -16,6 +16,7 @@ mod commands;
 mod detection;
 mod keys;
 mod layers;
+mod limits;
 mod metrics;
 mod passwords;
 mod proxies;
