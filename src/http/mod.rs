@@ -1,7 +1,7 @@
 //! The HTTP interface: every route on this page, one file per resource, refusals in `error.rs`.
 //!
 //! ```text
-//! listener.rs ─▶ layers.rs (id, span, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
+//! listener.rs ─▶ layers.rs (id, span, origin, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
 //! ```
 //!
 //! A handler names in its arguments what it assumes: [`extract::Caller`] is somebody logged in, [`extract::Json`]
@@ -26,6 +26,7 @@ mod cluster;
 mod health;
 mod layers;
 mod metrics;
+mod origin;
 mod password;
 mod server_view;
 mod servers;

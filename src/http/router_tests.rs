@@ -79,6 +79,44 @@ async fn healthz_answers_whatever_else_is_the_matter_and_names_the_worker() {
 }
 
 #[tokio::test]
+async fn every_answer_tells_browsers_what_they_must_not_do() {
+    let https = || Parts { public_url: Some("https://bangui.example/".parse().unwrap()), ..parts() };
+    for path in ["/healthz", "/metrics", "/api/v1/session", "/nothing"] {
+        let response = call(https(), request("GET", path).body(Body::empty()).unwrap()).await;
+        let value = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert!(value("content-security-policy").starts_with("default-src 'none'; "), "{path}");
+        assert_eq!(value("x-frame-options"), "DENY");
+        assert_eq!(value("referrer-policy"), "no-referrer");
+        assert_eq!(value("cross-origin-opener-policy"), "same-origin");
+        assert_eq!(value("cross-origin-resource-policy"), "same-origin");
+        assert_eq!(value("strict-transport-security"), "max-age=31536000");
+        assert!(!get_path(path).await.headers().contains_key("strict-transport-security"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_site_sends_is_refused_before_anything_is_looked_at() {
+    for (method, path) in [
+        ("POST", "/api/v1/setup"),
+        ("POST", "/api/v1/session"),
+        ("DELETE", "/api/v1/session"),
+        ("PUT", "/api/v1/password"),
+        ("POST", "/api/v1/servers/x/probe"),
+        ("PATCH", "/nothing"),
+    ] {
+        let request = request(method, path).header("sec-fetch-site", "cross-site");
+        let response = call(parts(), request.body(Body::empty()).unwrap()).await;
+        assert!(!response.headers().contains_key("set-cookie"), "the cookie was touched");
+        let (status, body) = problem(response).await;
+        assert_eq!(
+            (status, &body["type"]),
+            (403, &"urn:bangui:problem:cross-site".into()),
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn readyz_tells_why_it_is_not_ready() {
     let (status, body) = problem(get_path("/readyz").await).await;
     let reason = "Redis is out of reach".into();

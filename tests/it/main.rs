@@ -13,6 +13,7 @@ mod support;
 mod agent;
 mod bad_input;
 mod commands;
+mod cross_site;
 mod detection;
 mod keys;
 mod layers;
