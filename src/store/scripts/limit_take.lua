@@ -8,8 +8,12 @@ local now = time[1] * 1000000 + time[2]
 local full, empty, wait = {}, 0, 0
 for i = 1, #KEYS do
   local one, all = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-  -- Never further ahead than an empty bucket is: the clock of a new primary may be behind, or the limit may be another.
-  local at = math.min(math.max(tonumber(redis.call('GET', KEYS[i]) or now), now), now + all)
+  local at = math.max(tonumber(redis.call('GET', KEYS[i]) or now), now)
+  if at > now + all then
+    -- Further ahead than an empty bucket is: the limit was another, or the clock went back. It is empty from now on.
+    at = now + all
+    redis.call('SET', KEYS[i], string.format('%.0f', at), 'PX', math.ceil(all / 1000))
+  end
   full[i] = at + one
   local over = full[i] - all - now
   if over > 0 and empty == 0 then empty = i end
