@@ -25,7 +25,7 @@ pub struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// Lets an attempt through, or refuses it: 429, or 503 if Redis cannot be asked.
     pub async fn begin(state: &'a AppState, account: &'a str, ip: IpAddr) -> Result<Self> {
-        let limits = state.login_limits;
+        let limits = state.login_limits();
         match state.store.admit_login(account, ip, limits).await? {
             Admission::Admitted { known } => Ok(Self { state, account, ip, limits, known }),
             Admission::Refused { limit, retry_after } => Err(too_many(limit, retry_after)),

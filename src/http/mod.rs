@@ -22,6 +22,7 @@ pub mod state;
 pub mod time;
 
 mod attempt;
+mod audit;
 mod cluster;
 mod health;
 mod layers;
@@ -32,6 +33,7 @@ mod server_view;
 mod servers;
 mod session;
 mod sessions;
+mod settings;
 
 pub use metrics::metrics_router;
 pub use password_gate::PasswordGate;
@@ -63,6 +65,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/servers/{server}/jails", get(servers::list_jails))
         .route("/api/v1/servers/{server}/jails/{jail}", get(servers::show_jail))
         // bangui itself
+        .route("/api/v1/settings", get(settings::show).patch(settings::change))
+        .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/cluster", get(cluster::show));
     if state.metrics.is_some() {
         router = router.route("/metrics", get(metrics::show));

@@ -1,7 +1,6 @@
 //! The real router, as far as it goes without Redis: refusals, fallbacks, headers. What needs Redis is tested in
 //! `tests/it` against a real one.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,22 +11,18 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::config::{RateLimit, RedisConfig};
-use crate::store::{LoginLimits, SessionLife, Store};
+use crate::config::{Environment, Flags, RedisConfig, roles};
+use crate::settings::{Bootstrap, Live};
+use crate::store::Store;
 
 /// Parts with a Redis that nobody listens for.
 fn parts() -> Parts {
     let redis = RedisConfig { url: "redis://127.0.0.1:1/".into(), prefix: "test".to_owned() };
-    let limit = RateLimit { burst: NonZeroU32::MIN, period: std::time::Duration::from_secs(1) };
     Parts {
         store: Store::open(&redis).unwrap(),
         agents: Arc::default(),
         worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
-        session_life: SessionLife {
-            idle: std::time::Duration::from_secs(1800),
-            absolute: std::time::Duration::from_secs(43200),
-        },
-        login_limits: LoginLimits { attempts: limit, failures: limit },
+        settings: settings(),
         gate: PasswordGate::with_cores(1),
         readiness: Readiness::starting(),
         setup_token: Some("a-setup-token".into()),
@@ -36,6 +31,13 @@ fn parts() -> Parts {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         metrics: Some(PrometheusBuilder::new().build_recorder().handle()),
     }
+}
+
+/// The defaults.
+fn settings() -> Live {
+    let variables = [("BANGUI_REDIS_URL".to_owned(), "redis://127.0.0.1:1/".into())].into();
+    let environment = Environment { variables, ..Environment::default() };
+    Live::new(Bootstrap::of(&roles::serve(&environment, &Flags::new()).unwrap().config))
 }
 
 async fn call(parts: Parts, request: Request<Body>) -> Response {
@@ -190,6 +192,9 @@ async fn a_stranger_and_garbage_are_401_without_asking_redis() {
         ("DELETE", "/api/v1/servers/x/recovery"),
         ("GET", "/api/v1/servers/x/jails"),
         ("GET", "/api/v1/servers/x/jails/y"),
+        ("GET", "/api/v1/settings"),
+        ("PATCH", "/api/v1/settings"),
+        ("GET", "/api/v1/audit"),
         ("GET", "/api/v1/cluster"),
     ];
     let token = "A".repeat(43);

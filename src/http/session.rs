@@ -87,7 +87,7 @@ async fn begin(
         }
         let generation = account.generation;
         if let Some(begun) =
-            state.store.begin_session(&username, generation, origin, state.session_life).await?
+            state.store.begin_session(&username, generation, origin, state.session_life()).await?
         {
             return Ok(begun);
         }

@@ -18,6 +18,8 @@
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
+//! | `settings`               | hash    | for ever               | users                       | every worker |
+//! | `audit`                  | stream  | the last 10,000        | users' changes              | audit page |
 //! | `lease`                  | string  | lease TTL              | scheduler                   | fenced scripts |
 //! | `epoch`                  | string  | for ever               | scheduler                   | scheduler |
 //! | `job:NAME`               | hash    | for ever               | scheduler                   | scheduler, cluster page |
@@ -33,7 +35,7 @@
 //! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
 //! a digest of the name that was typed: people type passwords there.
 //!
-//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`.
+//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`.
 //!
 //! A new key goes into this table and into the test below.
 
@@ -109,6 +111,14 @@ impl Keys {
         self.key("events")
     }
 
+    pub(super) fn settings(&self) -> String {
+        self.key("settings")
+    }
+
+    pub(super) fn audit(&self) -> String {
+        self.key("audit")
+    }
+
     pub(super) fn lease(&self) -> String {
         self.key("lease")
     }
@@ -143,7 +153,7 @@ impl Keys {
         format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
     }
 
-    /// The channel that wakes schedulers.
+    /// The channel that wakes workers.
     pub(super) fn wake(&self) -> &str {
         &self.wake
     }
@@ -200,6 +210,8 @@ mod tests {
             keys.detecting(&name),
             keys.probe_requests(),
             keys.events(),
+            keys.settings(),
+            keys.audit(),
             keys.lease(),
             keys.epoch(),
             keys.job("probe"),

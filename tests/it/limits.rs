@@ -270,3 +270,19 @@ async fn a_login_costs_one_round_trip_more_and_outlives_a_redis_that_forgot_its_
     // The two buckets and the look at the known address travel together; the address is noted after.
     assert_eq!(limits, 4, "{seen:?}");
 }
+
+#[tokio::test]
+async fn a_bucket_that_another_limit_left_far_from_full_refills_by_the_one_in_force() {
+    let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "2/3600").set_up().await;
+    let client = cluster.client(0);
+    let token = client.log_in().await;
+    client.post("/api/v1/session", json!({ "password": WRONG })).await.problem(401);
+    assert_eq!(refused_by(&client.post("/api/v1/session", json!({ "password": WRONG })).await), "address");
+    let patch = json!({ "login_limit": "2/2" });
+    client.with_bearer(&token).patch("/api/v1/settings", "*", patch).await.expect(200);
+    crate::support::eventually("one to come back within a second or two", Duration::from_secs(3), || async {
+        let answer = cluster.client(1).post("/api/v1/session", json!({ "password": PASSWORD })).await;
+        (answer.status == 201).then_some(())
+    })
+    .await;
+}

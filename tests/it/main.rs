@@ -26,6 +26,7 @@ mod scheduler;
 mod servers;
 mod session_cost;
 mod sessions;
+mod settings;
 mod setup;
 mod shutdown;
 mod start_up;

@@ -51,6 +51,7 @@ scripts! {
     SESSION_BEGIN = "session_begin",
     SESSION_END = "session_end",
     SESSION_TOUCH = "session_touch",
+    SETTINGS_WRITE = "settings_write",
     SETUP_CODE = "setup_code",
 }
 
