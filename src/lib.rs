@@ -3,7 +3,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> {serve, up} -> {http, scheduler, agent::server} -> {store, agent::client, fail2ban} -> config -> domain
+//! main -> {serve, up} -> {http, scheduler, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
 //! ```
 //!
 //! `http` and `scheduler` never import each other: they meet in Redis, like any two workers. A test
@@ -24,6 +24,7 @@ pub mod http;
 pub mod password;
 pub mod scheduler;
 pub mod serve;
+pub mod settings;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

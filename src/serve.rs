@@ -26,8 +26,9 @@ use crate::config::{Listen, ServeConfig};
 use crate::domain::{ServerName, Timestamp};
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
 use crate::scheduler::Scheduler;
+use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
-use crate::store::{SessionLife, Store, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
+use crate::store::{Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
 use crate::telemetry;
 
 /// Requests in flight have this long to end once nothing more is accepted.
@@ -61,12 +62,13 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     };
     let store = Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
     let agents = Arc::new(agents(&config)?);
+    let settings = Live::new(Bootstrap::of(&config));
     let readiness = Readiness::starting();
     let state = AppState::new(Parts {
         store: store.clone(),
         agents: Arc::clone(&agents),
         worker: worker.clone(),
-        session_life: SessionLife { idle: config.session_idle, absolute: config.session_absolute },
+        settings: settings.clone(),
         gate: PasswordGate::new(),
         readiness: readiness.clone(),
         setup_token: config.setup_token.clone(),
@@ -86,14 +88,18 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         tokio::spawn(http::listener::run(listener, router, stop_http.clone(), Duration::ZERO));
     }
     tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));
+    {
+        // While it drains, too: it answers until then.
+        let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(store.follow_settings(&settings)).await });
+    }
 
     let scheduler = Scheduler {
         store: store.clone(),
         agents,
         worker: worker.clone(),
         lease_ttl: config.lease_ttl,
-        probe_interval: config.probe_interval,
-        crash_window: config.crash_window,
+        settings: settings.clone(),
     };
     let mut work = tokio::spawn(work(
         config.clone(),
@@ -152,7 +158,11 @@ async fn work(
         () = stop.cancelled() => return Ok(()),
         usable = store.ready() => usable.map_err(ServeError::Refused)?,
     }
-    if stop.run_until_cancelled(prepare_login(&config, &store)).await.is_none() {
+    let prepare = async {
+        first_settings(&store, &scheduler.settings).await;
+        prepare_login(&config, &store).await;
+    };
+    if stop.run_until_cancelled(prepare).await.is_none() {
         return Ok(());
     }
     readiness.serve();
@@ -162,6 +172,17 @@ async fn work(
         () = heartbeats(&store, &worker, started_at) => {}
     }
     Ok(())
+}
+
+/// What users set at run time is in force before the worker says that it is ready.
+async fn first_settings(store: &Store, settings: &Live) {
+    while let Err(error) = store.load_settings(settings).await {
+        if matches!(error, StoreError::Corrupt(_)) {
+            return; // Told where it is followed, and nothing that waiting mends.
+        }
+        let wait = rand::rng().random_range(300..700);
+        sleep(Duration::from_millis(wait)).await;
+    }
 }
 
 async fn heartbeats(store: &Store, worker: &WorkerId, started_at: Timestamp) {

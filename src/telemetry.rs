@@ -75,6 +75,7 @@ fn describe() {
     describe_histogram!("bangui_http_request_duration_seconds", Unit::Seconds, "Time to answer a request.");
     describe_counter!("bangui_session_checks_total", "Session checks by where the answer came from.");
     describe_counter!("bangui_logins_total", "Login attempts by outcome.");
+    describe_counter!("bangui_rate_limited_total", "Attempts at a password that a limit refused.");
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub use roles::Loaded;
 pub use sources::{Environment, Flags};
 pub use values::agent_tokens;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -163,6 +164,8 @@ pub struct ServeConfig {
     pub login_failure_limit: RateLimit,
     /// The near cache of sessions.
     pub session_cache: SessionCacheConfig,
+    /// The variables that were set, by environment or flag; the others have their defaults.
+    pub given: BTreeSet<&'static str>,
 }
 
 /// What `bangui agent` runs by.

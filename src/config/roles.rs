@@ -27,10 +27,6 @@ pub struct Loaded<T> {
     pub warnings: Vec<String>,
 }
 
-/// Ten years: more than any use, and far from where sums of times overflow.
-const LONGEST: u64 = 315_360_000;
-const A_DAY: u64 = 86_400;
-
 fn load<T>(
     environment: &Environment,
     flags: &Flags,
@@ -64,15 +60,16 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, values::password);
     let public_url = read.value(&vars::PUBLIC_URL, values::public_url);
     let (idle, absolute) = session_life(&mut read);
-    let probe_interval = read.value(&vars::PROBE_INTERVAL, values::seconds(1..=A_DAY));
-    let crash_window = read.value(&vars::CRASH_WINDOW, values::seconds(0..=A_DAY));
+    let probe_interval = read.value(&vars::PROBE_INTERVAL, values::seconds(values::PROBE_INTERVAL_SECONDS));
+    let crash_window = read.value(&vars::CRASH_WINDOW, values::seconds(values::CRASH_WINDOW_SECONDS));
     let lease_ttl = read.value(&vars::LEASE_TTL, values::milliseconds(1500..=600_000));
     let trusted_proxies = read.value(&vars::TRUSTED_PROXIES, values::networks).unwrap_or_default();
     let drain = read.value(&vars::DRAIN, values::seconds(0..=3600));
     let login_limit = read.value(&vars::LOGIN_LIMIT, values::rate_limit);
     let login_failure_limit = read.value(&vars::LOGIN_FAILURE_LIMIT, values::rate_limit);
     let cache_enabled = read.value(&vars::SESSION_CACHE_ENABLED, values::boolean);
-    let cache_ttl = read.value(&vars::SESSION_CACHE_TTL, values::seconds(0..=3600));
+    let cache_ttl = read.value(&vars::SESSION_CACHE_TTL, values::seconds(values::CACHE_TTL_SECONDS));
+    let given = vars::ALL.iter().filter(|variable| read.is_set(variable)).map(|v| v.name).collect();
     read.finish(|| {
         Some(ServeConfig {
             listen: listen?,
@@ -93,6 +90,7 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
             login_limit: login_limit?,
             login_failure_limit: login_failure_limit?,
             session_cache: SessionCacheConfig { enabled: cache_enabled?, ttl: cache_ttl? },
+            given,
         })
     })
 }
@@ -129,8 +127,8 @@ fn agents(read: &mut Reader<'_>) -> (Vec<super::ServerEndpoint>, Option<AgentTok
 }
 
 fn session_life(read: &mut Reader<'_>) -> (Option<Duration>, Option<Duration>) {
-    let idle = read.value(&vars::SESSION_IDLE, values::seconds(1..=LONGEST));
-    let absolute = read.value(&vars::SESSION_ABSOLUTE, values::seconds(1..=LONGEST));
+    let idle = read.value(&vars::SESSION_IDLE, values::seconds(values::SESSION_SECONDS));
+    let absolute = read.value(&vars::SESSION_ABSOLUTE, values::seconds(values::SESSION_SECONDS));
     if let (Some(idle), Some(absolute)) = (idle, absolute)
         && idle > absolute
     {

@@ -19,6 +19,15 @@ pub type Parsed<T> = Result<T, String>;
 /// The kernel's limit for the path of a unix socket.
 pub const LONGEST_SOCKET_PATH: usize = 107;
 
+/// How long a session may be made to live: up to ten years, more than any use, and far from where sums of times overflow.
+pub const SESSION_SECONDS: RangeInclusive<u64> = 1..=315_360_000;
+/// How long the near cache may trust an entry.
+pub const CACHE_TTL_SECONDS: RangeInclusive<u64> = 0..=3600;
+/// How often servers may be probed: up to once a day.
+pub const PROBE_INTERVAL_SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// How long an activation may be blamed for a crash: up to a day.
+pub const CRASH_WINDOW_SECONDS: RangeInclusive<u64> = 0..=86_400;
+
 /// What `bangui up` sets as `BANGUI_LISTEN` of its workers.
 pub const INHERITED: &str = "inherited";
 

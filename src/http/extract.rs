@@ -45,7 +45,7 @@ impl FromRequestParts<AppState> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let token = shown_token(parts, state).ok_or_else(Problem::no_session)?;
-        let checked = state.store.check_session(&token, state.session_life).await;
+        let checked = state.store.check_session(&token, state.session_life()).await;
         let result = match &checked {
             Ok(Some(_)) => "live",
             Ok(None) => "gone",

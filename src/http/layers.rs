@@ -2,11 +2,12 @@
 //!
 //! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
 //! 2. a span that carries it, so that whatever is logged meanwhile can be found by it
-//! 3. the handler; a panic in it becomes a 500 like any other defect
-//! 4. headers: `x-request-id`, `x-bangui-worker`, no sniffing, no caching of the API; a 401 takes the cookie
-//!    away; while the worker drains, `Connection: close`
-//! 5. metrics, by route (never by address: their number must stay small)
-//! 6. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
+//! 3. what another site made a browser send is refused (`origin.rs`)
+//! 4. the handler; a panic in it becomes a 500 like any other defect
+//! 5. headers: `x-request-id`, `x-bangui-worker`, those that tell a browser what it must not do, no caching of the
+//!    API; a 401 takes the cookie away; while the worker drains, `Connection: close`
+//! 6. metrics, by route (never by address: their number must stay small)
+//! 7. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
 //!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog tells
 //!    it once for all of them
 //!
@@ -26,13 +27,28 @@ use futures_util::FutureExt as _;
 use metrics::SharedString;
 use tracing::{Instrument as _, Span, info_span};
 
-use super::address;
 use super::cookie::CookieKind;
 use super::error::Problem;
 use super::state::{AppState, Phase};
+use super::{address, origin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const WORKER: HeaderName = HeaderName::from_static("x-bangui-worker");
+
+/// Guess what something is, show it in a frame, tell other sites where the user comes from, hand the window to the page
+/// that opened it, or let other sites include what is here.
+const BROWSERS_MUST_NOT: [(HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// The policy for everything that is not a page: were it ever taken for one, it could do nothing.
+const NOTHING_IS_LOADED: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 
 /// Puts the layers around all routes and fallbacks.
 pub fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
@@ -48,12 +64,19 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
         http.method = about.method,
         http.route = &*about.route,
     );
-    let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
-    let mut response = handled
-        .unwrap_or_else(|_| span.in_scope(|| Problem::internal("the handler panicked").into_response()));
+    let (parts, body) = request.into_parts();
+    let mut response = match origin::check(&parts, state.public_url.as_ref()) {
+        Ok(()) => handle(Request::from_parts(parts, body), next, &span).await,
+        Err(refusal) => span.in_scope(|| refusal.into_response()),
+    };
     finish_headers(&mut response, &about, &state);
     record(&about, response.status(), began.elapsed(), &span);
     response
+}
+
+async fn handle(request: Request, next: Next, span: &Span) -> Response {
+    let handled = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
+    handled.unwrap_or_else(|_| span.in_scope(|| Problem::internal("the handler panicked").into_response()))
 }
 
 /// What is kept of a request while its handler has it.
@@ -114,7 +137,14 @@ fn finish_headers(response: &mut Response, about: &About, state: &AppState) {
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, about.id.clone());
     headers.insert(WORKER, state.worker_header());
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in &BROWSERS_MUST_NOT {
+        headers.insert(name, value.clone());
+    }
+    // A page that shows something brings a policy of its own.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NOTHING_IS_LOADED);
+    if about.cookie == CookieKind::Secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
     if about.api {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -1,7 +1,7 @@
 //! The HTTP interface: every route on this page, one file per resource, refusals in `error.rs`.
 //!
 //! ```text
-//! listener.rs ─▶ layers.rs (id, span, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
+//! listener.rs ─▶ layers.rs (id, span, origin, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
 //! ```
 //!
 //! A handler names in its arguments what it assumes: [`extract::Caller`] is somebody logged in, [`extract::Json`]
@@ -21,15 +21,19 @@ pub mod setup;
 pub mod state;
 pub mod time;
 
+mod attempt;
+mod audit;
 mod cluster;
 mod health;
 mod layers;
 mod metrics;
+mod origin;
 mod password;
 mod server_view;
 mod servers;
 mod session;
 mod sessions;
+mod settings;
 
 pub use metrics::metrics_router;
 pub use password_gate::PasswordGate;
@@ -61,6 +65,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/servers/{server}/jails", get(servers::list_jails))
         .route("/api/v1/servers/{server}/jails/{jail}", get(servers::show_jail))
         // bangui itself
+        .route("/api/v1/settings", get(settings::show).patch(settings::change))
+        .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/cluster", get(cluster::show));
     if state.metrics.is_some() {
         router = router.route("/metrics", get(metrics::show));

@@ -1,13 +1,17 @@
-//! The caller's password. Changing it ends every session but the one that asks.
+//! The caller's password. Changing it ends every session but the one that asks. Whoever has a session is limited in
+//! trying passwords as whoever logs in is: it may be a stolen one.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
+use super::address::CallerAddress;
+use super::attempt::Attempt;
 use super::error::{Problem, Result};
 use super::extract::{Caller, Json};
 use super::setup::{PASSWORD_BYTES, check_length};
 use super::state::AppState;
+use crate::store::LiveSession;
 
 /// The body of the change.
 #[derive(Deserialize)]
@@ -21,10 +25,16 @@ pub struct Change {
 pub async fn change(
     State(state): State<AppState>,
     caller: Caller,
+    CallerAddress(ip): CallerAddress,
     Json(change): Json<Change>,
 ) -> Result<StatusCode> {
     check_length(&change.new)?;
-    let caller = caller.session;
+    let attempt = Attempt::begin(&state, caller.session.username.as_str(), ip).await?;
+    let outcome = replace(&state, &caller.session, &change).await;
+    attempt.settle(outcome, StatusCode::FORBIDDEN).await
+}
+
+async fn replace(state: &AppState, caller: &LiveSession, change: &Change) -> Result<StatusCode> {
     let account = state.store.account(&caller.username).await?.ok_or_else(Problem::no_session)?;
     let possible = change.current.len() <= *PASSWORD_BYTES.end();
     if !possible || !state.gate.verify(&change.current, Some(&account.password_hash)).await? {

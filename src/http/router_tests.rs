@@ -11,8 +11,9 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::config::RedisConfig;
-use crate::store::{SessionLife, Store};
+use crate::config::{Environment, Flags, RedisConfig, roles};
+use crate::settings::{Bootstrap, Live};
+use crate::store::Store;
 
 /// Parts with a Redis that nobody listens for.
 fn parts() -> Parts {
@@ -21,10 +22,7 @@ fn parts() -> Parts {
         store: Store::open(&redis).unwrap(),
         agents: Arc::default(),
         worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
-        session_life: SessionLife {
-            idle: std::time::Duration::from_secs(1800),
-            absolute: std::time::Duration::from_secs(43200),
-        },
+        settings: settings(),
         gate: PasswordGate::with_cores(1),
         readiness: Readiness::starting(),
         setup_token: Some("a-setup-token".into()),
@@ -33,6 +31,13 @@ fn parts() -> Parts {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         metrics: Some(PrometheusBuilder::new().build_recorder().handle()),
     }
+}
+
+/// The defaults.
+fn settings() -> Live {
+    let variables = [("BANGUI_REDIS_URL".to_owned(), "redis://127.0.0.1:1/".into())].into();
+    let environment = Environment { variables, ..Environment::default() };
+    Live::new(Bootstrap::of(&roles::serve(&environment, &Flags::new()).unwrap().config))
 }
 
 async fn call(parts: Parts, request: Request<Body>) -> Response {
@@ -73,6 +78,44 @@ async fn healthz_answers_whatever_else_is_the_matter_and_names_the_worker() {
     assert_eq!(response.headers()["x-bangui-worker"], "0123456789abcdef0123456789abcdef");
     assert_eq!(response.headers()["x-request-id"].len(), 32);
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_what_they_must_not_do() {
+    let https = || Parts { public_url: Some("https://bangui.example/".parse().unwrap()), ..parts() };
+    for path in ["/healthz", "/metrics", "/api/v1/session", "/nothing"] {
+        let response = call(https(), request("GET", path).body(Body::empty()).unwrap()).await;
+        let value = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert!(value("content-security-policy").starts_with("default-src 'none'; "), "{path}");
+        assert_eq!(value("x-frame-options"), "DENY");
+        assert_eq!(value("referrer-policy"), "no-referrer");
+        assert_eq!(value("cross-origin-opener-policy"), "same-origin");
+        assert_eq!(value("cross-origin-resource-policy"), "same-origin");
+        assert_eq!(value("strict-transport-security"), "max-age=31536000");
+        assert!(!get_path(path).await.headers().contains_key("strict-transport-security"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_another_site_sends_is_refused_before_anything_is_looked_at() {
+    for (method, path) in [
+        ("POST", "/api/v1/setup"),
+        ("POST", "/api/v1/session"),
+        ("DELETE", "/api/v1/session"),
+        ("PUT", "/api/v1/password"),
+        ("POST", "/api/v1/servers/x/probe"),
+        ("PATCH", "/nothing"),
+    ] {
+        let request = request(method, path).header("sec-fetch-site", "cross-site");
+        let response = call(parts(), request.body(Body::empty()).unwrap()).await;
+        assert!(!response.headers().contains_key("set-cookie"), "the cookie was touched");
+        let (status, body) = problem(response).await;
+        assert_eq!(
+            (status, &body["type"]),
+            (403, &"urn:bangui:problem:cross-site".into()),
+            "{method} {path}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -149,6 +192,9 @@ async fn a_stranger_and_garbage_are_401_without_asking_redis() {
         ("DELETE", "/api/v1/servers/x/recovery"),
         ("GET", "/api/v1/servers/x/jails"),
         ("GET", "/api/v1/servers/x/jails/y"),
+        ("GET", "/api/v1/settings"),
+        ("PATCH", "/api/v1/settings"),
+        ("GET", "/api/v1/audit"),
         ("GET", "/api/v1/cluster"),
     ];
     let token = "A".repeat(43);

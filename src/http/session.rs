@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use super::address::CallerAddress;
+use super::attempt::Attempt;
 use super::cookie::CookieKind;
 use super::error::{Problem, Result};
 use super::extract::{Caller, Json};
@@ -45,7 +46,7 @@ pub async fn log_in(
     Json(login): Json<Login>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
     let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-    let begun = begin(&state, &login, &origin).await;
+    let begun = attempt(&state, &login, &origin).await;
     let outcome = begun.as_ref().map_or_else(outcome_of, |_| "success");
     metrics::counter!("bangui_logins_total", "outcome" => outcome).increment(1);
     tracing::info!(client.address = %ip, login.outcome = outcome, "login from {ip}: {outcome}");
@@ -54,6 +55,16 @@ pub async fn log_in(
     let session = SessionView::new(details, id);
     let answer = LoggedIn { token: token.reveal(), session };
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
+}
+
+/// The login under its limits.
+async fn attempt(
+    state: &AppState,
+    login: &Login,
+    origin: &LoginOrigin,
+) -> Result<(SessionToken, SessionDetails)> {
+    let attempt = Attempt::begin(state, &login.username, origin.ip).await?;
+    attempt.settle(begin(state, login, origin).await, StatusCode::UNAUTHORIZED).await
 }
 
 /// Checks the password and begins the session. Sessions revoked, or the password changed, between the two: then
@@ -76,7 +87,7 @@ async fn begin(
         }
         let generation = account.generation;
         if let Some(begun) =
-            state.store.begin_session(&username, generation, origin, state.session_life).await?
+            state.store.begin_session(&username, generation, origin, state.session_life()).await?
         {
             return Ok(begun);
         }
@@ -148,6 +159,7 @@ fn user_agent(headers: &HeaderMap) -> String {
 fn outcome_of(problem: &Problem) -> &'static str {
     match problem.status() {
         StatusCode::UNAUTHORIZED => "wrong",
+        StatusCode::TOO_MANY_REQUESTS => "limited",
         StatusCode::CONFLICT => "before_setup",
         StatusCode::SERVICE_UNAVAILABLE => "unavailable",
         _ => "error",

@@ -18,8 +18,19 @@ const MAX_LIMIT: usize = 200;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
     limit: Option<usize>,
+}
+
+impl PageQuery {
+    /// How many are wanted; 400 unless that is sane.
+    pub(super) fn limit(&self) -> Result<usize> {
+        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
+        if (1..=MAX_LIMIT).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(Problem::malformed(format!("`limit` must be 1 to {MAX_LIMIT}, it is {limit}")))
+    }
 }
 
 /// One page of a list.
@@ -35,13 +46,10 @@ pub async fn list(
     caller: Caller,
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<SessionView>>> {
-    let limit = page.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Problem::malformed(format!("`limit` must be 1 to {MAX_LIMIT}, it is {limit}")));
-    }
+    let limit = page.limit()?;
     let caller = caller.session;
     let cursor = page.cursor.as_deref();
-    let page = state.store.list_sessions(&caller.username, cursor, limit, state.session_life).await?;
+    let page = state.store.list_sessions(&caller.username, cursor, limit, state.session_life()).await?;
     let items = page.items.into_iter().map(|details| SessionView::new(details, caller.id)).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }

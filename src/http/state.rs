@@ -14,7 +14,8 @@ use url::Url;
 use super::password_gate::PasswordGate;
 use crate::agent::client::AgentClient;
 use crate::domain::ServerName;
-use crate::store::{SessionLife, Store, WorkerId};
+use crate::settings::Live;
+use crate::store::{LoginLimits, SessionLife, Store, WorkerId};
 
 /// The parts that the HTTP interface stands on.
 pub struct Parts {
@@ -24,8 +25,8 @@ pub struct Parts {
     pub agents: Arc<BTreeMap<ServerName, AgentClient>>,
     /// This worker.
     pub worker: WorkerId,
-    /// How long sessions live.
-    pub session_life: SessionLife,
+    /// What is in force now.
+    pub settings: Live,
     /// The door to the password hash.
     pub gate: PasswordGate,
     /// Whether this worker takes work; `main` keeps a clone and moves it on.
@@ -58,6 +59,20 @@ impl AppState {
         let worker_header = HeaderValue::from_str(parts.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         Self(Arc::new(Shared { parts, worker_header }))
+    }
+
+    /// How long sessions live, now.
+    #[must_use]
+    pub fn session_life(&self) -> SessionLife {
+        let now = self.settings.now();
+        SessionLife { idle: now.settings.session_idle, absolute: now.settings.session_absolute }
+    }
+
+    /// How many passwords may be tried, now.
+    #[must_use]
+    pub fn login_limits(&self) -> LoginLimits {
+        let now = self.settings.now();
+        LoginLimits { attempts: now.settings.login_limit, failures: now.settings.login_failure_limit }
     }
 
     /// This worker's id as the value of `x-bangui-worker`.

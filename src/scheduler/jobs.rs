@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Scheduler;
 use super::probe::Prober;
 use super::term::{End, Term};
 use super::wakes::Wakes;
+use crate::settings::Effective;
 use crate::store::{JobTurn, Store, StoreError};
 
 const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
@@ -21,9 +23,13 @@ const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
 pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
     let prober = Prober::new(Arc::clone(scheduler), Arc::clone(term));
     let store = &scheduler.store;
-    let sweeps = each(store, term, "probe", scheduler.probe_interval, Work::Sweep(&prober));
-    let removals =
-        each(store, term, "remove-silent-workers", REMOVE_SILENT_WORKERS_EVERY, Work::RemoveSilentWorkers);
+    let probe_interval = || scheduler.settings.now().settings.probe_interval;
+    let removal_interval = || REMOVE_SILENT_WORKERS_EVERY;
+    let each = async |name, interval: &(dyn Fn() -> Duration + Sync), work| {
+        each(store, term, name, interval, scheduler.settings.watch(), work).await;
+    };
+    let sweeps = each("probe", &probe_interval, Work::Sweep(&prober));
+    let removals = each("remove-silent-workers", &removal_interval, Work::RemoveSilentWorkers);
     let requests = async {
         while !term.over.is_cancelled() {
             // Before the first wait too: requests may lie there since before this term.
@@ -58,10 +64,18 @@ impl Work<'_> {
 }
 
 /// One job: asks Redis whether it is due, runs it, notes its outcome, sleeps until the next.
-async fn each(store: &Store, term: &Term, name: &'static str, interval: Duration, work: Work<'_>) {
+async fn each(
+    store: &Store,
+    term: &Term,
+    name: &'static str,
+    interval: &(dyn Fn() -> Duration + Sync),
+    mut settings: watch::Receiver<Arc<Effective>>,
+    work: Work<'_>,
+) {
     loop {
+        let in_force = interval();
         let turn = if term.remaining().is_some() {
-            store.begin_job(&term.fence, name, interval).await
+            store.begin_job(&term.fence, name, in_force).await
         } else {
             term.end(End::Deadline);
             return;
@@ -80,7 +94,11 @@ async fn each(store: &Store, term: &Term, name: &'static str, interval: Duration
             }
         };
         // A millisecond later than due, since Redis counts whole ones: else the answer is "not due, 0 ms".
-        sleep(wait + Duration::from_millis(1)).await;
+        tokio::select! {
+            () = sleep(wait + Duration::from_millis(1)) => {}
+            // A new interval does not wait for the end of the old one.
+            Ok(_) = settings.wait_for(|_| interval() != in_force) => {}
+        }
     }
 }
 

@@ -21,11 +21,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::AgentClient;
 use crate::domain::ServerName;
+use crate::settings::Live;
 use crate::store::{Store, WorkerId};
 
 /// What the scheduler works with. One per worker.
@@ -38,10 +38,8 @@ pub struct Scheduler {
     pub worker: WorkerId,
     /// How long the lease lives without renewal.
     pub lease_ttl: Duration,
-    /// How often every server is probed.
-    pub probe_interval: Duration,
-    /// A crash within this time of an activation is blamed on it.
-    pub crash_window: TimeDelta,
+    /// What is in force now: how often servers are probed, what a crash is blamed on.
+    pub settings: Live,
 }
 
 impl Scheduler {

@@ -54,7 +54,8 @@ impl Prober {
     pub async fn sweep(&self) -> String {
         let scheduler = &self.shared.scheduler;
         let all: Vec<ServerName> = scheduler.agents.keys().cloned().collect();
-        let unfinished = self.probe(&all, scheduler.probe_interval.mul_f64(PATIENCE)).await;
+        let unfinished =
+            self.probe(&all, scheduler.settings.now().settings.probe_interval.mul_f64(PATIENCE)).await;
         if unfinished == 0 { "ok".to_owned() } else { format!("{unfinished} servers are slow to answer") }
     }
 
@@ -137,7 +138,8 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     if after.revision != before.revision {
         return Err(StoreError::Conflict);
     }
-    let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, scheduler.crash_window);
+    let crash_window = scheduler.settings.now().settings.crash_window();
+    let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
     scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
     tell(name, &after.state, &state, &events);
     Ok(())

@@ -1,7 +1,8 @@
-//! The messages that shorten waiting: the lease was given back, a probe was asked for.
+//! The messages that shorten waiting: the lease was given back, a probe was asked for, settings were changed (which is
+//! passed on to the store: they concern every part of a worker).
 //!
 //! Pub/sub loses messages (while a connection is away, above all), so whoever waits here has a timer too. After each
-//! new subscription both are signalled, since something may have been missed.
+//! new subscription all are signalled, since something may have been missed.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -52,12 +53,14 @@ impl Wakes {
         let mut wakes = pin!(wakes);
         self.released.notify_one();
         self.probe_requested.notify_one();
+        store.suspect_settings();
         loop {
             tokio::select! {
                 () = store.outage() => return,
                 wake = wakes.next() => match wake {
                     Some(Wake::Released) => self.released.notify_one(),
                     Some(Wake::ProbeRequested) => self.probe_requested.notify_one(),
+                    Some(Wake::SettingsChanged) => store.suspect_settings(),
                     None => return,
                 }
             }

@@ -4,7 +4,8 @@
 //! travel at once. redis-rs's own `ConnectionManager` never heals from a link that accepts bytes and answers
 //! nothing, because a response timeout is no reason for it to reconnect; hence a watchdog of our own:
 //!
-//! * each second it asks Redis for `TIME` (which also keeps [`RedisClock`] right);
+//! * each second it asks Redis something: in turn `TIME`, which keeps [`RedisClock`] right, and whether there are newer
+//!   settings;
 //! * three timeouts in a row, a closed socket, or `READONLY` (a demoted primary) drop the connection;
 //! * while there is none, every verb fails at once, and the watchdog dials anew, with jitter, looking the
 //!   address up again each time.
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::{RedisClock, time_micros};
 use super::keys::Keys;
 use super::scripts::Call;
+use super::settings::Seen;
 use super::{Result, StoreError, checks};
 use crate::config::RedisConfig;
 
@@ -113,6 +115,7 @@ impl Request<'_> {
 pub(super) struct Shared {
     pub dialer: Dialer,
     pub clock: RedisClock,
+    pub settings: Seen,
     live: ArcSwapOption<MultiplexedConnection>,
     health: watch::Sender<Health>,
     suspect: Arc<Notify>,
@@ -126,6 +129,7 @@ impl Shared {
         let shared = Arc::new(Self {
             dialer: Dialer::new(config)?,
             clock: RedisClock::default(),
+            settings: Seen::default(),
             live: ArcSwapOption::empty(),
             health: watch::Sender::new(Health::Away("the first connection is not made yet".to_owned())),
             suspect: Arc::new(Notify::new()),
@@ -164,7 +168,12 @@ impl Shared {
         };
         let mut connection = MultiplexedConnection::clone(&live);
         let begun = Instant::now();
-        let answer = request.send(&mut connection).await;
+        let mut answer = request.send(&mut connection).await;
+        // A single script is loaded by redis-rs when Redis has forgotten it (SCRIPT FLUSH); one in a pipeline is not.
+        if matches!(request, Request::Pipeline(_)) && answer.as_ref().is_err_and(is_unknown_script) {
+            super::scripts::load_all(&mut connection).await?;
+            answer = request.send(&mut connection).await;
+        }
         metrics::histogram!("bangui_redis_command_duration_seconds", "command" => name)
             .record(begun.elapsed());
         answer.map_err(|error| {
@@ -185,6 +194,10 @@ impl Shared {
     }
 }
 
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
+}
+
 /// Whether this error says that the connection itself is of no more use.
 fn is_dead(error: &RedisError) -> bool {
     error.code() == Some("READONLY") || (error.is_io_error() && !error.is_timeout())
@@ -200,7 +213,7 @@ async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, stop: Cancellatio
                 tracing::info!("connected to Redis");
                 complained = None;
                 drop(this);
-                watch_over(&shared, &stop).await;
+                watch_over(&shared, &keys, &stop).await;
             }
             Err(ConnectError::Refused(reason)) => {
                 this.set_health(Health::Refused(reason));
@@ -262,13 +275,21 @@ async fn tell_time(
 }
 
 /// Returns when the connection has been given up.
-async fn watch_over(shared: &std::sync::Weak<Shared>, stop: &CancellationToken) {
+async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &CancellationToken) {
     let mut timeouts = 0;
+    let mut ask_for_settings = true;
     loop {
         let Some(this) = shared.upgrade() else { return };
         let Some(live) = this.live.load_full() else { return };
-        match tell_time(&this, &mut MultiplexedConnection::clone(&live)).await {
+        let mut connection = MultiplexedConnection::clone(&live);
+        let answered = if ask_for_settings {
+            this.settings.look(&mut connection, keys).await
+        } else {
+            tell_time(&this, &mut connection).await
+        };
+        match answered {
             Ok(()) => {
+                ask_for_settings = !ask_for_settings;
                 timeouts = 0;
                 this.set_health(Health::Answers);
             }

@@ -2,7 +2,8 @@
 //!
 //! All of them share the hash tag `{PREFIX}`, so that one script can compare the lease and write the state, or
 //! end a session and its place in the index, in a cluster too. A key that no script combines with another
-//! (login limits) spreads instead.
+//! (login limits) spreads instead: by account, and by site, so that an address and the site around it are one atomic
+//! step.
 //!
 //! | key after `{PREFIX}:`    | type    | lives                  | written by                  | read by |
 //! |--------------------------|---------|------------------------|-----------------------------|---------|
@@ -17,29 +18,46 @@
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
+//! | `settings`               | hash    | for ever               | users                       | every worker |
+//! | `audit`                  | stream  | the last 10,000        | users' changes              | audit page |
 //! | `lease`                  | string  | lease TTL              | scheduler                   | fenced scripts |
 //! | `epoch`                  | string  | for ever               | scheduler                   | scheduler |
 //! | `job:NAME`               | hash    | for ever               | scheduler                   | scheduler, cluster page |
 //! | `workers`                | hash    | pruned by a job        | each worker's heartbeat     | cluster page |
 //!
-//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`.
+//! | key that spreads                       | type   | lives              | written by   | read by |
+//! |----------------------------------------|--------|--------------------|--------------|---------|
+//! | `PREFIX:attempts:{SITE}`               | string | until full again   | every login  | every login |
+//! | `PREFIX:attempts:{SITE}:ADDRESS`       | string | until full again   | every login  | every login |
+//! | `PREFIX:failures:{ACCOUNT}`            | string | until full again   | failed login | every login |
+//! | `PREFIX:known:{ACCOUNT}:ADDRESS`       | string | 30 days            | login        | every login |
+//!
+//! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
+//! a digest of the name that was typed: people type passwords there.
+//!
+//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`.
 //!
 //! A new key goes into this table and into the test below.
 
-use crate::domain::ServerName;
+use std::net::IpAddr;
 
-use super::{SessionId, Username};
+use sha2::{Digest as _, Sha256};
+
+use super::limits::{address_of, site_of};
+use super::{SessionId, Username, hex};
+use crate::domain::ServerName;
 
 /// Builds keys under one prefix.
 #[derive(Debug, Clone)]
 pub struct Keys {
     tag: String,
+    spread: String,
     wake: String,
 }
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { tag: format!("{{{prefix}}}:"), wake: format!("{prefix}:wake") }
+        Self { tag: format!("{{{prefix}}}:"), spread: format!("{prefix}:"), wake: format!("{prefix}:wake") }
     }
 
     fn key(&self, rest: &str) -> String {
@@ -93,6 +111,14 @@ impl Keys {
         self.key("events")
     }
 
+    pub(super) fn settings(&self) -> String {
+        self.key("settings")
+    }
+
+    pub(super) fn audit(&self) -> String {
+        self.key("audit")
+    }
+
     pub(super) fn lease(&self) -> String {
         self.key("lease")
     }
@@ -109,10 +135,33 @@ impl Keys {
         self.key("workers")
     }
 
-    /// The channel that wakes schedulers.
+    /// The attempts from one address.
+    pub(super) fn attempts(&self, ip: IpAddr) -> String {
+        format!("{}:{}", self.attempts_of_site(ip), address_of(ip))
+    }
+
+    /// The attempts from the site around an address.
+    pub(super) fn attempts_of_site(&self, ip: IpAddr) -> String {
+        format!("{}attempts:{{{}}}", self.spread, site_of(ip))
+    }
+
+    pub(super) fn failures(&self, account: &str) -> String {
+        format!("{}failures:{{{}}}", self.spread, digest(account))
+    }
+
+    pub(super) fn known(&self, account: &str, ip: IpAddr) -> String {
+        format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
+    }
+
+    /// The channel that wakes workers.
     pub(super) fn wake(&self) -> &str {
         &self.wake
     }
+}
+
+/// 128 bits of a digest: nobody can choose two names with the same one, to have one locked out by the other.
+fn digest(name: &str) -> String {
+    hex(Sha256::digest(name).first_chunk::<16>().unwrap_or(&[0; 16]))
 }
 
 #[cfg(test)]
@@ -161,6 +210,8 @@ mod tests {
             keys.detecting(&name),
             keys.probe_requests(),
             keys.events(),
+            keys.settings(),
+            keys.audit(),
             keys.lease(),
             keys.epoch(),
             keys.job("probe"),
@@ -174,5 +225,25 @@ mod tests {
         for key in all {
             assert_eq!(slot(&key), expected, "{}", String::from_utf8_lossy(&key));
         }
+    }
+
+    #[test]
+    fn limits_spread_but_for_an_address_and_the_site_around_it() {
+        let keys = Keys::new("bangui");
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (one, other) = (ip("2001:db8::1"), ip("2001:db8:0:7::1"));
+        assert_eq!(slot(keys.attempts(one).as_bytes()), slot(keys.attempts_of_site(other).as_bytes()));
+        let four = ["198.51.100.1", "198.51.100.2", "198.51.100.3"].map(ip);
+        let slots = four.map(|ip| slot(keys.attempts(ip).as_bytes()));
+        assert!(slots[0] != slots[1] && slots[1] != slots[2], "{slots:?}");
+        assert_ne!(slot(keys.failures("admin").as_bytes()), slot(b"bangui"));
+    }
+
+    #[test]
+    fn no_name_that_was_typed_stands_in_a_key() {
+        let keys = Keys::new("bangui");
+        let keys = [keys.failures("hunter2"), keys.known("hunter2", "::1".parse().unwrap())];
+        assert!(keys.iter().all(|key| !key.contains("hunter2")), "{keys:?}");
+        assert_eq!(keys[1], "bangui:known:{f52fbd32b2b3b86ff88ef6c490628285}:::/64");
     }
 }

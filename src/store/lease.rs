@@ -67,6 +67,8 @@ pub enum Wake {
     Released,
     /// A probe was asked for.
     ProbeRequested,
+    /// There are newer settings.
+    SettingsChanged,
 }
 
 /// One worker's way to the lease.
@@ -84,7 +86,7 @@ impl Store {
         Lease { store: self.clone(), owner, ttl, connection: None }
     }
 
-    /// Messages for schedulers, on a connection of their own; the stream ends when that breaks. They may be lost, so
+    /// Messages for workers, on a connection of their own; the stream ends when that breaks. They may be lost, so
     /// whoever waits needs a timer too.
     ///
     /// # Errors
@@ -95,6 +97,7 @@ impl Store {
         Ok(subscriber.into_on_message().filter_map(async |message| match message.get_payload_bytes() {
             b"released" => Some(Wake::Released),
             b"probe" => Some(Wake::ProbeRequested),
+            b"settings" => Some(Wake::SettingsChanged),
             _ => None,
         }))
     }

@@ -7,6 +7,7 @@
 //! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
 
 pub mod accounts;
+pub mod audit;
 pub mod checks;
 pub mod clock;
 pub mod cluster;
@@ -15,23 +16,28 @@ pub mod error;
 pub mod jobs;
 pub mod keys;
 pub mod lease;
+pub mod limits;
 mod scripts;
 pub mod servers;
 mod session_list;
 pub mod session_token;
 pub mod sessions;
+pub mod settings;
 
 use std::sync::Arc;
 
 pub use accounts::{Account, Username};
+pub use audit::{AuditEntry, AuditRecord};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
 pub use error::StoreError;
 pub use jobs::JobTurn;
 pub use lease::{Acquired, Fence, Lease, Wake};
+pub use limits::{Admission, Limit, LoginLimits};
 pub use servers::{ChangeError, StoredServer};
 pub use session_token::{SessionId, SessionToken};
 pub use sessions::{LiveSession, LoginOrigin, SessionDetails, SessionLife};
+pub use settings::StoredSettings;
 
 use crate::config::RedisConfig;
 use crate::domain::Timestamp;

@@ -151,11 +151,12 @@ impl Store {
             .remove(0)
             .and_then(|text| String::from_utf8(text).ok())
             .and_then(|text| text.parse::<u64>().ok());
+        let now = self.shared.clock.now_micros();
         let mut live = Vec::with_capacity(ids.len());
         for (id, value) in ids.iter().zip(values) {
             let Some(value) = value else { continue };
             let record = Record::decode(&value)?;
-            if Some(record.generation) == generation {
+            if Some(record.generation) == generation && !record.is_over(now, life) {
                 live.push(record.into_session(*id, life)?);
             }
         }

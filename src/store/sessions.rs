@@ -58,6 +58,9 @@ pub struct LoginOrigin {
     pub user_agent: String,
 }
 
+/// A session that is used is written this often at least.
+const MOST_BETWEEN_TOUCHES: Duration = Duration::from_secs(60);
+
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLife {
@@ -113,8 +116,20 @@ impl Record {
         })
     }
 
+    /// Whether it is over by lives that were shortened since it was written; otherwise its key is gone by itself. It is
+    /// written less often than it is used, so the idle time has as much grace as two writes may lie apart.
+    pub fn is_over(&self, now: i64, life: SessionLife) -> bool {
+        now >= self.expires(life) || now >= self.seen.saturating_add(micros(life.idle + MOST_BETWEEN_TOUCHES))
+    }
+
+    /// When it ends in any case. A life that was lengthened since is for later logins.
+    fn expires(&self, life: SessionLife) -> i64 {
+        self.document.expires.min(self.document.created.saturating_add(micros(life.absolute)))
+    }
+
     pub fn into_session(self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
-        let Document { username, created, expires, ip, agent } = self.document;
+        let expires = self.expires(life);
+        let Document { username, created, ip, agent, .. } = self.document;
         let corrupt = |what: &str| StoreError::Corrupt(format!("session {id} has no readable {what}"));
         Ok(LiveSession {
             id,
@@ -133,7 +148,7 @@ impl SessionLife {
     /// How much time must lie between two touches of a session: `min(60 s, idle / 4)`.
     #[must_use]
     pub fn touch_every(&self) -> Duration {
-        Duration::from_secs(60).min(self.idle / 4)
+        MOST_BETWEEN_TOUCHES.min(self.idle / 4)
     }
 }
 
@@ -207,11 +222,12 @@ impl Store {
             self.shared.query("session_check", &command).await?;
         let Some(value) = value else { return Ok(None) };
         let record = Record::decode(&value)?;
-        if Some(record.generation) != generation {
+        let now = self.shared.clock.now_micros();
+        if Some(record.generation) != generation || record.is_over(now, life) {
             return Ok(None);
         }
-        if self.shared.clock.now_micros() - record.seen >= micros(life.touch_every()) {
-            self.touch_session(&id, record.document.expires, life).await;
+        if now - record.seen >= micros(life.touch_every()) {
+            self.touch_session(&id, record.expires(life), life).await;
         }
         record.into_session(id, life).map(Some)
     }
@@ -294,6 +310,27 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(Record::decode(&bytes[..length]).is_err());
         }
+    }
+
+    #[test]
+    fn lives_that_were_shortened_end_sessions_that_were_begun_before() {
+        let seconds = |s: i64| s * 1_000_000;
+        let document = Document {
+            username: "admin".to_owned(),
+            created: 0,
+            expires: seconds(43_200),
+            ip: "::1".to_owned(),
+            agent: 0,
+        };
+        let record = Record { seen: seconds(1000), generation: 0, document };
+        assert!(!record.is_over(seconds(1000 + 1859), LIFE));
+        assert!(record.is_over(seconds(1000 + 1860), LIFE));
+        let short = SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(1500) };
+        assert!(!record.is_over(seconds(1499), short));
+        assert!(record.is_over(seconds(1500), short));
+        // A longer one is for later logins.
+        let long = SessionLife { absolute: LIFE.absolute * 2, ..LIFE };
+        assert_eq!(record.expires(long), seconds(43_200));
     }
 
     #[test]

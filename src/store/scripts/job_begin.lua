@@ -10,7 +10,12 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local interval = tonumber(ARGV[2])
 local stored = redis.call('HMGET', KEYS[2], 'next_due_at', 'running')
-local due = math.min(tonumber(stored[1] or now), now + interval)
+local due = tonumber(stored[1] or now)
+if due > now + interval then
+  -- The interval was shortened, or the clock went back: the next run is moved up, once.
+  due = now + interval
+  redis.call('HSET', KEYS[2], 'next_due_at', string.format('%.0f', due))
+end
 local interrupted = stored[2] and stored[2] ~= ARGV[1]
 if now < due and not interrupted then return {0, due - now} end
 if now >= due then due = due + (math.floor((now - due) / interval) + 1) * interval end

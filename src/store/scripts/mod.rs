@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisError, Script, ScriptInvocation, ToRedisArgs};
+use redis::{FromRedisValue, Pipeline, RedisError, Script, ScriptInvocation, ToRedisArgs};
 
 /// A script with the name it has in the metrics.
 pub(super) struct Named {
@@ -40,6 +40,8 @@ scripts! {
     LEASE_ACQUIRE = "lease_acquire",
     LEASE_RELEASE = "lease_release",
     LEASE_RENEW = "lease_renew",
+    LIMIT_GIVE_BACK = "limit_give_back",
+    LIMIT_TAKE = "limit_take",
     LOCK_RELEASE = "lock_release",
     PASSWORD_CHANGE = "password_change",
     PROBE_REQUEST = "probe_request",
@@ -49,6 +51,7 @@ scripts! {
     SESSION_BEGIN = "session_begin",
     SESSION_END = "session_end",
     SESSION_TOUCH = "session_touch",
+    SETTINGS_WRITE = "settings_write",
     SETUP_CODE = "setup_code",
 }
 
@@ -84,6 +87,11 @@ impl Call {
         connection: &mut MultiplexedConnection,
     ) -> Result<T, RedisError> {
         self.invocation.invoke_async(connection).await
+    }
+
+    /// Appends it to a pipeline, where nobody loads a script that Redis has forgotten: see [`load_all`].
+    pub fn append_to(&self, pipeline: &mut Pipeline) {
+        pipeline.invoke_script(&self.invocation);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, SET_COOKIE};
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, IF_MATCH, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -104,6 +104,11 @@ impl Client {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    /// `PATCH` with an `If-Match`.
+    pub async fn patch(&self, path: &str, if_match: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PATCH, path).header(IF_MATCH, if_match).json(&body)).await
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Answer {

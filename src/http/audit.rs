@@ -1,0 +1,62 @@
+//! Who did what, from where, when, with what outcome; the newest first.
+
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::{Problem, Result};
+use super::extract::{Caller, Query};
+use super::sessions::{List, PageQuery};
+use super::state::AppState;
+use super::time::Time;
+use crate::store::{AuditEntry, audit};
+
+/// `GET /api/v1/audit`
+pub async fn list(
+    State(state): State<AppState>,
+    _: Caller,
+    Query(page): Query<PageQuery>,
+) -> Result<axum::Json<List<Entry>>> {
+    let limit = page.limit()?;
+    let cursor = page.cursor.as_deref();
+    if cursor.is_some_and(|cursor| !audit::is_cursor(cursor)) {
+        return Err(Problem::malformed("`cursor` must be the `next_cursor` of the page before"));
+    }
+    let page = state.store.audit_page(cursor, limit).await?;
+    let items = page.items.into_iter().map(Entry::from).collect();
+    Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
+}
+
+/// An entry as users see it.
+#[derive(Serialize)]
+pub struct Entry {
+    id: String,
+    at: Time,
+    username: String,
+    session: String,
+    ip: String,
+    worker: String,
+    what: String,
+    target: Option<String>,
+    before: Value,
+    after: Value,
+    outcome: String,
+}
+
+impl From<AuditEntry> for Entry {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            id: entry.id,
+            at: entry.at.into(),
+            username: entry.username,
+            session: entry.session,
+            ip: entry.address,
+            worker: entry.worker,
+            what: entry.what,
+            target: entry.target,
+            before: entry.before,
+            after: entry.after,
+            outcome: entry.outcome,
+        }
+    }
+}

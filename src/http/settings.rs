@@ -1,0 +1,167 @@
+//! The settings: what is in force, where it comes from, and changing it for all workers.
+//!
+//! A change names the revision it was made on (`If-Match`, the `ETag` of what was shown), so that two people who change
+//! something at once do not overwrite each other unseen.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::address::CallerAddress;
+use super::error::{Problem, Result};
+use super::extract::{Caller, Json};
+use super::state::AppState;
+use crate::settings::{Effective, Mistake, Origin};
+use crate::store::{AuditRecord, StoreError};
+
+/// One setting as users see it.
+#[derive(Serialize)]
+pub struct Setting {
+    value: Value,
+    origin: Origin,
+}
+
+/// All of them, by name, with their revision in `ETag`.
+type Shown = ([(header::HeaderName, HeaderValue); 1], axum::Json<BTreeMap<&'static str, Setting>>);
+
+/// `GET /api/v1/settings`
+pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
+    let stored = state.store.settings().await?;
+    Ok(shown(&state.settings.bootstrap().with(&stored.overrides, stored.revision)))
+}
+
+/// `PATCH /api/v1/settings`
+pub async fn change(
+    State(state): State<AppState>,
+    caller: Caller,
+    CallerAddress(address): CallerAddress,
+    expected: IfMatch,
+    Json(patch): Json<Map<String, Value>>,
+) -> Result<Shown> {
+    let read = state.store.settings().await?;
+    let bootstrap = state.settings.bootstrap();
+    let before = bootstrap.with(&read.overrides, read.revision);
+    if !expected.matches(read.revision) {
+        return Err(stale(read.revision));
+    }
+    let overrides = bootstrap.patched(&read.overrides, &patch).map_err(|mistakes| invalid(&mistakes))?;
+    if overrides == read.overrides {
+        return Ok(shown(&before));
+    }
+    let after = bootstrap.with(&overrides, read.revision);
+    let (was, is) = difference(&before, &after, &patch);
+    let audit = AuditRecord {
+        username: caller.session.username.as_str().to_owned(),
+        session: caller.session.id,
+        address,
+        worker: state.worker.clone(),
+        what: "settings.change",
+        target: None,
+        before: was.clone(),
+        after: is.clone(),
+        outcome: "done".to_owned(),
+    };
+    let facts = json!({ "revision": read.revision + 1, "before": was, "after": is });
+    let written = state.store.write_settings(&read, &overrides, &facts, &audit).await;
+    let revision = written.map_err(|error| match error {
+        StoreError::Conflict => stale(read.revision + 1),
+        error => error.into(),
+    })?;
+    tracing::info!(settings.revision = revision, "`{}` changed the settings: {is}", audit.username);
+    Ok(shown(&bootstrap.with(&overrides, revision)))
+}
+
+fn shown(effective: &Effective) -> Shown {
+    let settings = effective.shown().map(|(name, value, origin)| (name, Setting { value, origin })).collect();
+    let tag = HeaderValue::from_str(&format!("\"{}\"", effective.revision))
+        .unwrap_or_else(|_| HeaderValue::from_static("\"\""));
+    ([(header::ETAG, tag)], axum::Json(settings))
+}
+
+/// The settings that a patch named, as they were and as they are.
+fn difference(before: &Effective, after: &Effective, patch: &Map<String, Value>) -> (Value, Value) {
+    let of = |effective: &Effective| {
+        let named = effective.shown().filter(|(name, ..)| patch.contains_key(*name));
+        Value::Object(named.map(|(name, value, _)| (name.to_owned(), value)).collect())
+    };
+    (of(before), of(after))
+}
+
+/// The revisions that a change may be made on.
+pub enum IfMatch {
+    /// `*`: whatever it is.
+    Any,
+    /// One of these.
+    Tags(String),
+}
+
+impl IfMatch {
+    fn matches(&self, revision: u64) -> bool {
+        match self {
+            Self::Any => true,
+            // A weak tag (`W/"1"`) is never enough to change something on (RFC 9110, 13.1.1).
+            Self::Tags(tags) => tags.split(',').any(|tag| tag.trim() == format!("\"{revision}\"")),
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> std::result::Result<Self, Problem> {
+        let lines = parts.headers.get_all(header::IF_MATCH);
+        let lines: Vec<&str> = lines.iter().map(|line| line.to_str().unwrap_or_default()).collect();
+        match lines[..] {
+            [] => Err(Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "if-match-required",
+                "The header If-Match is missing",
+                "send the ETag of the settings that this change is made on, or `*`, in the header `If-Match`",
+            )),
+            [line] if line.trim() == "*" => Ok(Self::Any),
+            _ => Ok(Self::Tags(lines.join(","))),
+        }
+    }
+}
+
+fn stale(revision: u64) -> Problem {
+    Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "settings-changed",
+        "The settings were changed by another",
+        format!("the settings have revision {revision} by now; nothing was changed: look again and retry"),
+    )
+    .with("revision", revision)
+}
+
+fn invalid(mistakes: &[Mistake]) -> Problem {
+    let told: Vec<String> =
+        mistakes.iter().map(|mistake| format!("{} {}", mistake.name, mistake.allowed)).collect();
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid-settings",
+        "Not all settings are acceptable",
+        format!("{}; nothing was changed", told.join("; ")),
+    )
+    .with("mistakes", json!(mistakes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strong_tag_matches_its_revision_and_nothing_else() {
+        let tags = |text: &str| IfMatch::Tags(text.to_owned());
+        assert!(IfMatch::Any.matches(7));
+        assert!(tags("\"7\"").matches(7));
+        assert!(tags("\"6\", \"7\"").matches(7));
+        for other in ["7", "\"6\"", "W/\"7\"", "\"07\"", "", "\"*\"", "\"7"] {
+            assert!(!tags(other).matches(7), "{other}");
+        }
+    }
+}

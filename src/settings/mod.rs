@@ -1,0 +1,297 @@
+//! What a worker runs by now: defaults, above them the environment, above that what users changed at run time.
+//!
+//! ```text
+//! ServeConfig ─▶ Bootstrap (fixed while the process lives)  ─┐
+//! Redis ──────▶ Overrides (by name, shared by all workers)  ─┴▶ Effective ─▶ Live ─▶ whoever reads it at use
+//! ```
+//!
+//! Everything here is pure but [`Live`], which holds the newest. Overrides are kept by name, those that this version
+//! does not know too: a newer neighbour wrote them.
+//!
+//! A new setting wants a field in [`Settings`], a row in [`ROWS`], and a line in CONTRACT.md.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::config::variables::{self as vars, Variable};
+use crate::config::{RateLimit, ServeConfig, SessionCacheConfig, values};
+
+/// What code works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// A session ends after this time without a request.
+    pub session_idle: Duration,
+    /// A session ends this long after its login.
+    pub session_absolute: Duration,
+    /// The near cache of sessions in each worker.
+    pub session_cache: SessionCacheConfig,
+    /// How often every server is probed.
+    pub probe_interval: Duration,
+    /// A crash within this time of an activation is blamed on it.
+    pub crash_window: Duration,
+    /// Login attempts from one address.
+    pub login_limit: RateLimit,
+    /// Failed logins with one account.
+    pub login_failure_limit: RateLimit,
+}
+
+impl Settings {
+    /// [`Settings::crash_window`], as times are compared.
+    #[must_use]
+    pub fn crash_window(&self) -> TimeDelta {
+        TimeDelta::from_std(self.crash_window).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// The environment or a flag of this worker.
+    Environment,
+    /// A user, for all workers.
+    Runtime,
+}
+
+/// What users set at run time, by name.
+pub type Overrides = Map<String, Value>;
+
+/// One setting: how it is called, which variable sets it, how it is shown and read.
+struct Row {
+    name: &'static str,
+    variable: &'static Variable,
+    show: fn(&Settings) -> Value,
+    set: fn(&mut Settings, &Value) -> Result<(), String>,
+}
+
+static ROWS: [Row; 8] = [
+    Row {
+        name: "session_idle_seconds",
+        variable: &vars::SESSION_IDLE,
+        show: |s| s.session_idle.as_secs().into(),
+        set: |s, to| seconds(to, values::SESSION_SECONDS).map(|to| s.session_idle = to),
+    },
+    Row {
+        name: "session_absolute_seconds",
+        variable: &vars::SESSION_ABSOLUTE,
+        show: |s| s.session_absolute.as_secs().into(),
+        set: |s, to| seconds(to, values::SESSION_SECONDS).map(|to| s.session_absolute = to),
+    },
+    Row {
+        name: "session_cache_enabled",
+        variable: &vars::SESSION_CACHE_ENABLED,
+        show: |s| s.session_cache.enabled.into(),
+        set: |s, to| switch(to).map(|to| s.session_cache.enabled = to),
+    },
+    Row {
+        name: "session_cache_ttl_seconds",
+        variable: &vars::SESSION_CACHE_TTL,
+        show: |s| s.session_cache.ttl.as_secs().into(),
+        set: |s, to| seconds(to, values::CACHE_TTL_SECONDS).map(|to| s.session_cache.ttl = to),
+    },
+    Row {
+        name: "probe_interval_seconds",
+        variable: &vars::PROBE_INTERVAL,
+        show: |s| s.probe_interval.as_secs().into(),
+        set: |s, to| seconds(to, values::PROBE_INTERVAL_SECONDS).map(|to| s.probe_interval = to),
+    },
+    Row {
+        name: "activation_crash_window_seconds",
+        variable: &vars::CRASH_WINDOW,
+        show: |s| s.crash_window.as_secs().into(),
+        set: |s, to| seconds(to, values::CRASH_WINDOW_SECONDS).map(|to| s.crash_window = to),
+    },
+    Row {
+        name: "login_limit",
+        variable: &vars::LOGIN_LIMIT,
+        show: |s| rate_text(s.login_limit).into(),
+        set: |s, to| rate(to).map(|to| s.login_limit = to),
+    },
+    Row {
+        name: "login_failure_limit",
+        variable: &vars::LOGIN_FAILURE_LIMIT,
+        show: |s| rate_text(s.login_failure_limit).into(),
+        set: |s, to| rate(to).map(|to| s.login_failure_limit = to),
+    },
+];
+
+fn seconds(value: &Value, allowed: RangeInclusive<u64>) -> Result<Duration, String> {
+    values::seconds(allowed)(&if value.is_number() { value.to_string() } else { String::new() })
+}
+
+fn switch(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+}
+
+fn rate(value: &Value) -> Result<RateLimit, String> {
+    values::rate_limit(value.as_str().unwrap_or_default())
+}
+
+fn rate_text(rate: RateLimit) -> String {
+    format!("{}/{}", rate.burst, rate.period.as_secs())
+}
+
+/// What is wrong with one setting of a patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mistake {
+    /// The setting, as it was named.
+    pub name: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+/// Settings as the process started with them.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    settings: Settings,
+    origins: [Origin; ROWS.len()],
+}
+
+impl Bootstrap {
+    /// What the configuration says.
+    #[must_use]
+    pub fn of(config: &ServeConfig) -> Self {
+        let settings = Settings {
+            session_idle: config.session_idle,
+            session_absolute: config.session_absolute,
+            session_cache: config.session_cache,
+            probe_interval: config.probe_interval,
+            crash_window: config.crash_window.to_std().unwrap_or_default(),
+            login_limit: config.login_limit,
+            login_failure_limit: config.login_failure_limit,
+        };
+        let origin = |row: &Row| {
+            if config.given.contains(row.variable.name) { Origin::Environment } else { Origin::Default }
+        };
+        Self { settings, origins: ROWS.each_ref().map(origin) }
+    }
+
+    /// With these overrides above it. One that cannot be read counts for nothing: a newer version allows what this one
+    /// does not.
+    #[must_use]
+    pub fn with(&self, overrides: &Overrides, revision: u64) -> Effective {
+        let mut effective = Effective { settings: self.settings.clone(), origins: self.origins, revision };
+        for (row, origin) in ROWS.iter().zip(&mut effective.origins) {
+            let Some(value) = overrides.get(row.name) else { continue };
+            match (row.set)(&mut effective.settings, value) {
+                Ok(()) => *origin = Origin::Runtime,
+                Err(allowed) => {
+                    tracing::warn!("the stored setting {} is passed over: it {allowed}", row.name)
+                }
+            }
+        }
+        effective
+    }
+
+    /// The overrides after a patch: each named setting replaced, or put back by `null`; all others kept.
+    ///
+    /// # Errors
+    /// With all that is wrong with it; nothing of it is to be stored then.
+    pub fn patched(&self, overrides: &Overrides, patch: &Overrides) -> Result<Overrides, Vec<Mistake>> {
+        let mut patched = overrides.clone();
+        let mut mistakes = Vec::new();
+        for (name, value) in patch {
+            match self.look_at(name, value) {
+                Err(allowed) => mistakes.push(Mistake { name: name.clone(), allowed }),
+                Ok(()) if value.is_null() => drop(patched.remove(name)),
+                Ok(()) => drop(patched.insert(name.clone(), value.clone())),
+            }
+        }
+        if mistakes.is_empty() {
+            mistakes.extend(quarrel(&self.with(&patched, 0).settings));
+        }
+        if mistakes.is_empty() { Ok(patched) } else { Err(mistakes) }
+    }
+
+    fn look_at(&self, name: &str, value: &Value) -> Result<(), String> {
+        let Some(row) = ROWS.iter().find(|row| row.name == name) else {
+            let names = ROWS.each_ref().map(|row| row.name).join(", ");
+            return Err(format!("is not a setting; there are {names}"));
+        };
+        if value.is_null() { Ok(()) } else { (row.set)(&mut self.settings.clone(), value) }
+    }
+}
+
+/// Two settings that do not go together.
+fn quarrel(settings: &Settings) -> Option<Mistake> {
+    (settings.session_idle > settings.session_absolute).then(|| Mistake {
+        name: "session_idle_seconds".to_owned(),
+        allowed: format!(
+            "would be {} and must not be longer than session_absolute_seconds, which would be {}",
+            settings.session_idle.as_secs(),
+            settings.session_absolute.as_secs()
+        ),
+    })
+}
+
+/// What a worker runs by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// The values.
+    pub settings: Settings,
+    /// The revision of the overrides in it.
+    pub revision: u64,
+    origins: [Origin; ROWS.len()],
+}
+
+impl Effective {
+    /// Every setting: its name, its value, where that comes from.
+    pub fn shown(&self) -> impl Iterator<Item = (&'static str, Value, Origin)> {
+        ROWS.iter().zip(self.origins).map(|(row, origin)| (row.name, (row.show)(&self.settings), origin))
+    }
+}
+
+/// The newest settings, shared by all parts of a worker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Live {
+    bootstrap: Arc<Bootstrap>,
+    current: Arc<watch::Sender<Arc<Effective>>>,
+}
+
+impl Live {
+    /// Begins with what the process started with.
+    #[must_use]
+    pub fn new(bootstrap: Bootstrap) -> Self {
+        let current = watch::Sender::new(Arc::new(bootstrap.with(&Overrides::new(), 0)));
+        Self { bootstrap: Arc::new(bootstrap), current: Arc::new(current) }
+    }
+
+    /// The settings now. To be read at each use, and not kept.
+    #[must_use]
+    pub fn now(&self) -> Arc<Effective> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// What they stand on.
+    #[must_use]
+    pub fn bootstrap(&self) -> &Bootstrap {
+        &self.bootstrap
+    }
+
+    /// Takes in overrides; tells whether they changed anything.
+    pub fn replace(&self, overrides: &Overrides, revision: u64) -> bool {
+        let new = Arc::new(self.bootstrap.with(overrides, revision));
+        self.current.send_if_modified(|current| {
+            let changed = *current != new;
+            *current = new;
+            changed
+        })
+    }
+
+    /// Sees each change from now on.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<Effective>> {
+        self.current.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The audit: who changed what, from where, with what outcome; a capped stream, whose ids tell when, on Redis's clock.
+//!
+//! What a change must not go without belongs into the script that makes it ([`AuditRecord::append_to`]); what has no
+//! script of its own is written by [`Store::audit`].
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use redis::streams::StreamRangeReply;
+use serde_json::Value;
+
+use super::clock::moment;
+use super::scripts::Call;
+use super::{Page, Result, SessionId, Store, WorkerId};
+use crate::domain::Timestamp;
+
+/// How many entries the stream keeps, about.
+pub(super) const KEPT: u32 = 10_000;
+
+/// An entry to be written.
+#[derive(Debug, Clone)]
+pub struct AuditRecord {
+    /// Who.
+    pub username: String,
+    /// In which session.
+    pub session: SessionId,
+    /// From where.
+    pub address: IpAddr,
+    /// On which worker.
+    pub worker: WorkerId,
+    /// What was done: `settings.change`, `jail.activate` ...
+    pub what: &'static str,
+    /// To what: a server, a jail, an address; nothing for what there is one of.
+    pub target: Option<String>,
+    /// How it was before, as far as it was changed.
+    pub before: Value,
+    /// How it is after.
+    pub after: Value,
+    /// `done`, or why not.
+    pub outcome: String,
+}
+
+impl AuditRecord {
+    fn fields(&self) -> [(&'static str, String); 9] {
+        [
+            ("user", self.username.clone()),
+            ("session", self.session.to_string()),
+            ("address", self.address.to_string()),
+            ("worker", self.worker.as_str().to_owned()),
+            ("what", self.what.to_owned()),
+            ("target", self.target.clone().unwrap_or_default()),
+            ("before", self.before.to_string()),
+            ("after", self.after.to_string()),
+            ("outcome", self.outcome.clone()),
+        ]
+    }
+
+    /// Appends its fields to a script's arguments.
+    pub(super) fn append_to(&self, call: Call) -> Call {
+        self.fields().into_iter().fold(call, |call, (name, value)| call.arg(name).arg(value))
+    }
+}
+
+/// An entry as it was read. A field that is not there, since another version wrote it, is empty.
+#[derive(Debug, Clone)]
+pub struct AuditEntry {
+    /// Its place in the stream.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub username: String,
+    /// In which session.
+    pub session: String,
+    /// From where.
+    pub address: String,
+    /// On which worker.
+    pub worker: String,
+    /// What was done.
+    pub what: String,
+    /// To what.
+    pub target: Option<String>,
+    /// How it was before.
+    pub before: Value,
+    /// How it is after.
+    pub after: Value,
+    /// `done`, or why not.
+    pub outcome: String,
+}
+
+impl AuditEntry {
+    fn from_stored(id: String, mut fields: HashMap<String, redis::Value>) -> Self {
+        let mut text = |name| -> String {
+            fields.remove(name).and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
+        };
+        let json = |text: String| serde_json::from_str(&text).unwrap_or_default();
+        let millis: i64 = id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default();
+        Self {
+            at: moment(millis.saturating_mul(1000)),
+            username: text("user"),
+            session: text("session"),
+            address: text("address"),
+            worker: text("worker"),
+            what: text("what"),
+            target: Some(text("target")).filter(|target| !target.is_empty()),
+            before: json(text("before")),
+            after: json(text("after")),
+            outcome: text("outcome"),
+            id,
+        }
+    }
+}
+
+/// Whether this can be a place in the stream.
+#[must_use]
+pub fn is_cursor(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(ms, count)| {
+        let number = |part: &str| part.parse::<u64>().is_ok() && part.bytes().all(|b| b.is_ascii_digit());
+        number(ms) && number(count)
+    })
+}
+
+impl Store {
+    /// Writes an entry.
+    ///
+    /// # Errors
+    /// As [`super::StoreError`] tells, here and below.
+    pub async fn audit(&self, record: &AuditRecord) -> Result<()> {
+        let mut command = redis::cmd("XADD");
+        command.arg(self.keys.audit()).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(&record.fields()[..]);
+        self.shared.query("audit", &command).await
+    }
+
+    /// The entries before `cursor`, newest first.
+    pub async fn audit_page(&self, cursor: Option<&str>, limit: usize) -> Result<Page<AuditEntry>> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(self.keys.audit()).arg(cursor.map_or_else(|| "+".to_owned(), |id| format!("({id}")));
+        command.arg("-").arg("COUNT").arg(limit + 1);
+        let StreamRangeReply { mut ids } = self.shared.query("audit_page", &command).await?;
+        let more = ids.len() > limit;
+        ids.truncate(limit);
+        let items: Vec<AuditEntry> =
+            ids.into_iter().map(|entry| AuditEntry::from_stored(entry.id, entry.map)).collect();
+        let next_cursor = items.last().filter(|_| more).map(|entry| entry.id.clone());
+        Ok(Page { items, next_cursor })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_two_numbers() {
+        for (text, is) in [
+            ("1700000000000-0", true),
+            ("0-0", true),
+            ("18446744073709551615-18446744073709551615", true),
+            ("18446744073709551616-0", false),
+            ("1700000000000", false),
+            ("+1-0", false),
+            ("1-", false),
+            ("-", false),
+            ("1-0-0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_cursor(text), is, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_another_version_lacks_what_it_lacks() {
+        let entry = AuditEntry::from_stored("1700000000123-4".to_owned(), HashMap::new());
+        assert_eq!(entry.at.timestamp_millis(), 1_700_000_000_123);
+        assert_eq!((entry.what.as_str(), entry.target, entry.before), ("", None, Value::Null));
+    }
+}

@@ -1,0 +1,14 @@
+-- Puts one back into each bucket.
+-- KEYS[...] buckets
+-- ARGV[...] for each bucket: us that one takes to come back
+-- Returns nothing
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+for i = 1, #KEYS do
+  local at = tonumber(redis.call('GET', KEYS[i]) or now) - tonumber(ARGV[i])
+  if at <= now then
+    redis.call('DEL', KEYS[i])
+  else
+    redis.call('SET', KEYS[i], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
+  end
+end

@@ -1,0 +1,132 @@
+//! The overrides of settings: one document with a revision, written by users, in force on every worker at once.
+//!
+//! How a worker hears of a change: a message on the wake channel, at once; and, since messages get lost, the watchdog
+//! of the shared connection, which asks for the revision every other second in place of the time: nothing is sent for
+//! it that was not sent before.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::audit::{self, AuditRecord};
+use super::keys::Keys;
+use super::servers::EVENTS_KEPT;
+use super::{Result, Store, StoreError, scripts};
+use crate::settings::{Live, Overrides};
+
+const RETRY_AFTER: Duration = Duration::from_millis(300);
+
+/// The overrides as they were read.
+#[derive(Debug, Clone, Default)]
+pub struct StoredSettings {
+    /// By name.
+    pub overrides: Overrides,
+    /// Counts writes; 0 before the first.
+    pub revision: u64,
+}
+
+/// What a worker knows of the stored settings.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    revision: AtomicU64,
+    stale: Notify,
+}
+
+impl Seen {
+    /// There may be newer ones.
+    pub fn suspect(&self) {
+        self.stale.notify_one();
+    }
+
+    /// Asks for the revision.
+    pub async fn look(
+        &self,
+        connection: &mut MultiplexedConnection,
+        keys: &Keys,
+    ) -> std::result::Result<(), redis::RedisError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(keys.settings()).arg("revision");
+        let stored: Option<u64> = command.query_async(connection).await?;
+        if stored.unwrap_or_default() != self.revision.load(Ordering::Relaxed) {
+            self.suspect();
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The overrides.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells, here and below.
+    pub async fn settings(&self) -> Result<StoredSettings> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys.settings()).arg("revision").arg("overrides");
+        let (revision, overrides): (Option<u64>, Option<Vec<u8>>) =
+            self.shared.query("settings", &command).await?;
+        let overrides = overrides.map(|bytes| rmp_serde::from_slice(&bytes)).transpose()?.unwrap_or_default();
+        Ok(StoredSettings { overrides, revision: revision.unwrap_or_default() })
+    }
+
+    /// Writes the overrides unless another wrote since `read` ([`StoreError::Conflict`]); the new revision.
+    pub async fn write_settings(
+        &self,
+        read: &StoredSettings,
+        overrides: &Overrides,
+        facts: &Value,
+        audit: &AuditRecord,
+    ) -> Result<u64> {
+        let call = scripts::SETTINGS_WRITE
+            .call()
+            .key(self.keys.settings())
+            .key(self.keys.events())
+            .key(self.keys.audit())
+            .arg(read.revision)
+            .arg(rmp_serde::to_vec_named(overrides)?)
+            .arg(EVENTS_KEPT)
+            .arg(facts.to_string())
+            .arg(self.keys.wake())
+            .arg(audit::KEPT);
+        let revision = self.shared.call(&audit.append_to(call)).await?;
+        // This worker need not wait for its own message.
+        self.suspect_settings();
+        Ok(revision)
+    }
+
+    /// Tells the follower that there may be newer settings.
+    pub fn suspect_settings(&self) {
+        self.shared.settings.suspect();
+    }
+
+    /// Reads the settings into `live`, once.
+    pub async fn load_settings(&self, live: &Live) -> Result<()> {
+        let StoredSettings { overrides, revision } = self.settings().await?;
+        if live.replace(&overrides, revision) {
+            tracing::info!(settings.revision = revision, "the settings of revision {revision} are in force");
+        }
+        self.shared.settings.revision.store(revision, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Keeps `live` the newest, for ever. While Redis is away the last ones stay in force.
+    pub async fn follow_settings(&self, live: &Live) {
+        loop {
+            self.shared.settings.stale.notified().await;
+            match self.load_settings(live).await {
+                Ok(()) => {}
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(error = %error, "the stored settings cannot be read: those before stay in force");
+                }
+                Err(error) => {
+                    tracing::debug!(error = %error, "newer settings wait for Redis");
+                    sleep(RETRY_AFTER).await;
+                    self.suspect_settings();
+                }
+            }
+        }
+    }
+}
