@@ -254,7 +254,6 @@ async fn with_an_authorization_header_the_cookie_is_ignored() {
 }
 
 #[tokio::test]
-#[ignore = "the front door's CSRF check comes with issue 4"]
 async fn a_cookie_is_checked_for_who_sends_it_and_a_bearer_token_needs_no_such_check() {
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0);

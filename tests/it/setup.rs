@@ -129,7 +129,6 @@ async fn a_password_from_the_environment_provisions_the_admin_once_and_never_ove
 }
 
 #[tokio::test]
-#[ignore = "the front door's CSRF check comes with issue 4"]
 async fn setup_and_login_from_another_site_are_refused() {
     let cluster = Cluster::bare(1).start().await;
     let client = cluster.client(0);
