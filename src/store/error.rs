@@ -3,7 +3,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why the store gave no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Redis did not answer, or is not in a state to: try again soon. 503 to users.
     #[error("Redis is unavailable: {0}")]

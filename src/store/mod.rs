@@ -19,6 +19,7 @@ pub mod lease;
 pub mod limits;
 mod scripts;
 pub mod servers;
+mod session_checks;
 mod session_list;
 pub mod session_token;
 pub mod sessions;
@@ -50,6 +51,7 @@ pub struct Store {
     shared: Arc<Shared>,
     keys: Arc<Keys>,
     user_agents: Arc<session_list::UserAgents>,
+    checks: session_checks::SessionChecks,
 }
 
 /// What every verb of the store returns.
@@ -70,8 +72,10 @@ impl Store {
     /// # Errors
     /// If the URL is none that a Redis client understands.
     pub fn open(config: &RedisConfig) -> anyhow::Result<Self> {
-        let keys = Keys::new(&config.prefix);
-        Ok(Self { shared: Shared::open(config, &keys)?, keys: Arc::new(keys), user_agents: Arc::default() })
+        let keys = Arc::new(Keys::new(&config.prefix));
+        let shared = Shared::open(config, &keys)?;
+        let checks = session_checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
+        Ok(Self { shared, keys, user_agents: Arc::default(), checks })
     }
 
     /// Whether Redis answers now, as the watchdog last saw it; asks nothing.

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::session_checks::parse_generation;
 use super::sessions::Record;
 use super::{LiveSession, Page, Result, SessionDetails, SessionId, SessionLife, Store, Username};
 
@@ -147,10 +148,7 @@ impl Store {
             command.arg(self.keys.session(id));
         }
         let mut values: Vec<Option<Vec<u8>>> = self.shared.query("session_list", &command).await?;
-        let generation = values
-            .remove(0)
-            .and_then(|text| String::from_utf8(text).ok())
-            .and_then(|text| text.parse::<u64>().ok());
+        let generation = values.remove(0).as_deref().and_then(parse_generation);
         let now = self.shared.clock.now_micros();
         let mut live = Vec::with_capacity(ids.len());
         for (id, value) in ids.iter().zip(values) {

@@ -3,7 +3,7 @@
 //! A token is 256 random bits; Redis holds only its SHA-256, so that a copy of Redis cannot log in. A session is one
 //! key, whose time to live is its idle timeout, cut at its absolute end. It carries its user's *generation*: revoking
 //! all sessions raises the user's, and every older session is dead at once, a login in flight included, whatever their
-//! number. A check is therefore one `MGET` of the session and the generation, and nothing else.
+//! number. A check is therefore one `MGET` of the session and the generation, and nothing else (`session_checks.rs`).
 //!
 //! No session is ever written as a whole after it was begun: scripts patch its header in place, and none of them
 //! recreates a session that is gone. So a logout cannot be undone by a slower request.
@@ -205,7 +205,7 @@ impl Store {
         Ok(Some((token, SessionDetails { session, user_agent })))
     }
 
-    /// Whether the session lives: one read. Touches it when the last touch is old enough.
+    /// Whether the session lives: one read, shared with whoever asks at the same moment. Touches it when the last touch is old enough.
     ///
     /// # Errors
     /// As [`StoreError`] tells; an ended session is `None`, never an error.
@@ -215,15 +215,9 @@ impl Store {
         life: SessionLife,
     ) -> Result<Option<LiveSession>> {
         let id = token.id();
-        let user = Username::admin();
-        let command =
-            redis::cmd("MGET").arg(self.keys.session(&id)).arg(self.keys.generation(&user)).to_owned();
-        let (value, generation): (Option<Vec<u8>>, Option<u64>) =
-            self.shared.query("session_check", &command).await?;
-        let Some(value) = value else { return Ok(None) };
-        let record = Record::decode(&value)?;
+        let Some(record) = self.checks.ask(id).await? else { return Ok(None) };
         let now = self.shared.clock.now_micros();
-        if Some(record.generation) != generation || record.is_over(now, life) {
+        if record.is_over(now, life) {
             return Ok(None);
         }
         if now - record.seen >= micros(life.touch_every()) {
