@@ -7,12 +7,16 @@ use anyhow::{Context as _, bail};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks `url`, or `/readyz` of the worker that listens on `listen`; the line to print if it is ready.
+/// Asks `url` (its `/readyz` if it has no path), or `/readyz` of the worker that listens on `listen`; the line to print if it is ready.
 ///
 /// # Errors
 /// If it is not ready, or did not answer in time.
 pub async fn run(url: Option<&str>, listen: SocketAddr) -> anyhow::Result<String> {
-    let url = url.map_or_else(|| format!("http://{}/readyz", reachable(listen)), str::to_owned);
+    let url = url.map_or_else(|| format!("http://{}", reachable(listen)), str::to_owned);
+    let mut url: reqwest::Url = url.parse().with_context(|| format!("`{url}` is no URL"))?;
+    if url.path() == "/" {
+        url.set_path("/readyz");
+    }
     let client = reqwest::Client::builder()
         .timeout(PATIENCE)
         .no_proxy()
@@ -20,7 +24,7 @@ pub async fn run(url: Option<&str>, listen: SocketAddr) -> anyhow::Result<String
         .build()
         .context("the HTTP client cannot be built")?;
     let answer =
-        client.get(&url).send().await.with_context(|| format!("not ready: {url} does not answer"))?;
+        client.get(url.clone()).send().await.with_context(|| format!("not ready: {url} does not answer"))?;
     let status = answer.status();
     if !status.is_success() {
         let body = answer.text().await.unwrap_or_default();

@@ -60,7 +60,12 @@ impl FromRequestParts<AppState> for Caller {
 /// The token of the `Authorization` header, or else of the cookie. What can be no token is none, and Redis is
 /// not asked.
 fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
-    if let Some(authorization) = parts.headers.get(header::AUTHORIZATION) {
+    let mut authorizations = parts.headers.get_all(header::AUTHORIZATION).iter();
+    if let Some(authorization) = authorizations.next() {
+        // Two of them: a proxy and this program might each believe another one.
+        if authorizations.next().is_some() {
+            return None;
+        }
         let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
         return scheme.eq_ignore_ascii_case("bearer").then(|| SessionToken::parse(token.trim()))?;
     }
