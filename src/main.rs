@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,7 +10,7 @@ use bangui::commands::{check, healthcheck, reset_password};
 use bangui::config::variables::Role;
 use bangui::config::{Environment, Loaded, Mistakes, command, roles};
 use bangui::serve::{self, ServeError};
-use bangui::{agent, shutdown, telemetry, up};
+use bangui::{agent, http, shutdown, telemetry, up};
 use clap::ArgMatches;
 use tokio::runtime;
 
@@ -99,6 +100,11 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let url = arguments.get_one::<String>(command::URL).map(String::as_str);
             println!("{}", one_thread()?.block_on(healthcheck::run(url, listen))?);
             Ok(())
+        }
+        Role::Openapi => {
+            // A reader that has seen enough (`head`) is no reason to panic, as `println!` would.
+            let written = writeln!(std::io::stdout(), "{}", http::openapi::text());
+            Ok(written.context("the document could not be printed")?)
         }
         Role::ResetPassword => {
             let config = started(roles::reset_password(&environment, &flags)?);

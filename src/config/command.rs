@@ -20,7 +20,7 @@ pub const CHILD_PARENT: &str = "parent";
 pub const CHILD_COMMAND: &str = "command";
 
 /// A subcommand: its name, what it does, and whose variables it reads.
-pub const COMMANDS: [(&str, Role, &str); 6] = [
+pub const COMMANDS: [(&str, Role, &str); 7] = [
     (
         "up",
         Role::Up,
@@ -30,6 +30,7 @@ pub const COMMANDS: [(&str, Role, &str); 6] = [
     ("agent", Role::Agent, "The bridge beside fail2ban"),
     ("check", Role::Check, "Tries everything the configuration names; exit 0 only if all is well"),
     ("healthcheck", Role::Healthcheck, "Exit 0 if a worker is ready, for container health checks"),
+    ("openapi", Role::Openapi, "Prints the OpenAPI document of the HTTP interface"),
     ("reset-password", Role::ResetPassword, "A new admin password; ends all sessions"),
 ];
 

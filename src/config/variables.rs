@@ -17,6 +17,8 @@ pub enum Role {
     Check,
     /// Asks a worker whether it is ready.
     Healthcheck,
+    /// The document of the HTTP interface; reads no variable.
+    Openapi,
     /// A new admin password.
     ResetPassword,
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::serde::ts_microseconds_option;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Activation, JailName, PendingRecovery, Timestamp, Unknown};
 
 /// How a server is, in one word. `online` follows from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// Never probed.
@@ -35,7 +36,7 @@ impl Condition {
 }
 
 /// The numbers of one jail, as fail2ban counts them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct JailCounts {
     /// Addresses with failures inside the find time.
     pub currently_failed: u64,

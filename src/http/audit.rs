@@ -3,32 +3,42 @@
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::error::{Problem, Result};
 use super::extract::{Caller, Query};
 use super::sessions::{List, PageQuery};
 use super::state::AppState;
 use super::time::Time;
-use crate::store::{AuditEntry, audit};
+use crate::store::{AuditCursor, AuditEntry};
 
-/// `GET /api/v1/audit`
+/// Who did what, from where, when, with what outcome; the newest first.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "cluster",
+    params(
+        ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}-[0-9]{1,15}$",
+            description = "The `next_cursor` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many are wanted; 50 else")
+    ),
+    responses((status = 200, body = List<Entry>)))]
 pub async fn list(
     State(state): State<AppState>,
     _: Caller,
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<Entry>>> {
     let limit = page.limit()?;
-    let cursor = page.cursor.as_deref();
-    if cursor.is_some_and(|cursor| !audit::is_cursor(cursor)) {
-        return Err(Problem::malformed("`cursor` must be the `next_cursor` of the page before"));
-    }
+    let cursor = page.cursor.as_deref().map(|text| {
+        let cursor = AuditCursor::parse(text);
+        cursor.ok_or_else(|| Problem::malformed("`cursor` must be the `next_cursor` of the page before"))
+    });
+    let cursor = cursor.transpose()?;
     let page = state.store.audit_page(cursor, limit).await?;
     let items = page.items.into_iter().map(Entry::from).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }
 
 /// An entry as users see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     id: String,
     at: Time,

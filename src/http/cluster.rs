@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::Result;
 use super::extract::Caller;
@@ -9,20 +10,21 @@ use super::state::AppState;
 use super::time::Time;
 use crate::store::{ClusterView, JobView, LeaseView, WorkerView};
 
-/// `GET /api/v1/cluster`
+/// The workers, which of them leads, and what the schedule ran.
+#[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster", responses((status = 200, body = Cluster)))]
 pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json<Cluster>> {
     Ok(axum::Json(state.store.cluster().await?.into()))
 }
 
 /// The cluster as users see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Cluster {
     workers: Vec<Worker>,
     lease: Option<Lease>,
     jobs: Vec<Job>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Worker {
     id: String,
     hostname: String,
@@ -33,14 +35,14 @@ struct Worker {
     leader: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Lease {
     holder: String,
     epoch: u64,
     expires_in_ms: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Job {
     name: String,
     interval_seconds: u64,

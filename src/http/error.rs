@@ -21,6 +21,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::agent::client::AgentError;
 use crate::store::{ChangeError, StoreError};
@@ -39,8 +40,9 @@ pub struct Problem {
 }
 
 /// The refusal on the wire.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Document<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -48,6 +50,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<u32>,
     #[serde(flatten)]
+    #[schema(ignore)]
     extensions: &'a Map<String, Value>,
 }
 

@@ -4,20 +4,30 @@
 //! a load balancer where to send requests; it looks at what the connection's watchdog last saw, and asks nobody.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::{Problem, Result};
 use super::state::{AppState, Phase};
 use crate::store::StoreError;
 
-/// `GET /healthz`
+/// Whether the process lives; nothing else is looked at.
+#[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn live() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`
-pub async fn ready(State(state): State<AppState>) -> Result<Response> {
+/// A worker that is ready.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    ready: bool,
+}
+
+/// Whether this worker should be given requests.
+#[utoipa::path(get, path = "/readyz", tag = "operation", security(()),
+    responses((status = 200, body = Ready), (status = 503, description = "Redis is out of reach, or the worker is starting or stopping")))]
+pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {
     match state.readiness.phase() {
         Phase::Starting => {
             state.store.available().map_err(redis_away)?;
@@ -26,8 +36,7 @@ pub async fn ready(State(state): State<AppState>) -> Result<Response> {
         Phase::Draining => Err(not_ready("draining", "this worker is stopping; others go on")),
         Phase::Serving => {
             state.store.available().map_err(redis_away)?;
-            let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-            Ok((json, r#"{"ready":true}"#).into_response())
+            Ok(axum::Json(Ready { ready: true }))
         }
     }
 }

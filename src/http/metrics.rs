@@ -12,7 +12,8 @@ use super::error::Problem;
 use super::layers;
 use super::state::AppState;
 
-/// `GET /metrics`
+/// What this worker counted, as Prometheus reads it; not here if it has an address of its own.
+#[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn show(State(state): State<AppState>) -> Response {
     match &state.metrics {
         Some(handle) => page(handle),

@@ -8,7 +8,8 @@
 //! a body that could be read, [`address::CallerAddress`] where the request comes from. It never sees a request
 //! that lacks them. It returns its answer or an [`error::Problem`].
 //!
-//! A new resource wants a file here, its routes in [`router`], its refusals in `error.rs`, and a line in CONTRACT.md.
+//! A new resource wants a file here, its routes in [`router`], its handlers in `openapi.rs` (a test compares the two), its
+//! refusals in `error.rs`, and a line in CONTRACT.md.
 //! This layer never imports the scheduler: what a worker is to do it asks for in Redis.
 
 pub mod address;
@@ -16,6 +17,7 @@ pub mod cookie;
 pub mod error;
 pub mod extract;
 pub mod listener;
+pub mod openapi;
 pub mod password_gate;
 pub mod setup;
 pub mod state;
@@ -24,6 +26,7 @@ pub mod time;
 mod attempt;
 mod audit;
 mod cluster;
+mod docs;
 mod health;
 mod layers;
 mod metrics;
@@ -50,6 +53,11 @@ pub fn router(state: AppState) -> Router {
         // for load balancers and monitoring: nobody logs in here
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        // for people and programs that want to know what there is
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/page.js", get(docs::script))
+        .route("/docs/page.css", get(docs::style))
         // before anybody can log in
         .route("/api/v1/setup", get(setup::show).post(setup::complete))
         .route("/api/v1/session", post(session::log_in).get(session::show).delete(session::log_out))

@@ -4,6 +4,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::address::CallerAddress;
 use super::attempt::Attempt;
@@ -14,14 +15,19 @@ use super::state::AppState;
 use crate::store::LiveSession;
 
 /// The body of the change.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     current: String,
+    /// 10 to 1,024 bytes.
+    #[schema(min_length = 10, max_length = 1024)]
     new: String,
 }
 
-/// `PUT /api/v1/password`
+/// Sets another password, and ends every other session.
+#[utoipa::path(put, path = "/api/v1/password", tag = "session", request_body = Change,
+    responses((status = 204), (status = 403, description = "`current` is wrong, or the request comes from another site"),
+        (status = 409, description = "Another changed it meanwhile"), (status = 429, description = "Too many attempts")))]
 pub async fn change(
     State(state): State<AppState>,
     caller: Caller,

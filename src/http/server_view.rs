@@ -3,14 +3,16 @@
 //! This is not the stored document itself, so that either can change without the other.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::time::Time;
 use crate::domain::{Activation, Condition, JailName, PendingRecovery, ServerName, ServerStatus, Timestamp};
 use crate::store::StoredServer;
 
 /// One server.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ServerView {
+    #[schema(value_type = String)]
     name: ServerName,
     status: StatusView,
     pending_recovery: Option<RecoveryView>,
@@ -19,12 +21,13 @@ pub struct ServerView {
     revision: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct StatusView {
     online: bool,
     condition: Condition,
     version: Option<String>,
     active_jails: usize,
+    #[schema(value_type = Vec<String>)]
     missing_jails: Vec<JailName>,
     currently_banned: u64,
     total_banned: u64,
@@ -35,21 +38,23 @@ struct StatusView {
     error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RecoveryView {
+    #[schema(value_type = String)]
     jail_name: JailName,
     activated_at: Time,
     detected_at: Time,
     recovered: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ActivationView {
+    #[schema(value_type = String)]
     jail_name: JailName,
     at: Time,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct JailServiceView {
     backend_cmd_supported: Option<bool>,
 }

@@ -7,7 +7,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::{Problem, Result};
 use super::extract::{Caller, Path, Query};
@@ -20,7 +20,8 @@ use crate::agent::wire;
 use crate::domain::transition::{RecoveryChanged, clear_pending_recovery};
 use crate::domain::{JailCounts, JailName, ServerName};
 
-/// `GET /api/v1/servers`
+/// All servers, as their last probes left them.
+#[utoipa::path(get, path = "/api/v1/servers", tag = "servers", responses((status = 200, body = List<ServerView>)))]
 pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json<List<ServerView>>> {
     let names: Vec<ServerName> = state.agents.keys().cloned().collect();
     let stored = state.store.servers(&names).await?;
@@ -28,7 +29,8 @@ pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json
     Ok(axum::Json(List { items, next_cursor: None }))
 }
 
-/// `GET /api/v1/servers/{server}`
+/// One server.
+#[utoipa::path(get, path = "/api/v1/servers/{server}", tag = "servers", params(("server" = String, Path)), responses((status = 200, body = ServerView)))]
 pub async fn show(
     State(state): State<AppState>,
     _: Caller,
@@ -39,25 +41,37 @@ pub async fn show(
     Ok(axum::Json(ServerView::new(name, stored)))
 }
 
-/// `POST /api/v1/servers/{server}/probe`
+/// What was asked for will be done.
+#[derive(Serialize, ToSchema)]
+pub struct Requested {
+    requested: bool,
+}
+
+/// Asks for a probe at once, by the worker that leads.
+#[utoipa::path(post, path = "/api/v1/servers/{server}/probe", tag = "servers", params(("server" = String, Path)), responses((status = 202, body = Requested)))]
 pub async fn probe(
     State(state): State<AppState>,
     _: Caller,
     Path(server): Path<String>,
-) -> Result<(StatusCode, axum::Json<Value>)> {
+) -> Result<(StatusCode, axum::Json<Requested>)> {
     let (name, _) = configured(&state, &server)?;
     state.store.request_probe(name).await?;
-    Ok((StatusCode::ACCEPTED, axum::Json(json!({ "requested": true }))))
+    Ok((StatusCode::ACCEPTED, axum::Json(Requested { requested: true })))
 }
 
 /// Which pending recovery the user saw.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct RecoveryQuery {
+    /// When the one that the user saw was detected.
+    #[param(format = DateTime)]
     detected_at: Option<String>,
 }
 
-/// `DELETE /api/v1/servers/{server}/recovery`
+/// Puts the pending recovery aside.
+#[utoipa::path(delete, path = "/api/v1/servers/{server}/recovery", tag = "servers", params(("server" = String, Path), RecoveryQuery),
+    responses((status = 204), (status = 409, description = "Another one is pending than the one named")))]
 pub async fn clear_recovery(
     State(state): State<AppState>,
     caller: Caller,
@@ -97,8 +111,9 @@ impl From<RecoveryChanged> for Problem {
 }
 
 /// A jail as users see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct JailView {
+    #[schema(value_type = String)]
     name: JailName,
     #[serde(flatten)]
     counts: JailCounts,
@@ -112,7 +127,9 @@ impl From<wire::Jail> for JailView {
     }
 }
 
-/// `GET /api/v1/servers/{server}/jails`
+/// The jails that run, asked of the server itself.
+#[utoipa::path(get, path = "/api/v1/servers/{server}/jails", tag = "servers", params(("server" = String, Path)),
+    responses((status = 200, body = List<JailView>), (status = 502, description = "The agent cannot be reached")))]
 pub async fn list_jails(
     State(state): State<AppState>,
     _: Caller,
@@ -122,7 +139,9 @@ pub async fn list_jails(
     Ok(axum::Json(List { items: jails.into_iter().map(JailView::from).collect(), next_cursor: None }))
 }
 
-/// `GET /api/v1/servers/{server}/jails/{jail}`
+/// One jail that runs.
+#[utoipa::path(get, path = "/api/v1/servers/{server}/jails/{jail}", tag = "servers", params(("server" = String, Path), ("jail" = String, Path)),
+    responses((status = 200, body = JailView), (status = 502, description = "The agent cannot be reached")))]
 pub async fn show_jail(
     State(state): State<AppState>,
     _: Caller,
@@ -152,6 +171,7 @@ fn configured<'a>(state: &'a AppState, server: &str) -> Result<(&'a ServerName, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_jail_shows_its_counts_beside_its_name_and_null_for_what_is_unknown() {

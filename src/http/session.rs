@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::address::CallerAddress;
 use super::attempt::Attempt;
@@ -18,7 +19,7 @@ use crate::store::{LoginOrigin, SessionDetails, SessionId, SessionToken, Usernam
 const ATTEMPTS: usize = 3;
 
 /// The body of a login.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     password: String,
@@ -31,13 +32,16 @@ fn admin() -> String {
 }
 
 /// The answer to a login.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct LoggedIn {
     token: String,
     session: SessionView,
 }
 
-/// `POST /api/v1/session`
+/// Logs in: the token for `Authorization`, and the same as a cookie.
+#[utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = Login,
+    responses((status = 201, body = LoggedIn), (status = 401, description = "Wrong name or password"),
+        (status = 409, description = "There is no password yet"), (status = 429, description = "Too many attempts")))]
 pub async fn log_in(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,
@@ -101,14 +105,16 @@ async fn begin(
     .retry_after(1))
 }
 
-/// `GET /api/v1/session`
+/// The caller's session.
+#[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionView)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<SessionView>> {
     let id = caller.session.id;
     let details = state.store.session_details(caller.session).await?;
     Ok(axum::Json(SessionView::new(details, id)))
 }
 
-/// `DELETE /api/v1/session`
+/// Logs out, on every worker at once.
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)) )]
 pub async fn log_out(
     State(state): State<AppState>,
     caller: Caller,
@@ -120,7 +126,7 @@ pub async fn log_out(
 }
 
 /// A session as users see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct SessionView {
     id: String,
     username: String,

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::cookie::CookieKind;
 use super::error::{Problem, Result};
@@ -15,10 +16,14 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
 /// Which page of the list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
+    /// The `next_cursor` of the page before.
     pub(super) cursor: Option<String>,
+    /// How many are wanted.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
 }
 
@@ -34,13 +39,15 @@ impl PageQuery {
 }
 
 /// One page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct List<T> {
     pub(super) items: Vec<T>,
+    /// Where the next page begins; `null` on the last one.
     pub(super) next_cursor: Option<String>,
 }
 
-/// `GET /api/v1/sessions`
+/// The sessions of the caller's account, those that last longest first.
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "session", params(PageQuery), responses((status = 200, body = List<SessionView>)))]
 pub async fn list(
     State(state): State<AppState>,
     caller: Caller,
@@ -54,7 +61,8 @@ pub async fn list(
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }
 
-/// `DELETE /api/v1/sessions/{id}`
+/// Ends one session of the caller's account.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn end_one(
     State(state): State<AppState>,
     caller: Caller,
@@ -69,14 +77,18 @@ pub async fn end_one(
 }
 
 /// Whether the caller's own session is kept.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EndAllQuery {
+    /// Whether the session that asks is kept.
     #[serde(default)]
+    #[param(required = false)]
     keep_current: bool,
 }
 
-/// `DELETE /api/v1/sessions`
+/// Ends all sessions of the caller's account.
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery), responses((status = 204)))]
 pub async fn end_all(
     State(state): State<AppState>,
     caller: Caller,

@@ -10,31 +10,96 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::address::CallerAddress;
 use super::error::{Problem, Result};
 use super::extract::{Caller, Json};
 use super::state::AppState;
-use crate::settings::{Effective, Mistake, Origin};
+use crate::settings::{self, Effective, Mistake, Origin, Shape};
 use crate::store::{AuditRecord, StoreError};
 
 /// One setting as users see it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Setting {
     value: Value,
     origin: Origin,
 }
 
 /// All of them, by name, with their revision in `ETag`.
-type Shown = ([(header::HeaderName, HeaderValue); 1], axum::Json<BTreeMap<&'static str, Setting>>);
+type Shown = ([(header::HeaderName, HeaderValue); 1], axum::Json<SettingsView>);
 
-/// `GET /api/v1/settings`
+/// Every setting, by name.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub struct SettingsView(BTreeMap<&'static str, Setting>);
+
+impl PartialSchema for SettingsView {
+    fn schema() -> RefOr<Schema> {
+        let schema = settings::shapes().fold(ObjectBuilder::new(), |schema, (name, shape)| {
+            let setting = ObjectBuilder::new()
+                .property("value", value_schema(shape, SchemaType::Type(kind(shape))))
+                .required("value")
+                .property("origin", Origin::schema())
+                .required("origin");
+            schema.property(name, setting).required(name)
+        });
+        schema.into()
+    }
+}
+
+impl ToSchema for SettingsView {}
+
+/// What a change may name.
+pub struct SettingsPatch;
+
+impl PartialSchema for SettingsPatch {
+    fn schema() -> RefOr<Schema> {
+        let schema = settings::shapes().fold(ObjectBuilder::new(), |schema, (name, shape)| {
+            let nullable = SchemaType::Array(vec![kind(shape), Type::Null]);
+            schema.property(name, value_schema(shape, nullable))
+        });
+        schema.additional_properties(Some(AdditionalProperties::FreeForm(false))).into()
+    }
+}
+
+impl ToSchema for SettingsPatch {}
+
+fn kind(shape: &Shape) -> Type {
+    match shape {
+        Shape::Seconds(_) => Type::Integer,
+        Shape::Switch => Type::Boolean,
+        Shape::Rate => Type::String,
+    }
+}
+
+/// What a setting of this shape takes.
+fn value_schema(shape: &Shape, kind: SchemaType) -> ObjectBuilder {
+    let schema = ObjectBuilder::new().schema_type(kind);
+    match shape {
+        #[expect(clippy::cast_precision_loss, reason = "ten years in seconds fit a float")]
+        Shape::Seconds(allowed) => {
+            schema.minimum(Some(*allowed.start() as f64)).maximum(Some(*allowed.end() as f64))
+        }
+        Shape::Switch => schema,
+        Shape::Rate => schema.pattern(Some("^[1-9][0-9]{0,8}/[1-9][0-9]{0,6}$")).examples(["10/60"]),
+    }
+}
+
+/// What is in force, and where it comes from.
+#[utoipa::path(get, path = "/api/v1/settings", tag = "settings", responses((status = 200, body = SettingsView, headers(("ETag" = String)))))]
 pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
     let stored = state.store.settings().await?;
     Ok(shown(&state.settings.bootstrap().with(&stored.overrides, stored.revision)))
 }
 
-/// `PATCH /api/v1/settings`
+/// Changes settings for all workers; `null` puts one back.
+#[utoipa::path(patch, path = "/api/v1/settings", tag = "settings", request_body = SettingsPatch,
+    params(("If-Match" = String, Header, description = "The `ETag` that the change is made on, or `*`")),
+    responses((status = 200, body = SettingsView, headers(("ETag" = String))),
+        (status = 412, description = "They were changed meanwhile"), (status = 428, description = "`If-Match` is missing")))]
 pub async fn change(
     State(state): State<AppState>,
     caller: Caller,
@@ -79,7 +144,7 @@ fn shown(effective: &Effective) -> Shown {
     let settings = effective.shown().map(|(name, value, origin)| (name, Setting { value, origin })).collect();
     let tag = HeaderValue::from_str(&format!("\"{}\"", effective.revision))
         .unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-    ([(header::ETAG, tag)], axum::Json(settings))
+    ([(header::ETAG, tag)], axum::Json(SettingsView(settings)))
 }
 
 /// The settings that a patch named, as they were and as they are.

@@ -6,10 +6,10 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
 
 use super::error::{Problem, Result};
 use super::extract::Json;
@@ -19,23 +19,35 @@ use super::state::AppState;
 pub const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 10..=1024;
 
 /// The body of the claim.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
+    /// 10 to 1,024 bytes.
+    #[schema(min_length = 10, max_length = 1024)]
     password: String,
+    /// `BANGUI_SETUP_TOKEN`, or the code in a worker's log.
     token: String,
 }
 
-/// `GET /api/v1/setup`
-pub async fn show(State(state): State<AppState>) -> Result<axum::Json<Value>> {
-    Ok(axum::Json(json!({ "complete": is_complete(&state).await? })))
+/// How far setup is.
+#[derive(Serialize, ToSchema)]
+pub struct SetupView {
+    complete: bool,
 }
 
-/// `POST /api/v1/setup`
+/// Whether the first password was set.
+#[utoipa::path(get, path = "/api/v1/setup", tag = "session", security(()), responses((status = 200, body = SetupView)))]
+pub async fn show(State(state): State<AppState>) -> Result<axum::Json<SetupView>> {
+    Ok(axum::Json(SetupView { complete: is_complete(&state).await? }))
+}
+
+/// Sets the first password, once in the life of a cluster.
+#[utoipa::path(post, path = "/api/v1/setup", tag = "session", security(()), request_body = Claim,
+    responses((status = 201, body = SetupView), (status = 409, description = "It was set before")))]
 pub async fn complete(
     State(state): State<AppState>,
     Json(claim): Json<Claim>,
-) -> Result<(StatusCode, axum::Json<Value>)> {
+) -> Result<(StatusCode, axum::Json<SetupView>)> {
     if is_complete(&state).await? {
         return Err(complete_already());
     }
@@ -58,7 +70,7 @@ pub async fn complete(
         return Err(complete_already());
     }
     tracing::info!("setup is complete: the account `admin` has its password");
-    Ok((StatusCode::CREATED, axum::Json(json!({ "complete": true }))))
+    Ok((StatusCode::CREATED, axum::Json(SetupView { complete: true })))
 }
 
 /// 128 random bits as a setup code, in groups that can be typed: what a worker offers to

@@ -18,6 +18,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::config::variables::{self as vars, Variable};
 use crate::config::{RateLimit, ServeConfig, SessionCacheConfig, values};
@@ -50,7 +51,7 @@ impl Settings {
 }
 
 /// Where a value comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// Nobody set it.
@@ -64,68 +65,96 @@ pub enum Origin {
 /// What users set at run time, by name.
 pub type Overrides = Map<String, Value>;
 
+/// What values a setting takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// Whole seconds.
+    Seconds(RangeInclusive<u64>),
+    /// Yes or no.
+    Switch,
+    /// `10/60`: ten at once, ten again within sixty seconds.
+    Rate,
+}
+
+impl Shape {
+    fn seconds(&self, value: &Value) -> Result<Duration, String> {
+        let Self::Seconds(allowed) = self else { return Err("takes no seconds".to_owned()) };
+        values::seconds(allowed.clone())(&if value.is_number() { value.to_string() } else { String::new() })
+    }
+}
+
 /// One setting: how it is called, which variable sets it, how it is shown and read.
 struct Row {
     name: &'static str,
     variable: &'static Variable,
+    shape: Shape,
     show: fn(&Settings) -> Value,
-    set: fn(&mut Settings, &Value) -> Result<(), String>,
+    set: fn(&mut Settings, &Value, &Shape) -> Result<(), String>,
+}
+
+/// Every setting's name, and what it takes.
+pub fn shapes() -> impl Iterator<Item = (&'static str, &'static Shape)> {
+    ROWS.iter().map(|row| (row.name, &row.shape))
 }
 
 static ROWS: [Row; 8] = [
     Row {
         name: "session_idle_seconds",
         variable: &vars::SESSION_IDLE,
+        shape: Shape::Seconds(values::SESSION_SECONDS),
         show: |s| s.session_idle.as_secs().into(),
-        set: |s, to| seconds(to, values::SESSION_SECONDS).map(|to| s.session_idle = to),
+        set: |s, to, shape| shape.seconds(to).map(|to| s.session_idle = to),
     },
     Row {
         name: "session_absolute_seconds",
         variable: &vars::SESSION_ABSOLUTE,
+        shape: Shape::Seconds(values::SESSION_SECONDS),
         show: |s| s.session_absolute.as_secs().into(),
-        set: |s, to| seconds(to, values::SESSION_SECONDS).map(|to| s.session_absolute = to),
+        set: |s, to, shape| shape.seconds(to).map(|to| s.session_absolute = to),
     },
     Row {
         name: "session_cache_enabled",
         variable: &vars::SESSION_CACHE_ENABLED,
+        shape: Shape::Switch,
         show: |s| s.session_cache.enabled.into(),
-        set: |s, to| switch(to).map(|to| s.session_cache.enabled = to),
+        set: |s, to, _| switch(to).map(|to| s.session_cache.enabled = to),
     },
     Row {
         name: "session_cache_ttl_seconds",
         variable: &vars::SESSION_CACHE_TTL,
+        shape: Shape::Seconds(values::CACHE_TTL_SECONDS),
         show: |s| s.session_cache.ttl.as_secs().into(),
-        set: |s, to| seconds(to, values::CACHE_TTL_SECONDS).map(|to| s.session_cache.ttl = to),
+        set: |s, to, shape| shape.seconds(to).map(|to| s.session_cache.ttl = to),
     },
     Row {
         name: "probe_interval_seconds",
         variable: &vars::PROBE_INTERVAL,
+        shape: Shape::Seconds(values::PROBE_INTERVAL_SECONDS),
         show: |s| s.probe_interval.as_secs().into(),
-        set: |s, to| seconds(to, values::PROBE_INTERVAL_SECONDS).map(|to| s.probe_interval = to),
+        set: |s, to, shape| shape.seconds(to).map(|to| s.probe_interval = to),
     },
     Row {
         name: "activation_crash_window_seconds",
         variable: &vars::CRASH_WINDOW,
+        shape: Shape::Seconds(values::CRASH_WINDOW_SECONDS),
         show: |s| s.crash_window.as_secs().into(),
-        set: |s, to| seconds(to, values::CRASH_WINDOW_SECONDS).map(|to| s.crash_window = to),
+        set: |s, to, shape| shape.seconds(to).map(|to| s.crash_window = to),
     },
     Row {
         name: "login_limit",
         variable: &vars::LOGIN_LIMIT,
+        shape: Shape::Rate,
         show: |s| rate_text(s.login_limit).into(),
-        set: |s, to| rate(to).map(|to| s.login_limit = to),
+        set: |s, to, _| rate(to).map(|to| s.login_limit = to),
     },
     Row {
         name: "login_failure_limit",
         variable: &vars::LOGIN_FAILURE_LIMIT,
+        shape: Shape::Rate,
         show: |s| rate_text(s.login_failure_limit).into(),
-        set: |s, to| rate(to).map(|to| s.login_failure_limit = to),
+        set: |s, to, _| rate(to).map(|to| s.login_failure_limit = to),
     },
 ];
-
-fn seconds(value: &Value, allowed: RangeInclusive<u64>) -> Result<Duration, String> {
-    values::seconds(allowed)(&if value.is_number() { value.to_string() } else { String::new() })
-}
 
 fn switch(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| "must be true or false".to_owned())
@@ -181,7 +210,7 @@ impl Bootstrap {
         let mut effective = Effective { settings: self.settings.clone(), origins: self.origins, revision };
         for (row, origin) in ROWS.iter().zip(&mut effective.origins) {
             let Some(value) = overrides.get(row.name) else { continue };
-            match (row.set)(&mut effective.settings, value) {
+            match (row.set)(&mut effective.settings, value, &row.shape) {
                 Ok(()) => *origin = Origin::Runtime,
                 Err(allowed) => {
                     tracing::warn!("the stored setting {} is passed over: it {allowed}", row.name)
@@ -216,7 +245,7 @@ impl Bootstrap {
             let names = ROWS.each_ref().map(|row| row.name).join(", ");
             return Err(format!("is not a setting; there are {names}"));
         };
-        if value.is_null() { Ok(()) } else { (row.set)(&mut self.settings.clone(), value) }
+        if value.is_null() { Ok(()) } else { (row.set)(&mut self.settings.clone(), value, &row.shape) }
     }
 }
 

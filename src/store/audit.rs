@@ -111,13 +111,27 @@ impl AuditEntry {
     }
 }
 
-/// Whether this can be a place in the stream.
-#[must_use]
-pub fn is_cursor(text: &str) -> bool {
-    text.split_once('-').is_some_and(|(ms, count)| {
-        let number = |part: &str| part.parse::<u64>().is_ok() && part.bytes().all(|b| b.is_ascii_digit());
-        number(ms) && number(count)
-    })
+/// A place in the stream, between two entries: a page begins below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditCursor(u64, u64);
+
+impl AuditCursor {
+    /// Reads the id of an entry.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?;
+        let (ms, count) = text.split_once('-')?;
+        Some(Self(number(ms)?, number(count)?))
+    }
+
+    /// The last id below it; none below the first there can be, which Redis calls an error.
+    fn last_below(self) -> Option<String> {
+        match self {
+            Self(0, 0) => None,
+            Self(ms, 0) => Some(format!("{}-{}", ms - 1, u64::MAX)),
+            Self(ms, count) => Some(format!("{ms}-{}", count - 1)),
+        }
+    }
 }
 
 impl Store {
@@ -132,9 +146,12 @@ impl Store {
     }
 
     /// The entries before `cursor`, newest first.
-    pub async fn audit_page(&self, cursor: Option<&str>, limit: usize) -> Result<Page<AuditEntry>> {
+    pub async fn audit_page(&self, cursor: Option<AuditCursor>, limit: usize) -> Result<Page<AuditEntry>> {
+        let Some(newest) = cursor.map_or_else(|| Some("+".to_owned()), AuditCursor::last_below) else {
+            return Ok(Page { items: Vec::new(), next_cursor: None });
+        };
         let mut command = redis::cmd("XREVRANGE");
-        command.arg(self.keys.audit()).arg(cursor.map_or_else(|| "+".to_owned(), |id| format!("({id}")));
+        command.arg(self.keys.audit()).arg(newest);
         command.arg("-").arg("COUNT").arg(limit + 1);
         let StreamRangeReply { mut ids } = self.shared.query("audit_page", &command).await?;
         let more = ids.len() > limit;
@@ -164,8 +181,12 @@ mod tests {
             ("1-0-0", false),
             ("", false),
         ] {
-            assert_eq!(is_cursor(text), is, "{text}");
+            assert_eq!(AuditCursor::parse(text).is_some(), is, "{text}");
         }
+        let below = |text| AuditCursor::parse(text).unwrap().last_below();
+        assert_eq!(below("7-3").as_deref(), Some("7-2"));
+        assert_eq!(below("7-0").as_deref(), Some("6-18446744073709551615"));
+        assert_eq!(below("0-0"), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub mod settings;
 use std::sync::Arc;
 
 pub use accounts::{Account, Username};
-pub use audit::{AuditEntry, AuditRecord};
+pub use audit::{AuditCursor, AuditEntry, AuditRecord};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
 pub use error::StoreError;

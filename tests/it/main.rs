@@ -16,6 +16,7 @@ mod broken_fail2ban;
 mod commands;
 mod cross_site;
 mod detection;
+mod docs;
 mod keys;
 mod layers;
 mod limits;

@@ -248,6 +248,7 @@ async fn a_change_is_in_the_audit_with_who_where_before_and_after() {
     let at = chrono::DateTime::parse_from_rfc3339(newest["at"].as_str().unwrap()).unwrap();
     assert!((chrono::Local::now().fixed_offset() - at).num_seconds().abs() < 60);
 
+    assert_eq!(reader.get("/api/v1/audit?cursor=0-0").await.expect(200).body["items"], json!([]));
     for bad in ["cursor=x", "cursor=1", "limit=0", "limit=201", "limit=x"] {
         reader.get(&format!("/api/v1/audit?{bad}")).await.problem(400);
     }

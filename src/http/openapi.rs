@@ -1,0 +1,162 @@
+//! The OpenAPI document, made from the handlers and the types that they take and give.
+//!
+//! A handler's annotation tells what is its own: its path, its answer, the refusals that only it gives. What follows
+//! from what a handler takes is added here, once for all ([`Refusals`]): nobody writes "401, if nobody is logged in" at
+//! thirty places, and nobody forgets it at one.
+
+use std::sync::LazyLock;
+
+use axum::http::StatusCode;
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Response};
+use utoipa::{Modify, OpenApi};
+
+use super::error::Document as ProblemDocument;
+use super::{audit, cluster, docs, health, metrics, password, servers, session, sessions, settings, setup};
+
+/// The document. A new handler goes into `paths`.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "bangui",
+        description = "A control plane for fail2ban. Log in with `POST /api/v1/session`, then send the token as \
+                       `Authorization: Bearer <token>`, or the cookie. Every refusal is a problem document (RFC 9457)."
+    ),
+    paths(
+        health::live,
+        health::ready,
+        metrics::show,
+        docs::document,
+        docs::page,
+        docs::script,
+        docs::style,
+        setup::show,
+        setup::complete,
+        session::log_in,
+        session::show,
+        session::log_out,
+        sessions::list,
+        sessions::end_all,
+        sessions::end_one,
+        password::change,
+        servers::list,
+        servers::show,
+        servers::probe,
+        servers::clear_recovery,
+        servers::list_jails,
+        servers::show_jail,
+        settings::show,
+        settings::change,
+        audit::list,
+        cluster::show
+    ),
+    components(schemas(ProblemDocument<'_>)),
+    security(("token" = []), ("cookie" = []), ("cookie_over_tls" = [])),
+    modifiers(&Proofs, &Refusals)
+)]
+struct Document;
+
+static TEXT: LazyLock<String> = LazyLock::new(|| {
+    Document::openapi().to_pretty_json().unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+});
+
+/// The document as text.
+#[must_use]
+pub fn text() -> &'static str {
+    &TEXT
+}
+
+/// How a caller proves who it is.
+struct Proofs;
+
+impl Modify for Proofs {
+    fn modify(&self, document: &mut Openapi) {
+        let components = document.components.get_or_insert_default();
+        let cookie = |name: &str| SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(name)));
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components.add_security_scheme("cookie", cookie("bangui"));
+        components.add_security_scheme("cookie_over_tls", cookie("__Host-bangui"));
+    }
+}
+
+/// The refusals that follow from what a handler takes, as `extract.rs`, `origin.rs` and `error.rs` give them.
+struct Refusals;
+
+impl Modify for Refusals {
+    fn modify(&self, document: &mut Openapi) {
+        for (path, item) in &mut document.paths.paths {
+            let methods = [
+                ("get", &mut item.get),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
+            for (method, operation) in methods {
+                let Some(operation) = operation else { continue };
+                operation.operation_id = Some(id(method, path));
+                refuse(operation, method == "get", path.starts_with("/api/"));
+            }
+        }
+    }
+}
+
+/// `get_servers_server_jails`: a function's name is not unique, as every resource has its `show`.
+fn id(method: &str, path: &str) -> String {
+    let words = path.trim_start_matches("/api/v1").split(|c: char| !c.is_ascii_alphanumeric());
+    std::iter::once(method).chain(words.filter(|word| !word.is_empty())).collect::<Vec<_>>().join("_")
+}
+
+fn refuse(operation: &mut Operation, safe: bool, api: bool) {
+    let takes = |place: ParameterIn| {
+        operation
+            .parameters
+            .iter()
+            .flatten()
+            .any(|parameter| matches!(parameter, RefOr::T(taken) if taken.parameter_in == place))
+    };
+    let open = operation.security.is_some();
+    let (body, query) = (operation.request_body.is_some(), takes(ParameterIn::Query));
+    let refusals = [
+        (400, body || query, "The body or the query cannot be read"),
+        (401, !open, "Nobody is logged in, or the session has ended"),
+        (403, !safe, "The request comes from another site, or the proof it shows is wrong"),
+        (404, takes(ParameterIn::Path), "There is no such thing"),
+        (408, body, "The body was too slow"),
+        (413, body, "The body is too large"),
+        (415, body, "The body is not `application/json`"),
+        (422, body, "The body can be read and is not acceptable"),
+        (500, api, "A defect of bangui"),
+        (
+            503,
+            api,
+            "Redis, or fail2ban, cannot answer now, or too many passwords are being checked: try again",
+        ),
+    ];
+    for (status, applies, description) in refusals {
+        if applies {
+            let status = status.to_string();
+            let response = operation.responses.responses.entry(status);
+            response.or_insert_with(|| RefOr::T(Response::new(description)));
+        }
+    }
+    for (status, response) in &mut operation.responses.responses {
+        let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let RefOr::T(response) = response else { continue };
+        if status.is_some_and(|status| !status.is_success()) {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            response.content = [("application/problem+json".to_owned(), RefOr::T(problem))].into();
+        }
+        if response.description.is_empty() {
+            status
+                .and_then(|status| status.canonical_reason())
+                .unwrap_or("Done")
+                .clone_into(&mut response.description);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "openapi_tests.rs"]
+mod tests;

@@ -1,0 +1,85 @@
+//! The document against the router: neither knows a route that the other does not.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// Every route of the table in `mod.rs`, as `GET /healthz`.
+fn routes() -> BTreeSet<String> {
+    let table = include_str!("mod.rs");
+    let mut routes = BTreeSet::new();
+    for route in table.split(".route(").skip(1) {
+        let (path, rest) = route.trim_start().strip_prefix('"').unwrap().split_once('"').unwrap();
+        // Up to the end of this call: the methods, each with its handler.
+        let mut depth = 0;
+        let end = rest.find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth < 0
+        });
+        let handlers = &rest[..end.unwrap()];
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let call = format!("{method}(");
+            let calls = handlers.match_indices(&call).filter(|(at, _)| {
+                !handlers[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+            });
+            routes.extend(calls.map(|_| format!("{} {path}", method.to_uppercase())));
+        }
+    }
+    routes
+}
+
+fn document() -> Value {
+    serde_json::from_str(super::text()).unwrap()
+}
+
+/// Every operation of the document, with what it says.
+fn operations() -> Vec<(String, Value)> {
+    let document = document();
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, about)| (format!("{} {path}", method.to_uppercase()), about.clone()))
+    });
+    operations.collect()
+}
+
+#[test]
+fn every_route_is_documented_and_nothing_else_is() {
+    let documented: BTreeSet<String> = operations().into_iter().map(|(route, _)| route).collect();
+    let routes = routes();
+    assert!(routes.len() > 20 && routes.contains("PATCH /api/v1/settings"), "{routes:?}");
+    assert_eq!(routes, documented);
+}
+
+#[test]
+fn the_document_is_of_version_3_1_and_every_operation_tells_what_it_is_for() {
+    let document = document();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let mut ids = BTreeSet::new();
+    for (route, about) in operations() {
+        assert!(!about["summary"].as_str().unwrap_or_default().is_empty(), "{route}");
+        assert_eq!(about["tags"].as_array().map(Vec::len), Some(1), "{route}");
+        assert!(ids.insert(about["operationId"].as_str().unwrap().to_owned()), "{route}: its id is taken");
+    }
+}
+
+#[test]
+fn what_follows_from_what_a_handler_takes_is_documented() {
+    let statuses = |route: &str| {
+        let (_, about) = operations().into_iter().find(|(found, _)| found == route).unwrap();
+        about["responses"].as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(statuses("GET /healthz"), "200");
+    assert_eq!(statuses("GET /api/v1/servers/{server}"), "200 401 404 500 503");
+    assert_eq!(statuses("POST /api/v1/session"), "201 400 401 403 408 409 413 415 422 429 500 503");
+    assert_eq!(statuses("PATCH /api/v1/settings"), "200 400 401 403 408 412 413 415 422 428 500 503");
+    for (route, about) in operations() {
+        for (status, response) in about["responses"].as_object().unwrap() {
+            let described = response["description"].as_str().is_some_and(|text| !text.is_empty());
+            assert!(described, "{route} {status}: {response}");
+            let problem = response["content"].get("application/problem+json").is_some();
+            assert_eq!(problem, status.as_str() >= "400", "{route} {status}: {response}");
+        }
+    }
+}
