@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test fmt clippy doc bench fuzz
+.PHONY: help up test test-api fmt clippy doc bench fuzz
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -27,6 +27,11 @@ up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if no
 test: fmt clippy doc ## Check and test everything
 	@.ci/install redis-server fail2ban
 	cargo test --locked
+	$(MAKE) test-api
+
+test-api: ## Hold a live cluster against its OpenAPI document
+	@.ci/install rust cc redis-server fail2ban curl python3-venv
+	.ci/test-api
 
 fmt:
 	@.ci/install rust rustfmt cc
