@@ -4,8 +4,9 @@
 //! `lease.epoch`); what belongs to one request carries the span `request` with `request.id`. `RUST_LOG`
 //! filters, default `info`.
 //!
-//! Metrics are kept in the process and rendered by `GET /metrics`. A new metric wants its name in CONTRACT.md
-//! and, where it is a histogram, its buckets in [`install_metrics`].
+//! Metrics are kept in the process and rendered by `GET /metrics`. A new metric wants its name in CONTRACT.md, a line in
+//! [`METRICS`], a place in `k8s/grafana-dashboard.json` (a test compares the two) and, where it is a histogram of something
+//! else than seconds, its buckets in [`install_metrics`].
 
 use std::time::Duration;
 
@@ -68,14 +69,68 @@ pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
     }
 }
 
-/// What each metric of the HTTP layer means. Other layers describe theirs where they record them.
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Counts up.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Seconds, in buckets.
+    Seconds,
+}
+
+/// Every metric: its name, what it is, what it means.
+pub const METRICS: [(&str, Kind, &str); 15] = [
+    ("bangui_http_requests_total", Kind::Counter, "Answered HTTP requests, by route, method and status."),
+    ("bangui_http_request_duration_seconds", Kind::Seconds, "Time to answer a request, by route."),
+    ("bangui_redis_up", Kind::Gauge, "Whether Redis answered when it was last asked."),
+    ("bangui_redis_command_duration_seconds", Kind::Seconds, "Time until Redis answered, by what was asked."),
+    (
+        "bangui_session_checks_total",
+        Kind::Counter,
+        "Session checks, by where the answer came from and what it was.",
+    ),
+    ("bangui_scheduler_leader", Kind::Gauge, "Whether this worker runs the schedule."),
+    ("bangui_scheduler_epoch", Kind::Gauge, "The latest term in which this worker led."),
+    ("bangui_scheduler_transitions_total", Kind::Counter, "Terms begun and ended by this worker, by reason."),
+    (
+        "bangui_scheduler_fenced_writes_total",
+        Kind::Counter,
+        "Scheduled writes refused because another leads.",
+    ),
+    ("bangui_probes_total", Kind::Counter, "Probes made by this worker, by server and outcome."),
+    ("bangui_probe_duration_seconds", Kind::Seconds, "Time until a server's agent answered, by server."),
+    ("bangui_server_online", Kind::Gauge, "Whether a server is online; to be read where this worker leads."),
+    ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail; to be read where this worker leads."),
+    ("bangui_logins_total", Kind::Counter, "Logins, by outcome."),
+    ("bangui_rate_limited_total", Kind::Counter, "Attempts at a password that a limit refused, by limit."),
+];
+
 fn describe() {
-    use metrics::{Unit, describe_counter, describe_histogram};
-    describe_counter!("bangui_http_requests_total", "Answered HTTP requests.");
-    describe_histogram!("bangui_http_request_duration_seconds", Unit::Seconds, "Time to answer a request.");
-    describe_counter!("bangui_session_checks_total", "Session checks by where the answer came from.");
-    describe_counter!("bangui_logins_total", "Login attempts by outcome.");
-    describe_counter!("bangui_rate_limited_total", "Attempts at a password that a limit refused.");
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    for (name, kind, text) in METRICS {
+        match kind {
+            Kind::Counter => describe_counter!(name, text),
+            Kind::Gauge => describe_gauge!(name, text),
+            Kind::Seconds => describe_histogram!(name, Unit::Seconds, text),
+        }
+    }
+    // What has not happened yet is zero and not absent: a rate over the first time it happens is not lost, and a worker
+    // that stands by says that it does not lead.
+    for gauge in ["bangui_redis_up", "bangui_scheduler_leader", "bangui_scheduler_epoch"] {
+        metrics::gauge!(gauge).set(0.0);
+    }
+    metrics::counter!("bangui_scheduler_fenced_writes_total").absolute(0);
+    for reason in ["acquired", "lost", "fenced", "deadline", "clock_jump", "released"] {
+        metrics::counter!("bangui_scheduler_transitions_total", "reason" => reason).absolute(0);
+    }
+    for limit in ["address", "site", "account"] {
+        metrics::counter!("bangui_rate_limited_total", "limit" => limit).absolute(0);
+    }
+    for outcome in ["success", "wrong", "limited", "unavailable"] {
+        metrics::counter!("bangui_logins_total", "outcome" => outcome).absolute(0);
+    }
 }
 
 #[cfg(test)]

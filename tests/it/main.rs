@@ -15,6 +15,7 @@ mod bad_input;
 mod broken_fail2ban;
 mod commands;
 mod cross_site;
+mod dashboard;
 mod detection;
 mod docs;
 mod keys;
