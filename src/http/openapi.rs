@@ -1,7 +1,7 @@
 //! The OpenAPI document, made from the handlers and the types that they take and give.
 //!
 //! A handler's annotation tells what is its own: its path, its answer, the refusals that only it gives. What follows
-//! from what a handler takes is added here, once for all ([`Refusals`]): nobody writes "401, if nobody is logged in" at
+//! from what a handler takes is added here, once for all (`Refusals`): nobody writes "401, if nobody is logged in" at
 //! thirty places, and nobody forgets it at one.
 
 use std::sync::LazyLock;

@@ -8,7 +8,7 @@
 //! Everything here is pure but [`Live`], which holds the newest. Overrides are kept by name, those that this version
 //! does not know too: a newer neighbour wrote them.
 //!
-//! A new setting wants a field in [`Settings`], a row in [`ROWS`], and a line in CONTRACT.md.
+//! A new setting wants a field in [`Settings`], a row in `ROWS`, and a line in CONTRACT.md.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The audit: who changed what, from where, with what outcome; a capped stream, whose ids tell when, on Redis's clock.
 //!
-//! What a change must not go without belongs into the script that makes it ([`AuditRecord::append_to`]); what has no
+//! What a change must not go without belongs into the script that makes it (`AuditRecord::append_to`); what has no
 //! script of its own is written by [`Store::audit`].
 
 use std::collections::HashMap;
