@@ -10,6 +10,8 @@ SHELL := /bin/bash
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
+# Most tests wait for processes, not for a core.
+TEST_THREADS ?= 6
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -26,7 +28,7 @@ up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if no
 
 test: fmt clippy doc ## Check and test everything
 	@.ci/install redis-server fail2ban
-	cargo test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 	$(MAKE) test-api
 
 test-api: ## Hold a live cluster against its OpenAPI document
@@ -52,5 +54,5 @@ fuzz: ## Feed random bytes to the readers of fail2ban's protocol, FUZZ_SECONDS e
 	@.ci/install rust cc cargo-fuzz
 	@cd tests/fuzz && for target in $$(cargo fuzz list --fuzz-dir .); do \
 		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir . "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+		cargo fuzz run --fuzz-dir . -s none "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
