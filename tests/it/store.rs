@@ -229,7 +229,17 @@ async fn revoking_all_sessions_kills_a_login_in_flight_and_keeps_the_one_that_is
 }
 
 #[tokio::test]
-async fn a_touch_never_recreates_a_session_and_never_outlives_its_absolute_end() {
+async fn a_touch_never_recreates_a_session_that_was_ended_since_it_was_checked() {
+    let redis = Redis::start().await;
+    let script = include_str!("../../src/store/scripts/session_touch.lua");
+    let far = "99999999999999";
+    let touched: u64 = redis.command(&["EVAL", script, "1", "gone", "1000", far, "0"]).await;
+    assert_eq!(touched, 0);
+    assert_eq!(redis.command::<u64>(&["EXISTS", "gone"]).await, 0);
+}
+
+#[tokio::test]
+async fn touches_never_let_a_session_outlive_its_absolute_end() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
     store.create_admin("hash").await.unwrap();
