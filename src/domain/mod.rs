@@ -8,12 +8,14 @@
 //! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
 
 pub mod event;
+pub mod jail;
 pub mod name;
 pub mod recovery;
 pub mod server;
 pub mod transition;
 
 pub use event::Event;
+pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};
 pub use name::{JailName, NameError, ServerName};
 pub use recovery::{Activation, PendingRecovery};
 pub use server::{
