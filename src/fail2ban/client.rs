@@ -8,10 +8,12 @@
 //! [`Busy`](Fail2banError::Busy); refused, missing, closed and garbage are [`Down`](Fail2banError::Down).
 //! After any trouble the connection is dropped, since replies carry no number and a late one would answer the
 //! next command. A connection that fail2ban closed while it lay idle (a restart) is replaced once, unseen.
-//! That repeats the command, which is right because every [`Command`] only reads: one that changes something
-//! must not be repeated once it has been written.
+//! That repeats the command, which is right for one that only reads; one that [changes](Command::changes)
+//! something is not repeated once it has been written, and the caller is told that its effect is not known.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -56,6 +58,8 @@ impl Options {
 #[derive(Debug, Clone)]
 pub struct Client {
     queue: mpsc::Sender<Job>,
+    /// Of the process at the other end of the latest connection; 0 if unknown.
+    pid: Arc<AtomicI32>,
 }
 
 #[derive(Debug)]
@@ -70,8 +74,17 @@ impl Client {
     #[must_use]
     pub fn start(options: Options) -> Self {
         let (queue, jobs) = mpsc::channel(options.queue);
-        tokio::spawn(Worker { options, connection: None, backoff: Backoff::default() }.run(jobs));
-        Self { queue }
+        let pid = Arc::new(AtomicI32::new(0));
+        let worker = Worker { options, connection: None, backoff: Backoff::default(), pid: Arc::clone(&pid) };
+        tokio::spawn(worker.run(jobs));
+        Self { queue, pid }
+    }
+
+    /// The process that listens on fail2ban's socket, as the kernel told at the latest connection; none before the
+    /// first, or if it is in another container's namespace.
+    #[must_use]
+    pub fn server_pid(&self) -> Option<i32> {
+        Some(self.pid.load(Relaxed)).filter(|pid| *pid > 0)
     }
 
     /// Sends a command and waits for its answer, at most until `deadline`.
@@ -101,6 +114,7 @@ struct Worker {
     options: Options,
     connection: Option<Connection>,
     backoff: Backoff,
+    pid: Arc<AtomicI32>,
 }
 
 impl Worker {
@@ -125,7 +139,7 @@ impl Worker {
             class: "not sent".into(),
             message: error.to_string(),
         })?;
-        let frame = self.exchange(&request, deadline).await?;
+        let frame = self.exchange(&request, command, deadline).await?;
         // A reply that cannot be read, or says that fail2ban ends, is the last one on its connection.
         let answer = read(frame.pickle().unwrap_or_default())
             .map_err(|error| {
@@ -139,13 +153,23 @@ impl Worker {
     }
 
     /// One exchange, on a second connection if the first turns out to have died while idle.
-    async fn exchange(&mut self, request: &[u8], deadline: Instant) -> Result<codec::Frame, Fail2banError> {
+    async fn exchange(
+        &mut self,
+        request: &[u8],
+        command: &Command,
+        deadline: Instant,
+    ) -> Result<codec::Frame, Fail2banError> {
         for _ in 0..2 {
             let mut connection = self.connected(deadline).await?;
             match connection.exchange(request, self.options.max_reply, deadline).await {
                 Ok(frame) => {
                     self.connection = Some(connection);
                     return Ok(frame);
+                }
+                Err(Broken::BeforeReply) if command.changes() => {
+                    return Err(Fail2banError::Down(format!(
+                        "fail2ban closed the connection before it answered `{command}`: whether it took effect is not known"
+                    )));
                 }
                 Err(Broken::BeforeReply) if connection.used => {
                     debug!("fail2ban closed an idle connection, connecting again");
@@ -169,6 +193,7 @@ impl Worker {
             Ok(connection) => {
                 info!(fail2ban.socket = %self.options.socket.display(), "connected to fail2ban");
                 self.backoff = Backoff::default();
+                self.pid.store(connection.pid(), Relaxed);
                 Ok(connection)
             }
             Err(error) => {

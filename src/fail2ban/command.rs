@@ -1,7 +1,10 @@
-//! The closed list of what this program ever asks fail2ban. All of it only reads.
+//! The closed list of what this program ever asks fail2ban.
 //!
-//! `stop`, `set ... action`, `addaction` and their like run commands as root or end the server; there is
-//! no variant for them, and no variant that takes free words.
+//! `stop` alone, `set ... action`, `addaction` and their like end the server or run commands as root; there is
+//! no variant for them, and no variant that takes free words: names are checked, all else is a number, an address or a
+//! network.
+
+use std::borrow::Cow;
 
 use crate::domain::JailName;
 
@@ -22,13 +25,17 @@ pub enum Command {
     Backend(JailName),
     /// `get JAIL idle`: not every fail2ban knows it.
     Idle(JailName),
+    /// `get dbfile`
+    Database,
+    /// `stop JAIL`: ends one jail, which is started again by a reload. Changes something.
+    StopJail(JailName),
 }
 
 impl Command {
     /// The words that are sent.
     #[must_use]
-    pub fn words(&self) -> Vec<&str> {
-        match self {
+    pub fn words(&self) -> Vec<Cow<'_, str>> {
+        let words: Vec<&str> = match self {
             Self::Ping => vec!["ping"],
             Self::Version => vec!["version"],
             Self::Status => vec!["status"],
@@ -36,7 +43,16 @@ impl Command {
             Self::Stats => vec!["stats"],
             Self::Backend(jail) => vec!["get", jail.as_str(), "backend"],
             Self::Idle(jail) => vec!["get", jail.as_str(), "idle"],
-        }
+            Self::Database => vec!["get", "dbfile"],
+            Self::StopJail(jail) => vec!["stop", jail.as_str()],
+        };
+        words.into_iter().map(Cow::Borrowed).collect()
+    }
+
+    /// Whether it changes something: such a one must not be sent again once it may have been read.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::StopJail(_))
     }
 }
 

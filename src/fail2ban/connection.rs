@@ -37,6 +37,11 @@ impl Connection {
         }
     }
 
+    /// The process that listens on the socket; 0 if the kernel does not tell.
+    pub(super) fn pid(&self) -> i32 {
+        self.stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default()
+    }
+
     /// Whether the peer has closed it, or sent something that nobody asked for, since the last reply.
     pub(super) fn is_stale(&self) -> bool {
         !matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)

@@ -26,15 +26,16 @@ const MAX_ARGUMENT: usize = 64 * 1024;
 ///
 /// # Errors
 /// If an argument cannot be sent safely.
-pub fn write_command(words: &[&str]) -> Result<Vec<u8>, ArgumentError> {
+pub fn write_command<W: AsRef<str>>(words: &[W]) -> Result<Vec<u8>, ArgumentError> {
     // PROTO 2, EMPTY_LIST, BINPUT 0, MARK; each word as BINUNICODE; APPENDS, STOP.
     let mut bytes = b"\x80\x02]q\x00(".to_vec();
     for word in words {
+        let word = word.as_ref();
         if word.contains(['\0', '\n', '\r']) {
-            return Err(ArgumentError::Character((*word).to_owned()));
+            return Err(ArgumentError::Character(word.to_owned()));
         }
         if word.as_bytes().windows(END.len()).any(|window| window == END) {
-            return Err(ArgumentError::Marker((*word).to_owned()));
+            return Err(ArgumentError::Marker(word.to_owned()));
         }
         let length = u32::try_from(word.len())
             .ok()
