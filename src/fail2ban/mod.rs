@@ -1,8 +1,10 @@
-//! fail2ban's socket protocol, spoken without Python and without `fail2ban-client`.
+//! fail2ban's socket protocol, spoken without Python and without `fail2ban-client`; and its programs, for what
+//! the socket cannot do.
 //!
 //! ```text
 //! probe -> client (one connection, one command at a time) -> codec (frames) + pickle (their content)
 //!               command (what may be asked)     reply (what the answers mean)
+//! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)
 //! ```
 //!
 //! fail2ban unpickles what it is sent, as root: whoever writes to its socket is root. Hence [`Command`] is a
@@ -20,6 +22,8 @@ mod connection;
 pub mod pickle;
 pub mod probe;
 pub mod reply;
+pub mod threads;
+pub mod tools;
 pub mod version;
 
 pub use client::{Client, Options};

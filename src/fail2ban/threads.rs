@@ -1,0 +1,94 @@
+//! Which of the listed jails really run: fail2ban lists a jail from `add` on, also one that was never started.
+//!
+//! A reload that stumbles over a new jail leaves it so: listed, with counts, watching nothing; and a start in the background
+//! does it to every jail. No command of 1.0.2 tells (from 1.1 on neither: `get JAIL idle` is about something else). What
+//! does is that fail2ban names its threads (`server/jailthread.py`): a jail runs while there is a thread `f2b/f.JAIL`
+//! (its filter) and a thread `f2b/a.JAIL` (its actions). The kernel keeps 15 bytes of a name, so that jails which begin
+//! alike are told by their number: all of them run or none does, else nothing is known of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::domain::JailName;
+
+/// What the kernel keeps of a thread's name.
+const KEPT: usize = 15;
+/// No fail2ban has more.
+const MAX_THREADS: usize = 20_000;
+
+/// Whether each listed jail runs, by the threads of the process; none where that cannot be known.
+#[must_use]
+pub fn started<'a>(
+    pid: i32,
+    jails: impl Iterator<Item = &'a JailName>,
+) -> BTreeMap<&'a JailName, Option<bool>> {
+    let threads = names(&Path::new("/proc").join(pid.to_string()).join("task"));
+    judge(&threads, jails)
+}
+
+fn names(tasks: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(tasks) else { return Vec::new() };
+    let comm = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(entry.ok()?.path().join("comm")).ok()
+    };
+    entries.take(MAX_THREADS).filter_map(comm).map(|name| name.trim_end_matches('\n').to_owned()).collect()
+}
+
+fn judge<'a>(
+    threads: &[String],
+    jails: impl Iterator<Item = &'a JailName>,
+) -> BTreeMap<&'a JailName, Option<bool>> {
+    // It has one from its first moment on. Without it this is another process (systemd, if it owns the socket), or
+    // a fail2ban that cannot name its threads.
+    let is_fail2ban = threads.iter().any(|name| name == "f2b/observer");
+    let mut groups: BTreeMap<[String; 2], Vec<&JailName>> = BTreeMap::new();
+    for jail in jails {
+        groups.entry(["f", "a"].map(|part| kept(&format!("f2b/{part}.{jail}")))).or_default().push(jail);
+    }
+    let count = |wanted: &String| threads.iter().filter(|name| *name == wanted).count();
+    groups
+        .into_iter()
+        .flat_map(|(parts, jails)| {
+            let fewest = parts.iter().map(count).min().unwrap_or_default();
+            let started = match fewest {
+                _ if !is_fail2ban => None,
+                0 => Some(false),
+                all if all >= jails.len() => Some(true),
+                _ => None,
+            };
+            jails.into_iter().map(move |jail| (jail, started))
+        })
+        .collect()
+}
+
+fn kept(name: &str) -> String {
+    name.chars().take(KEPT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jail_runs_while_both_its_threads_do() {
+        let jails = ["app", "off", "half", "nginx-http-auth", "nginx-http-bots"]
+            .map(|name| JailName::parse(name).unwrap());
+        let threads = |more: &[&str]| -> Vec<String> {
+            let names = ["fail2ban-server", "f2b/observer", "f2b/f.app", "f2b/a.app", "f2b/a.half"];
+            names.iter().chain(more).map(|name| (*name).to_owned()).collect()
+        };
+        let told = |threads: &[String]| judge(threads, jails.iter()).values().copied().collect::<Vec<_>>();
+        let [all, one] = [
+            ["f2b/f.nginx-htt", "f2b/a.nginx-htt"].repeat(2),
+            ["f2b/f.nginx-htt", "f2b/a.nginx-htt"].to_vec(),
+        ];
+        assert_eq!(told(&threads(&all)), [Some(true), Some(false), Some(true), Some(true), Some(false)]);
+        assert_eq!(told(&threads(&one)), [Some(true), Some(false), None, None, Some(false)]);
+        assert_eq!(told(&["systemd".to_owned()]), [None; 5]);
+        assert_eq!(
+            judge(&names(Path::new("/proc/self/task")), jails.iter()).len(),
+            5,
+            "of a process that is none"
+        );
+    }
+}
