@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use reqwest::{Response, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use secrecy::ExposeSecret;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::token::Tokens;
 use super::wire;
 use crate::config::{AgentTokenConfig, AgentUrl};
-use crate::domain::{ProbeOutcome, UnreachableKind};
+use crate::domain::{JailName, ProbeOutcome, UnreachableKind};
 
 /// No connection takes longer, within the deadline of the call.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -44,6 +45,36 @@ pub enum AgentError {
         /// In words.
         reason: String,
     },
+    /// The agent understood and did not do it.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        kind: RefusedKind,
+        /// In words; of a wrong configuration fail2ban's own.
+        reason: String,
+    },
+}
+
+/// Why an agent did not do what it understood. Unless `Failed` says otherwise, nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedKind {
+    /// There is no such jail.
+    Jail,
+    /// fail2ban's configuration would be wrong.
+    Configuration,
+    /// The host does not let it.
+    Failed,
+}
+
+impl RefusedKind {
+    fn of(kind: &str) -> Option<Self> {
+        match kind {
+            "jail" => Some(Self::Jail),
+            "configuration" => Some(Self::Configuration),
+            "failed" => Some(Self::Failed),
+            _ => None,
+        }
+    }
 }
 
 impl From<AgentError> for ProbeOutcome {
@@ -52,6 +83,10 @@ impl From<AgentError> for ProbeOutcome {
             AgentError::Unreachable { kind, reason } => Self::Unreachable { kind, reason },
             AgentError::Busy { reason } => Self::Busy { reason },
             AgentError::Down { reason } => Self::Down { reason },
+            // No probe is refused by an agent that is one.
+            AgentError::Refused { reason, .. } => {
+                Self::Unreachable { kind: UnreachableKind::Protocol, reason }
+            }
         }
     }
 }
@@ -134,8 +169,44 @@ impl AgentClient {
         Ok(support.supported)
     }
 
+    /// Switches a jail on, or finds it on; a transaction, which is undone if the jail does not run in the end. An
+    /// error that is not `Refused` leaves open which of the two it is: the host is as asked or as before.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn activate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
+        self.post(&format!("/v1/jails/{jail}/activate"), &(), wire::CHANGE_DEADLINE).await
+    }
+
+    /// Switches a jail off, likewise.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn deactivate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
+        self.post(&format!("/v1/jails/{jail}/deactivate"), &(), wire::CHANGE_DEADLINE).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str, deadline: Duration) -> Result<T, AgentError> {
-        match timeout(deadline, self.get_with_any_token(path, deadline.mul_f64(0.8))).await {
+        self.call(self.http.get(format!("{}{path}", self.base)), deadline).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<T, AgentError> {
+        self.call(self.http.post(format!("{}{path}", self.base)).json(body), deadline).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        deadline: Duration,
+    ) -> Result<T, AgentError> {
+        let budget = deadline.mul_f64(0.8).as_millis().to_string();
+        let request = request.header(wire::DEADLINE_HEADER, budget);
+        match timeout(deadline, self.with_any_token(&request)).await {
             Ok(answer) => answer,
             Err(_) => {
                 Err(self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}")))
@@ -143,30 +214,19 @@ impl AgentClient {
         }
     }
 
-    /// The first token, and the second if the agent does not know the first (yet, or any more).
-    async fn get_with_any_token<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        budget: Duration,
-    ) -> Result<T, AgentError> {
+    /// The first token, and the second if the agent does not know the first (yet, or any more). A refused
+    /// token means that nothing was done, so that a change may be sent again as well.
+    async fn with_any_token<T: DeserializeOwned>(&self, request: &RequestBuilder) -> Result<T, AgentError> {
         for token in self.tokens.current().await.iter() {
-            let response = self.send(path, token, budget).await?;
+            let Some(request) = request.try_clone() else { break };
+            let request = request.bearer_auth(token.expose_secret());
+            let response = request.send().await.map_err(|error| self.network(&error))?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return self.read(response).await;
             }
         }
         let remedy = "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there";
         Err(self.unreachable(UnreachableKind::Token, remedy))
-    }
-
-    async fn send(&self, path: &str, token: &SecretString, budget: Duration) -> Result<Response, AgentError> {
-        self.http
-            .get(format!("{}{path}", self.base))
-            .bearer_auth(token.expose_secret())
-            .header(wire::DEADLINE_HEADER, budget.as_millis().to_string())
-            .send()
-            .await
-            .map_err(|error| self.network(&error))
     }
 
     /// The body of an answer, or the meaning of a refusal.
@@ -188,10 +248,13 @@ impl AgentClient {
         match serde_json::from_slice::<wire::Refusal>(&body) {
             Ok(wire::Refusal { kind, reason }) if kind == "busy" => Err(AgentError::Busy { reason }),
             Ok(wire::Refusal { kind, reason }) if kind == "down" => Err(AgentError::Down { reason }),
-            Ok(wire::Refusal { reason, .. }) => Err(self.unreachable(
-                UnreachableKind::Protocol,
-                &format!("it refused the request ({status}): {reason}"),
-            )),
+            Ok(wire::Refusal { kind, reason }) => Err(match RefusedKind::of(&kind) {
+                Some(kind) => AgentError::Refused { kind, reason },
+                None => self.unreachable(
+                    UnreachableKind::Protocol,
+                    &format!("it refused the request ({status}): {reason}"),
+                ),
+            }),
             Err(_) => {
                 let reason = format!("it answered {status}, which no agent does: is something else there?");
                 Err(self.unreachable(UnreachableKind::Protocol, &reason))

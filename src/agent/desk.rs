@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout_at};
 
+use super::change::Changer;
 use super::wire;
 use crate::domain::Answer;
 use crate::fail2ban::probe::{Details, Prober};
@@ -32,11 +33,13 @@ pub(super) struct Desk {
     version: Mutex<Option<String>>,
     probes: AtomicU64,
     detections: AtomicU64,
+    pub(super) changer: Arc<Changer>,
 }
 
 impl Desk {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client, changer: Arc<Changer>) -> Self {
         Self {
+            changer,
             prober: Prober::new(client),
             turn: tokio::sync::Mutex::default(),
             next: Mutex::default(),
@@ -52,6 +55,7 @@ impl Desk {
             fail2ban_version: self.version.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             probes: self.probes.load(Relaxed),
             backend_detections: self.detections.load(Relaxed),
+            interrupted_change: self.changer.interrupted(),
         }
     }
 

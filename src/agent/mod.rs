@@ -5,12 +5,15 @@
 //!             \______________________ token ____________________/
 //! ```
 //!
-//! The agent keeps no state beyond its connection to fail2ban, needs no Redis, and relays no bytes: a route
-//! is a typed question of `fail2ban::Command`. A new call goes into [`wire`] (path, body), [`server`] (route)
-//! and [`client`] (method).
+//! The agent keeps no state beyond its connection to fail2ban and the journal of a change that is under way
+//! (`change.rs`), needs no Redis, and relays no bytes: a route is a typed question of `fail2ban::Command`, or a typed change
+//! to a jail. A new call goes into [`wire`] (path, body), [`server`] (route) and [`client`] (method).
 
+mod change;
 pub mod client;
 mod desk;
+mod dropin;
+mod files;
 mod listen;
 pub mod server;
 pub mod token;

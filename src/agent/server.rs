@@ -11,31 +11,33 @@ use anyhow::Context;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::change::{ChangeError, Changed, Changer, Edit};
 use super::desk::Desk;
 use super::listen::{self, Listener};
 use super::token::Tokens;
 use super::wire;
 use crate::config::AgentConfig;
+use crate::domain::JailName;
 use crate::fail2ban::{Client, Fail2banError, Options};
 
 /// Requests at the same time; one more is `busy`.
 const MAX_REQUESTS: usize = 256;
-/// No route reads a body.
+/// No body has a reason to be larger.
 const MAX_BODY: u64 = 64 * 1024;
 /// No caller waits longer than this.
-const MAX_DEADLINE: Duration = Duration::from_secs(30);
+const MAX_DEADLINE: Duration = wire::CHANGE_DEADLINE;
 /// Requests in flight at the stop may take this long.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -45,7 +47,11 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// If it cannot listen.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listener = listen::open(&config.listen).await?;
-    let desk = Arc::new(Desk::new(Client::start(Options::new(&config.fail2ban_socket))));
+    let client = Client::start(Options::new(&config.fail2ban_socket));
+    let changer = Changer::new(&config, client.clone());
+    let leftover = Arc::clone(&changer);
+    tokio::spawn(async move { leftover.recover().await });
+    let desk = Arc::new(Desk::new(client, changer));
     let app = router(desk, Arc::new(Tokens::new(&config.token)));
     match listener {
         Listener::Tcp(listener) => serve(listener, app, shutdown).await,
@@ -79,9 +85,11 @@ fn router(desk: Arc<Desk>, tokens: Arc<Tokens>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/jails", get(jails))
         .route("/v1/backend-commands", get(backend_commands))
+        .route("/v1/jails/{jail}/activate", post(activate))
+        .route("/v1/jails/{jail}/deactivate", post(deactivate))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "request", "this agent has no such route") })
         .method_not_allowed_fallback(|| async {
-            refuse(StatusCode::METHOD_NOT_ALLOWED, "request", "this route takes GET only")
+            refuse(StatusCode::METHOD_NOT_ALLOWED, "request", "this route does not take that method")
         })
         .layer(from_fn_with_state(gate, pass))
         .with_state(desk)
@@ -119,6 +127,49 @@ async fn backend_commands(
     desk.backend_commands(deadline).await.map(Json).map_err(not_answered)
 }
 
+async fn activate(
+    State(desk): State<Arc<Desk>>,
+    Jail(jail): Jail,
+    Deadline(deadline): Deadline,
+) -> Result<Json<wire::JailChanged>, Response> {
+    change(&desk, jail, Edit::Activate, deadline).await
+}
+
+async fn deactivate(
+    State(desk): State<Arc<Desk>>,
+    Jail(jail): Jail,
+    Deadline(deadline): Deadline,
+) -> Result<Json<wire::JailChanged>, Response> {
+    change(&desk, jail, Edit::Deactivate, deadline).await
+}
+
+async fn change(
+    desk: &Desk,
+    jail: JailName,
+    edit: Edit,
+    deadline: Instant,
+) -> Result<Json<wire::JailChanged>, Response> {
+    let changed =
+        desk.changer.change(jail.clone(), edit, deadline).await.map_err(|error| not_changed(&error))?;
+    let Changed { active, changed } = changed;
+    Ok(Json(wire::JailChanged { jail, active, changed }))
+}
+
+/// The jail in the path.
+struct Jail(JailName);
+
+impl<S: Send + Sync> FromRequestParts<S> for Jail {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let bad = |reason: &str| refuse(StatusCode::BAD_REQUEST, "request", reason);
+        let Path(name) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| bad(&rejection.body_text()))?;
+        JailName::parse(&name).map(Self).map_err(|error| bad(&error.to_string()))
+    }
+}
+
 /// Until when a caller waits.
 struct Deadline(Instant);
 
@@ -127,7 +178,8 @@ impl<S: Sync> FromRequestParts<S> for Deadline {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
         let wait = match parts.headers.get(wire::DEADLINE_HEADER) {
-            None => wire::DEFAULT_DEADLINE,
+            None if parts.method == Method::GET => wire::DEFAULT_DEADLINE,
+            None => wire::CHANGE_DEADLINE,
             Some(value) => {
                 let millis = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
                     let reason = format!("{} must be a number of milliseconds", wire::DEADLINE_HEADER);
@@ -174,6 +226,17 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 fn not_answered(error: Fail2banError) -> Response {
     let kind = if matches!(error, Fail2banError::Busy(_)) { "busy" } else { "down" };
     refuse(StatusCode::SERVICE_UNAVAILABLE, kind, &error.to_string())
+}
+
+fn not_changed(error: &ChangeError) -> Response {
+    let (status, kind) = match error {
+        ChangeError::UnknownJail(_) => (StatusCode::NOT_FOUND, "jail"),
+        ChangeError::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
+        ChangeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        ChangeError::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+        ChangeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+    };
+    refuse(status, kind, &error.to_string())
 }
 
 fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {

@@ -55,6 +55,9 @@ pub struct Answer {
     pub version: String,
     /// Every jail that runs, with its counts.
     pub jails: BTreeMap<JailName, JailCounts>,
+    /// Jails that fail2ban lists and that do not run: it stumbled over their configuration.
+    #[serde(default)]
+    pub stalled: BTreeSet<JailName>,
 }
 
 /// Why an agent could not be asked.

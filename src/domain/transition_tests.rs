@@ -1,6 +1,6 @@
 //! The transition table, row by row, and against the original's function on random histories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn answer(jails: &[&str]) -> ProbeOutcome {
 
 fn answer_of(version: &str, jails: &[&str]) -> ProbeOutcome {
     let jails = jails.iter().map(|name| (jail(name), JailCounts::default())).collect();
-    ProbeOutcome::Answered(Answer { version: version.to_owned(), jails })
+    ProbeOutcome::Answered(Answer { version: version.to_owned(), jails, stalled: BTreeSet::new() })
 }
 
 fn down() -> ProbeOutcome {

@@ -1,7 +1,8 @@
 //! The probe: is fail2ban well, which version is it, which jails run, with which counts.
 //!
 //! Counts come by the cheapest command that the version has, never with a list of addresses: `stats` from
-//! 1.1.0 on (one command), else `status` and one `status JAIL short` per jail, from 0.11.2 on.
+//! 1.1.0 on (one command), else `status` and one `status JAIL short` per jail, from 0.11.2 on. A jail that is listed and does
+//! not run has counts too: see `threads.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::pickle::Value;
-use super::{Client, Command, Fail2banError, Version, reply};
+use super::{Client, Command, Fail2banError, Version, reply, threads};
 use crate::domain::{Answer, JailCounts, JailName};
 
 /// What one jail says of itself beyond its counts.
@@ -61,11 +62,23 @@ impl Prober {
                 Version::HAS_SHORT_STATUS
             ))
         })?;
-        let jails = match self.stats(version, deadline).await? {
+        let mut jails = match self.stats(version, deadline).await? {
             Some(jails) => jails,
             None => self.short_statuses(deadline).await?,
         };
-        Ok(Answer { version: text.to_owned(), jails })
+        let stalled = self.stalled(jails.keys());
+        jails.retain(|jail, _| !stalled.contains(jail));
+        Ok(Answer { version: text.to_owned(), jails, stalled })
+    }
+
+    /// Those that are listed and do not run, as far as their threads tell.
+    fn stalled<'a>(&self, jails: impl Iterator<Item = &'a JailName>) -> BTreeSet<JailName> {
+        let started = self.client.server_pid().map(|pid| threads::started(pid, jails)).unwrap_or_default();
+        started
+            .into_iter()
+            .filter(|(_, started)| *started == Some(false))
+            .map(|(jail, _)| jail.clone())
+            .collect()
     }
 
     /// All counts by one command; none if this fail2ban does not know it (early builds of 1.1.0 do not).

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::agent::client::AgentError;
+use crate::agent::client::{AgentError, RefusedKind};
 use crate::store::{ChangeError, StoreError};
 
 /// A refusal.
@@ -168,6 +168,21 @@ impl Problem {
         problem
     }
 
+    fn refused_by_agent(kind: RefusedKind, detail: String) -> Self {
+        let (status, name, title) = match kind {
+            RefusedKind::Jail => (StatusCode::NOT_FOUND, "not-found", "No such jail"),
+            RefusedKind::Configuration => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration-refused",
+                "fail2ban would not take the configuration; nothing was changed",
+            ),
+            RefusedKind::Failed => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "host-failed", "The change failed on the server's side")
+            }
+        };
+        Self::new(status, name, title, detail)
+    }
+
     fn document(&self) -> Document<'_> {
         Document {
             r#type: format!("urn:bangui:problem:{}", self.name),
@@ -254,6 +269,7 @@ impl From<AgentError> for Problem {
                 "fail2ban does not answer",
                 detail,
             ),
+            AgentError::Refused { kind, .. } => return Self::refused_by_agent(kind, detail),
         }
         .retry_after(5)
     }

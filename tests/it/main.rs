@@ -11,6 +11,8 @@ mod store;
 mod support;
 
 mod agent;
+mod agent_faults;
+mod agent_jails;
 mod bad_input;
 mod broken_fail2ban;
 mod commands;

@@ -78,6 +78,22 @@ impl Agent {
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
+    /// Sends a body as a worker would.
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let http = reqwest::Client::builder().no_proxy().unix_socket(self.socket()).build().unwrap();
+        let request = http.post(format!("http://agent{path}")).bearer_auth(&self.token).json(&body);
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
+    /// The worker's end of the bridge to it.
+    pub fn client(&self) -> bangui::agent::client::AgentClient {
+        let token = bangui::config::AgentTokenConfig { tokens: vec![self.token.clone().into()], file: None };
+        bangui::agent::client::AgentClient::new(&bangui::config::AgentUrl::Unix(self.socket()), &token)
+            .unwrap()
+    }
+
     /// `GET /v1/info`.
     pub async fn info(&self) -> bangui::agent::wire::Info {
         let (status, body) = self.get("/v1/info", &self.token).await.unwrap();

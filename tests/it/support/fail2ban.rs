@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 
 use super::process::{Child, program};
-use super::{SOON, folder};
+use super::{SOON, eventually, folder};
 
 /// A fail2ban of the test's own.
 pub struct Fail2ban {
@@ -97,11 +97,68 @@ impl Fail2ban {
 
     /// `fail2ban-client` with these words: what an administrator does past bangui.
     pub async fn command(&self, words: &[&str]) {
+        let (well, printed) = self.try_command(words).await;
+        assert!(well, "{words:?}: {printed}");
+    }
+
+    /// Writes a file of its configuration; fail2ban is not told.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.config().join(name), text).unwrap();
+    }
+
+    /// The text of another jail, `enabled` or not, that watches the log of `jail`; with `more` lines.
+    pub fn jail(&self, name: &str, enabled: bool, more: &str) -> String {
+        let log = self.app_log(name);
+        std::fs::write(&log, "").unwrap();
+        format!(
+            "[{name}]\nenabled = {enabled}\nfilter = app\nlogpath = {}\naction = note[name={name}]\n{more}\n",
+            log.display()
+        )
+    }
+
+    /// Every file of `jail.d` by name, hidden ones too but for the agent's lock, which stays.
+    pub fn jail_d(&self) -> std::collections::BTreeMap<String, String> {
+        let entries = std::fs::read_dir(self.config().join("jail.d")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| !path.ends_with(".bangui-lock"))
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_str().unwrap().to_owned(),
+                    std::fs::read_to_string(path).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    /// What `fail2ban-client` prints, and whether it is content.
+    pub async fn try_command(&self, words: &[&str]) -> (bool, String) {
         let mut command = program("fail2ban-client");
         command.arg("-c").arg(self.config()).arg("-s").arg(self.socket());
         command.arg("-p").arg(self.folder.path().join("f2b.pid")).args(words);
         let (code, printed) = Child::run("fail2ban-client", command, SOON).await;
-        assert_eq!(code, Some(0), "{words:?}: {printed}");
+        (code == Some(0), printed)
+    }
+
+    /// The jails it lists.
+    pub async fn jails(&self) -> Vec<String> {
+        // What it prints may arrive a moment after its end.
+        let list = eventually("the list of jails", SOON, || async {
+            let (_, printed) = self.try_command(&["status"]).await;
+            Some(printed.lines().find_map(|line| line.split_once("Jail list:"))?.1.to_owned())
+        })
+        .await;
+        list.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// Whether it says that `jail` bans `ip`.
+    pub async fn bans(&self, jail: &str, ip: &str) -> bool {
+        eventually("an answer to `banned`", SOON, || async {
+            let (_, printed) = self.try_command(&["get", jail, "banned", ip]).await;
+            Some(printed.trim().to_owned()).filter(|printed| !printed.is_empty())
+        })
+        .await
+            == "1"
     }
 
     /// Writes the log line of a failed login that `jail` watches for.

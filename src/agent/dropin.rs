@@ -1,0 +1,206 @@
+//! The one file that bangui writes for a jail: `jail.d/zz-bangui-<jail>.local`, which fail2ban reads last.
+//!
+//! Whoever writes a configuration file of fail2ban runs commands as root, so that nothing gets in here but a checked name,
+//! numbers, addresses and networks, and three words of our own. The file is its own memory: it is read back before it is
+//! written again. One that somebody edited is not read, and not overwritten either.
+
+use std::fmt::Write as _;
+
+use crate::domain::{BanTime, FindTime, JailName, JailSettings, MaxRetry, Network};
+
+/// Above every such file.
+const NOTE: &str =
+    "# Written by bangui, which reads it back: to change this jail by hand, remove the file first.\n";
+/// What the files before this one say.
+const BEFORE: &str = "%(known/ignoreip)s";
+
+/// What bangui says of one jail. What is none is left to the other files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct DropIn {
+    /// On or off.
+    pub(super) enabled: Option<bool>,
+    pub(super) bantime: Option<BanTime>,
+    pub(super) findtime: Option<FindTime>,
+    pub(super) maxretry: Option<MaxRetry>,
+    pub(super) ignored: Option<Ignored>,
+}
+
+/// What is never banned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ignored {
+    /// Beside what the other files say, or in place of it.
+    pub(super) besides: bool,
+    pub(super) networks: Vec<Network>,
+}
+
+impl DropIn {
+    /// With these settings in place of its own.
+    pub(super) fn with(mut self, settings: &JailSettings) -> Self {
+        self.bantime = settings.bantime.or(self.bantime);
+        self.findtime = settings.findtime.or(self.findtime);
+        self.maxretry = settings.maxretry.or(self.maxretry);
+        if let Some(networks) = &settings.ignoreip {
+            self.ignored = Some(Ignored { besides: false, networks: networks.clone() });
+        }
+        self
+    }
+
+    /// With one network more that is never banned. `known`: whether the other files name any.
+    pub(super) fn ignoring(mut self, network: Network, known: bool) -> Self {
+        let ignored = self.ignored.get_or_insert(Ignored { besides: known, networks: Vec::new() });
+        if !ignored.networks.contains(&network) {
+            ignored.networks.push(network);
+        }
+        self
+    }
+
+    /// The file.
+    pub(super) fn render(&self, jail: &JailName) -> String {
+        let mut text = format!("{NOTE}[{jail}]\n");
+        let mut line = |key: &str, value: &dyn std::fmt::Display| {
+            let _ = writeln!(text, "{key} = {value}");
+        };
+        if let Some(enabled) = self.enabled {
+            line("enabled", &enabled);
+        }
+        if let Some(bantime) = self.bantime {
+            line("bantime", &bantime);
+        }
+        if let Some(findtime) = self.findtime {
+            line("findtime", &findtime);
+        }
+        if let Some(maxretry) = self.maxretry {
+            line("maxretry", &maxretry);
+        }
+        if let Some(ignored) = &self.ignored {
+            let before = ignored.besides.then(|| BEFORE.to_owned());
+            let words: Vec<String> =
+                before.into_iter().chain(ignored.networks.iter().map(Network::to_string)).collect();
+            line("ignoreip", &words.join(" "));
+        }
+        text
+    }
+
+    /// What the file says; none unless it is what [`DropIn::render`] writes for this jail.
+    pub(super) fn parse(jail: &JailName, text: &str) -> Option<Self> {
+        let lines = text.strip_prefix(&format!("{NOTE}[{jail}]\n"))?.lines();
+        let mut read = Self::default();
+        for line in lines {
+            let (key, value) = line.split_once(" =")?;
+            let value = value.trim_start();
+            match key {
+                "enabled" => read.enabled = Some(value.parse().ok()?),
+                "bantime" => read.bantime = Some(value.parse::<i64>().ok()?.try_into().ok()?),
+                "findtime" => read.findtime = Some(value.parse::<i64>().ok()?.try_into().ok()?),
+                "maxretry" => read.maxretry = Some(value.parse::<i64>().ok()?.try_into().ok()?),
+                "ignoreip" => {
+                    let mut words = value.split(' ').filter(|word| !word.is_empty()).peekable();
+                    let besides = words.next_if_eq(&BEFORE).is_some();
+                    let networks = words.map(Network::parse).collect::<Option<_>>()?;
+                    read.ignored = Some(Ignored { besides, networks });
+                }
+                _ => return None,
+            }
+        }
+        // Byte for byte: what was written by another hand is not taken for ours.
+        (read.render(jail) == text).then_some(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn network() -> impl Strategy<Value = Network> {
+        let v4 = (any::<[u8; 4]>(), 0u8..=32)
+            .prop_map(|(ip, prefix)| format!("{}/{prefix}", std::net::Ipv4Addr::from(ip)));
+        let v6 = (any::<[u8; 16]>(), 0u8..=128)
+            .prop_map(|(ip, prefix)| format!("{}/{prefix}", std::net::Ipv6Addr::from(ip)));
+        prop_oneof![v4, v6].prop_map(|text| Network::parse(&text).unwrap())
+    }
+
+    fn drop_in() -> impl Strategy<Value = DropIn> {
+        let number = |allowed: std::ops::Range<i64>| prop::option::of(allowed);
+        let ignored = prop::option::of((any::<bool>(), prop::collection::vec(network(), 0..5)));
+        (prop::option::of(any::<bool>()), number(-1..1000), number(1..1000), number(1..1000), ignored)
+            .prop_map(|(enabled, bantime, findtime, maxretry, ignored)| DropIn {
+                enabled,
+                bantime: bantime.and_then(|number| number.try_into().ok()),
+                findtime: findtime.map(|number| number.try_into().unwrap()),
+                maxretry: maxretry.map(|number| number.try_into().unwrap()),
+                ignored: ignored.map(|(besides, networks)| Ignored { besides, networks }),
+            })
+    }
+
+    /// What an attacker would send: the words of the format and of the language around it, and anything.
+    fn hostile() -> impl Strategy<Value = String> {
+        let bits = prop::sample::select(vec![
+            "\n",
+            "\r",
+            "\0",
+            "[",
+            "]",
+            "%(",
+            ")s",
+            "=",
+            ";",
+            "#",
+            " ",
+            "action",
+            "10.0.0.1",
+            "/8",
+            "::1",
+            "\u{2028}",
+            "\u{85}",
+            "\\n",
+            "[DEFAULT]",
+            "enabled = true",
+            "-1",
+            "1h",
+        ]);
+        prop_oneof![prop::collection::vec(bits, 0..8).prop_map(|bits| bits.concat()), any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_set_is_read_back_as_it_was(drop_in in drop_in(), name in "[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}") {
+            let jail = JailName::parse(&name).unwrap();
+            prop_assert_eq!(DropIn::parse(&jail, &drop_in.render(&jail)), Some(drop_in));
+        }
+
+        #[test]
+        fn nothing_of_a_request_but_typed_values_gets_into_the_file(texts in prop::collection::vec(hostile(), 4), list in any::<bool>()) {
+            let [bantime, findtime, maxretry, ignored] = &texts[..] else { unreachable!() };
+            let numbers = |text: &String| text.parse::<i64>().map_or_else(|_| text.clone().into(), serde_json::Value::from);
+            let ignored = if list { serde_json::json!([ignored]) } else { serde_json::json!(ignored) };
+            for request in [
+                serde_json::json!({"bantime": numbers(bantime)}),
+                serde_json::json!({"findtime": numbers(findtime), "maxretry": numbers(maxretry)}),
+                serde_json::json!({"ignoreip": ignored}),
+                serde_json::json!({(bantime.as_str()): 1}),
+            ] {
+                let Ok(settings) = serde_json::from_value::<JailSettings>(request) else { continue };
+                let jail = JailName::parse("app").unwrap();
+                let drop_in = DropIn { enabled: Some(true), ..DropIn::default() }.with(&settings);
+                let text = drop_in.render(&jail);
+                prop_assert_eq!(DropIn::parse(&jail, &text), Some(drop_in));
+                let body = text.strip_prefix(NOTE).unwrap();
+                prop_assert!(body.lines().count() <= 6 && body.matches('[').count() == 1, "{}", body);
+                let plain = |c: char| c.is_ascii_alphanumeric() || " =.:/-[]\n".contains(c);
+                prop_assert!(body.chars().all(plain), "{}", body);
+            }
+        }
+
+        #[test]
+        fn another_hands_file_is_not_taken_for_ours(text in hostile()) {
+            let jail = JailName::parse("app").unwrap();
+            let ours = DropIn { enabled: Some(true), ..DropIn::default() }.render(&jail);
+            prop_assert_eq!(DropIn::parse(&jail, &text), None);
+            if !text.is_empty() {
+                prop_assert_eq!(DropIn::parse(&jail, &format!("{ours}{text}")), None);
+            }
+        }
+    }
+}
