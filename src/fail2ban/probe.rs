@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::command::Field;
 use super::pickle::Value;
 use super::{Client, Command, Fail2banError, Version, reply, threads};
 use crate::domain::{Answer, JailCounts, JailName};
@@ -128,7 +129,7 @@ impl Prober {
         deadline: Instant,
     ) -> Result<Option<Details>, Fail2banError> {
         let mut answers = [Value::None, Value::None];
-        let commands = [Command::Backend(jail.clone()), Command::Idle(jail.clone())];
+        let commands = [Field::Backend, Field::Idle].map(|field| Command::Get(jail.clone(), field));
         for (command, slot) in commands.into_iter().zip(&mut answers) {
             match self.client.ask(command, deadline).await {
                 Ok(answer) => *slot = answer,

@@ -114,6 +114,80 @@ pub fn stats(answer: &Value) -> Result<Vec<(&str, JailCounts)>, Fail2banError> {
     counts.ok_or_else(|| strange("the statistics"))
 }
 
+/// A whole number, such as a ban time.
+#[must_use]
+pub fn number(answer: &Value) -> Option<i64> {
+    match answer {
+        Value::Int(number) => Some(*number),
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a time in seconds, which fail2ban may keep as a float"
+        )]
+        Value::Float(number) => Some(*number as i64),
+        Value::Str(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Texts in a list or a set, or in lists within (a journal match is a list of words, shown as one text).
+#[must_use]
+pub fn texts(answer: &Value) -> Vec<String> {
+    let items = match answer {
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => items,
+        _ => return Vec::new(),
+    };
+    items
+        .iter()
+        .filter_map(|item| match item {
+            Value::Str(text) => Some(text.to_string()),
+            Value::List(_) | Value::Tuple(_) => Some(texts(item).join(" ")),
+            _ => None,
+        })
+        .collect()
+}
+
+/// One banned address, with what fail2ban tells of its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ban<'a> {
+    /// The address or network.
+    pub ip: &'a str,
+    /// When it was banned, by the clock on fail2ban's wall, and for how many seconds (less than none: for ever).
+    pub since: Option<(chrono::NaiveDateTime, i64)>,
+}
+
+/// The answer to `get JAIL banip --with-time`: `IP \tY-m-d H:M:S + SECONDS = Y-m-d H:M:S` for each.
+///
+/// # Errors
+/// `Down` if it has another shape.
+pub fn bans(answer: &Value) -> Result<Vec<Ban<'_>>, Fail2banError> {
+    let lines = answer.items().ok_or_else(|| strange("the list of bans"))?;
+    lines
+        .iter()
+        .map(|line| {
+            let line = line.as_str().ok_or_else(|| strange("the list of bans"))?;
+            let (ip, times) = line.split_once('\t').unwrap_or((line, ""));
+            let since = times.split_once(" + ").and_then(|(since, rest)| {
+                let since = chrono::NaiveDateTime::parse_from_str(since.trim(), "%Y-%m-%d %H:%M:%S").ok()?;
+                Some((since, rest.split_once(" = ")?.0.trim().parse().ok()?))
+            });
+            Ok(Ban { ip: ip.trim(), since })
+        })
+        .collect()
+}
+
+/// The answer to `banned IP...`: for each, the jails that ban it.
+///
+/// # Errors
+/// `Down` if it has another shape.
+pub fn banned(answer: &Value, asked: usize) -> Result<Vec<Vec<&str>>, Fail2banError> {
+    let lists = answer.items().filter(|lists| lists.len() == asked);
+    lists
+        .and_then(|lists| {
+            lists.iter().map(|list| list.items()?.iter().map(Value::as_str).collect()).collect()
+        })
+        .ok_or_else(|| strange("the jails that ban an address"))
+}
+
 /// The value of `name` in a list of pairs, fail2ban's way to write a table.
 fn field<'a>(table: &'a Value, name: &str) -> Option<&'a Value> {
     table.items()?.iter().find_map(|row| match row.items()? {
@@ -151,4 +225,28 @@ fn shortened(text: &str) -> String {
 
 fn strange(what: &str) -> Fail2banError {
     Fail2banError::Down(format!("fail2ban sent {what} in a form that this program does not know"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bans_are_read_with_their_times_and_without() {
+        let list = Value::List(
+            [
+                "203.0.113.7 \t2026-11-22 22:01:02 + 600 = 2026-11-22 22:11:02",
+                "2001:db8::1 \t2026-11-22 22:01:02 + -1 = 9999-12-31 23:59:59",
+                "198.51.100.1",
+            ]
+            .map(|line| Value::Str(line.into()))
+            .into(),
+        );
+        let since = "2026-11-22T22:01:02".parse().unwrap();
+        let read = bans(&list).unwrap();
+        assert_eq!(read[0], Ban { ip: "203.0.113.7", since: Some((since, 600)) });
+        assert_eq!(read[1], Ban { ip: "2001:db8::1", since: Some((since, -1)) });
+        assert_eq!(read[2], Ban { ip: "198.51.100.1", since: None });
+        assert!(bans(&Value::Int(1)).is_err());
+    }
 }

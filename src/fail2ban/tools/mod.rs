@@ -72,7 +72,7 @@ pub enum Verdict {
 }
 
 /// A jail of the configuration, on or off, with its settings as fail2ban computes them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct ConfiguredJail {
     /// Whether it is switched on.
     pub enabled: bool,
