@@ -39,9 +39,15 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
 const UNDO_PAUSE: Duration = Duration::from_secs(2);
 
-/// Why a jail was not changed. Unless it says otherwise, the host is as before.
+/// Why something was not done. Unless it says otherwise, the host is as before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ChangeError {
+    /// Not something to ask for.
+    #[error("{0}")]
+    Request(String),
+    /// A newer epoch of the job is known.
+    #[error("{0}")]
+    Stale(String),
     /// No such jail in the configuration.
     #[error("{0}")]
     UnknownJail(String),
@@ -89,7 +95,6 @@ impl From<std::io::Error> for ChangeError {
 
 /// What is to be changed of a jail.
 #[derive(Debug, Clone)]
-#[expect(dead_code, reason = "settings get their routes next")]
 pub(super) enum Edit {
     /// On.
     Activate,
@@ -121,12 +126,8 @@ pub(super) struct Changer {
 }
 
 impl Changer {
-    pub(super) fn new(config: &AgentConfig, client: Client) -> Arc<Self> {
-        Arc::new(Self {
-            files: Files::new(&config.fail2ban_config),
-            tools: Tools::new(&config.fail2ban_socket, &config.fail2ban_config),
-            client,
-        })
+    pub(super) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
+        Arc::new(Self { files: Files::new(&config.fail2ban_config), tools, client })
     }
 
     /// The jail whose change was begun and neither finished nor undone yet.

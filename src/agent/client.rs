@@ -2,22 +2,23 @@
 //!
 //! Every way in which asking can fail has its own kind, because each has its own remedy, and because an agent out
 //! of reach says nothing about fail2ban. Every call has one deadline for all of it; the agent is told four fifths of
-//! it, so that "fail2ban is busy" arrives before this end gives up.
+//! it, so that "fail2ban is busy" arrives before this end gives up. The calls about jails and bans are in `jails.rs`.
+
+mod jails;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::token::Tokens;
 use super::wire;
 use crate::config::{AgentTokenConfig, AgentUrl};
-use crate::domain::{JailName, ProbeOutcome, UnreachableKind};
+use crate::domain::{ProbeOutcome, UnreachableKind};
 
 /// No connection takes longer, within the deadline of the call.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -60,6 +61,8 @@ pub enum AgentError {
 pub enum RefusedKind {
     /// There is no such jail.
     Jail,
+    /// A newer epoch of the job is known to the agent.
+    Stale,
     /// fail2ban's configuration would be wrong.
     Configuration,
     /// The host does not let it.
@@ -70,6 +73,7 @@ impl RefusedKind {
     fn of(kind: &str) -> Option<Self> {
         match kind {
             "jail" => Some(Self::Jail),
+            "stale" => Some(Self::Stale),
             "configuration" => Some(Self::Configuration),
             "failed" => Some(Self::Failed),
             _ => None,
@@ -169,44 +173,23 @@ impl AgentClient {
         Ok(support.supported)
     }
 
-    /// Switches a jail on, or finds it on; a transaction, which is undone if the jail does not run in the end. An
-    /// error that is not `Refused` leaves open which of the two it is: the host is as asked or as before.
-    ///
-    /// # Errors
-    /// As [`AgentError`] tells.
-    pub async fn activate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
-        self.post(&format!("/v1/jails/{jail}/activate"), &(), wire::CHANGE_DEADLINE).await
-    }
-
-    /// Switches a jail off, likewise.
-    ///
-    /// # Errors
-    /// As [`AgentError`] tells.
-    pub async fn deactivate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
-        self.post(&format!("/v1/jails/{jail}/deactivate"), &(), wire::CHANGE_DEADLINE).await
-    }
-
     async fn get<T: DeserializeOwned>(&self, path: &str, deadline: Duration) -> Result<T, AgentError> {
-        self.call(self.http.get(format!("{}{path}", self.base)), deadline).await
+        self.call(self.request(Method::GET, path), deadline, wire::MAX_ANSWER).await
     }
 
-    async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-        deadline: Duration,
-    ) -> Result<T, AgentError> {
-        self.call(self.http.post(format!("{}{path}", self.base)).json(body), deadline).await
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
         deadline: Duration,
+        max_answer: usize,
     ) -> Result<T, AgentError> {
         let budget = deadline.mul_f64(0.8).as_millis().to_string();
         let request = request.header(wire::DEADLINE_HEADER, budget);
-        match timeout(deadline, self.with_any_token(&request)).await {
+        match timeout(deadline, self.with_any_token(&request, max_answer)).await {
             Ok(answer) => answer,
             Err(_) => {
                 Err(self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}")))
@@ -216,13 +199,17 @@ impl AgentClient {
 
     /// The first token, and the second if the agent does not know the first (yet, or any more). A refused
     /// token means that nothing was done, so that a change may be sent again as well.
-    async fn with_any_token<T: DeserializeOwned>(&self, request: &RequestBuilder) -> Result<T, AgentError> {
+    async fn with_any_token<T: DeserializeOwned>(
+        &self,
+        request: &RequestBuilder,
+        max_answer: usize,
+    ) -> Result<T, AgentError> {
         for token in self.tokens.current().await.iter() {
             let Some(request) = request.try_clone() else { break };
             let request = request.bearer_auth(token.expose_secret());
             let response = request.send().await.map_err(|error| self.network(&error))?;
             if response.status() != StatusCode::UNAUTHORIZED {
-                return self.read(response).await;
+                return self.read(response, max_answer).await;
             }
         }
         let remedy = "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there";
@@ -230,12 +217,16 @@ impl AgentClient {
     }
 
     /// The body of an answer, or the meaning of a refusal.
-    async fn read<T: DeserializeOwned>(&self, mut response: Response) -> Result<T, AgentError> {
+    async fn read<T: DeserializeOwned>(
+        &self,
+        mut response: Response,
+        max_answer: usize,
+    ) -> Result<T, AgentError> {
         let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error))? {
-            if body.len() + chunk.len() > wire::MAX_ANSWER {
-                let reason = format!("its answer is larger than {} bytes", wire::MAX_ANSWER);
+            if body.len() + chunk.len() > max_answer {
+                let reason = format!("its answer is larger than {max_answer} bytes");
                 return Err(self.unreachable(UnreachableKind::Protocol, &reason));
             }
             body.extend_from_slice(&chunk);

@@ -12,10 +12,14 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout_at};
 
-use super::change::Changer;
+use super::bans::BanDesk;
+use super::change::{ChangeError, Changer};
+use super::jails::JailDesk;
 use super::wire;
-use crate::domain::Answer;
+use crate::config::AgentConfig;
+use crate::domain::{Answer, JailName};
 use crate::fail2ban::probe::{Details, Prober};
+use crate::fail2ban::tools::Tools;
 use crate::fail2ban::{Client, Fail2banError};
 
 /// After this time without an answer a probe calls fail2ban busy, whatever the caller's patience.
@@ -34,11 +38,18 @@ pub(super) struct Desk {
     probes: AtomicU64,
     detections: AtomicU64,
     pub(super) changer: Arc<Changer>,
+    pub(super) settings: JailDesk,
+    pub(super) bans: BanDesk,
 }
 
 impl Desk {
-    pub(super) fn new(client: Client, changer: Arc<Changer>) -> Self {
+    pub(super) fn new(config: &AgentConfig, client: Client) -> Self {
+        let tools = Tools::new(&config.fail2ban_socket, &config.fail2ban_config);
+        let changer = Changer::new(config, client.clone(), tools.clone());
+        let folder = config.fail2ban_config.clone();
         Self {
+            settings: JailDesk::new(client.clone(), tools, Arc::clone(&changer), folder),
+            bans: BanDesk::new(client.clone()),
             changer,
             prober: Prober::new(client),
             turn: tokio::sync::Mutex::default(),
@@ -80,6 +91,16 @@ impl Desk {
             jails.push(wire::Jail { name, counts, backend, idle });
         }
         Ok(wire::Jails { jails })
+    }
+
+    /// Jails with their settings, also those that are off; `only` this one if it is given.
+    pub(super) async fn jail_views(
+        self: &Arc<Self>,
+        only: Option<&JailName>,
+        deadline: Instant,
+    ) -> Result<wire::JailViews, ChangeError> {
+        let running = self.probe(deadline).await?;
+        Ok(wire::JailViews { jails: self.settings.all(&running, only, deadline).await? })
     }
 
     /// Not shared: the cluster takes care that one worker asks, and the counter shows whether it did.

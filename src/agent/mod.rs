@@ -9,12 +9,15 @@
 //! (`change.rs`), needs no Redis, and relays no bytes: a route is a typed question of `fail2ban::Command`, or a typed change
 //! to a jail. A new call goes into [`wire`] (path, body), [`server`] (route) and [`client`] (method).
 
+mod bans;
 mod change;
 pub mod client;
 mod desk;
 mod dropin;
 mod files;
+mod jails;
 mod listen;
+mod routes;
 pub mod server;
 pub mod token;
 pub mod wire;

@@ -1,6 +1,6 @@
 //! The agent's end of the bridge: HTTP on a unix socket or loopback, in front of fail2ban.
 //!
-//! Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
+//! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
 //! come the routes of [`wire`], which ask the desk. All refusals are a [`wire::Refusal`], those of axum's own
 //! extractors included.
 
@@ -11,31 +11,29 @@ use anyhow::Context;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::change::{ChangeError, Changed, Changer, Edit};
 use super::desk::Desk;
 use super::listen::{self, Listener};
 use super::token::Tokens;
-use super::wire;
+use super::{routes, wire};
 use crate::config::AgentConfig;
-use crate::domain::JailName;
 use crate::fail2ban::{Client, Fail2banError, Options};
 
 /// Requests at the same time; one more is `busy`.
 const MAX_REQUESTS: usize = 256;
 /// No body has a reason to be larger.
-const MAX_BODY: u64 = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 /// No caller waits longer than this.
 const MAX_DEADLINE: Duration = wire::CHANGE_DEADLINE;
 /// Requests in flight at the stop may take this long.
@@ -48,10 +46,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listener = listen::open(&config.listen).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
-    let changer = Changer::new(&config, client.clone());
-    let leftover = Arc::clone(&changer);
+    let desk = Arc::new(Desk::new(&config, client));
+    let leftover = Arc::clone(&desk.changer);
     tokio::spawn(async move { leftover.recover().await });
-    let desk = Arc::new(Desk::new(client, changer));
     let app = router(desk, Arc::new(Tokens::new(&config.token)));
     match listener {
         Listener::Tcp(listener) => serve(listener, app, shutdown).await,
@@ -85,12 +82,12 @@ fn router(desk: Arc<Desk>, tokens: Arc<Tokens>) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/jails", get(jails))
         .route("/v1/backend-commands", get(backend_commands))
-        .route("/v1/jails/{jail}/activate", post(activate))
-        .route("/v1/jails/{jail}/deactivate", post(deactivate))
+        .merge(routes::router())
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "request", "this agent has no such route") })
         .method_not_allowed_fallback(|| async {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "request", "this route does not take that method")
         })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(gate, pass))
         .with_state(desk)
 }
@@ -127,59 +124,17 @@ async fn backend_commands(
     desk.backend_commands(deadline).await.map(Json).map_err(not_answered)
 }
 
-async fn activate(
-    State(desk): State<Arc<Desk>>,
-    Jail(jail): Jail,
-    Deadline(deadline): Deadline,
-) -> Result<Json<wire::JailChanged>, Response> {
-    change(&desk, jail, Edit::Activate, deadline).await
-}
-
-async fn deactivate(
-    State(desk): State<Arc<Desk>>,
-    Jail(jail): Jail,
-    Deadline(deadline): Deadline,
-) -> Result<Json<wire::JailChanged>, Response> {
-    change(&desk, jail, Edit::Deactivate, deadline).await
-}
-
-async fn change(
-    desk: &Desk,
-    jail: JailName,
-    edit: Edit,
-    deadline: Instant,
-) -> Result<Json<wire::JailChanged>, Response> {
-    let changed =
-        desk.changer.change(jail.clone(), edit, deadline).await.map_err(|error| not_changed(&error))?;
-    let Changed { active, changed } = changed;
-    Ok(Json(wire::JailChanged { jail, active, changed }))
-}
-
-/// The jail in the path.
-struct Jail(JailName);
-
-impl<S: Send + Sync> FromRequestParts<S> for Jail {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let bad = |reason: &str| refuse(StatusCode::BAD_REQUEST, "request", reason);
-        let Path(name) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| bad(&rejection.body_text()))?;
-        JailName::parse(&name).map(Self).map_err(|error| bad(&error.to_string()))
-    }
-}
-
 /// Until when a caller waits.
-struct Deadline(Instant);
+pub(super) struct Deadline(pub(super) Instant);
 
 impl<S: Sync> FromRequestParts<S> for Deadline {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
         let wait = match parts.headers.get(wire::DEADLINE_HEADER) {
-            None if parts.method == Method::GET => wire::DEFAULT_DEADLINE,
-            None => wire::CHANGE_DEADLINE,
+            None if parts.method != Method::GET => wire::CHANGE_DEADLINE,
+            None if parts.uri.path().ends_with("/bans") => wire::LIST_DEADLINE,
+            None => wire::DEFAULT_DEADLINE,
             Some(value) => {
                 let millis = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
                     let reason = format!("{} must be a number of milliseconds", wire::DEADLINE_HEADER);
@@ -208,7 +163,7 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     }
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > MAX_BODY) {
+    if length.is_some_and(|length: usize| length > MAX_BODY) {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "request", "the body is larger than 64 KiB");
     }
     let Ok(_place) = gate.places.try_acquire() else {
@@ -228,18 +183,7 @@ fn not_answered(error: Fail2banError) -> Response {
     refuse(StatusCode::SERVICE_UNAVAILABLE, kind, &error.to_string())
 }
 
-fn not_changed(error: &ChangeError) -> Response {
-    let (status, kind) = match error {
-        ChangeError::UnknownJail(_) => (StatusCode::NOT_FOUND, "jail"),
-        ChangeError::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
-        ChangeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-        ChangeError::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
-        ChangeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
-    };
-    refuse(status, kind, &error.to_string())
-}
-
-fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
     (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into() })).into_response()
 }
 

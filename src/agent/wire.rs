@@ -5,12 +5,20 @@
 //! | `GET /v1/info` | [`Info`] |
 //! | `GET /v1/status` | [`Status`]: the probe |
 //! | `GET /v1/jails?backend=true\|false` | [`Jails`] |
+//! | `GET /v1/jails/settings`, `GET /v1/jails/{jail}/settings` | [`JailViews`]: also jails that are off |
+//! | `PATCH /v1/jails/{jail}/settings` [`ChangeSettings`] | [`JailViews`] |
+//! | `POST /v1/jails/{jail}/ignore` [`Ignore`] | [`JailViews`]: unbanned, and not banned from now on |
+//! | `GET /v1/jails/{jail}/bans` | [`BanList`] |
+//! | `POST /v1/jails/{jail}/bans`, `.../unban` [`BanRequest`] | [`BanResults`] |
+//! | `DELETE /v1/jails/{jail}/bans` [`UnbanAll`] | [`UnbannedAll`] |
+//! | `POST /v1/banned` [`LookupRequest`] | [`Lookups`]: in which jails |
+//! | `POST /v1/fence` [`JobEpoch`] | [`Fenced`]: no command of an older epoch runs or will |
 //! | `GET /v1/backend-commands` | [`BackendSupport`]: the one-time detection |
 //! | `POST /v1/jails/{jail}/activate`, `.../deactivate` | [`JailChanged`]: a transaction, see `change.rs` |
 //!
 //! Every call carries `Authorization: Bearer <agent token>`, and [`DEADLINE_HEADER`] if the caller waits for less
 //! than [`DEFAULT_DEADLINE`] ([`CHANGE_DEADLINE`] for a change). What is refused has a [`Refusal`] as its body:
-//! 400, 404, 405 and 413 `request`, 401 `token`, 404 `jail`, 422 `configuration`, 500 `failed`, 503 `busy` or `down`. `/v1/status` tells of a fail2ban that does not answer in a 200, since that is what it was
+//! 400, 404, 405 and 413 `request`, 401 `token`, 404 `jail`, 409 `stale`, 422 `configuration`, 500 `failed`, 503 `busy` or `down`. `/v1/status` tells of a fail2ban that does not answer in a 200, since that is what it was
 //! asked; the other calls refuse with 503.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +26,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Answer, JailCounts, JailName, ProbeOutcome};
+use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
 use crate::fail2ban::Fail2banError;
 
 /// In how many milliseconds the answer must be on its way. The agent gives up on fail2ban in time to say so, so
@@ -32,8 +40,17 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 /// and a jail that ends runs the unban action of each of its bans.
 pub const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
 
+/// What holds without it for a list of bans: fail2ban takes a second for 100,000.
+pub const LIST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The most addresses of one look-up.
+pub const MAX_LOOKUPS: usize = 500;
+
 /// No answer is larger: some 20,000 jails.
 pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// But for a list of bans: 100,000 of them are some 6 MB.
+pub const MAX_BAN_LIST: usize = 32 * 1024 * 1024;
 
 /// Who the agent is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,10 +155,206 @@ pub struct JailChanged {
     pub changed: bool,
 }
 
+/// A jail of the configuration or of fail2ban, with its settings: those that hold while it runs, else those of the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailView {
+    /// Its name.
+    pub name: JailName,
+    /// Whether the files switch it on.
+    pub enabled: bool,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether fail2ban lists it though it does not run.
+    #[serde(default)]
+    pub stalled: bool,
+    /// Seconds of a ban, -1 for ever; none if that cannot be computed.
+    pub bantime: Option<i64>,
+    /// Seconds in which failures add up.
+    pub findtime: Option<i64>,
+    /// Failures until a ban.
+    pub maxretry: Option<i64>,
+    /// Addresses, networks and names that are never banned.
+    pub ignoreip: Vec<String>,
+    /// The filter, with its options, as the files have it.
+    pub filter: String,
+    /// The backend as the files have it.
+    pub backend: String,
+    /// Log files; of a jail that does not run, patterns.
+    pub log_files: Vec<String>,
+    /// Journal matches.
+    pub journal_matches: Vec<String>,
+    /// What cannot be computed, in words.
+    #[serde(default)]
+    pub errors: Vec<String>,
+}
+
+/// Jails with their settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JailViews {
+    /// By name.
+    pub jails: Vec<JailView>,
+}
+
+/// New settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSettings {
+    /// What is to be set.
+    pub settings: JailSettings,
+    /// Also after the next reload or restart: through the files, as a transaction.
+    #[serde(default)]
+    pub persistent: bool,
+}
+
+/// What shall not be banned, and is unbanned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ignore {
+    /// An address or a network.
+    pub network: Network,
+    /// Also after the next reload or restart.
+    #[serde(default)]
+    pub persistent: bool,
+}
+
+/// A job's name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobKey(String);
+
+impl JobKey {
+    /// Checks and wraps a key.
+    ///
+    /// # Errors
+    /// Unless it is 1 to 128 characters of A-Z, a-z, 0-9, `_`, `.`, `:` and `-`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
+        if (1..=128).contains(&text.len()) && text.chars().all(allowed) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("a job's key must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'".into())
+    }
+}
+
+impl std::fmt::Display for JobKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for JobKey {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<JobKey> for String {
+    fn from(key: JobKey) -> Self {
+        key.0
+    }
+}
+
+/// Under which epoch of which job a command is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEpoch {
+    /// The job.
+    pub key: JobKey,
+    /// Its epoch: it rises when the job is taken over or cancelled.
+    pub epoch: u64,
+}
+
+/// What is to be banned or unbanned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanRequest {
+    /// At most 25 addresses or networks.
+    pub ips: Vec<Network>,
+    /// The job it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobEpoch>,
+}
+
+/// What is so of one address after the command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanResult {
+    /// Which.
+    pub ip: Network,
+    /// Whether the jail bans it now, as fail2ban says when asked again.
+    pub banned: bool,
+    /// Whether that was otherwise before.
+    pub changed: bool,
+}
+
+/// By address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanResults {
+    /// One for each different address.
+    pub results: Vec<BanResult>,
+}
+
+/// Everything that a jail bans is to be unbanned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnbanAll {
+    /// The job it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobEpoch>,
+}
+
+/// How far that came: to be called again until none remains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnbannedAll {
+    /// Of the bans that there were, so many are gone.
+    pub unbanned: usize,
+    /// Bans that are there now.
+    pub remaining: usize,
+}
+
+/// An address, when it was banned and until when, in seconds since 1970 by the host's clock. None where fail2ban
+/// does not tell, and for a ban without end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban(pub Network, pub Option<i64>, pub Option<i64>);
+
+/// All bans of a jail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanList {
+    /// By address.
+    pub bans: Vec<Ban>,
+    /// Bans of something else than an address, which are not listed.
+    #[serde(default)]
+    pub others: usize,
+}
+
+/// What to look up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupRequest {
+    /// At most 500 addresses or networks. An address inside a banned network is not found by itself.
+    pub ips: Vec<Network>,
+}
+
+/// Where one address is banned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// Which.
+    pub ip: Network,
+    /// The jails that ban it.
+    pub jails: Vec<JailName>,
+}
+
+/// In the order of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookups {
+    /// One for each.
+    pub results: Vec<Lookup>,
+}
+
+/// The epoch is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fenced {}
+
 /// The body of every refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// `busy`, `down`, `token`, `request`, `jail`, `configuration`, `failed`.
+    /// `busy`, `down`, `token`, `request`, `jail`, `stale`, `configuration`, `failed`.
     pub kind: String,
     /// In words.
     pub reason: String,

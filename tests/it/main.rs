@@ -11,6 +11,7 @@ mod store;
 mod support;
 
 mod agent;
+mod agent_bans;
 mod agent_faults;
 mod agent_jails;
 mod bad_input;

@@ -1,0 +1,207 @@
+//! Bans: who is banned, and banning and unbanning, each looked at again after it was done.
+//!
+//! fail2ban has one command thread, and an action costs milliseconds for each address: so a command carries 25 at most.
+//! A command of a job carries the job's epoch, and an older epoch than the agent has seen is refused: a worker that was
+//! paused cannot ban again what another has cancelled since. The epochs are kept in memory, for as many jobs as there
+//! ever are at once; the deadline of each call bounds what a restart of the agent forgets.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{Local, TimeDelta, TimeZone as _};
+use tokio::time::Instant;
+
+use super::change::ChangeError;
+use super::wire;
+use crate::domain::{JailName, Network};
+use crate::fail2ban::command::MAX_ADDRESSES;
+use crate::fail2ban::{Client, Command, Fail2banError, reply};
+
+/// Jobs whose epochs are remembered; beyond it the one with the lowest epoch is forgotten (epochs follow Redis's clock).
+const MAX_JOBS: usize = 10_000;
+
+/// Asks and tells fail2ban about bans.
+pub(super) struct BanDesk {
+    client: Client,
+    epochs: Mutex<BTreeMap<wire::JobKey, u64>>,
+    /// Held from the look at the epoch to the end of the command: whoever raises an epoch waits until what was sent under
+    /// the one before has ended.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Ban or unban.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Ban,
+    Unban,
+}
+
+impl BanDesk {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, epochs: Mutex::default(), turn: Arc::default() }
+    }
+
+    /// Remembers a job's epoch; commands under an older one are refused from the answer on, and none is under way.
+    pub(super) async fn fence(&self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
+        let _turn = self.turn.lock().await;
+        self.admit(job)
+    }
+
+    /// Bans or unbans, and tells of each address what is so now.
+    pub(super) async fn order(
+        &self,
+        jail: &JailName,
+        order: Order,
+        request: &wire::BanRequest,
+        deadline: Instant,
+    ) -> Result<wire::BanResults, ChangeError> {
+        let mut ips = request.ips.clone();
+        ips.sort_unstable();
+        ips.dedup();
+        if ips.is_empty() || ips.len() > MAX_ADDRESSES {
+            let reason = format!("a call takes 1 to {MAX_ADDRESSES} addresses, this one has {}", ips.len());
+            return Err(ChangeError::Request(reason));
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(job) = &request.job {
+            self.admit(job)?;
+        }
+        if Instant::now() >= deadline {
+            return Err(ChangeError::Busy(
+                "the call's time was over before its turn came: nothing was done".into(),
+            ));
+        }
+        let before = self.banned_by(jail, &ips, deadline).await?;
+        let command = match order {
+            Order::Ban => Command::Ban(jail.clone(), ips.clone()),
+            Order::Unban => Command::Unban(jail.clone(), ips.clone()),
+        };
+        self.ask(jail, command, deadline).await?;
+        let after = self.banned_by(jail, &ips, deadline).await?;
+        let results = ips.into_iter().zip(before.into_iter().zip(after));
+        let results =
+            results.map(|(ip, (before, banned))| wire::BanResult { ip, banned, changed: before != banned });
+        Ok(wire::BanResults { results: results.collect() })
+    }
+
+    /// Unbans all that a jail bans, 25 at a time, as many as there is time for.
+    pub(super) async fn unban_all(
+        &self,
+        jail: &JailName,
+        job: Option<&wire::JobEpoch>,
+        deadline: Instant,
+    ) -> Result<wire::UnbannedAll, ChangeError> {
+        let all: Vec<Network> = self.list(jail, deadline).await?.bans.into_iter().map(|ban| ban.0).collect();
+        // Kept for the last look.
+        let enough = deadline - (deadline - Instant::now()) / 4;
+        for chunk in all.chunks(MAX_ADDRESSES) {
+            if Instant::now() >= enough {
+                break;
+            }
+            let _turn = self.turn.lock().await;
+            if let Some(job) = job {
+                self.admit(job)?;
+            }
+            self.ask(jail, Command::Unban(jail.clone(), chunk.into()), deadline).await?;
+        }
+        let remaining = self.list(jail, deadline).await?.bans;
+        let gone = all.iter().filter(|ip| remaining.binary_search_by(|ban| ban.0.cmp(ip)).is_err()).count();
+        Ok(wire::UnbannedAll { unbanned: gone, remaining: remaining.len() })
+    }
+
+    /// All bans of a jail, by address, with their times where fail2ban tells them.
+    pub(super) async fn list(
+        &self,
+        jail: &JailName,
+        deadline: Instant,
+    ) -> Result<wire::BanList, ChangeError> {
+        let answer = self.ask(jail, Command::Bans(jail.clone()), deadline).await?;
+        // 100,000 lines are parsed in some 50 ms: not on a thread that others wait for.
+        let bans = tokio::task::spawn_blocking(move || read(&answer));
+        bans.await
+            .unwrap_or_else(|_| Err(Fail2banError::Down("the agent is stopping".into())))
+            .map_err(Into::into)
+    }
+
+    /// The jails that ban each of these.
+    pub(super) async fn lookup(
+        &self,
+        ips: &[Network],
+        deadline: Instant,
+    ) -> Result<wire::Lookups, ChangeError> {
+        let mut results = Vec::with_capacity(ips.len());
+        for chunk in ips.chunks(MAX_ADDRESSES) {
+            let answer = self.client.ask(Command::Banned(chunk.into()), deadline).await?;
+            let jails = reply::banned(&answer, chunk.len())?;
+            results.extend(chunk.iter().zip(jails).map(|(ip, jails)| wire::Lookup {
+                ip: *ip,
+                jails: jails.into_iter().filter_map(|jail| JailName::parse(jail).ok()).collect(),
+            }));
+        }
+        Ok(wire::Lookups { results })
+    }
+
+    async fn banned_by(
+        &self,
+        jail: &JailName,
+        ips: &[Network],
+        deadline: Instant,
+    ) -> Result<Vec<bool>, ChangeError> {
+        let lookups = self.lookup(ips, deadline).await?.results;
+        Ok(lookups.into_iter().map(|lookup| lookup.jails.contains(jail)).collect())
+    }
+
+    fn admit(&self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = epochs.get(&job.key).copied().unwrap_or_default();
+        if job.epoch < seen {
+            return Err(ChangeError::Stale(format!(
+                "the job {} goes on under epoch {seen}: epoch {} is over, and nothing was done",
+                job.key, job.epoch
+            )));
+        }
+        epochs.insert(job.key.clone(), job.epoch);
+        if epochs.len() > MAX_JOBS
+            && let Some(oldest) = epochs.iter().min_by_key(|(_, epoch)| **epoch).map(|(key, _)| key.clone())
+        {
+            epochs.remove(&oldest);
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        jail: &JailName,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
+        match self.client.ask(command, deadline).await {
+            Err(error) if error.is_unknown_jail() => {
+                Err(ChangeError::UnknownJail(format!("there is no jail {jail} that runs")))
+            }
+            answer => Ok(answer?),
+        }
+    }
+}
+
+/// What is no address (a jail may ban by another mark) is left out: nothing here could name it.
+fn read(answer: &crate::fail2ban::pickle::Value) -> Result<wire::BanList, Fail2banError> {
+    let bans = reply::bans(answer)?;
+    let mut others = 0;
+    let mut list: Vec<wire::Ban> = Vec::with_capacity(bans.len());
+    for reply::Ban { ip, since } in bans {
+        let Some(network) = Network::parse(ip) else {
+            others += 1;
+            continue;
+        };
+        // The clock on fail2ban's wall is the host's, and so is the agent's; in the hour that autumn brings twice it is
+        // the earlier.
+        let at = since.and_then(|(since, _)| Local.from_local_datetime(&since).earliest());
+        let until = at.zip(since).and_then(|(at, (_, seconds))| {
+            (seconds >= 0).then(|| at.checked_add_signed(TimeDelta::try_seconds(seconds)?)).flatten()
+        });
+        list.push(wire::Ban(network, at.map(|at| at.timestamp()), until.map(|until| until.timestamp())));
+    }
+    list.sort_unstable_by_key(|ban| ban.0);
+    Ok(wire::BanList { bans: list, others })
+}

@@ -1,0 +1,164 @@
+//! What a worker asks about jails and bans.
+//!
+//! An error that is not `Refused` leaves open whether a change was made: the host is as asked or as before, and asking
+//! again finds out. None of these calls is repeated unseen.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{AgentClient, AgentError};
+use crate::agent::wire;
+use crate::domain::{JailName, Network};
+
+/// For a command about 25 addresses: an action may take a good part of a second for each.
+const BAN_DEADLINE: Duration = Duration::from_secs(30);
+
+impl AgentClient {
+    /// Switches a jail on, or finds it on; a transaction, which is undone if the jail does not run in the end.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells; `Configuration` has fail2ban's own words.
+    pub async fn activate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
+        self.send(Method::POST, &format!("/v1/jails/{jail}/activate"), &(), wire::CHANGE_DEADLINE).await
+    }
+
+    /// Switches a jail off, or finds it off.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn deactivate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
+        self.send(Method::POST, &format!("/v1/jails/{jail}/deactivate"), &(), wire::CHANGE_DEADLINE).await
+    }
+
+    /// Every jail with its settings, also those that are off.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn jail_views(&self) -> Result<Vec<wire::JailView>, AgentError> {
+        let views: wire::JailViews = self.get("/v1/jails/settings", wire::LIST_DEADLINE).await?;
+        Ok(views.jails)
+    }
+
+    /// One jail with its settings.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn jail_view(&self, jail: &JailName) -> Result<Option<wire::JailView>, AgentError> {
+        let views: wire::JailViews =
+            self.get(&format!("/v1/jails/{jail}/settings"), wire::LIST_DEADLINE).await?;
+        Ok(views.jails.into_iter().next())
+    }
+
+    /// Changes settings of a jail, until its next reload or for good; how it is then.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn change_settings(
+        &self,
+        jail: &JailName,
+        change: &wire::ChangeSettings,
+    ) -> Result<Option<wire::JailView>, AgentError> {
+        let path = format!("/v1/jails/{jail}/settings");
+        let views: wire::JailViews = self.send(Method::PATCH, &path, change, wire::CHANGE_DEADLINE).await?;
+        Ok(views.jails.into_iter().next())
+    }
+
+    /// Unbans a network and never bans it again, in one step; how the jail is then.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn ignore(
+        &self,
+        jail: &JailName,
+        network: Network,
+        persistent: bool,
+    ) -> Result<Option<wire::JailView>, AgentError> {
+        let path = format!("/v1/jails/{jail}/ignore");
+        let ignore = wire::Ignore { network, persistent };
+        let views: wire::JailViews = self.send(Method::POST, &path, &ignore, wire::CHANGE_DEADLINE).await?;
+        Ok(views.jails.into_iter().next())
+    }
+
+    /// All bans of a jail, by address.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn bans(&self, jail: &JailName) -> Result<wire::BanList, AgentError> {
+        let request = self.request(Method::GET, &format!("/v1/jails/{jail}/bans"));
+        self.call(request, wire::LIST_DEADLINE, wire::MAX_BAN_LIST).await
+    }
+
+    /// Bans at most 25 addresses.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn ban(
+        &self,
+        jail: &JailName,
+        request: &wire::BanRequest,
+    ) -> Result<Vec<wire::BanResult>, AgentError> {
+        let path = format!("/v1/jails/{jail}/bans");
+        let results: wire::BanResults = self.send(Method::POST, &path, request, BAN_DEADLINE).await?;
+        Ok(results.results)
+    }
+
+    /// Unbans at most 25 addresses or networks.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn unban(
+        &self,
+        jail: &JailName,
+        request: &wire::BanRequest,
+    ) -> Result<Vec<wire::BanResult>, AgentError> {
+        let path = format!("/v1/jails/{jail}/unban");
+        let results: wire::BanResults = self.send(Method::POST, &path, request, BAN_DEADLINE).await?;
+        Ok(results.results)
+    }
+
+    /// Unbans all of a jail, as many as there is time for: to be called until none remains.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn unban_all(
+        &self,
+        jail: &JailName,
+        job: Option<wire::JobEpoch>,
+    ) -> Result<wire::UnbannedAll, AgentError> {
+        let path = format!("/v1/jails/{jail}/bans");
+        self.send(Method::DELETE, &path, &wire::UnbanAll { job }, BAN_DEADLINE).await
+    }
+
+    /// The jails that ban each of these, at most 500.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn banned(&self, ips: &[Network]) -> Result<Vec<wire::Lookup>, AgentError> {
+        let request = wire::LookupRequest { ips: ips.to_vec() };
+        let lookups: wire::Lookups =
+            self.send(Method::POST, "/v1/banned", &request, wire::DEFAULT_DEADLINE).await?;
+        Ok(lookups.results)
+    }
+
+    /// From the answer on no command of an older epoch of this job runs or will.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn fence(&self, job: &wire::JobEpoch) -> Result<(), AgentError> {
+        let _: wire::Fenced = self.send(Method::POST, "/v1/fence", job, BAN_DEADLINE).await?;
+        Ok(())
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<T, AgentError> {
+        self.call(self.request(method, path).json(body), deadline, wire::MAX_ANSWER).await
+    }
+}

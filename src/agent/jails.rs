@@ -1,0 +1,212 @@
+//! The jails of the configuration, on or off, with their settings; and settings that change.
+//!
+//! What runs is asked of fail2ban, since settings can be changed at run time; what does not is read from the configuration,
+//! as fail2ban computes it. Reading that costs a Python process, so that it is done again only when a file of the
+//! configuration has changed, or after a minute (a file may include one from elsewhere).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::change::{ChangeError, Changer, Edit};
+use super::wire;
+use crate::domain::{Answer, JailName, JailSettings, Network};
+use crate::fail2ban::command::{Field, Setting};
+use crate::fail2ban::pickle::Value;
+use crate::fail2ban::tools::{ConfiguredJail, Survey, Tools};
+use crate::fail2ban::{Client, Command, Fail2banError, reply};
+
+const SURVEY_HOLDS: Duration = Duration::from_secs(60);
+/// No configuration has more files that matter here.
+const MAX_FILES: usize = 10_000;
+
+/// Which file, when it was last written, how long it is.
+type Fingerprint = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+
+/// Reads and sets what belongs to a jail beside its bans.
+pub(super) struct JailDesk {
+    client: Client,
+    tools: Tools,
+    changer: Arc<Changer>,
+    config: PathBuf,
+    survey: Mutex<Option<(Fingerprint, Instant, Arc<Survey>)>>,
+}
+
+impl JailDesk {
+    pub(super) fn new(client: Client, tools: Tools, changer: Arc<Changer>, config: PathBuf) -> Self {
+        Self { client, tools, changer, config, survey: Mutex::default() }
+    }
+
+    /// Every jail that is configured or listed, by name; `only` this one if it is given.
+    pub(super) async fn all(
+        &self,
+        running: &Answer,
+        only: Option<&JailName>,
+        deadline: Instant,
+    ) -> Result<Vec<wire::JailView>, ChangeError> {
+        let survey = self.survey().await?;
+        let listed = running.jails.keys().chain(&running.stalled);
+        let mut names: Vec<&JailName> = survey.jails.keys().chain(listed).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut views = Vec::new();
+        for name in names.into_iter().filter(|name| only.is_none_or(|only| only == *name)) {
+            let mut view = configured(name, survey.jails.get(name));
+            view.running = running.jails.contains_key(name);
+            view.stalled = running.stalled.contains(name);
+            if view.running {
+                self.fill_in(&mut view, deadline).await?;
+            }
+            views.push(view);
+        }
+        match only {
+            Some(name) if views.is_empty() => Err(ChangeError::UnknownJail(format!(
+                "there is no jail {name}, neither running nor configured"
+            ))),
+            _ => Ok(views),
+        }
+    }
+
+    /// Changes settings until the next reload, or for good.
+    pub(super) async fn set(
+        &self,
+        jail: &JailName,
+        change: &wire::ChangeSettings,
+        deadline: Instant,
+    ) -> Result<(), ChangeError> {
+        if change.settings.ignoreip.as_ref().is_some_and(|list| list.len() > crate::domain::jail::MAX_IGNORED)
+        {
+            let most = crate::domain::jail::MAX_IGNORED;
+            return Err(ChangeError::Configuration(format!("ignoreip may hold {most} networks at most")));
+        }
+        if change.persistent {
+            let edit = Edit::Set(change.settings.clone());
+            return self.changer.change(jail.clone(), edit, deadline).await.map(drop);
+        }
+        for setting in self.steps(jail, &change.settings, deadline).await? {
+            self.ask(Command::Set(jail.clone(), setting), deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Unbans a network and never bans it again: ignored first, so that it is not banned between the two.
+    pub(super) async fn ignore(
+        &self,
+        jail: &JailName,
+        network: Network,
+        persistent: bool,
+        deadline: Instant,
+    ) -> Result<(), ChangeError> {
+        if persistent {
+            self.changer.change(jail.clone(), Edit::Ignore(network), deadline).await?;
+        } else {
+            self.ask(Command::Set(jail.clone(), Setting::Ignore(network)), deadline).await?;
+        }
+        match self.client.ask(Command::Unban(jail.clone(), vec![network]), deadline).await {
+            // Configured and not running: it bans nothing.
+            Err(error) if persistent && error.is_unknown_jail() => Ok(()),
+            answer => Ok(answer.map(drop)?),
+        }
+    }
+
+    async fn steps(
+        &self,
+        jail: &JailName,
+        settings: &JailSettings,
+        deadline: Instant,
+    ) -> Result<Vec<Setting>, ChangeError> {
+        let mut steps: Vec<Setting> = settings.bantime.map(Setting::BanTime).into_iter().collect();
+        steps.extend(settings.findtime.map(Setting::FindTime));
+        steps.extend(settings.maxretry.map(Setting::MaxRetry));
+        if let Some(wanted) = &settings.ignoreip {
+            let answer = self.ask(Command::Get(jail.clone(), Field::IgnoreIp), deadline).await?;
+            // Names (of DNS) stay: they are not bangui's to write, and a persistent change replaces them.
+            let have: Vec<Network> =
+                reply::texts(&answer).iter().filter_map(|text| Network::parse(text)).collect();
+            steps.extend(
+                wanted.iter().filter(|network| !have.contains(network)).copied().map(Setting::Ignore),
+            );
+            let gone = have.iter().filter(|network| !wanted.contains(network));
+            steps.extend(gone.copied().map(Setting::IgnoreNoMore));
+        }
+        Ok(steps)
+    }
+
+    async fn fill_in(&self, view: &mut wire::JailView, deadline: Instant) -> Result<(), ChangeError> {
+        let name = view.name.clone();
+        let get = async |field| match self.client.ask(Command::Get(name.clone(), field), deadline).await {
+            // Stopped since it was listed, or a question that this version does not know.
+            Err(Fail2banError::Refused { .. }) => Ok(Value::None),
+            answer => answer,
+        };
+        view.bantime = reply::number(&get(Field::BanTime).await?).or(view.bantime);
+        view.findtime = reply::number(&get(Field::FindTime).await?).or(view.findtime);
+        view.maxretry = reply::number(&get(Field::MaxRetry).await?).or(view.maxretry);
+        view.ignoreip = reply::texts(&get(Field::IgnoreIp).await?);
+        view.ignoreip.sort_unstable();
+        view.log_files = reply::texts(&get(Field::LogPath).await?);
+        view.journal_matches = reply::texts(&get(Field::JournalMatch).await?);
+        Ok(())
+    }
+
+    async fn survey(&self) -> Result<Arc<Survey>, ChangeError> {
+        let now = fingerprint(&self.config);
+        let known = self.survey.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((files, at, survey)) = known
+            && files == now
+            && at.elapsed() < SURVEY_HOLDS
+        {
+            return Ok(survey);
+        }
+        let survey = Arc::new(self.tools.survey().await?);
+        let mut known = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((now, Instant::now(), Arc::clone(&survey)));
+        Ok(survey)
+    }
+
+    async fn ask(&self, command: Command, deadline: Instant) -> Result<Value, ChangeError> {
+        match self.client.ask(command, deadline).await {
+            Err(error) if error.is_unknown_jail() => Err(ChangeError::UnknownJail(
+                "the jail does not run: only a persistent change is possible".into(),
+            )),
+            answer => Ok(answer?),
+        }
+    }
+}
+
+/// A jail by what its configuration says; one that has none any more runs on without.
+fn configured(name: &JailName, jail: Option<&ConfiguredJail>) -> wire::JailView {
+    let jail = jail.cloned().unwrap_or_default();
+    wire::JailView {
+        name: name.clone(),
+        enabled: jail.enabled,
+        running: false,
+        stalled: false,
+        bantime: jail.bantime,
+        findtime: jail.findtime,
+        maxretry: jail.maxretry,
+        ignoreip: jail.ignoreip,
+        filter: jail.filter,
+        backend: jail.backend,
+        log_files: jail.log_files,
+        journal_matches: jail.journal_matches,
+        errors: jail.errors,
+    }
+}
+
+/// The files that make up the jails: those of the folder itself and of `jail.d`.
+fn fingerprint(config: &Path) -> Fingerprint {
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_FILES);
+    entries(config.into())
+        .chain(entries(config.join("jail.d")))
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "conf" || end == "local"))
+        .filter_map(|path| {
+            let file = std::fs::metadata(&path).ok()?;
+            Some((path, (file.modified().ok(), file.len())))
+        })
+        .collect()
+}
