@@ -18,6 +18,7 @@
 pub mod agent;
 pub mod commands;
 pub mod config;
+pub mod crypto;
 pub mod domain;
 pub mod fail2ban;
 pub mod http;

@@ -275,7 +275,7 @@ fn agents(config: &ServeConfig) -> Result<BTreeMap<ServerName, AgentClient>, Ser
         .servers
         .iter()
         .map(|server| {
-            let client = AgentClient::new(&server.url, token).map_err(|error| {
+            let client = AgentClient::new(&server.url, token, config.agent_ca.as_ref()).map_err(|error| {
                 ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name))
             })?;
             Ok((server.name.clone(), client))

@@ -38,6 +38,8 @@ impl Agent {
             token: token(tokens),
             fail2ban_socket: folder.path().join("f2b.sock"),
             fail2ban_config: folder.path().into(),
+            tls: None,
+            name: None,
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(run(config, shutdown.clone()));
@@ -73,7 +75,7 @@ impl Agent {
 }
 
 fn client(socket: &Path, tokens: &str) -> AgentClient {
-    AgentClient::new(&AgentUrl::Unix(socket.into()), &token(tokens)).unwrap()
+    AgentClient::new(&AgentUrl::Unix(socket.into()), &token(tokens), None).unwrap()
 }
 
 const WAIT: Duration = Duration::from_millis(500);
@@ -200,10 +202,4 @@ async fn a_stop_lets_requests_finish_and_removes_the_socket() {
     let socket = agent.socket();
     tokio::time::timeout(Duration::from_secs(2), agent.running).await.unwrap().unwrap().unwrap();
     assert!(!socket.exists());
-}
-
-#[test]
-fn tls_is_announced_and_not_pretended() {
-    let url = AgentUrl::Https("https://f2b.example:8443".parse().unwrap());
-    assert!(AgentClient::new(&url, &token(OLD)).unwrap_err().to_string().contains("later version"));
 }

@@ -6,6 +6,7 @@
 
 mod jails;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::token::Tokens;
-use super::wire;
+use super::{tls, wire};
 use crate::config::{AgentTokenConfig, AgentUrl};
+use crate::crypto;
 use crate::domain::{ProbeOutcome, UnreachableKind};
 
 /// No connection takes longer, within the deadline of the call.
@@ -107,11 +109,12 @@ pub struct AgentClient {
 }
 
 impl AgentClient {
-    /// A client for the agent at `url`.
+    /// A client for the agent at `url`. Over TLS it trusts the CA in the file `ca`, or those the system trusts.
     ///
     /// # Errors
-    /// If the HTTP client cannot be built.
-    pub fn new(url: &AgentUrl, token: &AgentTokenConfig) -> anyhow::Result<Self> {
+    /// If the HTTP client cannot be built, or the file holds no CA.
+    pub fn new(url: &AgentUrl, token: &AgentTokenConfig, ca: Option<&PathBuf>) -> anyhow::Result<Self> {
+        crypto::provide();
         let builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -119,9 +122,8 @@ impl AgentClient {
             .pool_idle_timeout(Duration::from_secs(30));
         let (builder, base, place) = match url {
             AgentUrl::Https(url) => {
-                anyhow::bail!(
-                    "{url}: TLS to agents comes with a later version; use http+unix:// or a loopback http://"
-                )
+                let builder = builder.tls_backend_preconfigured(tls::client_config(ca)?).https_only(true);
+                (builder, url.as_str().trim_end_matches('/').to_owned(), url.to_string())
             }
             AgentUrl::LoopbackHttp(url) => {
                 (builder, url.as_str().trim_end_matches('/').to_owned(), url.to_string())
@@ -254,6 +256,9 @@ impl AgentClient {
     }
 
     fn network(&self, error: &reqwest::Error) -> AgentError {
+        if let Some(mistake) = tls::cause(error) {
+            return self.unreachable(UnreachableKind::Tls, &tls::remedy(mistake));
+        }
         // The last cause is the one that says something: "connection refused", not "error sending request".
         let mut cause: &dyn std::error::Error = error;
         while let Some(deeper) = cause.source() {

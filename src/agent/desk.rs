@@ -35,6 +35,7 @@ pub(super) struct Desk {
     /// The probe that waits for its turn.
     next: Mutex<Option<Probe>>,
     version: Mutex<Option<String>>,
+    name: Option<String>,
     probes: AtomicU64,
     detections: AtomicU64,
     pub(super) changer: Arc<Changer>,
@@ -55,6 +56,7 @@ impl Desk {
             turn: tokio::sync::Mutex::default(),
             next: Mutex::default(),
             version: Mutex::default(),
+            name: config.name.clone(),
             probes: AtomicU64::new(0),
             detections: AtomicU64::new(0),
         }
@@ -62,6 +64,7 @@ impl Desk {
 
     pub(super) fn info(&self) -> wire::Info {
         wire::Info {
+            name: self.name.clone(),
             agent_version: env!("CARGO_PKG_VERSION").into(),
             fail2ban_version: self.version.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             probes: self.probes.load(Relaxed),

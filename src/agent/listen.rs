@@ -1,4 +1,4 @@
-//! Where an agent listens: a unix socket of its own, or loopback TCP.
+//! Where an agent listens: a unix socket of its own, loopback TCP, or any TCP address with TLS.
 //!
 //! A socket file outlives a killed agent, so that an existing one is tried first: if somebody answers on it, it is
 //! another agent's and stays; if nobody does, it is a leftover and goes. What is no socket is never removed.
@@ -22,7 +22,7 @@ pub(super) enum ListenError {
     #[error("{0} exists and is no socket: remove it, or set BANGUI_AGENT_LISTEN to another path")]
     NoSocket(PathBuf),
     #[error(
-        "{0} is not a loopback address: the agent speaks plain HTTP there, use a unix socket or loopback"
+        "{0} is not a loopback address: set BANGUI_AGENT_TLS_CERT and _KEY, or use a unix socket or loopback"
     )]
     NotLoopback(std::net::SocketAddr),
     #[error("cannot listen on {what} (BANGUI_AGENT_LISTEN): {source}")]
@@ -33,13 +33,18 @@ pub(super) enum ListenError {
 pub(super) enum Listener {
     Tcp(TcpListener),
     /// With the file, which is removed when the agent ends.
-    Unix(UnixListener, SocketFile),
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
 }
 
 /// Opens what the configuration names.
-pub(super) async fn open(listen: &AgentListen) -> Result<Listener, ListenError> {
+pub(super) async fn open(listen: &AgentListen, tls: bool) -> Result<Listener, ListenError> {
     match listen {
-        AgentListen::Tcp(address) if !address.ip().is_loopback() => Err(ListenError::NotLoopback(*address)),
+        AgentListen::Tcp(address) if !tls && !address.ip().is_loopback() => {
+            Err(ListenError::NotLoopback(*address))
+        }
         AgentListen::Tcp(address) => {
             let io = |source| ListenError::Io { what: address.to_string(), source };
             let listener = TcpListener::bind(address).await.map_err(io)?;
@@ -57,7 +62,7 @@ pub(super) async fn open(listen: &AgentListen) -> Result<Listener, ListenError> 
             // Owner and group: a worker that runs as another user joins the agent's group.
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(io)?;
             info!(agent.listen = %path.display(), "the agent listens");
-            Ok(Listener::Unix(listener, file))
+            Ok(Listener::Unix { listener, _file: file })
         }
     }
 }
@@ -118,32 +123,32 @@ mod tests {
         let path = folder.path().join("new/agent.sock");
         let listen = AgentListen::Unix(path.clone());
 
-        let first = open(&listen).await.unwrap();
+        let first = open(&listen, false).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(open(&listen).await, Err(ListenError::Taken(_))));
+        assert!(matches!(open(&listen, false).await, Err(ListenError::Taken(_))));
         drop(first);
         assert!(!path.exists(), "removed at the end");
 
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a leftover");
-        let second = open(&listen).await.unwrap();
+        let second = open(&listen, false).await.unwrap();
         std::fs::remove_file(&path).unwrap();
-        let third = open(&listen).await.unwrap();
+        let third = open(&listen, false).await.unwrap();
         drop(second);
         assert!(path.exists(), "the file is another agent's by now");
         drop(third);
 
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(open(&listen).await, Err(ListenError::NoSocket(_))));
+        assert!(matches!(open(&listen, false).await, Err(ListenError::NoSocket(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[tokio::test]
     async fn plain_http_stays_on_loopback() {
         assert!(matches!(
-            open(&AgentListen::Tcp(([0, 0, 0, 0], 0).into())).await,
+            open(&AgentListen::Tcp(([0, 0, 0, 0], 0).into()), false).await,
             Err(ListenError::NotLoopback(_))
         ));
-        assert!(open(&AgentListen::Tcp(([127, 0, 0, 1], 0).into())).await.is_ok());
+        assert!(open(&AgentListen::Tcp(([127, 0, 0, 1], 0).into()), false).await.is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! Both ends of the bridge between workers and fail2ban.
 //!
 //! ```text
-//! worker: client -- HTTP over a unix socket or loopback, wire -- server -> desk -> fail2ban
+//! worker: client -- HTTP over a unix socket, loopback or TLS, wire -- server -> desk -> fail2ban
 //!             \______________________ token ____________________/
 //! ```
 //!
@@ -19,5 +19,7 @@ mod jails;
 mod listen;
 mod routes;
 pub mod server;
+mod serving;
+mod tls;
 pub mod token;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! The agent's end of the bridge: HTTP on a unix socket or loopback, in front of fail2ban.
+//! The agent's end of the bridge: HTTP on a unix socket, on loopback, or over TLS, in front of fail2ban.
 //!
 //! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
 //! come the routes of [`wire`], which ask the desk. All refusals are a [`wire::Refusal`], those of axum's own
@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -19,14 +18,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::desk::Desk;
-use super::listen::{self, Listener};
+use super::listen;
+use super::tls::Identity;
 use super::token::Tokens;
-use super::{routes, wire};
+use super::{routes, serving, wire};
 use crate::config::AgentConfig;
 use crate::fail2ban::{Client, Fail2banError, Options};
 
@@ -36,41 +36,21 @@ const MAX_REQUESTS: usize = 256;
 const MAX_BODY: usize = 64 * 1024;
 /// No caller waits longer than this.
 const MAX_DEADLINE: Duration = wire::CHANGE_DEADLINE;
-/// Requests in flight at the stop may take this long.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs the agent until `shutdown`.
 ///
 /// # Errors
-/// If it cannot listen.
+/// If it cannot listen, or its certificate cannot be used.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let listener = listen::open(&config.listen).await?;
+    let name = config.name.as_deref();
+    let tls = config.tls.as_ref().map(|tls| Identity::load(tls, name)).transpose()?.map(Arc::new);
+    let listener = listen::open(&config.listen, tls.is_some()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
     let desk = Arc::new(Desk::new(&config, client));
     let leftover = Arc::clone(&desk.changer);
     tokio::spawn(async move { leftover.recover().await });
     let app = router(desk, Arc::new(Tokens::new(&config.token)));
-    match listener {
-        Listener::Tcp(listener) => serve(listener, app, shutdown).await,
-        Listener::Unix(listener, _file) => serve(listener, app, shutdown).await,
-    }
-}
-
-async fn serve<L>(listener: L, app: Router, shutdown: CancellationToken) -> anyhow::Result<()>
-where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let serving = axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let patience = async {
-        shutdown.cancelled().await;
-        sleep(STOP_WITHIN).await;
-    };
-    tokio::select! {
-        served = serving => served.context("the agent stopped serving")?,
-        () = patience => warn!("stopped with requests still in flight after {STOP_WITHIN:?}"),
-    }
-    info!("the agent has stopped");
+    serving::run(listener, tls, app, shutdown).await;
     Ok(())
 }
 

@@ -55,6 +55,9 @@ pub const MAX_BAN_LIST: usize = 32 * 1024 * 1024;
 /// Who the agent is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
+    /// What it is called, if it was told (`BANGUI_AGENT_NAME`); its certificate carries this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The version of bangui it runs.
     pub agent_version: String,
     /// The version of fail2ban it last spoke with.

@@ -9,6 +9,7 @@
 //! A warning is not "all is well": the exit code is 0 only if every line says ok. Waits are bounded, so that the
 //! command always ends.
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -51,7 +52,7 @@ pub async fn run(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<b
     }
     for server in &config.servers {
         if let Some(token) = &config.agent_token {
-            for line in agent(server, token).await {
+            for line in agent(server, token, config.agent_ca.as_ref()).await {
                 well &= line.level == Level::Ok;
                 print(out, &line)?;
             }
@@ -92,9 +93,9 @@ async fn redis(config: &CheckConfig) -> Vec<Line> {
     }
 }
 
-async fn agent(server: &ServerEndpoint, token: &AgentTokenConfig) -> Vec<Line> {
+async fn agent(server: &ServerEndpoint, token: &AgentTokenConfig, ca: Option<&PathBuf>) -> Vec<Line> {
     let what = format!("agent {}", server.name);
-    let client = match AgentClient::new(&server.url, token) {
+    let client = match AgentClient::new(&server.url, token, ca) {
         Ok(client) => client,
         Err(error) => return vec![Line::new(Level::Refuse, what, format!("{error:#}"))],
     };
@@ -123,9 +124,7 @@ fn agent_remedy(error: &AgentError) -> String {
         AgentError::Unreachable { kind: UnreachableKind::Token, reason } => {
             format!("{reason}; give the agent and the workers the same BANGUI_AGENT_TOKEN")
         }
-        AgentError::Unreachable { kind: UnreachableKind::Tls, reason } => {
-            format!("{reason}; does the certificate carry the name in BANGUI_SERVERS?")
-        }
+        AgentError::Unreachable { kind: UnreachableKind::Tls, reason } => reason.clone(),
         other => format!("{other}; does `bangui agent` run there, and is its URL in BANGUI_SERVERS right?"),
     }
 }

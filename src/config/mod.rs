@@ -89,6 +89,15 @@ pub enum AgentListen {
     Unix(PathBuf),
 }
 
+/// An agent's certificate and its key, PEM files that are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentTlsConfig {
+    /// The certificate, with those between it and the CA.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// The shared secret between workers and agents: its value now, and the file to read again when it changes.
 #[derive(Debug, Clone)]
 pub struct AgentTokenConfig {
@@ -138,6 +147,8 @@ pub struct ServeConfig {
     pub servers: Vec<ServerEndpoint>,
     /// Present whenever `servers` is not empty.
     pub agent_token: Option<AgentTokenConfig>,
+    /// The CA of the agents' certificates, if it is not one that the system trusts.
+    pub agent_ca: Option<PathBuf>,
     /// The code that must come with the setup call; a one-time code is made if there is none.
     pub setup_token: Option<SecretString>,
     /// Provisions the admin at first start.
@@ -179,6 +190,10 @@ pub struct AgentConfig {
     pub fail2ban_socket: PathBuf,
     /// fail2ban's configuration folder.
     pub fail2ban_config: PathBuf,
+    /// Its certificate: always there where it listens on TCP beyond loopback.
+    pub tls: Option<AgentTlsConfig>,
+    /// What it is called; its certificate carries this name.
+    pub name: Option<String>,
 }
 
 /// What `bangui up` runs by.
@@ -215,6 +230,8 @@ pub struct CheckConfig {
     pub servers: Vec<ServerEndpoint>,
     /// Present whenever `servers` is not empty.
     pub agent_token: Option<AgentTokenConfig>,
+    /// The CA of the agents' certificates, if it is not one that the system trusts.
+    pub agent_ca: Option<PathBuf>,
 }
 
 /// What `bangui reset-password` runs by.

@@ -12,8 +12,8 @@ use super::mistakes::{Mistakes, unknown_names};
 use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
-    AgentConfig, AgentTokenConfig, CheckConfig, LogFormat, RedisConfig, ResetPasswordConfig, ServeConfig,
-    SessionCacheConfig, UpConfig, redis_url, values,
+    AgentConfig, AgentListen, AgentTlsConfig, AgentTokenConfig, CheckConfig, LogFormat, RedisConfig,
+    ResetPasswordConfig, ServeConfig, SessionCacheConfig, UpConfig, redis_url, values,
 };
 
 /// A checked configuration, how to log, and what is odd about it.
@@ -56,6 +56,7 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
     let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
     let redis = redis(&mut read, true);
     let (servers, agent_token) = agents(&mut read);
+    let agent_ca = read.value(&vars::AGENT_CA, values::absolute_path);
     let setup_token = read.secret(&vars::SETUP_TOKEN, |text, _| Ok(SecretString::from(text)));
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, values::password);
     let public_url = read.value(&vars::PUBLIC_URL, values::public_url);
@@ -77,6 +78,7 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
             redis: redis?,
             servers,
             agent_token,
+            agent_ca,
             setup_token,
             admin_password,
             public_url,
@@ -148,6 +150,8 @@ fn session_life(read: &mut Reader<'_>) -> (Option<Duration>, Option<Duration>) {
 pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentConfig>, Mistakes> {
     load(environment, flags, |mut read| {
         let listen = read.value(&vars::AGENT_LISTEN, values::agent_listen);
+        let tls = agent_tls(&mut read, listen.as_ref());
+        let name = read.value(&vars::AGENT_NAME, values::host_name);
         let token = agent_token(&mut read);
         if token.is_none() {
             read.require(
@@ -163,9 +167,39 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
                 token: token?,
                 fail2ban_socket: socket?,
                 fail2ban_config: config?,
+                tls,
+                name,
             })
         })
     })
+}
+
+/// Certificate and key go together, and beyond loopback there is nothing without them: tokens and addresses would
+/// travel in the clear.
+fn agent_tls(read: &mut Reader<'_>, listen: Option<&AgentListen>) -> Option<AgentTlsConfig> {
+    let cert = read.value(&vars::AGENT_TLS_CERT, values::absolute_path);
+    let key = read.value(&vars::AGENT_TLS_KEY, values::absolute_path);
+    match (read.is_set(&vars::AGENT_TLS_CERT), read.is_set(&vars::AGENT_TLS_KEY)) {
+        (true, false) => read.require(
+            &vars::AGENT_TLS_KEY,
+            "the certificate in BANGUI_AGENT_TLS_CERT has a key: name its file",
+        ),
+        (false, true) => read.require(
+            &vars::AGENT_TLS_CERT,
+            "the key in BANGUI_AGENT_TLS_KEY has a certificate: name its file",
+        ),
+        (false, false) => {
+            if let Some(AgentListen::Tcp(address)) = listen
+                && !address.ip().is_loopback()
+            {
+                let allowed = "is not a loopback address, where the agent must speak TLS: set BANGUI_AGENT_TLS_CERT and \
+                               BANGUI_AGENT_TLS_KEY, or listen on unix:/path or 127.0.0.1";
+                read.note(vars::AGENT_LISTEN.name.to_owned(), Some(address.to_string()), allowed.to_owned());
+            }
+        }
+        (true, true) => {}
+    }
+    Some(AgentTlsConfig { cert: cert?, key: key? })
 }
 
 /// What `bangui up` runs by. What its workers will read is checked here too, so that a mistake shows once and at once
@@ -203,7 +237,13 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, Mistakes> {
     of_worker.own(&vars::LISTEN, values::INHERITED);
     of_worker.own(&vars::WORKERS, "1");
     of_worker.own(&vars::REDIS_URL, "redis+unix:///of/up");
-    of_worker.disown(&[&vars::SERVERS, &vars::AGENT_TOKEN, &vars::METRICS_LISTEN, &vars::REDIS_PREFIX]);
+    of_worker.disown(&[
+        &vars::SERVERS,
+        &vars::AGENT_TOKEN,
+        &vars::AGENT_CA,
+        &vars::METRICS_LISTEN,
+        &vars::REDIS_PREFIX,
+    ]);
     let worker = match read_serve(of_worker) {
         Ok(worker) => Some(worker),
         Err(mistakes) => {
@@ -254,7 +294,8 @@ pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckCon
         let names_agents = read.is_set(&vars::SERVERS);
         let redis = redis(&mut read, !names_agents);
         let (servers, agent_token) = agents(&mut read);
-        read.finish(|| Some(CheckConfig { redis, servers, agent_token }))
+        let agent_ca = read.value(&vars::AGENT_CA, values::absolute_path);
+        read.finish(|| Some(CheckConfig { redis, servers, agent_token, agent_ca }))
     })
 }
 

@@ -42,20 +42,28 @@ pub fn listen(text: &str) -> Parsed<Listen> {
     if text == INHERITED { Ok(Listen::Inherited) } else { address(text).map(Listen::Address) }
 }
 
-/// Where an agent listens. Beyond loopback, tokens and addresses would travel in the clear.
+/// Where an agent listens. Whether that needs TLS, `roles.rs` knows.
 pub fn agent_listen(text: &str) -> Parsed<AgentListen> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(AgentListen::Unix);
     }
-    let address: SocketAddr = text.parse().map_err(|_| {
-        "must be unix:/path, or a loopback address and a port such as 127.0.0.1:8799".to_owned()
-    })?;
-    if !address.ip().is_loopback() {
-        let why = "is not a loopback address: beyond this machine the agent needs TLS, which this version does not \
-                   have yet; listen on unix:/path or 127.0.0.1, and let a TLS proxy carry it further";
-        return Err(why.to_owned());
+    let allowed = "must be unix:/path, or an address and a port such as 127.0.0.1:8799";
+    text.parse().map(AgentListen::Tcp).map_err(|_| allowed.to_owned())
+}
+
+/// A name that a certificate can carry.
+pub fn host_name(text: &str) -> Parsed<String> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        return Ok(text.to_owned());
     }
-    Ok(AgentListen::Tcp(address))
+    Err("must be a host name such as web-1 or web-1.example.org: letters, digits and '-' between dots"
+        .to_owned())
 }
 
 fn socket_path(text: &str) -> Parsed<PathBuf> {

@@ -104,7 +104,15 @@ variables! {
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],
         "Shared secret of workers and agents: 32 characters or more, two with a comma while one is replaced";
     AGENT_LISTEN = "BANGUI_AGENT_LISTEN", "ADDR", Some("unix:/run/bangui/agent.sock"), open, &[Agent],
-        "Where the agent listens: unix:/path, or a loopback address";
+        "Where the agent listens: unix:/path, or an address, which needs TLS unless it is loopback";
+    AGENT_TLS_CERT = "BANGUI_AGENT_TLS_CERT", "FILE", None, open, &[Agent],
+        "The agent's certificate, with those between it and the CA (PEM); read again when it changes";
+    AGENT_TLS_KEY = "BANGUI_AGENT_TLS_KEY", "FILE", None, open, &[Agent],
+        "The key of the agent's certificate (PEM)";
+    AGENT_NAME = "BANGUI_AGENT_NAME", "NAME", None, open, &[Agent],
+        "What the agent is called; its certificate must carry this name";
+    AGENT_CA = "BANGUI_AGENT_CA", "FILE", None, open, &[Serve, Check],
+        "The CA of the agents' certificates (PEM); without it, those that the system trusts";
     FAIL2BAN_SOCKET = "BANGUI_FAIL2BAN_SOCKET", "PATH", Some("/var/run/fail2ban/fail2ban.sock"), open, &[Agent, Up],
         "The socket of fail2ban";
     FAIL2BAN_CONFIG = "BANGUI_FAIL2BAN_CONFIG", "DIR", Some("/etc/fail2ban"), open, &[Agent, Up],

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::agent::{AGENT_TOKEN, Agent};
 use crate::support::fail2ban::Fail2ban;
 use crate::support::process::{Child, bangui};
-use crate::support::{SOON, eventually, folder};
+use crate::support::{SOON, eventually, folder, http};
 
 async fn beside(jails: &[&str]) -> (Fail2ban, Agent) {
     let fail2ban = Fail2ban::start(jails).await;
@@ -99,7 +99,7 @@ async fn nobody_without_the_token_is_told_anything() {
             assert_eq!(body["kind"], "token", "{body}");
             assert!(!body.to_string().contains(AGENT_TOKEN), "{body}");
         }
-        let http = reqwest::Client::builder().no_proxy().unix_socket(agent.socket()).build().unwrap();
+        let http = http().unix_socket(agent.socket()).build().unwrap();
         let bare = http.get(format!("http://agent{path}")).send().await.unwrap();
         assert_eq!(bare.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
@@ -125,7 +125,7 @@ async fn two_tokens_are_good_while_one_is_being_replaced_and_the_file_is_read_ag
     command.env("BANGUI_FAIL2BAN_SOCKET", fail2ban.socket()).env("BANGUI_FAIL2BAN_CONFIG", fail2ban.config());
     let _agent = Child::start("bangui agent", command);
     let accepts = async |token: &str| {
-        let http = reqwest::Client::builder().no_proxy().unix_socket(socket.clone()).build().unwrap();
+        let http = http().unix_socket(socket.clone()).build().unwrap();
         let answer = http.get("http://agent/v1/info").bearer_auth(token).send().await.ok()?;
         Some(answer.status().is_success())
     };

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const RANKS: &[(&str, u32)] = &[
     ("domain", 0),
     ("password", 0),
+    ("crypto", 0),
     ("config", 1),
     ("settings", 2),
     ("telemetry", 2),

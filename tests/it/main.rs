@@ -14,6 +14,7 @@ mod agent;
 mod agent_bans;
 mod agent_faults;
 mod agent_jails;
+mod agent_tls;
 mod bad_input;
 mod broken_fail2ban;
 mod commands;

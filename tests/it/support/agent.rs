@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::process::{Child, bangui};
-use super::{SOON, eventually, folder};
+use super::{SOON, eventually, folder, http};
 
 /// The token that workers and agents of the tests share.
 pub const AGENT_TOKEN: &str = "integration-test-token-of-40-characters.";
@@ -71,7 +71,7 @@ impl Agent {
 
     /// Asks it as a worker would.
     pub async fn get(&self, path: &str, token: &str) -> reqwest::Result<(StatusCode, Value)> {
-        let http = reqwest::Client::builder().no_proxy().unix_socket(self.socket()).build()?;
+        let http = http().unix_socket(self.socket()).build()?;
         let response = http.get(format!("http://agent{path}")).bearer_auth(token).send().await?;
         let status = response.status();
         let text = response.text().await?;
@@ -80,7 +80,7 @@ impl Agent {
 
     /// Sends a body as a worker would.
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        let http = reqwest::Client::builder().no_proxy().unix_socket(self.socket()).build().unwrap();
+        let http = http().unix_socket(self.socket()).build().unwrap();
         let request = http.post(format!("http://agent{path}")).bearer_auth(&self.token).json(&body);
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
@@ -90,7 +90,7 @@ impl Agent {
     /// The worker's end of the bridge to it.
     pub fn client(&self) -> bangui::agent::client::AgentClient {
         let token = bangui::config::AgentTokenConfig { tokens: vec![self.token.clone().into()], file: None };
-        bangui::agent::client::AgentClient::new(&bangui::config::AgentUrl::Unix(self.socket()), &token)
+        bangui::agent::client::AgentClient::new(&bangui::config::AgentUrl::Unix(self.socket()), &token, None)
             .unwrap()
     }
 

@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, IF_MATCH, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use super::PASSWORD;
+use super::{PASSWORD, http};
 
 /// How a client proves its session.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ pub struct Answer {
 
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        let http = http().timeout(Duration::from_secs(20)).build().unwrap();
         Self { base: format!("http://{address}"), http, proof: Proof::None }
     }
 

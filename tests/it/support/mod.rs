@@ -36,6 +36,12 @@ where
     }
 }
 
+/// A client of HTTP to be built on.
+pub fn http() -> reqwest::ClientBuilder {
+    bangui::crypto::provide();
+    reqwest::Client::builder().no_proxy()
+}
+
 /// A folder of the test's own, with a path short enough for unix sockets.
 pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bangui-it-").tempdir().unwrap()

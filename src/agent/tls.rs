@@ -1,0 +1,188 @@
+//! TLS between workers and agents, both ends: what the agent shows, and whom a worker believes.
+//!
+//! The agent reads its certificate again when the files have changed, looked at with a connection at most every ten
+//! seconds; new ones that cannot be used change nothing but the log. Its name, if it has one, must be in the
+//! certificate: that is how a worker that found it by an address knows which one it is.
+//!
+//! The cryptography is ring's, given explicitly, so that nothing depends on what another part has installed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use rustls::client::verify_server_name;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::config::AgentTlsConfig;
+
+const REREAD_EVERY: Duration = Duration::from_secs(10);
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// What the agent shows to whoever connects.
+pub(super) struct Identity {
+    config: AgentTlsConfig,
+    name: Option<String>,
+    current: ArcSwap<ServerConfig>,
+    reread: Mutex<Reread>,
+}
+
+struct Reread {
+    due: Instant,
+    /// What the files held when they were last looked at.
+    seen: Option<[Vec<u8>; 2]>,
+}
+
+impl Identity {
+    /// Reads certificate and key.
+    pub(super) fn load(config: &AgentTlsConfig, name: Option<&str>) -> anyhow::Result<Self> {
+        let files = read(config)?;
+        Ok(Self {
+            current: ArcSwap::from_pointee(server_config(&files, name).with_context(|| {
+                let AgentTlsConfig { cert, key } = config;
+                format!(
+                    "{} (BANGUI_AGENT_TLS_CERT) with {} (BANGUI_AGENT_TLS_KEY)",
+                    cert.display(),
+                    key.display()
+                )
+            })?),
+            reread: Mutex::new(Reread { due: Instant::now() + REREAD_EVERY, seen: Some(files) }),
+            config: config.clone(),
+            name: name.map(str::to_owned),
+        })
+    }
+
+    /// What holds now.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() >= reread.due {
+            reread.due = Instant::now() + REREAD_EVERY;
+            let files = read(&self.config).ok();
+            if files != reread.seen {
+                let cert = self.config.cert.display();
+                let new = files
+                    .as_ref()
+                    .context("they cannot be read")
+                    .and_then(|files| server_config(files, self.name.as_deref()));
+                match new {
+                    Ok(config) => {
+                        info!(file = %cert, "read the agent's certificate again: it has changed");
+                        self.current.store(Arc::new(config));
+                    }
+                    Err(error) => {
+                        warn!(file = %cert, "the agent's certificate stays as it was, the new files are no good: {error:#}")
+                    }
+                }
+                reread.seen = files;
+            }
+        }
+        self.current.load_full()
+    }
+}
+
+fn read(config: &AgentTlsConfig) -> anyhow::Result<[Vec<u8>; 2]> {
+    Ok([bounded(&config.cert, "BANGUI_AGENT_TLS_CERT")?, bounded(&config.key, "BANGUI_AGENT_TLS_KEY")?])
+}
+
+fn bounded(path: &Path, variable: &str) -> anyhow::Result<Vec<u8>> {
+    let what = || format!("{} ({variable}) cannot be read", path.display());
+    if std::fs::metadata(path).with_context(what)?.len() > MAX_FILE {
+        bail!("{} ({variable}) is larger than any certificate", path.display());
+    }
+    std::fs::read(path).with_context(what)
+}
+
+fn server_config([cert, key]: &[Vec<u8>; 2], name: Option<&str>) -> anyhow::Result<ServerConfig> {
+    let chain = certificates(cert).context("the certificate is no PEM file")?;
+    let first = chain.first().context("the certificate's file holds none")?;
+    if let Some(name) = name {
+        let wanted = ServerName::try_from(name.to_owned())
+            .context("BANGUI_AGENT_NAME is no name for a certificate")?;
+        verify_server_name(&ParsedCertificate::try_from(first)?, &wanted)
+            .with_context(|| format!("the certificate does not carry the name {name} (BANGUI_AGENT_NAME)"))?;
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).context("the key is no PEM file")?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let mut config = builder
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("certificate and key do not fit")?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
+}
+
+/// Whom a worker believes: the CA of `BANGUI_AGENT_CA`, else those that the system trusts.
+pub(super) fn client_config(ca: Option<&PathBuf>) -> anyhow::Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            let what = || format!("{} (BANGUI_AGENT_CA) holds no certificate of a CA", path.display());
+            for certificate in certificates(&bounded(path, "BANGUI_AGENT_CA")?).with_context(what)? {
+                roots.add(certificate).with_context(what)?;
+            }
+            if roots.is_empty() {
+                bail!(what());
+            }
+        }
+        None => {
+            let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if added == 0 {
+                bail!("the system trusts no CA: install ca-certificates, or set BANGUI_AGENT_CA");
+            }
+        }
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The mistake of TLS among the causes of an error, if there is one.
+pub(super) fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An I/O error hides what it wraps from `source`.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(found) =
+            wrapped.and_then(|wrapped| wrapped.downcast_ref()).or_else(|| error.downcast_ref())
+        {
+            return Some(found);
+        }
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// What to do about it.
+pub(super) fn remedy(error: &rustls::Error) -> String {
+    use rustls::CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+    };
+    match error {
+        // A bad signature is what another CA of the same name has made.
+        rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
+            "its certificate is signed by nobody that is trusted here: set BANGUI_AGENT_CA to the CA's certificate".into()
+        }
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "its certificate does not carry the host in the server's URL".into()
+        }
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            "its certificate has expired (or a clock is wrong)".into()
+        }
+        rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".into(),
+        other => format!("no TLS connection: {other}"),
+    }
+}
