@@ -40,6 +40,7 @@ impl Agent {
             fail2ban_config: folder.path().into(),
             tls: None,
             name: None,
+            start: Vec::new(),
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(run(config, shutdown.clone()));

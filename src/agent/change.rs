@@ -116,18 +116,21 @@ pub(super) struct Changed {
 }
 
 /// The jails that fail2ban lists, and whether each runs. What cannot be known counts as running.
-type Running = BTreeMap<JailName, bool>;
+pub(super) type Running = BTreeMap<JailName, bool>;
 
 /// Changes jails, one at a time.
 pub(super) struct Changer {
-    files: Files,
-    tools: Tools,
+    pub(super) files: Files,
+    pub(super) tools: Tools,
     client: Client,
+    /// What starts fail2ban.
+    pub(super) start: Vec<String>,
 }
 
 impl Changer {
     pub(super) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
-        Arc::new(Self { files: Files::new(&config.fail2ban_config), tools, client })
+        let start = config.start.clone();
+        Arc::new(Self { files: Files::new(&config.fail2ban_config), tools, client, start })
     }
 
     /// The jail whose change was begun and neither finished nor undone yet.
@@ -180,13 +183,13 @@ impl Changer {
         }
     }
 
-    async fn lock(&self, deadline: Instant) -> Result<Lock, ChangeError> {
+    pub(super) async fn lock(&self, deadline: Instant) -> Result<Lock, ChangeError> {
         let busy =
             || ChangeError::Busy("another change of this host's fail2ban is under way: try again".into());
         self.files.lock(deadline).await?.ok_or_else(busy)
     }
 
-    async fn undo_leftover(&self, lock: &Lock) -> Result<(), ChangeError> {
+    pub(super) async fn undo_leftover(&self, lock: &Lock) -> Result<(), ChangeError> {
         let Some(journal) = self.files.journal()? else { return Ok(()) };
         warn!(jail.name = %journal.jail, "undoing a change that was interrupted");
         self.undo(lock, &journal).await?;
@@ -307,7 +310,7 @@ impl Changer {
 
     /// Ends a jail that is listed and does not run, before it is reloaded (fail2ban would start it, and remove it
     /// at the reload's end), and one that a reload has begun.
-    async fn stop(&self, jail: &JailName) -> Result<(), ChangeError> {
+    pub(super) async fn stop(&self, jail: &JailName) -> Result<(), ChangeError> {
         match self.client.ask(Command::StopJail(jail.clone()), Instant::now() + ANSWERS_WITHIN).await {
             // It is gone already.
             Err(error) if error.is_unknown_jail() => Ok(()),
@@ -315,7 +318,7 @@ impl Changer {
         }
     }
 
-    async fn reload(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
+    pub(super) async fn reload(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
         match self.tools.reload(jail, lock.share()?).await? {
             Verdict::Well => Ok(()),
             Verdict::Wrong(words) => Err(ChangeError::Configuration(words)),
@@ -403,7 +406,7 @@ impl Changer {
         }
     }
 
-    async fn running(&self) -> Result<Running, ChangeError> {
+    pub(super) async fn running(&self) -> Result<Running, ChangeError> {
         let list = self.ask(Command::Status).await?;
         let jails: Vec<JailName> =
             reply::jail_list(&list)?.into_iter().filter_map(|name| JailName::parse(name).ok()).collect();
@@ -412,7 +415,7 @@ impl Changer {
         Ok(started.into_iter().map(|(jail, started)| (jail.clone(), started != Some(false))).collect())
     }
 
-    async fn ask(&self, command: Command) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
+    pub(super) async fn ask(&self, command: Command) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
         Ok(self.client.ask(command, Instant::now() + ANSWERS_WITHIN).await?)
     }
 }

@@ -17,6 +17,7 @@ mod dropin;
 mod files;
 mod jails;
 mod listen;
+mod rollback;
 mod routes;
 pub mod server;
 mod serving;

@@ -34,6 +34,7 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/v1/jails/{jail}/bans", get(bans).post(ban).delete(unban_all))
         .route("/v1/jails/{jail}/unban", post(unban))
         .route("/v1/banned", post(lookup))
+        .route("/v1/rollback", post(rollback))
         .route("/v1/fence", post(fence))
 }
 
@@ -132,6 +133,14 @@ async fn lookup(
         return Err(refuse(StatusCode::BAD_REQUEST, "request", &reason));
     }
     answer(desk.bans.lookup(&request.ips, deadline).await)
+}
+
+async fn rollback(
+    State(desk): Shared,
+    Deadline(deadline): Deadline,
+    Body(wire::Rollback { jail }): Body<wire::Rollback>,
+) -> Answer<wire::RolledBack> {
+    answer(desk.changer.roll_back(jail, deadline).await)
 }
 
 async fn fence(State(desk): Shared, Body(job): Body<wire::JobEpoch>) -> Answer<wire::Fenced> {

@@ -12,6 +12,7 @@
 //! | `POST /v1/jails/{jail}/bans`, `.../unban` [`BanRequest`] | [`BanResults`] |
 //! | `DELETE /v1/jails/{jail}/bans` [`UnbanAll`] | [`UnbannedAll`] |
 //! | `POST /v1/banned` [`LookupRequest`] | [`Lookups`]: in which jails |
+//! | `POST /v1/rollback` [`Rollback`] | [`RolledBack`]: the jail off, fail2ban started |
 //! | `POST /v1/fence` [`JobEpoch`] | [`Fenced`]: no command of an older epoch runs or will |
 //! | `GET /v1/backend-commands` | [`BackendSupport`]: the one-time detection |
 //! | `POST /v1/jails/{jail}/activate`, `.../deactivate` | [`JailChanged`]: a transaction, see `change.rs` |
@@ -145,6 +146,26 @@ pub struct Jails {
 pub struct BackendSupport {
     /// `None` if there is no jail to ask about.
     pub supported: Option<bool>,
+}
+
+/// A jail that fail2ban went down by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// Which.
+    pub jail: JailName,
+}
+
+/// How things are after a rollback: the jail is off, and fail2ban answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// The jail that was switched off.
+    pub jail: JailName,
+    /// Whether fail2ban had to be started.
+    pub started: bool,
+    /// The jails that run.
+    pub running: Vec<JailName>,
+    /// Jails that are switched on and do not run, each with the reason, in fail2ban's words where it has some.
+    pub missing: BTreeMap<JailName, String>,
 }
 
 /// What became of an activation, a deactivation or a change of settings.

@@ -194,6 +194,8 @@ pub struct AgentConfig {
     pub tls: Option<AgentTlsConfig>,
     /// What it is called; its certificate carries this name.
     pub name: Option<String>,
+    /// The program that starts fail2ban, and its arguments; none if it is not known.
+    pub start: Vec<String>,
 }
 
 /// What `bangui up` runs by.

@@ -152,6 +152,7 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
         let listen = read.value(&vars::AGENT_LISTEN, values::agent_listen);
         let tls = agent_tls(&mut read, listen.as_ref());
         let name = read.value(&vars::AGENT_NAME, values::host_name);
+        let start = read.value(&vars::FAIL2BAN_START, values::words);
         let token = agent_token(&mut read);
         if token.is_none() {
             read.require(
@@ -169,9 +170,17 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
                 fail2ban_config: config?,
                 tls,
                 name,
+                start: start.unwrap_or_else(default_start),
             })
         })
     })
+}
+
+/// `systemctl`, where systemd is what runs the machine.
+fn default_start() -> Vec<String> {
+    let systemd = std::path::Path::new("/run/systemd/system").is_dir();
+    let words = ["systemctl", "start", "fail2ban"].map(str::to_owned);
+    if systemd { words.into() } else { Vec::new() }
 }
 
 /// Certificate and key go together, and beyond loopback there is nothing without them: tokens and addresses would

@@ -51,6 +51,16 @@ pub fn agent_listen(text: &str) -> Parsed<AgentListen> {
     text.parse().map(AgentListen::Tcp).map_err(|_| allowed.to_owned())
 }
 
+/// A program and its arguments, which hold no spaces: no shell will read them.
+pub fn words(text: &str) -> Parsed<Vec<String>> {
+    if text.contains(['\0', '\n', '"', '\'', '\\', '$', '`', ';', '|', '&', '<', '>']) {
+        return Err(
+            "must be a program and its arguments, separated by spaces: no shell reads them".to_owned()
+        );
+    }
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
 /// A name that a certificate can carry.
 pub fn host_name(text: &str) -> Parsed<String> {
     let label = |label: &str| {

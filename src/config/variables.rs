@@ -117,6 +117,8 @@ variables! {
         "The socket of fail2ban";
     FAIL2BAN_CONFIG = "BANGUI_FAIL2BAN_CONFIG", "DIR", Some("/etc/fail2ban"), open, &[Agent, Up],
         "The configuration folder of fail2ban";
+    FAIL2BAN_START = "BANGUI_FAIL2BAN_START", "COMMAND", None, open, &[Agent],
+        "Starts fail2ban when a crash is rolled back: words separated by spaces, no shell; without it `systemctl start fail2ban` where systemd runs";
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
         "The code that must come with the setup call; without it, a one-time code in the log";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],

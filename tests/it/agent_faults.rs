@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::agent_jails::{BANNED, beside, jail};
+use bangui::agent::client::RefusedKind;
+
+use crate::agent_jails::{BANNED, beside, jail, refused};
 use crate::support::{SOON, eventually};
 
 #[tokio::test]
@@ -76,4 +78,56 @@ async fn what_was_left_is_undone_when_fail2ban_comes_back() {
     })
     .await;
     assert_eq!(fail2ban.jails().await, ["web"]);
+}
+
+#[tokio::test]
+async fn a_crash_is_rolled_back_the_jail_off_and_fail2ban_up_with_its_other_jails() {
+    let (mut fail2ban, mut agent) = beside(|f| f.write("jail.d/app.conf", &f.jail("app", false, ""))).await;
+    let started = fail2ban.config().join("started");
+    agent.more = vec![("BANGUI_FAIL2BAN_START", format!("touch {}", started.display()))];
+    agent.start_again().await;
+    let client = agent.client();
+    client.activate(&jail("app")).await.unwrap();
+    // It goes down, and would not come up: its filter has become wrong.
+    fail2ban.kill();
+    let filter = "[Definition]\nfailregex = ^(<ADDR>$\n";
+    fail2ban.write("filter.d/open.conf", filter);
+    let text = fail2ban.jail("app", false, "");
+    fail2ban.write("jail.d/app.conf", &text.replace("filter = app", "filter = open"));
+    let rolling = tokio::spawn({
+        let client = client.clone();
+        async move { client.roll_back(&jail("app")).await }
+    });
+    eventually("the start command", SOON, || async { started.exists().then_some(()) }).await;
+    assert!(fail2ban.jail_d()["zz-bangui-app.local"].ends_with("enabled = false\n"));
+    fail2ban.start_again().await;
+    let back = rolling.await.unwrap().unwrap();
+    assert!(back.started && back.running == [jail("web")] && back.missing.is_empty(), "{back:?}");
+    eventually("the bans from the database", SOON, || async {
+        fail2ban.bans("web", BANNED).await.then_some(())
+    })
+    .await;
+
+    // Up, but without its jails: no start, and they are brought back, except for one that is wrong.
+    fail2ban.command(&["stop", "web"]).await;
+    fail2ban.write("jail.d/other.conf", "[other]\nenabled = true\nfilter = open\nlogpath = /dev/null\n");
+    let back = client.roll_back(&jail("app")).await.unwrap();
+    assert!(!back.started && back.running == [jail("web")], "{back:?}");
+    assert!(back.missing[&jail("other")].contains("unterminated subpattern"), "{back:?}");
+    refused(client.roll_back(&jail("nothing")).await, RefusedKind::Jail);
+}
+
+#[tokio::test]
+async fn without_a_start_command_a_rollback_says_what_to_set_and_leaves_the_jail_off() {
+    let (mut fail2ban, mut agent) = beside(|f| f.write("jail.d/app.conf", &f.jail("app", true, ""))).await;
+    fail2ban.kill();
+    for (command, words) in [(None, "BANGUI_FAIL2BAN_START"), (Some("/nowhere/start now"), "/nowhere/start")]
+    {
+        agent.more =
+            command.map(|command| ("BANGUI_FAIL2BAN_START", command.to_owned())).into_iter().collect();
+        agent.start_again().await;
+        let said = refused(agent.client().roll_back(&jail("app")).await, RefusedKind::Failed);
+        assert!(said.contains(words) || std::path::Path::new("/run/systemd/system").exists(), "{said}");
+        assert!(fail2ban.jail_d()["zz-bangui-app.local"].ends_with("enabled = false\n"));
+    }
 }

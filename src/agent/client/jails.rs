@@ -143,6 +143,15 @@ impl AgentClient {
         Ok(lookups.results)
     }
 
+    /// Switches a jail off that fail2ban went down by, and starts fail2ban if it does not answer.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells; the jail may be off, and fail2ban not up again.
+    pub async fn roll_back(&self, jail: &JailName) -> Result<wire::RolledBack, AgentError> {
+        self.send(Method::POST, "/v1/rollback", &wire::Rollback { jail: jail.clone() }, wire::CHANGE_DEADLINE)
+            .await
+    }
+
     /// From the answer on no command of an older epoch of this job runs or will.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ const CLIENT: &str = "fail2ban-client";
 const READS_WITHIN: Duration = Duration::from_secs(20);
 /// For a reload: it stops a jail, which runs the unban action of each of its bans.
 const RELOADS_WITHIN: Duration = Duration::from_secs(60);
+/// For the command that starts fail2ban, which may wait until it is up.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// A thousand jails with a few log files each.
 const MAX_SURVEY: usize = 4 * 1024 * 1024;
 const MAX_WORDS: usize = 64 * 1024;
@@ -163,6 +165,19 @@ impl Tools {
         let jails = raw.jails.into_iter();
         let jails = jails.filter_map(|(name, jail)| Some((JailName::parse(&name).ok()?, jail))).collect();
         Ok(Survey { jails, errors: raw.errors })
+    }
+
+    /// Runs the command that starts fail2ban, as it was configured.
+    ///
+    /// # Errors
+    /// If it cannot be run to its end.
+    pub async fn start(&self, command: &[String]) -> Result<Verdict, ToolError> {
+        let (program, arguments) = command.split_first().ok_or_else(|| ToolError::Missing {
+            program: "the command that starts fail2ban".into(),
+            reason: "there is none: set BANGUI_FAIL2BAN_START".into(),
+        })?;
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        Ok(verdict(&run(OsStr::new(program), &arguments, Stdio::null(), STARTS_WITHIN, MAX_WORDS).await?))
     }
 
     /// What a reload of this jail would stumble over.

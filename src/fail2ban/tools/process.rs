@@ -14,6 +14,9 @@ use super::ToolError;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// For what it has written last, once it has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What a program left behind.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -53,26 +56,39 @@ pub(super) async fn run(
         .kill_on_drop(true)
         .spawn()
         .map_err(missing)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let pipes = (child.stdout.take(), child.stderr.take());
     let ending = async {
-        let (stdout, stderr) = tokio::join!(read(stdout, max_output), read(stderr, max_output));
-        Ok((child.wait().await?, stdout?, stderr?))
+        let reading = async {
+            tokio::join!(read(pipes.0, max_output, &mut stdout), read(pipes.1, max_output, &mut stderr))
+        };
+        tokio::pin!(reading);
+        tokio::select! {
+            // It has closed both: it ends, or goes on in silence.
+            _ = &mut reading => child.wait().await,
+            status = child.wait() => {
+                // A daemon that it left behind may hold them open for ever.
+                let _ = timeout(LAST_WORDS, reading).await;
+                status
+            }
+        }
     };
-    match timeout(limit, ending).await {
-        Ok(Ok((status, stdout, stderr))) => Ok(Output { success: status.success(), stdout, stderr }),
+    let ended = timeout(limit, ending).await;
+    match ended {
+        Ok(Ok(status)) => Ok(Output { success: status.success(), stdout, stderr }),
         Ok(Err(error)) => Err(missing(error)),
         Err(_) => Err(ToolError::Late { program: name(), limit }),
     }
 }
 
-/// Everything, of which the first `limit` bytes are kept.
-async fn read(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> std::io::Result<Vec<u8>> {
-    let Some(mut pipe) = pipe else { return Ok(Vec::new()) };
-    let (mut kept, mut chunk) = (Vec::new(), vec![0; 16 * 1024]);
+/// Reads everything, of which the first `limit` bytes are kept.
+async fn read(pipe: Option<impl AsyncRead + Unpin>, limit: usize, kept: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = vec![0; 16 * 1024];
     loop {
-        match pipe.read(&mut chunk).await? {
-            0 => return Ok(kept),
-            length => kept.extend_from_slice(&chunk[..length.min(limit.saturating_sub(kept.len()))]),
+        match pipe.read(&mut chunk).await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => kept.extend_from_slice(&chunk[..length.min(limit.saturating_sub(kept.len()))]),
         }
     }
 }
@@ -122,6 +138,7 @@ mod tests {
         assert!(!output.success);
         assert!(output.words().starts_with("err\n") && !output.words().contains("CARGO"), "{output:?}");
         assert_eq!(sh("yes | head -c 100000").await.unwrap().stdout.len(), 100);
+        assert_eq!(sh("echo on; sleep 60 & exit 0").await.map(|output| output.words()), Ok("on".into()));
         assert!(matches!(sh("sleep 60").await, Err(ToolError::Late { .. })));
         let none = run(OsStr::new("no-such-program"), &[], Stdio::null(), Duration::from_secs(1), 10).await;
         assert!(none.unwrap_err().to_string().starts_with("no-such-program cannot be run"));

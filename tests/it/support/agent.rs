@@ -17,6 +17,8 @@ pub struct Agent {
     fail2ban: PathBuf,
     config: PathBuf,
     token: String,
+    /// Variables beside the usual ones, from the next start on.
+    pub more: Vec<(&'static str, String)>,
     pub process: Option<Child>,
 }
 
@@ -33,6 +35,7 @@ impl Agent {
             fail2ban: fail2ban.to_owned(),
             config: config.to_owned(),
             token: token.to_owned(),
+            more: Vec::new(),
             process: None,
         };
         agent.start_again().await;
@@ -46,6 +49,7 @@ impl Agent {
         command.env("BANGUI_AGENT_LISTEN", format!("unix:{}", self.socket().display()));
         command.env("BANGUI_AGENT_TOKEN", &self.token).env("BANGUI_LOG_FORMAT", "json");
         command.env("BANGUI_FAIL2BAN_SOCKET", &self.fail2ban).env("BANGUI_FAIL2BAN_CONFIG", &self.config);
+        command.envs(self.more.iter().map(|(name, value)| (name, value)));
         self.process = Some(Child::start("bangui agent", command));
         eventually("the agent to answer", SOON, || async {
             self.get("/v1/info", &self.token).await.ok().filter(|(status, _)| status.is_success())

@@ -1,0 +1,141 @@
+//! Back from a crash that followed an activation: the jail is switched off in the files, fail2ban is started if it does
+//! not answer, and the jails that should run are brought back, one by one.
+//!
+//! This is the one change that may be made while fail2ban is away, so nothing can be verified before it is made. It is
+//! not undone either: a jail that fail2ban went down by stays off, whatever else goes wrong.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::change::{ChangeError, Changer};
+use super::dropin::DropIn;
+use super::files::Lock;
+use super::wire;
+use crate::domain::JailName;
+use crate::fail2ban::Command;
+use crate::fail2ban::tools::Verdict;
+
+/// From the end of the start command to the first answer.
+const ANSWERS_AFTER: Duration = Duration::from_secs(30);
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+impl Changer {
+    /// Runs to its end even if whoever asked has gone; begins only if its turn comes before `deadline`.
+    pub(super) async fn roll_back(
+        self: &Arc<Self>,
+        jail: JailName,
+        deadline: Instant,
+    ) -> Result<wire::RolledBack, ChangeError> {
+        let changer = Arc::clone(self);
+        let rolling = tokio::spawn(async move {
+            let lock = changer.lock(deadline).await?;
+            let outcome = changer.switch_off_and_start(&lock, &jail).await;
+            match &outcome {
+                Ok(outcome) => info!(jail.name = %jail, ?outcome, "rolled an activation back"),
+                Err(reason) => warn!(jail.name = %jail, "could not roll an activation back: {reason}"),
+            }
+            outcome
+        });
+        rolling.await.unwrap_or_else(|_| {
+            Err(ChangeError::Failed("the rollback was cut off: the agent is stopping".into()))
+        })
+    }
+
+    async fn switch_off_and_start(
+        &self,
+        lock: &Lock,
+        jail: &JailName,
+    ) -> Result<wire::RolledBack, ChangeError> {
+        self.end_leftover()?;
+        let survey = self.tools.survey().await?;
+        if !survey.jails.is_empty() && !survey.jails.contains_key(jail) {
+            return Err(ChangeError::UnknownJail(format!(
+                "there is no jail {jail} in fail2ban's configuration"
+            )));
+        }
+        let drop_in = match self.files.read(jail)? {
+            None => DropIn::default(),
+            Some(text) => DropIn::parse(jail, &text).ok_or_else(|| {
+                let path = self.files.drop_in(jail);
+                ChangeError::Configuration(format!("{} was edited by hand: remove it first", path.display()))
+            })?,
+        };
+        let off = DropIn { enabled: Some(false), ..drop_in };
+        self.files.put(jail, Some(&off.render(jail)))?;
+        let started = match self.ask(Command::Ping).await {
+            Ok(_) => false,
+            Err(ChangeError::Down(_)) => {
+                self.start_and_wait().await?;
+                true
+            }
+            Err(other) => return Err(other),
+        };
+        if self.running().await?.contains_key(jail) {
+            self.stop(jail).await?;
+        }
+        let missing = self.bring_back(lock).await?;
+        let running =
+            self.running().await?.into_iter().filter_map(|(jail, runs)| runs.then_some(jail)).collect();
+        Ok(wire::RolledBack { jail: jail.clone(), started, running, missing })
+    }
+
+    /// Of an interrupted change only the file is put back: the rest is what the rollback itself does.
+    fn end_leftover(&self) -> Result<(), ChangeError> {
+        if let Some(journal) = self.files.journal()? {
+            self.files.put(&journal.jail, journal.before.as_deref())?;
+            self.files.put_journal(None)?;
+        }
+        Ok(())
+    }
+
+    async fn start_and_wait(&self) -> Result<(), ChangeError> {
+        let said = match self.tools.start(&self.start).await? {
+            Verdict::Well => String::new(),
+            Verdict::Wrong(words) => words,
+        };
+        let deadline = Instant::now() + ANSWERS_AFTER;
+        loop {
+            match self.ask(Command::Ping).await {
+                Ok(_) => return Ok(()),
+                Err(reason) if Instant::now() >= deadline => {
+                    let test = match self.tools.test().await? {
+                        Verdict::Well => "fail2ban-client -t finds nothing wrong".to_owned(),
+                        Verdict::Wrong(words) => words,
+                    };
+                    let command = self.start.join(" ");
+                    return Err(ChangeError::Failed(format!(
+                        "the jail is off, and fail2ban does not answer after `{command}`: {reason}\n{said}\n{test}"
+                    )));
+                }
+                Err(_) => sleep(ASK_EVERY).await,
+            }
+        }
+    }
+
+    /// Reloads each jail that is switched on and does not run, unless it would be refused; those that still do not run.
+    async fn bring_back(&self, lock: &Lock) -> Result<BTreeMap<JailName, String>, ChangeError> {
+        let mut missing = BTreeMap::new();
+        let running = self.running().await?;
+        let enabled = self.tools.survey().await?.jails.into_iter().filter(|(_, jail)| jail.enabled);
+        for (jail, _) in enabled.filter(|(jail, _)| running.get(jail) != Some(&true)) {
+            let wrong = self.tools.rehearse(&jail).await?.errors;
+            if !wrong.is_empty() {
+                missing.insert(jail, wrong.join("\n"));
+                continue;
+            }
+            if running.contains_key(&jail) {
+                self.stop(&jail).await?;
+            }
+            match self.reload(lock, &jail).await {
+                Ok(()) => info!(jail.name = %jail, "brought a jail back"),
+                Err(ChangeError::Configuration(words)) => drop(missing.insert(jail, words)),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(missing)
+    }
+}
