@@ -42,9 +42,14 @@ impl BanDesk {
     }
 
     /// Remembers a job's epoch; commands under an older one are refused from the answer on, and none is under way.
-    pub(super) async fn fence(&self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
+    pub(super) async fn fence(&self, job: &wire::JobEpoch, deadline: Instant) -> Result<(), ChangeError> {
         let _turn = self.turn.lock().await;
-        self.admit(job)
+        self.admit(job)?;
+        // One that fail2ban was too slow for may still run; it answers only after it.
+        match self.client.ask(Command::Ping, deadline).await {
+            Ok(_) | Err(Fail2banError::Down(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Bans or unbans, and tells of each address what is so now.

@@ -8,7 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use super::server::{Deadline, refuse};
 use super::wire;
 use crate::domain::JailName;
 
-type Answer<T> = Result<Json<T>, Response>;
+type Answer<T> = Result<Json<T>, ChangeError>;
 type Shared = State<Arc<Desk>>;
 
 /// All of them.
@@ -39,7 +39,7 @@ pub(super) fn router() -> Router<Arc<Desk>> {
 }
 
 async fn all_settings(State(desk): Shared, Deadline(deadline): Deadline) -> Answer<wire::JailViews> {
-    answer(desk.jail_views(None, deadline).await)
+    Ok(Json(desk.jail_views(None, deadline).await?))
 }
 
 async fn settings(
@@ -47,7 +47,7 @@ async fn settings(
     Jail(jail): Jail,
     Deadline(deadline): Deadline,
 ) -> Answer<wire::JailViews> {
-    answer(desk.jail_views(Some(&jail), deadline).await)
+    Ok(Json(desk.jail_views(Some(&jail), deadline).await?))
 }
 
 async fn set(
@@ -56,8 +56,11 @@ async fn set(
     Deadline(deadline): Deadline,
     Body(change): Body<wire::ChangeSettings>,
 ) -> Answer<wire::JailViews> {
-    desk.settings.set(&jail, &change, deadline).await.map_err(|error| refusal(&error))?;
-    answer(desk.jail_views(Some(&jail), deadline).await)
+    to_its_end(async move {
+        desk.settings.set(&jail, &change, deadline).await?;
+        desk.jail_views(Some(&jail), deadline).await
+    })
+    .await
 }
 
 async fn ignore(
@@ -66,8 +69,11 @@ async fn ignore(
     Deadline(deadline): Deadline,
     Body(wire::Ignore { network, persistent }): Body<wire::Ignore>,
 ) -> Answer<wire::JailViews> {
-    desk.settings.ignore(&jail, network, persistent, deadline).await.map_err(|error| refusal(&error))?;
-    answer(desk.jail_views(Some(&jail), deadline).await)
+    to_its_end(async move {
+        desk.settings.ignore(&jail, network, persistent, deadline).await?;
+        desk.jail_views(Some(&jail), deadline).await
+    })
+    .await
 }
 
 async fn activate(
@@ -88,11 +94,11 @@ async fn deactivate(
 
 async fn change(desk: &Desk, jail: JailName, edit: Edit, deadline: Instant) -> Answer<wire::JailChanged> {
     let changed = desk.changer.change(jail.clone(), edit, deadline).await;
-    answer(changed.map(|Changed { active, changed }| wire::JailChanged { jail, active, changed }))
+    Ok(Json(changed.map(|Changed { active, changed }| wire::JailChanged { jail, active, changed })?))
 }
 
 async fn bans(State(desk): Shared, Jail(jail): Jail, Deadline(deadline): Deadline) -> Answer<wire::BanList> {
-    answer(desk.bans.list(&jail, deadline).await)
+    Ok(Json(desk.bans.list(&jail, deadline).await?))
 }
 
 async fn ban(
@@ -101,7 +107,7 @@ async fn ban(
     Deadline(deadline): Deadline,
     Body(request): Body<wire::BanRequest>,
 ) -> Answer<wire::BanResults> {
-    answer(desk.bans.order(&jail, Order::Ban, &request, deadline).await)
+    to_its_end(async move { desk.bans.order(&jail, Order::Ban, &request, deadline).await }).await
 }
 
 async fn unban(
@@ -110,7 +116,7 @@ async fn unban(
     Deadline(deadline): Deadline,
     Body(request): Body<wire::BanRequest>,
 ) -> Answer<wire::BanResults> {
-    answer(desk.bans.order(&jail, Order::Unban, &request, deadline).await)
+    to_its_end(async move { desk.bans.order(&jail, Order::Unban, &request, deadline).await }).await
 }
 
 async fn unban_all(
@@ -119,7 +125,7 @@ async fn unban_all(
     Deadline(deadline): Deadline,
     Body(request): Body<wire::UnbanAll>,
 ) -> Answer<wire::UnbannedAll> {
-    answer(desk.bans.unban_all(&jail, request.job.as_ref(), deadline).await)
+    to_its_end(async move { desk.bans.unban_all(&jail, request.job.as_ref(), deadline).await }).await
 }
 
 async fn lookup(
@@ -130,9 +136,9 @@ async fn lookup(
     if request.ips.len() > wire::MAX_LOOKUPS {
         let reason =
             format!("a call looks {} addresses up at most, not {}", wire::MAX_LOOKUPS, request.ips.len());
-        return Err(refuse(StatusCode::BAD_REQUEST, "request", &reason));
+        return Err(ChangeError::Request(reason));
     }
-    answer(desk.bans.lookup(&request.ips, deadline).await)
+    Ok(Json(desk.bans.lookup(&request.ips, deadline).await?))
 }
 
 async fn rollback(
@@ -140,28 +146,41 @@ async fn rollback(
     Deadline(deadline): Deadline,
     Body(wire::Rollback { jail }): Body<wire::Rollback>,
 ) -> Answer<wire::RolledBack> {
-    answer(desk.changer.roll_back(jail, deadline).await)
+    Ok(Json(desk.changer.roll_back(jail, deadline).await?))
 }
 
-async fn fence(State(desk): Shared, Body(job): Body<wire::JobEpoch>) -> Answer<wire::Fenced> {
-    answer(desk.bans.fence(&job).await.map(|()| wire::Fenced {}))
+async fn fence(
+    State(desk): Shared,
+    Deadline(deadline): Deadline,
+    Body(job): Body<wire::JobEpoch>,
+) -> Answer<wire::Fenced> {
+    desk.bans.fence(&job, deadline).await?;
+    Ok(Json(wire::Fenced {}))
 }
 
-fn answer<T>(outcome: Result<T, ChangeError>) -> Answer<T> {
-    outcome.map(Json).map_err(|error| refusal(&error))
+/// Does what was begun, also if whoever asked hangs up: a command may be on its way to fail2ban, and what comes after
+/// it (its verification, the turn of the next) must wait for it.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
+) -> Answer<T> {
+    let ended = tokio::spawn(work).await;
+    let cut = |_| Err(ChangeError::Failed("it was cut off: the agent is stopping".into()));
+    ended.unwrap_or_else(cut).map(Json)
 }
 
-fn refusal(error: &ChangeError) -> Response {
-    let (status, kind) = match error {
-        ChangeError::Request(_) => (StatusCode::BAD_REQUEST, "request"),
-        ChangeError::UnknownJail(_) => (StatusCode::NOT_FOUND, "jail"),
-        ChangeError::Stale(_) => (StatusCode::CONFLICT, "stale"),
-        ChangeError::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
-        ChangeError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-        ChangeError::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
-        ChangeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
-    };
-    refuse(status, kind, &error.to_string())
+impl IntoResponse for ChangeError {
+    fn into_response(self) -> Response {
+        let (status, kind) = match &self {
+            Self::Request(_) => (StatusCode::BAD_REQUEST, "request"),
+            Self::UnknownJail(_) => (StatusCode::NOT_FOUND, "jail"),
+            Self::Stale(_) => (StatusCode::CONFLICT, "stale"),
+            Self::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
+            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+            Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        refuse(status, kind, &self.to_string())
+    }
 }
 
 /// The jail in the path.
