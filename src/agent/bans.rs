@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{Local, TimeDelta, TimeZone as _};
 use tokio::time::Instant;
 
-use super::change::ChangeError;
+use super::error::ChangeError;
 use super::wire;
 use crate::domain::{JailName, Network};
 use crate::fail2ban::command::MAX_ADDRESSES;

@@ -25,11 +25,12 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::dropin::DropIn;
+use super::error::ChangeError;
 use super::files::{Files, Journal, Lock};
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
-use crate::fail2ban::tools::{ConfiguredJail, Rehearsal, ToolError, Tools, Verdict};
-use crate::fail2ban::{Client, Command, Fail2banError, reply, threads};
+use crate::fail2ban::tools::{ConfiguredJail, Rehearsal, Tools, Verdict};
+use crate::fail2ban::{Client, Command, reply, threads};
 
 /// fail2ban starts and ends threads within this, once a reload has been answered.
 const VERIFY_WITHIN: Duration = Duration::from_secs(4);
@@ -38,60 +39,6 @@ const VERIFY_EVERY: Duration = Duration::from_millis(50);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
 const UNDO_PAUSE: Duration = Duration::from_secs(2);
-
-/// Why something was not done. Unless it says otherwise, the host is as before.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ChangeError {
-    /// Not something to ask for.
-    #[error("{0}")]
-    Request(String),
-    /// A newer epoch of the job is known.
-    #[error("{0}")]
-    Stale(String),
-    /// No such jail in the configuration.
-    #[error("{0}")]
-    UnknownJail(String),
-    /// The configuration would be wrong, in fail2ban's own words.
-    #[error("{0}")]
-    Configuration(String),
-    /// Another change is under way, or fail2ban is.
-    #[error("{0}")]
-    Busy(String),
-    /// fail2ban does not answer.
-    #[error("{0}")]
-    Down(String),
-    /// Something of the host's.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<Fail2banError> for ChangeError {
-    fn from(error: Fail2banError) -> Self {
-        match error {
-            Fail2banError::Busy(reason) => Self::Busy(reason),
-            Fail2banError::Down(reason) => Self::Down(reason),
-            refused @ Fail2banError::Refused { .. } => Self::Failed(refused.to_string()),
-        }
-    }
-}
-
-impl From<ToolError> for ChangeError {
-    fn from(error: ToolError) -> Self {
-        match error {
-            ToolError::Late { .. } => Self::Busy(error.to_string()),
-            other => Self::Failed(other.to_string()),
-        }
-    }
-}
-
-impl From<std::io::Error> for ChangeError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Failed(format!(
-            "the agent cannot write to jail.d of BANGUI_FAIL2BAN_CONFIG: {error} (it needs a folder that exists, and the \
-             right to write there)"
-        ))
-    }
-}
 
 /// What is to be changed of a jail.
 #[derive(Debug, Clone)]

@@ -13,7 +13,8 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout_at};
 
 use super::bans::BanDesk;
-use super::change::{ChangeError, Changer};
+use super::change::Changer;
+use super::error::ChangeError;
 use super::jails::JailDesk;
 use super::wire;
 use crate::config::AgentConfig;

@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::change::{ChangeError, Changer, Edit};
+use super::change::{Changer, Edit};
+use super::error::ChangeError;
 use super::wire;
 use crate::domain::{Answer, JailName, JailSettings, Network};
 use crate::fail2ban::command::{Field, Setting};

@@ -14,6 +14,7 @@ mod change;
 pub mod client;
 mod desk;
 mod dropin;
+mod error;
 mod files;
 mod jails;
 mod listen;

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::change::{ChangeError, Changer};
+use super::change::Changer;
 use super::dropin::DropIn;
+use super::error::ChangeError;
 use super::files::Lock;
 use super::wire;
 use crate::domain::JailName;

@@ -14,8 +14,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::bans::Order;
-use super::change::{ChangeError, Changed, Edit};
+use super::change::{Changed, Edit};
 use super::desk::Desk;
+use super::error::ChangeError;
 use super::server::{Deadline, refuse};
 use super::wire;
 use crate::domain::JailName;

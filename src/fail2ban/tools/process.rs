@@ -128,8 +128,7 @@ mod tests {
     use super::*;
 
     async fn sh(script: &str) -> Result<Output, ToolError> {
-        run(OsStr::new("sh"), &["-c".into(), script.into()], Stdio::null(), Duration::from_millis(500), 100)
-            .await
+        run(OsStr::new("sh"), &["-c".into(), script.into()], Stdio::null(), Duration::from_secs(2), 100).await
     }
 
     #[tokio::test]
@@ -138,8 +137,8 @@ mod tests {
         assert!(!output.success);
         assert!(output.words().starts_with("err\n") && !output.words().contains("CARGO"), "{output:?}");
         assert_eq!(sh("yes | head -c 100000").await.unwrap().stdout.len(), 100);
-        assert_eq!(sh("echo on; sleep 60 & exit 0").await.map(|output| output.words()), Ok("on".into()));
-        assert!(matches!(sh("sleep 60").await, Err(ToolError::Late { .. })));
+        assert_eq!(sh("echo on; sleep 4 & exit 0").await.map(|output| output.words()), Ok("on".into()));
+        assert!(matches!(sh("exec sleep 60").await, Err(ToolError::Late { .. })));
         let none = run(OsStr::new("no-such-program"), &[], Stdio::null(), Duration::from_secs(1), 10).await;
         assert!(none.unwrap_err().to_string().starts_with("no-such-program cannot be run"));
     }

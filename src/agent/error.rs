@@ -1,0 +1,58 @@
+//! Why the agent did not do what it was asked; `routes.rs` makes the refusal of it that travels.
+
+use crate::fail2ban::Fail2banError;
+use crate::fail2ban::tools::ToolError;
+
+/// Why something was not done. Unless it says otherwise, the host is as before.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ChangeError {
+    /// Not something to ask for.
+    #[error("{0}")]
+    Request(String),
+    /// A newer epoch of the job is known.
+    #[error("{0}")]
+    Stale(String),
+    /// No such jail in the configuration.
+    #[error("{0}")]
+    UnknownJail(String),
+    /// The configuration would be wrong, in fail2ban's own words.
+    #[error("{0}")]
+    Configuration(String),
+    /// Another change is under way, or fail2ban is.
+    #[error("{0}")]
+    Busy(String),
+    /// fail2ban does not answer.
+    #[error("{0}")]
+    Down(String),
+    /// Something of the host's.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Fail2banError> for ChangeError {
+    fn from(error: Fail2banError) -> Self {
+        match error {
+            Fail2banError::Busy(reason) => Self::Busy(reason),
+            Fail2banError::Down(reason) => Self::Down(reason),
+            refused @ Fail2banError::Refused { .. } => Self::Failed(refused.to_string()),
+        }
+    }
+}
+
+impl From<ToolError> for ChangeError {
+    fn from(error: ToolError) -> Self {
+        match error {
+            ToolError::Late { .. } => Self::Busy(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for ChangeError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(format!(
+            "the agent cannot write to jail.d of BANGUI_FAIL2BAN_CONFIG: {error} (it needs a folder that exists, and the \
+             right to write there)"
+        ))
+    }
+}
