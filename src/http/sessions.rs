@@ -46,7 +46,7 @@ pub struct List<T> {
     pub(super) next_cursor: Option<String>,
 }
 
-/// The sessions of the caller's account, those that last longest first.
+/// The sessions of the caller's account, page by page, the newest first in each.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "session", params(PageQuery), responses((status = 200, body = List<SessionView>)))]
 pub async fn list(
     State(state): State<AppState>,
