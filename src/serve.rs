@@ -170,6 +170,7 @@ async fn work(
     tokio::select! {
         () = scheduler.run(stop.clone()) => {}
         () = heartbeats(&store, &worker, started_at) => {}
+        reason = store.refused() => return Err(ServeError::Refused(reason)),
     }
     Ok(())
 }

@@ -87,12 +87,16 @@ struct About {
     route: Arc<str>,
     api: bool,
     cookie: CookieKind,
+    /// Whether the request was judged by a cookie: only then does a refusal take it away. A page of another site can
+    /// make a browser come without it, and must not log anybody out by that.
+    cookie_was_shown: bool,
 }
 
 impl About {
     fn of(request: &Request, state: &AppState) -> Self {
         let headers = request.headers();
         let peer = address::peer(request.extensions());
+        let cookie = CookieKind::of(state, peer, headers);
         Self {
             id: request_id(headers),
             method: method_label(request.method()),
@@ -101,7 +105,8 @@ impl About {
                 request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str),
             ),
             api: request.uri().path().starts_with("/api/"),
-            cookie: CookieKind::of(state, peer, headers),
+            cookie_was_shown: cookie.find(headers).is_some() && !headers.contains_key(header::AUTHORIZATION),
+            cookie,
         }
     }
 }
@@ -148,7 +153,7 @@ fn finish_headers(response: &mut Response, about: &About, state: &AppState) {
     if about.api {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if unauthorized {
+    if unauthorized && about.cookie_was_shown {
         headers.insert(header::SET_COOKIE, about.cookie.remove());
     }
     if state.readiness.phase() == Phase::Draining {

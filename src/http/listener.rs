@@ -24,6 +24,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,9 @@ const MAX_CONNECTIONS: usize = 10_000;
 
 /// How long a client may take to send a request's headers, and to send none at all.
 const HEADER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a client may take none of what is sent to it, in milliseconds.
+const WRITE_PATIENCE_MS: u32 = 30_000;
 
 /// A pause after an error that the next `accept` would meet again, such as no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -97,6 +101,10 @@ async fn serve(
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY cannot be set for {peer}: {error}");
+    }
+    // A client that does not read its answers holds its place for this long, not for ever.
+    if let Err(error) = sockopt::set_tcp_user_timeout(&stream, WRITE_PATIENCE_MS) {
+        tracing::debug!("TCP_USER_TIMEOUT cannot be set for {peer}: {error}");
     }
     let with_peer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -120,8 +120,8 @@ pub async fn log_out(
     caller: Caller,
     cookie: CookieKind,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
-    // false: another request ended it a moment ago, which is what this one wants
-    state.store.end_session(&caller.session.username, &caller.session.id).await?;
+    // Another request may have ended it a moment ago, which is what this one wants.
+    state.store.end_checked_session(&caller.session).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie.remove())]))
 }
 

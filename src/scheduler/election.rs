@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::term::{End, Term};
 use super::wakes::Wakes;
 use super::{Scheduler, jobs};
-use crate::store::{Acquired, Lease, boot_now};
+use crate::store::{Acquired, Lease, Store, boot_now};
 
 /// A renewal comes after this share of the TTL: two of them may be lost before the lease is.
 const RENEW_AFTER: f64 = 0.3;
@@ -38,7 +38,7 @@ pub async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
     loop {
         let term = tokio::select! {
             () = stop.cancelled() => break,
-            term = campaign(&mut lease, &wakes) => Arc::new(term),
+            term = campaign(&mut lease, &wakes, &scheduler.store) => Arc::new(term),
         };
         lease = lead(&scheduler, lease, &term, &wakes, &stop).await;
     }
@@ -46,8 +46,12 @@ pub async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
 }
 
 /// Waits for the lease. Subscribed first (`Wakes` signals after each subscription), then tried, then waited for.
-async fn campaign(lease: &mut Lease, wakes: &Wakes) -> Term {
+async fn campaign(lease: &mut Lease, wakes: &Wakes, store: &Store) -> Term {
     loop {
+        if store.available().is_err() {
+            sleep(RETRY_AFTER + jitter()).await;
+            continue;
+        }
         let asked_at = boot_now();
         match lease.acquire().await {
             Ok(Acquired::Taken { fence, redis_micros }) => {
@@ -98,7 +102,7 @@ async fn lead(
     metrics::gauge!("bangui_scheduler_epoch").set(epoch as f64);
     metrics::counter!("bangui_scheduler_transitions_total", "reason" => "acquired").increment(1);
 
-    let renewals = tokio::spawn(renew(lease, Arc::clone(term)));
+    let renewals = tokio::spawn(renew(lease, Arc::clone(term), scheduler.store.clone()));
     tokio::select! {
         () = stop.cancelled() => term.end(End::Released),
         () = jobs::run(scheduler, term, wakes) => {}
@@ -119,7 +123,11 @@ async fn lead(
 }
 
 /// Renews until the term is over, and ends it when the lease is lost or too late.
-async fn renew(mut lease: Lease, term: Arc<Term>) -> Lease {
+///
+/// The lease has a connection of its own; a leader whose other one is away can renew for ever and do nothing. So it
+/// lets go after one TTL of that, and [`campaign`] does not begin while it lasts.
+async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
+    let mut could_work = boot_now();
     let every = lease.ttl().mul_f64(RENEW_AFTER);
     let mut wait = every;
     loop {
@@ -132,6 +140,12 @@ async fn renew(mut lease: Lease, term: Arc<Term>) -> Lease {
             return lease;
         };
         let asked_at = boot_now();
+        if store.available().is_ok() {
+            could_work = asked_at;
+        } else if asked_at - could_work > lease.ttl() {
+            term.end(End::Blind);
+            return lease;
+        }
         wait = match timeout(left, lease.renew(&term.fence)).await {
             Ok(Ok(Some(redis_micros))) => {
                 term.renewed(asked_at, redis_micros);

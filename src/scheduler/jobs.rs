@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::Scheduler;
 use super::probe::Prober;
 use super::term::{End, Term};
 use super::wakes::Wakes;
 use crate::settings::Effective;
-use crate::store::{JobTurn, Store, StoreError};
+use crate::store::{Fence, JobTurn, Store, StoreError};
 
+/// How often a leader looks for requests that it was not told of.
+const LOOK_FOR_REQUESTS_EVERY: Duration = Duration::from_secs(5);
 const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs every job until the term is over. Dropping it aborts whatever runs.
@@ -34,10 +36,11 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
         while !term.over.is_cancelled() {
             // Before the first wait too: requests may lie there since before this term.
             if let Err(error) = prober.answer_requests().await {
-                tracing::debug!(error = %error, "requests for probes wait for Redis");
+                on_error(term, "probe requests", &error);
                 sleep(Duration::from_millis(500)).await;
             } else {
-                wakes.probe_requested.notified().await;
+                // The message may be lost, so there is a timer too.
+                let _ = timeout(LOOK_FOR_REQUESTS_EVERY, wakes.probe_requested.notified()).await;
             }
         }
     };
@@ -55,10 +58,10 @@ enum Work<'a> {
 
 impl Work<'_> {
     /// One run; its outcome in a word or a sentence.
-    async fn run(&self, store: &Store) -> Result<String, StoreError> {
+    async fn run(&self, store: &Store, fence: &Fence) -> Result<String, StoreError> {
         match self {
             Self::Sweep(prober) => Ok(prober.sweep().await),
-            Self::RemoveSilentWorkers => store.remove_silent_workers().await.map(|_| "ok".to_owned()),
+            Self::RemoveSilentWorkers => store.remove_silent_workers(fence).await.map(|_| "ok".to_owned()),
         }
     }
 }
@@ -72,19 +75,23 @@ async fn each(
     mut settings: watch::Receiver<Arc<Effective>>,
     work: Work<'_>,
 ) {
+    let mut attempt = 0;
     loop {
         let in_force = interval();
         let turn = if term.remaining().is_some() {
-            store.begin_job(&term.fence, name, in_force).await
+            store.begin_job(&term.fence, name, in_force, attempt).await
         } else {
             term.end(End::Deadline);
             return;
         };
+        if turn.is_ok() {
+            attempt += 1;
+        }
         let wait = match turn {
             Ok(JobTurn::NotDue { wait }) => wait,
             Ok(JobTurn::Begun { next }) => {
                 let begun = tokio::time::Instant::now();
-                let outcome = work.run(store).await.unwrap_or_else(|error| error.to_string());
+                let outcome = work.run(store, &term.fence).await.unwrap_or_else(|error| error.to_string());
                 note_end(store, term, name, &outcome).await;
                 next.saturating_sub(begun.elapsed())
             }

@@ -7,7 +7,7 @@
 //! A sweep asks all servers at once, up to [`AT_ONCE`]. It does not wait for a slow one beyond its share of the
 //! interval: that probe goes on by itself, the next sweep leaves it alone, and nobody else is delayed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ pub struct Prober {
 struct Shared {
     scheduler: Arc<Scheduler>,
     term: Arc<Term>,
-    in_flight: Mutex<HashSet<ServerName>>,
+    /// Servers being probed, and whether one was asked for meanwhile: its answer may be of before the question.
+    in_flight: Mutex<HashMap<ServerName, bool>>,
     slots: Semaphore,
 }
 
@@ -54,71 +55,116 @@ impl Prober {
     pub async fn sweep(&self) -> String {
         let scheduler = &self.shared.scheduler;
         let all: Vec<ServerName> = scheduler.agents.keys().cloned().collect();
-        let unfinished =
-            self.probe(&all, scheduler.settings.now().settings.probe_interval.mul_f64(PATIENCE)).await;
-        if unfinished == 0 { "ok".to_owned() } else { format!("{unfinished} servers are slow to answer") }
+        let patience = scheduler.settings.now().settings.probe_interval.mul_f64(PATIENCE);
+        match self.probe(&all, false, patience).await {
+            Tally { slow: 0, failed: 0 } => "ok".to_owned(),
+            Tally { slow, failed } => {
+                format!("{failed} probes could not be stored, {slow} servers are slow to answer")
+            }
+        }
     }
 
     /// Probes the servers that users asked for.
     pub async fn answer_requests(&self) -> Result<(), StoreError> {
-        let mut asked = self.shared.scheduler.store.take_probe_requests().await?;
+        let mut asked = self.shared.scheduler.store.take_probe_requests(&self.shared.term.fence).await?;
         asked.retain(|name| self.shared.scheduler.agents.contains_key(name));
-        self.probe(&asked, Duration::ZERO).await;
+        self.probe(&asked, true, Duration::ZERO).await;
         Ok(())
     }
 
-    /// Starts a probe of each that is not being probed, waits for them at most `patience`, and tells how many have not
-    /// ended by then.
-    async fn probe(&self, names: &[ServerName], patience: Duration) -> usize {
+    /// Starts a probe of each that is not being probed (if `asked` for, one that is will be probed again), waits for
+    /// them at most `patience`, and tells how they ended.
+    async fn probe(&self, names: &[ServerName], asked: bool, patience: Duration) -> Tally {
         let mut mine = {
             let mut tasks = self.tasks.lock().await;
             while tasks.try_join_next().is_some() {}
             let mut mine = Vec::with_capacity(names.len());
-            for name in names.iter().filter(|name| self.shared.begin(name)) {
-                let (shared, name) = (Arc::clone(&self.shared), name.clone());
-                let (done, ended) = tokio::sync::oneshot::channel::<()>();
+            for name in names {
+                let Some(place) = Place::take(&self.shared, name, asked) else { continue };
+                let (done, ended) = tokio::sync::oneshot::channel();
                 mine.push(ended);
                 tasks.spawn(async move {
-                    probe_server(&shared, &name).await;
-                    shared.end(&name);
-                    drop(done);
+                    let mut stored = probe_server(&place.shared, &place.name).await;
+                    while place.asked_again() {
+                        stored = probe_server(&place.shared, &place.name).await;
+                    }
+                    // Nobody may be waiting for it any more.
+                    let _ = done.send(stored);
                 });
             }
             mine
         };
         let give_up = Instant::now() + patience;
-        let mut unfinished = 0;
+        let mut tally = Tally::default();
         for ended in &mut mine {
-            if timeout(give_up.saturating_duration_since(Instant::now()), ended).await.is_err() {
-                unfinished += 1;
+            match timeout(give_up.saturating_duration_since(Instant::now()), ended).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false) | Err(_)) => tally.failed += 1,
+                Err(_) => tally.slow += 1,
             }
         }
-        unfinished
+        tally
+    }
+}
+
+/// How the probes of a sweep ended, those that ended well left out.
+#[derive(Default)]
+struct Tally {
+    slow: usize,
+    failed: usize,
+}
+
+/// A server's place among those being probed; given back when it is dropped, after a panic too.
+struct Place {
+    shared: Arc<Shared>,
+    name: ServerName,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, name: &ServerName, asked: bool) -> Option<Self> {
+        let mut in_flight = shared.in_flight();
+        if let Some(again) = in_flight.get_mut(name) {
+            *again |= asked;
+            return None;
+        }
+        in_flight.insert(name.clone(), false);
+        Some(Self { shared: Arc::clone(shared), name: name.clone() })
+    }
+
+    /// Whether a probe was asked for while this one ran.
+    fn asked_again(&self) -> bool {
+        self.shared.in_flight().get_mut(&self.name).is_some_and(std::mem::take)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.in_flight().remove(&self.name);
     }
 }
 
 impl Shared {
-    /// Whether this server is not being probed yet; from now on it is.
-    fn begin(&self, name: &ServerName) -> bool {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone())
-    }
-
-    fn end(&self, name: &ServerName) {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<ServerName, bool>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn probe_server(shared: &Shared, name: &ServerName) {
+/// Whether the outcome was stored.
+async fn probe_server(shared: &Shared, name: &ServerName) -> bool {
     // The semaphore is never closed.
-    let Ok(_slot) = shared.slots.acquire().await else { return };
+    let Ok(_slot) = shared.slots.acquire().await else { return false };
     for _ in 0..TRIES {
         match probe_once(shared, name).await {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(StoreError::Conflict) => {}
-            Err(error) => return on_error(&shared.term, name.as_str(), &error),
+            Err(error) => {
+                on_error(&shared.term, name.as_str(), &error);
+                return false;
+            }
         }
     }
     tracing::warn!(server.id = %name, "something wrote during each of {TRIES} probes: none was stored");
+    false
 }
 
 async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError> {

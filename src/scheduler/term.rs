@@ -27,6 +27,8 @@ pub enum End {
     Deadline,
     /// Redis's clock jumped, so that its TTL cannot be reckoned with.
     ClockJump,
+    /// The connection that the work goes over has been away for as long as a lease lives: let another try.
+    Blind,
     /// This worker is stopping.
     Released,
 }
@@ -39,6 +41,7 @@ impl End {
             Self::Fenced => "fenced",
             Self::Deadline => "deadline",
             Self::ClockJump => "clock_jump",
+            Self::Blind => "blind",
             Self::Released => "released",
         }
     }

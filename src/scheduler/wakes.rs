@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Store, Wake};
 
+/// A subscription is idle for hours, and a firewall that forgets it tells nobody: it is made anew this often.
+const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(60);
+
 /// Signals of one worker; each keeps one permit, so that none is missed between two waits.
 #[derive(Default)]
 pub struct Wakes {
@@ -48,15 +51,18 @@ impl Wakes {
         }
     }
 
-    /// Ends with the subscription, or when Redis was away: a link that has swallowed bytes once is not listened to.
+    /// Ends with the subscription, when Redis was away (a link that has swallowed bytes once is not listened to), and
+    /// after [`RESUBSCRIBE_AFTER`].
     async fn forward(&self, wakes: impl futures_util::Stream<Item = Wake>, store: &Store) {
         let mut wakes = pin!(wakes);
         self.released.notify_one();
         self.probe_requested.notify_one();
         store.suspect_settings();
+        let end = tokio::time::Instant::now() + RESUBSCRIBE_AFTER;
         loop {
             tokio::select! {
                 () = store.outage() => return,
+                () = tokio::time::sleep_until(end) => return,
                 wake = wakes.next() => match wake {
                     Some(Wake::Released) => self.released.notify_one(),
                     Some(Wake::ProbeRequested) => self.probe_requested.notify_one(),

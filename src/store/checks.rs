@@ -28,6 +28,8 @@ pub enum Level {
     Ok,
     /// Works, and may lose data or mislead.
     Warn,
+    /// Cannot be used now; may be later.
+    Away,
     /// Must not be used.
     Refuse,
 }
@@ -61,6 +63,7 @@ pub(super) async fn run(connection: &mut MultiplexedConnection, keys: &Keys) -> 
     let snapshots = if info.get("aof_enabled") == Some(&"1") { None } else { snapshots(connection).await };
     Ok(vec![
         version(&info),
+        role(&info),
         stored_layout(layout.as_deref()),
         eviction(&info),
         persistence(&info, snapshots),
@@ -98,6 +101,19 @@ fn version(info: &HashMap<&str, &str>) -> Finding {
         ),
     };
     Finding { what: "version", level, message }
+}
+
+fn role(info: &HashMap<&str, &str>) -> Finding {
+    let what = "role";
+    match info.get("role").copied() {
+        Some("slave") => Finding {
+            what,
+            level: Level::Away,
+            message: "this Redis is a read-only replica: BANGUI_REDIS_URL must lead to the primary"
+                .to_owned(),
+        },
+        _ => Finding { what, level: Level::Ok, message: "takes writes".to_owned() },
+    }
 }
 
 fn stored_layout(layout: Option<&str>) -> Finding {

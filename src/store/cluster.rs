@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{micros, moment, time_micros};
-use super::{Result, Store, StoreError, hex, random};
+use super::{Fence, Result, Store, StoreError, hex, random, scripts};
 use crate::domain::Timestamp;
 
 /// How often a worker writes that it is there.
@@ -140,25 +140,21 @@ impl Store {
         self.shared.query("leave", &command).await
     }
 
-    /// Removes workers that have not been heard of for a minute; tells how many.
-    pub async fn remove_silent_workers(&self) -> Result<usize> {
+    /// Removes workers that have not been heard of for a minute, if `fence` still holds the lease; tells how many.
+    pub async fn remove_silent_workers(&self, fence: &Fence) -> Result<usize> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGETALL").arg(self.keys.workers()).cmd("TIME");
         let (lines, time): (HashMap<String, Vec<u8>>, (i64, i64)) =
             self.shared.pipeline("workers", &pipeline).await?;
         let oldest = time_micros(time) - micros(KEPT_FOR);
-        let silent: Vec<&String> = lines
+        let call = scripts::WORKERS_REMOVE.call().key(self.keys.lease()).key(self.keys.workers());
+        let call = lines
             .iter()
             .filter(|(_, line)| {
                 rmp_serde::from_slice(line).map_or(true, |line: Heartbeat| line.seen_at < oldest)
             })
-            .map(|(id, _)| id)
-            .collect();
-        if !silent.is_empty() {
-            let command = redis::cmd("HDEL").arg(self.keys.workers()).arg(&silent).to_owned();
-            self.shared.query::<()>("remove_workers", &command).await?;
-        }
-        Ok(silent.len())
+            .fold(call.arg(fence.as_str()), |call, (id, line)| call.arg(id).arg(line));
+        self.shared.call(&call).await
     }
 
     /// Workers, lease and jobs, of one moment.

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{RedisClock, time_micros};
+use super::error::in_script;
 use super::keys::Keys;
 use super::scripts::Call;
 use super::settings::Seen;
@@ -72,9 +73,14 @@ impl Dialer {
         timed(self.client.get_multiplexed_async_connection_with_config(&config)).await
     }
 
-    /// A connection for subscriptions.
-    pub async fn subscriber(&self) -> std::result::Result<redis::aio::PubSub, RedisError> {
-        timed(self.client.get_async_pubsub()).await
+    /// A subscription, on a connection of its own.
+    pub async fn subscriber(&self, channel: &str) -> std::result::Result<redis::aio::PubSub, RedisError> {
+        timed(async {
+            let mut subscriber = self.client.get_async_pubsub().await?;
+            subscriber.subscribe(channel).await?;
+            Ok(subscriber)
+        })
+        .await
     }
 }
 
@@ -177,6 +183,10 @@ impl Shared {
         metrics::histogram!("bangui_redis_command_duration_seconds", "command" => name)
             .record(begun.elapsed());
         answer.map_err(|error| {
+            if is_dead(&error) {
+                // The watchdog's own reads are answered by a demoted primary too, so it would not notice.
+                self.live.compare_and_swap(&Some(live), None);
+            }
             if is_dead(&error) || error.is_timeout() {
                 self.suspect.notify_one();
             }
@@ -198,9 +208,11 @@ fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
 }
 
-/// Whether this error says that the connection itself is of no more use.
+/// Whether this error says that the connection itself is of no more use: the socket is, or it leads to a replica.
 fn is_dead(error: &RedisError) -> bool {
-    error.code() == Some("READONLY") || (error.is_io_error() && !error.is_timeout())
+    error.code() == Some("READONLY")
+        || in_script(error).is_some_and(|words| words.contains("READONLY"))
+        || (error.is_io_error() && !error.is_timeout())
 }
 
 async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, stop: CancellationToken) {
@@ -255,6 +267,9 @@ async fn connect(shared: &Shared, keys: &Keys) -> std::result::Result<Multiplexe
     if let Some(refused) = findings.iter().find(|finding| finding.level == checks::Level::Refuse) {
         return Err(ConnectError::Refused(refused.message.clone()));
     }
+    if let Some(away) = findings.iter().find(|finding| finding.level == checks::Level::Away) {
+        return Err(ConnectError::Away(away.message.clone()));
+    }
     for finding in findings.iter().filter(|finding| finding.level == checks::Level::Warn) {
         tracing::warn!(check = finding.what, "{}", finding.message);
     }
@@ -280,7 +295,10 @@ async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &Cancel
     let mut ask_for_settings = true;
     loop {
         let Some(this) = shared.upgrade() else { return };
-        let Some(live) = this.live.load_full() else { return };
+        let Some(live) = this.live.load_full() else {
+            this.set_health(Health::Away("the connection is being replaced".to_owned()));
+            return;
+        };
         let mut connection = MultiplexedConnection::clone(&live);
         let answered = if ask_for_settings {
             this.settings.look(&mut connection, keys).await

@@ -19,6 +19,14 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+/// Words of Redis about its own state, as they stand in the error of a script on Redis 6.2, which wraps them.
+const REDIS_CANNOT: [&str; 6] = ["READONLY", "OOM", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN"];
+
+/// What Redis 6.2 says of an error that a script ran into; Redis 7 passes the error on as it is.
+pub(super) fn in_script(error: &RedisError) -> Option<&str> {
+    error.detail().filter(|words| words.contains("rror running script"))
+}
+
 impl From<RedisError> for StoreError {
     /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer
     /// that tells of Redis's own state (LOADING, READONLY, OOM, MISCONF, NOREPLICAS, NOAUTH ...) is of the last kind.
@@ -26,6 +34,11 @@ impl From<RedisError> for StoreError {
         match (error.kind(), error.code()) {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
+            _ if in_script(&error)
+                .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
+            {
+                Self::Unavailable(error.to_string())
+            }
             (ErrorKind::UnexpectedReturnType | ErrorKind::Parse, _) | (_, Some("WRONGTYPE")) => {
                 Self::Corrupt(error.to_string())
             }

@@ -26,17 +26,25 @@ pub enum JobTurn {
 }
 
 impl Store {
-    /// Begins a run of this job if it is due.
+    /// Begins a run of this job if it is due. `attempt` stays the same until an answer has come: asking again after a
+    /// lost answer is told that the run has begun.
     ///
     /// # Errors
     /// [`super::StoreError::Fenced`] if the lease is lost; as it tells, here and below.
-    pub async fn begin_job(&self, fence: &Fence, name: &'static str, interval: Duration) -> Result<JobTurn> {
+    pub async fn begin_job(
+        &self,
+        fence: &Fence,
+        name: &'static str,
+        interval: Duration,
+        attempt: u64,
+    ) -> Result<JobTurn> {
         let call = scripts::JOB_BEGIN
             .call()
             .key(self.keys.lease())
             .key(self.keys.job(name))
             .arg(fence.as_str())
-            .arg(millis(interval));
+            .arg(millis(interval))
+            .arg(attempt);
         let (begun, wait): (bool, u64) = self.shared.call(&call).await?;
         let wait = Duration::from_millis(wait);
         Ok(if begun { JobTurn::Begun { next: wait } } else { JobTurn::NotDue { wait } })

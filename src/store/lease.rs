@@ -92,8 +92,7 @@ impl Store {
     /// # Errors
     /// As [`super::StoreError`] tells.
     pub async fn wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
-        let mut subscriber = self.shared.dialer.subscriber().await?;
-        subscriber.subscribe(self.keys.wake()).await?;
+        let subscriber = self.shared.dialer.subscriber(self.keys.wake()).await?;
         Ok(subscriber.into_on_message().filter_map(async |message| match message.get_payload_bytes() {
             b"released" => Some(Wake::Released),
             b"probe" => Some(Wake::ProbeRequested),

@@ -103,6 +103,15 @@ impl Store {
         }
     }
 
+    /// Waits until this Redis turns out to be one that must not be used, after a reconnect say; the reason.
+    pub async fn refused(&self) -> String {
+        let mut health = self.shared.health();
+        match health.wait_for(|health| matches!(health, Health::Refused(_))).await.as_deref() {
+            Ok(Health::Refused(reason)) => reason.clone(),
+            _ => "the watchdog of the connection has ended".to_owned(),
+        }
+    }
+
     /// Waits until Redis does not answer.
     pub async fn outage(&self) {
         // An error means that the watchdog is gone, and with it any use of waiting longer.

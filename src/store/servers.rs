@@ -129,10 +129,15 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Takes the requests that wait, for the scheduler.
-    pub async fn take_probe_requests(&self) -> Result<Vec<ServerName>> {
-        let command = redis::cmd("SPOP").arg(self.keys.probe_requests()).arg(1000).to_owned();
-        let names: Vec<String> = self.shared.query("probe_requests", &command).await?;
+    /// Takes the requests that wait, if `fence` still holds the lease.
+    pub async fn take_probe_requests(&self, fence: &Fence) -> Result<Vec<ServerName>> {
+        let call = scripts::PROBE_REQUESTS_TAKE
+            .call()
+            .key(self.keys.lease())
+            .key(self.keys.probe_requests())
+            .arg(fence.as_str())
+            .arg(1000);
+        let names: Vec<String> = self.shared.call(&call).await?;
         Ok(names.iter().filter_map(|name| ServerName::parse(name).ok()).collect())
     }
 

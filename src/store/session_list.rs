@@ -73,7 +73,7 @@ impl Store {
 
     /// The user's live sessions, page by page; newest first within a page. `cursor` is what the page before gave; one
     /// that is none begins at the start. A session that lives all the while is on exactly one page, unless the index
-    /// is rebuilt meanwhile: then it may come twice, never not at all (Redis's promise for SSCAN).
+    /// is rebuilt meanwhile: then it may come twice. Keep `limit` the same from page to page.
     ///
     /// # Errors
     /// As [`super::StoreError`] tells.

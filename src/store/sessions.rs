@@ -244,12 +244,24 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn end_session(&self, username: &Username, id: &SessionId) -> Result<bool> {
-        let call = scripts::SESSION_END
+        self.shared.call(&self.end_call(username, id, false)).await
+    }
+
+    /// Ends a session that was just checked: also one that an index which lost data does not know.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn end_checked_session(&self, session: &LiveSession) -> Result<()> {
+        self.shared.call(&self.end_call(&session.username, &session.id, true)).await
+    }
+
+    fn end_call(&self, username: &Username, id: &SessionId, known: bool) -> scripts::Call {
+        scripts::SESSION_END
             .call()
             .key(self.keys.session(id))
             .key(self.keys.sessions(username))
-            .arg(&id.as_bytes()[..]);
-        self.shared.call(&call).await
+            .arg(&id.as_bytes()[..])
+            .arg(u8::from(known))
     }
 
     /// Ends all sessions of this user but `keep`.

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::proxy::Mode;
-use crate::support::{Client, Cluster, PASSWORD, eventually};
+use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
 /// The promises of the issue.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(1500);
@@ -140,4 +140,29 @@ async fn the_scheduler_goes_on_when_redis_is_back() {
     })
     .await;
     crate::support::cluster::server_is(&client, "down").await;
+}
+
+#[tokio::test]
+async fn a_primary_that_became_a_replica_is_left_and_its_return_is_noticed() {
+    let cluster = Cluster::bare(2).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    // Nobody is at that address: the replica stays as it is, reads are answered, writes are refused.
+    cluster.redis.command::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let refused = cluster.client(0).post("/api/v1/session", json!({ "password": PASSWORD })).await;
+    refused.problem(503);
+    eventually("both workers to say that they are not ready", SOON, || async {
+        // A worker notices at its first write; the other one's heartbeat is such a write.
+        let answers = [cluster.client(0).get("/readyz").await, cluster.client(1).get("/readyz").await];
+        answers.iter().all(|answer| answer.status == 503).then_some(())
+    })
+    .await;
+    let kept = client.get("/api/v1/session").await;
+    kept.problem(503);
+    assert!(kept.cookies().is_empty(), "the cookie stays");
+
+    cluster.redis.command::<String>(&["REPLICAOF", "NO", "ONE"]).await;
+    for worker in &cluster.workers {
+        worker.ready(SOON).await;
+    }
+    client.get("/api/v1/session").await.expect(200);
 }

@@ -284,4 +284,14 @@ async fn a_401_takes_the_cookie_away_and_so_does_a_logout() {
     let refused = client.get("/api/v1/session").await;
     refused.problem(401);
     removed(&refused);
+
+    // A page of another site makes the browser come without the cookie; a script's bearer token is judged without it.
+    let without = cluster.client(0).get("/api/v1/session").await;
+    without.problem(401);
+    let both = cluster.client(0).with_cookie(&token);
+    let request =
+        both.request(reqwest::Method::GET, "/api/v1/session").header("authorization", "Bearer wrong");
+    let by_bearer = both.send(request).await;
+    by_bearer.problem(401);
+    assert!(without.cookies().is_empty() && by_bearer.cookies().is_empty(), "nothing was judged by a cookie");
 }

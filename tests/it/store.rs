@@ -120,22 +120,22 @@ async fn a_new_leader_neither_repeats_a_run_that_was_done_nor_skips_one_that_was
     let hour = Duration::from_secs(3600);
     let mut first = lease(&store, 60_000);
     let fence = take(&mut first).await;
-    assert!(matches!(store.begin_job(&fence, "probe", hour).await.unwrap(), JobTurn::Begun { .. }));
+    assert!(matches!(store.begin_job(&fence, "probe", hour, 1).await.unwrap(), JobTurn::Begun { .. }));
     store.end_job(&fence, "probe", "ok").await.unwrap();
     first.release(&fence).await.unwrap();
 
     let mut second = lease(&store, 60_000);
     let fence = take(&mut second).await;
-    let turn = store.begin_job(&fence, "probe", hour).await.unwrap();
+    let turn = store.begin_job(&fence, "probe", hour, 2).await.unwrap();
     assert!(matches!(turn, JobTurn::NotDue { wait } if wait > hour * 9 / 10), "{turn:?}");
     assert!(matches!(
-        store.begin_job(&fence, "remove-silent-workers", hour).await.unwrap(),
+        store.begin_job(&fence, "remove-silent-workers", hour, 3).await.unwrap(),
         JobTurn::Begun { .. }
     ));
     second.release(&fence).await.unwrap();
 
     let fence = take(&mut lease(&store, 60_000)).await;
-    let turn = store.begin_job(&fence, "remove-silent-workers", hour).await.unwrap();
+    let turn = store.begin_job(&fence, "remove-silent-workers", hour, 4).await.unwrap();
     assert!(matches!(turn, JobTurn::Begun { .. }), "begun by a leader that did not end it: {turn:?}");
     let jobs = store.cluster().await.unwrap().jobs;
     assert_eq!(jobs.iter().map(|job| job.runs).collect::<Vec<_>>(), [1, 2]);
@@ -148,16 +148,16 @@ async fn missed_runs_collapse_into_one_and_the_schedule_keeps_its_grid() {
     let store = store(&redis).await;
     let fence = take(&mut lease(&store, 60_000)).await;
     let minute = Duration::from_secs(60);
-    store.begin_job(&fence, "probe", minute).await.unwrap();
+    store.begin_job(&fence, "probe", minute, 5).await.unwrap();
     store.end_job(&fence, "probe", "ok").await.unwrap();
     // As if it had last been due three and a half minutes ago.
     let due: i64 = redis.command(&["HGET", "{test}:job:probe", "next_due_at"]).await;
     let missed = (due - 270_000).to_string();
     redis.command::<u64>(&["HSET", "{test}:job:probe", "next_due_at", &missed]).await;
 
-    assert!(matches!(store.begin_job(&fence, "probe", minute).await.unwrap(), JobTurn::Begun { .. }));
+    assert!(matches!(store.begin_job(&fence, "probe", minute, 6).await.unwrap(), JobTurn::Begun { .. }));
     store.end_job(&fence, "probe", "ok").await.unwrap();
-    let turn = store.begin_job(&fence, "probe", minute).await.unwrap();
+    let turn = store.begin_job(&fence, "probe", minute, 7).await.unwrap();
     assert!(
         matches!(turn, JobTurn::NotDue { wait } if wait <= Duration::from_secs(30)),
         "on the grid: {turn:?}"
@@ -297,4 +297,45 @@ async fn logins_take_sessions_that_have_run_out_from_the_index() {
     .await;
     let listed = store.list_sessions(&admin, None, 50, LIFE).await.unwrap();
     assert!(listed.items.iter().any(|item| item.session.id == kept.id()), "the live one stays");
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_the_begin_of_a_job_does_not_lose_the_run() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let fence = take(&mut lease(&store, 60_000)).await;
+    let hour = Duration::from_secs(3600);
+    for _ in 0..2 {
+        let turn = store.begin_job(&fence, "probe", hour, 7).await.unwrap();
+        assert!(matches!(turn, JobTurn::Begun { .. }), "asked again with the same attempt: {turn:?}");
+    }
+    let turn = store.begin_job(&fence, "probe", hour, 8).await.unwrap();
+    assert!(matches!(turn, JobTurn::NotDue { .. }), "{turn:?}");
+    assert_eq!(store.cluster().await.unwrap().jobs[0].runs, 1);
+}
+
+#[tokio::test]
+async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let mut first = lease(&store, 60_000);
+    let deposed = take(&mut first).await;
+    first.release(&deposed).await.unwrap();
+    let leads = take(&mut lease(&store, 60_000)).await;
+    store.request_probe(&server()).await.unwrap();
+    assert!(matches!(store.take_probe_requests(&deposed).await, Err(StoreError::Fenced)));
+    assert!(matches!(store.remove_silent_workers(&deposed).await, Err(StoreError::Fenced)));
+    assert_eq!(store.take_probe_requests(&leads).await.unwrap(), [server()]);
+}
+
+#[tokio::test]
+async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    store.create_admin("hash").await.unwrap();
+    let token = logged_in(&store).await;
+    redis.command::<u64>(&["DEL", "{test}:sessions:admin"]).await;
+    let session = store.check_session(&token, LIFE).await.unwrap().unwrap();
+    store.end_checked_session(&session).await.unwrap();
+    assert!(!lives(&store, &token).await);
 }

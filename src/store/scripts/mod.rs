@@ -45,6 +45,8 @@ scripts! {
     LOCK_RELEASE = "lock_release",
     PASSWORD_CHANGE = "password_change",
     PROBE_REQUEST = "probe_request",
+    PROBE_REQUESTS_TAKE = "probe_requests_take",
+    WORKERS_REMOVE = "workers_remove",
     SERVER_WRITE = "server_write",
     SERVER_WRITE_FENCED = "server_write_fenced",
     SESSIONS_END_ALL = "sessions_end_all",
