@@ -4,7 +4,7 @@
 //! travel at once. redis-rs's own `ConnectionManager` never heals from a link that accepts bytes and answers
 //! nothing, because a response timeout is no reason for it to reconnect; hence a watchdog of our own:
 //!
-//! * each second it asks Redis something: in turn `TIME`, which keeps [`RedisClock`] right, and whether there are newer
+//! * about each second it asks Redis something: at times `TIME`, which keeps [`RedisClock`] right, and whether there are newer
 //!   settings;
 //! * three timeouts in a row, a closed socket, or `READONLY` (a demoted primary) drop the connection;
 //! * while there is none, every verb fails at once, and the watchdog dials anew, with jitter, looking the
@@ -37,7 +37,10 @@ use crate::config::RedisConfig;
 /// A command without an answer after this time has failed.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// A little under the second within which a changed setting is in force, also where its message was lost.
+const WATCH_EVERY: Duration = Duration::from_millis(900);
+/// Clocks drift by microseconds a second, so asking for the time at each tenth tick is plenty.
+const TIME_EACH_TICKS: u32 = 10;
 const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
 const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -292,7 +295,7 @@ async fn tell_time(
 /// Returns when the connection has been given up.
 async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &CancellationToken) {
     let mut timeouts = 0;
-    let mut ask_for_settings = true;
+    let mut ticks: u32 = 0;
     loop {
         let Some(this) = shared.upgrade() else { return };
         let Some(live) = this.live.load_full() else {
@@ -300,14 +303,15 @@ async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &Cancel
             return;
         };
         let mut connection = MultiplexedConnection::clone(&live);
-        let answered = if ask_for_settings {
-            this.settings.look(&mut connection, keys).await
-        } else {
+        // One command a tick: mostly for a change of settings that no message told of, at times for the clock.
+        let answered = if ticks.is_multiple_of(TIME_EACH_TICKS) {
             tell_time(&this, &mut connection).await
+        } else {
+            this.settings.look(&mut connection, keys).await
         };
         match answered {
             Ok(()) => {
-                ask_for_settings = !ask_for_settings;
+                ticks = ticks.wrapping_add(1);
                 timeouts = 0;
                 this.set_health(Health::Answers);
             }

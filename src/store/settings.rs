@@ -1,8 +1,8 @@
 //! The overrides of settings: one document with a revision, written by users, in force on every worker at once.
 //!
 //! How a worker hears of a change: a message on the wake channel, at once; and, since messages get lost, the watchdog
-//! of the shared connection, which asks for the revision every other second in place of the time: nothing is sent for
-//! it that was not sent before.
+//! of the shared connection, which asks for the revision at most ticks in place of the time: nothing is sent for it
+//! that was not sent before.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
