@@ -9,9 +9,7 @@
 //! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. A part that ends by itself is
 //! a crash, and takes the worker down with it: a supervisor starts it anew, which is simpler than half a worker.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,8 +20,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::AgentClient;
+use crate::agent::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
-use crate::domain::{ServerName, Timestamp};
+use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
@@ -61,12 +60,12 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         None => None,
     };
     let store = Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
-    let agents = Arc::new(agents(&config)?);
+    let agents = agents(&config)?;
     let settings = Live::new(Bootstrap::of(&config));
     let readiness = Readiness::starting();
     let state = AppState::new(Parts {
         store: store.clone(),
-        agents: Arc::clone(&agents),
+        agents: agents.clone(),
         worker: worker.clone(),
         settings: settings.clone(),
         gate: PasswordGate::new(),
@@ -270,8 +269,8 @@ async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
     }
 }
 
-fn agents(config: &ServeConfig) -> Result<BTreeMap<ServerName, AgentClient>, ServeError> {
-    let Some(token) = &config.agent_token else { return Ok(BTreeMap::new()) };
+fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
+    let Some(token) = &config.agent_token else { return Ok(Fleet::default()) };
     config
         .servers
         .iter()

@@ -25,9 +25,11 @@ pub mod time;
 
 mod attempt;
 mod audit;
+mod author;
 mod cluster;
 mod docs;
 mod health;
+mod jails;
 mod layers;
 mod metrics;
 mod origin;
@@ -70,8 +72,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/servers/{server}", get(servers::show))
         .route("/api/v1/servers/{server}/probe", post(servers::probe))
         .route("/api/v1/servers/{server}/recovery", delete(servers::clear_recovery))
-        .route("/api/v1/servers/{server}/jails", get(servers::list_jails))
-        .route("/api/v1/servers/{server}/jails/{jail}", get(servers::show_jail))
+        .route("/api/v1/servers/{server}/jails", get(jails::list))
+        .route("/api/v1/servers/{server}/jails/{jail}", get(jails::show))
         // bangui itself
         .route("/api/v1/settings", get(settings::show).patch(settings::change))
         .route("/api/v1/audit", get(audit::list))

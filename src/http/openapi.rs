@@ -13,7 +13,9 @@ use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
-use super::{audit, cluster, docs, health, metrics, password, servers, session, sessions, settings, setup};
+use super::{
+    audit, cluster, docs, health, jails, metrics, password, servers, session, sessions, settings, setup,
+};
 
 /// The document. A new handler goes into `paths`.
 #[derive(OpenApi)]
@@ -44,8 +46,8 @@ use super::{audit, cluster, docs, health, metrics, password, servers, session, s
         servers::show,
         servers::probe,
         servers::clear_recovery,
-        servers::list_jails,
-        servers::show_jail,
+        jails::list,
+        jails::show,
         settings::show,
         settings::change,
         audit::list,

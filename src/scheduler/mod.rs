@@ -17,14 +17,12 @@ mod probe;
 mod term;
 mod wakes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::client::AgentClient;
-use crate::domain::ServerName;
+use crate::agent::fleet::Fleet;
 use crate::settings::Live;
 use crate::store::{Store, WorkerId};
 
@@ -33,7 +31,7 @@ pub struct Scheduler {
     /// The cluster's memory.
     pub store: Store,
     /// The fail2ban servers.
-    pub agents: Arc<BTreeMap<ServerName, AgentClient>>,
+    pub agents: Fleet,
     /// Who this worker is.
     pub worker: WorkerId,
     /// How long the lease lives without renewal.

@@ -54,7 +54,7 @@ impl Prober {
     /// Probes every server; the outcome is for the job's record.
     pub async fn sweep(&self) -> String {
         let scheduler = &self.shared.scheduler;
-        let all: Vec<ServerName> = scheduler.agents.keys().cloned().collect();
+        let all: Vec<ServerName> = scheduler.agents.names();
         let patience = scheduler.settings.now().settings.probe_interval.mul_f64(PATIENCE);
         match self.probe(&all, false, patience).await {
             Tally { slow: 0, failed: 0 } => "ok".to_owned(),
@@ -67,7 +67,7 @@ impl Prober {
     /// Probes the servers that users asked for.
     pub async fn answer_requests(&self) -> Result<(), StoreError> {
         let mut asked = self.shared.scheduler.store.take_probe_requests(&self.shared.term.fence).await?;
-        asked.retain(|name| self.shared.scheduler.agents.contains_key(name));
+        asked.retain(|name| self.shared.scheduler.agents.contains(name));
         self.probe(&asked, true, Duration::ZERO).await;
         Ok(())
     }
