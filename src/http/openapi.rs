@@ -14,7 +14,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
 use super::{
-    audit, cluster, docs, health, jails, metrics, password, servers, session, sessions, settings, setup,
+    audit, cluster, docs, health, jail_settings, jail_switch, jails, metrics, password, recovery, servers,
+    session, sessions, settings, setup,
 };
 
 /// The document. A new handler goes into `paths`.
@@ -45,9 +46,14 @@ use super::{
         servers::list,
         servers::show,
         servers::probe,
-        servers::clear_recovery,
+        recovery::clear,
+        recovery::roll_back,
         jails::list,
         jails::show,
+        jail_settings::change,
+        jail_settings::ignore,
+        jail_switch::activate,
+        jail_switch::deactivate,
         settings::show,
         settings::change,
         audit::list,

@@ -7,6 +7,7 @@
 //! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
 
 pub mod accounts;
+pub mod activations;
 pub mod audit;
 pub mod checks;
 pub mod clock;
@@ -28,6 +29,7 @@ pub mod settings;
 use std::sync::Arc;
 
 pub use accounts::{Account, Username};
+pub use activations::Replaced;
 pub use audit::{AuditCursor, AuditEntry, AuditRecord};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};

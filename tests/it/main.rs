@@ -22,6 +22,7 @@ mod cross_site;
 mod dashboard;
 mod detection;
 mod docs;
+mod jails;
 mod keys;
 mod layers;
 mod limits;
