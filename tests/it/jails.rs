@@ -206,3 +206,41 @@ async fn a_jail_that_is_listed_but_does_not_run_is_named_in_the_status() {
     assert!(status["error"].as_str().unwrap().contains("ghost"), "{status}");
     assert_eq!(status["condition"], "up", "{status}");
 }
+
+#[tokio::test]
+async fn an_activation_is_recorded_before_it_is_applied_and_stays_recorded_without_an_answer() {
+    let (mut cluster, client) = beside_web().await;
+    cluster.fail2ban().pause();
+    let activating = tokio::spawn({
+        let client = client.at(cluster.workers[1].address);
+        async move { post(&client, "jails/app/activate").await }
+    });
+    eventually("the record", SOON, || async {
+        (server(&client).await["last_activation"]["jail_name"] == "app").then_some(())
+    })
+    .await;
+    assert!(!cluster.fail2ban().jail_d().contains_key("zz-bangui-app.local"), "nothing was applied yet");
+    cluster.fail2ban().kill();
+    activating.await.unwrap().problem(503);
+    assert_eq!(server(&client).await["last_activation"]["jail_name"], "app");
+}
+
+#[tokio::test]
+async fn a_switch_whose_client_goes_away_is_brought_to_its_end() {
+    let (mut cluster, client) = beside_web().await;
+    let fail2ban = cluster.fail2ban();
+    fail2ban.write("filter.d/open.conf", "[Definition]\nfailregex = ^login (failed from <ADDR>$\n");
+    fail2ban
+        .write("jail.d/bad.conf", &fail2ban.jail("bad", false, "").replace("filter = app", "filter = open"));
+    let impatient = client
+        .request(Method::POST, &path("jails/bad/activate"))
+        .timeout(std::time::Duration::from_millis(60));
+    assert!(client.try_send(impatient).await.is_err(), "it was answered too soon for this test");
+    let entry = eventually("the entry of the audit", SOON, || async {
+        let entry = newest_audit(&client).await;
+        (entry["what"] == "jail.activate").then_some(entry)
+    })
+    .await;
+    assert!(entry["outcome"].as_str().unwrap().contains("unterminated"), "{entry}");
+    assert!(server(&client).await["last_activation"].is_null());
+}
