@@ -97,6 +97,8 @@ variables! {
         "Worker processes of `up`: a positive number";
     REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, &[Serve, Check, ResetPassword],
         "The cluster's Redis: redis://, rediss:// or redis+unix:///path?db=N&password=...";
+    REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, &[Serve, Check, ResetPassword],
+        "Its password, in place of one in the URL";
     REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, &[Serve, Check, ResetPassword],
         "First part of every key in Redis";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],

@@ -20,6 +20,7 @@ mod broken_fail2ban;
 mod commands;
 mod cross_site;
 mod dashboard;
+mod deployment;
 mod detection;
 mod docs;
 mod jails;
