@@ -124,12 +124,20 @@ fn describe() {
     }
     // What has not happened yet is zero and not absent: a rate over the first time it happens is not lost, and a worker
     // that stands by says that it does not lead.
-    for gauge in ["bangui_redis_up", "bangui_scheduler_leader", "bangui_scheduler_epoch"] {
+    for gauge in [
+        "bangui_redis_up",
+        "bangui_session_cache_holder",
+        "bangui_scheduler_leader",
+        "bangui_scheduler_epoch",
+    ] {
         metrics::gauge!(gauge).set(0.0);
     }
     metrics::counter!("bangui_scheduler_fenced_writes_total").absolute(0);
     for reason in ["acquired", "lost", "fenced", "deadline", "clock_jump", "released"] {
         metrics::counter!("bangui_scheduler_transitions_total", "reason" => reason).absolute(0);
+    }
+    for wait in ["no_holders", "confirmed", "lease", "unknown_holders"] {
+        metrics::counter!("bangui_session_revocations_total", "wait" => wait).absolute(0);
     }
     for limit in ["address", "site", "account"] {
         metrics::counter!("bangui_rate_limited_total", "limit" => limit).absolute(0);

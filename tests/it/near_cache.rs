@@ -40,6 +40,8 @@ async fn a_session_is_refused_everywhere_once_its_logout_is_answered() {
     for n in 0..3 {
         holder(&cluster, n, true).await;
     }
+    let logged_in = cluster.client(0).logged_in().await;
+    assert_eq!(logged_in.get("/api/v1/cluster").await.body["cache_holders"], 3);
     rounds(&cluster, 40).await;
     assert!(metric(&cluster.client(0), "bangui_session_revocations_total{wait=\"confirmed\"}").await > 0.0);
 }

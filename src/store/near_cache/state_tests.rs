@@ -155,7 +155,7 @@ impl Model {
             let all = pending.holders.is_empty() && !pending.whole;
             let over = now >= pending.end || !rules.wait_for_the_lease;
             if over && !all {
-                pending.holders.iter().for_each(|id| drop(redis.holders.remove(id)));
+                redis.holders.retain(|id, _| !pending.holders.contains(id));
             }
             if all || over {
                 answered.push(pending.session);
