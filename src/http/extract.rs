@@ -51,7 +51,7 @@ impl FromRequestParts<AppState> for Caller {
             Ok(_) => "gone",
             Err(_) => "error",
         };
-        let source = if checked.as_ref().is_ok_and(|checked| checked.near) { "cache" } else { "redis" };
+        let source = if checked.as_ref().is_ok_and(|checked| checked.near) { "near_cache" } else { "redis" };
         metrics::counter!("bangui_session_checks_total", "source" => source, "result" => result).increment(1);
         Ok(Self { session: checked?.session.ok_or_else(Problem::no_session)? })
     }

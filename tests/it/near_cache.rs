@@ -79,6 +79,6 @@ async fn the_near_cache_is_switched_on_and_off_for_all_workers_while_they_run() 
     for _ in 0..10 {
         other.get("/api/v1/session").await.expect(200);
     }
-    assert!(metric(&other, "bangui_session_checks_total{source=\"cache\"").await > 0.0);
+    assert!(metric(&other, "bangui_session_checks_total{source=\"near_cache\"").await > 0.0);
     rounds(&cluster, 5).await;
 }
