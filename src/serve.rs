@@ -88,6 +88,10 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     }
     tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));
     {
+        let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(store.hold_sessions(&settings)).await });
+    }
+    {
         // While it drains, too: it answers until then.
         let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
         tokio::spawn(async move { stop.run_until_cancelled(store.follow_settings(&settings)).await });
@@ -136,6 +140,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
             // Its own errors are told where they happen.
             let _ = work.await;
         }
+        store.stop_holding().await;
         let _ = store.leave(&worker).await;
     };
     if timeout(FAREWELL, farewell).await.is_err() {

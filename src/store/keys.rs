@@ -24,6 +24,8 @@
 //! | `epoch`                  | string  | for ever               | scheduler                   | scheduler |
 //! | `job:NAME`               | hash    | for ever               | scheduler                   | scheduler, cluster page |
 //! | `workers`                | hash    | pruned by a job        | each worker's heartbeat     | cluster page |
+//! | `revocations`            | hash    | for ever               | revocations, near caches    | the same |
+//! | `holders`                | hash    | until they leave       | near caches, revocations    | revocations, cluster page |
 //!
 //! | key that spreads                       | type   | lives              | written by   | read by |
 //! |----------------------------------------|--------|--------------------|--------------|---------|
@@ -35,7 +37,8 @@
 //! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
 //! a digest of the name that was typed: people type passwords there.
 //!
-//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`.
+//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`. `PREFIX:revoked` tells near caches of revocations:
+//! `INCARNATION|PREVIOUS|NUMBER|ID`, or `all` for the id.
 //!
 //! A new key goes into this table and into the test below.
 
@@ -53,11 +56,17 @@ pub struct Keys {
     tag: String,
     spread: String,
     wake: String,
+    revoked: String,
 }
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { tag: format!("{{{prefix}}}:"), spread: format!("{prefix}:"), wake: format!("{prefix}:wake") }
+        Self {
+            tag: format!("{{{prefix}}}:"),
+            spread: format!("{prefix}:"),
+            wake: format!("{prefix}:wake"),
+            revoked: format!("{prefix}:revoked"),
+        }
     }
 
     fn key(&self, rest: &str) -> String {
@@ -135,6 +144,14 @@ impl Keys {
         self.key("workers")
     }
 
+    pub(super) fn revocations(&self) -> String {
+        self.key("revocations")
+    }
+
+    pub(super) fn holders(&self) -> String {
+        self.key("holders")
+    }
+
     /// The attempts from one address.
     pub(super) fn attempts(&self, ip: IpAddr) -> String {
         format!("{}:{}", self.attempts_of_site(ip), address_of(ip))
@@ -151,6 +168,11 @@ impl Keys {
 
     pub(super) fn known(&self, account: &str, ip: IpAddr) -> String {
         format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
+    }
+
+    /// The channel that tells near caches of revocations.
+    pub(super) fn revoked(&self) -> &str {
+        &self.revoked
     }
 
     /// The channel that wakes workers.
@@ -216,6 +238,8 @@ mod tests {
             keys.epoch(),
             keys.job("probe"),
             keys.workers(),
+            keys.revocations(),
+            keys.holders(),
         ]
         .into_iter()
         .map(String::into_bytes)

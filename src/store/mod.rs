@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod keys;
 pub mod lease;
 pub mod limits;
+mod near_cache;
 mod scripts;
 pub mod servers;
 mod session_checks;
@@ -39,7 +40,7 @@ pub use lease::{Acquired, Fence, Lease, Wake};
 pub use limits::{Admission, Limit, LoginLimits};
 pub use servers::{ChangeError, StoredServer};
 pub use session_token::{SessionId, SessionToken};
-pub use sessions::{LiveSession, LoginOrigin, SessionDetails, SessionLife};
+pub use sessions::{Checked, LiveSession, LoginOrigin, SessionDetails, SessionLife};
 pub use settings::StoredSettings;
 
 use crate::config::RedisConfig;
@@ -54,6 +55,7 @@ pub struct Store {
     keys: Arc<Keys>,
     user_agents: Arc<session_list::UserAgents>,
     checks: session_checks::SessionChecks,
+    near_cache: Arc<near_cache::NearCache>,
 }
 
 /// What every verb of the store returns.
@@ -77,7 +79,7 @@ impl Store {
         let keys = Arc::new(Keys::new(&config.prefix));
         let shared = Shared::open(config, &keys)?;
         let checks = session_checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
-        Ok(Self { shared, keys, user_agents: Arc::default(), checks })
+        Ok(Self { shared, keys, user_agents: Arc::default(), checks, near_cache: Arc::default() })
     }
 
     /// Whether Redis answers now, as the watchdog last saw it; asks nothing.

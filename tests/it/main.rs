@@ -28,6 +28,7 @@ mod keys;
 mod layers;
 mod limits;
 mod metrics;
+mod near_cache;
 mod passwords;
 mod proxies;
 mod redis_away;

@@ -49,7 +49,7 @@ async fn logged_in(store: &Store) -> SessionToken {
 }
 
 async fn lives(store: &Store, token: &SessionToken) -> bool {
-    store.check_session(token, LIFE).await.unwrap().is_some()
+    store.check_session(token, LIFE).await.unwrap().session.is_some()
 }
 
 #[tokio::test]
@@ -248,7 +248,7 @@ async fn touches_never_let_a_session_outlive_its_absolute_end() {
     let (token, details) = store.begin_session(&admin, 1, &origin(), life).await.unwrap().unwrap();
     assert_eq!(details.session.idle_expires_at, details.session.expires_at, "cut at the absolute end");
     let begun = tokio::time::Instant::now();
-    while store.check_session(&token, life).await.unwrap().is_some() {
+    while store.check_session(&token, life).await.unwrap().session.is_some() {
         assert!(begun.elapsed() < Duration::from_secs(6), "touched past its absolute end");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -335,7 +335,7 @@ async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
     store.create_admin("hash").await.unwrap();
     let token = logged_in(&store).await;
     redis.command::<u64>(&["DEL", "{test}:sessions:admin"]).await;
-    let session = store.check_session(&token, LIFE).await.unwrap().unwrap();
+    let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
     store.end_checked_session(&session).await.unwrap();
     assert!(!lives(&store, &token).await);
 }
