@@ -44,7 +44,7 @@ fn in_kubernetes_the_grace_period_is_the_drain_and_15_s() {
     let ready = &worker[worker.find("readinessProbe:").unwrap()..];
     let seen_after = number_after(ready, "periodSeconds:") * number_after(ready, "failureThreshold:");
     assert!(seen_after < drain, "a worker must be out of the service before it ends");
-    assert!(!worker.contains("preStop"), "the drain is the program's");
+    assert!(!worker.contains("lifecycle:"), "the drain is the program's");
     assert!(number_after(&worker, "minAvailable:") < number_after(&worker, "minReplicas:"));
     assert!(number_after(&worker, "minReplicas:") < number_after(&worker, "maxReplicas:"));
 }
