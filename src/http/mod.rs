@@ -26,6 +26,7 @@ pub mod time;
 mod attempt;
 mod audit;
 mod author;
+mod bans;
 mod cluster;
 mod docs;
 mod health;
@@ -81,6 +82,12 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/servers/{server}/jails/{jail}/ignore", post(jail_settings::ignore))
         .route("/api/v1/servers/{server}/jails/{jail}/activate", post(jail_switch::activate))
         .route("/api/v1/servers/{server}/jails/{jail}/deactivate", post(jail_switch::deactivate))
+        .route(
+            "/api/v1/servers/{server}/jails/{jail}/bans",
+            get(bans::list).post(bans::ban).delete(bans::unban_all),
+        )
+        .route("/api/v1/servers/{server}/jails/{jail}/bans/{ip}", delete(bans::unban))
+        .route("/api/v1/bans/{ip}", get(bans::look_up))
         // bangui itself
         .route("/api/v1/settings", get(settings::show).patch(settings::change))
         .route("/api/v1/audit", get(audit::list))

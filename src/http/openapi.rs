@@ -14,8 +14,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
 use super::{
-    audit, cluster, docs, health, jail_settings, jail_switch, jails, metrics, password, recovery, servers,
-    session, sessions, settings, setup,
+    audit, bans, cluster, docs, health, jail_settings, jail_switch, jails, metrics, password, recovery,
+    servers, session, sessions, settings, setup,
 };
 
 /// The document. A new handler goes into `paths`.
@@ -54,6 +54,11 @@ use super::{
         jail_settings::ignore,
         jail_switch::activate,
         jail_switch::deactivate,
+        bans::list,
+        bans::ban,
+        bans::unban,
+        bans::unban_all,
+        bans::look_up,
         settings::show,
         settings::change,
         audit::list,

@@ -6,11 +6,13 @@
 //! * `election.rs`: how a worker becomes and stops being the leader;
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
+//! * `bans.rs`: the lists of bans;
 //! * `wakes.rs`: the messages that shorten waiting.
 //!
 //! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So nothing here must
 //! be right for "at most one scheduler" to hold, it only makes the scheduler quick and polite.
 
+mod bans;
 mod election;
 mod jobs;
 mod probe;

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -43,12 +43,25 @@ struct Shared {
     /// Servers being probed, and whether one was asked for meanwhile: its answer may be of before the question.
     in_flight: Mutex<HashMap<ServerName, bool>>,
     slots: Semaphore,
+    /// Signalled after each probe that was stored.
+    probed: Notify,
 }
 
 impl Prober {
     pub fn new(scheduler: Arc<Scheduler>, term: Arc<Term>) -> Self {
-        let shared = Shared { scheduler, term, in_flight: Mutex::default(), slots: Semaphore::new(AT_ONCE) };
+        let shared = Shared {
+            scheduler,
+            term,
+            in_flight: Mutex::default(),
+            slots: Semaphore::new(AT_ONCE),
+            probed: Notify::new(),
+        };
         Self { shared: Arc::new(shared), tasks: tokio::sync::Mutex::default() }
+    }
+
+    /// Signalled after each probe that was stored.
+    pub fn probed(&self) -> &Notify {
+        &self.shared.probed
     }
 
     /// Probes every server; the outcome is for the job's record.
@@ -188,6 +201,7 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
     scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
     tell(name, &after.state, &state, &events);
+    shared.probed.notify_one();
     Ok(())
 }
 

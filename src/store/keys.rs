@@ -16,6 +16,9 @@
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
+//! | `bans:SERVER/JAIL`       | zset    | until the next list    | scheduler                   | pages of bans |
+//! | `bans-known:SERVER/JAIL` | hash    | for ever               | scheduler                   | scheduler, pages of bans |
+//! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | for ever               | users                       | every worker |
@@ -48,7 +51,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::limits::{address_of, site_of};
 use super::{SessionId, Username, hex};
-use crate::domain::ServerName;
+use crate::domain::{JailName, ServerName};
 
 /// Builds keys under one prefix.
 #[derive(Debug, Clone)]
@@ -110,6 +113,19 @@ impl Keys {
 
     pub(super) fn detecting(&self, name: &ServerName) -> String {
         self.key(&format!("detecting:{name}"))
+    }
+
+    /// The list of a jail's bans. A `/` is in no name.
+    pub(super) fn bans(&self, server: &ServerName, jail: &JailName) -> String {
+        self.key(&format!("bans:{server}/{jail}"))
+    }
+
+    pub(super) fn bans_beside(&self, server: &ServerName, jail: &JailName, epoch: u64) -> String {
+        self.key(&format!("bans:{server}/{jail}/{epoch}"))
+    }
+
+    pub(super) fn bans_known(&self, server: &ServerName, jail: &JailName) -> String {
+        self.key(&format!("bans-known:{server}/{jail}"))
     }
 
     pub(super) fn probe_requests(&self) -> String {
@@ -220,6 +236,7 @@ mod tests {
         let keys = Keys::new("bangui");
         let name = ServerName::parse("web{x}1".replace(['{', '}'], "").as_str()).unwrap();
         let user = Username::admin();
+        let jail = JailName::parse("sshd").unwrap();
         let session = SessionToken::fresh().unwrap().id();
         let all: Vec<Vec<u8>> = [
             keys.layout(),
@@ -230,6 +247,9 @@ mod tests {
             keys.user_agent(7),
             keys.server(&name),
             keys.detecting(&name),
+            keys.bans(&name, &jail),
+            keys.bans_beside(&name, &jail, 7),
+            keys.bans_known(&name, &jail),
             keys.probe_requests(),
             keys.events(),
             keys.settings(),

@@ -9,6 +9,7 @@
 pub mod accounts;
 pub mod activations;
 pub mod audit;
+pub mod bans;
 pub mod checks;
 pub mod clock;
 pub mod cluster;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub use accounts::{Account, Username};
 pub use activations::Replaced;
 pub use audit::{AuditCursor, AuditEntry, AuditRecord};
+pub use bans::{BanCounts, StoredBan};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
 pub use error::StoreError;

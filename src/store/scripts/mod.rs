@@ -35,6 +35,7 @@ macro_rules! scripts {
 
 scripts! {
     ACCOUNT_CREATE = "account_create",
+    BANS_WRITE = "bans_write",
     CACHE_JOIN = "cache_join",
     CACHE_RENEW = "cache_renew",
     JOB_BEGIN = "job_begin",
