@@ -50,10 +50,9 @@ async fn look(scheduler: &Scheduler, term: &Term, synced: &mut Synced) -> Result
                 continue;
             }
             // A new leader knows nothing: what the one before it wrote counts.
-            let is_new = !synced.contains_key(&place);
-            if is_new && scheduler.store.ban_counts(&place.0, &place.1).await? == Some(counts) {
-                synced.insert(place, counts);
-            } else if pull(scheduler, term, &place, counts).await? {
+            let known = !synced.contains_key(&place)
+                && scheduler.store.ban_counts(&place.0, &place.1).await? == Some(counts);
+            if known || pull(scheduler, term, &place, counts).await? {
                 synced.insert(place, counts);
             }
         }

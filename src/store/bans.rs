@@ -1,5 +1,7 @@
-//! The lists of bans, one for each server and jail: a sorted set whose members begin with the address, so that a page, and
-//! a search by the beginning of an address, is one range of it, however many there are.
+//! The lists of bans, one for each server and jail.
+//!
+//! A list is a sorted set whose members begin with the address, so that a page, and a search by the beginning of an
+//! address, is one range of it, however many there are.
 //!
 //! The leader writes a list beside the old one, in pieces, and puts it in its place in one fenced step: no reader sees half
 //! of one.

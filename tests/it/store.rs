@@ -7,7 +7,7 @@ use bangui::domain::transition::record_activation;
 use bangui::domain::{JailName, ServerName, ServerState};
 use bangui::store::{
     Acquired, ChangeError, Fence, JobTurn, Lease, LoginOrigin, SessionLife, SessionToken, Store, StoreError,
-    Username, WorkerId,
+    StoredBan, Username, WorkerId,
 };
 
 use crate::support::redis::Redis;
@@ -325,6 +325,13 @@ async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
     store.request_probe(&server()).await.unwrap();
     assert!(matches!(store.take_probe_requests(&deposed).await, Err(StoreError::Fenced)));
     assert!(matches!(store.remove_silent_workers(&deposed).await, Err(StoreError::Fenced)));
+    let jail = JailName::parse("sshd").unwrap();
+    let list = |ip: &str| vec![StoredBan { ip: ip.to_owned(), since: None, until: None }];
+    store.write_bans(&leads, &server(), &jail, (1, 1), &list("203.0.113.1")).await.unwrap();
+    let late = store.write_bans(&deposed, &server(), &jail, (1, 2), &list("203.0.113.2")).await;
+    assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+    let (page, _) = store.bans(&server(), &jail, "", None, 10).await.unwrap();
+    assert_eq!(page.items, list("203.0.113.1"), "the leader's list stays");
     assert_eq!(store.take_probe_requests(&leads).await.unwrap(), [server()]);
 }
 
