@@ -115,7 +115,7 @@ async fn what_would_lock_out_the_caller_or_is_no_address_is_refused_before_anyth
 
 #[tokio::test]
 async fn a_list_is_read_only_when_the_counts_have_changed_and_a_new_leader_takes_over_what_there_is() {
-    let (mut cluster, client) = cluster().await;
+    let (cluster, client) = cluster().await;
     client.post(&bans(), json!({"ips": ["203.0.113.9"]})).await.expect(200);
     let before = listed(&client, 1).await.body["read_at"].clone();
     let probe = format!("/api/v1/servers/{SERVER}/probe");
