@@ -43,6 +43,7 @@ const NAMED: usize = 25;
 #[serde(deny_unknown_fields)]
 pub struct BansQuery {
     /// The `next_cursor` of the page before.
+    #[param(pattern = "^[0-9a-fA-F.:/]{0,43}$")]
     cursor: Option<String>,
     /// How many are wanted.
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -94,15 +95,14 @@ pub async fn list(
     if !(1..=1000).contains(&limit) {
         return Err(Problem::malformed(format!("`limit` must be 1 to 1000, it is {limit}")));
     }
-    let cursor = query.cursor.as_deref().map(|text| {
-        Network::parse(text)
-            .ok_or_else(|| Problem::malformed("`cursor` must be the `next_cursor` of the page before"))
-    });
-    let prefix = query.q.unwrap_or_default().to_ascii_lowercase();
-    if prefix.len() > 43 || !prefix.bytes().all(|b| b.is_ascii_hexdigit() || b".:/".contains(&b)) {
-        return Err(Problem::malformed("`q` must be the beginning of an address, such as 203.0.113."));
-    }
-    let (page, read_at) = state.store.bans(&server, &jail, &prefix, cursor.transpose()?, limit).await?;
+    let part = |text: String, name: &str| {
+        let fits = text.len() <= 43 && text.bytes().all(|b| b.is_ascii_hexdigit() || b".:/".contains(&b));
+        let wrong = || format!("`{name}` must be an address or the beginning of one, such as 203.0.113.");
+        fits.then(|| text.to_ascii_lowercase()).ok_or_else(|| Problem::malformed(wrong()))
+    };
+    let cursor = query.cursor.map(|cursor| part(cursor, "cursor")).transpose()?;
+    let prefix = part(query.q.unwrap_or_default(), "q")?;
+    let (page, read_at) = state.store.bans(&server, &jail, &prefix, cursor.as_deref(), limit).await?;
     let items = page.items.into_iter().map(Ban::from).collect();
     Ok(axum::Json(BanPage { items, next_cursor: page.next_cursor, read_at: read_at.map(Time) }))
 }
@@ -164,7 +164,7 @@ pub async fn ban(
 /// Unbans one address or network in a jail.
 #[utoipa::path(delete, path = "/api/v1/servers/{server}/jails/{jail}/bans/{ip}", tag = "bans",
     params(("server" = String, Path), ("jail" = String, Path), ("ip" = String, Path)),
-    responses((status = 200, body = Outcome), (status = 422, description = "That is no address"),
+    responses((status = 200, body = Outcome),
         (status = 502, description = "The agent cannot be reached")))]
 pub async fn unban(
     State(state): State<AppState>,
@@ -243,8 +243,7 @@ pub struct Unanswered {
 
 /// On which servers and jails this very address or network is banned, asked of all of them now. That an address lies in a
 /// banned network is not found by asking for the address.
-#[utoipa::path(get, path = "/api/v1/bans/{ip}", tag = "bans", params(("ip" = String, Path)),
-    responses((status = 200, body = Found), (status = 422, description = "That is no address")))]
+#[utoipa::path(get, path = "/api/v1/bans/{ip}", tag = "bans", params(("ip" = String, Path)), responses((status = 200, body = Found)))]
 pub async fn look_up(
     State(state): State<AppState>,
     _: Caller,
@@ -272,7 +271,8 @@ pub async fn look_up(
 
 fn address(text: &str) -> Result<Network> {
     Network::parse(text).ok_or_else(|| {
-        Problem::invalid("the last part of the path must be an address, or a network with its / as %2F")
+        let detail = "the last part of the path must be an address, or a network with its / as %2F";
+        Problem::new(axum::http::StatusCode::NOT_FOUND, "not-found", "That is no address", detail)
     })
 }
 

@@ -8,7 +8,7 @@
 
 use super::clock::moment;
 use super::{Fence, Page, Result, Store, scripts};
-use crate::domain::{JailName, Network, ServerName, Timestamp};
+use crate::domain::{JailName, ServerName, Timestamp};
 
 /// Members in one command.
 const TOGETHER: usize = 2_000;
@@ -101,11 +101,11 @@ impl Store {
         server: &ServerName,
         jail: &JailName,
         prefix: &str,
-        cursor: Option<Network>,
+        cursor: Option<&str>,
         limit: usize,
     ) -> Result<(Page<StoredBan>, Option<Timestamp>)> {
         let from = match cursor {
-            Some(after) => [b"(", after.to_string().as_bytes(), b"\0\xff"].concat(),
+            Some(after) => [b"(", after.as_bytes(), b"\0\xff"].concat(),
             None if prefix.is_empty() => b"-".to_vec(),
             None => [b"[", prefix.as_bytes()].concat(),
         };

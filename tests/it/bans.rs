@@ -91,7 +91,7 @@ async fn a_long_list_comes_in_pages_and_is_searched_by_the_beginning_of_an_addre
     assert_eq!(ips(some.expect(200))[1..], tens);
     let rest = client.get(&format!("{}?q=203.0.113.12&cursor=203.0.113.128&limit=5", bans())).await;
     assert_eq!(ips(rest.expect(200)), ["203.0.113.129"]);
-    for wrong in ["q=%5B", "limit=0", "limit=1001", "cursor=x"] {
+    for wrong in ["q=%5B", "limit=0", "limit=1001", "cursor=x", "cursor=%00"] {
         client.get(&format!("{}?{wrong}", bans())).await.problem(400);
     }
 }
@@ -110,7 +110,7 @@ async fn what_would_lock_out_the_caller_or_is_no_address_is_refused_before_anyth
     let forced = client.post(&bans(), json!({"ips": ["127.0.0.9"], "force": true})).await;
     assert_eq!(forced.expect(200).body["results"][0]["banned"], true);
     client.post(&bans().replace("/web/", "/nothing/"), json!({"ips": ["203.0.113.5"]})).await.problem(404);
-    delete(&client, &format!("{}/nonsense", bans())).await.problem(422);
+    delete(&client, &format!("{}/nonsense", bans())).await.problem(404);
 }
 
 #[tokio::test]
