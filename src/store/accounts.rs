@@ -94,13 +94,13 @@ impl Store {
     ) -> Result<bool> {
         let call = self.password_call(username).key(self.keys.session(keep));
         let call = call.arg(&verified.password_hash).arg(new_hash).arg(&keep.as_bytes()[..]);
-        self.shared.call(&call).await
+        self.shared.call_confirmed(&call).await
     }
 
     /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.
     pub async fn reset_password(&self, new_hash: &str) -> Result<()> {
         let call = self.password_call(&Username::admin()).arg("").arg(new_hash).arg("");
-        self.shared.call(&call).await
+        self.shared.call_confirmed(&call).await
     }
 
     fn password_call(&self, username: &Username) -> scripts::Call {

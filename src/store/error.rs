@@ -8,6 +8,17 @@ pub enum StoreError {
     /// Redis did not answer, or is not in a state to: try again soon. 503 to users.
     #[error("Redis is unavailable: {0}")]
     Unavailable(String),
+    /// Redis has reached its `maxmemory` and refuses writes; reads go on. 503 to users.
+    #[error("Redis is full: {0}")]
+    Full(String),
+    /// Done on the primary, and not confirmed by as many replicas as were asked for: a failover may undo it. 503.
+    #[error("{confirmed} of {wanted} replicas confirmed")]
+    Unconfirmed {
+        /// How many did in time.
+        confirmed: u64,
+        /// `BANGUI_REDIS_MIN_REPLICAS`.
+        wanted: u16,
+    },
     /// Another write came between; the step may be retried.
     #[error("another change came between")]
     Conflict,
@@ -20,7 +31,7 @@ pub enum StoreError {
 }
 
 /// Words of Redis about its own state, as they stand in the error of a script on Redis 6.2, which wraps them.
-const REDIS_CANNOT: [&str; 6] = ["READONLY", "OOM", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN"];
+const REDIS_CANNOT: [&str; 5] = ["READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN"];
 
 /// What Redis 6.2 says of an error that a script ran into; Redis 7 passes the error on as it is.
 pub(super) fn in_script(error: &RedisError) -> Option<&str> {
@@ -34,6 +45,10 @@ impl From<RedisError> for StoreError {
         match (error.kind(), error.code()) {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
+            (_, Some("OOM")) => Self::Full(error.to_string()),
+            _ if in_script(&error).is_some_and(|words| words.contains("OOM")) => {
+                Self::Full(error.to_string())
+            }
             _ if in_script(&error)
                 .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
             {

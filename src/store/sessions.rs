@@ -244,7 +244,7 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn end_session(&self, username: &Username, id: &SessionId) -> Result<bool> {
-        self.shared.call(&self.end_call(username, id, false)).await
+        self.shared.call_confirmed(&self.end_call(username, id, false)).await
     }
 
     /// Ends a session that was just checked: also one that an index which lost data does not know.
@@ -252,7 +252,7 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn end_checked_session(&self, session: &LiveSession) -> Result<()> {
-        self.shared.call(&self.end_call(&session.username, &session.id, true)).await
+        self.shared.call_confirmed(&self.end_call(&session.username, &session.id, true)).await
     }
 
     fn end_call(&self, username: &Username, id: &SessionId, known: bool) -> scripts::Call {
@@ -277,7 +277,7 @@ impl Store {
             call = call.key(self.keys.session(keep));
         }
         let call = call.arg(keep.map_or(&[][..], |keep| &keep.as_bytes()[..]));
-        self.shared.call(&call).await
+        self.shared.call_confirmed(&call).await
     }
 }
 

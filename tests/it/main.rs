@@ -29,6 +29,7 @@ mod metrics;
 mod passwords;
 mod proxies;
 mod redis_away;
+mod redis_fails;
 mod schedule;
 mod scheduler;
 mod servers;
