@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-api fmt clippy doc bench fuzz
+.PHONY: help up test test-api test-deploy fmt clippy doc bench fuzz
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -27,13 +27,17 @@ up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if no
 	fi; exec target/release/bangui up $$sandbox $(ARGS)
 
 test: fmt clippy doc ## Check and test everything
-	@.ci/install redis-server fail2ban
+	@.ci/install redis-server fail2ban systemd-analyze
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 	$(MAKE) test-api
 
 test-api: ## Hold a live cluster against its OpenAPI document
 	@.ci/install rust cc redis-server fail2ban curl python3-venv
 	.ci/test-api
+
+test-deploy: ## Build the image, run docker-compose.yml, walk through it, replace its workers under load
+	@.ci/install python3
+	.ci/test-deploy
 
 fmt:
 	@.ci/install rust rustfmt cc

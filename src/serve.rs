@@ -9,9 +9,7 @@
 //! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. A part that ends by itself is
 //! a crash, and takes the worker down with it: a supervisor starts it anew, which is simpler than half a worker.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,8 +20,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::AgentClient;
+use crate::agent::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
-use crate::domain::{ServerName, Timestamp};
+use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
@@ -61,12 +60,12 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         None => None,
     };
     let store = Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
-    let agents = Arc::new(agents(&config)?);
+    let agents = agents(&config)?;
     let settings = Live::new(Bootstrap::of(&config));
     let readiness = Readiness::starting();
     let state = AppState::new(Parts {
         store: store.clone(),
-        agents: Arc::clone(&agents),
+        agents: agents.clone(),
         worker: worker.clone(),
         settings: settings.clone(),
         gate: PasswordGate::new(),
@@ -88,6 +87,10 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         tokio::spawn(http::listener::run(listener, router, stop_http.clone(), Duration::ZERO));
     }
     tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));
+    {
+        let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(store.hold_sessions(&settings)).await });
+    }
     {
         // While it drains, too: it answers until then.
         let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
@@ -137,6 +140,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
             // Its own errors are told where they happen.
             let _ = work.await;
         }
+        store.stop_holding().await;
         let _ = store.leave(&worker).await;
     };
     if timeout(FAREWELL, farewell).await.is_err() {
@@ -270,8 +274,8 @@ async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
     }
 }
 
-fn agents(config: &ServeConfig) -> Result<BTreeMap<ServerName, AgentClient>, ServeError> {
-    let Some(token) = &config.agent_token else { return Ok(BTreeMap::new()) };
+fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
+    let Some(token) = &config.agent_token else { return Ok(Fleet::default()) };
     config
         .servers
         .iter()

@@ -81,7 +81,7 @@ pub enum Kind {
 }
 
 /// Every metric: its name, what it is, what it means.
-pub const METRICS: [(&str, Kind, &str); 15] = [
+pub const METRICS: [(&str, Kind, &str); 17] = [
     ("bangui_http_requests_total", Kind::Counter, "Answered HTTP requests, by route, method and status."),
     ("bangui_http_request_duration_seconds", Kind::Seconds, "Time to answer a request, by route."),
     ("bangui_redis_up", Kind::Gauge, "Whether Redis answered when it was last asked."),
@@ -91,6 +91,12 @@ pub const METRICS: [(&str, Kind, &str); 15] = [
         Kind::Counter,
         "Session checks, by where the answer came from and what it was.",
     ),
+    (
+        "bangui_session_cache_holder",
+        Kind::Gauge,
+        "Whether this worker may answer session checks from its near cache.",
+    ),
+    ("bangui_session_revocations_total", Kind::Counter, "Revocations, by what their answer waited for."),
     ("bangui_scheduler_leader", Kind::Gauge, "Whether this worker runs the schedule."),
     ("bangui_scheduler_epoch", Kind::Gauge, "The latest term in which this worker led."),
     ("bangui_scheduler_transitions_total", Kind::Counter, "Terms begun and ended by this worker, by reason."),
@@ -118,12 +124,20 @@ fn describe() {
     }
     // What has not happened yet is zero and not absent: a rate over the first time it happens is not lost, and a worker
     // that stands by says that it does not lead.
-    for gauge in ["bangui_redis_up", "bangui_scheduler_leader", "bangui_scheduler_epoch"] {
+    for gauge in [
+        "bangui_redis_up",
+        "bangui_session_cache_holder",
+        "bangui_scheduler_leader",
+        "bangui_scheduler_epoch",
+    ] {
         metrics::gauge!(gauge).set(0.0);
     }
     metrics::counter!("bangui_scheduler_fenced_writes_total").absolute(0);
     for reason in ["acquired", "lost", "fenced", "deadline", "clock_jump", "released"] {
         metrics::counter!("bangui_scheduler_transitions_total", "reason" => reason).absolute(0);
+    }
+    for wait in ["no_holders", "confirmed", "lease", "unknown_holders"] {
+        metrics::counter!("bangui_session_revocations_total", "wait" => wait).absolute(0);
     }
     for limit in ["address", "site", "account"] {
         metrics::counter!("bangui_rate_limited_total", "limit" => limit).absolute(0);

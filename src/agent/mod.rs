@@ -16,6 +16,7 @@ mod desk;
 mod dropin;
 mod error;
 mod files;
+pub mod fleet;
 mod jails;
 mod listen;
 mod rollback;

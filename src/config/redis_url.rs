@@ -2,7 +2,7 @@
 //!
 //! The URL is kept as text and handed to the Redis client as it is, but for one thing: `password=` of a unix
 //! socket's URL becomes `pass=`, the name the client knows.
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, \
@@ -20,6 +20,24 @@ pub fn parse(text: &str) -> Result<SecretString, String> {
         "redis+sentinel" => Err(format!("Sentinel is not supported yet; {FORMS}")),
         _ => Err(FORMS.to_owned()),
     }
+}
+
+/// The URL with this password in place of its own: a password that lies in a file can be one that no URL is written with.
+#[must_use]
+pub fn with_password(url: &SecretString, password: &SecretString) -> SecretString {
+    let Ok(mut parsed) = Url::parse(url.expose_secret()) else { return url.clone() };
+    let password = password.expose_secret();
+    if parsed.scheme() == "redis+unix" {
+        let others: Vec<(String, String)> = parsed
+            .query_pairs()
+            .filter(|(key, _)| key != "pass")
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect();
+        parsed.query_pairs_mut().clear().extend_pairs(others).append_pair("pass", password);
+    } else if parsed.set_password(Some(password)).is_err() {
+        return url.clone(); // Only a URL without a host has none, and that was refused.
+    }
+    String::from(parsed).into()
 }
 
 fn check_tcp(url: &Url) -> Result<(), String> {
@@ -108,9 +126,19 @@ fn hide_query(query: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
+
+    #[test]
+    fn a_password_of_its_own_takes_the_place_of_the_one_in_the_url() {
+        for (url, expected) in [
+            ("redis://h:6379/1", "redis://:p%40%2Fw@h:6379/1"),
+            ("rediss://user:old@h", "rediss://user:p%40%2Fw@h"),
+            ("redis+unix:///run/r.sock?db=1&password=old", "redis+unix:///run/r.sock?db=1&pass=p%40%2Fw"),
+        ] {
+            let joined = with_password(&parse(url).unwrap(), &"p@/w".into());
+            assert_eq!(joined.expose_secret(), expected);
+        }
+    }
 
     #[test]
     fn the_three_forms_are_taken_as_the_client_knows_them() {

@@ -99,7 +99,12 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
 
 fn redis(read: &mut Reader<'_>, required: bool) -> Option<RedisConfig> {
     let url = read.value(&vars::REDIS_URL, redis_url::parse);
+    let password = read.secret(&vars::REDIS_PASSWORD, |text, _| Ok(SecretString::from(text)));
     let prefix = read.value(&vars::REDIS_PREFIX, values::redis_prefix);
+    let url = url.map(|url| match password {
+        Some(password) => redis_url::with_password(&url, &password),
+        None => url,
+    });
     if url.is_none() && required {
         read.require(
             &vars::REDIS_URL,
@@ -253,6 +258,7 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, Mistakes> {
         &vars::AGENT_TOKEN,
         &vars::AGENT_CA,
         &vars::METRICS_LISTEN,
+        &vars::REDIS_PASSWORD,
         &vars::REDIS_PREFIX,
         &vars::REDIS_CA,
         &vars::REDIS_MIN_REPLICAS,

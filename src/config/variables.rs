@@ -97,6 +97,8 @@ variables! {
         "Worker processes of `up`: a positive number";
     REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, &[Serve, Check, ResetPassword],
         "The cluster's Redis: redis://, rediss:// or redis+unix:///path?db=N&password=...";
+    REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, &[Serve, Check, ResetPassword],
+        "Its password, in place of one in the URL";
     REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, &[Serve, Check, ResetPassword],
         "First part of every key in Redis";
     REDIS_CA = "BANGUI_REDIS_CA", "FILE", None, open, &[Serve, Check, ResetPassword],
@@ -136,9 +138,9 @@ variables! {
     SESSION_ABSOLUTE = "BANGUI_SESSION_ABSOLUTE_SECONDS", "SECONDS", Some("43200"), open, WORKER,
         "A session ends this long after its login";
     SESSION_CACHE_ENABLED = "BANGUI_SESSION_CACHE_ENABLED", "BOOL", Some("false"), open, WORKER,
-        "Near cache of sessions in each worker: kept as a setting, and without effect in this version";
+        "Near cache of sessions in each worker; a logout stays exact";
     SESSION_CACHE_TTL = "BANGUI_SESSION_CACHE_TTL_SECONDS", "SECONDS", Some("5"), open, WORKER,
-        "How long the near cache will trust an entry; 0 also means off; without effect in this version";
+        "How long the near cache trusts an entry; 0 also means off";
     PROBE_INTERVAL = "BANGUI_PROBE_INTERVAL_SECONDS", "SECONDS", Some("10"), open, WORKER,
         "How often each fail2ban is probed";
     CRASH_WINDOW = "BANGUI_ACTIVATION_CRASH_WINDOW_SECONDS", "SECONDS", Some("60"), open, WORKER,

@@ -126,6 +126,9 @@ pub struct ServerStatus {
     /// Expected jails that do not run.
     #[serde(default)]
     pub missing_jails: Vec<JailName>,
+    /// Jails that fail2ban lists and that do not run, expected or not.
+    #[serde(default)]
+    pub stalled_jails: Vec<JailName>,
     /// When this was found, on Redis's clock; none before the first probe.
     #[serde(default, with = "ts_microseconds_option")]
     pub checked_at: Option<Timestamp>,
@@ -209,6 +212,9 @@ pub struct ServerState {
     /// The latest activation.
     #[serde(default)]
     pub last_activation: Option<Activation>,
+    /// Jails that are being switched on or off, and since when: what a probe sees of them meanwhile counts for nothing.
+    #[serde(default)]
+    pub switching: Vec<Activation>,
     /// Whether `get JAIL backend` is answered.
     #[serde(default)]
     pub backend_commands: BackendCommands,

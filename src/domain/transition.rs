@@ -28,6 +28,9 @@ use super::{
 /// A server that has accepted connections for this long without answering counts as down.
 pub const HUNG_AFTER: TimeDelta = TimeDelta::seconds(60);
 
+/// A switch of a jail that has not ended by then never will: its worker is gone. Longer than the agent takes at most.
+pub const SWITCHED_WITHIN: TimeDelta = TimeDelta::seconds(150);
+
 /// Takes in the outcome of a probe.
 #[must_use]
 pub fn on_probe(
@@ -49,7 +52,7 @@ pub fn on_probe(
             state.busy_since = None;
             return (state, Vec::new());
         }
-        ProbeOutcome::Answered(answer) => answered(&mut state, answer),
+        ProbeOutcome::Answered(answer) => answered(&mut state, answer, now),
         ProbeOutcome::Busy { reason } => {
             let since = *state.busy_since.get_or_insert(now);
             state.status.missing_jails.clone_from(&missing_before);
@@ -100,18 +103,26 @@ pub fn on_probe(
     (state, events)
 }
 
-fn answered(state: &mut ServerState, answer: Answer) -> Condition {
+fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Condition {
     state.busy_since = None;
     if state.status.version.as_ref() != Some(&answer.version) {
         state.backend_commands = BackendCommands::Unknown;
     }
-    state.expected_jails.extend(answer.jails.keys().cloned());
-    state.status.missing_jails =
-        state.expected_jails.iter().filter(|jail| !answer.jails.contains_key(*jail)).cloned().collect();
+    state.switching.retain(|switch| now - switch.at <= SWITCHED_WITHIN);
+    let settled = |jail: &&JailName| !state.switching.iter().any(|switch| switch.jail_name == **jail);
+    state.expected_jails.extend(answer.jails.keys().filter(settled).cloned());
+    state.status.missing_jails = state
+        .expected_jails
+        .iter()
+        .filter(settled)
+        .filter(|jail| !answer.jails.contains_key(*jail))
+        .cloned()
+        .collect();
+    state.status.stalled_jails = answer.stalled.into_iter().collect();
     state.status.version = Some(answer.version);
     state.status.jails = answer.jails;
     if state.status.missing_jails.is_empty() {
-        state.status.error = None;
+        state.status.error = stalled_only(&state.status.stalled_jails);
         Condition::Up
     } else {
         let missing: Vec<&str> = state.status.missing_jails.iter().map(JailName::as_str).collect();
@@ -120,9 +131,17 @@ fn answered(state: &mut ServerState, answer: Answer) -> Condition {
     }
 }
 
+/// What is to be said of jails that were never seen running. They make no server degraded: fail2ban lists a jail for a
+/// moment before it starts it, and nothing was lost.
+fn stalled_only(stalled: &[JailName]) -> Option<String> {
+    let names: Vec<&str> = stalled.iter().map(JailName::as_str).collect();
+    (!names.is_empty()).then(|| format!("jails that are listed do not run: {}", names.join(", ")))
+}
+
 /// An offline server shows no jails and no numbers, as in the original; its version stays, to be compared.
 fn went_down(status: &mut ServerStatus, reason: String) -> Condition {
     status.jails.clear();
+    status.stalled_jails.clear();
     status.error = Some(reason);
     Condition::Down
 }
@@ -159,6 +178,21 @@ pub fn record_activation(
     (state, vec![Event::ActivationRecorded { jail }])
 }
 
+/// Notes that `jail` is being switched on or off. It may run and stop several times until that has ended, and a probe
+/// may see it at any moment: neither is a loss.
+#[must_use]
+pub fn begin_switch(mut state: ServerState, jail: JailName, now: Timestamp) -> ServerState {
+    state.switching.push(Activation::new(jail, now));
+    state
+}
+
+/// The switch of this jail has ended, however it did.
+#[must_use]
+pub fn end_switch(mut state: ServerState, jail: &JailName) -> ServerState {
+    state.switching.retain(|switch| switch.jail_name != *jail);
+    state
+}
+
 /// Puts back the record that was there before an activation that was refused. A record that another
 /// activation has made since stays.
 #[must_use]
@@ -181,6 +215,14 @@ pub fn switched_off(mut state: ServerState, jail: &JailName) -> ServerState {
     if state.last_activation.as_ref().is_some_and(|activation| activation.jail_name == *jail) {
         state.last_activation = None;
     }
+    state
+}
+
+/// Puts back the record that [`switched_off`] took, since the jail stayed on. A record that another activation has
+/// made since stays.
+#[must_use]
+pub fn switch_off_refused(mut state: ServerState, previous: Option<Activation>) -> ServerState {
+    state.last_activation = state.last_activation.or(previous);
     state
 }
 

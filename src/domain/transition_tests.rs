@@ -347,3 +347,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_seen_of_a_jail_while_it_is_switched_is_neither_a_loss_nor_a_run() {
+    let switching = |mut history: History, second, name| {
+        history.state = begin_switch(history.state, jail(name), at(second));
+        history
+    };
+    // An activation that is undone: it ran for a moment.
+    let history = switching(History::new().probe(0, answer(&["sshd"])).activate(1, "web"), 1, "web");
+    let mut undone = history.probe(2, answer(&["sshd", "web"])).probe(3, answer(&["sshd"]));
+    undone.state = end_switch(undone.state, &jail("web"));
+    let undone = undone.probe(4, answer(&["sshd"]));
+    assert_eq!((undone.state.status.condition, undone.pending()), (Condition::Up, None));
+
+    // A jail that is switched off runs until it does not.
+    let on = History::new().probe(0, answer(&["sshd", "web"])).activate(1, "web");
+    let mut off = switching(on, 2, "web");
+    off.state = switched_off(off.state, &jail("web"));
+    let off = off.probe(3, answer(&["sshd", "web"])).probe(4, answer(&["sshd"]));
+    assert_eq!((off.state.status.condition, off.pending()), (Condition::Up, None));
+
+    // Another jail that is lost meanwhile is a loss.
+    let lost = switching(History::new().probe(0, answer(&["sshd"])).activate(1, "web"), 1, "web");
+    assert_eq!(lost.probe(2, answer(&["web"])).pending(), Some(("web", 2, false)));
+
+    // Whoever switched it is gone: it is expected again some time.
+    let late = SWITCHED_WITHIN.num_seconds() + 10;
+    let left = switching(History::new().probe(0, answer(&["web"])), 1, "web");
+    let left = left.probe(late, answer(&["web"])).probe(late + 1, answer(&[]));
+    assert_eq!(left.state.status.condition, Condition::Degraded);
+}
+
+#[test]
+fn a_jail_that_is_listed_and_never_ran_is_named_and_no_loss() {
+    let stalled = ProbeOutcome::Answered(Answer {
+        version: "1.0.2".to_owned(),
+        jails: BTreeMap::new(),
+        stalled: [jail("ghost")].into(),
+    });
+    let seen = History::new().probe(0, stalled);
+    assert_eq!(seen.state.status.stalled_jails, [jail("ghost")]);
+    assert!(seen.state.status.error.as_ref().is_some_and(|error| error.contains("ghost")));
+    assert_eq!(seen.state.status.condition, Condition::Up);
+}

@@ -22,6 +22,8 @@ pub struct Cluster {
     workers: Vec<Worker>,
     lease: Option<Lease>,
     jobs: Vec<Job>,
+    /// Near caches of sessions that a logout waits for; one that was killed is among them until the next logout.
+    cache_holders: usize,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -69,6 +71,7 @@ impl From<ClusterView> for Cluster {
             workers: view.workers.into_iter().map(worker).collect(),
             lease: view.lease.map(Lease::from),
             jobs: view.jobs.into_iter().map(Job::from).collect(),
+            cache_holders: view.cache_holders,
         }
     }
 }
@@ -116,8 +119,12 @@ mod tests {
             seen_at: at,
         };
         let lease = LeaseView { holder: id("b"), epoch: 7, expires_in_ms: 4000 };
-        let view =
-            ClusterView { workers: vec![worker("a"), worker("b")], lease: Some(lease), jobs: Vec::new() };
+        let view = ClusterView {
+            workers: vec![worker("a"), worker("b")],
+            lease: Some(lease),
+            jobs: Vec::new(),
+            cache_holders: 0,
+        };
         let shown = serde_json::to_value(Cluster::from(view)).unwrap();
         assert_eq!(shown["workers"][0]["leader"], false);
         assert_eq!(shown["workers"][1]["leader"], true);

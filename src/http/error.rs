@@ -90,6 +90,13 @@ impl Problem {
         self
     }
 
+    /// With another sentence at the end of its detail.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.detail = format!("{}; {more}", self.detail).into();
+        self
+    }
+
     /// The status it will answer with.
     #[must_use]
     pub fn status(&self) -> StatusCode {

@@ -22,7 +22,7 @@ use super::address;
 use super::cookie::CookieKind;
 use super::error::Problem;
 use super::state::AppState;
-use crate::store::{LiveSession, SessionToken};
+use crate::store::{Checked, LiveSession, SessionToken};
 
 /// The largest body that is read.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -47,13 +47,13 @@ impl FromRequestParts<AppState> for Caller {
         let token = shown_token(parts, state).ok_or_else(Problem::no_session)?;
         let checked = state.store.check_session(&token, state.session_life()).await;
         let result = match &checked {
-            Ok(Some(_)) => "live",
-            Ok(None) => "gone",
+            Ok(Checked { session: Some(_), .. }) => "live",
+            Ok(_) => "gone",
             Err(_) => "error",
         };
-        metrics::counter!("bangui_session_checks_total", "source" => "redis", "result" => result)
-            .increment(1);
-        Ok(Self { session: checked?.ok_or_else(Problem::no_session)? })
+        let source = if checked.as_ref().is_ok_and(|checked| checked.near) { "near_cache" } else { "redis" };
+        metrics::counter!("bangui_session_checks_total", "source" => source, "result" => result).increment(1);
+        Ok(Self { session: checked?.session.ok_or_else(Problem::no_session)? })
     }
 }
 

@@ -25,13 +25,19 @@ pub mod time;
 
 mod attempt;
 mod audit;
+mod author;
+mod bans;
 mod cluster;
 mod docs;
 mod health;
+mod jail_settings;
+mod jail_switch;
+mod jails;
 mod layers;
 mod metrics;
 mod origin;
 mod password;
+mod recovery;
 mod server_view;
 mod servers;
 mod session;
@@ -69,9 +75,19 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/servers", get(servers::list))
         .route("/api/v1/servers/{server}", get(servers::show))
         .route("/api/v1/servers/{server}/probe", post(servers::probe))
-        .route("/api/v1/servers/{server}/recovery", delete(servers::clear_recovery))
-        .route("/api/v1/servers/{server}/jails", get(servers::list_jails))
-        .route("/api/v1/servers/{server}/jails/{jail}", get(servers::show_jail))
+        .route("/api/v1/servers/{server}/recovery", delete(recovery::clear))
+        .route("/api/v1/servers/{server}/recovery/rollback", post(recovery::roll_back))
+        .route("/api/v1/servers/{server}/jails", get(jails::list))
+        .route("/api/v1/servers/{server}/jails/{jail}", get(jails::show).patch(jail_settings::change))
+        .route("/api/v1/servers/{server}/jails/{jail}/ignore", post(jail_settings::ignore))
+        .route("/api/v1/servers/{server}/jails/{jail}/activate", post(jail_switch::activate))
+        .route("/api/v1/servers/{server}/jails/{jail}/deactivate", post(jail_switch::deactivate))
+        .route(
+            "/api/v1/servers/{server}/jails/{jail}/bans",
+            get(bans::list).post(bans::ban).delete(bans::unban_all),
+        )
+        .route("/api/v1/servers/{server}/jails/{jail}/bans/{ip}", delete(bans::unban))
+        .route("/api/v1/bans/{ip}", get(bans::look_up))
         // bangui itself
         .route("/api/v1/settings", get(settings::show).patch(settings::change))
         .route("/api/v1/audit", get(audit::list))

@@ -13,7 +13,10 @@ use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
-use super::{audit, cluster, docs, health, metrics, password, servers, session, sessions, settings, setup};
+use super::{
+    audit, bans, cluster, docs, health, jail_settings, jail_switch, jails, metrics, password, recovery,
+    servers, session, sessions, settings, setup,
+};
 
 /// The document. A new handler goes into `paths`.
 #[derive(OpenApi)]
@@ -43,9 +46,19 @@ use super::{audit, cluster, docs, health, metrics, password, servers, session, s
         servers::list,
         servers::show,
         servers::probe,
-        servers::clear_recovery,
-        servers::list_jails,
-        servers::show_jail,
+        recovery::clear,
+        recovery::roll_back,
+        jails::list,
+        jails::show,
+        jail_settings::change,
+        jail_settings::ignore,
+        jail_switch::activate,
+        jail_switch::deactivate,
+        bans::list,
+        bans::ban,
+        bans::unban,
+        bans::unban_all,
+        bans::look_up,
         settings::show,
         settings::change,
         audit::list,

@@ -1,8 +1,6 @@
 //! The real router, as far as it goes without Redis: refusals, fallbacks, headers. What needs Redis is tested in
 //! `tests/it` against a real one.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
@@ -11,6 +9,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::agent::fleet::Fleet;
 use crate::config::{Environment, Flags, RedisConfig, roles};
 use crate::settings::{Bootstrap, Live};
 use crate::store::Store;
@@ -25,7 +24,7 @@ fn parts() -> Parts {
     };
     Parts {
         store: Store::open(&redis).unwrap(),
-        agents: Arc::default(),
+        agents: Fleet::default(),
         worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
         settings: settings(),
         gate: PasswordGate::with_cores(1),

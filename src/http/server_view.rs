@@ -29,6 +29,8 @@ struct StatusView {
     active_jails: usize,
     #[schema(value_type = Vec<String>)]
     missing_jails: Vec<JailName>,
+    #[schema(value_type = Vec<String>)]
+    stalled_jails: Vec<JailName>,
     currently_banned: u64,
     total_banned: u64,
     currently_failed: u64,
@@ -48,7 +50,7 @@ struct RecoveryView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct ActivationView {
+pub struct ActivationView {
     #[schema(value_type = String)]
     jail_name: JailName,
     at: Time,
@@ -83,6 +85,7 @@ impl StatusView {
             version: status.version,
             active_jails: status.jails.len(),
             missing_jails: status.missing_jails,
+            stalled_jails: status.stalled_jails,
             currently_banned: totals.currently_banned,
             total_banned: totals.total_banned,
             currently_failed: totals.currently_failed,
@@ -136,7 +139,7 @@ mod tests {
                 "name": "web-1",
                 "status": {
                     "online": false, "condition": "unknown", "version": null, "active_jails": 0,
-                    "missing_jails": [], "currently_banned": 0, "total_banned": 0, "currently_failed": 0,
+                    "missing_jails": [], "stalled_jails": [], "currently_banned": 0, "total_banned": 0, "currently_failed": 0,
                     "total_failed": 0, "checked_at": null, "age_ms": null, "error": null,
                 },
                 "pending_recovery": null,

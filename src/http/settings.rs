@@ -14,12 +14,12 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::address::CallerAddress;
+use super::author::Author;
 use super::error::{Problem, Result};
 use super::extract::{Caller, Json};
 use super::state::AppState;
 use crate::settings::{self, Effective, Mistake, Origin, Shape};
-use crate::store::{AuditRecord, StoreError};
+use crate::store::StoreError;
 
 /// One setting as users see it.
 #[derive(Serialize, ToSchema)]
@@ -102,8 +102,7 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
         (status = 412, description = "They were changed meanwhile"), (status = 428, description = "`If-Match` is missing")))]
 pub async fn change(
     State(state): State<AppState>,
-    caller: Caller,
-    CallerAddress(address): CallerAddress,
+    author: Author,
     expected: IfMatch,
     Json(patch): Json<Map<String, Value>>,
 ) -> Result<Shown> {
@@ -119,24 +118,14 @@ pub async fn change(
     }
     let after = bootstrap.with(&overrides, read.revision);
     let (was, is) = difference(&before, &after, &patch);
-    let audit = AuditRecord {
-        username: caller.session.username.as_str().to_owned(),
-        session: caller.session.id,
-        address,
-        worker: state.worker.clone(),
-        what: "settings.change",
-        target: None,
-        before: was.clone(),
-        after: is.clone(),
-        outcome: "done".to_owned(),
-    };
+    let audit = author.record("settings.change", None, (was.clone(), is.clone()), "done");
     let facts = json!({ "revision": read.revision + 1, "before": was, "after": is });
     let written = state.store.write_settings(&read, &overrides, &facts, &audit).await;
     let revision = written.map_err(|error| match error {
         StoreError::Conflict => stale(read.revision + 1),
         error => error.into(),
     })?;
-    tracing::info!(settings.revision = revision, "`{}` changed the settings: {is}", audit.username);
+    tracing::info!(settings.revision = revision, "`{}` changed the settings: {is}", author.username());
     Ok(shown(&bootstrap.with(&overrides, revision)))
 }
 

@@ -1,6 +1,5 @@
 //! What handlers work with: ready-made parts, put together by `main` and cheap to clone for each request.
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,8 +11,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::password_gate::PasswordGate;
-use crate::agent::client::AgentClient;
-use crate::domain::ServerName;
+use crate::agent::fleet::Fleet;
 use crate::settings::Live;
 use crate::store::{LoginLimits, SessionLife, Store, WorkerId};
 
@@ -22,7 +20,7 @@ pub struct Parts {
     /// Everything the cluster remembers.
     pub store: Store,
     /// The configured servers, each with its agent.
-    pub agents: Arc<BTreeMap<ServerName, AgentClient>>,
+    pub agents: Fleet,
     /// This worker.
     pub worker: WorkerId,
     /// What is in force now.

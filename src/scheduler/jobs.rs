@@ -10,10 +10,10 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::Scheduler;
 use super::probe::Prober;
 use super::term::{End, Term};
 use super::wakes::Wakes;
+use super::{Scheduler, bans};
 use crate::settings::Effective;
 use crate::store::{Fence, JobTurn, Store, StoreError};
 
@@ -44,9 +44,10 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
             }
         }
     };
+    let lists = bans::follow(scheduler, term, prober.probed());
     tokio::select! {
         () = term.over.cancelled() => {}
-        ((), (), ()) = async { tokio::join!(sweeps, removals, requests) } => {}
+        ((), (), (), ()) = async { tokio::join!(sweeps, removals, requests, lists) } => {}
     }
 }
 

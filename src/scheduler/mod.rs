@@ -6,25 +6,25 @@
 //! * `election.rs`: how a worker becomes and stops being the leader;
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
+//! * `bans.rs`: the lists of bans;
 //! * `wakes.rs`: the messages that shorten waiting.
 //!
 //! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So nothing here must
 //! be right for "at most one scheduler" to hold, it only makes the scheduler quick and polite.
 
+mod bans;
 mod election;
 mod jobs;
 mod probe;
 mod term;
 mod wakes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::client::AgentClient;
-use crate::domain::ServerName;
+use crate::agent::fleet::Fleet;
 use crate::settings::Live;
 use crate::store::{Store, WorkerId};
 
@@ -33,7 +33,7 @@ pub struct Scheduler {
     /// The cluster's memory.
     pub store: Store,
     /// The fail2ban servers.
-    pub agents: Arc<BTreeMap<ServerName, AgentClient>>,
+    pub agents: Fleet,
     /// Who this worker is.
     pub worker: WorkerId,
     /// How long the lease lives without renewal.

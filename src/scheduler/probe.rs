@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -43,18 +43,31 @@ struct Shared {
     /// Servers being probed, and whether one was asked for meanwhile: its answer may be of before the question.
     in_flight: Mutex<HashMap<ServerName, bool>>,
     slots: Semaphore,
+    /// Signalled after each probe that was stored.
+    probed: Notify,
 }
 
 impl Prober {
     pub fn new(scheduler: Arc<Scheduler>, term: Arc<Term>) -> Self {
-        let shared = Shared { scheduler, term, in_flight: Mutex::default(), slots: Semaphore::new(AT_ONCE) };
+        let shared = Shared {
+            scheduler,
+            term,
+            in_flight: Mutex::default(),
+            slots: Semaphore::new(AT_ONCE),
+            probed: Notify::new(),
+        };
         Self { shared: Arc::new(shared), tasks: tokio::sync::Mutex::default() }
+    }
+
+    /// Signalled after each probe that was stored.
+    pub fn probed(&self) -> &Notify {
+        &self.shared.probed
     }
 
     /// Probes every server; the outcome is for the job's record.
     pub async fn sweep(&self) -> String {
         let scheduler = &self.shared.scheduler;
-        let all: Vec<ServerName> = scheduler.agents.keys().cloned().collect();
+        let all: Vec<ServerName> = scheduler.agents.names();
         let patience = scheduler.settings.now().settings.probe_interval.mul_f64(PATIENCE);
         match self.probe(&all, false, patience).await {
             Tally { slow: 0, failed: 0 } => "ok".to_owned(),
@@ -67,7 +80,7 @@ impl Prober {
     /// Probes the servers that users asked for.
     pub async fn answer_requests(&self) -> Result<(), StoreError> {
         let mut asked = self.shared.scheduler.store.take_probe_requests(&self.shared.term.fence).await?;
-        asked.retain(|name| self.shared.scheduler.agents.contains_key(name));
+        asked.retain(|name| self.shared.scheduler.agents.contains(name));
         self.probe(&asked, true, Duration::ZERO).await;
         Ok(())
     }
@@ -188,6 +201,7 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
     scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
     tell(name, &after.state, &state, &events);
+    shared.probed.notify_one();
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Accounts: who may log in. There is one so far, `admin`, made once in the cluster's life by setup.
 
+use super::near_cache::Revocation;
 use super::{Result, SessionId, Store, scripts};
 
 /// The name of an account that can exist.
@@ -92,23 +93,13 @@ impl Store {
         new_hash: &str,
         keep: &SessionId,
     ) -> Result<bool> {
-        let call = self.password_call(username).key(self.keys.session(keep));
-        let call = call.arg(&verified.password_hash).arg(new_hash).arg(&keep.as_bytes()[..]);
-        self.shared.call_confirmed(&call).await
+        let (verified, keep) = (verified.password_hash.as_str(), Some(keep));
+        self.revoke(username, Revocation::Password { verified, new: new_hash, keep }).await
     }
 
     /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.
     pub async fn reset_password(&self, new_hash: &str) -> Result<()> {
-        let call = self.password_call(&Username::admin()).arg("").arg(new_hash).arg("");
-        self.shared.call_confirmed(&call).await
-    }
-
-    fn password_call(&self, username: &Username) -> scripts::Call {
-        scripts::PASSWORD_CHANGE
-            .call()
-            .key(self.keys.account(username))
-            .key(self.keys.generation(username))
-            .key(self.keys.sessions(username))
-            .key(self.keys.setup_code())
+        let revocation = Revocation::Password { verified: "", new: new_hash, keep: None };
+        self.revoke(&Username::admin(), revocation).await.map(drop)
     }
 }

@@ -116,6 +116,8 @@ pub struct ClusterView {
     pub lease: Option<LeaseView>,
     /// All jobs that ever ran.
     pub jobs: Vec<JobView>,
+    /// Near caches that a revocation waits for.
+    pub cache_holders: usize,
 }
 
 impl Store {
@@ -165,14 +167,15 @@ impl Store {
         pipeline.cmd("HGETALL").arg(self.keys.workers());
         pipeline.cmd("GET").arg(self.keys.lease());
         pipeline.cmd("PTTL").arg(self.keys.lease());
+        pipeline.cmd("HVALS").arg(self.keys.holders());
         for name in super::jobs::NAMES {
             pipeline.cmd("HGETALL").arg(self.keys.job(name));
         }
         let mut answers: Vec<redis::Value> = self.shared.pipeline("cluster", &pipeline).await?;
-        let jobs = answers.split_off(4);
+        let jobs = answers.split_off(5);
         let head = redis::Value::Array(answers);
-        type Head = ((i64, i64), HashMap<String, Vec<u8>>, Option<String>, i64);
-        let (time, lines, lease, ttl): Head =
+        type Head = ((i64, i64), HashMap<String, Vec<u8>>, Option<String>, i64, Vec<String>);
+        let (time, lines, lease, ttl, holders): Head =
             redis::from_redis_value(head).map_err(redis::RedisError::from)?;
         let jobs = super::jobs::NAMES
             .iter()
@@ -187,7 +190,8 @@ impl Store {
                 expires_in_ms: u64::try_from(ttl).unwrap_or(0),
             })
         });
-        Ok(ClusterView { workers: shown(&lines, time_micros(time))?, lease, jobs })
+        let cache_holders = holders.iter().filter(|applied| *applied != "left").count();
+        Ok(ClusterView { workers: shown(&lines, time_micros(time))?, lease, jobs, cache_holders })
     }
 }
 

@@ -85,6 +85,21 @@ impl Dialer {
         timed(self.client.get_multiplexed_async_connection_with_config(&config)).await
     }
 
+    /// A connection of its own on which commands and messages travel together (RESP3); `push` takes the messages.
+    pub async fn dial_pushed(
+        &self,
+        push: impl redis::aio::AsyncPushSender,
+    ) -> std::result::Result<MultiplexedConnection, RedisError> {
+        let info = self.client.get_connection_info().clone();
+        let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings))?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_push_sender(push);
+        timed(client.get_multiplexed_async_connection_with_config(&config)).await
+    }
+
     /// A subscription, on a connection of its own.
     pub async fn subscriber(&self, channel: &str) -> std::result::Result<redis::aio::PubSub, RedisError> {
         timed(async {

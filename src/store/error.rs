@@ -40,15 +40,13 @@ pub(super) fn in_script(error: &RedisError) -> Option<&str> {
 
 impl From<RedisError> for StoreError {
     /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer
-    /// that tells of Redis's own state (LOADING, READONLY, OOM, MISCONF, NOREPLICAS, NOAUTH ...) is of the last kind.
+    /// that tells of Redis's own state (LOADING, READONLY, MISCONF, NOREPLICAS, NOAUTH ...) is of the last kind.
     fn from(error: RedisError) -> Self {
         match (error.kind(), error.code()) {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
-            (_, Some("OOM")) => Self::Full(error.to_string()),
-            _ if in_script(&error).is_some_and(|words| words.contains("OOM")) => {
-                Self::Full(error.to_string())
-            }
+            // Its words, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
+            _ if error.to_string().contains("OOM command not allowed") => Self::Full(error.to_string()),
             _ if in_script(&error)
                 .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
             {

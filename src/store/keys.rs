@@ -16,6 +16,9 @@
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
+//! | `bans:SERVER/JAIL`       | zset    | until the next list    | scheduler                   | pages of bans |
+//! | `bans-known:SERVER/JAIL` | hash    | for ever               | scheduler                   | scheduler, pages of bans |
+//! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | for ever               | users                       | every worker |
@@ -24,6 +27,8 @@
 //! | `epoch`                  | string  | for ever               | scheduler                   | scheduler |
 //! | `job:NAME`               | hash    | for ever               | scheduler                   | scheduler, cluster page |
 //! | `workers`                | hash    | pruned by a job        | each worker's heartbeat     | cluster page |
+//! | `revocations`            | hash    | for ever               | revocations, near caches    | the same |
+//! | `holders`                | hash    | until they leave       | near caches, revocations    | revocations, cluster page |
 //!
 //! | key that spreads                       | type   | lives              | written by   | read by |
 //! |----------------------------------------|--------|--------------------|--------------|---------|
@@ -35,7 +40,8 @@
 //! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
 //! a digest of the name that was typed: people type passwords there.
 //!
-//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`.
+//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`. `PREFIX:revoked` tells near caches of revocations:
+//! `INCARNATION|PREVIOUS|NUMBER|ID`, or `all` for the id.
 //!
 //! A new key goes into this table and into the test below.
 
@@ -45,7 +51,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::limits::{address_of, site_of};
 use super::{SessionId, Username, hex};
-use crate::domain::ServerName;
+use crate::domain::{JailName, ServerName};
 
 /// Builds keys under one prefix.
 #[derive(Debug, Clone)]
@@ -53,11 +59,17 @@ pub struct Keys {
     tag: String,
     spread: String,
     wake: String,
+    revoked: String,
 }
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { tag: format!("{{{prefix}}}:"), spread: format!("{prefix}:"), wake: format!("{prefix}:wake") }
+        Self {
+            tag: format!("{{{prefix}}}:"),
+            spread: format!("{prefix}:"),
+            wake: format!("{prefix}:wake"),
+            revoked: format!("{prefix}:revoked"),
+        }
     }
 
     fn key(&self, rest: &str) -> String {
@@ -103,6 +115,19 @@ impl Keys {
         self.key(&format!("detecting:{name}"))
     }
 
+    /// The list of a jail's bans. A `/` is in no name.
+    pub(super) fn bans(&self, server: &ServerName, jail: &JailName) -> String {
+        self.key(&format!("bans:{server}/{jail}"))
+    }
+
+    pub(super) fn bans_beside(&self, server: &ServerName, jail: &JailName, epoch: u64) -> String {
+        self.key(&format!("bans:{server}/{jail}/{epoch}"))
+    }
+
+    pub(super) fn bans_known(&self, server: &ServerName, jail: &JailName) -> String {
+        self.key(&format!("bans-known:{server}/{jail}"))
+    }
+
     pub(super) fn probe_requests(&self) -> String {
         self.key("probe-requests")
     }
@@ -135,6 +160,14 @@ impl Keys {
         self.key("workers")
     }
 
+    pub(super) fn revocations(&self) -> String {
+        self.key("revocations")
+    }
+
+    pub(super) fn holders(&self) -> String {
+        self.key("holders")
+    }
+
     /// The attempts from one address.
     pub(super) fn attempts(&self, ip: IpAddr) -> String {
         format!("{}:{}", self.attempts_of_site(ip), address_of(ip))
@@ -151,6 +184,11 @@ impl Keys {
 
     pub(super) fn known(&self, account: &str, ip: IpAddr) -> String {
         format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
+    }
+
+    /// The channel that tells near caches of revocations.
+    pub(super) fn revoked(&self) -> &str {
+        &self.revoked
     }
 
     /// The channel that wakes workers.
@@ -198,6 +236,7 @@ mod tests {
         let keys = Keys::new("bangui");
         let name = ServerName::parse("web{x}1".replace(['{', '}'], "").as_str()).unwrap();
         let user = Username::admin();
+        let jail = JailName::parse("sshd").unwrap();
         let session = SessionToken::fresh().unwrap().id();
         let all: Vec<Vec<u8>> = [
             keys.layout(),
@@ -208,6 +247,9 @@ mod tests {
             keys.user_agent(7),
             keys.server(&name),
             keys.detecting(&name),
+            keys.bans(&name, &jail),
+            keys.bans_beside(&name, &jail, 7),
+            keys.bans_known(&name, &jail),
             keys.probe_requests(),
             keys.events(),
             keys.settings(),
@@ -216,6 +258,8 @@ mod tests {
             keys.epoch(),
             keys.job("probe"),
             keys.workers(),
+            keys.revocations(),
+            keys.holders(),
         ]
         .into_iter()
         .map(String::into_bytes)

@@ -7,7 +7,9 @@
 //! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
 
 pub mod accounts;
+pub mod activations;
 pub mod audit;
+pub mod bans;
 pub mod checks;
 pub mod clock;
 pub mod cluster;
@@ -17,6 +19,7 @@ pub mod jobs;
 pub mod keys;
 pub mod lease;
 pub mod limits;
+mod near_cache;
 mod scripts;
 pub mod servers;
 mod session_checks;
@@ -28,7 +31,9 @@ pub mod settings;
 use std::sync::Arc;
 
 pub use accounts::{Account, Username};
+pub use activations::Replaced;
 pub use audit::{AuditCursor, AuditEntry, AuditRecord};
+pub use bans::{BanCounts, StoredBan};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
 pub use error::StoreError;
@@ -37,7 +42,7 @@ pub use lease::{Acquired, Fence, Lease, Wake};
 pub use limits::{Admission, Limit, LoginLimits};
 pub use servers::{ChangeError, StoredServer};
 pub use session_token::{SessionId, SessionToken};
-pub use sessions::{LiveSession, LoginOrigin, SessionDetails, SessionLife};
+pub use sessions::{Checked, LiveSession, LoginOrigin, SessionDetails, SessionLife};
 pub use settings::StoredSettings;
 
 use crate::config::RedisConfig;
@@ -52,6 +57,7 @@ pub struct Store {
     keys: Arc<Keys>,
     user_agents: Arc<session_list::UserAgents>,
     checks: session_checks::SessionChecks,
+    near_cache: Arc<near_cache::NearCache>,
 }
 
 /// What every verb of the store returns.
@@ -75,7 +81,7 @@ impl Store {
         let keys = Arc::new(Keys::new(&config.prefix));
         let shared = Shared::open(config, &keys)?;
         let checks = session_checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
-        Ok(Self { shared, keys, user_agents: Arc::default(), checks })
+        Ok(Self { shared, keys, user_agents: Arc::default(), checks, near_cache: Arc::default() })
     }
 
     /// Whether Redis answers now, as the watchdog last saw it; asks nothing.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::accounts::Username;
 use super::clock::{micros, millis, moment};
+use super::near_cache::Revocation;
 use super::{Result, SessionId, SessionToken, Store, StoreError, scripts};
 use crate::domain::Timestamp;
 
@@ -49,6 +50,15 @@ pub struct SessionDetails {
     pub user_agent: String,
 }
 
+/// The answer to a check.
+#[derive(Debug)]
+pub struct Checked {
+    /// The session, if it lives.
+    pub session: Option<LiveSession>,
+    /// Whether this worker's near cache knew it.
+    pub near: bool,
+}
+
 /// Where a login comes from.
 #[derive(Debug, Clone)]
 pub struct LoginOrigin {
@@ -72,7 +82,7 @@ pub struct SessionLife {
 
 /// What is stored after the header. Short names, since there are many of them; a field of a newer version is kept,
 /// because only the header is ever rewritten.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Document {
     #[serde(rename = "u")]
     username: String,
@@ -90,6 +100,7 @@ struct Document {
 
 /// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
 /// then the document.
+#[derive(Clone)]
 pub(super) struct Record {
     seen: i64,
     pub generation: u64,
@@ -205,25 +216,56 @@ impl Store {
         Ok(Some((token, SessionDetails { session, user_agent })))
     }
 
-    /// Whether the session lives: one read, shared with whoever asks at the same moment. Touches it when the last touch is old enough.
+    /// Whether the session lives: from the near cache if that may answer, else one read, shared with whoever asks at the same
+    /// moment. Touches it when the last touch is old enough.
     ///
     /// # Errors
-    /// As [`StoreError`] tells; an ended session is `None`, never an error.
-    pub async fn check_session(
-        &self,
-        token: &SessionToken,
-        life: SessionLife,
-    ) -> Result<Option<LiveSession>> {
+    /// As [`StoreError`] tells; an ended session is no session, never an error.
+    pub async fn check_session(&self, token: &SessionToken, life: SessionLife) -> Result<Checked> {
         let id = token.id();
-        let Some(record) = self.checks.ask(id).await? else { return Ok(None) };
+        let now = self.shared.clock.now_micros();
+        // A hit that looks expired or is due to be touched is read again: only Redis says that a session is gone.
+        let hit = self
+            .near_cache
+            .get(&id)
+            .filter(|record| !record.is_over(now, life) && now - record.seen < micros(life.touch_every()));
+        if let Some(record) = hit {
+            return Ok(Checked { session: Some(record.into_session(id, life)?), near: true });
+        }
+        let session = self.read_session(id, life).await?;
+        Ok(Checked { session, near: false })
+    }
+
+    async fn read_session(&self, id: SessionId, life: SessionLife) -> Result<Option<LiveSession>> {
+        let mark = self.near_cache.mark();
+        let (record, left) = match mark {
+            None => (self.checks.ask(id).await?, Duration::ZERO),
+            Some(_) => self.read_with_life(&id).await?,
+        };
+        let Some(record) = record else { return Ok(None) };
         let now = self.shared.clock.now_micros();
         if record.is_over(now, life) {
             return Ok(None);
         }
         if now - record.seen >= micros(life.touch_every()) {
+            // What was read is no longer what is stored, so the next request fills.
             self.touch_session(&id, record.expires(life), life).await;
+        } else if let Some(mark) = mark {
+            self.near_cache.fill(mark, id, record.clone(), left);
         }
         record.into_session(id, life).map(Some)
+    }
+
+    /// The session, if it is alive, and how long it lives without a touch.
+    async fn read_with_life(&self, id: &SessionId) -> Result<(Option<Record>, Duration)> {
+        let call = scripts::SESSION_READ
+            .call()
+            .key(self.keys.generation(&Username::admin()))
+            .key(self.keys.session(id));
+        let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) = self.shared.call(&call).await?;
+        let record = value.map(|value| Record::decode(&value)).transpose()?;
+        let alive = record.filter(|record| Some(record.generation) == generation);
+        Ok((alive, Duration::from_millis(u64::try_from(left).unwrap_or(0))))
     }
 
     /// The session was checked already: a touch that fails costs it some idle time at worst, so it is not an error.
@@ -244,7 +286,7 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn end_session(&self, username: &Username, id: &SessionId) -> Result<bool> {
-        self.shared.call_confirmed(&self.end_call(username, id, false)).await
+        self.revoke(username, Revocation::One(id)).await
     }
 
     /// Ends a session that was just checked: also one that an index which lost data does not know.
@@ -252,16 +294,7 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn end_checked_session(&self, session: &LiveSession) -> Result<()> {
-        self.shared.call_confirmed(&self.end_call(&session.username, &session.id, true)).await
-    }
-
-    fn end_call(&self, username: &Username, id: &SessionId, known: bool) -> scripts::Call {
-        scripts::SESSION_END
-            .call()
-            .key(self.keys.session(id))
-            .key(self.keys.sessions(username))
-            .arg(&id.as_bytes()[..])
-            .arg(u8::from(known))
+        self.revoke(&session.username, Revocation::Known(&session.id)).await.map(drop)
     }
 
     /// Ends all sessions of this user but `keep`.
@@ -269,15 +302,7 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn end_all_sessions(&self, username: &Username, keep: Option<&SessionId>) -> Result<()> {
-        let mut call = scripts::SESSIONS_END_ALL
-            .call()
-            .key(self.keys.generation(username))
-            .key(self.keys.sessions(username));
-        if let Some(keep) = keep {
-            call = call.key(self.keys.session(keep));
-        }
-        let call = call.arg(keep.map_or(&[][..], |keep| &keep.as_bytes()[..]));
-        self.shared.call_confirmed(&call).await
+        self.revoke(username, Revocation::All { keep }).await.map(drop)
     }
 }
 

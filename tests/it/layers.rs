@@ -51,6 +51,8 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
 /// `agent` is three parts: what travels, the worker's end, and the end beside fail2ban.
 fn part(segments: &[&str]) -> String {
     match segments {
+        // The list of clients is of the worker's end.
+        ["agent", "fleet", ..] => "agent::client".to_owned(),
         ["agent", "wire" | "client" | "server", ..] => format!("agent::{}", segments[1]),
         [first, ..] => (*first).to_owned(),
         [] => String::new(),

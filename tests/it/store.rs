@@ -7,7 +7,7 @@ use bangui::domain::transition::record_activation;
 use bangui::domain::{JailName, ServerName, ServerState};
 use bangui::store::{
     Acquired, ChangeError, Fence, JobTurn, Lease, LoginOrigin, SessionLife, SessionToken, Store, StoreError,
-    Username, WorkerId,
+    StoredBan, Username, WorkerId,
 };
 
 use crate::support::redis::Redis;
@@ -50,7 +50,7 @@ async fn logged_in(store: &Store) -> SessionToken {
 }
 
 async fn lives(store: &Store, token: &SessionToken) -> bool {
-    store.check_session(token, LIFE).await.unwrap().is_some()
+    store.check_session(token, LIFE).await.unwrap().session.is_some()
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn touches_never_let_a_session_outlive_its_absolute_end() {
     let (token, details) = store.begin_session(&admin, 1, &origin(), life).await.unwrap().unwrap();
     assert_eq!(details.session.idle_expires_at, details.session.expires_at, "cut at the absolute end");
     let begun = tokio::time::Instant::now();
-    while store.check_session(&token, life).await.unwrap().is_some() {
+    while store.check_session(&token, life).await.unwrap().session.is_some() {
         assert!(begun.elapsed() < Duration::from_secs(6), "touched past its absolute end");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -326,6 +326,13 @@ async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
     store.request_probe(&server()).await.unwrap();
     assert!(matches!(store.take_probe_requests(&deposed).await, Err(StoreError::Fenced)));
     assert!(matches!(store.remove_silent_workers(&deposed).await, Err(StoreError::Fenced)));
+    let jail = JailName::parse("sshd").unwrap();
+    let list = |ip: &str| vec![StoredBan { ip: ip.to_owned(), since: None, until: None }];
+    store.write_bans(&leads, &server(), &jail, (1, 1), &list("203.0.113.1")).await.unwrap();
+    let late = store.write_bans(&deposed, &server(), &jail, (1, 2), &list("203.0.113.2")).await;
+    assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+    let (page, _) = store.bans(&server(), &jail, "", None, 10).await.unwrap();
+    assert_eq!(page.items, list("203.0.113.1"), "the leader's list stays");
     assert_eq!(store.take_probe_requests(&leads).await.unwrap(), [server()]);
 }
 
@@ -336,7 +343,7 @@ async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
     store.create_admin("hash").await.unwrap();
     let token = logged_in(&store).await;
     redis.command::<u64>(&["DEL", "{test}:sessions:admin"]).await;
-    let session = store.check_session(&token, LIFE).await.unwrap().unwrap();
+    let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
     store.end_checked_session(&session).await.unwrap();
     assert!(!lives(&store, &token).await);
 }

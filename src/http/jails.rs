@@ -1,0 +1,151 @@
+//! The jails of a server with their settings, asked of its agent: those that run, and those that are configured but off.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{Problem, Result};
+use super::extract::{Caller, Path};
+use super::servers::configured;
+use super::sessions::List;
+use super::state::AppState;
+use crate::agent::wire;
+use crate::domain::{JailCounts, JailName};
+
+/// A jail as users see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JailView {
+    #[schema(value_type = String)]
+    name: JailName,
+    /// Whether it runs.
+    active: bool,
+    /// Whether the configuration switches it on.
+    enabled: bool,
+    /// Whether fail2ban lists it though it does not run.
+    stalled: bool,
+    #[serde(flatten)]
+    counts: JailCounts,
+    /// `polling`, `pyinotify`, `systemd`: of a jail that does not run, as the files have it.
+    backend: Option<String>,
+    idle: Option<bool>,
+    /// Seconds of a ban, -1 for ever.
+    bantime: Option<i64>,
+    /// Seconds within which failures add up.
+    findtime: Option<i64>,
+    /// Failures until a ban.
+    maxretry: Option<i64>,
+    ignoreip: Vec<String>,
+    filter: String,
+    log_files: Vec<String>,
+    journal_matches: Vec<String>,
+    /// What is wrong in its configuration, in words.
+    errors: Vec<String>,
+}
+
+impl JailView {
+    /// Shows a jail with what it says of itself if it was asked.
+    pub fn new(view: wire::JailView, running: Option<wire::Jail>) -> Self {
+        let (counts, backend, idle) =
+            running.map_or_else(Default::default, |jail| (jail.counts, jail.backend, jail.idle));
+        Self {
+            name: view.name,
+            active: view.running,
+            enabled: view.enabled,
+            stalled: view.stalled,
+            counts,
+            backend: backend.or(Some(view.backend)).filter(|backend| !backend.is_empty()),
+            idle,
+            bantime: view.bantime,
+            findtime: view.findtime,
+            maxretry: view.maxretry,
+            ignoreip: view.ignoreip,
+            filter: view.filter,
+            log_files: view.log_files,
+            journal_matches: view.journal_matches,
+            errors: view.errors,
+        }
+    }
+}
+
+/// All jails, also those that are configured but off, asked of the server itself.
+#[utoipa::path(get, path = "/api/v1/servers/{server}/jails", tag = "jails", params(("server" = String, Path)),
+    responses((status = 200, body = List<JailView>), (status = 502, description = "The agent cannot be reached")))]
+pub async fn list(
+    State(state): State<AppState>,
+    _: Caller,
+    Path(server): Path<String>,
+) -> Result<axum::Json<List<JailView>>> {
+    Ok(axum::Json(List { items: ask(&state, &server).await?, next_cursor: None }))
+}
+
+/// One jail.
+#[utoipa::path(get, path = "/api/v1/servers/{server}/jails/{jail}", tag = "jails", params(("server" = String, Path), ("jail" = String, Path)),
+    responses((status = 200, body = JailView), (status = 502, description = "The agent cannot be reached")))]
+pub async fn show(
+    State(state): State<AppState>,
+    _: Caller,
+    Path((server, jail)): Path<(String, String)>,
+) -> Result<axum::Json<JailView>> {
+    configured(&state, &server)?;
+    let wanted = JailName::parse(&jail).map_err(|_| Problem::not_found("jail"))?;
+    let found = ask(&state, &server).await?.into_iter().find(|jail| jail.name == wanted);
+    Ok(axum::Json(found.ok_or_else(|| Problem::not_found("jail"))?))
+}
+
+/// The jails. Whether this fail2ban can be asked for backend and idleness is found out once for the whole cluster; as
+/// long as that is unknown, it is not asked.
+async fn ask(state: &AppState, server: &str) -> Result<Vec<JailView>> {
+    let (name, agent) = configured(state, server)?;
+    let supported = state.store.backend_commands(&name, async || agent.backend_commands().await).await?;
+    let running = agent.jails(supported.unwrap_or(false)).await?;
+    let mut running: BTreeMap<JailName, wire::Jail> =
+        running.into_iter().map(|jail| (jail.name.clone(), jail)).collect();
+    let views = agent.jail_views().await?;
+    Ok(views
+        .into_iter()
+        .map(|view| {
+            let jail = running.remove(&view.name);
+            JailView::new(view, jail)
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_jail_shows_its_counts_beside_its_settings_and_null_for_what_is_unknown() {
+        let name = JailName::parse("sshd").unwrap();
+        let counts =
+            JailCounts { currently_failed: 1, total_failed: 2, currently_banned: 3, total_banned: 4 };
+        let jail = wire::Jail { name: name.clone(), counts, backend: None, idle: Some(false) };
+        let view = wire::JailView {
+            name,
+            enabled: true,
+            running: true,
+            stalled: false,
+            bantime: Some(600),
+            findtime: None,
+            maxretry: Some(5),
+            ignoreip: vec!["127.0.0.0/8".to_owned()],
+            filter: "sshd".to_owned(),
+            backend: String::new(),
+            log_files: vec![],
+            journal_matches: vec![],
+            errors: vec![],
+        };
+        assert_eq!(
+            serde_json::to_value(JailView::new(view, Some(jail))).unwrap(),
+            json!({
+                "name": "sshd", "active": true, "enabled": true, "stalled": false, "currently_failed": 1,
+                "total_failed": 2, "currently_banned": 3, "total_banned": 4, "backend": null, "idle": false,
+                "bantime": 600, "findtime": null, "maxretry": 5, "ignoreip": ["127.0.0.0/8"], "filter": "sshd",
+                "log_files": [], "journal_matches": [], "errors": [],
+            })
+        );
+    }
+}

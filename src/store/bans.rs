@@ -1,0 +1,140 @@
+//! The lists of bans, one for each server and jail.
+//!
+//! A list is a sorted set whose members begin with the address, so that a page, and a search by the beginning of an
+//! address, is one range of it, however many there are.
+//!
+//! The leader writes a list beside the old one, in pieces, and puts it in its place in one fenced step: no reader sees half
+//! of one.
+
+use super::clock::moment;
+use super::{Fence, Page, Result, Store, scripts};
+use crate::domain::{JailName, Network, ServerName, Timestamp};
+
+/// Members in one command.
+const TOGETHER: usize = 2_000;
+/// A list that is written beside and never put in its place goes by itself, seconds.
+const ABANDONED_AFTER: u32 = 300;
+
+/// One ban.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBan {
+    /// Which address or network.
+    pub ip: String,
+    /// Since when, in seconds since 1970 by the host's clock; none where fail2ban does not tell.
+    pub since: Option<i64>,
+    /// Until when; none for a ban without end too.
+    pub until: Option<i64>,
+}
+
+impl StoredBan {
+    /// `address NUL since NUL until`: a NUL sorts before all that an address is made of.
+    fn member(&self) -> String {
+        let number = |at: Option<i64>| at.map(|at| at.to_string()).unwrap_or_default();
+        format!("{}\0{}\0{}", self.ip, number(self.since), number(self.until))
+    }
+
+    fn parse(member: &str) -> Option<Self> {
+        let mut parts = member.split('\0');
+        let ip = parts.next()?.to_owned();
+        let mut number = || parts.next().and_then(|at| at.parse().ok());
+        Some(Self { ip, since: number(), until: number() })
+    }
+}
+
+/// The counts of a jail when its list was read: currently banned, banned in all.
+pub type BanCounts = (u64, u64);
+
+impl Store {
+    /// The counts of the list that is stored, if there is one.
+    ///
+    /// # Errors
+    /// As [`super::StoreError`] tells, here and below.
+    pub async fn ban_counts(&self, server: &ServerName, jail: &JailName) -> Result<Option<BanCounts>> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.keys.bans_known(server, jail)).arg("counts");
+        let counts: Option<String> = self.shared.query("ban_counts", &command).await?;
+        let parse = |text: String| {
+            let (current, total) = text.split_once(' ')?;
+            Some((current.parse().ok()?, total.parse().ok()?))
+        };
+        Ok(counts.and_then(parse))
+    }
+
+    /// Puts this list in the place of the one there was, if `fence` still holds the lease.
+    pub async fn write_bans(
+        &self,
+        fence: &Fence,
+        server: &ServerName,
+        jail: &JailName,
+        (current, total): BanCounts,
+        bans: &[StoredBan],
+    ) -> Result<()> {
+        let beside = self.keys.bans_beside(server, jail, fence.epoch());
+        let mut clear = redis::cmd("UNLINK");
+        clear.arg(&beside);
+        self.shared.query::<()>("bans_clear", &clear).await?;
+        for some in bans.chunks(TOGETHER) {
+            let mut pipeline = redis::pipe();
+            let add = pipeline.cmd("ZADD").arg(&beside);
+            for ban in some {
+                add.arg(0).arg(ban.member());
+            }
+            pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER);
+            self.shared.pipeline::<()>("bans_beside", &pipeline).await?;
+        }
+        let call = scripts::BANS_WRITE
+            .call()
+            .key(self.keys.lease())
+            .key(beside)
+            .key(self.keys.bans(server, jail))
+            .key(self.keys.bans_known(server, jail))
+            .arg(fence.as_str())
+            .arg(current)
+            .arg(total);
+        self.shared.call(&call).await
+    }
+
+    /// The bans whose address begins with `prefix`, in the order of their text, those after the address `cursor`; and when
+    /// the list was read from fail2ban: none if it never was.
+    pub async fn bans(
+        &self,
+        server: &ServerName,
+        jail: &JailName,
+        prefix: &str,
+        cursor: Option<Network>,
+        limit: usize,
+    ) -> Result<(Page<StoredBan>, Option<Timestamp>)> {
+        let from = match cursor {
+            Some(after) => [b"(", after.to_string().as_bytes(), b"\0\xff"].concat(),
+            None if prefix.is_empty() => b"-".to_vec(),
+            None => [b"[", prefix.as_bytes()].concat(),
+        };
+        let to = if prefix.is_empty() { b"+".to_vec() } else { [b"[", prefix.as_bytes(), b"\xff"].concat() };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZRANGEBYLEX").arg(self.keys.bans(server, jail)).arg(from).arg(to);
+        pipeline.arg("LIMIT").arg(0).arg(limit + 1);
+        pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("read_at");
+        let (members, read_at): (Vec<String>, Option<i64>) = self.shared.pipeline("bans", &pipeline).await?;
+        let more = members.len() > limit;
+        let items: Vec<StoredBan> =
+            members.iter().take(limit).filter_map(|member| StoredBan::parse(member)).collect();
+        let next_cursor = items.last().filter(|_| more).map(|last| last.ip.clone());
+        Ok((Page { items, next_cursor }, read_at.map(moment)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ban_is_read_as_it_was_written_and_sorts_by_its_address() {
+        let ban = |ip: &str| StoredBan { ip: ip.to_owned(), since: Some(5), until: None };
+        for ip in ["203.0.113.7", "2001:db8::/32"] {
+            assert_eq!(StoredBan::parse(&ban(ip).member()), Some(ban(ip)));
+        }
+        assert!(ban("10.0.0.1").member() < ban("10.0.0.10").member());
+        assert!(ban("10.0.0.1").member().as_bytes() < &b"10.0.0.1\0\xff"[..]);
+        assert!(ban("10.0.0.10").member().as_bytes() > &b"10.0.0.1\0\xff"[..]);
+    }
+}

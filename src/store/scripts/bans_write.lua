@@ -1,0 +1,17 @@
+-- Puts a list of bans that was written beside in the place of the one there was.
+-- KEYS[1] lease, KEYS[2] the new list (none if it is empty), KEYS[3] the list, KEYS[4] what is known of it
+-- ARGV[1] owner|epoch, ARGV[2] currently banned, ARGV[3] total banned when it was read
+-- Returns 1, or the error FENCED
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  redis.call('UNLINK', KEYS[2])
+  return redis.error_reply('FENCED the lease is held by another, or by nobody')
+end
+redis.call('UNLINK', KEYS[3])
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('RENAME', KEYS[2], KEYS[3])
+  redis.call('PERSIST', KEYS[3])
+end
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[4], 'counts', ARGV[2] .. ' ' .. ARGV[3],
+  'read_at', string.format('%.0f', time[1] * 1000000 + time[2]))
+return 1

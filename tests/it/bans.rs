@@ -1,0 +1,162 @@
+//! Bans through the workers: made and lifted at a real fail2ban, listed and searched from Redis.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::cluster::{SERVER, server_is};
+use crate::support::{Answer, Client, Cluster, SOON, eventually};
+
+fn bans() -> String {
+    format!("/api/v1/servers/{SERVER}/jails/web/bans")
+}
+
+async fn delete(client: &Client, path: &str) -> Answer {
+    client.send(client.request(Method::DELETE, path)).await
+}
+
+/// The addresses of a page.
+fn ips(page: &Answer) -> Vec<&str> {
+    page.body["items"].as_array().unwrap().iter().map(|ban| ban["ip"].as_str().unwrap()).collect()
+}
+
+/// The list, once it has so many.
+async fn listed(client: &Client, count: usize) -> Answer {
+    eventually(&format!("{count} bans in the list"), SOON, || async {
+        let page = client.get(&format!("{}?limit=1000", bans())).await;
+        (page.expect(200).body["items"].as_array().unwrap().len() == count).then_some(page)
+    })
+    .await
+}
+
+/// A slow schedule: what is shown soon is shown because it was asked for.
+async fn cluster() -> (Cluster, Client) {
+    let cluster =
+        Cluster::with_fail2ban(2).jails(&["web"]).env("BANGUI_PROBE_INTERVAL_SECONDS", 300).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    (cluster, client)
+}
+
+#[tokio::test]
+async fn bans_are_made_found_listed_and_lifted_at_any_worker() {
+    let (mut cluster, client) = cluster().await;
+    let other = client.at(cluster.workers[1].address);
+    let banned = client
+        .post(&bans(), json!({"ips": ["203.0.113.9", "2001:db8::9", "198.51.100.0/28", "203.0.113.9"]}))
+        .await;
+    let results = banned.expect(200).body["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3, "{}", banned.text);
+    assert!(results.iter().all(|one| one["banned"] == true && one["changed"] == true), "{}", banned.text);
+    assert!(cluster.fail2ban().bans("web", "2001:db8::9").await);
+    let entry = other.get("/api/v1/audit?limit=1").await.expect(200).body["items"][0].clone();
+    assert_eq!((&entry["what"], &entry["after"]["changed"]), (&json!("ban.add"), &json!(3)), "{entry}");
+
+    let page = listed(&other, 3).await;
+    assert_eq!(ips(&page), ["198.51.100.0/28", "2001:db8::9", "203.0.113.9"]);
+    assert!(page.body["read_at"].is_string() && page.body["next_cursor"].is_null(), "{}", page.text);
+    assert!(page.body["items"][0]["expires_at"].is_string(), "{}", page.text);
+    let found = other.get("/api/v1/bans/203.0.113.9").await;
+    assert_eq!(found.expect(200).body["banned"], json!([{"server": SERVER, "jail": "web"}]));
+    assert_eq!(found.body["unanswered"], json!([]));
+
+    let lifted = delete(&other, &format!("{}/198.51.100.0%2F28", bans())).await;
+    assert_eq!((&lifted.expect(200).body["results"][0]["banned"]), &json!(false), "{}", lifted.text);
+    listed(&client, 2).await;
+    let all = delete(&client, &bans()).await;
+    assert_eq!(all.expect(200).body, json!({"unbanned": 2, "remaining": 0}));
+    listed(&other, 0).await;
+    assert_eq!(client.get("/api/v1/bans/203.0.113.9").await.body["banned"], json!([]));
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages_and_is_searched_by_the_beginning_of_an_address() {
+    let (_cluster, client) = cluster().await;
+    let many: Vec<String> = (0..130).map(|n| format!("203.0.113.{n}")).collect();
+    let banned = client.post(&bans(), json!({ "ips": many })).await;
+    assert_eq!(banned.expect(200).body["results"].as_array().unwrap().len(), 130, "more than one command");
+    listed(&client, 130).await;
+    let mut seen = Vec::new();
+    let mut path = format!("{}?limit=40", bans());
+    loop {
+        let page = client.get(&path).await;
+        seen.extend(ips(page.expect(200)).into_iter().map(str::to_owned));
+        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        path = format!("{}?limit=40&cursor={cursor}", bans());
+    }
+    let mut expected = many;
+    expected.sort();
+    assert_eq!(seen, expected, "no gaps, no repeats");
+    let some = client.get(&format!("{}?q=203.0.113.12", bans())).await;
+    let tens: Vec<String> = (0..10).map(|n| format!("203.0.113.12{n}")).collect();
+    assert_eq!(ips(some.expect(200))[1..], tens);
+    let rest = client.get(&format!("{}?q=203.0.113.12&cursor=203.0.113.128&limit=5", bans())).await;
+    assert_eq!(ips(rest.expect(200)), ["203.0.113.129"]);
+    for wrong in ["q=%5B", "limit=0", "limit=1001", "cursor=x"] {
+        client.get(&format!("{}?{wrong}", bans())).await.problem(400);
+    }
+}
+
+#[tokio::test]
+async fn what_would_lock_out_the_caller_or_is_no_address_is_refused_before_anything_is_banned() {
+    let (mut cluster, client) = cluster().await;
+    for own in ["127.0.0.1", "127.0.0.0/8", "::1", "0.0.0.0/0"] {
+        let refused = client.post(&bans(), json!({"ips": ["203.0.113.5", own]})).await;
+        assert_eq!(refused.problem(422), "ban-needs-force");
+    }
+    for bad in [json!(["localhost"]), json!(["203.0.113.5\n[DEFAULT]"]), json!([]), json!(["%(x)s"])] {
+        client.post(&bans(), json!({ "ips": bad })).await.problem(422);
+    }
+    assert!(!cluster.fail2ban().bans("web", "203.0.113.5").await);
+    let forced = client.post(&bans(), json!({"ips": ["127.0.0.9"], "force": true})).await;
+    assert_eq!(forced.expect(200).body["results"][0]["banned"], true);
+    client.post(&bans().replace("/web/", "/nothing/"), json!({"ips": ["203.0.113.5"]})).await.problem(404);
+    delete(&client, &format!("{}/nonsense", bans())).await.problem(422);
+}
+
+#[tokio::test]
+async fn a_list_is_read_only_when_the_counts_have_changed_and_a_new_leader_takes_over_what_there_is() {
+    let (cluster, client) = cluster().await;
+    client.post(&bans(), json!({"ips": ["203.0.113.9"]})).await.expect(200);
+    let before = listed(&client, 1).await.body["read_at"].clone();
+    let probe = format!("/api/v1/servers/{SERVER}/probe");
+    let revision = async || client.get(&format!("/api/v1/servers/{SERVER}")).await.body["revision"].as_u64();
+    let probed = async |client: &Client| {
+        let old = revision().await;
+        client.post(&probe, json!({})).await.expect(202);
+        eventually("a probe", SOON, || async { (revision().await > old).then_some(()) }).await;
+    };
+    probed(&client).await;
+    assert_eq!(client.get(&bans()).await.body["read_at"], before, "nothing has changed");
+
+    // Whoever leads: it ends, and the other one reads nothing that is known already.
+    let cluster_view = client.get("/api/v1/cluster").await.body["lease"]["holder"].clone();
+    let leader = cluster.workers.iter().position(|worker| {
+        worker.log().iter().any(|line| line.to_string().contains(cluster_view.as_str().unwrap()))
+    });
+    let leader = leader.unwrap();
+    cluster.workers[leader].terminate();
+    let client = client.at(cluster.workers[1 - leader].address);
+    eventually("another leader", SOON, || async {
+        let view = client.get("/api/v1/cluster").await;
+        (view.body["lease"]["holder"].is_string() && view.body["lease"]["holder"] != cluster_view)
+            .then_some(())
+    })
+    .await;
+    client.post(&bans(), json!({"ips": ["203.0.113.10"]})).await.expect(200);
+    let after = listed(&client, 2).await.body["read_at"].clone();
+    assert_ne!(after, before);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_asked_is_named_where_an_address_is_looked_up() {
+    let (mut cluster, client) = cluster().await;
+    client.post(&bans(), json!({"ips": ["203.0.113.9"]})).await.expect(200);
+    listed(&client, 1).await;
+    cluster.agent().kill();
+    let found = client.get("/api/v1/bans/203.0.113.9").await;
+    assert_eq!(found.expect(200).body["banned"], Value::Array(vec![]));
+    assert_eq!(found.body["unanswered"][0]["server"], SERVER, "{}", found.text);
+    let refused = client.post(&bans(), json!({"ips": ["203.0.113.10"]})).await;
+    assert_eq!(refused.problem(502), "agent-unreachable");
+    assert_eq!(ips(&client.get(&bans()).await), ["203.0.113.9"], "the list is told all the same");
+}

@@ -1,0 +1,88 @@
+//! What lies ready for deploying: the numbers that must fit each other do, the manifests are what Kubernetes knows, and
+//! the systemd units are as closed as they say. What runs for real is `make test-deploy`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The number that stands after `word` in a text.
+fn number_after(text: &str, word: &str) -> u64 {
+    let rest = &text[text.find(word).unwrap_or_else(|| panic!("no {word:?}")) + word.len()..];
+    let digits: String =
+        rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+#[test]
+fn a_worker_is_out_of_the_load_balancer_well_before_it_ends() {
+    let (haproxy, compose) = (read(".deploy/haproxy.cfg"), read("docker-compose.yml"));
+    let checks = haproxy.lines().find(|line| line.trim_start().starts_with("default-server")).unwrap();
+    let seen_after = number_after(checks, "inter") * number_after(checks, "fall");
+    let drain = number_after(&compose, "BANGUI_DRAIN_SECONDS:");
+    assert!(seen_after * 2 <= drain, "seen after {seen_after} s, gone after {drain} s");
+    assert!(number_after(&compose, "stop_grace_period:") >= drain + 15);
+    assert!(haproxy.contains("deny deny_status 404 if { path /metrics }"));
+    let mut said = haproxy.lines().filter(|line| !line.trim_start().starts_with('#'));
+    assert!(
+        !said.any(|line| line.contains("cookie") || line.contains("stick")),
+        "any worker answers any request"
+    );
+}
+
+#[test]
+fn in_kubernetes_the_grace_period_is_the_drain_and_15_s() {
+    let (config, worker) = (read("k8s/base/config.yaml"), read("k8s/base/worker.yaml"));
+    let drain = number_after(&config, "BANGUI_DRAIN_SECONDS:");
+    assert_eq!(number_after(&worker, "terminationGracePeriodSeconds:"), drain + 15);
+    let ready = &worker[worker.find("readinessProbe:").unwrap()..];
+    let seen_after = number_after(ready, "periodSeconds:") * number_after(ready, "failureThreshold:");
+    assert!(seen_after < drain, "a worker must be out of the service before it ends");
+    assert!(!worker.contains("lifecycle:"), "the drain is the program's");
+    assert!(number_after(&worker, "minAvailable:") < number_after(&worker, "minReplicas:"));
+    assert!(number_after(&worker, "minReplicas:") < number_after(&worker, "maxReplicas:"));
+}
+
+#[test]
+fn the_units_of_systemd_are_closed() {
+    for (unit, most) in [("bangui-worker@.service", 19), ("bangui-agent.service", 29)] {
+        let path: PathBuf = root().join(".deploy/systemd").join(unit);
+        let output = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager", &format!("--threshold={most}")])
+            .arg(path)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let verdict = text.lines().find(|line| line.contains("Overall")).unwrap_or_default();
+        assert!(output.status.success(), "{unit} is to stay below {most} tenths: {verdict}");
+    }
+}
+
+#[test]
+fn every_variable_that_the_files_for_deploying_name_is_one() {
+    let known: Vec<&str> = bangui::config::variables::ALL.iter().map(|variable| variable.name).collect();
+    for file in [
+        "Dockerfile",
+        "docker-compose.yml",
+        "k8s/base/config.yaml",
+        "k8s/base/worker.yaml",
+        "k8s/external-redis/kustomization.yaml",
+        ".deploy/systemd/bangui-worker@.service",
+        ".deploy/systemd/bangui-agent.service",
+    ] {
+        let text = read(file);
+        for word in text.split(|c: char| !(c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())) {
+            let name = word.strip_suffix("_FILE").unwrap_or(word);
+            let own = ["BANGUI_PORT", "BANGUI_SUBNET", "BANGUI_NAME"].contains(&name);
+            if name.starts_with("BANGUI_") && !own {
+                assert!(known.contains(&name), "{file} names {word}");
+            }
+        }
+    }
+}
