@@ -46,7 +46,9 @@ impl From<RedisError> for StoreError {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
             // Its words, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
-            _ if error.to_string().contains("OOM command not allowed") => Self::Full(error.to_string()),
+            _ if error.to_string().contains("command not allowed when used memory") => {
+                Self::Full(error.to_string())
+            }
             _ if in_script(&error)
                 .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
             {
