@@ -58,6 +58,10 @@ pub struct RedisConfig {
     pub url: SecretString,
     /// First part of every key.
     pub prefix: String,
+    /// The CA of a `rediss://` (PEM); without it, those that are known to the public.
+    pub ca: Option<PathBuf>,
+    /// How many replicas must have confirmed a revocation before it is answered.
+    pub min_replicas: u16,
 }
 
 /// How an agent is reached.

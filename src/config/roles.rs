@@ -111,7 +111,9 @@ fn redis(read: &mut Reader<'_>, required: bool) -> Option<RedisConfig> {
             "all that the workers share is in Redis: set it to redis://host:6379 or the like",
         );
     }
-    Some(RedisConfig { url: url?, prefix: prefix? })
+    let ca = read.value(&vars::REDIS_CA, values::absolute_path);
+    let min_replicas = read.value(&vars::REDIS_MIN_REPLICAS, values::replicas);
+    Some(RedisConfig { url: url?, prefix: prefix?, ca, min_replicas: min_replicas? })
 }
 
 fn agent_token(read: &mut Reader<'_>) -> Option<AgentTokenConfig> {
@@ -258,6 +260,8 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, Mistakes> {
         &vars::METRICS_LISTEN,
         &vars::REDIS_PASSWORD,
         &vars::REDIS_PREFIX,
+        &vars::REDIS_CA,
+        &vars::REDIS_MIN_REPLICAS,
     ]);
     let worker = match read_serve(of_worker) {
         Ok(worker) => Some(worker),

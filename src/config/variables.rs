@@ -101,6 +101,10 @@ variables! {
         "Its password, in place of one in the URL";
     REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, &[Serve, Check, ResetPassword],
         "First part of every key in Redis";
+    REDIS_CA = "BANGUI_REDIS_CA", "FILE", None, open, &[Serve, Check, ResetPassword],
+        "The CA of the certificate behind rediss:// (PEM); without it, those that are known to the public";
+    REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, &[Serve, Check, ResetPassword],
+        "Replicas that must confirm the end of a session or a new password before it is answered; 503 otherwise";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
         "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],

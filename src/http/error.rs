@@ -245,6 +245,29 @@ impl From<StoreError> for Problem {
                 problem.cause = Some(reason);
                 problem
             }
+            StoreError::Full(reason) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "redis-full",
+                "Redis is full",
+                format!(
+                    "Redis refused to write ({reason}): nothing was changed, and reads go on. Raise its maxmemory, \
+                     or free some"
+                ),
+            )
+            .retry_after(5),
+            StoreError::Unconfirmed { confirmed, wanted } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-confirmed",
+                "Done, but not confirmed by the replicas",
+                format!(
+                    "it is done on Redis's primary, but {confirmed} of the {wanted} replicas that \
+                     BANGUI_REDIS_MIN_REPLICAS asks for confirmed it in time: a failover now may undo it. \
+                     Look at the replicas, then try again"
+                ),
+            )
+            .with("confirmed", confirmed)
+            .with("wanted", wanted)
+            .retry_after(1),
             StoreError::Conflict => Self::conflict(
                 "conflict",
                 "Another change came between",

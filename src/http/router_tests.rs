@@ -16,7 +16,12 @@ use crate::store::Store;
 
 /// Parts with a Redis that nobody listens for.
 fn parts() -> Parts {
-    let redis = RedisConfig { url: "redis://127.0.0.1:1/".into(), prefix: "test".to_owned() };
+    let redis = RedisConfig {
+        url: "redis://127.0.0.1:1/".into(),
+        prefix: "test".to_owned(),
+        ca: None,
+        min_replicas: 0,
+    };
     Parts {
         store: Store::open(&redis).unwrap(),
         agents: Fleet::default(),

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use rand::RngExt as _;
 use redis::aio::MultiplexedConnection;
@@ -22,7 +23,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError,
 };
 use secrecy::ExposeSecret as _;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,9 @@ use crate::config::RedisConfig;
 
 /// A command without an answer after this time has failed.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Shorter than the response timeout, so that the answer of `WAIT` still arrives.
+const CONFIRM_WITHIN: Duration = Duration::from_millis(400);
+const MOST_CONFIRMING: usize = 16;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// A little under the second within which a changed setting is in force, also where its message was lost.
 const WATCH_EVERY: Duration = Duration::from_millis(900);
@@ -65,7 +69,12 @@ impl Dialer {
     pub fn new(config: &RedisConfig) -> anyhow::Result<Self> {
         let info = config.url.expose_secret().into_connection_info()?;
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-        Ok(Self { client: Client::open(info.set_tcp_settings(tcp))? })
+        let info = info.set_tcp_settings(tcp);
+        let Some(ca) = &config.ca else { return Ok(Self { client: Client::open(info)? }) };
+        let unreadable = || format!("the file of BANGUI_REDIS_CA cannot be read: {}", ca.display());
+        let root_cert = Some(std::fs::read(ca).with_context(unreadable)?);
+        let certificates = redis::TlsCertificates { client_tls: None, root_cert };
+        Ok(Self { client: Client::build_with_tls(info, certificates)? })
     }
 
     /// A connection of its own, within the connect timeout.
@@ -140,6 +149,8 @@ pub(super) struct Shared {
     pub dialer: Dialer,
     pub clock: RedisClock,
     pub settings: Seen,
+    min_replicas: u16,
+    confirming: Semaphore,
     live: ArcSwapOption<MultiplexedConnection>,
     health: watch::Sender<Health>,
     suspect: Arc<Notify>,
@@ -154,6 +165,8 @@ impl Shared {
             dialer: Dialer::new(config)?,
             clock: RedisClock::default(),
             settings: Seen::default(),
+            min_replicas: config.min_replicas,
+            confirming: Semaphore::new(MOST_CONFIRMING),
             live: ArcSwapOption::empty(),
             health: watch::Sender::new(Health::Away("the first connection is not made yet".to_owned())),
             suspect: Arc::new(Notify::new()),
@@ -181,6 +194,34 @@ impl Shared {
     /// One script.
     pub async fn call<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
         self.run(call.name(), Request::Script(call)).await
+    }
+
+    /// One script, answered once `BANGUI_REDIS_MIN_REPLICAS` replicas have it: for what must not be undone by a failover.
+    ///
+    /// `WAIT` holds up whatever else travels on its connection and tells only of what went before it on the same one.
+    /// So it has one of its own, dialled for this call: such calls are rare, and a pool would hand out sockets that a
+    /// failover has closed. It covers all that was written before, so a repetition that changes nothing confirms too.
+    pub async fn call_confirmed<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
+        if self.min_replicas == 0 {
+            return self.call(call).await;
+        }
+        let busy = |_| StoreError::Unavailable("too many changes wait for the replicas".to_owned());
+        let closed = |_| StoreError::Unavailable("this process is ending".to_owned());
+        let _turn =
+            timeout(RESPONSE_TIMEOUT, self.confirming.acquire()).await.map_err(busy)?.map_err(closed)?;
+        let mut connection = self.dialer.dial().await?;
+        let answer = call.invoke(&mut connection).await?;
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(self.min_replicas).arg(super::clock::millis(CONFIRM_WITHIN));
+        // The write is done: whatever goes wrong from here on, it is only not confirmed.
+        let confirmed: u64 = wait.query_async(&mut connection).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "Redis did not tell how many replicas confirmed a change");
+            0
+        });
+        if confirmed < u64::from(self.min_replicas) {
+            return Err(StoreError::Unconfirmed { confirmed, wanted: self.min_replicas });
+        }
+        Ok(answer)
     }
 
     async fn run<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
@@ -292,7 +333,11 @@ async fn connect(shared: &Shared, keys: &Keys) -> std::result::Result<Multiplexe
         tracing::warn!(check = finding.what, "{}", finding.message);
     }
     let layout = redis::cmd("SET").arg(keys.layout()).arg(checks::LAYOUT).arg("NX").to_owned();
-    layout.exec_async(&mut connection).await.map_err(StoreError::from)?;
+    match layout.exec_async(&mut connection).await.map_err(StoreError::from) {
+        // What is there can be read all the same.
+        Ok(()) | Err(StoreError::Full(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
     super::scripts::load_all(&mut connection).await.map_err(StoreError::from)?;
     tell_time(shared, &mut connection).await.map_err(StoreError::from)?;
     Ok(connection)

@@ -8,6 +8,17 @@ pub enum StoreError {
     /// Redis did not answer, or is not in a state to: try again soon. 503 to users.
     #[error("Redis is unavailable: {0}")]
     Unavailable(String),
+    /// Redis has reached its `maxmemory` and refuses writes; reads go on. 503 to users.
+    #[error("Redis is full: {0}")]
+    Full(String),
+    /// Done on the primary, and not confirmed by as many replicas as were asked for: a failover may undo it. 503.
+    #[error("{confirmed} of {wanted} replicas confirmed")]
+    Unconfirmed {
+        /// How many did in time.
+        confirmed: u64,
+        /// `BANGUI_REDIS_MIN_REPLICAS`.
+        wanted: u16,
+    },
     /// Another write came between; the step may be retried.
     #[error("another change came between")]
     Conflict,
@@ -20,7 +31,7 @@ pub enum StoreError {
 }
 
 /// Words of Redis about its own state, as they stand in the error of a script on Redis 6.2, which wraps them.
-const REDIS_CANNOT: [&str; 6] = ["READONLY", "OOM", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN"];
+const REDIS_CANNOT: [&str; 5] = ["READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN"];
 
 /// What Redis 6.2 says of an error that a script ran into; Redis 7 passes the error on as it is.
 pub(super) fn in_script(error: &RedisError) -> Option<&str> {
@@ -29,11 +40,15 @@ pub(super) fn in_script(error: &RedisError) -> Option<&str> {
 
 impl From<RedisError> for StoreError {
     /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer
-    /// that tells of Redis's own state (LOADING, READONLY, OOM, MISCONF, NOREPLICAS, NOAUTH ...) is of the last kind.
+    /// that tells of Redis's own state (LOADING, READONLY, MISCONF, NOREPLICAS, NOAUTH ...) is of the last kind.
     fn from(error: RedisError) -> Self {
         match (error.kind(), error.code()) {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
+            // Its words, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
+            _ if error.to_string().contains("command not allowed when used memory") => {
+                Self::Full(error.to_string())
+            }
             _ if in_script(&error)
                 .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
             {

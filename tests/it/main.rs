@@ -33,6 +33,7 @@ mod near_cache;
 mod passwords;
 mod proxies;
 mod redis_away;
+mod redis_fails;
 mod schedule;
 mod scheduler;
 mod servers;

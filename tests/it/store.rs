@@ -17,7 +17,8 @@ const LIFE: SessionLife =
     SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) };
 
 async fn store(redis: &Redis) -> Store {
-    let config = RedisConfig { url: redis.url().into(), prefix: "test".to_owned() };
+    let config =
+        RedisConfig { url: redis.url().into(), prefix: "test".to_owned(), ca: None, min_replicas: 0 };
     let store = Store::open(&config).unwrap();
     store.ready().await.unwrap();
     store

@@ -68,7 +68,7 @@ impl Store {
         username: &Username,
         revocation: Revocation<'_>,
     ) -> Result<bool> {
-        let answer: Vec<Value> = self.shared.call(&revocation.call(self, username)).await?;
+        let answer: Vec<Value> = self.shared.call_confirmed(&revocation.call(self, username)).await?;
         // After the script has run: what a holder believes began before.
         let end = boot_now() + LEASE;
         let mut answer = answer.into_iter();

@@ -183,6 +183,8 @@ impl Cluster {
         bangui::store::Store::open(&bangui::config::RedisConfig {
             url: self.redis.url().into(),
             prefix: PREFIX.to_owned(),
+            ca: None,
+            min_replicas: 0,
         })
         .unwrap()
     }
