@@ -1,7 +1,9 @@
-# bangui as an image: `docker build -t bangui .` is the worker (and the agent, with `agent` as its argument).
-# `--target host` adds a fail2ban, for an agent that runs in a container beside it, as docker-compose.yml does.
+# bangui as an image: `docker build -t bangui .` is the worker: the binary, the libraries it is linked to, the public
+# certificate authorities, and nothing else, no shell either. It runs as nobody, from a root that may be read-only.
+# `--target host` has what is beside a fail2ban: the agent, with fail2ban's own programs, which the agent runs.
 #
-# It needs no BuildKit. The dependencies are a layer of their own, built anew only when Cargo.lock changes.
+# It needs no BuildKit. The dependencies are a layer of their own, built anew only when Cargo.toml or Cargo.lock changes.
+# Where fail2ban is of another release of Debian: --build-arg BASE_IMAGE=debian:trixie-slim RUST_IMAGE=rust:1-trixie.
 ARG RUST_IMAGE=rust:1-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
 
@@ -21,30 +23,40 @@ RUN touch src/lib.rs src/main.rs \
  && cargo build --locked --profile "$PROFILE" --bin bangui \
  && cp "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/bangui" /bangui
 
-FROM ${BASE_IMAGE} AS bangui
-# The authorities that sign the certificates of Redis and agents.
+FROM ${BASE_IMAGE} AS base
+# The authorities that sign the certificates of Redis and agents; openssl makes an agent's certificate in Kubernetes.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates \
- && rm -rf /var/lib/apt/lists/* \
- && groupadd --system --gid 65532 bangui \
- && useradd --system --uid 65532 --gid bangui --home-dir / --no-create-home --shell /usr/sbin/nologin bangui
+ && apt-get install -y --no-install-recommends ca-certificates openssl \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=build /bangui /usr/local/bin/bangui
-ENV BANGUI_LISTEN=0.0.0.0:8080 BANGUI_LOG_FORMAT=json
+
+# What the binary is linked to, and what it reads: found here, so that the last image needs no list of it.
+FROM base AS root
+RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/usr/local/bin \
+ && ldd /usr/local/bin/bangui | grep -o '/[^ ]*' | xargs -I{} cp --dereference --parents {} /root-fs/ \
+ && cp /etc/ssl/certs/ca-certificates.crt /root-fs/etc/ssl/certs/ \
+ && echo 'hosts: files dns' >/root-fs/etc/nsswitch.conf \
+ && echo 'bangui:x:65532:65532::/:/usr/sbin/nologin' >/root-fs/etc/passwd \
+ && echo 'bangui:x:65532:' >/root-fs/etc/group \
+ && cp /usr/local/bin/bangui /root-fs/usr/local/bin/
+
+# Beside a fail2ban: the agent, and in docker-compose.yml the server too. Root, because fail2ban's socket and
+# configuration are root's.
+FROM base AS host
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends fail2ban nftables \
+ && rm -rf /var/lib/apt/lists/* /etc/fail2ban/jail.d/*
+COPY .deploy/fail2ban /etc/fail2ban
+ENV BANGUI_LOG_FORMAT=json
+ENTRYPOINT ["bangui"]
+CMD ["agent"]
+
+# The last one is what a build without --target makes.
+FROM scratch AS bangui
+COPY --from=root /root-fs /
+ENV PATH=/usr/local/bin BANGUI_LISTEN=0.0.0.0:8080 BANGUI_LOG_FORMAT=json
 EXPOSE 8080
 USER 65532:65532
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["bangui", "healthcheck"]
 ENTRYPOINT ["bangui"]
 CMD ["serve"]
-
-# A host of fail2ban in containers: the server and the agent share this image, the socket and the configuration.
-FROM bangui AS host
-USER root
-RUN apt-get update \
- && apt-get install -y --no-install-recommends fail2ban nftables \
- && rm -rf /var/lib/apt/lists/* /etc/fail2ban/jail.d/*
-COPY .deploy/fail2ban /etc/fail2ban
-HEALTHCHECK NONE
-CMD ["agent"]
-
-# The last one is what a build without --target makes.
-FROM bangui

@@ -1,33 +1,42 @@
 #!/usr/bin/env python3
-"""Walks through a deployed cluster by its load balancer, then replaces its workers under load.
+"""Walks through a deployed cluster by its load balancer: login, check on another worker, ban, jail settings, logout.
 
-Usage: walk.py URL SETUP-CODE [CONTAINER ...]: the containers are restarted one after the other, twice, while requests
-go on; none may fail and no session may be lost. Prints what it saw; exit 0 only if all was right.
+Usage: walk.py URL ..., with SETUP_CODE in the environment, PASSWORD if the account is to have another one than the walk's,
+FAIL2BAN_CLIENT if fail2ban itself can be asked from here, FAIL2BAN_STOP if it can be stopped and the agent can start it, and
+OUTSIDE=no if the workers are asked directly (several in
+turn), where nothing keeps their figures inside. Prints what it saw; exit 0 only if all was right. Needs python3 and
+nothing else, since it also runs in a pod.
 """
 
+import itertools
 import json
+import os
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 
-URL, CODE = sys.argv[1].rstrip("/"), sys.argv[2]
-CONTAINERS = " ".join(sys.argv[3:]).split()
-PASSWORD = "a-password-of-the-walk"
-JAIL = "/api/v1/servers/host/jails/login"
+URLS = itertools.cycle([url.rstrip("/") for url in sys.argv[1:]])
+CODE = os.environ["SETUP_CODE"]
+PASSWORD = os.environ.get("PASSWORD", "a-password-of-the-walk")
+OUTSIDE = os.environ.get("OUTSIDE", "yes") == "yes"
+CLIENT = os.environ.get("FAIL2BAN_CLIENT", "").split()
+JAIL = os.environ.get("JAIL", "login")
+BANNED = "203.0.113.7"
+ELSEWHERE = "198.51.100.9"
 
 
 def call(method, path, body=None, token=None, expect=None):
     """Status, document and worker; each call is a connection of its own, so the load balancer chooses anew."""
-    headers = {"content-type": "application/json"}
+    # Whoever sends the second header claims to be somebody else: nobody may believe it.
+    headers = {"content-type": "application/json", "x-forwarded-for": ELSEWHERE}
     if token:
         headers["authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(URL + path, data=data, headers=headers, method=method)
+    request = urllib.request.Request(next(URLS) + path, data=data, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=150) as answer:
             status, text, worker = answer.status, answer.read(), answer.headers.get("x-bangui-worker")
     except urllib.error.HTTPError as error:
         status, text, worker = error.code, error.read(), error.headers.get("x-bangui-worker")
@@ -47,83 +56,103 @@ def until(what, look, seconds=60):
     sys.exit(f"waited {seconds} s in vain for: {what}")
 
 
-def login():
-    _, document, worker = call("POST", "/api/v1/session", {"password": PASSWORD}, expect=201)
-    return document["token"], worker
+def demand(right, what):
+    if not right:
+        sys.exit(what)
+
+
+def log_in():
+    call("POST", "/api/v1/setup", {"password": PASSWORD, "token": CODE}, expect=201)
+    _, document, first = call("POST", "/api/v1/session", {"password": PASSWORD}, expect=201)
+    token, others = document["token"], set()
+
+    def check():
+        _, session, worker = call("GET", "/api/v1/session", token=token, expect=200)
+        if OUTSIDE and session["ip"] == ELSEWHERE:
+            sys.exit(f"a client's own X-Forwarded-For is believed: {session}")
+        others.add(worker)
+        return others - {first}
+
+    until("a check on another worker", check)
+    print(f"logged in on worker {first}, checked on {', '.join(sorted(others - {first}))}")
+    return token
+
+
+def the_inside_stays_inside():
+    for path in ("/metrics", "/metrics/", "/metrics?x=1", "//metrics", "/%6detrics", "/./metrics"):
+        status, _, _ = call("GET", path)
+        demand(status == 404, f"{path} is passed on to the outside: {status}")
+    print("no figures are passed on to the outside")
+
+
+def ban(token, jail):
+    status, answer, _ = call("POST", f"{jail}/bans", {"ips": [BANNED]}, token=token, expect=200)
+    result = answer["results"][0]
+    demand(result["banned"] is True and result["changed"] is True, f"not banned: {answer}")
+    if CLIENT:
+        said = subprocess.run([*CLIENT, "get", JAIL, "banip"], check=True, capture_output=True, text=True).stdout
+        demand(BANNED in said.split(), f"fail2ban does not ban it: {said!r}")
+
+    def listed():
+        _, page, _ = call("GET", f"{jail}/bans?q={BANNED}", token=token, expect=200)
+        return any(item["ip"] == BANNED for item in page["items"])
+
+    until("the ban in the list", listed)
+    _, where, _ = call("GET", f"/api/v1/bans/{BANNED}", token=token, expect=200)
+    demand(JAIL in json.dumps(where), f"the search does not find the ban: {where}")
+    call("DELETE", f"{jail}/bans/{BANNED}", token=token, expect=200)
+    if CLIENT:
+        said = subprocess.run([*CLIENT, "get", JAIL, "banip"], check=True, capture_output=True, text=True).stdout
+        demand(BANNED not in said.split(), f"fail2ban still bans it: {said!r}")
+    until("the ban to leave the list", lambda: not listed())
+    asked = ", which fail2ban confirmed" if CLIENT else ""
+    print(f"banned {BANNED}{asked}, saw it in the list and in the search, lifted it")
+
+
+def change(token, jail):
+    _, shown, _ = call("PATCH", jail, {"maxretry": 7, "persistent": True}, token=token, expect=200)
+    demand(shown["maxretry"] == 7, f"the setting was not changed: {shown}")
+    call("POST", jail + "/deactivate", token=token, expect=200)
+    call("POST", jail + "/activate", token=token, expect=200)
+    _, shown, _ = call("GET", jail, token=token, expect=200)
+    demand(shown["maxretry"] == 7, f"the setting did not last: {shown}")
+    print("changed a jail's setting for good, switched the jail off and on")
+
+
+def fall(token, server, jail):
+    """fail2ban goes down soon after a jail was switched on: that jail is switched off, and fail2ban comes back."""
+    call("POST", jail + "/deactivate", token=token, expect=200)
+    call("POST", jail + "/activate", token=token, expect=200)
+    subprocess.run(os.environ["FAIL2BAN_STOP"].split(), check=True)
+    until("the crash to be noticed", lambda: call("GET", server, token=token, expect=200)[1]["pending_recovery"])
+    call("POST", server + "/recovery/rollback", token=token, expect=200)
+    until("fail2ban to be up", lambda: call("GET", server, token=token, expect=200)[1]["status"]["condition"] == "up")
+    _, shown, _ = call("GET", jail, token=token, expect=200)
+    demand(not shown["active"], f"the jail runs again: {shown}")
+    call("POST", jail + "/activate", token=token, expect=200)
+    print("stopped fail2ban after a jail was switched on: rolled back, the agent has started fail2ban")
 
 
 def walk():
-    call("POST", "/api/v1/setup", {"password": PASSWORD, "token": CODE}, expect=201)
-    token, first = login()
-    others = set()
-    until("a check on another worker", lambda: others.add(call("GET", "/api/v1/session", token=token, expect=200)[2]) or others - {first})
-    print(f"logged in on worker {first}, checked on {', '.join(sorted(others - {first}))}")
-    until("the server to be up", lambda: call("GET", "/api/v1/servers/host", token=token, expect=200)[1]["status"]["condition"] == "up")
-    status, document, _ = call("GET", "/metrics")
-    if status != 404:
-        sys.exit(f"/metrics is passed on to the outside: {status}")
-    _, jail, _ = call("PATCH", JAIL, {"maxretry": 7}, token=token, expect=200)
-    if jail["maxretry"] != 7:
-        sys.exit(f"the setting was not changed: {jail}")
-    call("POST", JAIL + "/deactivate", token=token, expect=200)
-    call("POST", JAIL + "/activate", token=token, expect=200)
-    print("changed a jail's setting, switched the jail off and on")
+    token = log_in()
+    if OUTSIDE:
+        the_inside_stays_inside()
+    servers = until("a server", lambda: call("GET", "/api/v1/servers", token=token, expect=200)[1]["items"])
+    for server in servers:
+        name = server["name"]
+        until(f"server {name} to be up", lambda: call(
+            "GET", f"/api/v1/servers/{name}", token=token, expect=200)[1]["status"]["condition"] == "up")
+    name = servers[0]["name"]
+    print(f"fail2ban is up on {', '.join(server['name'] for server in servers)}")
+    jail = f"/api/v1/servers/{name}/jails/{JAIL}"
+    ban(token, jail)
+    change(token, jail)
+    if os.environ.get("FAIL2BAN_STOP"):
+        fall(token, f"/api/v1/servers/{name}", jail)
     call("DELETE", "/api/v1/session", token=token, expect=204)
     for _ in range(12):
         call("GET", "/api/v1/session", token=token, expect=401)
     print("logged out: refused on every worker")
 
 
-def replace_under_load():
-    """Each container is stopped and started in turn, twice."""
-    sessions = [login()[0] for _ in range(5)]
-    tally, failures, stop = {"login": 0, "check": 0, "write": 0}, [], threading.Event()
-
-    def load(kind, pause):
-        while not stop.is_set():
-            began = time.monotonic()
-            try:
-                token = sessions[tally[kind] % len(sessions)]
-                if kind == "login":
-                    status = call("POST", "/api/v1/session", {"password": PASSWORD})[0]
-                    good = status in (201, 429)
-                elif kind == "check":
-                    status = call("GET", "/api/v1/session", token=token)[0]
-                    good = status == 200
-                else:
-                    status = call("POST", "/api/v1/servers/host/probe", token=token)[0]
-                    good = status == 202
-            except OSError as error:
-                status, good = error, False
-            tally[kind] += 1
-            if not good:
-                failures.append(f"{kind}: {status}")
-            stop.wait(max(0.0, pause - (time.monotonic() - began)))
-
-    threads = [threading.Thread(target=load, args=arguments) for arguments in
-               [("check", 0.04)] * 6 + [("write", 0.1)] * 3 + [("login", 1.0)]]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for _ in range(2):
-        for container in CONTAINERS:
-            subprocess.run(["docker", "restart", "--time", "20", container], check=True, stdout=subprocess.DEVNULL)
-            until("the worker to be healthy again", lambda: subprocess.run(
-                ["docker", "inspect", "--format", "{{.State.Health.Status}}", container],
-                check=True, capture_output=True, text=True).stdout.strip() == "healthy")
-    stop.set()
-    for thread in threads:
-        thread.join()
-    seconds = time.monotonic() - began
-    lost = sum(call("GET", "/api/v1/session", token=token)[0] != 200 for token in sessions)
-    total = sum(tally.values())
-    print(f"{len(CONTAINERS)} workers replaced twice under {total / seconds:.0f} requests a second "
-          f"({', '.join(f'{count} {kind}s' for kind, count in tally.items())} in {seconds:.0f} s): "
-          f"{len(failures)} failed, {lost} of {len(sessions)} sessions lost")
-    if failures or lost:
-        sys.exit("; ".join(failures[:10]))
-
-
 walk()
-if CONTAINERS:
-    replace_under_load()

@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Keeps a deployed cluster busy while its workers are replaced, and tells what its users would have noticed.
+
+Usage: whatever-replaces-the-workers | load.py URL: the load lasts until standard input ends; the lines that come are
+printed with their second. PASSWORD is the account's, if it is another one than that of walk.py.
+
+A mix of session checks, writes (bans and settings) and logins at fixed times, whether the answers are quick or not, on
+connections that stay open as those of browsers do. Nothing is tried twice: a request without the right answer has
+failed. Meanwhile the schedule is watched in `GET /api/v1/cluster`. Exit 0 only if at least AIM requests a second were
+answered, none failed, no session was lost, and no job ran late or twice.
+"""
+
+import asyncio
+import collections
+import datetime
+import json
+import os
+import sys
+import time
+import urllib.parse
+
+URL = urllib.parse.urlsplit(sys.argv[1])
+HOST, PORT = URL.hostname, URL.port or 80
+PASSWORD = os.environ.get("PASSWORD", "a-password-of-the-walk")
+JAIL = os.environ.get("JAIL", "login")
+AIM = 200
+# Connections and requests a second on each. A ban and its end are two requests.
+CHECKS, WRITES, LOGINS = (80, 2.5), (10, 2.0), (4, 0.75)
+# A leader that is told to stop gives the lease away at once: this is what a machine that is busy elsewhere may add.
+TAKEOVER = 2.0
+PATIENCE = 30
+
+tally, took, failures = collections.Counter(), collections.defaultdict(list), []
+sessions, stop, began = [], asyncio.Event(), time.monotonic()
+
+
+class Connection:
+    """One connection that is kept open until the other side says `close`."""
+
+    def __init__(self):
+        self.reader = self.writer = None
+
+    async def ask(self, method, path, body=None, token=None, **headers):
+        """Status, document and headers."""
+        if self.writer is None:
+            self.reader, self.writer = await asyncio.open_connection(HOST, PORT)
+        data = b"" if body is None else json.dumps(body).encode()
+        lines = [f"{method} {path} HTTP/1.1", f"host: {URL.netloc}", f"content-length: {len(data)}",
+                 "content-type: application/json"]
+        if token:
+            lines.append(f"authorization: Bearer {token}")
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+        try:
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            status = int(head[0].split(" ")[1])
+            heads = {line.split(":", 1)[0].lower(): line.split(":", 1)[1].strip() for line in head[1:] if ":" in line}
+            text = b""
+            if status != 204:
+                text = await self.reader.readexactly(int(heads["content-length"]))
+        except BaseException:
+            self.close()
+            raise
+        if heads.get("connection", "").lower() == "close":
+            self.close()
+        return status, json.loads(text) if text[:1] in (b"{", b"[") else text, heads
+
+    def close(self):
+        if self.writer is not None:
+            self.writer.close()
+        self.reader = self.writer = None
+
+
+async def right(connection, kind, expect, *request, **more):
+    """The document of one request, or None: then it has failed, and is counted."""
+    start = time.monotonic()
+    try:
+        status, document, _ = await asyncio.wait_for(connection.ask(*request, **more), PATIENCE)
+        wrong = None if status == expect else f"{status} {document!r:.300}"
+    except (OSError, EOFError, asyncio.TimeoutError, ValueError, KeyError) as error:
+        connection.close()
+        document, wrong = None, repr(error)
+    tally[kind] += 1
+    took[kind].append(time.monotonic() - start)
+    if wrong is None:
+        return document
+    failures.append(f"{time.monotonic() - began:.1f} s: {kind} {request[0]} {request[1]}: {wrong}")
+    return None
+
+
+async def at_fixed_times(index, count, rate, step):
+    """Runs `step` on a connection of its own, `rate` times a second: an answer that is late makes none be left out."""
+    connection, turn = Connection(), 0
+    due = time.monotonic() + index / (rate * count)
+    while not stop.is_set():
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await step(connection, index, turn)
+        turn, due = turn + 1, due + 1 / rate
+    connection.close()
+
+
+async def check(connection, index, turn):
+    await right(connection, "check", 200, "GET", "/api/v1/session", token=sessions[(index + turn * 7) % len(sessions)])
+
+
+async def login(connection, index, turn):
+    document = await right(connection, "login", 201, "POST", "/api/v1/session", body={"password": PASSWORD})
+    if document:
+        sessions.append(document["token"])
+
+
+def write_to(server):
+    jail = f"/api/v1/servers/{server}/jails/{JAIL}/bans"
+
+    async def write(connection, index, turn):
+        token = sessions[turn % len(sessions)]
+        if index == 0:
+            # One alone, or the revisions would tell of each other.
+            body = {"activation_crash_window_seconds": 60 + turn % 2}
+            await right(connection, "write", 200, "PATCH", "/api/v1/settings", body=body, token=token, if_match="*")
+            return
+        address = f"203.0.113.{index * 25 + turn // 2 % 25}"
+        if turn % 2 == 0:
+            answer = await right(connection, "write", 200, "POST", jail, body={"ips": [address]}, token=token)
+        else:
+            answer = await right(connection, "write", 200, "DELETE", f"{jail}/{address}", token=token)
+        banned = answer["results"][0]["banned"] if answer else None
+        if answer and banned is not (turn % 2 == 0):
+            failures.append(f"write: {address} is banned: {banned}")
+
+    return write
+
+
+class Schedule:
+    """What the cluster tells of its jobs and workers, read five times a second."""
+
+    def __init__(self):
+        self.jobs, self.epochs, self.together = {}, set(), set()
+
+    async def watch(self):
+        connection = Connection()
+        while not stop.is_set():
+            document = await right(connection, "look", 200, "GET", "/api/v1/cluster", token=sessions[0])
+            for job in document["jobs"] if document else []:
+                self.note(job)
+            if document:
+                self.epochs.update([document["lease"]["epoch"]] if document["lease"] else [])
+                self.together.add(" and ".join(sorted({worker["version"] for worker in document["workers"]})))
+            await asyncio.sleep(0.2)
+
+    def note(self, job):
+        if not job["last_started_at"]:
+            return
+        at = datetime.datetime.fromisoformat(job["last_started_at"].replace("Z", "+00:00")).timestamp()
+        seen = self.jobs.setdefault(job["name"], {"at": at, "runs": job["runs"], "gaps": [], "doubled": 0})
+        seen["interval"] = job["interval_seconds"]
+        if job["runs"] != seen["runs"]:
+            gap, runs = at - seen["at"], job["runs"] - seen["runs"]
+            seen["gaps"].append(gap)
+            # Two runs between two looks would be one too many, unless the looks were too far apart to tell.
+            if runs != 1 and gap < runs * (seen["interval"] - 1):
+                seen["doubled"] += 1
+            seen["at"], seen["runs"] = at, job["runs"]
+
+    def tell(self):
+        mistakes = []
+        for name, seen in sorted(self.jobs.items()):
+            gaps, interval = seen["gaps"], seen["interval"]
+            if not gaps:
+                continue
+            print(f"  job {name}, each {interval} s: {len(gaps)} runs, "
+                  f"{min(gaps):.2f} to {max(gaps):.2f} s from one to the next")
+            if max(gaps) > interval + TAKEOVER:
+                mistakes.append(f"job {name} was late: {max(gaps):.2f} s instead of {interval}")
+            if seen["doubled"] or min(gaps) < interval - 1:
+                mistakes.append(f"job {name} ran twice: {min(gaps):.2f} s apart")
+        if "probe" not in self.jobs or len(self.jobs["probe"]["gaps"]) < 3:
+            mistakes.append("the schedule was not seen to run")
+        print(f"  {len(self.epochs)} terms of leaders; versions at once: {', '.join(sorted(self.together))}")
+        return mistakes
+
+
+async def marks():
+    """Prints what comes on standard input; at its end the load ends."""
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        print(f"  {time.monotonic() - began:5.1f} s  {line.decode().rstrip()}", flush=True)
+    stop.set()
+
+
+async def main():
+    global began
+    setup = Connection()
+    for _ in range(20):
+        status, document, _ = await setup.ask("POST", "/api/v1/session", {"password": PASSWORD})
+        if status != 201:
+            sys.exit(f"cannot log in: {status} {document}")
+        sessions.append(document["token"])
+    _, servers, _ = await setup.ask("GET", "/api/v1/servers", token=sessions[0])
+    server = servers["items"][0]["name"]
+    schedule, began = Schedule(), time.monotonic()
+    steps = [(CHECKS, check), (WRITES, write_to(server)), (LOGINS, login)]
+    tasks = [at_fixed_times(index, count, rate, step) for (count, rate), step in steps for index in range(count)]
+    await asyncio.gather(marks(), schedule.watch(), *tasks)
+    seconds = time.monotonic() - began
+
+    # Another connection: this one was idle for too long for any load balancer.
+    setup.close()
+    lost = 0
+    for token in sessions:
+        lost += await right(setup, "last look", 200, "GET", "/api/v1/session", token=token) is None
+    tally.pop("last look")
+    answered = (sum(tally.values()) - len(failures)) / seconds
+    offered = sum(count * rate for (count, rate), _ in steps)
+    print(f"{answered:.0f} requests a second answered of {offered:.0f} offered, for {seconds:.0f} s: "
+          f"{', '.join(f'{count} {kind}s' for kind, count in sorted(tally.items()))}")
+    for kind, times in sorted(took.items()):
+        times.sort()
+        print(f"  {kind}: p50 {times[len(times) // 2] * 1e3:.0f} ms, p99 {times[len(times) * 99 // 100] * 1e3:.0f} ms, "
+              f"longest {times[-1] * 1e3:.0f} ms")
+    print(f"  {len(failures)} requests failed, {lost} of {len(sessions)} sessions lost")
+    mistakes = schedule.tell() + failures[:20]
+    if answered < AIM:
+        mistakes.append(f"only {answered:.0f} requests a second were answered: {AIM} are the aim")
+    if mistakes:
+        sys.exit("\n".join(mistakes))
+
+
+asyncio.run(main())
