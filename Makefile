@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-api test-deploy fmt clippy doc bench fuzz
+.PHONY: help up test test-api test-manifests test-deploy test-systemd test-k8s fmt clippy doc bench fuzz
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 TEST_THREADS ?= 6
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 	@echo '  ARGS="..." is passed to bangui: make up ARGS="--workers 3"'
 
 up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if none runs
@@ -29,15 +29,26 @@ up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if no
 test: fmt clippy doc ## Check and test everything
 	@.ci/install redis-server fail2ban systemd-analyze
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
-	$(MAKE) test-api
+	$(MAKE) test-api test-manifests
 
 test-api: ## Hold a live cluster against its OpenAPI document
 	@.ci/install rust cc redis-server fail2ban curl python3-venv
 	.ci/test-api
 
+test-manifests: ## Hold the manifests of k8s/ against the API of Kubernetes and against each other
+	@.ci/install python3-venv openssl
+	.ci/test-manifests
+
 test-deploy: ## Build the image, run docker-compose.yml, walk through it, replace its workers under load
 	@.ci/install python3
 	.ci/test-deploy
+
+test-systemd: ## Install the units as README.md says, in a container that systemd runs, and walk through it
+	.ci/test-systemd
+
+test-k8s: ## Apply k8s/ to the cluster of KUBECONFIG, walk through it, update and evict workers under load
+	@.ci/install python3-venv openssl
+	.ci/test-k8s
 
 fmt:
 	@.ci/install rust rustfmt cc
