@@ -1,6 +1,7 @@
 //! Is this a Redis to build on? Asked at every connect and by `bangui check`.
 //!
-//! Refused: a version below 6.2 (no `PXAT`, no `GETEX`), a data layout that a newer major version wrote.
+//! Refused: a version below 6.2 (no `PXAT`, no `GETEX`), a data layout that a newer major version wrote. Waited for: a
+//! replica to become the primary, a user to get the rights it lacks.
 //! Warned of: an eviction policy that may drop sessions or the lease, no persistence, a clock that differs.
 //! Everything is read by INFO, since CONFIG is often blocked.
 
@@ -56,6 +57,10 @@ pub async fn inspect(config: &RedisConfig) -> Result<Vec<Finding>> {
 }
 
 pub(super) async fn run(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<Vec<Finding>> {
+    let rights = rights(&super::acl::missing(connection, keys).await?);
+    if rights.level != Level::Ok {
+        return Ok(vec![rights]); // What follows takes rights itself.
+    }
     let (info, layout, time): (String, Option<String>, (i64, i64)) =
         redis::pipe().cmd("INFO").cmd("GET").arg(keys.layout()).cmd("TIME").query_async(connection).await?;
     let here = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros);
@@ -64,6 +69,7 @@ pub(super) async fn run(connection: &mut MultiplexedConnection, keys: &Keys) -> 
     Ok(vec![
         version(&info),
         role(&info),
+        rights,
         stored_layout(layout.as_deref()),
         eviction(&info),
         persistence(&info, snapshots),
@@ -114,6 +120,18 @@ fn role(info: &HashMap<&str, &str>) -> Finding {
         },
         _ => Finding { what, level: Level::Ok, message: "takes writes".to_owned() },
     }
+}
+
+fn rights(missing: &[String]) -> Finding {
+    let what = "rights";
+    if missing.is_empty() {
+        return Finding { what, level: Level::Ok, message: "none is missing".to_owned() };
+    }
+    let message = format!(
+        "the user of BANGUI_REDIS_URL lacks rights: run ACL SETUSER with its name and {} (the README has the whole rule)",
+        missing.join(" ")
+    );
+    Finding { what, level: Level::Away, message }
 }
 
 fn stored_layout(layout: Option<&str>) -> Finding {

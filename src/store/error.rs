@@ -62,6 +62,9 @@ impl From<RedisError> for StoreError {
             {
                 Self::Corrupt(error.to_string())
             }
+            (_, Some("NOPERM")) => Self::Unavailable(format!(
+                "the user of BANGUI_REDIS_URL lacks a right, give it the rule in the README: {error}"
+            )),
             _ if error.is_timeout() => Self::Unavailable("it did not answer in time".to_owned()),
             _ => Self::Unavailable(error.to_string()),
         }

@@ -76,6 +76,11 @@ impl Keys {
         format!("{}{rest}", self.tag)
     }
 
+    /// The patterns that all keys match, as the rule of a user has them.
+    pub(super) fn patterns(&self) -> [String; 2] {
+        [format!("{}*", self.tag), format!("{}*", self.spread)]
+    }
+
     pub(super) fn layout(&self) -> String {
         self.key("layout")
     }

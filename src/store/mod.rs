@@ -7,6 +7,7 @@
 //! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
 
 pub mod accounts;
+pub mod acl;
 pub mod activations;
 pub mod audit;
 pub mod bans;

@@ -52,6 +52,7 @@ async fn two_clusters_under_two_prefixes_share_a_redis_and_know_nothing_of_each_
     let cluster = Cluster::bare(1).set_up().await;
     let mut environment = cluster.environment.clone();
     environment.insert("BANGUI_REDIS_PREFIX".to_owned(), format!("{PREFIX}-2"));
+    cluster.redis.allow_prefix(&format!("{PREFIX}-2")).await;
     let other = Worker::start("worker of another cluster", &environment).await;
     other.ready(SOON).await;
     let client = other.client();

@@ -32,6 +32,7 @@ mod metrics;
 mod near_cache;
 mod passwords;
 mod proxies;
+mod redis_acl;
 mod redis_away;
 mod redis_fails;
 mod schedule;

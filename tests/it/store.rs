@@ -10,6 +10,7 @@ use bangui::store::{
     StoredBan, Username, WorkerId,
 };
 
+use crate::support::cluster::PREFIX;
 use crate::support::redis::Redis;
 use crate::support::{SOON, eventually};
 
@@ -18,7 +19,7 @@ const LIFE: SessionLife =
 
 async fn store(redis: &Redis) -> Store {
     let config =
-        RedisConfig { url: redis.url().into(), prefix: "test".to_owned(), ca: None, min_replicas: 0 };
+        RedisConfig { url: redis.url().into(), prefix: PREFIX.to_owned(), ca: None, min_replicas: 0 };
     let store = Store::open(&config).unwrap();
     store.ready().await.unwrap();
     store
@@ -86,7 +87,7 @@ async fn a_renewal_never_recreates_a_lease_and_a_release_never_takes_anothers() 
     let store = store(&redis).await;
     let mut first = lease(&store, 60_000);
     let fence = take(&mut first).await;
-    redis.command::<u64>(&["DEL", "{test}:lease"]).await;
+    redis.command::<u64>(&["DEL", "{it}:lease"]).await;
     assert_eq!(first.renew(&fence).await.unwrap(), None);
 
     let mut second = lease(&store, 60_000);
@@ -152,9 +153,9 @@ async fn missed_runs_collapse_into_one_and_the_schedule_keeps_its_grid() {
     store.begin_job(&fence, "probe", minute, 5).await.unwrap();
     store.end_job(&fence, "probe", "ok").await.unwrap();
     // As if it had last been due three and a half minutes ago.
-    let due: i64 = redis.command(&["HGET", "{test}:job:probe", "next_due_at"]).await;
+    let due: i64 = redis.command(&["HGET", "{it}:job:probe", "next_due_at"]).await;
     let missed = (due - 270_000).to_string();
-    redis.command::<u64>(&["HSET", "{test}:job:probe", "next_due_at", &missed]).await;
+    redis.command::<u64>(&["HSET", "{it}:job:probe", "next_due_at", &missed]).await;
 
     assert!(matches!(store.begin_job(&fence, "probe", minute, 6).await.unwrap(), JobTurn::Begun { .. }));
     store.end_job(&fence, "probe", "ok").await.unwrap();
@@ -163,7 +164,7 @@ async fn missed_runs_collapse_into_one_and_the_schedule_keeps_its_grid() {
         matches!(turn, JobTurn::NotDue { wait } if wait <= Duration::from_secs(30)),
         "on the grid: {turn:?}"
     );
-    let next: i64 = redis.command(&["HGET", "{test}:job:probe", "next_due_at"]).await;
+    let next: i64 = redis.command(&["HGET", "{it}:job:probe", "next_due_at"]).await;
     assert_eq!((next - due).rem_euclid(60_000), 30_000, "the grid of the missed run");
 }
 
@@ -197,14 +198,14 @@ async fn an_event_is_in_the_stream_if_and_only_if_its_write_was_made() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
     let fence = take(&mut lease(&store, 60_000)).await;
-    let before: u64 = redis.command(&["XLEN", "{test}:events"]).await;
+    let before: u64 = redis.command(&["XLEN", "{it}:events"]).await;
     let read = store.server(&server()).await.unwrap();
     let jail = JailName::parse("sshd").unwrap();
     let (state, events) = record_activation(read.state.clone(), jail, read.read_at);
     store.write_probed(&fence, &server(), &read, &state, &events).await.unwrap();
     let refused = store.write_probed(&fence, &server(), &read, &state, &events).await;
     assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
-    let after: u64 = redis.command(&["XLEN", "{test}:events"]).await;
+    let after: u64 = redis.command(&["XLEN", "{it}:events"]).await;
     assert_eq!(after - before, 1);
 }
 
@@ -292,7 +293,7 @@ async fn logins_take_sessions_that_have_run_out_from_the_index() {
     let kept = logged_in(&store).await;
     eventually("the short sessions to leave the index", SOON, || async {
         store.begin_session(&admin, 1, &origin(), short).await.unwrap().unwrap();
-        let indexed: u64 = redis.command(&["SCARD", "{test}:sessions:admin"]).await;
+        let indexed: u64 = redis.command(&["SCARD", "{it}:sessions:admin"]).await;
         (indexed < 5).then_some(())
     })
     .await;
@@ -342,7 +343,7 @@ async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
     let store = store(&redis).await;
     store.create_admin("hash").await.unwrap();
     let token = logged_in(&store).await;
-    redis.command::<u64>(&["DEL", "{test}:sessions:admin"]).await;
+    redis.command::<u64>(&["DEL", "{it}:sessions:admin"]).await;
     let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
     store.end_checked_session(&session).await.unwrap();
     assert!(!lives(&store, &token).await);

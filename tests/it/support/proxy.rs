@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::redis::{USER, USER_PASSWORD};
+
 /// What the network does with bytes and connections.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mode {
@@ -50,7 +52,7 @@ impl Proxy {
 
     /// The address for `BANGUI_REDIS_URL`.
     pub fn redis_url(&self) -> String {
-        format!("redis://{}", self.address)
+        format!("redis://{USER}:{USER_PASSWORD}@{}", self.address)
     }
 }
 

@@ -1,5 +1,8 @@
 //! A private redis-server on a unix socket. Where TCP is wanted, `proxy` stands in front of it: a unix socket
 //! cannot be taken by another test while this Redis is stopped and started again.
+//!
+//! What is under test connects as the user `bangui`, who may do what the product's rule says and nothing else; the test's
+//! own eyes are the default user.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,8 +13,27 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use super::cluster::PREFIX;
 use super::process::{Child, program};
 use super::{SOON, eventually, folder};
+
+/// The user that the product connects as, and the password.
+pub const USER: &str = "bangui";
+pub const USER_PASSWORD: &str = "password-of-the-redis-user";
+
+/// The product's rule, for `ACL SETUSER` and for this prefix: the name, then what it may.
+pub fn rule(prefix: &str) -> Vec<String> {
+    let rule = bangui::store::acl::RULE.trim().strip_prefix("user ").expect("a line of an ACL file");
+    let mut words: Vec<String> = rule.split(' ').map(str::to_owned).collect();
+    for word in &mut words {
+        if word.starts_with(['~', '&']) {
+            *word = word.replace("bangui", prefix);
+        } else if word == ">PASSWORD" {
+            *word = format!(">{USER_PASSWORD}");
+        }
+    }
+    words
+}
 
 /// A redis-server of the test's own.
 pub struct Redis {
@@ -46,7 +68,15 @@ impl Redis {
 
     /// Its address for `BANGUI_REDIS_URL`.
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.socket().display())
+        format!("redis+unix://{}?user={USER}&pass={USER_PASSWORD}", self.socket().display())
+    }
+
+    /// Lets the user work under this prefix too.
+    pub async fn allow_prefix(&self, prefix: &str) {
+        let rule = rule(prefix);
+        let patterns = rule.iter().filter(|word| word.starts_with(['~', '&'])).map(String::as_str);
+        let words: Vec<&str> = ["ACL", "SETUSER", USER].into_iter().chain(patterns).collect();
+        self.command::<()>(&words).await;
     }
 
     /// Starts it (again) on the same socket and the same data.
@@ -55,7 +85,8 @@ impl Redis {
         let _ = std::fs::remove_file(self.socket());
         let mut command = program("redis-server");
         command.args(["--port", "0", "--save", "", "--rdbcompression", "no", "--daemonize", "no", "--dir"]);
-        command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket()).args(&self.arguments);
+        command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
+        command.arg("--user").args(rule(PREFIX)).args(&self.arguments);
         self.process = Some(Child::start("redis-server", command));
         eventually("redis-server to answer", SOON, || async {
             let mut connection = self.try_connect().await?;
@@ -82,7 +113,7 @@ impl Redis {
     }
 
     async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
-        let client = redis::Client::open(self.url()).unwrap();
+        let client = redis::Client::open(format!("redis+unix://{}", self.socket().display())).unwrap();
         client.get_multiplexed_async_connection().await.ok()
     }
 

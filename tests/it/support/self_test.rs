@@ -88,7 +88,7 @@ async fn ping(socket: &std::path::Path) -> Option<()> {
 async fn the_proxy_passes_rewrites_swallows_refuses_and_delays() {
     let redis = Redis::start_with(&[]).await;
     let proxy = Proxy::start(redis.socket(), Mode::Pass).await;
-    let client = redis::Client::open(proxy.redis_url()).unwrap();
+    let client = redis::Client::open(format!("redis://{}", proxy.address)).unwrap();
     let get = || async {
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd("ECHO").arg("7.0.15").query_async::<String>(&mut connection).await
