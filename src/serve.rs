@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::client::AgentClient;
+use crate::agent::client::Credentials;
 use crate::agent::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
@@ -97,9 +97,17 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         tokio::spawn(async move { stop.run_until_cancelled(store.follow_settings(&settings)).await });
     }
 
+    if !config.groups.is_empty() {
+        let (store, agents, stop) = (store.clone(), agents.clone(), stop_http.clone());
+        tokio::spawn(async move {
+            stop.run_until_cancelled(store.follow_discoveries(|servers| agents.apply(servers))).await
+        });
+    }
+
     let scheduler = Scheduler {
         store: store.clone(),
         agents,
+        groups: config.groups.clone(),
         worker: worker.clone(),
         lease_ttl: config.lease_ttl,
         settings: settings.clone(),
@@ -164,6 +172,7 @@ async fn work(
     }
     let prepare = async {
         first_settings(&store, &scheduler.settings).await;
+        first_servers(&store, &scheduler).await;
         prepare_login(&config, &store).await;
     };
     if stop.run_until_cancelled(prepare).await.is_none() {
@@ -184,6 +193,22 @@ async fn first_settings(store: &Store, settings: &Live) {
     while let Err(error) = store.load_settings(settings).await {
         if matches!(error, StoreError::Corrupt(_)) {
             return; // Told where it is followed, and nothing that waiting mends.
+        }
+        let wait = rand::rng().random_range(300..700);
+        sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// A request for a server that is discovered already finds it on a worker that has just started.
+async fn first_servers(store: &Store, scheduler: &Scheduler) {
+    if scheduler.groups.is_empty() {
+        return;
+    }
+    loop {
+        match store.discoveries().await {
+            Ok(stored) => return scheduler.agents.apply(&stored.servers),
+            Err(StoreError::Corrupt(_)) => return, // Told where they are followed.
+            Err(_) => {}
         }
         let wait = rand::rng().random_range(300..700);
         sleep(Duration::from_millis(wait)).await;
@@ -276,16 +301,15 @@ async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
 
 fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
     let Some(token) = &config.agent_token else { return Ok(Fleet::default()) };
-    config
-        .servers
-        .iter()
-        .map(|server| {
-            let client = AgentClient::new(&server.url, token, config.agent_ca.as_ref()).map_err(|error| {
-                ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name))
-            })?;
-            Ok((server.name.clone(), client))
-        })
-        .collect()
+    let credentials = Credentials::new(token, config.agent_ca.as_ref());
+    let listed = config.servers.iter().map(|server| {
+        let client = credentials
+            .client(&server.url)
+            .map_err(|error| ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name)))?;
+        Ok((server.name.clone(), client))
+    });
+    let listed = listed.collect::<Result<_, ServeError>>()?;
+    Ok(Fleet::new(Some(credentials), listed))
 }
 
 /// Waits for the drain time; a second signal cuts it short.

@@ -4,13 +4,15 @@
 //! of reach says nothing about fail2ban. Every call has one deadline for all of it; the agent is told four fifths of
 //! it, so that "fail2ban is busy" arrives before this end gives up. The calls about jails and bans are in `jails.rs`.
 
+mod credentials;
 mod jails;
+
+pub use credentials::{Credentials, Introduction};
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
@@ -19,11 +21,7 @@ use tokio::time::timeout;
 use super::token::Tokens;
 use super::{tls, wire};
 use crate::config::{AgentTokenConfig, AgentUrl};
-use crate::crypto;
 use crate::domain::{ProbeOutcome, UnreachableKind};
-
-/// No connection takes longer, within the deadline of the call.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why an agent's answer is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,30 +112,7 @@ impl AgentClient {
     /// # Errors
     /// If the HTTP client cannot be built, or the file holds no CA.
     pub fn new(url: &AgentUrl, token: &AgentTokenConfig, ca: Option<&PathBuf>) -> anyhow::Result<Self> {
-        crypto::provide();
-        let builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_WITHIN)
-            .pool_idle_timeout(Duration::from_secs(30));
-        let (builder, base, place) = match url {
-            AgentUrl::Https(url) => {
-                let builder = builder.tls_backend_preconfigured(tls::client_config(ca)?).https_only(true);
-                (builder, url.as_str().trim_end_matches('/').to_owned(), url.to_string())
-            }
-            AgentUrl::LoopbackHttp(url) => {
-                (builder, url.as_str().trim_end_matches('/').to_owned(), url.to_string())
-            }
-            AgentUrl::Unix(path) => {
-                (builder.unix_socket(path.as_path()), "http://agent".into(), path.display().to_string())
-            }
-        };
-        Ok(Self {
-            http: builder.build().context("cannot build the HTTP client for agents")?,
-            base: base.into(),
-            place: place.into(),
-            tokens: Arc::new(Tokens::new(token)),
-        })
+        Credentials::new(token, ca).client(url)
     }
 
     /// Asks how fail2ban is; a failure to ask is an outcome too. Ends within `deadline`.
@@ -214,8 +189,12 @@ impl AgentClient {
                 return self.read(response, max_answer).await;
             }
         }
+        Err(self.token_refused())
+    }
+
+    fn token_refused(&self) -> AgentError {
         let remedy = "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there";
-        Err(self.unreachable(UnreachableKind::Token, remedy))
+        self.unreachable(UnreachableKind::Token, remedy)
     }
 
     /// The body of an answer, or the meaning of a refusal.

@@ -37,6 +37,7 @@ pub(super) struct Desk {
     next: Mutex<Option<Probe>>,
     version: Mutex<Option<String>>,
     name: Option<String>,
+    instance: String,
     probes: AtomicU64,
     detections: AtomicU64,
     pub(super) changer: Arc<Changer>,
@@ -58,6 +59,7 @@ impl Desk {
             next: Mutex::default(),
             version: Mutex::default(),
             name: config.name.clone(),
+            instance: format!("{:032x}", rand::random::<u128>()),
             probes: AtomicU64::new(0),
             detections: AtomicU64::new(0),
         }
@@ -66,6 +68,7 @@ impl Desk {
     pub(super) fn info(&self) -> wire::Info {
         wire::Info {
             name: self.name.clone(),
+            instance: Some(self.instance.clone()),
             agent_version: env!("CARGO_PKG_VERSION").into(),
             fail2ban_version: self.version.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             probes: self.probes.load(Relaxed),

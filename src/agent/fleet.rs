@@ -1,39 +1,107 @@
-//! The configured servers, each with the client of its agent: what the scheduler sweeps and what users name.
+//! The servers that a worker knows, each with the client of its agent: what the scheduler sweeps and what users name.
+//!
+//! Listed ones are there for good; discovered ones come and go with what the leader writes into Redis
+//! ([`Fleet::apply`]). A name that is listed is never a discovered one's.
 //!
 //! Whoever asks gets a clone of the client, which is cheap, and never holds on to the list itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::client::AgentClient;
-use crate::domain::ServerName;
+use arc_swap::ArcSwap;
+
+use super::client::{AgentClient, Credentials};
+use crate::domain::{Discoveries, ServerName};
 
 /// All servers that this worker knows. Cheap to clone; all clones are one list.
-#[derive(Debug, Clone, Default)]
-pub struct Fleet(Arc<BTreeMap<ServerName, AgentClient>>);
+#[derive(Clone, Default)]
+pub struct Fleet(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    credentials: Option<Credentials>,
+    listed: BTreeMap<ServerName, AgentClient>,
+    members: ArcSwap<BTreeMap<ServerName, Member>>,
+    /// One change at a time.
+    change: Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Member {
+    client: AgentClient,
+    /// Where a discovered one was found, and whether it speaks TLS.
+    found: Option<(SocketAddr, bool)>,
+}
 
 impl Fleet {
+    /// The listed servers; `credentials` are for those that will be discovered.
+    #[must_use]
+    pub fn new(credentials: Option<Credentials>, listed: BTreeMap<ServerName, AgentClient>) -> Self {
+        let fleet = Self(Arc::new(Shared {
+            credentials,
+            listed,
+            members: ArcSwap::default(),
+            change: Mutex::default(),
+        }));
+        fleet.apply(&Discoveries::new());
+        fleet
+    }
+
     /// The agent of that server, if there is such a server.
     #[must_use]
     pub fn get(&self, name: &ServerName) -> Option<AgentClient> {
-        self.0.get(name).cloned()
+        self.0.members.load().get(name).map(|member| member.client.clone())
     }
 
     /// Whether there is such a server.
     #[must_use]
     pub fn contains(&self, name: &ServerName) -> bool {
-        self.0.contains_key(name)
+        self.0.members.load().contains_key(name)
     }
 
     /// All names, in order.
     #[must_use]
     pub fn names(&self) -> Vec<ServerName> {
-        self.0.keys().cloned().collect()
+        self.0.members.load().keys().cloned().collect()
     }
-}
 
-impl FromIterator<(ServerName, AgentClient)> for Fleet {
-    fn from_iter<T: IntoIterator<Item = (ServerName, AgentClient)>>(agents: T) -> Self {
-        Self(Arc::new(agents.into_iter().collect()))
+    /// The names that the configuration lists.
+    #[must_use]
+    pub fn listed(&self) -> Vec<ServerName> {
+        self.0.listed.keys().cloned().collect()
+    }
+
+    /// What agents are shown, and whom this worker believes.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.0.credentials.as_ref()
+    }
+
+    /// Makes these the discovered servers. One that is where it was keeps its client and its connections.
+    pub fn apply(&self, discovered: &Discoveries) {
+        let _one = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.0.members.load();
+        let mut members: BTreeMap<ServerName, Member> = BTreeMap::new();
+        for (name, server) in discovered {
+            let found = (server.address, server.tls);
+            let member = before.get(name).filter(|member| member.found == Some(found)).cloned();
+            members.extend(member.or_else(|| self.member(name, found)).map(|member| (name.clone(), member)));
+        }
+        let listed = self.0.listed.iter();
+        members.extend(
+            listed.map(|(name, client)| (name.clone(), Member { client: client.clone(), found: None })),
+        );
+        self.0.members.store(Arc::new(members));
+    }
+
+    fn member(&self, name: &ServerName, found: (SocketAddr, bool)) -> Option<Member> {
+        match self.0.credentials.as_ref()?.client_at(name, found.0, found.1) {
+            Ok(client) => Some(Member { client, found: Some(found) }),
+            Err(error) => {
+                tracing::error!(server.id = %name, "the discovered server {name} cannot be used: {error:#}");
+                None
+            }
+        }
     }
 }

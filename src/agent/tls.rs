@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
-use rustls::client::verify_server_name;
-use rustls::crypto::ring;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{self, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -103,9 +104,7 @@ fn server_config([cert, key]: &[Vec<u8>; 2], name: Option<&str>) -> anyhow::Resu
     let chain = certificates(cert).context("the certificate is no PEM file")?;
     let first = chain.first().context("the certificate's file holds none")?;
     if let Some(name) = name {
-        let wanted = ServerName::try_from(name.to_owned())
-            .context("BANGUI_AGENT_NAME is no name for a certificate")?;
-        verify_server_name(&ParsedCertificate::try_from(first)?, &wanted)
+        carries(first, name)
             .with_context(|| format!("the certificate does not carry the name {name} (BANGUI_AGENT_NAME)"))?;
     }
     let key = PrivateKeyDer::from_pem_slice(key).context("the key is no PEM file")?;
@@ -123,8 +122,86 @@ fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
 }
 
-/// Whom a worker believes: the CA of `BANGUI_AGENT_CA`, else those that the system trusts.
-pub(super) fn client_config(ca: Option<&PathBuf>) -> anyhow::Result<ClientConfig> {
+/// Whether a certificate is one for this name.
+pub(super) fn carries(certificate: &CertificateDer<'_>, name: &str) -> anyhow::Result<()> {
+    let wanted = ServerName::try_from(name).context("it is no name for a certificate")?;
+    Ok(verify_server_name(&ParsedCertificate::try_from(certificate)?, &wanted)?)
+}
+
+/// Whom a worker believes, in two ways.
+#[derive(Clone)]
+pub(super) struct Trust {
+    /// An agent whose name is known: its certificate is by the CA and carries the name.
+    pub named: ClientConfig,
+    /// An agent that has yet to tell its name: its certificate is by the CA. What it tells is to be held against
+    /// the certificate ([`carries`]) before it is believed.
+    pub introduced: ClientConfig,
+}
+
+impl Trust {
+    /// In the CA of `BANGUI_AGENT_CA`, else in those that the system trusts.
+    pub(super) fn load(ca: Option<&PathBuf>) -> anyhow::Result<Self> {
+        let roots = Arc::new(roots(ca)?);
+        let provider = Arc::new(ring::default_provider());
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = || {
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()
+        };
+        let verifier = SignedByCa { roots: Arc::clone(&roots), algorithms };
+        let mut introduced =
+            builder()?.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+        // A resumed connection shows no certificate anew, and here all agents go by the name of their group.
+        introduced.resumption = Resumption::disabled();
+        Ok(Self { named: builder()?.with_root_certificates(roots).with_no_client_auth(), introduced })
+    }
+}
+
+/// Takes a certificate by the CA whatever names it carries.
+#[derive(Debug)]
+struct SignedByCa {
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for SignedByCa {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+fn roots(ca: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
@@ -143,8 +220,7 @@ pub(super) fn client_config(ca: Option<&PathBuf>) -> anyhow::Result<ClientConfig
             }
         }
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// The mistake of TLS among the causes of an error, if there is one.

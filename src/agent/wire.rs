@@ -59,6 +59,9 @@ pub struct Info {
     /// What it is called, if it was told (`BANGUI_AGENT_NAME`); its certificate carries this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// 128 random bits of its start, in hexadecimal digits: the same behind two addresses, it is one agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// The version of bangui it runs.
     pub agent_version: String,
     /// The version of fail2ban it last spoke with.

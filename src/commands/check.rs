@@ -8,20 +8,24 @@
 //!
 //! A warning is not "all is well": the exit code is 0 only if every line says ok. Waits are bounded, so that the
 //! command always ends.
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use crate::agent::client::{AgentClient, AgentError};
-use crate::config::{AgentTokenConfig, CheckConfig, ServerEndpoint};
-use crate::domain::{ProbeOutcome, UnreachableKind};
+use crate::agent::client::{AgentClient, AgentError, Credentials, Introduction};
+use crate::config::{AgentGroup, CheckConfig};
+use crate::domain::{ProbeOutcome, ServerName, UnreachableKind};
 use crate::store::checks::{self, Level};
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+const AGENTS_AT_ONCE: usize = 32;
 
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +51,26 @@ pub async fn run(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<b
         well &= line.level == Level::Ok;
         print(out, &line)?;
     }
-    if config.servers.is_empty() {
+    if config.servers.is_empty() && config.groups.is_empty() {
         print(out, &Line::new(Level::Ok, "agents", "none is named in BANGUI_SERVERS"))?;
     }
-    for server in &config.servers {
-        if let Some(token) = &config.agent_token {
-            for line in agent(server, token, config.agent_ca.as_ref()).await {
+    if let Some(token) = &config.agent_token {
+        let credentials = Credentials::new(token, config.agent_ca.as_ref());
+        let mut agents: Vec<(String, anyhow::Result<AgentClient>)> = Vec::new();
+        for server in &config.servers {
+            agents.push((server.name.to_string(), credentials.client(&server.url)));
+        }
+        for group in &config.groups {
+            let (lines, found) = discover(group, &credentials).await;
+            for line in lines {
+                well &= line.level == Level::Ok;
+                print(out, &line)?;
+            }
+            agents.extend(found);
+        }
+        let mut answers = futures_util::stream::iter(agents).map(agent).buffered(AGENTS_AT_ONCE);
+        while let Some(lines) = answers.next().await {
+            for line in lines {
                 well &= line.level == Level::Ok;
                 print(out, &line)?;
             }
@@ -93,9 +111,50 @@ async fn redis(config: &CheckConfig) -> Vec<Line> {
     }
 }
 
-async fn agent(server: &ServerEndpoint, token: &AgentTokenConfig, ca: Option<&PathBuf>) -> Vec<Line> {
-    let what = format!("agent {}", server.name);
-    let client = match AgentClient::new(&server.url, token, ca) {
+/// What can be said of the group itself, and the agents behind it.
+async fn discover(
+    group: &AgentGroup,
+    credentials: &Credentials,
+) -> (Vec<Line>, Vec<(String, anyhow::Result<AgentClient>)>) {
+    let AgentGroup { name, host, port, tls } = group;
+    let what = format!("agents {name}");
+    let refused = |message: String| (vec![Line::new(Level::Refuse, &what, message)], Vec::new());
+    let resolved = match timeout(AGENT_PATIENCE, lookup_host((host.as_str(), *port))).await {
+        Ok(Ok(addresses)) => addresses.collect::<BTreeSet<SocketAddr>>(),
+        Ok(Err(error)) => return refused(format!("{host} cannot be resolved: {error}")),
+        Err(_) => return refused(format!("{host} cannot be resolved within {} s", AGENT_PATIENCE.as_secs())),
+    };
+    let mut lines = vec![Line::new(Level::Ok, &what, format!("{host} has {} addresses", resolved.len()))];
+    let asking =
+        resolved.into_iter().map(async |address| (address, credentials.introduce(group, address).await));
+    let mut answers = futures_util::stream::iter(asking).buffered(AGENTS_AT_ONCE);
+    let mut found: BTreeMap<ServerName, (SocketAddr, Option<String>)> = BTreeMap::new();
+    while let Some((address, answer)) = answers.next().await {
+        match answer {
+            Err(error) => lines.push(Line::new(Level::Refuse, &what, agent_remedy(&error))),
+            Ok(Introduction { name, instance }) => match found.get(&name) {
+                Some((first, of)) if of.is_none() || *of != instance => {
+                    let message =
+                        format!("{address} tells the name {name} as {first} does: one of them is not used");
+                    lines.push(Line::new(Level::Refuse, &what, message));
+                }
+                Some(_) => {}
+                None => {
+                    found.insert(name, (address, instance));
+                }
+            },
+        }
+    }
+    let client = |(name, (address, _))| {
+        let client = credentials.client_at(&name, address, *tls);
+        (name.to_string(), client)
+    };
+    (lines, found.into_iter().map(client).collect())
+}
+
+async fn agent((name, client): (String, anyhow::Result<AgentClient>)) -> Vec<Line> {
+    let what = format!("agent {name}");
+    let client = match client {
         Ok(client) => client,
         Err(error) => return vec![Line::new(Level::Refuse, what, format!("{error:#}"))],
     };
@@ -116,7 +175,7 @@ async fn agent(server: &ServerEndpoint, token: &AgentTokenConfig, ca: Option<&Pa
         Line::new(Level::Warn, what, message)
     };
     let (level, message) = fail2ban(&client.probe(AGENT_PATIENCE).await);
-    vec![version, Line::new(level, format!("fail2ban {}", server.name), message)]
+    vec![version, Line::new(level, format!("fail2ban {name}"), message)]
 }
 
 fn agent_remedy(error: &AgentError) -> String {

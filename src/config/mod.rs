@@ -84,6 +84,28 @@ pub struct ServerEndpoint {
     pub url: AgentUrl,
 }
 
+/// An entry of `BANGUI_SERVERS` with `?discover=dns`: a DNS name that stands for any number of agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentGroup {
+    /// What the group is called in messages; its servers have the names that their agents tell.
+    pub name: ServerName,
+    /// The DNS name.
+    pub host: String,
+    /// The port of every agent.
+    pub port: u16,
+    /// Whether they speak TLS; without it only loopback addresses are taken.
+    pub tls: bool,
+}
+
+/// What `BANGUI_SERVERS` names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// Servers with a name and an agent of their own.
+    pub listed: Vec<ServerEndpoint>,
+    /// DNS names behind which agents are discovered.
+    pub groups: Vec<AgentGroup>,
+}
+
 /// Where an agent listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentListen {
@@ -149,7 +171,9 @@ pub struct ServeConfig {
     pub redis: RedisConfig,
     /// The fail2ban servers; may be empty.
     pub servers: Vec<ServerEndpoint>,
-    /// Present whenever `servers` is not empty.
+    /// DNS names behind which agents are discovered.
+    pub groups: Vec<AgentGroup>,
+    /// Present whenever there is a server or a group.
     pub agent_token: Option<AgentTokenConfig>,
     /// The CA of the agents' certificates, if it is not one that the system trusts.
     pub agent_ca: Option<PathBuf>,
@@ -234,7 +258,9 @@ pub struct CheckConfig {
     pub redis: Option<RedisConfig>,
     /// The agents.
     pub servers: Vec<ServerEndpoint>,
-    /// Present whenever `servers` is not empty.
+    /// DNS names behind which agents are discovered.
+    pub groups: Vec<AgentGroup>,
+    /// Present whenever there is a server or a group.
     pub agent_token: Option<AgentTokenConfig>,
     /// The CA of the agents' certificates, if it is not one that the system trusts.
     pub agent_ca: Option<PathBuf>,

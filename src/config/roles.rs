@@ -13,7 +13,7 @@ use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
     AgentConfig, AgentListen, AgentTlsConfig, AgentTokenConfig, CheckConfig, LogFormat, RedisConfig,
-    ResetPasswordConfig, ServeConfig, SessionCacheConfig, UpConfig, redis_url, values,
+    ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, values,
 };
 
 /// A checked configuration, how to log, and what is odd about it.
@@ -55,8 +55,7 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
     let _ = read.value(&vars::WORKERS, values::positive); // not ours, but a wrong one is never passed over
     let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
     let redis = redis(&mut read, true);
-    let (servers, agent_token) = agents(&mut read);
-    let agent_ca = read.value(&vars::AGENT_CA, values::absolute_path);
+    let (servers, agent_token, agent_ca) = agents(&mut read);
     let setup_token = read.secret(&vars::SETUP_TOKEN, |text, _| Ok(SecretString::from(text)));
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, values::password);
     let public_url = read.value(&vars::PUBLIC_URL, values::public_url);
@@ -76,7 +75,8 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
             listen: listen?,
             metrics_listen,
             redis: redis?,
-            servers,
+            servers: servers.listed,
+            groups: servers.groups,
             agent_token,
             agent_ca,
             setup_token,
@@ -123,16 +123,24 @@ fn agent_token(read: &mut Reader<'_>) -> Option<AgentTokenConfig> {
     })
 }
 
-fn agents(read: &mut Reader<'_>) -> (Vec<super::ServerEndpoint>, Option<AgentTokenConfig>) {
+fn agents(read: &mut Reader<'_>) -> (Servers, Option<AgentTokenConfig>, Option<PathBuf>) {
     let servers = read.value(&vars::SERVERS, values::servers).unwrap_or_default();
     let token = agent_token(read);
-    if !servers.is_empty() && token.is_none() {
+    let ca = read.value(&vars::AGENT_CA, values::absolute_path);
+    if servers.groups.iter().any(|group| group.tls) && !read.is_set(&vars::AGENT_CA) {
+        read.require(
+            &vars::AGENT_CA,
+            "agents behind ?discover=dns are known by their certificates alone: name the CA that signs them and nothing \
+             else; whoever holds a certificate of a public CA would be given the token",
+        );
+    }
+    if servers != Servers::default() && token.is_none() {
         read.require(
             &vars::AGENT_TOKEN,
             "agents answer only those who know it: the token of the agents in BANGUI_SERVERS",
         );
     }
-    (servers, token)
+    (servers, token, ca)
 }
 
 fn session_life(read: &mut Reader<'_>) -> (Option<Duration>, Option<Duration>) {
@@ -312,9 +320,8 @@ pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckCon
     load(environment, flags, |mut read| {
         let names_agents = read.is_set(&vars::SERVERS);
         let redis = redis(&mut read, !names_agents);
-        let (servers, agent_token) = agents(&mut read);
-        let agent_ca = read.value(&vars::AGENT_CA, values::absolute_path);
-        read.finish(|| Some(CheckConfig { redis, servers, agent_token, agent_ca }))
+        let (Servers { listed, groups }, agent_token, agent_ca) = agents(&mut read);
+        read.finish(|| Some(CheckConfig { redis, servers: listed, groups, agent_token, agent_ca }))
     })
 }
 

@@ -64,7 +64,8 @@ fn every_value_is_taken() {
         ("BANGUI_LISTEN", "[::]:80"),
         ("BANGUI_WORKERS", "4"),
         ("BANGUI_REDIS_PREFIX", "team-1:bangui"),
-        ("BANGUI_SERVERS", "web-1=https://10.0.0.1:8799, local=http+unix:///run/a.sock,l=http://localhost:1"),
+        ("BANGUI_SERVERS", "web-1=https://10.0.0.1:8799, local=http+unix:///run/a.sock,l=http://localhost:1, n=https://a.example?discover=dns"),
+        ("BANGUI_AGENT_CA", "/ca.pem"),
         ("BANGUI_AGENT_TOKEN", &format!("{TOKEN},{TOKEN}x")),
         ("BANGUI_SETUP_TOKEN", "abc"),
         ("BANGUI_ADMIN_PASSWORD", "correct horse"),
@@ -86,6 +87,9 @@ fn every_value_is_taken() {
     .unwrap();
     let names: Vec<_> = config.servers.iter().map(|server| server.name.as_str()).collect();
     assert_eq!(names, ["web-1", "local", "l"]);
+    let group = &config.groups[0];
+    let expected = ("n", "a.example", 443, true);
+    assert_eq!((group.name.as_str(), group.host.as_str(), group.port, group.tls), expected);
     assert_eq!(config.servers[1].url, AgentUrl::Unix("/run/a.sock".into()));
     assert!(matches!(config.servers[2].url, AgentUrl::LoopbackHttp(_)));
     assert_eq!(config.agent_token.unwrap().tokens.len(), 2);
@@ -104,6 +108,15 @@ fn every_bad_value_is_refused_by_name_and_value() {
         ("BANGUI_SERVERS", &["web", "web=ftp://x", "=https://x", "a b=https://x", "web=http://10.0.0.1:1"]),
         ("BANGUI_SERVERS", &["w=https://x:1,w=https://y:1", "a=https://x:1,b=https://x:1", "w=https://x/p"]),
         ("BANGUI_SERVERS", &["w=http+unix://a/b", "w=http+unix://", "w=https://u@x:1", "w=https://x?q=1"]),
+        (
+            "BANGUI_SERVERS",
+            &[
+                "w=http://x?discover=dns",
+                "w=http+unix:///a?discover=dns",
+                "w=http://127.0.0.1:1?discover=dns",
+            ],
+        ),
+        ("BANGUI_SERVERS", &["w=https://y,w=http://localhost:1?discover=dns", "w=https://x/?discover=srv"]),
         (
             "BANGUI_PUBLIC_URL",
             &["bans.example.org", "ftp://x", "https://x/path", "https://x?q=1", "https://"],
@@ -126,6 +139,7 @@ fn every_bad_value_is_refused_by_name_and_value() {
         for value in *values {
             let said = mistakes(serve(&[(name, value), ("BANGUI_AGENT_TOKEN", TOKEN)]));
             let shown = value.replace("u@", "***@").replace("q=1", "q=***");
+            let shown = shown.replace("=dns", "=***").replace("=srv", "=***");
             assert!(said.contains(&format!("\n  {name} = {shown:?}: ")), "{name}={value}: {said}");
             assert!(said.contains("is 1 mistake in"), "{name}={value}: {said}");
         }

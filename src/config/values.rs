@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::{AgentListen, AgentUrl, Listen, LogFormat, RateLimit, ServerEndpoint};
+use super::{AgentGroup, AgentListen, AgentUrl, Listen, LogFormat, RateLimit, ServerEndpoint, Servers};
 use crate::domain::ServerName;
 
 #[doc(hidden)]
@@ -187,32 +187,73 @@ fn is_bare(url: &Url) -> bool {
 }
 
 /// `name=url,name=url`. All entries are looked at, so that one message names all that is wrong with them.
-pub fn servers(text: &str) -> Parsed<Vec<ServerEndpoint>> {
-    let mut found: Vec<ServerEndpoint> = Vec::new();
+pub fn servers(text: &str) -> Parsed<Servers> {
+    let mut found = Servers::default();
     let mut wrong = Vec::new();
     for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         match server(entry) {
-            Ok(new) if found.iter().any(|old| old.name == new.name) => {
-                wrong.push(format!("the name {} is there twice", new.name));
-            }
-            Ok(new) => match found.iter().find(|old| old.url == new.url) {
-                Some(old) => wrong.push(format!("{} and {} have the same agent", old.name, new.name)),
-                None => found.push(new),
-            },
+            Ok(new) => wrong.extend(add(&mut found, new)),
             Err(why) => wrong.push(why),
         }
     }
     if wrong.is_empty() { Ok(found) } else { Err(wrong.join("; ")) }
 }
 
-fn server(entry: &str) -> Parsed<ServerEndpoint> {
+/// One entry.
+enum Entry {
+    Server(ServerEndpoint),
+    Group(AgentGroup),
+}
+
+/// Adds an entry, or says what it has in common with one that is there.
+fn add(found: &mut Servers, new: Entry) -> Option<String> {
+    let name = match &new {
+        Entry::Server(server) => &server.name,
+        Entry::Group(group) => &group.name,
+    };
+    let names = found.listed.iter().map(|old| &old.name).chain(found.groups.iter().map(|old| &old.name));
+    if names.into_iter().any(|old| old == name) {
+        return Some(format!("the name {name} is there twice"));
+    }
+    match new {
+        Entry::Server(new) => match found.listed.iter().find(|old| old.url == new.url) {
+            Some(old) => return Some(format!("{} and {} have the same agent", old.name, new.name)),
+            None => found.listed.push(new),
+        },
+        Entry::Group(new) => {
+            let same = |old: &&AgentGroup| old.host == new.host && old.port == new.port;
+            match found.groups.iter().find(same) {
+                Some(old) => return Some(format!("{} and {} have the same agents", old.name, new.name)),
+                None => found.groups.push(new),
+            }
+        }
+    }
+    None
+}
+
+fn server(entry: &str) -> Parsed<Entry> {
     let Some((name, url)) = entry.split_once('=') else {
         return Err("each entry must be name=url, entries separated by commas".to_owned());
     };
     let name = ServerName::parse(name.trim()).map_err(|error| error.to_string())?;
-    match agent_url(url.trim()) {
-        Ok(url) => Ok(ServerEndpoint { name, url }),
-        Err(why) => Err(format!("the URL of {name} {why}")),
+    let read = match url.trim().strip_suffix("?discover=dns") {
+        Some(url) => agent_url(url).and_then(|url| group(name.clone(), &url)).map(Entry::Group),
+        None => agent_url(url.trim()).map(|url| Entry::Server(ServerEndpoint { name: name.clone(), url })),
+    };
+    read.map_err(|why| format!("the URL of {name} {why}"))
+}
+
+/// The agents behind a DNS name.
+fn group(name: ServerName, url: &AgentUrl) -> Parsed<AgentGroup> {
+    const ALLOWED: &str = "has ?discover=dns, which needs https:// and a DNS name";
+    let (url, tls) = match url {
+        AgentUrl::Https(url) => (url, true),
+        AgentUrl::LoopbackHttp(url) => (url, false),
+        AgentUrl::Unix(_) => return Err(ALLOWED.to_owned()),
+    };
+    match (url.host(), url.port_or_known_default()) {
+        (Some(Host::Domain(host)), Some(port)) => Ok(AgentGroup { name, host: host.to_owned(), port, tls }),
+        _ => Err(ALLOWED.to_owned()),
     }
 }
 

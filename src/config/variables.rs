@@ -106,7 +106,7 @@ variables! {
     REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, &[Serve, Check, ResetPassword],
         "Replicas that must confirm the end of a session or a new password before it is answered; 503 otherwise";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
-        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback";
+        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback; with ?discover=dns behind a URL, one server for each address of its host";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],
         "Shared secret of workers and agents: 32 characters or more, two with a comma while one is replaced";
     AGENT_LISTEN = "BANGUI_AGENT_LISTEN", "ADDR", Some("unix:/run/bangui/agent.sock"), open, &[Agent],

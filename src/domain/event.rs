@@ -1,5 +1,7 @@
 //! What happened, as told to the log, the event stream and the metrics.
 
+use std::net::SocketAddr;
+
 use super::{Condition, JailName};
 
 /// Something that happened to one server. The name on the wire is [`Event::kind`].
@@ -44,6 +46,13 @@ pub enum Event {
         /// The jail.
         jail: JailName,
     },
+    /// An agent was discovered.
+    ServerAdded {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// A discovered server has been gone for so long that it was forgotten.
+    ServerRemoved,
 }
 
 impl Event {
@@ -58,6 +67,8 @@ impl Event {
             Self::RecoveryResolved { .. } => "recovery.resolved",
             Self::RecoveryCleared { .. } => "recovery.cleared",
             Self::ActivationRecorded { .. } => "activation.recorded",
+            Self::ServerAdded { .. } => "server.added",
+            Self::ServerRemoved => "server.removed",
         }
     }
 
@@ -72,6 +83,8 @@ impl Event {
             Self::ActivationCrashDetected { jail, seconds_since_activation, condition } => json!({
                 "jail": jail, "seconds_since_activation": seconds_since_activation, "condition": condition
             }),
+            Self::ServerAdded { address } => json!({ "address": address }),
+            Self::ServerRemoved => json!({}),
             Self::RecoveryResolved { jail }
             | Self::RecoveryCleared { jail }
             | Self::ActivationRecorded { jail } => {

@@ -7,6 +7,7 @@
 //! A new field of a stored document goes in with `#[serde(default)]`; fields this version does not know are
 //! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
 
+pub mod discovery;
 pub mod event;
 pub mod jail;
 pub mod name;
@@ -14,6 +15,7 @@ pub mod recovery;
 pub mod server;
 pub mod transition;
 
+pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};
 pub use name::{JailName, NameError, ServerName};

@@ -10,6 +10,7 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::discovery::{self, Discoverer};
 use super::probe::Prober;
 use super::term::{End, Term};
 use super::wakes::Wakes;
@@ -30,6 +31,19 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
     let each = async |name, interval: &(dyn Fn() -> Duration + Sync), work| {
         each(store, term, name, interval, scheduler.settings.watch(), work).await;
     };
+    let discoverer = Discoverer::new(Arc::clone(scheduler), Arc::clone(term));
+    let discovery_interval = || discovery::LOOK_EVERY;
+    let looks = async {
+        if scheduler.groups.is_empty() {
+            return std::future::pending().await;
+        }
+        let work = Work::Discover(&discoverer, &prober);
+        // Also at once: a new leader may have another configuration than the one before.
+        if let Err(error) = work.run(store, &term.fence).await {
+            on_error(term, "discover", &error);
+        }
+        each("discover", &discovery_interval, work).await;
+    };
     let sweeps = each("probe", &probe_interval, Work::Sweep(&prober));
     let removals = each("remove-silent-workers", &removal_interval, Work::RemoveSilentWorkers);
     let requests = async {
@@ -47,13 +61,14 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
     let lists = bans::follow(scheduler, term, prober.probed());
     tokio::select! {
         () = term.over.cancelled() => {}
-        ((), (), (), ()) = async { tokio::join!(sweeps, removals, requests, lists) } => {}
+        ((), (), (), (), ()) = async { tokio::join!(sweeps, looks, removals, requests, lists) } => {}
     }
 }
 
 /// What a job does.
 enum Work<'a> {
     Sweep(&'a Prober),
+    Discover(&'a Discoverer, &'a Prober),
     RemoveSilentWorkers,
 }
 
@@ -62,6 +77,11 @@ impl Work<'_> {
     async fn run(&self, store: &Store, fence: &Fence) -> Result<String, StoreError> {
         match self {
             Self::Sweep(prober) => Ok(prober.sweep().await),
+            Self::Discover(discoverer, prober) => {
+                let (new, outcome) = discoverer.look().await?;
+                prober.probe_at_once(&new).await;
+                Ok(outcome)
+            }
             Self::RemoveSilentWorkers => store.remove_silent_workers(fence).await.map(|_| "ok".to_owned()),
         }
     }

@@ -7,12 +7,14 @@
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
 //! * `bans.rs`: the lists of bans;
+//! * `discovery.rs`: agents that are found by DNS;
 //! * `wakes.rs`: the messages that shorten waiting.
 //!
 //! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So nothing here must
 //! be right for "at most one scheduler" to hold, it only makes the scheduler quick and polite.
 
 mod bans;
+mod discovery;
 mod election;
 mod jobs;
 mod probe;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::fleet::Fleet;
+use crate::config::AgentGroup;
 use crate::settings::Live;
 use crate::store::{Store, WorkerId};
 
@@ -34,6 +37,8 @@ pub struct Scheduler {
     pub store: Store,
     /// The fail2ban servers.
     pub agents: Fleet,
+    /// DNS names behind which there are more of them.
+    pub groups: Vec<AgentGroup>,
     /// Who this worker is.
     pub worker: WorkerId,
     /// How long the lease lives without renewal.

@@ -85,6 +85,11 @@ impl Prober {
         Ok(())
     }
 
+    /// Probes these servers without waiting for the next sweep, nor for them.
+    pub async fn probe_at_once(&self, names: &[ServerName]) {
+        self.probe(names, true, Duration::ZERO).await;
+    }
+
     /// Starts a probe of each that is not being probed (if `asked` for, one that is will be probed again), waits for
     /// them at most `patience`, and tells how they ended.
     async fn probe(&self, names: &[ServerName], asked: bool, patience: Duration) -> Tally {

@@ -1,5 +1,5 @@
-//! The messages that shorten waiting: the lease was given back, a probe was asked for, settings were changed (which is
-//! passed on to the store: they concern every part of a worker).
+//! The messages that shorten waiting: the lease was given back, a probe was asked for, settings or discovered servers
+//! were changed (which is passed on to the store: they concern every part of a worker).
 //!
 //! Pub/sub loses messages (while a connection is away, above all), so whoever waits here has a timer too. After each
 //! new subscription all are signalled, since something may have been missed.
@@ -58,6 +58,7 @@ impl Wakes {
         self.released.notify_one();
         self.probe_requested.notify_one();
         store.suspect_settings();
+        store.suspect_discoveries();
         let end = tokio::time::Instant::now() + RESUBSCRIBE_AFTER;
         loop {
             tokio::select! {
@@ -67,6 +68,7 @@ impl Wakes {
                     Some(Wake::Released) => self.released.notify_one(),
                     Some(Wake::ProbeRequested) => self.probe_requested.notify_one(),
                     Some(Wake::SettingsChanged) => store.suspect_settings(),
+                    Some(Wake::ServersChanged) => store.suspect_discoveries(),
                     None => return,
                 }
             }

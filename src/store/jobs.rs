@@ -8,7 +8,7 @@ use super::{Fence, JobView, Result, Store, scripts};
 use crate::domain::Timestamp;
 
 /// Every job there is. A new one goes in here and into `scheduler/jobs.rs`.
-pub const NAMES: &[&str] = &["probe", "remove-silent-workers"];
+pub const NAMES: &[&str] = &["probe", "discover", "remove-silent-workers"];
 
 /// Whether a job is to run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

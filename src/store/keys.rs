@@ -19,6 +19,7 @@
 //! | `bans:SERVER/JAIL`       | zset    | until the next list    | scheduler                   | pages of bans |
 //! | `bans-known:SERVER/JAIL` | hash    | for ever               | scheduler                   | scheduler, pages of bans |
 //! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
+//! | `discovered`             | hash    | for ever               | scheduler                   | every worker |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | for ever               | users                       | every worker |
@@ -40,7 +41,7 @@
 //! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
 //! a digest of the name that was typed: people type passwords there.
 //!
-//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`. `PREFIX:revoked` tells near caches of revocations:
+//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`. `PREFIX:revoked` tells near caches of revocations:
 //! `INCARNATION|PREVIOUS|NUMBER|ID`, or `all` for the id.
 //!
 //! A new key goes into this table and into the test below.
@@ -131,6 +132,10 @@ impl Keys {
 
     pub(super) fn bans_known(&self, server: &ServerName, jail: &JailName) -> String {
         self.key(&format!("bans-known:{server}/{jail}"))
+    }
+
+    pub(super) fn discovered(&self) -> String {
+        self.key("discovered")
     }
 
     pub(super) fn probe_requests(&self) -> String {
@@ -255,6 +260,7 @@ mod tests {
             keys.bans(&name, &jail),
             keys.bans_beside(&name, &jail, 7),
             keys.bans_known(&name, &jail),
+            keys.discovered(),
             keys.probe_requests(),
             keys.events(),
             keys.settings(),

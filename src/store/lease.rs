@@ -69,6 +69,8 @@ pub enum Wake {
     ProbeRequested,
     /// There are newer settings.
     SettingsChanged,
+    /// There are other discovered servers.
+    ServersChanged,
 }
 
 /// One worker's way to the lease.
@@ -97,6 +99,7 @@ impl Store {
             b"released" => Some(Wake::Released),
             b"probe" => Some(Wake::ProbeRequested),
             b"settings" => Some(Wake::SettingsChanged),
+            b"servers" => Some(Wake::ServersChanged),
             _ => None,
         }))
     }

@@ -15,6 +15,7 @@ pub mod checks;
 pub mod clock;
 pub mod cluster;
 mod connection;
+pub mod discovered;
 pub mod error;
 pub mod jobs;
 pub mod keys;
@@ -37,6 +38,7 @@ pub use audit::{AuditCursor, AuditEntry, AuditRecord};
 pub use bans::{BanCounts, StoredBan};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
+pub use discovered::StoredDiscoveries;
 pub use error::StoreError;
 pub use jobs::JobTurn;
 pub use lease::{Acquired, Fence, Lease, Wake};
@@ -58,6 +60,7 @@ pub struct Store {
     keys: Arc<Keys>,
     user_agents: Arc<session_list::UserAgents>,
     checks: session_checks::SessionChecks,
+    discovered: Arc<discovered::Seen>,
     near_cache: Arc<near_cache::NearCache>,
 }
 
@@ -82,7 +85,14 @@ impl Store {
         let keys = Arc::new(Keys::new(&config.prefix));
         let shared = Shared::open(config, &keys)?;
         let checks = session_checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
-        Ok(Self { shared, keys, user_agents: Arc::default(), checks, near_cache: Arc::default() })
+        Ok(Self {
+            shared,
+            keys,
+            user_agents: Arc::default(),
+            checks,
+            discovered: Arc::default(),
+            near_cache: Arc::default(),
+        })
     }
 
     /// Whether Redis answers now, as the watchdog last saw it; asks nothing.

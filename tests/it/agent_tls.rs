@@ -1,72 +1,15 @@
 //! Workers and agents over TLS: who is believed, and how each mistake is told apart from an agent that is down.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bangui::agent::client::{AgentClient, AgentError};
-use bangui::config::{AgentTokenConfig, AgentUrl};
 use bangui::domain::UnreachableKind;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::agent::AGENT_TOKEN;
 use crate::support::process::{Child, bangui};
+use crate::support::tls::{Ca, TlsAgent};
 use crate::support::{SOON, eventually, folder};
-
-struct Ca(CertifiedIssuer<'static, KeyPair>);
-
-impl Ca {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Certificate and key for these names.
-    fn sign(&self, names: &[&str]) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params =
-            CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-}
-
-struct TlsAgent {
-    folder: tempfile::TempDir,
-    _process: Child,
-    address: SocketAddr,
-}
-
-impl TlsAgent {
-    async fn start(ca: &Ca, names: &[&str]) -> Self {
-        let folder = folder();
-        let (cert, key) = ca.sign(names);
-        std::fs::write(folder.path().join("cert.pem"), cert).unwrap();
-        std::fs::write(folder.path().join("key.pem"), key).unwrap();
-        std::fs::write(folder.path().join("ca.pem"), ca.0.pem()).unwrap();
-        let mut command = bangui("agent");
-        command.env("BANGUI_AGENT_LISTEN", "127.0.0.1:0").env("BANGUI_AGENT_TOKEN", AGENT_TOKEN);
-        command.env("BANGUI_AGENT_TLS_CERT", folder.path().join("cert.pem")).env("BANGUI_LOG_FORMAT", "json");
-        command.env("BANGUI_AGENT_TLS_KEY", folder.path().join("key.pem")).env("BANGUI_AGENT_NAME", "web-1");
-        command.env("BANGUI_FAIL2BAN_SOCKET", folder.path().join("f2b.sock"));
-        command.env("BANGUI_FAIL2BAN_CONFIG", folder.path());
-        let process = Child::start("bangui agent", command);
-        let address = process
-            .line("its address", SOON, |line| {
-                let line: Value = serde_json::from_str(line).ok()?;
-                line.get("agent.listen")?.as_str()?.parse().ok()
-            })
-            .await;
-        Self { folder, _process: process, address }
-    }
-
-    fn client(&self, host: &str, ca: Option<&str>, token: &str) -> AgentClient {
-        let url = AgentUrl::Https(format!("https://{host}:{}", self.address.port()).parse().unwrap());
-        let token = AgentTokenConfig { tokens: vec![token.into()], file: None };
-        AgentClient::new(&url, &token, ca.map(|name| self.folder.path().join(name)).as_ref()).unwrap()
-    }
-}
 
 async fn unreachable(client: &AgentClient) -> (UnreachableKind, String) {
     match client.info().await {
@@ -79,7 +22,7 @@ async fn unreachable(client: &AgentClient) -> (UnreachableKind, String) {
 async fn an_agent_is_believed_by_its_certificate_and_every_mistake_is_told_for_what_it_is() {
     let (ca, other) = (Ca::new(), Ca::new());
     let agent = TlsAgent::start(&ca, &["web-1", "localhost"]).await;
-    std::fs::write(agent.folder.path().join("other.pem"), other.0.pem()).unwrap();
+    std::fs::write(agent.folder.path().join("other.pem"), other.pem()).unwrap();
     let info = agent.client("localhost", Some("ca.pem"), AGENT_TOKEN).info().await.unwrap();
     assert_eq!(info.name.as_deref(), Some("web-1"));
 
@@ -106,7 +49,8 @@ async fn an_agent_is_believed_by_its_certificate_and_every_mistake_is_told_for_w
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "{answer:?}");
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let elsewhere = TlsAgent { address: listener.local_addr().unwrap(), ..agent };
+    let mut elsewhere = agent;
+    elsewhere.address = listener.local_addr().unwrap();
     let client = elsewhere.client("localhost", Some("ca.pem"), AGENT_TOKEN);
     let no_tls = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -124,7 +68,7 @@ async fn a_new_certificate_is_taken_without_a_restart_and_a_bad_one_is_not() {
     let agent = TlsAgent::start(&ca, &["web-1", "localhost"]).await;
     let write = |name: &str, text: &str| std::fs::write(agent.folder.path().join(name), text).unwrap();
     let later = Ca::new();
-    write("later.pem", &later.0.pem());
+    write("later.pem", &later.pem());
     write("cert.pem", "nonsense");
     tokio::time::sleep(Duration::from_secs(11)).await;
     agent.client("localhost", Some("ca.pem"), AGENT_TOKEN).info().await.unwrap();

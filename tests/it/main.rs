@@ -23,6 +23,7 @@ mod cross_site;
 mod dashboard;
 mod deployment;
 mod detection;
+mod discovery;
 mod docs;
 mod jails;
 mod keys;

@@ -38,6 +38,7 @@ scripts! {
     BANS_WRITE = "bans_write",
     CACHE_JOIN = "cache_join",
     CACHE_RENEW = "cache_renew",
+    DISCOVERED_WRITE = "discovered_write",
     JOB_BEGIN = "job_begin",
     JOB_END = "job_end",
     LEASE_ACQUIRE = "lease_acquire",

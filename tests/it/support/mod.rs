@@ -5,10 +5,12 @@ pub mod broken_fail2ban;
 pub mod client;
 pub mod cluster;
 pub mod fail2ban;
+pub mod names;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod self_test;
+pub mod tls;
 pub mod worker;
 
 use std::future::Future;

@@ -1,0 +1,207 @@
+//! Finds the agents behind the DNS names of `?discover=dns`, and who they are.
+//!
+//! ```text
+//! DNS ─▶ addresses ─▶ ask those that nobody has, and those whose server is unreachable ─▶ reconcile ─▶ Redis ─▶ fleets
+//! ```
+//!
+//! What follows from a look is pure (`domain::discovery`). The set lies in Redis, written under the fence; every worker
+//! takes it from there. An agent that is known and answers its probes is not asked again: its name is proved at every
+//! connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+use super::Scheduler;
+use super::term::Term;
+use crate::config::AgentGroup;
+use crate::domain::discovery::{Answering, Look, Reconciled, Resolved, contested, reconcile};
+use crate::domain::{Condition, Discoveries, JailName, ServerName};
+use crate::store::{StoreError, StoredDiscoveries};
+
+/// How often DNS is asked.
+pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A resolver that takes longer has failed.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
+/// Agents that are asked for their names at once.
+const AT_ONCE: usize = 64;
+/// The most addresses of one name.
+const MOST_ADDRESSES: usize = 2_000;
+
+/// The looks of one term.
+pub struct Discoverer {
+    scheduler: Arc<Scheduler>,
+    term: Arc<Term>,
+    /// What was last complained of, so that each thing is told once and not at every look.
+    told: Mutex<BTreeSet<String>>,
+}
+
+impl Discoverer {
+    pub fn new(scheduler: Arc<Scheduler>, term: Arc<Term>) -> Self {
+        Self { scheduler, term, told: Mutex::default() }
+    }
+
+    /// One look: the servers that it found or lost, and its outcome in words.
+    pub async fn look(&self) -> Result<(Vec<ServerName>, String), StoreError> {
+        let (scheduler, term) = (&*self.scheduler, &*self.term);
+        let mut complaints = BTreeSet::new();
+        let read = scheduler.store.discoveries().await?;
+        let silent = unreachable(scheduler, &read.servers).await?;
+        let mut look = Look::default();
+        for group in &scheduler.groups {
+            let addresses = resolve(group, &mut complaints).await;
+            look.groups.insert(group.name.clone(), Resolved { addresses, tls: group.tls });
+        }
+        let held: BTreeMap<SocketAddr, &ServerName> =
+            read.servers.iter().map(|(name, server)| (server.address, name)).collect();
+        let settled = |address: &SocketAddr| held.get(address).is_some_and(|name| !silent.contains(*name));
+        let addresses = scheduler.groups.iter().flat_map(|group| {
+            let resolved = look.groups.get(&group.name).and_then(|resolved| resolved.addresses.as_ref());
+            resolved.into_iter().flatten().map(move |address| (*address, group))
+        });
+        // An address behind two names belongs to the first.
+        let wanted: BTreeMap<SocketAddr, &AgentGroup> =
+            addresses.rev().filter(|(address, _)| !settled(address)).collect();
+        look.asked = ask(scheduler, wanted, &mut complaints).await;
+        let contested = contested(&read.servers, &look).into_iter().filter_map(|address| {
+            let of = &read.servers.get(*held.get(&address)?)?.group;
+            Some((address, scheduler.groups.iter().find(|group| group.name == *of)?))
+        });
+        let contested = contested.collect();
+        look.asked.extend(ask(scheduler, contested, &mut complaints).await);
+
+        let known = read.servers.clone();
+        let reconciled = reconcile(known, &look, &scheduler.agents.listed(), read.read_at);
+        complaints.extend(reconciled.conflicts.iter().map(ToString::to_string));
+        if reconciled.left_out > 0 {
+            complaints.insert(format!("{} more agents were found than can be taken", reconciled.left_out));
+        }
+        write(scheduler, term, &read, &reconciled).await?;
+        let outcome = if complaints.is_empty() { "ok".to_owned() } else { told_shortly(&complaints) };
+        self.complain(complaints);
+        Ok((reconciled.events.into_iter().map(|(name, _)| name).collect(), outcome))
+    }
+
+    /// Logs what was not there at the look before.
+    fn complain(&self, complaints: BTreeSet<String>) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for complaint in complaints.difference(&told) {
+            tracing::warn!("discovering agents: {complaint}");
+        }
+        *told = complaints;
+    }
+}
+
+/// For the job's record, which is read on the cluster's page: the first few.
+fn told_shortly(complaints: &BTreeSet<String>) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = complaints.iter().take(SHOWN).map(String::as_str).collect();
+    let more = complaints.len().saturating_sub(SHOWN);
+    let rest = if more > 0 { format!("; and {more} more, see the log") } else { String::new() };
+    format!("{}{rest}", shown.join("; "))
+}
+
+/// Those servers whose agents did not answer the last probe: another may be at their address.
+async fn unreachable(
+    scheduler: &Scheduler,
+    servers: &Discoveries,
+) -> Result<BTreeSet<ServerName>, StoreError> {
+    let names: Vec<ServerName> = servers.keys().cloned().collect();
+    let states = scheduler.store.servers(&names).await?;
+    let unreachable = names.into_iter().zip(states);
+    Ok(unreachable
+        .filter(|(_, server)| server.state.status.condition == Condition::Unreachable)
+        .map(|(name, _)| name)
+        .collect())
+}
+
+async fn resolve(group: &AgentGroup, complaints: &mut BTreeSet<String>) -> Option<BTreeSet<SocketAddr>> {
+    let AgentGroup { host, port, .. } = group;
+    let why = match timeout(RESOLVE_WITHIN, lookup_host((host.as_str(), *port))).await {
+        Ok(Ok(addresses)) => {
+            let found: BTreeSet<SocketAddr> = addresses.collect();
+            if found.len() > MOST_ADDRESSES {
+                let n = found.len();
+                complaints.insert(format!("{host} has {n} addresses, of which {MOST_ADDRESSES} are taken"));
+            }
+            return Some(found.into_iter().take(MOST_ADDRESSES).collect());
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {RESOLVE_WITHIN:?}"),
+    };
+    complaints.insert(format!("{host} cannot be resolved ({why}): its servers stay as they are"));
+    None
+}
+
+async fn ask(
+    scheduler: &Scheduler,
+    wanted: BTreeMap<SocketAddr, &AgentGroup>,
+    complaints: &mut BTreeSet<String>,
+) -> BTreeMap<SocketAddr, Answering> {
+    let Some(credentials) = scheduler.agents.credentials() else { return BTreeMap::new() };
+    let asking = wanted.into_iter().map(|(address, group)| {
+        let (credentials, group) = (credentials.clone(), group.clone());
+        async move {
+            let answer = credentials.introduce(&group, address).await;
+            (address, group.name, answer)
+        }
+    });
+    // Boxed, or the compiler cannot see that it may move between threads.
+    let mut answers = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE).boxed();
+    let mut asked = BTreeMap::new();
+    while let Some((address, group, answer)) = answers.next().await {
+        let (name, instance) = match answer {
+            Ok(introduction) => (Some(introduction.name), introduction.instance),
+            Err(error) => {
+                complaints.insert(error.to_string());
+                (None, None)
+            }
+        };
+        asked.insert(address, Answering { group, name, instance });
+    }
+    asked
+}
+
+/// Writes what changed, if anything did.
+async fn write(
+    scheduler: &Scheduler,
+    term: &Term,
+    read: &StoredDiscoveries,
+    reconciled: &Reconciled,
+) -> Result<(), StoreError> {
+    if reconciled.servers == read.servers {
+        return Ok(());
+    }
+    let jails = jails_of(scheduler, &reconciled.forgotten).await?;
+    // First no probe may begin that would write a state anew.
+    let mut remaining = read.servers.clone();
+    remaining.retain(|name, _| reconciled.servers.contains_key(name));
+    scheduler.agents.apply(&remaining);
+    let written = scheduler.store.write_discoveries(&term.fence, read, reconciled, &jails).await;
+    scheduler.agents.apply(if written.is_ok() { &reconciled.servers } else { &read.servers });
+    let revision = written?;
+    for (name, event) in &reconciled.events {
+        let (kind, facts) = (event.kind(), event.facts());
+        tracing::info!(server.id = %name, event = kind, %facts, servers.revision = revision, "server {name}: {kind}");
+    }
+    Ok(())
+}
+
+/// Every jail that lists of bans may lie there of.
+async fn jails_of(
+    scheduler: &Scheduler,
+    forgotten: &[ServerName],
+) -> Result<Vec<(ServerName, JailName)>, StoreError> {
+    let states = scheduler.store.servers(forgotten).await?;
+    let jails = forgotten.iter().zip(states).flat_map(|(name, server)| {
+        let state = server.state;
+        let jails: BTreeSet<JailName> = state.status.jails.into_keys().chain(state.expected_jails).collect();
+        jails.into_iter().map(|jail| (name.clone(), jail))
+    });
+    Ok(jails.collect())
+}

@@ -1,0 +1,51 @@
+//! Names of the test's own: processes in a mount namespace of their own, where `/etc/hosts` is a file of the test and no
+//! name server answers. So the resolver is the system's, and what it finds can change under way.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::process::Command;
+
+use super::folder;
+use super::process::program;
+
+/// The names; they last as long as this does.
+pub struct Names(tempfile::TempDir);
+
+/// Lays the files of the folder (the first argument) over those of `/etc`, then becomes the rest.
+const ENTER: &str = r#"for file in hosts nsswitch.conf resolv.conf host.conf; do
+    [ ! -e "/etc/$file" ] || mount --bind "$0/$file" "/etc/$file"
+done
+exec "$@""#;
+
+impl Names {
+    pub fn new() -> Self {
+        let names = Self(folder());
+        let write = |file: &str, text: &str| std::fs::write(names.0.path().join(file), text).unwrap();
+        write("nsswitch.conf", "hosts: files\n");
+        write("resolv.conf", "nameserver 127.0.0.1\n");
+        write("host.conf", "multi on\n");
+        names.set("agents.test", &[]);
+        names
+    }
+
+    /// Gives `name` these addresses, and no others.
+    pub fn set(&self, name: &str, addresses: &[IpAddr]) {
+        let mut hosts = "127.0.0.1 localhost\n".to_owned();
+        for address in addresses {
+            writeln!(hosts, "{address} {name}").unwrap();
+        }
+        // In place: a renamed file would not be the one that is mounted.
+        std::fs::write(self.0.path().join("hosts"), hosts).unwrap();
+    }
+
+    /// The binary under test, among these names.
+    pub fn bangui(&self, role: &str) -> Command {
+        let mut command = program("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        command.args(["--mount", "sh", "-c", ENTER]).arg(self.0.path());
+        command.arg(env!("CARGO_BIN_EXE_bangui")).arg(role);
+        command
+    }
+}
