@@ -6,7 +6,7 @@ printed with their second. PASSWORD is the account's, if it is another one than 
 
 A mix of session checks, writes (bans and settings) and logins at fixed times, whether the answers are quick or not, on
 connections that stay open as those of browsers do. Nothing is tried twice: a request without the right answer has
-failed. Meanwhile the schedule is watched in `GET /api/v1/cluster`. Exit 0 only if at least AIM requests a second were
+failed. Meanwhile the schedule is watched in `GET /api/v1/cluster`, and streams of events are held open. Exit 0 only if at least AIM requests a second were
 answered, none failed, no session was lost, and no job ran late or twice.
 """
 
@@ -26,6 +26,7 @@ JAIL = os.environ.get("JAIL", "login")
 AIM = 200
 # Connections and requests a second on each. A ban and its end are two requests.
 CHECKS, WRITES, LOGINS = (80, 2.5), (10, 2.0), (4, 0.75)
+LISTENERS = 6
 # A leader that is told to stop gives the lease away at once: this is what a machine that is busy elsewhere may add.
 TAKEOVER = 2.0
 PATIENCE = 30
@@ -131,6 +132,54 @@ def write_to(server):
     return write
 
 
+class Listeners:
+    """Streams of events, which a worker that stops ends, and which another takes up where they were."""
+
+    def __init__(self):
+        self.heard, self.ends, self.there = [[] for _ in range(LISTENERS)], 0, True
+
+    async def listen(self, index):
+        while not stop.is_set() and self.there:
+            try:
+                await self.one_stream(self.heard[index])
+            except (OSError, EOFError, asyncio.TimeoutError, ValueError) as error:
+                failures.append(f"{time.monotonic() - began:.1f} s: events: {error!r}")
+                await asyncio.sleep(0.2)
+
+    async def one_stream(self, heard):
+        reader, writer = await asyncio.open_connection(HOST, PORT)
+        lines = ["GET /api/v1/events HTTP/1.1", f"host: {URL.netloc}", f"authorization: Bearer {sessions[0]}"]
+        lines += [f"last-event-id: {heard[-1]}"] if heard else []
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+            status = int(head.split(b" ")[1])
+            self.there = self.there and status != 404
+            if self.there and status != 200:
+                raise ValueError(f"a stream of events was answered {status}")
+            # At least a comment comes in this time, or somebody on the way keeps things back.
+            while self.there and (line := await asyncio.wait_for(reader.readline(), 20)):
+                if line.startswith(b"id:"):
+                    heard.append(line[3:].strip().decode())
+            self.ends += not stop.is_set()
+        finally:
+            writer.close()
+
+    def tell(self):
+        if not self.there:
+            print("  NOT RUN: streams of events, since this version has none")
+            return []
+        events = sorted({event for heard in self.heard for event in heard}, key=lambda event: [int(part) for part in event.split("-")])
+        mistakes = []
+        for heard in self.heard:
+            # All hear the same, from the first event that one has heard to its last.
+            wanted = events[events.index(heard[0]):events.index(heard[-1]) + 1] if heard else events
+            if heard != wanted:
+                mistakes.append(f"a stream has {len(heard)} events, {len(set(heard))} of them once, instead of {len(wanted)}")
+        print(f"  {LISTENERS} streams of {len(events)} events, ended {self.ends} times and taken up again; {len(mistakes)} with gaps or repeats")
+        return mistakes
+
+
 class Schedule:
     """What the cluster tells of its jobs and workers, read five times a second."""
 
@@ -202,8 +251,14 @@ async def main():
     schedule, began = Schedule(), time.monotonic()
     steps = [(CHECKS, check), (WRITES, write_to(server)), (LOGINS, login)]
     tasks = [at_fixed_times(index, count, rate, step) for (count, rate), step in steps for index in range(count)]
+    listeners = Listeners()
+    streams = [asyncio.ensure_future(listeners.listen(index)) for index in range(LISTENERS)]
     await asyncio.gather(marks(), schedule.watch(), *tasks)
     seconds = time.monotonic() - began
+    await asyncio.sleep(1)
+    for stream in streams:
+        stream.cancel()
+    await asyncio.gather(*streams, return_exceptions=True)
 
     # Another connection: this one was idle for too long for any load balancer.
     setup.close()
@@ -220,7 +275,7 @@ async def main():
         print(f"  {kind}: p50 {times[len(times) // 2] * 1e3:.0f} ms, p99 {times[len(times) * 99 // 100] * 1e3:.0f} ms, "
               f"longest {times[-1] * 1e3:.0f} ms")
     print(f"  {len(failures)} requests failed, {lost} of {len(sessions)} sessions lost")
-    mistakes = schedule.tell() + failures[:20]
+    mistakes = schedule.tell() + listeners.tell() + failures[:20]
     if answered < AIM:
         mistakes.append(f"only {answered:.0f} requests a second were answered: {AIM} are the aim")
     if mistakes:
