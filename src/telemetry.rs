@@ -8,6 +8,8 @@
 //! [`METRICS`], a place in `k8s/grafana-dashboard.json` (a test compares the two) and, where it is a histogram of something
 //! else than seconds, its buckets in [`install_metrics`].
 
+pub mod server_gauges;
+
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -62,6 +64,14 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
+/// All of it, as Prometheus reads it.
+#[must_use]
+pub fn page(handle: &PrometheusHandle) -> String {
+    let mut page = handle.render();
+    server_gauges::render(&mut page);
+    page
+}
+
 /// Keeps the histograms small until `stop`.
 pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
@@ -81,7 +91,7 @@ pub enum Kind {
 }
 
 /// Every metric: its name, what it is, what it means.
-pub const METRICS: [(&str, Kind, &str); 17] = [
+pub const METRICS: [(&str, Kind, &str); 19] = [
     ("bangui_http_requests_total", Kind::Counter, "Answered HTTP requests, by route, method and status."),
     ("bangui_http_request_duration_seconds", Kind::Seconds, "Time to answer a request, by route."),
     ("bangui_redis_up", Kind::Gauge, "Whether Redis answered when it was last asked."),
@@ -107,8 +117,10 @@ pub const METRICS: [(&str, Kind, &str); 17] = [
     ),
     ("bangui_probes_total", Kind::Counter, "Probes made by this worker, by server and outcome."),
     ("bangui_probe_duration_seconds", Kind::Seconds, "Time until a server's agent answered, by server."),
-    ("bangui_server_online", Kind::Gauge, "Whether a server is online; to be read where this worker leads."),
-    ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail; to be read where this worker leads."),
+    ("bangui_server_online", Kind::Gauge, "Whether a server is online; told by the leader alone."),
+    ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail; told by the leader alone."),
+    ("bangui_discovery_conflicts", Kind::Gauge, "Agents with a name that another has; told by the leader."),
+    ("bangui_event_clients", Kind::Gauge, "Clients that follow the events at this worker."),
     ("bangui_logins_total", Kind::Counter, "Logins, by outcome."),
     ("bangui_rate_limited_total", Kind::Counter, "Attempts at a password that a limit refused, by limit."),
 ];
@@ -129,6 +141,8 @@ fn describe() {
         "bangui_session_cache_holder",
         "bangui_scheduler_leader",
         "bangui_scheduler_epoch",
+        "bangui_discovery_conflicts",
+        "bangui_event_clients",
     ] {
         metrics::gauge!(gauge).set(0.0);
     }

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use super::error::Problem;
 use super::layers;
 use super::state::AppState;
+use crate::telemetry;
 
 /// What this worker counted, as Prometheus reads it; not here if it has an address of its own.
 #[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
@@ -32,5 +33,5 @@ pub fn metrics_router(state: AppState, handle: PrometheusHandle) -> Router {
 
 fn page(handle: &PrometheusHandle) -> Response {
     let text = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))];
-    (text, handle.render()).into_response()
+    (text, telemetry::page(handle)).into_response()
 }

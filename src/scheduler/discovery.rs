@@ -23,6 +23,7 @@ use crate::config::AgentGroup;
 use crate::domain::discovery::{Answering, Look, Reconciled, Resolved, contested, reconcile};
 use crate::domain::{Condition, Discoveries, JailName, ServerName};
 use crate::store::{StoreError, StoredDiscoveries};
+use crate::telemetry::server_gauges;
 
 /// How often DNS is asked.
 pub const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -77,6 +78,8 @@ impl Discoverer {
 
         let known = read.servers.clone();
         let reconciled = reconcile(known, &look, &scheduler.agents.listed(), read.read_at);
+        #[expect(clippy::cast_precision_loss, reason = "a small count")]
+        metrics::gauge!("bangui_discovery_conflicts").set(reconciled.conflicts.len() as f64);
         complaints.extend(reconciled.conflicts.iter().map(ToString::to_string));
         if reconciled.left_out > 0 {
             complaints.insert(format!("{} more agents were found than can be taken", reconciled.left_out));
@@ -185,6 +188,7 @@ async fn write(
     let written = scheduler.store.write_discoveries(&term.fence, read, reconciled, &jails).await;
     scheduler.agents.apply(if written.is_ok() { &reconciled.servers } else { &read.servers });
     let revision = written?;
+    reconciled.forgotten.iter().for_each(|name| server_gauges::forget(name.as_str()));
     for (name, event) in &reconciled.events {
         let (kind, facts) = (event.kind(), event.facts());
         tracing::info!(server.id = %name, event = kind, %facts, servers.revision = revision, "server {name}: {kind}");

@@ -19,6 +19,7 @@ use super::term::{End, Term};
 use super::wakes::Wakes;
 use super::{Scheduler, jobs};
 use crate::store::{Acquired, Lease, Store, boot_now};
+use crate::telemetry::server_gauges;
 
 /// A renewal comes after this share of the TTL: two of them may be lost before the lease is.
 const RENEW_AFTER: f64 = 0.3;
@@ -117,6 +118,8 @@ async fn lead(
         tracing::warn!(lease.epoch = epoch, "the lease could not be given back, it will run out");
     }
     metrics::gauge!("bangui_scheduler_leader").set(0.0);
+    metrics::gauge!("bangui_discovery_conflicts").set(0.0);
+    server_gauges::forget_all();
     metrics::counter!("bangui_scheduler_transitions_total", "reason" => why.label()).increment(1);
     tracing::info!(lease.epoch = epoch, reason = why.label(), "no longer the one that runs the schedule");
     lease

@@ -19,8 +19,9 @@ use super::Scheduler;
 use super::jobs::on_error;
 use super::term::{End, Term};
 use crate::domain::transition::on_probe;
-use crate::domain::{Event, JailName, ProbeOutcome, ServerName, ServerState};
+use crate::domain::{Event, ProbeOutcome, ServerName, ServerState};
 use crate::store::StoreError;
+use crate::telemetry::server_gauges;
 
 /// Probes in flight at most.
 const AT_ONCE: usize = 256;
@@ -205,7 +206,7 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     let crash_window = scheduler.settings.now().settings.crash_window();
     let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
     scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
-    tell(name, &after.state, &state, &events);
+    tell(name, &state, &events);
     shared.probed.notify_one();
     Ok(())
 }
@@ -218,7 +219,7 @@ fn measure(name: &ServerName, outcome: &ProbeOutcome, took: Duration) {
 }
 
 /// Says what happened, once, at the flip; and sets the gauges.
-fn tell(name: &ServerName, before: &ServerState, state: &ServerState, events: &[Event]) {
+fn tell(name: &ServerName, state: &ServerState, events: &[Event]) {
     for event in events {
         let (kind, facts) = (event.kind(), event.facts());
         match event {
@@ -228,15 +229,6 @@ fn tell(name: &ServerName, before: &ServerState, state: &ServerState, events: &[
             _ => tracing::info!(server.id = %name, event = kind, %facts, "server {name}: {kind}"),
         }
     }
-    let online = f64::from(u8::from(state.status.condition.online()));
-    metrics::gauge!("bangui_server_online", "server" => name.to_string()).set(online);
-    let banned = |jail: &JailName| metrics::gauge!("bangui_jail_banned", "server" => name.to_string(), "jail" => jail.to_string());
-    for (jail, counts) in &state.status.jails {
-        #[expect(clippy::cast_precision_loss, reason = "a count of addresses, for a gauge")]
-        banned(jail).set(counts.currently_banned as f64);
-    }
-    // A jail that runs no more bans nobody; its last number would stand there for ever.
-    for jail in before.status.jails.keys().filter(|jail| !state.status.jails.contains_key(*jail)) {
-        banned(jail).set(0.0);
-    }
+    let banned = state.status.jails.iter().map(|(jail, counts)| (jail.to_string(), counts.currently_banned));
+    server_gauges::set(name.as_str(), state.status.condition.online(), banned);
 }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use serde_json::json;
 
+use crate::scheduler::{leader, successor};
 use crate::support::cluster::server_is;
 use crate::support::{Client, Cluster, SOON, eventually};
 
@@ -72,4 +73,25 @@ async fn the_metrics_can_have_an_address_of_their_own() {
     assert!(page.expect(200).text.contains("bangui_redis_up 1"), "{}", page.text);
     cluster.client(0).get("/metrics").await.problem(404);
     Client::new(free).get("/api/v1/setup").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_worker_that_leads_no_more_tells_nothing_of_servers() {
+    let cluster = Cluster::with_fail2ban(2).env("BANGUI_LEASE_TTL_MS", 1500).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let tells = async |n: usize| {
+        let page = cluster.client(n).get("/metrics").await.text;
+        ["bangui_server_online{", "bangui_jail_banned{"].map(|name| page.contains(name))
+    };
+    let (old, holder, _) = leader(&cluster, &client).await;
+    eventually("the leader's gauges", SOON, || async { (tells(old).await == [true; 2]).then_some(()) }).await;
+    assert_eq!(tells(1 - old).await, [false; 2]);
+    cluster.workers[old].pause();
+    successor(&client.at(cluster.workers[1 - old].address), &holder, SOON).await;
+    cluster.workers[old].resume();
+    eventually("the gauges where the leader is now", SOON, || async {
+        (tells(old).await == [false; 2] && tells(1 - old).await == [true; 2]).then_some(())
+    })
+    .await;
 }

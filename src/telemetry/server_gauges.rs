@@ -1,0 +1,89 @@
+//! The gauges of servers and jails, which only a leader knows: the recorder's own cannot be taken away again, and a worker
+//! that leads no more would tell its last values for ever.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What is told of one server.
+#[derive(Default)]
+struct Server {
+    online: bool,
+    /// Banned addresses of each jail that has run during this term.
+    banned: BTreeMap<String, u64>,
+}
+
+static SERVERS: Mutex<BTreeMap<String, Server>> = Mutex::new(BTreeMap::new());
+
+fn servers() -> MutexGuard<'static, BTreeMap<String, Server>> {
+    SERVERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a server is. A jail that runs no more bans nobody: it is told with 0.
+pub fn set(server: &str, online: bool, banned: impl Iterator<Item = (String, u64)>) {
+    let mut servers = servers();
+    let told = servers.entry(server.to_owned()).or_default();
+    told.online = online;
+    told.banned.values_mut().for_each(|banned| *banned = 0);
+    told.banned.extend(banned);
+}
+
+/// There is no such server any more.
+pub fn forget(server: &str) {
+    servers().remove(server);
+}
+
+/// This worker leads no more.
+pub fn forget_all() {
+    servers().clear();
+}
+
+/// Appends them to a page for Prometheus. Names of servers and jails need no escaping.
+pub(super) fn render(page: &mut String) {
+    let servers = servers();
+    let online =
+        servers.iter().map(|(server, told)| (format!("server=\"{server}\""), u64::from(told.online)));
+    family(page, "bangui_server_online", online);
+    let banned = servers.iter().flat_map(|(server, told)| {
+        let jails = told.banned.iter();
+        jails.map(move |(jail, banned)| (format!("server=\"{server}\",jail=\"{jail}\""), *banned))
+    });
+    family(page, "bangui_jail_banned", banned);
+}
+
+fn family(page: &mut String, name: &str, series: impl Iterator<Item = (String, u64)>) {
+    let about = super::METRICS.iter().find(|(known, ..)| *known == name).map_or("", |(.., about)| *about);
+    // Writing to a String cannot fail.
+    let _ = writeln!(page, "# HELP {name} {about}\n# TYPE {name} gauge");
+    for (labels, value) in series {
+        let _ = writeln!(page, "{name}{{{labels}}} {value}");
+    }
+    page.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jail_that_has_stopped_bans_nobody_and_a_server_that_is_gone_is_not_told() {
+        let page = || {
+            let mut page = String::new();
+            render(&mut page);
+            page.lines()
+                .filter(|line| !line.starts_with('#') && !line.is_empty())
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        set("a", true, [("sshd".to_owned(), 3), ("web".to_owned(), 1)].into_iter());
+        set("b", false, std::iter::empty());
+        set("a", true, [("sshd".to_owned(), 4)].into_iter());
+        let expected = "bangui_server_online{server=\"a\"} 1\nbangui_server_online{server=\"b\"} 0\n\
+            bangui_jail_banned{server=\"a\",jail=\"sshd\"} 4\nbangui_jail_banned{server=\"a\",jail=\"web\"} 0";
+        assert_eq!(page(), expected);
+        forget("a");
+        assert_eq!(page(), "bangui_server_online{server=\"b\"} 0");
+        forget_all();
+        assert_eq!(page(), "");
+    }
+}
