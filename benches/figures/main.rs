@@ -11,6 +11,7 @@ mod requests;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
+mod sweep;
 mod takeover;
 
 /// One line of the table.
@@ -35,6 +36,9 @@ fn main() {
     }
     if runs("takeover") {
         say(runtime.block_on(takeover::measure()));
+    }
+    if runs("sweep") {
+        say(runtime.block_on(sweep::measure()));
     }
     if runs("footprint") {
         say(runtime.block_on(footprint::measure()));
