@@ -22,6 +22,7 @@ pub mod crypto;
 pub mod domain;
 pub mod fail2ban;
 pub mod http;
+pub mod open_files;
 pub mod password;
 pub mod scheduler;
 pub mod serve;

@@ -27,13 +27,16 @@ use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
-use crate::store::{Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
-use crate::telemetry;
+use crate::store::{Feed, Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
+use crate::{open_files, telemetry};
 
 /// Requests in flight have this long to end once nothing more is accepted.
 const GRACE: Duration = Duration::from_secs(10);
 /// The scheduler and the last words to Redis have this long.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Clients at once, and what else is open; connections to agents come on top.
+const OTHER_FILES: u64 = 2_000;
 
 /// Why a worker ended that was not told to.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,8 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let store = Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
     let agents = agents(&config)?;
     let settings = Live::new(Bootstrap::of(&config));
+    open_files::raise(OTHER_FILES + 2 * config.servers.len() as u64);
+    let events = Feed::new();
     let readiness = Readiness::starting();
     let state = AppState::new(Parts {
         store: store.clone(),
@@ -74,6 +79,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         admin_is_provisioned: config.admin_password.is_some(),
         public_url: config.public_url.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        events: events.clone(),
         metrics: config.metrics_listen.is_none().then(|| metrics.clone()),
     });
 
@@ -102,6 +108,11 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         tokio::spawn(async move {
             stop.run_until_cancelled(store.follow_discoveries(|servers| agents.apply(servers))).await
         });
+    }
+
+    {
+        let (store, stop) = (store.clone(), stop_http.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(store.follow_events(&events)).await });
     }
 
     let scheduler = Scheduler {

@@ -4,6 +4,15 @@ use std::net::SocketAddr;
 
 use super::{Condition, JailName};
 
+/// Which addresses an event of bans tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// This address or network.
+    Ip(String),
+    /// So many more than were told one by one.
+    More(u64),
+}
+
 /// Something that happened to one server. The name on the wire is [`Event::kind`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -46,6 +55,20 @@ pub enum Event {
         /// The jail.
         jail: JailName,
     },
+    /// A jail bans more than before.
+    BanAdded {
+        /// The jail.
+        jail: JailName,
+        /// Whom.
+        what: Told,
+    },
+    /// A jail bans less than before.
+    BanRemoved {
+        /// The jail.
+        jail: JailName,
+        /// Whom not any more.
+        what: Told,
+    },
     /// An agent was discovered.
     ServerAdded {
         /// Where.
@@ -67,6 +90,8 @@ impl Event {
             Self::RecoveryResolved { .. } => "recovery.resolved",
             Self::RecoveryCleared { .. } => "recovery.cleared",
             Self::ActivationRecorded { .. } => "activation.recorded",
+            Self::BanAdded { .. } => "ban.added",
+            Self::BanRemoved { .. } => "ban.removed",
             Self::ServerAdded { .. } => "server.added",
             Self::ServerRemoved => "server.removed",
         }
@@ -83,6 +108,10 @@ impl Event {
             Self::ActivationCrashDetected { jail, seconds_since_activation, condition } => json!({
                 "jail": jail, "seconds_since_activation": seconds_since_activation, "condition": condition
             }),
+            Self::BanAdded { jail, what } | Self::BanRemoved { jail, what } => match what {
+                Told::Ip(ip) => json!({ "jail": jail, "ip": ip }),
+                Told::More(more) => json!({ "jail": jail, "more": more }),
+            },
             Self::ServerAdded { address } => json!({ "address": address }),
             Self::ServerRemoved => json!({}),
             Self::RecoveryResolved { jail }

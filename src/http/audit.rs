@@ -10,7 +10,7 @@ use super::extract::{Caller, Query};
 use super::sessions::{List, PageQuery};
 use super::state::AppState;
 use super::time::Time;
-use crate::store::{AuditCursor, AuditEntry};
+use crate::store::{AuditEntry, StreamId};
 
 /// Who did what, from where, when, with what outcome; the newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "cluster",
@@ -27,7 +27,7 @@ pub async fn list(
 ) -> Result<axum::Json<List<Entry>>> {
     let limit = page.limit()?;
     let cursor = page.cursor.as_deref().map(|text| {
-        let cursor = AuditCursor::parse(text);
+        let cursor = StreamId::parse(text);
         cursor.ok_or_else(|| Problem::malformed("`cursor` must be the `next_cursor` of the page before"))
     });
     let cursor = cursor.transpose()?;

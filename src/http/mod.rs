@@ -29,6 +29,7 @@ mod author;
 mod bans;
 mod cluster;
 mod docs;
+mod events;
 mod health;
 mod jail_settings;
 mod jail_switch;
@@ -90,6 +91,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/bans/{ip}", get(bans::look_up))
         // bangui itself
         .route("/api/v1/settings", get(settings::show).patch(settings::change))
+        .route("/api/v1/events", get(events::follow))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/cluster", get(cluster::show));
     if state.metrics.is_some() {

@@ -14,8 +14,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
 use super::{
-    audit, bans, cluster, docs, health, jail_settings, jail_switch, jails, metrics, password, recovery,
-    servers, session, sessions, settings, setup,
+    audit, bans, cluster, docs, events, health, jail_settings, jail_switch, jails, metrics, password,
+    recovery, servers, session, sessions, settings, setup,
 };
 
 /// The document. A new handler goes into `paths`.
@@ -61,6 +61,7 @@ use super::{
         bans::look_up,
         settings::show,
         settings::change,
+        events::follow,
         audit::list,
         cluster::show
     ),

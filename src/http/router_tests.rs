@@ -25,6 +25,7 @@ fn parts() -> Parts {
     Parts {
         store: Store::open(&redis).unwrap(),
         agents: Fleet::default(),
+        events: crate::store::Feed::new(),
         worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
         settings: settings(),
         gate: PasswordGate::with_cores(1),

@@ -8,12 +8,14 @@ use axum::http::HeaderValue;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::password_gate::PasswordGate;
 use crate::agent::fleet::Fleet;
 use crate::settings::Live;
-use crate::store::{LoginLimits, SessionLife, Store, WorkerId};
+use crate::store::{Feed, LoginLimits, SessionLife, Store, WorkerId};
 
 /// The parts that the HTTP interface stands on.
 pub struct Parts {
@@ -37,6 +39,8 @@ pub struct Parts {
     pub public_url: Option<Url>,
     /// Peers whose `X-Forwarded-*` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What is told to the clients of `GET /api/v1/events`.
+    pub events: Feed,
     /// What `GET /metrics` shows; `None` when it has an address of its own ([`super::metrics_router`]).
     pub metrics: Option<PrometheusHandle>,
 }
@@ -47,6 +51,7 @@ pub struct AppState(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    event_clients: Arc<Semaphore>,
     worker_header: HeaderValue,
 }
 
@@ -56,7 +61,8 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let worker_header = HeaderValue::from_str(parts.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
-        Self(Arc::new(Shared { parts, worker_header }))
+        let event_clients = super::events::places();
+        Self(Arc::new(Shared { parts, event_clients, worker_header }))
     }
 
     /// How long sessions live, now.
@@ -71,6 +77,12 @@ impl AppState {
     pub fn login_limits(&self) -> LoginLimits {
         let now = self.settings.now();
         LoginLimits { attempts: now.settings.login_limit, failures: now.settings.login_failure_limit }
+    }
+
+    /// Places of clients that follow the events.
+    #[must_use]
+    pub fn event_clients(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.event_clients)
     }
 
     /// This worker's id as the value of `x-bangui-worker`.
@@ -100,29 +112,38 @@ pub enum Phase {
 
 /// The worker's [`Phase`], shared between `main`, which moves it on, and the requests, which look at each.
 #[derive(Debug, Clone)]
-pub struct Readiness(Arc<AtomicU8>);
+pub struct Readiness {
+    phase: Arc<AtomicU8>,
+    draining: CancellationToken,
+}
 
 impl Readiness {
     /// A worker that is starting.
     #[must_use]
     pub fn starting() -> Self {
-        Self(Arc::new(AtomicU8::new(0)))
+        Self { phase: Arc::new(AtomicU8::new(0)), draining: CancellationToken::new() }
     }
 
     /// Start is over; a worker that drains already stays so.
     pub fn serve(&self) {
-        self.0.fetch_max(1, Ordering::Relaxed);
+        self.phase.fetch_max(1, Ordering::Relaxed);
     }
 
     /// The end has begun.
     pub fn drain(&self) {
-        self.0.fetch_max(2, Ordering::Relaxed);
+        self.phase.fetch_max(2, Ordering::Relaxed);
+        self.draining.cancel();
+    }
+
+    /// Waits until the end has begun.
+    pub async fn drained(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Where the worker stands.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Relaxed) {
+        match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Starting,
             1 => Phase::Serving,
             _ => Phase::Draining,

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::clock::moment;
 use super::scripts::Call;
-use super::{Page, Result, SessionId, Store, WorkerId};
+use super::{Page, Result, SessionId, Store, StreamId, WorkerId};
 use crate::domain::Timestamp;
 
 /// How many entries the stream keeps, about.
@@ -111,29 +111,6 @@ impl AuditEntry {
     }
 }
 
-/// A place in the stream, between two entries: a page begins below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AuditCursor(u64, u64);
-
-impl AuditCursor {
-    /// Reads the id of an entry.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?;
-        let (ms, count) = text.split_once('-')?;
-        Some(Self(number(ms)?, number(count)?))
-    }
-
-    /// The last id below it; none below the first there can be, which Redis calls an error.
-    fn last_below(self) -> Option<String> {
-        match self {
-            Self(0, 0) => None,
-            Self(ms, 0) => Some(format!("{}-{}", ms - 1, u64::MAX)),
-            Self(ms, count) => Some(format!("{ms}-{}", count - 1)),
-        }
-    }
-}
-
 impl Store {
     /// Writes an entry.
     ///
@@ -146,8 +123,8 @@ impl Store {
     }
 
     /// The entries before `cursor`, newest first.
-    pub async fn audit_page(&self, cursor: Option<AuditCursor>, limit: usize) -> Result<Page<AuditEntry>> {
-        let Some(newest) = cursor.map_or_else(|| Some("+".to_owned()), AuditCursor::last_below) else {
+    pub async fn audit_page(&self, cursor: Option<StreamId>, limit: usize) -> Result<Page<AuditEntry>> {
+        let Some(newest) = cursor.map_or_else(|| Some("+".to_owned()), StreamId::last_below) else {
             return Ok(Page { items: Vec::new(), next_cursor: None });
         };
         let mut command = redis::cmd("XREVRANGE");
@@ -166,28 +143,6 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cursor_is_two_numbers() {
-        for (text, is) in [
-            ("1700000000000-0", true),
-            ("0-0", true),
-            ("18446744073709551615-18446744073709551615", true),
-            ("18446744073709551616-0", false),
-            ("1700000000000", false),
-            ("+1-0", false),
-            ("1-", false),
-            ("-", false),
-            ("1-0-0", false),
-            ("", false),
-        ] {
-            assert_eq!(AuditCursor::parse(text).is_some(), is, "{text}");
-        }
-        let below = |text| AuditCursor::parse(text).unwrap().last_below();
-        assert_eq!(below("7-3").as_deref(), Some("7-2"));
-        assert_eq!(below("7-0").as_deref(), Some("6-18446744073709551615"));
-        assert_eq!(below("0-0"), None);
-    }
 
     #[test]
     fn an_entry_of_another_version_lacks_what_it_lacks() {

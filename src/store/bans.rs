@@ -7,8 +7,10 @@
 //! of one.
 
 use super::clock::moment;
+use super::servers::EVENTS_KEPT;
 use super::{Fence, Page, Result, Store, scripts};
-use crate::domain::{JailName, ServerName, Timestamp};
+use crate::domain::ban_changes::BanChanges;
+use crate::domain::{Event, JailName, ServerName, Timestamp};
 
 /// Members in one command.
 const TOGETHER: usize = 2_000;
@@ -60,7 +62,7 @@ impl Store {
         Ok(counts.and_then(parse))
     }
 
-    /// Puts this list in the place of the one there was, if `fence` still holds the lease.
+    /// Puts this list in the place of the one there was, if `fence` still holds the lease, and tells what has changed.
     pub async fn write_bans(
         &self,
         fence: &Fence,
@@ -82,16 +84,44 @@ impl Store {
             pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER);
             self.shared.pipeline::<()>("bans_beside", &pipeline).await?;
         }
+        let changes = self.ban_changes(server, jail, bans).await?;
         let call = scripts::BANS_WRITE
             .call()
             .key(self.keys.lease())
             .key(beside)
             .key(self.keys.bans(server, jail))
             .key(self.keys.bans_known(server, jail))
+            .key(self.keys.events())
             .arg(fence.as_str())
             .arg(current)
-            .arg(total);
+            .arg(total)
+            .arg(EVENTS_KEPT)
+            .arg(server.as_str());
+        let call =
+            changes.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string()));
         self.shared.call(&call).await
+    }
+
+    /// How this list differs from the one that is stored; where none is, nothing has changed, it was only read.
+    async fn ban_changes(
+        &self,
+        server: &ServerName,
+        jail: &JailName,
+        bans: &[StoredBan],
+    ) -> Result<Vec<Event>> {
+        if self.ban_counts(server, jail).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut changes = BanChanges::to(bans.iter().map(|ban| ban.ip.as_str()));
+        let mut cursor: Option<String> = None;
+        loop {
+            let (page, _) = self.bans(server, jail, "", cursor.as_deref(), TOGETHER).await?;
+            page.items.iter().for_each(|ban| changes.from(&ban.ip));
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(changes.events(jail)),
+            }
+        }
     }
 
     /// The bans whose address begins with `prefix`, in the order of their text, those after the address `cursor`; and when

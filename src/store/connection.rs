@@ -79,9 +79,17 @@ impl Dialer {
 
     /// A connection of its own, within the connect timeout.
     pub async fn dial(&self) -> std::result::Result<MultiplexedConnection, RedisError> {
+        self.dial_patient(Duration::ZERO).await
+    }
+
+    /// The same for commands that wait for something as long as `wait`.
+    pub async fn dial_patient(
+        &self,
+        wait: Duration,
+    ) -> std::result::Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
+            .set_response_timeout(Some(wait + RESPONSE_TIMEOUT));
         timed(self.client.get_multiplexed_async_connection_with_config(&config)).await
     }
 

@@ -17,6 +17,7 @@ pub mod cluster;
 mod connection;
 pub mod discovered;
 pub mod error;
+pub mod events;
 pub mod jobs;
 pub mod keys;
 pub mod lease;
@@ -29,17 +30,19 @@ mod session_list;
 pub mod session_token;
 pub mod sessions;
 pub mod settings;
+mod stream;
 
 use std::sync::Arc;
 
 pub use accounts::{Account, Username};
 pub use activations::Replaced;
-pub use audit::{AuditCursor, AuditEntry, AuditRecord};
+pub use audit::{AuditEntry, AuditRecord};
 pub use bans::{BanCounts, StoredBan};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
 pub use discovered::StoredDiscoveries;
 pub use error::StoreError;
+pub use events::{Feed, News, StoredEvent};
 pub use jobs::JobTurn;
 pub use lease::{Acquired, Fence, Lease, Wake};
 pub use limits::{Admission, Limit, LoginLimits};
@@ -47,6 +50,7 @@ pub use servers::{ChangeError, StoredServer};
 pub use session_token::{SessionId, SessionToken};
 pub use sessions::{Checked, LiveSession, LoginOrigin, SessionDetails, SessionLife};
 pub use settings::StoredSettings;
+pub use stream::StreamId;
 
 use crate::config::RedisConfig;
 use crate::domain::Timestamp;

@@ -236,6 +236,16 @@ impl Store {
         Ok(Checked { session, near: false })
     }
 
+    /// Whether a session that was checked is alive still. It is not touched by that: who only watches is idle.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn session_lives(&self, id: &SessionId, life: SessionLife) -> Result<bool> {
+        let record = self.checks.ask(*id).await?;
+        let now = self.shared.clock.now_micros();
+        Ok(record.is_some_and(|record| !record.is_over(now, life)))
+    }
+
     async fn read_session(&self, id: SessionId, life: SessionLife) -> Result<Option<LiveSession>> {
         let mark = self.near_cache.mark();
         let (record, left) = match mark {

@@ -25,6 +25,7 @@ mod deployment;
 mod detection;
 mod discovery;
 mod docs;
+mod events;
 mod jails;
 mod keys;
 mod layers;

@@ -1,0 +1,107 @@
+//! What has changed between two lists of bans, told as events: the first hundred of each kind, then how many more.
+//!
+//! The old list comes piece by piece, as it is read; both are in the order of their text, so that neither is looked
+//! through twice and the old one is never whole in memory.
+
+use super::JailName;
+use super::event::{Event, Told};
+
+/// Events of one kind for one list; a jail that loses 100,000 bans at once must not push all else out of the stream.
+const MOST_TOLD: usize = 100;
+
+/// A comparison under way.
+pub struct BanChanges<'a> {
+    /// The addresses of the new list that are still to come, in order.
+    new: std::iter::Peekable<std::vec::IntoIter<&'a str>>,
+    added: Vec<String>,
+    more_added: u64,
+    removed: Vec<String>,
+    more_removed: u64,
+}
+
+impl<'a> BanChanges<'a> {
+    /// Begins with the new list, in any order.
+    #[must_use]
+    pub fn to(new: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut new: Vec<&str> = new.into_iter().collect();
+        new.sort_unstable();
+        let new = new.into_iter().peekable();
+        Self { new, added: Vec::new(), more_added: 0, removed: Vec::new(), more_removed: 0 }
+    }
+
+    /// The next address of the old list, in order.
+    pub fn from(&mut self, old: &str) {
+        while let Some(new) = self.new.next_if(|new| *new < old) {
+            tell(&mut self.added, &mut self.more_added, new);
+        }
+        if self.new.next_if(|new| *new == old).is_none() {
+            tell(&mut self.removed, &mut self.more_removed, old);
+        }
+    }
+
+    /// What there is to tell once the old list has ended.
+    #[must_use]
+    pub fn events(mut self, jail: &JailName) -> Vec<Event> {
+        for new in self.new.by_ref() {
+            tell(&mut self.added, &mut self.more_added, new);
+        }
+        let told = |ips: Vec<String>, more: u64| {
+            ips.into_iter().map(Told::Ip).chain((more > 0).then_some(Told::More(more)))
+        };
+        let added =
+            told(self.added, self.more_added).map(|what| Event::BanAdded { jail: jail.clone(), what });
+        let removed =
+            told(self.removed, self.more_removed).map(|what| Event::BanRemoved { jail: jail.clone(), what });
+        added.chain(removed).collect()
+    }
+}
+
+fn tell(told: &mut Vec<String>, more: &mut u64, ip: &str) {
+    if told.len() < MOST_TOLD {
+        told.push(ip.to_owned());
+    } else {
+        *more += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn told(old: &BTreeSet<String>, new: &BTreeSet<String>) -> Vec<String> {
+        let mut changes = BanChanges::to(new.iter().map(String::as_str));
+        old.iter().for_each(|ip| changes.from(ip));
+        let events = changes.events(&JailName::parse("sshd").unwrap());
+        events.iter().map(|event| format!("{} {}", event.kind(), event.facts())).collect()
+    }
+
+    #[test]
+    fn what_came_and_what_went_is_told_one_by_one_and_of_very_many_how_many_more() {
+        let set = |ips: &[&str]| ips.iter().map(|&ip| ip.to_owned()).collect();
+        let changes = told(&set(&["203.0.113.1", "203.0.113.2"]), &set(&["203.0.113.10", "203.0.113.2"]));
+        let expected = [
+            r#"ban.added {"ip":"203.0.113.10","jail":"sshd"}"#,
+            r#"ban.removed {"ip":"203.0.113.1","jail":"sshd"}"#,
+        ];
+        assert_eq!(changes, expected);
+        let many: BTreeSet<String> = (0..250).map(|n| format!("198.51.100.{n}")).collect();
+        let changes = told(&BTreeSet::new(), &many);
+        assert_eq!(changes.len(), 101);
+        assert_eq!(changes[100], r#"ban.added {"jail":"sshd","more":150}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_the_difference_of_the_sets(
+            old in prop::collection::btree_set("[0-9]{1,2}", 0..40),
+            new in prop::collection::btree_set("[0-9]{1,2}", 0..40),
+        ) {
+            let expected = new.difference(&old).count() + old.difference(&new).count();
+            prop_assert_eq!(told(&old, &new).len(), expected);
+        }
+    }
+}

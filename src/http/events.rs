@@ -1,0 +1,276 @@
+//! What happens, as it happens: server-sent events.
+//!
+//! A client is at a place in the stream of events, its `Last-Event-ID`, and may go on from there at any worker. What it
+//! is sent, in this order: what it missed, read from Redis; then what this worker's feed brings. If it is slower than
+//! the feed remembers, it is back at Redis, page by page: nobody's slowness fills the memory.
+//!
+//! ```text
+//! retry: 2000                      once, at the beginning
+//! id: 1700000000000-0              an event, with its place
+//! event: server.went_offline
+//! data: {"type":...,"at":...,"server":...,"facts":{...}}
+//!
+//! event: gap                       events are missing here, since the stream keeps only so many
+//! event: end                       with the reason: the session has ended, or this worker is stopping
+//! :                                each 15 s, so that nothing between cuts the connection
+//! ```
+//!
+//! Nothing leaves for a session that was not proved within the last [`PROVED_FOR`]. The proof touches nothing: who only
+//! watches is idle, and their session ends as it would without.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use rand::RngExt as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
+
+use super::error::{Problem, Result};
+use super::extract::Caller;
+use super::state::{AppState, Phase};
+use super::time::Time;
+use crate::store::{News, SessionId, StoredEvent, StreamId};
+
+/// Clients at once.
+pub const MOST_CLIENTS: usize = 1_000;
+/// So that nothing between a client and its worker takes the connection for a dead one.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a proof of the session holds.
+const PROVED_FOR: Duration = Duration::from_secs(2);
+/// After Redis could not be asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// An event as it is sent.
+#[derive(Serialize, ToSchema)]
+pub struct EventView<'a> {
+    r#type: &'a str,
+    at: Time,
+    server: Option<&'a str>,
+    facts: &'a Value,
+}
+
+/// Events as they happen, as server-sent events; `Last-Event-ID` goes on where another stream ended, at any worker.
+#[utoipa::path(get, path = "/api/v1/events", tag = "cluster",
+    params(("Last-Event-ID" = Option<String>, Header, pattern = r"^[0-9]{1,15}-[0-9]{1,15}$",
+        description = "The `id` of the last event that was received; without it, events from now on")),
+    responses((status = 200, body = String, content_type = "text/event-stream"),
+        (status = 400, description = "`Last-Event-ID` is none")))]
+pub async fn follow(State(state): State<AppState>, caller: Caller, after: After) -> Result<Response> {
+    let place = Place::take(&state)?;
+    // First the news from now on, then where to begin: what comes between is in both, and told once.
+    let news = state.events.subscribe();
+    let newest = state.store.newest_event().await?;
+    let mut ready = VecDeque::from([Event::default().retry(retry())]);
+    let at = match after.0 {
+        None => newest,
+        Some(after) => {
+            // Of an id above the newest, history knows nothing: Redis has lost it.
+            if after > newest || !state.store.event_is_kept(after).await? {
+                ready.push_back(gap(after));
+            }
+            after.min(newest)
+        }
+    };
+    let following = Following {
+        behind: after.0.is_some(),
+        proved_at: Instant::now(),
+        session: caller.session.id,
+        state,
+        news,
+        at,
+        ready,
+        ended: false,
+        _place: place,
+    };
+    let events = stream::unfold(following, async |mut following| {
+        let event = following.next().await?;
+        Some((Ok::<_, Infallible>(event), following))
+    });
+    let no_buffers = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    let events = Sse::new(Box::pin(events)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    Ok(([no_buffers], events).into_response())
+}
+
+/// Where clients count their places.
+#[must_use]
+pub fn places() -> std::sync::Arc<Semaphore> {
+    std::sync::Arc::new(Semaphore::new(MOST_CLIENTS))
+}
+
+/// The place that a client was at.
+pub struct After(Option<StreamId>);
+
+impl FromRequestParts<AppState> for After {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> std::result::Result<Self, Problem> {
+        let Some(value) = parts.headers.get(HeaderName::from_static("last-event-id")) else {
+            return Ok(Self(None));
+        };
+        let id = value.to_str().ok().and_then(StreamId::parse);
+        let malformed =
+            || Problem::malformed("`Last-Event-ID` must be the `id` of an event that was received");
+        id.map(|id| Self(Some(id))).ok_or_else(malformed)
+    }
+}
+
+/// One client.
+struct Following {
+    state: AppState,
+    session: SessionId,
+    proved_at: Instant,
+    news: Receiver<News>,
+    /// The last event that was made ready.
+    at: StreamId,
+    /// Whether there may be events after it that the feed does not bring any more.
+    behind: bool,
+    /// What is to be sent; a page of events at most.
+    ready: VecDeque<Event>,
+    ended: bool,
+    _place: Place,
+}
+
+/// A client's place, counted while it is taken.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(state: &AppState) -> Result<Self> {
+        let permit = state.event_clients().try_acquire_owned().map_err(|_| crowded())?;
+        metrics::gauge!("bangui_event_clients").increment(1.0);
+        Ok(Self { _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::gauge!("bangui_event_clients").decrement(1.0);
+    }
+}
+
+impl Following {
+    /// What is to be sent next; none after the end.
+    async fn next(&mut self) -> Option<Event> {
+        while !self.ended {
+            if self.state.readiness.phase() == Phase::Draining {
+                self.end("this worker is stopping: connect again");
+            } else if self.proved_at.elapsed() >= PROVED_FOR {
+                self.prove().await;
+            } else if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            } else if self.behind {
+                self.catch_up().await;
+            } else {
+                self.wait().await;
+            }
+        }
+        self.ready.pop_front()
+    }
+
+    /// Nothing but this is sent any more, whatever was ready.
+    fn end(&mut self, reason: &str) {
+        let end = Event::default().event("end").retry(retry()).data(json!({ "reason": reason }).to_string());
+        self.ready = [end].into();
+        self.ended = true;
+    }
+
+    async fn prove(&mut self) {
+        match self.state.store.session_lives(&self.session, self.state.session_life()).await {
+            Ok(true) => self.proved_at = Instant::now(),
+            Ok(false) => self.end("the session has ended"),
+            // Unavailable is not absent: nothing is sent until Redis can be asked.
+            Err(_) => self.pause().await,
+        }
+    }
+
+    async fn pause(&self) {
+        tokio::select! {
+            () = self.state.readiness.drained() => {}
+            () = tokio::time::sleep(ASK_AGAIN_AFTER) => {}
+        }
+    }
+
+    async fn catch_up(&mut self) {
+        match self.state.store.events_after(self.at).await {
+            Ok((events, all)) => {
+                events.iter().for_each(|event| self.push(event));
+                self.behind = !all;
+            }
+            Err(_) => self.pause().await,
+        }
+    }
+
+    async fn wait(&mut self) {
+        let news = tokio::select! {
+            () = self.state.readiness.drained() => return,
+            () = sleep_until(self.proved_at + PROVED_FOR) => return,
+            news = self.news.recv() => news,
+        };
+        match news {
+            Ok(News::Event(event)) => self.push(&event),
+            Ok(News::Gap(after)) => {
+                self.ready.push_back(gap(self.at.max(after)));
+                // History may have begun anew, with lower ids.
+                self.at = self.at.min(after);
+                self.behind = true;
+            }
+            Err(RecvError::Lagged(_)) => match self.state.store.event_is_kept(self.at).await {
+                Ok(kept) => {
+                    if !kept {
+                        self.ready.push_back(gap(self.at));
+                    }
+                    self.behind = true;
+                }
+                Err(_) => {
+                    self.behind = true;
+                    self.pause().await;
+                }
+            },
+            Err(RecvError::Closed) => self.end("this worker is stopping: connect again"),
+        }
+    }
+
+    /// Makes an event ready, unless it was before.
+    fn push(&mut self, event: &StoredEvent) {
+        if event.id <= self.at {
+            return;
+        }
+        self.at = event.id;
+        let StoredEvent { id, kind, server, facts } = event;
+        let view = EventView { r#type: kind, at: id.at().into(), server: server.as_deref(), facts };
+        let data = serde_json::to_string(&view).unwrap_or_default();
+        self.ready.push_back(Event::default().id(id.to_string()).event(kind).data(data));
+    }
+}
+
+/// After this time a client comes back; not all of them at once.
+fn retry() -> Duration {
+    Duration::from_millis(rand::rng().random_range(1_000..3_000))
+}
+
+fn gap(after: StreamId) -> Event {
+    Event::default().event("gap").data(json!({ "after": after.to_string() }).to_string())
+}
+
+fn crowded() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too-many-streams",
+        "Too many clients follow the events",
+        format!("this worker has {MOST_CLIENTS} of them, and no place for more: try again"),
+    )
+    .retry_after(5)
+}

@@ -1,0 +1,27 @@
+//! How many files and connections this process may have open.
+//!
+//! A leader keeps a connection to each agent, a worker one to each client; systems begin with a soft limit of 1,024 for
+//! the sake of programs that use `select(2)`, which this is none of. So a worker raises it to the hard limit.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the limit as far as it goes without rights, and tells of one that is below `wanted`.
+pub fn raise(wanted: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(error = %error, "the limit of open files cannot be raised");
+    }
+    // None is no limit at all.
+    let Rlimit { current: allowed, .. } = getrlimit(Resource::Nofile);
+    let shown =
+        |limit: Option<u64>| limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string());
+    tracing::info!(files.before = shown(current), "{} open files are allowed", shown(allowed));
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < wanted) {
+        tracing::warn!(
+            files.allowed = allowed,
+            files.wanted = wanted,
+            "only {allowed} open files are allowed, {wanted} may be wanted: raise the hard limit (`ulimit -Hn`, \
+             LimitNOFILE= of systemd), or connections will be refused"
+        );
+    }
+}
