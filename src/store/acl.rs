@@ -56,6 +56,8 @@ const FORMS: &[&str] = &[
     "unlink K",
     "wait 0 0",
     "xadd K * 0 0",
+    "xrange K - +",
+    "xread streams K 0",
     "xrevrange K + -",
     "zadd K 0 0",
     "zrangebylex K - +",
