@@ -97,6 +97,7 @@ async fn each(
     work: Work<'_>,
 ) {
     let mut attempt = 0;
+    let mut before = "ok".to_owned();
     loop {
         let in_force = interval();
         let turn = if term.remaining().is_some() {
@@ -113,7 +114,12 @@ async fn each(
             Ok(JobTurn::Begun { next }) => {
                 let begun = tokio::time::Instant::now();
                 let outcome = work.run(store, &term.fence).await.unwrap_or_else(|error| error.to_string());
+                // What goes on being wrong is told once.
+                if outcome != "ok" && outcome != before {
+                    tracing::warn!(job = name, outcome, "a job did not end well");
+                }
                 note_end(store, term, name, &outcome).await;
+                before = outcome;
                 next.saturating_sub(begun.elapsed())
             }
             Err(error) => {
@@ -131,9 +137,6 @@ async fn each(
 }
 
 async fn note_end(store: &Store, term: &Term, name: &'static str, outcome: &str) {
-    if outcome != "ok" {
-        tracing::warn!(job = name, outcome, "a job did not end well");
-    }
     if let Err(error) = store.end_job(&term.fence, name, outcome).await {
         on_error(term, name, &error);
     }

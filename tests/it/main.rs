@@ -46,4 +46,5 @@ mod settings;
 mod setup;
 mod shutdown;
 mod start_up;
+mod sweep;
 mod up;
