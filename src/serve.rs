@@ -24,6 +24,7 @@ use crate::agent::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
+use crate::password::{self, Scratch};
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
@@ -261,7 +262,7 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
     let password = password.clone();
     if let Some(account) = account {
         let same = tokio::task::spawn_blocking(move || {
-            crate::password::verify(password.expose_secret(), &account.password_hash)
+            password::verify(password.expose_secret(), &account.password_hash, &mut Scratch::default())
         })
         .await?;
         if !same {
@@ -272,7 +273,10 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
         }
         return Ok(());
     }
-    let hash = tokio::task::spawn_blocking(move || crate::password::hash(password.expose_secret())).await??;
+    let hash = tokio::task::spawn_blocking(move || {
+        password::hash(password.expose_secret(), &mut Scratch::default())
+    })
+    .await??;
     if store.create_admin(&hash).await? {
         tracing::info!("the admin account was made with BANGUI_ADMIN_PASSWORD");
     }

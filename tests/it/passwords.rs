@@ -113,3 +113,24 @@ async fn resetting_to_a_password_of_a_wrong_length_or_without_redis_changes_noth
     assert_eq!(code, Some(1), "{printed}");
     assert!(printed.contains("Redis"), "{printed}");
 }
+
+/// Resident memory of a process, in MiB.
+fn resident(process: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn logins_cost_a_worker_the_memory_of_a_few_hashes_however_many_there_are() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let client = cluster.client(0);
+    let before = resident(&cluster.workers[0].process);
+    for _ in 0..20 {
+        join_all((0..6).map(|_| client.log_in())).await;
+    }
+    let grown = resident(&cluster.workers[0].process).saturating_sub(before);
+    // 19 MiB for each hash that may run at once, and as much for everything else.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8) as u64;
+    assert!(grown < 19 * (cores + 1), "120 logins took {grown} MiB");
+}
