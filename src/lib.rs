@@ -3,19 +3,20 @@
 //! # Layers
 //!
 //! ```text
-//! main -> {serve, up} -> {http, scheduler, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
+//! main -> {serve, up} -> {http, scheduler, ban_jobs, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
 //! ```
 //!
-//! `http` and `scheduler` never import each other: they meet in Redis, like any two workers. A test
+//! `http`, `scheduler` and `ban_jobs` never import each other: they meet in Redis, like any two workers. A test
 //! (`tests/it/layers.rs`) reads the `use crate::` lines and fails on an arrow that turns round.
 //!
 //! # Where to start reading
 //!
 //! `domain/transition.rs` is what is true. `store/mod.rs` is what is remembered, `scheduler/mod.rs` who acts on
-//! schedule, `http/mod.rs` what users call, `agent/wire.rs` what travels to the machines that run fail2ban, and
+//! schedule, `ban_jobs/mod.rs` who carries out what takes long, `http/mod.rs` what users call, `agent/wire.rs` what travels to the machines that run fail2ban, and
 //! `serve.rs` the life of one worker.
 
 pub mod agent;
+pub mod ban_jobs;
 pub mod commands;
 pub mod config;
 pub mod crypto;

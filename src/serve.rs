@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::Credentials;
 use crate::agent::fleet::Fleet;
+use crate::ban_jobs::BanJobs;
 use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
@@ -192,8 +193,9 @@ async fn work(
     }
     readiness.serve();
     let (worker, started_at) = (scheduler.worker.clone(), store.about_now());
+    let ban_jobs = BanJobs { store: store.clone(), agents: scheduler.agents.clone(), worker: worker.clone() };
     tokio::select! {
-        () = scheduler.run(stop.clone()) => {}
+        ((), ()) = async { tokio::join!(scheduler.run(stop.clone()), ban_jobs.run(stop.clone())) } => {}
         () = heartbeats(&store, &worker, started_at) => {}
         reason = store.refused() => return Err(ServeError::Refused(reason)),
     }

@@ -2,8 +2,8 @@
 //!
 //! fail2ban has one command thread, and an action costs milliseconds for each address: so a command carries 25 at most.
 //! A command of a job carries the job's epoch, and an older epoch than the agent has seen is refused: a worker that was
-//! paused cannot ban again what another has cancelled since. The epochs are kept in memory, for as many jobs as there
-//! ever are at once; the deadline of each call bounds what a restart of the agent forgets.
+//! paused cannot ban again what another has cancelled since. The epochs are kept in memory, which a restart forgets: so
+//! a fence answers with the incarnation of this process, and a command that carries another one is refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,16 +17,48 @@ use crate::domain::{JailName, Network};
 use crate::fail2ban::command::MAX_ADDRESSES;
 use crate::fail2ban::{Client, Command, Fail2banError, reply};
 
-/// Jobs whose epochs are remembered; beyond it the one with the lowest epoch is forgotten (epochs follow Redis's clock).
+/// Jobs whose epochs are remembered.
 const MAX_JOBS: usize = 10_000;
 
 /// Asks and tells fail2ban about bans.
 pub(super) struct BanDesk {
     client: Client,
-    epochs: Mutex<BTreeMap<wire::JobKey, u64>>,
+    epochs: Mutex<Epochs>,
+    /// Of this process.
+    incarnation: String,
     /// Held from the look at the epoch to the end of the command: whoever raises an epoch waits until what was sent under
     /// the one before has ended.
     turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The latest epoch of each job, of as many jobs as there ever are at once.
+#[derive(Default)]
+struct Epochs {
+    seen: BTreeMap<wire::JobKey, u64>,
+    /// Of a job that is not remembered nothing up to here is admitted. Epochs follow Redis's clock, so that a job that
+    /// begins later has a higher one.
+    floor: u64,
+}
+
+impl Epochs {
+    fn admit(&mut self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
+        let seen = self.seen.get(&job.key).copied().unwrap_or(self.floor);
+        if job.epoch < seen {
+            return Err(ChangeError::Stale(format!(
+                "the job {} goes on under epoch {seen}: epoch {} is over, and nothing was done",
+                job.key, job.epoch
+            )));
+        }
+        self.seen.insert(job.key.clone(), job.epoch);
+        if self.seen.len() > MAX_JOBS
+            && let Some((key, epoch)) = self.seen.iter().min_by_key(|(_, epoch)| **epoch)
+        {
+            self.floor = self.floor.max(*epoch);
+            let key = key.clone();
+            self.seen.remove(&key);
+        }
+        Ok(())
+    }
 }
 
 /// Ban or unban.
@@ -38,16 +70,24 @@ pub(super) enum Order {
 
 impl BanDesk {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, epochs: Mutex::default(), turn: Arc::default() }
+        let incarnation = format!("{:032x}", rand::random::<u128>());
+        Self { client, epochs: Mutex::default(), incarnation, turn: Arc::default() }
     }
 
     /// Remembers a job's epoch; commands under an older one are refused from the answer on, and none is under way.
-    pub(super) async fn fence(&self, job: &wire::JobEpoch, deadline: Instant) -> Result<(), ChangeError> {
-        let _turn = self.turn.lock().await;
+    pub(super) async fn fence(
+        &self,
+        job: &wire::JobEpoch,
+        deadline: Instant,
+    ) -> Result<wire::Fenced, ChangeError> {
+        // First, so that those that wait for their turn are refused when it comes.
         self.admit(job)?;
+        let _turn = self.turn.lock().await;
         // One that fail2ban was too slow for may still run; it answers only after it.
         match self.client.ask(Command::Ping, deadline).await {
-            Ok(_) | Err(Fail2banError::Down(_)) => Ok(()),
+            Ok(_) | Err(Fail2banError::Down(_)) => {
+                Ok(wire::Fenced { incarnation: Some(self.incarnation.clone()) })
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -157,21 +197,13 @@ impl BanDesk {
     }
 
     fn admit(&self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
-        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = epochs.get(&job.key).copied().unwrap_or_default();
-        if job.epoch < seen {
+        if job.incarnation.as_ref().is_some_and(|known| *known != self.incarnation) {
             return Err(ChangeError::Stale(format!(
-                "the job {} goes on under epoch {seen}: epoch {} is over, and nothing was done",
-                job.key, job.epoch
+                "this agent was started since the job {} was fenced, and has forgotten it: nothing was done",
+                job.key
             )));
         }
-        epochs.insert(job.key.clone(), job.epoch);
-        if epochs.len() > MAX_JOBS
-            && let Some(oldest) = epochs.iter().min_by_key(|(_, epoch)| **epoch).map(|(key, _)| key.clone())
-        {
-            epochs.remove(&oldest);
-        }
-        Ok(())
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner).admit(job)
     }
 
     async fn ask(
@@ -209,4 +241,33 @@ fn read(answer: &crate::fail2ban::pickle::Value) -> Result<wire::BanList, Fail2b
     }
     list.sort_unstable_by_key(|ban| ban.0);
     Ok(wire::BanList { bans: list, others })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_was_forgotten_is_not_admitted_again() {
+        let mut epochs = Epochs::default();
+        let job = |n: usize, epoch| wire::JobEpoch {
+            key: wire::JobKey::parse(&n.to_string()).unwrap(),
+            epoch,
+            incarnation: None,
+        };
+        let last = u64::try_from(MAX_JOBS).unwrap() + 100;
+        for n in 1..=last {
+            epochs.admit(&job(usize::try_from(n).unwrap(), n)).unwrap();
+        }
+        assert_eq!(epochs.seen.len(), MAX_JOBS);
+        assert!(
+            epochs.admit(&job(1, 1)).is_err(),
+            "its fence is forgotten, and with it whether it was cancelled"
+        );
+        assert!(epochs.admit(&job(1, last + 1)).is_ok());
+        assert!(
+            epochs.admit(&job(MAX_JOBS, u64::try_from(MAX_JOBS).unwrap())).is_ok(),
+            "one that is remembered"
+        );
+    }
 }

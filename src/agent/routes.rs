@@ -155,8 +155,7 @@ async fn fence(
     Deadline(deadline): Deadline,
     Body(job): Body<wire::JobEpoch>,
 ) -> Answer<wire::Fenced> {
-    desk.bans.fence(&job, deadline).await?;
-    Ok(Json(wire::Fenced {}))
+    Ok(Json(desk.bans.fence(&job, deadline).await?))
 }
 
 /// Does what was begun, also if whoever asked hangs up: a command may be on its way to fail2ban, and what comes after

@@ -289,6 +289,10 @@ pub struct JobEpoch {
     pub key: JobKey,
     /// Its epoch: it rises when the job is taken over or cancelled.
     pub epoch: u64,
+    /// Of the agent's process, as [`Fenced`] told it: an agent that was started anew has forgotten all epochs, and does
+    /// nothing for a job before it is fenced again. None from a worker of a version that knew nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<String>,
 }
 
 /// What is to be banned or unbanned.
@@ -375,8 +379,12 @@ pub struct Lookups {
 }
 
 /// The epoch is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fenced {}
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fenced {
+    /// To which process of the agent: the job's commands carry it.
+    #[serde(default)]
+    pub incarnation: Option<String>,
+}
 
 /// The body of every refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@
 //! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
 
 pub mod ban_changes;
+pub mod ban_job;
 pub mod discovery;
 pub mod event;
 pub mod jail;
@@ -16,6 +17,7 @@ pub mod recovery;
 pub mod server;
 pub mod transition;
 
+pub use ban_job::{BanJobId, BanJobProgress, BanJobState, BanOrder, OpenBanJob};
 pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};

@@ -3,7 +3,7 @@
 //! | extractor | proves | else |
 //! |---|---|---|
 //! | [`Caller`] | Redis said that this session lives | 401; 503 if Redis could not be asked |
-//! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB, 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
+//! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB where many addresses are named), 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
 //! | [`Query`] | parameters of this shape | 400 |
 //! | [`Path`] | parts of the address are text | 404 |
 //!
@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -25,11 +26,13 @@ use super::state::AppState;
 use crate::store::{Checked, LiveSession, SessionToken};
 
 /// The largest body that is read.
-const BODY_LIMIT: usize = 64 * 1024;
+pub const BODY_LIMIT: usize = 64 * 1024;
+/// Where a body names many addresses: 20,000 networks of IPv6 are about as much.
+pub const LARGE_BODY: usize = 1024 * 1024;
 
 /// How much of a larger one is still taken off the wire, and dropped: a client that is busy sending when the
 /// connection closes under it sees a reset instead of the refusal.
-const DISCARD_LIMIT: usize = 1024 * 1024;
+const DISCARD_LIMIT: usize = 2 * 1024 * 1024;
 
 /// How long a client may take to send one.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
@@ -73,10 +76,10 @@ fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
     SessionToken::parse(kind.find(&parts.headers)?)
 }
 
-/// A JSON body.
-pub struct Json<T>(pub T);
+/// A JSON body of `LIMIT` bytes at most.
+pub struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<AppState> for Json<T, LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &AppState) -> Result<Self, Problem> {
@@ -88,10 +91,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
                 "send the header `Content-Type: application/json`",
             ));
         }
-        let body = tokio::time::timeout(BODY_PATIENCE, read_body(request)).await.map_err(|_| {
-            let detail = format!("the body did not arrive within {} s", BODY_PATIENCE.as_secs());
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body was too slow", detail)
-        })??;
+        let body = read_body(request.into_body(), LIMIT).await?;
         let text = std::str::from_utf8(&body).map_err(|e| {
             Problem::malformed(format!("the body is not UTF-8 from byte {} on", e.valid_up_to()))
         })?;
@@ -110,28 +110,36 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
-    let mut body = Vec::new();
+/// A whole body: 408 if it is too slow, 413 if it has more than `limit` bytes.
+pub(super) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    tokio::time::timeout(BODY_PATIENCE, collect(body, limit)).await.map_err(|_| {
+        let detail = format!("the body did not arrive within {} s", BODY_PATIENCE.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body was too slow", detail)
+    })?
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    let mut taken = Vec::new();
     let mut arrived = 0;
-    let mut chunks = request.into_body().into_data_stream();
+    let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::malformed("the body ended before it was complete"))?;
         arrived += chunk.len();
         if arrived > DISCARD_LIMIT {
             break;
         }
-        if arrived <= BODY_LIMIT {
-            body.extend_from_slice(&chunk);
+        if arrived <= limit {
+            taken.extend_from_slice(&chunk);
         }
     }
-    if arrived <= BODY_LIMIT {
-        return Ok(body);
+    if arrived <= limit {
+        return Ok(taken);
     }
     Err(Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body-too-large",
         "The body is too large",
-        format!("a body may have {BODY_LIMIT} bytes at most"),
+        format!("a body may have {limit} bytes at most"),
     ))
 }
 

@@ -26,6 +26,8 @@ pub mod time;
 mod attempt;
 mod audit;
 mod author;
+mod ban_jobs;
+mod ban_orders;
 mod bans;
 mod cluster;
 mod docs;
@@ -85,9 +87,13 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/servers/{server}/jails/{jail}/deactivate", post(jail_switch::deactivate))
         .route(
             "/api/v1/servers/{server}/jails/{jail}/bans",
-            get(bans::list).post(bans::ban).delete(bans::unban_all),
+            get(bans::list).post(ban_orders::ban).delete(ban_orders::unban_all),
         )
-        .route("/api/v1/servers/{server}/jails/{jail}/bans/{ip}", delete(bans::unban))
+        .route("/api/v1/servers/{server}/jails/{jail}/bans/{ip}", delete(ban_orders::unban))
+        .route("/api/v1/servers/{server}/jails/{jail}/unban", post(ban_orders::unban_some))
+        .route("/api/v1/ban-jobs", get(ban_jobs::list))
+        .route("/api/v1/ban-jobs/{id}", get(ban_jobs::show))
+        .route("/api/v1/ban-jobs/{id}/cancel", post(ban_jobs::cancel))
         .route("/api/v1/bans/{ip}", get(bans::look_up))
         // bangui itself
         .route("/api/v1/settings", get(settings::show).patch(settings::change))

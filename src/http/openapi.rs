@@ -14,8 +14,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
 use super::{
-    audit, bans, cluster, docs, events, health, jail_settings, jail_switch, jails, metrics, password,
-    recovery, servers, session, sessions, settings, setup,
+    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_settings, jail_switch, jails,
+    metrics, password, recovery, servers, session, sessions, settings, setup,
 };
 
 /// The document. A new handler goes into `paths`.
@@ -55,10 +55,14 @@ use super::{
         jail_switch::activate,
         jail_switch::deactivate,
         bans::list,
-        bans::ban,
-        bans::unban,
-        bans::unban_all,
         bans::look_up,
+        ban_orders::ban,
+        ban_orders::unban,
+        ban_orders::unban_some,
+        ban_orders::unban_all,
+        ban_jobs::list,
+        ban_jobs::show,
+        ban_jobs::cancel,
         settings::show,
         settings::change,
         events::follow,

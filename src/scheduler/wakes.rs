@@ -1,5 +1,5 @@
 //! The messages that shorten waiting: the lease was given back, a probe was asked for, settings or discovered servers
-//! were changed (which is passed on to the store: they concern every part of a worker).
+//! were changed, a ban job was put (which is passed on to the store: they concern every worker, whoever leads).
 //!
 //! Pub/sub loses messages (while a connection is away, above all), so whoever waits here has a timer too. After each
 //! new subscription all are signalled, since something may have been missed.
@@ -59,6 +59,7 @@ impl Wakes {
         self.probe_requested.notify_one();
         store.suspect_settings();
         store.suspect_discoveries();
+        store.suspect_ban_jobs();
         let end = tokio::time::Instant::now() + RESUBSCRIBE_AFTER;
         loop {
             tokio::select! {
@@ -69,6 +70,7 @@ impl Wakes {
                     Some(Wake::ProbeRequested) => self.probe_requested.notify_one(),
                     Some(Wake::SettingsChanged) => store.suspect_settings(),
                     Some(Wake::ServersChanged) => store.suspect_discoveries(),
+                    Some(Wake::BanJob) => store.suspect_ban_jobs(),
                     None => return,
                 }
             }

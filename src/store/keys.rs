@@ -20,6 +20,12 @@
 //! | `bans-known:SERVER/JAIL` | hash    | for ever               | scheduler                   | scheduler, pages of bans |
 //! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
 //! | `discovered`             | hash    | for ever               | scheduler                   | every worker |
+//! | `ban-jobs`               | zset    | the last 1,000         | users                       | list of ban jobs |
+//! | `ban-jobs-open`          | zset    | for ever               | users, ban jobs             | workers that look for work |
+//! | `ban-jobs-line:SERVER/JAIL` | list | until it is empty      | users, ban jobs             | ban jobs |
+//! | `ban-job:ID`             | hash    | a day after its end    | users, ban jobs             | ban jobs, pages |
+//! | `ban-job:ID:ips`         | string  | until its end          | users                       | ban jobs |
+//! | `ban-job:ID:failures`    | hash    | a day after its end    | ban jobs                    | pages |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | for ever               | users                       | every worker |
@@ -41,7 +47,8 @@
 //! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
 //! a digest of the name that was typed: people type passwords there.
 //!
-//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`. `PREFIX:revoked` tells near caches of revocations:
+//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` tells near
+//! caches of revocations:
 //! `INCARNATION|PREVIOUS|NUMBER|ID`, or `all` for the id.
 //!
 //! A new key goes into this table and into the test below.
@@ -52,7 +59,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::limits::{address_of, site_of};
 use super::{SessionId, Username, hex};
-use crate::domain::{JailName, ServerName};
+use crate::domain::{BanJobId, JailName, ServerName};
 
 /// Builds keys under one prefix.
 #[derive(Debug, Clone)]
@@ -136,6 +143,31 @@ impl Keys {
 
     pub(super) fn discovered(&self) -> String {
         self.key("discovered")
+    }
+
+    pub(super) fn ban_jobs(&self) -> String {
+        self.key("ban-jobs")
+    }
+
+    pub(super) fn ban_jobs_open(&self) -> String {
+        self.key("ban-jobs-open")
+    }
+
+    /// The open jobs of a jail, in order.
+    pub(super) fn ban_jobs_line(&self, server: &ServerName, jail: &JailName) -> String {
+        self.key(&format!("ban-jobs-line:{server}/{jail}"))
+    }
+
+    pub(super) fn ban_job(&self, id: &BanJobId) -> String {
+        self.key(&format!("ban-job:{id}"))
+    }
+
+    pub(super) fn ban_job_ips(&self, id: &BanJobId) -> String {
+        self.key(&format!("ban-job:{id}:ips"))
+    }
+
+    pub(super) fn ban_job_failures(&self, id: &BanJobId) -> String {
+        self.key(&format!("ban-job:{id}:failures"))
     }
 
     pub(super) fn probe_requests(&self) -> String {
@@ -261,6 +293,12 @@ mod tests {
             keys.bans_beside(&name, &jail, 7),
             keys.bans_known(&name, &jail),
             keys.discovered(),
+            keys.ban_jobs(),
+            keys.ban_jobs_open(),
+            keys.ban_jobs_line(&name, &jail),
+            keys.ban_job(&BanJobId::of(7)),
+            keys.ban_job_ips(&BanJobId::of(7)),
+            keys.ban_job_failures(&BanJobId::of(7)),
             keys.probe_requests(),
             keys.events(),
             keys.settings(),

@@ -71,6 +71,8 @@ pub enum Wake {
     SettingsChanged,
     /// There are other discovered servers.
     ServersChanged,
+    /// A ban job may be claimed.
+    BanJob,
 }
 
 /// One worker's way to the lease.
@@ -100,6 +102,7 @@ impl Store {
             b"probe" => Some(Wake::ProbeRequested),
             b"settings" => Some(Wake::SettingsChanged),
             b"servers" => Some(Wake::ServersChanged),
+            b"ban-job" => Some(Wake::BanJob),
             _ => None,
         }))
     }

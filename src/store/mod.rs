@@ -10,6 +10,8 @@ pub mod accounts;
 pub mod acl;
 pub mod activations;
 pub mod audit;
+pub mod ban_job_views;
+pub mod ban_jobs;
 pub mod bans;
 pub mod checks;
 pub mod clock;
@@ -37,6 +39,8 @@ use std::sync::Arc;
 pub use accounts::{Account, Username};
 pub use activations::Replaced;
 pub use audit::{AuditEntry, AuditRecord};
+pub use ban_job_views::BanJobView;
+pub use ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
 pub use bans::{BanCounts, StoredBan};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
@@ -66,6 +70,8 @@ pub struct Store {
     checks: session_checks::SessionChecks,
     discovered: Arc<discovered::Seen>,
     near_cache: Arc<near_cache::NearCache>,
+    /// Signalled when a ban job may be claimed.
+    ban_job: Arc<tokio::sync::Notify>,
 }
 
 /// What every verb of the store returns.
@@ -96,6 +102,7 @@ impl Store {
             checks,
             discovered: Arc::default(),
             near_cache: Arc::default(),
+            ban_job: Arc::default(),
         })
     }
 

@@ -19,7 +19,7 @@ fn of(ips: &[&str]) -> BanRequest {
 }
 
 fn job(epoch: u64) -> JobEpoch {
-    JobEpoch { key: JobKey::parse("ban-1").unwrap(), epoch }
+    JobEpoch { key: JobKey::parse("ban-1").unwrap(), epoch, incarnation: None }
 }
 
 fn settings(value: serde_json::Value) -> JailSettings {
@@ -96,6 +96,25 @@ async fn an_older_epoch_of_a_job_does_nothing_any_more() {
     let found = client.banned(&[net("203.0.113.1"), net("203.0.113.3")]).await.unwrap();
     assert_eq!((found[0].jails.len(), found[1].jails.len()), (1, 0));
     assert!(client.unban(&web, &under("203.0.113.1", 7)).await.unwrap()[0].changed);
+}
+
+#[tokio::test]
+async fn an_agent_that_was_started_anew_does_nothing_for_a_job_before_it_is_fenced_again() {
+    let (_fail2ban, mut agent) = beside(|_| ()).await;
+    let web = jail("web");
+    let first = agent.client().fence(&job(6)).await.unwrap().incarnation;
+    let under = |epoch, incarnation: &Option<String>| BanRequest {
+        job: Some(JobEpoch { incarnation: incarnation.clone(), ..job(epoch) }),
+        ..of(&["203.0.113.1"])
+    };
+    assert!(agent.client().ban(&web, &under(6, &first)).await.unwrap()[0].banned);
+    agent.start_again().await;
+    // It has forgotten that 6 was the latest: what another has cancelled under 7 might be of 6, and come now.
+    refused(agent.client().ban(&web, &under(6, &first)).await, RefusedKind::Stale);
+    let second = agent.client().fence(&job(7)).await.unwrap().incarnation;
+    assert_ne!(first, second);
+    refused(agent.client().ban(&web, &under(6, &second)).await, RefusedKind::Stale);
+    assert!(agent.client().ban(&web, &under(7, &second)).await.unwrap()[0].banned);
 }
 
 #[tokio::test]

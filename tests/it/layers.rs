@@ -23,6 +23,7 @@ const RANKS: &[(&str, u32)] = &[
     ("agent::server", 6),
     ("http", 6),
     ("scheduler", 6),
+    ("ban_jobs", 6),
     ("commands", 6),
     ("up", 7),
     ("agent", 6),

@@ -16,6 +16,7 @@ mod agent_faults;
 mod agent_jails;
 mod agent_tls;
 mod bad_input;
+mod ban_jobs;
 mod bans;
 mod broken_fail2ban;
 mod commands;

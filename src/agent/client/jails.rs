@@ -152,13 +152,13 @@ impl AgentClient {
             .await
     }
 
-    /// From the answer on no command of an older epoch of this job runs or will.
+    /// From the answer on no command of an older epoch of this job runs or will, as long as each carries the incarnation
+    /// that is answered.
     ///
     /// # Errors
     /// As [`AgentError`] tells.
-    pub async fn fence(&self, job: &wire::JobEpoch) -> Result<(), AgentError> {
-        let _: wire::Fenced = self.send(Method::POST, "/v1/fence", job, BAN_DEADLINE).await?;
-        Ok(())
+    pub async fn fence(&self, job: &wire::JobEpoch) -> Result<wire::Fenced, AgentError> {
+        self.send(Method::POST, "/v1/fence", job, BAN_DEADLINE).await
     }
 
     async fn send<T: DeserializeOwned>(

@@ -36,6 +36,12 @@ macro_rules! scripts {
 scripts! {
     ACCOUNT_CREATE = "account_create",
     BANS_WRITE = "bans_write",
+    BAN_JOB_CANCEL = "ban_job_cancel",
+    BAN_JOB_CLAIM = "ban_job_claim",
+    BAN_JOB_CREATE = "ban_job_create",
+    BAN_JOB_END = "ban_job_end",
+    BAN_JOB_PUT_BACK = "ban_job_put_back",
+    BAN_JOB_RENEW = "ban_job_renew",
     CACHE_JOIN = "cache_join",
     CACHE_RENEW = "cache_renew",
     DISCOVERED_WRITE = "discovered_write",

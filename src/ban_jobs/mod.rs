@@ -1,0 +1,113 @@
+//! Large bans and unbans, carried out by whichever worker is free.
+//!
+//! Every worker runs this loop: look which jobs may be claimed, claim one, work on it, look again. It is woken by the
+//! message that a job was put or given back, and looks by itself when a claim may have run out.
+//!
+//! * `domain/ban_job.rs`: what a job is, and which may be claimed (pure);
+//! * `store/ban_jobs.rs`: claims, and what is noted of a job;
+//! * `work.rs`: one job, from its claim to its end.
+//!
+//! As with the scheduler's lease, a claim is a hint. The proof is its epoch, which Redis compares at every note and the
+//! agent at every command.
+
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::fleet::Fleet;
+use crate::domain::ban_job::claimable;
+use crate::store::{Store, StoreError, WorkerId};
+
+/// Jobs that one worker works on at once.
+const AT_ONCE: usize = 4;
+/// How often a worker looks that was not told of anything.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// After an error, before looking again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the work on ban jobs stands on. One per worker.
+#[derive(Clone)]
+pub struct BanJobs {
+    /// The cluster's memory.
+    pub store: Store,
+    /// The fail2ban servers.
+    pub agents: Fleet,
+    /// Who this worker is.
+    pub worker: WorkerId,
+}
+
+impl BanJobs {
+    /// Works on jobs until `stop`; when it returns, those it worked on are given back.
+    pub async fn run(self, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let mut running = JoinSet::new();
+        while !stop.is_cancelled() {
+            let wait = match this.fill(&mut running, &stop).await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::debug!(error = %error, "cannot look for ban jobs");
+                    RETRY_AFTER
+                }
+            };
+            let jitter = Duration::from_millis(rand::rng().random_range(0..200));
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = timeout(wait + jitter, this.store.ban_job_suspected()) => {}
+                // A place is free again.
+                Some(_) = running.join_next() => {}
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Claims what may be claimed, as long as there are places; after which time to look again.
+    async fn fill(
+        self: &Arc<Self>,
+        running: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<Duration, StoreError> {
+        while running.try_join_next().is_some() {}
+        if running.len() >= AT_ONCE {
+            return Ok(LOOK_EVERY);
+        }
+        let (open, now) = self.store.open_ban_jobs().await?;
+        let (free, wait) = claimable(&open, now, |server| self.agents.contains(server));
+        for job in free {
+            if running.len() >= AT_ONCE {
+                break;
+            }
+            // Another worker may have been faster.
+            let Some(claim) = self.store.claim_ban_job(job, &self.worker).await? else { continue };
+            let (this, stop) = (Arc::clone(self), stop.clone());
+            running.spawn(async move { this.work(claim, &stop).await });
+        }
+        Ok(wait.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
+    }
+
+    /// Tries a write to Redis again for as long as a claim may stand; none if Redis does not answer, and then another
+    /// worker goes on.
+    async fn insist<T, Write>(write: impl Fn() -> Write) -> Option<T>
+    where
+        Write: Future<Output = Result<T, StoreError>>,
+    {
+        let mut error = None;
+        for _ in 0..8 {
+            match write().await {
+                Ok(answer) => return Some(answer),
+                Err(failed) => error = Some(failed),
+            }
+            let wait = RETRY_AFTER.mul_f64(rand::rng().random_range(0.8..1.2));
+            sleep(wait).await;
+        }
+        if let Some(error) = error {
+            tracing::warn!(error = %error, "a ban job could not be noted: another worker will go on with it");
+        }
+        None
+    }
+}

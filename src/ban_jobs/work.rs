@@ -1,0 +1,218 @@
+//! One ban job, from its claim to its end.
+//!
+//! ```text
+//! claim ─▶ fence the agent ─▶ claim still stands? ─▶ 25 addresses, note, 25 addresses, note ... ─▶ end
+//! ```
+//!
+//! The fence comes first: whatever an earlier claim has sent has ended, and what it may still send is refused. That the
+//! claim stands is asked after it: a worker that was paused before its fence, while the job was cancelled and the agent
+//! started anew, must not begin. Each command carries the epoch and the agent's incarnation; a command whose answer was
+//! lost is sent again by whoever goes on, which bans nobody twice.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::BanJobs;
+use crate::agent::client::{AgentClient, AgentError, RefusedKind};
+use crate::agent::wire::{BanRequest, JobEpoch, JobKey};
+use crate::domain::ban_job::{TOGETHER, pause_after_trouble};
+use crate::domain::{BanJobProgress, BanJobState, BanOrder, Network};
+use crate::store::BanJobClaim;
+use crate::store::ban_jobs::CLAIM_TTL;
+
+/// How often an agent that was started anew is fenced again before the job is left alone for a while.
+const FENCES: usize = 3;
+
+/// Why the work on a claim ended.
+enum End {
+    /// Every address was tried.
+    Done,
+    /// The agent knows that it is cancelled.
+    Cancelled,
+    /// It cannot be ended, whoever tries.
+    Failed(String),
+    /// The agent could not be asked.
+    Trouble(String),
+    /// Another has a claim, or Redis does not answer.
+    Lost,
+    /// This worker ends.
+    Stopped,
+}
+
+impl From<AgentError> for End {
+    fn from(error: AgentError) -> Self {
+        match error {
+            // Whether a newer claim made it so is found out when it is given back.
+            AgentError::Refused { kind: RefusedKind::Stale, reason } => Self::Trouble(reason),
+            AgentError::Refused { reason, .. } => Self::Failed(reason),
+            error => Self::Trouble(error.to_string()),
+        }
+    }
+}
+
+impl BanJobs {
+    /// Works on a job until it ends, the claim is lost, or `stop`.
+    pub(super) async fn work(&self, claim: BanJobClaim, stop: &CancellationToken) {
+        tracing::info!(
+            job.id = %claim.id, job.epoch = claim.epoch, server.name = %claim.server, jail = %claim.jail,
+            "ban job {} goes on at address {} of {}", claim.id, claim.progress.done, claim.progress.asked
+        );
+        let mut progress = claim.progress;
+        let end = tokio::select! {
+            () = stop.cancelled() => End::Stopped,
+            () = self.lost(&claim) => End::Lost,
+            end = self.carry_on(&claim, &mut progress) => end,
+        };
+        self.conclude(&claim, progress, end).await;
+    }
+
+    /// Renews the claim; ends when it is lost.
+    async fn lost(&self, claim: &BanJobClaim) {
+        loop {
+            let wait = CLAIM_TTL.mul_f64(rand::rng().random_range(0.25..0.35));
+            sleep(wait).await;
+            match self.store.renew_ban_job(claim).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // It may run out, and then another has a higher epoch: nothing that is done here until then is wrong.
+                Err(error) => tracing::debug!(error = %error, "a claim could not be renewed"),
+            }
+        }
+    }
+
+    async fn carry_on(&self, claim: &BanJobClaim, progress: &mut BanJobProgress) -> End {
+        let Some(agent) = self.agents.get(&claim.server) else {
+            return End::Failed(format!("no worker knows a server {}", claim.server));
+        };
+        let mut job = match self.fence(claim, &agent).await {
+            Ok(job) => job,
+            Err(end) => return end,
+        };
+        if claim.state == BanJobState::Cancelling {
+            return End::Cancelled;
+        }
+        let ips = match self.addresses(claim, &agent, progress).await {
+            Ok(ips) => ips,
+            Err(end) => return end,
+        };
+        for some in ips.chunks(TOGETHER) {
+            let results = match self.command(claim, &agent, &mut job, some).await {
+                Ok(results) => results,
+                Err(end) => return end,
+            };
+            let (after, failures) = progress.after(claim.order, some.len(), &results);
+            *progress = after;
+            let noted = Self::insist(|| self.store.note_ban_job(claim, after, &failures)).await;
+            if noted != Some(true) {
+                return End::Lost;
+            }
+        }
+        End::Done
+    }
+
+    /// Raises the agent's epoch, then looks whether the claim still stands; what commands are to carry.
+    async fn fence(&self, claim: &BanJobClaim, agent: &AgentClient) -> Result<JobEpoch, End> {
+        let key = JobKey::parse(claim.id.as_str()).map_err(End::Failed)?;
+        let job = JobEpoch { key, epoch: claim.epoch, incarnation: None };
+        let fenced = agent.fence(&job).await?;
+        match Self::insist(|| self.store.renew_ban_job(claim)).await {
+            Some(true) => Ok(JobEpoch { incarnation: fenced.incarnation, ..job }),
+            _ => Err(End::Lost),
+        }
+    }
+
+    /// The addresses that are left.
+    async fn addresses(
+        &self,
+        claim: &BanJobClaim,
+        agent: &AgentClient,
+        progress: &mut BanJobProgress,
+    ) -> Result<Vec<Network>, End> {
+        if claim.order == BanOrder::UnbanAll {
+            let list = agent.bans(&claim.jail).await?;
+            progress.asked = progress.done + list.bans.len();
+            return Ok(list.bans.into_iter().map(|ban| ban.0).collect());
+        }
+        let ips = Self::insist(|| self.store.ban_job_ips(&claim.id)).await.ok_or(End::Lost)?;
+        Ok(ips.into_iter().skip(progress.done).collect())
+    }
+
+    /// One command; of each address whether it is banned now and whether that was otherwise before.
+    async fn command(
+        &self,
+        claim: &BanJobClaim,
+        agent: &AgentClient,
+        job: &mut JobEpoch,
+        some: &[Network],
+    ) -> Result<Vec<(Network, bool, bool)>, End> {
+        for _ in 0..FENCES {
+            let request = BanRequest { ips: some.to_vec(), job: Some(job.clone()) };
+            let answer = match claim.order {
+                BanOrder::Ban => agent.ban(&claim.jail, &request).await,
+                BanOrder::Unban | BanOrder::UnbanAll => agent.unban(&claim.jail, &request).await,
+            };
+            match answer {
+                Ok(results) => {
+                    return Ok(results.into_iter().map(|one| (one.ip, one.banned, one.changed)).collect());
+                }
+                Err(AgentError::Refused { kind: RefusedKind::Stale, reason }) => {
+                    tracing::info!(job.id = %claim.id, job.epoch = claim.epoch, "the agent refused: {reason}");
+                    *job = self.fence(claim, agent).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(End::Trouble("the agent was started anew again and again".to_owned()))
+    }
+
+    /// Notes the end, or gives the claim back.
+    async fn conclude(&self, claim: &BanJobClaim, progress: BanJobProgress, end: End) {
+        let (told, next) = match end {
+            End::Done => ("done".to_owned(), Next::Over(BanJobState::Done, None)),
+            End::Cancelled => ("cancelled".to_owned(), Next::Over(BanJobState::Cancelled, None)),
+            End::Failed(reason) => {
+                (format!("failed: {reason}"), Next::Over(BanJobState::Failed, Some(reason)))
+            }
+            End::Trouble(reason) => {
+                let idle = if progress == claim.progress { claim.idle } else { Duration::ZERO };
+                match pause_after_trouble(idle) {
+                    Some(pause) => (format!("waits: {reason}"), Next::Again(pause, reason)),
+                    None => {
+                        let reason = format!("it got no further for too long: {reason}");
+                        (format!("failed: {reason}"), Next::Over(BanJobState::Failed, Some(reason)))
+                    }
+                }
+            }
+            End::Lost => ("another worker has it, or nobody".to_owned(), Next::Nothing),
+            End::Stopped => ("given back".to_owned(), Next::Again(Duration::ZERO, String::new())),
+        };
+        let stood = match &next {
+            Next::Over(state, reason) => {
+                let ended =
+                    Self::insist(|| self.store.end_ban_job(claim, *state, progress, reason.as_deref())).await;
+                // The counts are to be seen soon; the next sweep would show them too.
+                if let Err(error) = self.store.request_probe(&claim.server).await {
+                    tracing::debug!(error = %error, "no probe could be asked for after a ban job");
+                }
+                ended
+            }
+            // A worker that ends does not insist: the claim runs out.
+            Next::Again(pause, why) => self.store.put_ban_job_back(claim, *pause, why).await.ok(),
+            Next::Nothing => None,
+        };
+        tracing::info!(
+            job.id = %claim.id, job.epoch = claim.epoch, stood = stood == Some(true),
+            "ban job {} after {} of {} addresses: {told}", claim.id, progress.done, progress.asked
+        );
+    }
+}
+
+/// What is noted of the end of the work on a claim.
+enum Next {
+    Over(BanJobState, Option<String>),
+    Again(Duration, String),
+    Nothing,
+}

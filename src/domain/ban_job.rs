@@ -1,0 +1,287 @@
+//! A ban job: many addresses to be banned or unbanned in one jail, a few at a time, by whichever worker is free.
+//!
+//! ```text
+//! queued ──claimed──▶ running ──all addresses──▶ done
+//!    ▲                   │ └──refused for good──▶ failed
+//!    └──claim ran out, or the agent could not be asked
+//! queued, running ──cancel──▶ cancelling ──the agent is fenced──▶ cancelled
+//! ```
+//!
+//! A claim is an owner and an epoch, as long as it is renewed. The epoch rises with each claim and each cancellation;
+//! what the agent is told carries it, so that "cancelled" means that nothing more happens, whoever was paused meanwhile.
+//! Jobs of one jail run one after the other, in the order in which they were asked for: a ban that was followed by an
+//! unban ends unbanned.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{JailName, Network, ServerName};
+
+/// Addresses in one command to fail2ban: its one command thread does nothing else meanwhile.
+pub const TOGETHER: usize = 25;
+/// More addresses than this are a job.
+pub const JOB_ABOVE: usize = 100;
+/// Addresses of one job.
+pub const MOST_ADDRESSES: usize = 20_000;
+/// Addresses that failed and are told with their reason; the others are counted.
+pub const MOST_FAILURES: usize = 100;
+/// A job that gets no further for so long has failed.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// Names a ban job: 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BanJobId(String);
+
+impl BanJobId {
+    /// Of 128 random bits.
+    #[must_use]
+    pub fn of(bits: u128) -> Self {
+        Self(format!("{bits:032x}"))
+    }
+
+    /// Reads one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (text.len() == 32 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for BanJobId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BanOrder {
+    /// Ban the addresses.
+    Ban,
+    /// Unban the addresses.
+    Unban,
+    /// Unban all that the jail bans when the job begins.
+    UnbanAll,
+}
+
+impl BanOrder {
+    /// As it is written in records and answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ban => "ban",
+            Self::Unban => "unban",
+            Self::UnbanAll => "unban_all",
+        }
+    }
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BanJobState {
+    /// Waits for a worker, for the job before it in its jail, or for an agent that could not be asked.
+    Queued,
+    /// A worker has claimed it.
+    Running,
+    /// No worker goes on with it, and the agent is to be told.
+    Cancelling,
+    /// The agent knows: nothing more happens.
+    Cancelled,
+    /// Every address was tried.
+    Done,
+    /// It could not be ended.
+    Failed,
+}
+
+impl BanJobState {
+    /// As it is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads what is stored.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Queued, Self::Running, Self::Cancelling, Self::Cancelled, Self::Done, Self::Failed]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Done | Self::Failed)
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BanJobProgress {
+    /// Addresses in all; of "unban all" known once it has begun.
+    pub asked: usize,
+    /// Addresses that were tried: also where the next worker goes on.
+    pub done: usize,
+    /// Of them, those that were otherwise before.
+    pub changed: usize,
+    /// Of them, those that are not as asked.
+    pub failed: usize,
+}
+
+impl BanJobProgress {
+    /// After one more command: of each address whether it is banned now, and whether that was otherwise before. Also tells
+    /// the addresses that are not as asked, with the reason.
+    #[must_use]
+    pub fn after(
+        self,
+        order: BanOrder,
+        tried: usize,
+        results: &[(Network, bool, bool)],
+    ) -> (Self, Vec<(String, &'static str)>) {
+        let wanted = order == BanOrder::Ban;
+        let failures: Vec<_> = results
+            .iter()
+            .filter(|(_, banned, _)| *banned != wanted)
+            .map(|(ip, ..)| (ip.to_string(), if wanted { NOT_BANNED } else { STILL_BANNED }))
+            .collect();
+        let changed = results.iter().filter(|(.., changed)| *changed).count();
+        let after = Self {
+            asked: self.asked,
+            done: self.done + tried,
+            changed: self.changed + changed,
+            failed: self.failed + failures.len(),
+        };
+        (after, failures)
+    }
+}
+
+const NOT_BANNED: &str = "fail2ban took the command and does not ban it: does the jail ignore it?";
+const STILL_BANNED: &str = "fail2ban took the command and bans it still, or again";
+
+/// A job that is not over, as workers that look for work see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBanJob {
+    /// Which.
+    pub id: BanJobId,
+    /// Where.
+    pub server: ServerName,
+    /// In which jail.
+    pub jail: JailName,
+    /// From when on it may be claimed, in milliseconds on Redis's clock: the end of a claim, or of a pause.
+    pub free_at: i64,
+    /// When it last got further, began or was asked for.
+    pub moved_at: i64,
+}
+
+/// Of the open jobs, in the order in which they were asked for, those that may be claimed now, and after which time there
+/// may be more. `known` tells which servers this worker can reach; the others are left to other workers, until it is plain
+/// that there is none.
+#[must_use]
+pub fn claimable(
+    open: &[OpenBanJob],
+    now: i64,
+    known: impl Fn(&ServerName) -> bool,
+) -> (Vec<&OpenBanJob>, Option<Duration>) {
+    let mut places = std::collections::BTreeSet::new();
+    let (mut free, mut wait) = (Vec::new(), None::<i64>);
+    for job in open {
+        if !places.insert((&job.server, &job.jail)) {
+            continue;
+        }
+        let give_up_at = job.moved_at + i64::try_from(GIVE_UP_AFTER.as_millis()).unwrap_or(i64::MAX);
+        let from = if known(&job.server) { job.free_at } else { job.free_at.max(give_up_at) };
+        if from <= now {
+            free.push(job);
+        } else {
+            wait = Some(wait.map_or(from - now, |wait| wait.min(from - now)));
+        }
+    }
+    (free, wait.map(|ms| Duration::from_millis(ms.unsigned_abs())))
+}
+
+/// After a failure to ask the agent: how long to leave it alone when it has got no further for `idle`; none to give up.
+#[must_use]
+pub fn pause_after_trouble(idle: Duration) -> Option<Duration> {
+    (idle < GIVE_UP_AFTER).then(|| (idle / 2).clamp(Duration::from_secs(1), Duration::from_secs(30)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(n: u128, jail: &str, free_at: i64) -> OpenBanJob {
+        OpenBanJob {
+            id: BanJobId::of(n),
+            server: ServerName::parse("web").unwrap(),
+            jail: JailName::parse(jail).unwrap(),
+            free_at,
+            moved_at: 0,
+        }
+    }
+
+    #[test]
+    fn the_jobs_of_a_jail_run_in_order_and_those_of_several_jails_beside_each_other() {
+        let open = [job(1, "a", 500), job(2, "a", 0), job(3, "b", 0), job(4, "c", 300)];
+        let ids = |at| {
+            let (free, wait) = claimable(&open, at, |_| true);
+            (free.into_iter().map(|job| job.id.clone()).collect::<Vec<_>>(), wait)
+        };
+        assert_eq!(ids(100), (vec![BanJobId::of(3)], Some(Duration::from_millis(200))));
+        assert_eq!(ids(500), (vec![BanJobId::of(1), BanJobId::of(3), BanJobId::of(4)], None));
+    }
+
+    #[test]
+    fn a_server_that_nobody_knows_is_left_to_others_until_it_is_plain_that_there_is_none() {
+        let open = [job(1, "a", 0)];
+        let give_up = i64::try_from(GIVE_UP_AFTER.as_millis()).unwrap();
+        assert_eq!(claimable(&open, give_up - 7, |_| false), (vec![], Some(Duration::from_millis(7))));
+        assert_eq!(claimable(&open, give_up, |_| false).0.len(), 1);
+    }
+
+    #[test]
+    fn an_address_that_is_not_as_asked_has_failed() {
+        let [one, two] = ["203.0.113.1", "203.0.113.2"].map(|ip| Network::parse(ip).unwrap());
+        let results = [(one, true, true), (two, false, false)];
+        let begun = BanJobProgress { asked: 9, done: 2, changed: 1, failed: 0 };
+        let (after, failures) = begun.after(BanOrder::Ban, 3, &results);
+        assert_eq!(after, BanJobProgress { asked: 9, done: 5, changed: 2, failed: 1 });
+        assert_eq!(failures, [("203.0.113.2".to_owned(), NOT_BANNED)]);
+        let (_, failures) = begun.after(BanOrder::UnbanAll, 2, &results);
+        assert_eq!(failures, [("203.0.113.1".to_owned(), STILL_BANNED)]);
+    }
+
+    #[test]
+    fn pauses_grow_with_the_trouble_and_end() {
+        let pause = |seconds| pause_after_trouble(Duration::from_secs(seconds));
+        assert_eq!(pause(0), Some(Duration::from_secs(1)));
+        assert_eq!(pause(20), Some(Duration::from_secs(10)));
+        assert_eq!(pause(600), Some(Duration::from_secs(30)));
+        assert_eq!(pause(900), None);
+    }
+
+    #[test]
+    fn an_id_and_a_state_read_back() {
+        let id = BanJobId::of(7);
+        assert_eq!(BanJobId::parse(id.as_str()), Some(id));
+        for bad in ["", "7", "0000000000000000000000000000000G", "../../../../../../../../../../etc"] {
+            assert_eq!(BanJobId::parse(bad), None, "{bad}");
+        }
+        assert_eq!(BanJobState::parse("cancelling"), Some(BanJobState::Cancelling));
+        assert_eq!(BanJobState::parse("new"), None);
+    }
+}
