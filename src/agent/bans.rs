@@ -6,9 +6,10 @@
 //! a fence answers with the incarnation of this process, and a command that carries another one is refused.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{Local, TimeDelta, TimeZone as _};
+use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::Instant;
 
 use super::error::ChangeError;
@@ -26,9 +27,9 @@ pub(super) struct BanDesk {
     epochs: Mutex<Epochs>,
     /// Of this process.
     incarnation: String,
-    /// Held from the look at the epoch to the end of the command: whoever raises an epoch waits until what was sent under
-    /// the one before has ended.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Written from the look at the epoch to the end of the command: whoever raises an epoch waits until what was sent under
+    /// the one before has ended. Read by a probe, which asks several things: they wait for one command, not for one each.
+    turn: RwLock<()>,
 }
 
 /// The latest epoch of each job, of as many jobs as there ever are at once.
@@ -71,7 +72,12 @@ pub(super) enum Order {
 impl BanDesk {
     pub(super) fn new(client: Client) -> Self {
         let incarnation = format!("{:032x}", rand::random::<u128>());
-        Self { client, epochs: Mutex::default(), incarnation, turn: Arc::default() }
+        Self { client, epochs: Mutex::default(), incarnation, turn: RwLock::default() }
+    }
+
+    /// Waits until no command about bans runs; none begins while the guard lives.
+    pub(super) async fn quiet(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().await
     }
 
     /// Remembers a job's epoch; commands under an older one are refused from the answer on, and none is under way.
@@ -82,7 +88,7 @@ impl BanDesk {
     ) -> Result<wire::Fenced, ChangeError> {
         // First, so that those that wait for their turn are refused when it comes.
         self.admit(job)?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.write().await;
         // One that fail2ban was too slow for may still run; it answers only after it.
         match self.client.ask(Command::Ping, deadline).await {
             Ok(_) | Err(Fail2banError::Down(_)) => {
@@ -107,7 +113,7 @@ impl BanDesk {
             let reason = format!("a call takes 1 to {MAX_ADDRESSES} addresses, this one has {}", ips.len());
             return Err(ChangeError::Request(reason));
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.write().await;
         if let Some(job) = &request.job {
             self.admit(job)?;
         }
@@ -143,7 +149,7 @@ impl BanDesk {
             if Instant::now() >= enough {
                 break;
             }
-            let _turn = self.turn.lock().await;
+            let _turn = self.turn.write().await;
             if let Some(job) = job {
                 self.admit(job)?;
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bans::BanDesk;
 use super::change::Changer;
@@ -25,6 +25,9 @@ use crate::fail2ban::{Client, Fail2banError};
 
 /// After this time without an answer a probe calls fail2ban busy, whatever the caller's patience.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a probe waits for the end of a command about bans.
+const QUIET_WITHIN: Duration = Duration::from_secs(2);
 
 type Probe = Shared<BoxFuture<'static, Result<Answer, Fail2banError>>>;
 
@@ -140,6 +143,8 @@ impl Desk {
         let _turn = self.turn.lock().await;
         // From here on it is the running one: who asks now waits for the next.
         self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // If a command takes longer, its end is not waited for: that fail2ban is busy is what there is to tell.
+        let _quiet = timeout(QUIET_WITHIN, self.bans.quiet()).await;
         let answer = self.prober.probe(Instant::now() + PROBE_LIMIT).await;
         if let Ok(answer) = &answer {
             *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.version.clone());

@@ -1,7 +1,7 @@
 //! One ban job, from its claim to its end.
 //!
 //! ```text
-//! claim ─▶ fence the agent ─▶ claim still stands? ─▶ 25 addresses, note, 25 addresses, note ... ─▶ end
+//! claim ─▶ fence the agent ─▶ claim still stands? ─▶ up to 25 addresses, note, up to 25, note ... ─▶ end
 //! ```
 //!
 //! The fence comes first: whatever an earlier claim has sent has ended, and what it may still send is refused. That the
@@ -12,13 +12,13 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::BanJobs;
 use crate::agent::client::{AgentClient, AgentError, RefusedKind};
 use crate::agent::wire::{BanRequest, JobEpoch, JobKey};
-use crate::domain::ban_job::{TOGETHER, pause_after_trouble};
+use crate::domain::ban_job::{TOGETHER, pause_after_trouble, size_after};
 use crate::domain::{BanJobProgress, BanJobState, BanOrder, Network};
 use crate::store::BanJobClaim;
 use crate::store::ban_jobs::CLAIM_TTL;
@@ -98,11 +98,16 @@ impl BanJobs {
             Ok(ips) => ips,
             Err(end) => return end,
         };
-        for some in ips.chunks(TOGETHER) {
+        let (mut left, mut size) = (&ips[..], TOGETHER);
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(size.min(left.len()));
+            let begun = Instant::now();
             let results = match self.command(claim, &agent, &mut job, some).await {
                 Ok(results) => results,
                 Err(end) => return end,
             };
+            size = size_after(some.len(), begun.elapsed());
+            left = rest;
             let (after, failures) = progress.after(claim.order, some.len(), &results);
             *progress = after;
             let noted = Self::insist(|| self.store.note_ban_job(claim, after, &failures)).await;

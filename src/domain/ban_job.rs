@@ -20,6 +20,8 @@ use super::{JailName, Network, ServerName};
 
 /// Addresses in one command to fail2ban: its one command thread does nothing else meanwhile.
 pub const TOGETHER: usize = 25;
+/// What a command should take: a probe waits for one at most, and so does whoever asks for something else.
+const AIM: Duration = Duration::from_millis(250);
 /// More addresses than this are a job.
 pub const JOB_ABOVE: usize = 100;
 /// Addresses of one job.
@@ -188,8 +190,9 @@ pub struct OpenBanJob {
     pub moved_at: i64,
 }
 
-/// Of the open jobs, in the order in which they were asked for, those that may be claimed now, and after which time there
-/// may be more. `known` tells which servers this worker can reach; the others are left to other workers, until it is plain
+/// Of the open jobs, in order, those that may be claimed now, and after which time there may be more.
+///
+/// `known` tells which servers this worker can reach; the others are left to other workers, until it is plain
 /// that there is none.
 #[must_use]
 pub fn claimable(
@@ -212,6 +215,14 @@ pub fn claimable(
         }
     }
     (free, wait.map(|ms| Duration::from_millis(ms.unsigned_abs())))
+}
+
+/// How many addresses go into the next command, after one of `size` that `took` so long: fewer where an action is slow.
+#[must_use]
+pub fn size_after(size: usize, took: Duration) -> usize {
+    let took = took.as_millis().max(1);
+    let fit = usize::try_from(AIM.as_millis() * size as u128 / took).unwrap_or(TOGETHER);
+    fit.min(size * 2).clamp(1, TOGETHER)
 }
 
 /// After a failure to ask the agent: how long to leave it alone when it has got no further for `idle`; none to give up.
@@ -263,6 +274,14 @@ mod tests {
         assert_eq!(failures, [("203.0.113.2".to_owned(), NOT_BANNED)]);
         let (_, failures) = begun.after(BanOrder::UnbanAll, 2, &results);
         assert_eq!(failures, [("203.0.113.1".to_owned(), STILL_BANNED)]);
+    }
+
+    #[test]
+    fn commands_shrink_where_an_action_is_slow_and_grow_again() {
+        let after = |size, ms| size_after(size, Duration::from_millis(ms));
+        assert_eq!((after(25, 0), after(25, 140), after(25, 250)), (25, 25, 25));
+        assert_eq!((after(25, 1_250), after(5, 30_000), after(1, 60_000)), (5, 1, 1));
+        assert_eq!((after(5, 5), after(1, 250)), (10, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Making and lifting bans: a few at once, many as a job (`ban_jobs.rs`).
 //!
-//! Addresses go to fail2ban 25 at a time, since its one command thread does nothing else meanwhile. After each command the
+//! Addresses go to fail2ban up to 25 at a time, since its one command thread does nothing else meanwhile. After each command the
 //! agent asks what is so, and that is what the answer tells, address by address.
 
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ use super::jail_switch::{Change, to_the_end};
 use super::state::AppState;
 use crate::agent::client::AgentError;
 use crate::agent::wire::{BanRequest, BanResult};
-use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES, TOGETHER};
+use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES, TOGETHER, size_after};
 use crate::domain::{BanOrder, Network};
 
 /// After that no further command is begun: what is left is told as not tried.
@@ -197,22 +197,27 @@ pub async fn unban_all(
     .await
 }
 
-/// All of them, 25 at a time. What fails at the first command is refused as a whole; later, the answer tells what is known.
+/// All of them, up to 25 at a time. What fails at the first command is refused as a whole; later, the answer tells what is known.
 async fn done(change: Change, order: BanOrder, ips: Vec<Network>) -> Result<axum::Json<Outcome>> {
     let begun = Instant::now();
     let mut results: Vec<AddressOutcome> = Vec::new();
     let mut failed: Option<AgentError> = None;
-    for some in ips.chunks(TOGETHER) {
+    let (mut left, mut size) = (&ips[..], TOGETHER);
+    while !left.is_empty() {
+        let (some, rest) = left.split_at(size.min(left.len()));
+        left = rest;
         if failed.is_some() || begun.elapsed() > PATIENCE {
             let why = failed.as_ref().map_or("there was no time for it".to_owned(), ToString::to_string);
             results.extend(some.iter().map(|ip| unknown(*ip, &format!("not tried: {why}"))));
             continue;
         }
         let request = BanRequest { ips: some.to_vec(), job: None };
+        let asked_at = Instant::now();
         let answer = match order {
             BanOrder::Ban => change.agent.ban(&change.jail, &request).await,
             BanOrder::Unban | BanOrder::UnbanAll => change.agent.unban(&change.jail, &request).await,
         };
+        size = size_after(some.len(), asked_at.elapsed());
         match answer {
             Ok(known) => results.extend(known.into_iter().map(AddressOutcome::from)),
             Err(error) => {
