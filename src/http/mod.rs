@@ -33,6 +33,7 @@ mod cluster;
 mod docs;
 mod events;
 mod health;
+mod idempotency;
 mod jail_settings;
 mod jail_switch;
 mod jails;
@@ -52,6 +53,7 @@ pub use password_gate::PasswordGate;
 pub use state::{AppState, Parts, Phase, Readiness};
 
 use axum::Router;
+use axum::middleware;
 use axum::routing::{delete, get, post, put};
 
 use error::Problem;
@@ -74,7 +76,24 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/sessions", get(sessions::list).delete(sessions::end_all))
         .route("/api/v1/sessions/{id}", delete(sessions::end_one))
         .route("/api/v1/password", put(password::change))
-        // fail2ban
+        .merge(fail2ban(&state))
+        // bangui itself
+        .route("/api/v1/settings", get(settings::show).patch(settings::change))
+        .route("/api/v1/events", get(events::follow))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/cluster", get(cluster::show));
+    if state.metrics.is_some() {
+        router = router.route("/metrics", get(metrics::show));
+    }
+    let router = router
+        .fallback(async || Problem::no_route())
+        .method_not_allowed_fallback(async || Problem::method_not_allowed());
+    layers::around(router, &state).with_state(state)
+}
+
+/// The routes about fail2ban: a change that comes with an `Idempotency-Key` is made once.
+fn fail2ban(state: &AppState) -> Router<AppState> {
+    Router::new()
         .route("/api/v1/servers", get(servers::list))
         .route("/api/v1/servers/{server}", get(servers::show))
         .route("/api/v1/servers/{server}/probe", post(servers::probe))
@@ -95,18 +114,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/ban-jobs/{id}", get(ban_jobs::show))
         .route("/api/v1/ban-jobs/{id}/cancel", post(ban_jobs::cancel))
         .route("/api/v1/bans/{ip}", get(bans::look_up))
-        // bangui itself
-        .route("/api/v1/settings", get(settings::show).patch(settings::change))
-        .route("/api/v1/events", get(events::follow))
-        .route("/api/v1/audit", get(audit::list))
-        .route("/api/v1/cluster", get(cluster::show));
-    if state.metrics.is_some() {
-        router = router.route("/metrics", get(metrics::show));
-    }
-    let router = router
-        .fallback(async || Problem::no_route())
-        .method_not_allowed_fallback(async || Problem::method_not_allowed());
-    layers::around(router, &state).with_state(state)
+        .route_layer(middleware::from_fn_with_state(state.clone(), idempotency::once))
 }
 
 #[cfg(test)]

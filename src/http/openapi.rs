@@ -7,15 +7,16 @@
 use std::sync::LazyLock;
 
 use axum::http::StatusCode;
-use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Response};
+use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Required, Response};
 use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
 use super::{
-    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_settings, jail_switch, jails,
-    metrics, password, recovery, servers, session, sessions, settings, setup,
+    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, idempotency, jail_settings, jail_switch,
+    jails, metrics, password, recovery, servers, session, sessions, settings, setup,
 };
 
 /// The document. A new handler goes into `paths`.
@@ -114,6 +115,10 @@ impl Modify for Refusals {
             for (method, operation) in methods {
                 let Some(operation) = operation else { continue };
                 operation.operation_id = Some(id(method, path));
+                let about_fail2ban = path.starts_with("/api/v1/servers") || path.starts_with("/api/v1/ban");
+                if method != "get" && about_fail2ban {
+                    take_key(operation);
+                }
                 refuse(operation, method == "get", path.starts_with("/api/"));
             }
         }
@@ -124,6 +129,36 @@ impl Modify for Refusals {
 fn id(method: &str, path: &str) -> String {
     let words = path.trim_start_matches("/api/v1").split(|c: char| !c.is_ascii_alphanumeric());
     std::iter::once(method).chain(words.filter(|word| !word.is_empty())).collect::<Vec<_>>().join("_")
+}
+
+/// What `idempotency.rs` takes and refuses.
+fn take_key(operation: &mut Operation) {
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(idempotency::PATTERN)).build();
+    let key = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "With the same key the same request is run once within a day, and answered the same on any worker. The \
+             answer then has the header `Idempotency-Replayed: true`",
+        ))
+        .schema(Some(schema))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(key));
+    let refusals = [
+        ("400", "The body, the query or the `Idempotency-Key` cannot be read"),
+        ("408", "The body was too slow"),
+        ("409", "Something else came between, or the same request is under way"),
+        ("413", "The body is too large"),
+        (
+            "422",
+            "The body can be read and is not acceptable, or the `Idempotency-Key` came with another request",
+        ),
+    ];
+    for (status, description) in refusals {
+        let response = operation.responses.responses.entry(status.to_owned());
+        response.or_insert_with(|| RefOr::T(Response::new(description)));
+    }
 }
 
 fn refuse(operation: &mut Operation, safe: bool, api: bool) {

@@ -43,9 +43,10 @@
 //! | `PREFIX:attempts:{SITE}:ADDRESS`       | string | until full again   | every login  | every login |
 //! | `PREFIX:failures:{ACCOUNT}`            | string | until full again   | failed login | every login |
 //! | `PREFIX:known:{ACCOUNT}:ADDRESS`       | string | 30 days            | login        | every login |
+//! | `PREFIX:idempotent:{REQUEST}`          | hash   | a day              | changes with a key | the same |
 //!
 //! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
-//! a digest of the name that was typed: people type passwords there.
+//! a digest of the name that was typed: people type passwords there. `REQUEST` is a digest of the user and the key.
 //!
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` tells near
 //! caches of revocations:
@@ -226,6 +227,11 @@ impl Keys {
 
     pub(super) fn known(&self, account: &str, ip: IpAddr) -> String {
         format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
+    }
+
+    /// The run of a request under a user's `Idempotency-Key`.
+    pub(super) fn idempotent(&self, user: &Username, key: &str) -> String {
+        format!("{}idempotent:{{{}}}", self.spread, digest(&format!("{}\0{key}", user.as_str())))
     }
 
     /// The channel that tells near caches of revocations.

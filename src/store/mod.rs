@@ -20,6 +20,7 @@ mod connection;
 pub mod discovered;
 pub mod error;
 pub mod events;
+pub mod idempotency;
 pub mod jobs;
 pub mod keys;
 pub mod lease;
@@ -47,6 +48,7 @@ pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerV
 pub use discovered::StoredDiscoveries;
 pub use error::StoreError;
 pub use events::{Feed, News, StoredEvent};
+pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
 pub use jobs::JobTurn;
 pub use lease::{Acquired, Fence, Lease, Wake};
 pub use limits::{Admission, Limit, LoginLimits};

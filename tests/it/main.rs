@@ -27,6 +27,7 @@ mod detection;
 mod discovery;
 mod docs;
 mod events;
+mod idempotency;
 mod jails;
 mod keys;
 mod layers;
