@@ -1,72 +1,192 @@
 //! The lists of bans: pulled by the leader when a jail's counts have changed, and never else, so that pages and searches
 //! cost fail2ban nothing, whatever the number of browsers.
 //!
-//! It looks at what the probes stored, beside them: a long list delays no probe.
+//! It looks at what the probes stored, beside them: a long list delays no probe. Under a permanent attack the counts
+//! change all the time, and a long list takes fail2ban's one thread a second: so after each pull that list rests for nine
+//! times as long as the pull took.
+//!
+//! What is not of this term counts too: a new leader reads nothing anew whose counts are the stored ones. A server that was
+//! away is read again when it is back, whatever its counts: they begin anew with it. A jail that is gone loses its list.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Scheduler;
 use super::jobs::on_error;
 use super::term::Term;
 use crate::agent::wire::Ban;
-use crate::domain::{JailName, ServerName};
-use crate::store::{BanCounts, StoreError, StoredBan};
+use crate::domain::{ServerName, ServerState};
+use crate::store::{BanCounts, BanPlace, StoreError, StoredBan};
 
 /// How often the counts are looked at when no probe tells of itself.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// At least this lies between two looks: under attack the counts change all the time.
+/// At least this lies between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Lists that are pulled at once: one of 100,000 is some 20 MB here while it is.
+const PULLS_AT_ONCE: usize = 4;
+/// How many times as long as a pull took its list rests after it, and how long at most.
+const REST: (u32, Duration) = (9, Duration::from_secs(60));
+/// How often all stored lists are looked through for jails that are gone.
+const LOOK_THROUGH_EVERY: Duration = Duration::from_secs(60);
+/// A server that this worker does not know may be one that it does not know yet.
+const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// Lists that are forgotten at one look.
+const MOST_FORGOTTEN: usize = 100;
 
 /// Keeps the lists as new as the counts until the term is over. `probed` is signalled after each probe.
 pub async fn follow(scheduler: &Scheduler, term: &Term, probed: &Notify) {
-    let mut synced = HashMap::new();
+    let mut lists = Lists::default();
     while !term.over.is_cancelled() {
-        if let Err(error) = look(scheduler, term, &mut synced).await {
-            on_error(term, "lists of bans", &error);
-        }
+        let wait = match lists.look(scheduler, term).await {
+            Ok(wait) => wait,
+            Err(error) => {
+                on_error(term, "lists of bans", &error);
+                LOOK_EVERY
+            }
+        };
         tokio::time::sleep(PAUSE).await;
         // A signal may be lost with its probe, so there is a timer too.
-        let _ = timeout(LOOK_EVERY, probed.notified()).await;
+        let _ = timeout(wait.min(LOOK_EVERY), probed.notified()).await;
     }
 }
 
-type Synced = HashMap<(ServerName, JailName), BanCounts>;
+/// What this term knows of one list.
+struct Known {
+    /// With which counts it was written; none if it must be read again.
+    counts: Option<BanCounts>,
+    rests_until: Instant,
+}
 
-async fn look(scheduler: &Scheduler, term: &Term, synced: &mut Synced) -> Result<(), StoreError> {
-    let names = scheduler.agents.names();
-    let servers = scheduler.store.servers(&names).await?;
-    for (name, server) in names.into_iter().zip(servers) {
-        if !server.state.status.condition.online() {
-            continue;
+/// What this term knows of all lists.
+#[derive(Default)]
+struct Lists {
+    known: HashMap<BanPlace, Known>,
+    looked_through: Option<Instant>,
+    unknown_since: HashMap<ServerName, Instant>,
+}
+
+/// The servers with their states, as the last probes left them.
+type States = HashMap<ServerName, ServerState>;
+
+impl Lists {
+    /// Pulls what has changed and forgets what is gone; after which time there may be more to do.
+    async fn look(&mut self, scheduler: &Scheduler, term: &Term) -> Result<Duration, StoreError> {
+        let names = scheduler.agents.names();
+        let servers = scheduler.store.servers(&names).await?;
+        let states: States = names.into_iter().zip(servers.into_iter().map(|server| server.state)).collect();
+        self.suspect_those_away(&states);
+        self.take_over(scheduler, &states).await?;
+        let (due, wait) = self.due(&states, Instant::now());
+        let mut pulls = stream::iter(due)
+            .map(|(place, counts)| async move {
+                let begun = Instant::now();
+                let pulled = pull(scheduler, term, &place, counts).await;
+                (place, counts, pulled, begun.elapsed())
+            })
+            .buffer_unordered(PULLS_AT_ONCE);
+        while let Some((place, counts, pulled, took)) = pulls.next().await {
+            let counts = pulled?.then_some(counts);
+            self.known.insert(place, Known { counts, rests_until: Instant::now() + rest_after(took) });
         }
-        for (jail, counts) in server.state.status.jails {
-            let counts = (counts.currently_banned, counts.total_banned);
-            let place = (name.clone(), jail);
-            if synced.get(&place) == Some(&counts) {
-                continue;
-            }
-            // A new leader knows nothing: what the one before it wrote counts.
-            let known = !synced.contains_key(&place)
-                && scheduler.store.ban_counts(&place.0, &place.1).await? == Some(counts);
-            if known || pull(scheduler, term, &place, counts).await? {
-                synced.insert(place, counts);
+        drop(pulls);
+        self.forget(scheduler, term, &states).await?;
+        Ok(wait)
+    }
+
+    /// Counts begin anew with fail2ban: the same ones may be of other bans.
+    fn suspect_those_away(&mut self, states: &States) {
+        for ((server, _), known) in &mut self.known {
+            if states.get(server).is_some_and(|state| !state.status.condition.online()) {
+                known.counts = None;
             }
         }
     }
-    Ok(())
+
+    /// What the leader before this one wrote counts.
+    async fn take_over(&mut self, scheduler: &Scheduler, states: &States) -> Result<(), StoreError> {
+        let new: Vec<BanPlace> =
+            places(states).map(|(place, _)| place).filter(|place| !self.known.contains_key(place)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let counts = scheduler.store.ban_counts(&new).await?;
+        let now = Instant::now();
+        let known = |counts| Known { counts, rests_until: now };
+        self.known.extend(new.into_iter().zip(counts.into_iter().map(known)));
+        Ok(())
+    }
+
+    /// The lists whose counts are others, and after which time one that rests may be pulled.
+    fn due(&self, states: &States, now: Instant) -> (Vec<(BanPlace, BanCounts)>, Duration) {
+        let mut wait = LOOK_EVERY;
+        let mut due = Vec::new();
+        for (place, counts) in places(states) {
+            match self.known.get(&place) {
+                Some(known) if known.counts == Some(counts) => {}
+                Some(known) if known.rests_until > now => wait = wait.min(known.rests_until - now),
+                _ => due.push((place, counts)),
+            }
+        }
+        (due, wait)
+    }
+
+    /// Those of this term at once; those of other terms are looked through at times.
+    async fn forget(
+        &mut self,
+        scheduler: &Scheduler,
+        term: &Term,
+        states: &States,
+    ) -> Result<(), StoreError> {
+        let mut all: Vec<BanPlace> = self.known.keys().cloned().collect();
+        if self.looked_through.is_none_or(|at| at.elapsed() >= LOOK_THROUGH_EVERY) {
+            all = scheduler.store.ban_lists().await?;
+            self.looked_through = Some(Instant::now());
+        }
+        self.unknown_since.retain(|server, _| !states.contains_key(server));
+        let gone: Vec<BanPlace> = all.into_iter().filter(|place| self.is_gone(place, states)).collect();
+        for place in gone.into_iter().take(MOST_FORGOTTEN) {
+            scheduler.store.forget_bans(&term.fence, &place).await?;
+            tracing::info!(server.name = %place.0, jail = %place.1, "the list of bans of a jail that is gone is forgotten");
+            self.known.remove(&place);
+        }
+        Ok(())
+    }
+
+    fn is_gone(&mut self, (server, jail): &BanPlace, states: &States) -> bool {
+        match states.get(server) {
+            Some(state) => state.status.condition.online() && !state.status.jails.contains_key(jail),
+            None => {
+                self.unknown_since.entry(server.clone()).or_insert_with(Instant::now).elapsed() > UNKNOWN_FOR
+            }
+        }
+    }
 }
 
-/// Whether the list was written; an agent that cannot be asked is asked again at the next look.
+/// The jails that can be asked about, with their counts.
+fn places(states: &States) -> impl Iterator<Item = (BanPlace, BanCounts)> {
+    states.iter().filter(|(_, state)| state.status.condition.online()).flat_map(|(server, state)| {
+        state.status.jails.iter().map(|(jail, counts)| {
+            ((server.clone(), jail.clone()), (counts.currently_banned, counts.total_banned))
+        })
+    })
+}
+
+fn rest_after(took: Duration) -> Duration {
+    (took * REST.0).min(REST.1)
+}
+
+/// Whether the list was written; an agent that cannot be asked is asked again at a later look.
 async fn pull(
     scheduler: &Scheduler,
     term: &Term,
-    (server, jail): &(ServerName, JailName),
+    place: &BanPlace,
     counts: BanCounts,
 ) -> Result<bool, StoreError> {
+    let (server, jail) = place;
     let Some(agent) = scheduler.agents.get(server) else { return Ok(false) };
     let list = match agent.bans(jail).await {
         Ok(list) => list,
@@ -75,8 +195,56 @@ async fn pull(
             return Ok(false);
         }
     };
-    let stored = |Ban(ip, since, until): &Ban| StoredBan { ip: ip.to_string(), since: *since, until: *until };
-    let bans: Vec<StoredBan> = list.bans.iter().map(stored).collect();
-    scheduler.store.write_bans(&term.fence, server, jail, counts, &bans).await?;
+    let stored = |Ban(ip, since, until)| StoredBan { ip: String::from(ip), since, until };
+    let bans: Vec<StoredBan> = list.bans.into_iter().map(stored).collect();
+    scheduler.store.write_bans(&term.fence, place, counts, &bans).await?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Condition, JailCounts, JailName};
+
+    fn state(condition: Condition, banned: u64) -> ServerState {
+        let mut state = ServerState::default();
+        state.status.condition = condition;
+        let counts = JailCounts { currently_banned: banned, total_banned: banned, ..JailCounts::default() };
+        state.status.jails.insert(JailName::parse("sshd").unwrap(), counts);
+        state
+    }
+
+    fn place() -> BanPlace {
+        (ServerName::parse("web").unwrap(), JailName::parse("sshd").unwrap())
+    }
+
+    fn states(condition: Condition, banned: u64) -> States {
+        [(place().0, state(condition, banned))].into()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_due_when_its_counts_have_changed_and_it_has_rested() {
+        let now = Instant::now();
+        let mut lists = Lists::default();
+        let rests_until = now + rest_after(Duration::from_secs(1));
+        lists.known.insert(place(), Known { counts: Some((3, 3)), rests_until });
+        let due = |lists: &Lists, banned, at| lists.due(&states(Condition::Up, banned), at);
+        assert!(due(&lists, 3, now).0.is_empty());
+        assert_eq!(due(&lists, 4, now), (vec![], Duration::from_secs(9)), "a tenth of fail2ban's time");
+        assert_eq!(due(&lists, 4, rests_until).0, [(place(), (4, 4))]);
+        // While it was away its counts have begun anew.
+        lists.suspect_those_away(&states(Condition::Down, 3));
+        assert!(lists.due(&states(Condition::Down, 3), rests_until).0.is_empty());
+        assert_eq!(due(&lists, 3, rests_until).0, [(place(), (3, 3))]);
+    }
+
+    #[tokio::test]
+    async fn a_jail_is_gone_when_its_server_says_so_and_not_when_it_cannot() {
+        let mut lists = Lists::default();
+        let other = (place().0, JailName::parse("gone").unwrap());
+        assert!(!lists.is_gone(&place(), &states(Condition::Up, 1)));
+        assert!(lists.is_gone(&other, &states(Condition::Up, 1)));
+        assert!(!lists.is_gone(&other, &states(Condition::Down, 1)));
+        assert!(!lists.is_gone(&other, &States::new()), "a server that is not known yet, maybe");
+    }
 }

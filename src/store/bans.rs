@@ -43,34 +43,67 @@ impl StoredBan {
     }
 }
 
+/// A jail of a server.
+pub type BanPlace = (ServerName, JailName);
+
 /// The counts of a jail when its list was read: currently banned, banned in all.
 pub type BanCounts = (u64, u64);
 
 impl Store {
-    /// The counts of the list that is stored, if there is one.
+    /// The counts of each of these lists, as far as it is stored.
     ///
     /// # Errors
     /// As [`super::StoreError`] tells, here and below.
-    pub async fn ban_counts(&self, server: &ServerName, jail: &JailName) -> Result<Option<BanCounts>> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.keys.bans_known(server, jail)).arg("counts");
-        let counts: Option<String> = self.shared.query("ban_counts", &command).await?;
+    pub async fn ban_counts(&self, places: &[BanPlace]) -> Result<Vec<Option<BanCounts>>> {
         let parse = |text: String| {
             let (current, total) = text.split_once(' ')?;
             Some((current.parse().ok()?, total.parse().ok()?))
         };
-        Ok(counts.and_then(parse))
+        let mut all = Vec::with_capacity(places.len());
+        for some in places.chunks(TOGETHER) {
+            let mut pipeline = redis::pipe();
+            for (server, jail) in some {
+                pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("counts");
+            }
+            let counts: Vec<Option<String>> = self.shared.pipeline("ban_counts", &pipeline).await?;
+            all.extend(counts.into_iter().map(|counts| counts.and_then(parse)));
+        }
+        Ok(all)
+    }
+
+    /// The lists that are stored.
+    pub async fn ban_lists(&self) -> Result<Vec<BanPlace>> {
+        let command = redis::cmd("SMEMBERS").arg(self.keys.ban_lists()).to_owned();
+        let members: Vec<String> = self.shared.query("ban_lists", &command).await?;
+        let read = |member: &String| {
+            let (server, jail) = member.split_once('/')?;
+            Some((ServerName::parse(server).ok()?, JailName::parse(jail).ok()?))
+        };
+        Ok(members.iter().filter_map(read).collect())
+    }
+
+    /// Forgets the list of a jail that is gone, if `fence` still holds the lease.
+    pub async fn forget_bans(&self, fence: &Fence, (server, jail): &BanPlace) -> Result<()> {
+        let call = scripts::BANS_FORGET
+            .call()
+            .key(self.keys.lease())
+            .key(self.keys.bans(server, jail))
+            .key(self.keys.bans_known(server, jail))
+            .key(self.keys.ban_lists())
+            .arg(fence.as_str())
+            .arg(format!("{server}/{jail}"));
+        self.shared.call(&call).await
     }
 
     /// Puts this list in the place of the one there was, if `fence` still holds the lease, and tells what has changed.
     pub async fn write_bans(
         &self,
         fence: &Fence,
-        server: &ServerName,
-        jail: &JailName,
+        place: &BanPlace,
         (current, total): BanCounts,
         bans: &[StoredBan],
     ) -> Result<()> {
+        let (server, jail) = place;
         let beside = self.keys.bans_beside(server, jail, fence.epoch());
         let mut clear = redis::cmd("UNLINK");
         clear.arg(&beside);
@@ -84,7 +117,7 @@ impl Store {
             pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER);
             self.shared.pipeline::<()>("bans_beside", &pipeline).await?;
         }
-        let changes = self.ban_changes(server, jail, bans).await?;
+        let changes = self.ban_changes(place, bans).await?;
         let call = scripts::BANS_WRITE
             .call()
             .key(self.keys.lease())
@@ -92,26 +125,24 @@ impl Store {
             .key(self.keys.bans(server, jail))
             .key(self.keys.bans_known(server, jail))
             .key(self.keys.events())
+            .key(self.keys.ban_lists())
             .arg(fence.as_str())
             .arg(current)
             .arg(total)
             .arg(EVENTS_KEPT)
-            .arg(server.as_str());
+            .arg(server.as_str())
+            .arg(format!("{server}/{jail}"));
         let call =
             changes.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string()));
         self.shared.call(&call).await
     }
 
     /// How this list differs from the one that is stored; where none is, nothing has changed, it was only read.
-    async fn ban_changes(
-        &self,
-        server: &ServerName,
-        jail: &JailName,
-        bans: &[StoredBan],
-    ) -> Result<Vec<Event>> {
-        if self.ban_counts(server, jail).await?.is_none() {
+    async fn ban_changes(&self, place: &BanPlace, bans: &[StoredBan]) -> Result<Vec<Event>> {
+        if self.ban_counts(std::slice::from_ref(place)).await? == [None] {
             return Ok(Vec::new());
         }
+        let (server, jail) = place;
         let mut changes = BanChanges::to(bans.iter().map(|ban| ban.ip.as_str()));
         let mut cursor: Option<String> = None;
         loop {

@@ -16,8 +16,9 @@
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
-//! | `bans:SERVER/JAIL`       | zset    | until the next list    | scheduler                   | pages of bans |
-//! | `bans-known:SERVER/JAIL` | hash    | for ever               | scheduler                   | scheduler, pages of bans |
+//! | `bans:SERVER/JAIL`       | zset    | until the next list, or the jail is gone | scheduler                   | pages of bans |
+//! | `bans-known:SERVER/JAIL` | hash    | until the jail is gone | scheduler                   | scheduler, pages of bans |
+//! | `ban-lists`              | set     | for ever               | scheduler                   | scheduler |
 //! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
 //! | `discovered`             | hash    | for ever               | scheduler                   | every worker |
 //! | `ban-jobs`               | zset    | the last 1,000         | users                       | list of ban jobs |
@@ -144,6 +145,11 @@ impl Keys {
 
     pub(super) fn discovered(&self) -> String {
         self.key("discovered")
+    }
+
+    /// The names of all lists of bans.
+    pub(super) fn ban_lists(&self) -> String {
+        self.key("ban-lists")
     }
 
     pub(super) fn ban_jobs(&self) -> String {
@@ -299,6 +305,7 @@ mod tests {
             keys.bans_beside(&name, &jail, 7),
             keys.bans_known(&name, &jail),
             keys.discovered(),
+            keys.ban_lists(),
             keys.ban_jobs(),
             keys.ban_jobs_open(),
             keys.ban_jobs_line(&name, &jail),

@@ -42,7 +42,7 @@ pub use activations::Replaced;
 pub use audit::{AuditEntry, AuditRecord};
 pub use ban_job_views::BanJobView;
 pub use ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
-pub use bans::{BanCounts, StoredBan};
+pub use bans::{BanCounts, BanPlace, StoredBan};
 pub use clock::boot_now;
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
 pub use discovered::StoredDiscoveries;

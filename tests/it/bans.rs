@@ -150,6 +150,29 @@ async fn a_list_is_read_only_when_the_counts_have_changed_and_a_new_leader_takes
 }
 
 #[tokio::test]
+async fn a_jail_that_is_gone_loses_its_list_and_one_whose_server_is_away_keeps_it() {
+    let (mut cluster, client) = cluster().await;
+    client.post(&bans(), json!({"ips": ["203.0.113.9"]})).await.expect(200);
+    listed(&client, 1).await;
+    let probe = format!("/api/v1/servers/{SERVER}/probe");
+    cluster.fail2ban().kill();
+    client.post(&probe, json!({})).await.expect(202);
+    server_is(&client, "down").await;
+    assert_eq!(ips(&client.get(&bans()).await), ["203.0.113.9"]);
+    cluster.fail2ban().start_again().await;
+    client.post(&probe, json!({})).await.expect(202);
+    server_is(&client, "up").await;
+    cluster.fail2ban().command(&["stop", "web"]).await;
+    client.post(&probe, json!({})).await.expect(202);
+    let page = listed(&client, 0).await;
+    assert!(page.body["read_at"].is_null(), "{}", page.text);
+    let keys = cluster.redis.keys().await;
+    let left: Vec<_> =
+        keys.iter().map(|key| String::from_utf8_lossy(key)).filter(|key| key.contains("/web")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_be_asked_is_named_where_an_address_is_looked_up() {
     let (mut cluster, client) = cluster().await;
     client.post(&bans(), json!({"ips": ["203.0.113.9"]})).await.expect(200);

@@ -327,13 +327,19 @@ async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
     store.request_probe(&server()).await.unwrap();
     assert!(matches!(store.take_probe_requests(&deposed).await, Err(StoreError::Fenced)));
     assert!(matches!(store.remove_silent_workers(&deposed).await, Err(StoreError::Fenced)));
-    let jail = JailName::parse("sshd").unwrap();
+    let place = (server(), JailName::parse("sshd").unwrap());
     let list = |ip: &str| vec![StoredBan { ip: ip.to_owned(), since: None, until: None }];
-    store.write_bans(&leads, &server(), &jail, (1, 1), &list("203.0.113.1")).await.unwrap();
-    let late = store.write_bans(&deposed, &server(), &jail, (1, 2), &list("203.0.113.2")).await;
+    store.write_bans(&leads, &place, (1, 1), &list("203.0.113.1")).await.unwrap();
+    let late = store.write_bans(&deposed, &place, (1, 2), &list("203.0.113.2")).await;
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
-    let (page, _) = store.bans(&server(), &jail, "", None, 10).await.unwrap();
+    assert!(matches!(store.forget_bans(&deposed, &place).await, Err(StoreError::Fenced)));
+    let (page, _) = store.bans(&place.0, &place.1, "", None, 10).await.unwrap();
     assert_eq!(page.items, list("203.0.113.1"), "the leader's list stays");
+    assert_eq!(store.ban_lists().await.unwrap(), std::slice::from_ref(&place));
+    store.forget_bans(&leads, &place).await.unwrap();
+    assert!(store.bans(&place.0, &place.1, "", None, 10).await.unwrap().0.items.is_empty());
+    assert_eq!(store.ban_counts(&[place]).await.unwrap(), [None]);
+    assert!(store.ban_lists().await.unwrap().is_empty());
     assert_eq!(store.take_probe_requests(&leads).await.unwrap(), [server()]);
 }
 

@@ -35,6 +35,7 @@ macro_rules! scripts {
 
 scripts! {
     ACCOUNT_CREATE = "account_create",
+    BANS_FORGET = "bans_forget",
     BANS_WRITE = "bans_write",
     BAN_JOB_CANCEL = "ban_job_cancel",
     BAN_JOB_CLAIM = "ban_job_claim",
