@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on should panic")]
 
+mod bans;
 mod footprint;
 mod requests;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
@@ -39,6 +40,9 @@ fn main() {
     }
     if runs("sweep") {
         say(runtime.block_on(sweep::measure()));
+    }
+    if runs("bans") {
+        say(runtime.block_on(bans::measure()));
     }
     if runs("footprint") {
         say(runtime.block_on(footprint::measure()));
