@@ -15,8 +15,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::error::Document as ProblemDocument;
 use super::{
-    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, idempotency, jail_settings, jail_switch,
-    jails, metrics, password, recovery, servers, session, sessions, settings, setup,
+    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, idempotency, jail_settings,
+    jail_switch, jails, metrics, password, recovery, servers, session, sessions, settings, setup,
 };
 
 /// The document. A new handler goes into `paths`.

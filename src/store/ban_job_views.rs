@@ -48,9 +48,9 @@ impl Store {
     /// The jobs asked for before `cursor`, newest first.
     pub async fn ban_jobs(&self, cursor: Option<u64>, limit: usize) -> Result<Page<BanJobView>> {
         let newest = cursor.map_or_else(|| "+inf".to_owned(), |cursor| format!("({cursor}"));
-        let mut command = redis::cmd("ZREVRANGEBYSCORE");
-        command.arg(self.keys.ban_jobs()).arg(newest).arg("-inf").arg("WITHSCORES");
-        command.arg("LIMIT").arg(0).arg(limit + 1);
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(self.keys.ban_jobs()).arg(newest).arg("-inf").arg("BYSCORE").arg("REV");
+        command.arg("LIMIT").arg(0).arg(limit + 1).arg("WITHSCORES");
         let mut found: Vec<(String, f64)> = self.shared.query("ban_jobs", &command).await?;
         let more = found.len() > limit;
         found.truncate(limit);
