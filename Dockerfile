@@ -54,9 +54,6 @@ CMD ["agent"]
 # The last one is what a build without --target makes.
 FROM scratch AS bangui
 COPY --from=root /root-fs /
-# A password hash takes 19 MiB. glibc would soon keep a few times that for each thread that has ever hashed one, 300 MiB in
-# all: with a fixed threshold each such piece is given back at once.
-ENV MALLOC_MMAP_THRESHOLD_=1048576
 ENV PATH=/usr/local/bin BANGUI_LISTEN=0.0.0.0:8080 BANGUI_LOG_FORMAT=json
 EXPOSE 8080
 USER 65532:65532
