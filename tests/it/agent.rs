@@ -53,6 +53,8 @@ async fn the_agent_tells_what_fail2ban_says() {
     let info = agent.info().await;
     assert_eq!(info.agent_version, env!("CARGO_PKG_VERSION"));
     assert_eq!(info.fail2ban_version.as_deref(), up["version"].as_str());
+    // With another one than the system's (BANGUI_TEST_FAIL2BAN): client, server and agent agree which.
+    assert_eq!(fail2ban.try_command(&["-V"]).await.1.trim(), up["version"]);
     assert!(info.probes >= 2 && info.backend_detections == 1, "{info:?}");
 }
 

@@ -41,8 +41,18 @@ pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(path);
     command.env_clear();
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()));
+    command.env("PATH", search_path());
     command
+}
+
+/// Where programs are found. `BANGUI_TEST_FAIL2BAN` names a folder with another fail2ban than the system's, whose `bin`
+/// comes first: for the agents too, which take fail2ban's programs and their Python from there.
+pub fn search_path() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let Some(folder) = std::env::var_os("BANGUI_TEST_FAIL2BAN") else { return path };
+    let bin = std::path::PathBuf::from(folder).join("bin");
+    assert!(bin.join("fail2ban-client").is_file(), "BANGUI_TEST_FAIL2BAN: there is none in {}", bin.display());
+    std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path))).unwrap()
 }
 
 /// The binary under test.
