@@ -22,7 +22,7 @@ pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};
 pub use name::{JailName, NameError, ServerName};
-pub use recovery::{Activation, PendingRecovery};
+pub use recovery::{Activation, PendingRecovery, Switch};
 pub use server::{
     Answer, BackendCommands, Condition, JailCounts, ProbeOutcome, ServerState, ServerStatus, UnreachableKind,
 };

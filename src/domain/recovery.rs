@@ -18,6 +18,25 @@ pub struct Activation {
     pub unknown: Unknown,
 }
 
+/// A jail that is being switched on or off, noted before and taken away after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Switch {
+    /// The jail.
+    pub jail_name: JailName,
+    /// Since when, on Redis's clock.
+    #[serde(with = "ts_microseconds")]
+    pub at: Timestamp,
+    /// Whether it is to run.
+    #[serde(default)]
+    pub on: bool,
+    /// The record of an activation that was there before: it comes back if nothing was changed.
+    #[serde(default)]
+    pub previous: Option<Activation>,
+    /// Fields of a newer version.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
 /// A server that went down, or lost jails, within the crash window of an activation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PendingRecovery {

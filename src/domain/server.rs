@@ -6,7 +6,7 @@ use chrono::serde::ts_microseconds_option;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Activation, JailName, PendingRecovery, Timestamp, Unknown};
+use super::{Activation, JailName, PendingRecovery, Switch, Timestamp, Unknown};
 
 /// How a server is, in one word. `online` follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
@@ -214,7 +214,7 @@ pub struct ServerState {
     pub last_activation: Option<Activation>,
     /// Jails that are being switched on or off, and since when: what a probe sees of them meanwhile counts for nothing.
     #[serde(default)]
-    pub switching: Vec<Activation>,
+    pub switching: Vec<Switch>,
     /// Whether `get JAIL backend` is answered.
     #[serde(default)]
     pub backend_commands: BackendCommands,

@@ -22,7 +22,7 @@ use chrono::TimeDelta;
 
 use super::{
     Activation, Answer, BackendCommands, Condition, Event, JailName, ProbeOutcome, ServerState, ServerStatus,
-    Timestamp,
+    Switch, Timestamp,
 };
 
 /// A server that has accepted connections for this long without answering counts as down.
@@ -108,7 +108,11 @@ fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Conditio
     if state.status.version.as_ref() != Some(&answer.version) {
         state.backend_commands = BackendCommands::Unknown;
     }
-    state.switching.retain(|switch| now - switch.at <= SWITCHED_WITHIN);
+    let abandoned: Vec<Switch> =
+        state.switching.extract_if(.., |switch| now - switch.at > SWITCHED_WITHIN).collect();
+    for switch in abandoned {
+        settle(state, switch, &answer);
+    }
     let settled = |jail: &&JailName| !state.switching.iter().any(|switch| switch.jail_name == **jail);
     state.expected_jails.extend(answer.jails.keys().filter(settled).cloned());
     state.status.missing_jails = state
@@ -129,6 +133,21 @@ fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Conditio
         state.status.error = Some(format!("jails that ran before are not running: {}", missing.join(", ")));
         Condition::Degraded
     }
+}
+
+/// Ends a switch whose worker died before it could: by what runs. If it is not as asked, nothing was changed, since an agent
+/// leaves a host as asked or as before, and the record of before comes back.
+fn settle(state: &mut ServerState, switch: Switch, answer: &Answer) {
+    let Switch { jail_name, at, on, previous, .. } = switch;
+    if answer.jails.contains_key(&jail_name) == on {
+        return;
+    }
+    let before = std::mem::take(state);
+    *state = if on {
+        activation_refused(before, &Activation::new(jail_name, at), previous)
+    } else {
+        switch_off_refused(before, previous)
+    };
 }
 
 /// What is to be said of jails that were never seen running. They make no server degraded: fail2ban lists a jail for a
@@ -178,11 +197,19 @@ pub fn record_activation(
     (state, vec![Event::ActivationRecorded { jail }])
 }
 
-/// Notes that `jail` is being switched on or off. It may run and stop several times until that has ended, and a probe
-/// may see it at any moment: neither is a loss.
+/// Notes that a jail is being switched on or off.
+///
+/// It may run and stop several times until that has ended, and a probe may see it at any moment: neither is a loss.
+/// `previous` is the record of an activation before the switch touched it.
 #[must_use]
-pub fn begin_switch(mut state: ServerState, jail: JailName, now: Timestamp) -> ServerState {
-    state.switching.push(Activation::new(jail, now));
+pub fn begin_switch(
+    mut state: ServerState,
+    jail_name: JailName,
+    on: bool,
+    previous: Option<Activation>,
+    now: Timestamp,
+) -> ServerState {
+    state.switching.push(Switch { jail_name, at: now, on, previous, unknown: super::Unknown::new() });
     state
 }
 

@@ -351,7 +351,7 @@ proptest! {
 #[test]
 fn what_is_seen_of_a_jail_while_it_is_switched_is_neither_a_loss_nor_a_run() {
     let switching = |mut history: History, second, name| {
-        history.state = begin_switch(history.state, jail(name), at(second));
+        history.state = begin_switch(history.state, jail(name), true, None, at(second));
         history
     };
     // An activation that is undone: it ran for a moment.
@@ -377,6 +377,42 @@ fn what_is_seen_of_a_jail_while_it_is_switched_is_neither_a_loss_nor_a_run() {
     let left = switching(History::new().probe(0, answer(&["web"])), 1, "web");
     let left = left.probe(late, answer(&["web"])).probe(late + 1, answer(&[]));
     assert_eq!(left.state.status.condition, Condition::Degraded);
+}
+
+#[test]
+fn a_switch_whose_worker_died_is_settled_by_what_runs() {
+    let late = SWITCHED_WITHIN.num_seconds() + 10;
+    let record = |history: &History| {
+        history.state.last_activation.as_ref().map(|activation| activation.jail_name.as_str().to_owned())
+    };
+    for (runs, recorded) in [(&["sshd", "db", "web"][..], "web"), (&["sshd", "db"][..], "db")] {
+        let mut history = History::new().probe(0, answer(&["sshd", "db"])).activate(1, "db");
+        let previous = history.state.last_activation.clone();
+        history = history.activate(2, "web");
+        history.state = begin_switch(history.state, jail("web"), true, previous, at(2));
+        let early = history.probe(late - 20, answer(runs));
+        assert_eq!(record(&early).as_deref(), Some("web"), "it may still be under way");
+        let settled = early.probe(late, answer(runs));
+        assert_eq!(record(&settled).as_deref(), Some(recorded), "{runs:?}");
+        assert!(settled.state.switching.is_empty() && settled.state.status.condition == Condition::Up);
+    }
+    for (runs, recorded) in [(&["sshd"][..], None), (&["sshd", "web"][..], Some("web"))] {
+        let mut history = History::new().probe(0, answer(&["sshd", "web"])).activate(1, "web");
+        let previous = history.state.last_activation.clone();
+        history.state =
+            begin_switch(switched_off(history.state, &jail("web")), jail("web"), false, previous, at(2));
+        let settled = history.probe(late, answer(runs));
+        assert_eq!(record(&settled).as_deref(), recorded, "{runs:?}");
+        assert_eq!(settled.state.status.condition, Condition::Up);
+    }
+}
+
+#[test]
+fn a_switch_of_an_earlier_version_is_read() {
+    let stored =
+        serde_json::json!({ "switching": [{ "jail_name": "web", "at": 1_700_000_000_000_000_i64 }] });
+    let state: ServerState = serde_json::from_value(stored).unwrap();
+    assert!(!state.switching[0].on && state.switching[0].previous.is_none());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each verb is one read-change-write by revision ([`Store::change_server`]); a probe that was on its way meanwhile is
 //! thus discarded and run again. Between the begin and the end of a switch a probe's sight of that jail counts for
-//! nothing; a worker that dies in between leaves that to run out ([`crate::domain::transition::SWITCHED_WITHIN`]).
+//! nothing. What a worker that dies in between leaves, a later probe settles ([`crate::domain::transition::SWITCHED_WITHIN`]).
 
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
@@ -26,9 +26,10 @@ impl Store {
     /// # Errors
     /// As [`super::StoreError`] tells, here and below.
     pub async fn begin_activation(&self, server: &ServerName, jail: &JailName) -> Result<Replaced> {
-        let begin = |state, now| {
+        let begin = |state: ServerState, now| {
+            let previous = state.last_activation.clone();
             let (state, events) = record_activation(state, jail.clone(), now);
-            (begin_switch(state, jail.clone(), now), events)
+            (begin_switch(state, jail.clone(), true, previous, now), events)
         };
         self.replace(server, begin).await
     }
@@ -57,7 +58,10 @@ impl Store {
 
     /// Notes that a jail is about to be switched off: that it is gone then is no loss, nor a crash.
     pub async fn begin_switch_off(&self, server: &ServerName, jail: &JailName) -> Result<Replaced> {
-        let begin = |state, now| (begin_switch(switched_off(state, jail), jail.clone(), now), vec![]);
+        let begin = |state: ServerState, now| {
+            let previous = state.last_activation.clone();
+            (begin_switch(switched_off(state, jail), jail.clone(), false, previous, now), vec![])
+        };
         self.replace(server, begin).await
     }
 
