@@ -13,7 +13,8 @@ FUZZ_SECONDS ?= 60
 # Most tests wait for processes, not for a core.
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban.
-FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: bans:: detection:: jails:: servers:: support::self_test::
+FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bans:: config_errors:: \
+	detection:: jail_faults:: jails:: servers:: support::self_test::
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9.-]+):.*## /  make \1\t/' | expand -t 27
@@ -29,7 +30,7 @@ up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if no
 	fi; exec target/release/bangui up $$sandbox $(ARGS)
 
 test: fmt clippy doc ## Check and test everything
-	@.ci/install redis-server fail2ban systemd-analyze
+	@.ci/install redis-server fail2ban strace systemd-analyze
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 	$(MAKE) test-api test-manifests
 
@@ -53,7 +54,7 @@ test-k8s: ## Apply k8s/ to the cluster of KUBECONFIG, walk through it, update an
 	.ci/test-k8s
 
 test-fail2ban-1.1: ## Run the tests that concern fail2ban against 1.1, where apt's mirror offers it
-	@.ci/install rust cc redis-server fail2ban
+	@.ci/install rust cc redis-server fail2ban strace
 	@.ci/fail2ban-1.1 || { code=$$?; [ $$code -eq 3 ] && exit 0; exit $$code; }; \
 	BANGUI_TEST_FAIL2BAN=$$PWD/target/fail2ban-1.1 RUST_TEST_THREADS=$(TEST_THREADS) \
 		cargo test --locked --test it -- $(FAIL2BAN_TESTS)

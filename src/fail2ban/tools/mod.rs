@@ -5,8 +5,8 @@
 //! and by a rehearsal (`rehearsal.py`, which says why). Never by a reload of everything: one wrong expression in
 //! one jail would end all of them.
 //!
-//! Every run has a deadline, bounded output, no shell, no environment but `PATH`, and arguments that are the agent's own
-//! paths and checked names.
+//! [`Run`] is the closed list of what is ever started, as [`super::Command`] is of what is ever sent. Every run has a deadline,
+//! bounded output, no shell, no environment but `PATH`, and arguments that are the agent's own paths and checked names.
 
 mod process;
 
@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::JailName;
-use process::{Output, run};
+use process::Output;
 
 const CLIENT: &str = "fail2ban-client";
 /// For a run that only reads.
@@ -118,6 +118,21 @@ pub struct Rehearsal {
     pub database: Option<String>,
 }
 
+/// Everything that is ever started. Nothing of a request is in it but a name of a jail, which is checked.
+#[derive(Debug, Clone, Copy)]
+enum Run<'a> {
+    /// `fail2ban-client -t`
+    Test,
+    /// `fail2ban-client reload --if-exists JAIL`
+    Reload(&'a JailName),
+    /// `rehearsal.py survey`, in fail2ban's Python.
+    Survey,
+    /// `rehearsal.py rehearse JAIL`
+    Rehearse(&'a JailName),
+    /// `BANGUI_FAIL2BAN_START`
+    Start(&'a [String]),
+}
+
 /// The programs, for one fail2ban.
 #[derive(Debug, Clone)]
 pub struct Tools {
@@ -137,7 +152,7 @@ impl Tools {
     /// # Errors
     /// If it cannot be run to its end.
     pub async fn test(&self) -> Result<Verdict, ToolError> {
-        Ok(verdict(&self.client(&["-t"], Stdio::null(), READS_WITHIN).await?))
+        Ok(verdict(&self.run(Run::Test, Stdio::null()).await?))
     }
 
     /// `fail2ban-client reload --if-exists JAIL`: starts, changes or ends this jail and touches no other.
@@ -146,9 +161,7 @@ impl Tools {
     /// # Errors
     /// If it cannot be run to its end; the reload may have happened all the same.
     pub async fn reload(&self, jail: &JailName, held: File) -> Result<Verdict, ToolError> {
-        Ok(verdict(
-            &self.client(&["reload", "--if-exists", jail.as_str()], held.into(), RELOADS_WITHIN).await?,
-        ))
+        Ok(verdict(&self.run(Run::Reload(jail), held.into()).await?))
     }
 
     /// Every jail of the configuration.
@@ -161,7 +174,7 @@ impl Tools {
             jails: BTreeMap<String, ConfiguredJail>,
             errors: Vec<String>,
         }
-        let raw: Raw = self.python(&["survey".as_ref(), self.config.as_os_str()]).await?;
+        let raw: Raw = self.read(Run::Survey).await?;
         let jails = raw.jails.into_iter();
         let jails = jails.filter_map(|(name, jail)| Some((JailName::parse(&name).ok()?, jail))).collect();
         Ok(Survey { jails, errors: raw.errors })
@@ -172,12 +185,7 @@ impl Tools {
     /// # Errors
     /// If it cannot be run to its end.
     pub async fn start(&self, command: &[String]) -> Result<Verdict, ToolError> {
-        let (program, arguments) = command.split_first().ok_or_else(|| ToolError::Missing {
-            program: "the command that starts fail2ban".into(),
-            reason: "there is none: set BANGUI_FAIL2BAN_START".into(),
-        })?;
-        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
-        Ok(verdict(&run(OsStr::new(program), &arguments, Stdio::null(), STARTS_WITHIN, MAX_WORDS).await?))
+        Ok(verdict(&self.run(Run::Start(command), Stdio::null()).await?))
     }
 
     /// What a reload of this jail would stumble over.
@@ -185,23 +193,52 @@ impl Tools {
     /// # Errors
     /// If it cannot be tried.
     pub async fn rehearse(&self, jail: &JailName) -> Result<Rehearsal, ToolError> {
-        self.python(&["rehearse".as_ref(), self.config.as_os_str(), jail.as_str().as_ref()]).await
+        self.read(Run::Rehearse(jail)).await
     }
 
-    async fn client(&self, words: &[&str], stdin: Stdio, limit: Duration) -> Result<Output, ToolError> {
-        let mut arguments: Vec<OsString> =
-            vec!["-c".into(), self.config.clone().into(), "-s".into(), self.socket.clone().into()];
-        arguments.extend(words.iter().map(OsString::from));
-        run(OsStr::new(CLIENT), &arguments, stdin, limit, MAX_WORDS).await
+    /// The program and its arguments.
+    fn line(&self, what: Run<'_>) -> Result<(OsString, Vec<OsString>), ToolError> {
+        let (config, socket) = (self.config.as_os_str(), self.socket.as_os_str());
+        let client = |words: &[&str]| {
+            let own = [OsStr::new("-c"), config, OsStr::new("-s"), socket];
+            let all = own.into_iter().chain(words.iter().map(OsStr::new));
+            (OsString::from(CLIENT), all.map(OsStr::to_owned).collect())
+        };
+        let python = |word: &str, jail: Option<&JailName>| {
+            let own = [OsStr::new("-I"), OsStr::new("-c"), OsStr::new(REHEARSAL), OsStr::new(word), config];
+            let all = own.into_iter().chain(jail.map(|jail| OsStr::new(jail.as_str())));
+            Ok((process::interpreter(CLIENT)?.into(), all.map(OsStr::to_owned).collect()))
+        };
+        match what {
+            Run::Test => Ok(client(&["-t"])),
+            Run::Reload(jail) => Ok(client(&["reload", "--if-exists", jail.as_str()])),
+            Run::Survey => python("survey", None),
+            Run::Rehearse(jail) => python("rehearse", Some(jail)),
+            Run::Start(command) => {
+                let (program, arguments) = command.split_first().ok_or_else(|| ToolError::Missing {
+                    program: "the command that starts fail2ban".into(),
+                    reason: "there is none: set BANGUI_FAIL2BAN_START".into(),
+                })?;
+                Ok((program.into(), arguments.iter().map(OsString::from).collect()))
+            }
+        }
     }
 
-    async fn python<T: DeserializeOwned>(&self, words: &[&OsStr]) -> Result<T, ToolError> {
-        let mut arguments: Vec<OsString> = vec!["-I".into(), "-c".into(), REHEARSAL.into()];
-        arguments.extend(words.iter().map(OsString::from));
-        let python = process::interpreter(CLIENT)?;
-        let output = run(python.as_os_str(), &arguments, Stdio::null(), READS_WITHIN, MAX_SURVEY).await?;
+    async fn run(&self, what: Run<'_>, stdin: Stdio) -> Result<Output, ToolError> {
+        let (limit, most) = match what {
+            Run::Test => (READS_WITHIN, MAX_WORDS),
+            Run::Survey | Run::Rehearse(_) => (READS_WITHIN, MAX_SURVEY),
+            Run::Reload(_) => (RELOADS_WITHIN, MAX_WORDS),
+            Run::Start(_) => (STARTS_WITHIN, MAX_WORDS),
+        };
+        let (program, arguments) = self.line(what)?;
+        process::run(&program, &arguments, stdin, limit, most).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, what: Run<'_>) -> Result<T, ToolError> {
+        let output = self.run(what, Stdio::null()).await?;
         serde_json::from_slice(&output.stdout).map_err(|error| ToolError::Strange {
-            program: python.display().to_string(),
+            program: "fail2ban's Python".into(),
             said: format!("{error}: {}", output.words()),
         })
     }
@@ -226,6 +263,36 @@ fn said(printed: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Exhaustive by the words: a new run wants its line here, and a look at what it can do.
+    #[test]
+    fn these_are_all_programs_that_are_ever_started() {
+        let tools = Tools::new("/run/f2b.sock", "/etc/f2b");
+        let (jail, start) = (JailName::parse("sshd").unwrap(), ["systemctl", "start", "fail2ban"]);
+        let start = start.map(str::to_owned);
+        let all = [
+            (Run::Test, "-c /etc/f2b -s /run/f2b.sock -t"),
+            (Run::Reload(&jail), "-c /etc/f2b -s /run/f2b.sock reload --if-exists sshd"),
+            (Run::Survey, "-I -c REHEARSAL survey /etc/f2b"),
+            (Run::Rehearse(&jail), "-I -c REHEARSAL rehearse /etc/f2b sshd"),
+            (Run::Start(&start), "start fail2ban"),
+        ];
+        for (run, words) in all {
+            // Does not compile when there is one more.
+            let program = match run {
+                Run::Test | Run::Reload(_) => "fail2ban-client",
+                Run::Survey | Run::Rehearse(_) => "python",
+                Run::Start(_) => "systemctl",
+            };
+            // Without a fail2ban beside it there is no Python of its own to be named.
+            let Ok((named, arguments)) = tools.line(run) else { continue };
+            assert!(named.to_str().unwrap().contains(program), "{named:?}");
+            let words_of = arguments.iter().map(|word| word.to_str().unwrap());
+            let line: Vec<&str> =
+                words_of.map(|word| if word == REHEARSAL { "REHEARSAL" } else { word }).collect();
+            assert_eq!(line.join(" "), words);
+        }
+    }
 
     #[test]
     fn the_words_are_kept_without_times_and_process_ids_and_once() {

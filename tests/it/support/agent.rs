@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::process::{Child, bangui};
+use super::process::{Child, bangui, program};
 use super::{SOON, eventually, folder, http};
 
 /// The token that workers and agents of the tests share.
@@ -19,6 +19,8 @@ pub struct Agent {
     token: String,
     /// Variables beside the usual ones, from the next start on.
     pub more: Vec<(&'static str, String)>,
+    /// What it is started by, with arguments, from the next start on: strace.
+    pub under: Vec<String>,
     pub process: Option<Child>,
 }
 
@@ -36,6 +38,7 @@ impl Agent {
             config: config.to_owned(),
             token: token.to_owned(),
             more: Vec::new(),
+            under: Vec::new(),
             process: None,
         };
         agent.start_again().await;
@@ -45,7 +48,14 @@ impl Agent {
     /// Starts it after a [`Self::kill`], on the same socket.
     pub async fn start_again(&mut self) {
         self.kill();
-        let mut command = bangui("agent");
+        let mut command = match &self.under[..] {
+            [] => bangui("agent"),
+            [tracer, arguments @ ..] => {
+                let mut command = program(tracer);
+                command.args(arguments).arg(env!("CARGO_BIN_EXE_bangui")).arg("agent");
+                command
+            }
+        };
         command.env("BANGUI_AGENT_LISTEN", format!("unix:{}", self.socket().display()));
         command.env("BANGUI_AGENT_TOKEN", &self.token).env("BANGUI_LOG_FORMAT", "json");
         command.env("BANGUI_FAIL2BAN_SOCKET", &self.fail2ban).env("BANGUI_FAIL2BAN_CONFIG", &self.config);
@@ -84,8 +94,15 @@ impl Agent {
 
     /// Sends a body as a worker would.
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.send("POST", path, body).await
+    }
+
+    /// Sends a body with this method.
+    pub async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let http = http().unix_socket(self.socket()).build().unwrap();
-        let request = http.post(format!("http://agent{path}")).bearer_auth(&self.token).json(&body);
+        let method = method.parse().unwrap();
+        let request =
+            http.request(method, format!("http://agent{path}")).bearer_auth(&self.token).json(&body);
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
