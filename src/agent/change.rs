@@ -108,14 +108,14 @@ impl Changer {
             changed
         });
         changing.await.unwrap_or_else(|_| {
-            Err(ChangeError::Failed("the change was cut off: the agent is stopping".into()))
+            Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
         })
     }
 
     /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.
     pub(super) async fn recover(&self) {
         let mut told = None;
-        while let Some(jail) = self.interrupted() {
+        while self.interrupted().is_some() || self.files.half_written() {
             let attempt = async {
                 let lock = self.lock(Instant::now() + ANSWERS_WITHIN).await?;
                 self.undo_leftover(&lock).await
@@ -123,10 +123,12 @@ impl Changer {
             if let Err(reason) = attempt.await
                 && told.as_ref() != Some(&reason)
             {
-                warn!(jail.name = %jail, "an interrupted change is not undone yet, trying again: {reason}");
+                warn!("an interrupted change is not undone yet, trying again: {reason}");
                 told = Some(reason);
             }
-            sleep(UNDO_PAUSE).await;
+            if self.interrupted().is_some() {
+                sleep(UNDO_PAUSE).await;
+            }
         }
     }
 
@@ -137,6 +139,7 @@ impl Changer {
     }
 
     pub(super) async fn undo_leftover(&self, lock: &Lock) -> Result<(), ChangeError> {
+        self.files.tidy()?;
         let Some(journal) = self.files.journal()? else { return Ok(()) };
         warn!(jail.name = %journal.jail, "undoing a change that was interrupted");
         self.undo(lock, &journal).await?;
@@ -198,7 +201,7 @@ impl Changer {
             return Err(match self.undo(lock, &journal).await {
                 Ok(()) => reason,
                 Err(undone) => {
-                    ChangeError::Failed(format!("{reason}\nUndoing the change met this: {undone}"))
+                    ChangeError::Unsettled(format!("{reason}\nUndoing the change met this: {undone}"))
                 }
             });
         }
@@ -301,18 +304,26 @@ impl Changer {
 
     /// Puts the file back, the jail, and any other that was lost; ends the journal when it is so.
     async fn undo(&self, lock: &Lock, journal: &Journal) -> Result<(), ChangeError> {
-        self.files.put(&journal.jail, journal.before.as_deref())?;
+        self.put_file_back(journal)?;
         let missing = if journal.reloaded { self.undo_reload(lock, journal).await? } else { Vec::new() };
         self.files.put_journal(None)?;
         if missing.is_empty() {
             return Ok(());
         }
         let missing: Vec<&str> = missing.iter().map(JailName::as_str).collect();
-        Err(ChangeError::Failed(format!(
+        Err(ChangeError::Unsettled(format!(
             "the files are as before, and these jails, which ran before, do not run: {}. Their own files have become wrong, \
              or somebody stopped them meanwhile",
             missing.join(", ")
         )))
+    }
+
+    /// Only if it is another one: on a full disk it could not be written again.
+    pub(super) fn put_file_back(&self, journal: &Journal) -> Result<(), ChangeError> {
+        if self.files.read(&journal.jail).ok().as_ref() != Some(&journal.before) {
+            self.files.put(&journal.jail, journal.before.as_deref())?;
+        }
+        Ok(())
     }
 
     /// Returns the jails that ran before and could not be brought back.

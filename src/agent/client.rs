@@ -56,7 +56,7 @@ pub enum AgentError {
     },
 }
 
-/// Why an agent did not do what it understood. Unless `Failed` says otherwise, nothing was changed.
+/// Why an agent did not do what it understood. Nothing was changed, unless it is `Unsettled`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedKind {
     /// There is no such jail.
@@ -67,6 +67,8 @@ pub enum RefusedKind {
     Configuration,
     /// The host does not let it.
     Failed,
+    /// What was begun could be neither finished nor undone yet.
+    Unsettled,
 }
 
 impl RefusedKind {
@@ -76,6 +78,7 @@ impl RefusedKind {
             "stale" => Some(Self::Stale),
             "configuration" => Some(Self::Configuration),
             "failed" => Some(Self::Failed),
+            "unsettled" => Some(Self::Unsettled),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use crate::fail2ban::Fail2banError;
 use crate::fail2ban::tools::ToolError;
 
-/// Why something was not done. Unless it says otherwise, the host is as before.
+/// Why something was not done. The host is as before, unless it is [`ChangeError::Unsettled`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ChangeError {
     /// Not something to ask for.
@@ -27,6 +27,9 @@ pub(super) enum ChangeError {
     /// Something of the host's.
     #[error("{0}")]
     Failed(String),
+    /// The host is not as before, or that cannot be told: what was begun could be neither finished nor undone yet.
+    #[error("{0}")]
+    Unsettled(String),
 }
 
 impl From<Fail2banError> for ChangeError {
@@ -50,9 +53,14 @@ impl From<ToolError> for ChangeError {
 
 impl From<std::io::Error> for ChangeError {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(format!(
-            "the agent cannot write to jail.d of BANGUI_FAIL2BAN_CONFIG: {error} (it needs a folder that exists, and the \
-             right to write there)"
-        ))
+        use std::io::ErrorKind as Kind;
+        let remedy = match error.kind() {
+            Kind::NotFound | Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
+                " (it needs a folder that exists, and the right to write there)"
+            }
+            Kind::StorageFull | Kind::QuotaExceeded => " (make room on that disk, then try again)",
+            _ => "",
+        };
+        Self::Failed(format!("the agent cannot write to jail.d of BANGUI_FAIL2BAN_CONFIG: {error}{remedy}"))
     }
 }

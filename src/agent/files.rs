@@ -3,13 +3,17 @@
 //! A file is replaced by a temporary one that was written to the disk first, and the folder is written to the disk after,
 //! so that each step of a change has happened or has not, also when the power fails. Only names that end in `.conf` or
 //! `.local` and do not begin with a dot are fail2ban's.
+//!
+//! Nothing here follows a symbolic link, and the rights of a file do not depend on the umask that the agent was started with:
+//! everybody may read a drop-in, nobody else the journal, nor hold the lock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Result, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -21,6 +25,10 @@ const TEMPORARY: &str = ".bangui-new";
 const LOCK_TRIES: Duration = Duration::from_millis(25);
 /// None of them has a reason to be larger.
 const MAX_FILE: u64 = 1024 * 1024;
+/// Of a drop-in, as of every other file of fail2ban.
+const FOR_ALL: u32 = 0o644;
+/// Of what is the agent's alone.
+const FOR_US: u32 = 0o600;
 
 /// A change that has begun: enough to undo it. Written before anything else is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +74,13 @@ impl Files {
     /// Takes the lock of this host, or none until `deadline`.
     pub(super) async fn lock(&self, deadline: Instant) -> Result<Option<Lock>> {
         let path = self.folder.join(LOCK);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(FOR_US)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)?;
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(Some(Lock(file))),
@@ -87,7 +101,7 @@ impl Files {
 
     /// Makes a jail's drop-in this text, or removes it.
     pub(super) fn put(&self, jail: &JailName, text: Option<&str>) -> Result<()> {
-        self.replace(&self.drop_in(jail), text)
+        self.replace(&self.drop_in(jail), text, FOR_ALL)
     }
 
     /// The journal of a change that was not finished.
@@ -102,32 +116,58 @@ impl Files {
     /// Begins a change (some) or ends it (none).
     pub(super) fn put_journal(&self, journal: Option<&Journal>) -> Result<()> {
         let text = journal.map(serde_json::to_string).transpose()?;
-        self.replace(&self.folder.join(JOURNAL), text.as_deref())
+        self.replace(&self.folder.join(JOURNAL), text.as_deref(), FOR_US)
     }
 
-    fn replace(&self, path: &Path, text: Option<&str>) -> Result<()> {
+    /// Whether an agent died while it wrote a file, which then took no effect.
+    pub(super) fn half_written(&self) -> bool {
+        self.folder.join(TEMPORARY).symlink_metadata().is_ok()
+    }
+
+    /// Removes what is half written. Only with the lock.
+    pub(super) fn tidy(&self) -> Result<()> {
+        remove(&self.folder.join(TEMPORARY))
+    }
+
+    fn replace(&self, path: &Path, text: Option<&str>, mode: u32) -> Result<()> {
         match text {
             Some(text) => {
                 let temporary = self.folder.join(TEMPORARY);
-                let mut file = File::create(&temporary)?;
-                file.write_all(text.as_bytes())?;
-                file.sync_all()?;
-                std::fs::rename(&temporary, path)?;
+                remove(&temporary)?;
+                let renamed = write(&temporary, text, mode).and_then(|()| std::fs::rename(&temporary, path));
+                if renamed.is_err() {
+                    // A full disk: what was written of it is in the way.
+                    let _ = remove(&temporary);
+                }
+                renamed?;
             }
-            None => match std::fs::remove_file(path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            },
+            None => remove(path)?,
         }
         File::open(&self.folder)?.sync_all()
     }
 }
 
+/// Writes a file that is not there yet, to the disk.
+fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn read(path: &Path) -> Result<Option<String>> {
-    match std::fs::metadata(path) {
-        Ok(file) if file.len() > MAX_FILE => {
-            Err(std::io::Error::new(ErrorKind::InvalidData, format!("{} is too large", path.display())))
-        }
+    let strange =
+        |what| Err(std::io::Error::new(ErrorKind::InvalidData, format!("{} {what}", path.display())));
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if !file.is_file() => strange("is no plain file: remove it first"),
+        Ok(file) if file.len() > MAX_FILE => strange("is too large: remove it first"),
         Ok(_) => std::fs::read_to_string(path).map(Some),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -154,6 +194,42 @@ mod tests {
         assert!(there.lock(soon(60)).await.unwrap().is_none(), "the child still has it");
         drop(child);
         assert!(there.lock(soon(0)).await.unwrap().is_some());
+    }
+
+    #[test]
+    fn rights_do_not_hang_on_the_umask_and_links_are_not_followed() {
+        let config = tempfile::tempdir().unwrap();
+        let folder = config.path().join("jail.d");
+        std::fs::create_dir(&folder).unwrap();
+        let files = Files::new(config.path());
+        let jail = JailName::parse("app").unwrap();
+        let elsewhere = config.path().join("elsewhere");
+        std::fs::write(&elsewhere, "as it was").unwrap();
+        let link = |name: &Path| std::os::unix::fs::symlink(&elsewhere, name).unwrap();
+
+        link(&folder.join(TEMPORARY));
+        assert!(files.half_written());
+        files.put(&jail, Some("one")).unwrap();
+        assert!(!files.half_written());
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "as it was");
+        let journal = Journal { jail: jail.clone(), before: None, running: vec![], reloaded: false };
+        files.put_journal(Some(&journal)).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&files.drop_in(&jail)), mode(&folder.join(JOURNAL))), (0o644, 0o600));
+
+        files.put(&jail, None).unwrap();
+        link(&files.drop_in(&jail));
+        assert!(files.read(&jail).unwrap_err().to_string().contains("no plain file"));
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_is_a_link_is_not_taken() {
+        let config = tempfile::tempdir().unwrap();
+        let folder = config.path().join("jail.d");
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(config.path().join("elsewhere"), folder.join(LOCK)).unwrap();
+        assert!(Files::new(config.path()).lock(soon(0)).await.is_err());
+        assert!(!config.path().join("elsewhere").exists());
     }
 
     #[test]

@@ -87,8 +87,12 @@ impl JailDesk {
             let edit = Edit::Set(change.settings.clone());
             return self.changer.change(jail.clone(), edit, deadline).await.map(drop);
         }
-        for setting in self.steps(jail, &change.settings, deadline).await? {
-            self.ask(Command::Set(jail.clone(), setting), deadline).await?;
+        for (done, setting) in self.steps(jail, &change.settings, deadline).await?.into_iter().enumerate() {
+            let answer = self.ask(Command::Set(jail.clone(), setting), deadline).await;
+            answer.map_err(|reason| match done {
+                0 => reason,
+                _ => ChangeError::Unsettled(format!("{done} values were set, and then: {reason}")),
+            })?;
         }
         Ok(())
     }

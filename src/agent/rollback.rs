@@ -42,7 +42,7 @@ impl Changer {
             outcome
         });
         rolling.await.unwrap_or_else(|_| {
-            Err(ChangeError::Failed("the rollback was cut off: the agent is stopping".into()))
+            Err(ChangeError::Unsettled("the rollback was cut off: the agent is stopping".into()))
         })
     }
 
@@ -51,7 +51,7 @@ impl Changer {
         lock: &Lock,
         jail: &JailName,
     ) -> Result<wire::RolledBack, ChangeError> {
-        self.end_leftover()?;
+        self.put_leftover_back(jail)?;
         let survey = self.tools.survey().await?;
         if !survey.jails.is_empty() && !survey.jails.contains_key(jail) {
             return Err(ChangeError::UnknownJail(format!(
@@ -67,6 +67,15 @@ impl Changer {
         };
         let off = DropIn { enabled: Some(false), ..drop_in };
         self.files.put(jail, Some(&off.render(jail)))?;
+        self.bring_up(lock, jail).await.map_err(|reason| match reason {
+            ChangeError::Failed(words) => {
+                ChangeError::Unsettled(format!("the jail is off in the files, and then: {words}"))
+            }
+            other => other,
+        })
+    }
+
+    async fn bring_up(&self, lock: &Lock, jail: &JailName) -> Result<wire::RolledBack, ChangeError> {
         let started = match self.ask(Command::Ping).await {
             Ok(_) => false,
             Err(ChangeError::Down(_)) => {
@@ -75,6 +84,10 @@ impl Changer {
             }
             Err(other) => return Err(other),
         };
+        if let Err(reason) = self.undo_leftover(lock).await {
+            // Jails that do not come back are told below.
+            warn!("an interrupted change could not be undone wholly: {reason}");
+        }
         if self.running().await?.contains_key(jail) {
             self.stop(jail).await?;
         }
@@ -84,10 +97,12 @@ impl Changer {
         Ok(wire::RolledBack { jail: jail.clone(), started, running, missing })
     }
 
-    /// Of an interrupted change only the file is put back: the rest is what the rollback itself does.
-    fn end_leftover(&self) -> Result<(), ChangeError> {
-        if let Some(journal) = self.files.journal()? {
-            self.files.put(&journal.jail, journal.before.as_deref())?;
+    /// Of an interrupted change the file is put back before fail2ban is started; the rest follows when it answers.
+    /// If it was of this jail, the rollback itself is the rest.
+    fn put_leftover_back(&self, jail: &JailName) -> Result<(), ChangeError> {
+        let Some(journal) = self.files.journal()? else { return Ok(()) };
+        self.put_file_back(&journal)?;
+        if journal.jail == *jail {
             self.files.put_journal(None)?;
         }
         Ok(())
@@ -108,7 +123,7 @@ impl Changer {
                         Verdict::Wrong(words) => words,
                     };
                     let command = self.start.join(" ");
-                    return Err(ChangeError::Failed(format!(
+                    return Err(ChangeError::Unsettled(format!(
                         "the jail is off, and fail2ban does not answer after `{command}`: {reason}\n{said}\n{test}"
                     )));
                 }

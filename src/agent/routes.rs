@@ -164,7 +164,7 @@ async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
 ) -> Answer<T> {
     let ended = tokio::spawn(work).await;
-    let cut = |_| Err(ChangeError::Failed("it was cut off: the agent is stopping".into()));
+    let cut = |_| Err(ChangeError::Unsettled("it was cut off: the agent is stopping".into()));
     ended.unwrap_or_else(cut).map(Json)
 }
 
@@ -178,6 +178,7 @@ impl IntoResponse for ChangeError {
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+            Self::Unsettled(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unsettled"),
         };
         refuse(status, kind, &self.to_string())
     }

@@ -184,9 +184,16 @@ impl Problem {
                 "configuration-refused",
                 "fail2ban would not take the configuration; nothing was changed",
             ),
-            RefusedKind::Failed => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "host-failed", "The change failed on the server's side")
-            }
+            RefusedKind::Failed => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "host-failed",
+                "The change failed on the server's side; nothing was changed",
+            ),
+            RefusedKind::Unsettled => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "host-unsettled",
+                "The change failed on the server's side, and not all is as it was",
+            ),
         };
         Self::new(status, name, title, detail)
     }

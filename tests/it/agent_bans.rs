@@ -191,7 +191,9 @@ async fn a_setting_that_would_lose_a_running_jail_is_undone() {
     fail2ban.write("jail.local", "[web]\naction = bad.py\n");
     let change = ChangeSettings { settings: settings(json!({ "maxretry": 3 })), persistent: true };
     let answer = client.change_settings(&web, &change).await;
-    let Err(AgentError::Refused { kind: RefusedKind::Failed, reason }) = answer else { panic!("{answer:?}") };
+    let Err(AgentError::Refused { kind: RefusedKind::Unsettled, reason }) = answer else {
+        panic!("{answer:?}")
+    };
     assert!(reason.contains("boom") && reason.contains("do not run: web"), "{reason}");
     assert!(!fail2ban.jail_d().contains_key("zz-bangui-web.local"));
     std::fs::remove_file(fail2ban.config().join("jail.local")).unwrap();

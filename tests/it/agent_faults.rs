@@ -7,7 +7,73 @@ use rand::{RngExt as _, SeedableRng as _};
 use bangui::agent::client::RefusedKind;
 
 use crate::agent_jails::{BANNED, beside, jail, refused};
+use crate::support::process::{Child, program};
 use crate::support::{SOON, eventually};
+
+const KILLS: u32 = 20;
+
+/// Every step of a change ends with what it wrote being on the disk, so that these are all there are: a temporary file, or
+/// the folder after it was renamed or removed.
+const STEPS: [&str; 7] = [
+    "the journal is written beside",
+    "the journal is there",
+    "the drop-in is written beside",
+    "the drop-in is there",
+    "the journal that fail2ban may be told is written beside",
+    "that journal is there",
+    "the journal is gone",
+];
+
+#[tokio::test]
+async fn killed_after_each_step_of_an_activation_the_host_is_as_before_or_as_asked() {
+    let (fail2ban, mut agent) = beside(|f| f.write("jail.d/app.conf", &f.jail("app", false, ""))).await;
+    // One thread, so that its calls are counted as one series.
+    agent.more = vec![("TOKIO_WORKER_THREADS", "1".to_owned())];
+    let before = fail2ban.jail_d();
+    let mut reached = 0;
+    for (step, name) in STEPS.iter().enumerate() {
+        let kill = format!("inject=fsync:signal=KILL:when={}", step + 1);
+        let options = ["-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e", "trace=fsync", "-e", &kill];
+        agent.under = std::iter::once("strace").chain(options).map(str::to_owned).collect();
+        agent.start_again().await;
+        let answer = agent.client().activate(&jail("app")).await;
+        assert!(answer.is_err(), "it was to die when {name}: {answer:?}");
+        agent.process.as_ref().unwrap().ended(SOON).await;
+        reached += usize::from(fail2ban.jail_d() != before);
+        agent.under.clear();
+        agent.start_again().await;
+        eventually("the end of what was left", SOON, || async {
+            let files = fail2ban.jail_d();
+            let left = files.keys().any(|file| file.starts_with(".bangui"));
+            (agent.info().await.interrupted_change.is_none() && !left).then_some(())
+        })
+        .await;
+        let (files, jails) = (fail2ban.jail_d(), fail2ban.jails().await);
+        if step + 1 < STEPS.len() {
+            assert_eq!((&files, &jails[..]), (&before, &["web".to_owned()][..]), "{name}");
+        } else {
+            assert!(files["zz-bangui-app.local"].ends_with("enabled = true\n"), "{name}: {files:?}");
+            assert_eq!(jails, ["app", "web"], "{name}");
+        }
+        assert!(fail2ban.bans("web", BANNED).await, "{name}");
+    }
+    assert_eq!(reached, STEPS.len(), "each step left something, and another thing than there was");
+    assert!(!fail2ban.log().contains("Jail 'web' stopped"));
+    // There are no more steps than these.
+    agent.under = ["strace", "-f", "-qq", "-o"].map(str::to_owned).into();
+    let trace = fail2ban.config().join("trace");
+    agent.under.extend([
+        trace.display().to_string(),
+        "-e".into(),
+        "trace=fsync,fdatasync,rename,renameat,renameat2".into(),
+    ]);
+    agent.client().deactivate(&jail("app")).await.unwrap();
+    agent.start_again().await;
+    agent.client().activate(&jail("app")).await.unwrap();
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let count = |call: &str| trace.lines().filter(|line| line.contains(call)).count();
+    assert_eq!((count("fsync("), count("fdatasync("), count("rename")), (STEPS.len(), 0, 3), "{trace}");
+}
 
 #[tokio::test]
 async fn killed_at_any_moment_of_a_change_the_host_is_as_before_or_as_asked() {
@@ -16,26 +82,32 @@ async fn killed_at_any_moment_of_a_change_the_host_is_as_before_or_as_asked() {
     let began = Instant::now();
     agent.client().activate(&jail("app")).await.unwrap();
     let whole = began.elapsed();
-    let mut dice = rand::rngs::SmallRng::seed_from_u64(20);
-    let mut outcomes = [0, 0];
-    for round in 0..20 {
+    let seed = std::env::var("BANGUI_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(rand::random);
+    println!("BANGUI_TEST_SEED={seed}, a change takes {whole:?}");
+    let mut dice = rand::rngs::SmallRng::seed_from_u64(seed);
+    let (mut outcomes, mut in_the_middle) = ([0, 0], 0);
+    for round in 0..KILLS {
         let on = fail2ban.jails().await.contains(&"app".to_owned());
         let files = fail2ban.jail_d();
         let client = agent.client();
         let change = tokio::spawn(async move {
             if on { client.deactivate(&jail("app")).await } else { client.activate(&jail("app")).await }
         });
-        let moment = whole.mul_f64(dice.random_range(0.0..1.2));
+        // Evenly over the whole and a little more: one in each twentieth of it.
+        let moment = whole.mul_f64(1.1 * (f64::from(round) + dice.random_range(0.0..1.0)) / f64::from(KILLS));
         tokio::time::sleep(moment).await;
         agent.kill();
+        in_the_middle += usize::from(fail2ban.jail_d().contains_key(".bangui-journal.json"));
         let answered = change.await.unwrap().is_ok();
         agent.start_again().await;
         eventually("the end of what was left", SOON, || async {
             agent.info().await.interrupted_change.is_none().then_some(())
         })
         .await;
-        let what =
-            format!("round {round}, killed after {moment:?} of {whole:?}, on: {on}, answered: {answered}");
+        let what = format!(
+            "seed {seed}, round {round}, killed after {moment:?} of {whole:?}, on: {on}, answered: {answered}"
+        );
         let now = fail2ban.jails().await;
         let runs = now.contains(&"app".to_owned());
         let file = fail2ban.jail_d().get("zz-bangui-app.local").cloned();
@@ -54,7 +126,8 @@ async fn killed_at_any_moment_of_a_change_the_host_is_as_before_or_as_asked() {
             eventually(&what, SOON, || async { fail2ban.bans("app", &ip).await.then_some(()) }).await;
         }
     }
-    println!("as before: {}, as asked: {} (a change takes {whole:?})", outcomes[0], outcomes[1]);
+    println!("as before: {}, as asked: {}, with a journal left: {in_the_middle}", outcomes[0], outcomes[1]);
+    assert!(in_the_middle > 0, "no kill met a change that had begun to write");
     assert!(!fail2ban.log().contains("Jail 'web' stopped"));
     let left: Vec<_> = fail2ban.jail_d().into_keys().filter(|name| name.contains("journal")).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -126,8 +199,132 @@ async fn without_a_start_command_a_rollback_says_what_to_set_and_leaves_the_jail
         agent.more =
             command.map(|command| ("BANGUI_FAIL2BAN_START", command.to_owned())).into_iter().collect();
         agent.start_again().await;
-        let said = refused(agent.client().roll_back(&jail("app")).await, RefusedKind::Failed);
+        let said = refused(agent.client().roll_back(&jail("app")).await, RefusedKind::Unsettled);
         assert!(said.contains(words) || std::path::Path::new("/run/systemd/system").exists(), "{said}");
         assert!(fail2ban.jail_d()["zz-bangui-app.local"].ends_with("enabled = false\n"));
+    }
+}
+
+#[tokio::test]
+async fn the_next_agent_waits_for_a_reload_that_outlives_the_last_one() {
+    // A reload that ends a jail runs the unban action of each of its bans, which takes its time here.
+    let slow = "[Definition]\nactionstart =\nactionstop =\nactioncheck =\nactionban =\n\
+                actionunban = touch FOLDER/unbanning; while [ -d FOLDER ] && [ ! -e FOLDER/go ]; do sleep 0.05; done\n[Init]\nname = default\n";
+    let (fail2ban, mut agent) = beside(|f| {
+        // In its own folder, which goes with the test.
+        f.write("action.d/slow.conf", &slow.replace("FOLDER", &f.config().display().to_string()));
+        f.write("jail.d/app.conf", &f.jail("app", false, "").replace("note[", "slow["));
+    })
+    .await;
+    agent.client().activate(&jail("app")).await.unwrap();
+    fail2ban.log_failure("app", "203.0.113.5");
+    eventually("a ban", SOON, || async { fail2ban.bans("app", "203.0.113.5").await.then_some(()) }).await;
+    let client = agent.client();
+    let asked = tokio::spawn(async move { client.deactivate(&jail("app")).await });
+    let (unbanning, go) = (fail2ban.config().join("unbanning"), fail2ban.config().join("go"));
+    eventually("the unban action", SOON * 2, || async { unbanning.exists().then_some(()) }).await;
+    // The agent alone: its reload goes on, as after a SIGKILL from outside.
+    agent.process.take().unwrap().kill_alone();
+    assert!(asked.await.unwrap().is_err());
+    agent.start_again().await;
+    for _ in 0..10 {
+        assert_eq!(agent.info().await.interrupted_change, Some(jail("app")), "the reload is not over");
+        assert!(fail2ban.jail_d()["zz-bangui-app.local"].contains("enabled = false"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    std::fs::write(&go, "").unwrap();
+    eventually("the end of what was left", SOON * 2, || async {
+        agent.info().await.interrupted_change.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(fail2ban.jails().await, ["app", "web"], "as before");
+    assert!(fail2ban.jail_d()["zz-bangui-app.local"].contains("enabled = true"));
+}
+
+#[tokio::test]
+async fn on_a_full_disk_a_change_is_refused_in_plain_words_and_the_host_is_as_before() {
+    let (fail2ban, agent) = beside(|_| ()).await;
+    let Some(disk) = SmallDisk::mount(&fail2ban.config().join("jail.d")).await else {
+        println!("NOT RUN: a small file system cannot be mounted here");
+        return;
+    };
+    fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, ""));
+    let client = agent.client();
+    let set = |maxretry: i64| bangui::agent::wire::ChangeSettings {
+        settings: serde_json::from_value(serde_json::json!({ "maxretry": maxretry })).unwrap(),
+        persistent: true,
+    };
+    // Something is there that must be as before, and something is not.
+    client.change_settings(&jail("web"), &set(1)).await.unwrap();
+    let (files, jails) = (fail2ban.jail_d(), fail2ban.jails().await);
+    let mut refusals = 0;
+    for free in 0..6 {
+        disk.leave_free(free);
+        for change in ["activate", "set"] {
+            let answer = match change {
+                "activate" => client.activate(&jail("app")).await.map(drop),
+                _ => client.change_settings(&jail("web"), &set(9)).await.map(drop),
+            };
+            disk.clear();
+            let what = format!("{change} with {free} pages free: {answer:?}");
+            match answer {
+                Err(_) => {
+                    refusals += 1;
+                    let said = refused(answer, RefusedKind::Failed);
+                    assert!(said.contains("No space left") && said.contains("make room"), "{what}");
+                    assert_eq!(
+                        (fail2ban.jail_d(), fail2ban.jails().await),
+                        (files.clone(), jails.clone()),
+                        "{what}"
+                    );
+                }
+                Ok(()) if change == "activate" => drop(client.deactivate(&jail("app")).await.unwrap()),
+                Ok(()) => drop(client.change_settings(&jail("web"), &set(1)).await.unwrap()),
+            }
+            std::fs::remove_file(fail2ban.config().join("jail.d/zz-bangui-app.local")).unwrap_or_default();
+            assert_eq!(fail2ban.jail_d(), files, "{what}");
+            assert_eq!(agent.info().await.interrupted_change, None, "{what}");
+            assert!(fail2ban.bans("web", BANNED).await, "{what}");
+            disk.leave_free(free);
+        }
+        disk.clear();
+    }
+    assert!(refusals >= 4, "the disk was never full: {refusals}");
+}
+
+/// A file system in memory of a few pages; each file takes one at least.
+struct SmallDisk(std::path::PathBuf);
+
+const PAGES: usize = 24;
+const PAGE: usize = 4096;
+
+impl SmallDisk {
+    async fn mount(folder: &std::path::Path) -> Option<Self> {
+        let mut command = program("mount");
+        let size = format!("size={}", PAGES * PAGE);
+        command.args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder);
+        let (code, _) = Child::run("mount", command, SOON).await;
+        (code == Some(0)).then(|| Self(folder.to_owned()))
+    }
+
+    /// Fills it up but for so many pages.
+    fn leave_free(&self, pages: usize) {
+        let path = self.0.join("ballast");
+        let mut file = std::fs::File::create(&path).unwrap();
+        let mut written = 0;
+        while std::io::Write::write_all(&mut file, &[0; PAGE]).is_ok() {
+            written += 1;
+        }
+        file.set_len((written - pages) as u64 * PAGE as u64).unwrap();
+    }
+
+    fn clear(&self) {
+        let _ = std::fs::remove_file(self.0.join("ballast"));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

@@ -51,7 +51,11 @@ pub fn search_path() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let Some(folder) = std::env::var_os("BANGUI_TEST_FAIL2BAN") else { return path };
     let bin = std::path::PathBuf::from(folder).join("bin");
-    assert!(bin.join("fail2ban-client").is_file(), "BANGUI_TEST_FAIL2BAN: there is none in {}", bin.display());
+    assert!(
+        bin.join("fail2ban-client").is_file(),
+        "BANGUI_TEST_FAIL2BAN: there is none in {}",
+        bin.display()
+    );
     std::env::join_paths(std::iter::once(bin).chain(std::env::split_paths(&path))).unwrap()
 }
 
@@ -98,6 +102,13 @@ impl Child {
     pub fn kill(&self) {
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.child().wait();
+    }
+
+    /// SIGKILL for the process alone: what it has started goes on, and must end by itself when the test does.
+    pub fn kill_alone(self) {
+        self.signal(Signal::KILL);
+        let _ = self.child().wait();
+        std::mem::forget(self);
     }
 
     /// Whether it still runs.
