@@ -35,7 +35,7 @@ pub fn refused<T: std::fmt::Debug>(answer: Result<T, AgentError>, expected: Refu
 }
 
 /// Activates `app`, which is wrong in some way; fail2ban and its files must be as before. Returns the refusal's words.
-async fn refused_and_as_before(fail2ban: &Fail2ban, client: &AgentClient) -> String {
+pub async fn refused_and_as_before(fail2ban: &Fail2ban, client: &AgentClient) -> String {
     let (files, jails) = (fail2ban.jail_d(), fail2ban.jails().await);
     let words = refused(client.activate(&jail("app")).await, RefusedKind::Configuration);
     assert_eq!(fail2ban.jail_d(), files, "{words}");
@@ -71,44 +71,6 @@ async fn a_jail_is_switched_on_and_off_and_no_other_is_touched() {
     assert!(fail2ban.bans("web", BANNED).await);
     assert!(!fail2ban.log().contains("Jail 'web' stopped") && !fail2ban.log().contains("Reload all jails"));
     assert!(!fail2ban.jail_d().contains_key(".bangui-journal.json"));
-}
-
-#[tokio::test]
-async fn every_mistake_that_fail2ban_can_meet_is_refused_in_its_own_words() {
-    let (fail2ban, agent) = beside(|_| ()).await;
-    let client = agent.client();
-    fail2ban.write("filter.d/open.conf", "[Definition]\nfailregex = ^login (failed from <ADDR>$\n");
-    fail2ban.write("filter.d/nohost.conf", "[Definition]\nfailregex = ^login failed$\n");
-    fail2ban.write("filter.d/ignore.conf", "[Definition]\nfailregex = ^x <ADDR>$\nignoreregex = ^(y\n");
-    for (name, more, words) in [
-        ("filter file missing", "filter = nowhere", "Unable to read the filter 'nowhere'"),
-        ("action file missing", "action = nowhere", "Unable to read action 'nowhere'"),
-        ("log file missing", "logpath = /nowhere/at/all.log", "Have not found any log file for app jail"),
-        ("bad failregex", "filter = open", "unterminated subpattern"),
-        ("no host group", "filter = nohost", "No failure-id group"),
-        ("bad ignoreregex", "filter = ignore", "unterminated subpattern"),
-        ("bantime = banana", "bantime = banana", "name 'banana' is not defined"),
-        ("findtime = 10 parsecs", "findtime = 10 parsecs", "findtime"),
-        ("unknown backend", "backend = carrier-pigeon", "Unknown backend carrier-pigeon"),
-        ("broken interpolation", "bantime = %(nothing)s", "nothing"),
-    ] {
-        let text: Vec<String> = fail2ban
-            .jail("app", false, "")
-            .lines()
-            .filter(|line| line.split(" =").next() != more.split(" =").next())
-            .map(str::to_owned)
-            .collect();
-        fail2ban.write("jail.d/app.conf", &format!("{}\n{more}\n", text.join("\n")));
-        let said = refused_and_as_before(&fail2ban, &client).await;
-        assert!(said.contains(words), "{name}: {said}");
-    }
-    assert!(!fail2ban.log().contains("Reload"), "fail2ban was not even asked");
-    fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, ""));
-    fail2ban.write("jail.d/broken.conf", "no section at all\n");
-    let said = refused_and_as_before(&fail2ban, &client).await;
-    assert!(said.contains("no section headers"), "{said}");
-    std::fs::remove_file(fail2ban.config().join("jail.d/broken.conf")).unwrap();
-    assert!(client.activate(&jail("app")).await.unwrap().active, "nothing is left of all that");
 }
 
 #[tokio::test]

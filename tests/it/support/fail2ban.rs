@@ -67,12 +67,37 @@ impl Fail2ban {
         std::fs::create_dir_all(self.config().join("jail.d")).unwrap();
     }
 
-    /// Starts it after a [`Self::kill`], with the bans in its database.
-    pub async fn start_again(&mut self) {
-        self.kill();
+    /// The command that starts it in the foreground, as its systemd unit does.
+    fn in_foreground(&self) -> std::process::Command {
         let mut command = program("fail2ban-server");
         command.args(["-x", "-f", "-c"]).arg(self.config()).arg("-s").arg(self.socket());
         command.arg("-p").arg(self.folder.path().join("f2b.pid")).arg("start");
+        command
+    }
+
+    /// The exit code of a start in the foreground that does not succeed.
+    pub async fn start_in_vain(&mut self) -> Option<i32> {
+        self.kill();
+        Child::run("fail2ban-server", self.in_foreground(), SOON).await.0
+    }
+
+    /// Starts it as a daemon, which does not end with what started it. It ends with a process namespace of its own instead.
+    pub async fn start_in_background(&mut self) {
+        self.kill();
+        let mut command = program("unshare");
+        command.args(["--pid", "--fork", "--kill-child", "--", "sh", "-c"]);
+        command.args(["fail2ban-client \"$@\" start; echo started; exec sleep 600", "sh", "-x", "-b", "-c"]);
+        command.arg(self.config()).arg("-s").arg(self.socket());
+        command.arg("-p").arg(self.folder.path().join("f2b.pid"));
+        let process = Child::start("fail2ban-client", command);
+        process.line("the end of its start", SOON * 2, |line| line.contains("started").then_some(())).await;
+        self.process = Some(process);
+    }
+
+    /// Starts it after a [`Self::kill`], with the bans in its database.
+    pub async fn start_again(&mut self) {
+        self.kill();
+        let command = self.in_foreground();
         let process = Child::start("fail2ban-server", command);
         process.line("Server ready", SOON, |line| line.contains("Server ready").then_some(())).await;
         self.process = Some(process);
