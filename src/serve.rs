@@ -29,7 +29,9 @@ use crate::password::{self, Scratch};
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
-use crate::store::{Feed, Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
+use crate::store::{
+    AuditRecord, Feed, Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY,
+};
 use crate::{open_files, telemetry};
 
 /// Requests in flight have this long to end once nothing more is accepted.
@@ -281,6 +283,9 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
     .await??;
     if store.create_admin(&hash).await? {
         tracing::info!("the admin account was made with BANGUI_ADMIN_PASSWORD");
+        if let Err(error) = store.audit(&AuditRecord::of_admin("setup.complete")).await {
+            tracing::error!(error = %error, "the audit could not be told of it");
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{ResetPasswordConfig, values};
 use crate::password::{self, Scratch};
-use crate::store::Store;
+use crate::store::{AuditRecord, Store};
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: usize = 3;
@@ -31,7 +31,10 @@ pub async fn run(config: ResetPasswordConfig) -> anyhow::Result<String> {
     timeout(REDIS_PATIENCE, store.reset_password(&hash))
         .await
         .context("Redis did not answer; whether the password was changed is unknown: try again")??;
-    Ok("The admin's password is changed, and all sessions have ended.".to_owned())
+    let record = AuditRecord::of_admin("password.reset");
+    let noted = timeout(REDIS_PATIENCE, store.audit(&record)).await;
+    let note = if matches!(noted, Ok(Ok(_))) { "" } else { " The audit could not be told." };
+    Ok(format!("The admin's password is changed, and all sessions have ended.{note}"))
 }
 
 async fn connected(store: &Store) -> anyhow::Result<()> {

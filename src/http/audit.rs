@@ -43,14 +43,19 @@ pub struct Entry {
     id: String,
     at: Time,
     username: String,
-    session: String,
-    ip: String,
-    worker: String,
+    /// None at the setup, and for what was done past the workers.
+    session: Option<String>,
+    ip: Option<String>,
+    worker: Option<String>,
     what: String,
     target: Option<String>,
     before: Value,
     after: Value,
+    /// `done`, `begun`, or why not.
     outcome: String,
+    /// The `id` of the entry that told of its beginning. A beginning that no other entry names: what came of it is not
+    /// known.
+    begun: Option<String>,
 }
 
 impl From<AuditEntry> for Entry {
@@ -67,6 +72,7 @@ impl From<AuditEntry> for Entry {
             before: entry.before,
             after: entry.after,
             outcome: entry.outcome,
+            begun: entry.begun,
         }
     }
 }

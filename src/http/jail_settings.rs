@@ -50,7 +50,7 @@ pub async fn change(
     Path((server, jail)): Path<(String, String)>,
     Json(wanted): Json<SettingsChange>,
 ) -> Result<axum::Json<JailView>> {
-    let change = Change::of(state, author, &server, &jail)?;
+    let mut change = Change::of(state, author, &server, &jail)?;
     let SettingsChange { bantime, findtime, maxretry, ignoreip, persistent } = wanted;
     let settings = JailSettings { bantime, findtime, maxretry, ignoreip };
     if settings.is_empty() {
@@ -59,6 +59,7 @@ pub async fn change(
     let wanted = wire::ChangeSettings { settings, persistent };
     to_the_end(async move {
         let before = change.agent.jail_view(&change.jail).await?;
+        change.begin("jail.settings", json!(wanted)).await?;
         let answer = change.agent.change_settings(&change.jail, &wanted).await;
         conclude(change, "jail.settings", before, json!(wanted), answer).await
     })
@@ -88,11 +89,12 @@ pub async fn ignore(
     Path((server, jail)): Path<(String, String)>,
     Json(IgnoreRequest { network, persistent }): Json<IgnoreRequest>,
 ) -> Result<axum::Json<JailView>> {
-    let change = Change::of(state, author, &server, &jail)?;
+    let mut change = Change::of(state, author, &server, &jail)?;
     to_the_end(async move {
         let before = change.agent.jail_view(&change.jail).await?;
-        let answer = change.agent.ignore(&change.jail, network, persistent).await;
         let wanted = json!({ "ignore": network, "persistent": persistent });
+        change.begin("jail.ignore", wanted.clone()).await?;
+        let answer = change.agent.ignore(&change.jail, network, persistent).await;
         conclude(change, "jail.ignore", before, wanted, answer).await
     })
     .await

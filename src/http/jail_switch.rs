@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 use utoipa::ToSchema;
 
-use super::author::Author;
+use super::author::{Author, note};
 use super::error::{Problem, Result};
 use super::extract::Path;
 use super::server_view::ActivationView;
@@ -20,7 +20,7 @@ use super::state::AppState;
 use crate::agent::client::{AgentClient, AgentError, RefusedKind};
 use crate::agent::wire::JailChanged;
 use crate::domain::{JailName, ServerName};
-use crate::store::AuditRecord;
+use crate::store::{AuditRecord, BEGUN, Replaced};
 
 /// What became of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -69,6 +69,8 @@ pub struct Change {
     pub server: ServerName,
     pub agent: AgentClient,
     pub jail: JailName,
+    /// The entry of the audit that tells of the beginning.
+    begun: Option<String>,
 }
 
 impl Change {
@@ -76,18 +78,43 @@ impl Change {
     pub fn of(state: AppState, author: Author, server: &str, jail: &str) -> Result<Self> {
         let (server, agent) = configured(&state, server)?;
         let jail = JailName::parse(jail).map_err(|_| Problem::not_found("jail"))?;
-        Ok(Self { state, author, server, agent, jail })
+        Ok(Self { state, author, server, agent, jail, begun: None })
     }
 
-    /// Writes the audit's entry.
+    /// Writes into the audit that this is begun; where that cannot be written, nothing is begun.
+    pub async fn begin(&mut self, what: &'static str, wanted: Value) -> Result<()> {
+        let record = self.author.record(what, Some(self.target()), (Value::Null, wanted), BEGUN);
+        self.begun = Some(self.state.store.audit(&record).await?);
+        Ok(())
+    }
+
+    /// Writes the audit's entry of the end.
     pub async fn audit(&self, what: &'static str, states: (Value, Value), outcome: String) {
-        let target = Some(format!("{}/{}", self.server, self.jail));
-        note(&self.state, &self.author.record(what, target, states, outcome)).await;
+        let record = self.author.record(what, Some(self.target()), states, outcome);
+        note(&self.state, &AuditRecord { begun: self.begun.clone(), ..record }).await;
     }
 
-    async fn switch_on(self) -> Result<axum::Json<JailSwitched>> {
+    fn target(&self) -> String {
+        format!("{}/{}", self.server, self.jail)
+    }
+
+    /// What could not be recorded is not begun.
+    async fn recorded(
+        &self,
+        what: &'static str,
+        replaced: crate::store::Result<Replaced>,
+    ) -> Result<Replaced> {
+        if let Err(error) = &replaced {
+            self.audit(what, (Value::Null, Value::Null), format!("not tried: {error}")).await;
+        }
+        Ok(replaced?)
+    }
+
+    async fn switch_on(mut self) -> Result<axum::Json<JailSwitched>> {
+        self.begin("jail.activate", json!({ "active": true })).await?;
         let (store, server, jail) = (&self.state.store, &self.server, &self.jail);
-        let replaced = store.begin_activation(server, jail).await?;
+        let replaced = store.begin_activation(server, jail).await;
+        let replaced = self.recorded("jail.activate", replaced).await?;
         let answer = self.look_again(self.agent.activate(jail).await, true).await;
         self.settled(match Known::of(&answer) {
             Known::Changed => store.end_activation(server, jail).await,
@@ -97,9 +124,11 @@ impl Change {
         self.conclude("jail.activate", answer).await
     }
 
-    async fn switch_off(self) -> Result<axum::Json<JailSwitched>> {
+    async fn switch_off(mut self) -> Result<axum::Json<JailSwitched>> {
+        self.begin("jail.deactivate", json!({ "active": false })).await?;
         let (store, server, jail) = (&self.state.store, &self.server, &self.jail);
-        let replaced = store.begin_switch_off(server, jail).await?;
+        let replaced = store.begin_switch_off(server, jail).await;
+        let replaced = self.recorded("jail.deactivate", replaced).await?;
         let answer = self.look_again(self.agent.deactivate(jail).await, false).await;
         self.settled(match &answer {
             Ok(_) => store.end_switch_off(server, jail).await,
@@ -118,7 +147,7 @@ impl Change {
         wanted: bool,
     ) -> std::result::Result<JailChanged, AgentError> {
         let Err(error) = &answer else { return answer };
-        if matches!(error, AgentError::Refused { .. }) {
+        if matches!(error, AgentError::Refused { .. } | AgentError::Busy { .. }) {
             return answer;
         }
         match self.agent.jail_view(&self.jail).await {
@@ -148,6 +177,7 @@ impl Change {
         self.audit(what, states, outcome).await;
         let JailChanged { jail, active, changed } = answer.map_err(|error| match error {
             AgentError::Refused { .. } => Problem::from(error),
+            AgentError::Busy { .. } => Problem::from(error).and("nothing was changed"),
             error => Problem::from(error)
                 .and("whether the jail was changed is not known: look at it before trying again"),
         })?;
@@ -183,8 +213,9 @@ impl Known {
         match answer {
             Ok(JailChanged { changed: true, .. }) => Self::Changed,
             Ok(_) => Self::AsBefore,
-            Err(AgentError::Refused { kind: RefusedKind::Failed, .. }) => Self::Nothing,
-            Err(AgentError::Refused { .. }) => Self::AsBefore,
+            Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }) => Self::Nothing,
+            Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => Self::AsBefore,
+            // Down too: nothing was changed, and it may have gone down by what was tried.
             Err(_) => Self::Nothing,
         }
     }
@@ -195,11 +226,4 @@ pub async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     tokio::spawn(change.in_current_span()).await.map_err(Problem::internal)?
-}
-
-/// Writes an entry of the audit. The change is made: an entry that cannot be written goes into the log instead.
-pub async fn note(state: &AppState, record: &AuditRecord) {
-    if let Err(error) = state.store.audit(record).await {
-        tracing::error!(error = %error, ?record, "an entry of the audit could not be written");
-    }
 }

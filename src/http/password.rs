@@ -6,13 +6,12 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::address::CallerAddress;
 use super::attempt::Attempt;
+use super::author::Author;
 use super::error::{Problem, Result};
-use super::extract::{Caller, Json};
+use super::extract::Json;
 use super::setup::{PASSWORD_BYTES, check_length};
 use super::state::AppState;
-use crate::store::LiveSession;
 
 /// The body of the change.
 #[derive(Deserialize, ToSchema)]
@@ -30,30 +29,32 @@ pub struct Change {
         (status = 409, description = "Another changed it meanwhile"), (status = 429, description = "Too many attempts")))]
 pub async fn change(
     State(state): State<AppState>,
-    caller: Caller,
-    CallerAddress(ip): CallerAddress,
+    author: Author,
     Json(change): Json<Change>,
 ) -> Result<StatusCode> {
     check_length(&change.new)?;
-    let attempt = Attempt::begin(&state, caller.session.username.as_str(), ip).await?;
-    let outcome = replace(&state, &caller.session, &change).await;
+    let attempt = Attempt::begin(&state, author.username(), author.address).await?;
+    let outcome = replace(&state, &author, &change).await;
     attempt.settle(outcome, StatusCode::FORBIDDEN).await
 }
 
-async fn replace(state: &AppState, caller: &LiveSession, change: &Change) -> Result<StatusCode> {
+async fn replace(state: &AppState, author: &Author, change: &Change) -> Result<StatusCode> {
+    let caller = &author.caller.session;
     let account = state.store.account(&caller.username).await?.ok_or_else(Problem::no_session)?;
     let possible = change.current.len() <= *PASSWORD_BYTES.end();
     if !possible || !state.gate.verify(&change.current, Some(&account.password_hash)).await? {
         return Err(wrong_password());
     }
     let hash = state.gate.hash(&change.new).await?;
-    if !state.store.change_password(&caller.username, &account, &hash, &caller.id).await? {
+    let changing = state.store.change_password(&caller.username, &account, &hash, &caller.id).await;
+    if matches!(changing, Ok(false)) {
         return Err(Problem::conflict(
             "password-changed",
             "The password was changed by another",
             "the password was changed while this change was under way; this one was not made",
         ));
     }
+    author.note_done(state, "password.change", None, changing).await?;
     tracing::info!("the password of `{}` was changed, all other sessions ended", caller.username.as_str());
     Ok(StatusCode::NO_CONTENT)
 }

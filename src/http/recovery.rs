@@ -7,19 +7,19 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use utoipa::{IntoParams, ToSchema};
 
-use super::author::Author;
+use super::author::{Author, note};
 use super::error::{Problem, Result};
 use super::extract::{Path, Query};
-use super::jail_switch::{note, to_the_end};
+use super::jail_switch::{Change, to_the_end};
 use super::servers::configured;
 use super::state::AppState;
 use super::time;
-use crate::agent::client::AgentClient;
 use crate::agent::wire;
 use crate::domain::transition::{RecoveryChanged, clear_pending_recovery};
-use crate::domain::{JailName, PendingRecovery, ServerName, Timestamp};
+use crate::domain::{JailName, PendingRecovery, ServerName, ServerState, Timestamp};
 
 /// Which pending recovery the user saw.
 #[derive(Deserialize, IntoParams)]
@@ -53,19 +53,35 @@ pub async fn clear(
 ) -> Result<StatusCode> {
     let (name, _) = configured(&state, &server)?;
     let expected = query.detected_at()?;
-    let change = |before, _now| {
+    let cleared = std::sync::Mutex::new(json!(null));
+    let change = |before: ServerState, _now| {
+        *cleared.lock().unwrap_or_else(PoisonError::into_inner) =
+            before.pending_recovery.as_ref().map_or(json!(null), told);
         let (after, events) = clear_pending_recovery(before, expected)?;
         // no event: there was nothing to clear, so nothing is written
         Ok::<_, RecoveryChanged>((!events.is_empty()).then_some((after, events)))
     };
     state.store.change_server(&name, change).await?;
-    let record = author.record("recovery.clear", Some(name.to_string()), (json!(null), json!(null)), "done");
+    let cleared = cleared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if cleared.is_null() {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let record = author.record("recovery.clear", Some(name.to_string()), (cleared, json!(null)), "done");
     note(&state, &record).await;
     tracing::info!(
         server.name = %name,
         "`{}` put the pending recovery of server `{name}` aside", author.username()
     );
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A pending recovery, for the audit.
+fn told(pending: &PendingRecovery) -> serde_json::Value {
+    let at = |moment| time::Time(moment).to_string();
+    json!({
+        "jail_name": pending.jail_name, "activated_at": at(pending.activated_at),
+        "detected_at": at(pending.detected_at), "recovered": pending.recovered,
+    })
 }
 
 impl From<RecoveryChanged> for Problem {
@@ -106,9 +122,10 @@ pub async fn roll_back(
     Path(server): Path<String>,
     Query(query): Query<RecoveryQuery>,
 ) -> Result<axum::Json<RolledBack>> {
-    let (name, agent) = configured(&state, &server)?;
+    let (name, _) = configured(&state, &server)?;
     let pending = pending(&state, &name, query.detected_at()?).await?;
-    to_the_end(bring_back(state, author, name, agent, pending)).await.map(axum::Json)
+    let change = Change::of(state, author, &server, pending.jail_name.as_str())?;
+    to_the_end(bring_back(change, pending)).await.map(axum::Json)
 }
 
 /// The recovery that waits, if it is the one that the user saw.
@@ -135,20 +152,13 @@ async fn pending(
     }
 }
 
-async fn bring_back(
-    state: AppState,
-    author: Author,
-    name: ServerName,
-    agent: AgentClient,
-    pending: PendingRecovery,
-) -> Result<RolledBack> {
-    let jail = &pending.jail_name;
-    let rolled_back = agent.roll_back(jail).await;
+async fn bring_back(mut change: Change, pending: PendingRecovery) -> Result<RolledBack> {
+    change.begin("recovery.roll_back", json!({ "active": false })).await?;
+    let rolled_back = change.agent.roll_back(&change.jail).await;
     let outcome = rolled_back.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
     let after = rolled_back.as_ref().map_or_else(|_| json!(null), |back| json!(back));
-    let record =
-        author.record("recovery.roll_back", Some(format!("{name}/{jail}")), (json!(null), after), outcome);
-    note(&state, &record).await;
+    change.audit("recovery.roll_back", (told(&pending), after), outcome).await;
+    let Change { state, server: name, .. } = change;
     let wire::RolledBack { jail, started, running, missing } = rolled_back.map_err(|error| {
         Problem::from(error).and("the jail may be off already; the recovery stays pending")
     })?;

@@ -3,17 +3,19 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::address::CallerAddress;
 use super::attempt::Attempt;
+use super::author::{Author, note};
 use super::cookie::CookieKind;
 use super::error::{Problem, Result};
 use super::extract::{Caller, Json};
 use super::setup::PASSWORD_BYTES;
 use super::state::AppState;
 use super::time::Time;
-use crate::store::{LoginOrigin, SessionDetails, SessionId, SessionToken, Username};
+use crate::store::{AuditRecord, LoginOrigin, SessionDetails, SessionId, SessionToken, Username};
 
 /// How often a login is begun anew because sessions were revoked while it was under way.
 const ATTEMPTS: usize = 3;
@@ -56,6 +58,16 @@ pub async fn log_in(
     tracing::info!(client.address = %ip, login.outcome = outcome, "login from {ip}: {outcome}");
     let (token, details) = begun?;
     let id = details.session.id;
+    // Only a login that succeeded: anybody could fill the audit with the others.
+    let record = AuditRecord {
+        username: details.session.username.as_str().to_owned(),
+        session: Some(id),
+        address: Some(ip),
+        worker: Some(state.worker.clone()),
+        after: json!({ "user_agent": details.user_agent }),
+        ..AuditRecord::of_admin("session.begin")
+    };
+    note(&state, &record).await;
     let session = SessionView::new(details, id);
     let answer = LoggedIn { token: token.reveal(), session };
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
@@ -117,11 +129,12 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum:
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)) )]
 pub async fn log_out(
     State(state): State<AppState>,
-    caller: Caller,
+    author: Author,
     cookie: CookieKind,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
     // Another request may have ended it a moment ago, which is what this one wants.
-    state.store.end_checked_session(&caller.session).await?;
+    let ending = state.store.end_checked_session(&author.caller.session).await;
+    author.note_done(&state, "session.end", None, ending).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie.remove())]))
 }
 

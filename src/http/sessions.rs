@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::author::Author;
 use super::cookie::CookieKind;
 use super::error::{Problem, Result};
 use super::extract::{Caller, Path, Query};
@@ -65,15 +66,18 @@ pub async fn list(
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn end_one(
     State(state): State<AppState>,
-    caller: Caller,
+    author: Author,
     cookie: CookieKind,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
     let id = SessionId::parse(&id).ok_or_else(|| Problem::not_found("session"))?;
-    if !state.store.end_session(&caller.session.username, &id).await? {
+    let caller = &author.caller.session;
+    let ending = state.store.end_session(&caller.username, &id).await;
+    if matches!(ending, Ok(false)) {
         return Err(Problem::not_found("session"));
     }
-    Ok(ended(cookie, id == caller.session.id))
+    author.note_done(&state, "session.revoke", Some(id.to_string()), ending).await?;
+    Ok(ended(cookie, id == caller.id))
 }
 
 /// Whether the caller's own session is kept.
@@ -91,12 +95,15 @@ pub struct EndAllQuery {
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery), responses((status = 204)))]
 pub async fn end_all(
     State(state): State<AppState>,
-    caller: Caller,
+    author: Author,
     cookie: CookieKind,
     Query(query): Query<EndAllQuery>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    let keep = query.keep_current.then_some(&caller.session.id);
-    state.store.end_all_sessions(&caller.session.username, keep).await?;
+    let caller = &author.caller.session;
+    let keep = query.keep_current.then_some(&caller.id);
+    let ending = state.store.end_all_sessions(&caller.username, keep).await;
+    let what = if keep.is_some() { "session.revoke_others" } else { "session.revoke_all" };
+    author.note_done(&state, what, None, ending).await?;
     Ok(ended(cookie, !query.keep_current))
 }
 

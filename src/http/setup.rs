@@ -11,9 +11,12 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
+use super::address::CallerAddress;
+use super::author::note;
 use super::error::{Problem, Result};
 use super::extract::Json;
 use super::state::AppState;
+use crate::store::AuditRecord;
 
 /// How long a password must and may be, in bytes. The upper end bounds what is hashed.
 pub const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 10..=1024;
@@ -46,6 +49,7 @@ pub async fn show(State(state): State<AppState>) -> Result<axum::Json<SetupView>
     responses((status = 201, body = SetupView), (status = 409, description = "It was set before")))]
 pub async fn complete(
     State(state): State<AppState>,
+    CallerAddress(ip): CallerAddress,
     Json(claim): Json<Claim>,
 ) -> Result<(StatusCode, axum::Json<SetupView>)> {
     if is_complete(&state).await? {
@@ -70,6 +74,12 @@ pub async fn complete(
         return Err(complete_already());
     }
     tracing::info!("setup is complete: the account `admin` has its password");
+    let record = AuditRecord {
+        address: Some(ip),
+        worker: Some(state.worker.clone()),
+        ..AuditRecord::of_admin("setup.complete")
+    };
+    note(&state, &record).await;
     Ok((StatusCode::CREATED, axum::Json(SetupView { complete: true })))
 }
 

@@ -1,7 +1,9 @@
 //! The audit: who changed what, from where, with what outcome; a capped stream, whose ids tell when, on Redis's clock.
 //!
 //! What a change must not go without belongs into the script that makes it (`AuditRecord::append_to`); what has no
-//! script of its own is written by [`Store::audit`].
+//! script of its own is written by [`Store::audit`]. A change that is made elsewhere, on a host, has two entries: one
+//! that it was begun, written before, and one with the outcome, which names the first. Where the second is missing, the worker
+//! died in between, or Redis was away: what came of it is not known.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +13,7 @@ use serde_json::Value;
 
 use super::clock::moment;
 use super::scripts::Call;
-use super::{Page, Result, SessionId, Store, StreamId, WorkerId};
+use super::{Page, Result, SessionId, Store, StreamId, Username, WorkerId};
 use crate::domain::Timestamp;
 
 /// How many entries the stream keeps, about.
@@ -22,12 +24,12 @@ pub(super) const KEPT: u32 = 10_000;
 pub struct AuditRecord {
     /// Who.
     pub username: String,
-    /// In which session.
-    pub session: SessionId,
-    /// From where.
-    pub address: IpAddr,
-    /// On which worker.
-    pub worker: WorkerId,
+    /// In which session; in none at the setup, and past the workers.
+    pub session: Option<SessionId>,
+    /// From where; none past the workers.
+    pub address: Option<IpAddr>,
+    /// On which worker; none past the workers.
+    pub worker: Option<WorkerId>,
     /// What was done: `settings.change`, `jail.activate` ...
     pub what: &'static str,
     /// To what: a server, a jail, an address; nothing for what there is one of.
@@ -36,17 +38,41 @@ pub struct AuditRecord {
     pub before: Value,
     /// How it is after.
     pub after: Value,
-    /// `done`, or why not.
+    /// `done`, [`BEGUN`], or why not.
     pub outcome: String,
+    /// The entry that told of its beginning.
+    pub begun: Option<String>,
 }
 
+/// The outcome of what is only begun.
+pub const BEGUN: &str = "begun";
+
 impl AuditRecord {
-    fn fields(&self) -> [(&'static str, String); 9] {
+    /// What the admin did, in no session yet.
+    #[must_use]
+    pub fn of_admin(what: &'static str) -> Self {
+        Self {
+            username: Username::ADMIN.to_owned(),
+            session: None,
+            address: None,
+            worker: None,
+            what,
+            target: None,
+            before: Value::Null,
+            after: Value::Null,
+            outcome: "done".to_owned(),
+            begun: None,
+        }
+    }
+
+    fn fields(&self) -> [(&'static str, String); 10] {
+        let text = |value: Option<String>| value.unwrap_or_default();
         [
             ("user", self.username.clone()),
-            ("session", self.session.to_string()),
-            ("address", self.address.to_string()),
-            ("worker", self.worker.as_str().to_owned()),
+            ("session", text(self.session.as_ref().map(ToString::to_string))),
+            ("address", text(self.address.map(|address| address.to_string()))),
+            ("worker", text(self.worker.as_ref().map(|worker| worker.as_str().to_owned()))),
+            ("begun", text(self.begun.clone())),
             ("what", self.what.to_owned()),
             ("target", self.target.clone().unwrap_or_default()),
             ("before", self.before.to_string()),
@@ -71,11 +97,11 @@ pub struct AuditEntry {
     /// Who.
     pub username: String,
     /// In which session.
-    pub session: String,
+    pub session: Option<String>,
     /// From where.
-    pub address: String,
+    pub address: Option<String>,
     /// On which worker.
-    pub worker: String,
+    pub worker: Option<String>,
     /// What was done.
     pub what: String,
     /// To what.
@@ -84,8 +110,10 @@ pub struct AuditEntry {
     pub before: Value,
     /// How it is after.
     pub after: Value,
-    /// `done`, or why not.
+    /// `done`, [`BEGUN`], or why not.
     pub outcome: String,
+    /// The entry that told of its beginning.
+    pub begun: Option<String>,
 }
 
 impl AuditEntry {
@@ -93,16 +121,18 @@ impl AuditEntry {
         let mut text = |name| -> String {
             fields.remove(name).and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
         };
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
         let json = |text: String| serde_json::from_str(&text).unwrap_or_default();
         let millis: i64 = id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default();
         Self {
             at: moment(millis.saturating_mul(1000)),
             username: text("user"),
-            session: text("session"),
-            address: text("address"),
-            worker: text("worker"),
+            session: some(text("session")),
+            address: some(text("address")),
+            worker: some(text("worker")),
+            begun: some(text("begun")),
             what: text("what"),
-            target: Some(text("target")).filter(|target| !target.is_empty()),
+            target: some(text("target")),
             before: json(text("before")),
             after: json(text("after")),
             outcome: text("outcome"),
@@ -112,11 +142,11 @@ impl AuditEntry {
 }
 
 impl Store {
-    /// Writes an entry.
+    /// Writes an entry; its id.
     ///
     /// # Errors
     /// As [`super::StoreError`] tells, here and below.
-    pub async fn audit(&self, record: &AuditRecord) -> Result<()> {
+    pub async fn audit(&self, record: &AuditRecord) -> Result<String> {
         let mut command = redis::cmd("XADD");
         command.arg(self.keys.audit()).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(&record.fields()[..]);
         self.shared.query("audit", &command).await

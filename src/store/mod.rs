@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 pub use accounts::{Account, Username};
 pub use activations::Replaced;
-pub use audit::{AuditEntry, AuditRecord};
+pub use audit::{AuditEntry, AuditRecord, BEGUN};
 pub use ban_job_views::BanJobView;
 pub use ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
 pub use bans::{BanCounts, BanPlace, StoredBan};

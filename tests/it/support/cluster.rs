@@ -178,6 +178,13 @@ impl Cluster {
         self.fail2ban.as_mut().unwrap()
     }
 
+    /// [`Self::store`], connected.
+    pub async fn connected_store(&self) -> bangui::store::Store {
+        let store = self.store();
+        super::eventually("a connection to Redis", SOON, || async { store.available().ok() }).await;
+        store
+    }
+
     /// The product's own view of the Redis, past the workers.
     pub fn store(&self) -> bangui::store::Store {
         bangui::store::Store::open(&bangui::config::RedisConfig {

@@ -1,0 +1,182 @@
+//! Every change leaves an entry in the audit, with who, where and what came of it: the routes of the document are compared
+//! with those that are tried here.
+
+use std::collections::BTreeSet;
+
+use bangui::domain::transition::record_activation;
+use bangui::domain::{JailName, ServerName};
+use bangui::store::{AuditEntry, BEGUN, Store};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::cluster::{SERVER, server_is};
+use crate::support::process::{Child, bangui};
+use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
+
+/// Routes that change nothing, though they are no GET.
+const NO_CHANGES: &[&str] = &["POST /api/v1/servers/{server}/probe"];
+const NEW_PASSWORD: &str = "another correct horse battery staple";
+
+/// What was tried: each route, with the entries that came of it.
+struct Tried {
+    cluster: Cluster,
+    store: Store,
+    routes: BTreeSet<String>,
+}
+
+impl Tried {
+    async fn entries(&self) -> Vec<AuditEntry> {
+        self.store.audit_page(None, 200).await.unwrap().items
+    }
+
+    /// Makes the change and returns its entry; a change on a host has one of its beginning besides.
+    async fn change(
+        &mut self,
+        route: &str,
+        what: &str,
+        request: reqwest::RequestBuilder,
+    ) -> (Answer, AuditEntry) {
+        self.routes.insert(route.to_owned());
+        let before: BTreeSet<String> = self.entries().await.into_iter().map(|entry| entry.id).collect();
+        let answer = self.cluster.client(0).send(request).await;
+        assert!(answer.status.is_success(), "{route}: {}", answer.text);
+        let new: Vec<AuditEntry> =
+            self.entries().await.into_iter().filter(|entry| !before.contains(&entry.id)).collect();
+        let [entry, begun @ ..] = &new[..] else { panic!("{route} left no entry") };
+        assert_eq!((entry.what.as_str(), entry.outcome.as_str()), (what, "done"), "{route}: {new:?}");
+        assert_eq!(entry.username, "admin", "{route}: {entry:?}");
+        assert_eq!(entry.address.as_deref(), Some("127.0.0.1"), "{route}: {entry:?}");
+        assert_eq!(entry.worker.as_deref(), answer.headers["x-bangui-worker"].to_str().ok(), "{route}");
+        match begun {
+            [] => assert_eq!(entry.begun, None, "{route}: {entry:?}"),
+            [begun] => {
+                assert_eq!((begun.what.as_str(), begun.outcome.as_str()), (what, BEGUN), "{route}: {new:?}");
+                assert_eq!(entry.begun.as_ref(), Some(&begun.id), "{route}: {new:?}");
+                assert!(!begun.after.is_null(), "{route} does not say what it was to do: {begun:?}");
+            }
+            more => panic!("{route} left more entries than two: {more:?}"),
+        }
+        (answer, entry.clone())
+    }
+}
+
+/// As a probe would find it after a crash.
+async fn crashed(cluster: &Cluster, jail: &str) {
+    let (name, jail) = (ServerName::parse(SERVER).unwrap(), JailName::parse(jail).unwrap());
+    let store = cluster.store();
+    eventually("a pending recovery", SOON, || async {
+        let change = |state, now| {
+            let (mut state, events) = record_activation(state, jail.clone(), now);
+            state.pending_recovery = state.last_activation.as_ref().map(|activation| activation.crashed(now));
+            Ok::<_, std::convert::Infallible>(Some((state, events)))
+        };
+        store.change_server(&name, change).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_route_that_changes_something_leaves_an_entry() {
+    let mut cluster = Cluster::with_fail2ban(1).jails(&["web"]).start().await;
+    let fail2ban = cluster.fail2ban();
+    fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, ""));
+    let anonymous = cluster.client(0);
+    let store = cluster.connected_store().await;
+    let mut tried = Tried { cluster, store, routes: BTreeSet::new() };
+    let send = |client: &Client, method: Method, path: &str, body: Value| {
+        client.request(method, path).header("if-match", "*").json(&body)
+    };
+    let setup = json!({ "password": PASSWORD, "token": crate::support::SETUP_TOKEN });
+    let request = send(&anonymous, Method::POST, "/api/v1/setup", setup);
+    let (_, entry) = tried.change("POST /api/v1/setup", "setup.complete", request).await;
+    assert_eq!(entry.session, None);
+    let login = |password| send(&anonymous, Method::POST, "/api/v1/session", json!({ "password": password }));
+    let (answer, entry) = tried.change("POST /api/v1/session", "session.begin", login(PASSWORD)).await;
+    assert_eq!(entry.session.as_deref(), answer.body["session"]["id"].as_str());
+    let client = anonymous.with_bearer(answer.body["token"].as_str().unwrap());
+    server_is(&client, "up").await;
+
+    // A refused change is told with the reason; a refused login is not told at all, or anybody could fill the audit.
+    anonymous.post("/api/v1/session", json!({ "password": "wrong wrong wrong" })).await.problem(401);
+    let jails = format!("/api/v1/servers/{SERVER}/jails");
+    for (method, below, route, what, body) in [
+        (Method::POST, "/app/activate", "/{jail}/activate", "jail.activate", Value::Null),
+        (Method::POST, "/app/deactivate", "/{jail}/deactivate", "jail.deactivate", Value::Null),
+        (Method::PATCH, "/web", "/{jail}", "jail.settings", json!({ "maxretry": 7 })),
+        (Method::POST, "/web/ignore", "/{jail}/ignore", "jail.ignore", json!({ "network": "203.0.113.9" })),
+        (Method::POST, "/web/bans", "/{jail}/bans", "ban.add", json!({ "ips": ["203.0.113.7"] })),
+        (Method::DELETE, "/web/bans/203.0.113.7", "/{jail}/bans/{ip}", "ban.remove", Value::Null),
+        (Method::DELETE, "/web/bans", "/{jail}/bans", "ban.remove_all", Value::Null),
+    ] {
+        let route = format!("{method} /api/v1/servers/{{server}}/jails{route}");
+        let request = send(&client, method, &format!("{jails}{below}"), body);
+        let (_, entry) = tried.change(&route, what, request).await;
+        assert_eq!(entry.target, Some(format!("{SERVER}/{}", &below[1..4])), "{entry:?}");
+        assert!(entry.session.is_some());
+    }
+
+    let recovery = format!("/api/v1/servers/{SERVER}/recovery");
+    client.delete(&recovery).await.expect(204);
+    assert_ne!(tried.entries().await[0].what, "recovery.clear", "there was nothing to clear");
+    crashed(&tried.cluster, "app").await;
+    let request = client.request(Method::DELETE, &recovery);
+    let (_, entry) =
+        tried.change("DELETE /api/v1/servers/{server}/recovery", "recovery.clear", request).await;
+    assert_eq!(entry.before["jail_name"], "app", "{entry:?}");
+    crashed(&tried.cluster, "app").await;
+    let request = client.request(Method::POST, &format!("{recovery}/rollback"));
+    let route = "POST /api/v1/servers/{server}/recovery/rollback";
+    let (_, entry) = tried.change(route, "recovery.roll_back", request).await;
+    assert_eq!((&entry.before["jail_name"], &entry.after["running"]), (&json!("app"), &json!(["web"])));
+
+    let request = send(&client, Method::PATCH, "/api/v1/settings", json!({ "session_idle_seconds": 900 }));
+    tried.change("PATCH /api/v1/settings", "settings.change", request).await;
+    let other = anonymous.log_in().await;
+    let shown = anonymous.with_bearer(&other).get("/api/v1/session").await;
+    let id = shown.body["id"].as_str().unwrap().to_owned();
+    let request = client.request(Method::DELETE, &format!("/api/v1/sessions/{id}"));
+    let (_, entry) = tried.change("DELETE /api/v1/sessions/{id}", "session.revoke", request).await;
+    assert_eq!(entry.target, Some(id));
+    let request = client.request(Method::DELETE, "/api/v1/sessions?keep_current=true");
+    tried.change("DELETE /api/v1/sessions", "session.revoke_others", request).await;
+    let body = json!({ "current": PASSWORD, "new": NEW_PASSWORD });
+    let request = send(&client, Method::PUT, "/api/v1/password", body);
+    tried.change("PUT /api/v1/password", "password.change", request).await;
+    let request = client.request(Method::DELETE, "/api/v1/sessions");
+    tried.change("DELETE /api/v1/sessions", "session.revoke_all", request).await;
+    let (answer, _) = tried.change("POST /api/v1/session", "session.begin", login(NEW_PASSWORD)).await;
+    let client = anonymous.with_bearer(answer.body["token"].as_str().unwrap());
+    let request = client.request(Method::DELETE, "/api/v1/session");
+    tried.change("DELETE /api/v1/session", "session.end", request).await;
+
+    // Nothing that anybody wrote in a password is in it.
+    for entry in tried.entries().await {
+        let text = format!("{entry:?}");
+        assert!(!text.contains(PASSWORD) && !text.contains(NEW_PASSWORD), "{text}");
+    }
+    let document = anonymous.get("/openapi.json").await.body;
+    let changing: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |method| (method, path)))
+        .filter(|(method, _)| ["post", "put", "patch", "delete"].contains(&method.as_str()))
+        .map(|(method, path)| format!("{} {path}", method.to_uppercase()))
+        .filter(|route| !NO_CHANGES.contains(&route.as_str()))
+        .collect();
+    assert_eq!(tried.routes, changing, "each route that changes something is to be tried here");
+}
+
+#[tokio::test]
+async fn what_is_done_past_the_workers_is_told_too() {
+    let cluster = Cluster::bare(1).env("BANGUI_ADMIN_PASSWORD", PASSWORD).start().await;
+    let mut command = bangui("reset-password");
+    command.env("BANGUI_REDIS_URL", cluster.redis.url()).env("BANGUI_REDIS_PREFIX", "it");
+    command.env("BANGUI_ADMIN_PASSWORD", NEW_PASSWORD);
+    let (code, printed) = Child::run("bangui reset-password", command, SOON).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let entries = cluster.connected_store().await.audit_page(None, 10).await.unwrap().items;
+    let whats: Vec<&str> = entries.iter().map(|entry| entry.what.as_str()).collect();
+    assert_eq!(whats, ["password.reset", "setup.complete"]);
+    assert!(entries.iter().all(|entry| entry.session.is_none() && entry.address.is_none()));
+}
