@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban.
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bans:: config_errors:: \
-	detection:: jail_faults:: jails:: servers:: support::self_test::
+	detection:: dropin:: jail_faults:: jails:: servers:: support::self_test::
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9.-]+):.*## /  make \1\t/' | expand -t 27
@@ -74,7 +74,7 @@ bench: ## Measure, and print the table of figures
 	@.ci/install rust cc redis-server fail2ban wrk
 	cargo bench --locked
 
-fuzz: ## Feed random bytes to the readers of fail2ban's protocol, FUZZ_SECONDS each (default 60)
+fuzz: ## Feed random bytes to what reads fail2ban and to what writes its configuration, FUZZ_SECONDS each (default 60)
 	@.ci/install rust cc cargo-fuzz
 	@cd tests/fuzz && for target in $$(cargo fuzz list --fuzz-dir .); do \
 		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use super::wire;
 use crate::domain::{BanTime, FindTime, JailName, JailSettings, MaxRetry, Network};
 
 /// Above every such file.
@@ -13,6 +14,19 @@ const NOTE: &str =
     "# Written by bangui, which reads it back: to change this jail by hand, remove the file first.\n";
 /// What the files before this one say.
 const BEFORE: &str = "%(known/ignoreip)s";
+
+/// The file that requests would make where there is none: an activation, new `settings` and a network that is not to be
+/// banned, each as its JSON. None if any of it is refused where it is read.
+///
+/// This is what the agent's routes do, without a host: for the fuzz target and for tests.
+#[must_use]
+pub fn written(jail: &str, settings: serde_json::Value, ignore: serde_json::Value) -> Option<String> {
+    let jail = JailName::parse(jail).ok()?;
+    let wire::ChangeSettings { settings, .. } = serde_json::from_value(settings).ok()?;
+    let wire::Ignore { network, .. } = serde_json::from_value(ignore).ok()?;
+    let drop_in = DropIn { enabled: Some(true), ..DropIn::default() };
+    Some(drop_in.with(&settings).ignoring(network, true).render(&jail))
+}
 
 /// What bangui says of one jail. What is none is left to the other files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

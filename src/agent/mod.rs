@@ -13,7 +13,7 @@ mod bans;
 mod change;
 pub mod client;
 mod desk;
-mod dropin;
+pub mod dropin;
 mod error;
 mod files;
 pub mod fleet;

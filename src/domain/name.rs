@@ -14,7 +14,7 @@ pub struct NameError {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $allowed:literal, $ok:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $allowed:literal, $ok:expr $(, but $reserved:literal)*) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -27,8 +27,10 @@ macro_rules! name {
             /// When it is empty, too long, or has a character outside the allowed set.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 let ok: fn(char) -> bool = $ok;
+                let reserved: &[&str] = &[$($reserved),*];
                 // A leading '-' would make an option of it where a command line takes a name.
-                if text.is_empty() || text.len() > $max || text.starts_with('-') || !text.chars().all(ok) {
+                let bad = text.is_empty() || text.len() > $max || text.starts_with('-') || reserved.contains(&text);
+                if bad || !text.chars().all(ok) {
                     return Err(NameError { what: $what, max: $max, allowed: $allowed });
                 }
                 Ok(Self(text.to_owned()))
@@ -69,10 +71,12 @@ name!(
 );
 
 name!(
-    /// A jail of fail2ban. The alphabet is narrower than fail2ban's own on purpose: such a name can be
-    /// written into a configuration file or a command without any escaping.
-    JailName, "a jail name", 64, "A-Z, a-z, 0-9, '_', '.' and '-', the first no '-'",
-    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+    /// A jail of fail2ban.
+    ///
+    /// The alphabet is narrower than fail2ban's own on purpose: such a name can be written into a configuration file or a
+    /// command without any escaping. Three names are sections that concern every jail, or none.
+    JailName, "a jail name", 64, "A-Z, a-z, 0-9, '_', '.' and '-', the first no '-', and not DEFAULT, INCLUDES or Definition",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'), but "DEFAULT", but "INCLUDES", but "Definition"
 );
 
 #[cfg(test)]
@@ -84,7 +88,20 @@ mod tests {
         for good in ["sshd", "nginx-http-auth", "a", "A.b_c-9", &"x".repeat(64)] {
             assert_eq!(JailName::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "a b", "a\n", "--all", "a/b", "[x]", "%(x)s", "ä", "\0", &"x".repeat(65)] {
+        for bad in [
+            "",
+            "a b",
+            "a\n",
+            "--all",
+            "a/b",
+            "[x]",
+            "%(x)s",
+            "ä",
+            "\0",
+            "DEFAULT",
+            "INCLUDES",
+            &"x".repeat(65),
+        ] {
             assert!(JailName::parse(bad).is_err(), "{bad:?} was taken");
         }
     }

@@ -29,6 +29,7 @@ mod deployment;
 mod detection;
 mod discovery;
 mod docs;
+mod dropin;
 mod events;
 mod idempotency;
 mod jail_faults;
