@@ -74,6 +74,40 @@ async fn a_probe_never_asks_for_a_list_of_addresses() {
 }
 
 #[tokio::test]
+async fn from_1_1_on_a_probe_counts_all_jails_by_one_command() {
+    let (fail2ban, mut agent) = beside(&["app", "web", "db"]).await;
+    let trace = fail2ban.config().join("trace");
+    let options = [
+        "strace",
+        "-f",
+        "-qq",
+        "-s",
+        "200",
+        "-e",
+        "signal=none",
+        "-e",
+        "trace=write,writev,sendto,sendmsg",
+        "-o",
+    ];
+    agent.under = options.map(str::to_owned).into();
+    agent.under.push(trace.display().to_string());
+    agent.start_again().await;
+    let status = state(&agent, "up").await;
+    let probes = agent.info().await.probes as usize;
+    agent.kill();
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let asked =
+        |word: &str| trace.lines().filter(|line| line.contains("F2B_END") && line.contains(word)).count();
+    let counted = (asked("statse."), asked("statuse."), asked("short"));
+    let version = status["version"].as_str().unwrap();
+    if version.starts_with("1.0") {
+        assert_eq!((counted.0, counted.2), (0, 3 * probes), "{version}: {counted:?}");
+    } else {
+        assert_eq!(counted, (probes, 0, 0), "{version}");
+    }
+}
+
+#[tokio::test]
 async fn a_killed_fail2ban_is_down_a_stopped_one_busy_and_both_come_back() {
     let (mut fail2ban, agent) = beside(&["app"]).await;
     state(&agent, "up").await;
