@@ -3,6 +3,7 @@
 //! | extractor | proves | else |
 //! |---|---|---|
 //! | [`Caller`] | Redis said that this session lives | 401; 503 if Redis could not be asked |
+//! | [`Ending`] | what is in it | the same, the 401 when it is one everywhere |
 //! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB where many addresses are named), 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
 //! | [`Query`] | parameters of this shape | 400 |
 //! | [`Path`] | parts of the address are text | 404 |
@@ -57,6 +58,23 @@ impl FromRequestParts<AppState> for Caller {
         let source = if checked.as_ref().is_ok_and(|checked| checked.near) { "near_cache" } else { "redis" };
         metrics::counter!("bangui_session_checks_total", "source" => source, "result" => result).increment(1);
         Ok(Self { session: checked?.session.ok_or_else(Problem::no_session)? })
+    }
+}
+
+/// Somebody who is logged in and wants sessions ended. One whose own is gone hears so only once it is refused on every worker: it
+/// may be the second try of a logout whose answer was lost.
+pub struct Ending<T>(pub T);
+
+impl<T: FromRequestParts<AppState, Rejection = Problem>> FromRequestParts<AppState> for Ending<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let caller = T::from_request_parts(parts, state).await;
+        let gone = caller.as_ref().is_err_and(|problem| problem.status() == StatusCode::UNAUTHORIZED);
+        if gone && shown_token(parts, state).is_some() {
+            state.store.await_revocations().await?;
+        }
+        caller.map(Self)
     }
 }
 

@@ -11,7 +11,7 @@ use super::attempt::Attempt;
 use super::author::{Author, note};
 use super::cookie::CookieKind;
 use super::error::{Problem, Result};
-use super::extract::{Caller, Json};
+use super::extract::{Caller, Ending, Json};
 use super::setup::PASSWORD_BYTES;
 use super::state::AppState;
 use super::time::Time;
@@ -129,7 +129,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum:
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)) )]
 pub async fn log_out(
     State(state): State<AppState>,
-    author: Author,
+    Ending(author): Ending<Author>,
     cookie: CookieKind,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
     // Another request may have ended it a moment ago, which is what this one wants.

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::author::Author;
 use super::cookie::CookieKind;
 use super::error::{Problem, Result};
-use super::extract::{Caller, Path, Query};
+use super::extract::{Caller, Ending, Path, Query};
 use super::session::SessionView;
 use super::state::AppState;
 use crate::store::SessionId;
@@ -66,7 +66,7 @@ pub async fn list(
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn end_one(
     State(state): State<AppState>,
-    author: Author,
+    Ending(author): Ending<Author>,
     cookie: CookieKind,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
@@ -95,7 +95,7 @@ pub struct EndAllQuery {
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery), responses((status = 204)))]
 pub async fn end_all(
     State(state): State<AppState>,
-    author: Author,
+    Ending(author): Ending<Author>,
     cookie: CookieKind,
     Query(query): Query<EndAllQuery>,
 ) -> Result<(StatusCode, HeaderMap)> {

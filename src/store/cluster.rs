@@ -167,7 +167,7 @@ impl Store {
         pipeline.cmd("HGETALL").arg(self.keys.workers());
         pipeline.cmd("GET").arg(self.keys.lease());
         pipeline.cmd("PTTL").arg(self.keys.lease());
-        pipeline.cmd("HVALS").arg(self.keys.holders());
+        pipeline.cmd("HKEYS").arg(self.keys.holders());
         for name in super::jobs::NAMES {
             pipeline.cmd("HGETALL").arg(self.keys.job(name));
         }
@@ -190,7 +190,7 @@ impl Store {
                 expires_in_ms: u64::try_from(ttl).unwrap_or(0),
             })
         });
-        let cache_holders = holders.iter().filter(|applied| *applied != "left").count();
+        let cache_holders = holders.iter().filter(|field| super::near_cache::is_holder(field)).count();
         Ok(ClusterView { workers: shown(&lines, time_micros(time))?, lease, jobs, cache_holders })
     }
 }

@@ -35,8 +35,7 @@
 //! | `epoch`                  | string  | for ever               | scheduler                   | scheduler |
 //! | `job:NAME`               | hash    | for ever               | scheduler                   | scheduler, cluster page |
 //! | `workers`                | hash    | pruned by a job        | each worker's heartbeat     | cluster page |
-//! | `revocations`            | hash    | for ever               | revocations, near caches    | the same |
-//! | `holders`                | hash    | until they leave       | near caches, revocations    | revocations, cluster page |
+//! | `holders`                | hash    | for ever               | near caches, revocations    | the same, cluster page |
 //!
 //! | key that spreads                       | type   | lives              | written by   | read by |
 //! |----------------------------------------|--------|--------------------|--------------|---------|
@@ -50,8 +49,7 @@
 //! a digest of the name that was typed: people type passwords there. `REQUEST` is a digest of the user and the key.
 //!
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` tells near
-//! caches of revocations:
-//! `INCARNATION|PREVIOUS|NUMBER|ID`, or `all` for the id.
+//! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id.
 //!
 //! A new key goes into this table and into the test below.
 
@@ -209,10 +207,8 @@ impl Keys {
         self.key("workers")
     }
 
-    pub(super) fn revocations(&self) -> String {
-        self.key("revocations")
-    }
-
+    /// Which near caches a revocation waits for, each with the number of the latest revocation it has confirmed; and the latest
+    /// number, and the incarnation of Redis, so that nothing of these is forgotten without the rest.
     pub(super) fn holders(&self) -> String {
         self.key("holders")
     }
@@ -320,7 +316,6 @@ mod tests {
             keys.epoch(),
             keys.job("probe"),
             keys.workers(),
-            keys.revocations(),
             keys.holders(),
         ]
         .into_iter()

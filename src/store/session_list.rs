@@ -155,7 +155,7 @@ impl Store {
             let Some(value) = value else { continue };
             let record = Record::decode(&value)?;
             if Some(record.generation) == generation && !record.is_over(now, life) {
-                live.push(record.into_session(*id, life)?);
+                live.push(record.session(*id, life)?);
             }
         }
         Ok(live)

@@ -9,6 +9,7 @@
 //! recreates a session that is gone. So a logout cannot be undone by a slower request.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -138,19 +139,19 @@ impl Record {
         self.document.expires.min(self.document.created.saturating_add(micros(life.absolute)))
     }
 
-    pub fn into_session(self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
+    pub fn session(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
         let expires = self.expires(life);
-        let Document { username, created, ip, agent, .. } = self.document;
+        let Document { username, created, ip, agent, .. } = &self.document;
         let corrupt = |what: &str| StoreError::Corrupt(format!("session {id} has no readable {what}"));
         Ok(LiveSession {
             id,
-            username: Username::parse(&username).ok_or_else(|| corrupt("user"))?,
-            created_at: moment(created),
+            username: Username::parse(username).ok_or_else(|| corrupt("user"))?,
+            created_at: moment(*created),
             last_seen_at: moment(self.seen),
             idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(life.idle)))),
             expires_at: moment(expires),
             ip: ip.parse().map_err(|_| corrupt("address"))?,
-            agent,
+            agent: *agent,
         })
     }
 }
@@ -212,7 +213,7 @@ impl Store {
             tracing::debug!(error = %error, "the index of sessions could not be pruned, the next login will");
         }
         self.user_agents.keep(record.document.agent, &user_agent);
-        let session = record.into_session(id, life)?;
+        let session = record.session(id, life)?;
         Ok(Some((token, SessionDetails { session, user_agent })))
     }
 
@@ -230,7 +231,7 @@ impl Store {
             .get(&id)
             .filter(|record| !record.is_over(now, life) && now - record.seen < micros(life.touch_every()));
         if let Some(record) = hit {
-            return Ok(Checked { session: Some(record.into_session(id, life)?), near: true });
+            return Ok(Checked { session: Some(record.session(id, life)?), near: true });
         }
         let session = self.read_session(id, life).await?;
         Ok(Checked { session, near: false })
@@ -248,30 +249,32 @@ impl Store {
 
     async fn read_session(&self, id: SessionId, life: SessionLife) -> Result<Option<LiveSession>> {
         let mark = self.near_cache.mark();
-        let (record, left) = match mark {
+        let (record, left) = match &mark {
             None => (self.checks.ask(id).await?, Duration::ZERO),
-            Some(_) => self.read_with_life(&id).await?,
+            Some((_, incarnation)) => self.read_with_life(&id, incarnation).await?,
         };
         let Some(record) = record else { return Ok(None) };
         let now = self.shared.clock.now_micros();
         if record.is_over(now, life) {
             return Ok(None);
         }
+        let session = record.session(id, life)?;
         if now - record.seen >= micros(life.touch_every()) {
             // What was read is no longer what is stored, so the next request fills.
             self.touch_session(&id, record.expires(life), life).await;
-        } else if let Some(mark) = mark {
-            self.near_cache.fill(mark, id, record.clone(), left);
+        } else if let Some((mark, _)) = mark {
+            self.near_cache.fill(mark, id, Arc::new(record), left);
         }
-        record.into_session(id, life).map(Some)
+        Ok(Some(session))
     }
 
-    /// The session, if it is alive, and how long it lives without a touch.
-    async fn read_with_life(&self, id: &SessionId) -> Result<(Option<Record>, Duration)> {
+    /// The session, if it is alive, and how long it lives without a touch: none if this is not the Redis of this incarnation.
+    async fn read_with_life(&self, id: &SessionId, incarnation: &str) -> Result<(Option<Record>, Duration)> {
         let call = scripts::SESSION_READ
             .call()
             .key(self.keys.generation(&Username::admin()))
-            .key(self.keys.session(id));
+            .key(self.keys.session(id))
+            .arg(incarnation);
         let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) = self.shared.call(&call).await?;
         let record = value.map(|value| Record::decode(&value)).transpose()?;
         let alive = record.filter(|record| Some(record.generation) == generation);
@@ -345,8 +348,7 @@ mod tests {
         }
         let newer = Newer { u: "admin", c: 1, x: 2, ip: "::1", colour: "green" };
         let bytes = [&[0; 16][..], &rmp_serde::to_vec_named(&newer).unwrap()].concat();
-        let session =
-            Record::decode(&bytes).unwrap().into_session(SessionId::from_bytes([0; 32]), LIFE).unwrap();
+        let session = Record::decode(&bytes).unwrap().session(SessionId::from_bytes([0; 32]), LIFE).unwrap();
         assert_eq!(session.ip.to_string(), "::1");
         for length in 0..bytes.len() {
             assert!(Record::decode(&bytes[..length]).is_err());

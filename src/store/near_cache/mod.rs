@@ -5,25 +5,38 @@
 //! revoker: one script (end, number, publish, who holds?) ─▶ each holder confirmed, or a whole lease passed ─▶ answer
 //! ```
 //!
-//! `state.rs` has the rules, pure; `holder.rs` the task that lives by them; `revoke.rs` the other side, which every worker runs
-//! whatever its own setting.
+//! `state.rs` has the rules of a holder and `wait.rs` those of a revoker, both pure; `holder.rs` and `revoke.rs` are the tasks
+//! that live by them. Every worker revokes, whatever its own setting. `model.rs` lets all of it happen in any order.
 //!
-//! * Redis's clock judges nothing: a holder counts its lease from before its request, a revoker waits from after its script's
-//!   answer, each on its own boot-time clock. A holder stays listed until it leaves or a revoker has waited a lease for it.
-//! * Renewals and revocations travel on one connection (RESP3), so that a link that swallows the one swallows the other.
+//! * No clock is compared with another, and none of Redis's judges anything: a holder counts its lease from before its request,
+//!   a revoker waits from after its script's answer, each on its own boot-time clock. A holder stays listed until it leaves or
+//!   somebody has waited a lease for it.
+//! * Renewals and revocations travel on one connection (RESP3), so that a link that swallows the one swallows the other. If
+//!   only messages are stuck, the number in the renewal tells.
+//! * A renewal that a revocation has overtaken is refused, but the cache stays for what is left of the lease: the message is on
+//!   its way, the next renewal follows it, and otherwise every logout would empty the caches of all others.
 //! * A revoker reads confirmations from the list of holders, again and again, instead of listening for them: there is nothing
-//!   to lose, and `bangui reset-password` needs no subscription. A holder that is *absent* from the list has not confirmed.
-//! * A renewal that was overtaken by a revocation is not extended but does not empty the cache: the message is on its way
-//!   before the answer, and if it is stuck the lease runs out.
+//!   to lose, and `bangui reset-password` needs no subscription.
+//! * The *incarnation* names one memory of Redis: its `run_id` and something random. A Redis that was restarted, emptied or
+//!   replaced by a replica gets another one, and is *unsettled* until somebody has waited a whole lease since: until then it may
+//!   have forgotten holders that still answer, so every revocation waits a whole lease. Each worker sees to that whenever it has
+//!   connected, so that it is seldom a logout that finds out.
 //!
-//! A version of bangui without this module revokes without telling the holders: the cache must be off while one runs beside.
+//! What breaks it: a machine whose boot-time clock stands still while others go on (a virtual machine frozen by its host). And
+//! a version of bangui without this module revokes without telling the holders: the cache must be off while one runs beside.
 
+mod entries;
 mod holder;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_tests;
 mod revoke;
 mod state;
+mod wait;
 
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::sessions::Record;
@@ -34,7 +47,7 @@ pub(super) use state::Mark;
 /// This worker's cache.
 #[derive(Default)]
 pub(super) struct NearCache {
-    state: Mutex<state::Cache<SessionId, Record>>,
+    state: Mutex<state::Cache<SessionId, Arc<Record>>>,
     /// How long an entry is trusted, in ms; 0 while the cache is off.
     ttl: AtomicU64,
     id: Mutex<Option<String>>,
@@ -42,24 +55,36 @@ pub(super) struct NearCache {
 
 impl NearCache {
     /// The session, if it may be answered from here.
-    pub fn get(&self, id: &SessionId) -> Option<Record> {
-        self.lock().get(id, boot_now())
+    pub fn get(&self, id: &SessionId) -> Option<Arc<Record>> {
+        let state = self.lock();
+        state.get(id, boot_now())
     }
 
-    /// To be noted before a read is sent; none while the cache is off or holds no lease.
-    pub fn mark(&self) -> Option<Mark> {
-        self.lock().mark(boot_now())
+    /// To be noted before a read is sent, with the incarnation of Redis to read from; none while the cache is off or holds no
+    /// lease.
+    pub fn mark(&self) -> Option<(Mark, Arc<str>)> {
+        let state = self.lock();
+        state.mark(boot_now())
     }
 
-    /// Keeps what was read after `mark`, for as long as the session has `left` at most.
-    pub fn fill(&self, mark: Mark, id: SessionId, record: Record, left: Duration) {
-        let ttl = Duration::from_millis(self.ttl.load(std::sync::atomic::Ordering::Relaxed));
-        let now = boot_now();
-        self.lock().fill(mark, id, record, now + left.min(ttl), now);
+    /// Keeps what was read after `mark`, for as long as the session had `left` then at most.
+    pub fn fill(&self, mark: Mark, id: SessionId, record: Arc<Record>, left: Duration) {
+        let ttl = Duration::from_millis(self.ttl.load(Ordering::Relaxed));
+        let mut state = self.lock();
+        state.fill(mark, id, record, left.min(ttl), boot_now());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, state::Cache<SessionId, Record>> {
+    fn lock(&self) -> MutexGuard<'_, state::Cache<SessionId, Arc<Record>>> {
         // Nothing in there panics half way.
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn id(&self) -> MutexGuard<'_, Option<String>> {
+        self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a field of the hash of holders is one: its random id.
+pub(super) fn is_holder(field: &str) -> bool {
+    field.len() == 32
 }

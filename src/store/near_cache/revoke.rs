@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::super::clock::micros;
-use super::super::{Result, SessionId, Store, StoreError, Username, boot_now, scripts};
-use super::state::LEASE;
+use super::super::{Result, SessionId, Store, StoreError, Username, boot_now, random, scripts};
+use super::wait::{Listed, Outcome, Wait};
 
-/// For this long after Redis turned out to be another one, holders it does not know may still answer.
-const UNKNOWN_HOLDERS: Duration = Duration::from_millis(2_500);
-const FIRST_LOOK: Duration = Duration::from_micros(300);
-const SLOWEST_LOOK: Duration = Duration::from_millis(20);
+/// Pauses between two looks at the holders. A confirmation takes two round trips, and a timer counts whole milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_micros(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// What is not told to Redis in this time after a whole lease, the next revocation finds out again.
+const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 
 /// What is to end.
 pub(in super::super) enum Revocation<'a> {
@@ -25,20 +25,22 @@ pub(in super::super) enum Revocation<'a> {
     All { keep: Option<&'a SessionId> },
     /// All but one, with the password; `verified` is empty to set it whatever it was.
     Password { verified: &'a str, new: &'a str, keep: Option<&'a SessionId> },
+    /// Nothing: only the holders are counted.
+    Nothing,
 }
 
 impl Revocation<'_> {
-    fn call(&self, store: &Store, username: &Username) -> scripts::Call {
+    fn call(&self, store: &Store, username: &Username) -> Result<scripts::Call> {
         let keys = &store.keys;
         let (kind, session) = match self {
             Self::One(id) => ("one", Some(*id)),
             Self::Known(id) => ("known", Some(*id)),
             Self::All { keep } => ("all", *keep),
             Self::Password { keep, .. } => ("password", *keep),
+            Self::Nothing => ("none", None),
         };
         let mut call = scripts::REVOKE
             .call()
-            .key(keys.revocations())
             .key(keys.holders())
             .key(keys.generation(username))
             .key(keys.sessions(username))
@@ -51,12 +53,8 @@ impl Revocation<'_> {
             Self::Password { verified, new, .. } => (*verified, *new),
             _ => ("", ""),
         };
-        call.arg(kind)
-            .arg(session.map_or(&[][..], |id| &id.as_bytes()[..]))
-            .arg(keys.revoked())
-            .arg(micros(UNKNOWN_HOLDERS))
-            .arg(verified)
-            .arg(new)
+        let call = call.arg(kind).arg(session.map_or(&[][..], |id| &id.as_bytes()[..]));
+        Ok(call.arg(keys.revoked()).arg(super::super::hex(&random::<16>()?)).arg(verified).arg(new))
     }
 }
 
@@ -68,70 +66,102 @@ impl Store {
         username: &Username,
         revocation: Revocation<'_>,
     ) -> Result<bool> {
-        let answer: Vec<Value> = self.shared.call_confirmed(&revocation.call(self, username)).await?;
-        // After the script has run: what a holder believes began before.
-        let end = boot_now() + LEASE;
-        let mut answer = answer.into_iter();
-        let mut next = || answer.next().ok_or_else(|| corrupt("it is too short"));
-        let done: i64 = read(next()?)?;
-        if done < 0 {
-            return Ok(false);
-        }
-        let number: u64 = read(next()?)?;
-        let whole: bool = read(next()?)?;
-        let holders = answer.map(read::<String>).collect::<Result<Vec<_>>>()?;
-        let outcome = if whole {
-            wait_until(end).await;
-            "unknown_holders"
-        } else if holders.is_empty() {
-            "no_holders"
-        } else {
-            self.wait_for(number, holders, end).await
+        let call = revocation.call(self, username)?;
+        let answer = self.shared.call_confirmed(&call).await?;
+        let Some((done, listed)) = read(answer)? else { return Ok(false) };
+        let outcome = self.wait_for_holders(listed).await;
+        let outcome = match outcome {
+            Outcome::NoHolders => "no_holders",
+            Outcome::Confirmed => "confirmed",
+            Outcome::Lease => "lease",
+            Outcome::UnknownHolders => "unknown_holders",
         };
         metrics::counter!("bangui_session_revocations_total", "wait" => outcome).increment(1);
-        Ok(done == 1)
+        Ok(done)
     }
 
-    /// Waits for confirmations, and takes those holders off the list that a whole lease was waited for.
-    async fn wait_for(&self, number: u64, mut holders: Vec<String>, end: Duration) -> &'static str {
-        let mut pause = FIRST_LOOK;
-        while boot_now() < end {
-            sleep(pause.min(end.saturating_sub(boot_now()))).await;
-            pause = (pause * 3 / 2).min(SLOWEST_LOOK);
+    /// Returns when what was revoked before is refused everywhere: for a request to end what is gone already, perhaps by one that
+    /// was cut off before its answer.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn await_revocations(&self) -> Result<()> {
+        let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
+        if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
+            self.wait_for_holders(listed).await;
+        }
+        Ok(())
+    }
+
+    /// Finds holders that confirm nothing, and waits for those that Redis may have forgotten.
+    pub(super) async fn remove_silent_holders(&self) -> Result<()> {
+        let call = Revocation::Nothing.call(self, &Username::admin())?;
+        if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
+            self.wait_for_holders(listed).await;
+        }
+        Ok(())
+    }
+
+    /// Waits as the rules want it, and takes those holders off the list that a whole lease was waited for.
+    async fn wait_for_holders(&self, listed: Listed) -> Outcome {
+        // After the script has run: what a holder believes began before.
+        let mut wait = Wait::begin(listed, boot_now());
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let now = boot_now();
+            if let Some(outcome) = wait.outcome(now) {
+                if matches!(outcome, Outcome::Lease | Outcome::UnknownHolders) {
+                    self.settle(wait.listed()).await;
+                }
+                return outcome;
+            }
+            let left = wait.left(now);
+            sleep(if wait.listed().settled { pause.min(left) } else { left }).await;
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             let mut command = redis::cmd("HMGET");
-            command.arg(self.keys.holders()).arg(&holders);
+            command.arg(self.keys.holders()).arg("incarnation").arg(&wait.listed().holders);
             // Without an answer nothing is confirmed; the lease ends the wait.
-            let Ok(applied) = self.shared.query::<Vec<Option<String>>>("holders", &command).await else {
-                continue;
-            };
-            let confirmed = |applied: &Option<String>| {
-                let Some(applied) = applied.as_deref() else { return false };
-                applied == "left" || applied.parse().is_ok_and(|applied: u64| applied >= number)
-            };
-            let mut applied = applied.iter().map(confirmed);
-            holders.retain(|_| !applied.next().unwrap_or(false));
-            if holders.is_empty() {
-                return "confirmed";
+            let look = self.shared.query::<Vec<Option<String>>>("holders", &command);
+            if let Ok(Ok(seen)) = timeout(wait.left(boot_now()), look).await
+                && let Some((incarnation, applied)) = seen.split_first()
+            {
+                // What is no number confirms nothing.
+                let number = |applied: &String| applied.parse().unwrap_or(0);
+                let applied: Vec<Option<u64>> =
+                    applied.iter().map(|applied| applied.as_ref().map(number)).collect();
+                wait.heard(incarnation.as_deref(), &applied);
             }
         }
-        let removal = redis::cmd("HDEL").arg(self.keys.holders()).arg(&holders).to_owned();
-        if let Err(error) = self.shared.query::<()>("holders_remove", &removal).await {
-            tracing::debug!(error = %error, "silent holders stay listed: the next revocation waits for them again");
+    }
+
+    async fn settle(&self, listed: &Listed) {
+        let call = scripts::CACHE_SETTLE
+            .call()
+            .key(self.keys.holders())
+            .arg(&listed.incarnation)
+            .arg(listed.number)
+            .arg(&listed.holders);
+        match timeout(SETTLE_WITHIN, self.shared.call::<()>(&call)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "silent holders stay listed"),
+            Err(_) => tracing::debug!("silent holders stay listed: Redis did not answer in time"),
         }
-        "lease"
     }
 }
 
-async fn wait_until(end: Duration) {
-    while let Some(left) = end.checked_sub(boot_now()).filter(|left| !left.is_zero()) {
-        sleep(left).await;
-    }
-}
-
-fn corrupt(what: &str) -> StoreError {
-    StoreError::Corrupt(format!("the answer of the revoking script: {what}"))
-}
-
-fn read<T: redis::FromRedisValue>(value: Value) -> Result<T> {
-    redis::from_redis_value(value).map_err(|error| corrupt(&error.to_string()))
+/// The answer of a script that lists holders; `None` if it has refused.
+fn read(answer: Vec<Value>) -> Result<Option<(bool, Listed)>> {
+    let corrupt = |what: &dyn std::fmt::Display| {
+        StoreError::Corrupt(format!("the answer of a revoking script cannot be read: {what}"))
+    };
+    let done = match answer.first() {
+        Some(Value::Int(done)) if *done < 0 => return Ok(None),
+        Some(Value::Int(done)) => *done == 1,
+        _ => return Err(corrupt(&"it does not say whether it was done")),
+    };
+    let rest = Value::Array(answer.get(1..4).unwrap_or_default().to_vec());
+    let (incarnation, number, settled) = redis::from_redis_value(rest).map_err(|error| corrupt(&error))?;
+    let holders = Value::Array(answer.get(4..).unwrap_or_default().to_vec());
+    let holders = redis::from_redis_value(holders).map_err(|error| corrupt(&error))?;
+    Ok(Some((done, Listed { incarnation, number, settled, holders })))
 }

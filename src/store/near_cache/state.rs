@@ -1,26 +1,27 @@
-//! The rules of a holder, pure: state + event + now -> state + what to do. No clock, no Redis.
+//! The rules of a holder, pure: when a worker may answer from its cache, what it must drop, and what to do. No clock, no Redis.
 //!
 //! *Term* counts the emptyings. A fill carries the [`Mark`] (term, number) noted before its read was sent; an entry is kept
 //! only if neither has moved since, so what was read before a revocation is never kept after it.
 //!
 //! Times are of this machine's boot-time clock.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::entries::Entries;
 
 /// How long a cache is believed without a renewal, and how long a revocation waits for one that does not confirm.
 pub const LEASE: Duration = Duration::from_secs(2);
 /// A holder stops this much earlier: clocks of two machines do not run equally fast.
 pub const MARGIN: Duration = Duration::from_millis(250);
-/// Entries at most.
-const ENTRIES: usize = 10_000;
 
-/// When a fill's read was sent, in revocations.
+/// When a fill's read was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     term: u64,
     number: u64,
+    at: Duration,
 }
 
 /// What a revocation ends.
@@ -30,10 +31,12 @@ pub enum Ends<K> {
     One(K),
     /// All there are.
     All,
+    /// Nothing: somebody wants to know which holders are left.
+    Nothing,
 }
 
 /// What a holder hears.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<K> {
     /// It has become a holder; the request was sent at this time.
     Joined { sent: Duration, incarnation: String, number: u64 },
@@ -41,14 +44,14 @@ pub enum Event<K> {
     Revoked { incarnation: String, previous: u64, number: u64, ends: Ends<K> },
     /// The renewal that was sent at this time was accepted.
     Renewed { sent: Duration },
-    /// It was confirmed but not renewed: a revocation is on its way here.
+    /// The renewal was refused because there is a revocation that it had not applied; what it had applied is confirmed.
     Behind,
-    /// It was refused.
+    /// The renewal was refused: this is no holder any more.
     Refused,
 }
 
-/// What a holder is to do after an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a holder is to do after an event, the most pressing last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Next {
     /// Nothing.
     Wait,
@@ -58,9 +61,34 @@ pub enum Next {
     Rejoin,
 }
 
+impl<K> Event<K> {
+    /// Reads a message of a revocation, `INCARNATION|PREVIOUS|NUMBER|ID`; `None` for anything else.
+    pub fn of_message(message: &[u8], key: impl FnOnce([u8; 32]) -> K) -> Option<Self> {
+        let mut parts = message.splitn(4, |&byte| byte == b'|');
+        let mut text = || std::str::from_utf8(parts.next()?).ok();
+        let incarnation = text()?.to_owned();
+        let (previous, number) = (text()?.parse().ok()?, text()?.parse().ok()?);
+        let ends = match parts.next()? {
+            b"all" => Ends::All,
+            b"none" => Ends::Nothing,
+            id => Ends::One(key(id.try_into().ok()?)),
+        };
+        Some(Self::Revoked { incarnation, previous, number, ends })
+    }
+
+    /// Reads the answer to a renewal.
+    pub fn of_renewal(answer: i64, sent: Duration) -> Self {
+        match answer {
+            1 => Self::Renewed { sent },
+            0 => Self::Behind,
+            _ => Self::Refused,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Joined {
-    incarnation: String,
+    incarnation: Arc<str>,
     number: u64,
     until: Duration,
 }
@@ -76,44 +104,38 @@ struct Entry<V> {
 pub struct Cache<K, V> {
     term: u64,
     joined: Option<Joined>,
-    entries: HashMap<K, Entry<V>>,
-    #[cfg(test)]
-    pub fills_are_marked: bool,
+    entries: Entries<K, Entry<V>>,
 }
 
 impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
-        Self {
-            term: 0,
-            joined: None,
-            entries: HashMap::new(),
-            #[cfg(test)]
-            fills_are_marked: true,
-        }
+        Self { term: 0, joined: None, entries: Entries::default() }
     }
 }
 
-impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
+impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// Takes an event in.
     pub fn step(&mut self, event: Event<K>, now: Duration) -> Next {
         if let Event::Joined { sent, incarnation, number } = event {
             self.empty();
-            self.joined = Some(Joined { incarnation, number, until: sent + LEASE - MARGIN });
+            let until = sent + LEASE - MARGIN;
+            self.joined = Some(Joined { incarnation: incarnation.into(), number, until });
             return Next::Wait;
         }
         let Some(joined) = self.joined.as_mut().filter(|joined| now < joined.until) else {
             return self.rejoin();
         };
         match event {
-            Event::Revoked { incarnation, .. } if incarnation != joined.incarnation => self.rejoin(),
+            Event::Revoked { incarnation, .. } if *incarnation != *joined.incarnation => self.rejoin(),
             // Published between the subscription and the joining.
             Event::Revoked { number, .. } if number <= joined.number => Next::Wait,
             Event::Revoked { previous, .. } if previous != joined.number => self.rejoin(),
             Event::Revoked { number, ends, .. } => {
                 joined.number = number;
                 match ends {
-                    Ends::One(key) => drop(self.entries.remove(&key)),
+                    Ends::One(key) => self.entries.remove(&key),
                     Ends::All => self.entries.clear(),
+                    Ends::Nothing => {}
                 }
                 Next::Confirm
             }
@@ -121,6 +143,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
                 joined.until = joined.until.max(sent + LEASE - MARGIN);
                 Next::Wait
             }
+            // Not longer than it had: the message is on its way before this answer, and if it is stuck the lease runs out.
             Event::Behind | Event::Joined { .. } => Next::Wait,
             Event::Refused => self.rejoin(),
         }
@@ -138,41 +161,67 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
         Next::Rejoin
     }
 
-    /// The incarnation and the number that a renewal carries.
-    pub fn applied(&self) -> Option<(&str, u64)> {
-        self.joined.as_ref().map(|joined| (joined.incarnation.as_str(), joined.number))
+    fn holds(&self, now: Duration) -> Option<&Joined> {
+        self.joined.as_ref().filter(|joined| now < joined.until)
     }
 
-    /// What a fill notes before it reads; none while this is no holder.
-    pub fn mark(&self, now: Duration) -> Option<Mark> {
-        let joined = self.joined.as_ref().filter(|joined| now < joined.until)?;
-        Some(Mark { term: self.term, number: joined.number })
+    /// The incarnation and the number that a renewal carries.
+    pub fn applied(&self) -> Option<(Arc<str>, u64)> {
+        self.joined.as_ref().map(|joined| (Arc::clone(&joined.incarnation), joined.number))
+    }
+
+    /// What a fill notes before it reads, and the incarnation it must read from; none while this is no holder.
+    pub fn mark(&self, now: Duration) -> Option<(Mark, Arc<str>)> {
+        let joined = self.holds(now)?;
+        let mark = Mark { term: self.term, number: joined.number, at: now };
+        Some((mark, Arc::clone(&joined.incarnation)))
     }
 
     /// The value, if the lease holds and the entry is young enough.
     pub fn get(&self, key: &K, now: Duration) -> Option<V> {
-        self.joined.as_ref().filter(|joined| now < joined.until)?;
+        self.holds(now)?;
         self.entries.get(key).filter(|entry| now < entry.until).map(|entry| entry.value.clone())
     }
 
-    /// Keeps what was read after `mark`, unless something was revoked since.
-    pub fn fill(&mut self, mark: Mark, key: K, value: V, until: Duration, now: Duration) {
-        let unmoved = self.mark(now) == Some(mark);
-        #[cfg(test)]
-        let unmoved = unmoved || (!self.fills_are_marked && self.joined.is_some());
-        if !unmoved {
-            return;
+    /// Keeps what was read after `mark`, this long from then on, unless something was revoked since.
+    pub fn fill(&mut self, mark: Mark, key: K, value: V, life: Duration, now: Duration) {
+        let same = |joined: &Joined| (self.term, joined.number) == (mark.term, mark.number);
+        let until = mark.at + life;
+        if now < until && self.holds(now).is_some_and(same) {
+            self.entries.insert(key, Entry { value, until });
         }
-        if self.entries.len() >= ENTRIES && !self.entries.contains_key(&key) {
-            self.entries.retain(|_, entry| now < entry.until);
-            // Any will do: it is read again when it is wanted.
-            let victim = self.entries.keys().next().filter(|_| self.entries.len() >= ENTRIES).cloned();
-            victim.map(|victim| self.entries.remove(&victim));
-        }
-        self.entries.insert(key, Entry { value, until });
     }
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_what_it_ends_and_anything_else_is_none() {
+        let read = |text: &[u8]| Event::of_message(text, |id| id);
+        let mut message = b"ab.cd|7|9|".to_vec();
+        message.extend([b'|'; 32]);
+        let expected =
+            |ends| Some(Event::Revoked { incarnation: "ab.cd".to_owned(), previous: 7, number: 9, ends });
+        assert_eq!(read(&message), expected(Ends::One([b'|'; 32])));
+        assert_eq!(read(b"ab.cd|7|9|all"), expected(Ends::All));
+        assert_eq!(read(b"ab.cd|7|9|none"), expected(Ends::Nothing));
+        for other in [&b""[..], b"ab.cd|7|9", b"ab.cd|7|x|all", b"ab.cd|7|9|al", &message[..40]] {
+            assert_eq!(read(other), None);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_not_older_than_its_life_counted_from_before_its_read() {
+        let s = Duration::from_secs;
+        let mut cache = Cache::default();
+        cache.step(Event::Joined { sent: s(10), incarnation: "a".to_owned(), number: 1 }, s(10));
+        let (mark, _) = cache.mark(s(10)).unwrap();
+        cache.fill(mark, 1, (), s(1), s(10) + Duration::from_millis(900));
+        assert!(cache.get(&1, s(10) + Duration::from_millis(999)).is_some());
+        assert!(cache.get(&1, s(11)).is_none());
+        cache.fill(mark, 2, (), s(1), s(11));
+        assert!(cache.get(&2, s(11)).is_none(), "its life was over when it came");
+    }
+}

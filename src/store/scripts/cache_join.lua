@@ -1,16 +1,18 @@
 -- Makes a near cache a holder, at the number of the latest revocation.
--- KEYS[1] revocations, KEYS[2] holders
--- ARGV[1] id of the holder, new at each joining, ARGV[2] how many holders there may be
--- Returns {incarnation, number}, or the error CONFLICT when there are too many
-local incarnation = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-if redis.call('HGET', KEYS[1], 'incarnation') ~= incarnation then
-  local time = redis.call('TIME')
-  redis.call('HSET', KEYS[1], 'incarnation', incarnation, 'since', string.format('%.0f', time[1] * 1000000 + time[2]))
-  redis.call('DEL', KEYS[2])
+-- Another run_id in the incarnation than this Redis has, or no incarnation at all: holders may have been forgotten that still
+-- answer. None is kept, and revocations wait whole leases until one has passed.
+-- KEYS[1] holders
+-- ARGV[1] id of the holder, random, new at each joining, ARGV[2] how many holders there may be
+-- Returns {incarnation, number}, nil when there are too many, or an error when Redis has no run_id
+local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if not run_id then return redis.error_reply('ERR this Redis tells no run_id in INFO: near caches need it') end
+local known = redis.call('HMGET', KEYS[1], 'incarnation', 'number')
+local incarnation, number = known[1], known[2] or '0'
+if not incarnation or string.sub(incarnation, 1, #run_id) ~= run_id then
+  incarnation = run_id .. '.' .. ARGV[1]
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'incarnation', incarnation, 'number', number, 'unsettled', 1)
 end
-if redis.call('HLEN', KEYS[2]) >= tonumber(ARGV[2]) then
-  return redis.error_reply('CONFLICT there are too many holders')
-end
-local number = redis.call('HGET', KEYS[1], 'number') or '0'
-redis.call('HSET', KEYS[2], ARGV[1], number)
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[2]) then return false end
+redis.call('HSET', KEYS[1], ARGV[1], number)
 return {incarnation, number}

@@ -1,0 +1,80 @@
+//! The rules of a revoker, pure: what the answer to a revocation waits for. No clock, no Redis.
+//!
+//! Times are of this machine's boot-time clock.
+
+use std::time::Duration;
+
+use super::state::LEASE;
+
+/// What the revoking script tells, or the one that tells who is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub incarnation: String,
+    pub number: u64,
+    /// Whether no holder can be left that this Redis does not know.
+    pub settled: bool,
+    pub holders: Vec<String>,
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nobody had to be waited for.
+    NoHolders,
+    /// All holders have confirmed, or have ceased to be any.
+    Confirmed,
+    /// A whole lease has passed.
+    Lease,
+    /// A whole lease has passed, since Redis may have forgotten holders.
+    UnknownHolders,
+}
+
+/// The wait of one revocation.
+#[derive(Debug)]
+pub struct Wait {
+    listed: Listed,
+    end: Duration,
+    anybody: bool,
+}
+
+impl Wait {
+    /// `now` is after the answer has come: what a holder believes began before.
+    pub fn begin(listed: Listed, now: Duration) -> Self {
+        Self { end: now + LEASE, anybody: !listed.holders.is_empty(), listed }
+    }
+
+    /// What the wait is for; the holders are those that have not confirmed yet.
+    pub fn listed(&self) -> &Listed {
+        &self.listed
+    }
+
+    /// How long the wait goes on at most.
+    pub fn left(&self, now: Duration) -> Duration {
+        self.end.saturating_sub(now)
+    }
+
+    /// Takes in what Redis has about the holders, in their order. One that is absent has left or was removed; but if Redis has
+    /// another incarnation now, it has forgotten them, which confirms nothing.
+    pub fn heard(&mut self, incarnation: Option<&str>, applied: &[Option<u64>]) {
+        if incarnation != Some(self.listed.incarnation.as_str()) {
+            return;
+        }
+        let number = self.listed.number;
+        let mut applied = applied.iter();
+        self.listed.holders.retain(|_| match applied.next() {
+            Some(applied) => applied.is_some_and(|applied| applied < number),
+            None => true,
+        });
+    }
+
+    /// Whether the revocation may be answered, and why.
+    pub fn outcome(&self, now: Duration) -> Option<Outcome> {
+        let over = self.left(now).is_zero();
+        match (self.listed.settled, self.listed.holders.is_empty()) {
+            (true, true) if self.anybody => Some(Outcome::Confirmed),
+            (true, true) => Some(Outcome::NoHolders),
+            (true, false) => over.then_some(Outcome::Lease),
+            (false, _) => over.then_some(Outcome::UnknownHolders),
+        }
+    }
+}
