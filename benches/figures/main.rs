@@ -8,6 +8,7 @@
 
 mod bans;
 mod footprint;
+mod near_cache;
 mod requests;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/mod.rs"]
@@ -34,6 +35,9 @@ fn main() {
     };
     if runs("requests") {
         say(runtime.block_on(requests::measure()));
+    }
+    if runs("near_cache") {
+        say(runtime.block_on(near_cache::measure()));
     }
     if runs("takeover") {
         say(runtime.block_on(takeover::measure()));

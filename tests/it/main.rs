@@ -39,6 +39,7 @@ mod layers;
 mod limits;
 mod metrics;
 mod near_cache;
+mod near_cache_scripts;
 mod passwords;
 mod proxies;
 mod redis_acl;

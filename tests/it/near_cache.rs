@@ -1,76 +1,71 @@
-//! The near cache on real processes: fast, and never behind an answered logout.
+//! The near cache on real processes: fast, and never behind an answered logout, whatever goes wrong meanwhile. More rounds of
+//! the same, with figures: `cargo bench -- near_cache`.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Client, Cluster, SOON, eventually};
+use crate::support::rounds::{Fault, Scene, Told, holds, metric};
+use crate::support::{Cluster, SOON, eventually};
 
-/// The value of the first series that begins with `name`.
-async fn metric(client: &Client, name: &str) -> f64 {
-    let page = client.get("/metrics").await.text;
-    let line = page.lines().find(|line| line.starts_with(name)).map(str::to_owned);
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+/// Goes through rounds, none of which may end in an acceptance after the answer; at least so many must have come to a logout.
+async fn rounds(fault: Fault, rounds: usize, together: usize) -> Told {
+    let mut told = Scene::set_up(fault).await.run(fault, rounds, together).await;
+    assert!(told.accepted.is_empty(), "{:?}", told.accepted);
+    assert!(told.rounds * 2 > rounds, "{} of {rounds} rounds came to a logout", told.rounds);
+    assert!(told.hits > 0.0, "no near cache was used");
+    told.logouts.sort_by(f64::total_cmp);
+    told
 }
 
-async fn holder(cluster: &Cluster, n: usize, holds: bool) {
-    let client = cluster.client(n);
-    eventually("a near cache to be on or off", SOON, || async {
-        (metric(&client, "bangui_session_cache_holder").await == f64::from(u8::from(holds))).then_some(())
-    })
-    .await;
-}
-
-async fn rounds(cluster: &Cluster, rounds: usize) {
-    for _ in 0..rounds {
-        let client = cluster.client(0).logged_in().await;
-        for worker in &cluster.workers {
-            client.at(worker.address).get("/api/v1/session").await.expect(200);
-        }
-        client.delete("/api/v1/session").await.expect(204);
-        for worker in &cluster.workers {
-            client.at(worker.address).get("/api/v1/session").await.problem(401);
-        }
-    }
+/// Whether a logout has waited for a lease, which proves that the fault came while there was something to fear.
+fn waited_for_a_lease(told: &Told) -> bool {
+    told.logouts.last().is_some_and(|longest| *longest > 1_000.0)
 }
 
 #[tokio::test]
 async fn a_session_is_refused_everywhere_once_its_logout_is_answered() {
-    let cluster = Cluster::bare(3).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..3 {
-        holder(&cluster, n, true).await;
-    }
-    let logged_in = cluster.client(0).logged_in().await;
-    assert_eq!(logged_in.get("/api/v1/cluster").await.body["cache_holders"], 3);
-    rounds(&cluster, 40).await;
-    assert!(metric(&cluster.client(0), "bangui_session_revocations_total{wait=\"confirmed\"}").await > 0.0);
+    rounds(Fault::None, 200, 4).await;
 }
 
 #[tokio::test]
-async fn a_logout_waits_out_the_lease_of_a_holder_that_is_stopped_and_goes_on_later() {
-    let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..2 {
-        holder(&cluster, n, true).await;
-    }
-    rounds(&cluster, 1).await;
-    // On a busy machine a holder may lose its lease by itself, and then nobody waits for it: once of a few it holds.
-    for _ in 0..5 {
-        holder(&cluster, 1, true).await;
-        let client = cluster.client(0).logged_in().await;
-        let stopped = client.at(cluster.workers[1].address);
-        stopped.get("/api/v1/session").await.expect(200);
-        stopped.get("/api/v1/session").await.expect(200);
-        cluster.workers[1].pause();
-        let begun = Instant::now();
-        client.delete("/api/v1/session").await.expect(204);
-        let waited = begun.elapsed();
-        cluster.workers[1].resume();
-        stopped.get("/api/v1/session").await.problem(401);
-        if waited > Duration::from_secs(1) {
-            return;
-        }
-    }
-    panic!("no logout has waited for a holder that was stopped");
+async fn a_holder_that_is_stopped_past_its_lease_accepts_nothing_when_it_goes_on() {
+    assert!(waited_for_a_lease(&rounds(Fault::Stopped, 30, 8).await));
+}
+
+#[tokio::test]
+async fn a_logout_waits_out_the_lease_of_a_holder_that_was_killed() {
+    assert!(waited_for_a_lease(&rounds(Fault::Killed, 30, 8).await));
+}
+
+#[tokio::test]
+async fn a_holder_whose_link_is_cut_accepts_nothing_that_was_logged_out() {
+    rounds(Fault::Cut, 30, 4).await;
+}
+
+#[tokio::test]
+async fn a_holder_whose_link_swallows_everything_accepts_nothing_that_was_logged_out() {
+    assert!(waited_for_a_lease(&rounds(Fault::BlackHole, 30, 8).await));
+}
+
+#[tokio::test]
+async fn a_holder_that_hears_no_messages_accepts_nothing_that_was_logged_out() {
+    assert!(waited_for_a_lease(&rounds(Fault::Deaf, 30, 8).await));
+}
+
+#[tokio::test]
+async fn a_holder_whose_confirmations_are_late_is_waited_for() {
+    rounds(Fault::Slow, 30, 8).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_with_nothing_waits_for_holders_it_does_not_know() {
+    rounds(Fault::Forgetful, 30, 8).await;
+}
+
+#[tokio::test]
+async fn switching_the_cache_on_and_off_between_logouts_opens_no_gap() {
+    rounds(Fault::Switched, 30, 4).await;
 }
 
 #[tokio::test]
@@ -80,13 +75,104 @@ async fn the_near_cache_is_switched_on_and_off_for_all_workers_while_they_run() 
     for on in [true, false, true] {
         client.patch("/api/v1/settings", "*", json!({ "session_cache_enabled": on })).await.expect(200);
         for n in 0..2 {
-            holder(&cluster, n, on).await;
+            holds(&cluster.client(n), on).await;
         }
+        let holders = client.get("/api/v1/cluster").await.body["cache_holders"].clone();
+        assert_eq!(holders, if on { 2 } else { 0 });
     }
     let other = client.at(cluster.workers[1].address);
     for _ in 0..10 {
         other.get("/api/v1/session").await.expect(200);
     }
     assert!(metric(&other, "bangui_session_checks_total{source=\"near_cache\"").await > 0.0);
-    rounds(&cluster, 5).await;
+}
+
+#[tokio::test]
+async fn a_password_change_and_a_revocation_of_all_sessions_empty_every_near_cache() {
+    let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+    for n in 0..2 {
+        holds(&cluster.client(n), true).await;
+    }
+    let clients = [cluster.client(0).logged_in().await, cluster.client(1).logged_in().await];
+    let look = async || {
+        for worker in &cluster.workers {
+            for client in &clients {
+                client.at(worker.address).get("/api/v1/session").await;
+            }
+        }
+    };
+    look().await;
+    look().await;
+    let new = "another correct horse battery staple";
+    let body = json!({ "current": crate::support::PASSWORD, "new": new });
+    clients[0].put("/api/v1/password", body).await.expect(204);
+    for worker in &cluster.workers {
+        clients[0].at(worker.address).get("/api/v1/session").await.expect(200);
+        clients[1].at(worker.address).get("/api/v1/session").await.problem(401);
+    }
+    look().await;
+    clients[0].delete("/api/v1/sessions").await.expect(204);
+    for worker in &cluster.workers {
+        clients[0].at(worker.address).get("/api/v1/session").await.problem(401);
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_is_active_only_in_near_caches_is_not_logged_out() {
+    let cluster = Cluster::bare(1)
+        .env("BANGUI_SESSION_CACHE_ENABLED", true)
+        .env("BANGUI_SESSION_IDLE_SECONDS", 2)
+        .set_up()
+        .await;
+    let client = cluster.client(0).logged_in().await;
+    holds(&client, true).await;
+    let hits = "bangui_session_checks_total{source=\"near_cache\"";
+    let (begun, before, mut requests) = (Instant::now(), metric(&client, hits).await, 0.0);
+    while begun.elapsed() < Duration::from_secs(7) {
+        client.get("/api/v1/session").await.expect(200);
+        requests += 1.0;
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    let hits = metric(&client, hits).await - before;
+    assert!(hits > requests / 2.0, "{hits} of {requests} requests were answered from the near cache");
+    tokio::time::sleep(Duration::from_millis(2_700)).await;
+    client.get("/api/v1/session").await.problem(401);
+}
+
+#[tokio::test]
+async fn ending_a_session_that_is_gone_waits_for_the_holder_that_may_not_know_it() {
+    let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+    for n in 0..2 {
+        holds(&cluster.client(n), true).await;
+    }
+    let store = cluster.store();
+    store.ready().await.unwrap();
+    eventually("a first logout, after which holders are known", SOON, || async {
+        let client = cluster.client(0).logged_in().await;
+        let begun = Instant::now();
+        client.delete("/api/v1/session").await.expect(204);
+        (begun.elapsed() < Duration::from_secs(1)).then_some(())
+    })
+    .await;
+    // On a busy machine a holder may lose its lease by itself, and then nobody waits for it: once of a few it holds.
+    for _ in 0..5 {
+        holds(&cluster.client(1), true).await;
+        let client = cluster.client(0).logged_in().await;
+        let other = client.at(cluster.workers[1].address);
+        other.get("/api/v1/session").await.expect(200);
+        other.get("/api/v1/session").await.expect(200);
+        cluster.workers[1].pause();
+        // The first try is cut off before its answer, as by a client that loses its connection.
+        let request = client.request(reqwest::Method::DELETE, "/api/v1/session");
+        let cut_off = tokio::time::timeout(Duration::from_millis(300), client.try_send(request)).await;
+        let begun = Instant::now();
+        client.delete("/api/v1/session").await.problem(401);
+        let waited = begun.elapsed();
+        cluster.workers[1].resume();
+        other.get("/api/v1/session").await.problem(401);
+        if cut_off.is_err() && waited > Duration::from_secs(1) {
+            return;
+        }
+    }
+    panic!("no second try has waited for a holder that was stopped");
 }

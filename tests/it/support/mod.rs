@@ -10,6 +10,7 @@ pub mod names;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+pub mod rounds;
 pub mod self_test;
 pub mod tls;
 pub mod worker;

@@ -24,6 +24,8 @@ pub enum Mode {
     BlackHole,
     /// Passes what is asked this much later, in order, also when the asker has given up meanwhile.
     Delay(Duration),
+    /// Passes replies, and swallows messages of subscriptions (RESP3).
+    SwallowMessages,
     /// Replaces bytes in replies by others of the same length.
     Rewrite(Vec<u8>, Vec<u8>),
 }
@@ -132,12 +134,34 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
                 if let Mode::Rewrite(from, to) = &now {
                     rewrite(&mut answered[..read], from, to);
                 }
-                if !lost && !closed && down.write_all(&answered[..read]).await.is_err() {
+                let passed = match now {
+                    Mode::SwallowMessages => without_messages(&answered[..read]),
+                    _ => answered[..read].to_vec(),
+                };
+                if !lost && !closed && down.write_all(&passed).await.is_err() {
                     closed = true;
                 }
             }
         }
     }
+}
+
+/// What is left when the messages are taken out; like replies they are small and come in one piece.
+fn without_messages(mut bytes: &[u8]) -> Vec<u8> {
+    const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
+    let mut passed = Vec::new();
+    while let Some(at) = bytes.windows(MESSAGE.len()).position(|window| window == MESSAGE) {
+        passed.extend_from_slice(&bytes[..at]);
+        bytes = &bytes[at + MESSAGE.len()..];
+        // The channel and the text, each with its length before it.
+        for _ in 0..2 {
+            let line = bytes.windows(2).position(|end| end == b"\r\n").expect("a length");
+            let length: usize = std::str::from_utf8(&bytes[1..line]).unwrap().parse().unwrap();
+            bytes = &bytes[line + 2 + length + 2..];
+        }
+    }
+    passed.extend_from_slice(bytes);
+    passed
 }
 
 /// Replies are small and come in one piece, so a match never spans two reads.

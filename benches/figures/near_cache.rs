@@ -1,0 +1,60 @@
+//! The near cache: never an acceptance after an answered logout, what a logout costs then, and what a check costs no more.
+
+use super::requests::cost;
+use crate::support::Cluster;
+use crate::support::rounds::{Fault, Scene, holds};
+use crate::{Figure, quantile};
+
+/// What happens, how many rounds of it, and how many of them at once.
+const CASES: [(&str, Fault, usize, usize); 9] = [
+    ("a logout with 3 near caches, all well", Fault::None, 10_000, 4),
+    ("the same, one holder stopped past its lease and continued", Fault::Stopped, 400, 32),
+    ("the same, one holder killed", Fault::Killed, 400, 32),
+    ("the same, one holder's link cut", Fault::Cut, 2_000, 8),
+    ("the same, one holder's link a black hole", Fault::BlackHole, 400, 32),
+    ("the same, one holder's link without messages", Fault::Deaf, 400, 32),
+    ("the same, one holder's link 300 ms slow", Fault::Slow, 400, 16),
+    ("the same, Redis restarted without its data", Fault::Forgetful, 400, 32),
+    ("the same, the cache switched on and off", Fault::Switched, 2_000, 8),
+];
+
+pub async fn measure() -> Vec<Figure> {
+    let mut figures = throughput().await;
+    for (what, fault, rounds, together) in CASES {
+        let mut told = Scene::set_up(fault).await.run(fault, rounds, together).await;
+        assert!(told.accepted.is_empty(), "{what}: accepted after the answer: {:?}", told.accepted);
+        assert!(told.hits > 0.0 && told.rounds * 2 > rounds, "{what}: nothing is proved by {told:?}");
+        let aim = if fault == Fault::None { "p50 under 3 ms" } else { "lease + 0.5 s at most: 2500 ms" };
+        figures.push(Figure {
+            what,
+            aim,
+            measured: format!(
+                "p50 {:.1} ms, p99 {:.1} ms, longest {:.0} ms (0 acceptances after the answer in {} rounds)",
+                quantile(&mut told.logouts, 0.5),
+                quantile(&mut told.logouts, 0.99),
+                quantile(&mut told.logouts, 1.0),
+                told.rounds
+            ),
+        });
+    }
+    figures
+}
+
+async fn throughput() -> Vec<Figure> {
+    let builder = Cluster::bare(1).env("RUST_LOG", "warn,bangui::serve=info");
+    let cluster = builder.env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+    holds(&cluster.client(0), true).await;
+    let cost = cost(&cluster).await;
+    vec![
+        Figure {
+            what: "Redis commands per authenticated request, near cache on",
+            aim: "near 0",
+            measured: cost.commands(),
+        },
+        Figure {
+            what: "authenticated requests a second, near cache on, as a ratio to `/healthz` in the same run",
+            aim: "0.9 or better",
+            measured: cost.ratio(),
+        },
+    ]
+}

@@ -1,0 +1,295 @@
+//! The model of near caches (`src/store/near_cache/model.rs`) on a real Redis with the real scripts: the same histories, the very
+//! rules that workers run, and no copy of what the scripts do. Lines can be taken out of a script, and then there must be a hole.
+
+#[path = "../../src/store/near_cache/entries.rs"]
+mod entries;
+#[path = "../../src/store/near_cache/model.rs"]
+mod model;
+#[path = "../../src/store/near_cache/state.rs"]
+mod state;
+#[path = "../../src/store/near_cache/wait.rs"]
+mod wait;
+
+use std::collections::BTreeMap;
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use redis::{Connection, FromRedisValue, ScriptInvocation, Value};
+
+use self::model::{ALL, Redis, Revoked, Session, World, act_of, histories};
+use self::wait::Listed;
+use crate::support::redis::Redis as Server;
+
+/// The text of the scripts.
+#[derive(Clone)]
+struct Sources {
+    join: String,
+    renew: String,
+    revoke: String,
+    settle: String,
+    behind: String,
+    read: String,
+}
+
+impl Sources {
+    fn real() -> Self {
+        Self {
+            join: include_str!("../../src/store/scripts/cache_join.lua").to_owned(),
+            renew: include_str!("../../src/store/scripts/cache_renew.lua").to_owned(),
+            revoke: include_str!("../../src/store/scripts/revoke.lua").to_owned(),
+            settle: include_str!("../../src/store/scripts/cache_settle.lua").to_owned(),
+            behind: include_str!("../../src/store/scripts/cache_behind.lua").to_owned(),
+            read: include_str!("../../src/store/scripts/session_read.lua").to_owned(),
+        }
+    }
+}
+
+/// The same script without this text, which must be in it.
+fn without(source: &str, text: &str, instead: &str) -> String {
+    assert!(source.contains(text), "the rule is not in the script any more: {text}");
+    source.replace(text, instead)
+}
+
+/// The scripts on a server of their own.
+struct Scripts<'a> {
+    connection: &'a mut Connection,
+    subscription: &'a mut Connection,
+    sources: &'a Sources,
+    random: u32,
+    /// What the near caches have joined last: reads are of the same server.
+    incarnation: String,
+}
+
+struct Memory {
+    holders: BTreeMap<String, String>,
+    sessions: Vec<(Vec<u8>, Vec<u8>)>,
+    generation: Option<u64>,
+}
+
+const HOLDERS: &str = "{m}:holders";
+const GENERATION: &str = "{m}:generation";
+const INDEX: &str = "{m}:sessions";
+
+fn id_of(session: Session) -> [u8; 32] {
+    let mut id = [0; 32];
+    id[..4].copy_from_slice(&session.to_be_bytes());
+    id
+}
+
+fn key_of(session: Session) -> Vec<u8> {
+    [b"{m}:session:", &id_of(session)[..]].concat()
+}
+
+impl Scripts<'_> {
+    fn call<T: FromRedisValue>(
+        &mut self,
+        source: &str,
+        prepare: impl FnOnce(&mut ScriptInvocation<'_>),
+    ) -> T {
+        let script = redis::Script::new(source);
+        let mut call = script.prepare_invoke();
+        prepare(call.key(HOLDERS));
+        call.invoke(self.connection).unwrap()
+    }
+
+    fn command<T: FromRedisValue>(&mut self, name: &str, words: &[&[u8]]) -> T {
+        redis::cmd(name).arg(words).query(self.connection).unwrap()
+    }
+
+    fn fresh(&mut self) -> String {
+        self.random += 1;
+        format!("{:032x}", self.random)
+    }
+
+    fn sessions(&mut self) -> Vec<Vec<u8>> {
+        self.command("KEYS", &[b"{m}:session:*"])
+    }
+}
+
+fn listed(answer: &[Value]) -> Listed {
+    let read = |value: &Value| redis::from_redis_value::<String>(value.clone()).unwrap();
+    Listed {
+        incarnation: read(&answer[1]),
+        number: read(&answer[2]).parse().unwrap(),
+        settled: answer[3] == Value::Int(1),
+        holders: answer[4..].iter().map(read).collect(),
+    }
+}
+
+impl Redis for Scripts<'_> {
+    type Memory = Memory;
+
+    fn login(&mut self, session: Session) {
+        let generation: Option<u64> = self.command("GET", &[GENERATION.as_bytes()]);
+        let value = [[0; 8], generation.unwrap_or(0).to_be_bytes()].concat();
+        let _: () = self.command("SET", &[&key_of(session), &value, b"PX", b"600000"]);
+        let _: () = self.command("SADD", &[INDEX.as_bytes(), &id_of(session)]);
+    }
+
+    fn read(&mut self, session: Session) -> bool {
+        let script = redis::Script::new(&self.sources.read);
+        let mut call = script.prepare_invoke();
+        call.key(GENERATION).key(key_of(session)).arg(&self.incarnation);
+        let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) =
+            call.invoke(self.connection).unwrap();
+        let alive = value.filter(|value| value[8..16] == generation.unwrap_or(0).to_be_bytes());
+        alive.is_some() && left > 0
+    }
+
+    fn join(&mut self, id: &str) -> (String, u64) {
+        let source = self.sources.join.clone();
+        let joined: (String, u64) = self.call(&source, |call| {
+            call.arg(id).arg(1_000);
+        });
+        self.incarnation.clone_from(&joined.0);
+        joined
+    }
+
+    fn renew(&mut self, id: &str, incarnation: &str, number: u64) -> i64 {
+        let source = self.sources.renew.clone();
+        self.call(&source, |call| {
+            call.arg(id).arg(incarnation).arg(number);
+        })
+    }
+
+    fn leave(&mut self, id: &str) {
+        let _: () = self.command("HDEL", &[HOLDERS.as_bytes(), id.as_bytes()]);
+    }
+
+    fn revoke(&mut self, ends: Revoked) -> (Vec<u8>, Listed) {
+        let (source, fresh) = (self.sources.revoke.clone(), self.fresh());
+        let answer: Vec<Value> = self.call(&source, |call| {
+            let (kind, id) = match ends {
+                Revoked::One(session) => ("one", id_of(session).to_vec()),
+                Revoked::All => ("all", Vec::new()),
+                Revoked::Nothing => ("none", Vec::new()),
+            };
+            call.key(GENERATION).key(INDEX).key("{m}:account").key("{m}:setup");
+            if let Revoked::One(session) = ends {
+                call.key(key_of(session));
+            }
+            call.arg(kind).arg(id).arg("m:revoked").arg(fresh).arg("").arg("");
+        });
+        let message = self.subscription.recv_response().unwrap();
+        let (_, _, message): (String, String, Vec<u8>) = redis::from_redis_value(message).unwrap();
+        (message, listed(&answer))
+    }
+
+    fn behind(&mut self) -> Listed {
+        let source = self.sources.behind.clone();
+        let answer: Vec<Value> = self.call(&source, |_| {});
+        listed(&answer)
+    }
+
+    fn look(&mut self, holders: &[String]) -> (Option<String>, Vec<Option<u64>>) {
+        let fields: Vec<&[u8]> = holders.iter().map(String::as_bytes).collect();
+        let words = [&[HOLDERS.as_bytes(), b"incarnation"], fields.as_slice()].concat();
+        let seen: Vec<Option<String>> = self.command("HMGET", &words);
+        let applied = seen[1..].iter().map(|applied| applied.as_ref().map(|it| it.parse().unwrap()));
+        (seen[0].clone(), applied.collect())
+    }
+
+    fn settle(&mut self, listed: &Listed) {
+        let source = self.sources.settle.clone();
+        let _: i64 = self.call(&source, |call| {
+            call.arg(&listed.incarnation).arg(listed.number).arg(&listed.holders);
+        });
+    }
+
+    fn memory(&mut self) -> Memory {
+        let keys = self.sessions();
+        Memory {
+            holders: self.command("HGETALL", &[HOLDERS.as_bytes()]),
+            sessions: keys.into_iter().map(|key| (key.clone(), self.command("GET", &[&key]))).collect(),
+            generation: self.command("GET", &[GENERATION.as_bytes()]),
+        }
+    }
+
+    /// It is the same process, so the stored incarnation gets the `run_id` of another instead.
+    fn restart(&mut self, memory: Option<&Memory>) {
+        let forgotten = Memory { holders: BTreeMap::new(), ..self.memory() };
+        let _: () = self.command("FLUSHALL", &[]);
+        let memory = memory.unwrap_or(&forgotten);
+        for (field, value) in &memory.holders {
+            let other = format!("{}{}", "0".repeat(40), value.get(40..).unwrap_or_default());
+            let value = if field == "incarnation" { &other } else { value };
+            let _: () = self.command("HSET", &[HOLDERS.as_bytes(), field.as_bytes(), value.as_bytes()]);
+        }
+        for (key, value) in &memory.sessions {
+            let _: () = self.command("SET", &[key, value, b"PX", b"600000"]);
+            let _: () = self.command("SADD", &[INDEX.as_bytes(), &key[key.len() - 32..]]);
+        }
+        if let Some(generation) = memory.generation {
+            let _: () = self.command("SET", &[GENERATION.as_bytes(), generation.to_string().as_bytes()]);
+        }
+    }
+}
+
+/// Lives through histories; the first with an acceptance after the answer, if there is one.
+async fn hole(cases: u32, sources: Sources) -> Option<String> {
+    let server = Server::start_with(&[]).await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let found = tokio::task::spawn_blocking(move || {
+        let connection = client.get_connection().unwrap();
+        let mut subscription = client.get_connection().unwrap();
+        subscription
+            .send_packed_command(&redis::cmd("SUBSCRIBE").arg("m:revoked").get_packed_command())
+            .unwrap();
+        subscription.recv_response().unwrap();
+        let connections = std::cell::RefCell::new((connection, subscription));
+        let config = Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        TestRunner::new_with_rng(config, rng).run(&histories(), |history| {
+            let (connection, subscription) = &mut *connections.borrow_mut();
+            let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
+            let incarnation = String::new();
+            let scripts = Scripts { connection, subscription, sources: &sources, random: 0, incarnation };
+            let mut world = World::new(scripts, ALL);
+            world.live_through(&history).map_err(|error| TestCaseError::fail(error.to_string()))
+        })
+    });
+    match found.await.unwrap() {
+        Ok(()) => None,
+        Err(TestError::Fail(why, history)) => {
+            Some(format!("{why} of {:?}", history.into_iter().map(act_of).collect::<Vec<_>>()))
+        }
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+#[tokio::test]
+async fn with_the_real_scripts_no_session_is_accepted_after_its_revocation_was_answered() {
+    assert_eq!(hole(150, Sources::real()).await, None);
+}
+
+#[tokio::test]
+async fn a_renewing_script_that_does_not_compare_the_number_opens_a_hole() {
+    let mut sources = Sources::real();
+    sources.renew = without(&sources.renew, "if known[2] ~= ARGV[3] then return 0 end", "");
+    println!("{}", hole(3_000, sources).await.expect("a hole"));
+}
+
+#[tokio::test]
+async fn scripts_that_do_not_compare_the_incarnation_open_a_hole() {
+    let mut sources = Sources::real();
+    let compare = " or string.sub(incarnation, 1, #run_id) ~= run_id";
+    sources.join = without(&sources.join, compare, "");
+    sources.revoke = without(&sources.revoke, compare, "");
+    println!("{}", hole(3_000, sources).await.expect("a hole"));
+}
+
+#[tokio::test]
+async fn scripts_that_wait_for_no_holders_they_do_not_know_open_a_hole() {
+    let mut sources = Sources::real();
+    sources.join = without(&sources.join, ", 'unsettled', 1)", ")");
+    sources.revoke = without(&sources.revoke, ", 'unsettled', 1)", ")")
+        .replace("settled = run_id .. '.' .. ARGV[4], 0", "settled = run_id .. '.' .. ARGV[4], 1");
+    println!("{}", hole(3_000, sources).await.expect("a hole"));
+}
+
+#[tokio::test]
+async fn a_settling_script_that_does_not_look_again_opens_a_hole() {
+    let mut sources = Sources::real();
+    let again = "if applied and tonumber(applied) < tonumber(ARGV[2]) then";
+    sources.settle = without(&sources.settle, again, "if applied then");
+    println!("{}", hole(3_000, sources).await.expect("a hole"));
+}

@@ -1,0 +1,333 @@
+//! Rounds of login, check on three workers, logout, check on three workers, with near caches on, while something goes wrong.
+//! Tests run a few of them, `cargo bench -- near_cache` thousands.
+//!
+//! The third worker is the victim: its Redis lies behind a proxy, and it is stopped and killed. Logouts go to the other two,
+//! and to all three where nothing is wrong with it.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bangui::store::{LoginOrigin, SessionLife, Store, Username};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::cluster::Cluster;
+use super::proxy::{Mode, Proxy};
+use super::redis::Redis;
+use super::worker::Worker;
+use super::{Client, SOON, eventually};
+
+/// What goes wrong, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The victim is stopped for longer than its lease, and goes on.
+    Stopped,
+    /// The victim is killed, and another takes its place.
+    Killed,
+    /// The victim's link to Redis is cut.
+    Cut,
+    /// The victim's link to Redis swallows everything.
+    BlackHole,
+    /// The victim's link to Redis passes all but messages.
+    Deaf,
+    /// What the victim sends to Redis arrives late.
+    Slow,
+    /// Redis is killed, and comes back with nothing.
+    Forgetful,
+    /// The cache is switched on and off, for all workers.
+    Switched,
+}
+
+/// A check before the logout waits this long for its answer: a worker that is stopped is not to hold up the logout. It may be
+/// answered, and fill a cache, after the logout.
+const BEFORE: Duration = Duration::from_millis(400);
+const AFTER: Duration = Duration::from_secs(20);
+
+/// What came of them.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Rounds whose logout was answered.
+    pub rounds: usize,
+    /// Rounds that could not be gone through, since nobody could log in.
+    pub void: usize,
+    /// Acceptances after the answer, each as a sentence.
+    pub accepted: Vec<String>,
+    /// How long each answered logout took, in ms.
+    pub logouts: Vec<f64>,
+    /// Checks that were answered from a near cache.
+    pub hits: f64,
+}
+
+/// Three workers, the third behind a proxy.
+pub struct Scene {
+    cluster: Cluster,
+    victim: Worker,
+    proxy: Proxy,
+    victims: Mutex<SocketAddr>,
+    store: Store,
+    hits: Mutex<f64>,
+}
+
+/// The value of the first series that begins with `name`.
+pub async fn metric(client: &Client, name: &str) -> f64 {
+    let page = client.try_send(client.request(reqwest::Method::GET, "/metrics")).await;
+    let page = page.map(|answer| answer.text).unwrap_or_default();
+    let line = page.lines().find(|line| line.starts_with(name)).map(str::to_owned);
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+/// Waits until a worker may answer from its near cache, or may not.
+pub async fn holds(client: &Client, holds: bool) {
+    eventually("a near cache to be on or off", SOON, || async {
+        (metric(client, "bangui_session_cache_holder").await == f64::from(u8::from(holds))).then_some(())
+    })
+    .await;
+}
+
+impl Scene {
+    /// Starts one, with every cache on and holding.
+    pub async fn set_up(fault: Fault) -> Self {
+        let redis = match fault {
+            Fault::Forgetful => Redis::start_with(&[]).await,
+            _ => Redis::start().await,
+        };
+        let builder = Cluster::bare(2).redis(redis).env("RUST_LOG", "warn,bangui::serve=info");
+        let cluster = builder.env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+        let proxy = Proxy::start(cluster.redis.socket(), Mode::Pass).await;
+        let victim = victim(&cluster, &proxy).await;
+        let store = cluster.store();
+        store.ready().await.unwrap();
+        let scene = Self {
+            victims: Mutex::new(victim.address),
+            cluster,
+            victim,
+            proxy,
+            store,
+            hits: Mutex::new(0.0),
+        };
+        for client in scene.clients() {
+            holds(&client, true).await;
+        }
+        // The first logouts would wait for holders that a Redis might have forgotten.
+        let settled = || async {
+            let begun = Instant::now();
+            let client = scene.cluster.client(0);
+            let client = client.with_bearer(&scene.log_in(1).await?);
+            client.delete("/api/v1/session").await.expect(204);
+            (begun.elapsed() < Duration::from_secs(1)).then_some(())
+        };
+        eventually("a logout that waits for no lease", SOON, settled).await;
+        scene
+    }
+
+    fn clients(&self) -> Vec<Client> {
+        let victim = *self.victims.lock().unwrap();
+        let workers = self.cluster.workers.iter().map(|worker| worker.address);
+        workers.chain([victim]).map(Client::new).collect()
+    }
+
+    /// Goes through this many rounds at least, so many at once, while the fault comes and goes, and until it has come twice.
+    pub async fn run(mut self, fault: Fault, rounds: usize, together: usize) -> Told {
+        let told = Mutex::new(Told::default());
+        let (begun, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let clients = self.clients();
+        {
+            // The fault needs some of the scene for itself.
+            let (this, mut hands) = self.split();
+            let rounds = async {
+                let lane = |_| async {
+                    loop {
+                        let n = begun.fetch_add(1, Ordering::Relaxed);
+                        if n >= rounds && came.load(Ordering::Relaxed) >= 2 {
+                            return;
+                        }
+                        this.round(&clients, fault, n, &told).await;
+                    }
+                };
+                let mut lanes: FuturesUnordered<_> = (0..together).map(lane).collect();
+                while lanes.next().await.is_some() {}
+            };
+            tokio::select! {
+                () = rounds => {}
+                () = hands.make(fault, &came) => unreachable!("faults come for ever"),
+            }
+        }
+        self.victim.resume();
+        for client in self.clients() {
+            *self.hits.lock().unwrap() += hits(&client).await;
+        }
+        let mut told = told.into_inner().unwrap();
+        told.hits = *self.hits.lock().unwrap();
+        told
+    }
+
+    fn split(&mut self) -> (View<'_>, Hands<'_>) {
+        let view = View { store: &self.store, victims: &self.victims };
+        let hands = Hands {
+            cluster: &mut self.cluster,
+            victim: &mut self.victim,
+            proxy: &self.proxy,
+            victims: &self.victims,
+            hits: &self.hits,
+        };
+        (view, hands)
+    }
+
+    async fn log_in(&self, n: usize) -> Option<String> {
+        View { store: &self.store, victims: &self.victims }.log_in(&self.cluster.client(0), n).await
+    }
+}
+
+async fn victim(cluster: &Cluster, proxy: &Proxy) -> Worker {
+    let mut environment = cluster.environment.clone();
+    environment.insert("BANGUI_REDIS_URL".to_owned(), proxy.redis_url());
+    let victim = Worker::start("victim", &environment).await;
+    victim.ready(SOON).await;
+    victim
+}
+
+async fn hits(client: &Client) -> f64 {
+    metric(client, "bangui_session_checks_total{source=\"near_cache\"").await
+}
+
+/// What a round needs.
+struct View<'a> {
+    store: &'a Store,
+    victims: &'a Mutex<SocketAddr>,
+}
+
+impl View<'_> {
+    /// Every twentieth with the password, which costs as much as a thousand checks; the others begin their session as a login does
+    /// that has checked it.
+    async fn log_in(&self, client: &Client, n: usize) -> Option<String> {
+        if n.is_multiple_of(20) {
+            let body = json!({ "password": super::PASSWORD });
+            let request = client.request(reqwest::Method::POST, "/api/v1/session").json(&body);
+            let answer = client.try_send(request).await.ok()?;
+            return answer.body["token"].as_str().map(str::to_owned);
+        }
+        let life = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
+        let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "rounds".to_owned() };
+        let admin = Username::admin();
+        let account = self.store.account(&admin).await.ok()??;
+        let begun = self.store.begin_session(&admin, account.generation, &origin, life).await.ok()??;
+        Some(begun.0.reveal())
+    }
+
+    async fn round(&self, clients: &[Client], fault: Fault, n: usize, told: &Mutex<Told>) {
+        let Some(token) = self.log_in(&clients[n % 2], n).await else {
+            sleep(Duration::from_millis(50)).await;
+            told.lock().unwrap().void += 1;
+            return;
+        };
+        let victim = *self.victims.lock().unwrap();
+        let callers = [
+            clients[0].with_bearer(&token),
+            clients[1].with_bearer(&token),
+            clients[2].at(victim).with_bearer(&token),
+        ];
+        // The first check fills, the second hits.
+        for _ in 0..2 {
+            futures_util::future::join_all(callers.iter().map(|caller| check(caller, BEFORE))).await;
+        }
+        let places = if fault == Fault::None { 3 } else { 2 };
+        let mut took = None;
+        for attempt in 0..100 {
+            let caller = &callers[(n + attempt) % places];
+            let begun = Instant::now();
+            let request = caller.request(reqwest::Method::DELETE, "/api/v1/session");
+            let status = caller.try_send(request).await.map(|answer| answer.status.as_u16());
+            // 401: it was gone already, by an attempt that was cut off or with Redis's memory; and is so everywhere.
+            if matches!(status, Ok(204 | 401)) {
+                took = Some(begun.elapsed());
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        let took = took.expect("a logout of a hundred is answered");
+        let after = futures_util::future::join_all(callers.iter().map(|caller| check(caller, AFTER))).await;
+        let mut told = told.lock().unwrap();
+        for (worker, status) in after.iter().enumerate().filter(|(_, status)| **status == Some(200)) {
+            told.accepted.push(format!("round {n}: worker {worker} answered {status:?} after the logout"));
+        }
+        told.rounds += 1;
+        told.logouts.push(took.as_secs_f64() * 1_000.0);
+    }
+}
+
+/// The status; none where nobody answered.
+async fn check(caller: &Client, patience: Duration) -> Option<u16> {
+    let request = caller.request(reqwest::Method::GET, "/api/v1/session").timeout(patience);
+    caller.try_send(request).await.ok().map(|answer| answer.status.as_u16())
+}
+
+/// What makes the fault.
+struct Hands<'a> {
+    cluster: &'a mut Cluster,
+    victim: &'a mut Worker,
+    proxy: &'a Proxy,
+    victims: &'a Mutex<SocketAddr>,
+    hits: &'a Mutex<f64>,
+}
+
+impl Hands<'_> {
+    async fn make(&mut self, fault: Fault, came: &AtomicUsize) {
+        let mut on = true;
+        loop {
+            if fault != Fault::None {
+                // Long enough to join, and for rounds to fill the caches.
+                sleep(Duration::from_millis(1_500)).await;
+            }
+            match fault {
+                Fault::None => sleep(Duration::from_millis(100)).await,
+                Fault::Stopped => {
+                    self.victim.pause();
+                    sleep(Duration::from_millis(2_600)).await;
+                    self.victim.resume();
+                }
+                Fault::Killed => {
+                    *self.hits.lock().unwrap() += hits(&self.victim.client()).await;
+                    self.victim.process.kill();
+                    sleep(Duration::from_millis(300)).await;
+                    *self.victim = victim(self.cluster, self.proxy).await;
+                    *self.victims.lock().unwrap() = self.victim.address;
+                }
+                Fault::Cut => self.network(Mode::Refuse, 1_000).await,
+                Fault::BlackHole => self.network(Mode::BlackHole, 2_500).await,
+                Fault::Deaf => self.network(Mode::SwallowMessages, 2_500).await,
+                Fault::Slow => self.network(Mode::Delay(Duration::from_millis(300)), 2_500).await,
+                Fault::Forgetful => {
+                    self.cluster.redis.restart().await;
+                    let set_up = || async {
+                        let body = json!({ "password": super::PASSWORD, "token": super::SETUP_TOKEN });
+                        let client = self.cluster.client(0);
+                        let request = client.request(reqwest::Method::POST, "/api/v1/setup").json(&body);
+                        let answer = client.try_send(request).await.ok()?;
+                        matches!(answer.status.as_u16(), 201 | 409).then_some(())
+                    };
+                    eventually("setup after Redis came back empty", SOON, set_up).await;
+                    sleep(Duration::from_millis(3_500)).await;
+                }
+                Fault::Switched => {
+                    on = !on;
+                    let client = self.cluster.client(0).logged_in().await;
+                    let change = json!({ "session_cache_enabled": on });
+                    client.patch("/api/v1/settings", "*", change).await.expect(200);
+                }
+            }
+            came.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn network(&self, mode: Mode, ms: u64) {
+        self.proxy.set(mode);
+        sleep(Duration::from_millis(ms)).await;
+        self.proxy.set(Mode::Pass);
+    }
+}
