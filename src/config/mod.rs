@@ -5,7 +5,8 @@
 //! command.rs     table -> clap's command tree; clap's matches -> flags
 //! sources.rs     environment + flags -> the raw text of one variable (a secret's NAME_FILE included)
 //! values.rs      raw text -> a checked value, one small pure function for each kind of value
-//! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden
+//! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden; sentinel_url.rs is its
+//!                form with Sentinels
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every mistake
 //! mistakes.rs    the list of mistakes as it is printed; warnings about unknown names
 //! ```
@@ -16,6 +17,7 @@ pub mod command;
 pub mod mistakes;
 pub mod redis_url;
 pub mod roles;
+pub mod sentinel_url;
 pub mod sources;
 pub mod values;
 pub mod variables;
@@ -25,6 +27,7 @@ mod tests;
 
 pub use mistakes::{Mistake, Mistakes};
 pub use roles::Loaded;
+pub use sentinel_url::SentinelUrl;
 pub use sources::{Environment, Flags};
 pub use values::agent_tokens;
 
@@ -54,7 +57,7 @@ pub enum Listen {
 /// Which Redis, and under which prefix.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://`, `rediss://` or `redis+unix://`, with its password.
+    /// `redis://`, `rediss://`, `redis+unix://` or one with Sentinels, with its password.
     pub url: SecretString,
     /// First part of every key.
     pub prefix: String,

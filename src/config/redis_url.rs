@@ -5,19 +5,23 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::sentinel_url::{SentinelUrl, encoded};
+
 const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, \
-                     or redis+unix:///path?db=N&password=...";
+                     redis+unix:///path?db=N&password=..., or redis+sentinel://[user:password@]host,host/NAME[/db]";
 
 /// Checks the URL.
 ///
 /// # Errors
 /// Says what is allowed; never with the value.
 pub fn parse(text: &str) -> Result<SecretString, String> {
+    if let Some(sentinels) = SentinelUrl::parse(text) {
+        return sentinels.map(|url| url.text().into());
+    }
     let url = Url::parse(text).map_err(|error| format!("{FORMS} ({error})"))?;
     match url.scheme() {
         "redis" | "rediss" => check_tcp(&url).map(|()| text.into()),
         "redis+unix" => unix(url),
-        "redis+sentinel" => Err(format!("Sentinel is not supported yet; {FORMS}")),
         _ => Err(FORMS.to_owned()),
     }
 }
@@ -25,8 +29,11 @@ pub fn parse(text: &str) -> Result<SecretString, String> {
 /// The URL with this password in place of its own: a password that lies in a file can be one that no URL is written with.
 #[must_use]
 pub fn with_password(url: &SecretString, password: &SecretString) -> SecretString {
-    let Ok(mut parsed) = Url::parse(url.expose_secret()) else { return url.clone() };
     let password = password.expose_secret();
+    if let Some(Ok(sentinels)) = SentinelUrl::parse(url.expose_secret()) {
+        return sentinels.with_password(password).text().into();
+    }
+    let Ok(mut parsed) = Url::parse(url.expose_secret()) else { return url.clone() };
     if parsed.scheme() == "redis+unix" {
         let others: Vec<(String, String)> = parsed
             .query_pairs()
@@ -34,7 +41,7 @@ pub fn with_password(url: &SecretString, password: &SecretString) -> SecretStrin
             .map(|(k, v)| (k.into(), v.into()))
             .collect();
         parsed.query_pairs_mut().clear().extend_pairs(others).append_pair("pass", password);
-    } else if parsed.set_password(Some(password)).is_err() {
+    } else if parsed.set_password(Some(&encoded(password))).is_err() {
         return url.clone(); // Only a URL without a host has none, and that was refused.
     }
     String::from(parsed).into()
@@ -73,7 +80,7 @@ fn unix(mut url: Url) -> Result<SecretString, String> {
     Ok(String::from(url).into())
 }
 
-fn check_database(text: &str) -> Result<(), String> {
+pub(super) fn check_database(text: &str) -> Result<(), String> {
     if text.is_empty() || text.parse::<u16>().is_ok() {
         return Ok(());
     }
@@ -131,11 +138,13 @@ mod tests {
     #[test]
     fn a_password_of_its_own_takes_the_place_of_the_one_in_the_url() {
         for (url, expected) in [
-            ("redis://h:6379/1", "redis://:p%40%2Fw@h:6379/1"),
-            ("rediss://user:old@h", "rediss://user:p%40%2Fw@h"),
-            ("redis+unix:///run/r.sock?db=1&password=old", "redis+unix:///run/r.sock?db=1&pass=p%40%2Fw"),
+            ("redis://h:6379/1", "redis://:p%40%2F%25w@h:6379/1"),
+            ("rediss://user:old@h", "rediss://user:p%40%2F%25w@h"),
+            ("redis+unix:///run/r.sock?db=1&password=old", "redis+unix:///run/r.sock?db=1&pass=p%40%2F%25w"),
+            ("redis+sentinel://user:old@a,b/m", "redis+sentinel://user:p%40%2F%25w@a:26379,b:26379/m/"),
+            ("redis+sentinel://a/m/1", "redis+sentinel://:p%40%2F%25w@a:26379/m/1"),
         ] {
-            let joined = with_password(&parse(url).unwrap(), &"p@/w".into());
+            let joined = with_password(&parse(url).unwrap(), &"p@/%w".into());
             assert_eq!(joined.expose_secret(), expected);
         }
     }
@@ -172,7 +181,7 @@ mod tests {
             "redis+unix:///",
             "redis+unix:///run/x?db=-1",
             "redis+unix:///run/x?auth=s",
-            "redis+sentinel://a,b/main",
+            "redis+sentinel://a,b",
             "unix:///run/redis.sock",
         ] {
             assert!(parse(bad).is_err(), "{bad} was taken");
@@ -191,6 +200,10 @@ mod tests {
             ("redis://[::1]", "redis://[::1]"),
             ("redis+unix:///run/x?db=1&password=hunter2", "redis+unix:///run/x?db=1&password=***"),
             ("redis+unix:///run/x?db=hunter2hunter2", "redis+unix:///run/x?db=***"),
+            (
+                "redis+sentinel://u:hunter2@a:1,b/x?sentinel_password=hunter2",
+                "redis+sentinel://***@a:1,b/x?sentinel_password=***",
+            ),
             ("a=https://u:hunter2,w@host:1", "a=https://***@host:1"),
             ("a=https://x:1,b=ftp://y:2", "a=https://x:1,b=ftp://y:2"),
             ("plain", "plain"),

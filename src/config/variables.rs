@@ -96,7 +96,7 @@ variables! {
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
         "Worker processes of `up`: a positive number";
     REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, &[Serve, Check, ResetPassword],
-        "The cluster's Redis: redis://, rediss:// or redis+unix:///path?db=N&password=...";
+        "The cluster's Redis: redis://, rediss://, redis+unix:///path?db=N&password=..., or redis+sentinel://host,host/NAME";
     REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, &[Serve, Check, ResetPassword],
         "Its password, in place of one in the URL";
     REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, &[Serve, Check, ResetPassword],

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use redis::aio::MultiplexedConnection;
 
 use super::clock::{micros, time_micros};
-use super::connection::Dialer;
+use super::dialer::{Dialer, Target};
 use super::keys::Keys;
 use super::{Result, StoreError};
 use crate::config::RedisConfig;
@@ -52,8 +52,24 @@ pub struct Finding {
 /// If Redis does not answer, or the URL is none.
 pub async fn inspect(config: &RedisConfig) -> Result<Vec<Finding>> {
     let dialer = Dialer::new(config).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    let mut connection = dialer.dial().await?;
-    run(&mut connection, &Keys::new(&config.prefix)).await
+    let target = dialer.search().await?;
+    let named = primary(&target);
+    let mut connection = target.dial().await?;
+    let findings = run(&mut connection, &Keys::new(&config.prefix)).await?;
+    Ok(named.into_iter().chain(findings).collect())
+}
+
+fn primary(target: &Target) -> Option<Finding> {
+    let named = target.named.as_ref()?;
+    let (level, message) = if named.silent.is_empty() {
+        (Level::Ok, format!("the Sentinels name {}", named.address))
+    } else {
+        (
+            Level::Warn,
+            format!("named {}, but not every Sentinel answers: {}", named.address, named.silent.join("; ")),
+        )
+    };
+    Some(Finding { what: "primary", level, message })
 }
 
 pub(super) async fn run(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<Vec<Finding>> {
@@ -93,7 +109,11 @@ fn version(info: &HashMap<&str, &str>) -> Finding {
     let mut parts = text.split('.').map(str::parse::<u32>);
     let (level, message) = match (parts.next(), parts.next()) {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= OLDEST => {
-            (Level::Ok, format!("Redis {text}"))
+            let message = match info.get("valkey_version") {
+                Some(version) => format!("Valkey {version}, which does what Redis {text} does"),
+                None => format!("Redis {text}"),
+            };
+            (Level::Ok, message)
         }
         (Some(Ok(_)), Some(Ok(_))) => (
             Level::Refuse,

@@ -6,7 +6,8 @@
 //!
 //! * about each second it asks Redis something: at times `TIME`, which keeps [`RedisClock`] right, and whether there are newer
 //!   settings;
-//! * three timeouts in a row, a closed socket, or `READONLY` (a demoted primary) drop the connection;
+//! * three timeouts in a row, a closed socket, `READONLY` (a demoted primary), or Sentinels that name another primary drop
+//!   the connection;
 //! * while there is none, every verb fails at once, and the watchdog dials anew, with jitter, looking the
 //!   address up again each time.
 //!
@@ -15,19 +16,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use rand::RngExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError,
-};
-use secrecy::ExposeSecret as _;
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{RedisClock, time_micros};
+use super::dialer::{Dialer, RESPONSE_TIMEOUT, Target};
 use super::error::in_script;
 use super::keys::Keys;
 use super::scripts::Call;
@@ -35,16 +33,15 @@ use super::settings::Seen;
 use super::{Result, StoreError, checks};
 use crate::config::RedisConfig;
 
-/// A command without an answer after this time has failed.
-pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Shorter than the response timeout, so that the answer of `WAIT` still arrives.
 const CONFIRM_WITHIN: Duration = Duration::from_millis(400);
 const MOST_CONFIRMING: usize = 16;
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// A little under the second within which a changed setting is in force, also where its message was lost.
 const WATCH_EVERY: Duration = Duration::from_millis(900);
 /// Clocks drift by microseconds a second, so asking for the time at each tenth tick is plenty.
 const TIME_EACH_TICKS: u32 = 10;
+/// A primary that was cut off from its Sentinels and not from us goes on answering, and is left within two seconds.
+const SENTINELS_EACH_TICKS: u32 = 2;
 const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
 const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -58,74 +55,6 @@ pub(super) enum Health {
     Away(String),
     /// This Redis must not be used (too old, newer data): the process is to end.
     Refused(String),
-}
-
-/// Opens connections to the one Redis, each with the timeouts that every command here has.
-pub(super) struct Dialer {
-    client: Client,
-}
-
-impl Dialer {
-    pub fn new(config: &RedisConfig) -> anyhow::Result<Self> {
-        let info = config.url.expose_secret().into_connection_info()?;
-        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-        let info = info.set_tcp_settings(tcp);
-        let Some(ca) = &config.ca else { return Ok(Self { client: Client::open(info)? }) };
-        let unreadable = || format!("the file of BANGUI_REDIS_CA cannot be read: {}", ca.display());
-        let root_cert = Some(std::fs::read(ca).with_context(unreadable)?);
-        let certificates = redis::TlsCertificates { client_tls: None, root_cert };
-        Ok(Self { client: Client::build_with_tls(info, certificates)? })
-    }
-
-    /// A connection of its own, within the connect timeout.
-    pub async fn dial(&self) -> std::result::Result<MultiplexedConnection, RedisError> {
-        self.dial_patient(Duration::ZERO).await
-    }
-
-    /// The same for commands that wait for something as long as `wait`.
-    pub async fn dial_patient(
-        &self,
-        wait: Duration,
-    ) -> std::result::Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(wait + RESPONSE_TIMEOUT));
-        timed(self.client.get_multiplexed_async_connection_with_config(&config)).await
-    }
-
-    /// A connection of its own on which commands and messages travel together (RESP3); `push` takes the messages.
-    pub async fn dial_pushed(
-        &self,
-        push: impl redis::aio::AsyncPushSender,
-    ) -> std::result::Result<MultiplexedConnection, RedisError> {
-        let info = self.client.get_connection_info().clone();
-        let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_push_sender(push);
-        timed(client.get_multiplexed_async_connection_with_config(&config)).await
-    }
-
-    /// A subscription, on a connection of its own.
-    pub async fn subscriber(&self, channel: &str) -> std::result::Result<redis::aio::PubSub, RedisError> {
-        timed(async {
-            let mut subscriber = self.client.get_async_pubsub().await?;
-            subscriber.subscribe(channel).await?;
-            Ok(subscriber)
-        })
-        .await
-    }
-}
-
-/// The handshake is inside the bound too: redis-rs bounds only the connect itself.
-async fn timed<T>(
-    dialing: impl Future<Output = std::result::Result<T, RedisError>>,
-) -> std::result::Result<T, RedisError> {
-    timeout(CONNECT_TIMEOUT, dialing)
-        .await
-        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
 /// What can be sent.
@@ -329,13 +258,14 @@ impl From<StoreError> for ConnectError {
 }
 
 async fn connect(shared: &Shared, keys: &Keys) -> std::result::Result<MultiplexedConnection, ConnectError> {
-    let mut connection = shared.dialer.dial().await.map_err(StoreError::from)?;
+    let target = shared.dialer.search().await?;
+    let mut connection = target.dial().await.map_err(|error| at(&target, error.into()))?;
     let findings = checks::run(&mut connection, keys).await?;
     if let Some(refused) = findings.iter().find(|finding| finding.level == checks::Level::Refuse) {
         return Err(ConnectError::Refused(refused.message.clone()));
     }
     if let Some(away) = findings.iter().find(|finding| finding.level == checks::Level::Away) {
-        return Err(ConnectError::Away(away.message.clone()));
+        return Err(at(&target, ConnectError::Away(away.message.clone())));
     }
     for finding in findings.iter().filter(|finding| finding.level == checks::Level::Warn) {
         tracing::warn!(check = finding.what, "{}", finding.message);
@@ -348,7 +278,18 @@ async fn connect(shared: &Shared, keys: &Keys) -> std::result::Result<Multiplexe
     }
     super::scripts::load_all(&mut connection).await.map_err(StoreError::from)?;
     tell_time(shared, &mut connection).await.map_err(StoreError::from)?;
+    shared.dialer.settle(&target);
     Ok(connection)
+}
+
+/// Tells which Redis the Sentinels have named, where they have.
+fn at(target: &Target, error: ConnectError) -> ConnectError {
+    match (&target.named, error) {
+        (Some(primary), ConnectError::Away(reason)) => {
+            ConnectError::Away(format!("{}, which the Sentinels name: {reason}", primary.address))
+        }
+        (_, error) => error,
+    }
 }
 
 async fn tell_time(
@@ -372,11 +313,21 @@ async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &Cancel
         };
         let mut connection = MultiplexedConnection::clone(&live);
         // One command a tick: mostly for a change of settings that no message told of, at times for the clock.
-        let answered = if ticks.is_multiple_of(TIME_EACH_TICKS) {
-            tell_time(&this, &mut connection).await
-        } else {
-            this.settings.look(&mut connection, keys).await
+        let asking = async {
+            if ticks.is_multiple_of(TIME_EACH_TICKS) {
+                tell_time(&this, &mut connection).await
+            } else {
+                this.settings.look(&mut connection, keys).await
+            }
         };
+        let looking = async { ticks.is_multiple_of(SENTINELS_EACH_TICKS) && this.dialer.superseded().await };
+        let (answered, superseded) = tokio::join!(asking, looking);
+        if superseded {
+            tracing::warn!("the Sentinels name another primary, dialling that");
+            this.live.store(None);
+            this.set_health(Health::Away("the Sentinels name another primary".to_owned()));
+            return;
+        }
         match answered {
             Ok(()) => {
                 ticks = ticks.wrapping_add(1);

@@ -65,10 +65,25 @@ impl From<RedisError> for StoreError {
             (_, Some("NOPERM")) => Self::Unavailable(format!(
                 "the user of BANGUI_REDIS_URL lacks a right, give it the rule in the README: {error}"
             )),
+            _ if error.is_io_error() && !error.is_timeout() => Self::Unavailable(plain(error.to_string())),
             _ if error.is_timeout() => Self::Unavailable("it did not answer in time".to_owned()),
             _ => Self::Unavailable(error.to_string()),
         }
     }
+}
+
+/// What a certificate is refused for, in words that say what to do.
+fn plain(words: String) -> String {
+    let remedy = if words.contains("UnknownIssuer") || words.contains("BadSignature") {
+        "its certificate is signed by nobody who is trusted here: BANGUI_REDIS_CA must name the file of the CA that signed it"
+    } else if words.contains("NotValidForName") || words.contains("not valid for name") {
+        "its certificate is for other names than the host in BANGUI_REDIS_URL"
+    } else if words.contains("InvalidContentType") {
+        "it does not speak TLS on that port: BANGUI_REDIS_URL must begin with redis://, or name the other port"
+    } else {
+        return words;
+    };
+    format!("{remedy} ({words})")
 }
 
 impl From<rmp_serde::decode::Error> for StoreError {

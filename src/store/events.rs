@@ -138,6 +138,8 @@ impl Store {
 
     /// Returns only with the error that ended it. `at` is where it is, once it is somewhere.
     async fn read_events(&self, feed: &Feed, at: &mut Option<StreamId>) -> Result<std::convert::Infallible> {
+        let dialer = &self.shared.dialer;
+        let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
         let mut place = match *at {
             None => self.newest_event().await?,
             // Where it was there may be nothing any more, or another history with older ids.
@@ -149,9 +151,10 @@ impl Store {
             Some(before) => before,
         };
         *at = Some(place);
-        let mut connection = self.shared.dialer.dial_patient(WAIT).await?;
+        let mut connection = dialer.dial_patient(WAIT).await?;
         loop {
             let read = tokio::select! {
+                () = &mut moved => return Err(super::StoreError::Unavailable("it is another one now".to_owned())),
                 // A link that has swallowed bytes once is not waited on.
                 () = self.outage() => return Err(super::StoreError::Unavailable("it was away".to_owned())),
                 read = self.read_some(&mut connection, place) => read?,

@@ -10,7 +10,7 @@
 //! every document.
 //!
 //! The lease has a connection of its own, so that neither a slow request nor a large reply delays a renewal; after any
-//! error it is dialled anew.
+//! error it is dialled anew, and where the shared connection has moved to another Redis.
 
 use std::time::Duration;
 
@@ -80,7 +80,8 @@ pub struct Lease {
     store: Store,
     owner: WorkerId,
     ttl: Duration,
-    connection: Option<MultiplexedConnection>,
+    /// With the number of the Redis that it leads to.
+    connection: Option<(u64, MultiplexedConnection)>,
 }
 
 impl Store {
@@ -90,20 +91,24 @@ impl Store {
         Lease { store: self.clone(), owner, ttl, connection: None }
     }
 
-    /// Messages for workers, on a connection of their own; the stream ends when that breaks. They may be lost, so
-    /// whoever waits needs a timer too.
+    /// Messages for workers, on a connection of their own; the stream ends when that breaks, or when the process has moved
+    /// to another Redis. They may be lost, so whoever waits needs a timer too.
     ///
     /// # Errors
     /// As [`super::StoreError`] tells.
     pub async fn wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
-        let subscriber = self.shared.dialer.subscriber(self.keys.wake()).await?;
-        Ok(subscriber.into_on_message().filter_map(async |message| match message.get_payload_bytes() {
-            b"released" => Some(Wake::Released),
-            b"probe" => Some(Wake::ProbeRequested),
-            b"settings" => Some(Wake::SettingsChanged),
-            b"servers" => Some(Wake::ServersChanged),
-            b"ban-job" => Some(Wake::BanJob),
-            _ => None,
+        let dialer = &self.shared.dialer;
+        let moved = dialer.moved_from(dialer.number());
+        let subscriber = dialer.subscriber(self.keys.wake()).await?;
+        Ok(subscriber.into_on_message().take_until(moved).filter_map(async |message| {
+            match message.get_payload_bytes() {
+                b"released" => Some(Wake::Released),
+                b"probe" => Some(Wake::ProbeRequested),
+                b"settings" => Some(Wake::SettingsChanged),
+                b"servers" => Some(Wake::ServersChanged),
+                b"ban-job" => Some(Wake::BanJob),
+                _ => None,
+            }
         }))
     }
 }
@@ -168,13 +173,15 @@ impl Lease {
     }
 
     async fn run<T: FromRedisValue>(&mut self, request: Request<'_>) -> Result<T> {
+        let dialer = &self.store.shared.dialer;
+        let number = dialer.number();
         let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.store.shared.dialer.dial().await?,
+            Some((same, connection)) if same == number => connection,
+            _ => dialer.dial().await?,
         };
         let answer = request.send(&mut connection).await?;
         // Only a connection that has just answered is kept.
-        self.connection = Some(connection);
+        self.connection = Some((number, connection));
         Ok(answer)
     }
 }

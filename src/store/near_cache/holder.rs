@@ -113,7 +113,10 @@ impl Store {
     async fn hold(&self) -> Result<Ended> {
         let (sender, mut pushed) = mpsc::channel(MESSAGES);
         let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
-        let mut connection = self.shared.dialer.dial_pushed(push).await?;
+        // On a primary that was superseded it would not hear what is revoked on the new one.
+        let dialer = &self.shared.dialer;
+        let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
+        let mut connection = dialer.dial_pushed(push).await?;
         // Before joining: what is revoked from then on is heard.
         connection.subscribe(self.keys.revoked()).await?;
         let id = hex(&random::<16>()?);
@@ -131,6 +134,7 @@ impl Store {
             let mut next = tokio::select! {
                 biased;
                 push = pushed.recv() => self.hear(push),
+                () = &mut moved => Next::Rejoin,
                 _ = renewals.tick() => Next::Confirm,
             };
             // What has come meanwhile is confirmed with it, in one step.

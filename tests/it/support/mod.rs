@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod redis;
 pub mod rounds;
 pub mod self_test;
+pub mod sentinel;
 pub mod tls;
 pub mod worker;
 

@@ -5,7 +5,8 @@
 //! own eyes are the default user.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -112,7 +113,8 @@ impl Redis {
         self.process.as_ref().unwrap().signal(Signal::CONT);
     }
 
-    async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
+    /// A connection, if it takes any.
+    pub async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(format!("redis+unix://{}", self.socket().display())).unwrap();
         client.get_multiplexed_async_connection().await.ok()
     }
@@ -156,11 +158,7 @@ impl Redis {
 
     /// Watches every command that reaches the server from now on.
     pub async fn monitor(&self) -> Monitor {
-        let (reader, mut writer) = UnixStream::connect(self.socket()).await.unwrap().into_split();
-        writer.write_all(b"MONITOR\r\n").await.unwrap();
-        let mut lines = BufReader::new(reader).lines();
-        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("+OK"));
-        Monitor { lines, _writer: writer }
+        Monitor::open(&self.socket()).await.unwrap()
     }
 }
 
@@ -170,9 +168,58 @@ pub struct Monitor {
     _writer: OwnedWriteHalf,
 }
 
+/// A watching that takes what it sees as it comes, so that it outlives the server. Sentinel closes every connection of a
+/// Redis whose role it changes; it is made anew then.
+pub struct Recording {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    _task: tokio::task::JoinSet<()>,
+}
+
+impl Recording {
+    /// Begins.
+    pub async fn start(redis: &Redis) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let mut task = tokio::task::JoinSet::new();
+        let (socket, taken) = (redis.socket(), Arc::clone(&seen));
+        let mut first = redis.monitor().await;
+        task.spawn(async move {
+            loop {
+                while let Ok(Some(line)) = first.lines.next_line().await {
+                    take(&line, &mut taken.lock().unwrap());
+                }
+                loop {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    let Some(next) = Monitor::open(&socket).await else { continue };
+                    first = next;
+                    break;
+                }
+            }
+        });
+        Self { seen, _task: task }
+    }
+
+    /// Every command seen until now.
+    pub fn end(self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// Takes in a line; the command that stands there.
+fn take<'a>(line: &'a str, seen: &mut Vec<Seen>) -> Option<&'a str> {
+    let (head, command) = line.split_once("] ")?;
+    let at = head.trim_start_matches('+').split(' ').next()?.parse().ok()?;
+    match seen.last_mut() {
+        Some(last) if head.ends_with(" lua") => last.inside.push(command.to_owned()),
+        _ => seen.push(Seen { at, command: command.to_owned(), inside: Vec::new() }),
+    }
+    Some(command)
+}
+
 /// One command of a client, with what its script did, if it was one.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    /// Seconds since 1970, by the server's clock.
+    pub at: f64,
     /// The command with its arguments, quoted and escaped as Redis prints them.
     pub command: String,
     /// The commands inside the script.
@@ -180,6 +227,14 @@ pub struct Seen {
 }
 
 impl Monitor {
+    async fn open(socket: &Path) -> Option<Self> {
+        let (reader, mut writer) = UnixStream::connect(socket).await.ok()?.into_split();
+        writer.write_all(b"MONITOR\r\n").await.ok()?;
+        let mut lines = BufReader::new(reader).lines();
+        (lines.next_line().await.ok()?.as_deref() == Some("+OK")).then_some(())?;
+        Some(Self { lines, _writer: writer })
+    }
+
     /// Ends the watching: every command seen until now. A marker command tells where the end is.
     pub async fn stop(mut self, redis: &Redis) -> Vec<Seen> {
         let _: String = redis.command(&["ECHO", "end-of-monitoring"]).await;
@@ -187,13 +242,9 @@ impl Monitor {
         loop {
             let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line());
             let line = line.await.expect("MONITOR goes on").unwrap().expect("MONITOR is open");
-            let Some((head, command)) = line.split_once("] ") else { continue };
-            if command.contains("end-of-monitoring") {
+            if take(&line, &mut seen).is_some_and(|command| command.contains("end-of-monitoring")) {
+                seen.pop();
                 return seen;
-            }
-            match seen.last_mut() {
-                Some(last) if head.ends_with(" lua") => last.inside.push(command.to_owned()),
-                _ => seen.push(Seen { command: command.to_owned(), inside: Vec::new() }),
             }
         }
     }

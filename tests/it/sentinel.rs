@@ -1,0 +1,301 @@
+//! A primary that is lost, one that is demoted, one that sleeps, and one that was superseded without knowing it: with
+//! Sentinel every worker finds the new one by itself, no replicated session is refused, and one scheduler's writes count.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::cluster::{SERVER, server_is};
+use crate::support::process::{Child, bangui};
+use crate::support::redis::{Recording, Redis, Seen};
+use crate::support::sentinel::{self, NAME, SENTINEL_USER, Sentinels, connections, role};
+use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
+
+/// What the issue allows beyond Sentinel's own time, and beyond that for a machine busy with other tests.
+const PROMISED: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_secs(3);
+/// What a script does that is refused: it looks at the lease.
+const READS: [&str; 2] = ["GET", "TIME"];
+
+/// Three workers, set up, with a fail2ban and sessions that the replica has.
+async fn cluster() -> (Cluster, Sentinels, Vec<Client>) {
+    let (primary, sentinels) = sentinel::start().await;
+    let cluster = Cluster::with_fail2ban(3)
+        .redis(primary)
+        .env("BANGUI_REDIS_URL", sentinels.url())
+        .env("BANGUI_REDIS_MIN_REPLICAS", 1)
+        .set_up()
+        .await;
+    let mut users = Vec::new();
+    for n in 0..3 {
+        users.push(cluster.client(n).logged_in().await);
+    }
+    server_is(&users[0], "up").await;
+    sentinels.replicated(&cluster.redis).await;
+    (cluster, sentinels, users)
+}
+
+/// Users who check their sessions, log in and write, on every worker, until it is told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    /// Answers so far, by status.
+    answered: Arc<[AtomicU64; 600]>,
+    tasks: JoinSet<()>,
+}
+
+impl Load {
+    fn start(cluster: &Cluster, users: &[Client]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered: Arc<[AtomicU64; 600]> = Arc::new([const { AtomicU64::new(0) }; 600]);
+        let mut tasks = JoinSet::new();
+        for (n, worker) in cluster.workers.iter().enumerate() {
+            for (kind, pause) in [("check", 5), ("login", 60), ("write", 40)] {
+                let user = users[(n + 1) % users.len()].at(worker.address);
+                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+                tasks.spawn(async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        let request = match kind {
+                            "check" => user.request(Method::GET, "/api/v1/session"),
+                            "login" => user
+                                .anonymous()
+                                .request(Method::POST, "/api/v1/session")
+                                .json(&json!({ "password": PASSWORD })),
+                            _ => user.request(Method::POST, &format!("/api/v1/servers/{SERVER}/probe")),
+                        };
+                        let answer = user.send(request).await;
+                        let allowed = [200, 201, 202, 503];
+                        assert!(allowed.contains(&answer.status.as_u16()), "{kind}: {answer:?}");
+                        answered[usize::from(answer.status.as_u16())].fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(Duration::from_millis(pause)).await;
+                    }
+                });
+            }
+        }
+        Self { stop, answered, tasks }
+    }
+
+    /// Ends it; a wrong answer that any of them got fails the test here. How many answers were right, and how many 503.
+    async fn stop(mut self) -> (u64, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        let count = |status: usize| self.answered[status].load(Ordering::Relaxed);
+        (count(200) + count(201) + count(202), count(503))
+    }
+}
+
+/// Waits until every worker checks sessions, takes logins and is ready; when that was.
+async fn all_back(users: &[Client], cluster: &Cluster) -> Instant {
+    let mut waits = JoinSet::new();
+    for worker in &cluster.workers {
+        let user = users[0].at(worker.address);
+        waits.spawn(async move {
+            eventually("a worker to be back", SOON * 2, || async {
+                let checked = user.get("/api/v1/session").await;
+                assert!([200, 503].contains(&checked.status.as_u16()), "{checked:?}");
+                let ready = user.get("/readyz").await.status == 200 && checked.status == 200;
+                let login = json!({ "password": PASSWORD });
+                let logged_in = ready && user.anonymous().post("/api/v1/session", login).await.status == 201;
+                logged_in.then(Instant::now)
+            })
+            .await
+        });
+    }
+    let mut last = Instant::now();
+    while let Some(back) = waits.join_next().await {
+        last = last.max(back.unwrap());
+    }
+    last
+}
+
+/// The terms whose fenced writes were accepted, in the order in which they were, by both Redises' own record.
+fn check_one_writer(records: Vec<Vec<Seen>>) -> usize {
+    let mut accepted: Vec<(f64, String, u64)> = Vec::new();
+    for seen in records.iter().flatten() {
+        let wrote = seen.inside.iter().any(|command| !READS.contains(&Seen::name(command).as_str()));
+        for word in seen.command.split('"').filter(|_| wrote) {
+            let Some((owner, epoch)) = word.split_once('|') else { continue };
+            if let (32, Ok(epoch)) = (owner.len(), epoch.parse()) {
+                accepted.push((seen.at, owner.to_owned(), epoch));
+            }
+        }
+    }
+    accepted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut owners: BTreeMap<u64, &str> = BTreeMap::new();
+    for pair in accepted.windows(2) {
+        assert!(pair[0].2 <= pair[1].2, "an older term wrote after a newer one: {pair:?}");
+    }
+    for (_, owner, epoch) in &accepted {
+        assert_eq!(owners.entry(*epoch).or_insert(owner), owner, "two owners of epoch {epoch}");
+    }
+    accepted.len()
+}
+
+/// Everybody works with the new primary alone, the old sessions live, and the schedule tells what happens.
+async fn goes_on(cluster: &mut Cluster, sentinels: &Sentinels, users: &[Client]) {
+    for (user, worker) in users.iter().zip(cluster.workers.iter().rev()) {
+        user.at(worker.address).get("/api/v1/session").await.expect(200);
+    }
+    assert!(connections(&sentinels.replica).await > 0);
+    // By the scheduler's writes, and by a message that wakes it: on the new primary both.
+    cluster.fail2ban().kill();
+    server_is(&users[0], "down").await;
+}
+
+#[tokio::test]
+async fn when_the_primary_is_killed_under_load_the_workers_are_back_soon_after_sentinel() {
+    let (mut cluster, sentinels, users) = cluster().await;
+    let old = Recording::start(&cluster.redis).await;
+    let new = Recording::start(&sentinels.replica).await;
+    let load = Load::start(&cluster, &users);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    // A logout that is answered is confirmed by the replica: the failover does not undo it.
+    let left = cluster.client(0).logged_in().await;
+    sentinels.replicated(&cluster.redis).await;
+    left.delete("/api/v1/session").await.expect(204);
+    let killed = Instant::now();
+    cluster.redis.kill();
+    let (failed_over, back) = tokio::join!(
+        async {
+            sentinels.failed_over().await;
+            killed.elapsed()
+        },
+        async { all_back(&users, &cluster).await - killed },
+    );
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let (right, unavailable) = load.stop().await;
+    let writes = check_one_writer(vec![old.end(), new.end()]);
+    println!(
+        "failover by SIGKILL: Sentinel {} ms, all workers back after {} ms ({:+} ms); {right} answers, {unavailable} \
+         times 503, 0 times 401; {writes} accepted scheduled writes, one writer",
+        failed_over.as_millis(),
+        back.as_millis(),
+        back.as_millis().cast_signed() - failed_over.as_millis().cast_signed(),
+    );
+    assert!(right > 0 && unavailable > 0 && writes > 0);
+    for worker in &cluster.workers {
+        left.at(worker.address).get("/api/v1/session").await.problem(401);
+    }
+    assert!(back < failed_over + PROMISED + SLACK, "Sentinel took {failed_over:?}, bangui {back:?}");
+    goes_on(&mut cluster, &sentinels, &users).await;
+}
+
+#[tokio::test]
+async fn a_primary_that_is_demoted_and_goes_on_answering_is_left_and_its_sessions_are_kept() {
+    let (mut cluster, sentinels, users) = cluster().await;
+    let old = Recording::start(&cluster.redis).await;
+    let new = Recording::start(&sentinels.replica).await;
+    let load = Load::start(&cluster, &users);
+    sentinels.replicated(&cluster.redis).await;
+    assert!(sentinels.ask::<String>(0, &["SENTINEL", "FAILOVER", NAME]).await.is_some());
+    sentinels.failed_over().await;
+    eventually("every connection to have left the demoted one", SOON, || async {
+        (connections(&cluster.redis).await == 0).then_some(())
+    })
+    .await;
+    all_back(&users, &cluster).await;
+    let (right, unavailable) = load.stop().await;
+    let writes = check_one_writer(vec![old.end(), new.end()]);
+    println!(
+        "failover on demand: {right} answers, {unavailable} times 503, 0 times 401; {writes} scheduled writes"
+    );
+    assert!(right > 0 && writes > 0);
+    goes_on(&mut cluster, &sentinels, &users).await;
+}
+
+#[tokio::test]
+async fn a_primary_that_slept_through_a_failover_is_not_listened_to_when_it_wakes() {
+    let (mut cluster, sentinels, users) = cluster().await;
+    let old = Recording::start(&cluster.redis).await;
+    let new = Recording::start(&sentinels.replica).await;
+    cluster.redis.pause();
+    sentinels.failed_over().await;
+    all_back(&users, &cluster).await;
+    let kept = cluster.client(1).logged_in().await;
+    // Longer than the lease lives: what the old one still has in its buffers comes too late.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cluster.redis.resume();
+    eventually("the old one to follow the new one", SOON * 2, || async {
+        (role(&cluster.redis).await? == "slave").then_some(())
+    })
+    .await;
+    for worker in &cluster.workers {
+        kept.at(worker.address).get("/api/v1/session").await.expect(200);
+    }
+    assert_eq!(connections(&cluster.redis).await, 0);
+    assert!(check_one_writer(vec![old.end(), new.end()]) > 0);
+    goes_on(&mut cluster, &sentinels, &users).await;
+}
+
+#[tokio::test]
+async fn a_primary_that_was_superseded_without_knowing_is_left_by_every_connection() {
+    let (mut cluster, sentinels, users) = cluster().await;
+    let change = json!({ "session_cache_enabled": true, "session_cache_ttl_seconds": 10 });
+    users[0].patch("/api/v1/settings", "*", change).await.expect(200);
+    eventually("every worker to hold sessions near", SOON, || async {
+        let view = users[0].get("/api/v1/cluster").await;
+        (view.body["cache_holders"] == 3).then_some(())
+    })
+    .await;
+    sentinels.replicated(&cluster.redis).await;
+    // For the Sentinels it is dead, and they cannot demote it; everybody else finds a primary there.
+    cluster.redis.command::<()>(&["ACL", "SETUSER", SENTINEL_USER, "-@all"]).await;
+    sentinels.failed_over().await;
+    eventually("every connection to have left it", SOON, || async {
+        (connections(&cluster.redis).await == 0).then_some(())
+    })
+    .await;
+    let role: Vec<redis::Value> = cluster.redis.command(&["ROLE"]).await;
+    assert_eq!(
+        role[0],
+        redis::Value::BulkString(b"master".to_vec()),
+        "it still believes that it is the primary"
+    );
+    all_back(&users, &cluster).await;
+    goes_on(&mut cluster, &sentinels, &users).await;
+}
+
+#[tokio::test]
+async fn check_and_reset_password_find_the_primary_by_sentinel() {
+    let (cluster, sentinels, users) = cluster().await;
+    let run = async |role: &str, environment: &BTreeMap<String, String>| {
+        let mut command = bangui(role);
+        command.envs(environment);
+        Child::run(role, command, SOON).await
+    };
+    let (code, printed) = run("check", &cluster.environment).await;
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("the Sentinels name 127.0.0.1:"), "{printed}");
+    let mut environment = cluster.environment.clone();
+    environment.insert("BANGUI_REDIS_URL".to_owned(), sentinels.url().replace(NAME, "other"));
+    let (code, printed) = run("check", &environment).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("`other`"), "{printed}");
+    assert!(!printed.contains(crate::support::redis::USER_PASSWORD), "{printed}");
+
+    let mut environment = cluster.environment.clone();
+    environment.insert("BANGUI_ADMIN_PASSWORD".to_owned(), "another-long-password".to_owned());
+    let (code, printed) = run("reset-password", &environment).await;
+    assert_eq!(code, Some(0), "{printed}");
+    users[0].get("/api/v1/session").await.problem(401);
+}
+
+/// A Redis by itself is no Sentinel, and says so in plain words.
+#[tokio::test]
+async fn a_url_of_sentinels_that_leads_to_a_redis_is_told_apart() {
+    let redis = Redis::start_with(&[]).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    redis.command::<()>(&["CONFIG", "SET", "port", &port]).await;
+    let mut command = bangui("check");
+    command.env("BANGUI_REDIS_URL", format!("redis+sentinel://127.0.0.1:{port}/main"));
+    let (code, printed) = Child::run("check", command, SOON).await;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("no Sentinel"), "{printed}");
+}
