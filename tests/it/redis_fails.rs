@@ -1,8 +1,11 @@
 //! Redis that is full, that is started again, and whose replica does not confirm.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde_json::json;
 
+use crate::support::cluster::server_is;
 use crate::support::redis::Redis;
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
@@ -24,6 +27,55 @@ async fn a_restart_of_a_redis_with_aof_loses_no_session_and_no_account() {
         assert_eq!(after.body["id"], before.body["id"]);
     }
     cluster.client(1).logged_in().await;
+}
+
+/// Every key that lives on, with a digest of its value.
+async fn what_lives_on(redis: &Redis) -> BTreeMap<Vec<u8>, String> {
+    let mut found = BTreeMap::new();
+    let mut connection = redis.connection().await;
+    for key in redis.keys().await {
+        let ttl: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
+        let digest: Vec<String> =
+            redis::cmd("DEBUG").arg("DIGEST-VALUE").arg(&key).query_async(&mut connection).await.unwrap();
+        if ttl == -1 || ttl > 60_000 {
+            found.insert(key, digest[0].clone());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_redis_with_aof_that_is_killed_and_restarted_has_every_document_as_it_was_and_the_epochs_go_on() {
+    let redis = Redis::start_with(&["--appendonly", "yes", "--enable-debug-command", "yes"]).await;
+    let mut cluster = Cluster::with_fail2ban(2).redis(redis).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    client.patch("/api/v1/settings", "*", json!({ "session_idle_seconds": 1234 })).await.expect(200);
+    let known = server_is(&client, "up").await;
+    for worker in &cluster.workers {
+        worker.process.kill();
+    }
+    cluster.workers.clear();
+    let before = what_lives_on(&cluster.redis).await;
+    let epoch: u64 = cluster.redis.command(&["GET", "{it}:epoch"]).await;
+    for part in
+        ["server:web-1", "settings", "account:admin", "session:", "audit", "events", "epoch", "job:probe"]
+    {
+        let is_there = |key: &Vec<u8>| String::from_utf8_lossy(key).contains(part);
+        assert!(before.keys().any(is_there), "{part} is not among them");
+    }
+    cluster.redis.kill();
+    cluster.redis.restart().await;
+    assert_eq!(what_lives_on(&cluster.redis).await, before);
+
+    // What was known of the server is told although nobody can ask it.
+    cluster.agent().kill();
+    let n = cluster.add_worker().await;
+    let client = client.at(cluster.workers[n].address);
+    let told = server_is(&client, "unreachable").await;
+    assert_eq!(told["status"]["version"], known["status"]["version"]);
+    assert_eq!(client.get("/api/v1/settings").await.body["session_idle_seconds"]["value"], 1234);
+    let later: u64 = cluster.redis.command(&["GET", "{it}:epoch"]).await;
+    assert!(later > epoch, "{later} after {epoch}");
 }
 
 #[tokio::test]
@@ -61,12 +113,27 @@ async fn revoke_all(client: &Client) -> crate::support::Answer {
 
 #[tokio::test]
 async fn a_revocation_is_answered_once_a_replica_has_it_and_else_503_though_done() {
+    revocations_wait_for_the_replica(false).await;
+}
+
+#[tokio::test]
+async fn with_a_near_cache_too_a_revocation_is_answered_once_a_replica_has_it() {
+    revocations_wait_for_the_replica(true).await;
+}
+
+async fn revocations_wait_for_the_replica(near_cache: bool) {
     let primary = Redis::start_with(&["--appendonly", "yes", "--repl-diskless-sync-delay", "0"]).await;
     // The test's Redis has a unix socket alone; a replica needs a port.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let _: () = primary.command(&["CONFIG", "SET", "port", &port]).await;
     let replica = replica_of(&primary).await;
-    let cluster = Cluster::bare(1).redis(primary).env("BANGUI_REDIS_MIN_REPLICAS", 1).set_up().await;
+    let cluster = Cluster::bare(1)
+        .redis(primary)
+        .env("BANGUI_REDIS_MIN_REPLICAS", 1)
+        .env("BANGUI_SESSION_CACHE_ENABLED", near_cache)
+        .env("BANGUI_SESSION_CACHE_TTL_SECONDS", 10)
+        .set_up()
+        .await;
     let keeper = cluster.client(0).logged_in().await;
     let first = cluster.client(0).logged_in().await;
     // A replica counts once it has said for the first time how far it is.
