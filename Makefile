@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-api test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 fmt clippy doc bench fuzz
+.PHONY: help up test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 fmt clippy doc bench fuzz
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -41,6 +41,11 @@ test-api: ## Hold a live cluster against its OpenAPI document
 test-manifests: ## Hold the manifests of k8s/ against the API of Kubernetes and against each other
 	@.ci/install python3-venv openssl
 	.ci/test-manifests
+
+test-valkey: ## Run the integration tests on Valkey in place of Redis
+	@.ci/install rust cc redis-server fail2ban
+	@.ci/valkey
+	PATH="$(CURDIR)/target/valkey/bin:$$PATH" RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --test it
 
 test-deploy: ## Build the image, run docker-compose.yml, walk through it, replace its workers under load
 	@.ci/install python3

@@ -39,6 +39,19 @@ async fn check_prints_a_line_for_each_thing_and_is_content_only_if_all_is_well()
 }
 
 #[tokio::test]
+async fn check_names_the_server_and_its_version() {
+    let (cluster, _) = Cluster::bare(0).start_surroundings().await;
+    let info: String = cluster.redis.command(&["INFO", "server"]).await;
+    let field = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let name = match field("valkey_version:") {
+        Some(version) => format!("Valkey {version}"),
+        None => format!("Redis {}", field("redis_version:").unwrap()),
+    };
+    let (_, printed) = run("check", &cluster.environment, &[]).await;
+    assert!(printed.contains(&name), "{printed}");
+}
+
+#[tokio::test]
 async fn check_warns_of_a_redis_that_may_lose_data() {
     let redis = Redis::start_with(&["--maxmemory-policy", "volatile-ttl"]).await;
     let (cluster, _) = Cluster::bare(0).redis(redis).start_surroundings().await;
