@@ -170,13 +170,14 @@ pub async fn unban_all(
     name: Name,
     Path((server, jail)): Path<(String, String)>,
 ) -> Result<Response> {
-    let change = Change::of(state, author, &server, &jail)?;
+    let mut change = Change::of(state, author, &server, &jail)?;
     let stored = change.state.store.server(&change.server).await?;
     let counts = stored.state.status.jails.get(&change.jail);
     if counts.is_some_and(|counts| counts.currently_banned > JOB_ABOVE as u64) {
         return put(&change, name, BanOrder::UnbanAll, &[]).await;
     }
     to_the_end(async move {
+        change.begin("ban.remove_all", Value::Null).await?;
         let (begun, mut unbanned) = (Instant::now(), 0);
         let outcome = loop {
             match change.agent.unban_all(&change.jail, None).await {
@@ -198,7 +199,10 @@ pub async fn unban_all(
 }
 
 /// All of them, up to 25 at a time. What fails at the first command is refused as a whole; later, the answer tells what is known.
-async fn done(change: Change, order: BanOrder, ips: Vec<Network>) -> Result<axum::Json<Outcome>> {
+async fn done(mut change: Change, order: BanOrder, ips: Vec<Network>) -> Result<axum::Json<Outcome>> {
+    let what = if order == BanOrder::Ban { "ban.add" } else { "ban.remove" };
+    let named: Vec<String> = ips.iter().take(NAMED).map(ToString::to_string).collect();
+    change.begin(what, json!({ "ips": named, "asked": ips.len() })).await?;
     let begun = Instant::now();
     let mut results: Vec<AddressOutcome> = Vec::new();
     let mut failed: Option<AgentError> = None;
@@ -230,7 +234,6 @@ async fn done(change: Change, order: BanOrder, ips: Vec<Network>) -> Result<axum
         results.iter().filter(|one| one.changed == Some(true)).map(|one| one.ip.as_str()).collect();
     let named = &changed[..changed.len().min(NAMED)];
     let after = json!({ "ips": named, "changed": changed.len(), "asked": ips.len() });
-    let what = if order == BanOrder::Ban { "ban.add" } else { "ban.remove" };
     let told = failed.as_ref().map_or_else(|| "done".to_owned(), ToString::to_string);
     change.audit(what, (Value::Null, after), told).await;
     look_soon(&change).await;

@@ -65,7 +65,7 @@ impl FromRequestParts<AppState> for Caller {
 /// may be the second try of a logout whose answer was lost.
 pub struct Ending<T>(pub T);
 
-impl<T: FromRequestParts<AppState, Rejection = Problem>> FromRequestParts<AppState> for Ending<T> {
+impl<T: FromRequestParts<AppState, Rejection = Problem> + Send> FromRequestParts<AppState> for Ending<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {

@@ -50,8 +50,8 @@ pub(super) struct About {
     pub(super) jail: JailName,
     pub(super) order: BanOrder,
     pub(super) username: String,
-    session: String,
-    address: std::net::IpAddr,
+    session: Option<String>,
+    address: Option<std::net::IpAddr>,
 }
 
 /// A job that this worker may go on with, until another has a claim or it is cancelled.
@@ -107,15 +107,16 @@ impl BanJobClaim {
         });
         AuditRecord {
             username: self.about.username.clone(),
-            // Another's writing would be of a newer version.
-            session: SessionId::parse(&self.about.session).unwrap_or_else(|| SessionId::from_bytes([0; 32])),
+            session: self.about.session.as_deref().and_then(SessionId::parse),
             address: self.about.address,
-            worker: self.owner.clone(),
+            worker: Some(self.owner.clone()),
             what: "ban_job.end",
             target: Some(format!("{}/{}", self.server, self.jail)),
             before: Value::Null,
             after,
             outcome: reason.unwrap_or(end.as_str()).to_owned(),
+            // The two have the job's id in common.
+            begun: None,
         }
     }
 }
@@ -141,7 +142,7 @@ impl Store {
             jail: job.jail.clone(),
             order: job.order,
             username: job.audit.username.clone(),
-            session: job.audit.session.to_string(),
+            session: job.audit.session.as_ref().map(ToString::to_string),
             address: job.audit.address,
         };
         let ips: Vec<String> = job.ips.iter().map(Network::to_string).collect();
