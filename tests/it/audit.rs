@@ -105,6 +105,7 @@ async fn every_route_that_changes_something_leaves_an_entry() {
         (Method::PATCH, "/web", "/{jail}", "jail.settings", json!({ "maxretry": 7 })),
         (Method::POST, "/web/ignore", "/{jail}/ignore", "jail.ignore", json!({ "network": "203.0.113.9" })),
         (Method::POST, "/web/bans", "/{jail}/bans", "ban.add", json!({ "ips": ["203.0.113.7"] })),
+        (Method::POST, "/web/unban", "/{jail}/unban", "ban.remove", json!({ "ips": ["203.0.113.7"] })),
         (Method::DELETE, "/web/bans/203.0.113.7", "/{jail}/bans/{ip}", "ban.remove", Value::Null),
         (Method::DELETE, "/web/bans", "/{jail}/bans", "ban.remove_all", Value::Null),
     ] {
@@ -114,6 +115,31 @@ async fn every_route_that_changes_something_leaves_an_entry() {
         assert_eq!(entry.target, Some(format!("{SERVER}/{}", &below[1..4])), "{entry:?}");
         assert!(entry.session.is_some());
     }
+
+    // A job has an entry when it is put, when it is cancelled, and when it is over. With a fail2ban that answers nothing the
+    // first one does not end, and the second waits.
+    tried.cluster.fail2ban().pause();
+    let ips: Vec<String> = (0..1200_u32).map(|n| format!("2001:db8::{n:x}")).collect();
+    let put = json!({ "ips": ips });
+    client.post(&format!("{jails}/web/bans"), put.clone()).await.expect(202);
+    let second = client.post(&format!("{jails}/web/bans"), put).await;
+    let id = second.expect(202).body["id"].as_str().unwrap().to_owned();
+    client.post(&format!("/api/v1/ban-jobs/{id}/cancel"), Value::Null).await.expect(200);
+    tried.routes.insert("POST /api/v1/ban-jobs/{id}/cancel".to_owned());
+    for what in ["ban_job.begin", "ban_job.cancel", "ban_job.end"] {
+        let told = tried.entries().await;
+        let of_job = |entry: &&AuditEntry| format!("{entry:?}").contains(&id) && entry.what == what;
+        let entry = told.iter().find(of_job).unwrap_or_else(|| panic!("{what}: {told:?}"));
+        assert_eq!(entry.target, Some(format!("{SERVER}/web")), "{entry:?}");
+        assert!(entry.session.is_some() && entry.address.is_some() && entry.worker.is_some(), "{entry:?}");
+    }
+    tried.cluster.fail2ban().resume();
+    eventually("the end of the first job", SOON * 4, || async {
+        let jobs = client.get("/api/v1/ban-jobs").await;
+        let over = |job: &Value| !["queued", "running"].contains(&job["state"].as_str().unwrap());
+        jobs.expect(200).body["items"].as_array().unwrap().iter().all(over).then_some(())
+    })
+    .await;
 
     let recovery = format!("/api/v1/servers/{SERVER}/recovery");
     client.delete(&recovery).await.expect(204);
