@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use redis::{Connection, FromRedisValue, ScriptInvocation, Value};
 
 use self::model::{ALL, Redis, Revoked, Session, World, act_of, histories};
-use self::wait::Listed;
+use self::wait::{Listed, Looked};
 use crate::support::redis::Redis as Server;
 
 /// The text of the scripts.
@@ -180,12 +180,16 @@ impl Redis for Scripts<'_> {
         listed(&answer)
     }
 
-    fn look(&mut self, holders: &[String]) -> (Option<String>, Vec<Option<u64>>) {
+    fn look(&mut self, holders: &[String]) -> Looked {
         let fields: Vec<&[u8]> = holders.iter().map(String::as_bytes).collect();
-        let words = [&[HOLDERS.as_bytes(), b"incarnation"], fields.as_slice()].concat();
+        let words = [&[HOLDERS.as_bytes(), b"incarnation", b"number"], fields.as_slice()].concat();
         let seen: Vec<Option<String>> = self.command("HMGET", &words);
-        let applied = seen[1..].iter().map(|applied| applied.as_ref().map(|it| it.parse().unwrap()));
-        (seen[0].clone(), applied.collect())
+        let read = |text: &Option<String>| text.as_ref().map(|text| text.parse().unwrap());
+        Looked {
+            incarnation: seen[0].clone(),
+            number: read(&seen[1]),
+            applied: seen[2..].iter().map(read).collect(),
+        }
     }
 
     fn settle(&mut self, listed: &Listed) {

@@ -22,6 +22,9 @@
 //!   have forgotten holders that still answer, so every revocation waits a whole lease. Each worker sees to that whenever it has
 //!   connected, so that it is seldom a logout that finds out.
 //!
+//! Redis may also come back with what it had a moment before, holders missing. So a holder that is absent has left only if Redis
+//! still has the incarnation and the number that the revoker was given: whatever came before these is there too.
+//!
 //! What breaks it: a machine whose boot-time clock stands still while others go on (a virtual machine frozen by its host). And
 //! a version of bangui without this module revokes without telling the holders: the cache must be off while one runs beside.
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::state::{Cache, Event, LEASE, Mark, Next};
-use super::wait::{Listed, Outcome, Wait};
+use super::wait::{Listed, Looked, Outcome, Wait};
 
 /// Sessions are numbers; a new login takes the next one.
 pub type Session = u32;
@@ -31,7 +31,7 @@ pub trait Redis {
     /// Ends one, all or no sessions; the message for the holders, and the answer.
     fn revoke(&mut self, ends: Revoked) -> (Vec<u8>, Listed);
     fn behind(&mut self) -> Listed;
-    fn look(&mut self, holders: &[String]) -> (Option<String>, Vec<Option<u64>>);
+    fn look(&mut self, holders: &[String]) -> Looked;
     fn settle(&mut self, listed: &Listed);
     fn memory(&mut self) -> Self::Memory;
     /// Another Redis: with this memory, or with nothing but the sessions.
@@ -170,7 +170,7 @@ struct Revocation {
     wait: Wait,
     /// What was gone when its script ran: what its answer promises to be refused.
     gone: BTreeSet<Session>,
-    looked: Option<(Option<String>, Vec<Option<u64>>)>,
+    looked: Option<Looked>,
     outcome: Option<Outcome>,
 }
 
@@ -332,8 +332,8 @@ impl<R: Redis> World<R> {
             Act::HearLook(n) => {
                 if let Some(n) = revocation(n) {
                     let revocation = &mut self.revocations[n];
-                    if let Some((incarnation, applied)) = revocation.looked.take() {
-                        revocation.wait.heard(incarnation.as_deref(), &applied);
+                    if let Some(looked) = revocation.looked.take() {
+                        revocation.wait.heard(&looked);
                     }
                 }
             }

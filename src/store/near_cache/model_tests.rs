@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::model::{ALL, Happened, Redis, Revoked, Rules, Session, World, act_of, histories};
-use super::wait::Listed;
+use super::wait::{Listed, Looked};
 
 /// Rules of the scripts that can be taken away.
 #[derive(Clone, Copy)]
@@ -120,8 +120,9 @@ impl Redis for Scripts {
         self.listed(self.named(), behind.map(|(id, _)| id.clone()).collect())
     }
 
-    fn look(&mut self, holders: &[String]) -> (Option<String>, Vec<Option<u64>>) {
-        (Some(self.named()), holders.iter().map(|id| self.memory.holders.get(id).copied()).collect())
+    fn look(&mut self, holders: &[String]) -> Looked {
+        let applied = holders.iter().map(|id| self.memory.holders.get(id).copied()).collect();
+        Looked { incarnation: Some(self.named()), number: Some(self.memory.number), applied }
     }
 
     fn settle(&mut self, listed: &Listed) {

@@ -7,7 +7,7 @@ use redis::Value;
 use tokio::time::{sleep, timeout};
 
 use super::super::{Result, SessionId, Store, StoreError, Username, boot_now, random, scripts};
-use super::wait::{Listed, Outcome, Wait};
+use super::wait::{Listed, Looked, Outcome, Wait};
 
 /// Pauses between two looks at the holders. A confirmation takes two round trips, and a timer counts whole milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
@@ -119,17 +119,16 @@ impl Store {
             sleep(if wait.listed().settled { pause.min(left) } else { left }).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             let mut command = redis::cmd("HMGET");
-            command.arg(self.keys.holders()).arg("incarnation").arg(&wait.listed().holders);
+            command.arg(self.keys.holders()).arg(&["incarnation", "number"]).arg(&wait.listed().holders);
             // Without an answer nothing is confirmed; the lease ends the wait.
             let look = self.shared.query::<Vec<Option<String>>>("holders", &command);
             if let Ok(Ok(seen)) = timeout(wait.left(boot_now()), look).await
-                && let Some((incarnation, applied)) = seen.split_first()
+                && let [incarnation, number, applied @ ..] = seen.as_slice()
             {
                 // What is no number confirms nothing.
-                let number = |applied: &String| applied.parse().unwrap_or(0);
-                let applied: Vec<Option<u64>> =
-                    applied.iter().map(|applied| applied.as_ref().map(number)).collect();
-                wait.heard(incarnation.as_deref(), &applied);
+                let read = |text: &Option<String>| text.as_ref().map(|text| text.parse().unwrap_or(0));
+                let applied = applied.iter().map(read).collect();
+                wait.heard(&Looked { incarnation: incarnation.clone(), number: read(number), applied });
             }
         }
     }

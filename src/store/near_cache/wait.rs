@@ -16,6 +16,16 @@ pub struct Listed {
     pub holders: Vec<String>,
 }
 
+/// What Redis has about holders now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    pub incarnation: Option<String>,
+    /// The latest revocation.
+    pub number: Option<u64>,
+    /// What the holders that were asked for have confirmed, in their order.
+    pub applied: Vec<Option<u64>>,
+}
+
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -53,14 +63,15 @@ impl Wait {
         self.end.saturating_sub(now)
     }
 
-    /// Takes in what Redis has about the holders, in their order. One that is absent has left or was removed; but if Redis has
-    /// another incarnation now, it has forgotten them, which confirms nothing.
-    pub fn heard(&mut self, incarnation: Option<&str>, applied: &[Option<u64>]) {
-        if incarnation != Some(self.listed.incarnation.as_str()) {
+    /// Takes in what Redis has about the holders. One that is absent has left or was removed; but if Redis has another
+    /// incarnation now, or does not know of this revocation any more, it has forgotten holders, which confirms nothing.
+    pub fn heard(&mut self, looked: &Looked) {
+        let number = self.listed.number;
+        let same = looked.incarnation.as_ref() == Some(&self.listed.incarnation);
+        if !same || looked.number.is_none_or(|latest| latest < number) {
             return;
         }
-        let number = self.listed.number;
-        let mut applied = applied.iter();
+        let mut applied = looked.applied.iter();
         self.listed.holders.retain(|_| match applied.next() {
             Some(applied) => applied.is_some_and(|applied| applied < number),
             None => true,
