@@ -195,7 +195,9 @@ fn no_session_is_accepted_after_its_revocation_was_answered() {
 fn must_open(rules: Rules, scripts: ScriptRules) {
     let same_each_time = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let runner = TestRunner::new_with_rng(config(3_000), same_each_time);
-    println!("{}", hole(runner, rules, scripts).0.expect("a hole"));
+    let hole = hole(runner, rules, scripts).0.expect("a hole");
+    assert!(hole.contains(" accepts "), "{hole}");
+    println!("{hole}");
 }
 
 #[test]
