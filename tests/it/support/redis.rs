@@ -22,6 +22,9 @@ use super::{SOON, eventually, folder};
 pub const USER: &str = "bangui";
 pub const USER_PASSWORD: &str = "password-of-the-redis-user";
 
+/// What the test's own commands may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The product's rule, for `ACL SETUSER` and for this prefix: the name, then what it may.
 pub fn rule(prefix: &str) -> Vec<String> {
     let rule = bangui::store::acl::RULE.trim().strip_prefix("user ").expect("a line of an ACL file");
@@ -116,7 +119,8 @@ impl Redis {
     /// A connection, if it takes any.
     pub async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(format!("redis+unix://{}", self.socket().display())).unwrap();
-        client.get_multiplexed_async_connection().await.ok()
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&patient).await.ok()
     }
 
     /// A connection for assertions.
