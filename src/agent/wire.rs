@@ -311,7 +311,7 @@ pub struct BanRequest {
 pub struct BanResult {
     /// Which.
     pub ip: Network,
-    /// Whether the jail bans it now, as fail2ban says when asked again.
+    /// Whether the jail bans it now, as fail2ban says when asked again; beside very many bans, as it answered to the command.
     pub banned: bool,
     /// Whether that was otherwise before.
     pub changed: bool,

@@ -182,7 +182,7 @@ impl BanJobs {
                 (format!("failed: {reason}"), Next::Over(BanJobState::Failed, Some(reason)))
             }
             End::Trouble(reason) => {
-                let idle = if progress == claim.progress { claim.idle } else { Duration::ZERO };
+                let idle = if progress.done == claim.progress.done { claim.idle } else { Duration::ZERO };
                 match pause_after_trouble(idle) {
                     Some(pause) => (format!("waits: {reason}"), Next::Again(pause, reason)),
                     None => {

@@ -54,7 +54,8 @@ pub struct Outcome {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AddressOutcome {
     ip: String,
-    /// Whether the jail bans it, as fail2ban says when asked again; `null` if that is not known.
+    /// Whether the jail bans it, as fail2ban says when asked again (beside very many bans, as it answered to the command);
+    /// `null` if that is not known.
     banned: Option<bool>,
     /// Whether that was otherwise before.
     changed: Option<bool>,
