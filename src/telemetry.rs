@@ -91,7 +91,7 @@ pub enum Kind {
 }
 
 /// Every metric: its name, what it is, what it means.
-pub const METRICS: [(&str, Kind, &str); 19] = [
+pub const METRICS: [(&str, Kind, &str); 20] = [
     ("bangui_http_requests_total", Kind::Counter, "Answered HTTP requests, by route, method and status."),
     ("bangui_http_request_duration_seconds", Kind::Seconds, "Time to answer a request, by route."),
     ("bangui_redis_up", Kind::Gauge, "Whether Redis answered when it was last asked."),
@@ -121,6 +121,7 @@ pub const METRICS: [(&str, Kind, &str); 19] = [
     ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail; told by the leader alone."),
     ("bangui_discovery_conflicts", Kind::Gauge, "Agents with a name that another has; told by the leader."),
     ("bangui_event_clients", Kind::Gauge, "Clients that follow the events at this worker."),
+    ("bangui_ban_jobs_total", Kind::Counter, "Ban jobs that this worker ended, by outcome."),
     ("bangui_logins_total", Kind::Counter, "Logins, by outcome."),
     ("bangui_rate_limited_total", Kind::Counter, "Attempts at a password that a limit refused, by limit."),
 ];
@@ -147,6 +148,9 @@ fn describe() {
         metrics::gauge!(gauge).set(0.0);
     }
     metrics::counter!("bangui_scheduler_fenced_writes_total").absolute(0);
+    for outcome in ["done", "cancelled", "failed"] {
+        metrics::counter!("bangui_ban_jobs_total", "outcome" => outcome).absolute(0);
+    }
     for reason in ["acquired", "lost", "fenced", "deadline", "clock_jump", "released"] {
         metrics::counter!("bangui_scheduler_transitions_total", "reason" => reason).absolute(0);
     }

@@ -302,7 +302,11 @@ impl Store {
             .arg(KEPT_FOR.as_secs())
             .arg(self.keys.wake())
             .arg(audit::KEPT);
-        self.shared.call(&claim.end_record(end, progress, reason).append_to(call)).await
+        let ended = self.shared.call(&claim.end_record(end, progress, reason).append_to(call)).await?;
+        if ended {
+            metrics::counter!("bangui_ban_jobs_total", "outcome" => end.as_str()).increment(1);
+        }
+        Ok(ended)
     }
 
     /// Gives the claim back for a while; false if it is lost.

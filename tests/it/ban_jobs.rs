@@ -119,6 +119,14 @@ async fn a_large_ban_is_a_job_that_any_worker_shows() {
     let done = ended(&other, job).await;
     assert_eq!((&done["order"], numbers(&done)), (&json!("unban_all"), [130, 130, 130, 0]), "{done}");
     assert_eq!(banned(&mut cluster, "web").await, 0);
+    let mut ended = 0;
+    for worker in [&client, &other] {
+        let page = worker.get("/metrics").await;
+        let line =
+            page.text.lines().find_map(|line| line.strip_prefix("bangui_ban_jobs_total{outcome=\"done\"} "));
+        ended += line.unwrap().parse::<u32>().unwrap();
+    }
+    assert_eq!(ended, 2);
     let list = other.get("/api/v1/ban-jobs?limit=1").await;
     assert_eq!(list.expect(200).body["items"][0]["id"], done["id"]);
     let cursor = list.body["next_cursor"].as_str().unwrap();
