@@ -3,11 +3,13 @@
 //! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
 //! 2. a span that carries it, so that whatever is logged meanwhile can be found by it
 //! 3. what another site made a browser send is refused (`origin.rs`)
-//! 4. the handler; a panic in it becomes a 500 like any other defect
-//! 5. headers: `x-request-id`, `x-bangui-worker`, those that tell a browser what it must not do, no caching of the
+//! 4. a worker that is starting lets a request of the API wait a moment: some load balancers send work to a new worker
+//!    before they have asked whether it is ready
+//! 5. the handler; a panic in it becomes a 500 like any other defect
+//! 6. headers: `x-request-id`, `x-bangui-worker`, those that tell a browser what it must not do, no caching of the
 //!    API; a 401 takes the cookie away; while the worker drains, `Connection: close`
-//! 6. metrics, by route (never by address: their number must stay small)
-//! 7. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
+//! 7. metrics, by route (never by address: their number must stay small)
+//! 8. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
 //!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog tells
 //!    it once for all of them
 //!
@@ -50,6 +52,9 @@ const NOTHING_IS_LOADED: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
+/// A start takes 30 ms where Redis answers. Where it does not, this is what a request waits for its 503.
+const START_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Puts the layers around all routes and fallbacks.
 pub fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
     router.layer(middleware::from_fn_with_state(state.clone(), accompany))
@@ -66,7 +71,12 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
     );
     let (parts, body) = request.into_parts();
     let mut response = match origin::check(&parts, state.public_url.as_ref()) {
-        Ok(()) => handle(Request::from_parts(parts, body), next, &span).await,
+        Ok(()) => {
+            if about.api && state.readiness.phase() == Phase::Starting {
+                let _ = tokio::time::timeout(START_PATIENCE, state.readiness.started()).await;
+            }
+            handle(Request::from_parts(parts, body), next, &span).await
+        }
         Err(refusal) => span.in_scope(|| refusal.into_response()),
     };
     finish_headers(&mut response, &about, &state);

@@ -77,6 +77,20 @@ async fn problem(response: Response) -> (u16, Value) {
 }
 
 #[tokio::test]
+async fn a_request_of_the_api_waits_for_the_end_of_the_start_and_a_probe_does_not() {
+    let readiness = Readiness::starting();
+    let with = || Parts { readiness: readiness.clone(), ..parts() };
+    let ask = |path| request("GET", path).body(Body::empty()).unwrap();
+    let at_once = std::time::Duration::from_millis(200);
+    let probe = tokio::time::timeout(at_once, call(with(), ask("/readyz"))).await;
+    assert_eq!(probe.expect("a probe waited").status(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut asked = std::pin::pin!(call(with(), ask("/api/v1/setup")));
+    assert!(tokio::time::timeout(at_once, asked.as_mut()).await.is_err(), "it was answered during the start");
+    readiness.serve();
+    tokio::time::timeout(at_once, asked).await.expect("it waits on after the start");
+}
+
+#[tokio::test]
 async fn healthz_answers_whatever_else_is_the_matter_and_names_the_worker() {
     let response = get_path("/healthz").await;
     assert_eq!(response.status(), StatusCode::OK);

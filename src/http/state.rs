@@ -114,6 +114,7 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Readiness {
     phase: Arc<AtomicU8>,
+    started: CancellationToken,
     draining: CancellationToken,
 }
 
@@ -121,18 +122,29 @@ impl Readiness {
     /// A worker that is starting.
     #[must_use]
     pub fn starting() -> Self {
-        Self { phase: Arc::new(AtomicU8::new(0)), draining: CancellationToken::new() }
+        Self {
+            phase: Arc::new(AtomicU8::new(0)),
+            started: CancellationToken::new(),
+            draining: CancellationToken::new(),
+        }
     }
 
     /// Start is over; a worker that drains already stays so.
     pub fn serve(&self) {
         self.phase.fetch_max(1, Ordering::Relaxed);
+        self.started.cancel();
     }
 
     /// The end has begun.
     pub fn drain(&self) {
         self.phase.fetch_max(2, Ordering::Relaxed);
+        self.started.cancel();
         self.draining.cancel();
+    }
+
+    /// Waits until start is over.
+    pub async fn started(&self) {
+        self.started.cancelled().await;
     }
 
     /// Waits until the end has begun.
