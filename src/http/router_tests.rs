@@ -29,13 +29,19 @@ fn parts() -> Parts {
         worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
         settings: settings(),
         gate: PasswordGate::with_cores(1),
-        readiness: Readiness::starting(),
+        readiness: serving(),
         setup_token: Some("a-setup-token".into()),
         admin_is_provisioned: true,
         public_url: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         metrics: Some(PrometheusBuilder::new().build_recorder().handle()),
     }
+}
+
+fn serving() -> Readiness {
+    let readiness = Readiness::starting();
+    readiness.serve();
+    readiness
 }
 
 /// The defaults.
