@@ -148,7 +148,8 @@ class Listeners:
 
     async def one_stream(self, heard):
         reader, writer = await asyncio.open_connection(HOST, PORT)
-        lines = ["GET /api/v1/events HTTP/1.1", f"host: {URL.netloc}", f"authorization: Bearer {sessions[0]}"]
+        lines = ["GET /api/v1/events HTTP/1.1", f"host: {URL.netloc}", f"authorization: Bearer {sessions[0]}",
+                 "connection: close"]
         lines += [f"last-event-id: {heard[-1]}"] if heard else []
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
         try:
@@ -175,7 +176,9 @@ class Listeners:
             # All hear the same, from the first event that one has heard to its last.
             wanted = events[events.index(heard[0]):events.index(heard[-1]) + 1] if heard else events
             if heard != wanted:
-                mistakes.append(f"a stream has {len(heard)} events, {len(set(heard))} of them once, instead of {len(wanted)}")
+                where = next((at for at, pair in enumerate(zip(heard, wanted)) if pair[0] != pair[1]), "the end")
+                mistakes.append(f"a stream has {len(heard)} events, {len(set(heard))} of them once, instead of "
+                                f"{len(wanted)}; the first that is another one is at {where}")
         print(f"  {LISTENERS} streams of {len(events)} events, ended {self.ends} times and taken up again; {len(mistakes)} with gaps or repeats")
         return mistakes
 
