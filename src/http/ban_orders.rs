@@ -178,7 +178,7 @@ pub async fn unban_all(
         return put(&change, name, BanOrder::UnbanAll, &[]).await;
     }
     to_the_end(async move {
-        change.begin("ban.remove_all", Value::Null).await?;
+        change.begin("ban.remove_all", json!({ "ips": "all" })).await?;
         let (begun, mut unbanned) = (Instant::now(), 0);
         let outcome = loop {
             match change.agent.unban_all(&change.jail, None).await {
