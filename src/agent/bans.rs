@@ -118,19 +118,19 @@ impl BanDesk {
             let reason = format!("a call takes 1 to {MAX_ADDRESSES} addresses, this one has {}", ips.len());
             return Err(ChangeError::Request(reason));
         }
-        let _turn = self.turn.write().await;
-        if let Some(job) = &request.job {
-            self.admit(job)?;
-        }
-        if Instant::now() >= deadline {
-            return Err(ChangeError::Busy(
-                "the call's time was over before its turn came: nothing was done".into(),
-            ));
-        }
         // One at a time: fail2ban then answers for each whether it changed anything, and its one thread is free for others
-        // between two of them.
+        // between two of them. The epoch is looked at for each, so that a fence waits for one.
         let mut results = Vec::with_capacity(ips.len());
         for ip in ips {
+            let _turn = self.turn.write().await;
+            if let Some(job) = &request.job {
+                self.admit(job)?;
+            }
+            if Instant::now() >= deadline {
+                return Err(ChangeError::Busy(format!(
+                    "the call's time was over before the turn of {ip} came: neither it nor what comes after it was touched"
+                )));
+            }
             let command = match order {
                 Order::Ban => Command::Ban(jail.clone(), vec![ip]),
                 Order::Unban => Command::Unban(jail.clone(), vec![ip]),
@@ -155,25 +155,27 @@ impl BanDesk {
         let mut order: Vec<usize> = (0..results.len()).collect();
         order.sort_by_key(|at| results[*at].changed);
         let (first, rest) = order.split_at(order.len().min(1));
-        let begun = Instant::now();
-        self.look_again(jail, results, first, deadline).await?;
-        let afford = VERIFY_WITHIN.as_micros() / begun.elapsed().as_micros().max(1);
+        let took = self.look_again(jail, results, first, deadline).await?;
+        let afford = VERIFY_WITHIN.as_micros() / took.as_micros().max(1);
         let afford = usize::try_from(afford).map_or(rest.len(), |afford| afford.min(rest.len()));
-        self.look_again(jail, results, &rest[..afford], deadline).await
+        self.look_again(jail, results, &rest[..afford], deadline).await.map(drop)
     }
 
+    /// Asks fail2ban about these; how long it took.
     async fn look_again(
         &self,
         jail: &JailName,
         results: &mut [wire::BanResult],
         at: &[usize],
         deadline: Instant,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Duration, ChangeError> {
+        let _turn = self.turn.write().await;
+        let begun = Instant::now();
         let ips: Vec<Network> = at.iter().map(|at| results[*at].ip).collect();
         for (at, banned) in at.iter().zip(self.banned_by(jail, &ips, deadline).await?) {
             results[*at].banned = banned;
         }
-        Ok(())
+        Ok(begun.elapsed())
     }
 
     /// Unbans all that a jail bans, 25 at a time, as many as there is time for.
