@@ -1,6 +1,6 @@
 //! The only door to argon2 for requests: off the async threads, and never more at once than is good for the rest.
 //!
-//! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores, and [`MOST`]; four
+//! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores, and `MOST`; four
 //! times that may wait, for 2 s at most; whoever comes then, or waits longer, is told to come again (503).
 //! Each that may run has memory of its own, used by one hash after the other: logins cost a worker that and no more.
 //! A client that goes away while it waits gives its place back (the permits live in the request's future); a

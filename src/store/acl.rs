@@ -2,7 +2,7 @@
 //!
 //! `user.acl` is the rule, as a line of a Redis ACL file: the README shows it, every Redis of the tests has that user and
 //! the workers there run as it, and a test compares it with the commands that stand in the source. A new command goes in
-//! there and into [`FORMS`].
+//! there and into `FORMS`.
 //!
 //! At each connect the commands are queued in a transaction that is then discarded: Redis judges rights when it queues,
 //! so what is missing is told at once and by name, not when somebody needs it. (`redis.acl_check_cmd` in a script would

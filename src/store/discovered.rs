@@ -1,7 +1,7 @@
 //! The discovered servers: one document with a revision, written by the scheduler, read by every worker.
 //!
 //! How a worker hears of a change: a message on the wake channel, at once; and, since messages get lost, a look every
-//! [`LOOK_EVERY`]. A worker whose configuration discovers nothing does neither.
+//! `LOOK_EVERY`. A worker whose configuration discovers nothing does neither.
 
 use std::time::Duration;
 

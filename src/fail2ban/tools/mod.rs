@@ -5,7 +5,7 @@
 //! and by a rehearsal (`rehearsal.py`, which says why). Never by a reload of everything: one wrong expression in
 //! one jail would end all of them.
 //!
-//! [`Run`] is the closed list of what is ever started, as [`super::Command`] is of what is ever sent. Every run has a deadline,
+//! `Run` is the closed list of what is ever started, as [`super::Command`] is of what is ever sent. Every run has a deadline,
 //! bounded output, no shell, no environment but `PATH`, and arguments that are the agent's own paths and checked names.
 
 mod process;
