@@ -12,6 +12,8 @@ use crate::support::{Client, PASSWORD, eventually, folder};
 
 /// Starting everything, on a machine that is busy with other tests.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
+/// How Redis and Valkey call themselves in the list of processes.
+const REDIS: &str = "-server unixsocket:";
 
 /// The processes that have the data folder in their arguments or their environment.
 fn processes_of(folder: &Path) -> Vec<String> {
@@ -78,7 +80,7 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
     })
     .await;
     let running = processes_of(folder.path());
-    for part in ["redis-server", "fail2ban-server", "bangui"] {
+    for part in [REDIS, "fail2ban-server", "bangui"] {
         assert!(running.iter().any(|process| process.contains(part)), "{part} is not in {running:?}");
     }
     process.signal(Signal::INT);
@@ -104,7 +106,7 @@ async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
         if complete { Some(client.logged_in().await) } else { None }
     })
     .await;
-    for part in ["bangui serve", "redis-server", "bangui agent", "fail2ban-server"] {
+    for part in ["bangui serve", REDIS, "bangui agent", "fail2ban-server"] {
         let before = pids_of(folder.path(), part);
         let victim =
             *before.first().unwrap_or_else(|| panic!("no {part} in {:?}", processes_of(folder.path())));
