@@ -158,8 +158,14 @@ impl Scene {
                 () = hands.make(fault, &came) => unreachable!("faults come for ever"),
             }
         }
-        self.victim.resume();
-        for client in self.clients() {
+        // The fault may have left it stopped, or dead.
+        let mut clients = self.clients();
+        if self.victim.process.runs() {
+            self.victim.resume();
+        } else {
+            clients.pop();
+        }
+        for client in clients {
             *self.hits.lock().unwrap() += hits(&client).await;
         }
         let mut told = told.into_inner().unwrap();
