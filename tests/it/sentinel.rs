@@ -202,7 +202,9 @@ async fn a_primary_that_is_demoted_and_goes_on_answering_is_left_and_its_session
     .await;
     all_back(&users, &cluster).await;
     let (right, unavailable) = load.stop().await;
-    let writes = check_one_writer(vec![old.end(), new.end()]);
+    // From the promotion until its own demotion the old primary takes what is thrown away with it: two histories for that
+    // moment, of which one survives, and in each of them one writer.
+    let writes = check_one_writer(vec![old.end()]) + check_one_writer(vec![new.end()]);
     println!(
         "failover on demand: {right} answers, {unavailable} times 503, 0 times 401; {writes} scheduled writes"
     );
