@@ -110,10 +110,10 @@ pub fn act_of(number: u32) -> Act {
         15..20 => Act::Login,
         20..24 => Act::Revoke(a),
         24 => [Act::RevokeAll, Act::Sweep, Act::EndAgain][a % 3],
-        25..38 => Act::Renew(a),
-        38 => Act::Ask(a),
-        39 => Act::Serve(a),
-        40 => Act::Take(a),
+        25..34 => Act::Renew(a),
+        34 => Act::Ask(a),
+        35..38 => Act::Serve(a),
+        38..41 => Act::Take(a),
         41 => Act::ServeLate,
         42..61 => Act::Hear(a),
         61 => [Act::Lose(a), Act::Disconnect(a), Act::Leave(a)][b % 3],
@@ -278,6 +278,8 @@ impl<R: Redis> World<R> {
                 let listed = self.redis.behind();
                 self.wait(2, listed);
             }
+            // One at a time: what was asked before is not hurried by it.
+            Act::Renew(w) if self.workers[w % WORKERS].request.is_some() => {}
             Act::Renew(w) => {
                 [Act::Ask(w), Act::Serve(w), Act::Take(w)].into_iter().for_each(|act| self.act(act));
             }

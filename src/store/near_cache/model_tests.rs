@@ -32,6 +32,8 @@ struct Scripts {
     rules: ScriptRules,
     run_id: u32,
     random: u32,
+    /// Goes on whatever is forgotten.
+    time: u64,
     memory: Memory,
 }
 
@@ -104,7 +106,8 @@ impl Redis for Scripts {
         };
         let incarnation = self.incarnation();
         let previous = self.memory.number;
-        self.memory.number = previous + 3;
+        self.time += 3;
+        self.memory.number = self.time.max(previous + 1);
         let head = format!("{incarnation}|{previous}|{}|", self.memory.number);
         let holders = self.memory.holders.keys().cloned().collect();
         ([head.as_bytes(), what].concat(), self.listed(incarnation, holders))
@@ -157,7 +160,7 @@ fn config(cases: u32) -> Config {
 fn hole(mut runner: TestRunner, rules: Rules, scripts: ScriptRules) -> (Option<String>, Happened) {
     let happened = std::cell::Cell::new(Happened::default());
     let found = runner.run(&histories(), |history| {
-        let redis = Scripts { rules: scripts, run_id: 1, random: 0, memory: Memory::default() };
+        let redis = Scripts { rules: scripts, run_id: 1, random: 0, time: 0, memory: Memory::default() };
         let mut world = World::new(redis, rules);
         let lived = world.live_through(&history);
         let (all, one) = (happened.get(), world.happened);
