@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use redis::{Connection, FromRedisValue, ScriptInvocation, Value};
 
-use self::model::{ALL, Redis, Revoked, Session, World, act_of, histories};
+use self::model::{ALL, Act, Redis, Revoked, Session, World, act_of, histories};
 use self::wait::{Listed, Looked};
 use crate::support::redis::Redis as Server;
 
@@ -228,31 +228,48 @@ impl Redis for Scripts<'_> {
     }
 }
 
-/// Lives through histories; the first with an acceptance after the answer, if there is one.
-async fn hole(cases: u32, sources: Sources) -> Option<String> {
+/// Does this with two connections to a server of its own, the second one subscribed.
+async fn on_a_server<T: Send + 'static>(
+    work: impl FnOnce(&mut Connection, &mut Connection) -> T + Send + 'static,
+) -> T {
     let server = Server::start_with(&[]).await;
     // As a user that may flush it.
     let client = redis::Client::open(format!("redis+unix://{}", server.socket().display())).unwrap();
-    let found = tokio::task::spawn_blocking(move || {
-        let connection = client.get_connection().unwrap();
+    let worked = tokio::task::spawn_blocking(move || {
+        let mut connection = client.get_connection().unwrap();
         let mut subscription = client.get_connection().unwrap();
         subscription
             .send_packed_command(&redis::cmd("SUBSCRIBE").arg("m:revoked").get_packed_command())
             .unwrap();
         subscription.recv_response().unwrap();
+        work(&mut connection, &mut subscription)
+    });
+    worked.await.unwrap()
+}
+
+/// Lives through one history.
+fn live_through(
+    (connection, subscription): (&mut Connection, &mut Connection),
+    sources: &Sources,
+    history: impl IntoIterator<Item = Act>,
+) -> Result<(), TestCaseError> {
+    let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
+    let scripts = Scripts { connection, subscription, sources, random: 0, incarnation: String::new() };
+    World::new(scripts, ALL).live_through(history)
+}
+
+/// Lives through histories; the first with an acceptance after the answer, if there is one.
+async fn hole(cases: u32, sources: Sources) -> Option<String> {
+    let found = on_a_server(move |connection, subscription| {
         let connections = std::cell::RefCell::new((connection, subscription));
         let config = Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         TestRunner::new_with_rng(config, rng).run(&histories(), |history| {
             let (connection, subscription) = &mut *connections.borrow_mut();
-            let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
-            let incarnation = String::new();
-            let scripts = Scripts { connection, subscription, sources: &sources, random: 0, incarnation };
-            let mut world = World::new(scripts, ALL);
-            world.live_through(&history).map_err(|error| TestCaseError::fail(error.to_string()))
+            live_through((connection, subscription), &sources, history.into_iter().map(act_of))
         })
     });
-    match found.await.unwrap() {
+    match found.await {
         Ok(()) => None,
         Err(TestError::Fail(why, history)) => {
             Some(format!("{why} of {:?}", history.into_iter().map(act_of).collect::<Vec<_>>()))
@@ -300,8 +317,28 @@ async fn scripts_that_wait_for_no_holders_they_do_not_know_open_a_hole() {
 
 #[tokio::test]
 async fn a_settling_script_that_does_not_look_again_opens_a_hole() {
+    // Too seldom among random histories: the revoker is stopped while the holder confirms, and is renewed.
+    let history = [
+        Act::Login,
+        Act::Renew(0),
+        Act::Sweep,
+        Act::Pass(1_000),
+        Act::Hear(0),
+        Act::ReadAndFill(0, 0),
+        Act::Pass(1_100),
+        Act::AnswerAndSettle(0),
+        Act::Revoke(0),
+        Act::AnswerAndSettle(0),
+    ];
     let mut sources = Sources::real();
     let again = "if applied and tonumber(applied) < tonumber(ARGV[2]) then";
+    let real = sources.clone();
     sources.settle = without(&sources.settle, again, "if applied then");
-    must_open(sources).await;
+    let (with, without) = on_a_server(move |connection, subscription| {
+        let with = live_through((connection, subscription), &real, history);
+        (with, live_through((connection, subscription), &sources, history))
+    })
+    .await;
+    with.unwrap();
+    assert!(without.unwrap_err().to_string().contains(" accepts "));
 }

@@ -238,9 +238,8 @@ impl<R: Redis> World<R> {
     }
 
     /// Lives through this, and tells of an acceptance after the answer.
-    pub fn live_through(&mut self, history: &[u32]) -> Result<(), TestCaseError> {
-        for (n, number) in history.iter().enumerate() {
-            let act = act_of(*number);
+    pub fn live_through(&mut self, history: impl IntoIterator<Item = Act>) -> Result<(), TestCaseError> {
+        for (n, act) in history.into_iter().enumerate() {
             self.act(act);
             for (w, worker) in self.workers.iter().enumerate() {
                 let now = worker.clock(self.now);

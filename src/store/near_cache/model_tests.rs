@@ -162,7 +162,7 @@ fn hole(mut runner: TestRunner, rules: Rules, scripts: ScriptRules) -> (Option<S
     let found = runner.run(&histories(), |history| {
         let redis = Scripts { rules: scripts, run_id: 1, random: 0, time: 0, memory: Memory::default() };
         let mut world = World::new(redis, rules);
-        let lived = world.live_through(&history);
+        let lived = world.live_through(history.into_iter().map(act_of));
         let (all, one) = (happened.get(), world.happened);
         happened.set(Happened {
             hits: all.hits + one.hits,
@@ -197,7 +197,7 @@ fn no_session_is_accepted_after_its_revocation_was_answered() {
 /// Fails unless taking the rule away opens a hole; prints the shortest history that leads into it.
 fn must_open(rules: Rules, scripts: ScriptRules) {
     let same_each_time = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let runner = TestRunner::new_with_rng(config(3_000), same_each_time);
+    let runner = TestRunner::new_with_rng(config(10_000), same_each_time);
     let hole = hole(runner, rules, scripts).0.expect("a hole");
     assert!(hole.contains(" accepts "), "{hole}");
     println!("{hole}");
