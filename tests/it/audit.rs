@@ -121,7 +121,8 @@ async fn every_route_that_changes_something_leaves_an_entry() {
     tried.cluster.fail2ban().pause();
     let ips: Vec<String> = (0..1200_u32).map(|n| format!("2001:db8::{n:x}")).collect();
     let put = json!({ "ips": ips });
-    client.post(&format!("{jails}/web/bans"), put.clone()).await.expect(202);
+    let first = client.post(&format!("{jails}/web/bans"), put.clone()).await;
+    let first = first.expect(202).body["id"].as_str().unwrap().to_owned();
     let second = client.post(&format!("{jails}/web/bans"), put).await;
     let id = second.expect(202).body["id"].as_str().unwrap().to_owned();
     client.post(&format!("/api/v1/ban-jobs/{id}/cancel"), Value::Null).await.expect(200);
@@ -134,12 +135,8 @@ async fn every_route_that_changes_something_leaves_an_entry() {
         assert!(entry.session.is_some() && entry.address.is_some() && entry.worker.is_some(), "{entry:?}");
     }
     tried.cluster.fail2ban().resume();
-    eventually("the end of the first job", SOON * 4, || async {
-        let jobs = client.get("/api/v1/ban-jobs").await;
-        let over = |job: &Value| !["queued", "running"].contains(&job["state"].as_str().unwrap());
-        jobs.expect(200).body["items"].as_array().unwrap().iter().all(over).then_some(())
-    })
-    .await;
+    // The first one is not to keep fail2ban busy; it may be over by now.
+    client.post(&format!("/api/v1/ban-jobs/{first}/cancel"), Value::Null).await;
 
     let recovery = format!("/api/v1/servers/{SERVER}/recovery");
     client.delete(&recovery).await.expect(204);
