@@ -9,8 +9,11 @@ use tokio::time::{sleep, timeout};
 use super::super::{Result, SessionId, Store, StoreError, Username, boot_now, random, scripts};
 use super::wait::{Listed, Looked, Outcome, Wait};
 
-/// Pauses between two looks at the holders. A confirmation takes two round trips, and a timer counts whole milliseconds.
-const FIRST_PAUSE: Duration = Duration::from_micros(500);
+/// The first looks at the holders follow one another: a confirmation takes about two round trips, a look takes one, and a timer
+/// counts whole milliseconds.
+const LOOKS_AT_ONCE: u32 = 6;
+/// Pauses between the later ones.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// What is not told to Redis in this time after a whole lease, the next revocation finds out again.
 const SETTLE_WITHIN: Duration = Duration::from_millis(200);
@@ -106,7 +109,7 @@ impl Store {
     async fn wait_for_holders(&self, listed: Listed) -> Outcome {
         // After the script has run: what a holder believes began before.
         let mut wait = Wait::begin(listed, boot_now());
-        let mut pause = FIRST_PAUSE;
+        let (mut looks, mut pause) = (0, FIRST_PAUSE);
         loop {
             let now = boot_now();
             if let Some(outcome) = wait.outcome(now) {
@@ -116,8 +119,14 @@ impl Store {
                 return outcome;
             }
             let left = wait.left(now);
-            sleep(if wait.listed().settled { pause.min(left) } else { left }).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            if !wait.listed().settled {
+                sleep(left).await;
+            } else if looks < LOOKS_AT_ONCE {
+                looks += 1;
+            } else {
+                sleep(pause.min(left)).await;
+                pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            }
             let mut command = redis::cmd("HMGET");
             command.arg(self.keys.holders()).arg(&["incarnation", "number"]).arg(&wait.listed().holders);
             // Without an answer nothing is confirmed; the lease ends the wait.
