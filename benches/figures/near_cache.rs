@@ -6,8 +6,9 @@ use crate::support::rounds::{Fault, Scene, holds};
 use crate::{Figure, quantile};
 
 /// What happens, how many rounds of it, and how many of them at once.
-const CASES: [(&str, Fault, usize, usize); 9] = [
-    ("a logout with 3 near caches, all well", Fault::None, 10_000, 4),
+const CASES: [(&str, Fault, usize, usize); 10] = [
+    ("a logout with 3 near caches, all well", Fault::None, 2_000, 1),
+    ("the same, four at once", Fault::None, 10_000, 4),
     ("the same, one holder stopped past its lease and continued", Fault::Stopped, 400, 32),
     ("the same, one holder killed", Fault::Killed, 400, 32),
     ("the same, one holder's link cut", Fault::Cut, 2_000, 8),

@@ -10,8 +10,9 @@ use crate::support::Cluster;
 const COUNTED: u32 = 5_000;
 /// How long the commands beside them are watched.
 const WATCHED: Duration = Duration::from_secs(10);
-/// Rounds of throughput; each measures both, so that a noisy machine is noisy for both.
-const ROUNDS: usize = 5;
+/// Rounds of throughput; each measures both, so that a noisy machine is noisy for both. Many short ones: two rounds of a noisy
+/// machine differ by a tenth.
+const ROUNDS: usize = 15;
 
 pub async fn measure() -> Vec<Figure> {
     let cluster = Cluster::bare(1).env("RUST_LOG", "warn,bangui::serve=info").set_up().await;
@@ -94,7 +95,7 @@ async fn commands_a_second(cluster: &Cluster, work: impl AsyncFnOnce()) -> (f64,
 /// Requests a second.
 fn wrk(url: &str, token: Option<&str>) -> f64 {
     let mut command = Command::new("wrk");
-    command.args(["-t1", "-c64", "-d3s"]);
+    command.args(["-t1", "-c64", "-d1s"]);
     if let Some(token) = token {
         command.arg("-H").arg(format!("Authorization: Bearer {token}"));
     }
