@@ -24,7 +24,7 @@ use super::address;
 use super::cookie::CookieKind;
 use super::error::Problem;
 use super::state::AppState;
-use crate::store::{Checked, LiveSession, SessionToken};
+use crate::store::{Checked, LiveSession, SessionToken, StoreError};
 
 /// The largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -50,14 +50,25 @@ impl FromRequestParts<AppState> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let token = shown_token(parts, state).ok_or_else(Problem::no_session)?;
         let checked = state.store.check_session(&token, state.session_life()).await;
-        let result = match &checked {
-            Ok(Checked { session: Some(_), .. }) => "live",
-            Ok(_) => "gone",
-            Err(_) => "error",
-        };
-        let source = if checked.as_ref().is_ok_and(|checked| checked.near) { "near_cache" } else { "redis" };
-        metrics::counter!("bangui_session_checks_total", "source" => source, "result" => result).increment(1);
+        count(&checked);
         Ok(Self { session: checked?.session.ok_or_else(Problem::no_session)? })
+    }
+}
+
+/// Only literal labels cost no allocation, and this is on the way of every request.
+fn count(checked: &Result<Checked, StoreError>) {
+    macro_rules! one {
+        ($source:literal, $result:literal) => {
+            metrics::counter!("bangui_session_checks_total", "source" => $source, "result" => $result)
+                .increment(1)
+        };
+    }
+    match checked {
+        Ok(Checked { session: Some(_), near: true }) => one!("near_cache", "live"),
+        Ok(Checked { session: Some(_), near: false }) => one!("redis", "live"),
+        // Only Redis says so.
+        Ok(Checked { session: None, .. }) => one!("redis", "gone"),
+        Err(_) => one!("redis", "error"),
     }
 }
 

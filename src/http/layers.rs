@@ -150,6 +150,7 @@ fn method_label(method: &Method) -> &'static str {
 fn finish_headers(response: &mut Response, about: &About, state: &AppState) {
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
+    headers.reserve(BROWSERS_MUST_NOT.len() + 6);
     headers.insert(REQUEST_ID, about.id.clone());
     headers.insert(WORKER, state.worker_header());
     for (name, value) in &BROWSERS_MUST_NOT {

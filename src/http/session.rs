@@ -1,7 +1,10 @@
 //! The caller's own session: log in, look, log out.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -19,6 +22,8 @@ use crate::store::{AuditRecord, LoginOrigin, SessionDetails, SessionId, SessionT
 
 /// How often a login is begun anew because sessions were revoked while it was under way.
 const ATTEMPTS: usize = 3;
+/// More than a session takes as JSON, but for one with a very long user agent.
+const SHOWN_BYTES: usize = 512;
 
 /// The body of a login.
 #[derive(Deserialize, ToSchema)]
@@ -119,10 +124,14 @@ async fn begin(
 
 /// The caller's session.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionView)))]
-pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<SessionView>> {
+pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Response> {
     let id = caller.session.id;
     let details = state.store.session_details(caller.session).await?;
-    Ok(axum::Json(SessionView::new(details, id)))
+    // `axum::Json` begins with 128 bytes and lets them grow, and this is the answer to every check of a session.
+    let mut json = Vec::with_capacity(SHOWN_BYTES);
+    serde_json::to_writer(&mut json, &SessionView::new(details, id))
+        .map_err(|error| Problem::internal(format!("a session cannot be shown: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response())
 }
 
 /// Logs out, on every worker at once.
@@ -141,13 +150,15 @@ pub async fn log_out(
 /// A session as users see it.
 #[derive(Serialize, ToSchema)]
 pub struct SessionView {
-    id: String,
+    #[schema(value_type = String)]
+    id: SessionId,
     username: String,
     created_at: Time,
     last_seen_at: Time,
     idle_expires_at: Time,
     expires_at: Time,
-    ip: String,
+    #[schema(value_type = String)]
+    ip: IpAddr,
     user_agent: String,
     current: bool,
 }
@@ -157,13 +168,13 @@ impl SessionView {
     pub fn new(details: SessionDetails, current: SessionId) -> Self {
         let SessionDetails { session, user_agent } = details;
         Self {
-            id: session.id.to_string(),
+            id: session.id,
             username: session.username.as_str().to_owned(),
             created_at: session.created_at.into(),
             last_seen_at: session.last_seen_at.into(),
             idle_expires_at: session.idle_expires_at.into(),
             expires_at: session.expires_at.into(),
-            ip: session.ip.to_string(),
+            ip: session.ip,
             user_agent,
             current: current == session.id,
         }

@@ -40,7 +40,10 @@ impl Store {
     /// # Errors
     /// As [`super::StoreError`] tells.
     pub async fn session_details(&self, session: LiveSession) -> Result<SessionDetails> {
-        Ok(self.with_user_agents(vec![session]).await?.remove(0))
+        if let Some(user_agent) = self.user_agents.get(session.agent) {
+            return Ok(SessionDetails { session, user_agent });
+        }
+        Ok(Box::pin(self.with_user_agents(vec![session])).await?.remove(0))
     }
 
     async fn with_user_agents(&self, sessions: Vec<LiveSession>) -> Result<Vec<SessionDetails>> {

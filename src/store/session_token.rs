@@ -3,7 +3,9 @@
 use std::fmt;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::{Result, random};
@@ -28,7 +30,7 @@ impl SessionToken {
     /// Reads the text of a cookie or a bearer token; `None` for anything that is no token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Some(Self(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?))
+        decode(text).map(Self)
     }
 
     /// The text for the cookie.
@@ -56,14 +58,32 @@ impl SessionId {
     /// Reads an id from a URL; `None` for anything that is no id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Some(Self(URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?))
+        decode(text).map(Self)
     }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+        Base64Display::new(&self.0, &URL_SAFE_NO_PAD).fmt(f)
     }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut text = [0; 43];
+        // 32 bytes are 43 characters.
+        match URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).map(|_| std::str::from_utf8(&text)) {
+            Ok(Ok(text)) => serializer.serialize_str(text),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+fn decode(text: &str) -> Option<[u8; 32]> {
+    // The decoder wants room for whole groups of four characters.
+    let mut bytes = [0; 33];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    bytes[..length].try_into().ok()
 }
 
 #[cfg(test)]

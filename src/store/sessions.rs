@@ -233,7 +233,8 @@ impl Store {
         if let Some(record) = hit {
             return Ok(Checked { session: Some(record.session(id, life)?), near: true });
         }
-        let session = self.read_session(id, life).await?;
+        // On the heap, so that every handler's future is small where the near cache answers: it is moved more than once.
+        let session = Box::pin(self.read_session(id, life)).await?;
         Ok(Checked { session, near: false })
     }
 
