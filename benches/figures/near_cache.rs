@@ -6,17 +6,18 @@ use crate::support::rounds::{Fault, Scene, holds};
 use crate::{Figure, quantile};
 
 /// What happens, how many rounds of it, and how many of them at once.
-const CASES: [(&str, Fault, usize, usize); 10] = [
+const CASES: [(&str, Fault, usize, usize); 11] = [
     ("a logout with 3 near caches, all well", Fault::None, 2_000, 1),
     ("the same, four at once", Fault::None, 10_000, 4),
-    ("the same, one holder stopped past its lease and continued", Fault::Stopped, 400, 32),
-    ("the same, one holder killed", Fault::Killed, 400, 32),
-    ("the same, one holder's link cut", Fault::Cut, 2_000, 8),
-    ("the same, one holder's link a black hole", Fault::BlackHole, 400, 32),
-    ("the same, one holder's link without messages", Fault::Deaf, 400, 32),
-    ("the same, one holder's link 300 ms slow", Fault::Slow, 400, 16),
-    ("the same, Redis restarted without its data", Fault::Forgetful, 400, 32),
-    ("the same, the cache switched on and off", Fault::Switched, 2_000, 8),
+    ("the same, one holder stopped past its lease and continued", Fault::Stopped, 10_000, 32),
+    ("the same, one holder killed", Fault::Killed, 10_000, 32),
+    ("the same, one holder's link cut", Fault::Cut, 10_000, 8),
+    ("the same, one holder's link a black hole", Fault::BlackHole, 10_000, 32),
+    ("the same, one holder's link without messages", Fault::Deaf, 10_000, 32),
+    ("the same, one holder's link 300 ms slow", Fault::Slow, 10_000, 16),
+    ("the same, replies late to one holder and messages lost", Fault::LateReplies, 10_000, 32),
+    ("the same, Redis restarted without its data", Fault::Forgetful, 10_000, 32),
+    ("the same, the cache switched on and off", Fault::Switched, 10_000, 8),
 ];
 
 pub async fn measure() -> Vec<Figure> {

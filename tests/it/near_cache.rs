@@ -54,6 +54,11 @@ async fn a_holder_that_hears_no_messages_accepts_nothing_that_was_logged_out() {
 }
 
 #[tokio::test]
+async fn a_holder_counts_its_lease_from_before_a_renewal_whose_reply_is_late() {
+    assert!(waited_for_a_lease(&rounds(Fault::LateReplies, 60, 16).await));
+}
+
+#[tokio::test]
 async fn a_holder_whose_confirmations_are_late_is_waited_for() {
     rounds(Fault::Slow, 30, 8).await;
 }

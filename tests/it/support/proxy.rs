@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub enum Mode {
     Delay(Duration),
     /// Passes replies, and swallows messages of subscriptions (RESP3).
     SwallowMessages,
+    /// The same, and the replies arrive this much later.
+    LateReplies(Duration),
     /// Replaces bytes in replies by others of the same length.
     Rewrite(Vec<u8>, Vec<u8>),
 }
@@ -100,38 +102,33 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
     let Ok(mut up) = UnixStream::connect(upstream).await else { return };
     let _ = down.set_nodelay(true);
     let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
-    // What is under way, with the time at which it arrives.
-    let mut under_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let (mut questions, mut replies) = (Line::default(), Line::default());
     let (mut lost, mut closed) = (false, false);
     loop {
         let now = mode.borrow_and_update().clone();
-        if now == Mode::Refuse || (closed && under_way.is_empty()) {
+        if now == Mode::Refuse || (closed && questions.is_empty()) {
             return;
         }
-        let arrival = under_way.front().map_or_else(Instant::now, |(arrival, _)| *arrival);
+        let (question, reply) = (questions.next_arrival(), replies.next_arrival());
         tokio::select! {
             changed = mode.changed() => if changed.is_err() {
                 return;
             },
-            () = tokio::time::sleep_until(arrival), if !under_way.is_empty() => {
-                let (_, bytes) = under_way.pop_front().unwrap_or_else(|| unreachable!("it is not empty"));
-                if up.write_all(&bytes).await.is_err() {
+            () = tokio::time::sleep_until(question), if !questions.is_empty() => {
+                if questions.arrive(&mut up).await.is_err() {
                     return;
                 }
+            }
+            () = tokio::time::sleep_until(reply), if !replies.is_empty() => {
+                closed |= replies.arrive(&mut down).await.is_err();
             }
             read = down.read(&mut asked), if !closed => {
                 // What was sent before the end arrives all the same.
                 let Ok(read @ 1..) = read else { closed = true; continue };
                 lost |= now == Mode::BlackHole;
                 let delay = if let Mode::Delay(delay) = now { delay } else { Duration::ZERO };
-                if lost {
-                } else if delay.is_zero() && under_way.is_empty() {
-                    // Without the timer, which counts whole milliseconds: a network that is well costs next to nothing.
-                    if up.write_all(&asked[..read]).await.is_err() {
-                        return;
-                    }
-                } else {
-                    under_way.push_back((Instant::now() + delay, asked[..read].to_vec()));
+                if !lost && questions.carry(asked[..read].to_vec(), delay, &mut up).await.is_err() {
+                    return;
                 }
             }
             read = up.read(&mut answered) => {
@@ -141,13 +138,49 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
                     rewrite(&mut answered[..read], from, to);
                 }
                 let passed = match now {
-                    Mode::SwallowMessages => without_messages(&answered[..read]),
+                    Mode::SwallowMessages | Mode::LateReplies(_) => without_messages(&answered[..read]),
                     _ => answered[..read].to_vec(),
                 };
-                if !lost && !closed && down.write_all(&passed).await.is_err() {
-                    closed = true;
+                let delay = if let Mode::LateReplies(delay) = now { delay } else { Duration::ZERO };
+                if !lost && !closed {
+                    closed |= replies.carry(passed, delay, &mut down).await.is_err();
                 }
             }
+        }
+    }
+}
+
+/// What is under way in one direction, in order, each with the time at which it arrives.
+#[derive(Default)]
+struct Line(VecDeque<(Instant, Vec<u8>)>);
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn next_arrival(&self) -> Instant {
+        self.0.front().map_or_else(Instant::now, |(arrival, _)| *arrival)
+    }
+
+    async fn carry(
+        &mut self,
+        bytes: Vec<u8>,
+        delay: Duration,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> std::io::Result<()> {
+        if delay.is_zero() && self.is_empty() {
+            // Without the timer, which counts whole milliseconds: a network that is well costs next to nothing.
+            return to.write_all(&bytes).await;
+        }
+        self.0.push_back((Instant::now() + delay, bytes));
+        Ok(())
+    }
+
+    async fn arrive(&mut self, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+        match self.0.pop_front() {
+            Some((_, bytes)) => to.write_all(&bytes).await,
+            None => Ok(()),
         }
     }
 }

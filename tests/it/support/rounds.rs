@@ -38,6 +38,8 @@ pub enum Fault {
     Deaf,
     /// What the victim sends to Redis arrives late.
     Slow,
+    /// What Redis replies to the victim arrives late, and messages do not arrive at all.
+    LateReplies,
     /// Redis is killed, and comes back with nothing.
     Forgetful,
     /// The cache is switched on and off, for all workers.
@@ -307,6 +309,10 @@ impl Hands<'_> {
                 Fault::Cut => self.network(Mode::Refuse, 1_000).await,
                 Fault::BlackHole => self.network(Mode::BlackHole, 2_500).await,
                 Fault::Deaf => self.network(Mode::SwallowMessages, 2_500).await,
+                // A little less than a worker waits for a reply.
+                Fault::LateReplies => {
+                    self.network(Mode::LateReplies(Duration::from_millis(430)), 2_500).await
+                }
                 Fault::Slow => self.network(Mode::Delay(Duration::from_millis(300)), 2_500).await,
                 Fault::Forgetful => {
                     self.cluster.redis.restart().await;
