@@ -93,6 +93,23 @@ async fn the_near_cache_is_switched_on_and_off_for_all_workers_while_they_run() 
 }
 
 #[tokio::test]
+async fn a_worker_whose_cache_was_switched_off_answers_nothing_from_what_it_held() {
+    let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+    for n in 0..2 {
+        holds(&cluster.client(n), true).await;
+    }
+    let (admin, client) = (cluster.client(0).logged_in().await, cluster.client(0).logged_in().await);
+    let other = client.at(cluster.workers[1].address);
+    for _ in 0..2 {
+        other.get("/api/v1/session").await.expect(200);
+    }
+    admin.patch("/api/v1/settings", "*", json!({ "session_cache_enabled": false })).await.expect(200);
+    holds(&other, false).await;
+    client.delete("/api/v1/session").await.expect(204);
+    other.get("/api/v1/session").await.problem(401);
+}
+
+#[tokio::test]
 async fn a_password_change_and_a_revocation_of_all_sessions_empty_every_near_cache() {
     let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
     for n in 0..2 {
