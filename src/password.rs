@@ -1,9 +1,9 @@
 //! Password hashes: argon2id in PHC form, synchronous. Never call these on an async thread: they take tens of
 //! milliseconds and 19 MiB (`http/password_gate.rs` is the door for requests).
 //!
-//! The 19 MiB are a [`Scratch`] that the caller brings and uses again. Allocated for each hash they would come from whatever
-//! thread's arena the C library picks, and stay there when they are freed: 160 logins took a worker to 480 MiB, beyond what
-//! a container may have.
+//! The 19 MiB are given back to the operating system with each hash. That takes care: what the C library takes from the arena
+//! of whatever thread asks stays there when it is freed, and 160 logins took a worker to 480 MiB, beyond what a container may
+//! have. Only what is larger than any threshold of it has a mapping of its own.
 
 use anyhow::anyhow;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
@@ -15,32 +15,22 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 
-/// The memory of one hash, to be used again by the next. Empty until the first.
-#[derive(Default)]
-pub struct Scratch(Vec<Block>);
+/// Blocks of 1 KiB: more than glibc's `DEFAULT_MMAP_THRESHOLD_MAX` of 32 MiB, up to which its threshold grows by itself. Those
+/// beyond what a hash needs are never touched, and cost nothing.
+const OWN_MAPPING: usize = 33 * 1024;
 
-impl Scratch {
-    fn blocks(&mut self, params: &Params) -> &mut [Block] {
-        let count = params.block_count();
-        if self.0.len() < count {
-            self.0.resize(count, Block::new());
-        }
-        &mut self.0[..count]
-    }
-}
-
-impl std::fmt::Debug for Scratch {
-    // What is in there was made of a password.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Scratch({} KiB)", self.0.len())
-    }
+fn memory(params: &Params) -> Vec<Block> {
+    let count = params.block_count();
+    let mut blocks = Vec::with_capacity(count.max(OWN_MAPPING));
+    blocks.resize(count, Block::new());
+    blocks
 }
 
 /// Hashes a password under a fresh random salt.
 ///
 /// # Errors
 /// If the operating system gives no randomness.
-pub fn hash(password: &str, scratch: &mut Scratch) -> anyhow::Result<String> {
+pub fn hash(password: &str) -> anyhow::Result<String> {
     let wrong = |what: &str, error: &dyn std::fmt::Display| anyhow!("{what}: {error}");
     let length = Params::DEFAULT_OUTPUT_LEN;
     let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(length))
@@ -48,9 +38,8 @@ pub fn hash(password: &str, scratch: &mut Scratch) -> anyhow::Result<String> {
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt).map_err(|error| wrong("no random salt", &error))?;
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
-    let blocks = scratch.blocks(&params);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
-        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, blocks)
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, memory(&params))
         .map_err(|error| wrong("the password cannot be hashed", &error))?;
     let phc = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
@@ -64,12 +53,12 @@ pub fn hash(password: &str, scratch: &mut Scratch) -> anyhow::Result<String> {
 
 /// Whether `password` is the one that `phc` was made of; `false` too for anything that is no hash.
 #[must_use]
-pub fn verify(password: &str, phc: &str, scratch: &mut Scratch) -> bool {
-    matches(password, phc, scratch).unwrap_or(false)
+pub fn verify(password: &str, phc: &str) -> bool {
+    matches(password, phc).unwrap_or(false)
 }
 
 /// `None` for what is no hash.
-fn matches(password: &str, phc: &str, scratch: &mut Scratch) -> Option<bool> {
+fn matches(password: &str, phc: &str) -> Option<bool> {
     let phc = PasswordHash::new(phc).ok()?;
     let (salt, expected) = (phc.salt?, phc.hash?);
     let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
@@ -77,9 +66,9 @@ fn matches(password: &str, phc: &str, scratch: &mut Scratch) -> Option<bool> {
     let params = Params::try_from(&phc).ok()?;
     let mut made = [0; Output::MAX_LENGTH];
     let made = made.get_mut(..expected.len())?;
-    let blocks = scratch.blocks(&params);
+    let memory = memory(&params);
     let argon2 = Argon2::new(algorithm, version, params.clone());
-    argon2.hash_password_into_with_memory(password.as_bytes(), &salt, made, blocks).ok()?;
+    argon2.hash_password_into_with_memory(password.as_bytes(), &salt, made, memory).ok()?;
     // `Output` compares in constant time.
     Some(Output::new(made).ok()? == expected)
 }
@@ -89,25 +78,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_verifies_its_own_password_only_whatever_was_hashed_before_it() {
-        let mut scratch = Scratch::default();
-        let phc = hash("correct horse", &mut scratch).unwrap();
+    fn a_hash_verifies_its_own_password_only() {
+        let phc = hash("correct horse").unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
-        for scratch in [&mut scratch, &mut Scratch::default()] {
-            assert!(!verify("correct horsf", &phc, scratch));
-            assert!(verify("correct horse", &phc, scratch));
-            assert!(!verify("correct horse", "no hash", scratch));
-        }
+        assert!(!verify("correct horsf", &phc));
+        assert!(verify("correct horse", &phc));
+        assert!(!verify("correct horse", "no hash"));
     }
 
     #[test]
     fn a_hash_of_other_parameters_is_verified_by_its_own() {
         // Made by the reference implementation: echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1 -l 32
         let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-        let mut scratch = Scratch::default();
-        assert!(verify("password", phc, &mut scratch));
-        assert!(!verify("passwore", phc, &mut scratch));
-        let own = hash("password", &mut scratch).unwrap();
-        assert!(verify("password", &own, &mut scratch), "with more memory than it needs");
+        assert!(verify("password", phc));
+        assert!(!verify("passwore", phc));
     }
 }

@@ -25,7 +25,7 @@ use crate::ban_jobs::BanJobs;
 use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
-use crate::password::{self, Scratch};
+use crate::password;
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
@@ -266,7 +266,7 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
     let password = password.clone();
     if let Some(account) = account {
         let same = tokio::task::spawn_blocking(move || {
-            password::verify(password.expose_secret(), &account.password_hash, &mut Scratch::default())
+            password::verify(password.expose_secret(), &account.password_hash)
         })
         .await?;
         if !same {
@@ -277,10 +277,7 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
         }
         return Ok(());
     }
-    let hash = tokio::task::spawn_blocking(move || {
-        password::hash(password.expose_secret(), &mut Scratch::default())
-    })
-    .await??;
+    let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret())).await??;
     if store.create_admin(&hash).await? {
         tracing::info!("the admin account was made with BANGUI_ADMIN_PASSWORD");
         if let Err(error) = store.audit(&AuditRecord::of_admin("setup.complete")).await {

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{ResetPasswordConfig, values};
-use crate::password::{self, Scratch};
+use crate::password;
 use crate::store::{AuditRecord, Store};
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
@@ -21,11 +21,9 @@ pub async fn run(config: ResetPasswordConfig) -> anyhow::Result<String> {
         Some(password) => password,
         None => tokio::task::spawn_blocking(ask).await.context("the prompt broke")??,
     };
-    let hash = tokio::task::spawn_blocking(move || {
-        password::hash(password.expose_secret(), &mut Scratch::default())
-    })
-    .await
-    .context("the hashing broke")??;
+    let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret()))
+        .await
+        .context("the hashing broke")??;
     let store = Store::open(&config.redis)?;
     connected(&store).await?;
     timeout(REDIS_PATIENCE, store.reset_password(&hash))

@@ -2,18 +2,17 @@
 //!
 //! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores, and `MOST`; four
 //! times that may wait, for 2 s at most; whoever comes then, or waits longer, is told to come again (503).
-//! Each that may run has memory of its own, used by one hash after the other: logins cost a worker that and no more.
 //! A client that goes away while it waits gives its place back (the permits live in the request's future); a
 //! hash that runs is finished, and holds its place until then, since the core is busy whoever listens.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{Problem, Result};
-use crate::password::{self, Scratch};
+use crate::password;
 
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,8 +34,6 @@ pub struct PasswordGate {
     places: Arc<Semaphore>,
     /// One permit for whoever works.
     cores: Arc<Semaphore>,
-    /// The memory of those that do not work now.
-    scratches: Arc<Mutex<Vec<Scratch>>>,
 }
 
 impl PasswordGate {
@@ -52,7 +49,6 @@ impl PasswordGate {
         Self {
             places: Arc::new(Semaphore::new(cores * (1 + WAITING_PER_CORE))),
             cores: Arc::new(Semaphore::new(cores)),
-            scratches: Arc::default(),
         }
     }
 
@@ -63,7 +59,7 @@ impl PasswordGate {
     pub async fn enter(&self) -> Result<Turn> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
         match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
-            Ok(Ok(core)) => Ok(Turn { scratches: Arc::clone(&self.scratches), _place: place, _core: core }),
+            Ok(Ok(core)) => Ok(Turn { _place: place, _core: core }),
             Ok(Err(_)) | Err(_) => Err(busy()),
         }
     }
@@ -88,7 +84,6 @@ impl PasswordGate {
 /// The right to hash once, now; given back when it is dropped.
 #[derive(Debug)]
 pub struct Turn {
-    scratches: Arc<Mutex<Vec<Scratch>>>,
     _place: OwnedSemaphorePermit,
     _core: OwnedSemaphorePermit,
 }
@@ -102,7 +97,7 @@ impl Turn {
         let password = password.to_owned();
         let known = phc.is_some();
         let phc = phc.unwrap_or(NOBODY).to_owned();
-        Ok(self.work(move |scratch| password::verify(&password, &phc, scratch)).await? && known)
+        Ok(self.work(move || password::verify(&password, &phc)).await? && known)
     }
 
     /// See [`PasswordGate::hash`].
@@ -111,20 +106,13 @@ impl Turn {
     /// If hashing itself fails.
     pub async fn hash(self, password: &str) -> Result<String> {
         let password = password.to_owned();
-        self.work(move |scratch| password::hash(&password, scratch)).await?.map_err(Problem::internal)
+        self.work(move || password::hash(&password)).await?.map_err(Problem::internal)
     }
 
     /// The turn ends with the work, not with the client's patience: what runs cannot be stopped.
-    async fn work<T: Send + 'static>(
-        self,
-        work: impl FnOnce(&mut Scratch) -> T + Send + 'static,
-    ) -> Result<T> {
+    async fn work<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let done = tokio::task::spawn_blocking(move || {
-            let scratches = || self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut scratch = scratches().pop().unwrap_or_default();
-            let done = work(&mut scratch);
-            // Before the turn is given back: whoever has the next one finds it.
-            scratches().push(scratch);
+            let done = work();
             drop(self);
             done
         });
@@ -165,14 +153,6 @@ mod tests {
         assert!(began.elapsed() > Duration::from_millis(5), "NOBODY cannot be parsed, so nothing was hashed");
         assert!(gate.verify("hunter2hunter2", Some(&real)).await.unwrap());
         assert!(!gate.verify("hunter2hunter3", Some(&real)).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn hashes_use_the_memory_of_those_before_them() {
-        let gate = PasswordGate::with_cores(2);
-        let hashes = futures_util::future::join_all((0..6).map(|_| gate.hash("hunter2hunter2"))).await;
-        assert!(hashes.iter().all(Result::is_ok));
-        assert!((1..=2).contains(&gate.scratches.lock().unwrap().len()));
     }
 
     #[tokio::test(start_paused = true)]
