@@ -69,7 +69,9 @@ pub async fn cost(cluster: &Cluster) -> Cost {
 impl Cost {
     /// Commands at Redis.
     pub fn commands(&self) -> String {
-        format!("{:.3} (over {COUNTED} requests, commands in scripts included)", self.per_request)
+        // What goes on beside them is an average: a little less of it is less than nothing.
+        let per_request = self.per_request.max(0.0);
+        format!("{per_request:.3} (over {COUNTED} requests, commands in scripts included)")
     }
 
     /// Throughput beside `/healthz`.
