@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -279,24 +280,32 @@ impl Effective {
 }
 
 /// The newest settings, shared by all parts of a worker. Cheap to clone.
+///
+/// They are read without a lock: whoever waits for a change looks at them under the lock of [`watch`], and a second read of that
+/// lock by the same thread would wait for ever for a change that waits for the first.
 #[derive(Debug, Clone)]
 pub struct Live {
     bootstrap: Arc<Bootstrap>,
-    current: Arc<watch::Sender<Arc<Effective>>>,
+    current: Arc<ArcSwap<Effective>>,
+    changes: Arc<watch::Sender<Arc<Effective>>>,
 }
 
 impl Live {
     /// Begins with what the process started with.
     #[must_use]
     pub fn new(bootstrap: Bootstrap) -> Self {
-        let current = watch::Sender::new(Arc::new(bootstrap.with(&Overrides::new(), 0)));
-        Self { bootstrap: Arc::new(bootstrap), current: Arc::new(current) }
+        let first = Arc::new(bootstrap.with(&Overrides::new(), 0));
+        Self {
+            bootstrap: Arc::new(bootstrap),
+            current: Arc::new(ArcSwap::new(Arc::clone(&first))),
+            changes: Arc::new(watch::Sender::new(first)),
+        }
     }
 
     /// The settings now. To be read at each use, and not kept.
     #[must_use]
     pub fn now(&self) -> Arc<Effective> {
-        Arc::clone(&self.current.borrow())
+        self.current.load_full()
     }
 
     /// What they stand on.
@@ -308,8 +317,10 @@ impl Live {
     /// Takes in overrides; tells whether they changed anything.
     pub fn replace(&self, overrides: &Overrides, revision: u64) -> bool {
         let new = Arc::new(self.bootstrap.with(overrides, revision));
-        self.current.send_if_modified(|current| {
+        self.changes.send_if_modified(|current| {
             let changed = *current != new;
+            // Before anybody hears of it, and in the order of the changes.
+            self.current.store(Arc::clone(&new));
             *current = new;
             changed
         })
@@ -318,7 +329,7 @@ impl Live {
     /// Sees each change from now on.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<Effective>> {
-        self.current.subscribe()
+        self.changes.subscribe()
     }
 }
 

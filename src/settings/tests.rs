@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
@@ -139,4 +140,28 @@ fn whoever_watches_sees_a_change_once_and_no_change_not_at_all() {
     assert!(live.replace(&map(json!({ "probe_interval_seconds": 3 })), 1));
     assert!(watched.has_changed().unwrap());
     assert_eq!(live.now().settings.probe_interval, Duration::from_secs(3));
+}
+
+#[test]
+fn the_settings_are_read_while_a_change_waits_for_the_same_thread_to_let_go_of_them() {
+    let live = Live::new(bootstrap(&[]));
+    let (changing, begun) = (live.clone(), Arc::new(AtomicBool::new(false)));
+    let (sender, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let watched = live.watch();
+        let held = watched.borrow();
+        let flag = Arc::clone(&begun);
+        std::thread::spawn(move || {
+            flag.store(true, Ordering::Relaxed);
+            changing.replace(&map(json!({ "probe_interval_seconds": 3 })), 1);
+        });
+        let mut left = 20_000;
+        while left > 0 {
+            std::thread::yield_now();
+            assert_eq!(live.now().revision, held.revision);
+            left -= u32::from(begun.load(Ordering::Relaxed));
+        }
+        sender.send(()).unwrap();
+    });
+    done.recv_timeout(Duration::from_secs(20)).expect("no read waits for a change");
 }
