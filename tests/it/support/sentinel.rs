@@ -3,8 +3,10 @@
 //! The Sentinels have a user of their own on both Redises, so that a test can cut them off from one that goes on
 //! answering everybody else.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Mutex;
 
 use redis::FromRedisValue;
 
@@ -31,7 +33,14 @@ pub struct Sentinels {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    // The system may give one again before its Redis listens.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 async fn redis(port: u16, more: &[&str]) -> Redis {
