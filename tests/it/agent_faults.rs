@@ -307,15 +307,15 @@ impl SmallDisk {
         (code == Some(0)).then(|| Self(folder.to_owned()))
     }
 
-    /// Fills it up but for so many pages.
+    /// Fills it up but for so many pages, or as many as there are: for a moment tmpfs may count those of a file that is gone.
     fn leave_free(&self, pages: usize) {
         let path = self.0.join("ballast");
         let mut file = std::fs::File::create(&path).unwrap();
-        let mut written = 0;
+        let mut written = 0_usize;
         while std::io::Write::write_all(&mut file, &[0; PAGE]).is_ok() {
             written += 1;
         }
-        file.set_len((written - pages) as u64 * PAGE as u64).unwrap();
+        file.set_len(written.saturating_sub(pages) as u64 * PAGE as u64).unwrap();
     }
 
     fn clear(&self) {
