@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::rounds::{Fault, Scene, Told, holds, metric};
-use crate::support::{Cluster, SOON, eventually};
+use crate::support::Cluster;
+use crate::support::rounds::{Fault, Scene, Told, holders_are_known, holds, metric};
 
 /// Goes through rounds, none of which may end in an acceptance after the answer; at least so many must have come to a logout.
 async fn rounds(fault: Fault, rounds: usize, together: usize) -> Told {
@@ -21,17 +21,6 @@ async fn rounds(fault: Fault, rounds: usize, together: usize) -> Told {
 /// Whether a logout has waited for a lease, which proves that the fault came while there was something to fear.
 fn waited_for_a_lease(told: &Told) -> bool {
     told.logouts.last().is_some_and(|longest| *longest > 1_000.0)
-}
-
-/// Waits until a logout need not wait for holders that Redis might have forgotten.
-async fn holders_are_known(cluster: &Cluster) {
-    eventually("a logout that waits for no lease", SOON, || async {
-        let client = cluster.client(0).logged_in().await;
-        let begun = Instant::now();
-        client.delete("/api/v1/session").await.expect(204);
-        (begun.elapsed() < Duration::from_secs(1)).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -92,6 +92,17 @@ pub async fn holds(client: &Client, holds: bool) {
     .await;
 }
 
+/// Waits until a logout need not wait a lease for holders that Redis might have forgotten.
+pub async fn holders_are_known(cluster: &Cluster) {
+    eventually("a logout that waits for no lease", SOON, || async {
+        let client = cluster.client(0).logged_in().await;
+        let begun = Instant::now();
+        client.delete("/api/v1/session").await.expect(204);
+        (begun.elapsed() < Duration::from_secs(1)).then_some(())
+    })
+    .await;
+}
+
 impl Scene {
     /// Starts one, with every cache on and holding.
     pub async fn set_up(fault: Fault) -> Self {
@@ -116,15 +127,7 @@ impl Scene {
         for client in scene.clients() {
             holds(&client, true).await;
         }
-        // The first logouts would wait for holders that a Redis might have forgotten.
-        let settled = || async {
-            let begun = Instant::now();
-            let client = scene.cluster.client(0);
-            let client = client.with_bearer(&scene.log_in(1).await?);
-            client.delete("/api/v1/session").await.expect(204);
-            (begun.elapsed() < Duration::from_secs(1)).then_some(())
-        };
-        eventually("a logout that waits for no lease", SOON, settled).await;
+        holders_are_known(&scene.cluster).await;
         scene
     }
 
@@ -185,10 +188,6 @@ impl Scene {
             hits: &self.hits,
         };
         (view, hands)
-    }
-
-    async fn log_in(&self, n: usize) -> Option<String> {
-        View { store: &self.store, victims: &self.victims }.log_in(&self.cluster.client(0), n).await
     }
 }
 
