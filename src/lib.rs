@@ -3,32 +3,32 @@
 //! # Layers
 //!
 //! ```text
-//! main -> {serve, up} -> {http, scheduler, ban_jobs, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
+//! main -> {worker, up} -> {http, scheduler, jobs, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
 //! ```
 //!
-//! `http`, `scheduler` and `ban_jobs` never import each other: they meet in Redis, like any two workers. A test
+//! `http`, `scheduler` and `jobs` never import each other: they meet in Redis, like any two workers. A test
 //! (`tests/it/layers.rs`) reads the `use crate::` lines and fails on an arrow that turns round.
 //!
 //! # Where to start reading
 //!
 //! `domain/transition.rs` is what is true. `store/mod.rs` is what is remembered, `scheduler/mod.rs` who acts on
-//! schedule, `ban_jobs/mod.rs` who carries out what takes long, `http/mod.rs` what users call, `agent/wire.rs` what travels to the machines that run fail2ban, and
-//! `serve.rs` the life of one worker.
+//! schedule, `jobs/` who carries out what takes long, `http/mod.rs` what users call, `agent/wire.rs` what travels to the machines that run fail2ban, and
+//! `worker/` the life of one worker.
 
 pub mod agent;
-pub mod ban_jobs;
-pub mod commands;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod fail2ban;
 pub mod http;
+pub mod jobs;
 pub mod open_files;
 pub mod password;
 pub mod scheduler;
-pub mod serve;
 pub mod settings;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod up;
+pub mod worker;

@@ -6,10 +6,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bangui::commands::{check, healthcheck, reset_password};
+use bangui::cli::{check, healthcheck, reset_password};
 use bangui::config::variables::Role;
 use bangui::config::{Environment, Loaded, Mistakes, command, roles};
-use bangui::serve::{self, ServeError};
+use bangui::worker as serve;
+use bangui::worker::ServeError;
 use bangui::{agent, http, shutdown, telemetry, up};
 use clap::ArgMatches;
 use tokio::runtime;

@@ -24,7 +24,7 @@ pub async fn measure() -> Vec<Figure> {
     let mut cluster = Cluster::with_fail2ban(1)
         .jails(&["web", "quick"])
         .env("BANGUI_PROBE_INTERVAL_SECONDS", 300)
-        .env("RUST_LOG", "warn,bangui::serve=info,bangui::ban_jobs=info")
+        .env("RUST_LOG", "warn,bangui::worker=info,bangui::jobs::bans=info")
         .set_up()
         .await;
     let fail2ban = cluster.fail2ban();

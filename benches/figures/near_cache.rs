@@ -43,7 +43,7 @@ pub async fn measure() -> Vec<Figure> {
 }
 
 async fn throughput() -> Vec<Figure> {
-    let builder = Cluster::bare(1).env("RUST_LOG", "warn,bangui::serve=info");
+    let builder = Cluster::bare(1).env("RUST_LOG", "warn,bangui::worker=info");
     let cluster = builder.env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
     holds(&cluster.client(0), true).await;
     let cost = cost(&cluster).await;

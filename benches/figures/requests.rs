@@ -15,7 +15,7 @@ const WATCHED: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 15;
 
 pub async fn measure() -> Vec<Figure> {
-    let cluster = Cluster::bare(1).env("RUST_LOG", "warn,bangui::serve=info").set_up().await;
+    let cluster = Cluster::bare(1).env("RUST_LOG", "warn,bangui::worker=info").set_up().await;
     let cost = cost(&cluster).await;
     vec![
         Figure {

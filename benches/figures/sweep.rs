@@ -60,7 +60,7 @@ pub async fn measure() -> Vec<Figure> {
         ("BANGUI_AGENT_CA", folder.path().join("ca.pem").display().to_string()),
         ("BANGUI_PROBE_INTERVAL_SECONDS", "10".to_owned()),
         ("BANGUI_LEASE_TTL_MS", "5000".to_owned()),
-        ("RUST_LOG", "warn,bangui::serve=info".to_owned()),
+        ("RUST_LOG", "warn,bangui::worker=info".to_owned()),
     ] {
         cluster.environment.insert(variable.to_owned(), value);
     }

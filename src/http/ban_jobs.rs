@@ -1,4 +1,4 @@
-//! Ban jobs: put here, carried out by whichever worker is free (`crate::ban_jobs` there), shown and cancelled here.
+//! Ban jobs: put here, carried out by whichever worker is free (`crate::jobs::bans` there), shown and cancelled here.
 //!
 //! A cancellation is answered once the agent knows of it: from then on no further address is banned or unbanned by the
 //! job, whatever worker was paused with a command in its hand. Where the agent cannot be asked, the answer says so.

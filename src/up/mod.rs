@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::healthcheck;
+use crate::cli::healthcheck;
 use crate::config::UpConfig;
 use crate::config::values::INHERITED;
 use crate::shutdown::Shutdown;

@@ -23,15 +23,15 @@ const RANKS: &[(&str, u32)] = &[
     ("agent::server", 6),
     ("http", 6),
     ("scheduler", 6),
-    ("ban_jobs", 6),
-    ("commands", 6),
+    ("jobs", 6),
+    ("cli", 6),
     ("up", 7),
     ("agent", 6),
     ("main", 9),
     ("lib", 9),
 ];
 /// Files of the binary, which wire everything.
-const ROLES: &[&str] = &["main", "lib", "serve"];
+const ROLES: &[&str] = &["main", "lib", "worker"];
 
 fn rank(part: &str) -> u32 {
     let found = RANKS.iter().find(|(name, _)| *name == part).map(|(_, rank)| *rank);

@@ -110,7 +110,7 @@ impl Scene {
             Fault::Forgetful => Redis::start_with(&[]).await,
             _ => Redis::start().await,
         };
-        let builder = Cluster::bare(2).redis(redis).env("RUST_LOG", "warn,bangui::serve=info");
+        let builder = Cluster::bare(2).redis(redis).env("RUST_LOG", "warn,bangui::worker=info");
         let cluster = builder.env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
         let proxy = Proxy::start(cluster.redis.socket(), Mode::Pass).await;
         let victim = victim(&cluster, &proxy).await;

@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::Credentials;
 use crate::agent::fleet::Fleet;
-use crate::ban_jobs::BanJobs;
 use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
+use crate::jobs::bans::BanJobs;
 use crate::password;
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
