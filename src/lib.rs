@@ -23,7 +23,7 @@ pub mod domain;
 pub mod fail2ban;
 pub mod http;
 pub mod jobs;
-pub mod open_files;
+pub mod net;
 pub mod password;
 pub mod scheduler;
 pub mod settings;

@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::agent::client::{AgentError, RefusedKind};
+use crate::password::GateError;
 use crate::store::{ChangeError, StoreError};
 
 /// A refusal.
@@ -310,6 +311,21 @@ impl From<AgentError> for Problem {
             AgentError::Refused { kind, .. } => return Self::refused_by_agent(kind, detail),
         }
         .retry_after(5)
+    }
+}
+
+impl From<GateError> for Problem {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-logins",
+                "Too many passwords are being checked",
+                error.to_string(),
+            )
+            .retry_after(1),
+            GateError::Failed(ref cause) => Self::internal(format!("{error}: {cause:#}")),
+        }
     }
 }
 

@@ -16,9 +16,7 @@ pub mod address;
 pub mod cookie;
 pub mod error;
 pub mod extract;
-pub mod listener;
 pub mod openapi;
-pub mod password_gate;
 pub mod setup;
 pub mod state;
 pub mod time;
@@ -49,7 +47,6 @@ mod sessions;
 mod settings;
 
 pub use metrics::metrics_router;
-pub use password_gate::PasswordGate;
 pub use state::{AppState, Parts, Phase, Readiness};
 
 use axum::Router;

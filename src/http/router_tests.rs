@@ -11,6 +11,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::agent::fleet::Fleet;
 use crate::config::{Environment, Flags, RedisConfig, roles};
+use crate::password::PasswordGate;
 use crate::settings::{Bootstrap, Live};
 use crate::store::Store;
 

@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::password_gate::PasswordGate;
 use crate::agent::fleet::Fleet;
+use crate::password::PasswordGate;
 use crate::settings::Live;
 use crate::store::{Feed, LoginLimits, SessionLife, Store, WorkerId};
 

@@ -23,16 +23,17 @@ use crate::agent::client::Credentials;
 use crate::agent::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
-use crate::http::{self, AppState, Parts, PasswordGate, Readiness};
+use crate::http::{self, AppState, Parts, Readiness};
 use crate::jobs::bans::BanJobs;
-use crate::password;
+use crate::net::{listener, open_files};
+use crate::password::{self, PasswordGate};
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
 use crate::store::{
     AuditRecord, Feed, Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY,
 };
-use crate::{open_files, telemetry};
+use crate::telemetry;
 
 /// Requests in flight have this long to end once nothing more is accepted.
 const GRACE: Duration = Duration::from_secs(10);
@@ -91,10 +92,10 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let addr = listener.local_addr().context("the listening socket has no address")?;
     tracing::info!(http.addr = %addr, worker.id = worker.as_str(), "listening");
     let mut http =
-        tokio::spawn(http::listener::run(listener, http::router(state.clone()), stop_http.clone(), GRACE));
+        tokio::spawn(listener::run(listener, http::router(state.clone()), stop_http.clone(), GRACE));
     if let Some(listener) = metrics_listener {
         let router = http::metrics_router(state, metrics.clone());
-        tokio::spawn(http::listener::run(listener, router, stop_http.clone(), Duration::ZERO));
+        tokio::spawn(listener::run(listener, router, stop_http.clone(), Duration::ZERO));
     }
     tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));
     {

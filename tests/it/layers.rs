@@ -11,7 +11,7 @@ const RANKS: &[(&str, u32)] = &[
     ("domain", 0),
     ("password", 0),
     ("crypto", 0),
-    ("open_files", 0),
+    ("net", 0),
     ("config", 1),
     ("settings", 2),
     ("telemetry", 2),

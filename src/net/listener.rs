@@ -10,7 +10,7 @@
 //! ```
 //!
 //! What comes before the stop (not ready, `Connection: close`, still accepting) is the caller's: see
-//! [`Readiness::drain`](super::Readiness::drain).
+//! [`Readiness::drain`](crate::http::Readiness::drain).
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,9 +1,13 @@
 //! Password hashes: argon2id in PHC form, synchronous. Never call these on an async thread: they take tens of
-//! milliseconds and 19 MiB (`http/password_gate.rs` is the door for requests).
+//! milliseconds and 19 MiB ([`gate`] is the door for requests).
 //!
 //! The 19 MiB are given back to the operating system with each hash. That takes care: what the C library takes from the arena
 //! of whatever thread asks stays there when it is freed, and 160 logins took a worker to 480 MiB, beyond what a container may
 //! have. Only what is larger than any threshold of it has a mapping of its own.
+
+pub mod gate;
+
+pub use gate::{GateError, PasswordGate};
 
 use anyhow::anyhow;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};

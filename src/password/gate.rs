@@ -8,10 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::error::{Problem, Result};
 use crate::password;
 
 /// How long a request waits for its turn.
@@ -26,6 +24,22 @@ const WAITING_PER_CORE: usize = 4;
 /// A hash that no password has, with the parameters of real ones: an unknown name costs what a wrong password costs.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$YmFuZ3VpLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Why a password was neither hashed nor checked.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// As many hashes run and wait as this worker allows.
+    #[error(
+        "this worker checks as many passwords as it can at once, and as many again are waiting: try again"
+    )]
+    Busy,
+    /// Hashing itself failed.
+    #[error("failed to hash a password")]
+    Failed(#[source] anyhow::Error),
+}
+
+/// What the gate returns.
+pub type Result<T> = std::result::Result<T, GateError>;
 
 /// The door. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,19 +69,19 @@ impl PasswordGate {
     /// Waits for a turn, at most two seconds.
     ///
     /// # Errors
-    /// 503 if too many are waiting already, or for too long.
+    /// [`GateError::Busy`] if too many are waiting already, or for too long.
     pub async fn enter(&self) -> Result<Turn> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Busy)?;
         match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
             Ok(Ok(core)) => Ok(Turn { _place: place, _core: core }),
-            Ok(Err(_)) | Err(_) => Err(busy()),
+            Ok(Err(_)) | Err(_) => Err(GateError::Busy),
         }
     }
 
     /// Whether `password` is the one that `phc` was made of; no hash is matched by none, at the same cost.
     ///
     /// # Errors
-    /// 503 as [`enter`](Self::enter).
+    /// As [`enter`](Self::enter) and [`Turn`].
     pub async fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
         self.enter().await?.verify(password, phc).await
     }
@@ -75,7 +89,7 @@ impl PasswordGate {
     /// Hashes a new password.
     ///
     /// # Errors
-    /// 503 as [`enter`](Self::enter).
+    /// As [`enter`](Self::enter) and [`Turn`].
     pub async fn hash(&self, password: &str) -> Result<String> {
         self.enter().await?.hash(password).await
     }
@@ -106,7 +120,7 @@ impl Turn {
     /// If hashing itself fails.
     pub async fn hash(self, password: &str) -> Result<String> {
         let password = password.to_owned();
-        self.work(move || password::hash(&password)).await?.map_err(Problem::internal)
+        self.work(move || password::hash(&password)).await?.map_err(GateError::Failed)
     }
 
     /// The turn ends with the work, not with the client's patience: what runs cannot be stopped.
@@ -116,7 +130,7 @@ impl Turn {
             drop(self);
             done
         });
-        done.await.map_err(|error| Problem::internal(format!("hashing a password: {error}")))
+        done.await.map_err(|error| GateError::Failed(error.into()))
     }
 }
 
@@ -124,16 +138,6 @@ impl Default for PasswordGate {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn busy() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "too-many-logins",
-        "Too many passwords are being checked",
-        "this worker checks as many passwords as it can at once, and as many again are waiting: try again",
-    )
-    .retry_after(1)
 }
 
 #[cfg(test)]
@@ -164,7 +168,7 @@ mod tests {
             assert!(turn.as_mut().now_or_never().is_none());
         }
         let refused = gate.enter().now_or_never().expect("at once").expect_err("refused");
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(matches!(refused, GateError::Busy));
         drop(waiting.pop());
         let mut fifth = Box::pin(gate.enter());
         assert!(fifth.as_mut().now_or_never().is_none(), "the place of the one that went away was not free");
