@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use crate::agent::client::{AgentClient, AgentError, Credentials, Introduction};
 use crate::config::{AgentGroup, CheckConfig};
 use crate::domain::{ProbeOutcome, ServerName, UnreachableKind};
-use crate::store::checks::{self, Level};
+use crate::store::connection::checks;
+use crate::store::connection::checks::Level;
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);

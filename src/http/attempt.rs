@@ -1,4 +1,4 @@
-//! One attempt at a password, under the limits that all workers share ([`crate::store::limits`]).
+//! One attempt at a password, under the limits that all workers share ([`crate::store::auth::limits`]).
 //!
 //! Whoever checks a password begins an attempt first and settles it with the outcome after: 429 comes out of the one
 //! before the password is hashed, and in a race out of the other.

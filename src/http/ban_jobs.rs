@@ -24,7 +24,7 @@ use super::time::Time;
 use crate::agent::client::{AgentError, RefusedKind};
 use crate::agent::wire::{JobEpoch, JobKey};
 use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, Network, ServerName, UnreachableKind};
-use crate::store::ban_jobs::MOST_OPEN;
+use crate::store::jobs::ban_jobs::MOST_OPEN;
 use crate::store::{BanJobClaim, BanJobView, Cancelled, NewBanJob};
 
 /// When to look again whether a job may be put.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::{micros, moment, time_micros};
+use super::connection::clock::{micros, moment, time_micros};
 use super::{Fence, Result, Store, StoreError, hex, random, scripts};
 use crate::domain::Timestamp;
 
@@ -168,7 +168,7 @@ impl Store {
         pipeline.cmd("GET").arg(self.keys.lease());
         pipeline.cmd("PTTL").arg(self.keys.lease());
         pipeline.cmd("HKEYS").arg(self.keys.holders());
-        for name in super::jobs::NAMES {
+        for name in super::jobs::schedule::NAMES {
             pipeline.cmd("HGETALL").arg(self.keys.job(name));
         }
         let mut answers: Vec<redis::Value> = self.shared.pipeline("cluster", &pipeline).await?;
@@ -177,7 +177,7 @@ impl Store {
         type Head = ((i64, i64), HashMap<String, Vec<u8>>, Option<String>, i64, Vec<String>);
         let (time, lines, lease, ttl, holders): Head =
             redis::from_redis_value(head).map_err(redis::RedisError::from)?;
-        let jobs = super::jobs::NAMES
+        let jobs = super::jobs::schedule::NAMES
             .iter()
             .zip(jobs)
             .filter_map(|(name, fields)| JobView::from_stored(name, redis::from_redis_value(fields).ok()?))
@@ -190,7 +190,7 @@ impl Store {
                 expires_in_ms: u64::try_from(ttl).unwrap_or(0),
             })
         });
-        let cache_holders = holders.iter().filter(|field| super::near_cache::is_holder(field)).count();
+        let cache_holders = holders.iter().filter(|field| super::auth::near_cache::is_holder(field)).count();
         Ok(ClusterView { workers: shown(&lines, time_micros(time))?, lease, jobs, cache_holders })
     }
 }

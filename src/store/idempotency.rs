@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::clock::millis;
+use super::connection::clock::millis;
 use super::{Result, Store, StoreError, Username, hex, random, scripts};
 
 /// A run without a word for so long is believed to have died.

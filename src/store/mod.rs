@@ -6,63 +6,47 @@
 //!
 //! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
 
-pub mod accounts;
-pub mod acl;
-pub mod activations;
-pub mod audit;
-pub mod ban_job_views;
-pub mod ban_jobs;
-pub mod bans;
-pub mod checks;
-pub mod clock;
+pub mod auth;
 pub mod cluster;
-mod connection;
-mod dialer;
-pub mod discovered;
+pub mod connection;
 pub mod error;
-pub mod events;
+pub mod history;
 pub mod idempotency;
 pub mod jobs;
 pub mod keys;
-pub mod lease;
-pub mod limits;
-mod near_cache;
 mod scripts;
-mod sentinel;
 pub mod servers;
-mod session_checks;
-mod session_list;
-pub mod session_token;
-pub mod sessions;
 pub mod settings;
-mod stream;
 
 use std::sync::Arc;
 
-pub use accounts::{Account, Username};
-pub use activations::Replaced;
-pub use audit::{AuditEntry, AuditRecord, BEGUN};
-pub use ban_job_views::BanJobView;
-pub use ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
-pub use bans::{BanCounts, BanPlace, StoredBan};
-pub use clock::boot_now;
+pub use auth::accounts::{Account, Username};
+pub use auth::limits::{Admission, Limit, LoginLimits};
+pub use auth::sessions::token::{SessionId, SessionToken};
+pub use auth::sessions::{Checked, LiveSession, LoginOrigin, SessionDetails, SessionLife};
 pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
-pub use discovered::StoredDiscoveries;
+pub use connection::clock::boot_now;
 pub use error::StoreError;
-pub use events::{Feed, News, StoredEvent};
+pub use history::audit::{AuditEntry, AuditRecord, BEGUN};
+pub use history::events::{Feed, News, StoredEvent};
+pub use history::stream::StreamId;
 pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
-pub use jobs::JobTurn;
-pub use lease::{Acquired, Fence, Lease, Wake};
-pub use limits::{Admission, Limit, LoginLimits};
-pub use servers::{ChangeError, StoredServer};
-pub use session_token::{SessionId, SessionToken};
-pub use sessions::{Checked, LiveSession, LoginOrigin, SessionDetails, SessionLife};
+pub use jobs::ban_job_views::BanJobView;
+pub use jobs::ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
+pub use jobs::lease::{Acquired, Fence, Lease, Wake};
+pub use jobs::schedule::JobTurn;
+pub use servers::activations::Replaced;
+pub use servers::bans::{BanCounts, BanPlace, StoredBan};
+pub use servers::discovered::StoredDiscoveries;
+pub use servers::state::{ChangeError, StoredServer};
 pub use settings::StoredSettings;
-pub use stream::StreamId;
 
 use crate::config::RedisConfig;
 use crate::domain::Timestamp;
-use connection::{Health, Shared};
+use auth::near_cache;
+use auth::sessions::{checks, list};
+use connection::clock;
+use connection::shared::{Health, Shared};
 use keys::Keys;
 
 /// Everything the cluster remembers. Cheap to clone; dropping the last clone ends its connection.
@@ -70,9 +54,9 @@ use keys::Keys;
 pub struct Store {
     shared: Arc<Shared>,
     keys: Arc<Keys>,
-    user_agents: Arc<session_list::UserAgents>,
-    checks: session_checks::SessionChecks,
-    discovered: Arc<discovered::Seen>,
+    user_agents: Arc<list::UserAgents>,
+    checks: checks::SessionChecks,
+    discovered: Arc<servers::discovered::Seen>,
     near_cache: Arc<near_cache::NearCache>,
     /// Signalled when a ban job may be claimed.
     ban_job: Arc<tokio::sync::Notify>,
@@ -98,7 +82,7 @@ impl Store {
     pub fn open(config: &RedisConfig) -> anyhow::Result<Self> {
         let keys = Arc::new(Keys::new(&config.prefix));
         let shared = Shared::open(config, &keys)?;
-        let checks = session_checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
+        let checks = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
         Ok(Self {
             shared,
             keys,

@@ -12,9 +12,10 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::audit::{self, AuditRecord};
+use super::history::audit;
+use super::history::audit::AuditRecord;
 use super::keys::Keys;
-use super::servers::EVENTS_KEPT;
+use super::servers::state::EVENTS_KEPT;
 use super::{Result, Store, StoreError, scripts};
 use crate::settings::{Live, Overrides};
 

@@ -1,13 +1,13 @@
-//! The model of near caches (`src/store/near_cache/model.rs`) on a real Redis with the real scripts: the same histories, the very
+//! The model of near caches (`src/store/auth/near_cache/model.rs`) on a real Redis with the real scripts: the same histories, the very
 //! rules that workers run, and no copy of what the scripts do. Lines can be taken out of a script, and then there must be a hole.
 
-#[path = "../../src/store/near_cache/entries.rs"]
+#[path = "../../src/store/auth/near_cache/entries.rs"]
 mod entries;
-#[path = "../../src/store/near_cache/model.rs"]
+#[path = "../../src/store/auth/near_cache/model.rs"]
 mod model;
-#[path = "../../src/store/near_cache/state.rs"]
+#[path = "../../src/store/auth/near_cache/state.rs"]
 mod state;
-#[path = "../../src/store/near_cache/wait.rs"]
+#[path = "../../src/store/auth/near_cache/wait.rs"]
 mod wait;
 
 use std::collections::BTreeMap;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bangui::config::RedisConfig;
-use bangui::store::acl::RULE;
-use bangui::store::checks::{self, Level};
+use bangui::store::connection::acl::RULE;
+use bangui::store::connection::checks;
+use bangui::store::connection::checks::Level;
 
 use crate::support::cluster::{PREFIX, default_environment};
 use crate::support::process::{Child, bangui};

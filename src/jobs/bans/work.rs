@@ -21,7 +21,7 @@ use crate::agent::wire::{BanRequest, JobEpoch, JobKey};
 use crate::domain::ban_job::{TOGETHER, pause_after_trouble, size_after};
 use crate::domain::{BanJobProgress, BanJobState, BanOrder, Network};
 use crate::store::BanJobClaim;
-use crate::store::ban_jobs::CLAIM_TTL;
+use crate::store::jobs::ban_jobs::CLAIM_TTL;
 
 /// How often an agent that was started anew is fenced again before the job is left alone for a while.
 const FENCES: usize = 3;

@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The product's rule, for `ACL SETUSER` and for this prefix: the name, then what it may.
 pub fn rule(prefix: &str) -> Vec<String> {
-    let rule = bangui::store::acl::RULE.trim().strip_prefix("user ").expect("a line of an ACL file");
+    let rule =
+        bangui::store::connection::acl::RULE.trim().strip_prefix("user ").expect("a line of an ACL file");
     let mut words: Vec<String> = rule.split(' ').map(str::to_owned).collect();
     for word in &mut words {
         if word.starts_with(['~', '&']) {

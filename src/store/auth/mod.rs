@@ -1,0 +1,6 @@
+//! Who may come in: the account, the limits of its logins, the sessions, and each worker's near cache of them.
+
+pub mod accounts;
+pub mod limits;
+pub(super) mod near_cache;
+pub mod sessions;

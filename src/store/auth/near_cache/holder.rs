@@ -1,0 +1,186 @@
+//! The task of a holder: joins, renews, applies revocations and confirms them, while the setting is on.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::state::{Event, Next};
+use crate::config::SessionCacheConfig;
+use crate::settings::{Effective, Live};
+use crate::store::connection::clock::millis;
+use crate::store::connection::shared::Health;
+use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
+
+const RENEW_EVERY: Duration = Duration::from_millis(500);
+/// Holders at most; a revocation reads them all.
+const HOLDERS: usize = 1_000;
+/// Messages that wait here at most. One more is lost, which the gap in the numbers tells.
+const MESSAGES: usize = 1_024;
+/// Where there are too many holders, it is tried again after this time, in ms.
+const RETRY_WHEN_FULL_MS: std::ops::Range<u64> = 5_000..10_000;
+
+/// Why a term ended.
+enum Ended {
+    /// The setting has changed.
+    Changed,
+    /// The rules, or Redis, want a new joining.
+    Rejoin,
+    /// There are too many holders.
+    Full,
+}
+
+impl Store {
+    /// Holds sessions near while the settings say so, and settles each Redis that is connected to, for ever.
+    pub async fn hold_sessions(&self, live: &Live) {
+        tokio::join!(self.hold_while_on(live), self.settle_after_connecting());
+    }
+
+    async fn hold_while_on(&self, live: &Live) {
+        let mut settings = live.watch();
+        loop {
+            let cache = settings.borrow_and_update().settings.session_cache;
+            let ttl = if cache.enabled { millis(cache.ttl) } else { 0 };
+            self.near_cache.ttl.store(ttl, Ordering::Relaxed);
+            if ttl == 0 {
+                if settings.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let ended = tokio::select! {
+                ended = self.hold() => ended,
+                () = changed(&mut settings, cache) => Ok(Ended::Changed),
+            };
+            self.stop_holding().await;
+            let wait = match ended {
+                Ok(Ended::Changed) => continue,
+                Ok(Ended::Rejoin) => 50..150,
+                Ok(Ended::Full) => {
+                    tracing::warn!(
+                        "there are {HOLDERS} near caches already: this worker asks Redis for each session"
+                    );
+                    if let Err(error) = self.remove_silent_holders().await {
+                        tracing::debug!(error = %error, "whether all of them are alive is not known");
+                    }
+                    RETRY_WHEN_FULL_MS
+                }
+                Err(error) => {
+                    tracing::debug!(error = %error, "the near cache has no lease");
+                    50..150
+                }
+            };
+            let wait = Duration::from_millis(rand::rng().random_range(wait));
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = changed(&mut settings, cache) => {}
+            }
+        }
+    }
+
+    /// Finds out whether Redis is another one than before, and waits for holders that it may have forgotten, so that no logout
+    /// has to.
+    async fn settle_after_connecting(&self) {
+        let mut health = self.shared.health();
+        while health.wait_for(|health| *health == Health::Answers).await.is_ok() {
+            if let Err(error) = self.remove_silent_holders().await {
+                tracing::debug!(error = %error, "whether holders are left that Redis has forgotten is not known yet");
+                let wait = rand::rng().random_range(300..700);
+                sleep(Duration::from_millis(wait)).await;
+            } else if health.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Empties the cache, then tells Redis that nobody needs to wait for it.
+    pub async fn stop_holding(&self) {
+        self.near_cache.lock().empty();
+        metrics::gauge!("bangui_session_cache_holder").set(0.0);
+        let id = self.near_cache.id().take();
+        let Some(id) = id else { return };
+        let command = redis::cmd("HDEL").arg(self.keys.holders()).arg(id).to_owned();
+        if let Err(error) = self.shared.query::<()>("cache_leave", &command).await {
+            tracing::debug!(error = %error, "Redis was not told that the near cache is empty");
+        }
+    }
+
+    /// One term: from joining to whatever ends it. Returns with the right to answer still there: the caller empties.
+    async fn hold(&self) -> Result<Ended> {
+        let (sender, mut pushed) = mpsc::channel(MESSAGES);
+        let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
+        // On a primary that was superseded it would not hear what is revoked on the new one.
+        let dialer = &self.shared.dialer;
+        let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
+        let mut connection = dialer.dial_pushed(push).await?;
+        // Before joining: what is revoked from then on is heard.
+        connection.subscribe(self.keys.revoked()).await?;
+        let id = hex(&random::<16>()?);
+        *self.near_cache.id() = Some(id.clone());
+        let join = scripts::CACHE_JOIN.call().key(self.keys.holders()).arg(&id).arg(HOLDERS);
+        let sent = boot_now();
+        let joined: Option<(String, u64)> = join.invoke(&mut connection).await?;
+        let Some((incarnation, number)) = joined else { return Ok(Ended::Full) };
+        self.step(Event::Joined { sent, incarnation, number });
+        metrics::gauge!("bangui_session_cache_holder").set(1.0);
+        tracing::debug!(holder.id = id, "the near cache holds a lease");
+        let mut renewals = interval(RENEW_EVERY);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut next = tokio::select! {
+                biased;
+                push = pushed.recv() => self.hear(push),
+                () = &mut moved => Next::Rejoin,
+                _ = renewals.tick() => Next::Confirm,
+            };
+            // What has come meanwhile is confirmed with it, in one step.
+            for _ in 0..MESSAGES {
+                let Ok(push) = pushed.try_recv() else { break };
+                next = next.max(self.hear(Some(push)));
+            }
+            if next == Next::Confirm {
+                next = self.renew(&id, &mut connection).await?;
+            }
+            if next == Next::Rejoin {
+                return Ok(Ended::Rejoin);
+            }
+        }
+    }
+
+    fn hear(&self, push: Option<PushInfo>) -> Next {
+        match push {
+            None | Some(PushInfo { kind: PushKind::Disconnection, .. }) => Next::Rejoin,
+            Some(PushInfo { kind: PushKind::Message, data }) => {
+                let [_, Value::BulkString(message)] = data.as_slice() else { return Next::Rejoin };
+                let event = Event::of_message(message, SessionId::from_bytes);
+                event.map_or(Next::Rejoin, |event| self.step(event))
+            }
+            Some(_) => Next::Wait,
+        }
+    }
+
+    /// Confirms what was applied, and renews.
+    async fn renew(&self, id: &str, connection: &mut MultiplexedConnection) -> Result<Next> {
+        let applied = self.near_cache.lock().applied();
+        let Some((incarnation, number)) = applied else { return Ok(Next::Rejoin) };
+        let call =
+            scripts::CACHE_RENEW.call().key(self.keys.holders()).arg(id).arg(&*incarnation).arg(number);
+        let sent = boot_now();
+        let answer = call.invoke(connection).await?;
+        Ok(self.step(Event::of_renewal(answer, sent)))
+    }
+
+    fn step(&self, event: Event<SessionId>) -> Next {
+        let mut state = self.near_cache.lock();
+        state.step(event, boot_now())
+    }
+}
+
+async fn changed(settings: &mut watch::Receiver<std::sync::Arc<Effective>>, from: SessionCacheConfig) {
+    // The sender lives as long as the worker.
+    let _ = settings.wait_for(|now| now.settings.session_cache != from).await;
+}

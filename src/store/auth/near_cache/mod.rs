@@ -1,0 +1,93 @@
+//! A near cache of sessions with no stale window: leases after Gray and Cheriton (SOSP 1989).
+//!
+//! ```text
+//! holder:  subscribe ─▶ join ─▶ renew each 500 ms, carrying the number it has applied ─▶ ... ─▶ leave
+//! revoker: one script (end, number, publish, who holds?) ─▶ each holder confirmed, or a whole lease passed ─▶ answer
+//! ```
+//!
+//! `state.rs` has the rules of a holder and `wait.rs` those of a revoker, both pure; `holder.rs` and `revoke.rs` are the tasks
+//! that live by them. Every worker revokes, whatever its own setting. `model.rs` lets all of it happen in any order.
+//!
+//! * No clock is compared with another, and none of Redis's judges anything: a holder counts its lease from before its request,
+//!   a revoker waits from after its script's answer, each on its own boot-time clock. A holder stays listed until it leaves or
+//!   somebody has waited a lease for it.
+//! * Renewals and revocations travel on one connection (RESP3), so that a link that swallows the one swallows the other. If
+//!   only messages are stuck, the number in the renewal tells.
+//! * A renewal that a revocation has overtaken is refused, but the cache stays for what is left of the lease: the message is on
+//!   its way, the next renewal follows it, and otherwise every logout would empty the caches of all others.
+//! * A revoker reads confirmations from the list of holders, again and again, instead of listening for them: there is nothing
+//!   to lose, and `bangui reset-password` needs no subscription.
+//! * The *incarnation* names one memory of Redis: its `run_id` and something random. A Redis that was restarted, emptied or
+//!   replaced by a replica gets another one, and is *unsettled* until somebody has waited a whole lease since: until then it may
+//!   have forgotten holders that still answer, so every revocation waits a whole lease. Each worker sees to that whenever it has
+//!   connected, so that it is seldom a logout that finds out.
+//!
+//! Redis may also come back with what it had a moment before, holders missing. So a holder that is absent has left only if Redis
+//! still has the incarnation and the number that the revoker was given: whatever came before these is there too.
+//!
+//! What breaks it: a machine whose boot-time clock stands still while others go on (a virtual machine frozen by its host). And
+//! a version of bangui without this module revokes without telling the holders: the cache must be off while one runs beside.
+
+mod entries;
+mod holder;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_tests;
+mod revoke;
+mod state;
+mod wait;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::sessions::Record;
+use crate::store::{SessionId, boot_now};
+pub(in crate::store) use revoke::Revocation;
+pub(in crate::store) use state::Mark;
+
+/// This worker's cache.
+#[derive(Default)]
+pub(in crate::store) struct NearCache {
+    state: Mutex<state::Cache<SessionId, Arc<Record>>>,
+    /// How long an entry is trusted, in ms; 0 while the cache is off.
+    ttl: AtomicU64,
+    id: Mutex<Option<String>>,
+}
+
+impl NearCache {
+    /// The session, if it may be answered from here.
+    pub fn get(&self, id: &SessionId) -> Option<Arc<Record>> {
+        let state = self.lock();
+        state.get(id, boot_now())
+    }
+
+    /// To be noted before a read is sent, with the incarnation of Redis to read from; none while the cache is off or holds no
+    /// lease.
+    pub fn mark(&self) -> Option<(Mark, Arc<str>)> {
+        let state = self.lock();
+        state.mark(boot_now())
+    }
+
+    /// Keeps what was read after `mark`, for as long as the session had `left` then at most.
+    pub fn fill(&self, mark: Mark, id: SessionId, record: Arc<Record>, left: Duration) {
+        let ttl = Duration::from_millis(self.ttl.load(Ordering::Relaxed));
+        let mut state = self.lock();
+        state.fill(mark, id, record, left.min(ttl), boot_now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, state::Cache<SessionId, Arc<Record>>> {
+        // Nothing in there panics half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn id(&self) -> MutexGuard<'_, Option<String>> {
+        self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a field of the hash of holders is one: its random id.
+pub(in crate::store) fn is_holder(field: &str) -> bool {
+    field.len() == 32
+}

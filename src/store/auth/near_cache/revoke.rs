@@ -1,0 +1,175 @@
+//! The revoking side: every revocation goes through [`Store::revoke`], which answers when no near cache can accept what it
+//! ended.
+
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::{sleep, timeout};
+
+use super::wait::{Listed, Looked, Outcome, Wait};
+use crate::store::{Result, SessionId, Store, StoreError, Username, boot_now, random, scripts};
+
+/// The first looks at the holders follow one another: a confirmation takes about two round trips, a look takes one, and a timer
+/// counts whole milliseconds.
+const LOOKS_AT_ONCE: u32 = 6;
+/// Pauses between the later ones.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// What is not told to Redis in this time after a whole lease, the next revocation finds out again.
+const SETTLE_WITHIN: Duration = Duration::from_millis(200);
+
+/// What is to end.
+pub(in crate::store) enum Revocation<'a> {
+    /// A session of this user's index.
+    One(&'a SessionId),
+    /// A session that was just checked: also one that an index which lost data does not know.
+    Known(&'a SessionId),
+    /// All but one.
+    All { keep: Option<&'a SessionId> },
+    /// All but one, with the password; `verified` is empty to set it whatever it was.
+    Password { verified: &'a str, new: &'a str, keep: Option<&'a SessionId> },
+    /// Nothing: only the holders are counted.
+    Nothing,
+}
+
+impl Revocation<'_> {
+    fn call(&self, store: &Store, username: &Username) -> Result<scripts::Call> {
+        let keys = &store.keys;
+        let (kind, session) = match self {
+            Self::One(id) => ("one", Some(*id)),
+            Self::Known(id) => ("known", Some(*id)),
+            Self::All { keep } => ("all", *keep),
+            Self::Password { keep, .. } => ("password", *keep),
+            Self::Nothing => ("none", None),
+        };
+        let mut call = scripts::REVOKE
+            .call()
+            .key(keys.holders())
+            .key(keys.generation(username))
+            .key(keys.sessions(username))
+            .key(keys.account(username))
+            .key(keys.setup_code());
+        if let Some(id) = session {
+            call = call.key(keys.session(id));
+        }
+        let (verified, new) = match self {
+            Self::Password { verified, new, .. } => (*verified, *new),
+            _ => ("", ""),
+        };
+        let call = call.arg(kind).arg(session.map_or(&[][..], |id| &id.as_bytes()[..]));
+        Ok(call.arg(keys.revoked()).arg(crate::store::hex(&random::<16>()?)).arg(verified).arg(new))
+    }
+}
+
+impl Store {
+    /// The one way to end sessions: ends them, then waits until every holder has confirmed, or a lease has passed. `false` if
+    /// there was no such session, or the password is not the verified one.
+    pub(in crate::store) async fn revoke(
+        &self,
+        username: &Username,
+        revocation: Revocation<'_>,
+    ) -> Result<bool> {
+        let call = revocation.call(self, username)?;
+        let answer = self.shared.call_confirmed(&call).await?;
+        let Some((done, listed)) = read(answer)? else { return Ok(false) };
+        let outcome = self.wait_for_holders(listed).await;
+        let outcome = match outcome {
+            Outcome::NoHolders => "no_holders",
+            Outcome::Confirmed => "confirmed",
+            Outcome::Lease => "lease",
+            Outcome::UnknownHolders => "unknown_holders",
+        };
+        metrics::counter!("bangui_session_revocations_total", "wait" => outcome).increment(1);
+        Ok(done)
+    }
+
+    /// Returns when what was revoked before is refused everywhere: for a request to end what is gone already, perhaps by one that
+    /// was cut off before its answer.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn await_revocations(&self) -> Result<()> {
+        let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
+        if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
+            self.wait_for_holders(listed).await;
+        }
+        Ok(())
+    }
+
+    /// Finds holders that confirm nothing, and waits for those that Redis may have forgotten.
+    pub(super) async fn remove_silent_holders(&self) -> Result<()> {
+        let call = Revocation::Nothing.call(self, &Username::admin())?;
+        if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
+            self.wait_for_holders(listed).await;
+        }
+        Ok(())
+    }
+
+    /// Waits as the rules want it, and takes those holders off the list that a whole lease was waited for.
+    async fn wait_for_holders(&self, listed: Listed) -> Outcome {
+        // After the script has run: what a holder believes began before.
+        let mut wait = Wait::begin(listed, boot_now());
+        let (mut looks, mut pause) = (0, FIRST_PAUSE);
+        loop {
+            let now = boot_now();
+            if let Some(outcome) = wait.outcome(now) {
+                if matches!(outcome, Outcome::Lease | Outcome::UnknownHolders) {
+                    self.settle(wait.listed()).await;
+                }
+                return outcome;
+            }
+            let left = wait.left(now);
+            if !wait.listed().settled {
+                sleep(left).await;
+            } else if looks < LOOKS_AT_ONCE {
+                looks += 1;
+            } else {
+                sleep(pause.min(left)).await;
+                pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            }
+            let mut command = redis::cmd("HMGET");
+            command.arg(self.keys.holders()).arg(&["incarnation", "number"]).arg(&wait.listed().holders);
+            // Without an answer nothing is confirmed; the lease ends the wait.
+            let look = self.shared.query::<Vec<Option<String>>>("holders", &command);
+            if let Ok(Ok(seen)) = timeout(wait.left(boot_now()), look).await
+                && let [incarnation, number, applied @ ..] = seen.as_slice()
+            {
+                // What is no number confirms nothing.
+                let read = |text: &Option<String>| text.as_ref().map(|text| text.parse().unwrap_or(0));
+                let applied = applied.iter().map(read).collect();
+                wait.heard(&Looked { incarnation: incarnation.clone(), number: read(number), applied });
+            }
+        }
+    }
+
+    async fn settle(&self, listed: &Listed) {
+        let call = scripts::CACHE_SETTLE
+            .call()
+            .key(self.keys.holders())
+            .arg(&listed.incarnation)
+            .arg(listed.number)
+            .arg(&listed.holders);
+        match timeout(SETTLE_WITHIN, self.shared.call::<()>(&call)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "silent holders stay listed"),
+            Err(_) => tracing::debug!("silent holders stay listed: Redis did not answer in time"),
+        }
+    }
+}
+
+/// The answer of a script that lists holders; `None` if it has refused.
+fn read(answer: Vec<Value>) -> Result<Option<(bool, Listed)>> {
+    let corrupt = |what: &dyn std::fmt::Display| {
+        StoreError::Corrupt(format!("the answer of a revoking script cannot be read: {what}"))
+    };
+    let done = match answer.first() {
+        Some(Value::Int(done)) if *done < 0 => return Ok(None),
+        Some(Value::Int(done)) => *done == 1,
+        _ => return Err(corrupt(&"it does not say whether it was done")),
+    };
+    let rest = Value::Array(answer.get(1..4).unwrap_or_default().to_vec());
+    let (incarnation, number, settled) = redis::from_redis_value(rest).map_err(|error| corrupt(&error))?;
+    let holders = Value::Array(answer.get(4..).unwrap_or_default().to_vec());
+    let holders = redis::from_redis_value(holders).map_err(|error| corrupt(&error))?;
+    Ok(Some((done, Listed { incarnation, number, settled, holders })))
+}

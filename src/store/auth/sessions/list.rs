@@ -1,0 +1,190 @@
+//! Showing sessions: pages of them, and the text of the user agent that each began with.
+//!
+//! Few texts are shared by many sessions, so each is stored once, under its digest. A digest names its text for ever,
+//! which is why a worker may remember the ones it has read: showing the caller's own session stays one read.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::Record;
+use super::checks::parse_generation;
+use crate::store::{LiveSession, Page, Result, SessionDetails, SessionId, SessionLife, Store, Username};
+
+/// Texts of user agents, by digest.
+#[derive(Default)]
+pub(in crate::store) struct UserAgents(Mutex<HashMap<u64, String>>);
+
+impl UserAgents {
+    /// More than any installation has; a worker that meets more of them forgets all and reads again.
+    const KEPT: usize = 1_000;
+
+    fn get(&self, digest: u64) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
+    }
+
+    pub fn keep(&self, digest: u64, text: &str) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= Self::KEPT {
+            kept.clear();
+        }
+        kept.insert(digest, text.to_owned());
+    }
+}
+
+impl Store {
+    /// Adds the text of the user agent.
+    ///
+    /// # Errors
+    /// As [`crate::store::StoreError`] tells.
+    pub async fn session_details(&self, session: LiveSession) -> Result<SessionDetails> {
+        if let Some(user_agent) = self.user_agents.get(session.agent) {
+            return Ok(SessionDetails { session, user_agent });
+        }
+        Ok(Box::pin(self.with_user_agents(vec![session])).await?.remove(0))
+    }
+
+    async fn with_user_agents(&self, sessions: Vec<LiveSession>) -> Result<Vec<SessionDetails>> {
+        let mut unknown: Vec<u64> = sessions
+            .iter()
+            .map(|session| session.agent)
+            .filter(|agent| self.user_agents.get(*agent).is_none())
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            let keys: Vec<String> = unknown.iter().map(|agent| self.keys.user_agent(*agent)).collect();
+            let command = redis::cmd("MGET").arg(keys).to_owned();
+            let texts: Vec<Option<String>> = self.shared.query("user_agents", &command).await?;
+            for (agent, text) in unknown.into_iter().zip(texts) {
+                // One that has expired may come back with the next login: its absence is not remembered.
+                if let Some(text) = text {
+                    self.user_agents.keep(agent, &text);
+                }
+            }
+        }
+        Ok(sessions
+            .into_iter()
+            .map(|session| SessionDetails {
+                user_agent: self.user_agents.get(session.agent).unwrap_or_default(),
+                session,
+            })
+            .collect())
+    }
+
+    /// The user's live sessions, page by page; newest first within a page. `cursor` is what the page before gave; one
+    /// that is none begins at the start. A session that lives all the while is on exactly one page, unless the index
+    /// is rebuilt meanwhile: then it may come twice. Keep `limit` the same from page to page.
+    ///
+    /// # Errors
+    /// As [`crate::store::StoreError`] tells.
+    pub async fn list_sessions(
+        &self,
+        username: &Username,
+        cursor: Option<&str>,
+        limit: usize,
+        life: SessionLife,
+    ) -> Result<Page<SessionDetails>> {
+        let from = cursor.and_then(Cursor::parse).unwrap_or_default();
+        let mut command = redis::cmd("SSCAN");
+        command.arg(self.keys.sessions(username)).arg(from.scan).arg("COUNT").arg(limit);
+        let (scan, members): (u64, Vec<Vec<u8>>) = self.shared.query("session_index", &command).await?;
+        let mut ids: Vec<[u8; 32]> = members.into_iter().filter_map(|id| id.try_into().ok()).collect();
+        ids.sort_unstable();
+        ids.retain(|id| from.after.is_none_or(|after| *id > after));
+        // SSCAN may give more than it was asked for: the rest of this step is the next page.
+        let next = if ids.len() > limit {
+            ids.truncate(limit);
+            Some(Cursor { scan: from.scan, after: ids.last().copied() })
+        } else {
+            (scan != 0).then_some(Cursor { scan, after: None })
+        };
+        let ids: Vec<SessionId> = ids.into_iter().map(SessionId::from_bytes).collect();
+        let mut sessions = self.live_sessions(username, &ids, life).await?;
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
+        Ok(Page {
+            items: self.with_user_agents(sessions).await?,
+            next_cursor: next.as_ref().map(Cursor::text),
+        })
+    }
+
+    /// Takes sessions that have run out from the user's index: a few at random, at each login, so that the index never
+    /// holds many of them and nobody waits for a long clean-up. A session that is gone never comes back, so nothing
+    /// can come between the look and the removal.
+    pub(in crate::store) async fn prune_index(&self, username: &Username) -> Result<()> {
+        let index = self.keys.sessions(username);
+        let command = redis::cmd("SRANDMEMBER").arg(&index).arg(PRUNED_AT_ONCE).to_owned();
+        let members: Vec<Vec<u8>> = self.shared.query("session_sample", &command).await?;
+        let ids: Vec<SessionId> =
+            members.into_iter().filter_map(|id| Some(SessionId::from_bytes(id.try_into().ok()?))).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        for id in &ids {
+            pipeline.cmd("EXISTS").arg(self.keys.session(id));
+        }
+        let alive: Vec<bool> = self.shared.pipeline("session_sample", &pipeline).await?;
+        let gone = ids.iter().zip(alive).filter(|(_, alive)| !alive).map(|(id, _)| &id.as_bytes()[..]);
+        let gone: Vec<&[u8]> = gone.collect();
+        if !gone.is_empty() {
+            let command = redis::cmd("SREM").arg(&index).arg(gone).to_owned();
+            self.shared.query::<()>("session_prune", &command).await?;
+        }
+        Ok(())
+    }
+
+    async fn live_sessions(
+        &self,
+        username: &Username,
+        ids: &[SessionId],
+        life: SessionLife,
+    ) -> Result<Vec<LiveSession>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(self.keys.generation(username));
+        for id in ids {
+            command.arg(self.keys.session(id));
+        }
+        let mut values: Vec<Option<Vec<u8>>> = self.shared.query("session_list", &command).await?;
+        let generation = values.remove(0).as_deref().and_then(parse_generation);
+        let now = self.shared.clock.now_micros();
+        let mut live = Vec::with_capacity(ids.len());
+        for (id, value) in ids.iter().zip(values) {
+            let Some(value) = value else { continue };
+            let record = Record::decode(&value)?;
+            if Some(record.generation) == generation && !record.is_over(now, life) {
+                live.push(record.session(*id, life)?);
+            }
+        }
+        Ok(live)
+    }
+}
+
+/// How many places of the index a login looks at.
+const PRUNED_AT_ONCE: usize = 16;
+
+/// A place in the index of sessions: a step of the scan, and the last id of it that was shown.
+#[derive(Default)]
+struct Cursor {
+    scan: u64,
+    after: Option<[u8; 32]>,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (scan, after) = bytes.split_first_chunk::<8>()?;
+        let after = if after.is_empty() { None } else { Some(after.try_into().ok()?) };
+        Some(Self { scan: u64::from_be_bytes(*scan), after })
+    }
+
+    fn text(&self) -> String {
+        let after = self.after.as_ref().map_or(&[][..], |after| &after[..]);
+        URL_SAFE_NO_PAD.encode([&self.scan.to_be_bytes()[..], after].concat())
+    }
+}

@@ -1,0 +1,398 @@
+//! Sessions: who is logged in, on every worker.
+//!
+//! A token is 256 random bits; Redis holds only its SHA-256, so that a copy of Redis cannot log in. A session is one
+//! key, whose time to live is its idle timeout, cut at its absolute end. It carries its user's *generation*: revoking
+//! all sessions raises the user's, and every older session is dead at once, a login in flight included, whatever their
+//! number. A check is therefore one `MGET` of the session and the generation, and nothing else (`checks.rs`).
+//!
+//! No session is ever written as a whole after it was begun: scripts patch its header in place, and none of them
+//! recreates a session that is gone. So a logout cannot be undone by a slower request.
+
+pub(in crate::store) mod checks;
+pub(in crate::store) mod list;
+pub mod token;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::accounts::Username;
+use super::near_cache::Revocation;
+use crate::domain::Timestamp;
+use crate::store::connection::clock::{micros, millis, moment};
+use crate::store::{Result, SessionId, SessionToken, Store, StoreError, scripts};
+
+/// A session that Redis said is alive.
+#[derive(Debug, Clone)]
+pub struct LiveSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose.
+    pub username: Username,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// When it was last used, as exactly as touches are written.
+    pub last_seen_at: Timestamp,
+    /// When it ends if it is not used.
+    pub idle_expires_at: Timestamp,
+    /// When it ends in any case.
+    pub expires_at: Timestamp,
+    /// The address that logged in.
+    pub ip: IpAddr,
+    /// Names the stored user agent text.
+    pub(in crate::store) agent: u64,
+}
+
+/// A session with the text of its user agent, for showing.
+#[derive(Debug, Clone)]
+pub struct SessionDetails {
+    /// The session.
+    pub session: LiveSession,
+    /// The `User-Agent` that logged in, at most 256 bytes of it.
+    pub user_agent: String,
+}
+
+/// The answer to a check.
+#[derive(Debug)]
+pub struct Checked {
+    /// The session, if it lives.
+    pub session: Option<LiveSession>,
+    /// Whether this worker's near cache knew it.
+    pub near: bool,
+}
+
+/// Where a login comes from.
+#[derive(Debug, Clone)]
+pub struct LoginOrigin {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// Its `User-Agent`.
+    pub user_agent: String,
+}
+
+/// A session that is used is written this often at least.
+const MOST_BETWEEN_TOUCHES: Duration = Duration::from_secs(60);
+
+/// How long sessions live.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLife {
+    /// Without a request.
+    pub idle: Duration,
+    /// In any case.
+    pub absolute: Duration,
+}
+
+/// What is stored after the header. Short names, since there are many of them; a field of a newer version is kept,
+/// because only the header is ever rewritten.
+#[derive(Clone, Serialize, Deserialize)]
+struct Document {
+    #[serde(rename = "u")]
+    username: String,
+    /// Microseconds since 1970.
+    #[serde(rename = "c")]
+    created: i64,
+    /// Microseconds since 1970.
+    #[serde(rename = "x")]
+    expires: i64,
+    #[serde(rename = "ip")]
+    ip: String,
+    #[serde(rename = "a", default)]
+    agent: u64,
+}
+
+/// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
+/// then the document.
+#[derive(Clone)]
+pub(in crate::store) struct Record {
+    seen: i64,
+    pub generation: u64,
+    document: Document,
+}
+
+impl Record {
+    fn encode(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(96);
+        bytes.extend_from_slice(&self.seen.to_be_bytes());
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.append(&mut rmp_serde::to_vec_named(&self.document)?);
+        Ok(bytes)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let corrupt = || StoreError::Corrupt("a session is shorter than its header".to_owned());
+        let (seen, rest) = bytes.split_first_chunk::<8>().ok_or_else(corrupt)?;
+        let (generation, document) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
+        Ok(Self {
+            seen: i64::from_be_bytes(*seen),
+            generation: u64::from_be_bytes(*generation),
+            document: rmp_serde::from_slice(document)?,
+        })
+    }
+
+    /// Whether it is over by lives that were shortened since it was written; otherwise its key is gone by itself. It is
+    /// written less often than it is used, so the idle time has as much grace as two writes may lie apart.
+    pub fn is_over(&self, now: i64, life: SessionLife) -> bool {
+        now >= self.expires(life) || now >= self.seen.saturating_add(micros(life.idle + MOST_BETWEEN_TOUCHES))
+    }
+
+    /// When it ends in any case. A life that was lengthened since is for later logins.
+    fn expires(&self, life: SessionLife) -> i64 {
+        self.document.expires.min(self.document.created.saturating_add(micros(life.absolute)))
+    }
+
+    pub fn session(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
+        let expires = self.expires(life);
+        let Document { username, created, ip, agent, .. } = &self.document;
+        let corrupt = |what: &str| StoreError::Corrupt(format!("session {id} has no readable {what}"));
+        Ok(LiveSession {
+            id,
+            username: Username::parse(username).ok_or_else(|| corrupt("user"))?,
+            created_at: moment(*created),
+            last_seen_at: moment(self.seen),
+            idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(life.idle)))),
+            expires_at: moment(expires),
+            ip: ip.parse().map_err(|_| corrupt("address"))?,
+            agent: *agent,
+        })
+    }
+}
+
+impl SessionLife {
+    /// How much time must lie between two touches of a session: `min(60 s, idle / 4)`.
+    #[must_use]
+    pub fn touch_every(&self) -> Duration {
+        MOST_BETWEEN_TOUCHES.min(self.idle / 4)
+    }
+}
+
+impl Store {
+    /// Begins a session, unless the user's generation is no more `generation` (all sessions were revoked, or the
+    /// password was changed, since the account was read): then `None`, and the caller reads the account again.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn begin_session(
+        &self,
+        username: &Username,
+        generation: u64,
+        origin: &LoginOrigin,
+        life: SessionLife,
+    ) -> Result<Option<(SessionToken, SessionDetails)>> {
+        let token = SessionToken::fresh()?;
+        let id = token.id();
+        let now = self.shared.clock.now_micros();
+        let user_agent = truncated(&origin.user_agent).to_owned();
+        let record = Record {
+            seen: now,
+            generation,
+            document: Document {
+                username: username.as_str().to_owned(),
+                created: now,
+                expires: now.saturating_add(micros(life.absolute)),
+                ip: origin.ip.to_string(),
+                agent: digest_of(&user_agent),
+            },
+        };
+        let call = scripts::SESSION_BEGIN
+            .call()
+            .key(self.keys.session(&id))
+            .key(self.keys.sessions(username))
+            .key(self.keys.generation(username))
+            .key(self.keys.user_agent(record.document.agent))
+            .arg(generation)
+            .arg(record.encode()?)
+            .arg(millis(life.idle))
+            .arg(record.document.expires / 1000)
+            .arg(&id.as_bytes()[..])
+            .arg(&user_agent)
+            .arg(millis(life.absolute));
+        let begun: bool = self.shared.call(&call).await?;
+        if !begun {
+            return Ok(None);
+        }
+        if let Err(error) = self.prune_index(username).await {
+            tracing::debug!(error = %error, "the index of sessions could not be pruned, the next login will");
+        }
+        self.user_agents.keep(record.document.agent, &user_agent);
+        let session = record.session(id, life)?;
+        Ok(Some((token, SessionDetails { session, user_agent })))
+    }
+
+    /// Whether the session lives: from the near cache if that may answer, else one read, shared with whoever asks at the same
+    /// moment. Touches it when the last touch is old enough.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells; an ended session is no session, never an error.
+    pub async fn check_session(&self, token: &SessionToken, life: SessionLife) -> Result<Checked> {
+        let id = token.id();
+        let now = self.shared.clock.now_micros();
+        // A hit that looks expired or is due to be touched is read again: only Redis says that a session is gone.
+        let hit = self
+            .near_cache
+            .get(&id)
+            .filter(|record| !record.is_over(now, life) && now - record.seen < micros(life.touch_every()));
+        if let Some(record) = hit {
+            return Ok(Checked { session: Some(record.session(id, life)?), near: true });
+        }
+        // On the heap, so that every handler's future is small where the near cache answers: it is moved more than once.
+        let session = Box::pin(self.read_session(id, life)).await?;
+        Ok(Checked { session, near: false })
+    }
+
+    /// Whether a session that was checked is alive still. It is not touched by that: who only watches is idle.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn session_lives(&self, id: &SessionId, life: SessionLife) -> Result<bool> {
+        let record = self.checks.ask(*id).await?;
+        let now = self.shared.clock.now_micros();
+        Ok(record.is_some_and(|record| !record.is_over(now, life)))
+    }
+
+    async fn read_session(&self, id: SessionId, life: SessionLife) -> Result<Option<LiveSession>> {
+        let mark = self.near_cache.mark();
+        let (record, left) = match &mark {
+            None => (self.checks.ask(id).await?, Duration::ZERO),
+            Some((_, incarnation)) => self.read_with_life(&id, incarnation).await?,
+        };
+        let Some(record) = record else { return Ok(None) };
+        let now = self.shared.clock.now_micros();
+        if record.is_over(now, life) {
+            return Ok(None);
+        }
+        let session = record.session(id, life)?;
+        if now - record.seen >= micros(life.touch_every()) {
+            // What was read is no longer what is stored, so the next request fills.
+            self.touch_session(&id, record.expires(life), life).await;
+        } else if let Some((mark, _)) = mark {
+            self.near_cache.fill(mark, id, Arc::new(record), left);
+        }
+        Ok(Some(session))
+    }
+
+    /// The session, if it is alive, and how long it lives without a touch: none if this is not the Redis of this incarnation.
+    async fn read_with_life(&self, id: &SessionId, incarnation: &str) -> Result<(Option<Record>, Duration)> {
+        let call = scripts::SESSION_READ
+            .call()
+            .key(self.keys.generation(&Username::admin()))
+            .key(self.keys.session(id))
+            .arg(incarnation);
+        let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) = self.shared.call(&call).await?;
+        let record = value.map(|value| Record::decode(&value)).transpose()?;
+        let alive = record.filter(|record| Some(record.generation) == generation);
+        Ok((alive, Duration::from_millis(u64::try_from(left).unwrap_or(0))))
+    }
+
+    /// The session was checked already: a touch that fails costs it some idle time at worst, so it is not an error.
+    async fn touch_session(&self, id: &SessionId, expires: i64, life: SessionLife) {
+        let call = scripts::SESSION_TOUCH
+            .call()
+            .key(self.keys.session(id))
+            .arg(millis(life.idle))
+            .arg(expires / 1000)
+            .arg(micros(life.touch_every()));
+        if let Err(error) = self.shared.call::<()>(&call).await {
+            tracing::debug!(error = %error, "a session could not be touched");
+        }
+    }
+
+    /// Ends a session of this user; `false` if there is no such session of this user.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn end_session(&self, username: &Username, id: &SessionId) -> Result<bool> {
+        self.revoke(username, Revocation::One(id)).await
+    }
+
+    /// Ends a session that was just checked: also one that an index which lost data does not know.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn end_checked_session(&self, session: &LiveSession) -> Result<()> {
+        self.revoke(&session.username, Revocation::Known(&session.id)).await.map(drop)
+    }
+
+    /// Ends all sessions of this user but `keep`.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells.
+    pub async fn end_all_sessions(&self, username: &Username, keep: Option<&SessionId>) -> Result<()> {
+        self.revoke(username, Revocation::All { keep }).await.map(drop)
+    }
+}
+
+/// The first 256 bytes, cut between characters.
+fn truncated(user_agent: &str) -> &str {
+    &user_agent[..user_agent.floor_char_boundary(256)]
+}
+
+fn digest_of(user_agent: &str) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(user_agent.as_bytes()).into();
+    digest.first_chunk::<8>().copied().map_or(0, u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: SessionLife =
+        SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43200) };
+
+    #[test]
+    fn a_record_of_a_newer_version_is_read_and_a_short_one_is_an_error_not_a_panic() {
+        #[derive(Serialize)]
+        struct Newer {
+            u: &'static str,
+            c: i64,
+            x: i64,
+            ip: &'static str,
+            colour: &'static str,
+        }
+        let newer = Newer { u: "admin", c: 1, x: 2, ip: "::1", colour: "green" };
+        let bytes = [&[0; 16][..], &rmp_serde::to_vec_named(&newer).unwrap()].concat();
+        let session = Record::decode(&bytes).unwrap().session(SessionId::from_bytes([0; 32]), LIFE).unwrap();
+        assert_eq!(session.ip.to_string(), "::1");
+        for length in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn lives_that_were_shortened_end_sessions_that_were_begun_before() {
+        let seconds = |s: i64| s * 1_000_000;
+        let document = Document {
+            username: "admin".to_owned(),
+            created: 0,
+            expires: seconds(43_200),
+            ip: "::1".to_owned(),
+            agent: 0,
+        };
+        let record = Record { seen: seconds(1000), generation: 0, document };
+        assert!(!record.is_over(seconds(1000 + 1859), LIFE));
+        assert!(record.is_over(seconds(1000 + 1860), LIFE));
+        let short = SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(1500) };
+        assert!(!record.is_over(seconds(1499), short));
+        assert!(record.is_over(seconds(1500), short));
+        // A longer one is for later logins.
+        let long = SessionLife { absolute: LIFE.absolute * 2, ..LIFE };
+        assert_eq!(record.expires(long), seconds(43_200));
+    }
+
+    #[test]
+    fn touches_are_a_quarter_of_the_idle_time_apart_and_at_most_a_minute() {
+        assert_eq!(LIFE.touch_every(), Duration::from_secs(60));
+        assert_eq!(
+            SessionLife { idle: Duration::from_secs(8), ..LIFE }.touch_every(),
+            Duration::from_secs(2)
+        );
+    }
+
+    #[test]
+    fn a_user_agent_is_cut_between_characters() {
+        assert_eq!(truncated(&"ä".repeat(200)).len(), 256);
+        assert_eq!(truncated(&format!("a{}", "ä".repeat(200))).len(), 255);
+    }
+}

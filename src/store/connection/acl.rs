@@ -1,0 +1,153 @@
+//! What the user of `BANGUI_REDIS_URL` must be allowed, and whether it is.
+//!
+//! `user.acl` is the rule, as a line of a Redis ACL file: the README shows it, every Redis of the tests has that user and
+//! the workers there run as it, and a test compares it with the commands that stand in the source. A new command goes in
+//! there and into `FORMS`.
+//!
+//! At each connect the commands are queued in a transaction that is then discarded: Redis judges rights when it queues,
+//! so what is missing is told at once and by name, not when somebody needs it. (`redis.acl_check_cmd` in a script would
+//! be the obvious way; Redis 7.0.15 crashes on a command with keys that is asked for without arguments.)
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisError, RedisResult, Value};
+
+use crate::store::keys::Keys;
+
+/// The rule for the prefix `bangui`.
+pub const RULE: &str = include_str!("user.acl");
+
+/// Each command as short as Redis takes it: `K` is a key, `C` a channel, anything else stands for itself.
+const FORMS: &[&str] = &[
+    "del K",
+    "evalsha 0 0",
+    "exists K",
+    "expire K 0",
+    "get K",
+    "getrange K 0 0",
+    "hdel K 0",
+    "hget K 0",
+    "hgetall K",
+    "hincrby K 0 0",
+    "hkeys K",
+    "hlen K",
+    "hmget K 0",
+    "hset K 0 0",
+    "hsetnx K 0 0",
+    "incr K",
+    "info",
+    "lindex K 0",
+    "lrem K 0 0",
+    "mget K",
+    "persist K",
+    "pexpire K 0",
+    "pexpireat K 0",
+    "pttl K",
+    "publish C 0",
+    "rename K K",
+    "rpush K 0",
+    "sadd K 0",
+    "script load 0",
+    "set K 0",
+    "setrange K 0 0",
+    "sismember K 0",
+    "smembers K",
+    "spop K",
+    "srandmember K",
+    "srem K 0",
+    "sscan K 0",
+    "subscribe C",
+    "time",
+    "unlink K",
+    "wait 0 0",
+    "xadd K * 0 0",
+    "xrange K - +",
+    "xread streams K 0",
+    "xrevrange K + -",
+    "zadd K 0 0",
+    "zcard K",
+    "zrange K 0 0",
+    "zrangebylex K - +",
+    "zrem K 0",
+    "zremrangebyrank K 0 0",
+];
+
+/// A command that is tried, and the rights it takes.
+struct Attempt {
+    command: Cmd,
+    right: String,
+    /// That to its key or channel.
+    object: String,
+}
+
+/// The rights that are missing, as `ACL SETUSER` takes them. If there are some, the connection is of no more use: it may
+/// be left within a transaction.
+pub(in crate::store) async fn missing(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> Result<Vec<String>, RedisError> {
+    // First these alone: without the right to MULTI, what follows would be run.
+    let missing = denied(connection, vec![attempt("multi", "", ""), attempt("exec", "", "")]).await?;
+    if !missing.is_empty() {
+        return Ok(missing);
+    }
+    let [tagged, spread] = keys.patterns();
+    let few = ["get K", "set K 0", "publish C 0", "subscribe C"];
+    let all = std::iter::once(attempt("multi", "", ""))
+        .chain(FORMS.iter().map(|form| attempt(form, &tagged, keys.wake())))
+        .chain(few.iter().map(|form| attempt(form, &spread, keys.revoked())))
+        .chain(std::iter::once(attempt("discard", "", "")))
+        .collect();
+    denied(connection, all).await
+}
+
+fn attempt(form: &str, key: &str, channel: &str) -> Attempt {
+    let mut words = form.split(' ');
+    let name = words.next().unwrap_or_default();
+    let mut attempt = Attempt { command: redis::cmd(name), right: format!("+{name}"), object: String::new() };
+    for word in words {
+        let word = match word {
+            "K" => {
+                attempt.object = format!("~{key}");
+                key
+            }
+            "C" => {
+                attempt.object = format!("&{channel}");
+                channel
+            }
+            other => other,
+        };
+        if name == "script" && word == "load" {
+            attempt.right.push_str("|load");
+        }
+        attempt.command.arg(word);
+    }
+    attempt
+}
+
+/// Sends them; each right that one of them was refused for, once.
+async fn denied(
+    connection: &mut MultiplexedConnection,
+    attempts: Vec<Attempt>,
+) -> Result<Vec<String>, RedisError> {
+    let mut pipeline = redis::pipe();
+    pipeline.ignore_errors();
+    for attempt in &attempts {
+        pipeline.add_command(attempt.command.clone());
+    }
+    let answers: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
+    let mut missing = Vec::new();
+    for (attempt, answer) in attempts.into_iter().zip(answers) {
+        // Any other error (a full Redis, a replica) says nothing of rights.
+        let Err(error) = answer else { continue };
+        // The second is what EXEC makes of the first.
+        if !matches!(error.code(), Some("NOPERM" | "EXECABORT")) {
+            continue;
+        }
+        let of_command = error.detail().is_some_and(|words| words.contains(" to run "));
+        let right = if of_command { attempt.right } else { attempt.object };
+        if !missing.contains(&right) {
+            missing.push(right);
+        }
+    }
+    Ok(missing)
+}

@@ -1,0 +1,12 @@
+//! How Redis is reached, watched and checked.
+//!
+//! `dialer.rs` finds the address (`sentinel.rs` where Sentinels name the primary), `shared.rs` is the one multiplexed
+//! connection with its watchdog, `checks.rs` says whether this Redis may be used, `acl.rs` what its user must be allowed,
+//! `clock.rs` what time it is there.
+
+pub mod acl;
+pub mod checks;
+pub mod clock;
+pub(super) mod dialer;
+pub(super) mod sentinel;
+pub(super) mod shared;

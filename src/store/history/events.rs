@@ -1,0 +1,195 @@
+//! The events: a capped stream, written in the same step as what they tell of, read by every worker for its clients.
+//!
+//! ```text
+//! XADD by scripts ─▶ stream ─▶ one blocking reader a worker ─▶ Feed (a bounded ring) ─▶ its clients
+//!                       └──────────── XRANGE: a client that resumes, or was slower than the ring ───▶ it
+//! ```
+//!
+//! The ids order everything: a client is at an id, whichever worker it is at, and gets what is after it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::streams::{StreamId as Entry, StreamRangeReply, StreamReadReply};
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio::time::sleep;
+
+use crate::store::{Result, Store, StreamId};
+
+/// Events that a client may be behind before it has to read the stream for itself.
+const RING: usize = 1_024;
+/// How long one read waits for an event: the longer, the fewer commands of an idle worker.
+const WAIT: Duration = Duration::from_secs(10);
+/// Events of one read.
+const TOGETHER: usize = 200;
+
+/// An event as it was read. A field that is not there, since another version wrote it, is empty.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// Its place in the stream.
+    pub id: StreamId,
+    /// Its type: `server.went_offline` ...
+    pub kind: String,
+    /// Of which server; none for what is the cluster's.
+    pub server: Option<String>,
+    /// What there is to say of it.
+    pub facts: Value,
+}
+
+impl StoredEvent {
+    fn from_stored(entry: Entry) -> Option<Self> {
+        let Entry { id, map, .. } = entry;
+        let mut map: HashMap<String, redis::Value> = map;
+        let mut text = |name| -> Option<String> {
+            map.remove(name).and_then(|value| redis::from_redis_value(value).ok())
+        };
+        Some(Self {
+            id: StreamId::parse(&id)?,
+            kind: text("type").unwrap_or_default(),
+            server: text("server"),
+            facts: text("facts").and_then(|facts| serde_json::from_str(&facts).ok()).unwrap_or_default(),
+        })
+    }
+}
+
+/// What a worker's clients are told, in order.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// An event.
+    Event(Arc<StoredEvent>),
+    /// Events after this place may be missing: the stream was cut while Redis could not be read.
+    Gap(StreamId),
+}
+
+/// A worker's events for its clients. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Feed(broadcast::Sender<News>);
+
+impl Feed {
+    /// One that [`Store::follow_events`] is to fill.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(broadcast::channel(RING).0)
+    }
+
+    /// All news from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<News> {
+        self.0.subscribe()
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store {
+    /// The place of the newest event.
+    ///
+    /// # Errors
+    /// As [`crate::store::StoreError`] tells, here and below.
+    pub async fn newest_event(&self) -> Result<StreamId> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(self.keys.events()).arg("+").arg("-").arg("COUNT").arg(1);
+        let StreamRangeReply { ids } = self.shared.query("newest_event", &command).await?;
+        Ok(ids.first().and_then(|entry| StreamId::parse(&entry.id)).unwrap_or_default())
+    }
+
+    /// Whether the event at this place is still there: if not, others after it may be gone as well. The beginning, where
+    /// there never was one, counts as there.
+    pub async fn event_is_kept(&self, id: StreamId) -> Result<bool> {
+        if id == StreamId::default() {
+            return Ok(true);
+        }
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.keys.events()).arg(id.to_string()).arg(id.to_string()).arg("COUNT").arg(1);
+        let StreamRangeReply { ids } = self.shared.query("event_is_kept", &command).await?;
+        Ok(!ids.is_empty())
+    }
+
+    /// The events after this place, the oldest first, and whether those are all.
+    pub async fn events_after(&self, id: StreamId) -> Result<(Vec<StoredEvent>, bool)> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.keys.events()).arg(format!("({id}")).arg("+").arg("COUNT").arg(TOGETHER);
+        let StreamRangeReply { ids } = self.shared.query("events_after", &command).await?;
+        let all = ids.len() < TOGETHER;
+        Ok((ids.into_iter().filter_map(StoredEvent::from_stored).collect(), all))
+    }
+
+    /// Reads events into `feed`, for ever, on a connection of its own.
+    pub async fn follow_events(&self, feed: &Feed) {
+        let mut at = None;
+        loop {
+            if self.ready().await.is_err() {
+                return; // This Redis must not be used: the process is about to end.
+            }
+            let Err(error) = self.read_events(feed, &mut at).await;
+            tracing::debug!(error = %error, "the events wait for Redis");
+            let wait = rand::rng().random_range(100..300);
+            sleep(Duration::from_millis(wait)).await;
+        }
+    }
+
+    /// Returns only with the error that ended it. `at` is where it is, once it is somewhere.
+    async fn read_events(&self, feed: &Feed, at: &mut Option<StreamId>) -> Result<std::convert::Infallible> {
+        let dialer = &self.shared.dialer;
+        let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
+        let mut place = match *at {
+            None => self.newest_event().await?,
+            // Where it was there may be nothing any more, or another history with older ids.
+            Some(before) if !self.event_is_kept(before).await? => {
+                // Without a receiver there is nobody to tell.
+                let _ = feed.0.send(News::Gap(before));
+                before.min(self.newest_event().await?)
+            }
+            Some(before) => before,
+        };
+        *at = Some(place);
+        let mut connection = dialer.dial_patient(WAIT).await?;
+        loop {
+            let read = tokio::select! {
+                () = &mut moved => return Err(crate::store::StoreError::Unavailable("it is another one now".to_owned())),
+                // A link that has swallowed bytes once is not waited on.
+                () = self.outage() => return Err(crate::store::StoreError::Unavailable("it was away".to_owned())),
+                read = self.read_some(&mut connection, place) => read?,
+            };
+            for event in read {
+                place = event.id;
+                *at = Some(place);
+                let _ = feed.0.send(News::Event(Arc::new(event)));
+            }
+        }
+    }
+
+    async fn read_some(
+        &self,
+        connection: &mut MultiplexedConnection,
+        after: StreamId,
+    ) -> Result<Vec<StoredEvent>> {
+        let mut command = redis::cmd("XREAD");
+        command.arg("BLOCK").arg(crate::store::connection::clock::millis(WAIT)).arg("COUNT").arg(TOGETHER);
+        command.arg("STREAMS").arg(self.keys.events()).arg(after.to_string());
+        let read: Option<StreamReadReply> = command.query_async(connection).await?;
+        let entries = read.into_iter().flat_map(|read| read.keys).flat_map(|stream| stream.ids);
+        Ok(entries.filter_map(StoredEvent::from_stored).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_another_version_lacks_what_it_lacks() {
+        let entry = Entry { id: "1700000000123-4".to_owned(), ..Entry::default() };
+        let event = StoredEvent::from_stored(entry).unwrap();
+        assert_eq!(event.id.at().timestamp_millis(), 1_700_000_000_123);
+        assert_eq!((event.kind.as_str(), event.server, event.facts), ("", None, Value::Null));
+    }
+}

@@ -1,0 +1,348 @@
+//! Ban jobs: what is asked for, who works on it, and how far it is.
+//!
+//! A job is a hash, with its addresses beside it; each jail has its line of jobs, of which the first may be claimed. A
+//! claim is an owner and an epoch, compared inside Redis at every write: a worker that was paused writes nothing any more
+//! about a job that another has taken over or cancelled. What is over is kept for a day.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::domain::ban_job::MOST_FAILURES;
+use crate::domain::{
+    BanJobId, BanJobProgress, BanJobState, BanOrder, JailName, Network, OpenBanJob, ServerName,
+};
+use crate::store::connection::clock::{millis, time_micros};
+use crate::store::history::audit;
+use crate::store::{AuditRecord, Result, SessionId, Store, StoreError, WorkerId, scripts};
+
+/// A claim without a renewal lives so long: after it another worker goes on.
+pub const CLAIM_TTL: Duration = Duration::from_secs(10);
+/// Jobs that are not over; one more is refused.
+pub const MOST_OPEN: usize = 50;
+/// Jobs that are listed; an older one is still found by its id.
+const MOST_LISTED: usize = 1_000;
+/// A job that is over is kept so long.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct NewBanJob<'a> {
+    /// Its name.
+    pub id: BanJobId,
+    /// Where.
+    pub server: ServerName,
+    /// In which jail.
+    pub jail: JailName,
+    /// What.
+    pub order: BanOrder,
+    /// Whom; nobody for "unban all".
+    pub ips: &'a [Network],
+    /// By whom, and that it was asked for.
+    pub audit: AuditRecord,
+}
+
+/// What never changes of a job; also who is to be named when it ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::store) struct About {
+    pub(in crate::store) server: ServerName,
+    pub(in crate::store) jail: JailName,
+    pub(in crate::store) order: BanOrder,
+    pub(in crate::store) username: String,
+    session: Option<String>,
+    address: Option<std::net::IpAddr>,
+}
+
+/// A job that this worker may go on with, until another has a claim or it is cancelled.
+#[derive(Debug, Clone)]
+pub struct BanJobClaim {
+    /// Which.
+    pub id: BanJobId,
+    /// Where.
+    pub server: ServerName,
+    /// In which jail.
+    pub jail: JailName,
+    /// What.
+    pub order: BanOrder,
+    /// Of this claim; every later one has a higher epoch.
+    pub epoch: u64,
+    /// `Running`, or `Cancelling`: then only the agent is to be told.
+    pub state: BanJobState,
+    /// Where to go on.
+    pub progress: BanJobProgress,
+    /// Since when it has got no further.
+    pub idle: Duration,
+    owner: WorkerId,
+    about: About,
+}
+
+/// What became of asking for a cancellation.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// There is no such job.
+    Unknown,
+    /// It was over.
+    Over(BanJobState),
+    /// Nobody goes on with it; the agent is to be told under this claim, unless the job had not `begun`.
+    Begun {
+        /// The claim.
+        claim: Box<BanJobClaim>,
+        /// Whether any command was ever sent.
+        begun: bool,
+    },
+}
+
+impl BanJobClaim {
+    fn proof(&self) -> String {
+        format!("{}|{}", self.owner.as_str(), self.epoch)
+    }
+
+    /// The entry of the audit that tells of its end, in the name of whoever asked for it.
+    fn end_record(&self, end: BanJobState, progress: BanJobProgress, reason: Option<&str>) -> AuditRecord {
+        let BanJobProgress { asked, done, changed, failed } = progress;
+        let after = json!({
+            "job": self.id.as_str(), "order": self.order.as_str(), "state": end.as_str(),
+            "asked": asked, "done": done, "changed": changed, "failed": failed,
+        });
+        AuditRecord {
+            username: self.about.username.clone(),
+            session: self.about.session.as_deref().and_then(SessionId::parse),
+            address: self.about.address,
+            worker: Some(self.owner.clone()),
+            what: "ban_job.end",
+            target: Some(format!("{}/{}", self.server, self.jail)),
+            before: Value::Null,
+            after,
+            outcome: reason.unwrap_or(end.as_str()).to_owned(),
+            // The two have the job's id in common.
+            begun: None,
+        }
+    }
+}
+
+impl Store {
+    /// Waits until a ban job may be claimed, as far as this worker hears of it.
+    pub async fn ban_job_suspected(&self) {
+        self.ban_job.notified().await;
+    }
+
+    /// Tells whoever looks for ban jobs in this worker that there may be one.
+    pub fn suspect_ban_jobs(&self) {
+        self.ban_job.notify_one();
+    }
+
+    /// Puts a job; false if too many are open. A second time with the same id does nothing.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells, here and below.
+    pub async fn create_ban_job(&self, job: &NewBanJob<'_>) -> Result<bool> {
+        let about = About {
+            server: job.server.clone(),
+            jail: job.jail.clone(),
+            order: job.order,
+            username: job.audit.username.clone(),
+            session: job.audit.session.as_ref().map(ToString::to_string),
+            address: job.audit.address,
+        };
+        let ips: Vec<String> = job.ips.iter().map(Network::to_string).collect();
+        let call = scripts::BAN_JOB_CREATE
+            .call()
+            .key(self.keys.ban_jobs_open())
+            .key(self.keys.ban_jobs_line(&job.server, &job.jail))
+            .key(self.keys.ban_job(&job.id))
+            .key(self.keys.ban_job_ips(&job.id))
+            .key(self.keys.ban_jobs())
+            .key(self.keys.audit())
+            .arg(job.id.as_str())
+            .arg(rmp_serde::to_vec_named(&about)?)
+            .arg(format!("{}/{}", job.server, job.jail))
+            .arg(ips.len())
+            .arg(ips.join("\n"))
+            .arg(MOST_OPEN)
+            .arg(MOST_LISTED)
+            .arg(self.keys.wake())
+            .arg(audit::KEPT);
+        let put = self.shared.call(&job.audit.append_to(call)).await?;
+        // This worker need not wait for its own message.
+        self.suspect_ban_jobs();
+        Ok(put)
+    }
+
+    /// The jobs that are not over, in the order in which they were asked for, and Redis's time in milliseconds.
+    pub async fn open_ban_jobs(&self) -> Result<(Vec<OpenBanJob>, i64)> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(self.keys.ban_jobs_open()).arg(0).arg(-1);
+        let ids: Vec<String> = self.shared.query("ban_jobs_open", &command).await?;
+        let ids: Vec<BanJobId> = ids.iter().filter_map(|id| BanJobId::parse(id)).collect();
+        if ids.is_empty() {
+            return Ok((Vec::new(), 0));
+        }
+        let mut pipeline = redis::pipe();
+        for id in &ids {
+            let fields = ["place", "until", "retry_at", "moved_at"];
+            pipeline.cmd("HMGET").arg(self.keys.ban_job(id)).arg(&fields);
+        }
+        pipeline.cmd("TIME");
+        let mut answers: Vec<redis::Value> = self.shared.pipeline("ban_jobs_look", &pipeline).await?;
+        let time = answers.pop().unwrap_or(redis::Value::Nil);
+        let now = time_micros(redis::from_redis_value(time).map_err(redis::RedisError::from)?) / 1000;
+        type Fields = (Option<String>, Option<i64>, Option<i64>, Option<i64>);
+        let read = |(id, fields): (BanJobId, redis::Value)| {
+            let (place, until, retry_at, moved_at): Fields = redis::from_redis_value(fields).ok()?;
+            let place = place?;
+            let (server, jail) = place.split_once('/')?;
+            let free_at = until.unwrap_or_default().max(retry_at.unwrap_or_default());
+            let (server, jail) = (ServerName::parse(server).ok()?, JailName::parse(jail).ok()?);
+            Some(OpenBanJob { id, server, jail, free_at, moved_at: moved_at.unwrap_or_default() })
+        };
+        Ok((ids.into_iter().zip(answers).filter_map(read).collect(), now))
+    }
+
+    /// Claims a job; none if another has, or it has no longer the first place in its line.
+    pub async fn claim_ban_job(&self, job: &OpenBanJob, owner: &WorkerId) -> Result<Option<BanJobClaim>> {
+        let call = scripts::BAN_JOB_CLAIM
+            .call()
+            .key(self.keys.ban_job(&job.id))
+            .key(self.keys.ban_jobs_line(&job.server, &job.jail))
+            .arg(job.id.as_str())
+            .arg(owner.as_str())
+            .arg(millis(CLAIM_TTL));
+        type Taken = (u64, String, usize, usize, usize, usize, u64);
+        let Some(taken): Option<Taken> = self.shared.call(&call).await? else { return Ok(None) };
+        let (epoch, state, asked, done, changed, failed, idle) = taken;
+        let claim = self.claim_of(&job.id, owner, epoch, &state).await?;
+        let progress = BanJobProgress { asked, done, changed, failed };
+        Ok(claim.map(|claim| BanJobClaim { progress, idle: Duration::from_millis(idle), ..claim }))
+    }
+
+    async fn claim_of(
+        &self,
+        id: &BanJobId,
+        owner: &WorkerId,
+        epoch: u64,
+        state: &str,
+    ) -> Result<Option<BanJobClaim>> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.keys.ban_job(id)).arg("about");
+        let about: Option<Vec<u8>> = self.shared.query("ban_job_about", &command).await?;
+        let Some(about) = about else { return Ok(None) };
+        let about: About = rmp_serde::from_slice(&about)?;
+        Ok(Some(BanJobClaim {
+            id: id.clone(),
+            server: about.server.clone(),
+            jail: about.jail.clone(),
+            order: about.order,
+            epoch,
+            state: BanJobState::parse(state)
+                .ok_or_else(|| StoreError::Corrupt(format!("a ban job has the state {state:?}")))?,
+            progress: BanJobProgress::default(),
+            idle: Duration::ZERO,
+            owner: owner.clone(),
+            about,
+        }))
+    }
+
+    /// The addresses of a job.
+    pub async fn ban_job_ips(&self, id: &BanJobId) -> Result<Vec<Network>> {
+        let command = redis::cmd("GET").arg(self.keys.ban_job_ips(id)).to_owned();
+        let ips: Option<String> = self.shared.query("ban_job_ips", &command).await?;
+        Ok(ips.unwrap_or_default().lines().filter_map(Network::parse).collect())
+    }
+
+    /// Whether the claim still stands; it lives on from here.
+    pub async fn renew_ban_job(&self, claim: &BanJobClaim) -> Result<bool> {
+        self.shared.call(&self.renewal(claim)).await
+    }
+
+    fn renewal(&self, claim: &BanJobClaim) -> scripts::Call {
+        scripts::BAN_JOB_RENEW
+            .call()
+            .key(self.keys.ban_job(&claim.id))
+            .key(self.keys.ban_job_failures(&claim.id))
+            .arg(claim.proof())
+            .arg(claim.state.as_str())
+            .arg(millis(CLAIM_TTL))
+    }
+
+    /// Notes how far the job is; false, and nothing noted, if the claim is lost. Harmless to repeat.
+    pub async fn note_ban_job(
+        &self,
+        claim: &BanJobClaim,
+        progress: BanJobProgress,
+        failures: &[(String, &str)],
+    ) -> Result<bool> {
+        let BanJobProgress { asked, done, changed, failed } = progress;
+        let call = self.renewal(claim).arg(asked).arg(done).arg(changed).arg(failed).arg(MOST_FAILURES);
+        let call = failures.iter().fold(call, |call, (ip, reason)| call.arg(ip).arg(*reason));
+        self.shared.call(&call).await
+    }
+
+    /// Ends the job; false if the claim is lost.
+    pub async fn end_ban_job(
+        &self,
+        claim: &BanJobClaim,
+        end: BanJobState,
+        progress: BanJobProgress,
+        reason: Option<&str>,
+    ) -> Result<bool> {
+        let call = scripts::BAN_JOB_END
+            .call()
+            .key(self.keys.ban_job(&claim.id))
+            .key(self.keys.ban_jobs_open())
+            .key(self.keys.ban_jobs_line(&claim.server, &claim.jail))
+            .key(self.keys.ban_job_ips(&claim.id))
+            .key(self.keys.ban_job_failures(&claim.id))
+            .key(self.keys.audit())
+            .arg(claim.proof())
+            .arg(claim.state.as_str())
+            .arg(claim.id.as_str())
+            .arg(end.as_str())
+            .arg(reason.unwrap_or_default())
+            .arg(KEPT_FOR.as_secs())
+            .arg(self.keys.wake())
+            .arg(audit::KEPT);
+        let ended = self.shared.call(&claim.end_record(end, progress, reason).append_to(call)).await?;
+        if ended {
+            metrics::counter!("bangui_ban_jobs_total", "outcome" => end.as_str()).increment(1);
+        }
+        Ok(ended)
+    }
+
+    /// Gives the claim back for a while; false if it is lost.
+    pub async fn put_ban_job_back(&self, claim: &BanJobClaim, pause: Duration, why: &str) -> Result<bool> {
+        let call = scripts::BAN_JOB_PUT_BACK
+            .call()
+            .key(self.keys.ban_job(&claim.id))
+            .arg(claim.proof())
+            .arg(millis(pause))
+            .arg(why)
+            .arg(self.keys.wake());
+        self.shared.call(&call).await
+    }
+
+    /// Takes the job away from whoever works on it.
+    pub async fn cancel_ban_job(
+        &self,
+        id: &BanJobId,
+        owner: &WorkerId,
+        audit: &AuditRecord,
+    ) -> Result<Cancelled> {
+        let call = scripts::BAN_JOB_CANCEL
+            .call()
+            .key(self.keys.ban_job(id))
+            .key(self.keys.audit())
+            .arg(owner.as_str())
+            .arg(millis(CLAIM_TTL))
+            .arg(audit::KEPT);
+        let answer: Option<(String, u64, bool)> = self.shared.call(&audit.append_to(call)).await?;
+        let Some((state, epoch, begun)) = answer else { return Ok(Cancelled::Unknown) };
+        let Some(claim) = self.claim_of(id, owner, epoch, &state).await? else {
+            return Ok(Cancelled::Unknown);
+        };
+        Ok(match claim.state {
+            BanJobState::Cancelling => Cancelled::Begun { claim: Box::new(claim), begun },
+            over => Cancelled::Over(over),
+        })
+    }
+}

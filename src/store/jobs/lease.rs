@@ -1,0 +1,188 @@
+//! The lease that elects the one scheduler.
+//!
+//! Redis judges who holds it (a key with a TTL); the holder judges only its own deadline, by its own boot-time clock,
+//! counted from *before* the request went out: a late answer can only shorten what is believed. Nobody compares two
+//! machines' clocks.
+//!
+//! Holding it authorises nothing by itself. What makes "one scheduler" true is the [`Fence`], owner and epoch, that
+//! every scheduled write carries and that Redis compares in the same script. With asynchronous replication a failover
+//! may forget the newest epoch; the old holder's fence is then refused by the new primary, and revisions still protect
+//! every document.
+//!
+//! The lease has a connection of its own, so that neither a slow request nor a large reply delays a renewal; after any
+//! error it is dialled anew, and where the shared connection has moved to another Redis.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use redis::FromRedisValue;
+use redis::aio::MultiplexedConnection;
+
+use crate::store::connection::clock::millis;
+use crate::store::connection::shared::Request;
+use crate::store::scripts;
+use crate::store::scripts::Call;
+use crate::store::servers::state::EVENTS_KEPT;
+use crate::store::{Result, Store, WorkerId};
+
+/// The proof that a write belongs to a term: `owner|epoch`, compared inside Redis at every scheduled write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    text: String,
+    epoch: u64,
+}
+
+impl Fence {
+    /// The term's number; every later term has a greater one.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(in crate::store) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The answer to asking for the lease.
+#[derive(Debug)]
+pub enum Acquired {
+    /// It is ours.
+    Taken {
+        /// What our writes carry.
+        fence: Fence,
+        /// Redis's clock, microseconds since 1970.
+        redis_micros: i64,
+    },
+    /// Another holds it, for this long unless it renews.
+    Held {
+        /// What is left of its TTL.
+        remaining: Duration,
+    },
+}
+
+/// Why a waiting worker is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The lease was given back.
+    Released,
+    /// A probe was asked for.
+    ProbeRequested,
+    /// There are newer settings.
+    SettingsChanged,
+    /// There are other discovered servers.
+    ServersChanged,
+    /// A ban job may be claimed.
+    BanJob,
+}
+
+/// One worker's way to the lease.
+pub struct Lease {
+    store: Store,
+    owner: WorkerId,
+    ttl: Duration,
+    /// With the number of the Redis that it leads to.
+    connection: Option<(u64, MultiplexedConnection)>,
+}
+
+impl Store {
+    /// The lease, as asked for by `owner`.
+    #[must_use]
+    pub fn lease(&self, owner: WorkerId, ttl: Duration) -> Lease {
+        Lease { store: self.clone(), owner, ttl, connection: None }
+    }
+
+    /// Messages for workers, on a connection of their own; the stream ends when that breaks, or when the process has moved
+    /// to another Redis. They may be lost, so whoever waits needs a timer too.
+    ///
+    /// # Errors
+    /// As [`crate::store::StoreError`] tells.
+    pub async fn wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
+        let dialer = &self.shared.dialer;
+        let moved = dialer.moved_from(dialer.number());
+        let subscriber = dialer.subscriber(self.keys.wake()).await?;
+        Ok(subscriber.into_on_message().take_until(moved).filter_map(async |message| {
+            match message.get_payload_bytes() {
+                b"released" => Some(Wake::Released),
+                b"probe" => Some(Wake::ProbeRequested),
+                b"settings" => Some(Wake::SettingsChanged),
+                b"servers" => Some(Wake::ServersChanged),
+                b"ban-job" => Some(Wake::BanJob),
+                _ => None,
+            }
+        }))
+    }
+}
+
+impl Lease {
+    /// How long the lease lives without a renewal.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// How long the holder has left, as one plain read; `None` if nobody holds it.
+    ///
+    /// # Errors
+    /// As [`crate::store::StoreError`] tells, here and below.
+    pub async fn remaining(&mut self) -> Result<Option<Duration>> {
+        let key = self.store.keys.lease();
+        let command = redis::cmd("PTTL").arg(key).to_owned();
+        let ttl: i64 = self.run(Request::Command(&command)).await?;
+        Ok(u64::try_from(ttl).ok().map(Duration::from_millis))
+    }
+
+    /// Takes the lease if nobody holds it. An error means that it is not ours, until asking again says otherwise.
+    pub async fn acquire(&mut self) -> Result<Acquired> {
+        let keys = &self.store.keys;
+        let call = scripts::LEASE_ACQUIRE
+            .call()
+            .key(keys.lease())
+            .key(keys.epoch())
+            .key(keys.events())
+            .arg(self.owner.as_str())
+            .arg(millis(self.ttl))
+            .arg(EVENTS_KEPT);
+        let (taken, number, redis_micros): (bool, i64, i64) = self.call(&call).await?;
+        if !taken {
+            return Ok(Acquired::Held {
+                remaining: Duration::from_millis(u64::try_from(number).unwrap_or(0)),
+            });
+        }
+        let epoch = number.unsigned_abs();
+        let fence = Fence { text: format!("{}|{epoch}", self.owner.as_str()), epoch };
+        Ok(Acquired::Taken { fence, redis_micros })
+    }
+
+    /// Lengthens the term; `None` if it is lost. Redis's clock in microseconds otherwise.
+    pub async fn renew(&mut self, fence: &Fence) -> Result<Option<i64>> {
+        let key = self.store.keys.lease();
+        let call = scripts::LEASE_RENEW.call().key(key).arg(fence.as_str()).arg(millis(self.ttl));
+        let (renewed, redis_micros): (bool, i64) = self.call(&call).await?;
+        Ok(renewed.then_some(redis_micros))
+    }
+
+    /// Gives the lease back and wakes those who wait. To be called after all work of the term has stopped.
+    pub async fn release(&mut self, fence: &Fence) -> Result<bool> {
+        let keys = &self.store.keys;
+        let call = scripts::LEASE_RELEASE.call().key(keys.lease()).arg(fence.as_str()).arg(keys.wake());
+        self.call(&call).await
+    }
+
+    async fn call<T: FromRedisValue>(&mut self, call: &Call) -> Result<T> {
+        self.run(Request::Script(call)).await
+    }
+
+    async fn run<T: FromRedisValue>(&mut self, request: Request<'_>) -> Result<T> {
+        let dialer = &self.store.shared.dialer;
+        let number = dialer.number();
+        let mut connection = match self.connection.take() {
+            Some((same, connection)) if same == number => connection,
+            _ => dialer.dial().await?,
+        };
+        let answer = request.send(&mut connection).await?;
+        // Only a connection that has just answered is kept.
+        self.connection = Some((number, connection));
+        Ok(answer)
+    }
+}

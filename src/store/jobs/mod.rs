@@ -1,0 +1,6 @@
+//! What is to be done, and by whom: the lease of the scheduler, its schedule, and the ban jobs that any worker may claim.
+
+pub mod ban_job_views;
+pub mod ban_jobs;
+pub mod lease;
+pub mod schedule;

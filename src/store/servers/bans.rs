@@ -1,0 +1,201 @@
+//! The lists of bans, one for each server and jail.
+//!
+//! A list is a sorted set whose members begin with the address, so that a page, and a search by the beginning of an
+//! address, is one range of it, however many there are.
+//!
+//! The leader writes a list beside the old one, in pieces, and puts it in its place in one fenced step: no reader sees half
+//! of one.
+
+use super::state::EVENTS_KEPT;
+use crate::domain::ban_changes::BanChanges;
+use crate::domain::{Event, JailName, ServerName, Timestamp};
+use crate::store::connection::clock::moment;
+use crate::store::{Fence, Page, Result, Store, scripts};
+
+/// Members in one command.
+const TOGETHER: usize = 2_000;
+/// A list that is written beside and never put in its place goes by itself, seconds.
+const ABANDONED_AFTER: u32 = 300;
+
+/// One ban.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBan {
+    /// Which address or network.
+    pub ip: String,
+    /// Since when, in seconds since 1970 by the host's clock; none where fail2ban does not tell.
+    pub since: Option<i64>,
+    /// Until when; none for a ban without end too.
+    pub until: Option<i64>,
+}
+
+impl StoredBan {
+    /// `address NUL since NUL until`: a NUL sorts before all that an address is made of.
+    fn member(&self) -> String {
+        let number = |at: Option<i64>| at.map(|at| at.to_string()).unwrap_or_default();
+        format!("{}\0{}\0{}", self.ip, number(self.since), number(self.until))
+    }
+
+    fn parse(member: &str) -> Option<Self> {
+        let mut parts = member.split('\0');
+        let ip = parts.next()?.to_owned();
+        let mut number = || parts.next().and_then(|at| at.parse().ok());
+        Some(Self { ip, since: number(), until: number() })
+    }
+}
+
+/// A jail of a server.
+pub type BanPlace = (ServerName, JailName);
+
+/// The counts of a jail when its list was read: currently banned, banned in all.
+pub type BanCounts = (u64, u64);
+
+impl Store {
+    /// The counts of each of these lists, as far as it is stored.
+    ///
+    /// # Errors
+    /// As [`crate::store::StoreError`] tells, here and below.
+    pub async fn ban_counts(&self, places: &[BanPlace]) -> Result<Vec<Option<BanCounts>>> {
+        let parse = |text: String| {
+            let (current, total) = text.split_once(' ')?;
+            Some((current.parse().ok()?, total.parse().ok()?))
+        };
+        let mut all = Vec::with_capacity(places.len());
+        for some in places.chunks(TOGETHER) {
+            let mut pipeline = redis::pipe();
+            for (server, jail) in some {
+                pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("counts");
+            }
+            let counts: Vec<Option<String>> = self.shared.pipeline("ban_counts", &pipeline).await?;
+            all.extend(counts.into_iter().map(|counts| counts.and_then(parse)));
+        }
+        Ok(all)
+    }
+
+    /// The lists that are stored.
+    pub async fn ban_lists(&self) -> Result<Vec<BanPlace>> {
+        let command = redis::cmd("SMEMBERS").arg(self.keys.ban_lists()).to_owned();
+        let members: Vec<String> = self.shared.query("ban_lists", &command).await?;
+        let read = |member: &String| {
+            let (server, jail) = member.split_once('/')?;
+            Some((ServerName::parse(server).ok()?, JailName::parse(jail).ok()?))
+        };
+        Ok(members.iter().filter_map(read).collect())
+    }
+
+    /// Forgets the list of a jail that is gone, if `fence` still holds the lease.
+    pub async fn forget_bans(&self, fence: &Fence, (server, jail): &BanPlace) -> Result<()> {
+        let call = scripts::BANS_FORGET
+            .call()
+            .key(self.keys.lease())
+            .key(self.keys.bans(server, jail))
+            .key(self.keys.bans_known(server, jail))
+            .key(self.keys.ban_lists())
+            .arg(fence.as_str())
+            .arg(format!("{server}/{jail}"));
+        self.shared.call(&call).await
+    }
+
+    /// Puts this list in the place of the one there was, if `fence` still holds the lease, and tells what has changed.
+    pub async fn write_bans(
+        &self,
+        fence: &Fence,
+        place: &BanPlace,
+        (current, total): BanCounts,
+        bans: &[StoredBan],
+    ) -> Result<()> {
+        let (server, jail) = place;
+        let beside = self.keys.bans_beside(server, jail, fence.epoch());
+        let mut clear = redis::cmd("UNLINK");
+        clear.arg(&beside);
+        self.shared.query::<()>("bans_clear", &clear).await?;
+        for some in bans.chunks(TOGETHER) {
+            let mut pipeline = redis::pipe();
+            let add = pipeline.cmd("ZADD").arg(&beside);
+            for ban in some {
+                add.arg(0).arg(ban.member());
+            }
+            pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER);
+            self.shared.pipeline::<()>("bans_beside", &pipeline).await?;
+        }
+        let changes = self.ban_changes(place, bans).await?;
+        let call = scripts::BANS_WRITE
+            .call()
+            .key(self.keys.lease())
+            .key(beside)
+            .key(self.keys.bans(server, jail))
+            .key(self.keys.bans_known(server, jail))
+            .key(self.keys.events())
+            .key(self.keys.ban_lists())
+            .arg(fence.as_str())
+            .arg(current)
+            .arg(total)
+            .arg(EVENTS_KEPT)
+            .arg(server.as_str())
+            .arg(format!("{server}/{jail}"));
+        let call =
+            changes.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string()));
+        self.shared.call(&call).await
+    }
+
+    /// How this list differs from the one that is stored; where none is, nothing has changed, it was only read.
+    async fn ban_changes(&self, place: &BanPlace, bans: &[StoredBan]) -> Result<Vec<Event>> {
+        if self.ban_counts(std::slice::from_ref(place)).await? == [None] {
+            return Ok(Vec::new());
+        }
+        let (server, jail) = place;
+        let mut changes = BanChanges::to(bans.iter().map(|ban| ban.ip.as_str()));
+        let mut cursor: Option<String> = None;
+        loop {
+            let (page, _) = self.bans(server, jail, "", cursor.as_deref(), TOGETHER).await?;
+            page.items.iter().for_each(|ban| changes.from(&ban.ip));
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(changes.events(jail)),
+            }
+        }
+    }
+
+    /// The bans whose address begins with `prefix`, in the order of their text, those after the address `cursor`; and when
+    /// the list was read from fail2ban: none if it never was.
+    pub async fn bans(
+        &self,
+        server: &ServerName,
+        jail: &JailName,
+        prefix: &str,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<(Page<StoredBan>, Option<Timestamp>)> {
+        let from = match cursor {
+            Some(after) => [b"(", after.as_bytes(), b"\0\xff"].concat(),
+            None if prefix.is_empty() => b"-".to_vec(),
+            None => [b"[", prefix.as_bytes()].concat(),
+        };
+        let to = if prefix.is_empty() { b"+".to_vec() } else { [b"[", prefix.as_bytes(), b"\xff"].concat() };
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZRANGEBYLEX").arg(self.keys.bans(server, jail)).arg(from).arg(to);
+        pipeline.arg("LIMIT").arg(0).arg(limit + 1);
+        pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("read_at");
+        let (members, read_at): (Vec<String>, Option<i64>) = self.shared.pipeline("bans", &pipeline).await?;
+        let more = members.len() > limit;
+        let items: Vec<StoredBan> =
+            members.iter().take(limit).filter_map(|member| StoredBan::parse(member)).collect();
+        let next_cursor = items.last().filter(|_| more).map(|last| last.ip.clone());
+        Ok((Page { items, next_cursor }, read_at.map(moment)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ban_is_read_as_it_was_written_and_sorts_by_its_address() {
+        let ban = |ip: &str| StoredBan { ip: ip.to_owned(), since: Some(5), until: None };
+        for ip in ["203.0.113.7", "2001:db8::/32"] {
+            assert_eq!(StoredBan::parse(&ban(ip).member()), Some(ban(ip)));
+        }
+        assert!(ban("10.0.0.1").member() < ban("10.0.0.10").member());
+        assert!(ban("10.0.0.1").member().as_bytes() < &b"10.0.0.1\0\xff"[..]);
+        assert!(ban("10.0.0.10").member().as_bytes() > &b"10.0.0.1\0\xff"[..]);
+    }
+}

@@ -1,0 +1,6 @@
+//! What is known of each fail2ban server: its state, the activations of its jails, its bans, and the servers that DNS names.
+
+pub mod activations;
+pub mod bans;
+pub mod discovered;
+pub mod state;

@@ -1,0 +1,234 @@
+//! The runtime state of each fail2ban server: one document with a revision.
+//!
+//! Who writes: the scheduler, fenced by its lease (`write_probed`), and users, by revision only (`change_server`).
+//! Both compare the revision they read, and both carry the events that led to the write into the stream in the same
+//! step, so that nobody hears of a change that was not made.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::{Instant, sleep};
+
+use crate::domain::transition::{DetectedOn, on_detection};
+use crate::domain::{Event, ServerName, ServerState, Timestamp};
+use crate::store::connection::clock::{moment, time_micros};
+use crate::store::scripts;
+use crate::store::scripts::Call;
+use crate::store::{Fence, Result, Store, StoreError, hex, random};
+
+/// How many events the stream keeps, about.
+pub(in crate::store) const EVENTS_KEPT: u32 = 10_000;
+/// How often a change is tried anew when other writes come between.
+const TRIES: u32 = 20;
+/// How long the detection's lock lives: longer than a detection may take.
+const DETECTION_LOCK_MS: u64 = 5_000;
+/// How long a request waits for another's detection.
+const DETECTION_WAIT: Duration = Duration::from_secs(5);
+
+/// A server's state as it was read.
+#[derive(Debug, Clone)]
+pub struct StoredServer {
+    /// The state; the default before the first probe.
+    pub state: ServerState,
+    /// Counts writes; 0 before the first.
+    pub revision: u64,
+    /// Redis's clock at the read.
+    pub read_at: Timestamp,
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError<E> {
+    /// The domain refused it.
+    #[error("refused")]
+    Refused(E),
+    /// Redis did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// The state of one server, and Redis's time.
+    ///
+    /// # Errors
+    /// As [`StoreError`] tells, here and below.
+    pub async fn server(&self, name: &ServerName) -> Result<StoredServer> {
+        let mut servers = self.servers(std::slice::from_ref(name)).await?;
+        servers.pop().ok_or_else(|| StoreError::Corrupt(format!("no answer for server {name}")))
+    }
+
+    /// The states of several, in order, in one round trip.
+    pub async fn servers(&self, names: &[ServerName]) -> Result<Vec<StoredServer>> {
+        let mut pipeline = redis::pipe();
+        for name in names {
+            pipeline.cmd("HMGET").arg(self.keys.server(name)).arg("revision").arg("state");
+        }
+        // TIME comes last: what was read is not younger than `read_at`.
+        pipeline.cmd("TIME");
+        let mut answers: Vec<redis::Value> = self.shared.pipeline("servers", &pipeline).await?;
+        let time = answers.pop().ok_or_else(|| StoreError::Corrupt("no answer to TIME".to_owned()))?;
+        let read_at = moment(time_micros(redis::from_redis_value(time).map_err(redis::RedisError::from)?));
+        answers
+            .into_iter()
+            .map(|answer| {
+                let (revision, state): (Option<u64>, Option<Vec<u8>>) =
+                    redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
+                let state = state.map(|bytes| rmp_serde::from_slice(&bytes)).transpose()?.unwrap_or_default();
+                Ok(StoredServer { state, revision: revision.unwrap_or_default(), read_at })
+            })
+            .collect()
+    }
+
+    /// Writes what a probe led to, if `fence` still holds the lease and nobody wrote since `read`.
+    ///
+    /// Fails with [`StoreError::Fenced`] or [`StoreError::Conflict`]; the new revision otherwise.
+    pub async fn write_probed(
+        &self,
+        fence: &Fence,
+        name: &ServerName,
+        read: &StoredServer,
+        state: &ServerState,
+        events: &[Event],
+    ) -> Result<u64> {
+        let call = scripts::SERVER_WRITE_FENCED.call().key(self.keys.lease()).key(self.keys.server(name));
+        let call = call.key(self.keys.events()).arg(fence.as_str());
+        self.shared.call(&with_write(call, name, read.revision, state, events)?).await
+    }
+
+    /// Reads, changes and writes back, and retries when another write came between. `change` is given the state
+    /// and Redis's time and may be called several times; `None` from it writes nothing.
+    pub async fn change_server<E>(
+        &self,
+        name: &ServerName,
+        change: impl Fn(ServerState, Timestamp) -> std::result::Result<Option<(ServerState, Vec<Event>)>, E>,
+    ) -> std::result::Result<StoredServer, ChangeError<E>> {
+        for _ in 0..TRIES {
+            let mut read = self.server(name).await?;
+            let change = change(read.state.clone(), read.read_at).map_err(ChangeError::Refused)?;
+            let Some((state, events)) = change else { return Ok(read) };
+            let call = scripts::SERVER_WRITE.call().key(self.keys.server(name)).key(self.keys.events());
+            match self.shared.call(&with_write(call, name, read.revision, &state, &events)?).await {
+                Ok(revision) => {
+                    read.state = state;
+                    read.revision = revision;
+                    return Ok(read);
+                }
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict.into())
+    }
+
+    /// Asks the scheduler to probe this server at once.
+    pub async fn request_probe(&self, name: &ServerName) -> Result<()> {
+        let call = scripts::PROBE_REQUEST
+            .call()
+            .key(self.keys.probe_requests())
+            .arg(name.as_str())
+            .arg(self.keys.wake());
+        self.shared.call(&call).await
+    }
+
+    /// Takes the requests that wait, if `fence` still holds the lease.
+    pub async fn take_probe_requests(&self, fence: &Fence) -> Result<Vec<ServerName>> {
+        let call = scripts::PROBE_REQUESTS_TAKE
+            .call()
+            .key(self.keys.lease())
+            .key(self.keys.probe_requests())
+            .arg(fence.as_str())
+            .arg(1000);
+        let names: Vec<String> = self.shared.call(&call).await?;
+        Ok(names.iter().filter_map(|name| ServerName::parse(name).ok()).collect())
+    }
+
+    /// Whether this fail2ban answers `get JAIL backend`: from the stored state, else by asking once for the whole
+    /// cluster. However many requests on however many workers want to know at once, `ask` runs in one of them
+    /// and the others wait for its answer. `None` if there is no jail to ask about.
+    pub async fn backend_commands<E>(
+        &self,
+        name: &ServerName,
+        ask: impl AsyncFnOnce() -> std::result::Result<Option<bool>, E>,
+    ) -> std::result::Result<Option<bool>, ChangeError<E>> {
+        let begun = Instant::now();
+        let lock = hex(&random::<8>()?);
+        loop {
+            if let Some(known) = known(&self.server(name).await?.state) {
+                return Ok(known);
+            }
+            if self.lock_detection(name, &lock).await? {
+                break;
+            }
+            if begun.elapsed() > DETECTION_WAIT {
+                let reason = format!("another worker has been detecting what {name} can do for too long");
+                return Err(StoreError::Unavailable(reason).into());
+            }
+            let wait = rand::rng().random_range(20..60);
+            sleep(Duration::from_millis(wait)).await;
+        }
+        let answer = self.detect(name, ask).await;
+        self.unlock_detection(name, &lock).await;
+        answer
+    }
+
+    /// Under the lock: another may have stored its answer between our look and our lock.
+    async fn detect<E>(
+        &self,
+        name: &ServerName,
+        ask: impl AsyncFnOnce() -> std::result::Result<Option<bool>, E>,
+    ) -> std::result::Result<Option<bool>, ChangeError<E>> {
+        let read = self.server(name).await?;
+        if let Some(known) = known(&read.state) {
+            return Ok(known);
+        }
+        let on = DetectedOn::of(&read.state);
+        let supported = ask().await.map_err(ChangeError::Refused)?;
+        if let Some(supported) = supported {
+            let stored = self
+                .change_server(name, |state, _| {
+                    Ok::<_, std::convert::Infallible>(
+                        on_detection(state, &on, supported).map(|state| (state, vec![])),
+                    )
+                })
+                .await;
+            if let Err(ChangeError::Store(error)) = stored {
+                return Err(error.into());
+            }
+        }
+        Ok(supported)
+    }
+
+    async fn lock_detection(&self, name: &ServerName, lock: &str) -> Result<bool> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.keys.detecting(name)).arg(lock).arg("NX").arg("PX").arg(DETECTION_LOCK_MS);
+        let taken: Option<String> = self.shared.query("detection_lock", &command).await?;
+        Ok(taken.is_some())
+    }
+
+    async fn unlock_detection(&self, name: &ServerName, lock: &str) {
+        let call = scripts::LOCK_RELEASE.call().key(self.keys.detecting(name)).arg(lock);
+        if let Err(error) = self.shared.call::<()>(&call).await {
+            tracing::debug!(error = %error, server.id = %name, "a detection's lock is left to run out");
+        }
+    }
+}
+
+/// What needs no asking: a detection that was made, or that there is no jail to make it on.
+fn known(state: &ServerState) -> Option<Option<bool>> {
+    match state.backend_commands.as_option() {
+        Some(supported) => Some(Some(supported)),
+        None => state.status.jails.is_empty().then_some(None),
+    }
+}
+
+/// The arguments that both write scripts share.
+fn with_write(
+    call: Call,
+    name: &ServerName,
+    revision: u64,
+    state: &ServerState,
+    events: &[Event],
+) -> Result<Call> {
+    let call = call.arg(revision).arg(rmp_serde::to_vec_named(state)?).arg(EVENTS_KEPT).arg(name.as_str());
+    Ok(events.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string())))
+}
