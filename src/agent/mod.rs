@@ -1,28 +1,17 @@
 //! Both ends of the bridge between workers and fail2ban.
 //!
 //! ```text
-//! worker: client -- HTTP over a unix socket, loopback or TLS, wire -- server -> desk -> fail2ban
+//! worker: client -- HTTP over a unix socket, loopback or TLS, wire -- server -> host -> fail2ban
 //!             \______________________ token ____________________/
 //! ```
 //!
 //! The agent keeps no state beyond its connection to fail2ban and the journal of a change that is under way
-//! (`change.rs`), needs no Redis, and relays no bytes: a route is a typed question of `fail2ban::Command`, or a typed change
+//! (`host/change.rs`), needs no Redis, and relays no bytes: a route is a typed question of `fail2ban::Command`, or a typed change
 //! to a jail. A new call goes into [`wire`] (path, body), [`server`] (route) and [`client`] (method).
 
-mod bans;
-mod change;
 pub mod client;
-mod desk;
-pub mod dropin;
-mod error;
-mod files;
-pub mod fleet;
-mod jails;
-mod listen;
-mod rollback;
-mod routes;
+pub mod host;
 pub mod server;
-mod serving;
 mod tls;
 pub mod token;
 pub mod wire;

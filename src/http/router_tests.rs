@@ -9,7 +9,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::agent::fleet::Fleet;
+use crate::agent::client::fleet::Fleet;
 use crate::config::{Environment, Flags, RedisConfig, roles};
 use crate::password::PasswordGate;
 use crate::settings::{Bootstrap, Live};

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::agent::fleet::Fleet;
+use crate::agent::client::fleet::Fleet;
 use crate::password::PasswordGate;
 use crate::settings::Live;
 use crate::store::{Feed, LoginLimits, SessionLife, Store, WorkerId};

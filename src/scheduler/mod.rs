@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::fleet::Fleet;
+use crate::agent::client::fleet::Fleet;
 use crate::config::AgentGroup;
 use crate::settings::Live;
 use crate::store::{Store, WorkerId};

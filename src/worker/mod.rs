@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::Credentials;
-use crate::agent::fleet::Fleet;
+use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, Readiness};

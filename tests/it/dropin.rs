@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use bangui::agent::dropin::written;
+use bangui::agent::host::dropin::written;
 use bangui::domain::JailSettings;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Value, json};

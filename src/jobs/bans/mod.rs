@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::fleet::Fleet;
+use crate::agent::client::fleet::Fleet;
 use crate::domain::ban_job::claimable;
 use crate::store::{Store, StoreError, WorkerId};
 

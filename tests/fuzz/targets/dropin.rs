@@ -5,7 +5,7 @@
 //! take for the end of a line is one.
 #![no_main]
 
-use bangui::agent::dropin::written;
+use bangui::agent::host::dropin::written;
 use serde_json::{Value, json};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -16,7 +16,7 @@ use super::bans::BanDesk;
 use super::change::Changer;
 use super::error::ChangeError;
 use super::jails::JailDesk;
-use super::wire;
+use crate::agent::wire;
 use crate::config::AgentConfig;
 use crate::domain::{Answer, JailName};
 use crate::fail2ban::probe::{Details, Prober};
@@ -32,7 +32,7 @@ const QUIET_WITHIN: Duration = Duration::from_secs(2);
 type Probe = Shared<BoxFuture<'static, Result<Answer, Fail2banError>>>;
 
 /// Answers every question of a worker.
-pub(super) struct Desk {
+pub(in crate::agent) struct Desk {
     prober: Prober,
     /// Held by the probe that runs.
     turn: tokio::sync::Mutex<()>,
@@ -43,13 +43,13 @@ pub(super) struct Desk {
     instance: String,
     probes: AtomicU64,
     detections: AtomicU64,
-    pub(super) changer: Arc<Changer>,
-    pub(super) settings: JailDesk,
-    pub(super) bans: BanDesk,
+    pub(in crate::agent) changer: Arc<Changer>,
+    pub(in crate::agent) settings: JailDesk,
+    pub(in crate::agent) bans: BanDesk,
 }
 
 impl Desk {
-    pub(super) fn new(config: &AgentConfig, client: Client) -> Self {
+    pub(in crate::agent) fn new(config: &AgentConfig, client: Client) -> Self {
         let tools = Tools::new(&config.fail2ban_socket, &config.fail2ban_config);
         let changer = Changer::new(config, client.clone(), tools.clone());
         let folder = config.fail2ban_config.clone();
@@ -68,7 +68,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn info(&self) -> wire::Info {
+    pub(in crate::agent) fn info(&self) -> wire::Info {
         wire::Info {
             name: self.name.clone(),
             instance: Some(self.instance.clone()),
@@ -80,13 +80,13 @@ impl Desk {
         }
     }
 
-    pub(super) async fn status(self: &Arc<Self>, deadline: Instant) -> wire::Status {
+    pub(in crate::agent) async fn status(self: &Arc<Self>, deadline: Instant) -> wire::Status {
         let status = self.probe(deadline).await.into();
         self.probes.fetch_add(1, Relaxed);
         status
     }
 
-    pub(super) async fn jails(
+    pub(in crate::agent) async fn jails(
         self: &Arc<Self>,
         backend: bool,
         deadline: Instant,
@@ -104,7 +104,7 @@ impl Desk {
     }
 
     /// Jails with their settings, also those that are off; `only` this one if it is given.
-    pub(super) async fn jail_views(
+    pub(in crate::agent) async fn jail_views(
         self: &Arc<Self>,
         only: Option<&JailName>,
         deadline: Instant,
@@ -114,7 +114,7 @@ impl Desk {
     }
 
     /// Not shared: the cluster takes care that one worker asks, and the counter shows whether it did.
-    pub(super) async fn backend_commands(
+    pub(in crate::agent) async fn backend_commands(
         &self,
         deadline: Instant,
     ) -> Result<wire::BackendSupport, Fail2banError> {

@@ -16,7 +16,7 @@ use crate::config::AgentListen;
 
 /// Why the agent cannot listen.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ListenError {
+pub(in crate::agent) enum ListenError {
     #[error("another agent answers on {0}: end it first, or give this one another BANGUI_AGENT_LISTEN")]
     Taken(PathBuf),
     #[error("{0} exists and is no socket: remove it, or set BANGUI_AGENT_LISTEN to another path")]
@@ -30,7 +30,7 @@ pub(super) enum ListenError {
 }
 
 /// An open listener.
-pub(super) enum Listener {
+pub(in crate::agent) enum Listener {
     Tcp(TcpListener),
     /// With the file, which is removed when the agent ends.
     Unix {
@@ -40,7 +40,7 @@ pub(super) enum Listener {
 }
 
 /// Opens what the configuration names.
-pub(super) async fn open(listen: &AgentListen, tls: bool) -> Result<Listener, ListenError> {
+pub(in crate::agent) async fn open(listen: &AgentListen, tls: bool) -> Result<Listener, ListenError> {
     match listen {
         AgentListen::Tcp(address) if !tls && !address.ip().is_loopback() => {
             Err(ListenError::NotLoopback(*address))
@@ -88,7 +88,7 @@ async fn remove_leftover(path: &Path) -> Result<(), ListenError> {
 }
 
 /// Removes the socket's file when dropped, unless another agent has put its own there since.
-pub(super) struct SocketFile {
+pub(in crate::agent) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }

@@ -15,7 +15,7 @@ use super::change::Changer;
 use super::dropin::DropIn;
 use super::error::ChangeError;
 use super::files::Lock;
-use super::wire;
+use crate::agent::wire;
 use crate::domain::JailName;
 use crate::fail2ban::Command;
 use crate::fail2ban::tools::Verdict;
@@ -26,7 +26,7 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 
 impl Changer {
     /// Runs to its end even if whoever asked has gone; begins only if its turn comes before `deadline`.
-    pub(super) async fn roll_back(
+    pub(in crate::agent) async fn roll_back(
         self: &Arc<Self>,
         jail: JailName,
         deadline: Instant,

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::listen::Listener;
-use super::tls::Identity;
+use crate::agent::tls::Identity;
 
 /// Connections at once; the next ones wait in the kernel's queue. A worker keeps a few.
 const MAX_CONNECTIONS: usize = 2048;
@@ -37,7 +37,7 @@ enum Stream {
 }
 
 /// Serves until `stop`, then finishes what is in flight.
-pub(super) async fn run(
+pub(in crate::agent) async fn run(
     listener: Listener,
     tls: Option<Arc<Identity>>,
     app: Router,

@@ -13,19 +13,19 @@ use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::bans::Order;
-use super::change::{Changed, Edit};
-use super::desk::Desk;
-use super::error::ChangeError;
-use super::server::{Deadline, refuse};
-use super::wire;
+use super::{Deadline, refuse};
+use crate::agent::host::bans::Order;
+use crate::agent::host::change::{Changed, Edit};
+use crate::agent::host::error::ChangeError;
+use crate::agent::host::service::Desk;
+use crate::agent::wire;
 use crate::domain::JailName;
 
 type Answer<T> = Result<Json<T>, ChangeError>;
 type Shared = State<Arc<Desk>>;
 
 /// All of them.
-pub(super) fn router() -> Router<Arc<Desk>> {
+pub(in crate::agent) fn router() -> Router<Arc<Desk>> {
     Router::new()
         .route("/v1/jails/settings", get(all_settings))
         .route("/v1/jails/{jail}/settings", get(settings).patch(set))

@@ -14,7 +14,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::Instant;
 
 use super::error::ChangeError;
-use super::wire;
+use crate::agent::wire;
 use crate::domain::{JailName, Network};
 use crate::fail2ban::command::MAX_ADDRESSES;
 use crate::fail2ban::{Client, Command, Fail2banError, reply};
@@ -26,7 +26,7 @@ const MAX_JOBS: usize = 10_000;
 const VERIFY_WITHIN: Duration = Duration::from_millis(50);
 
 /// Asks and tells fail2ban about bans.
-pub(super) struct BanDesk {
+pub(in crate::agent) struct BanDesk {
     client: Client,
     epochs: Mutex<Epochs>,
     /// Of this process.
@@ -68,24 +68,24 @@ impl Epochs {
 
 /// Ban or unban.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(in crate::agent) enum Order {
     Ban,
     Unban,
 }
 
 impl BanDesk {
-    pub(super) fn new(client: Client) -> Self {
+    pub(in crate::agent) fn new(client: Client) -> Self {
         let incarnation = format!("{:032x}", rand::random::<u128>());
         Self { client, epochs: Mutex::default(), incarnation, turn: RwLock::default() }
     }
 
     /// Waits until no command about bans runs; none begins while the guard lives.
-    pub(super) async fn quiet(&self) -> RwLockReadGuard<'_, ()> {
+    pub(in crate::agent) async fn quiet(&self) -> RwLockReadGuard<'_, ()> {
         self.turn.read().await
     }
 
     /// Remembers a job's epoch; commands under an older one are refused from the answer on, and none is under way.
-    pub(super) async fn fence(
+    pub(in crate::agent) async fn fence(
         &self,
         job: &wire::JobEpoch,
         deadline: Instant,
@@ -104,7 +104,7 @@ impl BanDesk {
 
     /// Bans or unbans, and tells of each address what is so now: as fail2ban says when asked again, or, where that would
     /// hold it up, as it answered to the command.
-    pub(super) async fn order(
+    pub(in crate::agent) async fn order(
         &self,
         jail: &JailName,
         order: Order,
@@ -179,7 +179,7 @@ impl BanDesk {
     }
 
     /// Unbans all that a jail bans, 25 at a time, as many as there is time for.
-    pub(super) async fn unban_all(
+    pub(in crate::agent) async fn unban_all(
         &self,
         jail: &JailName,
         job: Option<&wire::JobEpoch>,
@@ -204,7 +204,7 @@ impl BanDesk {
     }
 
     /// All bans of a jail, by address, with their times where fail2ban tells them.
-    pub(super) async fn list(
+    pub(in crate::agent) async fn list(
         &self,
         jail: &JailName,
         deadline: Instant,
@@ -218,7 +218,7 @@ impl BanDesk {
     }
 
     /// The jails that ban each of these.
-    pub(super) async fn lookup(
+    pub(in crate::agent) async fn lookup(
         &self,
         ips: &[Network],
         deadline: Instant,

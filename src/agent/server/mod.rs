@@ -4,6 +4,10 @@
 //! come the routes of [`wire`], which ask the desk. All refusals are a [`wire::Refusal`], those of axum's own
 //! extractors included.
 
+mod listen;
+mod routes;
+mod serving;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +26,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::desk::Desk;
-use super::listen;
+use super::host::service::Desk;
 use super::tls::Identity;
 use super::token::Tokens;
-use super::{routes, serving, wire};
+use super::wire;
 use crate::config::AgentConfig;
 use crate::fail2ban::{Client, Fail2banError, Options};
 

@@ -42,7 +42,7 @@ const UNDO_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is to be changed of a jail.
 #[derive(Debug, Clone)]
-pub(super) enum Edit {
+pub(in crate::agent) enum Edit {
     /// On.
     Activate,
     /// Off.
@@ -55,38 +55,38 @@ pub(super) enum Edit {
 
 /// What a change has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Changed {
+pub(in crate::agent) struct Changed {
     /// Whether the jail runs.
-    pub(super) active: bool,
+    pub(in crate::agent) active: bool,
     /// Whether anything was changed: not if it was so already.
-    pub(super) changed: bool,
+    pub(in crate::agent) changed: bool,
 }
 
 /// The jails that fail2ban lists, and whether each runs. What cannot be known counts as running.
-pub(super) type Running = BTreeMap<JailName, bool>;
+pub(in crate::agent) type Running = BTreeMap<JailName, bool>;
 
 /// Changes jails, one at a time.
-pub(super) struct Changer {
-    pub(super) files: Files,
-    pub(super) tools: Tools,
+pub(in crate::agent) struct Changer {
+    pub(in crate::agent) files: Files,
+    pub(in crate::agent) tools: Tools,
     client: Client,
     /// What starts fail2ban.
-    pub(super) start: Vec<String>,
+    pub(in crate::agent) start: Vec<String>,
 }
 
 impl Changer {
-    pub(super) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
+    pub(in crate::agent) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
         let start = config.start.clone();
         Arc::new(Self { files: Files::new(&config.fail2ban_config), tools, client, start })
     }
 
     /// The jail whose change was begun and neither finished nor undone yet.
-    pub(super) fn interrupted(&self) -> Option<JailName> {
+    pub(in crate::agent) fn interrupted(&self) -> Option<JailName> {
         self.files.journal().ok().flatten().map(|journal| journal.jail)
     }
 
     /// Changes a jail. Runs to its end even if whoever asked has gone; begins only if its turn comes before `deadline`.
-    pub(super) async fn change(
+    pub(in crate::agent) async fn change(
         self: &Arc<Self>,
         jail: JailName,
         edit: Edit,
@@ -113,7 +113,7 @@ impl Changer {
     }
 
     /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.
-    pub(super) async fn recover(&self) {
+    pub(in crate::agent) async fn recover(&self) {
         let mut told = None;
         while self.interrupted().is_some() || self.files.half_written() {
             let attempt = async {
@@ -132,13 +132,13 @@ impl Changer {
         }
     }
 
-    pub(super) async fn lock(&self, deadline: Instant) -> Result<Lock, ChangeError> {
+    pub(in crate::agent) async fn lock(&self, deadline: Instant) -> Result<Lock, ChangeError> {
         let busy =
             || ChangeError::Busy("another change of this host's fail2ban is under way: try again".into());
         self.files.lock(deadline).await?.ok_or_else(busy)
     }
 
-    pub(super) async fn undo_leftover(&self, lock: &Lock) -> Result<(), ChangeError> {
+    pub(in crate::agent) async fn undo_leftover(&self, lock: &Lock) -> Result<(), ChangeError> {
         self.files.tidy()?;
         let Some(journal) = self.files.journal()? else { return Ok(()) };
         warn!(jail.name = %journal.jail, "undoing a change that was interrupted");
@@ -260,7 +260,7 @@ impl Changer {
 
     /// Ends a jail that is listed and does not run, before it is reloaded (fail2ban would start it, and remove it
     /// at the reload's end), and one that a reload has begun.
-    pub(super) async fn stop(&self, jail: &JailName) -> Result<(), ChangeError> {
+    pub(in crate::agent) async fn stop(&self, jail: &JailName) -> Result<(), ChangeError> {
         match self.client.ask(Command::StopJail(jail.clone()), Instant::now() + ANSWERS_WITHIN).await {
             // It is gone already.
             Err(error) if error.is_unknown_jail() => Ok(()),
@@ -268,7 +268,7 @@ impl Changer {
         }
     }
 
-    pub(super) async fn reload(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
+    pub(in crate::agent) async fn reload(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
         match self.tools.reload(jail, lock.share()?).await? {
             Verdict::Well => Ok(()),
             Verdict::Wrong(words) => Err(ChangeError::Configuration(words)),
@@ -319,7 +319,7 @@ impl Changer {
     }
 
     /// Only if it is another one: on a full disk it could not be written again.
-    pub(super) fn put_file_back(&self, journal: &Journal) -> Result<(), ChangeError> {
+    pub(in crate::agent) fn put_file_back(&self, journal: &Journal) -> Result<(), ChangeError> {
         if self.files.read(&journal.jail).ok().as_ref() != Some(&journal.before) {
             self.files.put(&journal.jail, journal.before.as_deref())?;
         }
@@ -364,7 +364,7 @@ impl Changer {
         }
     }
 
-    pub(super) async fn running(&self) -> Result<Running, ChangeError> {
+    pub(in crate::agent) async fn running(&self) -> Result<Running, ChangeError> {
         let list = self.ask(Command::Status).await?;
         let jails: Vec<JailName> =
             reply::jail_list(&list)?.into_iter().filter_map(|name| JailName::parse(name).ok()).collect();
@@ -373,7 +373,10 @@ impl Changer {
         Ok(started.into_iter().map(|(jail, started)| (jail.clone(), started != Some(false))).collect())
     }
 
-    pub(super) async fn ask(&self, command: Command) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
+    pub(in crate::agent) async fn ask(
+        &self,
+        command: Command,
+    ) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
         Ok(self.client.ask(command, Instant::now() + ANSWERS_WITHIN).await?)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::wire;
+use crate::agent::wire;
 use crate::domain::{BanTime, FindTime, JailName, JailSettings, MaxRetry, Network};
 
 /// Above every such file.
@@ -30,26 +30,26 @@ pub fn written(jail: &str, settings: serde_json::Value, ignore: serde_json::Valu
 
 /// What bangui says of one jail. What is none is left to the other files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct DropIn {
+pub(in crate::agent) struct DropIn {
     /// On or off.
-    pub(super) enabled: Option<bool>,
-    pub(super) bantime: Option<BanTime>,
-    pub(super) findtime: Option<FindTime>,
-    pub(super) maxretry: Option<MaxRetry>,
-    pub(super) ignored: Option<Ignored>,
+    pub(in crate::agent) enabled: Option<bool>,
+    pub(in crate::agent) bantime: Option<BanTime>,
+    pub(in crate::agent) findtime: Option<FindTime>,
+    pub(in crate::agent) maxretry: Option<MaxRetry>,
+    pub(in crate::agent) ignored: Option<Ignored>,
 }
 
 /// What is never banned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ignored {
+pub(in crate::agent) struct Ignored {
     /// Beside what the other files say, or in place of it.
-    pub(super) besides: bool,
-    pub(super) networks: Vec<Network>,
+    pub(in crate::agent) besides: bool,
+    pub(in crate::agent) networks: Vec<Network>,
 }
 
 impl DropIn {
     /// With these settings in place of its own.
-    pub(super) fn with(mut self, settings: &JailSettings) -> Self {
+    pub(in crate::agent) fn with(mut self, settings: &JailSettings) -> Self {
         self.bantime = settings.bantime.or(self.bantime);
         self.findtime = settings.findtime.or(self.findtime);
         self.maxretry = settings.maxretry.or(self.maxretry);
@@ -60,7 +60,7 @@ impl DropIn {
     }
 
     /// With one network more that is never banned. `known`: whether the other files name any.
-    pub(super) fn ignoring(mut self, network: Network, known: bool) -> Self {
+    pub(in crate::agent) fn ignoring(mut self, network: Network, known: bool) -> Self {
         let ignored = self.ignored.get_or_insert(Ignored { besides: known, networks: Vec::new() });
         if !ignored.networks.contains(&network) {
             ignored.networks.push(network);
@@ -69,7 +69,7 @@ impl DropIn {
     }
 
     /// The file.
-    pub(super) fn render(&self, jail: &JailName) -> String {
+    pub(in crate::agent) fn render(&self, jail: &JailName) -> String {
         let mut text = format!("{NOTE}[{jail}]\n");
         let mut line = |key: &str, value: &dyn std::fmt::Display| {
             let _ = writeln!(text, "{key} = {value}");
@@ -96,7 +96,7 @@ impl DropIn {
     }
 
     /// What the file says; none unless it is what [`DropIn::render`] writes for this jail.
-    pub(super) fn parse(jail: &JailName, text: &str) -> Option<Self> {
+    pub(in crate::agent) fn parse(jail: &JailName, text: &str) -> Option<Self> {
         let lines = text.strip_prefix(&format!("{NOTE}[{jail}]\n"))?.lines();
         let mut read = Self::default();
         for line in lines {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::client::{AgentClient, Credentials};
+use super::{AgentClient, Credentials};
 use crate::domain::{Discoveries, ServerName};
 
 /// All servers that this worker knows. Cheap to clone; all clones are one list.

@@ -32,47 +32,47 @@ const FOR_US: u32 = 0o600;
 
 /// A change that has begun: enough to undo it. Written before anything else is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Journal {
+pub(in crate::agent) struct Journal {
     /// The jail.
-    pub(super) jail: JailName,
+    pub(in crate::agent) jail: JailName,
     /// Its drop-in as it was; none if there was none.
-    pub(super) before: Option<String>,
+    pub(in crate::agent) before: Option<String>,
     /// The jails that ran.
-    pub(super) running: Vec<JailName>,
+    pub(in crate::agent) running: Vec<JailName>,
     /// Whether fail2ban may have been told: until then, only the file has changed.
-    pub(super) reloaded: bool,
+    pub(in crate::agent) reloaded: bool,
 }
 
 /// `jail.d` of the configuration folder.
 #[derive(Debug, Clone)]
-pub(super) struct Files {
+pub(in crate::agent) struct Files {
     folder: PathBuf,
 }
 
 /// Held while this host's fail2ban is being changed. A child that has it as its standard input holds it too,
 /// so that whoever comes next waits also for a reload that outlives the agent which began it.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(in crate::agent) struct Lock(File);
 
 impl Lock {
     /// For a child's standard input.
-    pub(super) fn share(&self) -> Result<File> {
+    pub(in crate::agent) fn share(&self) -> Result<File> {
         self.0.try_clone()
     }
 }
 
 impl Files {
-    pub(super) fn new(config: &Path) -> Self {
+    pub(in crate::agent) fn new(config: &Path) -> Self {
         Self { folder: config.join("jail.d") }
     }
 
     /// Where a jail's drop-in is.
-    pub(super) fn drop_in(&self, jail: &JailName) -> PathBuf {
+    pub(in crate::agent) fn drop_in(&self, jail: &JailName) -> PathBuf {
         self.folder.join(format!("zz-bangui-{jail}.local"))
     }
 
     /// Takes the lock of this host, or none until `deadline`.
-    pub(super) async fn lock(&self, deadline: Instant) -> Result<Option<Lock>> {
+    pub(in crate::agent) async fn lock(&self, deadline: Instant) -> Result<Option<Lock>> {
         let path = self.folder.join(LOCK);
         let file = OpenOptions::new()
             .create(true)
@@ -95,17 +95,17 @@ impl Files {
     }
 
     /// A jail's drop-in, if there is one.
-    pub(super) fn read(&self, jail: &JailName) -> Result<Option<String>> {
+    pub(in crate::agent) fn read(&self, jail: &JailName) -> Result<Option<String>> {
         read(&self.drop_in(jail))
     }
 
     /// Makes a jail's drop-in this text, or removes it.
-    pub(super) fn put(&self, jail: &JailName, text: Option<&str>) -> Result<()> {
+    pub(in crate::agent) fn put(&self, jail: &JailName, text: Option<&str>) -> Result<()> {
         self.replace(&self.drop_in(jail), text, FOR_ALL)
     }
 
     /// The journal of a change that was not finished.
-    pub(super) fn journal(&self) -> Result<Option<Journal>> {
+    pub(in crate::agent) fn journal(&self) -> Result<Option<Journal>> {
         let Some(text) = read(&self.folder.join(JOURNAL))? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             let path = self.folder.join(JOURNAL);
@@ -114,18 +114,18 @@ impl Files {
     }
 
     /// Begins a change (some) or ends it (none).
-    pub(super) fn put_journal(&self, journal: Option<&Journal>) -> Result<()> {
+    pub(in crate::agent) fn put_journal(&self, journal: Option<&Journal>) -> Result<()> {
         let text = journal.map(serde_json::to_string).transpose()?;
         self.replace(&self.folder.join(JOURNAL), text.as_deref(), FOR_US)
     }
 
     /// Whether an agent died while it wrote a file, which then took no effect.
-    pub(super) fn half_written(&self) -> bool {
+    pub(in crate::agent) fn half_written(&self) -> bool {
         self.folder.join(TEMPORARY).symlink_metadata().is_ok()
     }
 
     /// Removes what is half written. Only with the lock.
-    pub(super) fn tidy(&self) -> Result<()> {
+    pub(in crate::agent) fn tidy(&self) -> Result<()> {
         remove(&self.folder.join(TEMPORARY))
     }
 

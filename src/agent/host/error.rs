@@ -5,7 +5,7 @@ use crate::fail2ban::tools::ToolError;
 
 /// Why something was not done. The host is as before, unless it is [`ChangeError::Unsettled`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ChangeError {
+pub(in crate::agent) enum ChangeError {
     /// Not something to ask for.
     #[error("{0}")]
     Request(String),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::change::{Changer, Edit};
 use super::error::ChangeError;
-use super::wire;
+use crate::agent::wire;
 use crate::domain::{Answer, JailName, JailSettings, Network};
 use crate::fail2ban::command::{Field, Setting};
 use crate::fail2ban::pickle::Value;
@@ -28,7 +28,7 @@ const MAX_FILES: usize = 10_000;
 type Fingerprint = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
 /// Reads and sets what belongs to a jail beside its bans.
-pub(super) struct JailDesk {
+pub(in crate::agent) struct JailDesk {
     client: Client,
     tools: Tools,
     changer: Arc<Changer>,
@@ -37,12 +37,17 @@ pub(super) struct JailDesk {
 }
 
 impl JailDesk {
-    pub(super) fn new(client: Client, tools: Tools, changer: Arc<Changer>, config: PathBuf) -> Self {
+    pub(in crate::agent) fn new(
+        client: Client,
+        tools: Tools,
+        changer: Arc<Changer>,
+        config: PathBuf,
+    ) -> Self {
         Self { client, tools, changer, config, survey: Mutex::default() }
     }
 
     /// Every jail that is configured or listed, by name; `only` this one if it is given.
-    pub(super) async fn all(
+    pub(in crate::agent) async fn all(
         &self,
         running: &Answer,
         only: Option<&JailName>,
@@ -72,7 +77,7 @@ impl JailDesk {
     }
 
     /// Changes settings until the next reload, or for good.
-    pub(super) async fn set(
+    pub(in crate::agent) async fn set(
         &self,
         jail: &JailName,
         change: &wire::ChangeSettings,
@@ -98,7 +103,7 @@ impl JailDesk {
     }
 
     /// Unbans a network and never bans it again: ignored first, so that it is not banned between the two.
-    pub(super) async fn ignore(
+    pub(in crate::agent) async fn ignore(
         &self,
         jail: &JailName,
         network: Network,

@@ -5,6 +5,7 @@
 //! it, so that "fail2ban is busy" arrives before this end gives up. The calls about jails and bans are in `jails.rs`.
 
 mod credentials;
+pub mod fleet;
 mod jails;
 
 pub use credentials::{Credentials, Introduction};

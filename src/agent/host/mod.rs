@@ -1,0 +1,13 @@
+//! What the agent does on its host: changes of jails as transactions, bans, and the questions that fail2ban answers.
+//!
+//! `service.rs` is the list of what it can do. A change of a jail is `change.rs`, with its files (`files.rs`), what it writes
+//! (`dropin.rs`) and its way back (`rollback.rs`); `jails.rs` shows jails, `bans.rs` bans and unbans.
+
+pub(super) mod bans;
+pub(super) mod change;
+pub mod dropin;
+pub(super) mod error;
+mod files;
+mod jails;
+mod rollback;
+pub(super) mod service;
