@@ -104,7 +104,7 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
         Role::Openapi => {
             // A reader that has seen enough (`head`) is no reason to panic, as `println!` would.
-            let written = writeln!(std::io::stdout(), "{}", http::openapi::text());
+            let written = writeln!(std::io::stdout(), "{}", http::api::openapi::text());
             Ok(written.context("the document could not be printed")?)
         }
         Role::ResetPassword => {

@@ -20,8 +20,8 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::address;
-use super::cookie::CookieKind;
+use super::auth::address;
+use super::auth::cookie::CookieKind;
 use super::error::Problem;
 use super::state::AppState;
 use crate::store::{Checked, LiveSession, SessionToken, StoreError};

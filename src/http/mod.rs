@@ -12,48 +12,25 @@
 //! refusals in `error.rs`, and a line in CONTRACT.md.
 //! This layer never imports the scheduler: what a worker is to do it asks for in Redis.
 
-pub mod address;
-pub mod cookie;
+pub mod api;
+pub mod auth;
 pub mod error;
 pub mod extract;
-pub mod openapi;
-pub mod setup;
+mod middleware;
 pub mod state;
-pub mod time;
 
-mod attempt;
-mod audit;
-mod author;
-mod ban_jobs;
-mod ban_orders;
-mod bans;
-mod cluster;
-mod docs;
-mod events;
-mod health;
-mod idempotency;
-mod jail_settings;
-mod jail_switch;
-mod jails;
-mod layers;
-mod metrics;
-mod origin;
-mod password;
-mod recovery;
-mod server_view;
-mod servers;
-mod session;
-mod sessions;
-mod settings;
-
-pub use metrics::metrics_router;
+pub use api::metrics::metrics_router;
 pub use state::{AppState, Parts, Phase, Readiness};
 
 use axum::Router;
-use axum::middleware;
 use axum::routing::{delete, get, post, put};
 
+use api::{
+    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_settings, jail_switch, jails,
+    metrics, password, recovery, servers, session, sessions, settings, setup,
+};
 use error::Problem;
+use middleware::{idempotency, layers};
 
 /// All routes of a worker.
 pub fn router(state: AppState) -> Router {
@@ -111,7 +88,7 @@ fn fail2ban(state: &AppState) -> Router<AppState> {
         .route("/api/v1/ban-jobs/{id}", get(ban_jobs::show))
         .route("/api/v1/ban-jobs/{id}/cancel", post(ban_jobs::cancel))
         .route("/api/v1/bans/{ip}", get(bans::look_up))
-        .route_layer(middleware::from_fn_with_state(state.clone(), idempotency::once))
+        .route_layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let worker_header = HeaderValue::from_str(parts.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
-        let event_clients = super::events::places();
+        let event_clients = super::api::events::places();
         Self(Arc::new(Shared { parts, event_clients, worker_header }))
     }
 

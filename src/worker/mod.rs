@@ -293,7 +293,7 @@ async fn tell_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<
     if config.setup_token.is_some() {
         return Ok(());
     }
-    if let Some(code) = store.setup_code(&http::setup::fresh_code()).await? {
+    if let Some(code) = store.setup_code(&http::api::setup::fresh_code()).await? {
         tracing::warn!(
             setup.code = code,
             "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"

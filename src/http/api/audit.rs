@@ -5,11 +5,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::error::{Problem, Result};
-use super::extract::{Caller, Query};
 use super::sessions::{List, PageQuery};
-use super::state::AppState;
 use super::time::Time;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Query};
+use crate::http::state::AppState;
 use crate::store::{AuditEntry, StreamId};
 
 /// Who did what, from where, when, with what outcome; the newest first.

@@ -4,10 +4,10 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::Result;
-use super::extract::Caller;
-use super::state::AppState;
 use super::time::Time;
+use crate::http::error::Result;
+use crate::http::extract::Caller;
+use crate::http::state::AppState;
 use crate::store::{ClusterView, JobView, LeaseView, WorkerView};
 
 /// The workers, which of them leads, and what the schedule ran.

@@ -6,13 +6,13 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{Problem, Result};
-use super::extract::{Caller, Path};
 use super::servers::configured;
 use super::sessions::List;
-use super::state::AppState;
 use crate::agent::wire;
 use crate::domain::{JailCounts, JailName};
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Path};
+use crate::http::state::AppState;
 
 /// A jail as users see it.
 #[derive(Debug, Serialize, ToSchema)]

@@ -29,10 +29,11 @@ use futures_util::FutureExt as _;
 use metrics::SharedString;
 use tracing::{Instrument as _, Span, info_span};
 
-use super::cookie::CookieKind;
-use super::error::Problem;
-use super::state::{AppState, Phase};
-use super::{address, origin};
+use super::origin;
+use crate::http::auth::address;
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::Problem;
+use crate::http::state::{AppState, Phase};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const WORKER: HeaderName = HeaderName::from_static("x-bangui-worker");

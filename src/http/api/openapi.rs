@@ -13,11 +13,12 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Required, Response};
 use utoipa::{Modify, OpenApi};
 
-use super::error::Document as ProblemDocument;
 use super::{
-    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, idempotency, jail_settings,
-    jail_switch, jails, metrics, password, recovery, servers, session, sessions, settings, setup,
+    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_settings, jail_switch, jails,
+    metrics, password, recovery, servers, session, sessions, settings, setup,
 };
+use crate::http::error::Document as ProblemDocument;
+use crate::http::middleware::idempotency;
 
 /// The document. A new handler goes into `paths`.
 #[derive(OpenApi)]

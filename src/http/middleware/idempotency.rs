@@ -25,11 +25,11 @@ use rand::RngExt as _;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
-use super::ban_jobs::Name;
-use super::error::{Problem, Result};
-use super::extract::{Caller, LARGE_BODY, read_body};
-use super::state::AppState;
 use crate::domain::BanJobId;
+use crate::http::api::ban_jobs::Name;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, LARGE_BODY, read_body};
+use crate::http::state::AppState;
 use crate::store::idempotency::{SILENT_AFTER, digest};
 use crate::store::{Idempotent, IdempotentRun, KeptAnswer};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use super::error::{Problem, Result};
-use super::state::AppState;
+use crate::http::error::{Problem, Result};
+use crate::http::state::AppState;
 use crate::store::{Admission, Limit, LoginLimits, StoreError};
 
 /// An attempt that was let through, and is to be settled.

@@ -13,17 +13,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::author::Author;
 use super::ban_orders::NAMED;
-use super::error::{Problem, Result};
-use super::extract::{Caller, Path, Query};
 use super::jail_switch::{Change, to_the_end};
 use super::sessions::{List, PageQuery};
-use super::state::AppState;
 use super::time::Time;
 use crate::agent::client::{AgentError, RefusedKind};
 use crate::agent::wire::{JobEpoch, JobKey};
 use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, Network, ServerName, UnreachableKind};
+use crate::http::auth::author::Author;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Path, Query};
+use crate::http::state::AppState;
 use crate::store::jobs::ban_jobs::MOST_OPEN;
 use crate::store::{BanJobClaim, BanJobView, Cancelled, NewBanJob};
 

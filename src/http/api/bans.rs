@@ -5,12 +5,12 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::{Problem, Result};
-use super::extract::{Caller, Path, Query};
 use super::servers::configured;
-use super::state::AppState;
 use super::time::Time;
 use crate::domain::{JailName, Network, ServerName};
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Path, Query};
+use crate::http::state::AppState;
 use crate::store::StoredBan;
 
 /// Agents that are asked at once where an address is banned.
@@ -139,7 +139,7 @@ pub async fn look_up(
     Ok(axum::Json(found))
 }
 
-pub(super) fn address(text: &str) -> Result<Network> {
+pub(in crate::http) fn address(text: &str) -> Result<Network> {
     Network::parse(text).ok_or_else(|| {
         let detail = "the last part of the path must be an address, or a network with its / as %2F";
         Problem::new(axum::http::StatusCode::NOT_FOUND, "not-found", "That is no address", detail)

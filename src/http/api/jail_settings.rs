@@ -8,15 +8,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::author::Author;
-use super::error::{Problem, Result};
-use super::extract::{Json, Path};
 use super::jail_switch::{Change, to_the_end};
 use super::jails::JailView;
-use super::state::AppState;
 use crate::agent::client::AgentError;
 use crate::agent::wire;
 use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry, Network};
+use crate::http::auth::author::Author;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Json, Path};
+use crate::http::state::AppState;
 
 /// What is to be set; what is not named stays.
 #[derive(Deserialize, ToSchema)]

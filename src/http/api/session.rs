@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::address::CallerAddress;
-use super::attempt::Attempt;
-use super::author::{Author, note};
-use super::cookie::CookieKind;
-use super::error::{Problem, Result};
-use super::extract::{Caller, Ending, Json};
 use super::setup::PASSWORD_BYTES;
-use super::state::AppState;
 use super::time::Time;
+use crate::http::auth::address::CallerAddress;
+use crate::http::auth::attempt::Attempt;
+use crate::http::auth::author::{Author, note};
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Ending, Json};
+use crate::http::state::AppState;
 use crate::store::{AuditRecord, LoginOrigin, SessionDetails, SessionId, SessionToken, Username};
 
 /// How often a login is begun anew because sessions were revoked while it was under way.

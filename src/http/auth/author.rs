@@ -5,9 +5,9 @@ use axum::http::request::Parts;
 use serde_json::Value;
 
 use super::address::CallerAddress;
-use super::error::{Problem, Result};
-use super::extract::Caller;
-use super::state::AppState;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Caller;
+use crate::http::state::AppState;
 use crate::store::{AuditRecord, StoreError, WorkerId};
 
 /// Somebody who is logged in, with the address that the request comes from and the worker that serves it.

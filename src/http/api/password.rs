@@ -6,12 +6,12 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::attempt::Attempt;
-use super::author::Author;
-use super::error::{Problem, Result};
-use super::extract::Json;
 use super::setup::{PASSWORD_BYTES, check_length};
-use super::state::AppState;
+use crate::http::auth::attempt::Attempt;
+use crate::http::auth::author::Author;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Json;
+use crate::http::state::AppState;
 
 /// The body of the change.
 #[derive(Deserialize, ToSchema)]

@@ -14,10 +14,10 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::author::Author;
-use super::error::{Problem, Result};
-use super::extract::{Caller, Json};
-use super::state::AppState;
+use crate::http::auth::author::Author;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Json};
+use crate::http::state::AppState;
 use crate::settings::{self, Effective, Mistake, Origin, Shape};
 use crate::store::StoreError;
 

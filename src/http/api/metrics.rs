@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::error::Problem;
-use super::layers;
-use super::state::AppState;
+use crate::http::error::Problem;
+use crate::http::middleware::layers;
+use crate::http::state::AppState;
 use crate::telemetry;
 
 /// What this worker counted, as Prometheus reads it; not here if it has an address of its own.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Every route of the table in `mod.rs`, as `GET /healthz`.
 fn routes() -> BTreeSet<String> {
-    let table = include_str!("mod.rs");
+    let table = include_str!("../mod.rs");
     let mut routes = BTreeSet::new();
     for route in table.split(".route(").skip(1) {
         let (path, rest) = route.trim_start().strip_prefix('"').unwrap().split_once('"').unwrap();

@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
-use super::address::CallerAddress;
-use super::author::note;
-use super::error::{Problem, Result};
-use super::extract::Json;
-use super::state::AppState;
+use crate::http::auth::address::CallerAddress;
+use crate::http::auth::author::note;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Json;
+use crate::http::state::AppState;
 use crate::store::AuditRecord;
 
 /// How long a password must and may be, in bytes. The upper end bounds what is hashed.
@@ -93,7 +93,7 @@ pub fn fresh_code() -> String {
 }
 
 /// 422 unless a new password has an acceptable length.
-pub(super) fn check_length(password: &str) -> Result<()> {
+pub(in crate::http) fn check_length(password: &str) -> Result<()> {
     let (least, most) = (PASSWORD_BYTES.start(), PASSWORD_BYTES.end());
     if PASSWORD_BYTES.contains(&password.len()) {
         return Ok(());

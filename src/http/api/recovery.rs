@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use utoipa::{IntoParams, ToSchema};
 
-use super::author::{Author, note};
-use super::error::{Problem, Result};
-use super::extract::{Path, Query};
 use super::jail_switch::{Change, to_the_end};
 use super::servers::configured;
-use super::state::AppState;
 use super::time;
 use crate::agent::wire;
 use crate::domain::transition::{RecoveryChanged, clear_pending_recovery};
 use crate::domain::{JailName, PendingRecovery, ServerName, ServerState, Timestamp};
+use crate::http::auth::author::{Author, note};
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Path, Query};
+use crate::http::state::AppState;
 
 /// Which pending recovery the user saw.
 #[derive(Deserialize, IntoParams)]

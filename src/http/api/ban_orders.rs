@@ -14,22 +14,22 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::author::Author;
 use super::ban_jobs::{BanJob, Name, put};
 use super::bans::address;
-use super::error::{Problem, Result};
-use super::extract::{Json, LARGE_BODY, Path};
 use super::jail_switch::{Change, to_the_end};
-use super::state::AppState;
 use crate::agent::client::AgentError;
 use crate::agent::wire::{BanRequest, BanResult};
 use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES, TOGETHER, size_after};
 use crate::domain::{BanOrder, Network};
+use crate::http::auth::author::Author;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Json, LARGE_BODY, Path};
+use crate::http::state::AppState;
 
 /// After that no further command is begun: what is left is told as not tried.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Addresses that an entry of the audit names; the others are counted.
-pub(super) const NAMED: usize = 25;
+pub(in crate::http) const NAMED: usize = 25;
 
 /// What is to be banned.
 #[derive(Deserialize, ToSchema)]

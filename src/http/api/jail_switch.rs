@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 use utoipa::ToSchema;
 
-use super::author::{Author, note};
-use super::error::{Problem, Result};
-use super::extract::Path;
 use super::server_view::ActivationView;
 use super::servers::configured;
-use super::state::AppState;
 use crate::agent::client::{AgentClient, AgentError, RefusedKind};
 use crate::agent::wire::JailChanged;
 use crate::domain::{JailName, ServerName};
+use crate::http::auth::author::{Author, note};
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Path;
+use crate::http::state::AppState;
 use crate::store::{AuditRecord, BEGUN, Replaced};
 
 /// What became of it.

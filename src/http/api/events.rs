@@ -37,10 +37,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
-use super::error::{Problem, Result};
-use super::extract::Caller;
-use super::state::{AppState, Phase};
 use super::time::Time;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Caller;
+use crate::http::state::{AppState, Phase};
 use crate::store::{News, SessionId, StoredEvent, StreamId};
 
 /// Clients at once.

@@ -5,12 +5,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::author::Author;
-use super::cookie::CookieKind;
-use super::error::{Problem, Result};
-use super::extract::{Caller, Ending, Path, Query};
 use super::session::SessionView;
-use super::state::AppState;
+use crate::http::auth::author::Author;
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Ending, Path, Query};
+use crate::http::state::AppState;
 use crate::store::SessionId;
 
 const DEFAULT_LIMIT: usize = 50;
@@ -22,7 +22,7 @@ const MAX_LIMIT: usize = 200;
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// The `next_cursor` of the page before.
-    pub(super) cursor: Option<String>,
+    pub(in crate::http) cursor: Option<String>,
     /// How many are wanted.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
@@ -30,7 +30,7 @@ pub struct PageQuery {
 
 impl PageQuery {
     /// How many are wanted; 400 unless that is sane.
-    pub(super) fn limit(&self) -> Result<usize> {
+    pub(in crate::http) fn limit(&self) -> Result<usize> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if (1..=MAX_LIMIT).contains(&limit) {
             return Ok(limit);
@@ -42,9 +42,9 @@ impl PageQuery {
 /// One page of a list.
 #[derive(Serialize, ToSchema)]
 pub struct List<T> {
-    pub(super) items: Vec<T>,
+    pub(in crate::http) items: Vec<T>,
     /// Where the next page begins; `null` on the last one.
-    pub(super) next_cursor: Option<String>,
+    pub(in crate::http) next_cursor: Option<String>,
 }
 
 /// The sessions of the caller's account, page by page, the newest first in each.

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{Problem, Result};
-use super::state::{AppState, Phase};
+use crate::http::error::{Problem, Result};
+use crate::http::state::{AppState, Phase};
 use crate::store::StoreError;
 
 /// Whether the process lives; nothing else is looked at.

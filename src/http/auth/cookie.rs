@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::address;
-use super::state::AppState;
+use crate::http::state::AppState;
 use crate::store::SessionToken;
 
 /// Which of the two cookies belongs to a request.

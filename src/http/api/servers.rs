@@ -9,12 +9,12 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{Problem, Result};
-use super::extract::{Caller, Path};
 use super::server_view::ServerView;
 use super::sessions::List;
-use super::state::AppState;
 use crate::agent::client::AgentClient;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Caller, Path};
+use crate::http::state::AppState;
 
 use crate::domain::ServerName;
 

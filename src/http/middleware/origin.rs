@@ -17,7 +17,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use url::Url;
 
-use super::error::{Problem, Result};
+use crate::http::error::{Problem, Result};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 

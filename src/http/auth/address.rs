@@ -13,7 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
 use ipnet::IpNet;
 
-use super::state::AppState;
+use crate::http::state::AppState;
 
 /// The client's address, as far as it can be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

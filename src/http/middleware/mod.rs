@@ -1,0 +1,5 @@
+//! What lies around every route.
+
+pub(super) mod idempotency;
+pub(super) mod layers;
+pub(super) mod origin;
