@@ -6,9 +6,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use bangui::cli::{check, healthcheck, reset_password};
+use bangui::cli::{check, reset_password};
 use bangui::config::variables::Role;
 use bangui::config::{Environment, Loaded, Mistakes, command, roles};
+use bangui::net::healthcheck;
 use bangui::worker as serve;
 use bangui::worker::ServeError;
 use bangui::{agent, http, shutdown, telemetry, up};
@@ -104,7 +105,8 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
         Role::Openapi => {
             // A reader that has seen enough (`head`) is no reason to panic, as `println!` would.
-            let written = writeln!(std::io::stdout(), "{}", http::api::openapi::text());
+            let written =
+                writeln!(std::io::stdout(), "{}", http::api::docs::Document::new(http::document()).as_str());
             Ok(written.context("the document could not be printed")?)
         }
         Role::ResetPassword => {

@@ -1,4 +1,3 @@
 //! The small commands: each asks a question or does one thing, says it in a line or two, and ends.
 pub mod check;
-pub mod healthcheck;
 pub mod reset_password;

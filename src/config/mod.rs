@@ -19,6 +19,7 @@ pub mod redis_url;
 pub mod roles;
 pub mod sentinel_url;
 pub mod sources;
+mod url_parts;
 pub mod values;
 pub mod variables;
 

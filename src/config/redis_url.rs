@@ -5,7 +5,8 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::sentinel_url::{SentinelUrl, encoded};
+use super::sentinel_url::SentinelUrl;
+use super::url_parts::{check_database, encoded};
 
 const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, \
                      redis+unix:///path?db=N&password=..., or redis+sentinel://[user:password@]host,host/NAME[/db]";
@@ -78,13 +79,6 @@ fn unix(mut url: Url) -> Result<SecretString, String> {
         url.query_pairs_mut().append_pair(if key == "password" { "pass" } else { &key }, &value);
     }
     Ok(String::from(url).into())
-}
-
-pub(super) fn check_database(text: &str) -> Result<(), String> {
-    if text.is_empty() || text.parse::<u16>().is_ok() {
-        return Ok(());
-    }
-    Err("the database must be a number; is a '/' in the password not written as %2F?".to_owned())
 }
 
 fn check_query(url: &Url, known: &[&str]) -> Result<(), String> {

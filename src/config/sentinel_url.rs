@@ -4,6 +4,8 @@
 //! With `rediss+sentinel://` Sentinels and Redis are both spoken to over TLS.
 use url::Url;
 
+use super::url_parts::{check_database, encoded};
+
 const FORM: &str = "must be redis+sentinel://[user:password@]host[:port],host[:port],.../NAME[/db], \
                     the same with rediss+sentinel:// for TLS";
 const PORT: u16 = 26_379;
@@ -91,7 +93,7 @@ fn parts(scheme: &'static str, rest: &str) -> Result<SentinelUrl, String> {
     if name.is_empty() || !name.chars().all(allowed) {
         return Err(format!("the name of the primary must be A-Z, a-z, 0-9, '_', '.' and '-'; {FORM}"));
     }
-    super::redis_url::check_database(database)?;
+    check_database(database)?;
     let sentinels = hosts.split(',').map(sentinel).collect::<Result<Vec<_>, _>>()?;
     let credentials = if user_info.is_empty() {
         String::new()
@@ -134,11 +136,6 @@ fn sentinel_credentials(query: &str) -> Result<String, String> {
         None if user.is_empty() => Ok(String::new()),
         None => Err("has a sentinel_user without a sentinel_password".to_owned()),
     }
-}
-
-/// As it stands in a URL before the `@`.
-pub(super) fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 fn user_info_of(url: &Url) -> String {

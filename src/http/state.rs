@@ -17,6 +17,9 @@ use crate::password::PasswordGate;
 use crate::settings::Live;
 use crate::store::{Feed, LoginLimits, SessionLife, Store, WorkerId};
 
+/// Clients at once.
+pub const MAX_EVENT_CLIENTS: usize = 1_000;
+
 /// The parts that the HTTP interface stands on.
 pub struct Parts {
     /// Everything the cluster remembers.
@@ -61,7 +64,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let worker_header = HeaderValue::from_str(parts.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
-        let event_clients = super::api::events::places();
+        let event_clients = Arc::new(Semaphore::new(MAX_EVENT_CLIENTS));
         Self(Arc::new(Shared { parts, event_clients, worker_header }))
     }
 

@@ -15,8 +15,8 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::Scheduler;
-use super::jobs::on_error;
+use super::context::Scheduler;
+use super::outcome::on_error;
 use super::term::Term;
 use crate::agent::wire::Ban;
 use crate::domain::{ServerName, ServerState};

@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::Scheduler;
+use super::context::Scheduler;
 use super::term::Term;
 use crate::config::AgentGroup;
 use crate::domain::discovery::{Answering, Look, Reconciled, Resolved, contested, reconcile};

@@ -15,9 +15,10 @@ use rand::RngExt as _;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::context::Scheduler;
+use super::jobs;
 use super::term::{End, Term};
 use super::wakes::Wakes;
-use super::{Scheduler, jobs};
 use crate::store::{Acquired, Lease, Store, boot_now};
 use crate::telemetry::server_gauges;
 
@@ -28,8 +29,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(300);
 /// How long a worker that is stopping waits for its release to be answered.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Campaigns and leads until `stop`.
-pub async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
+impl Scheduler {
+    /// Campaigns and leads until `stop`; when it returns, the work has ended and the lease is given back.
+    pub async fn run(self, stop: CancellationToken) {
+        run(Arc::new(self), stop).await;
+    }
+}
+
+async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
     let wakes = Arc::new(Wakes::default());
     let listener = {
         let (wakes, store, stop) = (Arc::clone(&wakes), scheduler.store.clone(), stop.clone());

@@ -10,11 +10,13 @@ use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::bans;
+use super::context::Scheduler;
 use super::discovery::{self, Discoverer};
+use super::outcome::on_error;
 use super::probe::Prober;
 use super::term::{End, Term};
 use super::wakes::Wakes;
-use super::{Scheduler, bans};
 use crate::settings::Effective;
 use crate::store::{Fence, JobTurn, Store, StoreError};
 
@@ -139,20 +141,5 @@ async fn each(
 async fn note_end(store: &Store, term: &Term, name: &'static str, outcome: &str) {
     if let Err(error) = store.end_job(&term.fence, name, outcome).await {
         on_error(term, name, &error);
-    }
-}
-
-/// A refused write is the proof that another leads: the term is over, whatever was believed.
-pub fn on_error(term: &Term, what: &str, error: &StoreError) {
-    if matches!(error, StoreError::Fenced) {
-        metrics::counter!("bangui_scheduler_fenced_writes_total").increment(1);
-        tracing::warn!(
-            lease.epoch = term.fence.epoch(),
-            what,
-            "a scheduled write was refused: another worker leads"
-        );
-        term.end(End::Fenced);
-    } else {
-        tracing::warn!(what, error = %error, "a scheduled step failed");
     }
 }

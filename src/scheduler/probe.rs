@@ -15,8 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::Scheduler;
-use super::jobs::on_error;
+use super::context::Scheduler;
+use super::outcome::on_error;
 use super::term::{End, Term};
 use crate::domain::transition::on_probe;
 use crate::domain::{Event, ProbeOutcome, ServerName, ServerState};

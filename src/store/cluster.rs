@@ -9,7 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::connection::clock::{micros, moment, time_micros};
-use super::{Fence, Result, Store, StoreError, hex, random, scripts};
+use super::jobs::schedule::JobView;
+use super::worker_id::WorkerId;
+use super::{Fence, Result, Store, StoreError, scripts};
 use crate::domain::Timestamp;
 
 /// How often a worker writes that it is there.
@@ -18,30 +20,6 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const SHOWN_FOR: Duration = Duration::from_secs(15);
 /// A worker that has not been heard of for this long is removed.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-
-/// 128 random bits a process start: names a worker, and owns the lease if it is elected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerId(String);
-
-impl WorkerId {
-    /// A new one.
-    ///
-    /// # Errors
-    /// If the operating system gives no random numbers.
-    pub fn fresh() -> Result<Self> {
-        Ok(Self(hex(&random::<16>()?)))
-    }
-
-    pub(super) fn from_stored(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// As text: 32 hexadecimal digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// What a worker tells of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,25 +64,6 @@ pub struct LeaseView {
     pub epoch: u64,
     /// How long it lives without a renewal.
     pub expires_in_ms: u64,
-}
-
-/// A scheduled job.
-#[derive(Debug, Clone)]
-pub struct JobView {
-    /// Its name.
-    pub name: String,
-    /// How often it runs.
-    pub interval_seconds: u64,
-    /// How often it was started.
-    pub runs: u64,
-    /// The latest start.
-    pub last_started_at: Option<Timestamp>,
-    /// The latest end.
-    pub last_finished_at: Option<Timestamp>,
-    /// `ok`, `interrupted`, or what went wrong.
-    pub last_outcome: Option<String>,
-    /// The next start.
-    pub next_due_at: Option<Timestamp>,
 }
 
 /// The cluster, now.

@@ -2,6 +2,9 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+/// What every verb of the store returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
 /// Why the store gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {

@@ -57,7 +57,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 
-use super::auth::limits::{address_of, site_of};
+use super::auth::networks::{address_of, site_of};
 use super::{SessionId, Username, hex};
 use crate::domain::{BanJobId, JailName, ServerName};
 

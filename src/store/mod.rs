@@ -7,6 +7,7 @@
 //! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
 
 pub mod auth;
+mod bytes;
 pub mod cluster;
 pub mod connection;
 pub mod error;
@@ -14,37 +15,46 @@ pub mod history;
 pub mod idempotency;
 pub mod jobs;
 pub mod keys;
+mod page;
 mod scripts;
 pub mod servers;
 pub mod settings;
+mod settings_revision;
+mod worker_id;
 
 use std::sync::Arc;
 
-pub use auth::accounts::{Account, Username};
+pub use auth::accounts::Account;
 pub use auth::limits::{Admission, Limit, LoginLimits};
+pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{SessionId, SessionToken};
-pub use auth::sessions::{Checked, LiveSession, LoginOrigin, SessionDetails, SessionLife};
-pub use cluster::{ClusterView, JobView, LeaseView, WorkerId, WorkerInfo, WorkerView};
+pub use auth::sessions::{Checked, LoginOrigin, SessionDetails};
+pub use auth::username::Username;
+pub(in crate::store) use bytes::{hex, random};
+pub use cluster::{ClusterView, LeaseView, WorkerInfo, WorkerView};
 pub use connection::clock::boot_now;
-pub use error::StoreError;
+pub use error::{Result, StoreError};
 pub use history::audit::{AuditEntry, AuditRecord, BEGUN};
 pub use history::events::{Feed, News, StoredEvent};
 pub use history::stream::StreamId;
 pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
 pub use jobs::ban_job_views::BanJobView;
 pub use jobs::ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
-pub use jobs::lease::{Acquired, Fence, Lease, Wake};
-pub use jobs::schedule::JobTurn;
+pub use jobs::fence::Fence;
+pub use jobs::lease::{Acquired, Lease, Wake};
+pub use jobs::schedule::{JobTurn, JobView};
+pub use page::Page;
 pub use servers::activations::Replaced;
 pub use servers::bans::{BanCounts, BanPlace, StoredBan};
 pub use servers::discovered::StoredDiscoveries;
 pub use servers::state::{ChangeError, StoredServer};
 pub use settings::StoredSettings;
+pub use worker_id::WorkerId;
 
 use crate::config::RedisConfig;
 use crate::domain::Timestamp;
 use auth::near_cache;
-use auth::sessions::{checks, list};
+use auth::sessions::{checks, user_agents};
 use connection::clock;
 use connection::shared::{Health, Shared};
 use keys::Keys;
@@ -54,24 +64,13 @@ use keys::Keys;
 pub struct Store {
     shared: Arc<Shared>,
     keys: Arc<Keys>,
-    user_agents: Arc<list::UserAgents>,
+    user_agents: Arc<user_agents::UserAgents>,
     checks: checks::SessionChecks,
-    discovered: Arc<servers::discovered::Seen>,
+    /// Signalled when there may be other discovered servers.
+    discovered: Arc<tokio::sync::Notify>,
     near_cache: Arc<near_cache::NearCache>,
     /// Signalled when a ban job may be claimed.
     ban_job: Arc<tokio::sync::Notify>,
-}
-
-/// What every verb of the store returns.
-pub type Result<T> = std::result::Result<T, StoreError>;
-
-/// One page of a list.
-#[derive(Debug, Clone)]
-pub struct Page<T> {
-    /// The items, newest first.
-    pub items: Vec<T>,
-    /// Where the next page begins; none on the last page. Opaque to users.
-    pub next_cursor: Option<String>,
 }
 
 impl Store {
@@ -139,22 +138,4 @@ impl Store {
     pub fn about_now(&self) -> Timestamp {
         clock::moment(self.shared.clock.now_micros())
     }
-}
-
-/// Random bytes from the operating system.
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StoreError::Unavailable(format!("the system gives no random numbers: {error}")))?;
-    Ok(bytes)
-}
-
-/// Lower-case hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

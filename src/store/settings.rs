@@ -4,18 +4,15 @@
 //! of the shared connection, which asks for the revision at most ticks in place of the time: nothing is sent for it
 //! that was not sent before.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use serde_json::Value;
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::history::audit;
 use super::history::audit::AuditRecord;
-use super::keys::Keys;
-use super::servers::state::EVENTS_KEPT;
+use super::history::stream::EVENTS_KEPT;
 use super::{Result, Store, StoreError, scripts};
 use crate::settings::{Live, Overrides};
 
@@ -28,35 +25,6 @@ pub struct StoredSettings {
     pub overrides: Overrides,
     /// Counts writes; 0 before the first.
     pub revision: u64,
-}
-
-/// What a worker knows of the stored settings.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    revision: AtomicU64,
-    stale: Notify,
-}
-
-impl Seen {
-    /// There may be newer ones.
-    pub fn suspect(&self) {
-        self.stale.notify_one();
-    }
-
-    /// Asks for the revision.
-    pub async fn look(
-        &self,
-        connection: &mut MultiplexedConnection,
-        keys: &Keys,
-    ) -> std::result::Result<(), redis::RedisError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(keys.settings()).arg("revision");
-        let stored: Option<u64> = command.query_async(connection).await?;
-        if stored.unwrap_or_default() != self.revision.load(Ordering::Relaxed) {
-            self.suspect();
-        }
-        Ok(())
-    }
 }
 
 impl Store {

@@ -52,7 +52,8 @@ pub(super) fn render(page: &mut String) {
 }
 
 fn family(page: &mut String, name: &str, series: impl Iterator<Item = (String, u64)>) {
-    let about = super::METRICS.iter().find(|(known, ..)| *known == name).map_or("", |(.., about)| *about);
+    let about =
+        super::catalogue::METRICS.iter().find(|(known, ..)| *known == name).map_or("", |(.., about)| *about);
     // Writing to a String cannot fail.
     let _ = writeln!(page, "# HELP {name} {about}\n# TYPE {name} gauge");
     for (labels, value) in series {

@@ -31,9 +31,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::healthcheck;
 use crate::config::UpConfig;
 use crate::config::values::INHERITED;
+use crate::net::healthcheck;
 use crate::shutdown::Shutdown;
 use announce::{Announcement, Door};
 use data::DataDir;

@@ -1,145 +1,189 @@
-//! The arrows between the folders of `src` point one way (DESIGN.md, "Source tree").
+//! The arrows between the folders of `src` point one way, and no file imports in a circle.
 //!
-//! Every `crate::` path in the code is read, in `use` lines and elsewhere. A new file or folder at the root of `src`
-//! goes into [`RANKS`].
+//! Every path of the code is followed to the file that defines the item it names, whether it begins with `crate::`,
+//! `super::`, `self::`, or with a name that a `use` brought in (`layers/reader.rs`). A new folder or file at the root of
+//! `src` goes into [`RANKS`].
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod reader;
 
-/// What may be named from where: only a lower rank, or the same part.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use reader::{Import, Modules};
+
+/// Parts of `src`, longest names first where one is inside another. A part may import from parts of a lower rank, and from
+/// itself.
 const RANKS: &[(&str, u32)] = &[
     ("domain", 0),
-    ("password", 0),
     ("crypto", 0),
-    ("net", 0),
+    ("net", 1),
+    ("shutdown", 0),
     ("config", 1),
     ("settings", 2),
     ("telemetry", 2),
-    ("shutdown", 2),
-    ("store", 3),
+    ("password", 2),
     ("fail2ban", 3),
-    ("agent::wire", 4),
-    ("agent::client", 5),
-    ("agent::server", 6),
-    ("http", 6),
-    ("scheduler", 6),
-    ("jobs", 6),
-    ("cli", 6),
-    ("up", 7),
+    ("store", 3),
+    ("agent/wire", 4),
+    ("agent/token", 4),
+    ("agent/tls", 4),
+    ("agent/client", 5),
+    ("agent/host", 5),
+    ("agent/server", 6),
     ("agent", 6),
-    ("main", 9),
-    ("lib", 9),
+    ("actions", 6),
+    ("http", 7),
+    ("scheduler", 7),
+    ("jobs", 7),
+    ("cli", 9),
+    ("worker", 8),
+    ("up", 8),
+    ("main", 10),
+    ("lib", 10),
 ];
-/// Files of the binary, which wire everything.
-const ROLES: &[&str] = &["main", "lib", "worker"];
 
-fn rank(part: &str) -> u32 {
-    let found = RANKS.iter().find(|(name, _)| *name == part).map(|(_, rank)| *rank);
-    let role = ROLES.contains(&part).then_some(9);
-    found.or(role).unwrap_or_else(|| panic!("`{part}` has no place in the table of layers yet: give it one"))
+/// What a lower rank alone would allow and must not be: workers know nothing of fail2ban's protocol or of a host's files, an
+/// agent nothing of Redis.
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("http", "fail2ban"),
+    ("http", "agent/host"),
+    ("scheduler", "fail2ban"),
+    ("scheduler", "agent/host"),
+    ("scheduler", "actions"),
+    ("jobs", "fail2ban"),
+    ("jobs", "agent/host"),
+    ("actions", "fail2ban"),
+    ("actions", "agent/host"),
+    ("store", "fail2ban"),
+    ("agent/host", "store"),
+    ("agent/server", "store"),
+    ("agent/client", "store"),
+    ("agent/host", "agent/client"),
+    ("agent/server", "agent/client"),
+];
+
+fn part(file: &str) -> (&'static str, u32) {
+    let found = RANKS.iter().find(|(name, _)| file == *name || file.starts_with(&format!("{name}/")));
+    *found.unwrap_or_else(|| panic!("`{file}` has no place in the table of layers yet: give it one"))
 }
 
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
-        }
-    }
-}
-
-/// `agent` is three parts: what travels, the worker's end, and the end beside fail2ban.
-fn part(segments: &[&str]) -> String {
-    match segments {
-        // The list of clients is of the worker's end.
-        ["agent", "fleet", ..] => "agent::client".to_owned(),
-        ["agent", "wire" | "client" | "server", ..] => format!("agent::{}", segments[1]),
-        [first, ..] => (*first).to_owned(),
-        [] => String::new(),
-    }
-}
-
-/// The paths after each `crate::`, with one level of braces opened.
-fn named(code: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut take = |text: &str| {
-        let segments: Vec<&str> = text
-            .split("::")
-            .map(|segment| {
-                segment.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
-            })
-            .take_while(|segment| !segment.is_empty())
-            .take(2)
-            .collect();
-        // A name that begins with a capital is one of the root's own items.
-        if segments.first().is_some_and(|first| first.starts_with(char::is_lowercase)) {
-            found.insert(part(&segments));
-        }
+fn wrong_arrows(imports: &BTreeSet<Import>) -> Vec<String> {
+    let is_wrong = |import: &&Import| {
+        let ((from, from_rank), (to, to_rank)) = (part(&import.from), part(&import.to));
+        from != to && (to_rank >= from_rank || FORBIDDEN.contains(&(from, to)))
     };
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        if code[..at].ends_with('$') {
-            continue;
-        }
-        let Some(group) = rest.strip_prefix('{') else {
-            take(rest);
-            continue;
-        };
-        let (mut depth, mut begin) = (0, 0);
-        for (end, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth > 0 => depth -= 1,
-                ',' | '}' if depth == 0 => {
-                    take(group[begin..end].trim());
-                    begin = end + 1;
-                    if c == '}' {
-                        break;
-                    }
-                }
-                _ => {}
+    imports.iter().filter(is_wrong).map(|import| format!("{} -> {}", import.from, import.to)).collect()
+}
+
+/// Groups of files each of which imports, by way of others, itself. What a file only hands on is no import of its own.
+fn circles(imports: &BTreeSet<Import>) -> Vec<BTreeSet<String>> {
+    let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for import in imports.iter().filter(|import| !import.handed_on) {
+        next.entry(&import.from).or_default().insert(&import.to);
+    }
+    let reached = |from: &str| {
+        let mut reached = BTreeSet::new();
+        let mut open: Vec<&str> = next.get(from).into_iter().flatten().copied().collect();
+        while let Some(file) = open.pop() {
+            if reached.insert(file.to_owned()) {
+                open.extend(next.get(file).into_iter().flatten());
             }
         }
-    }
-    found
+        reached
+    };
+    let reach: BTreeMap<&str, BTreeSet<String>> = next.keys().map(|file| (*file, reached(file))).collect();
+    let circle_of = |file: &str| {
+        let others =
+            reach[file].iter().filter(|other| reach.get(other.as_str()).is_some_and(|r| r.contains(file)));
+        others.cloned().collect::<BTreeSet<_>>()
+    };
+    let all: BTreeSet<_> =
+        next.keys().map(|file| circle_of(file)).filter(|circle| !circle.is_empty()).collect();
+    all.into_iter().collect()
+}
+
+fn own() -> Modules {
+    Modules::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
 }
 
 #[test]
 fn no_arrow_between_the_layers_turns_round() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
-    assert!(files.len() > 20);
-    let mut wrong = Vec::new();
-    for file in files {
-        let relative = file.strip_prefix(&root).unwrap().with_extension("");
-        let segments: Vec<&str> = relative.iter().map(|segment| segment.to_str().unwrap()).collect();
-        let from = part(&segments);
-        let code: String = std::fs::read_to_string(&file)
-            .unwrap()
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        for to in named(&code) {
-            if from != to
-                && rank(&from) <= rank(&to)
-                && rank(&from) != 9
-                && !(from.starts_with("agent") && to == "agent")
-            {
-                wrong.push(format!("{}: {from} -> {to}", relative.display()));
-            }
-        }
-    }
+    let modules = own();
+    assert!(modules.len() > 150, "only {} files were read", modules.len());
+    let wrong = wrong_arrows(&modules.imports());
     assert!(wrong.is_empty(), "arrows that turn round:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn the_reader_of_paths_sees_groups_and_inline_paths() {
-    let code = "use crate::{config::{A, B}, domain::X, store};\nlet x = crate::http::error::Problem;\npub(crate) fn f() {}\n\
-                use crate::agent::client::AgentClient; use crate::Root;";
-    let expected = ["agent::client", "config", "domain", "http", "store"];
-    assert_eq!(named(code), expected.map(str::to_owned).into());
+fn no_file_imports_in_a_circle() {
+    let modules = own();
+    let imports = modules.imports();
+    assert!(imports.len() > 500, "only {} imports were read", imports.len());
+    let circles = circles(&imports);
+    let describe = |circle: &BTreeSet<String>| {
+        let inside =
+            imports.iter().filter(|i| !i.handed_on && circle.contains(&i.from) && circle.contains(&i.to));
+        inside.map(|i| format!("{} -> {}", i.from, i.to)).collect::<Vec<_>>().join("\n  ")
+    };
+    let text: Vec<String> = circles.iter().map(describe).collect();
+    assert!(circles.is_empty(), "{} circles:\n  {}", circles.len(), text.join("\n\n  "));
+}
+
+/// A crate of a few files, to be read as `src` is.
+fn imports_of(files: &[(&str, &str)]) -> BTreeSet<Import> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, code) in files {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, code).unwrap();
+    }
+    Modules::read(folder.path()).imports()
+}
+
+fn arrows(imports: &BTreeSet<Import>) -> Vec<String> {
+    imports.iter().map(|import| format!("{} -> {}", import.from, import.to)).collect()
+}
+
+#[test]
+fn paths_are_followed_to_the_file_that_defines_the_item() {
+    let imports = imports_of(&[
+        ("lib.rs", "mod domain; mod store; mod http;"),
+        ("domain.rs", "pub struct Jail;"),
+        ("store/mod.rs", "mod keys; mod lease; pub use lease::Lease; pub type Page = Vec<u8>;"),
+        ("store/keys.rs", "use super::super::domain::Jail; fn key(_: Jail) {}"),
+        ("store/lease.rs", "pub struct Lease; use super::{keys, Page}; fn f() -> Page { keys::key(x) }"),
+        (
+            "http.rs",
+            "use crate::{store::{Lease as L, self}, domain}; mod wire; #[cfg(test)] mod tests { use crate::store::Page; }\n\
+             fn f() { json!({ \"x\": store::Page::new(), \"y\": self::wire::Y, \"z\": domain::Jail }) }",
+        ),
+        ("http/wire.rs", "pub struct Y;"),
+    ]);
+    let expected = [
+        "http -> domain",
+        "http -> http/wire",
+        "http -> store/lease",
+        "http -> store/mod",
+        "store/keys -> domain",
+        "store/lease -> store/keys",
+        "store/lease -> store/mod",
+        "store/mod -> store/lease",
+    ];
+    assert_eq!(arrows(&imports), expected);
+    assert!(circles(&imports).is_empty(), "a name that is handed on makes no circle");
+}
+
+#[test]
+fn an_arrow_that_turns_round_and_a_circle_are_found() {
+    let imports = imports_of(&[
+        ("lib.rs", "mod domain; mod store; mod http;"),
+        ("domain.rs", "pub struct Jail; fn f(_: super::http::Caller) {}"),
+        ("store/mod.rs", "mod a; mod b;"),
+        ("store/a.rs", "use super::b::B; pub struct A;"),
+        ("store/b.rs", "pub struct B; fn f() -> crate::store::a::A {}"),
+        ("http.rs", "pub struct Caller;"),
+    ]);
+    assert_eq!(wrong_arrows(&imports), ["domain -> http"]);
+    let circle = ["store/a", "store/b"].map(str::to_owned).into();
+    assert_eq!(circles(&imports), [circle]);
 }

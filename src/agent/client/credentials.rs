@@ -20,10 +20,11 @@ use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 
-use super::super::tls::{self, Trust};
-use super::super::token::Tokens;
-use super::super::wire;
-use super::{AgentClient, AgentError};
+use super::call::AgentClient;
+use super::error::AgentError;
+use crate::agent::tls::{self, Trust};
+use crate::agent::token::Tokens;
+use crate::agent::wire;
 use crate::config::{AgentGroup, AgentTokenConfig, AgentUrl};
 use crate::crypto;
 use crate::domain::{ServerName, UnreachableKind};
@@ -49,6 +50,16 @@ pub struct Introduction {
     pub name: ServerName,
     /// Its run: the same behind two addresses, it is one agent.
     pub instance: Option<String>,
+}
+
+impl AgentClient {
+    /// A client for the agent at `url`. Over TLS it trusts the CA in the file `ca`, or those the system trusts.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be built, or the file holds no CA.
+    pub fn new(url: &AgentUrl, token: &AgentTokenConfig, ca: Option<&PathBuf>) -> anyhow::Result<Self> {
+        Credentials::new(token, ca).client(url)
+    }
 }
 
 impl Credentials {

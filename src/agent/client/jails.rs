@@ -9,7 +9,8 @@ use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{AgentClient, AgentError};
+use super::call::AgentClient;
+use super::error::AgentError;
 use crate::agent::wire;
 use crate::domain::{JailName, Network};
 

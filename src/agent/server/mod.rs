@@ -4,27 +4,27 @@
 //! come the routes of [`wire`], which ask the desk. All refusals are a [`wire::Refusal`], those of axum's own
 //! extractors included.
 
+mod answer;
 mod listen;
 mod routes;
 mod serving;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Query, Request, State};
-use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+use answer::{Deadline, refuse};
 
 use super::host::service::Desk;
 use super::tls::Identity;
@@ -37,8 +37,6 @@ use crate::fail2ban::{Client, Fail2banError, Options};
 const MAX_REQUESTS: usize = 256;
 /// No body has a reason to be larger.
 const MAX_BODY: usize = 64 * 1024;
-/// No caller waits longer than this.
-const MAX_DEADLINE: Duration = wire::CHANGE_DEADLINE;
 
 /// Runs the agent until `shutdown`.
 ///
@@ -107,29 +105,6 @@ async fn backend_commands(
     desk.backend_commands(deadline).await.map(Json).map_err(not_answered)
 }
 
-/// Until when a caller waits.
-pub(super) struct Deadline(pub(super) Instant);
-
-impl<S: Sync> FromRequestParts<S> for Deadline {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        let wait = match parts.headers.get(wire::DEADLINE_HEADER) {
-            None if parts.method != Method::GET => wire::CHANGE_DEADLINE,
-            None if parts.uri.path().ends_with("/bans") => wire::LIST_DEADLINE,
-            None => wire::DEFAULT_DEADLINE,
-            Some(value) => {
-                let millis = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
-                    let reason = format!("{} must be a number of milliseconds", wire::DEADLINE_HEADER);
-                    refuse(StatusCode::BAD_REQUEST, "request", &reason)
-                })?;
-                Duration::from_millis(millis)
-            }
-        };
-        Ok(Self(Instant::now() + wait.min(MAX_DEADLINE)))
-    }
-}
-
 #[derive(Clone)]
 struct Gate {
     tokens: Arc<Tokens>,
@@ -164,10 +139,6 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 fn not_answered(error: Fail2banError) -> Response {
     let kind = if matches!(error, Fail2banError::Busy(_)) { "busy" } else { "down" };
     refuse(StatusCode::SERVICE_UNAVAILABLE, kind, &error.to_string())
-}
-
-pub(super) fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
-    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into() })).into_response()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::{Deadline, refuse};
+use super::answer::{Deadline, refuse};
 use crate::agent::host::bans::Order;
 use crate::agent::host::change::{Changed, Edit};
 use crate::agent::host::error::ChangeError;

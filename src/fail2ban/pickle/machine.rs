@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::read::Limits;
+use super::limits::Limits;
 use super::{PickleError, Value};
 
 /// Index of a node in the arena.

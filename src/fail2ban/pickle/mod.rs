@@ -5,11 +5,13 @@
 //! and the arguments as [`Value::Reduced`]; the one exception is `str(text)`, the form in which
 //! fail2ban sends addresses, which is the text itself. Anything else is refused.
 
+mod limits;
 mod machine;
 mod read;
 mod write;
 
-pub use read::{Limits, read, read_within};
+pub use limits::Limits;
+pub use read::{read, read_within};
 pub use write::{ArgumentError, write_command};
 
 /// What a reply is made of.

@@ -8,7 +8,10 @@
 //! `Run` is the closed list of what is ever started, as [`super::Command`] is of what is ever sent. Every run has a deadline,
 //! bounded output, no shell, no environment but `PATH`, and arguments that are the agent's own paths and checked names.
 
+mod error;
 mod process;
+
+pub use error::ToolError;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -34,35 +37,6 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 const MAX_SURVEY: usize = 4 * 1024 * 1024;
 const MAX_WORDS: usize = 64 * 1024;
 const REHEARSAL: &str = include_str!("rehearsal.py");
-
-/// Why a program said nothing of use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ToolError {
-    /// It is not there, or cannot be run.
-    #[error("{program} cannot be run: {reason}")]
-    Missing {
-        /// Which.
-        program: String,
-        /// Why.
-        reason: String,
-    },
-    /// It did not end.
-    #[error("{program} has not ended within {limit:?} and was killed")]
-    Late {
-        /// Which.
-        program: String,
-        /// The deadline.
-        limit: Duration,
-    },
-    /// It said something else than it should.
-    #[error("{program} answered what this program does not understand: {said}")]
-    Strange {
-        /// Which.
-        program: String,
-        /// What it said.
-        said: String,
-    },
-}
 
 /// What fail2ban said of its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

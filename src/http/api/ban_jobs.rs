@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::ban_orders::NAMED;
 use super::jail_switch::{Change, to_the_end};
 use super::sessions::{List, PageQuery};
 use super::time::Time;
@@ -26,6 +25,9 @@ use crate::http::extract::{Caller, Path, Query};
 use crate::http::state::AppState;
 use crate::store::jobs::ban_jobs::MOST_OPEN;
 use crate::store::{BanJobClaim, BanJobView, Cancelled, NewBanJob};
+
+/// Addresses that an entry of the audit names; the others are counted.
+pub(in crate::http) const NAMED: usize = 25;
 
 /// When to look again whether a job may be put.
 const TRY_AGAIN_AFTER: u32 = 10;

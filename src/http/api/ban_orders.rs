@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::ban_jobs::{BanJob, Name, put};
+use super::ban_jobs::{BanJob, NAMED, Name, put};
 use super::bans::address;
 use super::jail_switch::{Change, to_the_end};
 use crate::agent::client::AgentError;
@@ -28,8 +28,6 @@ use crate::http::state::AppState;
 
 /// After that no further command is begun: what is left is told as not tried.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Addresses that an entry of the audit names; the others are counted.
-pub(in crate::http) const NAMED: usize = 25;
 
 /// What is to be banned.
 #[derive(Deserialize, ToSchema)]

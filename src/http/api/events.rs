@@ -31,20 +31,18 @@ use futures_util::stream;
 use rand::RngExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use super::time::Time;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Caller;
-use crate::http::state::{AppState, Phase};
+use crate::http::state::{AppState, MAX_EVENT_CLIENTS, Phase};
 use crate::store::{News, SessionId, StoredEvent, StreamId};
 
-/// Clients at once.
-pub const MOST_CLIENTS: usize = 1_000;
 /// So that nothing between a client and its worker takes the connection for a dead one.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a proof of the session holds.
@@ -101,12 +99,6 @@ pub async fn follow(State(state): State<AppState>, caller: Caller, after: After)
     let no_buffers = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     let events = Sse::new(Box::pin(events)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(([no_buffers], events).into_response())
-}
-
-/// Where clients count their places.
-#[must_use]
-pub fn places() -> std::sync::Arc<Semaphore> {
-    std::sync::Arc::new(Semaphore::new(MOST_CLIENTS))
 }
 
 /// The place that a client was at.
@@ -270,7 +262,7 @@ fn crowded() -> Problem {
         StatusCode::SERVICE_UNAVAILABLE,
         "too-many-streams",
         "Too many clients follow the events",
-        format!("this worker has {MOST_CLIENTS} of them, and no place for more: try again"),
+        format!("this worker has {MAX_EVENT_CLIENTS} of them, and no place for more: try again"),
     )
     .retry_after(5)
 }

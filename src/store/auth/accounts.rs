@@ -1,34 +1,8 @@
 //! Accounts: who may log in. There is one so far, `admin`, made once in the cluster's life by setup.
 
 use super::near_cache::Revocation;
+use super::username::Username;
 use crate::store::{Result, SessionId, Store, scripts};
-
-/// The name of an account that can exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Username(String);
-
-impl Username {
-    /// The one account there is.
-    pub const ADMIN: &str = "admin";
-
-    /// The admin.
-    #[must_use]
-    pub fn admin() -> Self {
-        Self(Self::ADMIN.to_owned())
-    }
-
-    /// The account of that name; `None` where none can exist.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        (text == Self::ADMIN).then(Self::admin)
-    }
-
-    /// As text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// What a login is checked against.
 #[derive(Clone)]

@@ -26,8 +26,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-
+use super::networks::{address_of, site_of};
 use crate::config::RateLimit;
 use crate::store::connection::clock::micros;
 use crate::store::scripts;
@@ -186,42 +185,12 @@ fn refusal(buckets: &[Bucket], (empty, wait): Taken) -> Option<Admission> {
     Some(Admission::Refused { limit: bucket.limit, retry_after: Duration::from_millis(wait) })
 }
 
-/// What is one address to the limits: an IPv4 address, or the /64 in which an IPv6 host picks its own.
-pub(in crate::store) fn address_of(ip: IpAddr) -> IpNet {
-    network_of(ip, 64)
-}
-
-/// What is one site to them: an IPv4 address, or the /48 that one customer may have.
-pub(in crate::store) fn site_of(ip: IpAddr) -> IpNet {
-    network_of(ip, 48)
-}
-
-fn network_of(ip: IpAddr, bits: u8) -> IpNet {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => Ipv4Net::from(ip).into(),
-        IpAddr::V6(ip) => Ipv6Net::new(ip, bits).unwrap_or_else(|_| ip.into()).trunc().into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn rate(burst: u32, seconds: u64) -> RateLimit {
         RateLimit { burst: burst.try_into().unwrap(), period: Duration::from_secs(seconds) }
-    }
-
-    #[test]
-    fn an_ipv4_address_stands_alone_and_ipv6_is_grouped() {
-        let of = |ip: &str| (address_of(ip.parse().unwrap()), site_of(ip.parse().unwrap()));
-        let text = |(a, s): (IpNet, IpNet)| format!("{a} {s}");
-        assert_eq!(text(of("203.0.113.7")), "203.0.113.7/32 203.0.113.7/32");
-        assert_eq!(text(of("::ffff:203.0.113.7")), "203.0.113.7/32 203.0.113.7/32");
-        assert_eq!(text(of("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64 2001:db8:1::/48");
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
-        assert_ne!(of("2001:db8:1:2::1").0, of("2001:db8:1:3::1").0);
-        assert_eq!(of("2001:db8:1:2::1").1, of("2001:db8:1:3::1").1);
-        assert_ne!(of("2001:db8:1::1").1, of("2001:db8:2::1").1);
     }
 
     #[test]

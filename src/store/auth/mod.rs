@@ -3,4 +3,6 @@
 pub mod accounts;
 pub mod limits;
 pub(super) mod near_cache;
+pub(super) mod networks;
 pub mod sessions;
+pub mod username;

@@ -11,18 +11,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError};
+use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, RedisError};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
+use super::connect::{RESPONSE_TIMEOUT, settings_of_a_connection, timed};
 use super::sentinel::{Primary, Sentinels};
 use crate::config::{RedisConfig, SentinelUrl};
 use crate::store::{Result, StoreError};
-
-/// A command without an answer after this time has failed.
-pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// The way to Redis.
 pub(in crate::store) struct Dialer {
@@ -166,26 +162,4 @@ fn client(url: &str, root_cert: Option<&Vec<u8>>) -> std::result::Result<Client,
     let Some(root_cert) = root_cert else { return Client::open(info) };
     let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert.clone()) };
     Client::build_with_tls(info, certificates)
-}
-
-/// A connection of this client, within the connect timeout.
-pub(in crate::store) async fn connect(
-    client: &Client,
-) -> std::result::Result<MultiplexedConnection, RedisError> {
-    timed(client.get_multiplexed_async_connection_with_config(&settings_of_a_connection())).await
-}
-
-fn settings_of_a_connection() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
-}
-
-/// The handshake is inside the bound too: redis-rs bounds only the connect itself.
-async fn timed<T>(
-    dialing: impl Future<Output = std::result::Result<T, RedisError>>,
-) -> std::result::Result<T, RedisError> {
-    timeout(CONNECT_TIMEOUT, dialing)
-        .await
-        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }

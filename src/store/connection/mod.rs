@@ -7,6 +7,7 @@
 pub mod acl;
 pub mod checks;
 pub mod clock;
+pub(super) mod connect;
 pub(super) mod dialer;
 pub(super) mod sentinel;
 pub(super) mod shared;

@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use redis::{Client, RedisError};
 use tokio::time::{Instant, timeout_at};
 
-use super::dialer::{RESPONSE_TIMEOUT, connect};
+use super::connect::{RESPONSE_TIMEOUT, connect};
 use crate::config::SentinelUrl;
 use crate::store::StoreError;
 

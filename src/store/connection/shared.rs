@@ -26,12 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::checks;
 use super::clock::{RedisClock, time_micros};
-use super::dialer::{Dialer, RESPONSE_TIMEOUT, Target};
+use super::connect::RESPONSE_TIMEOUT;
+use super::dialer::{Dialer, Target};
 use crate::config::RedisConfig;
 use crate::store::error::in_script;
 use crate::store::keys::Keys;
 use crate::store::scripts::Call;
-use crate::store::settings::Seen;
+use crate::store::settings_revision::SettingsRevision;
 use crate::store::{Result, StoreError};
 
 /// Shorter than the response timeout, so that the answer of `WAIT` still arrives.
@@ -86,7 +87,7 @@ impl Request<'_> {
 pub(in crate::store) struct Shared {
     pub dialer: Dialer,
     pub clock: RedisClock,
-    pub settings: Seen,
+    pub settings: SettingsRevision,
     min_replicas: u16,
     confirming: Semaphore,
     live: ArcSwapOption<MultiplexedConnection>,
@@ -102,7 +103,7 @@ impl Shared {
         let shared = Arc::new(Self {
             dialer: Dialer::new(config)?,
             clock: RedisClock::default(),
-            settings: Seen::default(),
+            settings: SettingsRevision::default(),
             min_replicas: config.min_replicas,
             confirming: Semaphore::new(MOST_CONFIRMING),
             live: ArcSwapOption::empty(),

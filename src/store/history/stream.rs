@@ -5,6 +5,9 @@ use std::fmt;
 use crate::domain::Timestamp;
 use crate::store::connection::clock::moment;
 
+/// How many events the stream keeps, about.
+pub(in crate::store) const EVENTS_KEPT: u32 = 10_000;
+
 /// The id of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct StreamId(u64, u64);

@@ -18,31 +18,13 @@ use futures_util::{Stream, StreamExt as _};
 use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
 
+use super::fence::Fence;
 use crate::store::connection::clock::millis;
 use crate::store::connection::shared::Request;
+use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::scripts;
 use crate::store::scripts::Call;
-use crate::store::servers::state::EVENTS_KEPT;
 use crate::store::{Result, Store, WorkerId};
-
-/// The proof that a write belongs to a term: `owner|epoch`, compared inside Redis at every scheduled write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fence {
-    text: String,
-    epoch: u64,
-}
-
-impl Fence {
-    /// The term's number; every later term has a greater one.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    pub(in crate::store) fn as_str(&self) -> &str {
-        &self.text
-    }
-}
 
 /// The answer to asking for the lease.
 #[derive(Debug)]

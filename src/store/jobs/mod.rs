@@ -2,5 +2,6 @@
 
 pub mod ban_job_views;
 pub mod ban_jobs;
+pub mod fence;
 pub mod lease;
 pub mod schedule;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 use crate::store::connection::clock::{millis, moment};
-use crate::store::{Fence, JobView, Result, Store, scripts};
+use crate::store::{Fence, Result, Store, scripts};
 
 /// Every job there is. A new one goes in here and into `scheduler/jobs.rs`.
 pub const NAMES: &[&str] = &["probe", "discover", "remove-silent-workers"];
@@ -60,6 +60,25 @@ impl Store {
             .arg(outcome);
         self.shared.call(&call).await
     }
+}
+
+/// A scheduled job.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    /// Its name.
+    pub name: String,
+    /// How often it runs.
+    pub interval_seconds: u64,
+    /// How often it was started.
+    pub runs: u64,
+    /// The latest start.
+    pub last_started_at: Option<Timestamp>,
+    /// The latest end.
+    pub last_finished_at: Option<Timestamp>,
+    /// `ok`, `interrupted`, or what went wrong.
+    pub last_outcome: Option<String>,
+    /// The next start.
+    pub next_due_at: Option<Timestamp>,
 }
 
 impl JobView {

@@ -6,10 +6,10 @@
 //! The leader writes a list beside the old one, in pieces, and puts it in its place in one fenced step: no reader sees half
 //! of one.
 
-use super::state::EVENTS_KEPT;
 use crate::domain::ban_changes::BanChanges;
 use crate::domain::{Event, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::moment;
+use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::{Fence, Page, Result, Store, scripts};
 
 /// Members in one command.

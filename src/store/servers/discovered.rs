@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::state::EVENTS_KEPT;
 use crate::domain::discovery::Reconciled;
 use crate::domain::{Discoveries, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::{moment, time_micros};
+use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::{Fence, Result, Store, StoreError, scripts};
 
 /// How often a worker looks when no message tells it to.
@@ -27,10 +26,6 @@ pub struct StoredDiscoveries {
     /// Redis's clock at the read.
     pub read_at: Timestamp,
 }
-
-/// Signalled when there may be others.
-#[derive(Debug, Default)]
-pub(in crate::store) struct Seen(Notify);
 
 impl Store {
     /// The discovered servers.
@@ -77,7 +72,7 @@ impl Store {
 
     /// Tells the follower that there may be other servers.
     pub fn suspect_discoveries(&self) {
-        self.discovered.0.notify_one();
+        self.discovered.notify_one();
     }
 
     /// Hands over the discovered servers whenever they are others, for ever. While Redis is away the last ones stay.
@@ -95,7 +90,7 @@ impl Store {
                 }
                 Err(error) => tracing::debug!(error = %error, "the discovered servers wait for Redis"),
             }
-            let _ = timeout(LOOK_EVERY, self.discovered.0.notified()).await;
+            let _ = timeout(LOOK_EVERY, self.discovered.notified()).await;
         }
     }
 }

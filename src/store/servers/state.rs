@@ -12,12 +12,11 @@ use tokio::time::{Instant, sleep};
 use crate::domain::transition::{DetectedOn, on_detection};
 use crate::domain::{Event, ServerName, ServerState, Timestamp};
 use crate::store::connection::clock::{moment, time_micros};
+use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::scripts;
 use crate::store::scripts::Call;
 use crate::store::{Fence, Result, Store, StoreError, hex, random};
 
-/// How many events the stream keeps, about.
-pub(in crate::store) const EVENTS_KEPT: u32 = 10_000;
 /// How often a change is tried anew when other writes come between.
 const TRIES: u32 = 20;
 /// How long the detection's lock lives: longer than a detection may take.

@@ -42,7 +42,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::sessions::Record;
+use super::sessions::record::Record;
 use crate::store::{SessionId, boot_now};
 pub(in crate::store) use revoke::Revocation;
 pub(in crate::store) use state::Mark;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::Record;
+use super::record::Record;
 use crate::store::connection::shared::Shared;
 use crate::store::keys::Keys;
 use crate::store::{Result, SessionId, StoreError, Username};

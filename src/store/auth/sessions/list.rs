@@ -3,36 +3,12 @@
 //! Few texts are shared by many sessions, so each is stored once, under its digest. A digest names its text for ever,
 //! which is why a worker may remember the ones it has read: showing the caller's own session stays one read.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::Record;
 use super::checks::parse_generation;
+use super::record::Record;
 use crate::store::{LiveSession, Page, Result, SessionDetails, SessionId, SessionLife, Store, Username};
-
-/// Texts of user agents, by digest.
-#[derive(Default)]
-pub(in crate::store) struct UserAgents(Mutex<HashMap<u64, String>>);
-
-impl UserAgents {
-    /// More than any installation has; a worker that meets more of them forgets all and reads again.
-    const KEPT: usize = 1_000;
-
-    fn get(&self, digest: u64) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
-    }
-
-    pub fn keep(&self, digest: u64, text: &str) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= Self::KEPT {
-            kept.clear();
-        }
-        kept.insert(digest, text.to_owned());
-    }
-}
 
 impl Store {
     /// Adds the text of the user agent.

@@ -10,41 +10,20 @@
 
 pub(in crate::store) mod checks;
 pub(in crate::store) mod list;
+pub(in crate::store) mod record;
 pub mod token;
+pub(in crate::store) mod user_agents;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::accounts::Username;
+use self::record::{Document, LiveSession, Record, SessionLife};
 use super::near_cache::Revocation;
-use crate::domain::Timestamp;
-use crate::store::connection::clock::{micros, millis, moment};
-use crate::store::{Result, SessionId, SessionToken, Store, StoreError, scripts};
-
-/// A session that Redis said is alive.
-#[derive(Debug, Clone)]
-pub struct LiveSession {
-    /// Its id.
-    pub id: SessionId,
-    /// Whose.
-    pub username: Username,
-    /// When it was begun.
-    pub created_at: Timestamp,
-    /// When it was last used, as exactly as touches are written.
-    pub last_seen_at: Timestamp,
-    /// When it ends if it is not used.
-    pub idle_expires_at: Timestamp,
-    /// When it ends in any case.
-    pub expires_at: Timestamp,
-    /// The address that logged in.
-    pub ip: IpAddr,
-    /// Names the stored user agent text.
-    pub(in crate::store) agent: u64,
-}
+use crate::store::connection::clock::{micros, millis};
+use crate::store::{Result, SessionId, SessionToken, Store, Username, scripts};
 
 /// A session with the text of its user agent, for showing.
 #[derive(Debug, Clone)]
@@ -71,101 +50,6 @@ pub struct LoginOrigin {
     pub ip: IpAddr,
     /// Its `User-Agent`.
     pub user_agent: String,
-}
-
-/// A session that is used is written this often at least.
-const MOST_BETWEEN_TOUCHES: Duration = Duration::from_secs(60);
-
-/// How long sessions live.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionLife {
-    /// Without a request.
-    pub idle: Duration,
-    /// In any case.
-    pub absolute: Duration,
-}
-
-/// What is stored after the header. Short names, since there are many of them; a field of a newer version is kept,
-/// because only the header is ever rewritten.
-#[derive(Clone, Serialize, Deserialize)]
-struct Document {
-    #[serde(rename = "u")]
-    username: String,
-    /// Microseconds since 1970.
-    #[serde(rename = "c")]
-    created: i64,
-    /// Microseconds since 1970.
-    #[serde(rename = "x")]
-    expires: i64,
-    #[serde(rename = "ip")]
-    ip: String,
-    #[serde(rename = "a", default)]
-    agent: u64,
-}
-
-/// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
-/// then the document.
-#[derive(Clone)]
-pub(in crate::store) struct Record {
-    seen: i64,
-    pub generation: u64,
-    document: Document,
-}
-
-impl Record {
-    fn encode(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(96);
-        bytes.extend_from_slice(&self.seen.to_be_bytes());
-        bytes.extend_from_slice(&self.generation.to_be_bytes());
-        bytes.append(&mut rmp_serde::to_vec_named(&self.document)?);
-        Ok(bytes)
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let corrupt = || StoreError::Corrupt("a session is shorter than its header".to_owned());
-        let (seen, rest) = bytes.split_first_chunk::<8>().ok_or_else(corrupt)?;
-        let (generation, document) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
-        Ok(Self {
-            seen: i64::from_be_bytes(*seen),
-            generation: u64::from_be_bytes(*generation),
-            document: rmp_serde::from_slice(document)?,
-        })
-    }
-
-    /// Whether it is over by lives that were shortened since it was written; otherwise its key is gone by itself. It is
-    /// written less often than it is used, so the idle time has as much grace as two writes may lie apart.
-    pub fn is_over(&self, now: i64, life: SessionLife) -> bool {
-        now >= self.expires(life) || now >= self.seen.saturating_add(micros(life.idle + MOST_BETWEEN_TOUCHES))
-    }
-
-    /// When it ends in any case. A life that was lengthened since is for later logins.
-    fn expires(&self, life: SessionLife) -> i64 {
-        self.document.expires.min(self.document.created.saturating_add(micros(life.absolute)))
-    }
-
-    pub fn session(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
-        let expires = self.expires(life);
-        let Document { username, created, ip, agent, .. } = &self.document;
-        let corrupt = |what: &str| StoreError::Corrupt(format!("session {id} has no readable {what}"));
-        Ok(LiveSession {
-            id,
-            username: Username::parse(username).ok_or_else(|| corrupt("user"))?,
-            created_at: moment(*created),
-            last_seen_at: moment(self.seen),
-            idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(life.idle)))),
-            expires_at: moment(expires),
-            ip: ip.parse().map_err(|_| corrupt("address"))?,
-            agent: *agent,
-        })
-    }
-}
-
-impl SessionLife {
-    /// How much time must lie between two touches of a session: `min(60 s, idle / 4)`.
-    #[must_use]
-    pub fn touch_every(&self) -> Duration {
-        MOST_BETWEEN_TOUCHES.min(self.idle / 4)
-    }
 }
 
 impl Store {
@@ -337,58 +221,6 @@ fn digest_of(user_agent: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const LIFE: SessionLife =
-        SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43200) };
-
-    #[test]
-    fn a_record_of_a_newer_version_is_read_and_a_short_one_is_an_error_not_a_panic() {
-        #[derive(Serialize)]
-        struct Newer {
-            u: &'static str,
-            c: i64,
-            x: i64,
-            ip: &'static str,
-            colour: &'static str,
-        }
-        let newer = Newer { u: "admin", c: 1, x: 2, ip: "::1", colour: "green" };
-        let bytes = [&[0; 16][..], &rmp_serde::to_vec_named(&newer).unwrap()].concat();
-        let session = Record::decode(&bytes).unwrap().session(SessionId::from_bytes([0; 32]), LIFE).unwrap();
-        assert_eq!(session.ip.to_string(), "::1");
-        for length in 0..bytes.len() {
-            assert!(Record::decode(&bytes[..length]).is_err());
-        }
-    }
-
-    #[test]
-    fn lives_that_were_shortened_end_sessions_that_were_begun_before() {
-        let seconds = |s: i64| s * 1_000_000;
-        let document = Document {
-            username: "admin".to_owned(),
-            created: 0,
-            expires: seconds(43_200),
-            ip: "::1".to_owned(),
-            agent: 0,
-        };
-        let record = Record { seen: seconds(1000), generation: 0, document };
-        assert!(!record.is_over(seconds(1000 + 1859), LIFE));
-        assert!(record.is_over(seconds(1000 + 1860), LIFE));
-        let short = SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(1500) };
-        assert!(!record.is_over(seconds(1499), short));
-        assert!(record.is_over(seconds(1500), short));
-        // A longer one is for later logins.
-        let long = SessionLife { absolute: LIFE.absolute * 2, ..LIFE };
-        assert_eq!(record.expires(long), seconds(43_200));
-    }
-
-    #[test]
-    fn touches_are_a_quarter_of_the_idle_time_apart_and_at_most_a_minute() {
-        assert_eq!(LIFE.touch_every(), Duration::from_secs(60));
-        assert_eq!(
-            SessionLife { idle: Duration::from_secs(8), ..LIFE }.touch_every(),
-            Duration::from_secs(2)
-        );
-    }
 
     #[test]
     fn a_user_agent_is_cut_between_characters() {

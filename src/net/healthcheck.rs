@@ -1,4 +1,4 @@
-//! `bangui healthcheck`: one request, one line, one exit code. For container health checks, so it needs nothing but
+//! Whether a worker is ready, asked over HTTP (`bangui healthcheck`, and `bangui up` of its workers): one request, one line, one exit code. For container health checks, so it needs nothing but
 //! the binary and never waits longer than two seconds.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -1,0 +1,171 @@
+//! One call of an agent: its deadline, its token, its answer or why there is none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::error::{AgentError, RefusedKind};
+use crate::agent::token::Tokens;
+use crate::agent::{tls, wire};
+use crate::domain::{ProbeOutcome, UnreachableKind};
+
+/// A client of one agent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AgentClient {
+    pub(super) http: reqwest::Client,
+    /// `http://host:port`, without a slash at its end.
+    pub(super) base: Arc<str>,
+    /// Where the agent is, in the words of the configuration.
+    pub(super) place: Arc<str>,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl AgentClient {
+    /// Asks how fail2ban is; a failure to ask is an outcome too. Ends within `deadline`.
+    pub async fn probe(&self, deadline: Duration) -> ProbeOutcome {
+        match self.get::<wire::Status>("/v1/status", deadline).await {
+            Ok(status) => status.into(),
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Who the agent is.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn info(&self) -> Result<wire::Info, AgentError> {
+        self.get("/v1/info", wire::DEFAULT_DEADLINE).await
+    }
+
+    /// All running jails, with backend and idleness if `backend` says so.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn jails(&self, backend: bool) -> Result<Vec<wire::Jail>, AgentError> {
+        let path = if backend { "/v1/jails?backend=true" } else { "/v1/jails" };
+        let jails: wire::Jails = self.get(path, wire::DEFAULT_DEADLINE).await?;
+        Ok(jails.jails)
+    }
+
+    /// Asks fail2ban once whether it answers `get JAIL backend`.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn backend_commands(&self) -> Result<Option<bool>, AgentError> {
+        let support: wire::BackendSupport = self.get("/v1/backend-commands", wire::DEFAULT_DEADLINE).await?;
+        Ok(support.supported)
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        deadline: Duration,
+    ) -> Result<T, AgentError> {
+        self.call(self.request(Method::GET, path), deadline, wire::MAX_ANSWER).await
+    }
+
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        deadline: Duration,
+        max_answer: usize,
+    ) -> Result<T, AgentError> {
+        let budget = deadline.mul_f64(0.8).as_millis().to_string();
+        let request = request.header(wire::DEADLINE_HEADER, budget);
+        match timeout(deadline, self.with_any_token(&request, max_answer)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                Err(self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}")))
+            }
+        }
+    }
+
+    /// The first token, and the second if the agent does not know the first (yet, or any more). A refused
+    /// token means that nothing was done, so that a change may be sent again as well.
+    pub(super) async fn with_any_token<T: DeserializeOwned>(
+        &self,
+        request: &RequestBuilder,
+        max_answer: usize,
+    ) -> Result<T, AgentError> {
+        for token in self.tokens.current().await.iter() {
+            let Some(request) = request.try_clone() else { break };
+            let request = request.bearer_auth(token.expose_secret());
+            let response = request.send().await.map_err(|error| self.network(&error))?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return self.read(response, max_answer).await;
+            }
+        }
+        Err(self.token_refused())
+    }
+
+    pub(super) fn token_refused(&self) -> AgentError {
+        let remedy = "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there";
+        self.unreachable(UnreachableKind::Token, remedy)
+    }
+
+    /// The body of an answer, or the meaning of a refusal.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        mut response: Response,
+        max_answer: usize,
+    ) -> Result<T, AgentError> {
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error))? {
+            if body.len() + chunk.len() > max_answer {
+                let reason = format!("its answer is larger than {max_answer} bytes");
+                return Err(self.unreachable(UnreachableKind::Protocol, &reason));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(|error| {
+                self.unreachable(UnreachableKind::Protocol, &format!("its answer cannot be read ({error})"))
+            });
+        }
+        match serde_json::from_slice::<wire::Refusal>(&body) {
+            Ok(wire::Refusal { kind, reason }) if kind == "busy" => Err(AgentError::Busy { reason }),
+            Ok(wire::Refusal { kind, reason }) if kind == "down" => Err(AgentError::Down { reason }),
+            Ok(wire::Refusal { kind, reason }) => Err(match RefusedKind::of(&kind) {
+                Some(kind) => AgentError::Refused { kind, reason },
+                None => self.unreachable(
+                    UnreachableKind::Protocol,
+                    &format!("it refused the request ({status}): {reason}"),
+                ),
+            }),
+            Err(_) => {
+                let reason = format!("it answered {status}, which no agent does: is something else there?");
+                Err(self.unreachable(UnreachableKind::Protocol, &reason))
+            }
+        }
+    }
+
+    pub(super) fn network(&self, error: &reqwest::Error) -> AgentError {
+        if let Some(mistake) = tls::cause(error) {
+            return self.unreachable(UnreachableKind::Tls, &tls::remedy(mistake));
+        }
+        // The last cause is the one that says something: "connection refused", not "error sending request".
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        // hyper's words for a peer that speaks something else; it has no public kind for it here.
+        if cause.to_string().starts_with("invalid HTTP") {
+            return self.unreachable(UnreachableKind::Protocol, &format!("it does not speak HTTP ({cause})"));
+        }
+        let what = if error.is_connect() { "no connection" } else { "the connection broke" };
+        self.unreachable(UnreachableKind::Network, &format!("{what}: {cause}"))
+    }
+
+    pub(super) fn unreachable(&self, kind: UnreachableKind, reason: &str) -> AgentError {
+        AgentError::Unreachable { kind, reason: format!("the agent at {}: {reason}", self.place) }
+    }
+}

@@ -1,0 +1,43 @@
+//! What every route of the agent shares: until when its caller waits, and how it refuses.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use crate::agent::wire;
+
+/// No caller waits longer than this.
+const MAX_DEADLINE: Duration = wire::CHANGE_DEADLINE;
+
+/// Until when a caller waits.
+pub(super) struct Deadline(pub(super) Instant);
+
+impl<S: Sync> FromRequestParts<S> for Deadline {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let wait = match parts.headers.get(wire::DEADLINE_HEADER) {
+            None if parts.method != Method::GET => wire::CHANGE_DEADLINE,
+            None if parts.uri.path().ends_with("/bans") => wire::LIST_DEADLINE,
+            None => wire::DEFAULT_DEADLINE,
+            Some(value) => {
+                let millis = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                    let reason = format!("{} must be a number of milliseconds", wire::DEADLINE_HEADER);
+                    refuse(StatusCode::BAD_REQUEST, "request", &reason)
+                })?;
+                Duration::from_millis(millis)
+            }
+        };
+        Ok(Self(Instant::now() + wait.min(MAX_DEADLINE)))
+    }
+}
+
+/// A refusal of this kind.
+pub(super) fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
+    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into() })).into_response()
+}

@@ -1,0 +1,13 @@
+//! Parts of URLs that both kinds of Redis URLs have.
+
+/// As it stands in a URL before the `@`.
+pub(super) fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+pub(super) fn check_database(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.parse::<u16>().is_ok() {
+        return Ok(());
+    }
+    Err("the database must be a number; is a '/' in the password not written as %2F?".to_owned())
+}

@@ -1,0 +1,32 @@
+//! Why a program of fail2ban gave no answer.
+
+use std::time::Duration;
+
+/// Why a program said nothing of use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ToolError {
+    /// It is not there, or cannot be run.
+    #[error("{program} cannot be run: {reason}")]
+    Missing {
+        /// Which.
+        program: String,
+        /// Why.
+        reason: String,
+    },
+    /// It did not end.
+    #[error("{program} has not ended within {limit:?} and was killed")]
+    Late {
+        /// Which.
+        program: String,
+        /// The deadline.
+        limit: Duration,
+    },
+    /// It said something else than it should.
+    #[error("{program} answered what this program does not understand: {said}")]
+    Strange {
+        /// Which.
+        program: String,
+        /// What it said.
+        said: String,
+    },
+}
