@@ -8,8 +8,8 @@
 //! a body that could be read, [`address::CallerAddress`] where the request comes from. It never sees a request
 //! that lacks them. It returns its answer or an [`error::Problem`].
 //!
-//! A new resource wants a file here, its routes in [`router`], its handlers in `openapi.rs` (a test compares the two), its
-//! refusals in `error.rs`, and a line in CONTRACT.md.
+//! A new resource needs a file in `api/` and its handlers on this page: method, path and documentation stand at the handler,
+//! once (`#[utoipa::path]`), and both the router and the OpenAPI document are made of them. Its refusals go into `error.rs`.
 //! This layer never imports the scheduler: what a worker is to do it asks for in Redis.
 
 pub mod api;
@@ -22,73 +22,98 @@ pub mod state;
 pub use api::metrics::metrics_router;
 pub use state::{AppState, Parts, Phase, Readiness};
 
-use axum::Router;
-use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use api::{
     audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_settings, jail_switch, jails,
-    metrics, password, recovery, servers, session, sessions, settings, setup,
+    metrics, openapi, password, recovery, servers, session, sessions, settings, setup,
 };
 use error::Problem;
 use middleware::{idempotency, layers};
 
 /// All routes of a worker.
 pub fn router(state: AppState) -> Router {
-    let mut router = Router::new()
-        // for load balancers and monitoring: nobody logs in here
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        // for people and programs that want to know what there is
-        .route("/openapi.json", get(docs::document))
-        .route("/docs", get(docs::page))
-        .route("/docs/page.js", get(docs::script))
-        .route("/docs/page.css", get(docs::style))
-        // before anybody can log in
-        .route("/api/v1/setup", get(setup::show).post(setup::complete))
-        .route("/api/v1/session", post(session::log_in).get(session::show).delete(session::log_out))
-        // the caller's account
-        .route("/api/v1/sessions", get(sessions::list).delete(sessions::end_all))
-        .route("/api/v1/sessions/{id}", delete(sessions::end_one))
-        .route("/api/v1/password", put(password::change))
-        .merge(fail2ban(&state))
-        // bangui itself
-        .route("/api/v1/settings", get(settings::show).patch(settings::change))
-        .route("/api/v1/events", get(events::follow))
-        .route("/api/v1/audit", get(audit::list))
-        .route("/api/v1/cluster", get(cluster::show));
+    let about_fail2ban =
+        fail2ban().route_layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once));
+    let mut all = open().merge(account()).merge(about_fail2ban).merge(own());
     if state.metrics.is_some() {
-        router = router.route("/metrics", get(metrics::show));
+        all = all.merge(monitoring());
     }
-    let router = router
+    let router = Router::from(all)
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
-    layers::around(router, &state).with_state(state)
+    let document = docs::Document::new(document());
+    layers::around(router, &state).layer(Extension(document)).with_state(state)
+}
+
+/// The OpenAPI document of all routes.
+#[must_use]
+pub fn document() -> OpenApi {
+    let all = open().merge(account()).merge(fail2ban()).merge(own()).merge(monitoring());
+    openapi::complete(all.into_openapi())
+}
+
+/// Routes that nobody logs in for. A handler states its own method and path.
+fn open() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        // for load balancers and monitoring
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        // for people and programs that want to know what there is
+        .routes(routes!(docs::document))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::script))
+        .routes(routes!(docs::style))
+        // before anybody can log in
+        .routes(routes!(setup::show, setup::complete))
+}
+
+/// Prometheus, unless it has an address of its own.
+fn monitoring() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(metrics::show))
+}
+
+/// The caller's account.
+fn account() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(session::log_in, session::show, session::log_out))
+        .routes(routes!(sessions::list, sessions::end_all))
+        .routes(routes!(sessions::end_one))
+        .routes(routes!(password::change))
 }
 
 /// The routes about fail2ban: a change that comes with an `Idempotency-Key` is made once.
-fn fail2ban(state: &AppState) -> Router<AppState> {
-    Router::new()
-        .route("/api/v1/servers", get(servers::list))
-        .route("/api/v1/servers/{server}", get(servers::show))
-        .route("/api/v1/servers/{server}/probe", post(servers::probe))
-        .route("/api/v1/servers/{server}/recovery", delete(recovery::clear))
-        .route("/api/v1/servers/{server}/recovery/rollback", post(recovery::roll_back))
-        .route("/api/v1/servers/{server}/jails", get(jails::list))
-        .route("/api/v1/servers/{server}/jails/{jail}", get(jails::show).patch(jail_settings::change))
-        .route("/api/v1/servers/{server}/jails/{jail}/ignore", post(jail_settings::ignore))
-        .route("/api/v1/servers/{server}/jails/{jail}/activate", post(jail_switch::activate))
-        .route("/api/v1/servers/{server}/jails/{jail}/deactivate", post(jail_switch::deactivate))
-        .route(
-            "/api/v1/servers/{server}/jails/{jail}/bans",
-            get(bans::list).post(ban_orders::ban).delete(ban_orders::unban_all),
-        )
-        .route("/api/v1/servers/{server}/jails/{jail}/bans/{ip}", delete(ban_orders::unban))
-        .route("/api/v1/servers/{server}/jails/{jail}/unban", post(ban_orders::unban_some))
-        .route("/api/v1/ban-jobs", get(ban_jobs::list))
-        .route("/api/v1/ban-jobs/{id}", get(ban_jobs::show))
-        .route("/api/v1/ban-jobs/{id}/cancel", post(ban_jobs::cancel))
-        .route("/api/v1/bans/{ip}", get(bans::look_up))
-        .route_layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
+fn fail2ban() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(servers::list))
+        .routes(routes!(servers::show))
+        .routes(routes!(servers::probe))
+        .routes(routes!(recovery::clear))
+        .routes(routes!(recovery::roll_back))
+        .routes(routes!(jails::list))
+        .routes(routes!(jails::show, jail_settings::change))
+        .routes(routes!(jail_settings::ignore))
+        .routes(routes!(jail_switch::activate))
+        .routes(routes!(jail_switch::deactivate))
+        .routes(routes!(bans::list, ban_orders::ban, ban_orders::unban_all))
+        .routes(routes!(ban_orders::unban))
+        .routes(routes!(ban_orders::unban_some))
+        .routes(routes!(ban_jobs::list))
+        .routes(routes!(ban_jobs::show))
+        .routes(routes!(ban_jobs::cancel))
+        .routes(routes!(bans::look_up))
+}
+
+/// bangui itself.
+fn own() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(settings::show, settings::change))
+        .routes(routes!(events::follow))
+        .routes(routes!(audit::list))
+        .routes(routes!(cluster::show))
 }
 
 #[cfg(test)]

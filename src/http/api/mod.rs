@@ -5,7 +5,7 @@ pub(super) mod ban_jobs;
 pub(super) mod ban_orders;
 pub(super) mod bans;
 pub(super) mod cluster;
-pub(super) mod docs;
+pub mod docs;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod jail_settings;

@@ -4,8 +4,6 @@
 //! from what a handler takes is added here, once for all (`Refusals`): nobody writes "401, if nobody is logged in" at
 //! thirty places, and nobody forgets it at one.
 
-use std::sync::LazyLock;
-
 use axum::http::StatusCode;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -13,14 +11,10 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Required, Response};
 use utoipa::{Modify, OpenApi};
 
-use super::{
-    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_settings, jail_switch, jails,
-    metrics, password, recovery, servers, session, sessions, settings, setup,
-};
 use crate::http::error::Document as ProblemDocument;
 use crate::http::middleware::idempotency;
 
-/// The document. A new handler goes into `paths`.
+/// What the document says of the whole.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -28,63 +22,19 @@ use crate::http::middleware::idempotency;
         description = "A control plane for fail2ban. Log in with `POST /api/v1/session`, then send the token as \
                        `Authorization: Bearer <token>`, or the cookie. Every refusal is a problem document (RFC 9457)."
     ),
-    paths(
-        health::live,
-        health::ready,
-        metrics::show,
-        docs::document,
-        docs::page,
-        docs::script,
-        docs::style,
-        setup::show,
-        setup::complete,
-        session::log_in,
-        session::show,
-        session::log_out,
-        sessions::list,
-        sessions::end_all,
-        sessions::end_one,
-        password::change,
-        servers::list,
-        servers::show,
-        servers::probe,
-        recovery::clear,
-        recovery::roll_back,
-        jails::list,
-        jails::show,
-        jail_settings::change,
-        jail_settings::ignore,
-        jail_switch::activate,
-        jail_switch::deactivate,
-        bans::list,
-        bans::look_up,
-        ban_orders::ban,
-        ban_orders::unban,
-        ban_orders::unban_some,
-        ban_orders::unban_all,
-        ban_jobs::list,
-        ban_jobs::show,
-        ban_jobs::cancel,
-        settings::show,
-        settings::change,
-        events::follow,
-        audit::list,
-        cluster::show
-    ),
     components(schemas(ProblemDocument<'_>)),
-    security(("token" = []), ("cookie" = []), ("cookie_over_tls" = [])),
-    modifiers(&Proofs, &Refusals)
+    security(("token" = []), ("cookie" = []), ("cookie_over_tls" = []))
 )]
-struct Document;
+struct About;
 
-static TEXT: LazyLock<String> = LazyLock::new(|| {
-    Document::openapi().to_pretty_json().unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
-});
-
-/// The document as text.
+/// The document of these routes, with what is said of the whole and what follows from what each handler takes.
 #[must_use]
-pub fn text() -> &'static str {
-    &TEXT
+pub fn complete(routes: Openapi) -> Openapi {
+    let mut document = About::openapi();
+    document.merge(routes);
+    Proofs.modify(&mut document);
+    Refusals.modify(&mut document);
+    document
 }
 
 /// How a caller proves who it is.
