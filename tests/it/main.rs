@@ -32,6 +32,7 @@ mod docs;
 mod dropin;
 mod events;
 mod idempotency;
+mod interface;
 mod jail_faults;
 mod jails;
 mod keys;
