@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::discovery::{self, Discoverer};
@@ -15,7 +14,7 @@ use super::probe::Prober;
 use super::term::{End, Term};
 use super::wakes::Wakes;
 use super::{Scheduler, bans};
-use crate::settings::Effective;
+use crate::settings::{Settings, Watcher};
 use crate::store::{Fence, JobTurn, Store, StoreError};
 
 /// How often a leader looks for requests that it was not told of.
@@ -26,13 +25,13 @@ const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
 pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
     let prober = Prober::new(Arc::clone(scheduler), Arc::clone(term));
     let store = &scheduler.store;
-    let probe_interval = || scheduler.settings.now().settings.probe_interval;
-    let removal_interval = || REMOVE_SILENT_WORKERS_EVERY;
-    let each = async |name, interval: &(dyn Fn() -> Duration + Sync), work| {
+    let probe_interval: Interval = |settings| settings.probe_interval;
+    let removal_interval: Interval = |_| REMOVE_SILENT_WORKERS_EVERY;
+    let discovery_interval: Interval = |_| discovery::LOOK_EVERY;
+    let each = async |name, interval, work| {
         each(store, term, name, interval, scheduler.settings.watch(), work).await;
     };
     let discoverer = Discoverer::new(Arc::clone(scheduler), Arc::clone(term));
-    let discovery_interval = || discovery::LOOK_EVERY;
     let looks = async {
         if scheduler.groups.is_empty() {
             return std::future::pending().await;
@@ -42,10 +41,10 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
         if let Err(error) = work.run(store, &term.fence).await {
             on_error(term, "discover", &error);
         }
-        each("discover", &discovery_interval, work).await;
+        each("discover", discovery_interval, work).await;
     };
-    let sweeps = each("probe", &probe_interval, Work::Sweep(&prober));
-    let removals = each("remove-silent-workers", &removal_interval, Work::RemoveSilentWorkers);
+    let sweeps = each("probe", probe_interval, Work::Sweep(&prober));
+    let removals = each("remove-silent-workers", removal_interval, Work::RemoveSilentWorkers);
     let requests = async {
         while !term.over.is_cancelled() {
             // Before the first wait too: requests may lie there since before this term.
@@ -64,6 +63,9 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
         ((), (), (), (), ()) = async { tokio::join!(sweeps, looks, removals, requests, lists) } => {}
     }
 }
+
+/// How often a job runs under these settings.
+type Interval = fn(&Settings) -> Duration;
 
 /// What a job does.
 enum Work<'a> {
@@ -92,14 +94,14 @@ async fn each(
     store: &Store,
     term: &Term,
     name: &'static str,
-    interval: &(dyn Fn() -> Duration + Sync),
-    mut settings: watch::Receiver<Arc<Effective>>,
+    interval: Interval,
+    mut settings: Watcher,
     work: Work<'_>,
 ) {
     let mut attempt = 0;
     let mut before = "ok".to_owned();
     loop {
-        let in_force = interval();
+        let in_force = interval(&settings.current().settings);
         let turn = if term.remaining().is_some() {
             store.begin_job(&term.fence, name, in_force, attempt).await
         } else {
@@ -131,7 +133,7 @@ async fn each(
         tokio::select! {
             () = sleep(wait + Duration::from_millis(1)) => {}
             // A new interval does not wait for the end of the old one.
-            Ok(_) = settings.wait_for(|_| interval() != in_force) => {}
+            _ = settings.until(|now| interval(now) != in_force) => {}
         }
     }
 }
