@@ -25,7 +25,7 @@ use crate::config::{Listen, ServeConfig};
 use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, Readiness};
 use crate::jobs::bans::BanJobs;
-use crate::net::{listener, open_files};
+use crate::net::{Limits, Listener, Server, open_files};
 use crate::password::{self, PasswordGate};
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
@@ -35,6 +35,7 @@ use crate::store::{
 };
 use crate::telemetry;
 
+const LIMITS: Limits = Limits { connections: 10_000, header_timeout: Duration::from_secs(30) };
 /// Requests in flight have this long to end once nothing more is accepted.
 const GRACE: Duration = Duration::from_secs(10);
 /// The scheduler and the last words to Redis have this long.
@@ -91,11 +92,18 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let stop_http = CancellationToken::new();
     let addr = listener.local_addr().context("the listening socket has no address")?;
     tracing::info!(http.addr = %addr, worker.id = worker.as_str(), "listening");
-    let mut http =
-        tokio::spawn(listener::run(listener, http::router(state.clone()), stop_http.clone(), GRACE));
+    let server = Server::new(http::router(state.clone()), LIMITS, stop_http.clone());
+    let mut http = tokio::spawn(async move {
+        server.accept(Listener::Tcp(listener)).await;
+        server.finish(GRACE).await
+    });
     if let Some(listener) = metrics_listener {
         let router = http::metrics_router(state, metrics.clone());
-        tokio::spawn(listener::run(listener, router, stop_http.clone(), Duration::ZERO));
+        let server = Server::new(router, LIMITS, stop_http.clone());
+        tokio::spawn(async move {
+            server.accept(Listener::Tcp(listener)).await;
+            server.finish(Duration::ZERO).await
+        });
     }
     tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));
     {
