@@ -12,17 +12,16 @@ use tokio::time::{sleep, timeout};
 use super::discovery::{self, Discoverer};
 use super::probe::Prober;
 use super::term::{End, Term};
-use super::wakes::Wakes;
 use super::{Scheduler, bans};
 use crate::settings::{Settings, Watcher};
-use crate::store::{Fence, JobTurn, Store, StoreError};
+use crate::store::{Fence, JobTurn, Store, StoreError, Wake};
 
 /// How often a leader looks for requests that it was not told of.
 const LOOK_FOR_REQUESTS_EVERY: Duration = Duration::from_secs(5);
 const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs every job until the term is over. Dropping it aborts whatever runs.
-pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
+pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>) {
     let prober = Prober::new(Arc::clone(scheduler), Arc::clone(term));
     let store = &scheduler.store;
     let probe_interval: Interval = |settings| settings.probe_interval;
@@ -53,7 +52,7 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
                 sleep(Duration::from_millis(500)).await;
             } else {
                 // The message may be lost, so there is a timer too.
-                let _ = timeout(LOOK_FOR_REQUESTS_EVERY, wakes.probe_requested.notified()).await;
+                let _ = timeout(LOOK_FOR_REQUESTS_EVERY, store.woken(Wake::ProbeRequested)).await;
             }
         }
     };

@@ -7,8 +7,7 @@
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
 //! * `bans.rs`: the lists of bans;
-//! * `discovery.rs`: agents that are found by DNS;
-//! * `wakes.rs`: the messages that shorten waiting.
+//! * `discovery.rs`: agents that are found by DNS.
 //!
 //! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So nothing here must
 //! be right for "at most one scheduler" to hold, it only makes the scheduler quick and polite.
@@ -19,7 +18,6 @@ mod election;
 mod jobs;
 mod probe;
 mod term;
-mod wakes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +28,7 @@ use crate::agent::client::fleet::Fleet;
 use crate::config::AgentGroup;
 use crate::settings::Live;
 use crate::store::{Store, WorkerId};
+pub use election::release_left_behind;
 
 /// What the scheduler works with. One per worker.
 pub struct Scheduler {

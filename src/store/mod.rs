@@ -17,6 +17,7 @@ pub mod keys;
 mod scripts;
 pub mod servers;
 pub mod settings;
+pub mod wake;
 
 use std::sync::Arc;
 
@@ -33,13 +34,14 @@ pub use history::stream::StreamId;
 pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
 pub use jobs::ban_job_views::BanJobView;
 pub use jobs::ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
-pub use jobs::lease::{Acquired, Fence, Lease, Wake};
+pub use jobs::lease::{Acquired, Fence, Lease};
 pub use jobs::schedule::JobTurn;
 pub use servers::activations::Replaced;
 pub use servers::bans::{BanCounts, BanPlace, StoredBan};
 pub use servers::discovered::StoredDiscoveries;
 pub use servers::state::{ChangeError, StoredServer};
 pub use settings::StoredSettings;
+pub use wake::Wake;
 
 use crate::config::RedisConfig;
 use crate::domain::Timestamp;
@@ -56,10 +58,9 @@ pub struct Store {
     keys: Arc<Keys>,
     user_agents: Arc<list::UserAgents>,
     checks: checks::SessionChecks,
-    discovered: Arc<servers::discovered::Seen>,
     near_cache: Arc<near_cache::NearCache>,
-    /// Signalled when a ban job may be claimed.
-    ban_job: Arc<tokio::sync::Notify>,
+    settings_seen: Arc<settings::Seen>,
+    wakes: Arc<wake::Wakes>,
 }
 
 /// What every verb of the store returns.
@@ -81,16 +82,18 @@ impl Store {
     /// If the URL is none that a Redis client understands.
     pub fn open(config: &RedisConfig) -> anyhow::Result<Self> {
         let keys = Arc::new(Keys::new(&config.prefix));
-        let shared = Shared::open(config, &keys)?;
+        let wakes = Arc::default();
+        let settings_seen = Arc::new(settings::Seen::new(&wakes));
+        let shared = Shared::open(config, &keys, &settings_seen)?;
         let checks = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
         Ok(Self {
             shared,
             keys,
             user_agents: Arc::default(),
             checks,
-            discovered: Arc::default(),
             near_cache: Arc::default(),
-            ban_job: Arc::default(),
+            settings_seen,
+            wakes,
         })
     }
 
@@ -116,6 +119,14 @@ impl Store {
         match health.wait_for(|health| !matches!(health, Health::Away(_))).await.as_deref() {
             Ok(Health::Refused(reason)) => Err(reason.clone()),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits until Redis answers. Where it must not be used that is never: the worker, which waits for [`Self::refused`], is about
+    /// to end.
+    pub async fn connected(&self) {
+        if self.ready().await.is_err() {
+            std::future::pending().await
         }
     }
 

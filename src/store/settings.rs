@@ -4,18 +4,19 @@
 //! of the shared connection, which asks for the revision at most ticks in place of the time: nothing is sent for it
 //! that was not sent before.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::history::audit;
 use super::history::audit::AuditRecord;
 use super::keys::Keys;
 use super::servers::state::EVENTS_KEPT;
+use super::wake::{Wake, Wakes};
 use super::{Result, Store, StoreError, scripts};
 use crate::settings::{Live, Overrides};
 
@@ -31,19 +32,19 @@ pub struct StoredSettings {
 }
 
 /// What a worker knows of the stored settings.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
     revision: AtomicU64,
-    stale: Notify,
+    wakes: Arc<Wakes>,
 }
 
 impl Seen {
-    /// There may be newer ones.
-    pub fn suspect(&self) {
-        self.stale.notify_one();
+    /// Nothing yet; newer ones ring this worker's bell.
+    pub fn new(wakes: &Arc<Wakes>) -> Self {
+        Self { revision: AtomicU64::default(), wakes: Arc::clone(wakes) }
     }
 
-    /// Asks for the revision.
+    /// Asks Redis for the revision.
     pub async fn look(
         &self,
         connection: &mut MultiplexedConnection,
@@ -53,7 +54,7 @@ impl Seen {
         command.arg(keys.settings()).arg("revision");
         let stored: Option<u64> = command.query_async(connection).await?;
         if stored.unwrap_or_default() != self.revision.load(Ordering::Relaxed) {
-            self.suspect();
+            self.wakes.ring(Wake::SettingsChanged);
         }
         Ok(())
     }
@@ -94,13 +95,8 @@ impl Store {
             .arg(audit::KEPT);
         let revision = self.shared.call(&audit.append_to(call)).await?;
         // This worker need not wait for its own message.
-        self.suspect_settings();
+        self.wakes.ring(Wake::SettingsChanged);
         Ok(revision)
-    }
-
-    /// Tells the follower that there may be newer settings.
-    pub fn suspect_settings(&self) {
-        self.shared.settings.suspect();
     }
 
     /// Reads the settings into `live`, once.
@@ -109,14 +105,14 @@ impl Store {
         if live.replace(&overrides, revision) {
             tracing::info!(settings.revision = revision, "the settings of revision {revision} are in force");
         }
-        self.shared.settings.revision.store(revision, Ordering::Relaxed);
+        self.settings_seen.revision.store(revision, Ordering::Relaxed);
         Ok(())
     }
 
     /// Keeps `live` the newest, for ever. While Redis is away the last ones stay in force.
     pub async fn follow_settings(&self, live: &Live) {
         loop {
-            self.shared.settings.stale.notified().await;
+            self.woken(Wake::SettingsChanged).await;
             match self.load_settings(live).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Corrupt(_)) => {
@@ -125,7 +121,7 @@ impl Store {
                 Err(error) => {
                     tracing::debug!(error = %error, "newer settings wait for Redis");
                     sleep(RETRY_AFTER).await;
-                    self.suspect_settings();
+                    self.wakes.ring(Wake::SettingsChanged);
                 }
             }
         }

@@ -111,6 +111,10 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         tokio::spawn(async move { stop.run_until_cancelled(store.hold_sessions(&settings)).await });
     }
     {
+        let (store, stop) = (store.clone(), stop_http.clone());
+        tokio::spawn(async move { stop.run_until_cancelled(store.follow_wakes()).await });
+    }
+    {
         // While it drains, too: it answers until then.
         let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
         tokio::spawn(async move { stop.run_until_cancelled(store.follow_settings(&settings)).await });

@@ -86,7 +86,6 @@ impl Request<'_> {
 pub(in crate::store) struct Shared {
     pub dialer: Dialer,
     pub clock: RedisClock,
-    pub settings: Seen,
     min_replicas: u16,
     confirming: Semaphore,
     live: ArcSwapOption<MultiplexedConnection>,
@@ -97,12 +96,11 @@ pub(in crate::store) struct Shared {
 
 impl Shared {
     /// Begins to connect in the background.
-    pub fn open(config: &RedisConfig, keys: &Keys) -> anyhow::Result<Arc<Self>> {
+    pub fn open(config: &RedisConfig, keys: &Keys, settings: &Arc<Seen>) -> anyhow::Result<Arc<Self>> {
         let stop = CancellationToken::new();
         let shared = Arc::new(Self {
             dialer: Dialer::new(config)?,
             clock: RedisClock::default(),
-            settings: Seen::default(),
             min_replicas: config.min_replicas,
             confirming: Semaphore::new(MOST_CONFIRMING),
             live: ArcSwapOption::empty(),
@@ -111,7 +109,7 @@ impl Shared {
             _stop: stop.clone().drop_guard(),
         });
         // The watchdog holds no strong reference while it waits, so that dropping the store ends it.
-        tokio::spawn(watchdog(Arc::downgrade(&shared), keys.clone(), stop));
+        tokio::spawn(watchdog(Arc::downgrade(&shared), keys.clone(), Arc::clone(settings), stop));
         Ok(shared)
     }
 
@@ -212,7 +210,7 @@ fn is_dead(error: &RedisError) -> bool {
         || (error.is_io_error() && !error.is_timeout())
 }
 
-async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, stop: CancellationToken) {
+async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, settings: Arc<Seen>, stop: CancellationToken) {
     let mut complained: Option<Instant> = None;
     while let Some(this) = shared.upgrade() {
         match connect(&this, &keys).await {
@@ -222,7 +220,7 @@ async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, stop: Cancellatio
                 tracing::info!("connected to Redis");
                 complained = None;
                 drop(this);
-                watch_over(&shared, &keys, &stop).await;
+                watch_over(&shared, &keys, &settings, &stop).await;
             }
             Err(ConnectError::Refused(reason)) => {
                 this.set_health(Health::Refused(reason));
@@ -303,7 +301,12 @@ async fn tell_time(
 }
 
 /// Returns when the connection has been given up.
-async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &CancellationToken) {
+async fn watch_over(
+    shared: &std::sync::Weak<Shared>,
+    keys: &Keys,
+    settings: &Seen,
+    stop: &CancellationToken,
+) {
     let mut timeouts = 0;
     let mut ticks: u32 = 0;
     loop {
@@ -318,7 +321,7 @@ async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &Cancel
             if ticks.is_multiple_of(TIME_EACH_TICKS) {
                 tell_time(&this, &mut connection).await
             } else {
-                this.settings.look(&mut connection, keys).await
+                settings.look(&mut connection, keys).await
             }
         };
         let looking = async { ticks.is_multiple_of(SENTINELS_EACH_TICKS) && this.dialer.superseded().await };
