@@ -24,7 +24,7 @@ pub async fn run(config: ResetPasswordConfig) -> anyhow::Result<String> {
     let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret()))
         .await
         .context("the hashing broke")??;
-    let store = Store::open(&config.redis)?;
+    let store = Store::open_unsupervised(&config.redis)?;
     connected(&store).await?;
     timeout(REDIS_PATIENCE, store.reset_password(&hash))
         .await

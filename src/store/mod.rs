@@ -43,6 +43,8 @@ pub use servers::state::{ChangeError, StoredServer};
 pub use settings::StoredSettings;
 pub use wake::Wake;
 
+use futures_util::future::BoxFuture;
+
 use crate::config::RedisConfig;
 use crate::domain::Timestamp;
 use auth::near_cache;
@@ -63,6 +65,21 @@ pub struct Store {
     wakes: Arc<wake::Wakes>,
 }
 
+/// A task of the store, under the name by which logs call it. It returns only once every clone of the store is dropped.
+#[must_use = "the store does not work until its parts run"]
+pub struct Part {
+    /// `redis-connection` ...
+    pub name: &'static str,
+    /// To be run for as long as the store is used.
+    pub run: BoxFuture<'static, ()>,
+}
+
+impl Part {
+    fn new(name: &'static str, run: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { name, run: Box::pin(run) }
+    }
+}
+
 /// What every verb of the store returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -76,17 +93,17 @@ pub struct Page<T> {
 }
 
 impl Store {
-    /// Begins to connect, in the background: a Redis that is not there yet is waited for.
+    /// A store and the parts that it cannot work without, which the caller has to run: nothing is connected before.
     ///
     /// # Errors
-    /// If the URL is none that a Redis client understands.
-    pub fn open(config: &RedisConfig) -> anyhow::Result<Self> {
+    /// If the URL is not one that a Redis client understands.
+    pub fn open(config: &RedisConfig) -> anyhow::Result<(Self, Vec<Part>)> {
         let keys = Arc::new(Keys::new(&config.prefix));
         let wakes = Arc::default();
         let settings_seen = Arc::new(settings::Seen::new(&wakes));
-        let shared = Shared::open(config, &keys, &settings_seen)?;
-        let checks = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
-        Ok(Self {
+        let (shared, watchdog) = Shared::open(config, &keys, &settings_seen)?;
+        let (checks, session_reads) = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
+        let store = Self {
             shared,
             keys,
             user_agents: Arc::default(),
@@ -94,7 +111,21 @@ impl Store {
             near_cache: Arc::default(),
             settings_seen,
             wakes,
-        })
+        };
+        Ok((store, vec![Part::new("redis-connection", watchdog), Part::new("session-reads", session_reads)]))
+    }
+
+    /// A store whose parts run by themselves until its last clone is dropped, and whose crash nobody notices: for commands and
+    /// tests, which use it briefly.
+    ///
+    /// # Errors
+    /// If the URL is not one that a Redis client understands.
+    pub fn open_unsupervised(config: &RedisConfig) -> anyhow::Result<Self> {
+        let (store, parts) = Self::open(config)?;
+        for part in parts {
+            tokio::spawn(part.run);
+        }
+        Ok(store)
     }
 
     /// Whether Redis answers now, as the watchdog last saw it; asks nothing.

@@ -95,8 +95,12 @@ pub(in crate::store) struct Shared {
 }
 
 impl Shared {
-    /// Begins to connect in the background.
-    pub fn open(config: &RedisConfig, keys: &Keys, settings: &Arc<Seen>) -> anyhow::Result<Arc<Self>> {
+    /// With the watchdog, which is to be run: it connects, and tells `settings` of newer ones.
+    pub fn open(
+        config: &RedisConfig,
+        keys: &Keys,
+        settings: &Arc<Seen>,
+    ) -> anyhow::Result<(Arc<Self>, impl Future<Output = ()> + Send + 'static + use<>)> {
         let stop = CancellationToken::new();
         let shared = Arc::new(Self {
             dialer: Dialer::new(config)?,
@@ -109,8 +113,8 @@ impl Shared {
             _stop: stop.clone().drop_guard(),
         });
         // The watchdog holds no strong reference while it waits, so that dropping the store ends it.
-        tokio::spawn(watchdog(Arc::downgrade(&shared), keys.clone(), Arc::clone(settings), stop));
-        Ok(shared)
+        let watchdog = watchdog(Arc::downgrade(&shared), keys.clone(), Arc::clone(settings), stop);
+        Ok((shared, watchdog))
     }
 
     pub fn health(&self) -> watch::Receiver<Health> {
@@ -224,7 +228,9 @@ async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, settings: Arc<See
             }
             Err(ConnectError::Refused(reason)) => {
                 this.set_health(Health::Refused(reason));
-                return;
+                drop(this);
+                // Whoever waits for this health ends the process: with the reason, and not as a crash of this task.
+                return stop.cancelled().await;
             }
             Err(ConnectError::Away(reason)) => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {

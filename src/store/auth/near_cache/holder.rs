@@ -36,7 +36,11 @@ enum Ended {
 impl Store {
     /// Holds sessions near while the settings say so, and settles each Redis that is connected to, for ever.
     pub async fn hold_sessions(&self, live: &Live) {
-        tokio::join!(self.hold_while_on(live), self.settle_after_connecting());
+        // Neither returns. If one does, so does this, which its caller notices.
+        tokio::select! {
+            () = self.hold_while_on(live) => {}
+            () = self.settle_after_connecting() => {}
+        }
     }
 
     async fn hold_while_on(&self, live: &Live) {
