@@ -1,7 +1,8 @@
-//! What every process that listens needs: one accept loop, and the limit of open files.
+//! What every process that listens needs: one accept loop, the limit of open files, and a way to ask whether it is ready.
 
 pub mod listener;
 pub mod open_files;
+pub mod readiness;
 pub mod socket;
 
 pub use listener::{Limits, Server};

@@ -11,7 +11,7 @@ const RANKS: &[(&str, u32)] = &[
     ("domain", 0),
     ("password", 0),
     ("crypto", 0),
-    ("net", 0),
+    ("net", 1),
     ("config", 1),
     ("settings", 2),
     ("telemetry", 2),
@@ -24,14 +24,15 @@ const RANKS: &[(&str, u32)] = &[
     ("http", 6),
     ("scheduler", 6),
     ("jobs", 6),
-    ("cli", 6),
+    ("worker", 7),
     ("up", 7),
+    ("cli", 8),
     ("agent", 6),
     ("main", 9),
     ("lib", 9),
 ];
 /// Files of the binary, which wire everything.
-const ROLES: &[&str] = &["main", "lib", "worker"];
+const ROLES: &[&str] = &["main", "lib"];
 
 fn rank(part: &str) -> u32 {
     let found = RANKS.iter().find(|(name, _)| *name == part).map(|(_, rank)| *rank);

@@ -1,0 +1,18 @@
+//! `bangui openapi`: prints the OpenAPI document of the HTTP interface.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use super::Outcome;
+use crate::http::api::openapi;
+
+/// Prints the document.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn run() -> Outcome {
+    // A reader that has seen enough (`head`) is no reason to panic, as `println!` would.
+    let written = writeln!(std::io::stdout(), "{}", openapi::text());
+    Ok(written.context("failed to print the document")?)
+}
