@@ -3,7 +3,7 @@
 //! # Layers
 //!
 //! ```text
-//! main -> {worker, up} -> {http, scheduler, jobs, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
+//! main -> cli -> {worker, up} -> {http, scheduler, jobs, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
 //! ```
 //!
 //! `http`, `scheduler` and `jobs` never import each other: they meet in Redis, like any two workers. A test

@@ -5,8 +5,7 @@
 //! second one              ─▶ hard   drop everything; cancels soft too, being its parent
 //! ```
 //!
-//! A task that must not die unnoticed holds `shutdown.soft.clone().drop_guard()`: when it returns or panics,
-//! the process shuts down.
+//! A worker's tasks that must not die unnoticed are parts under its supervisor (`worker/tasks.rs`).
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;

@@ -18,8 +18,9 @@ use futures_util::StreamExt as _;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
+use super::{Failure, Outcome, one_thread, started};
 use crate::agent::client::{AgentClient, AgentError, Credentials, Introduction};
-use crate::config::{AgentGroup, CheckConfig};
+use crate::config::{AgentGroup, CheckConfig, Environment, Flags, roles};
 use crate::domain::{ProbeOutcome, ServerName, UnreachableKind};
 use crate::store::connection::checks;
 use crate::store::connection::checks::Level;
@@ -42,11 +43,18 @@ impl Line {
     }
 }
 
-/// Tries everything and writes the report; whether all is well.
+/// Prints the report; fails quietly unless every line is ok.
 ///
 /// # Errors
-/// If the report cannot be written.
-pub async fn run(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bool> {
+/// If the configuration is wrong, the report cannot be written, or a line of it is not ok.
+pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
+    let config = started(roles::check(environment, flags)?);
+    let well = one_thread()?.block_on(report(&config, &mut std::io::stdout()))?;
+    if well { Ok(()) } else { Err(Failure::Quiet) }
+}
+
+/// Tries everything and writes the report; whether all is well.
+async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bool> {
     let mut well = true;
     for line in redis(config).await {
         well &= line.level == Level::Ok;

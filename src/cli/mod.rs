@@ -1,3 +1,61 @@
-//! The small commands: each asks a question or does one thing, says it in a line or two, and ends.
+//! The subcommands, one file each: configuration in, exit code out.
+//!
+//! A new one goes into `config::command::COMMANDS`, into a file here, and into the dispatch of `main.rs`.
+
+pub mod agent;
 pub mod check;
+pub mod child;
+pub mod healthcheck;
+pub mod openapi;
 pub mod reset_password;
+pub mod serve;
+pub mod up;
+
+use anyhow::Context as _;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::{Loaded, Mistakes};
+use crate::telemetry;
+
+/// How a subcommand ends.
+pub type Outcome = Result<(), Failure>;
+
+/// Why the process exits with a code other than 0.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is wrong: exit code 2.
+    #[error("{0}")]
+    Configuration(Mistakes),
+    /// It must not run with this configuration or this Redis: exit code 2.
+    #[error("{0}")]
+    Refused(String),
+    /// It failed while running: exit code 1.
+    #[error("{0:#}")]
+    Running(#[from] anyhow::Error),
+    /// What failed is printed already: exit code 1.
+    #[error("see above")]
+    Quiet,
+}
+
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Configuration(mistakes)
+    }
+}
+
+/// Starts the log, with the warnings about the configuration as its first lines.
+fn started<T>(loaded: Loaded<T>) -> T {
+    telemetry::init(loaded.log_format);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    loaded.config
+}
+
+fn many_threads() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("failed to start the async runtime")
+}
+
+fn one_thread() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("failed to start the async runtime")
+}

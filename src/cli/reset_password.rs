@@ -5,18 +5,26 @@ use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::{ResetPasswordConfig, values};
+use super::{Outcome, one_thread, started};
+use crate::config::{Environment, Flags, ResetPasswordConfig, roles, values};
 use crate::password;
 use crate::store::{AuditRecord, Store};
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: usize = 3;
 
-/// Takes the password from the configuration or the terminal and stores its hash; the line to print.
+/// Sets the password and prints a line about it.
 ///
 /// # Errors
-/// If there is no terminal to ask on, the two entries differ, or Redis does not take it.
-pub async fn run(config: ResetPasswordConfig) -> anyhow::Result<String> {
+/// If the configuration is wrong, there is no terminal to ask on, the two entries differ, or Redis does not take it.
+pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
+    let config = started(roles::reset_password(environment, flags)?);
+    println!("{}", one_thread()?.block_on(reset(config))?);
+    Ok(())
+}
+
+/// Takes the password from the configuration or the terminal and stores its hash; the line to print.
+async fn reset(config: ResetPasswordConfig) -> anyhow::Result<String> {
     let password = match config.password {
         Some(password) => password,
         None => tokio::task::spawn_blocking(ask).await.context("the prompt broke")??,
@@ -24,7 +32,7 @@ pub async fn run(config: ResetPasswordConfig) -> anyhow::Result<String> {
     let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret()))
         .await
         .context("the hashing broke")??;
-    let store = Store::open(&config.redis)?;
+    let store = Store::open_unsupervised(&config.redis)?;
     connected(&store).await?;
     timeout(REDIS_PATIENCE, store.reset_password(&hash))
         .await

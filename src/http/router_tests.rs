@@ -24,7 +24,7 @@ fn parts() -> Parts {
         min_replicas: 0,
     };
     Parts {
-        store: Store::open(&redis).unwrap(),
+        store: Store::open_unsupervised(&redis).unwrap(),
         agents: Fleet::default(),
         events: crate::store::Feed::new(),
         worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),

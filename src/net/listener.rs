@@ -1,16 +1,17 @@
-//! Accepts connections and serves them, until told to stop.
+//! Serves connections until it is stopped: the one accept loop, of workers and agents alike.
 //!
 //! `axum::serve` cannot bound the time a client takes for its headers, nor the number of connections, nor the
 //! time the last requests have to end. This does, on the same hyper underneath:
 //!
 //! ```text
-//! accept ─▶ (a place among 10,000) ─▶ serve ─┬─ client leaves ───────────────▶ done
-//!                                            └─ stop: finish this request ─┬─▶ done
-//!                                                                          └─ grace is over: cut
+//! accept ─▶ (a place among the limit) ─▶ handshake ─▶ serve ─┬─ client leaves ──────────────▶ done
+//!                                                            └─ stop: finish this request ─┬─▶ done
+//!                                                                         grace is over: cut └─▶
 //! ```
 //!
-//! What comes before the stop (not ready, `Connection: close`, still accepting) is the caller's: see
-//! [`Readiness::drain`](crate::http::Readiness::drain).
+//! [`Server::accept`] is the loop and [`Server::finish`] the wait for what is in flight: apart, so that requests are finished
+//! even if the loop has crashed. What comes before the stop (not ready, `Connection: close`, still accepting) is the caller's:
+//! see [`Readiness::drain`](crate::http::Readiness::drain).
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -24,65 +25,131 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections at once; the next ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 10_000;
-
-/// How long a client may take to send a request's headers, and to send none at all.
-const HEADER_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a client may take none of what is sent to it, in milliseconds.
-const WRITE_PATIENCE_MS: u32 = 30_000;
+use super::socket::{Accepted, Connection, Listener};
 
 /// A pause after an error that the next `accept` would meet again, such as no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until `stop`, then finishes what is in flight, for `grace` at most. Returns how
-/// many connections had to be cut.
-pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) -> usize {
-    let cut = CancellationToken::new();
-    let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(Some((stream, peer, place))) = stop.run_until_cancelled(accept(&listener, &places)).await {
-        let service = TowerToHyperService::new(router.clone());
-        let (stop, cut) = (stop.clone(), cut.clone());
-        connections.spawn(async move {
-            serve(stream, peer, service, stop, cut).await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    connections.close();
-    if tokio::time::timeout(grace, connections.wait()).await.is_ok() {
-        return 0;
-    }
-    let late = connections.len();
-    tracing::warn!(connections = late, "{late} connections were still busy {grace:?} after the stop: cut");
-    cut.cancel();
-    connections.wait().await;
-    late
+/// What one server allows its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at the same time; the next ones wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a client may take to send a request's headers, and to send none at all.
+    pub header_timeout: Duration,
 }
 
-/// The next connection, with its place. `None` never comes while the listener lives.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => return Some((stream, peer, place)),
-            // the client left before it was accepted: the next one may be there already
-            Err(error) if is_about_one_connection(&error) => {}
-            Err(error) => {
-                tracing::error!("no connection can be accepted, trying again: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Serves one router, on one listener. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Server {
+    router: Router,
+    header_timeout: Duration,
+    connections: TaskTracker,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Server {
+    /// One that accepts nothing more, and closes each connection after its request, once `stop` is cancelled.
+    #[must_use]
+    pub fn new(router: Router, limits: Limits, stop: CancellationToken) -> Self {
+        Self {
+            router,
+            header_timeout: limits.header_timeout,
+            connections: TaskTracker::new(),
+            places: Arc::new(Semaphore::new(limits.connections)),
+            stop,
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Accepts connections and has them served, until the stop.
+    pub async fn accept(&self, listener: Listener) {
+        while let Some(Some((accepted, place))) = self.stop.run_until_cancelled(self.next(&listener)).await {
+            let this = self.clone();
+            self.connections.spawn(async move {
+                this.serve(accepted).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// After the stop: waits until every request in flight is answered, for `grace` at most. Returns how many connections had to
+    /// be cut.
+    pub async fn finish(&self, grace: Duration) -> usize {
+        self.connections.close();
+        if timeout(grace, self.connections.wait()).await.is_ok() {
+            return 0;
+        }
+        let late = self.connections.len();
+        tracing::warn!(connections = late, "cut {late} connections still busy {grace:?} after the stop");
+        self.cut.cancel();
+        self.connections.wait().await;
+        late
+    }
+
+    /// The next connection, with its place; never `None`, since nobody closes the places.
+    async fn next(&self, listener: &Listener) -> Option<(Accepted, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok(accepted) => return Some((accepted, place)),
+                // the client left before it was accepted: the next one may be there already
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!("failed to accept a connection: {error}; retrying");
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
+        }
+    }
+
+    async fn serve(&self, Accepted { stream, peer }: Accepted) {
+        match stream.connected().await {
+            Ok(Connection::Tcp(stream)) => self.serve_http(stream, peer).await,
+            Ok(Connection::Tls(stream)) => self.serve_http(stream, peer).await,
+            Ok(Connection::Unix(stream)) => self.serve_http(stream, peer).await,
+            Err(error) => tracing::debug!("TLS handshake failed: {error}"),
+        }
+    }
+
+    async fn serve_http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Option<SocketAddr>,
+    ) {
+        let service = TowerToHyperService::new(self.router.clone());
+        let with_peer = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(ConnectInfo(peer));
+            }
+            service.call(request)
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.header_timeout)
+                .serve_connection(TokioIo::new(stream), with_peer)
+        );
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = self.cut.cancelled() => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(client.address = ?peer, "a connection ended early: {error}");
         }
     }
 }
@@ -92,62 +159,33 @@ fn is_about_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    service: TowerToHyperService<Router>,
-    stop: CancellationToken,
-    cut: CancellationToken,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("TCP_NODELAY cannot be set for {peer}: {error}");
-    }
-    // A client that does not read its answers holds its place for this long, not for ever.
-    if let Err(error) = sockopt::set_tcp_user_timeout(&stream, WRITE_PATIENCE_MS) {
-        tracing::debug!("TCP_USER_TIMEOUT cannot be set for {peer}: {error}");
-    }
-    let with_peer = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        service.call(request)
-    });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_PATIENCE)
-            .serve_connection(TokioIo::new(stream), with_peer)
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = cut.cancelled() => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("the connection from {peer} ended early: {error}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-    async fn started(grace: Duration) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<usize>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    const LIMITS: Limits = Limits { connections: 100, header_timeout: Duration::from_secs(30) };
+
+    fn router() -> Router {
         let slow = async || {
             tokio::time::sleep(Duration::from_millis(300)).await;
             "done"
         };
         let peer = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string();
-        let router = Router::new().route("/slow", get(slow)).route("/peer", get(peer));
+        Router::new().route("/slow", get(slow)).route("/peer", get(peer))
+    }
+
+    async fn started(grace: Duration) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let running = tokio::spawn(run(listener, router, stop.clone(), grace));
+        let server = Server::new(router(), LIMITS, stop.clone());
+        let running = tokio::spawn(async move {
+            server.accept(Listener::Tcp(listener)).await;
+            server.finish(grace).await
+        });
         (address, stop, running)
     }
 
@@ -198,6 +236,68 @@ mod tests {
         assert_eq!(running.await.unwrap(), 0);
     }
 
+    #[tokio::test]
+    async fn a_request_in_flight_is_finished_even_if_the_accept_loop_has_crashed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = Server::new(router(), LIMITS, stop.clone());
+        let accepting = server.clone();
+        let accepting = tokio::spawn(async move { accepting.accept(Listener::Tcp(listener)).await });
+        let busy = asked(address, "/slow").await;
+        while server.connections.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        accepting.abort();
+        assert!(accepting.await.unwrap_err().is_cancelled());
+        stop.cancel();
+        assert_eq!(server.finish(Duration::from_secs(5)).await, 0);
+        assert!(rest(busy).await.ends_with("done"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_waits_for_a_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::new(router(), Limits { connections: 1, ..LIMITS }, CancellationToken::new());
+        let accepting = server.clone();
+        tokio::spawn(async move { accepting.accept(Listener::Tcp(listener)).await });
+        let first = TcpStream::connect(address).await.unwrap();
+        while server.connections.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut second = asked(address, "/peer").await;
+        let mut answer = [0; 1024];
+        let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut answer)).await;
+        assert!(early.is_err(), "it was answered without a place");
+        drop(first);
+        let n = second.read(&mut answer).await.unwrap();
+        assert!(String::from_utf8_lossy(&answer[..n]).starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_served_too_and_its_client_has_no_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let stop = CancellationToken::new();
+        let server = Server::new(router(), LIMITS, stop.clone());
+        let running = tokio::spawn(async move {
+            server.accept(Listener::Unix(listener)).await;
+            server.finish(Duration::from_secs(5)).await
+        });
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 1024];
+        let n = stream.read(&mut answer).await.unwrap();
+        assert!(String::from_utf8_lossy(&answer[..n]).ends_with("done"));
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let n = stream.read(&mut answer).await.unwrap();
+        assert!(String::from_utf8_lossy(&answer[..n]).starts_with("HTTP/1.1 500"));
+        stop.cancel();
+        assert_eq!(running.await.unwrap(), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_never_ends_its_headers_is_let_go() {
         let (address, _stop, _running) = started(Duration::from_secs(5)).await;
@@ -205,6 +305,6 @@ mod tests {
         stream.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n").await.unwrap();
         let began = tokio::time::Instant::now();
         assert!(!rest(stream).await.contains("200 OK"));
-        assert!(began.elapsed() < HEADER_PATIENCE + Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(began.elapsed() < LIMITS.header_timeout + Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }

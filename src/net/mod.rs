@@ -1,5 +1,9 @@
-//! What every process that listens needs: accepting connections, the limit of open files, and asking whether it is ready.
+//! What every process that listens needs: one accept loop, the limit of open files, and a way to ask whether it is ready.
 
-pub mod healthcheck;
 pub mod listener;
 pub mod open_files;
+pub mod readiness;
+pub mod socket;
+
+pub use listener::{Limits, Server};
+pub use socket::{Certificate, Listener};

@@ -12,14 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::context::Scheduler;
 use super::jobs;
 use super::term::{End, Term};
-use super::wakes::Wakes;
-use crate::store::{Acquired, Lease, Store, boot_now};
+use crate::store::{Acquired, Lease, Store, StoreError, Wake, WorkerId, boot_now};
 use crate::telemetry::server_gauges;
 
 /// A renewal comes after this share of the TTL: two of them may be lost before the lease is.
@@ -30,31 +31,42 @@ const RETRY_AFTER: Duration = Duration::from_millis(300);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Scheduler {
-    /// Campaigns and leads until `stop`; when it returns, the work has ended and the lease is given back.
+    /// Campaigns and leads until `stop`; when it returns, the work has ended and the lease is released.
     pub async fn run(self, stop: CancellationToken) {
         run(Arc::new(self), stop).await;
     }
 }
 
 async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
-    let wakes = Arc::new(Wakes::default());
-    let listener = {
-        let (wakes, store, stop) = (Arc::clone(&wakes), scheduler.store.clone(), stop.clone());
-        tokio::spawn(async move { wakes.listen(&store, &stop).await })
-    };
     let mut lease = scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl);
     loop {
         let term = tokio::select! {
             () = stop.cancelled() => break,
-            term = campaign(&mut lease, &wakes, &scheduler.store) => Arc::new(term),
+            term = campaign(&mut lease, &scheduler.store) => Arc::new(term),
         };
-        lease = lead(&scheduler, lease, &term, &wakes, &stop).await;
+        lease = lead(&scheduler, lease, &term, &stop).await;
     }
-    listener.abort();
 }
 
-/// Waits for the lease. Subscribed first (`Wakes` signals after each subscription), then tried, then waited for.
-async fn campaign(lease: &mut Lease, wakes: &Wakes, store: &Store) -> Term {
+/// Releases the lease that a crashed scheduler of this process may have left behind, so that another worker leads at once. To be
+/// called after its work has stopped.
+pub async fn release_left_behind(store: &Store, worker: &WorkerId, ttl: Duration) {
+    let mut lease = store.lease(worker.clone(), ttl);
+    let releasing = async {
+        match lease.left_behind().await? {
+            Some(fence) => lease.release(&fence).await.map(|_| ()),
+            None => Ok::<(), StoreError>(()),
+        }
+    };
+    match timeout(RELEASE_TIMEOUT, releasing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("failed to release the lease: {error}; it expires in {ttl:?}"),
+        Err(_) => tracing::warn!("timed out releasing the lease: it expires in {ttl:?}"),
+    }
+}
+
+/// Waits for the lease. Tried first, then waited for; each new subscription to the wake channel rings, so no release is missed.
+async fn campaign(lease: &mut Lease, store: &Store) -> Term {
     loop {
         if store.available().is_err() {
             sleep(RETRY_AFTER + jitter()).await;
@@ -65,7 +77,7 @@ async fn campaign(lease: &mut Lease, wakes: &Wakes, store: &Store) -> Term {
             Ok(Acquired::Taken { fence, redis_micros }) => {
                 return Term::new(fence, lease.ttl(), asked_at, redis_micros);
             }
-            Ok(Acquired::Held { remaining }) => wait_out(lease, remaining, wakes).await,
+            Ok(Acquired::Held { remaining }) => wait_out(lease, remaining, store).await,
             Err(error) => {
                 tracing::debug!(error = %error, "cannot ask for the scheduler's lease");
                 sleep(RETRY_AFTER + jitter()).await;
@@ -76,11 +88,11 @@ async fn campaign(lease: &mut Lease, wakes: &Wakes, store: &Store) -> Term {
 
 /// Waits until the lease may be free: it was released, or its time ran out. While the holder goes on renewing, each
 /// look is one plain read, so that many waiting workers cost Redis little.
-async fn wait_out(lease: &mut Lease, mut remaining: Duration, wakes: &Wakes) {
+async fn wait_out(lease: &mut Lease, mut remaining: Duration, store: &Store) {
     loop {
         tokio::select! {
             // All waiting workers hear it at once and ask at once: the first one wins, the others find it held.
-            () = wakes.released.notified() => return,
+            () = store.woken(Wake::LeaseReleased) => return,
             () = sleep(remaining.min(lease.ttl()) + jitter()) => {}
         }
         match lease.remaining().await {
@@ -96,13 +108,7 @@ fn jitter() -> Duration {
 }
 
 /// Leads until the term ends or this worker stops, and gives back the means to campaign again.
-async fn lead(
-    scheduler: &Arc<Scheduler>,
-    lease: Lease,
-    term: &Arc<Term>,
-    wakes: &Arc<Wakes>,
-    stop: &CancellationToken,
-) -> Lease {
+async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: &CancellationToken) -> Lease {
     let epoch = term.fence.epoch();
     tracing::info!(lease.epoch = epoch, "elected: this worker runs the schedule now");
     metrics::gauge!("bangui_scheduler_leader").set(1.0);
@@ -110,15 +116,28 @@ async fn lead(
     metrics::gauge!("bangui_scheduler_epoch").set(epoch as f64);
     metrics::counter!("bangui_scheduler_transitions_total", "reason" => "acquired").increment(1);
 
-    let renewals = tokio::spawn(renew(lease, Arc::clone(term), scheduler.store.clone()));
-    tokio::select! {
-        () = stop.cancelled() => term.end(End::Released),
-        () = jobs::run(scheduler, term, wakes) => {}
-    }
+    // Aborted when this future is dropped or unwound: nobody may renew a lease under which nothing runs.
+    let mut renewals =
+        AbortOnDropHandle::new(tokio::spawn(renew(lease, Arc::clone(term), scheduler.store.clone())));
+    let ended_early = tokio::select! {
+        () = stop.cancelled() => {
+            term.end(End::Released);
+            None
+        }
+        () = jobs::run(scheduler, term) => None,
+        ended = &mut renewals => Some(ended),
+    };
     // `jobs::run` was dropped or has returned: its probes are aborted. Only now may another begin.
-    let mut lease = match renewals.await {
+    let ended = match ended_early {
+        Some(ended) => ended,
+        None => renewals.await,
+    };
+    let mut lease = match ended.map_err(JoinError::try_into_panic) {
         Ok(lease) => lease,
-        Err(_) => scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl),
+        // This part's own panic from here on.
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is shutting down.
+        Err(Err(_)) => scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl),
     };
     let why = term.why();
     if why != End::Lost && !matches!(timeout(RELEASE_TIMEOUT, lease.release(&term.fence)).await, Ok(Ok(_))) {

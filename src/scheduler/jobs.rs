@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::bans;
@@ -16,25 +15,24 @@ use super::discovery::{self, Discoverer};
 use super::outcome::on_error;
 use super::probe::Prober;
 use super::term::{End, Term};
-use super::wakes::Wakes;
-use crate::settings::Effective;
-use crate::store::{Fence, JobTurn, Store, StoreError};
+use crate::settings::{Settings, Watcher};
+use crate::store::{Fence, JobTurn, Store, StoreError, Wake};
 
 /// How often a leader looks for requests that it was not told of.
 const LOOK_FOR_REQUESTS_EVERY: Duration = Duration::from_secs(5);
 const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs every job until the term is over. Dropping it aborts whatever runs.
-pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
+pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>) {
     let prober = Prober::new(Arc::clone(scheduler), Arc::clone(term));
     let store = &scheduler.store;
-    let probe_interval = || scheduler.settings.now().settings.probe_interval;
-    let removal_interval = || REMOVE_SILENT_WORKERS_EVERY;
-    let each = async |name, interval: &(dyn Fn() -> Duration + Sync), work| {
+    let probe_interval: Interval = |settings| settings.probe_interval;
+    let removal_interval: Interval = |_| REMOVE_SILENT_WORKERS_EVERY;
+    let discovery_interval: Interval = |_| discovery::LOOK_EVERY;
+    let each = async |name, interval, work| {
         each(store, term, name, interval, scheduler.settings.watch(), work).await;
     };
     let discoverer = Discoverer::new(Arc::clone(scheduler), Arc::clone(term));
-    let discovery_interval = || discovery::LOOK_EVERY;
     let looks = async {
         if scheduler.groups.is_empty() {
             return std::future::pending().await;
@@ -44,10 +42,10 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
         if let Err(error) = work.run(store, &term.fence).await {
             on_error(term, "discover", &error);
         }
-        each("discover", &discovery_interval, work).await;
+        each("discover", discovery_interval, work).await;
     };
-    let sweeps = each("probe", &probe_interval, Work::Sweep(&prober));
-    let removals = each("remove-silent-workers", &removal_interval, Work::RemoveSilentWorkers);
+    let sweeps = each("probe", probe_interval, Work::Sweep(&prober));
+    let removals = each("remove-silent-workers", removal_interval, Work::RemoveSilentWorkers);
     let requests = async {
         while !term.over.is_cancelled() {
             // Before the first wait too: requests may lie there since before this term.
@@ -56,7 +54,7 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
                 sleep(Duration::from_millis(500)).await;
             } else {
                 // The message may be lost, so there is a timer too.
-                let _ = timeout(LOOK_FOR_REQUESTS_EVERY, wakes.probe_requested.notified()).await;
+                let _ = timeout(LOOK_FOR_REQUESTS_EVERY, store.woken(Wake::ProbeRequested)).await;
             }
         }
     };
@@ -66,6 +64,9 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>, wakes: &Wakes) {
         ((), (), (), (), ()) = async { tokio::join!(sweeps, looks, removals, requests, lists) } => {}
     }
 }
+
+/// How often a job runs under these settings.
+type Interval = fn(&Settings) -> Duration;
 
 /// What a job does.
 enum Work<'a> {
@@ -94,14 +95,14 @@ async fn each(
     store: &Store,
     term: &Term,
     name: &'static str,
-    interval: &(dyn Fn() -> Duration + Sync),
-    mut settings: watch::Receiver<Arc<Effective>>,
+    interval: Interval,
+    mut settings: Watcher,
     work: Work<'_>,
 ) {
     let mut attempt = 0;
     let mut before = "ok".to_owned();
     loop {
-        let in_force = interval();
+        let in_force = interval(&settings.current().settings);
         let turn = if term.remaining().is_some() {
             store.begin_job(&term.fence, name, in_force, attempt).await
         } else {
@@ -133,7 +134,7 @@ async fn each(
         tokio::select! {
             () = sleep(wait + Duration::from_millis(1)) => {}
             // A new interval does not wait for the end of the old one.
-            Ok(_) = settings.wait_for(|_| interval() != in_force) => {}
+            _ = settings.until(|now| interval(now) != in_force) => {}
         }
     }
 }

@@ -8,8 +8,7 @@
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
 //! * `bans.rs`: the lists of bans;
-//! * `discovery.rs`: agents that are found by DNS;
-//! * `wakes.rs`: the messages that shorten waiting.
+//! * `discovery.rs`: agents that are found by DNS.
 //!
 //! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So nothing here must
 //! be right for "at most one scheduler" to hold, it only makes the scheduler quick and polite.
@@ -22,6 +21,6 @@ mod jobs;
 mod outcome;
 mod probe;
 mod term;
-mod wakes;
 
 pub use context::Scheduler;
+pub use election::release_left_behind;

@@ -5,21 +5,22 @@
 //! Redis ──────▶ Overrides (by name, shared by all workers)  ─┴▶ Effective ─▶ Live ─▶ whoever reads it at use
 //! ```
 //!
-//! Everything here is pure but [`Live`], which holds the newest. Overrides are kept by name, those that this version
+//! Everything here is pure but [`Live`] (`live.rs`), which holds the newest. Overrides are kept by name, those that this version
 //! does not know too: a newer neighbour wrote them.
 //!
 //! A new setting wants a field in [`Settings`], a row in `ROWS`, and a line in CONTRACT.md.
 
+mod live;
+
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::sync::watch;
 use utoipa::ToSchema;
+
+pub use live::{Live, Watcher};
 
 use crate::config::variables::{self as vars, Variable};
 use crate::config::{RateLimit, ServeConfig, SessionCacheConfig, values};
@@ -276,60 +277,6 @@ impl Effective {
     /// Every setting: its name, its value, where that comes from.
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, Value, Origin)> {
         ROWS.iter().zip(self.origins).map(|(row, origin)| (row.name, (row.show)(&self.settings), origin))
-    }
-}
-
-/// The newest settings, shared by all parts of a worker. Cheap to clone.
-///
-/// They are read without a lock: whoever waits for a change looks at them under the lock of [`watch`], and a second read of that
-/// lock by the same thread would wait for ever for a change that waits for the first.
-#[derive(Debug, Clone)]
-pub struct Live {
-    bootstrap: Arc<Bootstrap>,
-    current: Arc<ArcSwap<Effective>>,
-    changes: Arc<watch::Sender<Arc<Effective>>>,
-}
-
-impl Live {
-    /// Begins with what the process started with.
-    #[must_use]
-    pub fn new(bootstrap: Bootstrap) -> Self {
-        let first = Arc::new(bootstrap.with(&Overrides::new(), 0));
-        Self {
-            bootstrap: Arc::new(bootstrap),
-            current: Arc::new(ArcSwap::new(Arc::clone(&first))),
-            changes: Arc::new(watch::Sender::new(first)),
-        }
-    }
-
-    /// The settings now. To be read at each use, and not kept.
-    #[must_use]
-    pub fn now(&self) -> Arc<Effective> {
-        self.current.load_full()
-    }
-
-    /// What they stand on.
-    #[must_use]
-    pub fn bootstrap(&self) -> &Bootstrap {
-        &self.bootstrap
-    }
-
-    /// Takes in overrides; tells whether they changed anything.
-    pub fn replace(&self, overrides: &Overrides, revision: u64) -> bool {
-        let new = Arc::new(self.bootstrap.with(overrides, revision));
-        self.changes.send_if_modified(|current| {
-            let changed = *current != new;
-            // Before anybody hears of it, and in the order of the changes.
-            self.current.store(Arc::clone(&new));
-            *current = new;
-            changed
-        })
-    }
-
-    /// Sees each change from now on.
-    #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Arc<Effective>> {
-        self.changes.subscribe()
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::*;
@@ -131,37 +131,64 @@ fn the_whole_is_looked_at_and_not_each_part_alone() {
     assert!(mistakes[0].allowed.contains("43200"), "{mistakes:?}");
 }
 
-#[test]
-fn whoever_watches_sees_a_change_once_and_no_change_not_at_all() {
+#[tokio::test]
+async fn a_watcher_is_handed_each_change_once_and_hears_of_nothing_that_changes_nothing() {
     let live = Live::new(bootstrap(&[]));
-    let watched = live.watch();
+    let mut watcher = live.watch();
     assert!(!live.replace(&Overrides::new(), 0));
-    assert!(!watched.has_changed().unwrap());
+    assert!(watcher.changed().now_or_never().is_none());
     assert!(live.replace(&map(json!({ "probe_interval_seconds": 3 })), 1));
-    assert!(watched.has_changed().unwrap());
-    assert_eq!(live.now().settings.probe_interval, Duration::from_secs(3));
+    let given = watcher.changed().now_or_never().expect("a change");
+    assert_eq!((given.revision, given.settings.probe_interval), (1, Duration::from_secs(3)));
+    assert_eq!(live.now(), given);
+    assert!(watcher.changed().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn settings_of_a_redis_that_counts_from_the_start_again_reach_a_watcher() {
+    let live = Live::new(bootstrap(&[]));
+    assert!(live.replace(&map(json!({ "probe_interval_seconds": 3 })), 1));
+    let mut watcher = live.watch();
+    // The same revision, another value.
+    assert!(live.replace(&map(json!({ "probe_interval_seconds": 4 })), 1));
+    let given = watcher.changed().now_or_never().expect("a change");
+    assert_eq!(given.settings.probe_interval, Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_condition_is_handed_the_settings_that_meet_it() {
+    let live = Live::new(bootstrap(&[]));
+    let mut watcher = live.watch();
+    let mut waiting = Box::pin(watcher.until(|settings| settings.probe_interval == Duration::from_secs(4)));
+    for (revision, seconds) in [(1, 3), (2, 5)] {
+        live.replace(&map(json!({ "probe_interval_seconds": seconds })), revision);
+        assert!(waiting.as_mut().now_or_never().is_none(), "{seconds} s are not 4 s");
+    }
+    live.replace(&map(json!({ "probe_interval_seconds": 4 })), 3);
+    assert_eq!(waiting.await.revision, 3);
+    let at_once =
+        live.watch().until(|settings| settings.probe_interval == Duration::from_secs(4)).now_or_never();
+    assert_eq!(at_once.expect("they meet it already").revision, 3);
 }
 
 #[test]
-fn the_settings_are_read_while_a_change_waits_for_the_same_thread_to_let_go_of_them() {
+fn the_settings_are_read_and_watched_while_another_thread_changes_them() {
     let live = Live::new(bootstrap(&[]));
-    let (changing, begun) = (live.clone(), Arc::new(AtomicBool::new(false)));
+    let changing = live.clone();
     let (sender, done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let watched = live.watch();
-        let held = watched.borrow();
-        let flag = Arc::clone(&begun);
-        std::thread::spawn(move || {
-            flag.store(true, Ordering::Relaxed);
-            changing.replace(&map(json!({ "probe_interval_seconds": 3 })), 1);
-        });
-        let mut left = 20_000;
-        while left > 0 {
-            std::thread::yield_now();
-            assert_eq!(live.now().revision, held.revision);
-            left -= u32::from(begun.load(Ordering::Relaxed));
+        let mut watcher = live.watch();
+        let mut seen = 0;
+        while seen < 20_000 {
+            // A reader inside the condition: the settings given and those read may differ, but neither read may block.
+            let given = watcher.until(|_| live.now().revision >= seen).now_or_never().expect("it is met");
+            assert!(given.revision >= seen, "revision {} after {seen}", given.revision);
+            seen = given.revision;
         }
         sender.send(()).unwrap();
     });
-    done.recv_timeout(Duration::from_secs(20)).expect("no read waits for a change");
+    for revision in 1..=20_000 {
+        changing.replace(&map(json!({ "probe_interval_seconds": 3 + revision % 7 })), revision);
+    }
+    done.recv_timeout(Duration::from_secs(20)).expect("a read that waits for a change");
 }

@@ -20,6 +20,7 @@ mod scripts;
 pub mod servers;
 pub mod settings;
 mod settings_revision;
+pub mod wake;
 mod worker_id;
 
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
 pub use jobs::ban_job_views::BanJobView;
 pub use jobs::ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
 pub use jobs::fence::Fence;
-pub use jobs::lease::{Acquired, Lease, Wake};
+pub use jobs::lease::{Acquired, Lease};
 pub use jobs::schedule::{JobTurn, JobView};
 pub use page::Page;
 pub use servers::activations::Replaced;
@@ -49,7 +50,10 @@ pub use servers::bans::{BanCounts, BanPlace, StoredBan};
 pub use servers::discovered::StoredDiscoveries;
 pub use servers::state::{ChangeError, StoredServer};
 pub use settings::StoredSettings;
+pub use wake::Wake;
 pub use worker_id::WorkerId;
+
+use futures_util::future::BoxFuture;
 
 use crate::config::RedisConfig;
 use crate::domain::Timestamp;
@@ -66,31 +70,60 @@ pub struct Store {
     keys: Arc<Keys>,
     user_agents: Arc<user_agents::UserAgents>,
     checks: checks::SessionChecks,
-    /// Signalled when there may be other discovered servers.
-    discovered: Arc<tokio::sync::Notify>,
     near_cache: Arc<near_cache::NearCache>,
-    /// Signalled when a ban job may be claimed.
-    ban_job: Arc<tokio::sync::Notify>,
+    settings_seen: Arc<settings_revision::SettingsRevision>,
+    wakes: Arc<wake::Wakes>,
+}
+
+/// A task of the store, under the name by which logs call it. It returns only once every clone of the store is dropped.
+#[must_use = "the store does not work until its parts run"]
+pub struct Part {
+    /// `redis-connection` ...
+    pub name: &'static str,
+    /// To be run for as long as the store is used.
+    pub run: BoxFuture<'static, ()>,
+}
+
+impl Part {
+    fn new(name: &'static str, run: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { name, run: Box::pin(run) }
+    }
 }
 
 impl Store {
-    /// Begins to connect, in the background: a Redis that is not there yet is waited for.
+    /// A store and the parts that it cannot work without, which the caller has to run: nothing is connected before.
     ///
     /// # Errors
-    /// If the URL is none that a Redis client understands.
-    pub fn open(config: &RedisConfig) -> anyhow::Result<Self> {
+    /// If the URL is not one that a Redis client understands.
+    pub fn open(config: &RedisConfig) -> anyhow::Result<(Self, Vec<Part>)> {
         let keys = Arc::new(Keys::new(&config.prefix));
-        let shared = Shared::open(config, &keys)?;
-        let checks = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
-        Ok(Self {
+        let wakes = Arc::default();
+        let settings_seen = Arc::new(settings_revision::SettingsRevision::new(&wakes));
+        let (shared, watchdog) = Shared::open(config, &keys, &settings_seen)?;
+        let (checks, session_reads) = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
+        let store = Self {
             shared,
             keys,
             user_agents: Arc::default(),
             checks,
-            discovered: Arc::default(),
             near_cache: Arc::default(),
-            ban_job: Arc::default(),
-        })
+            settings_seen,
+            wakes,
+        };
+        Ok((store, vec![Part::new("redis-connection", watchdog), Part::new("session-reads", session_reads)]))
+    }
+
+    /// A store whose parts run by themselves until its last clone is dropped, and whose crash nobody notices: for commands and
+    /// tests, which use it briefly.
+    ///
+    /// # Errors
+    /// If the URL is not one that a Redis client understands.
+    pub fn open_unsupervised(config: &RedisConfig) -> anyhow::Result<Self> {
+        let (store, parts) = Self::open(config)?;
+        for part in parts {
+            tokio::spawn(part.run);
+        }
+        Ok(store)
     }
 
     /// Whether Redis answers now, as the watchdog last saw it; asks nothing.
@@ -115,6 +148,14 @@ impl Store {
         match health.wait_for(|health| !matches!(health, Health::Away(_))).await.as_deref() {
             Ok(Health::Refused(reason)) => Err(reason.clone()),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits until Redis answers. Where it must not be used that is never: the worker, which waits for [`Self::refused`], is about
+    /// to end.
+    pub async fn connected(&self) {
+        if self.ready().await.is_err() {
+            std::future::pending().await
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::history::audit;
 use super::history::audit::AuditRecord;
 use super::history::stream::EVENTS_KEPT;
+use super::wake::Wake;
 use super::{Result, Store, StoreError, scripts};
 use crate::settings::{Live, Overrides};
 
@@ -62,13 +63,8 @@ impl Store {
             .arg(audit::KEPT);
         let revision = self.shared.call(&audit.append_to(call)).await?;
         // This worker need not wait for its own message.
-        self.suspect_settings();
+        self.wakes.ring(Wake::SettingsChanged);
         Ok(revision)
-    }
-
-    /// Tells the follower that there may be newer settings.
-    pub fn suspect_settings(&self) {
-        self.shared.settings.suspect();
     }
 
     /// Reads the settings into `live`, once.
@@ -77,14 +73,14 @@ impl Store {
         if live.replace(&overrides, revision) {
             tracing::info!(settings.revision = revision, "the settings of revision {revision} are in force");
         }
-        self.shared.settings.revision.store(revision, Ordering::Relaxed);
+        self.settings_seen.revision.store(revision, Ordering::Relaxed);
         Ok(())
     }
 
     /// Keeps `live` the newest, for ever. While Redis is away the last ones stay in force.
     pub async fn follow_settings(&self, live: &Live) {
         loop {
-            self.shared.settings.stale.notified().await;
+            self.woken(Wake::SettingsChanged).await;
             match self.load_settings(live).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Corrupt(_)) => {
@@ -93,7 +89,7 @@ impl Store {
                 Err(error) => {
                     tracing::debug!(error = %error, "newer settings wait for Redis");
                     sleep(RETRY_AFTER).await;
-                    self.suspect_settings();
+                    self.wakes.ring(Wake::SettingsChanged);
                 }
             }
         }

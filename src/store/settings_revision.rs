@@ -1,26 +1,27 @@
-//! Which revision of the settings this worker has read, and whether there may be a newer one.
+//! Which revision of the settings this worker has read, and whether there is a newer one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::aio::MultiplexedConnection;
-use tokio::sync::Notify;
 
 use super::keys::Keys;
+use super::wake::{Wake, Wakes};
 
 /// What a worker knows of the stored settings.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SettingsRevision {
     pub(super) revision: AtomicU64,
-    pub(super) stale: Notify,
+    wakes: Arc<Wakes>,
 }
 
 impl SettingsRevision {
-    /// There may be newer ones.
-    pub fn suspect(&self) {
-        self.stale.notify_one();
+    /// Nothing yet; newer ones ring this worker's bell.
+    pub fn new(wakes: &Arc<Wakes>) -> Self {
+        Self { revision: AtomicU64::default(), wakes: Arc::clone(wakes) }
     }
 
-    /// Asks for the revision.
+    /// Asks Redis for the revision.
     pub async fn look(
         &self,
         connection: &mut MultiplexedConnection,
@@ -30,7 +31,7 @@ impl SettingsRevision {
         command.arg(keys.settings()).arg("revision");
         let stored: Option<u64> = command.query_async(connection).await?;
         if stored.unwrap_or_default() != self.revision.load(Ordering::Relaxed) {
-            self.suspect();
+            self.wakes.ring(Wake::SettingsChanged);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::net::healthcheck::reachable;
+use crate::net::readiness::reachable;
 
 /// How the user gets in.
 #[derive(Debug, Clone, PartialEq, Eq)]

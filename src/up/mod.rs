@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::UpConfig;
 use crate::config::values::INHERITED;
-use crate::net::healthcheck;
+use crate::net::readiness;
 use crate::shutdown::Shutdown;
 use announce::{Announcement, Door};
 use data::DataDir;
@@ -131,7 +131,7 @@ impl Up {
         let (setup_file, setup_code) = self.data.secret("setup-token")?;
         let workers = self.workers(Arc::new(listener), &token_file, &setup_file)?;
         self.watch(workers);
-        self.until("the workers", async || healthcheck::run(None, address).await.is_ok()).await?;
+        self.until("the workers", async || readiness::ask(None, address).await.is_ok()).await?;
 
         let done = self.config.admin_password_given || announce::setup_complete(address).await == Some(true);
         let code = self.config.setup_token.is_none().then_some(setup_code);

@@ -1,49 +1,51 @@
 //! One worker, from its start to its end.
 //!
 //! ```text
-//! listen ─▶ Redis answers and may be used ─▶ account provisioned ─▶ ready ─▶ ... ─▶ SIGTERM
-//! SIGTERM ─▶ not ready, `Connection: close`, schedule stopped and lease released at once
-//!         ─▶ after the drain time: accept no more, finish what is in flight (10 s at most) ─▶ gone
+//! listen ─▶ Redis answers and may be used ─▶ account provisioned ─▶ ready ─▶ ... ─▶ SIGTERM, or a part fails
+//!        ─▶ not ready, `Connection: close`, schedule stopped and lease released at once
+//!        ─▶ after the drain time: accept no more, finish what is in flight (10 s at most) ─▶ gone
 //! ```
 //!
-//! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. A part that ends by itself is
-//! a crash, and takes the worker down with it: a supervisor starts it anew, which is simpler than half a worker.
+//! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. Everything that runs for as long as the
+//! worker does is a part under one supervisor (`tasks.rs`): a part that crashes takes the worker down with it, and whoever started
+//! the process starts it again, which is simpler than half a worker. `startup.rs` has what comes before ready, `heartbeat.rs` what
+//! a worker writes about itself.
 
-use std::os::fd::AsFd as _;
+mod heartbeat;
+mod startup;
+mod tasks;
+
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rand::RngExt as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
-use crate::agent::client::Credentials;
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
-use crate::domain::Timestamp;
-use crate::http::{self, AppState, Parts, Readiness};
+use crate::http::{self, AppState, Readiness};
 use crate::jobs::bans::BanJobs;
-use crate::net::{listener, open_files};
-use crate::password::{self, PasswordGate};
-use crate::scheduler::Scheduler;
+use crate::net::{Limits, Listener, Server, open_files};
+use crate::password::PasswordGate;
+use crate::scheduler::{self, Scheduler};
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
-use crate::store::{
-    AuditRecord, Feed, Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY,
-};
+use crate::store::{Feed, Store, WorkerId};
 use crate::telemetry;
+use tasks::{Stage, Supervisor};
 
+const LIMITS: Limits = Limits { connections: 10_000, header_timeout: Duration::from_secs(30) };
 /// Requests in flight have this long to end once nothing more is accepted.
 const GRACE: Duration = Duration::from_secs(10);
-/// The scheduler and the last words to Redis have this long.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// The farewell to Redis has this long.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Clients at once, and what else is open; connections to agents come on top.
 const OTHER_FILES: u64 = 2_000;
 
-/// Why a worker ended that was not told to.
+/// Why a worker ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// It must not run with this configuration or this Redis: exit code 2.
@@ -54,288 +56,206 @@ pub enum ServeError {
     Failed(#[from] anyhow::Error),
 }
 
+/// What the parts of a worker share.
+#[derive(Clone)]
+struct Worker {
+    config: ServeConfig,
+    id: WorkerId,
+    store: Store,
+    agents: Fleet,
+    settings: Live,
+    events: Feed,
+    readiness: Readiness,
+    parts: Supervisor,
+}
+
+/// The two servers of a worker.
+struct Servers {
+    http: Server,
+    metrics: Option<Server>,
+}
+
 /// Runs one worker until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// As [`ServeError`] tells.
+/// [`ServeError::Refused`] if it must not run, [`ServeError::Failed`] if a part of it has failed.
 pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
-    let shutdown = shutdown::signals().context("signals cannot be listened for")?;
-    let metrics = telemetry::install_metrics().context("the metrics cannot be set up")?;
-    let worker = WorkerId::fresh().context("this worker cannot be given a name")?;
-    let listener = bind(&config.listen).await?;
+    let shutdown = shutdown::signals().context("failed to listen for signals")?;
+    let metrics = telemetry::install_metrics().context("failed to set up the metrics")?;
+    let id = WorkerId::fresh().context("failed to give this worker a name")?;
+    let listener = startup::bind(&config.listen).await?;
     let metrics_listener = match config.metrics_listen {
-        Some(address) => Some(bind(&Listen::Address(address)).await?),
+        Some(address) => Some(startup::bind(&Listen::Address(address)).await?),
         None => None,
     };
-    let store = Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
-    let agents = agents(&config)?;
-    let settings = Live::new(Bootstrap::of(&config));
+    let (store, store_parts) =
+        Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
+    let agents = startup::agents(&config)?;
     open_files::raise(OTHER_FILES + 2 * config.servers.len() as u64);
-    let events = Feed::new();
     let readiness = Readiness::starting();
-    let state = AppState::new(Parts {
-        store: store.clone(),
-        agents: agents.clone(),
-        worker: worker.clone(),
-        settings: settings.clone(),
-        gate: PasswordGate::new(),
-        readiness: readiness.clone(),
-        setup_token: config.setup_token.clone(),
-        admin_is_provisioned: config.admin_password.is_some(),
-        public_url: config.public_url.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        events: events.clone(),
-        metrics: config.metrics_listen.is_none().then(|| metrics.clone()),
-    });
-
-    let stop_http = CancellationToken::new();
-    let addr = listener.local_addr().context("the listening socket has no address")?;
-    tracing::info!(http.addr = %addr, worker.id = worker.as_str(), "listening");
-    let mut http =
-        tokio::spawn(listener::run(listener, http::router(state.clone()), stop_http.clone(), GRACE));
-    if let Some(listener) = metrics_listener {
-        let router = http::metrics_router(state, metrics.clone());
-        tokio::spawn(listener::run(listener, router, stop_http.clone(), Duration::ZERO));
+    let parts = Supervisor::new(readiness.clone());
+    for part in store_parts {
+        parts.run(Stage::Connect, part.name, part.run);
     }
-    tokio::spawn(telemetry::upkeep(metrics, stop_http.clone()));
-    {
-        let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(store.hold_sessions(&settings)).await });
-    }
-    {
-        // While it drains, too: it answers until then.
-        let (store, settings, stop) = (store.clone(), settings.clone(), stop_http.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(store.follow_settings(&settings)).await });
-    }
-
-    if !config.groups.is_empty() {
-        let (store, agents, stop) = (store.clone(), agents.clone(), stop_http.clone());
-        tokio::spawn(async move {
-            stop.run_until_cancelled(store.follow_discoveries(|servers| agents.apply(servers))).await
-        });
-    }
-
-    {
-        let (store, stop) = (store.clone(), stop_http.clone());
-        tokio::spawn(async move { stop.run_until_cancelled(store.follow_events(&events)).await });
-    }
-
-    let scheduler = Scheduler {
-        store: store.clone(),
-        agents,
-        groups: config.groups.clone(),
-        worker: worker.clone(),
-        lease_ttl: config.lease_ttl,
-        settings: settings.clone(),
-    };
-    let mut work = tokio::spawn(work(
-        config.clone(),
-        store.clone(),
-        scheduler,
-        readiness.clone(),
-        shutdown.soft.clone(),
-    ));
+    let settings = Live::new(Bootstrap::of(&config));
+    let worker = Worker { config, id, store, agents, settings, events: Feed::new(), readiness, parts };
+    let servers = worker.listen(listener, metrics_listener, &metrics)?;
+    worker.follow(metrics);
     tokio::select! {
         () = shutdown.soft.cancelled() => {}
-        ended = &mut work => match ended.context("the scheduler's task has crashed")? {
-            Ok(()) if shutdown.soft.is_cancelled() => {}
-            Ok(()) => return Err(anyhow::anyhow!("the scheduler's task has ended by itself").into()),
-            Err(error) => return Err(error),
-        },
-        ended = &mut http => {
-            ended.context("the HTTP task has crashed")?;
-            return Err(anyhow::anyhow!("the HTTP task has ended by itself").into());
-        }
+        () = worker.parts.failed() => {}
+        reason = worker.store.refused() => return Err(ServeError::Refused(reason)),
+        never = worker.live() => match never {},
     }
-
-    tracing::info!(drain_seconds = config.drain.as_secs(), "stopping: not ready any more, still serving");
-    readiness.drain();
-    wait(config.drain, &shutdown).await;
-    stop_http.cancel();
-    tokio::select! {
-        cut = http => match cut.context("the HTTP task has crashed")? {
-            0 => {}
-            cut => tracing::warn!(cut, "requests were still in flight and had to be cut"),
-        },
-        () = shutdown.hard.cancelled() => tracing::warn!("told twice to stop: requests in flight are cut"),
-    }
-    let farewell = async {
-        if !work.is_finished() {
-            // Its own errors are told where they happen.
-            let _ = work.await;
-        }
-        store.stop_holding().await;
-        let _ = store.leave(&worker).await;
-    };
-    if timeout(FAREWELL, farewell).await.is_err() {
-        tracing::warn!("Redis did not answer the last words: the lease, if held, will run out");
-    }
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// What a worker does besides answering requests.
-async fn work(
-    config: ServeConfig,
-    store: Store,
-    scheduler: Scheduler,
-    readiness: Readiness,
-    stop: CancellationToken,
-) -> Result<(), ServeError> {
-    tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        usable = store.ready() => usable.map_err(ServeError::Refused)?,
-    }
-    let prepare = async {
-        first_settings(&store, &scheduler.settings).await;
-        first_servers(&store, &scheduler).await;
-        prepare_login(&config, &store).await;
-    };
-    if stop.run_until_cancelled(prepare).await.is_none() {
-        return Ok(());
-    }
-    readiness.serve();
-    let (worker, started_at) = (scheduler.worker.clone(), store.about_now());
-    let ban_jobs = BanJobs { store: store.clone(), agents: scheduler.agents.clone(), worker: worker.clone() };
-    tokio::select! {
-        ((), ()) = async { tokio::join!(scheduler.run(stop.clone()), ban_jobs.run(stop.clone())) } => {}
-        () = heartbeats(&store, &worker, started_at) => {}
-        reason = store.refused() => return Err(ServeError::Refused(reason)),
-    }
-    Ok(())
-}
-
-/// What users set at run time is in force before the worker says that it is ready.
-async fn first_settings(store: &Store, settings: &Live) {
-    while let Err(error) = store.load_settings(settings).await {
-        if matches!(error, StoreError::Corrupt(_)) {
-            return; // Told where it is followed, and nothing that waiting mends.
-        }
-        let wait = rand::rng().random_range(300..700);
-        sleep(Duration::from_millis(wait)).await;
+    worker.end(servers, &shutdown).await;
+    match worker.parts.failure() {
+        Some(failure) => Err(ServeError::Failed(failure.into())),
+        None => Ok(()),
     }
 }
 
-/// A request for a server that is discovered already finds it on a worker that has just started.
-async fn first_servers(store: &Store, scheduler: &Scheduler) {
-    if scheduler.groups.is_empty() {
-        return;
-    }
-    loop {
-        match store.discoveries().await {
-            Ok(stored) => return scheduler.agents.apply(&stored.servers),
-            Err(StoreError::Corrupt(_)) => return, // Told where they are followed.
-            Err(_) => {}
-        }
-        let wait = rand::rng().random_range(300..700);
-        sleep(Duration::from_millis(wait)).await;
-    }
-}
-
-async fn heartbeats(store: &Store, worker: &WorkerId, started_at: Timestamp) {
-    let info = WorkerInfo {
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        pid: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    loop {
-        if let Err(error) = store.heartbeat(worker, &info, started_at).await {
-            tracing::debug!(error = %error, "the heartbeat could not be written");
-        }
-        let wait = HEARTBEAT_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
-        sleep(wait).await;
-    }
-}
-
-/// Makes sure that somebody can log in: provisions the admin, or tells the code that setup wants.
-async fn prepare_login(config: &ServeConfig, store: &Store) {
-    loop {
-        let prepared = match &config.admin_password {
-            Some(password) => provision(store, password).await,
-            None => tell_setup_code(config, store).await,
+impl Worker {
+    /// Accepts connections, before anything else works.
+    fn listen(
+        &self,
+        listener: TcpListener,
+        metrics_listener: Option<TcpListener>,
+        metrics: &PrometheusHandle,
+    ) -> Result<Servers, ServeError> {
+        let state = AppState::new(http::Parts {
+            store: self.store.clone(),
+            agents: self.agents.clone(),
+            worker: self.id.clone(),
+            settings: self.settings.clone(),
+            gate: PasswordGate::new(),
+            readiness: self.readiness.clone(),
+            setup_token: self.config.setup_token.clone(),
+            admin_is_provisioned: self.config.admin_password.is_some(),
+            public_url: self.config.public_url.clone(),
+            trusted_proxies: self.config.trusted_proxies.clone(),
+            events: self.events.clone(),
+            metrics: metrics_listener.is_none().then(|| metrics.clone()),
+        });
+        let addr = listener.local_addr().context("the listening socket has no address")?;
+        tracing::info!(http.addr = %addr, worker.id = self.id.as_str(), "listening");
+        let serve = |name, listener, router| {
+            let server = Server::new(router, LIMITS, self.parts.stop_of(Stage::Listen));
+            let accepting = server.clone();
+            let accept = async move { accepting.accept(Listener::Tcp(listener)).await };
+            self.parts.run(Stage::Listen, name, accept);
+            server
         };
-        let Err(error) = prepared else { return };
-        tracing::warn!(error = format!("{error:#}"), "the account cannot be looked at yet, trying again");
-        let wait = rand::rng().random_range(300..700);
-        sleep(Duration::from_millis(wait)).await;
-    }
-}
-
-/// The same once-only step as setup; it never overwrites.
-async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()> {
-    let account = store.account(&Username::admin()).await?;
-    let password = password.clone();
-    if let Some(account) = account {
-        let same = tokio::task::spawn_blocking(move || {
-            password::verify(password.expose_secret(), &account.password_hash)
+        Ok(Servers {
+            http: serve("http-listener", listener, http::router(state.clone())),
+            metrics: metrics_listener.map(|listener| {
+                serve("metrics-listener", listener, http::metrics_router(state, metrics.clone()))
+            }),
         })
-        .await?;
-        if !same {
-            tracing::warn!(
-                "BANGUI_ADMIN_PASSWORD is not the password that is stored, which stays: \
-                 to set it, run `bangui reset-password`"
-            );
-        }
-        return Ok(());
     }
-    let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret())).await??;
-    if store.create_admin(&hash).await? {
-        tracing::info!("the admin account was made with BANGUI_ADMIN_PASSWORD");
-        if let Err(error) = store.audit(&AuditRecord::of_admin("setup.complete")).await {
-            tracing::error!(error = %error, "the audit could not be told of it");
-        }
-    }
-    Ok(())
-}
 
-/// One code for the whole cluster, told by each worker that starts before setup.
-async fn tell_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
-    if config.setup_token.is_some() {
-        return Ok(());
-    }
-    if let Some(code) = store.setup_code(&http::api::setup::fresh_code()).await? {
-        tracing::warn!(
-            setup.code = code,
-            "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
-        );
-    }
-    Ok(())
-}
-
-async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
-    match listen {
-        Listen::Address(address) => TcpListener::bind(address).await.map_err(|error| {
-            ServeError::Failed(anyhow::anyhow!(
-                "cannot listen on {address}: {error}. Is another process there? Set BANGUI_LISTEN"
-            ))
-        }),
-        Listen::Inherited => {
-            let inherited =
-                std::io::stdin().as_fd().try_clone_to_owned().context("standard input is closed")?;
-            let listener = std::net::TcpListener::from(inherited);
-            listener.set_nonblocking(true).context("standard input is not a listening socket")?;
-            Ok(TcpListener::from_std(listener).context("standard input is not a listening socket")?)
+    /// Starts what requests rely on: while it drains, too, until the last one is answered.
+    fn follow(&self, metrics: PrometheusHandle) {
+        let Self { store, settings, parts, .. } = self;
+        parts.run_until(Stage::Follow, "metrics-upkeep", |stop| telemetry::upkeep(metrics, stop));
+        parts.run(Stage::Follow, "wakes", {
+            let store = store.clone();
+            async move { store.follow_wakes().await }
+        });
+        parts.run(Stage::Follow, "settings", {
+            let (store, settings) = (store.clone(), settings.clone());
+            async move { store.follow_settings(&settings).await }
+        });
+        parts.run(Stage::Follow, "near-cache", {
+            let (store, settings) = (store.clone(), settings.clone());
+            async move { store.hold_sessions(&settings).await }
+        });
+        parts.run(Stage::Follow, "events", {
+            let (store, events) = (store.clone(), self.events.clone());
+            async move { store.follow_events(&events).await }
+        });
+        if !self.config.groups.is_empty() {
+            let (store, agents) = (store.clone(), self.agents.clone());
+            parts.run(Stage::Follow, "discovery", async move {
+                store.follow_discoveries(|servers| agents.apply(servers)).await;
+            });
         }
     }
-}
 
-fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
-    let Some(token) = &config.agent_token else { return Ok(Fleet::default()) };
-    let credentials = Credentials::new(token, config.agent_ca.as_ref());
-    let listed = config.servers.iter().map(|server| {
-        let client = credentials
-            .client(&server.url)
-            .map_err(|error| ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name)))?;
-        Ok((server.name.clone(), client))
-    });
-    let listed = listed.collect::<Result<_, ServeError>>()?;
-    Ok(Fleet::new(Some(credentials), listed))
-}
+    /// Becomes ready and takes up work, as soon as Redis allows it.
+    async fn live(&self) -> Infallible {
+        startup::prepare(&self.config, &self.store, &self.settings, &self.agents).await;
+        self.readiness.serve();
+        self.work();
+        std::future::pending().await
+    }
 
-/// Waits for the drain time; a second signal cuts it short.
-async fn wait(drain: Duration, shutdown: &Shutdown) {
-    tokio::select! {
-        () = sleep(drain) => {}
-        () = shutdown.hard.cancelled() => {}
+    /// Starts what a worker does besides answering requests.
+    fn work(&self) {
+        let Self { config, store, agents, parts, .. } = self;
+        let scheduler = Scheduler {
+            store: store.clone(),
+            agents: agents.clone(),
+            groups: config.groups.clone(),
+            worker: self.id.clone(),
+            lease_ttl: config.lease_ttl,
+            settings: self.settings.clone(),
+        };
+        let ban_jobs = BanJobs { store: store.clone(), agents: agents.clone(), worker: self.id.clone() };
+        parts.run_until(Stage::Work, "scheduler", |stop| scheduler.run(stop));
+        parts.run_until(Stage::Work, "ban-jobs", |stop| ban_jobs.run(stop));
+        parts.run(Stage::Work, "heartbeat", heartbeat::run(store.clone(), self.id.clone()));
+    }
+
+    /// Stops the parts, stage by stage, and says farewell to Redis.
+    async fn end(&self, servers: Servers, shutdown: &Shutdown) {
+        let drain = self.config.drain;
+        tracing::info!(drain_seconds = drain.as_secs(), "stopping: not ready any more, still serving");
+        self.readiness.drain();
+        self.parts.stop(Stage::Work);
+        // Beside the draining: another worker takes over at once.
+        let handing_over = tokio::spawn(self.clone().hand_over());
+        tokio::select! {
+            () = sleep(drain) => {}
+            () = shutdown.hard.cancelled() => {}
+        }
+        self.parts.stop(Stage::Listen);
+        let finished = async {
+            let metrics = async {
+                match &servers.metrics {
+                    Some(server) => server.finish(Duration::ZERO).await,
+                    None => 0,
+                }
+            };
+            tokio::join!(servers.http.finish(GRACE), metrics)
+        };
+        tokio::select! {
+            _ = finished => {}
+            () = shutdown.hard.cancelled() => {
+                tracing::warn!("received a second signal: cut the requests in flight");
+            }
+        }
+        let farewell = async {
+            // A panic in it was logged, and the lease, if still held, expires.
+            let _ = handing_over.await;
+            self.parts.stop(Stage::Follow);
+            self.parts.stopped(Stage::Follow).await;
+            self.store.stop_holding().await;
+            if let Err(error) = self.store.leave(&self.id).await {
+                tracing::debug!(error = %error, "failed to take this worker off the list: it expires");
+            }
+        };
+        if timeout(FAREWELL_TIMEOUT, farewell).await.is_err() {
+            tracing::warn!("timed out saying farewell to Redis: the lease, if held, expires");
+        }
+        self.parts.stop(Stage::Connect);
+        tracing::info!("stopped");
+    }
+
+    /// Waits until the work has stopped, which releases the lease; or does so for a scheduler that has crashed.
+    async fn hand_over(self) {
+        self.parts.stopped(Stage::Work).await;
+        if self.parts.failure().is_some() {
+            scheduler::release_left_behind(&self.store, &self.id, self.config.lease_ttl).await;
+        }
     }
 }

@@ -41,6 +41,7 @@ mod limits;
 mod metrics;
 mod near_cache;
 mod near_cache_scripts;
+mod parts;
 mod passwords;
 mod proxies;
 mod redis_acl;

@@ -1,5 +1,6 @@
 //! SIGTERM: not ready at once, still serving while the load balancer notices, nobody's request cut, exit 0.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -36,9 +37,9 @@ async fn under_requests_a_terminated_worker_is_not_ready_and_serves_on_until_it_
 }
 
 /// Sends all of a login but the end of its body.
-async fn half_a_login(cluster: &Cluster) -> (TcpStream, Vec<u8>) {
+pub async fn half_a_login(address: SocketAddr) -> (TcpStream, Vec<u8>) {
     let body = json!({ "password": PASSWORD }).to_string().into_bytes();
-    let mut stream = TcpStream::connect(cluster.workers[0].address).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
         "POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -48,7 +49,7 @@ async fn half_a_login(cluster: &Cluster) -> (TcpStream, Vec<u8>) {
     (stream, body[4..].to_vec())
 }
 
-async fn whole_answer(mut stream: TcpStream) -> String {
+pub async fn whole_answer(mut stream: TcpStream) -> String {
     let mut answer = Vec::new();
     tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.expect("an answer").unwrap();
     String::from_utf8(answer).unwrap()
@@ -57,7 +58,7 @@ async fn whole_answer(mut stream: TcpStream) -> String {
 #[tokio::test]
 async fn a_request_in_flight_is_finished_after_the_drain_time_too() {
     let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 1).set_up().await;
-    let (mut stream, rest) = half_a_login(&cluster).await;
+    let (mut stream, rest) = half_a_login(cluster.workers[0].address).await;
     // The worker has it: a later request on another connection was answered.
     cluster.client(0).get("/healthz").await.expect(200);
     cluster.workers[0].terminate();
@@ -76,7 +77,7 @@ async fn a_request_in_flight_is_finished_after_the_drain_time_too() {
 #[tokio::test]
 async fn a_request_that_never_ends_is_given_up_after_ten_seconds() {
     let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
-    let (stream, _) = half_a_login(&cluster).await;
+    let (stream, _) = half_a_login(cluster.workers[0].address).await;
     cluster.client(0).get("/healthz").await.expect(200);
     cluster.workers[0].terminate();
     let began = Instant::now();

@@ -20,7 +20,7 @@ const LIFE: SessionLife =
 async fn store(redis: &Redis) -> Store {
     let config =
         RedisConfig { url: redis.url().into(), prefix: PREFIX.to_owned(), ca: None, min_replicas: 0 };
-    let store = Store::open(&config).unwrap();
+    let store = Store::open_unsupervised(&config).unwrap();
     store.ready().await.unwrap();
     store
 }

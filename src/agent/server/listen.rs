@@ -6,13 +6,16 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::agent::tls::Identity;
 use crate::config::AgentListen;
+use crate::net::Listener;
 
 /// Why the agent cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -29,27 +32,30 @@ pub(in crate::agent) enum ListenError {
     Io { what: String, source: std::io::Error },
 }
 
-/// An open listener.
-pub(in crate::agent) enum Listener {
-    Tcp(TcpListener),
-    /// With the file, which is removed when the agent ends.
-    Unix {
-        listener: UnixListener,
-        _file: SocketFile,
-    },
+/// An open listener; for a unix socket with its file, which is removed when this is dropped.
+pub(in crate::agent) struct Open {
+    pub listener: Listener,
+    pub file: Option<SocketFile>,
 }
 
 /// Opens what the configuration names.
-pub(in crate::agent) async fn open(listen: &AgentListen, tls: bool) -> Result<Listener, ListenError> {
+pub(in crate::agent) async fn open(
+    listen: &AgentListen,
+    tls: Option<Arc<Identity>>,
+) -> Result<Open, ListenError> {
     match listen {
-        AgentListen::Tcp(address) if !tls && !address.ip().is_loopback() => {
+        AgentListen::Tcp(address) if tls.is_none() && !address.ip().is_loopback() => {
             Err(ListenError::NotLoopback(*address))
         }
         AgentListen::Tcp(address) => {
             let io = |source| ListenError::Io { what: address.to_string(), source };
             let listener = TcpListener::bind(address).await.map_err(io)?;
             info!(agent.listen = %listener.local_addr().map_err(io)?, "the agent listens");
-            Ok(Listener::Tcp(listener))
+            let listener = match tls {
+                None => Listener::Tcp(listener),
+                Some(identity) => Listener::Tls(listener, Arc::new(move || identity.current())),
+            };
+            Ok(Open { listener, file: None })
         }
         AgentListen::Unix(path) => {
             let io = |source| ListenError::Io { what: path.display().to_string(), source };
@@ -62,7 +68,7 @@ pub(in crate::agent) async fn open(listen: &AgentListen, tls: bool) -> Result<Li
             // Owner and group: a worker that runs as another user joins the agent's group.
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(io)?;
             info!(agent.listen = %path.display(), "the agent listens");
-            Ok(Listener::Unix { listener, _file: file })
+            Ok(Open { listener: Listener::Unix(listener), file: Some(file) })
         }
     }
 }
@@ -123,32 +129,32 @@ mod tests {
         let path = folder.path().join("new/agent.sock");
         let listen = AgentListen::Unix(path.clone());
 
-        let first = open(&listen, false).await.unwrap();
+        let first = open(&listen, None).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(open(&listen, false).await, Err(ListenError::Taken(_))));
+        assert!(matches!(open(&listen, None).await, Err(ListenError::Taken(_))));
         drop(first);
         assert!(!path.exists(), "removed at the end");
 
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "a leftover");
-        let second = open(&listen, false).await.unwrap();
+        let second = open(&listen, None).await.unwrap();
         std::fs::remove_file(&path).unwrap();
-        let third = open(&listen, false).await.unwrap();
+        let third = open(&listen, None).await.unwrap();
         drop(second);
         assert!(path.exists(), "the file is another agent's by now");
         drop(third);
 
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(open(&listen, false).await, Err(ListenError::NoSocket(_))));
+        assert!(matches!(open(&listen, None).await, Err(ListenError::NoSocket(_))));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }
 
     #[tokio::test]
     async fn plain_http_stays_on_loopback() {
         assert!(matches!(
-            open(&AgentListen::Tcp(([0, 0, 0, 0], 0).into()), false).await,
+            open(&AgentListen::Tcp(([0, 0, 0, 0], 0).into()), None).await,
             Err(ListenError::NotLoopback(_))
         ));
-        assert!(open(&AgentListen::Tcp(([127, 0, 0, 1], 0).into()), false).await.is_ok());
+        assert!(open(&AgentListen::Tcp(([127, 0, 0, 1], 0).into()), None).await.is_ok());
     }
 }

@@ -7,9 +7,9 @@
 mod answer;
 mod listen;
 mod routes;
-mod serving;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -22,7 +22,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use answer::{Deadline, refuse};
 
@@ -32,11 +32,17 @@ use super::token::Tokens;
 use super::wire;
 use crate::config::AgentConfig;
 use crate::fail2ban::{Client, Fail2banError, Options};
+use crate::net::{Limits, Server};
 
 /// Requests at the same time; one more is `busy`.
 const MAX_REQUESTS: usize = 256;
 /// No body has a reason to be larger.
 const MAX_BODY: usize = 64 * 1024;
+
+/// A worker keeps a few connections. One may lie idle for longer than the timeout: it is closed, and the worker opens another.
+const LIMITS: Limits = Limits { connections: 2048, header_timeout: Duration::from_secs(60) };
+/// Requests in flight at the stop may take this long.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the agent until `shutdown`.
 ///
@@ -45,13 +51,17 @@ const MAX_BODY: usize = 64 * 1024;
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let name = config.name.as_deref();
     let tls = config.tls.as_ref().map(|tls| Identity::load(tls, name)).transpose()?.map(Arc::new);
-    let listener = listen::open(&config.listen, tls.is_some()).await?;
+    let listen::Open { listener, file } = listen::open(&config.listen, tls).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
     let desk = Arc::new(Desk::new(&config, client));
     let leftover = Arc::clone(&desk.changer);
     tokio::spawn(async move { leftover.recover().await });
     let app = router(desk, Arc::new(Tokens::new(&config.token)));
-    serving::run(listener, tls, app, shutdown).await;
+    let server = Server::new(app, LIMITS, shutdown);
+    server.accept(listener).await;
+    drop(file);
+    server.finish(STOP_TIMEOUT).await;
+    info!("the agent has stopped");
     Ok(())
 }
 

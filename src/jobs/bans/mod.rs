@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::client::fleet::Fleet;
 use crate::domain::ban_job::claimable;
-use crate::store::{Store, StoreError, WorkerId};
+use crate::store::{Store, StoreError, Wake, WorkerId};
 
 /// Jobs that one worker works on at once.
 const AT_ONCE: usize = 4;
@@ -58,7 +58,7 @@ impl BanJobs {
             let jitter = Duration::from_millis(rand::rng().random_range(0..200));
             tokio::select! {
                 () = stop.cancelled() => {}
-                _ = timeout(wait + jitter, this.store.ban_job_suspected()) => {}
+                _ = timeout(wait + jitter, this.store.woken(Wake::BanJob)) => {}
                 // A place is free again.
                 Some(_) = running.join_next() => {}
             }

@@ -87,7 +87,6 @@ impl Request<'_> {
 pub(in crate::store) struct Shared {
     pub dialer: Dialer,
     pub clock: RedisClock,
-    pub settings: SettingsRevision,
     min_replicas: u16,
     confirming: Semaphore,
     live: ArcSwapOption<MultiplexedConnection>,
@@ -97,13 +96,16 @@ pub(in crate::store) struct Shared {
 }
 
 impl Shared {
-    /// Begins to connect in the background.
-    pub fn open(config: &RedisConfig, keys: &Keys) -> anyhow::Result<Arc<Self>> {
+    /// With the watchdog, which is to be run: it connects, and tells `settings` of newer ones.
+    pub fn open(
+        config: &RedisConfig,
+        keys: &Keys,
+        settings: &Arc<SettingsRevision>,
+    ) -> anyhow::Result<(Arc<Self>, impl Future<Output = ()> + Send + 'static + use<>)> {
         let stop = CancellationToken::new();
         let shared = Arc::new(Self {
             dialer: Dialer::new(config)?,
             clock: RedisClock::default(),
-            settings: SettingsRevision::default(),
             min_replicas: config.min_replicas,
             confirming: Semaphore::new(MOST_CONFIRMING),
             live: ArcSwapOption::empty(),
@@ -112,8 +114,8 @@ impl Shared {
             _stop: stop.clone().drop_guard(),
         });
         // The watchdog holds no strong reference while it waits, so that dropping the store ends it.
-        tokio::spawn(watchdog(Arc::downgrade(&shared), keys.clone(), stop));
-        Ok(shared)
+        let watchdog = watchdog(Arc::downgrade(&shared), keys.clone(), Arc::clone(settings), stop);
+        Ok((shared, watchdog))
     }
 
     pub fn health(&self) -> watch::Receiver<Health> {
@@ -213,7 +215,12 @@ fn is_dead(error: &RedisError) -> bool {
         || (error.is_io_error() && !error.is_timeout())
 }
 
-async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, stop: CancellationToken) {
+async fn watchdog(
+    shared: std::sync::Weak<Shared>,
+    keys: Keys,
+    settings: Arc<SettingsRevision>,
+    stop: CancellationToken,
+) {
     let mut complained: Option<Instant> = None;
     while let Some(this) = shared.upgrade() {
         match connect(&this, &keys).await {
@@ -223,11 +230,13 @@ async fn watchdog(shared: std::sync::Weak<Shared>, keys: Keys, stop: Cancellatio
                 tracing::info!("connected to Redis");
                 complained = None;
                 drop(this);
-                watch_over(&shared, &keys, &stop).await;
+                watch_over(&shared, &keys, &settings, &stop).await;
             }
             Err(ConnectError::Refused(reason)) => {
                 this.set_health(Health::Refused(reason));
-                return;
+                drop(this);
+                // Whoever waits for this health ends the process: with the reason, and not as a crash of this task.
+                return stop.cancelled().await;
             }
             Err(ConnectError::Away(reason)) => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
@@ -304,7 +313,12 @@ async fn tell_time(
 }
 
 /// Returns when the connection has been given up.
-async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &CancellationToken) {
+async fn watch_over(
+    shared: &std::sync::Weak<Shared>,
+    keys: &Keys,
+    settings: &SettingsRevision,
+    stop: &CancellationToken,
+) {
     let mut timeouts = 0;
     let mut ticks: u32 = 0;
     loop {
@@ -319,7 +333,7 @@ async fn watch_over(shared: &std::sync::Weak<Shared>, keys: &Keys, stop: &Cancel
             if ticks.is_multiple_of(TIME_EACH_TICKS) {
                 tell_time(&this, &mut connection).await
             } else {
-                this.settings.look(&mut connection, keys).await
+                settings.look(&mut connection, keys).await
             }
         };
         let looking = async { ticks.is_multiple_of(SENTINELS_EACH_TICKS) && this.dialer.superseded().await };

@@ -126,9 +126,7 @@ impl Store {
     pub async fn follow_events(&self, feed: &Feed) {
         let mut at = None;
         loop {
-            if self.ready().await.is_err() {
-                return; // This Redis must not be used: the process is about to end.
-            }
+            self.connected().await;
             let Err(error) = self.read_events(feed, &mut at).await;
             tracing::debug!(error = %error, "the events wait for Redis");
             let wait = rand::rng().random_range(100..300);

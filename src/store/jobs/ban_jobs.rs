@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::store::connection::clock::{millis, time_micros};
 use crate::store::history::audit;
-use crate::store::{AuditRecord, Result, SessionId, Store, StoreError, WorkerId, scripts};
+use crate::store::{AuditRecord, Result, SessionId, Store, StoreError, Wake, WorkerId, scripts};
 
 /// A claim without a renewal lives so long: after it another worker goes on.
 pub const CLAIM_TTL: Duration = Duration::from_secs(10);
@@ -122,16 +122,6 @@ impl BanJobClaim {
 }
 
 impl Store {
-    /// Waits until a ban job may be claimed, as far as this worker hears of it.
-    pub async fn ban_job_suspected(&self) {
-        self.ban_job.notified().await;
-    }
-
-    /// Tells whoever looks for ban jobs in this worker that there may be one.
-    pub fn suspect_ban_jobs(&self) {
-        self.ban_job.notify_one();
-    }
-
     /// Puts a job; false if too many are open. A second time with the same id does nothing.
     ///
     /// # Errors
@@ -165,7 +155,7 @@ impl Store {
             .arg(audit::KEPT);
         let put = self.shared.call(&job.audit.append_to(call)).await?;
         // This worker need not wait for its own message.
-        self.suspect_ban_jobs();
+        self.wakes.ring(Wake::BanJob);
         Ok(put)
     }
 

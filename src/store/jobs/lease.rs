@@ -14,7 +14,6 @@
 
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
 use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
 
@@ -43,21 +42,6 @@ pub enum Acquired {
     },
 }
 
-/// Why a waiting worker is woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
-    /// The lease was given back.
-    Released,
-    /// A probe was asked for.
-    ProbeRequested,
-    /// There are newer settings.
-    SettingsChanged,
-    /// There are other discovered servers.
-    ServersChanged,
-    /// A ban job may be claimed.
-    BanJob,
-}
-
 /// One worker's way to the lease.
 pub struct Lease {
     store: Store,
@@ -72,27 +56,6 @@ impl Store {
     #[must_use]
     pub fn lease(&self, owner: WorkerId, ttl: Duration) -> Lease {
         Lease { store: self.clone(), owner, ttl, connection: None }
-    }
-
-    /// Messages for workers, on a connection of their own; the stream ends when that breaks, or when the process has moved
-    /// to another Redis. They may be lost, so whoever waits needs a timer too.
-    ///
-    /// # Errors
-    /// As [`crate::store::StoreError`] tells.
-    pub async fn wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
-        let dialer = &self.shared.dialer;
-        let moved = dialer.moved_from(dialer.number());
-        let subscriber = dialer.subscriber(self.keys.wake()).await?;
-        Ok(subscriber.into_on_message().take_until(moved).filter_map(async |message| {
-            match message.get_payload_bytes() {
-                b"released" => Some(Wake::Released),
-                b"probe" => Some(Wake::ProbeRequested),
-                b"settings" => Some(Wake::SettingsChanged),
-                b"servers" => Some(Wake::ServersChanged),
-                b"ban-job" => Some(Wake::BanJob),
-                _ => None,
-            }
-        }))
     }
 }
 
@@ -142,6 +105,17 @@ impl Lease {
         let call = scripts::LEASE_RENEW.call().key(key).arg(fence.as_str()).arg(millis(self.ttl));
         let (renewed, redis_micros): (bool, i64) = self.call(&call).await?;
         Ok(renewed.then_some(redis_micros))
+    }
+
+    /// The fence of a term of this process that was not released; `None` if the lease is free or another's.
+    pub async fn left_behind(&mut self) -> Result<Option<Fence>> {
+        let command = redis::cmd("GET").arg(self.store.keys.lease()).to_owned();
+        let holder: Option<String> = self.run(Request::Command(&command)).await?;
+        Ok(holder.and_then(|text| {
+            let (owner, epoch) = text.split_once('|')?;
+            let epoch = epoch.parse().ok()?;
+            (owner == self.owner.as_str()).then_some(Fence { text, epoch })
+        }))
     }
 
     /// Gives the lease back and wakes those who wait. To be called after all work of the term has stopped.

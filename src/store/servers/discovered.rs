@@ -11,7 +11,7 @@ use crate::domain::discovery::Reconciled;
 use crate::domain::{Discoveries, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::{moment, time_micros};
 use crate::store::history::stream::EVENTS_KEPT;
-use crate::store::{Fence, Result, Store, StoreError, scripts};
+use crate::store::{Fence, Result, Store, StoreError, Wake, scripts};
 
 /// How often a worker looks when no message tells it to.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -70,11 +70,6 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Tells the follower that there may be other servers.
-    pub fn suspect_discoveries(&self) {
-        self.discovered.notify_one();
-    }
-
     /// Hands over the discovered servers whenever they are others, for ever. While Redis is away the last ones stay.
     pub async fn follow_discoveries(&self, apply: impl Fn(&Discoveries)) {
         let mut applied = None;
@@ -90,7 +85,7 @@ impl Store {
                 }
                 Err(error) => tracing::debug!(error = %error, "the discovered servers wait for Redis"),
             }
-            let _ = timeout(LOOK_EVERY, self.discovered.notified()).await;
+            let _ = timeout(LOOK_EVERY, self.woken(Wake::ServersChanged)).await;
         }
     }
 }

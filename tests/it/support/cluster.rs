@@ -187,7 +187,7 @@ impl Cluster {
 
     /// The product's own view of the Redis, past the workers.
     pub fn store(&self) -> bangui::store::Store {
-        bangui::store::Store::open(&bangui::config::RedisConfig {
+        bangui::store::Store::open_unsupervised(&bangui::config::RedisConfig {
             url: self.redis.url().into(),
             prefix: PREFIX.to_owned(),
             ca: None,

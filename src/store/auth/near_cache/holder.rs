@@ -6,12 +6,11 @@ use std::time::Duration;
 use rand::RngExt as _;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{PushInfo, PushKind, Value};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::state::{Event, Next};
-use crate::config::SessionCacheConfig;
-use crate::settings::{Effective, Live};
+use crate::settings::Live;
 use crate::store::connection::clock::millis;
 use crate::store::connection::shared::Health;
 use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
@@ -37,24 +36,26 @@ enum Ended {
 impl Store {
     /// Holds sessions near while the settings say so, and settles each Redis that is connected to, for ever.
     pub async fn hold_sessions(&self, live: &Live) {
-        tokio::join!(self.hold_while_on(live), self.settle_after_connecting());
+        // Neither returns. If one does, so does this, which its caller notices.
+        tokio::select! {
+            () = self.hold_while_on(live) => {}
+            () = self.settle_after_connecting() => {}
+        }
     }
 
     async fn hold_while_on(&self, live: &Live) {
         let mut settings = live.watch();
         loop {
-            let cache = settings.borrow_and_update().settings.session_cache;
+            let cache = settings.current().settings.session_cache;
             let ttl = if cache.enabled { millis(cache.ttl) } else { 0 };
             self.near_cache.ttl.store(ttl, Ordering::Relaxed);
             if ttl == 0 {
-                if settings.changed().await.is_err() {
-                    return;
-                }
+                settings.changed().await;
                 continue;
             }
             let ended = tokio::select! {
                 ended = self.hold() => ended,
-                () = changed(&mut settings, cache) => Ok(Ended::Changed),
+                _ = settings.until(|now| now.session_cache != cache) => Ok(Ended::Changed),
             };
             self.stop_holding().await;
             let wait = match ended {
@@ -77,7 +78,7 @@ impl Store {
             let wait = Duration::from_millis(rand::rng().random_range(wait));
             tokio::select! {
                 () = sleep(wait) => {}
-                () = changed(&mut settings, cache) => {}
+                _ = settings.until(|now| now.session_cache != cache) => {}
             }
         }
     }
@@ -178,9 +179,4 @@ impl Store {
         let mut state = self.near_cache.lock();
         state.step(event, boot_now())
     }
-}
-
-async fn changed(settings: &mut watch::Receiver<std::sync::Arc<Effective>>, from: SessionCacheConfig) {
-    // The sender lives as long as the worker.
-    let _ = settings.wait_for(|now| now.settings.session_cache != from).await;
 }

@@ -33,17 +33,17 @@ struct Question {
     answer: oneshot::Sender<Result<Option<Record>>>,
 }
 
-/// Where questions are asked. The task behind it ends with the last clone.
+/// Where questions are asked. The task that answers them ends with the last clone.
 #[derive(Clone)]
 pub(in crate::store) struct SessionChecks {
     questions: mpsc::Sender<Question>,
 }
 
 impl SessionChecks {
-    pub fn open(shared: Arc<Shared>, keys: Arc<Keys>) -> Self {
+    /// With the task that answers the questions, which is to be run.
+    pub fn open(shared: Arc<Shared>, keys: Arc<Keys>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (questions, asked) = mpsc::channel(WAITING);
-        tokio::spawn(read_together(shared, keys, asked));
-        Self { questions }
+        (Self { questions }, read_together(shared, keys, asked))
     }
 
     /// The session, if it is alive: stored, and of its user's present generation.

@@ -1,29 +1,28 @@
-//! Whether a worker is ready, asked over HTTP (`bangui healthcheck`, and `bangui up` of its workers): one request, one line, one exit code. For container health checks, so it needs nothing but
-//! the binary and never waits longer than two seconds.
+//! Asks a worker whether it is ready: with one request, and never for longer than two seconds.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks `url` (its `/readyz` if it has no path), or `/readyz` of the worker that listens on `listen`; the line to print if it is ready.
 ///
 /// # Errors
 /// If it is not ready, or did not answer in time.
-pub async fn run(url: Option<&str>, listen: SocketAddr) -> anyhow::Result<String> {
+pub async fn ask(url: Option<&str>, listen: SocketAddr) -> anyhow::Result<String> {
     let url = url.map_or_else(|| format!("http://{}", reachable(listen)), str::to_owned);
-    let mut url: reqwest::Url = url.parse().with_context(|| format!("`{url}` is no URL"))?;
+    let mut url: reqwest::Url = url.parse().with_context(|| format!("`{url}` is not a URL"))?;
     if url.path() == "/" {
         url.set_path("/readyz");
     }
     crate::crypto::provide();
     let client = reqwest::Client::builder()
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .context("the HTTP client cannot be built")?;
+        .context("failed to build the HTTP client")?;
     let answer =
         client.get(url.clone()).send().await.with_context(|| format!("not ready: {url} does not answer"))?;
     let status = answer.status();
@@ -68,13 +67,13 @@ mod tests {
     #[tokio::test]
     async fn ready_is_a_line_and_anything_else_an_error_with_the_reason() {
         let ready = one_answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-        assert!(run(None, ready).await.unwrap().starts_with("ready: http://127.0.0.1:"));
+        assert!(ask(None, ready).await.unwrap().starts_with("ready: http://127.0.0.1:"));
         let draining = one_answer(
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 8\r\nconnection: close\r\n\r\ndraining",
         );
-        let error = run(None, draining).await.unwrap_err();
+        let error = ask(None, draining).await.unwrap_err();
         assert!(error.to_string().contains("503") && error.to_string().contains("draining"), "{error}");
-        let nobody = run(Some("http://127.0.0.1:1/readyz"), draining).await.unwrap_err();
+        let nobody = ask(Some("http://127.0.0.1:1/readyz"), draining).await.unwrap_err();
         assert!(nobody.to_string().contains("does not answer"), "{nobody}");
     }
 

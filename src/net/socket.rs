@@ -1,0 +1,97 @@
+//! Where connections come from: TCP, TCP with TLS, or a unix socket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a client may take none of what is sent to it, in milliseconds.
+const WRITE_TIMEOUT_MS: u32 = 30_000;
+
+/// Returns the certificate to show now; asked for at each handshake, since files change while the process runs.
+pub type Certificate = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+
+/// A bound socket.
+pub enum Listener {
+    /// Plain TCP.
+    Tcp(TcpListener),
+    /// TLS on TCP.
+    Tls(TcpListener, Certificate),
+    /// A unix socket; its file is the caller's.
+    Unix(UnixListener),
+}
+
+/// A connection just accepted, no byte of which was read.
+pub(super) struct Accepted {
+    pub stream: Stream,
+    /// None on a unix socket.
+    pub peer: Option<SocketAddr>,
+}
+
+/// [`Accepted::stream`], before its handshake if it has one.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Tls(TcpStream, Certificate),
+    Unix(UnixStream),
+}
+
+/// A connection that HTTP can be spoken on.
+pub(super) enum Connection {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = accept_tcp(listener).await?;
+                Ok(Accepted { stream: Stream::Tcp(stream), peer: Some(peer) })
+            }
+            Self::Tls(listener, certificate) => {
+                let (stream, peer) = accept_tcp(listener).await?;
+                Ok(Accepted { stream: Stream::Tls(stream, Arc::clone(certificate)), peer: Some(peer) })
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted { stream: Stream::Unix(stream), peer: None })
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Completes the handshake, in the connection's own task: a slow client holds up no other.
+    pub(super) async fn connected(self) -> io::Result<Connection> {
+        match self {
+            Self::Tcp(stream) => Ok(Connection::Tcp(stream)),
+            Self::Unix(stream) => Ok(Connection::Unix(stream)),
+            Self::Tls(stream, certificate) => {
+                let handshake = TlsAcceptor::from(certificate()).accept(stream);
+                Ok(Connection::Tls(Box::new(timeout(HANDSHAKE_TIMEOUT, handshake).await??)))
+            }
+        }
+    }
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(client.address = %peer, "failed to set TCP_NODELAY: {error}");
+    }
+    // A client that does not read its answers gives up its place after this time.
+    if let Err(error) = sockopt::set_tcp_user_timeout(&stream, WRITE_TIMEOUT_MS) {
+        tracing::debug!(client.address = %peer, "failed to set TCP_USER_TIMEOUT: {error}");
+    }
+    Ok((stream, peer))
+}

@@ -1,0 +1,24 @@
+//! What a worker writes about itself, so that the cluster's page can list it.
+
+use rand::RngExt as _;
+use tokio::time::sleep;
+
+use crate::store::cluster::HEARTBEAT_EVERY;
+use crate::store::{Store, WorkerId, WorkerInfo};
+
+/// Writes it again and again, for ever.
+pub async fn run(store: Store, worker: WorkerId) {
+    let started_at = store.about_now();
+    let info = WorkerInfo {
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    loop {
+        if let Err(error) = store.heartbeat(&worker, &info, started_at).await {
+            tracing::debug!(error = %error, "failed to write the heartbeat: retrying");
+        }
+        let wait = HEARTBEAT_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
+        sleep(wait).await;
+    }
+}
