@@ -11,9 +11,12 @@
 //! the process starts it again, which is simpler than half a worker. `startup.rs` has what comes before ready, `heartbeat.rs` what
 //! a worker writes about itself.
 
+mod error;
 mod heartbeat;
 mod startup;
 mod tasks;
+
+pub use error::ServeError;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -44,17 +47,6 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Clients at once, and what else is open; connections to agents come on top.
 const OTHER_FILES: u64 = 2_000;
-
-/// Why a worker ended without being asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// It must not run with this configuration or this Redis: exit code 2.
-    #[error("{0}")]
-    Refused(String),
-    /// It failed while running: exit code 1.
-    #[error("{0:#}")]
-    Failed(#[from] anyhow::Error),
-}
 
 /// What the parts of a worker share.
 #[derive(Clone)]
