@@ -66,6 +66,8 @@ pub struct RedisConfig {
     pub ca: Option<PathBuf>,
     /// How many replicas must have confirmed a revocation before it is answered.
     pub min_replicas: u16,
+    /// Connections for large and blocking exchanges; 0 for none.
+    pub pool_size: u16,
 }
 
 /// How an agent is reached.

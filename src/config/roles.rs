@@ -113,7 +113,8 @@ fn redis(read: &mut Reader<'_>, required: bool) -> Option<RedisConfig> {
     }
     let ca = read.value(&vars::REDIS_CA, values::absolute_path);
     let min_replicas = read.value(&vars::REDIS_MIN_REPLICAS, values::replicas);
-    Some(RedisConfig { url: url?, prefix: prefix?, ca, min_replicas: min_replicas? })
+    let pool_size = read.value(&vars::REDIS_POOL_SIZE, values::pool_size);
+    Some(RedisConfig { url: url?, prefix: prefix?, ca, min_replicas: min_replicas?, pool_size: pool_size? })
 }
 
 fn agent_token(read: &mut Reader<'_>) -> Option<AgentTokenConfig> {

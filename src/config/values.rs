@@ -98,6 +98,11 @@ pub fn replicas(text: &str) -> Parsed<u16> {
     text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
 }
 
+/// How many connections the pool may have.
+pub fn pool_size(text: &str) -> Parsed<u16> {
+    text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
+}
+
 /// A number that is not zero.
 pub fn positive(text: &str) -> Parsed<NonZeroU32> {
     text.parse().map_err(|_| "must be a positive whole number, such as 2".to_owned())

@@ -105,6 +105,8 @@ variables! {
         "The CA of the certificate behind rediss:// (PEM); without it, those that are known to the public";
     REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, &[Serve, Check, ResetPassword],
         "Replicas that must confirm the end of a session or a new password before it is answered; 503 otherwise";
+    REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword],
+        "Connections to Redis for large and blocking exchanges, apart from those of session checks; 0 sends large ones over the same connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
         "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback; with ?discover=dns behind a URL, one server for each address of its host";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],

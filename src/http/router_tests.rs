@@ -22,6 +22,7 @@ fn parts() -> Parts {
         prefix: "test".to_owned(),
         ca: None,
         min_replicas: 0,
+        pool_size: 8,
     };
     Parts {
         store: Store::open_unsupervised(&redis).unwrap(),

@@ -91,8 +91,13 @@ fn the_readme_shows_the_rule() {
 
 /// All that `bangui check` would say of this Redis that is not well.
 async fn complaints(redis: &Redis) -> String {
-    let config =
-        RedisConfig { url: redis.url().into(), prefix: PREFIX.to_owned(), ca: None, min_replicas: 0 };
+    let config = RedisConfig {
+        url: redis.url().into(),
+        prefix: PREFIX.to_owned(),
+        ca: None,
+        min_replicas: 0,
+        pool_size: 8,
+    };
     match checks::inspect(&config).await {
         Ok(findings) => {
             let bad = findings.into_iter().filter(|finding| finding.level == Level::Away);

@@ -18,8 +18,13 @@ const LIFE: SessionLife =
     SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) };
 
 async fn store(redis: &Redis) -> Store {
-    let config =
-        RedisConfig { url: redis.url().into(), prefix: PREFIX.to_owned(), ca: None, min_replicas: 0 };
+    let config = RedisConfig {
+        url: redis.url().into(),
+        prefix: PREFIX.to_owned(),
+        ca: None,
+        min_replicas: 0,
+        pool_size: 8,
+    };
     let store = Store::open_unsupervised(&config).unwrap();
     store.ready().await.unwrap();
     store

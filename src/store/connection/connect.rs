@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 /// A command without an answer after this time has failed.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+/// A connection that takes longer to open has failed.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// A connection of this client, within the connect timeout.
 pub(in crate::store) async fn connect(

@@ -110,6 +110,11 @@ impl Dialer {
         self.home.borrow().target.clone().ok_or_else(unknown)
     }
 
+    /// How to reach the Redis that was settled on.
+    pub fn connection_info(&self) -> Result<ConnectionInfo> {
+        Ok(self.target()?.client.get_connection_info().clone())
+    }
+
     /// A connection of its own, within the connect timeout.
     pub async fn dial(&self) -> Result<MultiplexedConnection> {
         self.dial_patient(Duration::ZERO).await

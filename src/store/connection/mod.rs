@@ -1,7 +1,8 @@
 //! How Redis is reached, watched and checked.
 //!
 //! `dialer.rs` finds the address (`sentinel.rs` where Sentinels name the primary), `shared.rs` is the one multiplexed
-//! connection with its watchdog, `checks.rs` says whether this Redis may be used, `acl.rs` what its user must be allowed,
+//! connection with its watchdog, `pool.rs` lends connections for what is large or blocks,
+//! `checks.rs` says whether this Redis may be used, `acl.rs` what its user must be allowed,
 //! `clock.rs` what time it is there.
 
 pub mod acl;
@@ -9,5 +10,7 @@ pub mod checks;
 pub mod clock;
 pub(super) mod connect;
 pub(super) mod dialer;
+pub(super) mod pool;
+pub(super) mod request;
 pub(super) mod sentinel;
 pub(super) mod shared;

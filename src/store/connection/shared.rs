@@ -20,14 +20,15 @@ use arc_swap::ArcSwapOption;
 use rand::RngExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::checks;
 use super::clock::{RedisClock, time_micros};
-use super::connect::RESPONSE_TIMEOUT;
 use super::dialer::{Dialer, Target};
+use super::pool::Pool;
+use super::request::Request;
 use crate::config::RedisConfig;
 use crate::store::error::in_script;
 use crate::store::keys::Keys;
@@ -37,7 +38,6 @@ use crate::store::{Result, StoreError};
 
 /// Shorter than the response timeout, so that the answer of `WAIT` still arrives.
 const CONFIRM_WITHIN: Duration = Duration::from_millis(400);
-const MOST_CONFIRMING: usize = 16;
 /// A little under the second within which a changed setting is in force, also where its message was lost.
 const WATCH_EVERY: Duration = Duration::from_millis(900);
 /// Clocks drift by microseconds a second, so asking for the time at each tenth tick is plenty.
@@ -59,36 +59,12 @@ pub(in crate::store) enum Health {
     Refused(String),
 }
 
-/// What can be sent.
-#[derive(Clone, Copy)]
-pub(in crate::store) enum Request<'a> {
-    /// One command.
-    Command(&'a Cmd),
-    /// Several in one round trip.
-    Pipeline(&'a Pipeline),
-    /// One atomic step.
-    Script(&'a Call),
-}
-
-impl Request<'_> {
-    pub async fn send<T: FromRedisValue>(
-        self,
-        connection: &mut MultiplexedConnection,
-    ) -> std::result::Result<T, RedisError> {
-        match self {
-            Self::Command(command) => command.query_async(connection).await,
-            Self::Pipeline(pipeline) => pipeline.query_async(connection).await,
-            Self::Script(call) => call.invoke(connection).await,
-        }
-    }
-}
-
 /// The shared connection.
 pub(in crate::store) struct Shared {
     pub dialer: Dialer,
     pub clock: RedisClock,
+    pub pool: Pool,
     min_replicas: u16,
-    confirming: Semaphore,
     live: ArcSwapOption<MultiplexedConnection>,
     health: watch::Sender<Health>,
     suspect: Arc<Notify>,
@@ -107,7 +83,7 @@ impl Shared {
             dialer: Dialer::new(config)?,
             clock: RedisClock::default(),
             min_replicas: config.min_replicas,
-            confirming: Semaphore::new(MOST_CONFIRMING),
+            pool: Pool::new(config.pool_size),
             live: ArcSwapOption::empty(),
             health: watch::Sender::new(Health::Away("the first connection is not made yet".to_owned())),
             suspect: Arc::new(Notify::new()),
@@ -137,26 +113,40 @@ impl Shared {
         self.run(call.name(), Request::Script(call)).await
     }
 
+    /// As [`Self::query`], over a connection that no session check waits behind: for large answers.
+    pub async fn query_apart<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T> {
+        self.run_apart(name, Request::Command(command)).await
+    }
+
+    /// As [`Self::pipeline`], over a connection that no session check waits behind.
+    pub async fn pipeline_apart<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        pipeline: &Pipeline,
+    ) -> Result<T> {
+        self.run_apart(name, Request::Pipeline(pipeline)).await
+    }
+
+    /// As [`Self::call`], over a connection that no session check waits behind: for large arguments.
+    pub async fn call_apart<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
+        self.run_apart(call.name(), Request::Script(call)).await
+    }
+
     /// One script, answered once `BANGUI_REDIS_MIN_REPLICAS` replicas have it: for what must not be undone by a failover.
     ///
-    /// `WAIT` holds up whatever else travels on its connection and tells only of what went before it on the same one.
-    /// So it has one of its own, dialled for this call: such calls are rare, and a pool would hand out sockets that a
-    /// failover has closed. It covers all that was written before, so a repetition that changes nothing confirms too.
+    /// `WAIT` blocks whatever else travels on its connection and covers only what was written on the same one before, so both
+    /// go over a lent one. A repetition that changes nothing confirms what was written before it, too.
     pub async fn call_confirmed<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
         if self.min_replicas == 0 {
             return self.call(call).await;
         }
-        let busy = |_| StoreError::Unavailable("too many changes wait for the replicas".to_owned());
-        let closed = |_| StoreError::Unavailable("this process is ending".to_owned());
-        let _turn =
-            timeout(RESPONSE_TIMEOUT, self.confirming.acquire()).await.map_err(busy)?.map_err(closed)?;
-        let mut connection = self.dialer.dial().await?;
-        let answer = call.invoke(&mut connection).await?;
+        let mut lent = self.pool.lend(&self.dialer, Duration::ZERO).await?;
+        let answer = lent.send(Request::Script(call)).await?;
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.min_replicas).arg(super::clock::millis(CONFIRM_WITHIN));
         // The write is done: whatever goes wrong from here on, it is only not confirmed.
-        let confirmed: u64 = wait.query_async(&mut connection).await.unwrap_or_else(|error| {
-            tracing::warn!(error = %error, "Redis did not tell how many replicas confirmed a change");
+        let confirmed: u64 = lent.send(Request::Command(&wait)).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "failed to ask how many replicas confirmed a change");
             0
         });
         if confirmed < u64::from(self.min_replicas) {
@@ -165,13 +155,44 @@ impl Shared {
         Ok(answer)
     }
 
-    async fn run<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
-        let Some(live) = self.live.load_full() else {
-            return Err(StoreError::Unavailable(match &*self.health.borrow() {
+    /// Without a pool over the shared connection, as everything else.
+    async fn run_apart<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
+        if !self.pool.is_on() {
+            return self.run(name, request).await;
+        }
+        // While the shared connection is away, so is this Redis; and the reason is known already.
+        self.live()?;
+        let mut lent = self.pool.lend(&self.dialer, Duration::ZERO).await?;
+        let moved = self.dialer.moved_from(lent.number());
+        let begun = Instant::now();
+        let answer = tokio::select! {
+            answer = lent.send(request) => answer,
+            () = moved => {
+                return Err(StoreError::Unavailable("this worker has moved to another Redis".to_owned()));
+            }
+        };
+        metrics::histogram!("bangui_redis_command_duration_seconds", "command" => name)
+            .record(begun.elapsed());
+        answer.map_err(|error| {
+            if is_dead(&error) || error.is_timeout() {
+                self.suspect.notify_one();
+            }
+            error.into()
+        })
+    }
+
+    /// The shared connection.
+    fn live(&self) -> Result<Arc<MultiplexedConnection>> {
+        self.live.load_full().ok_or_else(|| {
+            StoreError::Unavailable(match &*self.health.borrow() {
                 Health::Away(reason) | Health::Refused(reason) => reason.clone(),
                 Health::Answers => "the connection is being replaced".to_owned(),
-            }));
-        };
+            })
+        })
+    }
+
+    async fn run<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
+        let live = self.live()?;
         let mut connection = MultiplexedConnection::clone(&live);
         let begun = Instant::now();
         let mut answer = request.send(&mut connection).await;

@@ -160,7 +160,7 @@ impl Store {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(self.keys.audit()).arg(newest);
         command.arg("-").arg("COUNT").arg(limit + 1);
-        let StreamRangeReply { mut ids } = self.shared.query("audit_page", &command).await?;
+        let StreamRangeReply { mut ids } = self.shared.query_apart("audit_page", &command).await?;
         let more = ids.len() > limit;
         ids.truncate(limit);
         let items: Vec<AuditEntry> =

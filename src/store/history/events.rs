@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId as Entry, StreamRangeReply, StreamReadReply};
 use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::sleep;
 
+use crate::store::connection::pool::Lent;
+use crate::store::connection::request::Request;
 use crate::store::{Result, Store, StreamId};
 
 /// Events that a client may be behind before it has to read the stream for itself.
@@ -117,12 +118,12 @@ impl Store {
     pub async fn events_after(&self, id: StreamId) -> Result<(Vec<StoredEvent>, bool)> {
         let mut command = redis::cmd("XRANGE");
         command.arg(self.keys.events()).arg(format!("({id}")).arg("+").arg("COUNT").arg(TOGETHER);
-        let StreamRangeReply { ids } = self.shared.query("events_after", &command).await?;
+        let StreamRangeReply { ids } = self.shared.query_apart("events_after", &command).await?;
         let all = ids.len() < TOGETHER;
         Ok((ids.into_iter().filter_map(StoredEvent::from_stored).collect(), all))
     }
 
-    /// Reads events into `feed`, for ever, on a connection of its own.
+    /// Reads events into `feed`, for ever, on a connection that it keeps.
     pub async fn follow_events(&self, feed: &Feed) {
         let mut at = None;
         loop {
@@ -149,13 +150,13 @@ impl Store {
             Some(before) => before,
         };
         *at = Some(place);
-        let mut connection = dialer.dial_patient(WAIT).await?;
+        let mut lent = self.shared.pool.lend(dialer, WAIT).await?;
         loop {
             let read = tokio::select! {
                 () = &mut moved => return Err(crate::store::StoreError::Unavailable("it is another one now".to_owned())),
                 // A link that has swallowed bytes once is not waited on.
                 () = self.outage() => return Err(crate::store::StoreError::Unavailable("it was away".to_owned())),
-                read = self.read_some(&mut connection, place) => read?,
+                read = self.read_some(&mut lent, place) => read?,
             };
             for event in read {
                 place = event.id;
@@ -165,15 +166,11 @@ impl Store {
         }
     }
 
-    async fn read_some(
-        &self,
-        connection: &mut MultiplexedConnection,
-        after: StreamId,
-    ) -> Result<Vec<StoredEvent>> {
+    async fn read_some(&self, lent: &mut Lent, after: StreamId) -> Result<Vec<StoredEvent>> {
         let mut command = redis::cmd("XREAD");
         command.arg("BLOCK").arg(crate::store::connection::clock::millis(WAIT)).arg("COUNT").arg(TOGETHER);
         command.arg("STREAMS").arg(self.keys.events()).arg(after.to_string());
-        let read: Option<StreamReadReply> = command.query_async(connection).await?;
+        let read: Option<StreamReadReply> = lent.send(Request::Command(&command)).await?;
         let entries = read.into_iter().flat_map(|read| read.keys).flat_map(|stream| stream.ids);
         Ok(entries.filter_map(StoredEvent::from_stored).collect())
     }

@@ -69,7 +69,7 @@ impl Store {
             pipeline.cmd("HGETALL").arg(self.keys.ban_job_failures(id));
         }
         let answers: Vec<HashMap<String, redis::Value>> =
-            self.shared.pipeline("ban_job_views", &pipeline).await?;
+            self.shared.pipeline_apart("ban_job_views", &pipeline).await?;
         let mut answers = answers.into_iter();
         let mut views = Vec::with_capacity(ids.len());
         for id in ids {

@@ -153,7 +153,8 @@ impl Store {
             .arg(MOST_LISTED)
             .arg(self.keys.wake())
             .arg(audit::KEPT);
-        let put = self.shared.call(&job.audit.append_to(call)).await?;
+        // Up to 20,000 addresses.
+        let put = self.shared.call_apart(&job.audit.append_to(call)).await?;
         // This worker need not wait for its own message.
         self.wakes.ring(Wake::BanJob);
         Ok(put)
@@ -236,7 +237,7 @@ impl Store {
     /// The addresses of a job.
     pub async fn ban_job_ips(&self, id: &BanJobId) -> Result<Vec<Network>> {
         let command = redis::cmd("GET").arg(self.keys.ban_job_ips(id)).to_owned();
-        let ips: Option<String> = self.shared.query("ban_job_ips", &command).await?;
+        let ips: Option<String> = self.shared.query_apart("ban_job_ips", &command).await?;
         Ok(ips.unwrap_or_default().lines().filter_map(Network::parse).collect())
     }
 

@@ -19,7 +19,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::fence::Fence;
 use crate::store::connection::clock::millis;
-use crate::store::connection::shared::Request;
+use crate::store::connection::request::Request;
 use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::scripts;
 use crate::store::scripts::Call;

@@ -65,7 +65,7 @@ impl Store {
             for (server, jail) in some {
                 pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("counts");
             }
-            let counts: Vec<Option<String>> = self.shared.pipeline("ban_counts", &pipeline).await?;
+            let counts: Vec<Option<String>> = self.shared.pipeline_apart("ban_counts", &pipeline).await?;
             all.extend(counts.into_iter().map(|counts| counts.and_then(parse)));
         }
         Ok(all)
@@ -107,7 +107,7 @@ impl Store {
         let beside = self.keys.bans_beside(server, jail, fence.epoch());
         let mut clear = redis::cmd("UNLINK");
         clear.arg(&beside);
-        self.shared.query::<()>("bans_clear", &clear).await?;
+        self.shared.query_apart::<()>("bans_clear", &clear).await?;
         for some in bans.chunks(TOGETHER) {
             let mut pipeline = redis::pipe();
             let add = pipeline.cmd("ZADD").arg(&beside);
@@ -115,7 +115,7 @@ impl Store {
                 add.arg(0).arg(ban.member());
             }
             pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER);
-            self.shared.pipeline::<()>("bans_beside", &pipeline).await?;
+            self.shared.pipeline_apart::<()>("bans_beside", &pipeline).await?;
         }
         let changes = self.ban_changes(place, bans).await?;
         let call = scripts::BANS_WRITE
@@ -134,7 +134,7 @@ impl Store {
             .arg(format!("{server}/{jail}"));
         let call =
             changes.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string()));
-        self.shared.call(&call).await
+        self.shared.call_apart(&call).await
     }
 
     /// How this list differs from the one that is stored; where none is, nothing has changed, it was only read.
@@ -175,7 +175,8 @@ impl Store {
         pipeline.cmd("ZRANGEBYLEX").arg(self.keys.bans(server, jail)).arg(from).arg(to);
         pipeline.arg("LIMIT").arg(0).arg(limit + 1);
         pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("read_at");
-        let (members, read_at): (Vec<String>, Option<i64>) = self.shared.pipeline("bans", &pipeline).await?;
+        let (members, read_at): (Vec<String>, Option<i64>) =
+            self.shared.pipeline_apart("bans", &pipeline).await?;
         let more = members.len() > limit;
         let items: Vec<StoredBan> =
             members.iter().take(limit).filter_map(|member| StoredBan::parse(member)).collect();

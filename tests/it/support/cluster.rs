@@ -192,6 +192,7 @@ impl Cluster {
             prefix: PREFIX.to_owned(),
             ca: None,
             min_replicas: 0,
+            pool_size: 8,
         })
         .unwrap()
     }

@@ -33,7 +33,7 @@ impl Store {
         if !unknown.is_empty() {
             let keys: Vec<String> = unknown.iter().map(|agent| self.keys.user_agent(*agent)).collect();
             let command = redis::cmd("MGET").arg(keys).to_owned();
-            let texts: Vec<Option<String>> = self.shared.query("user_agents", &command).await?;
+            let texts: Vec<Option<String>> = self.shared.query_apart("user_agents", &command).await?;
             for (agent, text) in unknown.into_iter().zip(texts) {
                 // One that has expired may come back with the next login: its absence is not remembered.
                 if let Some(text) = text {
@@ -66,7 +66,7 @@ impl Store {
         let from = cursor.and_then(Cursor::parse).unwrap_or_default();
         let mut command = redis::cmd("SSCAN");
         command.arg(self.keys.sessions(username)).arg(from.scan).arg("COUNT").arg(limit);
-        let (scan, members): (u64, Vec<Vec<u8>>) = self.shared.query("session_index", &command).await?;
+        let (scan, members): (u64, Vec<Vec<u8>>) = self.shared.query_apart("session_index", &command).await?;
         let mut ids: Vec<[u8; 32]> = members.into_iter().filter_map(|id| id.try_into().ok()).collect();
         ids.sort_unstable();
         ids.retain(|id| from.after.is_none_or(|after| *id > after));
@@ -126,7 +126,7 @@ impl Store {
         for id in ids {
             command.arg(self.keys.session(id));
         }
-        let mut values: Vec<Option<Vec<u8>>> = self.shared.query("session_list", &command).await?;
+        let mut values: Vec<Option<Vec<u8>>> = self.shared.query_apart("session_list", &command).await?;
         let generation = values.remove(0).as_deref().and_then(parse_generation);
         let now = self.shared.clock.now_micros();
         let mut live = Vec::with_capacity(ids.len());
