@@ -8,6 +8,7 @@
 
 mod bans;
 mod footprint;
+mod isolation;
 mod near_cache;
 mod requests;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
@@ -38,6 +39,9 @@ fn main() {
     }
     if runs("near_cache") {
         say(runtime.block_on(near_cache::measure()));
+    }
+    if runs("isolation") {
+        say(runtime.block_on(isolation::measure()));
     }
     if runs("takeover") {
         say(runtime.block_on(takeover::measure()));
