@@ -14,15 +14,19 @@
 
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
-use redis::FromRedisValue;
-use redis::aio::MultiplexedConnection;
+use futures_util::{Stream, StreamExt as _, stream};
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{FromRedisValue, PushInfo, PushKind, Value};
+use tokio::sync::mpsc;
 
 use super::clock::millis;
 use super::connection::Request;
 use super::scripts::{self, Call};
 use super::servers::EVENTS_KEPT;
 use super::{Result, Store, WorkerId};
+
+/// Messages that wait here at most. One more is lost, which a timer makes up for.
+const MESSAGES: usize = 256;
 
 /// The proof that a write belongs to a term: `owner|epoch`, compared inside Redis at every scheduled write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,17 +103,30 @@ impl Store {
     pub async fn wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
         let dialer = &self.shared.dialer;
         let moved = dialer.moved_from(dialer.number());
-        let subscriber = dialer.subscriber(self.keys.wake()).await?;
-        Ok(subscriber.into_on_message().take_until(moved).filter_map(async |message| {
-            match message.get_payload_bytes() {
-                b"released" => Some(Wake::Released),
-                b"probe" => Some(Wake::ProbeRequested),
-                b"settings" => Some(Wake::SettingsChanged),
-                b"servers" => Some(Wake::ServersChanged),
-                b"ban-job" => Some(Wake::BanJob),
-                _ => None,
-            }
-        }))
+        let (sender, pushed) = mpsc::channel(MESSAGES);
+        let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
+        let mut connection = dialer.dial_pushed(push).await?;
+        connection.subscribe(self.keys.wake()).await?;
+        // The connection lives as long as the stream. It ends when that breaks: with it the sender is gone.
+        let messages = stream::unfold((connection, pushed), async |(connection, mut pushed)| {
+            let info = pushed.recv().await.filter(|info| info.kind != PushKind::Disconnection)?;
+            Some((wake_of(&info), (connection, pushed)))
+        });
+        Ok(messages.filter_map(async |wake| wake).take_until(moved))
+    }
+}
+
+fn wake_of(info: &PushInfo) -> Option<Wake> {
+    let (PushKind::Message, [_, Value::BulkString(message)]) = (&info.kind, info.data.as_slice()) else {
+        return None;
+    };
+    match message.as_slice() {
+        b"released" => Some(Wake::Released),
+        b"probe" => Some(Wake::ProbeRequested),
+        b"settings" => Some(Wake::SettingsChanged),
+        b"servers" => Some(Wake::ServersChanged),
+        b"ban-job" => Some(Wake::BanJob),
+        _ => None,
     }
 }
 

@@ -27,6 +27,7 @@ pub mod keys;
 pub mod lease;
 pub mod limits;
 mod near_cache;
+mod primary;
 mod scripts;
 mod sentinel;
 pub mod servers;
@@ -36,6 +37,7 @@ pub mod session_token;
 pub mod sessions;
 pub mod settings;
 mod stream;
+mod watchdog;
 
 use std::sync::Arc;
 
@@ -119,6 +121,14 @@ impl Store {
             Health::Answers => Ok(()),
             Health::Away(reason) | Health::Refused(reason) => Err(StoreError::Unavailable(reason.clone())),
         }
+    }
+
+    /// Whether Redis takes writes, as it was last seen; asks nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::WritesRefused`] or [`StoreError::Full`], with Redis's words.
+    pub fn writable(&self) -> Result<()> {
+        self.shared.refusal().borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Waits until Redis answers.

@@ -45,7 +45,7 @@ use std::time::Duration;
 use super::sessions::Record;
 use super::{SessionId, boot_now};
 pub(super) use revoke::Revocation;
-pub(super) use state::Mark;
+pub(super) use state::{LEASE, MARGIN, Mark};
 
 /// This worker's cache.
 #[derive(Default)]

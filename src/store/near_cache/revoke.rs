@@ -70,9 +70,17 @@ impl Store {
         revocation: Revocation<'_>,
     ) -> Result<bool> {
         let call = revocation.call(self, username)?;
+        let redis = self.shared.dialer.run_id();
         let answer = self.shared.call_confirmed(&call).await?;
         let Some((done, listed)) = read(answer)? else { return Ok(false) };
         let outcome = self.wait_for_holders(listed).await;
+        // Replaced in the meantime: what it was told may be lost.
+        self.shared.dialer.trusted()?;
+        if self.shared.dialer.run_id() != redis {
+            return Err(StoreError::Unavailable(
+                "it was replaced by another one during the revocation".to_owned(),
+            ));
+        }
         let outcome = match outcome {
             Outcome::NoHolders => "no_holders",
             Outcome::Confirmed => "confirmed",
