@@ -39,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The scheduler and the last words to Redis have this long.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// How often a worker sees to it that somebody can log in.
+const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
+
 /// Clients at once, and what else is open; connections to agents come on top.
 const OTHER_FILES: u64 = 2_000;
 
@@ -199,6 +202,7 @@ async fn work(
     tokio::select! {
         ((), ()) = async { tokio::join!(scheduler.run(stop.clone()), ban_jobs.run(stop.clone())) } => {}
         () = heartbeats(&store, &worker, started_at) => {}
+        () = keep_login_possible(&config, &store) => {}
         reason = store.refused() => return Err(ServeError::Refused(reason)),
     }
     Ok(())
@@ -246,17 +250,52 @@ async fn heartbeats(store: &Store, worker: &WorkerId, started_at: Timestamp) {
     }
 }
 
-/// Makes sure that somebody can log in: provisions the admin, or tells the code that setup wants.
+/// Makes sure that somebody can log in before the worker is ready. Where Redis refuses writes that has to wait, and the worker
+/// serves reads: [`keep_login_possible`] goes on with it.
 async fn prepare_login(config: &ServeConfig, store: &Store) {
+    let refused = |error: &anyhow::Error| {
+        matches!(error.downcast_ref(), Some(StoreError::WritesRefused(_) | StoreError::Full(_)))
+    };
     loop {
-        let prepared = match &config.admin_password {
-            Some(password) => provision(store, password).await,
-            None => tell_setup_code(config, store).await,
-        };
-        let Err(error) = prepared else { return };
-        tracing::warn!(error = format!("{error:#}"), "the account cannot be looked at yet, trying again");
+        let Err(error) = make_login_possible(config, store).await else { return };
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "failed to look up or create the admin account: retrying"
+        );
+        if refused(&error) {
+            return;
+        }
         let wait = rand::rng().random_range(300..700);
         sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// The same for as long as the worker runs: Redis may lose the account, and with it the setup code.
+async fn keep_login_possible(config: &ServeConfig, store: &Store) {
+    loop {
+        let wait = ACCOUNT_CHECK_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
+        sleep(wait).await;
+        let missing = async {
+            if !store.setup_complete().await? {
+                make_login_possible(config, store).await?;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = missing.await {
+            tracing::debug!(
+                error = format!("{error:#}"),
+                "failed to look up or create the admin account: retrying"
+            );
+        }
+    }
+}
+
+/// Provisions the admin, or sees to it that the code that setup wants is in the log.
+async fn make_login_possible(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
+    match (&config.admin_password, &config.setup_token) {
+        (Some(password), _) => provision(store, password).await,
+        (None, Some(_)) => Ok(()),
+        (None, None) => Ok(store.setup_code(&http::setup::fresh_code()).await.map(drop)?),
     }
 }
 
@@ -283,20 +322,6 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
         if let Err(error) = store.audit(&AuditRecord::of_admin("setup.complete")).await {
             tracing::error!(error = %error, "the audit could not be told of it");
         }
-    }
-    Ok(())
-}
-
-/// One code for the whole cluster, told by each worker that starts before setup.
-async fn tell_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
-    if config.setup_token.is_some() {
-        return Ok(());
-    }
-    if let Some(code) = store.setup_code(&http::setup::fresh_code()).await? {
-        tracing::warn!(
-            setup.code = code,
-            "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
-        );
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Accounts: who may log in. There is one so far, `admin`, made once in the cluster's life by setup.
 
+use std::sync::PoisonError;
+
 use super::near_cache::Revocation;
 use super::{Result, SessionId, Store, scripts};
 
@@ -49,14 +51,26 @@ impl Store {
         self.shared.query("setup_complete", &command).await
     }
 
-    /// The cluster's one-time setup code: `fresh`, unless another worker stored one before. `None` after setup.
+    /// The cluster's one-time setup code: `fresh`, unless another worker stored one before. `None` after setup. Whoever asks,
+    /// a code that this worker has not logged yet goes into its log: Redis may have lost the one before.
     pub async fn setup_code(&self, fresh: &str) -> Result<Option<String>> {
         let call = scripts::SETUP_CODE
             .call()
             .key(self.keys.account(&Username::admin()))
             .key(self.keys.setup_code())
             .arg(fresh);
-        self.shared.call(&call).await
+        let code: Option<String> = self.shared.call(&call).await?;
+        if let Some(code) = &code {
+            let mut logged = self.logged_setup_code.lock().unwrap_or_else(PoisonError::into_inner);
+            if logged.as_ref() != Some(code) {
+                tracing::warn!(
+                    setup.code = code,
+                    "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
+                );
+                *logged = Some(code.clone());
+            }
+        }
+        Ok(code)
     }
 
     /// Creates the admin; `false` if there is one already, and nothing changed.

@@ -76,6 +76,8 @@ pub struct Store {
     checks: session_checks::SessionChecks,
     discovered: Arc<discovered::Seen>,
     near_cache: Arc<near_cache::NearCache>,
+    /// The latest one that this worker has logged.
+    logged_setup_code: Arc<std::sync::Mutex<Option<String>>>,
     /// Signalled when a ban job may be claimed.
     ban_job: Arc<tokio::sync::Notify>,
 }
@@ -108,6 +110,7 @@ impl Store {
             checks,
             discovered: Arc::default(),
             near_cache: Arc::default(),
+            logged_setup_code: Arc::default(),
             ban_job: Arc::default(),
         })
     }
