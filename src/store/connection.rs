@@ -107,6 +107,11 @@ impl Shared {
         self.refusal.subscribe()
     }
 
+    /// Whether replicas are asked to confirm.
+    pub fn confirms(&self) -> bool {
+        self.min_replicas > 0
+    }
+
     /// One command.
     pub async fn query<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T> {
         self.run(name, Request::Command(command)).await

@@ -76,6 +76,7 @@ pub struct Store {
     checks: session_checks::SessionChecks,
     discovered: Arc<discovered::Seen>,
     near_cache: Arc<near_cache::NearCache>,
+    revocations_awaited: Arc<near_cache::SharedWait<Result<()>>>,
     /// The latest one that this worker has logged.
     logged_setup_code: Arc<std::sync::Mutex<Option<String>>>,
     /// Signalled when a ban job may be claimed.
@@ -110,6 +111,7 @@ impl Store {
             checks,
             discovered: Arc::default(),
             near_cache: Arc::default(),
+            revocations_awaited: Arc::default(),
             logged_setup_code: Arc::default(),
             ban_job: Arc::default(),
         })

@@ -60,4 +60,5 @@ mod setup;
 mod shutdown;
 mod start_up;
 mod sweep;
+mod unconfirmed;
 mod up;

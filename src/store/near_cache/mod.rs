@@ -35,6 +35,7 @@ mod model;
 #[cfg(test)]
 mod model_tests;
 mod revoke;
+mod shared_wait;
 mod state;
 mod wait;
 
@@ -45,6 +46,7 @@ use std::time::Duration;
 use super::sessions::Record;
 use super::{SessionId, boot_now};
 pub(super) use revoke::Revocation;
+pub(super) use shared_wait::SharedWait;
 pub(super) use state::{LEASE, MARGIN, Mark};
 
 /// This worker's cache.

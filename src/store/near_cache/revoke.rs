@@ -26,8 +26,8 @@ pub(in super::super) enum Revocation<'a> {
     Known(&'a SessionId),
     /// All but one.
     All { keep: Option<&'a SessionId> },
-    /// All but one, with the password; `verified` is empty to set it whatever it was.
-    Password { verified: &'a str, new: &'a str, keep: Option<&'a SessionId> },
+    /// All but one, with the password; `verified` is empty to set it whatever it was, and `mark` says that it is unconfirmed.
+    Password { verified: &'a str, new: &'a str, mark: &'a str, keep: Option<&'a SessionId> },
     /// Nothing: only the holders are counted.
     Nothing,
 }
@@ -52,12 +52,13 @@ impl Revocation<'_> {
         if let Some(id) = session {
             call = call.key(keys.session(id));
         }
-        let (verified, new) = match self {
-            Self::Password { verified, new, .. } => (*verified, *new),
-            _ => ("", ""),
+        let (verified, new, mark) = match self {
+            Self::Password { verified, new, mark, .. } => (*verified, *new, *mark),
+            _ => ("", "", ""),
         };
         let call = call.arg(kind).arg(session.map_or(&[][..], |id| &id.as_bytes()[..]));
-        Ok(call.arg(keys.revoked()).arg(super::super::hex(&random::<16>()?)).arg(verified).arg(new))
+        let fresh = super::super::hex(&random::<16>()?);
+        Ok(call.arg(keys.revoked()).arg(fresh).arg(verified).arg(new).arg(mark))
     }
 }
 
@@ -91,17 +92,22 @@ impl Store {
         Ok(done)
     }
 
-    /// Returns when what was revoked before is refused everywhere: for a request to end what is gone already, perhaps by one that
-    /// was cut off before its answer.
+    /// Returns when what was revoked before is refused everywhere, and confirmed by the replicas: for a request to end what is gone
+    /// already, perhaps by one that was cut off before its answer, or was not confirmed. Whoever asks at the same time shares
+    /// one wait: anybody can, with a token that never was.
     ///
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn await_revocations(&self) -> Result<()> {
-        let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
-        if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
-            self.wait_for_holders(listed).await;
-        }
-        Ok(())
+        self.revocations_awaited
+            .join(async {
+                let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
+                if let Some((_, listed)) = read(self.shared.call_confirmed(&call).await?)? {
+                    self.wait_for_holders(listed).await;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Finds holders that confirm nothing, and waits for those that Redis may have forgotten.
