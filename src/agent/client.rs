@@ -61,8 +61,11 @@ pub enum AgentError {
 pub enum RefusedKind {
     /// There is no such jail.
     Jail,
-    /// A newer epoch of the job is known to the agent.
-    Stale,
+    /// Another epoch of the job is known to the agent: a newer one, or the same of another worker.
+    Stale {
+        /// The one that it knows.
+        known: Option<u64>,
+    },
     /// fail2ban's configuration would be wrong.
     Configuration,
     /// The host does not let it.
@@ -72,10 +75,10 @@ pub enum RefusedKind {
 }
 
 impl RefusedKind {
-    fn of(kind: &str) -> Option<Self> {
+    fn of(kind: &str, epoch: Option<u64>) -> Option<Self> {
         match kind {
             "jail" => Some(Self::Jail),
-            "stale" => Some(Self::Stale),
+            "stale" => Some(Self::Stale { known: epoch }),
             "configuration" => Some(Self::Configuration),
             "failed" => Some(Self::Failed),
             "unsettled" => Some(Self::Unsettled),
@@ -221,9 +224,9 @@ impl AgentClient {
             });
         }
         match serde_json::from_slice::<wire::Refusal>(&body) {
-            Ok(wire::Refusal { kind, reason }) if kind == "busy" => Err(AgentError::Busy { reason }),
-            Ok(wire::Refusal { kind, reason }) if kind == "down" => Err(AgentError::Down { reason }),
-            Ok(wire::Refusal { kind, reason }) => Err(match RefusedKind::of(&kind) {
+            Ok(wire::Refusal { kind, reason, .. }) if kind == "busy" => Err(AgentError::Busy { reason }),
+            Ok(wire::Refusal { kind, reason, .. }) if kind == "down" => Err(AgentError::Down { reason }),
+            Ok(wire::Refusal { kind, reason, epoch }) => Err(match RefusedKind::of(&kind, epoch) {
                 Some(kind) => AgentError::Refused { kind, reason },
                 None => self.unreachable(
                     UnreachableKind::Protocol,

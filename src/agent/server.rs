@@ -164,7 +164,7 @@ fn not_answered(error: Fail2banError) -> Response {
 }
 
 pub(super) fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
-    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into() })).into_response()
+    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into(), epoch: None })).into_response()
 }
 
 #[cfg(test)]

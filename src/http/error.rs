@@ -178,7 +178,7 @@ impl Problem {
     fn refused_by_agent(kind: RefusedKind, detail: String) -> Self {
         let (status, name, title) = match kind {
             RefusedKind::Jail => (StatusCode::NOT_FOUND, "not-found", "No such jail"),
-            RefusedKind::Stale => {
+            RefusedKind::Stale { .. } => {
                 (StatusCode::CONFLICT, "job-superseded", "The job goes on elsewhere")
             }
             RefusedKind::Configuration => (

@@ -76,6 +76,7 @@ pub struct Store {
     checks: session_checks::SessionChecks,
     discovered: Arc<discovered::Seen>,
     near_cache: Arc<near_cache::NearCache>,
+    greatest_epoch: Arc<std::sync::atomic::AtomicU64>,
     revocations_awaited: Arc<near_cache::SharedWait<Result<()>>>,
     /// The latest one that this worker has logged.
     logged_setup_code: Arc<std::sync::Mutex<Option<String>>>,
@@ -111,6 +112,7 @@ impl Store {
             checks,
             discovered: Arc::default(),
             near_cache: Arc::default(),
+            greatest_epoch: Arc::default(),
             revocations_awaited: Arc::default(),
             logged_setup_code: Arc::default(),
             ban_job: Arc::default(),

@@ -30,6 +30,7 @@ mod detection;
 mod discovery;
 mod docs;
 mod dropin;
+mod epochs;
 mod events;
 mod idempotency;
 mod jail_faults;
