@@ -294,6 +294,10 @@ pub struct JobEpoch {
     /// nothing for a job before it is fenced again. None from a worker of a version that knew nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<String>,
+    /// The worker that has the epoch. Two may have one number where Redis has lost its data; the agent takes the first, and
+    /// refuses the other. None from a worker of a version that knew nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// What is to be banned or unbanned.
@@ -394,4 +398,7 @@ pub struct Refusal {
     pub kind: String,
     /// In words.
     pub reason: String,
+    /// Where the epoch is refused, the one that the agent knows: whoever claims the job next must have a greater one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }

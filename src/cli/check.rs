@@ -92,7 +92,7 @@ fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
     let level = match line.level {
         Level::Ok => "ok",
         Level::Warn => "warn",
-        Level::Away | Level::Refuse => "FAIL",
+        Level::ReadsOnly | Level::Away | Level::Refuse => "FAIL",
     };
     writeln!(out, "{level:<4}  {:<20}  {}", line.what, line.message).context("the report cannot be written")
 }

@@ -179,7 +179,9 @@ impl Problem {
     fn refused_by_agent(kind: RefusedKind, detail: String) -> Self {
         let (status, name, title) = match kind {
             RefusedKind::Jail => (StatusCode::NOT_FOUND, "not-found", "No such jail"),
-            RefusedKind::Stale => (StatusCode::CONFLICT, "job-superseded", "The job goes on elsewhere"),
+            RefusedKind::Stale { .. } => {
+                (StatusCode::CONFLICT, "job-superseded", "The job goes on elsewhere")
+            }
             RefusedKind::Configuration => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "configuration-refused",
@@ -260,6 +262,17 @@ impl From<StoreError> for Problem {
                 format!(
                     "Redis refused to write ({reason}): nothing was changed, and reads go on. Raise its maxmemory, \
                      or free some"
+                ),
+            )
+            .retry_after(5),
+            StoreError::WritesRefused(reason) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "redis-refuses-writes",
+                "Redis refuses writes",
+                format!(
+                    "Redis refused to write ({reason}): nothing was changed, and reads are still served. MISCONF: its last \
+                     save to disk failed, see its log and the free space. NOREPLICAS: fewer replicas are connected than \
+                     its min-replicas-to-write asks for"
                 ),
             )
             .retry_after(5),

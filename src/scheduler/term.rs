@@ -47,26 +47,40 @@ impl End {
     }
 }
 
+/// An answer of Redis: its clock when the script ran, which was some time between our question and the answer.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    asked_at: Duration,
+    answered_at: Duration,
+    redis_micros: i64,
+}
+
+impl Heard {
+    /// Whether Redis's clock went as fast as ours since `before`, give or take `tolerated`, whatever the two round trips did.
+    fn agrees_with(self, before: Self, tolerated: Duration) -> bool {
+        let micros = |duration: Duration| i128::try_from(duration.as_micros()).unwrap_or(i128::MAX);
+        let theirs = i128::from(self.redis_micros) - i128::from(before.redis_micros);
+        let shortest = micros(self.asked_at.saturating_sub(before.answered_at)) - micros(tolerated);
+        let longest = micros(self.answered_at.saturating_sub(before.asked_at) + tolerated);
+        (shortest..=longest).contains(&theirs)
+    }
+}
+
 /// When the belief ends, and how the two clocks stood at the last good answer.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     until: Duration,
-    asked_at: Duration,
-    redis_micros: i64,
+    heard: Heard,
 }
 
 impl Hold {
-    fn new(asked_at: Duration, redis_micros: i64, ttl: Duration) -> Self {
-        Self { until: asked_at + ttl - margin(ttl), asked_at, redis_micros }
+    fn new(heard: Heard, ttl: Duration) -> Self {
+        Self { until: heard.asked_at + ttl - margin(ttl), heard }
     }
 
-    /// The hold after a renewal that was asked for at `asked_at`; `None` if Redis's clock and ours went apart since the
-    /// last one by more than half the margin.
-    fn renewed(self, asked_at: Duration, redis_micros: i64, ttl: Duration) -> Option<Self> {
-        let ours = i64::try_from(asked_at.saturating_sub(self.asked_at).as_micros()).ok()?;
-        let theirs = redis_micros - self.redis_micros;
-        let tolerated = i64::try_from((margin(ttl) / 2).as_micros()).ok()?;
-        ((theirs - ours).abs() <= tolerated).then(|| Self::new(asked_at, redis_micros, ttl))
+    /// The hold after a renewal; `None` if Redis's clock and ours went apart since the last one by more than half the margin.
+    fn renewed(self, heard: Heard, ttl: Duration) -> Option<Self> {
+        heard.agrees_with(self.heard, margin(ttl) / 2).then(|| Self::new(heard, ttl))
     }
 }
 
@@ -82,13 +96,14 @@ pub struct Term {
 }
 
 impl Term {
-    /// A term whose lease was asked for at `asked_at`, on the boot-time clock.
+    /// A term whose lease was asked for at `asked_at`, on the boot-time clock; the answer has just come.
     pub fn new(fence: Fence, ttl: Duration, asked_at: Duration, redis_micros: i64) -> Self {
+        let heard = Heard { asked_at, answered_at: boot_now(), redis_micros };
         Self {
             fence,
             over: CancellationToken::new(),
             ttl,
-            hold: Mutex::new(Hold::new(asked_at, redis_micros, ttl)),
+            hold: Mutex::new(Hold::new(heard, ttl)),
             end: Mutex::new(None),
         }
     }
@@ -101,9 +116,10 @@ impl Term {
         self.hold().until.checked_sub(boot_now()).filter(|left| !left.is_zero())
     }
 
-    /// Takes in a renewal.
+    /// Takes in a renewal whose answer has just come.
     pub fn renewed(&self, asked_at: Duration, redis_micros: i64) {
-        let renewed = self.hold().renewed(asked_at, redis_micros, self.ttl);
+        let heard = Heard { asked_at, answered_at: boot_now(), redis_micros };
+        let renewed = self.hold().renewed(heard, self.ttl);
         match renewed {
             Some(hold) => *self.hold() = hold,
             None => self.end(End::ClockJump),
@@ -140,11 +156,19 @@ mod tests {
         assert_eq!(margin(Duration::from_millis(1500)), Duration::from_millis(250));
     }
 
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// An answer to what was asked at `asked` and answered `took` later, when Redis's clock showed `redis_ms`.
+    fn heard(asked: u64, took: u64, redis_ms: i64) -> Heard {
+        Heard { asked_at: ms(asked), answered_at: ms(asked + took), redis_micros: redis_ms * 1000 }
+    }
+
     #[test]
     fn a_clock_of_redis_that_jumps_by_more_than_half_the_margin_ends_the_belief() {
-        let hold = Hold::new(Duration::from_secs(100), 0, TTL);
-        let renewed =
-            |redis_ms: i64| hold.renewed(Duration::from_millis(101_500), redis_ms * 1000, TTL).is_some();
+        let hold = Hold::new(heard(100_000, 0, 0), TTL);
+        let renewed = |redis_ms: i64| hold.renewed(heard(101_500, 0, redis_ms), TTL).is_some();
         assert!(renewed(1500));
         assert!(renewed(1750));
         assert!(!renewed(1751));
@@ -152,31 +176,43 @@ mod tests {
         assert!(!renewed(1249));
     }
 
+    #[test]
+    fn a_round_trip_that_became_slower_is_no_jump() {
+        let fast = Hold::new(heard(100_000, 1, 0), TTL);
+        let slow = fast.renewed(heard(101_500, 900, 1500 + 450), TTL);
+        assert!(slow.is_some_and(|slow| slow.renewed(heard(103_000, 900, 3000 + 890), TTL).is_some()));
+        assert!(fast.renewed(heard(101_500, 900, 1500 + 900 + 251), TTL).is_none());
+    }
+
     proptest! {
         /// Whatever the order and delay of answers, the belief never reaches past what Redis granted: the TTL from
-        /// the moment the script ran, which is not before the request was sent.
+        /// the moment the script ran, which is not before the request was sent. And no delay by itself is a jump.
         #[test]
-        fn the_belief_ends_before_redis_lets_the_lease_go(
+        fn the_belief_ends_before_redis_lets_the_lease_go_and_not_for_a_delay(
             steps in prop::collection::vec((0u64..4000, 0u64..1000, 0u64..1000), 1..30)
         ) {
             let mut now = Duration::from_secs(1000);
             let mut hold: Option<Hold> = None;
             let mut granted_until = Duration::ZERO;
             for (wait, to_redis, back) in steps {
-                now += Duration::from_millis(wait);
+                now += ms(wait);
                 let asked_at = now;
-                let ran_at = asked_at + Duration::from_millis(to_redis);
+                let ran_at = asked_at + ms(to_redis);
                 if ran_at > granted_until { hold = None; }
                 granted_until = ran_at + TTL;
-                now = ran_at + Duration::from_millis(back);
+                now = ran_at + ms(back);
                 let redis_micros = i64::try_from(ran_at.as_micros()).unwrap();
-                hold = match hold {
-                    None => Some(Hold::new(asked_at, redis_micros, TTL)),
-                    Some(hold) => hold.renewed(asked_at, redis_micros, TTL),
+                let heard = Heard { asked_at, answered_at: now, redis_micros };
+                let renewed = match hold {
+                    None => Hold::new(heard, TTL),
+                    Some(hold) => {
+                        let renewed = hold.renewed(heard, TTL);
+                        prop_assert!(renewed.is_some(), "a delay is no jump");
+                        renewed.unwrap()
+                    }
                 };
-                if let Some(hold) = hold {
-                    prop_assert!(hold.until + margin(TTL) <= granted_until);
-                }
+                prop_assert!(renewed.until + margin(TTL) <= granted_until);
+                hold = Some(renewed);
             }
         }
     }

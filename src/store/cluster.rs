@@ -149,6 +149,9 @@ impl Store {
                 expires_in_ms: u64::try_from(ttl).unwrap_or(0),
             })
         });
+        if let Some(lease) = &lease {
+            self.see_epoch(lease.epoch);
+        }
         let cache_holders = holders.iter().filter(|field| super::auth::near_cache::is_holder(field)).count();
         Ok(ClusterView { workers: shown(&lines, time_micros(time))?, lease, jobs, cache_holders })
     }

@@ -14,6 +14,9 @@ pub enum StoreError {
     /// Redis has reached its `maxmemory` and refuses writes; reads go on. 503 to users.
     #[error("Redis is full: {0}")]
     Full(String),
+    /// Redis takes no writes for another reason (`MISCONF`, `NOREPLICAS`); reads go on. In its own words. 503 to users.
+    #[error("Redis refuses writes: {0}")]
+    WritesRefused(String),
     /// Done on the primary, and not confirmed by as many replicas as were asked for: a failover may undo it. 503.
     #[error("{confirmed} of {wanted} replicas confirmed")]
     Unconfirmed {
@@ -34,7 +37,20 @@ pub enum StoreError {
 }
 
 /// Words of Redis about its own state, as they stand in the error of a script on Redis 6.2, which wraps them.
-const REDIS_CANNOT: [&str; 5] = ["READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN"];
+const REDIS_CANNOT: [&str; 3] = ["READONLY", "LOADING", "MASTERDOWN"];
+/// With these Redis refuses a write: its last snapshot or append failed, or it has too few replicas.
+const REFUSES_WRITES: [&str; 2] = ["MISCONF", "NOREPLICAS"];
+
+/// Why Redis refuses to write, in its own words, if this error is such a refusal.
+pub(super) fn refuses_writes(error: &RedisError) -> Option<StoreError> {
+    let words = error.to_string();
+    // Its words, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
+    if words.contains("command not allowed when used memory") {
+        return Some(StoreError::Full(words));
+    }
+    let refused = REFUSES_WRITES.iter().any(|word| words.contains(word));
+    refused.then_some(StoreError::WritesRefused(words))
+}
 
 /// What Redis 6.2 says of an error that a script ran into; Redis 7 passes the error on as it is.
 pub(super) fn in_script(error: &RedisError) -> Option<&str> {
@@ -43,15 +59,14 @@ pub(super) fn in_script(error: &RedisError) -> Option<&str> {
 
 impl From<RedisError> for StoreError {
     /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer
-    /// that tells of Redis's own state (LOADING, READONLY, MISCONF, NOREPLICAS, NOAUTH ...) is of the last kind.
+    /// that tells of Redis's own state (LOADING, READONLY, NOAUTH ...) is of the last kind, unless it refuses writes alone.
     fn from(error: RedisError) -> Self {
+        if let Some(refused) = refuses_writes(&error) {
+            return refused;
+        }
         match (error.kind(), error.code()) {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
-            // Its words, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
-            _ if error.to_string().contains("command not allowed when used memory") => {
-                Self::Full(error.to_string())
-            }
             _ if in_script(&error)
                 .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
             {

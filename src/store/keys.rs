@@ -8,6 +8,7 @@
 //! | key after `{PREFIX}:`    | type    | lives                  | written by                  | read by |
 //! |--------------------------|---------|------------------------|-----------------------------|---------|
 //! | `layout`                 | string  | for ever               | first worker                | every start |
+//! | `primary`                | string  | never there            | nobody                      | whoever asks whether writes are taken |
 //! | `account:USER`           | hash    | for ever               | setup, password change      | login |
 //! | `generation:USER`        | string  | for ever               | revoke all, password change | every session check |
 //! | `setup-code`             | string  | until setup            | first worker                | workers, setup |
@@ -91,6 +92,11 @@ impl Keys {
 
     pub(super) fn layout(&self) -> String {
         self.key("layout")
+    }
+
+    /// Never there: `SET ... XX` changes nothing, and is refused where a write would be.
+    pub(super) fn primary(&self) -> String {
+        self.key("primary")
     }
 
     pub(super) fn account(&self, user: &Username) -> String {
@@ -290,6 +296,7 @@ mod tests {
         let session = SessionToken::fresh().unwrap().id();
         let all: Vec<Vec<u8>> = [
             keys.layout(),
+            keys.primary(),
             keys.account(&user),
             keys.generation(&user),
             keys.setup_code(),

@@ -61,6 +61,7 @@ use auth::near_cache;
 use auth::sessions::{checks, user_agents};
 use connection::clock;
 use connection::shared::{Health, Shared};
+use connection::watchdog;
 use keys::Keys;
 
 /// Everything the cluster remembers. Cheap to clone; dropping the last clone ends its connection.
@@ -73,6 +74,10 @@ pub struct Store {
     near_cache: Arc<near_cache::NearCache>,
     settings_seen: Arc<settings_revision::SettingsRevision>,
     wakes: Arc<wake::Wakes>,
+    greatest_epoch: Arc<std::sync::atomic::AtomicU64>,
+    revocations_awaited: Arc<near_cache::SharedWait<Result<()>>>,
+    /// The latest one that this worker has logged.
+    logged_setup_code: Arc<std::sync::Mutex<Option<String>>>,
 }
 
 /// A task of the store, under the name by which logs call it. It returns only once every clone of the store is dropped.
@@ -99,7 +104,7 @@ impl Store {
         let keys = Arc::new(Keys::new(&config.prefix));
         let wakes = Arc::default();
         let settings_seen = Arc::new(settings_revision::SettingsRevision::new(&wakes));
-        let (shared, watchdog) = Shared::open(config, &keys, &settings_seen)?;
+        let (shared, stop) = Shared::open(config)?;
         let (checks, session_reads) = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
         let store = Self {
             shared,
@@ -107,10 +112,20 @@ impl Store {
             user_agents: Arc::default(),
             checks,
             near_cache: Arc::default(),
-            settings_seen,
+            settings_seen: Arc::clone(&settings_seen),
             wakes,
+            greatest_epoch: Arc::default(),
+            revocations_awaited: Arc::default(),
+            logged_setup_code: Arc::default(),
         };
-        Ok((store, vec![Part::new("redis-connection", watchdog), Part::new("session-reads", session_reads)]))
+        let watched = Arc::downgrade(&store.shared);
+        let watching = watchdog::run(watched.clone(), Keys::clone(&store.keys), settings_seen, stop.clone());
+        let mut parts =
+            vec![Part::new("redis-connection", watching), Part::new("session-reads", session_reads)];
+        if store.shared.dialer.has_sentinels() {
+            parts.push(Part::new("sentinels", watchdog::follow_sentinels(watched, stop)));
+        }
+        Ok((store, parts))
     }
 
     /// A store whose parts run by themselves until its last clone is dropped, and whose crash nobody notices: for commands and
@@ -135,6 +150,14 @@ impl Store {
             Health::Answers => Ok(()),
             Health::Away(reason) | Health::Refused(reason) => Err(StoreError::Unavailable(reason.clone())),
         }
+    }
+
+    /// Whether Redis takes writes, as it was last seen; asks nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::WritesRefused`] or [`StoreError::Full`], with Redis's words.
+    pub fn writable(&self) -> Result<()> {
+        self.shared.refusal().borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Waits until Redis answers.

@@ -12,10 +12,11 @@ pub enum Kind {
 }
 
 /// Every metric: its name, what it is, what it means.
-pub const METRICS: [(&str, Kind, &str); 20] = [
+pub const METRICS: [(&str, Kind, &str); 21] = [
     ("bangui_http_requests_total", Kind::Counter, "Answered HTTP requests, by route, method and status."),
     ("bangui_http_request_duration_seconds", Kind::Seconds, "Time to answer a request, by route."),
     ("bangui_redis_up", Kind::Gauge, "Whether Redis answered when it was last asked."),
+    ("bangui_redis_writable", Kind::Gauge, "Whether Redis took writes when it was last asked."),
     ("bangui_redis_command_duration_seconds", Kind::Seconds, "Time until Redis answered, by what was asked."),
     (
         "bangui_session_checks_total",

@@ -95,6 +95,7 @@ fn describe() {
     // that stands by says that it does not lead.
     for gauge in [
         "bangui_redis_up",
+        "bangui_redis_writable",
         "bangui_session_cache_holder",
         "bangui_scheduler_leader",
         "bangui_scheduler_epoch",

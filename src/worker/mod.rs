@@ -195,6 +195,7 @@ impl Worker {
         let ban_jobs = BanJobs { store: store.clone(), agents: agents.clone(), worker: self.id.clone() };
         parts.run_until(Stage::Work, "scheduler", |stop| scheduler.run(stop));
         parts.run_until(Stage::Work, "ban-jobs", |stop| ban_jobs.run(stop));
+        parts.run(Stage::Work, "account", startup::keep_login_possible(config.clone(), store.clone()));
         parts.run(Stage::Work, "heartbeat", heartbeat::run(store.clone(), self.id.clone()));
     }
 

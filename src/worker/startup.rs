@@ -19,6 +19,9 @@ use crate::password;
 use crate::settings::Live;
 use crate::store::{AuditRecord, Store, StoreError, Username};
 
+/// How often a worker looks whether somebody can log in.
+const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
+
 /// Binds a socket, or takes the one that came as standard input.
 pub async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
     match listen {
@@ -83,16 +86,51 @@ async fn load_servers(store: &Store, agents: &Fleet) {
     }
 }
 
-/// Makes sure that somebody can log in: provisions the admin, or logs the code that setup asks for.
+/// Makes sure that somebody can log in before the worker is ready. Where Redis refuses writes that has to wait, and the worker
+/// serves reads: [`keep_login_possible`] continues with it.
 async fn prepare_login(config: &ServeConfig, store: &Store) {
+    let refused = |error: &anyhow::Error| {
+        matches!(error.downcast_ref(), Some(StoreError::WritesRefused(_) | StoreError::Full(_)))
+    };
     loop {
-        let prepared = match &config.admin_password {
-            Some(password) => provision(store, password).await,
-            None => log_setup_code(config, store).await,
-        };
-        let Err(error) = prepared else { return };
-        tracing::warn!(error = format!("{error:#}"), "failed to read the admin account: retrying");
+        let Err(error) = make_login_possible(config, store).await else { return };
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "failed to look up or create the admin account: retrying"
+        );
+        if refused(&error) {
+            return;
+        }
         retry_pause().await;
+    }
+}
+
+/// The same for as long as the worker runs: Redis may lose the account, and with it the setup code.
+pub async fn keep_login_possible(config: ServeConfig, store: Store) {
+    loop {
+        let wait = ACCOUNT_CHECK_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
+        sleep(wait).await;
+        let missing = async {
+            if !store.setup_complete().await? {
+                make_login_possible(&config, &store).await?;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = missing.await {
+            tracing::debug!(
+                error = format!("{error:#}"),
+                "failed to look up or create the admin account: retrying"
+            );
+        }
+    }
+}
+
+/// Provisions the admin, or sees to it that the code that setup wants is in the log.
+async fn make_login_possible(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
+    match (&config.admin_password, &config.setup_token) {
+        (Some(password), _) => provision(store, password).await,
+        (None, Some(_)) => Ok(()),
+        (None, None) => Ok(store.setup_code(&http::api::setup::fresh_code()).await.map(drop)?),
     }
 }
 
@@ -124,20 +162,6 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
         if let Err(error) = store.audit(&AuditRecord::of_admin("setup.complete")).await {
             tracing::error!(error = %error, "failed to write the audit entry");
         }
-    }
-    Ok(())
-}
-
-/// One code for the whole cluster, logged by each worker that starts before setup.
-async fn log_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
-    if config.setup_token.is_some() {
-        return Ok(());
-    }
-    if let Some(code) = store.setup_code(&http::api::setup::fresh_code()).await? {
-        tracing::warn!(
-            setup.code = code,
-            "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
-        );
     }
     Ok(())
 }

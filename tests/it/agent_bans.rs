@@ -19,7 +19,7 @@ fn of(ips: &[&str]) -> BanRequest {
 }
 
 fn job(epoch: u64) -> JobEpoch {
-    JobEpoch { key: JobKey::parse("ban-1").unwrap(), epoch, incarnation: None }
+    JobEpoch { key: JobKey::parse("ban-1").unwrap(), epoch, incarnation: None, owner: None }
 }
 
 fn settings(value: serde_json::Value) -> JailSettings {
@@ -88,14 +88,31 @@ async fn an_older_epoch_of_a_job_does_nothing_any_more() {
     assert!(client.ban(&web, &under("203.0.113.1", 5)).await.unwrap()[0].banned);
     assert!(client.ban(&web, &under("203.0.113.2", 5)).await.unwrap()[0].banned);
     client.fence(&job(6)).await.unwrap();
-    let said = refused(client.ban(&web, &under("203.0.113.3", 5)).await, RefusedKind::Stale);
+    let said =
+        refused(client.ban(&web, &under("203.0.113.3", 5)).await, RefusedKind::Stale { known: Some(6) });
     assert!(said.contains("epoch 6"), "{said}");
-    refused(client.unban(&web, &under("203.0.113.1", 5)).await, RefusedKind::Stale);
-    refused(client.unban_all(&web, Some(job(5))).await, RefusedKind::Stale);
-    refused(client.fence(&job(5)).await, RefusedKind::Stale);
+    refused(client.unban(&web, &under("203.0.113.1", 5)).await, RefusedKind::Stale { known: Some(6) });
+    refused(client.unban_all(&web, Some(job(5))).await, RefusedKind::Stale { known: Some(6) });
+    refused(client.fence(&job(5)).await, RefusedKind::Stale { known: Some(6) });
     let found = client.banned(&[net("203.0.113.1"), net("203.0.113.3")]).await.unwrap();
     assert_eq!((found[0].jails.len(), found[1].jails.len()), (1, 0));
     assert!(client.unban(&web, &under("203.0.113.1", 7)).await.unwrap()[0].changed);
+}
+
+#[tokio::test]
+async fn the_same_epoch_of_another_worker_does_nothing_and_is_told_the_known_one() {
+    let (_fail2ban, agent) = beside(|_| ()).await;
+    let (client, web) = (agent.client(), jail("web"));
+    let of_worker = |owner: &str, epoch| JobEpoch { owner: Some(owner.to_owned()), ..job(epoch) };
+    let under =
+        |owner: &str, epoch| BanRequest { job: Some(of_worker(owner, epoch)), ..of(&["203.0.113.1"]) };
+    client.fence(&of_worker("a", 5)).await.unwrap();
+    refused(client.fence(&of_worker("b", 5)).await, RefusedKind::Stale { known: Some(5) });
+    refused(client.ban(&web, &under("b", 5)).await, RefusedKind::Stale { known: Some(5) });
+    assert!(client.banned(&[net("203.0.113.1")]).await.unwrap()[0].jails.is_empty());
+    assert!(client.ban(&web, &under("a", 5)).await.unwrap()[0].banned);
+    client.fence(&of_worker("b", 6)).await.unwrap();
+    refused(client.unban(&web, &under("a", 5)).await, RefusedKind::Stale { known: Some(6) });
 }
 
 #[tokio::test]
@@ -110,10 +127,10 @@ async fn an_agent_that_was_started_anew_does_nothing_for_a_job_before_it_is_fenc
     assert!(agent.client().ban(&web, &under(6, &first)).await.unwrap()[0].banned);
     agent.start_again().await;
     // It has forgotten that 6 was the latest: what another has cancelled under 7 might be of 6, and come now.
-    refused(agent.client().ban(&web, &under(6, &first)).await, RefusedKind::Stale);
+    refused(agent.client().ban(&web, &under(6, &first)).await, RefusedKind::Stale { known: None });
     let second = agent.client().fence(&job(7)).await.unwrap().incarnation;
     assert_ne!(first, second);
-    refused(agent.client().ban(&web, &under(6, &second)).await, RefusedKind::Stale);
+    refused(agent.client().ban(&web, &under(6, &second)).await, RefusedKind::Stale { known: Some(7) });
     assert!(agent.client().ban(&web, &under(7, &second)).await.unwrap()[0].banned);
 }
 

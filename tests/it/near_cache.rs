@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::Cluster;
 use crate::support::rounds::{Fault, Scene, Told, holders_are_known, holds, metric};
+use crate::support::{Cluster, SOON};
 
 /// Goes through rounds, none of which may end in an acceptance after the answer; at least so many must have come to a logout.
 async fn rounds(fault: Fault, rounds: usize, together: usize) -> Told {
@@ -192,4 +192,34 @@ async fn ending_a_session_that_is_gone_waits_for_the_holder_that_may_not_know_it
         }
     }
     panic!("no second try has waited for a holder that was stopped");
+}
+
+#[tokio::test]
+async fn logouts_of_strangers_share_one_wait_and_cost_redis_next_to_nothing() {
+    let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+    for n in 0..2 {
+        holds(&cluster.client(n), true).await;
+    }
+    holders_are_known(&cluster).await;
+    let client = cluster.client(0);
+    // A revocation that a holder does not confirm: the strangers have something to wait for.
+    let revoked = client.logged_in().await;
+    holds(&cluster.client(1), true).await;
+    cluster.workers[1].pause();
+    let request = revoked.request(reqwest::Method::DELETE, "/api/v1/session");
+    let _ = tokio::time::timeout(Duration::from_millis(200), revoked.try_send(request)).await;
+    let total = async || cluster.redis.command_counts().await.values().sum::<u64>();
+    let (before, begun) = (total().await, Instant::now());
+    let strangers = (0..200).map(|n| {
+        // With tokens that nobody ever had.
+        let stranger = client.with_bearer(&format!("{n:043}"));
+        async move { stranger.delete("/api/v1/session").await.problem(401).to_owned() }
+    });
+    futures_util::future::join_all(strangers).await;
+    let (commands, took) = (total().await - before, begun.elapsed());
+    cluster.workers[1].resume();
+    // A check each, and the wait of two: the one that was under way, and that of all who came during it.
+    println!("200 strangers: {commands} commands in {took:?}");
+    assert!(commands < 200 * 4 + 600, "{commands} commands");
+    assert!(took < SOON, "{took:?}");
 }

@@ -167,7 +167,7 @@ impl Redis for Scripts<'_> {
             if let Revoked::One(session) = ends {
                 call.key(key_of(session));
             }
-            call.arg(kind).arg(id).arg("m:revoked").arg(fresh).arg("").arg("");
+            call.arg(kind).arg(id).arg("m:revoked").arg(fresh).arg("").arg("").arg("");
         });
         let message = self.subscription.recv_response().unwrap();
         let (_, _, message): (String, String, Vec<u8>) = redis::from_redis_value(message).unwrap();

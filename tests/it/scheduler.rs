@@ -253,3 +253,20 @@ async fn after_redis_forgot_everything_there_is_a_leader_again_with_a_greater_ep
     assert!(later > epoch);
     server_is(&client, "up").await;
 }
+
+#[tokio::test]
+async fn a_redis_that_is_slow_all_the_time_keeps_its_leader() {
+    let cluster = Cluster::bare(2).proxied().env("BANGUI_LEASE_TTL_MS", 5000).set_up().await;
+    let lease = async || cluster.redis.command::<Option<String>>(&["GET", "{it}:lease"]).await;
+    let before = eventually("a leader", SOON, lease).await;
+    // For the first renewal after it Redis's clock seems to have jumped by as much. A worker gives up on a reply after 500 ms.
+    let proxy = cluster.proxy.as_ref().unwrap();
+    for latency in [Duration::from_millis(430), Duration::ZERO, Duration::from_millis(430)] {
+        proxy.set(if latency.is_zero() { Mode::Pass } else { Mode::Delay(latency) });
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(6) {
+            assert_eq!(lease().await.as_ref(), Some(&before), "{:?} after {latency:?}", begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

@@ -27,7 +27,7 @@ const WRITES: [&str; 14] = [
 ];
 
 #[tokio::test]
-async fn an_authenticated_check_is_at_most_one_redis_command() {
+async fn an_authenticated_check_is_one_round_trip_in_which_the_primary_proves_that_it_is_one() {
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     client.get("/api/v1/session").await.expect(200);
@@ -37,14 +37,21 @@ async fn an_authenticated_check_is_at_most_one_redis_command() {
         client.get("/api/v1/session").await.expect(200);
     }
     let seen = monitor.stop(&cluster.redis).await;
+    let reads = seen.iter().filter(|seen| Seen::name(&seen.command) == "MGET").count();
+    assert_eq!(reads, checks, "one read each");
+    // Both are sent together, so nothing of another connection comes between them.
+    for pair in seen.windows(2).filter(|pair| Seen::name(&pair[1].command) == "MGET") {
+        assert_eq!(pair[0].command, r#""SET" "{it}:primary" "" "XX""#, "before {}", pair[1].command);
+    }
     // Heartbeats, the lease, the watchdog: a few a second.
-    let background = 20 + 10 * began.elapsed().as_secs() as usize;
+    let background = 20 + 12 * began.elapsed().as_secs() as usize;
     assert!(
-        seen.len() <= checks + background,
+        seen.len() <= 2 * checks + background,
         "{} commands for {checks} checks: {:?}",
         seen.len(),
         &seen[..20]
     );
+    assert!(cluster.redis.keys().await.iter().all(|key| key != b"{it}:primary"), "the proof writes nothing");
 }
 
 #[tokio::test]

@@ -88,6 +88,62 @@ async fn without_a_configured_token_one_code_in_the_log_is_the_same_for_the_whol
 }
 
 #[tokio::test]
+async fn after_redis_has_lost_its_data_the_code_that_is_valid_is_in_every_workers_log() {
+    let cluster = Cluster::bare(2).without("BANGUI_SETUP_TOKEN").start().await;
+    let codes = |n: usize| -> Vec<String> {
+        let log = cluster.workers[n].log();
+        log.iter().filter_map(|line| Some(field(line, "setup.code")?.as_str()?.to_owned())).collect()
+    };
+    let setup = async |n: usize, code: &str| {
+        cluster.client(n).post("/api/v1/setup", json!({ "password": PASSWORD, "token": code })).await
+    };
+    let first = eventually("the setup code in the log", SOON, || async { codes(0).pop() }).await;
+    setup(0, &first).await.expect(201);
+    for (n, asked) in [(0, true), (1, false)] {
+        cluster.redis.command::<()>(&["FLUSHALL"]).await;
+        // Whoever is told of the code finds it, and so does somebody who looks before anybody has asked.
+        if asked {
+            let refused = cluster.client(n).post("/api/v1/session", json!({ "password": PASSWORD })).await;
+            assert!(
+                refused.problem(409) == "setup-incomplete" && refused.text.contains("log"),
+                "{refused:?}"
+            );
+        }
+        let stored = eventually("a new code", SOON, || async {
+            cluster.redis.command::<Option<String>>(&["GET", "{it}:setup-code"]).await
+        })
+        .await;
+        for worker in 0..2 {
+            eventually("the new code in the log", SOON, || async {
+                (codes(worker).pop()? == stored).then_some(())
+            })
+            .await;
+        }
+        setup(n, &stored).await.expect(201);
+        // And once each, not every time somebody looks.
+        for worker in 0..2 {
+            let mut told = codes(worker);
+            let all = told.len();
+            told.sort();
+            told.dedup();
+            assert_eq!(told.len(), all, "a code was told twice");
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_redis_has_lost_its_data_the_admin_is_provisioned_again() {
+    let cluster = Cluster::bare(1).env("BANGUI_ADMIN_PASSWORD", PASSWORD).start().await;
+    cluster.client(0).logged_in().await;
+    cluster.redis.command::<()>(&["FLUSHALL"]).await;
+    eventually("somebody to be able to log in", SOON, || async {
+        let login = cluster.client(0).post("/api/v1/session", json!({ "password": PASSWORD })).await;
+        (login.status == 201).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_password_from_the_environment_provisions_the_admin_once_and_never_overwrites() {
     let mut cluster = Cluster::bare(2).env("BANGUI_ADMIN_PASSWORD", PASSWORD).start().await;
     eventually("the admin", SOON, || async {

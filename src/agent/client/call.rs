@@ -132,9 +132,9 @@ impl AgentClient {
             });
         }
         match serde_json::from_slice::<wire::Refusal>(&body) {
-            Ok(wire::Refusal { kind, reason }) if kind == "busy" => Err(AgentError::Busy { reason }),
-            Ok(wire::Refusal { kind, reason }) if kind == "down" => Err(AgentError::Down { reason }),
-            Ok(wire::Refusal { kind, reason }) => Err(match RefusedKind::of(&kind) {
+            Ok(wire::Refusal { kind, reason, .. }) if kind == "busy" => Err(AgentError::Busy { reason }),
+            Ok(wire::Refusal { kind, reason, .. }) if kind == "down" => Err(AgentError::Down { reason }),
+            Ok(wire::Refusal { kind, reason, epoch }) => Err(match RefusedKind::of(&kind, epoch) {
                 Some(kind) => AgentError::Refused { kind, reason },
                 None => self.unreachable(
                     UnreachableKind::Protocol,

@@ -40,8 +40,11 @@ pub enum AgentError {
 pub enum RefusedKind {
     /// There is no such jail.
     Jail,
-    /// A newer epoch of the job is known to the agent.
-    Stale,
+    /// Another epoch of the job is known to the agent: a newer one, or the same of another worker.
+    Stale {
+        /// The one that it knows.
+        known: Option<u64>,
+    },
     /// fail2ban's configuration would be wrong.
     Configuration,
     /// The host does not let it.
@@ -51,10 +54,10 @@ pub enum RefusedKind {
 }
 
 impl RefusedKind {
-    pub(super) fn of(kind: &str) -> Option<Self> {
+    pub(super) fn of(kind: &str, epoch: Option<u64>) -> Option<Self> {
         match kind {
             "jail" => Some(Self::Jail),
-            "stale" => Some(Self::Stale),
+            "stale" => Some(Self::Stale { known: epoch }),
             "configuration" => Some(Self::Configuration),
             "failed" => Some(Self::Failed),
             "unsettled" => Some(Self::Unsettled),

@@ -39,7 +39,8 @@ pub(in crate::agent) struct BanDesk {
 /// The latest epoch of each job, of as many jobs as there ever are at once.
 #[derive(Default)]
 struct Epochs {
-    seen: BTreeMap<wire::JobKey, u64>,
+    /// With the worker that has it, if it says so.
+    seen: BTreeMap<wire::JobKey, (u64, Option<String>)>,
     /// Of a job that is not remembered nothing up to here is admitted. Epochs follow Redis's clock, so that a job that
     /// begins later has a higher one.
     floor: u64,
@@ -47,16 +48,24 @@ struct Epochs {
 
 impl Epochs {
     fn admit(&mut self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
-        let seen = self.seen.get(&job.key).copied().unwrap_or(self.floor);
-        if job.epoch < seen {
-            return Err(ChangeError::Stale(format!(
-                "the job {} goes on under epoch {seen}: epoch {} is over, and nothing was done",
-                job.key, job.epoch
-            )));
+        let (seen, owner) =
+            self.seen.get(&job.key).map_or((self.floor, None), |(epoch, owner)| (*epoch, owner.as_ref()));
+        // Without Redis's memory two workers may have been given the same number.
+        let anothers =
+            job.epoch == seen && owner.is_some() && job.owner.is_some() && owner != job.owner.as_ref();
+        if job.epoch < seen || anothers {
+            let by = if anothers { " of another worker" } else { "" };
+            return Err(ChangeError::Stale {
+                reason: format!(
+                    "the job {} is running under epoch {seen}{by}: epoch {} was refused, and nothing was done",
+                    job.key, job.epoch
+                ),
+                epoch: Some(seen),
+            });
         }
-        self.seen.insert(job.key.clone(), job.epoch);
+        self.seen.insert(job.key.clone(), (job.epoch, job.owner.clone()));
         if self.seen.len() > MAX_JOBS
-            && let Some((key, epoch)) = self.seen.iter().min_by_key(|(_, epoch)| **epoch)
+            && let Some((key, (epoch, _))) = self.seen.iter().min_by_key(|(_, (epoch, _))| *epoch)
         {
             self.floor = self.floor.max(*epoch);
             let key = key.clone();
@@ -247,10 +256,13 @@ impl BanDesk {
 
     fn admit(&self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
         if job.incarnation.as_ref().is_some_and(|known| *known != self.incarnation) {
-            return Err(ChangeError::Stale(format!(
-                "this agent was started since the job {} was fenced, and has forgotten it: nothing was done",
-                job.key
-            )));
+            return Err(ChangeError::Stale {
+                reason: format!(
+                    "this agent was started since the job {} was fenced, and has forgotten it: nothing was done",
+                    job.key
+                ),
+                epoch: None,
+            });
         }
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner).admit(job)
     }
@@ -297,12 +309,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_equal_epoch_of_another_worker_is_refused_and_the_known_one_is_named() {
+        let mut epochs = Epochs::default();
+        let job = |epoch, owner: Option<&str>| wire::JobEpoch {
+            key: wire::JobKey::parse("ban-1").unwrap(),
+            epoch,
+            incarnation: None,
+            owner: owner.map(str::to_owned),
+        };
+        epochs.admit(&job(7, Some("a"))).unwrap();
+        epochs.admit(&job(7, Some("a"))).unwrap();
+        let refused = epochs.admit(&job(7, Some("b"))).unwrap_err();
+        assert!(matches!(refused, ChangeError::Stale { epoch: Some(7), .. }), "{refused}");
+        assert!(epochs.admit(&job(7, None)).is_ok(), "a worker of a version that does not say who it is");
+        epochs.admit(&job(8, Some("b"))).unwrap();
+        let refused = epochs.admit(&job(7, Some("a"))).unwrap_err();
+        assert!(matches!(refused, ChangeError::Stale { epoch: Some(8), .. }), "{refused}");
+    }
+
+    #[test]
     fn an_epoch_that_was_forgotten_is_not_admitted_again() {
         let mut epochs = Epochs::default();
         let job = |n: usize, epoch| wire::JobEpoch {
             key: wire::JobKey::parse(&n.to_string()).unwrap(),
             epoch,
             incarnation: None,
+            owner: None,
         };
         let last = u64::try_from(MAX_JOBS).unwrap() + 100;
         for n in 1..=last {

@@ -9,9 +9,14 @@ pub(in crate::agent) enum ChangeError {
     /// Not something to ask for.
     #[error("{0}")]
     Request(String),
-    /// A newer epoch of the job is known.
-    #[error("{0}")]
-    Stale(String),
+    /// Another epoch of the job is known: a newer one, or the same of another worker.
+    #[error("{reason}")]
+    Stale {
+        /// In words.
+        reason: String,
+        /// The one that is known.
+        epoch: Option<u64>,
+    },
     /// No such jail in the configuration.
     #[error("{0}")]
     UnknownJail(String),

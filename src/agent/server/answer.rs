@@ -39,5 +39,5 @@ impl<S: Sync> FromRequestParts<S> for Deadline {
 
 /// A refusal of this kind.
 pub(super) fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
-    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into() })).into_response()
+    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into(), epoch: None })).into_response()
 }

@@ -173,14 +173,15 @@ impl IntoResponse for ChangeError {
         let (status, kind) = match &self {
             Self::Request(_) => (StatusCode::BAD_REQUEST, "request"),
             Self::UnknownJail(_) => (StatusCode::NOT_FOUND, "jail"),
-            Self::Stale(_) => (StatusCode::CONFLICT, "stale"),
+            Self::Stale { .. } => (StatusCode::CONFLICT, "stale"),
             Self::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
             Self::Unsettled(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unsettled"),
         };
-        refuse(status, kind, &self.to_string())
+        let epoch = if let Self::Stale { epoch, .. } = self { epoch } else { None };
+        (status, Json(wire::Refusal { kind: kind.into(), reason: self.to_string(), epoch })).into_response()
     }
 }
 

@@ -207,7 +207,10 @@ async fn tell(state: &AppState, claim: &BanJobClaim, begun: bool) -> Result<()> 
     if begun {
         match fence(state, claim).await {
             // Somebody else cancels it too, under a later claim, or has.
-            Err(AgentError::Refused { kind: RefusedKind::Stale, .. }) => return Ok(()),
+            Err(AgentError::Refused { kind: RefusedKind::Stale { known }, .. }) => {
+                state.store.see_epoch(known.unwrap_or_default());
+                return Ok(());
+            }
             Err(error) => {
                 // Whichever worker can reach the agent tells it.
                 let why = error.to_string();
@@ -236,5 +239,6 @@ async fn fence(state: &AppState, claim: &BanJobClaim) -> std::result::Result<(),
     let agent =
         agent.ok_or_else(|| unreachable(format!("this worker knows no server {} any more", claim.server)))?;
     let key = JobKey::parse(claim.id.as_str()).map_err(unreachable)?;
-    agent.fence(&JobEpoch { key, epoch: claim.epoch, incarnation: None }).await.map(|_| ())
+    let owner = Some(state.worker.as_str().to_owned());
+    agent.fence(&JobEpoch { key, epoch: claim.epoch, incarnation: None, owner }).await.map(|_| ())
 }

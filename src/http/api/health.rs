@@ -1,7 +1,8 @@
 //! Whether the worker lives, and whether it should be given work.
 //!
 //! `/healthz` touches nothing: a worker without Redis is well, and restarting it would not help. `/readyz` tells
-//! a load balancer where to send requests; it looks at what the connection's watchdog last saw, and asks nobody.
+//! a load balancer where to send requests; it looks at what the connection's watchdog last saw, and asks nobody. A Redis
+//! that refuses writes does not make a worker unready: reads are served, and no other worker could do more.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -22,6 +23,9 @@ pub async fn live() -> &'static str {
 #[derive(Serialize, ToSchema)]
 pub struct Ready {
     ready: bool,
+    /// `false` while Redis refuses writes: only reads are served. Left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes: Option<bool>,
 }
 
 /// Whether this worker should be given requests.
@@ -36,7 +40,8 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {
         Phase::Draining => Err(not_ready("draining", "this worker is stopping; others go on")),
         Phase::Serving => {
             state.store.available().map_err(redis_away)?;
-            Ok(axum::Json(Ready { ready: true }))
+            let writes = state.store.writable().is_err().then_some(false);
+            Ok(axum::Json(Ready { ready: true, writes }))
         }
     }
 }

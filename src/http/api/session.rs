@@ -98,7 +98,9 @@ async fn begin(
     let known = Username::parse(&login.username);
     let username = known.clone().unwrap_or_else(Username::admin);
     for _ in 0..ATTEMPTS {
-        let account = state.store.account(&username).await?.ok_or_else(before_setup)?;
+        let Some(account) = state.store.account(&username).await? else {
+            return Err(before_setup(state).await);
+        };
         if login.password.len() > *PASSWORD_BYTES.end() {
             return Err(wrong_login());
         }
@@ -206,7 +208,8 @@ fn wrong_login() -> Problem {
     )
 }
 
-fn before_setup() -> Problem {
+async fn before_setup(state: &AppState) -> Problem {
+    super::setup::log_code(state).await;
     Problem::conflict(
         "setup-incomplete",
         "Nobody can log in yet",

@@ -41,7 +41,11 @@ pub struct SetupView {
 /// Whether the first password was set.
 #[utoipa::path(get, path = "/api/v1/setup", tag = "session", security(()), responses((status = 200, body = SetupView)))]
 pub async fn show(State(state): State<AppState>) -> Result<axum::Json<SetupView>> {
-    Ok(axum::Json(SetupView { complete: is_complete(&state).await? }))
+    let complete = is_complete(&state).await?;
+    if !complete {
+        log_code(&state).await;
+    }
+    Ok(axum::Json(SetupView { complete }))
 }
 
 /// Sets the first password, once in the life of a cluster.
@@ -109,6 +113,13 @@ pub(in crate::http) fn check_length(password: &str) -> Result<()> {
 
 async fn is_complete(state: &AppState) -> Result<bool> {
     Ok(state.admin_is_provisioned || state.store.setup_complete().await?)
+}
+
+/// Redis may have lost the account, and with it the setup code: the one that is valid now is in this worker's log from here on.
+pub(super) async fn log_code(state: &AppState) {
+    if let Err(problem) = expected_token(state).await {
+        tracing::debug!(?problem, "the setup code is not known");
+    }
 }
 
 async fn expected_token(state: &AppState) -> Result<String> {

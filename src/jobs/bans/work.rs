@@ -46,7 +46,7 @@ impl From<AgentError> for End {
     fn from(error: AgentError) -> Self {
         match error {
             // Whether a newer claim made it so is found out when it is given back.
-            AgentError::Refused { kind: RefusedKind::Stale, reason } => Self::Trouble(reason),
+            AgentError::Refused { kind: RefusedKind::Stale { .. }, reason } => Self::Trouble(reason),
             AgentError::Refused { reason, .. } => Self::Failed(reason),
             error => Self::Trouble(error.to_string()),
         }
@@ -121,8 +121,14 @@ impl BanJobs {
     /// Raises the agent's epoch, then looks whether the claim still stands; what commands are to carry.
     async fn fence(&self, claim: &BanJobClaim, agent: &AgentClient) -> Result<JobEpoch, End> {
         let key = JobKey::parse(claim.id.as_str()).map_err(End::Failed)?;
-        let job = JobEpoch { key, epoch: claim.epoch, incarnation: None };
-        let fenced = agent.fence(&job).await?;
+        let owner = Some(self.worker.as_str().to_owned());
+        let job = JobEpoch { key, epoch: claim.epoch, incarnation: None, owner };
+        let fenced = agent.fence(&job).await.inspect_err(|error| {
+            // The next claim has a greater one then.
+            if let AgentError::Refused { kind: RefusedKind::Stale { known: Some(known) }, .. } = error {
+                self.store.see_epoch(*known);
+            }
+        })?;
         match Self::insist(|| self.store.renew_ban_job(claim)).await {
             Some(true) => Ok(JobEpoch { incarnation: fenced.incarnation, ..job }),
             _ => Err(End::Lost),
@@ -163,7 +169,7 @@ impl BanJobs {
                 Ok(results) => {
                     return Ok(results.into_iter().map(|one| (one.ip, one.banned, one.changed)).collect());
                 }
-                Err(AgentError::Refused { kind: RefusedKind::Stale, reason }) => {
+                Err(AgentError::Refused { kind: RefusedKind::Stale { .. }, reason }) => {
                     tracing::info!(job.id = %claim.id, job.epoch = claim.epoch, "the agent refused: {reason}");
                     *job = self.fence(claim, agent).await?;
                 }

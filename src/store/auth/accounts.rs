@@ -1,8 +1,14 @@
 //! Accounts: who may log in. There is one so far, `admin`, made once in the cluster's life by setup.
+//!
+//! Where replicas are to confirm (`BANGUI_REDIS_MIN_REPLICAS`), a new account and a new password carry a mark until they have.
+//! Whoever reads an account that carries one sees to the confirmation first, so that nobody is logged in, and nothing is
+//! called complete, by what a failover may still undo: the worker that wrote it may have been answered 503, or killed.
+
+use std::sync::PoisonError;
 
 use super::near_cache::Revocation;
 use super::username::Username;
-use crate::store::{Result, SessionId, Store, scripts};
+use crate::store::{Result, SessionId, Store, hex, random, scripts};
 
 /// What a login is checked against.
 #[derive(Clone)]
@@ -19,41 +25,88 @@ impl Store {
     /// # Errors
     /// As [`crate::store::StoreError`] tells, here and below.
     pub async fn setup_complete(&self) -> Result<bool> {
-        let command = redis::cmd("EXISTS").arg(self.keys.account(&Username::admin())).to_owned();
-        self.shared.query("setup_complete", &command).await
+        Ok(self.account(&Username::admin()).await?.is_some())
     }
 
-    /// The cluster's one-time setup code: `fresh`, unless another worker stored one before. `None` after setup.
+    /// The cluster's one-time setup code: `fresh`, unless another worker stored one before. `None` after setup. Whoever asks,
+    /// a code that this worker has not logged yet goes into its log: Redis may have lost the one before.
     pub async fn setup_code(&self, fresh: &str) -> Result<Option<String>> {
         let call = scripts::SETUP_CODE
             .call()
             .key(self.keys.account(&Username::admin()))
             .key(self.keys.setup_code())
             .arg(fresh);
-        self.shared.call(&call).await
+        let code: Option<String> = self.shared.call(&call).await?;
+        if let Some(code) = &code {
+            let mut logged = self.logged_setup_code.lock().unwrap_or_else(PoisonError::into_inner);
+            if logged.as_ref() != Some(code) {
+                tracing::warn!(
+                    setup.code = code,
+                    "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
+                );
+                *logged = Some(code.clone());
+            }
+        }
+        Ok(code)
     }
 
     /// Creates the admin; `false` if there is one already, and nothing changed.
     pub async fn create_admin(&self, password_hash: &str) -> Result<bool> {
-        let admin = Username::admin();
+        let (admin, mark) = (Username::admin(), self.mark()?);
         let call = scripts::ACCOUNT_CREATE
             .call()
             .key(self.keys.account(&admin))
             .key(self.keys.generation(&admin))
             .key(self.keys.setup_code())
-            .arg(password_hash);
-        self.shared.call(&call).await
+            .arg(password_hash)
+            .arg(&mark);
+        let created = self.shared.call_confirmed(&call).await?;
+        if created {
+            self.clear_mark(&admin, &mark).await;
+        } else {
+            // By another, whose account may be unconfirmed.
+            self.account(&admin).await?;
+        }
+        Ok(created)
     }
 
-    /// The account, or `None` before setup.
+    /// What goes with a change that the replicas are to confirm.
+    fn mark(&self) -> Result<String> {
+        Ok(if self.shared.confirms() { hex(&random::<16>()?) } else { String::new() })
+    }
+
+    /// The replicas have what carries this mark.
+    async fn clear_mark(&self, username: &Username, mark: &str) {
+        if mark.is_empty() {
+            return;
+        }
+        let call = scripts::ACCOUNT_CONFIRM.call().key(self.keys.account(username)).arg(mark).arg("done");
+        if let Err(error) = self.shared.call::<()>(&call).await {
+            tracing::debug!(error = %error, "failed to clear the mark of a confirmed account: the next login does it");
+        }
+    }
+
+    /// Has the replicas confirm what carries this mark.
+    async fn confirm_account(&self, username: &Username, mark: &str) -> Result<()> {
+        let call = scripts::ACCOUNT_CONFIRM.call().key(self.keys.account(username)).arg(mark).arg("again");
+        self.shared.call_confirmed::<()>(&call).await?;
+        self.clear_mark(username, mark).await;
+        Ok(())
+    }
+
+    /// The account, or `None` before setup. [`super::StoreError::Unconfirmed`] if the replicas still do not confirm an earlier
+    /// change of it.
     pub async fn account(&self, username: &Username) -> Result<Option<Account>> {
         // The generation first: if the password changes between the two reads, the login finds that its generation
         // is an old one, and never the other way round.
         let mut pipeline = redis::pipe();
         pipeline.cmd("GET").arg(self.keys.generation(username));
-        pipeline.cmd("HGET").arg(self.keys.account(username)).arg("password_hash");
-        let (generation, password_hash): (Option<u64>, Option<String>) =
-            self.shared.pipeline("account", &pipeline).await?;
+        pipeline.cmd("HMGET").arg(self.keys.account(username)).arg(&["password_hash", "unconfirmed"]);
+        type Answer = (Option<u64>, (Option<String>, Option<String>));
+        let (generation, (password_hash, mark)): Answer = self.shared.pipeline("account", &pipeline).await?;
+        if let Some(mark) = mark.filter(|_| self.shared.confirms()) {
+            self.confirm_account(username, &mark).await?;
+        }
         Ok(password_hash
             .map(|password_hash| Account { password_hash, generation: generation.unwrap_or_default() }))
     }
@@ -68,12 +121,24 @@ impl Store {
         keep: &SessionId,
     ) -> Result<bool> {
         let (verified, keep) = (verified.password_hash.as_str(), Some(keep));
-        self.revoke(username, Revocation::Password { verified, new: new_hash, keep }).await
+        self.set_password(username, verified, new_hash, keep).await
+    }
+
+    async fn set_password(
+        &self,
+        username: &Username,
+        verified: &str,
+        new: &str,
+        keep: Option<&SessionId>,
+    ) -> Result<bool> {
+        let mark = self.mark()?;
+        let set = self.revoke(username, Revocation::Password { verified, new, mark: &mark, keep }).await?;
+        self.clear_mark(username, &mark).await;
+        Ok(set)
     }
 
     /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.
     pub async fn reset_password(&self, new_hash: &str) -> Result<()> {
-        let revocation = Revocation::Password { verified: "", new: new_hash, keep: None };
-        self.revoke(&Username::admin(), revocation).await.map(drop)
+        self.set_password(&Username::admin(), "", new_hash, None).await.map(drop)
     }
 }

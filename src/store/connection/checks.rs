@@ -2,6 +2,7 @@
 //!
 //! Refused: a version below 6.2 (no `PXAT`, no `GETEX`), a data layout that a newer major version wrote. Waited for: a
 //! replica to become the primary, a user to get the rights it lacks.
+//! Read from and reported: one that refuses writes.
 //! Warned of: an eviction policy that may drop sessions or the lease, no persistence, a clock that differs.
 //! Everything is read by INFO, since CONFIG is often blocked.
 
@@ -12,6 +13,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::clock::{micros, time_micros};
 use super::dialer::{Dialer, Target};
+use super::primary::{self, Standing};
 use crate::config::RedisConfig;
 use crate::store::keys::Keys;
 use crate::store::{Result, StoreError};
@@ -29,6 +31,8 @@ pub enum Level {
     Ok,
     /// Works, and may lose data or mislead.
     Warn,
+    /// Can be read, and takes no writes now.
+    ReadsOnly,
     /// Cannot be used now; may be later.
     Away,
     /// Must not be used.
@@ -85,9 +89,11 @@ pub(in crate::store) async fn run(
     let here = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros);
     let info = parse_info(&info);
     let snapshots = if info.get("aof_enabled") == Some(&"1") { None } else { snapshots(connection).await };
+    let standing = primary::ask(connection, keys).await?;
     Ok(vec![
         version(&info),
         role(&info),
+        writes(&standing),
         rights,
         stored_layout(layout.as_deref()),
         eviction(&info),
@@ -141,8 +147,20 @@ fn role(info: &HashMap<&str, &str>) -> Finding {
             message: "this Redis is a read-only replica: BANGUI_REDIS_URL must lead to the primary"
                 .to_owned(),
         },
-        _ => Finding { what, level: Level::Ok, message: "takes writes".to_owned() },
+        _ => Finding { what, level: Level::Ok, message: "is the primary".to_owned() },
     }
+}
+
+fn writes(standing: &Standing) -> Finding {
+    let (level, message) = match standing {
+        Standing::Primary => (Level::Ok, "takes writes".to_owned()),
+        Standing::Replica => (Level::Away, "a replica takes no writes".to_owned()),
+        Standing::Refusing(reason) => (
+            Level::ReadsOnly,
+            format!("{reason}; until that is mended only reads are served, and nobody runs the schedule"),
+        ),
+    };
+    Finding { what: "writes", level, message }
 }
 
 fn rights(missing: &[String]) -> Finding {

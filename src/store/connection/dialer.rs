@@ -1,39 +1,65 @@
 //! Opens connections to the one Redis, each with the timeouts that every command here has.
 //!
-//! With Sentinel the shared connection's watchdog alone looks for the primary ([`Dialer::search`]), and when it has a
-//! connection that passed the checks, that is [`Dialer::settle`]d: every other connection of the process (lease,
-//! subscriptions, confirmations) is dialled to the same Redis, and left when the watchdog has settled on another. So
-//! no part of a worker stays behind on a primary that was superseded but still answers.
+//! The shared connection's watchdog alone looks for the primary ([`Dialer::search`]), and when it has a connection that
+//! passed the checks, that is [`Dialer::settle`]d. Every other connection of the process (lease, subscriptions,
+//! confirmations) must lead to the same Redis, known by its `run_id`, and is left when there is a new shared one. An address
+//! that moves only new connections (a proxy, a Service, a DNS name) would otherwise leave parts of a worker behind on a
+//! Redis that was superseded; whichever connection finds out first, all of them move.
+//!
+//! With Sentinel the primary is trusted for [`TRUST`] after a majority named it, and not a moment longer, whatever was paused
+//! or cut off meanwhile: a worker counts on its own boot-time clock, from before it asked. The others move no sooner than a
+//! majority names another one, and no revocation there is answered before a whole cache lease has passed, which is longer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, RedisError};
 use secrecy::ExposeSecret as _;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::clock::{boot_now, millis};
 use super::connect::{RESPONSE_TIMEOUT, settings_of_a_connection, timed};
 use super::sentinel::{Primary, Sentinels};
 use crate::config::{RedisConfig, SentinelUrl};
+use crate::store::auth::near_cache::{LEASE, MARGIN};
 use crate::store::{Result, StoreError};
+
+/// How long a primary is trusted after a majority of the Sentinels named it: less than a revocation waits on a Redis that is
+/// new to it, since two machines' clocks do not run equally fast.
+const TRUST: Duration = LEASE.saturating_sub(MARGIN);
 
 /// The way to Redis.
 pub(in crate::store) struct Dialer {
     sentinels: Option<Sentinels>,
+    /// A client of the URL, where there are no Sentinels.
+    plain: Option<Arc<Client>>,
     root_cert: Option<Vec<u8>>,
     home: watch::Sender<Home>,
+    /// Until when the primary is trusted, on the boot-time clock in ms; kept for Sentinel only.
+    trusted_until: AtomicU64,
+    /// Signalled when a new connection led to another Redis than the shared one.
+    pub elsewhere: Arc<Notify>,
 }
 
 /// Where the process's connections lead.
 #[derive(Clone, Default)]
 struct Home {
-    /// Counts the moves.
+    /// Counts the shared connections.
     number: u64,
-    /// With Sentinel none before the first is found.
-    target: Option<Target>,
+    /// None before the first.
+    settled: Option<Settled>,
+}
+
+/// The Redis of the shared connection.
+#[derive(Clone)]
+struct Settled {
+    target: Target,
+    /// Not every service tells it.
+    run_id: Option<String>,
 }
 
 /// A Redis that may be dialled.
@@ -42,6 +68,19 @@ pub(in crate::store) struct Target {
     client: Arc<Client>,
     /// What the Sentinels say, if there are any.
     pub named: Option<Arc<Primary>>,
+    /// Before it was asked for, on the boot-time clock.
+    asked_at: Duration,
+}
+
+/// What the Sentinels say of the Redis that was settled on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Verdict {
+    /// A majority names it.
+    Confirmed,
+    /// A majority names another one.
+    Superseded,
+    /// No majority has spoken.
+    Unknown,
 }
 
 impl Dialer {
@@ -52,51 +91,110 @@ impl Dialer {
         };
         let root_cert = config.ca.as_ref().map(read).transpose()?;
         let url = config.url.expose_secret();
+        let elsewhere = Arc::new(Notify::new());
+        let (home, trusted_until) = (watch::Sender::default(), AtomicU64::new(0));
         let Some(sentinels) = SentinelUrl::parse(url) else {
-            let target = Target { client: Arc::new(client(url, root_cert.as_ref())?), named: None };
-            let home = watch::Sender::new(Home { number: 0, target: Some(target) });
-            return Ok(Self { sentinels: None, root_cert, home });
+            let plain = Some(Arc::new(client(url, root_cert.as_ref())?));
+            return Ok(Self { sentinels: None, plain, root_cert, home, trusted_until, elsewhere });
         };
         let sentinels = sentinels.map_err(anyhow::Error::msg)?;
         let sentinels = Sentinels::new(sentinels, |url| client(url, root_cert.as_ref()))?;
-        Ok(Self { sentinels: Some(sentinels), root_cert, home: watch::Sender::default() })
+        Ok(Self { sentinels: Some(sentinels), plain: None, root_cert, home, trusted_until, elsewhere })
     }
 
     /// Where the primary is now.
     pub async fn search(&self) -> Result<Target> {
-        let Some(sentinels) = &self.sentinels else { return self.target() };
+        let asked_at = boot_now();
+        if let Some(client) = &self.plain {
+            return Ok(Target { client: Arc::clone(client), named: None, asked_at });
+        }
+        let sentinels = self.sentinels.as_ref().ok_or_else(not_connected)?;
         let primary = sentinels.primary().await.map_err(StoreError::Unavailable)?;
+        if let Some(settled) = self.named()
+            && primary.supersedes(&settled).is_err()
+        {
+            return Err(StoreError::Unavailable(format!(
+                "the Sentinels name {} of configuration epoch {}, which is older than that of {} ({}): if they were set up \
+                 anew, restart this worker",
+                primary.address, primary.epoch, settled.address, settled.epoch
+            )));
+        }
         let client = client(&sentinels.url_of(&primary), self.root_cert.as_ref())?;
-        Ok(Target { client: Arc::new(client), named: Some(Arc::new(primary)) })
+        Ok(Target { client: Arc::new(client), named: Some(Arc::new(primary)), asked_at })
     }
 
-    /// Whether the Sentinels name another Redis than the one that was settled on; `false` if they cannot tell.
-    pub async fn superseded(&self) -> bool {
-        let Some(sentinels) = &self.sentinels else { return false };
-        let newest = sentinels.primary().await.map(|primary| primary.address);
-        let home = self.home.borrow();
-        let here = home.target.as_ref().and_then(|target| target.named.as_ref());
-        matches!((newest, here), (Ok(newest), Some(here)) if newest != here.address)
+    /// Whether there are Sentinels to be asked.
+    pub fn has_sentinels(&self) -> bool {
+        self.sentinels.is_some()
     }
 
-    /// Every new connection leads to this one from now on.
-    pub fn settle(&self, target: &Target) {
-        self.home.send_if_modified(|home| {
-            let address = |target: &Target| target.named.as_ref().map(|primary| primary.address.clone());
-            let moved = home.target.as_ref().map(address) != Some(address(target));
-            if moved {
-                *home = Home { number: home.number + 1, target: Some(target.clone()) };
+    /// Asks the Sentinels about the Redis that was settled on.
+    pub async fn ask_sentinels(&self) -> Verdict {
+        let (Some(sentinels), Some(settled)) = (&self.sentinels, self.named()) else {
+            return Verdict::Unknown;
+        };
+        let asked_at = boot_now();
+        let Ok(newest) = sentinels.primary().await else { return Verdict::Unknown };
+        if self.named().is_none_or(|now| now.address != settled.address) {
+            return Verdict::Unknown; // The watchdog has moved in the meantime.
+        }
+        match newest.supersedes(&settled) {
+            Ok(false) => {
+                self.trust(asked_at);
+                Verdict::Confirmed
             }
-            moved
+            Ok(true) => Verdict::Superseded,
+            Err(_) => Verdict::Unknown,
+        }
+    }
+
+    fn trust(&self, asked_at: Duration) {
+        self.trusted_until.fetch_max(millis(asked_at + TRUST), Ordering::Relaxed);
+    }
+
+    /// Nothing is answered from this Redis any more, until the next is settled on or the Sentinels name it again.
+    pub fn distrust(&self) {
+        self.trusted_until.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the Redis that was settled on may be answered from now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn trusted(&self) -> Result<()> {
+        if self.sentinels.is_none() || millis(boot_now()) < self.trusted_until.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let address = self.named().map_or_else(String::new, |primary| format!(" {}", primary.address));
+        Err(StoreError::Unavailable(format!(
+            "no majority of the Sentinels has named{address} as the primary within the last 2 s: it may have been replaced"
+        )))
+    }
+
+    /// Which Redis was settled on last, if it tells.
+    pub fn run_id(&self) -> Option<String> {
+        self.home.borrow().settled.as_ref()?.run_id.clone()
+    }
+
+    fn named(&self) -> Option<Arc<Primary>> {
+        self.home.borrow().settled.as_ref()?.target.named.clone()
+    }
+
+    /// There is a new shared connection: every other one is to end, and new ones lead to this Redis.
+    pub fn settle(&self, target: &Target, run_id: Option<String>) {
+        self.trust(target.asked_at);
+        self.home.send_modify(|home| {
+            home.number += 1;
+            home.settled = Some(Settled { target: target.clone(), run_id });
         });
     }
 
-    /// Changes with each move; to be read before dialling what [`Self::moved_from`] is to end.
+    /// Changes with each shared connection; to be read before dialling what [`Self::moved_from`] is to end.
     pub fn number(&self) -> u64 {
         self.home.borrow().number
     }
 
-    /// Waits until the process has moved to another Redis than it had at this number.
+    /// Waits until there is another shared connection than there was at this number.
     pub fn moved_from(&self, number: u64) -> impl Future<Output = ()> + Send + use<> {
         let mut home = self.home.subscribe();
         async move {
@@ -105,14 +203,14 @@ impl Dialer {
         }
     }
 
-    fn target(&self) -> Result<Target> {
-        let unknown = || StoreError::Unavailable("the Sentinels have not told of a primary yet".to_owned());
-        self.home.borrow().target.clone().ok_or_else(unknown)
+    fn settled(&self) -> Result<Settled> {
+        self.home.borrow().settled.clone().ok_or_else(not_connected)
     }
 
-    /// How to reach the Redis that was settled on.
-    pub fn connection_info(&self) -> Result<ConnectionInfo> {
-        Ok(self.target()?.client.get_connection_info().clone())
+    /// How to reach the Redis that was settled on, and which one it is, if it tells.
+    pub fn connection_info(&self) -> Result<(ConnectionInfo, Option<String>)> {
+        let settled = self.settled()?;
+        Ok((settled.target.client.get_connection_info().clone(), settled.run_id))
     }
 
     /// A connection of its own, within the connect timeout.
@@ -122,28 +220,47 @@ impl Dialer {
 
     /// The same for commands that wait for something as long as `wait`.
     pub async fn dial_patient(&self, wait: Duration) -> Result<MultiplexedConnection> {
-        self.target()?.dial_patient(wait).await
+        let settled = self.settled()?;
+        let connection = settled.target.dial_patient(wait).await?;
+        self.identified(connection, &settled).await
     }
 
     /// A connection of its own on which commands and messages travel together (RESP3); `push` takes the messages.
     pub async fn dial_pushed(&self, push: impl redis::aio::AsyncPushSender) -> Result<MultiplexedConnection> {
-        let info = self.target()?.client.get_connection_info().clone();
+        let settled = self.settled()?;
+        let info = settled.target.client.get_connection_info().clone();
         let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings))?;
         let config = settings_of_a_connection().set_push_sender(push);
-        Ok(timed(client.get_multiplexed_async_connection_with_config(&config)).await?)
+        let connection = timed(client.get_multiplexed_async_connection_with_config(&config)).await?;
+        self.identified(connection, &settled).await
     }
 
-    /// A subscription, on a connection of its own.
-    pub async fn subscriber(&self, channel: &str) -> Result<redis::aio::PubSub> {
-        let client = self.target()?.client;
-        let subscribing = async {
-            let mut subscriber = client.get_async_pubsub().await?;
-            subscriber.subscribe(channel).await?;
-            Ok(subscriber)
-        };
-        Ok(timed(subscribing).await?)
+    /// The connection, if it leads to the Redis of the shared one.
+    async fn identified(
+        &self,
+        mut connection: MultiplexedConnection,
+        settled: &Settled,
+    ) -> Result<MultiplexedConnection> {
+        let run_id = run_id(&mut connection).await?;
+        if run_id == settled.run_id {
+            return Ok(connection);
+        }
+        self.elsewhere.notify_one();
+        Err(StoreError::Unavailable("a new connection led to another Redis: all move there".to_owned()))
     }
+}
+
+fn not_connected() -> StoreError {
+    StoreError::Unavailable("the first connection is not made yet".to_owned())
+}
+
+/// Which Redis this is: another one after each restart.
+pub(super) async fn run_id(
+    connection: &mut MultiplexedConnection,
+) -> std::result::Result<Option<String>, RedisError> {
+    let info: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
+    Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim().to_owned()))
 }
 
 impl Target {

@@ -9,15 +9,15 @@
 //! what is lent ends with an error, and nobody is handed a socket to a primary that was left. A connection whose exchange did
 //! not end (an error, a timeout, a caller that went away) is closed and not given back: a reply may still be on its way.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_redis::{Connection, Manager, PoolError, Runtime, TimeoutType};
+use deadpool_redis::{Connection, Hook, HookError, Manager, PoolError, Runtime, TimeoutType};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError};
 
 use super::connect::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT, settings_of_a_connection};
-use super::dialer::Dialer;
+use super::dialer::{Dialer, run_id};
 use super::request::Request;
 use crate::store::{Result, StoreError};
 
@@ -67,9 +67,24 @@ impl Pool {
         if let Some(left) = current.take() {
             left.pool.close();
         }
-        let manager = Manager::new_with_config(dialer.connection_info()?, settings_of_a_connection())?;
+        let (info, expected) = dialer.connection_info()?;
+        let manager = Manager::new_with_config(info, settings_of_a_connection())?;
+        let elsewhere = Arc::clone(&dialer.elsewhere);
+        // An address may move new connections alone, to another Redis than the shared one leads to.
+        let same_redis = Hook::async_fn(move |connection: &mut MultiplexedConnection, _| {
+            let (expected, elsewhere) = (expected.clone(), Arc::clone(&elsewhere));
+            let mut connection = connection.clone();
+            Box::pin(async move {
+                if run_id(&mut connection).await.map_err(HookError::Backend)? == expected {
+                    return Ok(());
+                }
+                elsewhere.notify_one();
+                Err(HookError::message("a new connection led to another Redis: all move there"))
+            })
+        });
         let pool = deadpool_redis::Pool::builder(manager)
             .max_size(self.size)
+            .post_create(same_redis)
             .wait_timeout(Some(RESPONSE_TIMEOUT))
             .create_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(RESPONSE_TIMEOUT))

@@ -1,8 +1,9 @@
 //! Asks Sentinels which Redis is the primary.
 //!
-//! All are asked at once, and of the answers the one with the newest configuration epoch counts: Sentinel raises it with
-//! every failover, so one that was cut off and still names the old primary is outvoted by any that knows better. Nobody
-//! waits long for one that is silent once a majority has answered.
+//! All are asked at once, and only what a majority of those in `BANGUI_REDIS_URL` names counts: a minority that was cut off
+//! goes on naming the old primary for as long as it is. Sentinel raises the configuration epoch with every failover, so a
+//! majority of stale ones (of which some were restored from an old disk, say) is known by an epoch that is lower than that
+//! of the primary in use ([`Primary::supersedes`]).
 //!
 //! What they say is taken as it is: where addresses are translated, `announce-ip` or `announce-hostnames` is Sentinel's
 //! business.
@@ -12,43 +13,79 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{RESPONSE_TIMEOUT, connect};
 use crate::config::SentinelUrl;
 use crate::store::StoreError;
 
-/// After a majority has answered.
+/// For the others, after a majority has named one.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// The Sentinels of `BANGUI_REDIS_URL`.
 pub(in crate::store) struct Sentinels {
     url: SentinelUrl,
-    clients: Vec<Client>,
+    members: Vec<Member>,
+}
+
+/// One of them, with the connection that it answered on last: they are asked several times a second.
+struct Member {
+    client: Client,
+    connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 /// What one of them says.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Answer {
     address: String,
     epoch: u64,
 }
 
-/// The primary by the newest answer.
+/// The primary that a majority names.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) struct Primary {
     /// `host:port`
     pub address: String,
+    /// The greatest configuration epoch of those that name it.
+    pub epoch: u64,
     /// What is the matter with those that did not answer.
     pub silent: Vec<String>,
+}
+
+/// A majority names a primary of a lower configuration epoch than the one in use.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) struct OlderConfiguration;
+
+impl Primary {
+    /// Whether this is another one than `settled`, which it replaces.
+    pub fn supersedes(&self, settled: &Self) -> Result<bool, OlderConfiguration> {
+        match self.address == settled.address {
+            true => Ok(false),
+            false if self.epoch < settled.epoch => Err(OlderConfiguration),
+            false => Ok(true),
+        }
+    }
+}
+
+/// What a majority of so many names, with the greatest epoch that goes with it.
+fn majority(answers: &[Answer], of: usize) -> Option<Answer> {
+    let votes = |address: &str| answers.iter().filter(|answer| answer.address == address).count();
+    let named = answers.iter().filter(|answer| votes(&answer.address) * 2 > of);
+    named.max_by_key(|answer| answer.epoch).cloned()
 }
 
 impl Sentinels {
     /// `client` makes a client of a URL.
     pub fn new<E>(url: SentinelUrl, client: impl Fn(&str) -> Result<Client, E>) -> Result<Self, E> {
-        let clients =
-            url.sentinels().iter().map(|address| client(&url.sentinel(address))).collect::<Result<_, _>>()?;
-        Ok(Self { url, clients })
+        let member = |address: &String| {
+            let client = client(&url.sentinel(address))?;
+            Ok(Member { client, connection: Mutex::default() })
+        };
+        let members = url.sentinels().iter().map(member).collect::<Result<_, _>>()?;
+        Ok(Self { url, members })
     }
 
     /// The URL of the primary at this address.
@@ -56,19 +93,22 @@ impl Sentinels {
         self.url.primary(&primary.address)
     }
 
-    /// Asks; an error says why nobody could tell.
+    /// Asks; an error says why no majority names one.
     pub async fn primary(&self) -> Result<Primary, String> {
-        let asked = self.clients.iter().zip(self.url.sentinels());
+        let asked = self.members.iter().zip(self.url.sentinels());
         let mut asks: FuturesUnordered<_> =
-            asked.map(async |(client, address)| (address, self.ask(client).await)).collect();
+            asked.map(async |(member, address)| (address, self.ask(member).await)).collect();
         let mut deadline = Instant::now() + RESPONSE_TIMEOUT;
-        let (mut answers, mut errors) = (Vec::new(), HashMap::new());
+        let (mut answers, mut answered, mut errors) = (Vec::new(), Vec::new(), HashMap::new());
         while let Ok(Some((address, answer))) = timeout_at(deadline, asks.next()).await {
             match answer {
-                Ok(answer) => answers.push((address, answer)),
+                Ok(answer) => {
+                    answers.push(answer);
+                    answered.push(address);
+                }
                 Err(error) => drop(errors.insert(address, error)),
             }
-            if answers.len() * 2 > self.clients.len() {
+            if majority(&answers, self.members.len()).is_some() {
                 deadline = deadline.min(Instant::now() + GRACE);
             }
         }
@@ -76,20 +116,31 @@ impl Sentinels {
             .url
             .sentinels()
             .iter()
-            .filter(|address| !answers.iter().any(|(answered, _)| answered == address))
+            .filter(|address| !answered.contains(address))
             .map(|address| {
                 let error = errors.get(address).map_or("it did not answer in time", String::as_str);
                 format!("{address}: {error}")
             })
             .collect();
-        match answers.into_iter().max_by_key(|(_, answer)| answer.epoch) {
-            Some((_, newest)) => Ok(Primary { address: newest.address, silent }),
-            None => Err(format!("no Sentinel tells which Redis is the primary ({})", silent.join("; "))),
+        if let Some(Answer { address, epoch }) = majority(&answers, self.members.len()) {
+            return Ok(Primary { address, epoch, silent });
         }
+        let named: Vec<String> = answered
+            .iter()
+            .zip(&answers)
+            .map(|(by, answer)| format!("{by} names {}", answer.address))
+            .collect();
+        let why = named.into_iter().chain(silent).collect::<Vec<_>>().join("; ");
+        Err(format!("no Sentinel majority names a primary ({why})"))
     }
 
-    async fn ask(&self, client: &Client) -> Result<Answer, String> {
-        let mut connection = connect(client).await.map_err(plain)?;
+    async fn ask(&self, member: &Member) -> Result<Answer, String> {
+        // Whoever asks at the same moment waits for this one, and no longer than for its own answer.
+        let mut kept = member.connection.lock().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => connect(&member.client).await.map_err(plain)?,
+        };
         let name = self.url.name();
         let mut both = redis::pipe();
         both.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).cmd("SENTINEL").arg("MASTER").arg(name);
@@ -103,6 +154,8 @@ impl Sentinels {
             }
             Err(error) => return Err(plain(error)),
         };
+        // Only a connection that has just answered is kept.
+        *kept = Some(connection);
         let epoch = facts.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         Ok(Answer { address, epoch })
@@ -113,5 +166,43 @@ fn plain(error: RedisError) -> String {
     match StoreError::from(error) {
         StoreError::Unavailable(reason) => reason,
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(address: &str, epoch: u64) -> Answer {
+        Answer { address: address.to_owned(), epoch }
+    }
+
+    fn primary(address: &str, epoch: u64) -> Primary {
+        Primary { address: address.to_owned(), epoch, silent: Vec::new() }
+    }
+
+    #[test]
+    fn a_primary_is_what_a_majority_of_the_configured_sentinels_names() {
+        let (old, new) = (answer("old:1", 1), answer("new:1", 2));
+        assert_eq!(majority(std::slice::from_ref(&old), 3), None, "a minority is all that answers");
+        assert_eq!(majority(&[old.clone(), new.clone()], 3), None);
+        assert_eq!(majority(&[old.clone(), new.clone(), old.clone()], 3), Some(old.clone()));
+        assert_eq!(majority(&[old.clone(), new.clone(), new.clone()], 3), Some(new.clone()));
+        assert_eq!(majority(&[old.clone(), new.clone()], 2), None, "half is no majority");
+        assert_eq!(majority(&[answer("new:1", 2), answer("new:1", 3)], 2), Some(answer("new:1", 3)));
+        assert_eq!(majority(&[], 1), None);
+    }
+
+    #[test]
+    fn no_primary_of_a_lower_configuration_epoch_supersedes_the_one_in_use() {
+        let settled = primary("new:1", 7);
+        assert_eq!(primary("old:1", 6).supersedes(&settled), Err(OlderConfiguration));
+        assert_eq!(primary("other:1", 8).supersedes(&settled), Ok(true));
+        assert_eq!(
+            primary("other:1", 7).supersedes(&settled),
+            Ok(true),
+            "an operator gave it another address"
+        );
+        assert_eq!(primary("new:1", 0).supersedes(&settled), Ok(false), "Sentinels that were set up anew");
     }
 }

@@ -198,10 +198,12 @@ impl Store {
             .key(self.keys.ban_jobs_line(&job.server, &job.jail))
             .arg(job.id.as_str())
             .arg(owner.as_str())
-            .arg(millis(CLAIM_TTL));
+            .arg(millis(CLAIM_TTL))
+            .arg(self.greatest_epoch());
         type Taken = (u64, String, usize, usize, usize, usize, u64);
         let Some(taken): Option<Taken> = self.shared.call(&call).await? else { return Ok(None) };
         let (epoch, state, asked, done, changed, failed, idle) = taken;
+        self.see_epoch(epoch);
         let claim = self.claim_of(&job.id, owner, epoch, &state).await?;
         let progress = BanJobProgress { asked, done, changed, failed };
         Ok(claim.map(|claim| BanJobClaim { progress, idle: Duration::from_millis(idle), ..claim }))
@@ -325,9 +327,11 @@ impl Store {
             .key(self.keys.audit())
             .arg(owner.as_str())
             .arg(millis(CLAIM_TTL))
-            .arg(audit::KEPT);
+            .arg(audit::KEPT)
+            .arg(self.greatest_epoch());
         let answer: Option<(String, u64, bool)> = self.shared.call(&audit.append_to(call)).await?;
         let Some((state, epoch, begun)) = answer else { return Ok(Cancelled::Unknown) };
+        self.see_epoch(epoch);
         let Some(claim) = self.claim_of(id, owner, epoch, &state).await? else {
             return Ok(Cancelled::Unknown);
         };

@@ -8,7 +8,7 @@ pub struct Fence {
 }
 
 impl Fence {
-    /// The term's number; every later term has a greater one.
+    /// The term's number; every later term has a greater one, by what its worker has seen.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch

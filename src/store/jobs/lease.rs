@@ -12,6 +12,7 @@
 //! The lease has a connection of its own, so that neither a slow request nor a large reply delays a renewal; after any
 //! error it is dialled anew, and where the shared connection has moved to another Redis.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::FromRedisValue;
@@ -57,6 +58,17 @@ impl Store {
     pub fn lease(&self, owner: WorkerId, ttl: Duration) -> Lease {
         Lease { store: self.clone(), owner, ttl, connection: None }
     }
+
+    /// The greatest epoch that this process has ever seen, of the lease or of a ban job: what it begins has a greater one, also
+    /// where Redis has lost its data and its clock was set back.
+    pub(in crate::store) fn greatest_epoch(&self) -> u64 {
+        self.greatest_epoch.load(Ordering::Relaxed)
+    }
+
+    /// There is an epoch.
+    pub fn see_epoch(&self, epoch: u64) {
+        self.greatest_epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
 }
 
 impl Lease {
@@ -66,14 +78,18 @@ impl Lease {
         self.ttl
     }
 
-    /// How long the holder has left, as one plain read; `None` if nobody holds it.
+    /// How long the holder has left, as one plain read; `None` if nobody holds it. Whoever waits learns of each epoch so.
     ///
     /// # Errors
     /// As [`crate::store::StoreError`] tells, here and below.
     pub async fn remaining(&mut self) -> Result<Option<Duration>> {
         let key = self.store.keys.lease();
-        let command = redis::cmd("PTTL").arg(key).to_owned();
-        let ttl: i64 = self.run(Request::Command(&command)).await?;
+        let mut both = redis::pipe();
+        both.cmd("PTTL").arg(&key).cmd("GET").arg(&key);
+        let (ttl, held): (i64, Option<String>) = self.run(Request::Pipeline(&both)).await?;
+        if let Some(epoch) = held.and_then(|held| held.split_once('|')?.1.parse().ok()) {
+            self.store.see_epoch(epoch);
+        }
         Ok(u64::try_from(ttl).ok().map(Duration::from_millis))
     }
 
@@ -87,14 +103,15 @@ impl Lease {
             .key(keys.events())
             .arg(self.owner.as_str())
             .arg(millis(self.ttl))
-            .arg(EVENTS_KEPT);
-        let (taken, number, redis_micros): (bool, i64, i64) = self.call(&call).await?;
+            .arg(EVENTS_KEPT)
+            .arg(self.store.greatest_epoch());
+        let (taken, number, redis_micros, epoch): (bool, i64, i64, u64) = self.call(&call).await?;
+        self.store.see_epoch(epoch);
         if !taken {
             return Ok(Acquired::Held {
                 remaining: Duration::from_millis(u64::try_from(number).unwrap_or(0)),
             });
         }
-        let epoch = number.unsigned_abs();
         let fence = Fence { text: format!("{}|{epoch}", self.owner.as_str()), epoch };
         Ok(Acquired::Taken { fence, redis_micros })
     }

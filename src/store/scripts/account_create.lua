@@ -1,9 +1,10 @@
 -- Creates the admin's account, once in the cluster's life, whichever worker asks first.
 -- KEYS[1] account, KEYS[2] generation, KEYS[3] setup code
--- ARGV[1] password hash
+-- ARGV[1] password hash, ARGV[2] a mark that stays until the replicas have confirmed it, or ''
 -- Returns 1 created, 0 there is one already and nothing changed
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'password_hash', ARGV[1])
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'unconfirmed', ARGV[2]) end
 redis.call('INCR', KEYS[2])
 redis.call('DEL', KEYS[3])
 return 1

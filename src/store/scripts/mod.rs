@@ -34,6 +34,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    ACCOUNT_CONFIRM = "account_confirm",
     ACCOUNT_CREATE = "account_create",
     BANS_FORGET = "bans_forget",
     BANS_WRITE = "bans_write",

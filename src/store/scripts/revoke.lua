@@ -7,7 +7,8 @@
 -- KEYS[6] the session to end or to keep, if any
 -- ARGV[1] 'one', 'known' (this user's whatever the index says), 'all', 'password', or 'none' to find out which holders are left
 -- ARGV[2] id of that session, or '', ARGV[3] channel, ARGV[4] random, for an incarnation
--- ARGV[5] the hash that was verified, or '' to set it whatever it was, ARGV[6] the new hash
+-- ARGV[5] the hash that was verified, or '' to set it whatever it was, ARGV[6] the new hash, ARGV[7] a mark that stays with it until
+-- the replicas have confirmed it, or ''
 -- Returns {1 done or 0 no such session, incarnation, number, 1 settled or 0 a whole lease must be waited, holders...}, or {-1}:
 -- the password is another one and nothing changed
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '?'
@@ -18,6 +19,7 @@ local done, what = 1, 'all'
 if ARGV[1] == 'password' then
   if ARGV[5] ~= '' and redis.call('HGET', KEYS[4], 'password_hash') ~= ARGV[5] then return {-1} end
   redis.call('HSET', KEYS[4], 'password_hash', ARGV[6])
+  if ARGV[7] ~= '' then redis.call('HSET', KEYS[4], 'unconfirmed', ARGV[7]) end
   redis.call('DEL', KEYS[5])
 end
 if ARGV[1] == 'one' or ARGV[1] == 'known' then

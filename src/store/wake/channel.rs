@@ -3,13 +3,18 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use rand::RngExt as _;
+use redis::aio::SendError;
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bells::Wake;
 use crate::store::{Result, Store};
 
+/// Messages that wait here at most. One more is lost, which a timer makes up for.
+const MESSAGES: usize = 256;
 /// A firewall may silently drop a subscription that was idle for hours, so it is renewed this often.
 const RESUBSCRIBE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -55,8 +60,22 @@ impl Store {
     async fn subscribe_to_wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
         let dialer = &self.shared.dialer;
         let moved = dialer.moved_from(dialer.number());
-        let subscriber = dialer.subscriber(self.keys.wake()).await?;
-        let messages = subscriber.into_on_message().take_until(moved);
-        Ok(messages.filter_map(async |message| Wake::parse(message.get_payload_bytes())))
+        let (sender, pushed) = mpsc::channel(MESSAGES);
+        let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
+        let mut connection = dialer.dial_pushed(push).await?;
+        connection.subscribe(self.keys.wake()).await?;
+        // The connection lives as long as the stream. It ends when that breaks: with it the sender is gone.
+        let messages = stream::unfold((connection, pushed), async |(connection, mut pushed)| {
+            let info = pushed.recv().await.filter(|info| info.kind != PushKind::Disconnection)?;
+            Some((wake_of(&info), (connection, pushed)))
+        });
+        Ok(messages.filter_map(async |wake| wake).take_until(moved))
     }
+}
+
+fn wake_of(info: &PushInfo) -> Option<Wake> {
+    let (PushKind::Message, [_, Value::BulkString(message)]) = (&info.kind, info.data.as_slice()) else {
+        return None;
+    };
+    Wake::parse(message)
 }

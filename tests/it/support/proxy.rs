@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -35,6 +36,7 @@ pub enum Mode {
 /// The proxy; it ends with its guard.
 pub struct Proxy {
     pub address: SocketAddr,
+    upstream: Arc<Mutex<PathBuf>>,
     mode: watch::Sender<Mode>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -45,8 +47,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, receiver) = watch::channel(mode);
-        let task = tokio::spawn(accept(listener, address, upstream, receiver));
-        Self { address, mode: sender, task }
+        let upstream = Arc::new(Mutex::new(upstream));
+        let task = tokio::spawn(accept(listener, address, Arc::clone(&upstream), receiver));
+        Self { address, upstream, mode: sender, task }
+    }
+
+    /// Leads new connections to another Redis, and leaves open ones where they are: as HAProxy, a Service or a DNS name does.
+    pub fn move_new_connections(&self, upstream: PathBuf) {
+        *self.upstream.lock().unwrap() = upstream;
     }
 
     /// Changes the network, for open connections too.
@@ -70,7 +78,7 @@ impl Drop for Proxy {
 async fn accept(
     listener: TcpListener,
     address: SocketAddr,
-    upstream: PathBuf,
+    upstream: Arc<Mutex<PathBuf>>,
     mut mode: watch::Receiver<Mode>,
 ) {
     let mut listener = Some(listener);
@@ -88,7 +96,8 @@ async fn accept(
             }
             Some(open) => tokio::select! {
                 accepted = open.accept() => if let Ok((stream, _)) = accepted {
-                    tokio::spawn(serve(stream, upstream.clone(), mode.clone()));
+                    let upstream = upstream.lock().unwrap().clone();
+                    tokio::spawn(serve(stream, upstream, mode.clone()));
                 },
                 changed = mode.changed() => if changed.is_err() {
                     return;

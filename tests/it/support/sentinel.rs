@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use redis::FromRedisValue;
+use rustix::process::Signal;
 
 use super::process::{Child, program};
 use super::redis::{Redis, USER, USER_PASSWORD};
@@ -26,9 +27,10 @@ const DOWN_AFTER_MS: u32 = 1000;
 pub struct Sentinels {
     pub replica: Redis,
     pub replica_port: u16,
+    primary_port: u16,
     ports: Vec<u16>,
-    _processes: Vec<Child>,
-    _folder: tempfile::TempDir,
+    processes: Vec<Child>,
+    folder: tempfile::TempDir,
 }
 
 /// A port that was free a moment ago.
@@ -52,6 +54,16 @@ async fn redis(port: u16, more: &[&str]) -> Redis {
     Redis::start_with(&arguments).await
 }
 
+fn configuration(port: u16, primary_port: u16, folder: &Path) -> String {
+    format!(
+        "port {port}\nbind 127.0.0.1\ndaemonize no\ndir {}\n\
+         sentinel monitor {NAME} 127.0.0.1 {primary_port} 2\n\
+         sentinel auth-user {NAME} {SENTINEL_USER}\nsentinel auth-pass {NAME} {SENTINEL_PASSWORD}\n\
+         sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 10000\n",
+        folder.display()
+    )
+}
+
 /// Starts all of them, and waits until they know one another.
 pub async fn start() -> (Redis, Sentinels) {
     let (primary_port, replica_port) = (free_port(), free_port());
@@ -62,17 +74,14 @@ pub async fn start() -> (Redis, Sentinels) {
     let mut processes = Vec::new();
     for n in 0..3 {
         let port = free_port();
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\ndaemonize no\ndir {}\n\
-             sentinel monitor {NAME} 127.0.0.1 {primary_port} 2\n\
-             sentinel auth-user {NAME} {SENTINEL_USER}\nsentinel auth-pass {NAME} {SENTINEL_PASSWORD}\n\
-             sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\nsentinel failover-timeout {NAME} 10000\n",
-            folder.path().display()
-        );
-        processes.push(Sentinels::process(n, folder.path(), &text));
+        processes.push(Sentinels::process(
+            n,
+            folder.path(),
+            &configuration(port, primary_port, folder.path()),
+        ));
         ports.push(port);
     }
-    let sentinels = Sentinels { replica, replica_port, ports, _processes: processes, _folder: folder };
+    let sentinels = Sentinels { replica, replica_port, primary_port, ports, processes, folder };
     for n in 0..3 {
         eventually("a Sentinel to know the replica and the other two", SOON * 2, || async {
             let info: String = sentinels.ask(n, &["INFO", "sentinel"]).await?;
@@ -87,11 +96,47 @@ pub async fn start() -> (Redis, Sentinels) {
 impl Sentinels {
     /// One Sentinel with this configuration.
     pub fn process(n: usize, folder: &Path, configuration: &str) -> Child {
+        std::fs::write(folder.join(format!("sentinel-{n}.conf")), configuration).unwrap();
+        Self::resumed(n, folder)
+    }
+
+    /// One with the configuration that it has written itself since.
+    fn resumed(n: usize, folder: &Path) -> Child {
         let file = folder.join(format!("sentinel-{n}.conf"));
-        std::fs::write(&file, configuration).unwrap();
         let mut command = program("redis-server");
         command.arg(&file).arg("--sentinel");
         Child::start(&format!("sentinel {n}"), command)
+    }
+
+    /// Kills one.
+    pub fn kill(&self, n: usize) {
+        self.processes[n].kill();
+    }
+
+    /// Stops one, which then accepts connections and answers nothing; or lets it go on.
+    pub fn pause(&self, n: usize, paused: bool) {
+        self.processes[n].signal(if paused { Signal::STOP } else { Signal::CONT });
+    }
+
+    /// Starts one again that was killed: with all it knew, or, as from an old disk, with what it knew at first.
+    pub fn restart(&mut self, n: usize, with_all_it_knew: bool) {
+        self.processes[n] = if with_all_it_knew {
+            Self::resumed(n, self.folder.path())
+        } else {
+            let configuration = configuration(self.ports[n], self.primary_port, self.folder.path());
+            Self::process(n, self.folder.path(), &configuration)
+        };
+    }
+
+    /// The port of the primary that one of them names.
+    pub async fn names(&self, n: usize) -> Option<String> {
+        let address: (String, String) = self.ask(n, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]).await?;
+        Some(address.1)
+    }
+
+    /// The first primary's port.
+    pub fn first_port(&self) -> String {
+        self.primary_port.to_string()
     }
 
     /// `BANGUI_REDIS_URL`.

@@ -35,6 +35,7 @@ mod model;
 #[cfg(test)]
 mod model_tests;
 mod revoke;
+mod shared_wait;
 mod state;
 mod wait;
 
@@ -45,7 +46,8 @@ use std::time::Duration;
 use super::sessions::record::Record;
 use crate::store::{SessionId, boot_now};
 pub(in crate::store) use revoke::Revocation;
-pub(in crate::store) use state::Mark;
+pub(in crate::store) use shared_wait::SharedWait;
+pub(in crate::store) use state::{LEASE, MARGIN, Mark};
 
 /// This worker's cache.
 #[derive(Default)]

@@ -26,8 +26,8 @@ pub(in crate::store) enum Revocation<'a> {
     Known(&'a SessionId),
     /// All but one.
     All { keep: Option<&'a SessionId> },
-    /// All but one, with the password; `verified` is empty to set it whatever it was.
-    Password { verified: &'a str, new: &'a str, keep: Option<&'a SessionId> },
+    /// All but one, with the password; `verified` is empty to set it whatever it was, and `mark` says that it is unconfirmed.
+    Password { verified: &'a str, new: &'a str, mark: &'a str, keep: Option<&'a SessionId> },
     /// Nothing: only the holders are counted.
     Nothing,
 }
@@ -52,12 +52,13 @@ impl Revocation<'_> {
         if let Some(id) = session {
             call = call.key(keys.session(id));
         }
-        let (verified, new) = match self {
-            Self::Password { verified, new, .. } => (*verified, *new),
-            _ => ("", ""),
+        let (verified, new, mark) = match self {
+            Self::Password { verified, new, mark, .. } => (*verified, *new, *mark),
+            _ => ("", "", ""),
         };
         let call = call.arg(kind).arg(session.map_or(&[][..], |id| &id.as_bytes()[..]));
-        Ok(call.arg(keys.revoked()).arg(crate::store::hex(&random::<16>()?)).arg(verified).arg(new))
+        let fresh = crate::store::hex(&random::<16>()?);
+        Ok(call.arg(keys.revoked()).arg(fresh).arg(verified).arg(new).arg(mark))
     }
 }
 
@@ -70,9 +71,17 @@ impl Store {
         revocation: Revocation<'_>,
     ) -> Result<bool> {
         let call = revocation.call(self, username)?;
+        let redis = self.shared.dialer.run_id();
         let answer = self.shared.call_confirmed(&call).await?;
         let Some((done, listed)) = read(answer)? else { return Ok(false) };
         let outcome = self.wait_for_holders(listed).await;
+        // Replaced in the meantime: what it was told may be lost.
+        self.shared.dialer.trusted()?;
+        if self.shared.dialer.run_id() != redis {
+            return Err(StoreError::Unavailable(
+                "it was replaced by another one during the revocation".to_owned(),
+            ));
+        }
         let outcome = match outcome {
             Outcome::NoHolders => "no_holders",
             Outcome::Confirmed => "confirmed",
@@ -83,17 +92,22 @@ impl Store {
         Ok(done)
     }
 
-    /// Returns when what was revoked before is refused everywhere: for a request to end what is gone already, perhaps by one that
-    /// was cut off before its answer.
+    /// Returns when what was revoked before is refused everywhere, and confirmed by the replicas: for a request to end what is gone
+    /// already, perhaps by one that was cut off before its answer, or was not confirmed. Whoever asks at the same time shares
+    /// one wait: anybody can, with a token that never was.
     ///
     /// # Errors
     /// As [`StoreError`] tells.
     pub async fn await_revocations(&self) -> Result<()> {
-        let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
-        if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
-            self.wait_for_holders(listed).await;
-        }
-        Ok(())
+        self.revocations_awaited
+            .join(async {
+                let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
+                if let Some((_, listed)) = read(self.shared.call_confirmed(&call).await?)? {
+                    self.wait_for_holders(listed).await;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Finds holders that confirm nothing, and waits for those that Redis may have forgotten.

@@ -5,7 +5,8 @@
 //! that is alone pays two hops between tasks.
 //!
 //! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request
-//! began is seen. Nothing is remembered from one read to the next.
+//! began is seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that no demoted one is
+//! believed. Nothing is remembered from one read to the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +88,8 @@ async fn read(shared: &Shared, keys: &Keys, mut questions: Vec<Question>) {
     for question in &questions {
         command.arg(keys.session(&question.id));
     }
-    let values: Result<Vec<Option<Vec<u8>>>> = shared.query("session_check", &command).await;
+    let values: Result<Vec<Option<Vec<u8>>>> =
+        shared.read_from_primary("session_check", keys, &command).await;
     match values {
         Ok(values) => answer(questions, values),
         Err(error) => {

@@ -111,6 +111,8 @@ impl Store {
     /// # Errors
     /// As [`StoreError`] tells; an ended session is no session, never an error.
     pub async fn check_session(&self, token: &SessionToken, life: SessionLife) -> Result<Checked> {
+        // Before the near cache too: its lease may be one of a primary that was superseded.
+        self.shared.dialer.trusted()?;
         let id = token.id();
         let now = self.shared.clock.now_micros();
         // A hit that looks expired or is due to be touched is read again: only Redis says that a session is gone.

@@ -1,0 +1,94 @@
+//! Is this Redis the primary, and does it take writes? Asked by a write that changes nothing: `SET ... XX` on a key that is
+//! never there.
+//!
+//! Only a write reveals all of it. A replica answers `READONLY`; a primary that hands over (`FAILOVER`) still calls itself one,
+//! and holds the write back until it is a replica, while the other one has taken over already. `ROLE` would miss that. And
+//! `SET` is a command that every user and every managed service has.
+//!
+//! A session check sends it before its read, in the same round trip ([`read`]): a request that began after a logout was
+//! answered elsewhere is never answered by a Redis that had handed over before. Where writes are refused for another reason
+//! (`MISCONF`, `NOREPLICAS`, a full memory) reads go on, and `INFO` tells the role at the price of a second round trip.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value};
+
+use crate::store::StoreError;
+use crate::store::error::{in_script, refuses_writes};
+use crate::store::keys::Keys;
+
+/// What a Redis is good for.
+#[derive(Debug, Clone)]
+pub(in crate::store) enum Standing {
+    /// It is the primary and takes writes.
+    Primary,
+    /// It is the primary, and refuses writes for this reason.
+    Refusing(StoreError),
+    /// It is a replica.
+    Replica,
+}
+
+/// Whether this error says that Redis is a replica.
+pub(in crate::store) fn is_replica(error: &RedisError) -> bool {
+    error.code() == Some("READONLY") || in_script(error).is_some_and(|words| words.contains("READONLY"))
+}
+
+/// A write that changes nothing.
+pub(in crate::store) fn question(keys: &Keys) -> Cmd {
+    redis::cmd("SET").arg(keys.primary()).arg("").arg("XX").to_owned()
+}
+
+/// Asks, and reads in the same round trip. What was read is worth nothing from a replica.
+pub(in crate::store) async fn read<T: FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    command: &Cmd,
+) -> Result<(Standing, T), RedisError> {
+    let mut both = redis::pipe();
+    both.ignore_errors().add_command(question(keys)).add_command(command.clone());
+    let (proof, read) = pair(both.query_async(connection).await?)?;
+    match proof {
+        Ok(_) => Ok((Standing::Primary, redis::from_redis_value(read?)?)),
+        // What else was refused may come from that: the role is what matters.
+        Err(error) if is_replica(&error) => Err(error),
+        Err(error) => {
+            let Some(reason) = refuses_writes(&error) else { return Err(error) };
+            let mut both = redis::pipe();
+            both.cmd("INFO").arg("replication").add_command(command.clone());
+            let (info, read): (String, Value) = both.query_async(connection).await?;
+            let standing =
+                if names_a_replica(&info) { Standing::Replica } else { Standing::Refusing(reason) };
+            Ok((standing, redis::from_redis_value(read)?))
+        }
+    }
+}
+
+/// Asks, by the role that Redis gives itself too: a replica may have been made to take writes.
+pub(in crate::store) async fn ask(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> Result<Standing, RedisError> {
+    let mut both = redis::pipe();
+    both.ignore_errors().add_command(question(keys)).cmd("INFO").arg("replication");
+    let (proof, info) = pair(both.query_async(connection).await?)?;
+    let info: String = redis::from_redis_value(info?)?;
+    match proof {
+        _ if names_a_replica(&info) => Ok(Standing::Replica),
+        Ok(_) => Ok(Standing::Primary),
+        Err(error) if is_replica(&error) => Ok(Standing::Replica),
+        Err(error) => refuses_writes(&error).map(Standing::Refusing).ok_or(error),
+    }
+}
+
+fn names_a_replica(info: &str) -> bool {
+    info.lines().any(|line| line.trim_end() == "role:slave")
+}
+
+type Pair = (RedisResult<Value>, RedisResult<Value>);
+
+fn pair(answers: Vec<RedisResult<Value>>) -> Result<Pair, RedisError> {
+    let mut answers = answers.into_iter();
+    match (answers.next(), answers.next()) {
+        (Some(first), Some(second)) => Ok((first, second)),
+        _ => Err((redis::ErrorKind::UnexpectedReturnType, "a pipeline of two has fewer answers").into()),
+    }
+}
