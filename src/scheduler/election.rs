@@ -63,6 +63,14 @@ pub async fn release_left_behind(store: &Store, worker: &WorkerId, ttl: Duration
         Ok(Err(error)) => tracing::warn!("failed to release the lease: {error}; it expires in {ttl:?}"),
         Err(_) => tracing::warn!("timed out releasing the lease: it expires in {ttl:?}"),
     }
+    show_no_leader();
+}
+
+/// The metrics of a worker that does not lead.
+fn show_no_leader() {
+    metrics::gauge!("bangui_scheduler_leader").set(0.0);
+    metrics::gauge!("bangui_discovery_conflicts").set(0.0);
+    server_gauges::forget_all();
 }
 
 /// Waits for the lease. Tried first, then waited for; each new subscription to the wake channel rings, so no release is missed.
@@ -143,9 +151,7 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
     if why != End::Lost && !matches!(timeout(RELEASE_TIMEOUT, lease.release(&term.fence)).await, Ok(Ok(_))) {
         tracing::warn!(lease.epoch = epoch, "the lease could not be given back, it will run out");
     }
-    metrics::gauge!("bangui_scheduler_leader").set(0.0);
-    metrics::gauge!("bangui_discovery_conflicts").set(0.0);
-    server_gauges::forget_all();
+    show_no_leader();
     metrics::counter!("bangui_scheduler_transitions_total", "reason" => why.label()).increment(1);
     tracing::info!(lease.epoch = epoch, reason = why.label(), "no longer the one that runs the schedule");
     lease

@@ -26,6 +26,7 @@ const LEASE_TTL_MS: u64 = 120_000;
 /// A worker whose parts can be ended.
 struct Victim {
     worker: Worker,
+    metrics: SocketAddr,
     switches: TempDir,
 }
 
@@ -34,10 +35,11 @@ impl Victim {
         let switches = folder();
         let mut environment = cluster.environment.clone();
         environment.insert("BANGUI_TEST_END_PARTS".to_owned(), switches.path().display().to_string());
-        environment.insert("BANGUI_METRICS_LISTEN".to_owned(), free_address().to_string());
+        let metrics = free_address();
+        environment.insert("BANGUI_METRICS_LISTEN".to_owned(), metrics.to_string());
         let worker = Worker::start(name, &environment).await;
         worker.ready(SOON).await;
-        Self { worker, switches }
+        Self { worker, metrics, switches }
     }
 
     fn id(&self) -> String {
@@ -189,6 +191,27 @@ async fn a_request_in_flight_is_finished_when_a_part_has_failed() {
         assert!(answer.starts_with("HTTP/1.1 201"), "{part}: {answer}");
         assert_eq!(victim.worker.process.ended(SOON).await.code(), Some(1));
     }
+}
+
+#[tokio::test]
+async fn a_worker_whose_scheduler_panicked_shows_that_it_does_not_lead() {
+    let cluster = surroundings().await;
+    let victim = Victim::start(&cluster, "the worker").await;
+    leads(&cluster, &victim).await;
+    let client = Client::new(victim.metrics);
+    let leader = async || {
+        let page = client.try_send(client.request(Method::GET, "/metrics")).await.ok()?.text;
+        page.lines().find_map(|line| line.strip_prefix("bangui_scheduler_leader ")?.parse::<u8>().ok())
+    };
+    eventually("its metrics to say so", SOON, || async { leader().await.filter(|leader| *leader == 1) })
+        .await;
+    victim.end("scheduler", "panic");
+    let mut last = None;
+    while victim.worker.process.runs() {
+        last = leader().await.or(last);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(last, Some(0), "the last that it said while it drained");
 }
 
 #[tokio::test]
