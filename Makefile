@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban.
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bans:: config_errors:: \
-	detection:: dropin:: jail_faults:: jails:: servers:: support::self_test::
+	detection:: dropin:: host_changes:: jail_faults:: jails:: servers:: support::self_test::
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9.-]+):.*## /  make \1\t/' | expand -t 27

@@ -4,6 +4,7 @@
 //! as it was. Where no answer came the record stays: the change may be under way, and a crash would be its.
 
 use std::future::Future;
+use std::time::Duration;
 
 use axum::extract::State;
 use serde::Serialize;
@@ -21,6 +22,10 @@ use crate::agent::client::{AgentClient, AgentError, RefusedKind};
 use crate::agent::wire::JailChanged;
 use crate::domain::{JailName, ServerName};
 use crate::store::{AuditRecord, BEGUN, Replaced};
+
+/// For a probe after a change that left the host otherwise than it was.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+const SHOW_EVERY: Duration = Duration::from_millis(50);
 
 /// What became of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -132,10 +137,11 @@ impl Change {
         let answer = self.look_again(self.agent.deactivate(jail).await, false).await;
         self.settled(match &answer {
             Ok(_) => store.end_switch_off(server, jail).await,
-            Err(_) => match Known::of(&answer) {
-                Known::AsBefore => store.take_back_switch_off(server, jail, &replaced).await,
-                _ => Ok(()),
-            },
+            // Unsettled too: a jail that is not off is expected to run, and missing if it does not.
+            Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => {
+                store.take_back_switch_off(server, jail, &replaced).await
+            }
+            Err(_) => Ok(()),
         });
         self.conclude("jail.deactivate", answer).await
     }
@@ -175,19 +181,38 @@ impl Change {
             "`{}`: {what} {} on `{}`: {outcome}", self.author.username(), self.jail, self.server
         );
         self.audit(what, states, outcome).await;
+        self.show(matches!(answer, Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }))).await;
         let JailChanged { jail, active, changed } = answer.map_err(|error| match error {
             AgentError::Refused { .. } => Problem::from(error),
             AgentError::Busy { .. } => Problem::from(error).and("nothing was changed"),
             error => Problem::from(error)
                 .and("whether the jail was changed is not known: look at it before trying again"),
         })?;
-        // The status of the jail is to be seen soon; the next sweep would show it too.
-        if let Err(error) = self.state.store.request_probe(&self.server).await {
-            tracing::debug!(error = %error, "no probe could be asked for after a change");
-        }
         let stored = self.state.store.server(&self.server).await?;
         let last_activation = stored.state.last_activation.map(ActivationView::from);
         Ok(axum::Json(JailSwitched { jail, active, changed, last_activation }))
+    }
+
+    /// Asks for a probe, so that the state soon shows what the change has come to. Of a host that is not as before it is
+    /// waited for: whoever is told that jails are missing finds them missing in the state.
+    pub async fn show(&self, wait: bool) {
+        let (store, server) = (&self.state.store, &self.server);
+        let shown = async {
+            let asked_at = store.server(server).await?.read_at;
+            store.request_probe(server).await?;
+            while wait && store.server(server).await?.state.status.checked_at.is_none_or(|at| at <= asked_at)
+            {
+                tokio::time::sleep(SHOW_EVERY).await;
+            }
+            Ok::<_, crate::store::StoreError>(())
+        };
+        match tokio::time::timeout(SHOWN_WITHIN, shown).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "failed to request a probe after a change"),
+            Err(_) => {
+                tracing::warn!(server.name = %server, "timed out waiting for a probe after a failed change");
+            }
+        }
     }
 
     /// The host is changed, or not, whatever Redis says now.

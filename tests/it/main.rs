@@ -31,6 +31,7 @@ mod discovery;
 mod docs;
 mod dropin;
 mod events;
+mod host_changes;
 mod idempotency;
 mod jail_faults;
 mod jails;
