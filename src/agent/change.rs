@@ -23,16 +23,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::dropin::DropIn;
 use super::error::ChangeError;
 use super::files::{Files, Journal, Lock};
 use super::losses::names;
+use super::patience::Working;
 use super::undo::lost;
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
@@ -42,6 +43,8 @@ use crate::fail2ban::{Client, Command, reply, threads};
 /// fail2ban starts and ends threads within this, once a reload has been answered.
 pub(super) const VERIFY_WITHIN: Duration = Duration::from_secs(4);
 pub(super) const VERIFY_EVERY: Duration = Duration::from_millis(50);
+/// An answer that a change is still under way leaves this long before the deadline.
+const ANSWER_BEFORE: Duration = Duration::from_millis(500);
 /// For one command to fail2ban.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
@@ -86,7 +89,8 @@ pub(super) type Running = BTreeMap<JailName, bool>;
 pub(super) struct Changer {
     pub(super) files: Files,
     pub(super) tools: Tools,
-    client: Client,
+    pub(super) client: Client,
+    pub(super) working: Mutex<Option<Working>>,
     pub(super) socket: PathBuf,
     /// What starts fail2ban.
     pub(super) start: Vec<String>,
@@ -96,7 +100,14 @@ impl Changer {
     pub(super) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
         let start = config.start.clone();
         let socket = config.fail2ban_socket.clone();
-        Arc::new(Self { files: Files::new(&config.fail2ban_config), tools, client, socket, start })
+        Arc::new(Self {
+            files: Files::new(&config.fail2ban_config),
+            tools,
+            client,
+            working: Mutex::default(),
+            socket,
+            start,
+        })
     }
 
     /// The jail whose change was begun and neither finished nor undone yet.
@@ -126,9 +137,16 @@ impl Changer {
             }
             changed
         });
-        changing.await.unwrap_or_else(|_| {
-            Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
-        })
+        // Whoever asked gets an answer before giving up; the change runs on.
+        match timeout_at(deadline - ANSWER_BEFORE, changing).await {
+            Ok(changed) => changed.unwrap_or_else(|_| {
+                Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
+            }),
+            Err(_) => Err(ChangeError::UnderWay(match self.working() {
+                Some(working) => format!("the change is still under way: {working}"),
+                None => "the change is still under way".to_owned(),
+            })),
+        }
     }
 
     /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.
@@ -279,17 +297,24 @@ impl Changer {
     /// Ends a jail that is listed and does not run, before it is reloaded (fail2ban would start it, and remove it
     /// at the reload's end), and one that a reload has begun.
     pub(super) async fn stop(&self, jail: &JailName) -> Result<(), ChangeError> {
-        match self.client.ask(Command::StopJail(jail.clone()), Instant::now() + ANSWERS_WITHIN).await {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let stopping = self.client.ask(Command::StopJail(jail.clone()), deadline);
+        match self.while_it_works(jail, stopping).await {
+            None => Err(stalled(jail)),
             // It is gone already.
-            Err(error) if error.is_unknown_jail() => Ok(()),
-            answer => Ok(answer.map(|_| ())?),
+            Some(Err(error)) if error.is_unknown_jail() => Ok(()),
+            Some(answer) => Ok(answer.map(|_| ())?),
         }
     }
 
     pub(super) async fn reload(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
-        match self.tools.reload(jail, lock.share()?).await? {
-            Verdict::Well => Ok(()),
-            Verdict::Wrong(words) => Err(ChangeError::Configuration(words)),
+        let held = lock.share()?;
+        match self.while_it_works(jail, self.tools.reload(jail, held)).await {
+            None => Err(stalled(jail)),
+            Some(verdict) => match verdict? {
+                Verdict::Well => Ok(()),
+                Verdict::Wrong(words) => Err(ChangeError::Configuration(words)),
+            },
         }
     }
 
@@ -329,4 +354,10 @@ impl Changer {
     pub(super) async fn ask(&self, command: Command) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
         Ok(self.client.ask(command, Instant::now() + ANSWERS_WITHIN).await?)
     }
+}
+
+fn stalled(jail: &JailName) -> ChangeError {
+    ChangeError::Unsettled(format!(
+        "fail2ban does not answer, and is not seen to make progress with the change of {jail}"
+    ))
 }

@@ -25,7 +25,12 @@ impl Changer {
     ) -> Result<Changed, ChangeError> {
         let reason = match &outcome {
             // It says itself what is not as before, or that this cannot be seen.
-            Err(ChangeError::Unsettled(_) | ChangeError::Busy(_) | ChangeError::Down(_)) => return outcome,
+            Err(
+                ChangeError::Unsettled(_)
+                | ChangeError::Busy(_)
+                | ChangeError::UnderWay(_)
+                | ChangeError::Down(_),
+            ) => return outcome,
             Err(reason) => reason.to_string(),
             Ok(_) => format!("the change of {jail} was made"),
         };

@@ -20,6 +20,7 @@ pub mod fleet;
 mod jails;
 mod listen;
 mod losses;
+mod patience;
 mod rollback;
 mod routes;
 pub mod server;

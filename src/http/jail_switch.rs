@@ -7,8 +7,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rand::RngExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 use utoipa::ToSchema;
 
@@ -25,6 +29,11 @@ use crate::store::{AuditRecord, BEGUN, Replaced};
 
 /// For a probe after a change that left the host otherwise than it was.
 const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+/// A change that takes longer goes on by itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// However long it takes; the agent gives up at this time too.
+const MAX_CHANGE: Duration = Duration::from_secs(3600);
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 const SHOW_EVERY: Duration = Duration::from_millis(50);
 
 /// What became of it.
@@ -39,32 +48,41 @@ pub struct JailSwitched {
     last_activation: Option<ActivationView>,
 }
 
+/// A change that takes longer than a client should wait: the jail shows when it is done, and so does the audit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JailSwitching {
+    #[schema(value_type = String)]
+    jail: JailName,
+    /// Always true.
+    under_way: bool,
+}
+
 /// Switches a jail on, also after the next restart.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/activate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 502, description = "The agent cannot be reached"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailSwitching), (status = 502, description = "The agent cannot be reached"),
         (status = 422, description = "fail2ban would not run with it, in its own words; nothing was changed")))]
 pub async fn activate(
     State(state): State<AppState>,
     author: Author,
     Path((server, jail)): Path<(String, String)>,
-) -> Result<axum::Json<JailSwitched>> {
+) -> Result<Response> {
     let change = Change::of(state, author, &server, &jail)?;
-    to_the_end(change.switch_on()).await
+    answered_soon(&server, &jail, change.switch_on()).await
 }
 
 /// Switches a jail off, also after the next restart; its bans are lifted.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/deactivate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 502, description = "The agent cannot be reached"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailSwitching), (status = 502, description = "The agent cannot be reached"),
         (status = 422, description = "fail2ban would not run without it; nothing was changed")))]
 pub async fn deactivate(
     State(state): State<AppState>,
     author: Author,
     Path((server, jail)): Path<(String, String)>,
-) -> Result<axum::Json<JailSwitched>> {
+) -> Result<Response> {
     let change = Change::of(state, author, &server, &jail)?;
-    to_the_end(change.switch_off()).await
+    answered_soon(&server, &jail, change.switch_off()).await
 }
 
 /// A change of one jail, with all that it takes.
@@ -120,7 +138,8 @@ impl Change {
         let (store, server, jail) = (&self.state.store, &self.server, &self.jail);
         let replaced = store.begin_activation(server, jail).await;
         let replaced = self.recorded("jail.activate", replaced).await?;
-        let answer = self.look_again(self.agent.activate(jail).await, true).await;
+        let answer = self.ask_until_finished(true).await;
+        let answer = self.look_again(answer, true).await;
         self.settled(match Known::of(&answer) {
             Known::Changed => store.end_activation(server, jail).await,
             Known::AsBefore => store.take_back_activation(server, jail, &replaced).await,
@@ -134,16 +153,37 @@ impl Change {
         let (store, server, jail) = (&self.state.store, &self.server, &self.jail);
         let replaced = store.begin_switch_off(server, jail).await;
         let replaced = self.recorded("jail.deactivate", replaced).await?;
-        let answer = self.look_again(self.agent.deactivate(jail).await, false).await;
+        let answer = self.ask_until_finished(false).await;
+        let answer = self.look_again(answer, false).await;
         self.settled(match &answer {
             Ok(_) => store.end_switch_off(server, jail).await,
             // Unsettled too: a jail that is not off is expected to run, and missing if it does not.
-            Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => {
+            Err(AgentError::Refused { kind, .. }) if *kind != RefusedKind::UnderWay => {
                 store.take_back_switch_off(server, jail, &replaced).await
             }
+            Err(AgentError::Busy { .. }) => store.take_back_switch_off(server, jail, &replaced).await,
             Err(_) => Ok(()),
         });
         self.conclude("jail.deactivate", answer).await
+    }
+
+    /// Asks until a change that has begun is finished: asking again waits for its turn, and then finds the jail as asked.
+    async fn ask_until_finished(&self, on: bool) -> std::result::Result<JailChanged, AgentError> {
+        let (began, mut begun) = (Instant::now(), false);
+        loop {
+            let answer = match on {
+                true => self.agent.activate(&self.jail).await,
+                false => self.agent.deactivate(&self.jail).await,
+            };
+            let under_way = matches!(answer, Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }));
+            let waits = under_way || matches!(answer, Err(AgentError::Busy { .. }));
+            begun |= under_way;
+            if !begun || !waits || began.elapsed() > MAX_CHANGE {
+                return answer.map(|answer| JailChanged { changed: answer.changed || begun, ..answer });
+            }
+            let pause = ASK_AGAIN.mul_f64(rand::rng().random_range(0.5..=1.0));
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// An answer that did not come leaves open what was done: if the jail is as asked, it was.
@@ -238,10 +278,30 @@ impl Known {
         match answer {
             Ok(JailChanged { changed: true, .. }) => Self::Changed,
             Ok(_) => Self::AsBefore,
-            Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }) => Self::Nothing,
+            Err(AgentError::Refused { kind: RefusedKind::Unsettled | RefusedKind::UnderWay, .. }) => {
+                Self::Nothing
+            }
             Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => Self::AsBefore,
             // Down too: nothing was changed, and it may have gone down by what was tried.
             Err(_) => Self::Nothing,
+        }
+    }
+}
+
+/// The answer of a change, or 202 if that takes long; the change runs to its end then, too.
+async fn answered_soon(
+    server: &str,
+    jail: &str,
+    change: impl Future<Output = Result<axum::Json<JailSwitched>>> + Send + 'static,
+) -> Result<Response> {
+    let mut change = tokio::spawn(change.in_current_span());
+    match tokio::time::timeout(ANSWER_WITHIN, &mut change).await {
+        Ok(ended) => Ok(ended.map_err(Problem::internal)??.into_response()),
+        Err(_) => {
+            let jail = JailName::parse(jail).map_err(|_| Problem::not_found("jail"))?;
+            let at = format!("/api/v1/servers/{server}/jails/{jail}");
+            let body = axum::Json(JailSwitching { jail, under_way: true });
+            Ok((StatusCode::ACCEPTED, [(header::LOCATION, at)], body).into_response())
         }
     }
 }

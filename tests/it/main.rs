@@ -56,6 +56,8 @@ mod sessions;
 mod settings;
 mod setup;
 mod shutdown;
+mod slow_unbans;
 mod start_up;
+mod stock_jails;
 mod sweep;
 mod up;

@@ -26,8 +26,9 @@ use process::Output;
 const CLIENT: &str = "fail2ban-client";
 /// For a run that only reads.
 const READS_WITHIN: Duration = Duration::from_secs(20);
-/// For a reload: it stops a jail, which runs the unban action of each of its bans.
-const RELOADS_WITHIN: Duration = Duration::from_secs(60);
+/// For a reload: it stops a jail, which runs the unban action of each of its bans. Whoever runs it gives up sooner if nothing
+/// happens.
+const RELOADS_WITHIN: Duration = Duration::from_secs(3600);
 /// For the command that starts fail2ban, which may wait until it is up.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// A thousand jails with a few log files each.
