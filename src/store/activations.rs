@@ -36,9 +36,13 @@ impl Store {
         self.replace(server, begin).await
     }
 
-    /// The jail runs.
+    /// The jail runs, and is expected to from now on: if it is gone before the next probe, that probe finds it missing.
     pub async fn end_activation(&self, server: &ServerName, jail: &JailName) -> Result<()> {
-        self.replace(server, |state, _| (end_switch(state, jail), vec![])).await.map(drop)
+        let end = |mut state: ServerState, _| {
+            state.expected_jails.insert(jail.clone());
+            (end_switch(state, jail), vec![])
+        };
+        self.replace(server, end).await.map(drop)
     }
 
     /// Nothing was changed: puts back what was recorded before.
