@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 fmt clippy doc bench fuzz
+.PHONY: help up test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails fmt clippy doc bench fuzz
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 60
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban.
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bans:: config_errors:: \
-	detection:: dropin:: jail_faults:: jails:: servers:: support::self_test::
+	detection:: dropin:: host_changes:: jail_faults:: jails:: servers:: slow_unbans:: stock_jails:: support::self_test::
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9.-]+):.*## /  make \1\t/' | expand -t 27
@@ -63,6 +63,10 @@ test-fail2ban-1.1: ## Run the tests that concern fail2ban against 1.1, where apt
 	@.ci/fail2ban-1.1 || { code=$$?; [ $$code -eq 3 ] && exit 0; exit $$code; }; \
 	BANGUI_TEST_FAIL2BAN=$$PWD/target/fail2ban-1.1 RUST_TEST_THREADS=$(TEST_THREADS) \
 		cargo test --locked --test it -- $(FAIL2BAN_TESTS)
+
+test-stock-jails: ## Switch every jail that fail2ban's package comes with on and off
+	@.ci/install rust cc redis-server fail2ban
+	cargo test --locked --test it -- --ignored stock_jails::
 
 fmt:
 	@.ci/install rust rustfmt cc

@@ -20,7 +20,7 @@
 //! Every call carries `Authorization: Bearer <agent token>`, and [`DEADLINE_HEADER`] if the caller waits for less
 //! than [`DEFAULT_DEADLINE`] ([`CHANGE_DEADLINE`] for a change). What is refused has a [`Refusal`] as its body:
 //! 400, 404, 405 and 413 `request`, 401 `token`, 404 `jail`, 409 `stale`, 422 `configuration`, 500
-//! `failed` (as before) or `unsettled`, 503 `busy` or `down`. `/v1/status` tells of a fail2ban that does not answer in a
+//! `failed` (as before) or `unsettled`, 503 `busy`, `down` or `under-way` (a change that takes longer than the caller waits). `/v1/status` tells of a fail2ban that does not answer in a
 //! 200, since that is what it was asked; the other calls refuse with 503.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,9 @@ pub enum Status {
     Busy {
         /// In words.
         reason: String,
+        /// Whether it is seen to make progress with a change of a jail.
+        #[serde(default)]
+        working: bool,
     },
     /// It does not answer, or not in its protocol.
     Down {
@@ -106,7 +109,7 @@ impl From<Result<Answer, Fail2banError>> for Status {
     fn from(probe: Result<Answer, Fail2banError>) -> Self {
         match probe {
             Ok(Answer { version, jails, stalled }) => Self::Up { version, jails, stalled },
-            Err(Fail2banError::Busy(reason)) => Self::Busy { reason },
+            Err(Fail2banError::Busy(reason)) => Self::Busy { reason, working: false },
             Err(error) => Self::Down { reason: error.to_string() },
         }
     }
@@ -116,7 +119,7 @@ impl From<Status> for ProbeOutcome {
     fn from(status: Status) -> Self {
         match status {
             Status::Up { version, jails, stalled } => Self::Answered(Answer { version, jails, stalled }),
-            Status::Busy { reason } => Self::Busy { reason },
+            Status::Busy { reason, working } => Self::Busy { reason, working },
             Status::Down { reason } => Self::Down { reason },
         }
     }
@@ -394,7 +397,7 @@ pub struct Fenced {
 /// The body of every refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// `busy`, `down`, `token`, `request`, `jail`, `stale`, `configuration`, `failed`.
+    /// `busy`, `under-way`, `down`, `token`, `request`, `jail`, `stale`, `configuration`, `failed`.
     pub kind: String,
     /// In words.
     pub reason: String,

@@ -206,7 +206,7 @@ fn fail2ban(outcome: &ProbeOutcome) -> (Level, String) {
         ProbeOutcome::Answered(answer) => {
             (Level::Ok, format!("{} answers, jails: {}", answer.version, answer.jails.len()))
         }
-        ProbeOutcome::Busy { reason } => (Level::Warn, format!("busy: {reason}; try again in a minute")),
+        ProbeOutcome::Busy { reason, .. } => (Level::Warn, format!("busy: {reason}; try again in a minute")),
         ProbeOutcome::Down { reason } => (
             Level::Refuse,
             format!("{reason}; does it run, and is BANGUI_FAIL2BAN_SOCKET of its agent right?"),

@@ -83,6 +83,8 @@ pub enum ProbeOutcome {
     Busy {
         /// In words, for the user.
         reason: String,
+        /// Whether it is seen to make progress with a change of a jail: then it does not hang, however long that takes.
+        working: bool,
     },
     /// The agent answered that fail2ban does not.
     Down {

@@ -53,7 +53,10 @@ pub fn on_probe(
             return (state, Vec::new());
         }
         ProbeOutcome::Answered(answer) => answered(&mut state, answer, now),
-        ProbeOutcome::Busy { reason } => {
+        ProbeOutcome::Busy { reason, working } => {
+            if working {
+                state.busy_since = None;
+            }
             let since = *state.busy_since.get_or_insert(now);
             state.status.missing_jails.clone_from(&missing_before);
             if now - since >= HUNG_AFTER {

@@ -32,7 +32,7 @@ fn down() -> ProbeOutcome {
 }
 
 fn busy() -> ProbeOutcome {
-    ProbeOutcome::Busy { reason: "no answer within 2 s".to_owned() }
+    ProbeOutcome::Busy { reason: "no answer within 2 s".to_owned(), working: false }
 }
 
 fn unreachable() -> ProbeOutcome {

@@ -93,6 +93,8 @@ pub enum Command {
     Get(JailName, Field),
     /// `get dbfile`
     Database,
+    /// `get logtarget`
+    LogTarget,
     /// `get JAIL banip --with-time`: every banned address of the jail, with the times of its ban.
     Bans(JailName),
     /// `banned IP...`: the jails that ban each of these.
@@ -119,6 +121,7 @@ impl Command {
             Self::Stats => (vec!["stats"], vec![]),
             Self::Get(jail, field) => (vec!["get", jail.as_str(), field.word()], vec![]),
             Self::Database => (vec!["get", "dbfile"], vec![]),
+            Self::LogTarget => (vec!["get", "logtarget"], vec![]),
             Self::Bans(jail) => (vec!["get", jail.as_str(), "banip", "--with-time"], vec![]),
             Self::Banned(networks) => (vec!["banned"], texts(networks)),
             Self::Set(jail, setting) => (vec!["set", jail.as_str()], setting.words().into()),
@@ -141,6 +144,7 @@ impl Command {
             | Self::Stats
             | Self::Get(..)
             | Self::Database
+            | Self::LogTarget
             | Self::Bans(_)
             | Self::Banned(_) => false,
         }
@@ -183,6 +187,7 @@ mod tests {
             (get(Field::LogPath), "get sshd logpath"),
             (get(Field::JournalMatch), "get sshd journalmatch"),
             (Command::Database, "get dbfile"),
+            (Command::LogTarget, "get logtarget"),
             (Command::Bans(jail()), "get sshd banip --with-time"),
             (Command::Banned(some()), "banned 203.0.113.7 2001:db8::/32"),
             (set(Setting::BanTime((-1).try_into().unwrap())), "set sshd bantime -1"),
@@ -198,7 +203,7 @@ mod tests {
             assert_eq!(command.to_string(), words);
             assert_eq!(command.changes(), words.starts_with("set") || words.starts_with("stop"), "{words}");
             for forbidden in
-                ["action", "addaction", "logtarget", "dbfile ", "--all", "reload", "server-stream"]
+                ["action", "addaction", "set logtarget", "dbfile ", "--all", "reload", "server-stream"]
             {
                 assert!(!words.contains(forbidden), "{words}");
             }

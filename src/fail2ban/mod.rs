@@ -21,6 +21,7 @@ pub mod command;
 mod connection;
 pub mod pickle;
 pub mod probe;
+pub mod progress;
 pub mod reply;
 pub mod threads;
 pub mod tools;

@@ -192,6 +192,11 @@ impl Problem {
                 "host-failed",
                 "The change failed on the server's side; nothing was changed",
             ),
+            RefusedKind::UnderWay => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "change-under-way",
+                "The change has begun and is not finished yet",
+            ),
             RefusedKind::Unsettled => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "host-unsettled",

@@ -15,9 +15,9 @@ const KILLS: u32 = 20;
 /// Every step of a change ends with what it wrote being on the disk, so that these are all there are: a temporary file, or
 /// the folder after it was renamed or removed.
 const STEPS: [&str; 7] = [
+    "the new drop-in is written beside, not in effect yet",
     "the journal is written beside",
     "the journal is there",
-    "the drop-in is written beside",
     "the drop-in is there",
     "the journal that fail2ban may be told is written beside",
     "that journal is there",

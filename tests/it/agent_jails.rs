@@ -75,8 +75,16 @@ async fn a_jail_is_switched_on_and_off_and_no_other_is_touched() {
 
 #[tokio::test]
 async fn what_only_the_running_server_finds_out_is_undone() {
-    // A Python action is not tried out beforehand, since adding one runs its code.
-    let (fail2ban, agent) = beside(|f| f.write("action.d/bad.py", "raise ValueError('boom')\n")).await;
+    // It is loaded twice: when the change is tried out, and by fail2ban.
+    let (fail2ban, agent) = beside(|f| {
+        let seen = f.config().join("seen").display().to_string();
+        let text = format!(
+            "import os\nif os.path.exists({seen:?}): raise ValueError('boom')\nopen({seen:?}, 'w').close()\n"
+        );
+        let head = "from fail2ban.server.action import ActionBase\nclass Action(ActionBase): pass\n";
+        f.write("action.d/bad.py", &format!("{text}{head}"));
+    })
+    .await;
     let client = agent.client();
     let text = fail2ban.jail("app", false, "");
     fail2ban.write("jail.d/app.conf", &text.replace("note[name=app]", "bad.py"));

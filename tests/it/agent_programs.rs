@@ -88,6 +88,7 @@ async fn the_agent_starts_fail2bans_programs_alone_and_never_a_shell_whatever_is
         .unwrap();
     assert!(client.roll_back(&jail("app")).await.unwrap().running == [jail("web")]);
     fail2ban.kill();
+    assert!(client.activate(&jail("app")).await.is_err(), "fail2ban is down");
     let rolling = tokio::spawn(async move { client.roll_back(&jail("app")).await });
     crate::support::eventually("the start command", crate::support::SOON, || async {
         ran.exists().then_some(())
@@ -124,11 +125,20 @@ fn check(fail2ban: &Fail2ban, all: &[Started]) {
                 }
             }
             [python, "-I", "-c", script, rest @ ..]
-                if python.contains("python") && script.starts_with("# Reads fail2ban's") =>
+                if python.contains("python")
+                    && script.starts_with("# fail2ban's configuration as it would be") =>
             {
                 match rest {
                     ["survey", c] if *c == config => "survey",
                     ["rehearse", c, "app" | "web"] if *c == config => "rehearse",
+                    ["rehearse", c, jail @ ("app" | "web"), drop_in, instead]
+                        if *c == config
+                            && *drop_in == format!("{config}/jail.d/zz-bangui-{jail}.local")
+                            && (instead.is_empty()
+                                || *instead == format!("{config}/jail.d/.bangui-candidate")) =>
+                    {
+                        "rehearse"
+                    }
                     _ => panic!("{start:?}"),
                 }
             }

@@ -35,7 +35,7 @@ pub enum AgentError {
     },
 }
 
-/// Why an agent did not do what it understood. Nothing was changed, unless it is `Unsettled`.
+/// Why an agent did not do what it understood. Nothing was changed, unless it is `Unsettled` or `UnderWay`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedKind {
     /// There is no such jail.
@@ -51,6 +51,8 @@ pub enum RefusedKind {
     Failed,
     /// What was begun could be neither finished nor undone yet.
     Unsettled,
+    /// What was begun is not finished yet: asking for it again waits for its end.
+    UnderWay,
 }
 
 impl RefusedKind {
@@ -61,6 +63,7 @@ impl RefusedKind {
             "configuration" => Some(Self::Configuration),
             "failed" => Some(Self::Failed),
             "unsettled" => Some(Self::Unsettled),
+            "under-way" => Some(Self::UnderWay),
             _ => None,
         }
     }
@@ -70,7 +73,7 @@ impl From<AgentError> for ProbeOutcome {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::Unreachable { kind, reason } => Self::Unreachable { kind, reason },
-            AgentError::Busy { reason } => Self::Busy { reason },
+            AgentError::Busy { reason } => Self::Busy { reason, working: false },
             AgentError::Down { reason } => Self::Down { reason },
             // No probe is refused by an agent that is one.
             AgentError::Refused { reason, .. } => {

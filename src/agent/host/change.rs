@@ -2,39 +2,49 @@
 //! whenever the agent dies, and no other jail is touched.
 //!
 //! ```text
-//! lock ─▶ (undo what was left) ─▶ look ─▶ journal ─▶ drop-in ─▶ check ─▶ reload that jail ─▶ verify ─▶ end the journal
-//!                                                        └─ wrong ──┴────────┴───────────────┴─▶ undo ─▶ refuse
+//! lock ─▶ (undo what was left) ─▶ look ─▶ stage ─▶ try out ─▶ journal ─▶ drop-in ─▶ reload that jail ─▶ verify ─▶ end the journal
+//!                                           └─ wrong ─┴─▶ discard │         └─ wrong ──┴───────────────┴─▶ undo
+//!                                                             └───┴─▶ look again ─▶ refuse                  │
+//!                                                                          └────────────────────────────────┘
 //! ```
 //!
-//! The journal is on the disk before anything else changes and goes when all is verified; as long as it is there, the
-//! change is undone: by the change itself, by the agent's next start, by the next change, whichever comes first. Undoing
-//! is done again as often as need be.
+//! A file in `jail.d` takes effect for whoever reloads or restarts fail2ban next: cron, a package, a person. So nothing gets
+//! there that has not passed `trial.rs`, which reads the configuration as it would be and finds what a reload would
+//! stumble over. A mistake in *another* jail does not keep this one from being changed: a reload of one jail does not
+//! read the others.
 //!
-//! What is checked before fail2ban is told: its own `-t`, which finds missing files, and the rehearsal, which finds what
-//! `-t` passes over and a reload would lose the jail by. A mistake that was in *other* jails before does not
-//! keep this one from being changed, since a reload of one jail does not read theirs.
+//! The journal is on the disk before the drop-in changes and goes when all is verified; as long as it is there, the
+//! change is undone (`undo.rs`): by the change itself, by the agent's next start, by the next change, whichever comes first.
+//!
+//! Whatever the answer, a refusal too, the jails that ran are looked for before it is given (`losses.rs`).
 //!
 //! The lock outlives a killed agent as long as its reload runs (the reload holds it too), so that the next agent does not
 //! undo under its hands.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{info, warn};
 
 use super::dropin::DropIn;
 use super::error::ChangeError;
 use super::files::{Files, Journal, Lock};
+use super::losses::names;
+use super::patience::Working;
+use super::undo::lost;
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
-use crate::fail2ban::tools::{ConfiguredJail, Rehearsal, Tools, Verdict};
+use crate::fail2ban::tools::{ConfiguredJail, Tools, Verdict};
 use crate::fail2ban::{Client, Command, reply, threads};
 
 /// fail2ban starts and ends threads within this, once a reload has been answered.
-const VERIFY_WITHIN: Duration = Duration::from_secs(4);
-const VERIFY_EVERY: Duration = Duration::from_millis(50);
+pub(in crate::agent) const VERIFY_WITHIN: Duration = Duration::from_secs(4);
+pub(in crate::agent) const VERIFY_EVERY: Duration = Duration::from_millis(50);
+/// An answer that a change is still under way leaves this long before the deadline.
+const ANSWER_BEFORE: Duration = Duration::from_millis(500);
 /// For one command to fail2ban.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
@@ -53,6 +63,16 @@ pub(in crate::agent) enum Edit {
     Ignore(Network),
 }
 
+/// A change that is under way.
+pub(in crate::agent) struct Plan<'a> {
+    pub(in crate::agent) jail: &'a JailName,
+    pub(in crate::agent) edit: &'a Edit,
+    /// Whether the jail is to run in the end.
+    pub(in crate::agent) active: bool,
+    /// Whether fail2ban is to reload the jail; if not, only the file changes.
+    pub(in crate::agent) reloads: bool,
+}
+
 /// What a change has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::agent) struct Changed {
@@ -69,7 +89,9 @@ pub(in crate::agent) type Running = BTreeMap<JailName, bool>;
 pub(in crate::agent) struct Changer {
     pub(in crate::agent) files: Files,
     pub(in crate::agent) tools: Tools,
-    client: Client,
+    pub(in crate::agent) client: Client,
+    pub(in crate::agent) working: Mutex<Option<Working>>,
+    pub(in crate::agent) socket: PathBuf,
     /// What starts fail2ban.
     pub(in crate::agent) start: Vec<String>,
 }
@@ -77,7 +99,15 @@ pub(in crate::agent) struct Changer {
 impl Changer {
     pub(in crate::agent) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
         let start = config.start.clone();
-        Arc::new(Self { files: Files::new(&config.fail2ban_config), tools, client, start })
+        let socket = config.fail2ban_socket.clone();
+        Arc::new(Self {
+            files: Files::new(&config.fail2ban_config),
+            tools,
+            client,
+            working: Mutex::default(),
+            socket,
+            start,
+        })
     }
 
     /// The jail whose change was begun and neither finished nor undone yet.
@@ -107,9 +137,16 @@ impl Changer {
             }
             changed
         });
-        changing.await.unwrap_or_else(|_| {
-            Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
-        })
+        // Whoever asked gets an answer before giving up; the change runs on.
+        match timeout_at(deadline - ANSWER_BEFORE, changing).await {
+            Ok(changed) => changed.unwrap_or_else(|_| {
+                Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
+            }),
+            Err(_) => Err(ChangeError::UnderWay(match self.working() {
+                Some(working) => format!("the change is still under way: {working}"),
+                None => "the change is still under way".to_owned(),
+            })),
+        }
     }
 
     /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.
@@ -148,16 +185,30 @@ impl Changer {
     }
 
     async fn apply(&self, lock: &Lock, jail: &JailName, edit: &Edit) -> Result<Changed, ChangeError> {
-        let configured = self.configured(jail).await?;
-        let before = self.files.read(jail)?;
-        let drop_in = match &before {
-            None => DropIn::default(),
-            Some(text) => DropIn::parse(jail, text).ok_or_else(|| {
-                let path = self.files.drop_in(jail);
-                ChangeError::Configuration(format!("{} was edited by hand: remove it first", path.display()))
-            })?,
+        let running = match self.running().await {
+            Err(ChangeError::Down(reason)) => return self.change_while_down(jail, edit, &reason).await,
+            running => running?,
         };
-        let running = self.running().await?;
+        let outcome = self.transact(lock, jail, edit, &running).await;
+        self.unless_jails_were_lost(&running, jail, outcome).await
+    }
+
+    async fn transact(
+        &self,
+        lock: &Lock,
+        jail: &JailName,
+        edit: &Edit,
+        running: &Running,
+    ) -> Result<Changed, ChangeError> {
+        let configured = match self.configured(jail).await {
+            Err(ChangeError::UnknownJail(_))
+                if matches!(edit, Edit::Deactivate) && running.contains_key(jail) =>
+            {
+                return self.end_unconfigured(jail).await;
+            }
+            configured => configured?,
+        };
+        let (before, drop_in) = self.drop_in(jail)?;
         let (listed, ran) = (running.contains_key(jail), running.get(jail) == Some(&true));
         if matches!(edit, Edit::Activate) && ran && configured.enabled
             || matches!(edit, Edit::Deactivate) && !listed && !configured.enabled
@@ -168,32 +219,41 @@ impl Changer {
             Edit::Activate => DropIn { enabled: Some(true), ..drop_in },
             Edit::Deactivate => DropIn { enabled: Some(false), ..drop_in },
             Edit::Set(settings) => drop_in.with(settings),
-            Edit::Ignore(network) => drop_in.ignoring(*network, !configured.ignoreip.is_empty()),
+            Edit::Ignore(network) => {
+                drop_in.ignoring(*network, self.ignored_by_others(jail, &configured).await?)
+            }
         };
         let active = match edit {
             Edit::Activate => true,
             Edit::Deactivate => false,
             Edit::Set(_) | Edit::Ignore(_) => ran,
         };
-        let wrong_before = self.tools.test().await?;
+        let plan = Plan { jail, edit, active, reloads: active || listed };
+        self.files.stage(&after.render(jail))?;
         let mut journal = Journal {
             jail: jail.clone(),
             before,
-            running: running.into_iter().filter_map(|(jail, runs)| runs.then_some(jail)).collect(),
+            running: running.iter().filter(|(_, runs)| **runs).map(|(jail, _)| jail.clone()).collect(),
             reloaded: false,
         };
-        self.files.put_journal(Some(&journal))?;
+        let passed = async {
+            self.try_out(&plan).await?;
+            self.files.put_journal(Some(&journal)).map_err(ChangeError::from)
+        };
+        if let Err(reason) = passed.await {
+            self.files.discard()?;
+            return Err(reason);
+        }
         let changing = async {
-            self.files.put(jail, Some(&after.render(jail)))?;
-            self.check(jail, active, matches!(edit, Edit::Deactivate), &wrong_before).await?;
-            if active || listed {
+            self.files.commit(jail)?;
+            if plan.reloads {
                 journal.reloaded = true;
                 self.files.put_journal(Some(&journal))?;
                 if listed && !ran {
                     self.stop(jail).await?;
                 }
                 self.reload(lock, jail).await?;
-                self.verify(&journal, active).await?;
+                self.verify(&journal, &plan).await?;
             }
             Ok(())
         };
@@ -201,7 +261,7 @@ impl Changer {
             return Err(match self.undo(lock, &journal).await {
                 Ok(()) => reason,
                 Err(undone) => {
-                    ChangeError::Unsettled(format!("{reason}\nUndoing the change met this: {undone}"))
+                    ChangeError::Unsettled(format!("{reason}\nFailed to roll the change back: {undone}"))
                 }
             });
         }
@@ -209,7 +269,19 @@ impl Changer {
         Ok(Changed { active, changed: true })
     }
 
-    async fn configured(&self, jail: &JailName) -> Result<ConfiguredJail, ChangeError> {
+    /// A jail's drop-in as it is, as text and by its meaning.
+    pub(in crate::agent) fn drop_in(&self, jail: &JailName) -> Result<(Option<String>, DropIn), ChangeError> {
+        let text = self.files.read(jail)?;
+        let read = text.as_ref().map(|text| {
+            DropIn::parse(jail, text).ok_or_else(|| {
+                let path = self.files.drop_in(jail);
+                ChangeError::Configuration(format!("{} was edited by hand: remove it first", path.display()))
+            })
+        });
+        Ok((text, read.transpose()?.unwrap_or_default()))
+    }
+
+    pub(in crate::agent) async fn configured(&self, jail: &JailName) -> Result<ConfiguredJail, ChangeError> {
         let mut survey = self.tools.survey().await?;
         if let Some(configured) = survey.jails.remove(jail) {
             return Ok(configured);
@@ -222,61 +294,33 @@ impl Changer {
         )))
     }
 
-    /// Whether fail2ban would take the files as they are now.
-    async fn check(
-        &self,
-        jail: &JailName,
-        active: bool,
-        off: bool,
-        wrong_before: &Verdict,
-    ) -> Result<(), ChangeError> {
-        if let Verdict::Wrong(words) = self.tools.test().await? {
-            if *wrong_before != Verdict::Wrong(words.clone()) {
-                return Err(ChangeError::Configuration(words));
-            }
-            warn!("fail2ban-client -t finds the same mistakes as before the change of {jail}: {words}");
-        }
-        let Rehearsal { errors, enabled, database } = self.tools.rehearse(jail).await?;
-        if !errors.is_empty() {
-            return Err(ChangeError::Configuration(errors.join("\n")));
-        }
-        if (active && !enabled) || (off && enabled) {
-            let other = if enabled { "on" } else { "off" };
-            return Err(ChangeError::Configuration(format!(
-                "a file that fail2ban reads after {} switches {jail} {other} again",
-                self.files.drop_in(jail).display()
-            )));
-        }
-        let has = self.ask(Command::Database).await?;
-        let has = has.as_str().unwrap_or("None");
-        match database {
-            // fail2ban refuses another database while it has jails, and drops the jail that it was reloading.
-            Some(named) if !named.eq_ignore_ascii_case(has) => Err(ChangeError::Configuration(format!(
-                "fail2ban.conf names the database {named}, and fail2ban runs with {has}: restart fail2ban first"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// Ends a jail that is listed and does not run, before it is reloaded (fail2ban would start it, and remove it
     /// at the reload's end), and one that a reload has begun.
     pub(in crate::agent) async fn stop(&self, jail: &JailName) -> Result<(), ChangeError> {
-        match self.client.ask(Command::StopJail(jail.clone()), Instant::now() + ANSWERS_WITHIN).await {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let stopping = self.client.ask(Command::StopJail(jail.clone()), deadline);
+        match self.while_it_works(jail, stopping).await {
+            None => Err(stalled(jail)),
             // It is gone already.
-            Err(error) if error.is_unknown_jail() => Ok(()),
-            answer => Ok(answer.map(|_| ())?),
+            Some(Err(error)) if error.is_unknown_jail() => Ok(()),
+            Some(answer) => Ok(answer.map(|_| ())?),
         }
     }
 
     pub(in crate::agent) async fn reload(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
-        match self.tools.reload(jail, lock.share()?).await? {
-            Verdict::Well => Ok(()),
-            Verdict::Wrong(words) => Err(ChangeError::Configuration(words)),
+        let held = lock.share()?;
+        match self.while_it_works(jail, self.tools.reload(jail, held)).await {
+            None => Err(stalled(jail)),
+            Some(verdict) => match verdict? {
+                Verdict::Well => Ok(()),
+                Verdict::Wrong(words) => Err(ChangeError::Configuration(words)),
+            },
         }
     }
 
     /// Waits until every jail that ran before runs, and this one is as it should be.
-    async fn verify(&self, journal: &Journal, active: bool) -> Result<(), ChangeError> {
+    async fn verify(&self, journal: &Journal, plan: &Plan<'_>) -> Result<(), ChangeError> {
+        let active = plan.active;
         let deadline = Instant::now() + VERIFY_WITHIN;
         loop {
             let now = self.running().await?;
@@ -284,83 +328,17 @@ impl Changer {
             let as_asked =
                 if active { now.get(&journal.jail) == Some(&true) } else { !now.contains_key(&journal.jail) };
             if lost.is_empty() && as_asked {
-                return Ok(());
+                return self.read_back(plan).await;
             }
             if Instant::now() >= deadline {
-                let lost: Vec<&str> = lost.into_iter().map(JailName::as_str).collect();
-                return Err(ChangeError::Configuration(match (&lost[..], active) {
-                    ([], true) => {
-                        format!("fail2ban took the configuration, and {} does not run", journal.jail)
-                    }
-                    ([], false) => {
-                        format!("fail2ban took the configuration, and {} still runs", journal.jail)
-                    }
-                    (lost, _) => format!("after the reload these jails do not run: {}", lost.join(", ")),
-                }));
+                let how = match (lost.is_empty(), active) {
+                    (true, true) => format!("and {} is not running", journal.jail),
+                    (true, false) => format!("and {} is still running", journal.jail),
+                    (false, _) => format!("and these jails are not running any more: {}", names(lost)),
+                };
+                return Err(ChangeError::Configuration(format!("fail2ban took the configuration, {how}")));
             }
             sleep(VERIFY_EVERY).await;
-        }
-    }
-
-    /// Puts the file back, the jail, and any other that was lost; ends the journal when it is so.
-    async fn undo(&self, lock: &Lock, journal: &Journal) -> Result<(), ChangeError> {
-        self.put_file_back(journal)?;
-        let missing = if journal.reloaded { self.undo_reload(lock, journal).await? } else { Vec::new() };
-        self.files.put_journal(None)?;
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let missing: Vec<&str> = missing.iter().map(JailName::as_str).collect();
-        Err(ChangeError::Unsettled(format!(
-            "the files are as before, and these jails, which ran before, do not run: {}. Their own files have become wrong, \
-             or somebody stopped them meanwhile",
-            missing.join(", ")
-        )))
-    }
-
-    /// Only if it is another one: on a full disk it could not be written again.
-    pub(in crate::agent) fn put_file_back(&self, journal: &Journal) -> Result<(), ChangeError> {
-        if self.files.read(&journal.jail).ok().as_ref() != Some(&journal.before) {
-            self.files.put(&journal.jail, journal.before.as_deref())?;
-        }
-        Ok(())
-    }
-
-    /// Returns the jails that ran before and could not be brought back.
-    async fn undo_reload(&self, lock: &Lock, journal: &Journal) -> Result<Vec<JailName>, ChangeError> {
-        // A reload whose client was killed may still be in fail2ban's queue, and answers come in turn.
-        for _ in 0..3 {
-            self.ask(Command::Ping).await?;
-        }
-        let jail = &journal.jail;
-        let ran = journal.running.contains(jail);
-        let now = self.running().await?;
-        if ran {
-            // It may run with the new settings: only a reload brings the old ones back. If they would not be taken any
-            // more, the jail is better left as it is.
-            let Rehearsal { errors, .. } = self.tools.rehearse(jail).await?;
-            if errors.is_empty() || now.get(jail) != Some(&true) {
-                self.put_back(lock, jail).await?;
-            }
-        } else if now.contains_key(jail) {
-            self.stop(jail).await?;
-        }
-        for other in lost(journal, &now) {
-            warn!(jail.name = %other, "bringing back a jail that was lost during the change of {jail}");
-            self.put_back(lock, other).await?;
-        }
-        let now = self.running().await?;
-        Ok(journal.running.iter().filter(|other| now.get(*other) != Some(&true)).cloned().collect())
-    }
-
-    /// Reloads a jail; that its own files have become wrong since is told and does not stop the rest.
-    async fn put_back(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
-        match self.reload(lock, jail).await {
-            Err(ChangeError::Configuration(words)) => {
-                error!(jail.name = %jail, "cannot bring the jail back, its own files are wrong: {words}");
-                Ok(())
-            }
-            other => other,
         }
     }
 
@@ -381,7 +359,8 @@ impl Changer {
     }
 }
 
-/// The other jails that ran before and do not now.
-fn lost<'a>(journal: &'a Journal, now: &Running) -> Vec<&'a JailName> {
-    journal.running.iter().filter(|jail| **jail != journal.jail && now.get(*jail) != Some(&true)).collect()
+fn stalled(jail: &JailName) -> ChangeError {
+    ChangeError::Unsettled(format!(
+        "fail2ban does not answer, and is not seen to make progress with the change of {jail}"
+    ))
 }

@@ -25,7 +25,7 @@ pub fn written(jail: &str, settings: serde_json::Value, ignore: serde_json::Valu
     let wire::ChangeSettings { settings, .. } = serde_json::from_value(settings).ok()?;
     let wire::Ignore { network, .. } = serde_json::from_value(ignore).ok()?;
     let drop_in = DropIn { enabled: Some(true), ..DropIn::default() };
-    Some(drop_in.with(&settings).ignoring(network, true).render(&jail))
+    Some(drop_in.with(&settings).ignoring(network, Ignored::besides()).render(&jail))
 }
 
 /// What bangui says of one jail. What is none is left to the other files.
@@ -44,7 +44,45 @@ pub(in crate::agent) struct DropIn {
 pub(in crate::agent) struct Ignored {
     /// Beside what the other files say, or in place of it.
     pub(in crate::agent) besides: bool,
+    /// Names that the other files have, kept where theirs cannot be referred to.
+    pub(in crate::agent) names: Vec<HostName>,
     pub(in crate::agent) networks: Vec<Network>,
+}
+
+impl Ignored {
+    /// Whatever the other files say.
+    pub(in crate::agent) fn besides() -> Self {
+        Self { besides: true, names: Vec::new(), networks: Vec::new() }
+    }
+
+    /// What the other files say, word for word: where they refer to the files before them, a reference to them from here
+    /// would be one without end, on which fail2ban gives up.
+    ///
+    /// # Errors
+    /// The first word that is neither a network nor a name.
+    pub(in crate::agent) fn kept(words: &[String]) -> Result<Self, &str> {
+        let mut kept = Self { besides: false, names: Vec::new(), networks: Vec::new() };
+        for word in words {
+            match (Network::parse(word), HostName::parse(word)) {
+                (Some(network), _) => kept.networks.push(network),
+                (None, Some(name)) => kept.names.push(name),
+                (None, None) => return Err(word),
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// A name that fail2ban asks DNS for: letters, digits, dots, dashes and underscores, so that it means nothing else in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::agent) struct HostName(String);
+
+impl HostName {
+    pub(in crate::agent) fn parse(text: &str) -> Option<Self> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        (begins && text.len() <= 253 && text.chars().all(allowed)).then(|| Self(text.to_owned()))
+    }
 }
 
 impl DropIn {
@@ -54,17 +92,27 @@ impl DropIn {
         self.findtime = settings.findtime.or(self.findtime);
         self.maxretry = settings.maxretry.or(self.maxretry);
         if let Some(networks) = &settings.ignoreip {
-            self.ignored = Some(Ignored { besides: false, networks: networks.clone() });
+            self.ignored = Some(Ignored { besides: false, names: Vec::new(), networks: networks.clone() });
         }
         self
     }
 
-    /// With one network more that is never banned. `known`: whether the other files name any.
-    pub(in crate::agent) fn ignoring(mut self, network: Network, known: bool) -> Self {
-        let ignored = self.ignored.get_or_insert(Ignored { besides: known, networks: Vec::new() });
+    /// With one network more that is never banned, beside its own and `base`, what the other files say.
+    pub(in crate::agent) fn ignoring(mut self, network: Network, base: Ignored) -> Self {
+        let mut ignored = match self.ignored.take() {
+            // Written when the other files could be referred to.
+            Some(own) if own.besides && !base.besides => {
+                let more = own.networks.into_iter().filter(|network| !base.networks.contains(network));
+                let networks = base.networks.iter().copied().chain(more).collect();
+                Ignored { networks, ..base }
+            }
+            Some(own) => own,
+            None => base,
+        };
         if !ignored.networks.contains(&network) {
             ignored.networks.push(network);
         }
+        self.ignored = Some(ignored);
         self
     }
 
@@ -88,8 +136,9 @@ impl DropIn {
         }
         if let Some(ignored) = &self.ignored {
             let before = ignored.besides.then(|| BEFORE.to_owned());
-            let words: Vec<String> =
-                before.into_iter().chain(ignored.networks.iter().map(Network::to_string)).collect();
+            let names = ignored.names.iter().map(|name| name.0.clone());
+            let networks = ignored.networks.iter().map(Network::to_string);
+            let words: Vec<String> = before.into_iter().chain(names).chain(networks).collect();
             line("ignoreip", &words.join(" "));
         }
         text
@@ -110,8 +159,8 @@ impl DropIn {
                 "ignoreip" => {
                     let mut words = value.split(' ').filter(|word| !word.is_empty()).peekable();
                     let besides = words.next_if_eq(&BEFORE).is_some();
-                    let networks = words.map(Network::parse).collect::<Option<_>>()?;
-                    read.ignored = Some(Ignored { besides, networks });
+                    let words: Vec<String> = words.map(str::to_owned).collect();
+                    read.ignored = Some(Ignored { besides, ..Ignored::kept(&words).ok()? });
                 }
                 _ => return None,
             }
@@ -137,14 +186,19 @@ mod tests {
 
     fn drop_in() -> impl Strategy<Value = DropIn> {
         let number = |allowed: std::ops::Range<i64>| prop::option::of(allowed);
-        let ignored = prop::option::of((any::<bool>(), prop::collection::vec(network(), 0..5)));
+        let names = prop::collection::vec("[a-z][a-zA-Z0-9._-]{0,20}", 0..3);
+        let ignored = prop::option::of((any::<bool>(), names, prop::collection::vec(network(), 0..5)));
         (prop::option::of(any::<bool>()), number(-1..1000), number(1..1000), number(1..1000), ignored)
             .prop_map(|(enabled, bantime, findtime, maxretry, ignored)| DropIn {
                 enabled,
                 bantime: bantime.and_then(|number| number.try_into().ok()),
                 findtime: findtime.map(|number| number.try_into().unwrap()),
                 maxretry: maxretry.map(|number| number.try_into().unwrap()),
-                ignored: ignored.map(|(besides, networks)| Ignored { besides, networks }),
+                ignored: ignored.map(|(besides, names, networks)| Ignored {
+                    besides,
+                    names: names.iter().map(|name| HostName::parse(name).unwrap()).collect(),
+                    networks,
+                }),
             })
     }
 

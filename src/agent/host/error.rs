@@ -26,6 +26,9 @@ pub(in crate::agent) enum ChangeError {
     /// Another change is under way, or fail2ban is.
     #[error("{0}")]
     Busy(String),
+    /// Begun, and neither finished nor refused yet.
+    #[error("{0}")]
+    UnderWay(String),
     /// fail2ban does not answer.
     #[error("{0}")]
     Down(String),

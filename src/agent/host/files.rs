@@ -2,7 +2,8 @@
 //!
 //! A file is replaced by a temporary one that was written to the disk first, and the folder is written to the disk after,
 //! so that each step of a change has happened or has not, also when the power fails. Only names that end in `.conf` or
-//! `.local` and do not begin with a dot are fail2ban's.
+//! `.local` and do not begin with a dot are fail2ban's: what a drop-in is to become waits beside it under another name
+//! until it has been checked, and takes effect by one rename.
 //!
 //! Nothing here follows a symbolic link, and the rights of a file do not depend on the umask that the agent was started with:
 //! everybody may read a drop-in, nobody else the journal, nor hold the lock.
@@ -22,6 +23,7 @@ use crate::domain::JailName;
 const JOURNAL: &str = ".bangui-journal.json";
 const LOCK: &str = ".bangui-lock";
 const TEMPORARY: &str = ".bangui-new";
+const CANDIDATE: &str = ".bangui-candidate";
 const LOCK_TRIES: Duration = Duration::from_millis(25);
 /// None of them has a reason to be larger.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -99,6 +101,33 @@ impl Files {
         read(&self.drop_in(jail))
     }
 
+    /// Where a drop-in waits that is not in effect yet.
+    pub(in crate::agent) fn candidate(&self) -> PathBuf {
+        self.folder.join(CANDIDATE)
+    }
+
+    /// Writes what a drop-in is to become, to the disk; fail2ban does not read it yet.
+    pub(in crate::agent) fn stage(&self, text: &str) -> Result<()> {
+        let candidate = self.candidate();
+        remove(&candidate)?;
+        let written = write(&candidate, text, FOR_ALL);
+        if written.is_err() {
+            let _ = remove(&candidate);
+        }
+        written
+    }
+
+    /// Puts what was staged into effect as a jail's drop-in.
+    pub(in crate::agent) fn commit(&self, jail: &JailName) -> Result<()> {
+        std::fs::rename(self.candidate(), self.drop_in(jail))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Removes what was staged and is not in effect.
+    pub(in crate::agent) fn discard(&self) -> Result<()> {
+        remove(&self.candidate())
+    }
+
     /// Makes a jail's drop-in this text, or removes it.
     pub(in crate::agent) fn put(&self, jail: &JailName, text: Option<&str>) -> Result<()> {
         self.replace(&self.drop_in(jail), text, FOR_ALL)
@@ -121,12 +150,13 @@ impl Files {
 
     /// Whether an agent died while it wrote a file, which then took no effect.
     pub(in crate::agent) fn half_written(&self) -> bool {
-        self.folder.join(TEMPORARY).symlink_metadata().is_ok()
+        [TEMPORARY, CANDIDATE].iter().any(|name| self.folder.join(name).symlink_metadata().is_ok())
     }
 
     /// Removes what is half written. Only with the lock.
     pub(in crate::agent) fn tidy(&self) -> Result<()> {
-        remove(&self.folder.join(TEMPORARY))
+        remove(&self.folder.join(TEMPORARY))?;
+        self.discard()
     }
 
     fn replace(&self, path: &Path, text: Option<&str>, mode: u32) -> Result<()> {
@@ -216,6 +246,19 @@ mod tests {
         files.put_journal(Some(&journal)).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode(&files.drop_in(&jail)), mode(&folder.join(JOURNAL))), (0o644, 0o600));
+
+        link(&files.candidate());
+        files.stage("two").unwrap();
+        assert!(files.half_written());
+        files.commit(&jail).unwrap();
+        assert!(!files.half_written() && files.read(&jail).unwrap().as_deref() == Some("two"));
+        assert_eq!(
+            (mode(&files.drop_in(&jail)), std::fs::read_to_string(&elsewhere).unwrap()),
+            (0o644, "as it was".into())
+        );
+        files.stage("three").unwrap();
+        files.tidy().unwrap();
+        assert!(!files.half_written());
 
         files.put(&jail, None).unwrap();
         link(&files.drop_in(&jail));

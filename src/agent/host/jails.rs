@@ -2,7 +2,7 @@
 //!
 //! What runs is asked of fail2ban, since settings can be changed at run time; what does not is read from the configuration,
 //! as fail2ban computes it. Reading that costs a Python process, so that it is done again only when a file of the
-//! configuration has changed, or after a minute (a file may include one from elsewhere).
+//! configuration has changed, those that are included from elsewhere too, or after a minute.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,11 @@ const SURVEY_HOLDS: Duration = Duration::from_secs(60);
 /// No configuration has more files that matter here.
 const MAX_FILES: usize = 10_000;
 
-/// Which file, when it was last written, how long it is.
-type Fingerprint = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+/// A file system's clock is not as fine as ours.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+
+/// Which file, when it was last written, how long it is; none if it is not there.
+type Fingerprint = BTreeMap<PathBuf, Option<(Option<SystemTime>, u64)>>;
 
 /// Reads and sets what belongs to a jail beside its bans.
 pub(in crate::agent) struct JailDesk {
@@ -163,15 +166,17 @@ impl JailDesk {
     }
 
     async fn survey(&self) -> Result<Arc<Survey>, ChangeError> {
-        let now = fingerprint(&self.config);
         let known = self.survey.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((files, at, survey)) = known
-            && files == now
+            && files == fingerprint(&self.config, &survey.files)
             && at.elapsed() < SURVEY_HOLDS
         {
             return Ok(survey);
         }
+        // Taken before the files are read: what is written meanwhile is found to be new.
+        let begun = SystemTime::now();
         let survey = Arc::new(self.tools.survey().await?);
+        let now = settled(fingerprint(&self.config, &survey.files), begun);
         let mut known = self.survey.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some((now, Instant::now(), Arc::clone(&survey)));
         Ok(survey)
@@ -207,16 +212,29 @@ fn configured(name: &JailName, jail: Option<&ConfiguredJail>) -> wire::JailView 
     }
 }
 
-/// The files that make up the jails: those of the folder itself and of `jail.d`.
-fn fingerprint(config: &Path) -> Fingerprint {
+/// The files that make up the jails: those of the folder itself and of `jail.d`, and those they include, each with the
+/// `.local` that fail2ban would read beside it. What is not there may come.
+fn fingerprint(config: &Path, included: &[PathBuf]) -> Fingerprint {
     let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_FILES);
-    entries(config.into())
-        .chain(entries(config.join("jail.d")))
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "conf" || end == "local"))
-        .filter_map(|path| {
-            let file = std::fs::metadata(&path).ok()?;
-            Some((path, (file.modified().ok(), file.len())))
+    let own = entries(config.into()).chain(entries(config.join("jail.d"))).map(|entry| entry.path());
+    let own = own.filter(|path| path.extension().is_some_and(|end| end == "conf" || end == "local"));
+    let included =
+        included.iter().take(MAX_FILES).flat_map(|path| [path.clone(), path.with_extension("local")]);
+    own.chain(included)
+        .map(|path| {
+            let file = std::fs::metadata(&path).ok();
+            (path, file.map(|file| (file.modified().ok(), file.len())))
         })
         .collect()
+}
+
+/// The fingerprint of what was read from `begun` on: a file that was written about then may have been read as it was before,
+/// and counts as another one than it will be.
+fn settled(mut files: Fingerprint, begun: SystemTime) -> Fingerprint {
+    let (from, to) = (begun - CLOCK_STEP, SystemTime::now() + CLOCK_STEP);
+    files.retain(|_, file| {
+        let written = file.and_then(|(written, _)| written);
+        written.is_none_or(|written| written < from || written > to)
+    });
+    files
 }

@@ -1,7 +1,8 @@
 //! What the agent does on its host: changes of jails as transactions, bans, and the questions that fail2ban answers.
 //!
 //! `service.rs` is the list of what it can do. A change of a jail is `change.rs`, with its files (`files.rs`), what it writes
-//! (`dropin.rs`) and its way back (`rollback.rs`); `jails.rs` shows jails, `bans.rs` bans and unbans.
+//! (`dropin.rs`), its trial on a copy of the configuration (`trial.rs`), the jails that went lost beside it (`losses.rs`), how long it
+//! waits (`patience.rs`) and its way back (`undo.rs`, and `rollback.rs` after a crash); `jails.rs` shows jails, `bans.rs` bans and unbans.
 
 pub(super) mod bans;
 pub(super) mod change;
@@ -9,5 +10,10 @@ pub mod dropin;
 pub(super) mod error;
 mod files;
 mod jails;
+mod losses;
+mod patience;
 mod rollback;
 pub(super) mod service;
+mod special;
+mod trial;
+mod undo;

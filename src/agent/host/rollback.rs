@@ -18,7 +18,7 @@ use super::files::Lock;
 use crate::agent::wire;
 use crate::domain::JailName;
 use crate::fail2ban::Command;
-use crate::fail2ban::tools::Verdict;
+use crate::fail2ban::tools::{Verdict, View};
 
 /// From the end of the start command to the first answer.
 const ANSWERS_AFTER: Duration = Duration::from_secs(30);
@@ -58,13 +58,7 @@ impl Changer {
                 "there is no jail {jail} in fail2ban's configuration"
             )));
         }
-        let drop_in = match self.files.read(jail)? {
-            None => DropIn::default(),
-            Some(text) => DropIn::parse(jail, &text).ok_or_else(|| {
-                let path = self.files.drop_in(jail);
-                ChangeError::Configuration(format!("{} was edited by hand: remove it first", path.display()))
-            })?,
-        };
+        let (_, drop_in) = self.drop_in(jail)?;
         let off = DropIn { enabled: Some(false), ..drop_in };
         self.files.put(jail, Some(&off.render(jail)))?;
         self.bring_up(lock, jail).await.map_err(|reason| match reason {
@@ -138,7 +132,7 @@ impl Changer {
         let running = self.running().await?;
         let enabled = self.tools.survey().await?.jails.into_iter().filter(|(_, jail)| jail.enabled);
         for (jail, _) in enabled.filter(|(jail, _)| running.get(jail) != Some(&true)) {
-            let wrong = self.tools.rehearse(&jail).await?.errors;
+            let wrong = self.tools.rehearse(&jail, View::Live).await?.errors;
             if !wrong.is_empty() {
                 missing.insert(jail, wrong.join("\n"));
                 continue;

@@ -81,7 +81,10 @@ impl Desk {
     }
 
     pub(in crate::agent) async fn status(self: &Arc<Self>, deadline: Instant) -> wire::Status {
-        let status = self.probe(deadline).await.into();
+        let status = match (self.probe(deadline).await.into(), self.changer.working()) {
+            (wire::Status::Busy { .. }, Some(reason)) => wire::Status::Busy { reason, working: true },
+            (status, _) => status,
+        };
         self.probes.fetch_add(1, Relaxed);
         status
     }

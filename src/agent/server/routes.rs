@@ -176,6 +176,7 @@ impl IntoResponse for ChangeError {
             Self::Stale { .. } => (StatusCode::CONFLICT, "stale"),
             Self::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
             Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::UnderWay(_) => (StatusCode::SERVICE_UNAVAILABLE, "under-way"),
             Self::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
             Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
             Self::Unsettled(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unsettled"),

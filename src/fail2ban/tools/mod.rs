@@ -1,9 +1,9 @@
 //! fail2ban's own programs, for what its socket cannot do: reading, checking and applying its configuration.
 //!
 //! Only the client reads the configuration; the server knows commands alone. So a jail is reloaded by
-//! `fail2ban-client reload --if-exists JAIL`, and what a reload would stumble over is found before by `fail2ban-client -t`
-//! and by a rehearsal (`rehearsal.py`, which says why). Never by a reload of everything: one wrong expression in
-//! one jail would end all of them.
+//! `fail2ban-client reload --if-exists JAIL`, and what a reload would stumble over is found before by a rehearsal
+//! (`rehearsal.py`, which says why), also of a file that is not there yet (`view.py`). Never by a reload of everything:
+//! one wrong expression in one jail would end all of them.
 //!
 //! `Run` is the closed list of what is ever started, as [`super::Command`] is of what is ever sent. Every run has a deadline,
 //! bounded output, no shell, no environment but `PATH`, and arguments that are the agent's own paths and checked names.
@@ -16,7 +16,7 @@ pub use error::ToolError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,14 +29,15 @@ use process::Output;
 const CLIENT: &str = "fail2ban-client";
 /// For a run that only reads.
 const READS_WITHIN: Duration = Duration::from_secs(20);
-/// For a reload: it stops a jail, which runs the unban action of each of its bans.
-const RELOADS_WITHIN: Duration = Duration::from_secs(60);
+/// For a reload: it stops a jail, which runs the unban action of each of its bans. Whoever runs it gives up sooner if nothing
+/// happens.
+const RELOADS_WITHIN: Duration = Duration::from_secs(3600);
 /// For the command that starts fail2ban, which may wait until it is up.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// A thousand jails with a few log files each.
 const MAX_SURVEY: usize = 4 * 1024 * 1024;
 const MAX_WORDS: usize = 64 * 1024;
-const REHEARSAL: &str = include_str!("rehearsal.py");
+const REHEARSAL: &str = concat!(include_str!("view.py"), include_str!("rehearsal.py"));
 
 /// What fail2ban said of its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,17 +80,54 @@ pub struct Survey {
     pub jails: BTreeMap<JailName, ConfiguredJail>,
     /// What is wrong with the files as such.
     pub errors: Vec<String>,
+    /// The files it was read from, and those that they include.
+    pub files: Vec<PathBuf>,
 }
 
 /// What came of trying one jail out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Rehearsal {
-    /// Whatever a reload would stumble over, in fail2ban's own words.
+    /// Whatever of the jail a reload would stumble over, in fail2ban's own words, with the file and the option.
     pub errors: Vec<String>,
+    /// What it would stumble over of the server's own settings, which come along.
+    pub server_errors: Vec<String>,
     /// Whether the jail would be started.
     pub enabled: bool,
     /// The database that a reload names: the server refuses another one than it has.
     pub database: Option<String>,
+    /// The log target that a reload names; none if the configuration could not be read.
+    pub log_target: Option<LogTarget>,
+    /// The jail as the files then have it; none if the configuration could not be read.
+    pub settings: Option<ConfiguredJail>,
+    /// Of `enabled`, `bantime`, `findtime`, `maxretry` and `ignoreip` the file whose word holds.
+    pub origins: BTreeMap<String, String>,
+    /// What that file has for `ignoreip`, with its references to other values.
+    pub ignoreip_as_written: Option<String>,
+}
+
+/// Where the configuration wants fail2ban to log. It ignores the setting if it logs there already.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LogTarget {
+    /// A path, or a word such as `SYSLOG`.
+    pub target: String,
+    /// Why it could not log there.
+    pub problem: Option<String>,
+}
+
+/// Which configuration a rehearsal reads.
+#[derive(Debug, Clone, Copy)]
+pub enum View<'a> {
+    /// The host's.
+    Live,
+    /// The host's, with the content of `candidate` in place of the file `drop_in`.
+    With {
+        /// The file as fail2ban will know it.
+        drop_in: &'a Path,
+        /// What it will hold.
+        candidate: &'a Path,
+    },
+    /// The host's without this file.
+    Without(&'a Path),
 }
 
 /// Everything that is ever started. Nothing of a request is in it but a name of a jail, which is checked.
@@ -101,8 +139,8 @@ enum Run<'a> {
     Reload(&'a JailName),
     /// `rehearsal.py survey`, in fail2ban's Python.
     Survey,
-    /// `rehearsal.py rehearse JAIL`
-    Rehearse(&'a JailName),
+    /// `rehearsal.py rehearse JAIL [DROP_IN CANDIDATE]`
+    Rehearse(&'a JailName, View<'a>),
     /// `BANGUI_FAIL2BAN_START`
     Start(&'a [String]),
 }
@@ -147,11 +185,12 @@ impl Tools {
         struct Raw {
             jails: BTreeMap<String, ConfiguredJail>,
             errors: Vec<String>,
+            files: Vec<PathBuf>,
         }
         let raw: Raw = self.read(Run::Survey).await?;
         let jails = raw.jails.into_iter();
         let jails = jails.filter_map(|(name, jail)| Some((JailName::parse(&name).ok()?, jail))).collect();
-        Ok(Survey { jails, errors: raw.errors })
+        Ok(Survey { jails, errors: raw.errors, files: raw.files })
     }
 
     /// Runs the command that starts fail2ban, as it was configured.
@@ -166,8 +205,8 @@ impl Tools {
     ///
     /// # Errors
     /// If it cannot be tried.
-    pub async fn rehearse(&self, jail: &JailName) -> Result<Rehearsal, ToolError> {
-        self.read(Run::Rehearse(jail)).await
+    pub async fn rehearse(&self, jail: &JailName, view: View<'_>) -> Result<Rehearsal, ToolError> {
+        self.read(Run::Rehearse(jail, view)).await
     }
 
     /// The program and its arguments.
@@ -178,16 +217,27 @@ impl Tools {
             let all = own.into_iter().chain(words.iter().map(OsStr::new));
             (OsString::from(CLIENT), all.map(OsStr::to_owned).collect())
         };
-        let python = |word: &str, jail: Option<&JailName>| {
+        let python = |word: &str, more: &[&OsStr]| {
             let own = [OsStr::new("-I"), OsStr::new("-c"), OsStr::new(REHEARSAL), OsStr::new(word), config];
-            let all = own.into_iter().chain(jail.map(|jail| OsStr::new(jail.as_str())));
-            Ok((process::interpreter(CLIENT)?.into(), all.map(OsStr::to_owned).collect()))
+            let all = own.iter().chain(more).map(|word| (*word).to_owned());
+            Ok((process::interpreter(CLIENT)?.into(), all.collect()))
         };
         match what {
             Run::Test => Ok(client(&["-t"])),
             Run::Reload(jail) => Ok(client(&["reload", "--if-exists", jail.as_str()])),
-            Run::Survey => python("survey", None),
-            Run::Rehearse(jail) => python("rehearse", Some(jail)),
+            Run::Survey => python("survey", &[]),
+            Run::Rehearse(jail, view) => {
+                let jail = OsStr::new(jail.as_str());
+                match view {
+                    View::Live => python("rehearse", &[jail]),
+                    View::With { drop_in, candidate } => {
+                        python("rehearse", &[jail, drop_in.as_os_str(), candidate.as_os_str()])
+                    }
+                    View::Without(drop_in) => {
+                        python("rehearse", &[jail, drop_in.as_os_str(), OsStr::new("")])
+                    }
+                }
+            }
             Run::Start(command) => {
                 let (program, arguments) = command.split_first().ok_or_else(|| ToolError::Missing {
                     program: "the command that starts fail2ban".into(),
@@ -201,7 +251,7 @@ impl Tools {
     async fn run(&self, what: Run<'_>, stdin: Stdio) -> Result<Output, ToolError> {
         let (limit, most) = match what {
             Run::Test => (READS_WITHIN, MAX_WORDS),
-            Run::Survey | Run::Rehearse(_) => (READS_WITHIN, MAX_SURVEY),
+            Run::Survey | Run::Rehearse(..) => (READS_WITHIN, MAX_SURVEY),
             Run::Reload(_) => (RELOADS_WITHIN, MAX_WORDS),
             Run::Start(_) => (STARTS_WITHIN, MAX_WORDS),
         };
@@ -222,16 +272,32 @@ fn verdict(output: &Output) -> Verdict {
     if output.success { Verdict::Well } else { Verdict::Wrong(said(&output.words())) }
 }
 
-/// fail2ban's words without what is different each time: `2026-11-22 22:32:46,129 fail2ban [10664]: ERROR   `.
-/// What was said twice is kept once.
+/// fail2ban's words about what is wrong: without the time and process id in front (`2026-11-22 22:32:46,129 fail2ban [10664]:
+/// ERROR   `), without its warnings and notes, which are there when nothing is wrong too, and each line once.
 fn said(printed: &str) -> String {
     let mut seen = BTreeSet::new();
-    let lines = printed.lines().map(|line| match line.split_once("]: ERROR") {
-        Some((head, words)) if head.contains("fail2ban") => words.trim(),
-        _ => line.trim_end(),
-    });
-    let kept: Vec<&str> = lines.filter(|line| !line.trim().is_empty() && seen.insert(*line)).collect();
-    kept.join("\n")
+    let mut kept = Vec::new();
+    let mut aside = Vec::new();
+    // A message of several lines has its head only in front of the first.
+    let mut wrong = true;
+    for line in printed.lines().filter(|line| !line.trim().is_empty()) {
+        let (level, words) = head(line).unwrap_or((None, line.trim_end()));
+        if let Some(level) = level {
+            wrong = !["WARNING", "NOTICE", "INFO", "DEBUG"].contains(&level);
+        }
+        if seen.insert(words) {
+            if wrong { &mut kept } else { &mut aside }.push(words);
+        }
+    }
+    if kept.is_empty() { aside } else { kept }.join("\n")
+}
+
+/// The level of a line of fail2ban's log, and what follows.
+fn head(line: &str) -> Option<(Option<&str>, &str)> {
+    let (head, rest) = line.split_once("]: ")?;
+    let (level, words) = rest.split_once(' ').unwrap_or((rest, ""));
+    let is_level = level.len() > 3 && level.chars().all(|c| c.is_ascii_uppercase());
+    (head.contains("fail2ban") && is_level).then_some((Some(level), words.trim()))
 }
 
 #[cfg(test)]
@@ -244,18 +310,24 @@ mod tests {
         let tools = Tools::new("/run/f2b.sock", "/etc/f2b");
         let (jail, start) = (JailName::parse("sshd").unwrap(), ["systemctl", "start", "fail2ban"]);
         let start = start.map(str::to_owned);
+        let (drop_in, candidate) = (Path::new("d.local"), Path::new(".new"));
         let all = [
             (Run::Test, "-c /etc/f2b -s /run/f2b.sock -t"),
             (Run::Reload(&jail), "-c /etc/f2b -s /run/f2b.sock reload --if-exists sshd"),
             (Run::Survey, "-I -c REHEARSAL survey /etc/f2b"),
-            (Run::Rehearse(&jail), "-I -c REHEARSAL rehearse /etc/f2b sshd"),
+            (Run::Rehearse(&jail, View::Live), "-I -c REHEARSAL rehearse /etc/f2b sshd"),
+            (
+                Run::Rehearse(&jail, View::With { drop_in, candidate }),
+                "-I -c REHEARSAL rehearse /etc/f2b sshd d.local .new",
+            ),
+            (Run::Rehearse(&jail, View::Without(drop_in)), "-I -c REHEARSAL rehearse /etc/f2b sshd d.local "),
             (Run::Start(&start), "start fail2ban"),
         ];
         for (run, words) in all {
             // Does not compile when there is one more.
             let program = match run {
                 Run::Test | Run::Reload(_) => "fail2ban-client",
-                Run::Survey | Run::Rehearse(_) => "python",
+                Run::Survey | Run::Rehearse(..) => "python",
                 Run::Start(_) => "systemctl",
             };
             // Without a fail2ban beside it there is no Python of its own to be named.
@@ -274,5 +346,23 @@ mod tests {
                        2026-11-22 22:32:46,129 fail2ban                [10664]: ERROR   Failed: no section\n";
         assert_eq!(said(printed), "Failed: no section\nfile: 'x'");
         assert_eq!(said("\n"), "");
+    }
+
+    #[test]
+    fn warnings_that_come_with_every_run_are_no_part_of_a_refusal() {
+        let warning = "2026-11-22 22:32:46,129 fail2ban.configreader   [10664]: WARNING 'allowipv6' not defined in 'Definition'. \
+                       Using default one: 'auto'\n";
+        let error =
+            "2026-11-22 22:32:46,129 fail2ban  [10664]: ERROR   Failed during configuration: no log file\n";
+        let last = "ERROR: test configuration failed";
+        assert_eq!(
+            said(&format!("{warning}{error}{last}")),
+            format!("Failed during configuration: no log file\n{last}")
+        );
+        assert_eq!(
+            said(warning),
+            "'allowipv6' not defined in 'Definition'. Using default one: 'auto'",
+            "nothing else was said"
+        );
     }
 }

@@ -1,21 +1,28 @@
 # Reads fail2ban's configuration with fail2ban's own code, and tries a jail out without a server.
 #
 #   ARGV  survey FOLDER          every jail of the configuration, with its settings as fail2ban computes them
-#         rehearse FOLDER JAIL   what `reload JAIL` would send, applied to a server that is never started
+#         rehearse FOLDER JAIL [DROP_IN CANDIDATE]
+#                                what `reload JAIL` would send, applied to a server that is never started; with the file
+#                                CANDIDATE in place of DROP_IN, or without DROP_IN if CANDIDATE is empty (view.py)
 #   Prints one JSON object. Whatever is wrong with the configuration is in it ("errors"), and the exit code is 0.
 #
 # Why a rehearsal: `fail2ban-client -t` compiles no regular expression and reads no duration, and a reload that
-# stumbles over one loses the jail (facts-fail2ban.md, 3.6). Here the same commands meet the same code, in a process of
-# its own that has no jail to lose: nothing is started, no action runs, no database is opened. Python actions are left
-# out, since adding one runs its code.
+# stumbles over one loses the jail (facts-fail2ban.md, 3.6). And it reads all jails, while a reload of one jail is not
+# held up by a mistake in another. Here the same commands meet the same code, in a process of its own that has no jail to
+# lose: nothing is started, no action runs, no database is opened, no log target is set. An action written in Python is
+# loaded and created, as the reload would do; it is neither started nor asked to ban.
 #
 # It runs as `python3 -I -c`, in the interpreter that fail2ban-client names in its first line, so that it is the
-# configured fail2ban's version that judges. Nothing of a request is in it: FOLDER is the agent's own, JAIL a checked name.
+# configured fail2ban's version that judges. Nothing of a request is in its arguments: the paths are the agent's own, JAIL is
+# a checked name.
 import json
 import logging
+import os
 import sys
 
 words = []
+# fail2ban's reader warns of it and goes on without a value, which its server then stumbles over.
+NO_NUMBER = "that is no whole number"
 
 
 class Listener(logging.Handler):
@@ -30,13 +37,6 @@ def listen():
         logger.handlers = [Listener(level=logging.ERROR)] if name else [logging.NullHandler()]
         logger.propagate = False
     logging.getLogger("fail2ban").setLevel(logging.ERROR)
-
-
-def reader(folder):
-    from fail2ban.client.configurator import Configurator
-    configurator = Configurator()
-    configurator.setBaseDir(folder)
-    return configurator
 
 
 def seconds(text):
@@ -80,61 +80,201 @@ def settings(jails, name):
 def survey(folder):
     from fail2ban.client.jailsreader import JailsReader
     from fail2ban.version import version
-    jails = JailsReader(share_config={})
+    share = {}
+    jails = JailsReader(share_config=share)
     jails.setBaseDir(folder)
+    # Also those that an include names and that are not there.
+    files = lambda: [key[len("inc:"):] for key in share if isinstance(key, str) and key.startswith("inc:")]
     try:
         jails.read()
         # What fail2ban itself adds before it computes a jail.
         jails.merge_defaults({"fail2ban_version": version, "fail2ban_confpath": jails.getBaseDir()})
         names = [name for name in jails.sections() if name not in ("INCLUDES", "Definition", "DEFAULT")]
-        return {"jails": {name: settings(jails, name) for name in names}, "errors": words}
+        found = {name: settings(jails, name) for name in names}
+        return {"jails": found, "errors": words, "files": files()}
     except Exception as error:
-        return {"jails": {}, "errors": words + [str(error)]}
+        return {"jails": {}, "errors": words + [str(error)], "files": files()}
 
 
-def stream(folder, jail):
-    configurator = reader(folder)
-    configurator.readAll()
-    well = configurator.getOptions(jail, ignoreWrong=False)
-    configurator.convertToProtocol()
-    return well, configurator.getConfigStream()
+class Configuration:
+    """What `reload JAIL` reads: the server's own settings and one jail, in two streams of commands."""
+
+    def __init__(self, folder, jail):
+        from fail2ban.client.fail2banreader import Fail2banReader
+        from fail2ban.client.jailsreader import JailsReader
+        self.share, self.folder, self.jail = {}, folder.rstrip("/"), jail
+        # As fail2ban's Configurator does, which keeps them to itself.
+        self.general, self.jails = Fail2banReader(share_config=self.share), JailsReader(share_config=self.share)
+        self.general.setBaseDir(folder)
+        self.jails.setBaseDir(folder)
+        self.well, self.server_commands, self.jail_commands = False, [], []
+
+    def read(self):
+        self.general.read()
+        self.jails.read()
+        self.general.getOptions(None)
+        self.well = self.jails.getOptions(self.jail, ignoreWrong=False)
+        self.server_commands = self.general.convert()
+        self.jail_commands = self.jails.convert()
+
+    def said(self, start, section, option):
+        """`FILE: OPTION = VALUE`: what the files say, and which of them."""
+        found = origin(self.share, self.folder + "/" + start, section, option)
+        if not found:
+            return option
+        value = " ".join(str(found[1]).split())
+        return "%s: %s = %s" % (short(found[0], self.folder), option, value[:300])
+
+    def said_of_jail(self, option):
+        """The jail's own word on it, else its filter's."""
+        if origin(self.share, self.folder + "/jail", self.jail, option):
+            return self.said("jail", self.jail, option)
+        try:
+            from fail2ban.helpers import extractOptions
+            filter_name = extractOptions(self.jails.get(self.jail, "filter"))[0]
+            return self.said("filter.d/" + filter_name + ".", "Definition", option)
+        except Exception:
+            return option
+
+    def as_written(self, option):
+        found = origin(self.share, self.folder + "/jail", self.jail, option)
+        return found and found[1]
+
+    def origins(self):
+        names = ("enabled", "bantime", "findtime", "maxretry", "ignoreip")
+        found = {name: origin(self.share, self.folder + "/jail", self.jail, name) for name in names}
+        return {name: short(found[name][0], self.folder) for name in names if found[name]}
 
 
-def rehearse(folder, jail):
+def explained(configuration, error):
+    """An error of the reader, with the file and the option at fault where it does not name them itself."""
+    if str(error).startswith("Have not found any log file"):
+        return "%s: %s" % (error, configuration.said_of_jail("logpath"))
+    if "log level" in str(error).lower():
+        return "%s: %s" % (configuration.said("fail2ban", "Definition", "loglevel"), error)
+    return str(error)
+
+
+def try_server_settings(configuration, transmitter):
+    """A reload sends them before the jail, which is lost if one of them is refused. What is wrong with them; the database and
+    the log target are returned, since the server refuses or ignores those by what it has."""
+    errors, database, target = [], None, None
+    for command in configuration.server_commands:
+        option, value = command[1], command[2]
+        said = lambda: configuration.said("fail2ban", "Thread" if option == "thread" else "Definition", option)
+        try:
+            if option == "dbfile":
+                database = value
+            elif option == "logtarget":
+                from fail2ban.helpers import extractOptions
+                target = {"target": extractOptions(value)[0], "problem": None}
+                problem = not_a_log_target(target["target"])
+                target["problem"] = problem and "%s: %s" % (said(), problem)
+            elif option == "dbmaxmatches":
+                if value is None:
+                    raise ValueError(NO_NUMBER)
+            elif option == "dbpurgeage":
+                from fail2ban.server.mytime import MyTime
+                MyTime.str2seconds(value)
+            elif option != "loglevel":
+                failed, answer = transmitter.proceed(command)
+                if failed:
+                    raise answer
+        except Exception as error:
+            errors.append("%s: %s" % (said(), str(error)[:300]))
+    return errors, database, target
+
+
+def not_a_log_target(target):
+    """Why fail2ban could not log there, by what can be seen without opening it."""
+    name = target.upper()
+    if name in ("STDOUT", "STDERR", "SYSOUT", "SYSLOG", "INHERITED"):
+        return None
+    if name == "SYSTEMD-JOURNAL":
+        try:
+            import systemd.journal
+        except ImportError:
+            return "Python's module systemd is not installed"
+        return None
+    folder = os.path.dirname(target) or "/"
+    if os.path.isdir(target):
+        return "that is a folder"
+    if not os.path.isdir(folder):
+        return "there is no folder %s" % folder
+    at = target if os.path.exists(target) else folder
+    # A read-only mount may be the agent's alone.
+    if not os.access(at, os.W_OK) and not os.statvfs(at).f_flag & os.ST_RDONLY:
+        return "no permission to write there"
+    return None
+
+
+def try_jail(configuration, transmitter):
+    """Applies the jail's commands, and says of each that is refused which line of which file is behind it."""
+    errors = []
+    for command in configuration.jail_commands:
+        if command[0] not in ("add", "set", "multi-set"):
+            continue
+        failed, answer = transmitter.proceed(command)
+        if not failed:
+            continue
+        if command[0] == "add":
+            errors.append("%s: %s" % (configuration.said_of_jail("backend"), str(answer)[:1000]))
+            break
+        option = command[2][3:] if command[2].startswith("add") else command[2]
+        value = command[3] if len(command) > 3 else None
+        if option == "action":
+            # Of an action written in Python the module, of another its option.
+            of = command[4] if len(command) > 4 and isinstance(command[4], str) else ""
+            errors.append("action %s %s: %s: %s" % (value, of, type(answer).__name__, str(answer)[:1000]))
+        elif value is None:
+            errors.append("%s: %s" % (configuration.said_of_jail(option), NO_NUMBER))
+        else:
+            said = configuration.said_of_jail(option)
+            errors.append("%s: %s: %s" % (said, type(answer).__name__, str(answer)[:1000]))
+    return errors
+
+
+def rehearse(folder, jail, view=None):
     from fail2ban.server.server import Server
     from fail2ban.server.transmitter import Transmitter
+    configuration = Configuration(folder, jail)
+    answer = {"errors": [], "server_errors": [], "enabled": False, "database": None, "log_target": None,
+              "settings": None, "origins": {}, "ignoreip_as_written": None}
     try:
-        well, commands = stream(folder, jail)
+        configuration.read()
     except Exception as error:
-        return {"errors": words + [str(error)], "enabled": False, "database": None}
-    if not well and not words:
+        answer["errors"] = words + [explained(configuration, error)]
+        return answer
+    if view and view.candidate and not view.read:
+        answer["errors"] = [DROP_IN_NOT_READ % view.path]
+        return answer
+    if not configuration.well and not words:
         words.append("the configuration of %r is wrong" % jail)
     errors = list(words)
     transmitter = Transmitter(Server())
-    python_actions, database = set(), None
-    for command in commands:
-        kind = command[0]
-        if kind == "set" and command[1] != jail:
-            # The server's own settings: a reload sends them along.
-            database = command[2] if command[1] == "dbfile" else database
-            continue
-        if kind == "set" and command[2] == "addaction" and len(command) > 4:
-            python_actions.add(command[3])
-            continue
-        if kind in ("set", "multi-set") and command[2] == "action" and command[3] in python_actions:
-            continue
-        if kind not in ("add", "set", "multi-set"):
-            continue
-        failed, answer = transmitter.proceed(command)
-        if failed:
-            what = " ".join(str(word) for word in command[2:4])[:300]
-            errors.append("%s: %s: %s" % (what, type(answer).__name__, str(answer)[:1000]))
-            if kind == "add":
-                break
-    enabled = any(command[0] == "start" for command in commands)
-    return {"errors": errors[:50], "enabled": enabled, "database": database}
+    of_server, answer["database"], answer["log_target"] = try_server_settings(configuration, transmitter)
+    answer["server_errors"] = of_server
+    errors += try_jail(configuration, transmitter)
+    answer["enabled"] = any(command[0] == "start" for command in configuration.jail_commands)
+    answer["settings"] = settings(configuration.jails, jail)
+    answer["origins"] = configuration.origins()
+    answer["ignoreip_as_written"] = configuration.as_written("ignoreip")
+    answer["errors"] = errors[:50]
+    return answer
 
 
-listen()
-answer = survey(sys.argv[2]) if sys.argv[1] == "survey" else rehearse(sys.argv[2], sys.argv[3])
-print(json.dumps(answer))
+def main(what, folder, *more):
+    # What Python actions print is not the answer, and a thread that one of them began does not keep this process.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    listen()
+    if what == "survey":
+        answer = survey(folder)
+    else:
+        jail, view = more[0], View(*more[1:3]) if len(more) > 1 else None
+        answer = rehearse(folder, jail, view)
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+    os._exit(0)
+
+
+main(*sys.argv[1:])

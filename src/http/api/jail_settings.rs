@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::jail_switch::{Change, to_the_end};
 use super::jails::JailView;
-use crate::agent::client::AgentError;
+use crate::agent::client::{AgentError, RefusedKind};
 use crate::agent::wire;
 use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry, Network};
 use crate::http::auth::author::Author;
@@ -115,6 +115,7 @@ async fn conclude(
         Err(error) => (wanted, error.to_string()),
     };
     change.audit(what, (before, after), outcome).await;
+    change.show(matches!(answer, Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }))).await;
     let view = answer.map_err(|error| match error {
         AgentError::Refused { .. } => Problem::from(error),
         error => Problem::from(error)

@@ -4,10 +4,15 @@
 //! as it was. Where no answer came the record stays: the change may be under way, and a crash would be its.
 
 use std::future::Future;
+use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rand::RngExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 use utoipa::ToSchema;
 
@@ -22,6 +27,15 @@ use crate::http::extract::Path;
 use crate::http::state::AppState;
 use crate::store::{AuditRecord, BEGUN, Replaced};
 
+/// For a probe after a change that left the host otherwise than it was.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+/// A change that takes longer goes on by itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// However long it takes; the agent gives up at this time too.
+const MAX_CHANGE: Duration = Duration::from_secs(3600);
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+const SHOW_EVERY: Duration = Duration::from_millis(50);
+
 /// What became of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JailSwitched {
@@ -34,32 +48,41 @@ pub struct JailSwitched {
     last_activation: Option<ActivationView>,
 }
 
+/// A change that takes longer than a client should wait: the jail shows when it is done, and so does the audit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JailSwitching {
+    #[schema(value_type = String)]
+    jail: JailName,
+    /// Always true.
+    under_way: bool,
+}
+
 /// Switches a jail on, also after the next restart.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/activate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 502, description = "The agent cannot be reached"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailSwitching), (status = 502, description = "The agent cannot be reached"),
         (status = 422, description = "fail2ban would not run with it, in its own words; nothing was changed")))]
 pub async fn activate(
     State(state): State<AppState>,
     author: Author,
     Path((server, jail)): Path<(String, String)>,
-) -> Result<axum::Json<JailSwitched>> {
+) -> Result<Response> {
     let change = Change::of(state, author, &server, &jail)?;
-    to_the_end(change.switch_on()).await
+    answered_soon(&server, &jail, change.switch_on()).await
 }
 
 /// Switches a jail off, also after the next restart; its bans are lifted.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/deactivate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 502, description = "The agent cannot be reached"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailSwitching), (status = 502, description = "The agent cannot be reached"),
         (status = 422, description = "fail2ban would not run without it; nothing was changed")))]
 pub async fn deactivate(
     State(state): State<AppState>,
     author: Author,
     Path((server, jail)): Path<(String, String)>,
-) -> Result<axum::Json<JailSwitched>> {
+) -> Result<Response> {
     let change = Change::of(state, author, &server, &jail)?;
-    to_the_end(change.switch_off()).await
+    answered_soon(&server, &jail, change.switch_off()).await
 }
 
 /// A change of one jail, with all that it takes.
@@ -115,7 +138,8 @@ impl Change {
         let (store, server, jail) = (&self.state.store, &self.server, &self.jail);
         let replaced = store.begin_activation(server, jail).await;
         let replaced = self.recorded("jail.activate", replaced).await?;
-        let answer = self.look_again(self.agent.activate(jail).await, true).await;
+        let answer = self.ask_until_finished(true).await;
+        let answer = self.look_again(answer, true).await;
         self.settled(match Known::of(&answer) {
             Known::Changed => store.end_activation(server, jail).await,
             Known::AsBefore => store.take_back_activation(server, jail, &replaced).await,
@@ -129,15 +153,37 @@ impl Change {
         let (store, server, jail) = (&self.state.store, &self.server, &self.jail);
         let replaced = store.begin_switch_off(server, jail).await;
         let replaced = self.recorded("jail.deactivate", replaced).await?;
-        let answer = self.look_again(self.agent.deactivate(jail).await, false).await;
+        let answer = self.ask_until_finished(false).await;
+        let answer = self.look_again(answer, false).await;
         self.settled(match &answer {
             Ok(_) => store.end_switch_off(server, jail).await,
-            Err(_) => match Known::of(&answer) {
-                Known::AsBefore => store.take_back_switch_off(server, jail, &replaced).await,
-                _ => Ok(()),
-            },
+            // Unsettled too: a jail that is not off is expected to run, and missing if it does not.
+            Err(AgentError::Refused { kind, .. }) if *kind != RefusedKind::UnderWay => {
+                store.take_back_switch_off(server, jail, &replaced).await
+            }
+            Err(AgentError::Busy { .. }) => store.take_back_switch_off(server, jail, &replaced).await,
+            Err(_) => Ok(()),
         });
         self.conclude("jail.deactivate", answer).await
+    }
+
+    /// Asks until a change that has begun is finished: asking again waits for its turn, and then finds the jail as asked.
+    async fn ask_until_finished(&self, on: bool) -> std::result::Result<JailChanged, AgentError> {
+        let (began, mut begun) = (Instant::now(), false);
+        loop {
+            let answer = match on {
+                true => self.agent.activate(&self.jail).await,
+                false => self.agent.deactivate(&self.jail).await,
+            };
+            let under_way = matches!(answer, Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }));
+            let waits = under_way || matches!(answer, Err(AgentError::Busy { .. }));
+            begun |= under_way;
+            if !begun || !waits || began.elapsed() > MAX_CHANGE {
+                return answer.map(|answer| JailChanged { changed: answer.changed || begun, ..answer });
+            }
+            let pause = ASK_AGAIN.mul_f64(rand::rng().random_range(0.5..=1.0));
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// An answer that did not come leaves open what was done: if the jail is as asked, it was.
@@ -175,19 +221,38 @@ impl Change {
             "`{}`: {what} {} on `{}`: {outcome}", self.author.username(), self.jail, self.server
         );
         self.audit(what, states, outcome).await;
+        self.show(matches!(answer, Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }))).await;
         let JailChanged { jail, active, changed } = answer.map_err(|error| match error {
             AgentError::Refused { .. } => Problem::from(error),
             AgentError::Busy { .. } => Problem::from(error).and("nothing was changed"),
             error => Problem::from(error)
                 .and("whether the jail was changed is not known: look at it before trying again"),
         })?;
-        // The status of the jail is to be seen soon; the next sweep would show it too.
-        if let Err(error) = self.state.store.request_probe(&self.server).await {
-            tracing::debug!(error = %error, "no probe could be asked for after a change");
-        }
         let stored = self.state.store.server(&self.server).await?;
         let last_activation = stored.state.last_activation.map(ActivationView::from);
         Ok(axum::Json(JailSwitched { jail, active, changed, last_activation }))
+    }
+
+    /// Asks for a probe, so that the state soon shows what the change has come to. Of a host that is not as before it is
+    /// waited for: whoever is told that jails are missing finds them missing in the state.
+    pub async fn show(&self, wait: bool) {
+        let (store, server) = (&self.state.store, &self.server);
+        let shown = async {
+            let asked_at = store.server(server).await?.read_at;
+            store.request_probe(server).await?;
+            while wait && store.server(server).await?.state.status.checked_at.is_none_or(|at| at <= asked_at)
+            {
+                tokio::time::sleep(SHOW_EVERY).await;
+            }
+            Ok::<_, crate::store::StoreError>(())
+        };
+        match tokio::time::timeout(SHOWN_WITHIN, shown).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "failed to request a probe after a change"),
+            Err(_) => {
+                tracing::warn!(server.name = %server, "timed out waiting for a probe after a failed change");
+            }
+        }
     }
 
     /// The host is changed, or not, whatever Redis says now.
@@ -213,10 +278,30 @@ impl Known {
         match answer {
             Ok(JailChanged { changed: true, .. }) => Self::Changed,
             Ok(_) => Self::AsBefore,
-            Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }) => Self::Nothing,
+            Err(AgentError::Refused { kind: RefusedKind::Unsettled | RefusedKind::UnderWay, .. }) => {
+                Self::Nothing
+            }
             Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => Self::AsBefore,
             // Down too: nothing was changed, and it may have gone down by what was tried.
             Err(_) => Self::Nothing,
+        }
+    }
+}
+
+/// The answer of a change, or 202 if that takes long; the change runs to its end then, too.
+async fn answered_soon(
+    server: &str,
+    jail: &str,
+    change: impl Future<Output = Result<axum::Json<JailSwitched>>> + Send + 'static,
+) -> Result<Response> {
+    let mut change = tokio::spawn(change.in_current_span());
+    match tokio::time::timeout(ANSWER_WITHIN, &mut change).await {
+        Ok(ended) => Ok(ended.map_err(Problem::internal)??.into_response()),
+        Err(_) => {
+            let jail = JailName::parse(jail).map_err(|_| Problem::not_found("jail"))?;
+            let at = format!("/api/v1/servers/{server}/jails/{jail}");
+            let body = axum::Json(JailSwitching { jail, under_way: true });
+            Ok((StatusCode::ACCEPTED, [(header::LOCATION, at)], body).into_response())
         }
     }
 }

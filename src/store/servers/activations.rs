@@ -4,6 +4,7 @@
 //! thus discarded and run again. Between the begin and the end of a switch a probe's sight of that jail counts for
 //! nothing. What a worker that dies in between leaves, a later probe settles ([`crate::domain::transition::SWITCHED_WITHIN`]).
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,6 +19,7 @@ use crate::store::{ChangeError, Result, Store};
 pub struct Replaced {
     previous: Option<Activation>,
     recorded: Option<Activation>,
+    expected: BTreeSet<JailName>,
 }
 
 impl Store {
@@ -34,9 +36,13 @@ impl Store {
         self.replace(server, begin).await
     }
 
-    /// The jail runs.
+    /// The jail runs, and is expected to from now on: if it is gone before the next probe, that probe finds it missing.
     pub async fn end_activation(&self, server: &ServerName, jail: &JailName) -> Result<()> {
-        self.replace(server, |state, _| (end_switch(state, jail), vec![])).await.map(drop)
+        let end = |mut state: ServerState, _| {
+            state.expected_jails.insert(jail.clone());
+            (end_switch(state, jail), vec![])
+        };
+        self.replace(server, end).await.map(drop)
     }
 
     /// Nothing was changed: puts back what was recorded before.
@@ -70,16 +76,19 @@ impl Store {
         self.replace(server, |state, _| (end_switch(switched_off(state, jail), jail), vec![])).await.map(drop)
     }
 
-    /// Nothing was changed: puts back the record that was taken. That the jail is expected to run, the next probe that
-    /// sees it running notes by itself.
+    /// The jail was not switched off: puts back the record that was taken, and that the jail is expected to run. If it was
+    /// lost by the attempt, the next probe finds it missing.
     pub async fn take_back_switch_off(
         &self,
         server: &ServerName,
         jail: &JailName,
         replaced: &Replaced,
     ) -> Result<()> {
-        let put_back =
-            |state, _| (end_switch(switch_off_refused(state, replaced.previous.clone()), jail), vec![]);
+        let put_back = |state, _| {
+            let mut state = switch_off_refused(state, replaced.previous.clone());
+            state.expected_jails.extend(replaced.expected.get(jail).cloned());
+            (end_switch(state, jail), vec![])
+        };
         self.replace(server, put_back).await.map(drop)
     }
 
@@ -89,9 +98,10 @@ impl Store {
         change: impl Fn(ServerState, Timestamp) -> (ServerState, Vec<Event>),
     ) -> Result<Replaced> {
         // Of the try that was written: each earlier one is overwritten by the next.
-        let previous = Mutex::new(None);
+        let previous = Mutex::new((None, BTreeSet::new()));
         let changed = self.change_server(server, |state, now| {
-            previous.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&state.last_activation);
+            *previous.lock().unwrap_or_else(PoisonError::into_inner) =
+                (state.last_activation.clone(), state.expected_jails.clone());
             let before = state.clone();
             let (after, events) = change(state, now);
             Ok::<_, Infallible>((after != before).then_some((after, events)))
@@ -100,7 +110,7 @@ impl Store {
             ChangeError::Store(error) => error,
             ChangeError::Refused(never) => match never {},
         })?;
-        let previous = previous.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Replaced { previous, recorded: stored.state.last_activation })
+        let (previous, expected) = previous.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Replaced { previous, recorded: stored.state.last_activation, expected })
     }
 }

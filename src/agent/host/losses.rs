@@ -1,0 +1,71 @@
+//! Before an answer is given, a refusal too, the jails that ran when the change began are looked for.
+//!
+//! Nothing of a refused change was ever in effect, so that a jail which is gone was lost by somebody else: a person, a
+//! package, a reload beside this one. It is named all the same, and the answer is then not that nothing has changed.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::change::{Changed, Changer, Running};
+use super::error::ChangeError;
+use crate::domain::JailName;
+
+/// A restart of a jail by somebody else takes no longer: it is not running in between.
+const BACK_WITHIN: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl Changer {
+    /// The outcome of a change of `jail`, unless jails that ran before are not running now: then that.
+    pub(in crate::agent) async fn unless_jails_were_lost(
+        &self,
+        before: &Running,
+        jail: &JailName,
+        outcome: Result<Changed, ChangeError>,
+    ) -> Result<Changed, ChangeError> {
+        let reason = match &outcome {
+            // It says itself what is not as before, or that this cannot be seen.
+            Err(
+                ChangeError::Unsettled(_)
+                | ChangeError::Busy(_)
+                | ChangeError::UnderWay(_)
+                | ChangeError::Down(_),
+            ) => return outcome,
+            Err(reason) => reason.to_string(),
+            Ok(_) => format!("the change of {jail} was made"),
+        };
+        // The jail itself is as asked if the change was made.
+        let expected = || {
+            let ran = before.iter().filter(|(_, ran)| **ran).map(|(name, _)| name);
+            ran.filter(|name| outcome.is_err() || *name != jail)
+        };
+        let deadline = Instant::now() + BACK_WITHIN;
+        loop {
+            let missing = match self.running().await {
+                Ok(now) => expected().filter(|name| now.get(*name) != Some(&true)).cloned().collect(),
+                Err(unseen) if Instant::now() >= deadline => {
+                    return Err(ChangeError::Unsettled(format!(
+                        "{reason}\nWhether the other jails are still running is not known: {unseen}"
+                    )));
+                }
+                Err(_) => expected().cloned().collect(),
+            };
+            let missing: Vec<JailName> = missing;
+            if missing.is_empty() {
+                return outcome;
+            }
+            if Instant::now() >= deadline {
+                return Err(ChangeError::Unsettled(format!(
+                    "{reason}\nJails that ran before this change are not running now: {}",
+                    names(&missing)
+                )));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// `a, b`
+pub(in crate::agent) fn names<'a>(jails: impl IntoIterator<Item = &'a JailName>) -> String {
+    jails.into_iter().map(JailName::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,82 @@
+//! Changes that are no transaction: of a jail that is in no file any more, and while fail2ban is down.
+
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+
+use tokio::time::{Instant, sleep};
+
+use super::change::{Changed, Changer, Edit, Plan, VERIFY_EVERY, VERIFY_WITHIN};
+use super::dropin::{DropIn, Ignored};
+use super::error::ChangeError;
+use crate::domain::JailName;
+use crate::fail2ban::tools::{ConfiguredJail, Verdict, View};
+
+impl Changer {
+    /// Ends a jail that is running or listed and that no file configures: there is nothing to write, nor to come back to.
+    pub(in crate::agent) async fn end_unconfigured(&self, jail: &JailName) -> Result<Changed, ChangeError> {
+        self.stop(jail).await?;
+        let deadline = Instant::now() + VERIFY_WITHIN;
+        while self.running().await?.contains_key(jail) {
+            if Instant::now() >= deadline {
+                return Err(ChangeError::Unsettled(format!("{jail} was stopped and is still listed")));
+            }
+            sleep(VERIFY_EVERY).await;
+        }
+        Ok(Changed { active: false, changed: true })
+    }
+
+    /// While fail2ban is down, a jail can be switched off in the files, which is what brings fail2ban back if that jail keeps
+    /// it from starting. All else needs a fail2ban that can be asked; what keeps it down is said in its own words.
+    pub(in crate::agent) async fn change_while_down(
+        &self,
+        jail: &JailName,
+        edit: &Edit,
+        reason: &str,
+    ) -> Result<Changed, ChangeError> {
+        if !matches!(edit, Edit::Deactivate) || !self.is_gone() {
+            return Err(ChangeError::Down(match self.tools.test().await {
+                Ok(Verdict::Wrong(words)) => format!("{reason}. fail2ban-client -t says: {words}"),
+                _ => reason.to_owned(),
+            }));
+        }
+        let enabled = self.configured(jail).await?.enabled;
+        if !enabled {
+            return Ok(Changed { active: false, changed: false });
+        }
+        let (_, drop_in) = self.drop_in(jail)?;
+        self.files.stage(&DropIn { enabled: Some(false), ..drop_in }.render(jail))?;
+        let plan = Plan { jail, edit, active: false, reloads: false };
+        if let Err(reason) = self.try_out(&plan).await {
+            self.files.discard()?;
+            return Err(reason);
+        }
+        self.files.commit(jail)?;
+        Ok(Changed { active: false, changed: true })
+    }
+
+    /// Whether nobody listens on fail2ban's socket: it might run otherwise, and only not answer this agent.
+    fn is_gone(&self) -> bool {
+        let gone = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+        UnixStream::connect(&self.socket).is_err_and(|error| gone.contains(&error.kind()))
+    }
+
+    /// What the other files say is never banned, in a form that the drop-in can say too.
+    pub(in crate::agent) async fn ignored_by_others(
+        &self,
+        jail: &JailName,
+        configured: &ConfiguredJail,
+    ) -> Result<Ignored, ChangeError> {
+        let drop_in = self.files.drop_in(jail);
+        let others = self.tools.rehearse(jail, View::Without(&drop_in)).await?;
+        let refers = others.ignoreip_as_written.is_some_and(|text| text.contains("%(known/ignoreip)"));
+        match others.settings {
+            Some(settings) if refers => Ignored::kept(&settings.ignoreip).map_err(|word| {
+                ChangeError::Configuration(format!(
+                    "the ignoreip of {jail} holds `{word}`, which bangui cannot write beside another network: add it by hand"
+                ))
+            }),
+            Some(settings) => Ok(Ignored { besides: !settings.ignoreip.is_empty(), ..Ignored::besides() }),
+            None => Ok(Ignored { besides: !configured.ignoreip.is_empty(), ..Ignored::besides() }),
+        }
+    }
+}

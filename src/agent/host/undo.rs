@@ -1,0 +1,81 @@
+//! Undoing a change that failed or was interrupted: its file is put back, the jail, and any other that was lost with it.
+//!
+//! It may be done again as often as need be: it looks at what is, and the journal goes last.
+
+use tracing::{error, warn};
+
+use super::change::{Changer, Running};
+use super::error::ChangeError;
+use super::files::{Journal, Lock};
+use crate::domain::JailName;
+use crate::fail2ban::Command;
+use crate::fail2ban::tools::{Rehearsal, View};
+
+impl Changer {
+    /// Puts the file back, the jail, and any other that was lost; ends the journal when it is so.
+    pub(in crate::agent) async fn undo(&self, lock: &Lock, journal: &Journal) -> Result<(), ChangeError> {
+        self.put_file_back(journal)?;
+        let missing = if journal.reloaded { self.undo_reload(lock, journal).await? } else { Vec::new() };
+        self.files.put_journal(None)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing: Vec<&str> = missing.iter().map(JailName::as_str).collect();
+        Err(ChangeError::Unsettled(format!(
+            "the files are as before, and these jails, which ran before, do not run: {}. Their own files have become wrong, \
+             or somebody stopped them meanwhile",
+            missing.join(", ")
+        )))
+    }
+
+    /// Only if it is another one: on a full disk it could not be written again.
+    pub(in crate::agent) fn put_file_back(&self, journal: &Journal) -> Result<(), ChangeError> {
+        if self.files.read(&journal.jail).ok().as_ref() != Some(&journal.before) {
+            self.files.put(&journal.jail, journal.before.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Returns the jails that ran before and could not be brought back.
+    async fn undo_reload(&self, lock: &Lock, journal: &Journal) -> Result<Vec<JailName>, ChangeError> {
+        // A reload whose client was killed may still be in fail2ban's queue, and answers come in turn.
+        for _ in 0..3 {
+            self.ask(Command::Ping).await?;
+        }
+        let jail = &journal.jail;
+        let ran = journal.running.contains(jail);
+        let now = self.running().await?;
+        if ran {
+            // It may run with the new settings: only a reload brings the old ones back. If they would not be taken any
+            // more, the jail is better left as it is.
+            let Rehearsal { errors, .. } = self.tools.rehearse(jail, View::Live).await?;
+            if errors.is_empty() || now.get(jail) != Some(&true) {
+                self.put_back(lock, jail).await?;
+            }
+        } else if now.contains_key(jail) {
+            self.stop(jail).await?;
+        }
+        for other in lost(journal, &now) {
+            warn!(jail.name = %other, "bringing back a jail that was lost during the change of {jail}");
+            self.put_back(lock, other).await?;
+        }
+        let now = self.running().await?;
+        Ok(journal.running.iter().filter(|other| now.get(*other) != Some(&true)).cloned().collect())
+    }
+
+    /// Reloads a jail; that its own files have become wrong since is told and does not stop the rest.
+    async fn put_back(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
+        match self.reload(lock, jail).await {
+            Err(ChangeError::Configuration(words)) => {
+                error!(jail.name = %jail, "cannot bring the jail back, its own files are wrong: {words}");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// The other jails that ran before and do not now.
+pub(in crate::agent) fn lost<'a>(journal: &'a Journal, now: &Running) -> Vec<&'a JailName> {
+    journal.running.iter().filter(|jail| **jail != journal.jail && now.get(*jail) != Some(&true)).collect()
+}
