@@ -116,9 +116,23 @@ impl DropIn {
                 _ => return None,
             }
         }
-        // Byte for byte: what was written by another hand is not taken for ours.
-        (read.render(jail) == text).then_some(read)
+        // Byte for byte, but for what a version before wrote of a mapped address: another hand's file is not taken for ours.
+        let rendered = read.render(jail);
+        (rendered == text || rendered == respelled(text)).then_some(read)
     }
+}
+
+/// The text with every mapped address as the IPv4 address that it is.
+fn respelled(text: &str) -> String {
+    let respell = |word: &str| {
+        let end = word.trim_end_matches([' ', '\n']).len();
+        let (address, blank) = word.split_at(end);
+        match Network::parse(address).filter(|_| address.starts_with("::ffff:")) {
+            Some(network) => format!("{network}{blank}"),
+            None => word.to_owned(),
+        }
+    };
+    text.split_inclusive([' ', '\n']).map(respell).collect()
 }
 
 #[cfg(test)]
@@ -175,6 +189,15 @@ mod tests {
             "1h",
         ]);
         prop_oneof![prop::collection::vec(bits, 0..8).prop_map(|bits| bits.concat()), any::<String>()]
+    }
+
+    #[test]
+    fn a_mapped_address_that_a_version_before_wrote_is_still_ours() {
+        let jail = JailName::parse("app").unwrap();
+        let text = format!("{NOTE}[app]\nignoreip = ::1 ::ffff:203.0.113.7 10.0.0.0/8\n");
+        let networks = ["::1", "203.0.113.7", "10.0.0.0/8"].map(|text| Network::parse(text).unwrap());
+        let ignored = Some(Ignored { besides: false, networks: networks.into() });
+        assert_eq!(DropIn::parse(&jail, &text), Some(DropIn { ignored, ..DropIn::default() }));
     }
 
     proptest! {

@@ -7,6 +7,7 @@
 //! A new field of a stored document goes in with `#[serde(default)]`; fields this version does not know are
 //! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
 
+pub mod address;
 pub mod ban_changes;
 pub mod ban_job;
 pub mod discovery;

@@ -3,12 +3,12 @@
 //! Addresses go to fail2ban up to 25 at a time, since its one command thread does nothing else meanwhile. After each command the
 //! agent asks what is so, and that is what the answer tells, address by address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use super::jail_switch::{Change, to_the_end};
 use super::state::AppState;
 use crate::agent::client::AgentError;
 use crate::agent::wire::{BanRequest, BanResult};
+use crate::domain::address::overlaps;
 use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES, TOGETHER, size_after};
 use crate::domain::{BanOrder, Network};
 
@@ -266,16 +267,17 @@ async fn look_soon(change: &Change) {
 
 /// Nobody locks out himself, all users, or the host by a slip.
 fn refuse_own(ips: &[Network], own: IpAddr, proxies: &[IpNet]) -> Result<()> {
-    let loopback =
-        [IpNet::from(IpAddr::from([127, 0, 0, 1])), IpNet::from(IpAddr::from(std::net::Ipv6Addr::LOCALHOST))];
-    let overlap = |one: &IpNet, other: &IpNet| one.contains(other) || other.contains(one);
+    let loopback: [IpNet; 2] = [
+        Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
+        Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
+    ];
     for ip in ips {
         let net = ip.net();
-        let why = if net.contains(&own.to_canonical()) {
+        let why = if overlaps(net, own.into()) {
             "is, or contains, the address that you ask from"
-        } else if proxies.iter().any(|proxy| overlap(&net, proxy)) {
+        } else if proxies.iter().any(|proxy| overlaps(net, *proxy)) {
             "is, or overlaps with, a trusted proxy"
-        } else if loopback.iter().any(|own| overlap(&net, own)) || net.addr().is_loopback() {
+        } else if loopback.iter().any(|own| overlaps(net, *own)) {
             "is, or contains, a loopback address"
         } else {
             continue;
@@ -310,6 +312,12 @@ mod tests {
             "127.8.0.1",
             "::1",
             "0.0.0.0/0",
+            "::ffff:127.0.0.1",
+            "::ffff:198.51.100.7",
+            "::ffff:10.0.0.0/120",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::198.51.100.7",
+            "64:ff9b::/96",
         ] {
             assert!(refused(own), "{own}");
         }

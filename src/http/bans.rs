@@ -79,7 +79,7 @@ pub async fn list(
         fits.then(|| text.to_ascii_lowercase()).ok_or_else(|| Problem::malformed(wrong()))
     };
     let cursor = query.cursor.map(|cursor| part(cursor, "cursor")).transpose()?;
-    let prefix = part(query.q.unwrap_or_default(), "q")?;
+    let prefix = canonical_beginning(part(query.q.unwrap_or_default(), "q")?);
     let (page, read_at) = state.store.bans(&server, &jail, &prefix, cursor.as_deref(), limit).await?;
     let items = page.items.into_iter().map(Ban::from).collect();
     Ok(axum::Json(BanPage { items, next_cursor: page.next_cursor, read_at: read_at.map(Time) }))
@@ -137,6 +137,15 @@ pub async fn look_up(
         }
     }
     Ok(axum::Json(found))
+}
+
+/// Addresses are listed in one spelling; what a search begins with may be another one.
+fn canonical_beginning(q: String) -> String {
+    let mapped = q.strip_prefix("::ffff:").filter(|rest| rest.contains('.')).map(str::to_owned);
+    match Network::parse(&q) {
+        Some(network) if network.is_single() => network.to_string(),
+        _ => mapped.unwrap_or(q),
+    }
 }
 
 pub(super) fn address(text: &str) -> Result<Network> {

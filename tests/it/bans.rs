@@ -101,7 +101,7 @@ async fn a_long_list_comes_in_pages_and_is_searched_by_the_beginning_of_an_addre
 #[tokio::test]
 async fn what_would_lock_out_the_caller_or_is_no_address_is_refused_before_anything_is_banned() {
     let (mut cluster, client) = cluster().await;
-    for own in ["127.0.0.1", "127.0.0.0/8", "::1", "0.0.0.0/0"] {
+    for own in ["127.0.0.1", "127.0.0.0/8", "::1", "0.0.0.0/0", "::ffff:127.0.0.1", "64:ff9b::7f00:1"] {
         let refused = client.post(&bans(), json!({"ips": ["203.0.113.5", own]})).await;
         assert_eq!(refused.problem(422), "ban-needs-force");
     }
@@ -113,6 +113,27 @@ async fn what_would_lock_out_the_caller_or_is_no_address_is_refused_before_anyth
     assert_eq!(forced.expect(200).body["results"][0]["banned"], true);
     client.post(&bans().replace("/web/", "/nothing/"), json!({"ips": ["203.0.113.5"]})).await.problem(404);
     delete(&client, &format!("{}/nonsense", bans())).await.problem(404);
+}
+
+#[tokio::test]
+async fn a_mapped_address_is_the_ipv4_address_wherever_it_is_named() {
+    let (mut cluster, client) = cluster().await;
+    let banned = client.post(&bans(), json!({"ips": ["::ffff:198.51.100.9", "198.51.100.9"]})).await;
+    let one = json!([{"ip": "198.51.100.9", "banned": true, "changed": true, "error": null}]);
+    assert_eq!(banned.expect(200).body["results"], one);
+    listed(&client, 1).await;
+    for q in ["::ffff:198.51.100.9", "::FFFF:198.51."] {
+        assert_eq!(ips(&client.get(&format!("{}?q={q}", bans())).await), ["198.51.100.9"], "{q}");
+    }
+    let found = client.get("/api/v1/bans/::ffff:198.51.100.9").await;
+    assert_eq!(found.expect(200).body["banned"], json!([{"server": SERVER, "jail": "web"}]));
+    let lifted = delete(&client, &format!("{}/::ffff:198.51.100.9", bans())).await;
+    let one = json!([{"ip": "198.51.100.9", "banned": false, "changed": true, "error": null}]);
+    assert_eq!(lifted.expect(200).body["results"], one);
+    assert!(!cluster.fail2ban().bans("web", "198.51.100.9").await);
+    let ignored = format!("/api/v1/servers/{SERVER}/jails/web/ignore");
+    let ignored = client.post(&ignored, json!({"network": "::ffff:198.51.100.0/120"})).await;
+    assert_eq!(ignored.expect(200).body["ignoreip"], json!(["198.51.100.0/24"]), "{}", ignored.text);
 }
 
 #[tokio::test]
