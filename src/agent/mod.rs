@@ -11,6 +11,7 @@
 
 pub mod client;
 pub mod host;
+mod names;
 pub mod server;
 mod tls;
 pub mod token;

@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use super::{AgentGroup, AgentListen, AgentUrl, Listen, LogFormat, RateLimit, ServerEndpoint, Servers};
 use crate::domain::ServerName;
+use crate::domain::address::canonical_network;
 
 #[doc(hidden)]
 pub type Parsed<T> = Result<T, String>;
@@ -161,7 +162,7 @@ pub fn redis_prefix(text: &str) -> Parsed<String> {
     Err("must be 1 to 64 characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'".to_owned())
 }
 
-/// Networks such as `10.0.0.0/8`, or single addresses.
+/// Networks such as `10.0.0.0/8`, or single addresses, each in its one spelling.
 pub fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     let network =
         |entry: &str| entry.parse::<IpNet>().ok().or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from));
@@ -170,6 +171,7 @@ pub fn networks(text: &str) -> Parsed<Vec<IpNet>> {
         .filter(|entry| !entry.is_empty())
         .map(|entry| {
             network(entry)
+                .map(canonical_network)
                 .ok_or_else(|| format!("{entry:?} is neither a network such as 10.0.0.0/8 nor an address"))
         })
         .collect()

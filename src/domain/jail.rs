@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::address::canonical_network;
+
 /// Ten years: what is longer is meant to be for ever.
 const LONGEST: i64 = 315_576_000;
 const MOST_RETRIES: i64 = 1_000_000;
@@ -67,7 +69,7 @@ number!(
     |count| (1..=MOST_RETRIES).contains(&count)
 );
 
-/// An address or a network. An address is written without a prefix length, as fail2ban does.
+/// An address or a network in its one spelling (`address.rs`). An address is written without a prefix length, as fail2ban does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network(IpNet);
@@ -77,7 +79,7 @@ impl Network {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
-        Some(Self(network.trunc()))
+        Some(Self(canonical_network(network)))
     }
 
     /// As a network, an address being a small one.
@@ -95,7 +97,7 @@ impl Network {
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
-        Self(address.into())
+        Self(canonical_network(address.into()))
     }
 }
 
@@ -182,5 +184,21 @@ mod tests {
         );
         assert_eq!(Network::parse("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
         assert_eq!(Network::parse("10.1.2.3/32").unwrap().to_string(), "10.1.2.3");
+    }
+
+    #[test]
+    fn one_address_has_one_spelling() {
+        for (written, is) in [
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("::FFFF:7f00:1", "127.0.0.1"),
+            ("::ffff:127.0.0.1/128", "127.0.0.1"),
+            ("::ffff:127.9.9.9/104", "127.0.0.0/8"),
+            ("2001:DB8:0:0::0009", "2001:db8::9"),
+        ] {
+            assert_eq!(Network::parse(written).unwrap().to_string(), is, "{written}");
+            assert_eq!(Network::parse(written), Network::parse(is));
+        }
+        let mapped: IpAddr = "::ffff:203.0.113.7".parse().unwrap();
+        assert_eq!(Network::from(mapped).to_string(), "203.0.113.7");
     }
 }

@@ -7,8 +7,10 @@
 //! A new field of a stored document goes in with `#[serde(default)]`; fields this version does not know are
 //! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
 
+pub mod address;
 pub mod ban_changes;
 pub mod ban_job;
+pub mod ban_mark;
 pub mod discovery;
 pub mod event;
 pub mod jail;
@@ -18,6 +20,7 @@ pub mod server;
 pub mod transition;
 
 pub use ban_job::{BanJobId, BanJobProgress, BanJobState, BanOrder, OpenBanJob};
+pub use ban_mark::BanMark;
 pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};

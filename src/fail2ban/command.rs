@@ -1,12 +1,12 @@
 //! The closed list of what this program ever asks fail2ban.
 //!
 //! `stop` alone, `set ... action`, `addaction` and their like end the server or run commands as root; there is
-//! no variant for them, and no variant that takes free words: names are checked, all else is a number, an address or a
-//! network.
+//! no variant for them, and no variant that takes free words: names and marks are checked, all else is a number, an address
+//! or a network.
 
 use std::borrow::Cow;
 
-use crate::domain::{BanTime, FindTime, JailName, MaxRetry, Network};
+use crate::domain::{BanMark, BanTime, FindTime, JailName, MaxRetry, Network};
 
 /// Addresses in one command, so that fail2ban's only command thread stays responsive: an action costs some
 /// milliseconds for each.
@@ -105,11 +105,35 @@ pub enum Command {
     Ban(JailName, Vec<Network>),
     /// `set JAIL unbanip IP...`: a network stands for all in it. Changes something.
     Unban(JailName, Vec<Network>),
+    /// `set JAIL unbanip MARK...`: bans of something else than an address. Changes something.
+    UnbanMarks(JailName, Vec<BanMark>),
     /// `stop JAIL`: ends one jail, which is started again by a reload. Changes something.
     StopJail(JailName),
 }
 
 impl Command {
+    /// The jail that it is about, if it is about one.
+    #[must_use]
+    pub fn jail(&self) -> Option<&JailName> {
+        match self {
+            Self::ShortStatus(jail)
+            | Self::Get(jail, _)
+            | Self::Bans(jail)
+            | Self::Set(jail, _)
+            | Self::Ban(jail, _)
+            | Self::Unban(jail, _)
+            | Self::UnbanMarks(jail, _)
+            | Self::StopJail(jail) => Some(jail),
+            Self::Ping
+            | Self::Version
+            | Self::Status
+            | Self::Stats
+            | Self::Database
+            | Self::LogTarget
+            | Self::Banned(_) => None,
+        }
+    }
+
     /// The words that are sent.
     #[must_use]
     pub fn words(&self) -> Vec<Cow<'_, str>> {
@@ -127,6 +151,9 @@ impl Command {
             Self::Set(jail, setting) => (vec!["set", jail.as_str()], setting.words().into()),
             Self::Ban(jail, networks) => (vec!["set", jail.as_str(), "banip"], texts(networks)),
             Self::Unban(jail, networks) => (vec!["set", jail.as_str(), "unbanip"], texts(networks)),
+            Self::UnbanMarks(jail, marks) => {
+                (vec!["set", jail.as_str(), "unbanip"], marks.iter().map(BanMark::to_string).collect())
+            }
             Self::StopJail(jail) => (vec!["stop", jail.as_str()], vec![]),
         };
         words.into_iter().map(Cow::Borrowed).chain(values.into_iter().map(Cow::Owned)).collect()
@@ -136,7 +163,9 @@ impl Command {
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {
-            Self::Set(..) | Self::Ban(..) | Self::Unban(..) | Self::StopJail(_) => true,
+            Self::Set(..) | Self::Ban(..) | Self::Unban(..) | Self::UnbanMarks(..) | Self::StopJail(_) => {
+                true
+            }
             Self::Ping
             | Self::Version
             | Self::Status
@@ -197,10 +226,15 @@ mod tests {
             (set(Setting::IgnoreNoMore(some()[0])), "set sshd delignoreip 203.0.113.7"),
             (Command::Ban(jail(), some()), "set sshd banip 203.0.113.7 2001:db8::/32"),
             (Command::Unban(jail(), some()), "set sshd unbanip 203.0.113.7 2001:db8::/32"),
+            (
+                Command::UnbanMarks(jail(), vec![BanMark::parse("mallory").unwrap()]),
+                "set sshd unbanip mallory",
+            ),
             (Command::StopJail(jail()), "stop sshd"),
         ];
         for (command, words) in all {
             assert_eq!(command.to_string(), words);
+            assert_eq!(command.jail().is_some(), words.contains("sshd"), "{words}");
             assert_eq!(command.changes(), words.starts_with("set") || words.starts_with("stop"), "{words}");
             for forbidden in
                 ["action", "addaction", "set logtarget", "dbfile ", "--all", "reload", "server-stream"]

@@ -4,7 +4,7 @@
 //! ```text
 //! probe -> client (one connection, one command at a time) -> codec (frames) + pickle (their content)
 //!               command (what may be asked)     reply (what the answers mean)
-//! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)
+//! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)     zone (which time is its)
 //! ```
 //!
 //! fail2ban unpickles what it is sent, as root: whoever writes to its socket is root. Hence [`Command`] is a
@@ -26,10 +26,14 @@ pub mod reply;
 pub mod threads;
 pub mod tools;
 pub mod version;
+pub mod zone;
 
 pub use client::{Client, Options};
 pub use command::Command;
 pub use version::Version;
+
+/// The exception's name.
+const UNKNOWN_JAIL: &str = "UnknownJailException";
 
 /// Why fail2ban gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +55,14 @@ pub enum Fail2banError {
 }
 
 impl Fail2banError {
+    /// What fail2ban says of a jail that it does not know.
+    fn unknown_jail(jail: &crate::domain::JailName) -> Self {
+        Self::Refused { class: UNKNOWN_JAIL.to_owned(), message: jail.to_string() }
+    }
+
     /// Whether fail2ban says that there is no such jail: it was stopped since its name was read.
     #[must_use]
     pub fn is_unknown_jail(&self) -> bool {
-        matches!(self, Self::Refused { class, .. } if class.ends_with("UnknownJailException"))
+        matches!(self, Self::Refused { class, .. } if class.ends_with(UNKNOWN_JAIL))
     }
 }

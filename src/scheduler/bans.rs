@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::context::Scheduler;
 use super::outcome::on_error;
 use super::term::Term;
-use crate::agent::wire::Ban;
+use crate::agent::wire::{Ban, MarkBan};
 use crate::domain::{ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, StoreError, StoredBan};
 
@@ -188,6 +188,7 @@ async fn pull(
 ) -> Result<bool, StoreError> {
     let (server, jail) = place;
     let Some(agent) = scheduler.agents.get(server) else { return Ok(false) };
+    let notes = scheduler.store.ban_notes(place).await?;
     let list = match agent.bans(jail).await {
         Ok(list) => list,
         Err(error) => {
@@ -196,8 +197,10 @@ async fn pull(
         }
     };
     let stored = |Ban(ip, since, until)| StoredBan { ip: String::from(ip), since, until };
-    let bans: Vec<StoredBan> = list.bans.into_iter().map(stored).collect();
-    scheduler.store.write_bans(&term.fence, place, counts, &bans).await?;
+    let marked = |MarkBan(mark, since, until)| StoredBan { ip: String::from(mark), since, until };
+    let bans: Vec<StoredBan> =
+        list.bans.into_iter().map(stored).chain(list.marks.into_iter().map(marked)).collect();
+    scheduler.store.write_bans(&term.fence, place, counts, &bans, notes).await?;
     Ok(true)
 }
 

@@ -81,6 +81,23 @@ async fn what_is_no_address_no_jail_or_too_much_is_refused_and_nothing_is_done()
 }
 
 #[tokio::test]
+async fn what_is_banned_and_is_no_address_is_listed_and_lifted_with_all_others() {
+    let (fail2ban, agent) = beside(|_| ()).await;
+    let (client, web) = (agent.client(), jail("web"));
+    // `--all` is nothing that could be sent back.
+    for odd in ["mallory", "a user", "größe", "--all"] {
+        fail2ban.command(&["set", "web", "banip", odd]).await;
+    }
+    let list = client.bans(&web).await.unwrap();
+    let marks: Vec<_> = list.marks.iter().map(|ban| ban.0.as_str()).collect();
+    assert_eq!((marks, list.others, list.bans.len()), (vec!["a user", "größe", "mallory"], 4, 1), "{list:?}");
+    assert!(list.marks.iter().all(|ban| ban.1.is_some() && ban.2.is_some()), "{list:?}");
+    let lifted = client.unban_all(&web, None).await.unwrap();
+    assert_eq!((lifted.unbanned, lifted.remaining), (4, 1));
+    assert!(!fail2ban.bans("web", "mallory").await && fail2ban.bans("web", "--all").await);
+}
+
+#[tokio::test]
 async fn an_older_epoch_of_a_job_does_nothing_any_more() {
     let (_fail2ban, agent) = beside(|_| ()).await;
     let (client, web) = (agent.client(), jail("web"));
@@ -155,7 +172,7 @@ async fn jails_are_listed_with_their_settings_also_those_that_are_off() {
         beside(|f| f.write("jail.d/app.conf", &f.jail("app", false, "bantime = 1h"))).await;
     let client = agent.client();
     let views = client.jail_views().await.unwrap();
-    let [app, web] = &views[..] else { panic!("{views:?}") };
+    let [app, web] = &views.jails[..] else { panic!("{views:?}") };
     assert!(!app.enabled && !app.running && web.enabled && web.running, "{views:?}");
     assert_eq!((app.bantime, app.findtime, app.maxretry), (Some(3600), Some(600), Some(1)));
     assert_eq!((web.bantime, web.findtime, web.maxretry), (Some(600), Some(600), Some(1)));

@@ -52,6 +52,14 @@ async fn a_trusted_proxy_tells_the_address_and_that_the_user_came_by_https() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_may_be_written_as_a_mapped_address() {
+    let trusted = "::ffff:127.0.0.1,::ffff:10.0.0.0/104";
+    let cluster = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", trusted).set_up().await;
+    let answer = login(&cluster, &[("X-Forwarded-For", "203.0.113.9, 10.1.2.3")]).await;
+    assert_eq!(ip(&answer), "203.0.113.9");
+}
+
+#[tokio::test]
 async fn with_an_https_public_url_only_the_cookie_that_no_neighbour_can_plant_is_taken() {
     let builder = Cluster::bare(2).env("BANGUI_PUBLIC_URL", "https://bangui.example");
     let cluster = builder.set_up().await;

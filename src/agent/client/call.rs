@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::error::{AgentError, RefusedKind};
+use crate::agent::names::{ANY_NAME, NAMES_HEADER};
 use crate::agent::token::Tokens;
 use crate::agent::{tls, wire};
 use crate::domain::{ProbeOutcome, UnreachableKind};
@@ -79,7 +80,7 @@ impl AgentClient {
         max_answer: usize,
     ) -> Result<T, AgentError> {
         let budget = deadline.mul_f64(0.8).as_millis().to_string();
-        let request = request.header(wire::DEADLINE_HEADER, budget);
+        let request = request.header(wire::DEADLINE_HEADER, budget).header(NAMES_HEADER, ANY_NAME);
         match timeout(deadline, self.with_any_token(&request, max_answer)).await {
             Ok(answer) => answer,
             Err(_) => {

@@ -37,8 +37,9 @@ use super::patience::Working;
 use super::undo::lost;
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
+use crate::fail2ban::probe::listed;
 use crate::fail2ban::tools::{ConfiguredJail, Tools, Verdict};
-use crate::fail2ban::{Client, Command, reply, threads};
+use crate::fail2ban::{Client, Command, threads};
 
 /// fail2ban starts and ends threads within this, once a reload has been answered.
 pub(in crate::agent) const VERIFY_WITHIN: Duration = Duration::from_secs(4);
@@ -286,12 +287,7 @@ impl Changer {
         if let Some(configured) = survey.jails.remove(jail) {
             return Ok(configured);
         }
-        if survey.jails.is_empty() && !survey.errors.is_empty() {
-            return Err(ChangeError::Configuration(survey.errors.join("\n")));
-        }
-        Err(ChangeError::UnknownJail(format!(
-            "there is no jail {jail} in fail2ban's configuration: add it to jail.local or jail.d first"
-        )))
+        Err(super::jails::unknown(jail, &survey))
     }
 
     /// Ends a jail that is listed and does not run, before it is reloaded (fail2ban would start it, and remove it
@@ -343,9 +339,8 @@ impl Changer {
     }
 
     pub(in crate::agent) async fn running(&self) -> Result<Running, ChangeError> {
-        let list = self.ask(Command::Status).await?;
-        let jails: Vec<JailName> =
-            reply::jail_list(&list)?.into_iter().filter_map(|name| JailName::parse(name).ok()).collect();
+        let list = listed(&self.client, Instant::now() + ANSWERS_WITHIN).await?;
+        let jails: Vec<JailName> = list.iter().filter_map(|name| JailName::parse(name).ok()).collect();
         let pid = self.client.server_pid().unwrap_or_default();
         let started = threads::started(pid, jails.iter());
         Ok(started.into_iter().map(|(jail, started)| (jail.clone(), started != Some(false))).collect())

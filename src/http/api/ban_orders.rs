@@ -3,12 +3,12 @@
 //! Addresses go to fail2ban up to 25 at a time, since its one command thread does nothing else meanwhile. After each command the
 //! agent asks what is so, and that is what the answer tells, address by address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use super::bans::address;
 use super::jail_switch::{Change, to_the_end};
 use crate::agent::client::AgentError;
 use crate::agent::wire::{BanRequest, BanResult};
+use crate::domain::address::overlaps;
 use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES, TOGETHER, size_after};
 use crate::domain::{BanOrder, Network};
 use crate::http::auth::author::Author;
@@ -35,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[schema(as = BansRequest)]
 pub struct Bans {
     /// Addresses and networks.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples(json!(["203.0.113.7"])))]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples("203.0.113.7"))]
     ips: Vec<Network>,
     /// Also your own address, a trusted proxy or a loopback address.
     #[serde(default)]
@@ -67,7 +68,7 @@ pub struct AddressOutcome {
 #[schema(as = UnbansRequest)]
 pub struct Unbans {
     /// Addresses and networks.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples(json!(["203.0.113.7"])))]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples("203.0.113.7"))]
     ips: Vec<Network>,
 }
 
@@ -222,7 +223,10 @@ async fn done(mut change: Change, order: BanOrder, ips: Vec<Network>) -> Result<
         };
         size = size_after(some.len(), asked_at.elapsed());
         match answer {
-            Ok(known) => results.extend(known.into_iter().map(AddressOutcome::from)),
+            Ok(known) => {
+                note_changes(&change, order, &known).await;
+                results.extend(known.into_iter().map(AddressOutcome::from));
+            }
             Err(error) => {
                 results.extend(some.iter().map(|ip| unknown(*ip, &error.to_string())));
                 failed = Some(error);
@@ -255,6 +259,15 @@ fn unknown(ip: Network, why: &str) -> AddressOutcome {
     AddressOutcome { ip: ip.to_string(), banned: None, changed: None, error: Some(why.to_owned()) }
 }
 
+/// So that events tell also of what is gone again when the list is read next.
+async fn note_changes(change: &Change, order: BanOrder, results: &[BanResult]) {
+    let changed = results.iter().filter(|one| one.changed).map(|one| one.ip.to_string());
+    let place = (change.server.clone(), change.jail.clone());
+    if let Err(error) = change.state.store.note_bans(&place, order, changed).await {
+        tracing::debug!(error = %error, "failed to note bans for the event stream");
+    }
+}
+
 /// The leader probes, sees other counts, and reads the list anew.
 async fn look_soon(change: &Change) {
     if let Err(error) = change.state.store.request_probe(&change.server).await {
@@ -264,16 +277,17 @@ async fn look_soon(change: &Change) {
 
 /// Nobody locks out himself, all users, or the host by a slip.
 fn refuse_own(ips: &[Network], own: IpAddr, proxies: &[IpNet]) -> Result<()> {
-    let loopback =
-        [IpNet::from(IpAddr::from([127, 0, 0, 1])), IpNet::from(IpAddr::from(std::net::Ipv6Addr::LOCALHOST))];
-    let overlap = |one: &IpNet, other: &IpNet| one.contains(other) || other.contains(one);
+    let loopback: [IpNet; 2] = [
+        Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
+        Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
+    ];
     for ip in ips {
         let net = ip.net();
-        let why = if net.contains(&own.to_canonical()) {
+        let why = if overlaps(net, own.into()) {
             "is, or contains, the address that you ask from"
-        } else if proxies.iter().any(|proxy| overlap(&net, proxy)) {
+        } else if proxies.iter().any(|proxy| overlaps(net, *proxy)) {
             "is, or overlaps with, a trusted proxy"
-        } else if loopback.iter().any(|own| overlap(&net, own)) || net.addr().is_loopback() {
+        } else if loopback.iter().any(|own| overlaps(net, *own)) {
             "is, or contains, a loopback address"
         } else {
             continue;
@@ -308,6 +322,12 @@ mod tests {
             "127.8.0.1",
             "::1",
             "0.0.0.0/0",
+            "::ffff:127.0.0.1",
+            "::ffff:198.51.100.7",
+            "::ffff:10.0.0.0/120",
+            "64:ff9b::127.0.0.1",
+            "64:ff9b::198.51.100.7",
+            "64:ff9b::/96",
         ] {
             assert!(refused(own), "{own}");
         }

@@ -26,6 +26,9 @@ use crate::store::jobs::ban_jobs::CLAIM_TTL;
 /// How often an agent that was started anew is fenced again before the job is left alone for a while.
 const FENCES: usize = 3;
 
+/// Addresses of a job that are noted for the event stream.
+const NOTED: usize = 200;
+
 /// Why the work on a claim ended.
 enum End {
     /// Every address was tried.
@@ -108,6 +111,13 @@ impl BanJobs {
             };
             size = size_after(some.len(), begun.elapsed());
             left = rest;
+            // Events name no more than those of the first commands.
+            let few = progress.done < NOTED;
+            let changed = results.iter().filter(|one| few && one.2).map(|one| one.0.to_string());
+            let place = (claim.server.clone(), claim.jail.clone());
+            if let Err(error) = self.store.note_bans(&place, claim.order, changed).await {
+                tracing::debug!(error = %error, "failed to note bans for the event stream");
+            }
             let (after, failures) = progress.after(claim.order, some.len(), &results);
             *progress = after;
             let noted = Self::insist(|| self.store.note_ban_job(claim, after, &failures)).await;
@@ -115,7 +125,33 @@ impl BanJobs {
                 return End::Lost;
             }
         }
-        End::Done
+        self.lift_others(claim, &agent, job, progress).await
+    }
+
+    /// What a jail bans beside addresses can be named by its agent only: the rest of "unban all" is left to it.
+    async fn lift_others(
+        &self,
+        claim: &BanJobClaim,
+        agent: &AgentClient,
+        job: JobEpoch,
+        progress: &mut BanJobProgress,
+    ) -> End {
+        let others = progress.asked.saturating_sub(progress.done);
+        if claim.order != BanOrder::UnbanAll || others == 0 {
+            return End::Done;
+        }
+        let step = match agent.unban_all(&claim.jail, Some(job)).await {
+            Ok(step) => step,
+            Err(error) => return error.into(),
+        };
+        let lifted = step.unbanned.min(others);
+        progress.done += others;
+        progress.changed += lifted;
+        progress.failed += others - lifted;
+        match Self::insist(|| self.store.note_ban_job(claim, *progress, &[])).await {
+            Some(true) => End::Done,
+            _ => End::Lost,
+        }
     }
 
     /// Raises the agent's epoch, then looks whether the claim still stands; what commands are to carry.
@@ -144,7 +180,7 @@ impl BanJobs {
     ) -> Result<Vec<Network>, End> {
         if claim.order == BanOrder::UnbanAll {
             let list = agent.bans(&claim.jail).await?;
-            progress.asked = progress.done + list.bans.len();
+            progress.asked = progress.done + list.bans.len() + list.others;
             return Ok(list.bans.into_iter().map(|ban| ban.0).collect());
         }
         let ips = Self::insist(|| self.store.ban_job_ips(&claim.id)).await.ok_or(End::Lost)?;

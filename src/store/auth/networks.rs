@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::domain::address::host_behind;
+
 /// What is one address to the limits: an IPv4 address, or the /64 in which an IPv6 host picks its own.
 pub(in crate::store) fn address_of(ip: IpAddr) -> IpNet {
     network_of(ip, 64)
@@ -15,7 +17,8 @@ pub(in crate::store) fn site_of(ip: IpAddr) -> IpNet {
 }
 
 fn network_of(ip: IpAddr, bits: u8) -> IpNet {
-    match ip.to_canonical() {
+    // All IPv4 hosts behind NAT64 would share one /64, and each other's limits.
+    match host_behind(ip) {
         IpAddr::V4(ip) => Ipv4Net::from(ip).into(),
         IpAddr::V6(ip) => Ipv6Net::new(ip, bits).unwrap_or_else(|_| ip.into()).trunc().into(),
     }
@@ -31,6 +34,7 @@ mod tests {
         let text = |(a, s): (IpNet, IpNet)| format!("{a} {s}");
         assert_eq!(text(of("203.0.113.7")), "203.0.113.7/32 203.0.113.7/32");
         assert_eq!(text(of("::ffff:203.0.113.7")), "203.0.113.7/32 203.0.113.7/32");
+        assert_eq!(text(of("64:ff9b::203.0.113.7")), "203.0.113.7/32 203.0.113.7/32");
         assert_eq!(text(of("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64 2001:db8:1::/48");
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff:ffff:ffff:ffff"));
         assert_ne!(of("2001:db8:1:2::1").0, of("2001:db8:1:3::1").0);

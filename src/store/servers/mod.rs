@@ -1,6 +1,7 @@
 //! What is known of each fail2ban server: its state, the activations of its jails, its bans, and the servers that DNS names.
 
 pub mod activations;
+mod ban_notes;
 pub mod bans;
 pub mod discovered;
 pub mod state;
