@@ -5,18 +5,22 @@
 //! paused cannot ban again what another has cancelled since. The epochs are kept in memory, which a restart forgets: so
 //! a fence answers with the incarnation of this process, and a command that carries another one is refused.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{Local, TimeDelta, TimeZone as _};
+use chrono::{DateTime, Local};
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::Instant;
 
 use super::error::ChangeError;
 use super::wire;
-use crate::domain::{JailName, Network};
+use crate::domain::{BanMark, JailName, Network};
 use crate::fail2ban::command::MAX_ADDRESSES;
+use crate::fail2ban::pickle::Value;
+use crate::fail2ban::zone::{self, Zone};
 use crate::fail2ban::{Client, Command, Fail2banError, reply};
 
 /// Jobs whose epochs are remembered.
@@ -185,10 +189,14 @@ impl BanDesk {
         job: Option<&wire::JobEpoch>,
         deadline: Instant,
     ) -> Result<wire::UnbannedAll, ChangeError> {
-        let all: Vec<Network> = self.list(jail, deadline).await?.bans.into_iter().map(|ban| ban.0).collect();
+        let before = self.list(jail, deadline).await?;
+        let networks: Vec<Network> = before.bans.iter().map(|ban| ban.0).collect();
+        let marks: Vec<BanMark> = before.marks.into_iter().map(|ban| ban.0).collect();
+        let some = networks.chunks(MAX_ADDRESSES).map(|some| Command::Unban(jail.clone(), some.into()));
+        let more = marks.chunks(MAX_ADDRESSES).map(|some| Command::UnbanMarks(jail.clone(), some.into()));
         // Kept for the last look.
         let enough = deadline - (deadline - Instant::now()) / 4;
-        for chunk in all.chunks(MAX_ADDRESSES) {
+        for command in some.chain(more) {
             if Instant::now() >= enough {
                 break;
             }
@@ -196,25 +204,41 @@ impl BanDesk {
             if let Some(job) = job {
                 self.admit(job)?;
             }
-            self.ask(jail, Command::Unban(jail.clone(), chunk.into()), deadline).await?;
+            self.ask(jail, command, deadline).await?;
         }
-        let remaining = self.list(jail, deadline).await?.bans;
-        let gone = all.iter().filter(|ip| remaining.binary_search_by(|ban| ban.0.cmp(ip)).is_err()).count();
-        Ok(wire::UnbannedAll { unbanned: gone, remaining: remaining.len() })
+        let left = self.list(jail, deadline).await?;
+        let is_gone = |ip: &&Network| left.bans.binary_search_by(|ban| ban.0.cmp(ip)).is_err();
+        let is_lifted = |mark: &&BanMark| left.marks.binary_search_by(|ban| ban.0.cmp(mark)).is_err();
+        let gone = networks.iter().filter(is_gone).count() + marks.iter().filter(is_lifted).count();
+        Ok(wire::UnbannedAll { unbanned: gone, remaining: left.bans.len() + left.others })
     }
 
-    /// All bans of a jail, by address, with their times where fail2ban tells them.
+    /// All bans of a jail, by address, with their times where fail2ban says them.
     pub(super) async fn list(
         &self,
         jail: &JailName,
         deadline: Instant,
     ) -> Result<wire::BanList, ChangeError> {
         let answer = self.ask(jail, Command::Bans(jail.clone()), deadline).await?;
+        let now = Local::now();
+        let (pid, log) = (self.client.server_pid(), self.log_file(deadline).await);
         // 100,000 lines are parsed in some 50 ms: not on a thread that others wait for.
-        let bans = tokio::task::spawn_blocking(move || read(&answer));
+        let bans = tokio::task::spawn_blocking(move || {
+            let zone = pid.and_then(Zone::of_process).or_else(|| Zone::of_log(&log?));
+            read(&answer, zone.as_ref(), now)
+        });
         bans.await
             .unwrap_or_else(|_| Err(Fail2banError::Down("the agent is stopping".into())))
             .map_err(Into::into)
+    }
+
+    /// Where fail2ban writes its log, which is asked for only if its process cannot be seen.
+    async fn log_file(&self, deadline: Instant) -> Option<PathBuf> {
+        if self.client.server_pid().is_some() {
+            return None;
+        }
+        let target = self.client.ask(Command::LogTarget, deadline).await.ok()?;
+        zone::log_file(target.as_str()?)
     }
 
     /// The jails that ban each of these.
@@ -255,12 +279,7 @@ impl BanDesk {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner).admit(job)
     }
 
-    async fn ask(
-        &self,
-        jail: &JailName,
-        command: Command,
-        deadline: Instant,
-    ) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
+    async fn ask(&self, jail: &JailName, command: Command, deadline: Instant) -> Result<Value, ChangeError> {
         match self.client.ask(command, deadline).await {
             Err(error) if error.is_unknown_jail() => {
                 Err(ChangeError::UnknownJail(format!("there is no jail {jail} that runs")))
@@ -270,26 +289,29 @@ impl BanDesk {
     }
 }
 
-/// What is no address (a jail may ban by another mark) is left out: nothing here could name it.
-fn read(answer: &crate::fail2ban::pickle::Value) -> Result<wire::BanList, Fail2banError> {
+/// The bans in fail2ban's answer, with their times in UTC.
+fn read(answer: &Value, zone: Option<&Zone>, now: DateTime<Local>) -> Result<wire::BanList, Fail2banError> {
+    let (now, own) = (now.timestamp(), i64::from(now.offset().local_minus_utc()));
     let bans = reply::bans(answer)?;
-    let mut others = 0;
-    let mut list: Vec<wire::Ban> = Vec::with_capacity(bans.len());
-    for reply::Ban { ip, since } in bans {
-        let Some(network) = Network::parse(ip) else {
-            others += 1;
+    let bounded =
+        || Zone::of_bans(bans.iter().filter_map(|ban| ban.times.as_ref()), now, own).map(Cow::Owned);
+    let zone = zone.map(Cow::Borrowed).or_else(bounded);
+    let mut list = wire::BanList { bans: Vec::with_capacity(bans.len()), ..wire::BanList::default() };
+    for reply::Ban { ip, times } in &bans {
+        let times = zone.as_ref().zip(times.as_ref()).map(|(zone, times)| zone.resolve(times, now));
+        let (since, until) = times.map_or((None, None), |(since, until)| (Some(since), until));
+        if let Some(network) = Network::parse(ip) {
+            list.bans.push(wire::Ban(network, since, until));
             continue;
-        };
-        // The clock on fail2ban's wall is the host's, and so is the agent's; in the hour that autumn brings twice it is
-        // the earlier.
-        let at = since.and_then(|(since, _)| Local.from_local_datetime(&since).earliest());
-        let until = at.zip(since).and_then(|(at, (_, seconds))| {
-            (seconds >= 0).then(|| at.checked_add_signed(TimeDelta::try_seconds(seconds)?)).flatten()
-        });
-        list.push(wire::Ban(network, at.map(|at| at.timestamp()), until.map(|until| until.timestamp())));
+        }
+        list.others += 1;
+        if let Ok(mark) = BanMark::parse(ip) {
+            list.marks.push(wire::MarkBan(mark, since, until));
+        }
     }
-    list.sort_unstable_by_key(|ban| ban.0);
-    Ok(wire::BanList { bans: list, others })
+    list.bans.sort_unstable_by_key(|ban| ban.0);
+    list.marks.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    Ok(list)
 }
 
 #[cfg(test)]

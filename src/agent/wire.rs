@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
+use crate::domain::{Answer, BanMark, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
 use crate::fail2ban::Fail2banError;
 
 /// In how many milliseconds the answer must be on its way. The agent gives up on fail2ban in time to say so, so
@@ -341,17 +341,24 @@ pub struct UnbannedAll {
     pub remaining: usize,
 }
 
-/// An address, when it was banned and until when, in seconds since 1970 by the host's clock. None where fail2ban
-/// does not tell, and for a ban without end.
+/// An address, when it was banned and until when, in seconds since 1970. None where fail2ban does not say, and
+/// for a ban without end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban(pub Network, pub Option<i64>, pub Option<i64>);
 
-/// All bans of a jail.
+/// A ban of something else than an address, with the times of [`Ban`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkBan(pub BanMark, pub Option<i64>, pub Option<i64>);
+
+/// All bans of a jail.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanList {
     /// By address.
     pub bans: Vec<Ban>,
-    /// Bans of something else than an address, which are not listed.
+    /// Those of something else than an address, as far as it can be named, by text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<MarkBan>,
+    /// How many bans are of something else than an address, those that cannot be named among them.
     #[serde(default)]
     pub others: usize,
 }

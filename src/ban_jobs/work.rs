@@ -115,7 +115,33 @@ impl BanJobs {
                 return End::Lost;
             }
         }
-        End::Done
+        self.lift_others(claim, &agent, job, progress).await
+    }
+
+    /// What a jail bans beside addresses can be named by its agent only: the rest of "unban all" is left to it.
+    async fn lift_others(
+        &self,
+        claim: &BanJobClaim,
+        agent: &AgentClient,
+        job: JobEpoch,
+        progress: &mut BanJobProgress,
+    ) -> End {
+        let others = progress.asked.saturating_sub(progress.done);
+        if claim.order != BanOrder::UnbanAll || others == 0 {
+            return End::Done;
+        }
+        let step = match agent.unban_all(&claim.jail, Some(job)).await {
+            Ok(step) => step,
+            Err(error) => return error.into(),
+        };
+        let lifted = step.unbanned.min(others);
+        progress.done += others;
+        progress.changed += lifted;
+        progress.failed += others - lifted;
+        match Self::insist(|| self.store.note_ban_job(claim, *progress, &[])).await {
+            Some(true) => End::Done,
+            _ => End::Lost,
+        }
     }
 
     /// Raises the agent's epoch, then looks whether the claim still stands; what commands are to carry.
@@ -138,7 +164,7 @@ impl BanJobs {
     ) -> Result<Vec<Network>, End> {
         if claim.order == BanOrder::UnbanAll {
             let list = agent.bans(&claim.jail).await?;
-            progress.asked = progress.done + list.bans.len();
+            progress.asked = progress.done + list.bans.len() + list.others;
             return Ok(list.bans.into_iter().map(|ban| ban.0).collect());
         }
         let ips = Self::insist(|| self.store.ban_job_ips(&claim.id)).await.ok_or(End::Lost)?;

@@ -10,6 +10,7 @@
 pub mod address;
 pub mod ban_changes;
 pub mod ban_job;
+pub mod ban_mark;
 pub mod discovery;
 pub mod event;
 pub mod jail;
@@ -19,6 +20,7 @@ pub mod server;
 pub mod transition;
 
 pub use ban_job::{BanJobId, BanJobProgress, BanJobState, BanOrder, OpenBanJob};
+pub use ban_mark::BanMark;
 pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};

@@ -1,12 +1,12 @@
 //! The closed list of what this program ever asks fail2ban.
 //!
 //! `stop` alone, `set ... action`, `addaction` and their like end the server or run commands as root; there is
-//! no variant for them, and no variant that takes free words: names are checked, all else is a number, an address or a
-//! network.
+//! no variant for them, and no variant that takes free words: names and marks are checked, all else is a number, an address
+//! or a network.
 
 use std::borrow::Cow;
 
-use crate::domain::{BanTime, FindTime, JailName, MaxRetry, Network};
+use crate::domain::{BanMark, BanTime, FindTime, JailName, MaxRetry, Network};
 
 /// Addresses in one command, so that fail2ban's only command thread stays responsive: an action costs some
 /// milliseconds for each.
@@ -93,6 +93,8 @@ pub enum Command {
     Get(JailName, Field),
     /// `get dbfile`
     Database,
+    /// `get logtarget`
+    LogTarget,
     /// `get JAIL banip --with-time`: every banned address of the jail, with the times of its ban.
     Bans(JailName),
     /// `banned IP...`: the jails that ban each of these.
@@ -103,6 +105,8 @@ pub enum Command {
     Ban(JailName, Vec<Network>),
     /// `set JAIL unbanip IP...`: a network stands for all in it. Changes something.
     Unban(JailName, Vec<Network>),
+    /// `set JAIL unbanip MARK...`: bans of something else than an address. Changes something.
+    UnbanMarks(JailName, Vec<BanMark>),
     /// `stop JAIL`: ends one jail, which is started again by a reload. Changes something.
     StopJail(JailName),
 }
@@ -119,11 +123,15 @@ impl Command {
             Self::Stats => (vec!["stats"], vec![]),
             Self::Get(jail, field) => (vec!["get", jail.as_str(), field.word()], vec![]),
             Self::Database => (vec!["get", "dbfile"], vec![]),
+            Self::LogTarget => (vec!["get", "logtarget"], vec![]),
             Self::Bans(jail) => (vec!["get", jail.as_str(), "banip", "--with-time"], vec![]),
             Self::Banned(networks) => (vec!["banned"], texts(networks)),
             Self::Set(jail, setting) => (vec!["set", jail.as_str()], setting.words().into()),
             Self::Ban(jail, networks) => (vec!["set", jail.as_str(), "banip"], texts(networks)),
             Self::Unban(jail, networks) => (vec!["set", jail.as_str(), "unbanip"], texts(networks)),
+            Self::UnbanMarks(jail, marks) => {
+                (vec!["set", jail.as_str(), "unbanip"], marks.iter().map(BanMark::to_string).collect())
+            }
             Self::StopJail(jail) => (vec!["stop", jail.as_str()], vec![]),
         };
         words.into_iter().map(Cow::Borrowed).chain(values.into_iter().map(Cow::Owned)).collect()
@@ -133,7 +141,9 @@ impl Command {
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {
-            Self::Set(..) | Self::Ban(..) | Self::Unban(..) | Self::StopJail(_) => true,
+            Self::Set(..) | Self::Ban(..) | Self::Unban(..) | Self::UnbanMarks(..) | Self::StopJail(_) => {
+                true
+            }
             Self::Ping
             | Self::Version
             | Self::Status
@@ -141,6 +151,7 @@ impl Command {
             | Self::Stats
             | Self::Get(..)
             | Self::Database
+            | Self::LogTarget
             | Self::Bans(_)
             | Self::Banned(_) => false,
         }
@@ -183,6 +194,7 @@ mod tests {
             (get(Field::LogPath), "get sshd logpath"),
             (get(Field::JournalMatch), "get sshd journalmatch"),
             (Command::Database, "get dbfile"),
+            (Command::LogTarget, "get logtarget"),
             (Command::Bans(jail()), "get sshd banip --with-time"),
             (Command::Banned(some()), "banned 203.0.113.7 2001:db8::/32"),
             (set(Setting::BanTime((-1).try_into().unwrap())), "set sshd bantime -1"),
@@ -192,13 +204,17 @@ mod tests {
             (set(Setting::IgnoreNoMore(some()[0])), "set sshd delignoreip 203.0.113.7"),
             (Command::Ban(jail(), some()), "set sshd banip 203.0.113.7 2001:db8::/32"),
             (Command::Unban(jail(), some()), "set sshd unbanip 203.0.113.7 2001:db8::/32"),
+            (
+                Command::UnbanMarks(jail(), vec![BanMark::parse("mallory").unwrap()]),
+                "set sshd unbanip mallory",
+            ),
             (Command::StopJail(jail()), "stop sshd"),
         ];
         for (command, words) in all {
             assert_eq!(command.to_string(), words);
             assert_eq!(command.changes(), words.starts_with("set") || words.starts_with("stop"), "{words}");
             for forbidden in
-                ["action", "addaction", "logtarget", "dbfile ", "--all", "reload", "server-stream"]
+                ["action", "addaction", "logtarget ", "dbfile ", "--all", "reload", "server-stream"]
             {
                 assert!(!words.contains(forbidden), "{words}");
             }

@@ -4,7 +4,7 @@
 //! ```text
 //! probe -> client (one connection, one command at a time) -> codec (frames) + pickle (their content)
 //!               command (what may be asked)     reply (what the answers mean)
-//! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)
+//! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)     zone (which time is its)
 //! ```
 //!
 //! fail2ban unpickles what it is sent, as root: whoever writes to its socket is root. Hence [`Command`] is a
@@ -25,6 +25,7 @@ pub mod reply;
 pub mod threads;
 pub mod tools;
 pub mod version;
+pub mod zone;
 
 pub use client::{Client, Options};
 pub use command::Command;

@@ -146,13 +146,34 @@ pub fn texts(answer: &Value) -> Vec<String> {
         .collect()
 }
 
-/// One banned address, with what fail2ban tells of its times.
+/// One ban, with what fail2ban says of its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ban<'a> {
-    /// The address or network.
+    /// The address, the network, or whatever else the jail bans.
     pub ip: &'a str,
-    /// When it was banned, by the clock on fail2ban's wall, and for how many seconds (less than none: for ever).
-    pub since: Option<(chrono::NaiveDateTime, i64)>,
+    /// Its times, where it has some.
+    pub times: Option<Times>,
+}
+
+/// The times of a ban, by the clock on fail2ban's wall: see [`super::zone`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When it began.
+    pub since: chrono::NaiveDateTime,
+    /// For how many seconds; less than none: for ever.
+    pub seconds: i64,
+    /// When it ends.
+    pub end: chrono::NaiveDateTime,
+}
+
+impl Times {
+    /// `Y-m-d H:M:S + SECONDS = Y-m-d H:M:S`
+    fn parse(text: &str) -> Option<Self> {
+        let time = |text: &str| chrono::NaiveDateTime::parse_from_str(text.trim(), "%Y-%m-%d %H:%M:%S").ok();
+        let (since, rest) = text.split_once(" + ")?;
+        let (seconds, end) = rest.split_once(" = ")?;
+        Some(Self { since: time(since)?, seconds: seconds.trim().parse().ok()?, end: time(end)? })
+    }
 }
 
 /// The answer to `get JAIL banip --with-time`: `IP \tY-m-d H:M:S + SECONDS = Y-m-d H:M:S` for each.
@@ -165,12 +186,11 @@ pub fn bans(answer: &Value) -> Result<Vec<Ban<'_>>, Fail2banError> {
         .iter()
         .map(|line| {
             let line = line.as_str().ok_or_else(|| strange("the list of bans"))?;
-            let (ip, times) = line.split_once('\t').unwrap_or((line, ""));
-            let since = times.split_once(" + ").and_then(|(since, rest)| {
-                let since = chrono::NaiveDateTime::parse_from_str(since.trim(), "%Y-%m-%d %H:%M:%S").ok()?;
-                Some((since, rest.split_once(" = ")?.0.trim().parse().ok()?))
-            });
-            Ok(Ban { ip: ip.trim(), since })
+            // What is banned may be any text, with tabs and blanks in it: the last tab is fail2ban's.
+            let (ip, times) = line
+                .rsplit_once('\t')
+                .map_or((line, ""), |(ip, times)| (ip.strip_suffix(' ').unwrap_or(ip), times));
+            Ok(Ban { ip, times: Times::parse(times) })
         })
         .collect()
 }
@@ -238,15 +258,20 @@ mod tests {
                 "203.0.113.7 \t2026-11-22 22:01:02 + 600 = 2026-11-22 22:11:02",
                 "2001:db8::1 \t2026-11-22 22:01:02 + -1 = 9999-12-31 23:59:59",
                 "198.51.100.1",
+                "mallory \tx \t2026-11-22 22:01:02 + 600 = 2026-11-22 22:11:02",
             ]
             .map(|line| Value::Str(line.into()))
             .into(),
         );
-        let since = "2026-11-22T22:01:02".parse().unwrap();
+        let times = |seconds, end: &str| {
+            Some(Times { since: "2026-11-22T22:01:02".parse().unwrap(), seconds, end: end.parse().unwrap() })
+        };
+        let ten_minutes = times(600, "2026-11-22T22:11:02");
         let read = bans(&list).unwrap();
-        assert_eq!(read[0], Ban { ip: "203.0.113.7", since: Some((since, 600)) });
-        assert_eq!(read[1], Ban { ip: "2001:db8::1", since: Some((since, -1)) });
-        assert_eq!(read[2], Ban { ip: "198.51.100.1", since: None });
+        assert_eq!(read[0], Ban { ip: "203.0.113.7", times: ten_minutes });
+        assert_eq!(read[1], Ban { ip: "2001:db8::1", times: times(-1, "9999-12-31T23:59:59") });
+        assert_eq!(read[2], Ban { ip: "198.51.100.1", times: None });
+        assert_eq!(read[3], Ban { ip: "mallory \tx", times: ten_minutes });
         assert!(bans(&Value::Int(1)).is_err());
     }
 }

@@ -21,30 +21,55 @@ const ASKED_AT_ONCE: usize = 64;
 #[serde(deny_unknown_fields)]
 pub struct BansQuery {
     /// The `next_cursor` of the page before.
-    #[param(pattern = "^[0-9a-fA-F.:/]{0,43}$")]
+    #[param(max_length = 1024)]
     cursor: Option<String>,
     /// How many are wanted.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
-    /// How their addresses begin.
-    #[param(pattern = "^[0-9a-fA-F.:/]{0,43}$")]
+    /// How their addresses begin, or what else is banned.
+    #[param(max_length = 1024)]
     q: Option<String>,
 }
 
 /// A ban.
 #[derive(Serialize, ToSchema)]
 pub struct Ban {
+    /// The address or network. Or what else the jail bans: a filter may ban by a user name or any other text.
     ip: String,
+    kind: BanKind,
     /// `null` where fail2ban does not tell.
     banned_at: Option<Time>,
     /// `null` for ever, or where fail2ban does not tell.
     expires_at: Option<Time>,
 }
 
+/// What a ban is of.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BanKind {
+    /// One address.
+    Address,
+    /// A network.
+    Network,
+    /// A text that is neither, such as a user name.
+    Other,
+}
+
+impl BanKind {
+    fn of(text: &str) -> Self {
+        match Network::parse(text) {
+            Some(network) if network.is_single() => Self::Address,
+            Some(_) => Self::Network,
+            None => Self::Other,
+        }
+    }
+}
+
 impl From<StoredBan> for Ban {
     fn from(ban: StoredBan) -> Self {
         let time = |at: Option<i64>| at.and_then(|at| chrono::DateTime::from_timestamp(at, 0)).map(Time);
-        Self { banned_at: time(ban.since), expires_at: time(ban.until), ip: ban.ip }
+        let kind = BanKind::of(&ban.ip);
+        Self { banned_at: time(ban.since), expires_at: time(ban.until), ip: ban.ip, kind }
     }
 }
 
@@ -74,9 +99,9 @@ pub async fn list(
         return Err(Problem::malformed(format!("`limit` must be 1 to 1000, it is {limit}")));
     }
     let part = |text: String, name: &str| {
-        let fits = text.len() <= 43 && text.bytes().all(|b| b.is_ascii_hexdigit() || b".:/".contains(&b));
-        let wrong = || format!("`{name}` must be an address or the beginning of one, such as 203.0.113.");
-        fits.then(|| text.to_ascii_lowercase()).ok_or_else(|| Problem::malformed(wrong()))
+        let fits = text.len() <= 1024 && !text.chars().any(char::is_control);
+        let wrong = || format!("`{name}` must be 1024 bytes at most, without control characters");
+        fits.then_some(text).ok_or_else(|| Problem::malformed(wrong()))
     };
     let cursor = query.cursor.map(|cursor| part(cursor, "cursor")).transpose()?;
     let prefix = canonical_beginning(part(query.q.unwrap_or_default(), "q")?);
@@ -141,6 +166,8 @@ pub async fn look_up(
 
 /// Addresses are listed in one spelling; what a search begins with may be another one.
 fn canonical_beginning(q: String) -> String {
+    let of_address = q.bytes().all(|b| b.is_ascii_hexdigit() || b".:/".contains(&b));
+    let q = if of_address && q.contains(['.', ':']) { q.to_ascii_lowercase() } else { q };
     let mapped = q.strip_prefix("::ffff:").filter(|rest| rest.contains('.')).map(str::to_owned);
     match Network::parse(&q) {
         Some(network) if network.is_single() => network.to_string(),

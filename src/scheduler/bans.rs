@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::Scheduler;
 use super::jobs::on_error;
 use super::term::Term;
-use crate::agent::wire::Ban;
+use crate::agent::wire::{Ban, MarkBan};
 use crate::domain::{ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, StoreError, StoredBan};
 
@@ -196,7 +196,9 @@ async fn pull(
         }
     };
     let stored = |Ban(ip, since, until)| StoredBan { ip: String::from(ip), since, until };
-    let bans: Vec<StoredBan> = list.bans.into_iter().map(stored).collect();
+    let marked = |MarkBan(mark, since, until)| StoredBan { ip: String::from(mark), since, until };
+    let bans: Vec<StoredBan> =
+        list.bans.into_iter().map(stored).chain(list.marks.into_iter().map(marked)).collect();
     scheduler.store.write_bans(&term.fence, place, counts, &bans).await?;
     Ok(true)
 }

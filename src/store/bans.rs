@@ -20,9 +20,9 @@ const ABANDONED_AFTER: u32 = 300;
 /// One ban.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBan {
-    /// Which address or network.
+    /// Which address or network, or what else is banned.
     pub ip: String,
-    /// Since when, in seconds since 1970 by the host's clock; none where fail2ban does not tell.
+    /// Since when, in seconds since 1970; none where fail2ban does not say.
     pub since: Option<i64>,
     /// Until when; none for a ban without end too.
     pub until: Option<i64>,

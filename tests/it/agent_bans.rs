@@ -42,7 +42,7 @@ async fn addresses_are_banned_found_listed_and_unbanned() {
     assert_eq!(list.bans.len(), 4, "{list:?}");
     for ban in &list.bans {
         let (since, until) = (ban.1.unwrap(), ban.2.unwrap());
-        assert!((now - since).abs() < 60 && (600..=602).contains(&(until - since)), "{ban:?} at {now}");
+        assert!((now - since).abs() < 60 && (600..=660).contains(&(until - since)), "{ban:?} at {now}");
     }
     let found = client.banned(&[net("2001:db8::9"), net("203.0.113.200")]).await.unwrap();
     assert_eq!((found[0].jails.as_slice(), found[1].jails.len()), ([web.clone()].as_slice(), 0));
@@ -78,6 +78,23 @@ async fn what_is_no_address_no_jail_or_too_much_is_refused_and_nothing_is_done()
     refused(agent.client().bans(&jail("nothing")).await, RefusedKind::Jail);
     assert_eq!(agent.client().bans(&jail("web")).await.unwrap().bans.len(), 1);
     assert!(!fail2ban.log().contains("has failed. Received SyntaxError"));
+}
+
+#[tokio::test]
+async fn what_is_banned_and_is_no_address_is_listed_and_lifted_with_all_others() {
+    let (fail2ban, agent) = beside(|_| ()).await;
+    let (client, web) = (agent.client(), jail("web"));
+    // `--all` is nothing that could be sent back.
+    for odd in ["mallory", "a user", "größe", "--all"] {
+        fail2ban.command(&["set", "web", "banip", odd]).await;
+    }
+    let list = client.bans(&web).await.unwrap();
+    let marks: Vec<_> = list.marks.iter().map(|ban| ban.0.as_str()).collect();
+    assert_eq!((marks, list.others, list.bans.len()), (vec!["a user", "größe", "mallory"], 4, 1), "{list:?}");
+    assert!(list.marks.iter().all(|ban| ban.1.is_some() && ban.2.is_some()), "{list:?}");
+    let lifted = client.unban_all(&web, None).await.unwrap();
+    assert_eq!((lifted.unbanned, lifted.remaining), (4, 1));
+    assert!(!fail2ban.bans("web", "mallory").await && fail2ban.bans("web", "--all").await);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod agent_tls;
 mod audit;
 mod bad_input;
 mod ban_jobs;
+mod ban_times;
 mod bans;
 mod broken_fail2ban;
 mod commands;

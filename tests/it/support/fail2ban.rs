@@ -14,12 +14,19 @@ use super::{SOON, eventually, folder};
 pub struct Fail2ban {
     folder: tempfile::TempDir,
     process: Option<Child>,
+    /// Its `TZ`; none: the machine's zone.
+    zone: Option<String>,
 }
 
 impl Fail2ban {
     /// Starts one with these jails; each bans at the first failure, for ten minutes.
     pub async fn start(jails: &[&str]) -> Self {
-        let mut fail2ban = Self { folder: folder(), process: None };
+        Self::start_in_zone(jails, None).await
+    }
+
+    /// Starts one that lives in this time zone.
+    pub async fn start_in_zone(jails: &[&str], zone: Option<&str>) -> Self {
+        let mut fail2ban = Self { folder: folder(), process: None, zone: zone.map(str::to_owned) };
         fail2ban.configure(jails);
         fail2ban.start_again().await;
         fail2ban
@@ -70,6 +77,7 @@ impl Fail2ban {
     /// The command that starts it in the foreground, as its systemd unit does.
     fn in_foreground(&self) -> std::process::Command {
         let mut command = program("fail2ban-server");
+        command.envs(self.zone.as_ref().map(|zone| ("TZ", zone)));
         command.args(["-x", "-f", "-c"]).arg(self.config()).arg("-s").arg(self.socket());
         command.arg("-p").arg(self.folder.path().join("f2b.pid")).arg("start");
         command
@@ -124,6 +132,15 @@ impl Fail2ban {
     pub async fn command(&self, words: &[&str]) {
         let (well, printed) = self.try_command(words).await;
         assert!(well, "{words:?}: {printed}");
+    }
+
+    /// Runs SQL statements on its database, which nobody else has open.
+    pub async fn change_database(&self, statements: &str) {
+        let mut command = program("python3");
+        let script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()";
+        command.args(["-c", script]).arg(self.folder.path().join("f2b.sqlite3")).arg(statements);
+        let (code, printed) = Child::run("python3", command, SOON).await;
+        assert_eq!(code, Some(0), "{printed}");
     }
 
     /// Writes a file of its configuration; fail2ban is not told.
@@ -188,9 +205,13 @@ impl Fail2ban {
 
     /// Writes the log line of a failed login that `jail` watches for.
     pub fn log_failure(&self, jail: &str, ip: &str) {
+        self.log_failure_at(jail, ip, chrono::Local::now().format("%Y-%m-%d %H:%M:%S"));
+    }
+
+    /// With this time in front.
+    pub fn log_failure_at(&self, jail: &str, ip: &str, time: impl std::fmt::Display) {
         let mut log = std::fs::OpenOptions::new().append(true).open(self.app_log(jail)).unwrap();
-        let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
-        writeln!(log, "{now} login failed from {ip}").unwrap();
+        writeln!(log, "{time} login failed from {ip}").unwrap();
     }
 
     pub fn socket(&self) -> PathBuf {
