@@ -124,7 +124,7 @@ impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<AppState> for Json<T, 
         let text = std::str::from_utf8(&body).map_err(|e| {
             Problem::malformed(format!("the body is not UTF-8 from byte {} on", e.valid_up_to()))
         })?;
-        let body = serde_json::from_str(text).map_err(|error| shape_problem(&error))?;
+        let body = read_shape(text)?;
         // serde takes a list for a struct, field by field: nobody means that
         if text.trim_start().starts_with('[') {
             return Err(Problem::invalid("the body must be a JSON object"));
@@ -172,21 +172,44 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     ))
 }
 
-/// Tells what is wrong with a body without repeating any value of it: values may be passwords.
-fn shape_problem(error: &serde_json::Error) -> Problem {
+fn read_shape<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let body = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| shape_problem(&error.path().to_string(), error.inner()))?;
+    reader.end().map_err(|error| shape_problem(".", &error))?;
+    Ok(body)
+}
+
+/// What serde says itself; all else is said by a type of this program, which knows what of a value may be repeated.
+const SERDES_WORDS: [&str; 4] = ["invalid type", "invalid value", "invalid length", "unknown variant"];
+
+/// Says what is wrong with a body, and with which field. Of values that serde refused nothing is repeated: they may be passwords.
+fn shape_problem(field: &str, error: &serde_json::Error) -> Problem {
     let place = format!("at line {} column {}", error.line(), error.column());
     if error.classify() != Category::Data {
         return Problem::malformed(format!("the body is not JSON {place}"));
     }
     let message = error.to_string();
-    let field = ["unknown field", "missing field", "duplicate field"];
-    if field.iter().any(|kind| message.starts_with(kind)) {
+    let of_fields = ["unknown field", "missing field", "duplicate field"];
+    if of_fields.iter().any(|kind| message.starts_with(kind)) {
         return Problem::invalid(message.chars().take(300).collect::<String>());
+    }
+    let of_field = if field == "." { String::new() } else { format!("`{field}`: ") };
+    if !SERDES_WORDS.iter().any(|kind| message.starts_with(kind)) {
+        let sentence = message.strip_suffix(&format!(" {place}")).unwrap_or(&message);
+        // `bantime must be ...` names its field itself.
+        let name = field.rsplit('.').next().unwrap_or(field);
+        return Problem::invalid(match sentence.strip_prefix(name).filter(|rest| rest.starts_with(' ')) {
+            Some(rest) => format!("`{field}`{rest}"),
+            None => format!("{of_field}{sentence}"),
+        });
     }
     // serde: `invalid type: string "what was sent", expected a boolean at line 1 column 12`
     match message.rsplit_once(", expected ") {
-        Some((_, expected)) => Problem::invalid(format!("wrong type or value: expected {expected}")),
-        None => Problem::invalid(format!("wrong value {place}")),
+        Some((_, expected)) => {
+            Problem::invalid(format!("{of_field}wrong type or value: expected {expected}"))
+        }
+        None => Problem::invalid(format!("{of_field}wrong value {place}")),
     }
 }
 
@@ -232,8 +255,11 @@ mod tests {
     }
 
     async fn refused(text: &str) -> (u16, String) {
-        let error = serde_json::from_str::<Body>(text).err().expect("refused");
-        let response = shape_problem(&error).into_response();
+        refused_as::<Body>(text).await
+    }
+
+    async fn refused_as<T: DeserializeOwned>(text: &str) -> (u16, String) {
+        let response = read_shape::<T>(text).err().expect("refused").into_response();
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -250,9 +276,31 @@ mod tests {
         assert_eq!((status, detail.contains("secret")), (422, false), "{detail}");
         let (status, detail) = refused(r#"{"password":4711}"#).await;
         assert_eq!((status, detail.contains("4711")), (422, false), "{detail}");
+        assert!(detail.starts_with("`password`: wrong type"), "{detail}");
         assert_eq!(refused("{}").await.0, 422);
         assert_eq!(refused("{").await.0, 400);
         assert_eq!(refused("").await.0, 400);
         assert_eq!(refused("[1").await.0, 422);
+        assert_eq!(refused(r#"{"password":"x"} y"#).await.0, 400);
+    }
+
+    #[derive(serde::Deserialize)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Networks {
+        ips: Vec<crate::domain::Network>,
+    }
+
+    #[tokio::test]
+    async fn a_value_that_the_domain_refuses_is_refused_in_its_words_and_with_its_field() {
+        let settings = refused_as::<crate::domain::JailSettings>(r#"{"bantime":0}"#).await.1;
+        assert_eq!(
+            settings,
+            "`bantime` must be a number of seconds from 1 to 315576000, or -1 for ever, and is 0"
+        );
+        let networks = refused_as::<Networks>(r#"{"ips":["203.0.113.7","127.1"]}"#).await.1;
+        assert_eq!(
+            networks,
+            "`ips[1]`: \"127.1\" is neither an address nor a network such as 203.0.113.0/24"
+        );
     }
 }

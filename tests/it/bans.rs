@@ -108,6 +108,9 @@ async fn what_would_lock_out_the_caller_or_is_no_address_is_refused_before_anyth
     for bad in [json!(["localhost"]), json!(["203.0.113.5\n[DEFAULT]"]), json!([]), json!(["%(x)s"])] {
         client.post(&bans(), json!({ "ips": bad })).await.problem(422);
     }
+    let refused = client.post(&bans(), json!({"ips": ["203.0.113.5", "127.1"]})).await;
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("`ips[1]`") && detail.contains("neither an address nor a network"), "{detail}");
     assert!(!cluster.fail2ban().bans("web", "203.0.113.5").await);
     let forced = client.post(&bans(), json!({"ips": ["127.0.0.9"], "force": true})).await;
     assert_eq!(forced.expect(200).body["results"][0]["banned"], true);

@@ -149,6 +149,9 @@ async fn settings_of_a_jail_change_and_what_is_no_value_never_reaches_the_host()
         patch(bad).await.problem(422);
     }
     assert_eq!(cluster.fail2ban().jail_d(), files);
+    let refused = patch(json!({"bantime": 0})).await;
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("bantime") && detail.contains("must be a number of seconds from 1"), "{detail}");
 
     let ignored = client.post(&path("jails/web/ignore"), json!({"network": BANNED})).await;
     assert!(
