@@ -29,8 +29,9 @@ use super::error::ChangeError;
 use super::files::{Files, Journal, Lock};
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
+use crate::fail2ban::probe::listed;
 use crate::fail2ban::tools::{ConfiguredJail, Rehearsal, Tools, Verdict};
-use crate::fail2ban::{Client, Command, reply, threads};
+use crate::fail2ban::{Client, Command, threads};
 
 /// fail2ban starts and ends threads within this, once a reload has been answered.
 const VERIFY_WITHIN: Duration = Duration::from_secs(4);
@@ -214,12 +215,7 @@ impl Changer {
         if let Some(configured) = survey.jails.remove(jail) {
             return Ok(configured);
         }
-        if survey.jails.is_empty() && !survey.errors.is_empty() {
-            return Err(ChangeError::Configuration(survey.errors.join("\n")));
-        }
-        Err(ChangeError::UnknownJail(format!(
-            "there is no jail {jail} in fail2ban's configuration: add it to jail.local or jail.d first"
-        )))
+        Err(super::jails::unknown(jail, &survey))
     }
 
     /// Whether fail2ban would take the files as they are now.
@@ -365,9 +361,8 @@ impl Changer {
     }
 
     pub(super) async fn running(&self) -> Result<Running, ChangeError> {
-        let list = self.ask(Command::Status).await?;
-        let jails: Vec<JailName> =
-            reply::jail_list(&list)?.into_iter().filter_map(|name| JailName::parse(name).ok()).collect();
+        let list = listed(&self.client, Instant::now() + ANSWERS_WITHIN).await?;
+        let jails: Vec<JailName> = list.iter().filter_map(|name| JailName::parse(name).ok()).collect();
         let pid = self.client.server_pid().unwrap_or_default();
         let started = threads::started(pid, jails.iter());
         Ok(started.into_iter().map(|(jail, started)| (jail.clone(), started != Some(false))).collect())

@@ -18,6 +18,7 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::names::{ANY_NAME, NAMES_HEADER};
 use super::token::Tokens;
 use super::{tls, wire};
 use crate::config::{AgentTokenConfig, AgentUrl};
@@ -168,7 +169,7 @@ impl AgentClient {
         max_answer: usize,
     ) -> Result<T, AgentError> {
         let budget = deadline.mul_f64(0.8).as_millis().to_string();
-        let request = request.header(wire::DEADLINE_HEADER, budget);
+        let request = request.header(wire::DEADLINE_HEADER, budget).header(NAMES_HEADER, ANY_NAME);
         match timeout(deadline, self.with_any_token(&request, max_answer)).await {
             Ok(answer) => answer,
             Err(_) => {

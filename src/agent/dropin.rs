@@ -21,7 +21,7 @@ const BEFORE: &str = "%(known/ignoreip)s";
 /// This is what the agent's routes do, without a host: for the fuzz target and for tests.
 #[must_use]
 pub fn written(jail: &str, settings: serde_json::Value, ignore: serde_json::Value) -> Option<String> {
-    let jail = JailName::parse(jail).ok()?;
+    let jail = JailName::parse(jail).ok().filter(|jail| jail.changeable().is_ok())?;
     let wire::ChangeSettings { settings, .. } = serde_json::from_value(settings).ok()?;
     let wire::Ignore { network, .. } = serde_json::from_value(ignore).ok()?;
     let drop_in = DropIn { enabled: Some(true), ..DropIn::default() };
@@ -202,8 +202,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_set_is_read_back_as_it_was(drop_in in drop_in(), name in "[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}") {
-            let jail = JailName::parse(&name).unwrap();
+        fn whatever_is_set_is_read_back_as_it_was(drop_in in drop_in(), name in prop_oneof!["[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}", hostile()]) {
+            let jail = JailName::parse(&name).ok().filter(|jail| jail.changeable().is_ok());
+            prop_assume!(jail.is_some());
+            let jail = jail.unwrap();
+            prop_assert_eq!(drop_in.render(&jail).lines().filter(|line| line.starts_with('[')).count(), 1);
             prop_assert_eq!(DropIn::parse(&jail, &drop_in.render(&jail)), Some(drop_in));
         }
 

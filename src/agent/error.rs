@@ -1,5 +1,6 @@
 //! Why the agent did not do what it was asked; `routes.rs` makes the refusal of it that travels.
 
+use crate::domain::name::Unchangeable;
 use crate::fail2ban::Fail2banError;
 use crate::fail2ban::tools::ToolError;
 
@@ -39,6 +40,12 @@ impl From<Fail2banError> for ChangeError {
             Fail2banError::Down(reason) => Self::Down(reason),
             refused @ Fail2banError::Refused { .. } => Self::Failed(refused.to_string()),
         }
+    }
+}
+
+impl From<Unchangeable> for ChangeError {
+    fn from(error: Unchangeable) -> Self {
+        Self::Configuration(error.to_string())
     }
 }
 

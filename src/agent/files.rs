@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 
 use crate::domain::JailName;
@@ -22,6 +23,8 @@ use crate::domain::JailName;
 const JOURNAL: &str = ".bangui-journal.json";
 const LOCK: &str = ".bangui-lock";
 const TEMPORARY: &str = ".bangui-new";
+/// Of 255 bytes that a name may have.
+const LONGEST_NAME: usize = 200;
 const LOCK_TRIES: Duration = Duration::from_millis(25);
 /// None of them has a reason to be larger.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -68,7 +71,7 @@ impl Files {
 
     /// Where a jail's drop-in is.
     pub(super) fn drop_in(&self, jail: &JailName) -> PathBuf {
-        self.folder.join(format!("zz-bangui-{jail}.local"))
+        self.folder.join(format!("zz-bangui-{}.local", file_name(jail)))
     }
 
     /// Takes the lock of this host, or none until `deadline`.
@@ -147,6 +150,17 @@ impl Files {
     }
 }
 
+/// A jail's name as a part of a file's: plain ones as they are; of one that would be too long the beginning and a digest.
+fn file_name(jail: &JailName) -> String {
+    let name = jail.to_segment();
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    let digest = Sha256::digest(jail.as_str());
+    let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}~{digest}", &name[..LONGEST_NAME / 2])
+}
+
 /// Writes a file that is not there yet, to the disk.
 fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
@@ -220,6 +234,21 @@ mod tests {
         files.put(&jail, None).unwrap();
         link(&files.drop_in(&jail));
         assert!(files.read(&jail).unwrap_err().to_string().contains("no plain file"));
+    }
+
+    #[test]
+    fn every_jail_has_a_file_of_its_own_in_the_folder() {
+        let files = Files::new(Path::new("/f"));
+        let name = |jail: &str| {
+            let path = files.drop_in(&JailName::parse(jail).unwrap());
+            assert_eq!(path.parent(), Some(Path::new("/f/jail.d")), "{jail}");
+            path.file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(name("sshd"), "zz-bangui-sshd.local");
+        assert_eq!(name("../../etc/x y"), "zz-bangui-..%2F..%2Fetc%2Fx%20y.local");
+        assert_eq!(name(".."), "zz-bangui-~...local");
+        let (one, other) = (name(&"ö".repeat(100)), name(&"ö".repeat(101)));
+        assert!(one.len() < 255 && one != other, "{one}");
     }
 
     #[tokio::test]

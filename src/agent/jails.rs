@@ -47,7 +47,7 @@ impl JailDesk {
         running: &Answer,
         only: Option<&JailName>,
         deadline: Instant,
-    ) -> Result<Vec<wire::JailView>, ChangeError> {
+    ) -> Result<wire::JailViews, ChangeError> {
         let survey = self.survey().await?;
         let listed = running.jails.keys().chain(&running.stalled);
         let mut names: Vec<&JailName> = survey.jails.keys().chain(listed).collect();
@@ -64,10 +64,8 @@ impl JailDesk {
             views.push(view);
         }
         match only {
-            Some(name) if views.is_empty() => Err(ChangeError::UnknownJail(format!(
-                "there is no jail {name}, neither running nor configured"
-            ))),
-            _ => Ok(views),
+            Some(name) if views.is_empty() => Err(unknown(name, &survey)),
+            _ => Ok(wire::JailViews { jails: views, errors: survey.errors.clone() }),
         }
     }
 
@@ -180,6 +178,19 @@ impl JailDesk {
             answer => Ok(answer?),
         }
     }
+}
+
+/// Why a jail is not there. It may be in a file that fail2ban cannot read, and then it is not to be added once more.
+pub(super) fn unknown(jail: &JailName, survey: &Survey) -> ChangeError {
+    if survey.errors.is_empty() {
+        return ChangeError::UnknownJail(format!(
+            "there is no jail {jail}, neither running nor in fail2ban's configuration: add it to jail.local or jail.d first"
+        ));
+    }
+    ChangeError::Configuration(format!(
+        "there is no jail {jail} in what fail2ban can read of its configuration: {}",
+        survey.errors.join("\n")
+    ))
 }
 
 /// A jail by what its configuration says; one that has none any more runs on without.

@@ -19,6 +19,7 @@ mod files;
 pub mod fleet;
 mod jails;
 mod listen;
+mod names;
 mod rollback;
 mod routes;
 pub mod server;

@@ -17,6 +17,7 @@ use super::bans::Order;
 use super::change::{Changed, Edit};
 use super::desk::Desk;
 use super::error::ChangeError;
+use super::names::Names;
 use super::server::{Deadline, refuse};
 use super::wire;
 use crate::domain::JailName;
@@ -39,8 +40,12 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/v1/fence", post(fence))
 }
 
-async fn all_settings(State(desk): Shared, Deadline(deadline): Deadline) -> Answer<wire::JailViews> {
-    Ok(Json(desk.jail_views(None, deadline).await?))
+async fn all_settings(
+    State(desk): Shared,
+    Deadline(deadline): Deadline,
+    names: Names,
+) -> Answer<wire::JailViews> {
+    Ok(Json(names.of(desk.jail_views(None, deadline).await?)))
 }
 
 async fn settings(
@@ -57,6 +62,9 @@ async fn set(
     Deadline(deadline): Deadline,
     Body(change): Body<wire::ChangeSettings>,
 ) -> Answer<wire::JailViews> {
+    if change.persistent {
+        jail.changeable()?;
+    }
     to_its_end(async move {
         desk.settings.set(&jail, &change, deadline).await?;
         desk.jail_views(Some(&jail), deadline).await
@@ -70,6 +78,9 @@ async fn ignore(
     Deadline(deadline): Deadline,
     Body(wire::Ignore { network, persistent }): Body<wire::Ignore>,
 ) -> Answer<wire::JailViews> {
+    if persistent {
+        jail.changeable()?;
+    }
     to_its_end(async move {
         desk.settings.ignore(&jail, network, persistent, deadline).await?;
         desk.jail_views(Some(&jail), deadline).await
@@ -94,6 +105,7 @@ async fn deactivate(
 }
 
 async fn change(desk: &Desk, jail: JailName, edit: Edit, deadline: Instant) -> Answer<wire::JailChanged> {
+    jail.changeable()?;
     let changed = desk.changer.change(jail.clone(), edit, deadline).await;
     Ok(Json(changed.map(|Changed { active, changed }| wire::JailChanged { jail, active, changed })?))
 }
@@ -132,6 +144,7 @@ async fn unban_all(
 async fn lookup(
     State(desk): Shared,
     Deadline(deadline): Deadline,
+    names: Names,
     Body(request): Body<wire::LookupRequest>,
 ) -> Answer<wire::Lookups> {
     if request.ips.len() > wire::MAX_LOOKUPS {
@@ -139,15 +152,17 @@ async fn lookup(
             format!("a call looks {} addresses up at most, not {}", wire::MAX_LOOKUPS, request.ips.len());
         return Err(ChangeError::Request(reason));
     }
-    Ok(Json(desk.bans.lookup(&request.ips, deadline).await?))
+    Ok(Json(names.of(desk.bans.lookup(&request.ips, deadline).await?)))
 }
 
 async fn rollback(
     State(desk): Shared,
     Deadline(deadline): Deadline,
+    names: Names,
     Body(wire::Rollback { jail }): Body<wire::Rollback>,
 ) -> Answer<wire::RolledBack> {
-    Ok(Json(desk.changer.roll_back(jail, deadline).await?))
+    jail.changeable()?;
+    Ok(Json(names.of(desk.changer.roll_back(jail, deadline).await?)))
 }
 
 async fn fence(
@@ -195,7 +210,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Jail {
         let Path(name) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| bad(&rejection.body_text()))?;
-        JailName::parse(&name).map(Self).map_err(|error| bad(&error.to_string()))
+        JailName::from_segment(&name).map(Self).map_err(|error| bad(&error.to_string()))
     }
 }
 

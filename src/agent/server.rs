@@ -24,6 +24,7 @@ use tracing::warn;
 
 use super::desk::Desk;
 use super::listen;
+use super::names::Names;
 use super::tls::Identity;
 use super::token::Tokens;
 use super::{routes, serving, wire};
@@ -72,12 +73,16 @@ fn router(desk: Arc<Desk>, tokens: Arc<Tokens>) -> Router {
         .with_state(desk)
 }
 
-async fn info(State(desk): State<Arc<Desk>>) -> Json<wire::Info> {
-    Json(desk.info())
+async fn info(State(desk): State<Arc<Desk>>, names: Names) -> Json<wire::Info> {
+    Json(names.of(desk.info()))
 }
 
-async fn status(State(desk): State<Arc<Desk>>, Deadline(deadline): Deadline) -> Json<wire::Status> {
-    Json(desk.status(deadline).await)
+async fn status(
+    State(desk): State<Arc<Desk>>,
+    Deadline(deadline): Deadline,
+    names: Names,
+) -> Json<wire::Status> {
+    Json(names.of(desk.status(deadline).await))
 }
 
 #[derive(Deserialize)]
@@ -90,11 +95,12 @@ struct JailsQuery {
 async fn jails(
     State(desk): State<Arc<Desk>>,
     Deadline(deadline): Deadline,
+    names: Names,
     query: Result<Query<JailsQuery>, QueryRejection>,
 ) -> Result<Json<wire::Jails>, Response> {
     let Query(query) =
         query.map_err(|rejection| refuse(StatusCode::BAD_REQUEST, "request", &rejection.body_text()))?;
-    desk.jails(query.backend, deadline).await.map(Json).map_err(not_answered)
+    desk.jails(query.backend, deadline).await.map(|jails| Json(names.of(jails))).map_err(not_answered)
 }
 
 async fn backend_commands(

@@ -221,6 +221,9 @@ pub struct JailView {
 pub struct JailViews {
     /// By name.
     pub jails: Vec<JailView>,
+    /// What fail2ban cannot read of its configuration, in its own words: jails in it are missing here.
+    #[serde(default)]
+    pub errors: Vec<String>,
 }
 
 /// New settings.
@@ -341,8 +344,7 @@ pub struct UnbannedAll {
     pub remaining: usize,
 }
 
-/// An address, when it was banned and until when, in seconds since 1970. None where fail2ban does not say, and
-/// for a ban without end.
+/// An address, since when and until when in seconds since 1970. None where fail2ban does not say, and for a ban without end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban(pub Network, pub Option<i64>, pub Option<i64>);
 
@@ -355,10 +357,10 @@ pub struct MarkBan(pub BanMark, pub Option<i64>, pub Option<i64>);
 pub struct BanList {
     /// By address.
     pub bans: Vec<Ban>,
-    /// Those of something else than an address, as far as it can be named, by text.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Those of something else than an address that can be named, by text.
+    #[serde(default)]
     pub marks: Vec<MarkBan>,
-    /// How many bans are of something else than an address, those that cannot be named among them.
+    /// How many are of something else than an address, named or not.
     #[serde(default)]
     pub others: usize,
 }

@@ -222,3 +222,22 @@ pub struct ServerState {
     #[serde(flatten)]
     pub unknown: Unknown,
 }
+
+impl ServerState {
+    /// The state without the jails that versions before 0.3 could not read the names of; none if that is the state itself.
+    #[must_use]
+    pub fn with_plain_names(&self) -> Option<Self> {
+        let mut plain = self.clone();
+        plain.status.jails.retain(|jail, _| jail.is_plain());
+        plain.status.missing_jails.retain(JailName::is_plain);
+        plain.status.stalled_jails.retain(JailName::is_plain);
+        plain.expected_jails.retain(JailName::is_plain);
+        plain.switching.retain(|switch| switch.jail_name.is_plain());
+        for switch in &mut plain.switching {
+            switch.previous = switch.previous.take().filter(|activation| activation.jail_name.is_plain());
+        }
+        plain.pending_recovery = plain.pending_recovery.filter(|pending| pending.jail_name.is_plain());
+        plain.last_activation = plain.last_activation.filter(|activation| activation.jail_name.is_plain());
+        (plain != *self).then_some(plain)
+    }
+}

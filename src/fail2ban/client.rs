@@ -92,6 +92,10 @@ impl Client {
     /// # Errors
     /// As [`Fail2banError`] tells.
     pub async fn ask(&self, command: Command, deadline: Instant) -> Result<Value, Fail2banError> {
+        if let Some(jail) = command.jail().filter(|jail| jail.is_word_of_fail2ban()) {
+            // `set logtarget banip ...` would be taken for another log file.
+            return Err(Fail2banError::unknown_jail(jail));
+        }
         let (reply, answer) = oneshot::channel();
         let name = command.to_string();
         self.queue.try_send(Job { command, deadline, reply }).map_err(|error| match error {

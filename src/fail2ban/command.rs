@@ -112,6 +112,28 @@ pub enum Command {
 }
 
 impl Command {
+    /// The jail that it is about, if it is about one.
+    #[must_use]
+    pub fn jail(&self) -> Option<&JailName> {
+        match self {
+            Self::ShortStatus(jail)
+            | Self::Get(jail, _)
+            | Self::Bans(jail)
+            | Self::Set(jail, _)
+            | Self::Ban(jail, _)
+            | Self::Unban(jail, _)
+            | Self::UnbanMarks(jail, _)
+            | Self::StopJail(jail) => Some(jail),
+            Self::Ping
+            | Self::Version
+            | Self::Status
+            | Self::Stats
+            | Self::Database
+            | Self::LogTarget
+            | Self::Banned(_) => None,
+        }
+    }
+
     /// The words that are sent.
     #[must_use]
     pub fn words(&self) -> Vec<Cow<'_, str>> {
@@ -212,6 +234,7 @@ mod tests {
         ];
         for (command, words) in all {
             assert_eq!(command.to_string(), words);
+            assert_eq!(command.jail().is_some(), words.contains("sshd"), "{words}");
             assert_eq!(command.changes(), words.starts_with("set") || words.starts_with("stop"), "{words}");
             for forbidden in
                 ["action", "addaction", "logtarget ", "dbfile ", "--all", "reload", "server-stream"]

@@ -31,6 +31,9 @@ pub use client::{Client, Options};
 pub use command::Command;
 pub use version::Version;
 
+/// The exception's name.
+const UNKNOWN_JAIL: &str = "UnknownJailException";
+
 /// Why fail2ban gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fail2banError {
@@ -51,9 +54,14 @@ pub enum Fail2banError {
 }
 
 impl Fail2banError {
+    /// What fail2ban says of a jail that it does not know.
+    fn unknown_jail(jail: &crate::domain::JailName) -> Self {
+        Self::Refused { class: UNKNOWN_JAIL.to_owned(), message: jail.to_string() }
+    }
+
     /// Whether fail2ban says that there is no such jail: it was stopped since its name was read.
     #[must_use]
     pub fn is_unknown_jail(&self) -> bool {
-        matches!(self, Self::Refused { class, .. } if class.ends_with("UnknownJailException"))
+        matches!(self, Self::Refused { class, .. } if class.ends_with(UNKNOWN_JAIL))
     }
 }

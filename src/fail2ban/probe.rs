@@ -34,6 +34,9 @@ pub struct Prober {
 
 const MAX_STRANGE_NAMES: usize = 1000;
 
+/// `[a, b, c]` is one jail, and 1.0.2 lists it as if it were three.
+const MAX_PIECES: usize = 4;
+
 impl Prober {
     /// A prober on `client`.
     #[must_use]
@@ -105,9 +108,8 @@ impl Prober {
         &self,
         deadline: Instant,
     ) -> Result<BTreeMap<JailName, JailCounts>, Fail2banError> {
-        let list = self.client.ask(Command::Status, deadline).await?;
         let mut jails = BTreeMap::new();
-        for jail in reply::jail_list(&list)?.into_iter().filter_map(|name| self.checked(name)) {
+        for jail in listed(&self.client, deadline).await?.iter().filter_map(|name| self.checked(name)) {
             match self.client.ask(Command::ShortStatus(jail.clone()), deadline).await {
                 Ok(answer) => drop(jails.insert(jail, reply::short_status(&answer)?)),
                 // Stopped since the list was read: it does not run, which is what leaving it out says.
@@ -147,9 +149,9 @@ impl Prober {
     /// # Errors
     /// `Busy` or `Down`.
     pub async fn backend_commands(&self, deadline: Instant) -> Result<Option<bool>, Fail2banError> {
-        let list = self.client.ask(Command::Status, deadline).await?;
+        let list = listed(&self.client, deadline).await?;
         // A jail may be stopped between the list and the question; three of them are no chance.
-        for jail in reply::jail_list(&list)?.into_iter().filter_map(|name| self.checked(name)).take(3) {
+        for jail in list.iter().filter_map(|name| self.checked(name)).take(3) {
             match self.details(&jail, deadline).await? {
                 None => return Ok(Some(false)),
                 Some(details) if details == Details::default() => {}
@@ -159,13 +161,11 @@ impl Prober {
         Ok(None)
     }
 
-    /// The name as one that can be sent back in a command; others are left out, and told once in the log.
-    ///
-    /// A leading dash would make an option of it: `--all` is no jail.
+    /// The name as one that can be sent back in a command; others are left out, and logged once.
     fn checked(&self, name: &str) -> Option<JailName> {
         match JailName::parse(name) {
-            Ok(jail) if !name.starts_with('-') => Some(jail),
-            _ => {
+            Ok(jail) => Some(jail),
+            Err(_) => {
                 let mut strange = self.strange.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 if strange.len() < MAX_STRANGE_NAMES && strange.insert(name.to_owned()) {
                     warn!(
@@ -177,6 +177,33 @@ impl Prober {
             }
         }
     }
+}
+
+/// The names that fail2ban lists. It joins them by a comma and a blank, which may be in a name too: if there are fewer than
+/// pieces, it is asked which of them belong together.
+///
+/// # Errors
+/// As [`Fail2banError`] says.
+pub async fn listed(client: &Client, deadline: Instant) -> Result<Vec<String>, Fail2banError> {
+    let list = client.ask(Command::Status, deadline).await?;
+    let mut pieces = &reply::jail_list(&list)?[..];
+    let in_pieces = reply::jail_count(&list).is_some_and(|count| count < pieces.len());
+    let longest = if in_pieces { MAX_PIECES } else { 1 };
+    let mut names = Vec::with_capacity(pieces.len());
+    while !pieces.is_empty() {
+        let mut taken = 1;
+        for length in 2..=longest.min(pieces.len()) {
+            let Ok(jail) = JailName::parse(&pieces[..length].join(", ")) else { continue };
+            match client.ask(Command::ShortStatus(jail), deadline).await {
+                Ok(_) => taken = length,
+                Err(error) if error.is_unknown_jail() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        names.push(pieces[..taken].join(", "));
+        pieces = &pieces[taken..];
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

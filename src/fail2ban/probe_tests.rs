@@ -40,7 +40,7 @@ fn answer(words: &str, version: &str, jails: &str) -> Vec<u8> {
             let jail = [&text("polling")[..], b"K\x01K\x02\x86K\x03K\x04\x86e"].concat();
             reply(
                 0,
-                &[b"}", &text("sshd")[..], b"](", &jail, b"s", &text("bad name"), b"](", &jail, b"s"]
+                &[b"}", &text("sshd")[..], b"](", &jail, b"s", &text("bad\u{7}name"), b"](", &jail, b"s"]
                     .concat(),
             )
         }

@@ -61,7 +61,7 @@ pub fn truth(answer: &Value) -> Option<bool> {
     }
 }
 
-/// The names in the answer to `status`.
+/// The names in the answer to `status`. One with a comma and a blank in it comes in pieces: see [`jail_count`].
 ///
 /// # Errors
 /// `Down` if it has another shape.
@@ -69,7 +69,13 @@ pub fn jail_list(answer: &Value) -> Result<Vec<&str>, Fail2banError> {
     let list =
         field(answer, "Jail list").and_then(Value::as_str).ok_or_else(|| strange("the list of jails"))?;
     // None at all is the empty text, which would split into one empty name.
-    Ok(list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect())
+    Ok(list.split(", ").filter(|name| !name.is_empty()).collect())
+}
+
+/// How many names there are in the answer to `status`: if fewer than pieces, one of them has a comma and a blank in it.
+#[must_use]
+pub fn jail_count(answer: &Value) -> Option<usize> {
+    field(answer, "Number of jail")?.as_count()?.try_into().ok()
 }
 
 /// The counts in the answer to `status JAIL short`.

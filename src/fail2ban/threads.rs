@@ -26,26 +26,30 @@ pub fn started<'a>(
     judge(&threads, jails)
 }
 
-fn names(tasks: &Path) -> Vec<String> {
+fn names(tasks: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(tasks) else { return Vec::new() };
-    let comm = |entry: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(entry.ok()?.path().join("comm")).ok()
-    };
-    entries.take(MAX_THREADS).filter_map(comm).map(|name| name.trim_end_matches('\n').to_owned()).collect()
+    let comm =
+        |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.ok()?.path().join("comm")).ok();
+    // Bytes: the kernel cuts a name where it will, also in the middle of a character.
+    entries
+        .take(MAX_THREADS)
+        .filter_map(comm)
+        .map(|name| name.strip_suffix(b"\n").unwrap_or(&name).to_owned())
+        .collect()
 }
 
 fn judge<'a>(
-    threads: &[String],
+    threads: &[Vec<u8>],
     jails: impl Iterator<Item = &'a JailName>,
 ) -> BTreeMap<&'a JailName, Option<bool>> {
     // It has one from its first moment on. Without it this is another process (systemd, if it owns the socket), or
     // a fail2ban that cannot name its threads.
-    let is_fail2ban = threads.iter().any(|name| name == "f2b/observer");
-    let mut groups: BTreeMap<[String; 2], Vec<&JailName>> = BTreeMap::new();
+    let is_fail2ban = threads.iter().any(|name| name == b"f2b/observer");
+    let mut groups: BTreeMap<[Vec<u8>; 2], Vec<&JailName>> = BTreeMap::new();
     for jail in jails {
         groups.entry(["f", "a"].map(|part| kept(&format!("f2b/{part}.{jail}")))).or_default().push(jail);
     }
-    let count = |wanted: &String| threads.iter().filter(|name| *name == wanted).count();
+    let count = |wanted: &Vec<u8>| threads.iter().filter(|name| *name == wanted).count();
     groups
         .into_iter()
         .flat_map(|(parts, jails)| {
@@ -61,8 +65,8 @@ fn judge<'a>(
         .collect()
 }
 
-fn kept(name: &str) -> String {
-    name.chars().take(KEPT).collect()
+fn kept(name: &str) -> Vec<u8> {
+    name.bytes().take(KEPT).collect()
 }
 
 #[cfg(test)]
@@ -73,22 +77,30 @@ mod tests {
     fn a_jail_runs_while_both_its_threads_do() {
         let jails = ["app", "off", "half", "nginx-http-auth", "nginx-http-bots"]
             .map(|name| JailName::parse(name).unwrap());
-        let threads = |more: &[&str]| -> Vec<String> {
+        let threads = |more: &[&str]| -> Vec<Vec<u8>> {
             let names = ["fail2ban-server", "f2b/observer", "f2b/f.app", "f2b/a.app", "f2b/a.half"];
-            names.iter().chain(more).map(|name| (*name).to_owned()).collect()
+            names.iter().chain(more).map(|name| name.as_bytes().to_owned()).collect()
         };
-        let told = |threads: &[String]| judge(threads, jails.iter()).values().copied().collect::<Vec<_>>();
+        let told = |threads: &[Vec<u8>]| judge(threads, jails.iter()).values().copied().collect::<Vec<_>>();
         let [all, one] = [
             ["f2b/f.nginx-htt", "f2b/a.nginx-htt"].repeat(2),
             ["f2b/f.nginx-htt", "f2b/a.nginx-htt"].to_vec(),
         ];
         assert_eq!(told(&threads(&all)), [Some(true), Some(false), Some(true), Some(true), Some(false)]);
         assert_eq!(told(&threads(&one)), [Some(true), Some(false), None, None, Some(false)]);
-        assert_eq!(told(&["systemd".to_owned()]), [None; 5]);
+        assert_eq!(told(&[b"systemd".to_vec()]), [None; 5]);
         assert_eq!(
             judge(&names(Path::new("/proc/self/task")), jails.iter()).len(),
             5,
             "of a process that is none"
         );
+    }
+
+    #[test]
+    fn a_name_that_is_cut_in_the_middle_of_a_character_is_found() {
+        let jail = JailName::parse("abcdefghß").unwrap();
+        let threads =
+            [&b"f2b/observer"[..], b"f2b/f.abcdefgh\xc3", b"f2b/a.abcdefgh\xc3"].map(<[u8]>::to_vec);
+        assert_eq!(judge(&threads, std::iter::once(&jail))[&jail], Some(true));
     }
 }

@@ -93,7 +93,7 @@ pub async fn list(
     Query(query): Query<BansQuery>,
 ) -> Result<axum::Json<BanPage>> {
     let (server, _) = configured(&state, &server)?;
-    let jail = JailName::parse(&jail).map_err(|_| Problem::not_found("jail"))?;
+    let jail = JailName::from_segment(&jail).map_err(|_| Problem::not_found("jail"))?;
     let limit = query.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::malformed(format!("`limit` must be 1 to 1000, it is {limit}")));

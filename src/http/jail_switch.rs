@@ -77,7 +77,7 @@ impl Change {
     /// What the request names, or 404.
     pub fn of(state: AppState, author: Author, server: &str, jail: &str) -> Result<Self> {
         let (server, agent) = configured(&state, server)?;
-        let jail = JailName::parse(jail).map_err(|_| Problem::not_found("jail"))?;
+        let jail = JailName::from_segment(jail).map_err(|_| Problem::not_found("jail"))?;
         Ok(Self { state, author, server, agent, jail, begun: None })
     }
 

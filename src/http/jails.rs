@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{Problem, Result};
 use super::extract::{Caller, Path};
 use super::servers::configured;
-use super::sessions::List;
 use super::state::AppState;
 use crate::agent::wire;
 use crate::domain::{JailCounts, JailName};
@@ -69,47 +69,67 @@ impl JailView {
     }
 }
 
+/// All jails.
+#[derive(Serialize, ToSchema)]
+pub struct JailList {
+    items: Vec<JailView>,
+    /// Always `null`: the list is whole.
+    next_cursor: Option<String>,
+    /// What fail2ban cannot read of its configuration, in its own words: jails in it are missing in the list.
+    errors: Vec<String>,
+}
+
 /// All jails, also those that are configured but off, asked of the server itself.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/jails", tag = "jails", params(("server" = String, Path)),
-    responses((status = 200, body = List<JailView>), (status = 502, description = "The agent cannot be reached")))]
+    responses((status = 200, body = JailList), (status = 502, description = "The agent cannot be reached")))]
 pub async fn list(
     State(state): State<AppState>,
     _: Caller,
     Path(server): Path<String>,
-) -> Result<axum::Json<List<JailView>>> {
-    Ok(axum::Json(List { items: ask(&state, &server).await?, next_cursor: None }))
+) -> Result<axum::Json<JailList>> {
+    Ok(axum::Json(ask(&state, &server).await?))
 }
 
 /// One jail.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/jails/{jail}", tag = "jails", params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 502, description = "The agent cannot be reached")))]
+    responses((status = 200, body = JailView), (status = 422, description = "It may be in what fail2ban cannot read of its configuration"), (status = 502, description = "The agent cannot be reached")))]
 pub async fn show(
     State(state): State<AppState>,
     _: Caller,
     Path((server, jail)): Path<(String, String)>,
 ) -> Result<axum::Json<JailView>> {
     configured(&state, &server)?;
-    let wanted = JailName::parse(&jail).map_err(|_| Problem::not_found("jail"))?;
-    let found = ask(&state, &server).await?.into_iter().find(|jail| jail.name == wanted);
-    Ok(axum::Json(found.ok_or_else(|| Problem::not_found("jail"))?))
+    let wanted = JailName::from_segment(&jail).map_err(|_| Problem::not_found("jail"))?;
+    let JailList { items, errors, .. } = ask(&state, &server).await?;
+    let missing = || match &errors[..] {
+        [] => Problem::not_found("jail"),
+        errors => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "configuration-unreadable",
+            "fail2ban cannot read all of its configuration",
+            format!(
+                "there is no jail {wanted} in what fail2ban can read of its configuration: {}",
+                errors.join("\n")
+            ),
+        ),
+    };
+    items.into_iter().find(|jail| jail.name == wanted).map(axum::Json).ok_or_else(missing)
 }
 
 /// The jails. Whether this fail2ban can be asked for backend and idleness is found out once for the whole cluster; as
 /// long as that is unknown, it is not asked.
-async fn ask(state: &AppState, server: &str) -> Result<Vec<JailView>> {
+async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let (name, agent) = configured(state, server)?;
     let supported = state.store.backend_commands(&name, async || agent.backend_commands().await).await?;
     let running = agent.jails(supported.unwrap_or(false)).await?;
     let mut running: BTreeMap<JailName, wire::Jail> =
         running.into_iter().map(|jail| (jail.name.clone(), jail)).collect();
-    let views = agent.jail_views().await?;
-    Ok(views
-        .into_iter()
-        .map(|view| {
-            let jail = running.remove(&view.name);
-            JailView::new(view, jail)
-        })
-        .collect())
+    let wire::JailViews { jails, errors } = agent.jail_views().await?;
+    let items = jails.into_iter().map(|view| {
+        let jail = running.remove(&view.name);
+        JailView::new(view, jail)
+    });
+    Ok(JailList { items: items.collect(), next_cursor: None, errors })
 }
 
 #[cfg(test)]

@@ -128,17 +128,17 @@ impl Keys {
         self.key(&format!("detecting:{name}"))
     }
 
-    /// The list of a jail's bans. A `/` is in no name.
+    /// The list of a jail's bans.
     pub(super) fn bans(&self, server: &ServerName, jail: &JailName) -> String {
-        self.key(&format!("bans:{server}/{jail}"))
+        self.key(&format!("bans:{}", place(server, jail)))
     }
 
     pub(super) fn bans_beside(&self, server: &ServerName, jail: &JailName, epoch: u64) -> String {
-        self.key(&format!("bans:{server}/{jail}/{epoch}"))
+        self.key(&format!("bans:{}/{epoch}", place(server, jail)))
     }
 
     pub(super) fn bans_known(&self, server: &ServerName, jail: &JailName) -> String {
-        self.key(&format!("bans-known:{server}/{jail}"))
+        self.key(&format!("bans-known:{}", place(server, jail)))
     }
 
     pub(super) fn discovered(&self) -> String {
@@ -160,7 +160,7 @@ impl Keys {
 
     /// The open jobs of a jail, in order.
     pub(super) fn ban_jobs_line(&self, server: &ServerName, jail: &JailName) -> String {
-        self.key(&format!("ban-jobs-line:{server}/{jail}"))
+        self.key(&format!("ban-jobs-line:{}", place(server, jail)))
     }
 
     pub(super) fn ban_job(&self, id: &BanJobId) -> String {
@@ -247,6 +247,11 @@ impl Keys {
     }
 }
 
+/// A jail as part of a key: a `/` within a name would make the list of another one of it.
+fn place(server: &ServerName, jail: &JailName) -> String {
+    format!("{server}/{}", jail.as_str().replace('%', "%25").replace('/', "%2F"))
+}
+
 /// 128 bits of a digest: nobody can choose two names with the same one, to have one locked out by the other.
 fn digest(name: &str) -> String {
     hex(Sha256::digest(name).first_chunk::<16>().unwrap_or(&[0; 16]))
@@ -326,6 +331,16 @@ mod tests {
         for key in all {
             assert_eq!(slot(&key), expected, "{}", String::from_utf8_lossy(&key));
         }
+    }
+
+    #[test]
+    fn no_jail_has_the_key_of_another() {
+        let keys = Keys::new("bangui");
+        let name = ServerName::parse("web").unwrap();
+        let jail = |text: &str| JailName::parse(text).unwrap();
+        assert_eq!(keys.bans(&name, &jail("sshd")), "{bangui}:bans:web/sshd");
+        assert_ne!(keys.bans_beside(&name, &jail("x"), 7), keys.bans(&name, &jail("x/7")));
+        assert_ne!(keys.bans(&name, &jail("x/7")), keys.bans(&name, &jail("x%2F7")));
     }
 
     #[test]

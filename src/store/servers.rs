@@ -3,6 +3,9 @@
 //! Who writes: the scheduler, fenced by its lease (`write_probed`), and users, by revision only (`change_server`).
 //! Both compare the revision they read, and both carry the events that led to the write into the stream in the same
 //! step, so that nobody hears of a change that was not made.
+//!
+//! A worker before 0.3 reads no state that names a jail in other characters than its own, so that `state` is written without
+//! such jails, and all of it beside it as `full_state`, with the revision it has: once such a worker has written, that is stale.
 
 use std::time::Duration;
 
@@ -60,7 +63,8 @@ impl Store {
     pub async fn servers(&self, names: &[ServerName]) -> Result<Vec<StoredServer>> {
         let mut pipeline = redis::pipe();
         for name in names {
-            pipeline.cmd("HMGET").arg(self.keys.server(name)).arg("revision").arg("state");
+            let fields = ["revision", "state", "full_state", "full_revision"];
+            pipeline.cmd("HMGET").arg(self.keys.server(name)).arg(&fields);
         }
         // TIME comes last: what was read is not younger than `read_at`.
         pipeline.cmd("TIME");
@@ -70,8 +74,10 @@ impl Store {
         answers
             .into_iter()
             .map(|answer| {
-                let (revision, state): (Option<u64>, Option<Vec<u8>>) =
+                type Fields = (Option<u64>, Option<Vec<u8>>, Option<Vec<u8>>, Option<u64>);
+                let (revision, state, full, full_revision): Fields =
                     redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
+                let state = full.filter(|_| full_revision == revision).or(state);
                 let state = state.map(|bytes| rmp_serde::from_slice(&bytes)).transpose()?.unwrap_or_default();
                 Ok(StoredServer { state, revision: revision.unwrap_or_default(), read_at })
             })
@@ -228,6 +234,10 @@ fn with_write(
     state: &ServerState,
     events: &[Event],
 ) -> Result<Call> {
-    let call = call.arg(revision).arg(rmp_serde::to_vec_named(state)?).arg(EVENTS_KEPT).arg(name.as_str());
+    let (state, full) = match state.with_plain_names() {
+        None => (rmp_serde::to_vec_named(state)?, Vec::new()),
+        Some(plain) => (rmp_serde::to_vec_named(&plain)?, rmp_serde::to_vec_named(state)?),
+    };
+    let call = call.arg(revision).arg(state).arg(full).arg(EVENTS_KEPT).arg(name.as_str());
     Ok(events.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string())))
 }

@@ -155,7 +155,7 @@ async fn jails_are_listed_with_their_settings_also_those_that_are_off() {
         beside(|f| f.write("jail.d/app.conf", &f.jail("app", false, "bantime = 1h"))).await;
     let client = agent.client();
     let views = client.jail_views().await.unwrap();
-    let [app, web] = &views[..] else { panic!("{views:?}") };
+    let [app, web] = &views.jails[..] else { panic!("{views:?}") };
     assert!(!app.enabled && !app.running && web.enabled && web.running, "{views:?}");
     assert_eq!((app.bantime, app.findtime, app.maxretry), (Some(3600), Some(600), Some(1)));
     assert_eq!((web.bantime, web.findtime, web.maxretry), (Some(600), Some(600), Some(1)));

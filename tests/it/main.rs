@@ -34,6 +34,7 @@ mod dropin;
 mod events;
 mod idempotency;
 mod jail_faults;
+mod jail_names;
 mod jails;
 mod keys;
 mod layers;

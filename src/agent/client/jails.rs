@@ -22,7 +22,13 @@ impl AgentClient {
     /// # Errors
     /// As [`AgentError`] tells; `Configuration` has fail2ban's own words.
     pub async fn activate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
-        self.send(Method::POST, &format!("/v1/jails/{jail}/activate"), &(), wire::CHANGE_DEADLINE).await
+        self.send(
+            Method::POST,
+            &format!("/v1/jails/{}/activate", jail.to_segment()),
+            &(),
+            wire::CHANGE_DEADLINE,
+        )
+        .await
     }
 
     /// Switches a jail off, or finds it off.
@@ -30,16 +36,21 @@ impl AgentClient {
     /// # Errors
     /// As [`AgentError`] tells.
     pub async fn deactivate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
-        self.send(Method::POST, &format!("/v1/jails/{jail}/deactivate"), &(), wire::CHANGE_DEADLINE).await
+        self.send(
+            Method::POST,
+            &format!("/v1/jails/{}/deactivate", jail.to_segment()),
+            &(),
+            wire::CHANGE_DEADLINE,
+        )
+        .await
     }
 
-    /// Every jail with its settings, also those that are off.
+    /// Every jail with its settings, also those that are off; and what could not be read.
     ///
     /// # Errors
     /// As [`AgentError`] tells.
-    pub async fn jail_views(&self) -> Result<Vec<wire::JailView>, AgentError> {
-        let views: wire::JailViews = self.get("/v1/jails/settings", wire::LIST_DEADLINE).await?;
-        Ok(views.jails)
+    pub async fn jail_views(&self) -> Result<wire::JailViews, AgentError> {
+        self.get("/v1/jails/settings", wire::LIST_DEADLINE).await
     }
 
     /// One jail with its settings.
@@ -48,7 +59,7 @@ impl AgentClient {
     /// As [`AgentError`] tells.
     pub async fn jail_view(&self, jail: &JailName) -> Result<Option<wire::JailView>, AgentError> {
         let views: wire::JailViews =
-            self.get(&format!("/v1/jails/{jail}/settings"), wire::LIST_DEADLINE).await?;
+            self.get(&format!("/v1/jails/{}/settings", jail.to_segment()), wire::LIST_DEADLINE).await?;
         Ok(views.jails.into_iter().next())
     }
 
@@ -61,7 +72,7 @@ impl AgentClient {
         jail: &JailName,
         change: &wire::ChangeSettings,
     ) -> Result<Option<wire::JailView>, AgentError> {
-        let path = format!("/v1/jails/{jail}/settings");
+        let path = format!("/v1/jails/{}/settings", jail.to_segment());
         let views: wire::JailViews = self.send(Method::PATCH, &path, change, wire::CHANGE_DEADLINE).await?;
         Ok(views.jails.into_iter().next())
     }
@@ -76,7 +87,7 @@ impl AgentClient {
         network: Network,
         persistent: bool,
     ) -> Result<Option<wire::JailView>, AgentError> {
-        let path = format!("/v1/jails/{jail}/ignore");
+        let path = format!("/v1/jails/{}/ignore", jail.to_segment());
         let ignore = wire::Ignore { network, persistent };
         let views: wire::JailViews = self.send(Method::POST, &path, &ignore, wire::CHANGE_DEADLINE).await?;
         Ok(views.jails.into_iter().next())
@@ -87,7 +98,7 @@ impl AgentClient {
     /// # Errors
     /// As [`AgentError`] tells.
     pub async fn bans(&self, jail: &JailName) -> Result<wire::BanList, AgentError> {
-        let request = self.request(Method::GET, &format!("/v1/jails/{jail}/bans"));
+        let request = self.request(Method::GET, &format!("/v1/jails/{}/bans", jail.to_segment()));
         self.call(request, wire::LIST_DEADLINE, wire::MAX_BAN_LIST).await
     }
 
@@ -100,7 +111,7 @@ impl AgentClient {
         jail: &JailName,
         request: &wire::BanRequest,
     ) -> Result<Vec<wire::BanResult>, AgentError> {
-        let path = format!("/v1/jails/{jail}/bans");
+        let path = format!("/v1/jails/{}/bans", jail.to_segment());
         let results: wire::BanResults = self.send(Method::POST, &path, request, BAN_DEADLINE).await?;
         Ok(results.results)
     }
@@ -114,7 +125,7 @@ impl AgentClient {
         jail: &JailName,
         request: &wire::BanRequest,
     ) -> Result<Vec<wire::BanResult>, AgentError> {
-        let path = format!("/v1/jails/{jail}/unban");
+        let path = format!("/v1/jails/{}/unban", jail.to_segment());
         let results: wire::BanResults = self.send(Method::POST, &path, request, BAN_DEADLINE).await?;
         Ok(results.results)
     }
@@ -128,7 +139,7 @@ impl AgentClient {
         jail: &JailName,
         job: Option<wire::JobEpoch>,
     ) -> Result<wire::UnbannedAll, AgentError> {
-        let path = format!("/v1/jails/{jail}/bans");
+        let path = format!("/v1/jails/{}/bans", jail.to_segment());
         self.send(Method::DELETE, &path, &wire::UnbanAll { job }, BAN_DEADLINE).await
     }
 

@@ -177,7 +177,9 @@ impl Tools {
         let raw: Raw = self.read(Run::Survey).await?;
         let jails = raw.jails.into_iter();
         let jails = jails.filter_map(|(name, jail)| Some((JailName::parse(&name).ok()?, jail))).collect();
-        Ok(Survey { jails, errors: raw.errors })
+        let mut seen = BTreeSet::new();
+        let errors = raw.errors.into_iter().filter(|error| seen.insert(error.clone())).collect();
+        Ok(Survey { jails, errors })
     }
 
     /// Runs the command that starts fail2ban, as it was configured.

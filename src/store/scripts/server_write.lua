@@ -1,13 +1,19 @@
 -- Writes a server's state if its revision is still the one that was read, with the events that led to it.
 -- KEYS[1] server, KEYS[2] events
--- ARGV[1] revision read, ARGV[2] state, ARGV[3] how many events are kept, ARGV[4] the server's name
--- ARGV[5...] kind and facts of each event
+-- ARGV[1] revision read, ARGV[2] state, ARGV[3] the state with all jails, if that is another one
+-- ARGV[4] how many events are kept, ARGV[5] the server's name, ARGV[6...] kind and facts of each event
 -- Returns the new revision, or the error CONFLICT
 if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[1] then
   return redis.error_reply('CONFLICT the state was written by another since')
 end
 redis.call('HSET', KEYS[1], 'state', ARGV[2])
-for i = 5, #ARGV, 2 do
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'type', ARGV[i], 'server', ARGV[4], 'facts', ARGV[i + 1])
+for i = 6, #ARGV, 2 do
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'type', ARGV[i], 'server', ARGV[5], 'facts', ARGV[i + 1])
 end
-return redis.call('HINCRBY', KEYS[1], 'revision', 1)
+local revision = redis.call('HINCRBY', KEYS[1], 'revision', 1)
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[1], 'full_state', 'full_revision')
+else
+  redis.call('HSET', KEYS[1], 'full_state', ARGV[3], 'full_revision', revision)
+end
+return revision

@@ -1,0 +1,86 @@
+//! Jails of any name beside workers that cannot read all of them.
+//!
+//! Up to version 0.2 a jail's name was of letters, digits and `._-`, and a worker of such a version can read nothing of an
+//! answer that holds another one. So a worker says with a header that it takes any name, and all others are shown plain ones
+//! only. Once no such worker is around any more, this file can go.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::wire::{Info, JailViews, Jails, Lookups, RolledBack, Status};
+use crate::domain::JailName;
+
+/// Says with [`ANY_NAME`] that the caller takes jails of any name.
+pub(super) const NAMES_HEADER: &str = "x-bangui-names";
+pub(super) const ANY_NAME: &str = "any";
+
+/// Which jails a caller can read the names of.
+pub(super) struct Names {
+    any: bool,
+}
+
+impl Names {
+    /// The answer as this caller can read it.
+    pub(super) fn of<T: NamesJails>(&self, mut answer: T) -> T {
+        if !self.any {
+            answer.keep_plain();
+        }
+        answer
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Names {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self { any: parts.headers.get(NAMES_HEADER).is_some_and(|value| value == ANY_NAME) })
+    }
+}
+
+/// An answer that names jails.
+pub(super) trait NamesJails {
+    /// Leaves those out that a caller without the header could not read.
+    fn keep_plain(&mut self);
+}
+
+impl NamesJails for Status {
+    fn keep_plain(&mut self) {
+        if let Self::Up { jails, stalled, .. } = self {
+            jails.retain(|jail, _| jail.is_plain());
+            stalled.retain(JailName::is_plain);
+        }
+    }
+}
+
+impl NamesJails for Jails {
+    fn keep_plain(&mut self) {
+        self.jails.retain(|jail| jail.name.is_plain());
+    }
+}
+
+impl NamesJails for JailViews {
+    fn keep_plain(&mut self) {
+        self.jails.retain(|jail| jail.name.is_plain());
+    }
+}
+
+impl NamesJails for Lookups {
+    fn keep_plain(&mut self) {
+        self.results.iter_mut().for_each(|lookup| lookup.jails.retain(JailName::is_plain));
+    }
+}
+
+impl NamesJails for RolledBack {
+    fn keep_plain(&mut self) {
+        self.running.retain(JailName::is_plain);
+        self.missing.retain(|jail, _| jail.is_plain());
+    }
+}
+
+impl NamesJails for Info {
+    fn keep_plain(&mut self) {
+        self.interrupted_change = self.interrupted_change.take().filter(JailName::is_plain);
+    }
+}
