@@ -38,7 +38,7 @@ pub(super) const NAMED: usize = 25;
 #[schema(as = BansRequest)]
 pub struct Bans {
     /// Addresses and networks.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples(json!(["203.0.113.7"])))]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples("203.0.113.7"))]
     ips: Vec<Network>,
     /// Also your own address, a trusted proxy or a loopback address.
     #[serde(default)]
@@ -70,7 +70,7 @@ pub struct AddressOutcome {
 #[schema(as = UnbansRequest)]
 pub struct Unbans {
     /// Addresses and networks.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples(json!(["203.0.113.7"])))]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples("203.0.113.7"))]
     ips: Vec<Network>,
 }
 

@@ -21,13 +21,13 @@ const ASKED_AT_ONCE: usize = 64;
 #[serde(deny_unknown_fields)]
 pub struct BansQuery {
     /// The `next_cursor` of the page before.
-    #[param(max_length = 1024)]
+    #[param(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     cursor: Option<String>,
     /// How many are wanted.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     /// How their addresses begin, or what else is banned.
-    #[param(max_length = 1024)]
+    #[param(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     q: Option<String>,
 }
 
@@ -99,8 +99,8 @@ pub async fn list(
         return Err(Problem::malformed(format!("`limit` must be 1 to 1000, it is {limit}")));
     }
     let part = |text: String, name: &str| {
-        let fits = text.len() <= 1024 && !text.chars().any(char::is_control);
-        let wrong = || format!("`{name}` must be 1024 bytes at most, without control characters");
+        let fits = text.chars().count() <= 1024 && !text.chars().any(char::is_control);
+        let wrong = || format!("`{name}` must be 1024 characters at most, none of them a control character");
         fits.then_some(text).ok_or_else(|| Problem::malformed(wrong()))
     };
     let cursor = query.cursor.map(|cursor| part(cursor, "cursor")).transpose()?;

@@ -65,7 +65,8 @@ pub struct EventView<'a> {
 #[utoipa::path(get, path = "/api/v1/events", tag = "cluster",
     params(("Last-Event-ID" = Option<String>, Header, pattern = r"^[0-9]{1,15}-[0-9]{1,15}$",
         description = "The `id` of the last event that was received; without it, events from now on")),
-    responses((status = 200, body = String, content_type = "text/event-stream"),
+    responses((status = 200, body = Vec<EventView<'_>>, content_type = "text/event-stream",
+            description = "Each item is the `data` of one event, as JSON"),
         (status = 400, description = "`Last-Event-ID` is none")))]
 pub async fn follow(State(state): State<AppState>, caller: Caller, after: After) -> Result<Response> {
     let place = Place::take(&state)?;
