@@ -26,6 +26,9 @@ use crate::store::ban_jobs::CLAIM_TTL;
 /// How often an agent that was started anew is fenced again before the job is left alone for a while.
 const FENCES: usize = 3;
 
+/// Addresses of a job that are noted for the event stream.
+const NOTED: usize = 200;
+
 /// Why the work on a claim ended.
 enum End {
     /// Every address was tried.
@@ -108,6 +111,13 @@ impl BanJobs {
             };
             size = size_after(some.len(), begun.elapsed());
             left = rest;
+            // Events name no more than those of the first commands.
+            let few = progress.done < NOTED;
+            let changed = results.iter().filter(|one| few && one.2).map(|one| one.0.to_string());
+            let place = (claim.server.clone(), claim.jail.clone());
+            if let Err(error) = self.store.note_bans(&place, claim.order, changed).await {
+                tracing::debug!(error = %error, "failed to note bans for the event stream");
+            }
             let (after, failures) = progress.after(claim.order, some.len(), &results);
             *progress = after;
             let noted = Self::insist(|| self.store.note_ban_job(claim, after, &failures)).await;

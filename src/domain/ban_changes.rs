@@ -3,14 +3,50 @@
 //! The old list comes piece by piece, as it is read; both are in the order of their text, so that neither is looked
 //! through twice and the old one is never whole in memory.
 
+use std::collections::BTreeMap;
+
 use super::JailName;
 use super::event::{Event, Told};
 
 /// Events of one kind for one list; a jail that loses 100,000 bans at once must not push all else out of the stream.
 const MOST_TOLD: usize = 100;
 
+/// An address that was banned or unbanned through bangui between the two lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanNote {
+    /// As it stands in the lists.
+    pub ip: String,
+    /// Banned, or unbanned.
+    pub banned: bool,
+}
+
+impl BanNote {
+    /// `+ADDRESS` or `-ADDRESS`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let banned = text.starts_with('+');
+        text.strip_prefix(['+', '-']).map(|ip| Self { ip: ip.to_owned(), banned })
+    }
+}
+
+impl std::fmt::Display for BanNote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.banned { '+' } else { '-' }, self.ip)
+    }
+}
+
+/// What is known of a noted address.
+#[derive(Default)]
+struct Noted {
+    banned: bool,
+    unbanned: bool,
+    in_old: bool,
+    in_new: bool,
+}
+
 /// A comparison under way.
 pub struct BanChanges<'a> {
+    noted: BTreeMap<String, Noted>,
     /// The addresses of the new list that are still to come, in order.
     new: std::iter::Peekable<std::vec::IntoIter<&'a str>>,
     added: Vec<String>,
@@ -20,17 +56,28 @@ pub struct BanChanges<'a> {
 }
 
 impl<'a> BanChanges<'a> {
-    /// Begins with the new list, in any order.
+    /// Begins with the new list, in any order, and the notes that were taken before it was read.
     #[must_use]
-    pub fn to(new: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn to(new: impl IntoIterator<Item = &'a str>, notes: Vec<BanNote>) -> Self {
         let mut new: Vec<&str> = new.into_iter().collect();
         new.sort_unstable();
+        let mut noted: BTreeMap<String, Noted> = BTreeMap::new();
+        for BanNote { ip, banned } in notes {
+            let in_new = new.binary_search(&ip.as_str()).is_ok();
+            let noted = noted.entry(ip).or_default();
+            noted.in_new = in_new;
+            noted.banned |= banned;
+            noted.unbanned |= !banned;
+        }
         let new = new.into_iter().peekable();
-        Self { new, added: Vec::new(), more_added: 0, removed: Vec::new(), more_removed: 0 }
+        Self { noted, new, added: Vec::new(), more_added: 0, removed: Vec::new(), more_removed: 0 }
     }
 
     /// The next address of the old list, in order.
     pub fn from(&mut self, old: &str) {
+        if let Some(noted) = self.noted.get_mut(old) {
+            noted.in_old = true;
+        }
         while let Some(new) = self.new.next_if(|new| *new < old) {
             tell(&mut self.added, &mut self.more_added, new);
         }
@@ -45,14 +92,31 @@ impl<'a> BanChanges<'a> {
         for new in self.new.by_ref() {
             tell(&mut self.added, &mut self.more_added, new);
         }
+        let mut went: (Vec<String>, u64) = Default::default();
+        for (ip, noted) in self.noted {
+            match noted {
+                // It came and went.
+                Noted { banned: true, in_old: false, in_new: false, .. } => {
+                    tell(&mut self.added, &mut self.more_added, &ip);
+                    tell(&mut self.removed, &mut self.more_removed, &ip);
+                }
+                // It went and came back.
+                Noted { unbanned: true, in_old: true, in_new: true, .. } => {
+                    tell(&mut went.0, &mut went.1, &ip);
+                    tell(&mut self.added, &mut self.more_added, &ip);
+                }
+                _ => {}
+            }
+        }
         let told = |ips: Vec<String>, more: u64| {
             ips.into_iter().map(Told::Ip).chain((more > 0).then_some(Told::More(more)))
         };
+        let gone = told(went.0, went.1).map(|what| Event::BanRemoved { jail: jail.clone(), what });
         let added =
             told(self.added, self.more_added).map(|what| Event::BanAdded { jail: jail.clone(), what });
         let removed =
             told(self.removed, self.more_removed).map(|what| Event::BanRemoved { jail: jail.clone(), what });
-        added.chain(removed).collect()
+        gone.chain(added).chain(removed).collect()
     }
 }
 
@@ -73,7 +137,12 @@ mod tests {
     use super::*;
 
     fn told(old: &BTreeSet<String>, new: &BTreeSet<String>) -> Vec<String> {
-        let mut changes = BanChanges::to(new.iter().map(String::as_str));
+        told_with(old, new, &[])
+    }
+
+    fn told_with(old: &BTreeSet<String>, new: &BTreeSet<String>, notes: &[(&str, bool)]) -> Vec<String> {
+        let note = |(ip, banned): &(&str, bool)| BanNote { ip: (*ip).to_owned(), banned: *banned };
+        let mut changes = BanChanges::to(new.iter().map(String::as_str), notes.iter().map(note).collect());
         old.iter().for_each(|ip| changes.from(ip));
         let events = changes.events(&JailName::parse("sshd").unwrap());
         events.iter().map(|event| format!("{} {}", event.kind(), event.facts())).collect()
@@ -92,6 +161,26 @@ mod tests {
         let changes = told(&BTreeSet::new(), &many);
         assert_eq!(changes.len(), 101);
         assert_eq!(changes[100], r#"ban.added {"jail":"sshd","more":150}"#);
+    }
+
+    #[test]
+    fn what_came_and_went_between_two_lists_is_told_if_it_was_noted() {
+        for note in ["+203.0.113.7", "-2001:db8::/32"] {
+            assert_eq!(BanNote::parse(note).unwrap().to_string(), note);
+        }
+        assert_eq!(BanNote::parse("203.0.113.7"), None);
+        let set = |ips: &[&str]| ips.iter().map(|&ip| ip.to_owned()).collect::<BTreeSet<_>>();
+        let told = |old: &[&str], new: &[&str], notes| told_with(&set(old), &set(new), notes);
+        let (added, removed) =
+            (r#"ban.added {"ip":"a","jail":"sshd"}"#, r#"ban.removed {"ip":"a","jail":"sshd"}"#);
+        assert_eq!(told(&[], &[], &[("a", true), ("a", false)]), [added, removed]);
+        assert_eq!(told(&[], &[], &[("a", true)]), [added, removed], "fail2ban has lifted it");
+        assert_eq!(told(&["a"], &["a"], &[("a", false), ("a", true)]), [removed, added]);
+        // What the lists show is told once.
+        assert_eq!(told(&[], &["a"], &[("a", true)]), [added]);
+        assert_eq!(told(&["a"], &[], &[("a", false)]), [removed]);
+        assert_eq!(told(&["a"], &["a"], &[("a", true)]), [""; 0]);
+        assert_eq!(told(&[], &[], &[("a", false)]), [""; 0]);
     }
 
     proptest! {

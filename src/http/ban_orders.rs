@@ -225,7 +225,10 @@ async fn done(mut change: Change, order: BanOrder, ips: Vec<Network>) -> Result<
         };
         size = size_after(some.len(), asked_at.elapsed());
         match answer {
-            Ok(known) => results.extend(known.into_iter().map(AddressOutcome::from)),
+            Ok(known) => {
+                note_changes(&change, order, &known).await;
+                results.extend(known.into_iter().map(AddressOutcome::from));
+            }
             Err(error) => {
                 results.extend(some.iter().map(|ip| unknown(*ip, &error.to_string())));
                 failed = Some(error);
@@ -256,6 +259,15 @@ impl From<BanResult> for AddressOutcome {
 
 fn unknown(ip: Network, why: &str) -> AddressOutcome {
     AddressOutcome { ip: ip.to_string(), banned: None, changed: None, error: Some(why.to_owned()) }
+}
+
+/// So that events tell also of what is gone again when the list is read next.
+async fn note_changes(change: &Change, order: BanOrder, results: &[BanResult]) {
+    let changed = results.iter().filter(|one| one.changed).map(|one| one.ip.to_string());
+    let place = (change.server.clone(), change.jail.clone());
+    if let Err(error) = change.state.store.note_bans(&place, order, changed).await {
+        tracing::debug!(error = %error, "failed to note bans for the event stream");
+    }
 }
 
 /// The leader probes, sees other counts, and reads the list anew.

@@ -188,6 +188,7 @@ async fn pull(
 ) -> Result<bool, StoreError> {
     let (server, jail) = place;
     let Some(agent) = scheduler.agents.get(server) else { return Ok(false) };
+    let notes = scheduler.store.ban_notes(place).await?;
     let list = match agent.bans(jail).await {
         Ok(list) => list,
         Err(error) => {
@@ -199,7 +200,7 @@ async fn pull(
     let marked = |MarkBan(mark, since, until)| StoredBan { ip: String::from(mark), since, until };
     let bans: Vec<StoredBan> =
         list.bans.into_iter().map(stored).chain(list.marks.into_iter().map(marked)).collect();
-    scheduler.store.write_bans(&term.fence, place, counts, &bans).await?;
+    scheduler.store.write_bans(&term.fence, place, counts, &bans, notes).await?;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@
 use super::clock::moment;
 use super::servers::EVENTS_KEPT;
 use super::{Fence, Page, Result, Store, scripts};
-use crate::domain::ban_changes::BanChanges;
+use crate::domain::ban_changes::{BanChanges, BanNote};
 use crate::domain::{Event, JailName, ServerName, Timestamp};
 
 /// Members in one command.
@@ -90,19 +90,23 @@ impl Store {
             .key(self.keys.bans(server, jail))
             .key(self.keys.bans_known(server, jail))
             .key(self.keys.ban_lists())
+            .key(self.keys.ban_notes(server, jail))
             .arg(fence.as_str())
             .arg(format!("{server}/{jail}"));
         self.shared.call(&call).await
     }
 
-    /// Puts this list in the place of the one there was, if `fence` still holds the lease, and tells what has changed.
+    /// Puts this list in the place of the one there was, if `fence` still holds the lease, and tells what has changed. `notes`
+    /// were taken before it was read.
     pub async fn write_bans(
         &self,
         fence: &Fence,
         place: &BanPlace,
         (current, total): BanCounts,
         bans: &[StoredBan],
+        notes: Vec<BanNote>,
     ) -> Result<()> {
+        let noted: Vec<String> = notes.iter().map(BanNote::to_string).collect();
         let (server, jail) = place;
         let beside = self.keys.bans_beside(server, jail, fence.epoch());
         let mut clear = redis::cmd("UNLINK");
@@ -117,7 +121,7 @@ impl Store {
             pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER);
             self.shared.pipeline::<()>("bans_beside", &pipeline).await?;
         }
-        let changes = self.ban_changes(place, bans).await?;
+        let changes = self.ban_changes(place, bans, notes).await?;
         let call = scripts::BANS_WRITE
             .call()
             .key(self.keys.lease())
@@ -126,24 +130,32 @@ impl Store {
             .key(self.keys.bans_known(server, jail))
             .key(self.keys.events())
             .key(self.keys.ban_lists())
+            .key(self.keys.ban_notes(server, jail))
             .arg(fence.as_str())
             .arg(current)
             .arg(total)
             .arg(EVENTS_KEPT)
             .arg(server.as_str())
-            .arg(format!("{server}/{jail}"));
+            .arg(format!("{server}/{jail}"))
+            .arg(noted.len());
+        let call = noted.iter().fold(call, |call, note| call.arg(note));
         let call =
             changes.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string()));
         self.shared.call(&call).await
     }
 
     /// How this list differs from the one that is stored; where none is, nothing has changed, it was only read.
-    async fn ban_changes(&self, place: &BanPlace, bans: &[StoredBan]) -> Result<Vec<Event>> {
+    async fn ban_changes(
+        &self,
+        place: &BanPlace,
+        bans: &[StoredBan],
+        notes: Vec<BanNote>,
+    ) -> Result<Vec<Event>> {
         if self.ban_counts(std::slice::from_ref(place)).await? == [None] {
             return Ok(Vec::new());
         }
         let (server, jail) = place;
-        let mut changes = BanChanges::to(bans.iter().map(|ban| ban.ip.as_str()));
+        let mut changes = BanChanges::to(bans.iter().map(|ban| ban.ip.as_str()), notes);
         let mut cursor: Option<String> = None;
         loop {
             let (page, _) = self.bans(server, jail, "", cursor.as_deref(), TOGETHER).await?;

@@ -18,6 +18,7 @@
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
 //! | `bans:SERVER/JAIL`       | zset    | until the next list, or the jail is gone | scheduler                   | pages of bans |
 //! | `bans-known:SERVER/JAIL` | hash    | until the jail is gone | scheduler                   | scheduler, pages of bans |
+//! | `ban-notes:SERVER/JAIL`  | set     | until the next list, 10 min | users, ban jobs         | scheduler |
 //! | `ban-lists`              | set     | for ever               | scheduler                   | scheduler |
 //! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
 //! | `discovered`             | hash    | for ever               | scheduler                   | every worker |
@@ -139,6 +140,11 @@ impl Keys {
 
     pub(super) fn bans_known(&self, server: &ServerName, jail: &JailName) -> String {
         self.key(&format!("bans-known:{}", place(server, jail)))
+    }
+
+    /// What was banned and unbanned through bangui since the list was read.
+    pub(super) fn ban_notes(&self, server: &ServerName, jail: &JailName) -> String {
+        self.key(&format!("ban-notes:{}", place(server, jail)))
     }
 
     pub(super) fn discovered(&self) -> String {
@@ -305,6 +311,7 @@ mod tests {
             keys.bans(&name, &jail),
             keys.bans_beside(&name, &jail, 7),
             keys.bans_known(&name, &jail),
+            keys.ban_notes(&name, &jail),
             keys.discovered(),
             keys.ban_lists(),
             keys.ban_jobs(),

@@ -12,6 +12,7 @@ pub mod activations;
 pub mod audit;
 pub mod ban_job_views;
 pub mod ban_jobs;
+mod ban_notes;
 pub mod bans;
 pub mod checks;
 pub mod clock;

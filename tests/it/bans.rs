@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{SERVER, server_is};
+use crate::support::event_stream::EventStream;
 use crate::support::{Answer, Client, Cluster, SOON, eventually};
 
 fn bans() -> String {
@@ -153,6 +154,36 @@ async fn a_ban_of_something_else_than_an_address_is_shown_searched_and_lifted() 
     let all = delete(&client, &bans()).await;
     assert_eq!(all.expect(200).body, json!({"unbanned": 3, "remaining": 0}));
     listed(&client, 0).await;
+}
+
+#[tokio::test]
+async fn bans_that_came_and_went_before_anybody_looked_are_in_the_events() {
+    let (cluster, client) = cluster().await;
+    client.post(&bans(), json!({"ips": ["203.0.113.200"]})).await.expect(200);
+    listed(&client, 1).await;
+    let ips: Vec<String> = (0..20).map(|n| format!("203.0.113.{n}")).collect();
+    // No leader looks in between: a worker that is paused reads no list.
+    let leader = client.get("/api/v1/cluster").await.body["lease"]["holder"].clone();
+    let at = cluster.workers.iter().position(|worker| {
+        worker.log().iter().any(|line| line.to_string().contains(leader.as_str().unwrap()))
+    });
+    let at = at.unwrap();
+    let follower = client.at(cluster.workers[1 - at].address);
+    let mut stream = EventStream::open(&follower, None).await;
+    cluster.workers[at].pause();
+    follower.post(&bans(), json!({ "ips": ips })).await.expect(200);
+    follower.post(&bans().replace("/bans", "/unban"), json!({ "ips": ips })).await.expect(200);
+    cluster.workers[at].resume();
+    let mut seen = std::collections::BTreeMap::<String, Vec<String>>::new();
+    while seen.values().map(Vec::len).sum::<usize>() < 40 {
+        let came = stream.next().await.unwrap();
+        if came.kind.starts_with("ban.") {
+            let ip = came.data["facts"]["ip"].as_str().unwrap_or_else(|| panic!("{came:?}")).to_owned();
+            seen.entry(ip).or_default().push(came.kind);
+        }
+    }
+    assert_eq!(seen.len(), 20, "{seen:?}");
+    assert!(seen.values().all(|kinds| *kinds == ["ban.added", "ban.removed"]), "{seen:?}");
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 -- Puts a list of bans that was written beside in the place of the one there was, with the events of what has changed.
 -- KEYS[1] lease, KEYS[2] the new list (none if it is empty), KEYS[3] the list, KEYS[4] what is known of it
--- KEYS[5] events, KEYS[6] names of all lists
+-- KEYS[5] events, KEYS[6] names of all lists, KEYS[7] notes of what was banned and unbanned
 -- ARGV[1] owner|epoch, ARGV[2] currently banned, ARGV[3] total banned when it was read
 -- ARGV[4] how many events are kept, ARGV[5] the server's name, ARGV[6] the list's name
--- ARGV[7...] kind and facts of each event
+-- ARGV[7] how many notes the events tell of, ARGV[8...] those notes, then kind and facts of each event
 -- Returns 1, or the error FENCED
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   redis.call('UNLINK', KEYS[2])
@@ -14,7 +14,11 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
   redis.call('RENAME', KEYS[2], KEYS[3])
   redis.call('PERSIST', KEYS[3])
 end
-for i = 7, #ARGV, 2 do
+local notes = tonumber(ARGV[7])
+for i = 8, 7 + notes do
+  redis.call('SREM', KEYS[7], ARGV[i])
+end
+for i = 8 + notes, #ARGV, 2 do
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', 'type', ARGV[i], 'server', ARGV[5], 'facts', ARGV[i + 1])
 end
 redis.call('SADD', KEYS[6], ARGV[6])

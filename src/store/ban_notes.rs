@@ -1,0 +1,46 @@
+//! What was banned and unbanned through bangui since a jail's list was last read.
+//!
+//! The list alone does not show an address that came and went between two looks at it. Whoever bans or unbans by way of
+//! bangui notes it here; the leader takes the notes before it reads the list, and removes those in the step that writes it.
+
+use super::bans::BanPlace;
+use super::{Result, Store};
+use crate::domain::BanOrder;
+use crate::domain::ban_changes::BanNote;
+
+/// Notes that are taken at once: events name fewer addresses.
+const MAX_TAKEN: usize = 1_000;
+/// Where no list is read they go by themselves, seconds.
+const FORGOTTEN_AFTER: u32 = 600;
+
+impl Store {
+    /// Notes that these addresses were banned or unbanned.
+    ///
+    /// # Errors
+    /// As [`super::StoreError`] tells, here and below.
+    pub async fn note_bans(
+        &self,
+        (server, jail): &BanPlace,
+        order: BanOrder,
+        ips: impl Iterator<Item = String>,
+    ) -> Result<()> {
+        let note = |ip| BanNote { ip, banned: order == BanOrder::Ban }.to_string();
+        let notes: Vec<String> = ips.map(note).collect();
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let key = self.keys.ban_notes(server, jail);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SADD").arg(&key).arg(&notes);
+        pipeline.cmd("EXPIRE").arg(&key).arg(FORGOTTEN_AFTER);
+        self.shared.pipeline("ban_note", &pipeline).await
+    }
+
+    /// Notes about a jail.
+    pub async fn ban_notes(&self, (server, jail): &BanPlace) -> Result<Vec<BanNote>> {
+        let mut command = redis::cmd("SRANDMEMBER");
+        command.arg(self.keys.ban_notes(server, jail)).arg(MAX_TAKEN);
+        let notes: Vec<String> = self.shared.query("ban_notes", &command).await?;
+        Ok(notes.iter().filter_map(|note| BanNote::parse(note)).collect())
+    }
+}
