@@ -16,6 +16,7 @@
 //! `worker/` the life of one worker.
 
 pub mod agent;
+pub mod cause;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -248,7 +248,7 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) => {
+            StoreError::Unavailable { reason, .. } => {
                 let mut problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "redis-unavailable",
@@ -299,7 +299,7 @@ impl From<StoreError> for Problem {
                 "Another change came between",
                 "another change to the same thing was made at the same time, this one was not: look again and retry",
             ),
-            StoreError::Fenced | StoreError::Corrupt(_) => Self::internal(error),
+            StoreError::Fenced | StoreError::Corrupt { .. } => Self::internal(error),
         }
     }
 }
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_problem_has_the_members_of_the_contract() {
-        let problem = Problem::from(StoreError::Unavailable("connection refused".to_owned()));
+        let problem = Problem::from(StoreError::unavailable("connection refused".to_owned()));
         assert_eq!(
             body(&problem),
             json!({
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_not_told_to_users() {
-        let problem = Problem::from(StoreError::Corrupt("$argon2id$secret".to_owned()));
+        let problem = Problem::from(StoreError::corrupt("$argon2id$secret".to_owned()));
         assert_eq!(problem.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body(&problem).to_string().contains("secret"));
     }

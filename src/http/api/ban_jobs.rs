@@ -234,7 +234,8 @@ async fn tell(state: &AppState, claim: &BanJobClaim, begun: bool) -> Result<()> 
 }
 
 async fn fence(state: &AppState, claim: &BanJobClaim) -> std::result::Result<(), AgentError> {
-    let unreachable = |reason: String| AgentError::Unreachable { kind: UnreachableKind::Network, reason };
+    let unreachable =
+        |reason: String| AgentError::Unreachable { kind: UnreachableKind::Network, reason, cause: None };
     let agent = state.agents.get(&claim.server);
     let agent =
         agent.ok_or_else(|| unreachable(format!("this worker knows no server {} any more", claim.server)))?;
