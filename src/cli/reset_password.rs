@@ -5,9 +5,10 @@ use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::actions::Actor;
 use crate::config::{ResetPasswordConfig, values};
 use crate::password;
-use crate::store::{AuditRecord, Store};
+use crate::store::Store;
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: usize = 3;
@@ -29,7 +30,7 @@ pub async fn run(config: ResetPasswordConfig) -> anyhow::Result<String> {
     timeout(REDIS_PATIENCE, store.reset_password(&hash))
         .await
         .context("Redis did not answer; whether the password was changed is unknown: try again")??;
-    let record = AuditRecord::of_admin("password.reset");
+    let record = Actor::operator().record("password.reset");
     let noted = timeout(REDIS_PATIENCE, store.audit(&record)).await;
     let note = if matches!(noted, Ok(Ok(_))) { "" } else { " The audit could not be told." };
     Ok(format!("The admin's password is changed, and all sessions have ended.{note}"))

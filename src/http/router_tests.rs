@@ -9,6 +9,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::actions::{Context, InFlight};
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Environment, Flags, RedisConfig, roles};
 use crate::password::PasswordGate;
@@ -24,17 +25,20 @@ fn parts() -> Parts {
         min_replicas: 0,
     };
     Parts {
-        store: Store::open(&redis).unwrap(),
-        agents: Fleet::default(),
+        context: Context {
+            store: Store::open(&redis).unwrap(),
+            agents: Fleet::default(),
+            worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
+            settings: settings(),
+            gate: PasswordGate::with_cores(1),
+            setup_token: Some("a-setup-token".into()),
+            admin_is_provisioned: true,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            in_flight: InFlight::default(),
+        },
         events: crate::store::Feed::new(),
-        worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
-        settings: settings(),
-        gate: PasswordGate::with_cores(1),
         readiness: serving(),
-        setup_token: Some("a-setup-token".into()),
-        admin_is_provisioned: true,
         public_url: None,
-        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         metrics: Some(PrometheusBuilder::new().build_recorder().handle()),
     }
 }

@@ -14,11 +14,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::actions::set_up::{self, Provisioned};
+use crate::actions::{Context, InFlight};
 use crate::agent::client::Credentials;
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
@@ -26,13 +28,11 @@ use crate::domain::Timestamp;
 use crate::http::{self, AppState, Parts, Readiness};
 use crate::jobs::bans::BanJobs;
 use crate::net::{listener, open_files};
-use crate::password::{self, PasswordGate};
+use crate::password::PasswordGate;
 use crate::scheduler::Scheduler;
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
-use crate::store::{
-    AuditRecord, Feed, Store, StoreError, Username, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY,
-};
+use crate::store::{Feed, Store, StoreError, WorkerId, WorkerInfo, cluster::HEARTBEAT_EVERY};
 use crate::telemetry;
 
 /// Requests in flight have this long to end once nothing more is accepted.
@@ -72,18 +72,21 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let settings = Live::new(Bootstrap::of(&config));
     open_files::raise(OTHER_FILES + 2 * config.servers.len() as u64);
     let events = Feed::new();
-    let readiness = Readiness::starting();
+    let (readiness, in_flight) = (Readiness::starting(), InFlight::default());
     let state = AppState::new(Parts {
-        store: store.clone(),
-        agents: agents.clone(),
-        worker: worker.clone(),
-        settings: settings.clone(),
-        gate: PasswordGate::new(),
+        context: Context {
+            store: store.clone(),
+            agents: agents.clone(),
+            worker: worker.clone(),
+            settings: settings.clone(),
+            gate: PasswordGate::new(),
+            setup_token: config.setup_token.clone(),
+            admin_is_provisioned: config.admin_password.is_some(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            in_flight: in_flight.clone(),
+        },
         readiness: readiness.clone(),
-        setup_token: config.setup_token.clone(),
-        admin_is_provisioned: config.admin_password.is_some(),
         public_url: config.public_url.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
         events: events.clone(),
         metrics: config.metrics_listen.is_none().then(|| metrics.clone()),
     });
@@ -158,6 +161,9 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
             cut => tracing::warn!(cut, "requests were still in flight and had to be cut"),
         },
         () = shutdown.hard.cancelled() => tracing::warn!("told twice to stop: requests in flight are cut"),
+    }
+    if timeout(GRACE, in_flight.finished()).await.is_err() {
+        tracing::warn!("timed out waiting for changes whose clients have gone: their outcome is unknown");
     }
     let farewell = async {
         if !work.is_finished() {
@@ -261,29 +267,14 @@ async fn prepare_login(config: &ServeConfig, store: &Store) {
     }
 }
 
-/// The same once-only step as setup; it never overwrites.
 async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()> {
-    let account = store.account(&Username::admin()).await?;
-    let password = password.clone();
-    if let Some(account) = account {
-        let same = tokio::task::spawn_blocking(move || {
-            password::verify(password.expose_secret(), &account.password_hash)
-        })
-        .await?;
-        if !same {
-            tracing::warn!(
-                "BANGUI_ADMIN_PASSWORD is not the password that is stored, which stays: \
-                 to set it, run `bangui reset-password`"
-            );
-        }
-        return Ok(());
-    }
-    let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret())).await??;
-    if store.create_admin(&hash).await? {
-        tracing::info!("the admin account was made with BANGUI_ADMIN_PASSWORD");
-        if let Err(error) = store.audit(&AuditRecord::of_admin("setup.complete")).await {
-            tracing::error!(error = %error, "the audit could not be told of it");
-        }
+    match set_up::provision(store, password).await? {
+        Provisioned::Created => tracing::info!("the admin account was made with BANGUI_ADMIN_PASSWORD"),
+        Provisioned::Unchanged => {}
+        Provisioned::Different => tracing::warn!(
+            "BANGUI_ADMIN_PASSWORD is not the password that is stored, which stays: \
+             to set it, run `bangui reset-password`"
+        ),
     }
     Ok(())
 }
@@ -293,7 +284,7 @@ async fn tell_setup_code(config: &ServeConfig, store: &Store) -> anyhow::Result<
     if config.setup_token.is_some() {
         return Ok(());
     }
-    if let Some(code) = store.setup_code(&http::api::setup::fresh_code()).await? {
+    if let Some(code) = set_up::setup_code(store).await? {
         tracing::warn!(
             setup.code = code,
             "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"

@@ -351,6 +351,6 @@ async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
     let token = logged_in(&store).await;
     redis.command::<u64>(&["DEL", "{it}:sessions:admin"]).await;
     let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
-    store.end_checked_session(&session).await.unwrap();
+    store.end_checked_session(&session.username, &session.id).await.unwrap();
     assert!(!lives(&store, &token).await);
 }

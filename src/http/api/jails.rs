@@ -6,11 +6,11 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::servers::configured;
 use super::sessions::List;
+use crate::actions::{ServerTarget, UnknownTarget};
 use crate::agent::wire;
 use crate::domain::{JailCounts, JailName};
-use crate::http::error::{Problem, Result};
+use crate::http::error::Result;
 use crate::http::extract::{Caller, Path};
 use crate::http::state::AppState;
 
@@ -88,16 +88,15 @@ pub async fn show(
     _: Caller,
     Path((server, jail)): Path<(String, String)>,
 ) -> Result<axum::Json<JailView>> {
-    configured(&state, &server)?;
-    let wanted = JailName::parse(&jail).map_err(|_| Problem::not_found("jail"))?;
+    let wanted = state.jail(&server, &jail)?.jail;
     let found = ask(&state, &server).await?.into_iter().find(|jail| jail.name == wanted);
-    Ok(axum::Json(found.ok_or_else(|| Problem::not_found("jail"))?))
+    Ok(axum::Json(found.ok_or(UnknownTarget::Jail)?))
 }
 
 /// The jails. Whether this fail2ban can be asked for backend and idleness is found out once for the whole cluster; as
 /// long as that is unknown, it is not asked.
 async fn ask(state: &AppState, server: &str) -> Result<Vec<JailView>> {
-    let (name, agent) = configured(state, server)?;
+    let ServerTarget { name, agent } = state.server(server)?;
     let supported = state.store.backend_commands(&name, async || agent.backend_commands().await).await?;
     let running = agent.jails(supported.unwrap_or(false)).await?;
     let mut running: BTreeMap<JailName, wire::Jail> =

@@ -71,10 +71,10 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
         http.route = &*about.route,
     );
     let (parts, body) = request.into_parts();
-    let mut response = match origin::check(&parts, state.public_url.as_ref()) {
+    let mut response = match origin::check(&parts, state.public_url()) {
         Ok(()) => {
-            if about.api && state.readiness.phase() == Phase::Starting {
-                let _ = tokio::time::timeout(START_PATIENCE, state.readiness.started()).await;
+            if about.api && state.readiness().phase() == Phase::Starting {
+                let _ = tokio::time::timeout(START_PATIENCE, state.readiness().started()).await;
             }
             handle(Request::from_parts(parts, body), next, &span).await
         }
@@ -168,7 +168,7 @@ fn finish_headers(response: &mut Response, about: &About, state: &AppState) {
     if unauthorized && about.cookie_was_shown {
         headers.insert(header::SET_COOKIE, about.cookie.remove());
     }
-    if state.readiness.phase() == Phase::Draining {
+    if state.readiness().phase() == Phase::Draining {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

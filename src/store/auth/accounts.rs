@@ -65,9 +65,9 @@ impl Store {
         username: &Username,
         verified: &Account,
         new_hash: &str,
-        keep: &SessionId,
+        keep: Option<&SessionId>,
     ) -> Result<bool> {
-        let (verified, keep) = (verified.password_hash.as_str(), Some(keep));
+        let verified = verified.password_hash.as_str();
         self.revoke(username, Revocation::Password { verified, new: new_hash, keep }).await
     }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::domain::Timestamp;
 use crate::store::connection::clock::moment;
 use crate::store::scripts::Call;
-use crate::store::{Page, Result, SessionId, Store, StreamId, Username, WorkerId};
+use crate::store::{Page, Result, SessionId, Store, StreamId, WorkerId};
 
 /// How many entries the stream keeps, about.
 pub(in crate::store) const KEPT: u32 = 10_000;
@@ -48,23 +48,6 @@ pub struct AuditRecord {
 pub const BEGUN: &str = "begun";
 
 impl AuditRecord {
-    /// What the admin did, in no session yet.
-    #[must_use]
-    pub fn of_admin(what: &'static str) -> Self {
-        Self {
-            username: Username::ADMIN.to_owned(),
-            session: None,
-            address: None,
-            worker: None,
-            what,
-            target: None,
-            before: Value::Null,
-            after: Value::Null,
-            outcome: "done".to_owned(),
-            begun: None,
-        }
-    }
-
     fn fields(&self) -> [(&'static str, String); 10] {
         let text = |value: Option<String>| value.unwrap_or_default();
         [

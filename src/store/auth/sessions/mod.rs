@@ -195,8 +195,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] tells.
-    pub async fn end_checked_session(&self, session: &LiveSession) -> Result<()> {
-        self.revoke(&session.username, Revocation::Known(&session.id)).await.map(drop)
+    pub async fn end_checked_session(&self, username: &Username, id: &SessionId) -> Result<()> {
+        self.revoke(username, Revocation::Known(id)).await.map(drop)
     }
 
     /// Ends all sessions of this user but `keep`.

@@ -1,0 +1,70 @@
+//! A change on a host, between its two audit entries: one that it was begun, and one with the outcome, which names the first.
+//! Where the second is missing, the worker died in between, or Redis was away: the outcome is unknown.
+
+use serde_json::Value;
+
+use super::{Actor, Context, JailTarget};
+use crate::domain::ServerName;
+use crate::store::{AuditRecord, BEGUN, StoreError};
+
+/// A change of one jail that has its first entry.
+pub(super) struct HostChange {
+    pub context: Context,
+    pub actor: Actor,
+    pub target: JailTarget,
+    what: &'static str,
+    /// The id of the first entry.
+    begun: String,
+}
+
+impl HostChange {
+    /// Writes the first entry; if that cannot be written, nothing is begun.
+    pub async fn begin(
+        context: Context,
+        actor: Actor,
+        target: JailTarget,
+        what: &'static str,
+        wanted: Value,
+    ) -> Result<Self, StoreError> {
+        let record = AuditRecord {
+            target: Some(target.to_string()),
+            after: wanted,
+            outcome: BEGUN.to_owned(),
+            ..actor.record(what)
+        };
+        let begun = context.store.audit(&record).await?;
+        Ok(Self { context, actor, target, what, begun })
+    }
+
+    /// Writes the second entry, and logs it.
+    pub async fn end(&self, (before, after): (Value, Value), outcome: String) {
+        let (server, jail, what) = (&self.target.server, &self.target.jail, self.what);
+        tracing::info!(
+            server.name = %server, jail.name = %jail, what,
+            "`{}`: {what} {jail} on `{server}`: {outcome}", self.actor.username()
+        );
+        let record = AuditRecord {
+            target: Some(self.target.to_string()),
+            before,
+            after,
+            outcome,
+            begun: Some(self.begun.clone()),
+            ..self.actor.record(what)
+        };
+        self.context.note(&record).await;
+    }
+
+    /// Asks the leader for a probe, so that what changed is soon shown; without it the next sweep shows it.
+    pub async fn request_probe(&self) {
+        self.context.request_probe_or_log(&self.target.server).await;
+    }
+}
+
+impl Context {
+    /// Asks the leader for a probe after a change that is made either way.
+    pub(super) async fn request_probe_or_log(&self, server: &ServerName) {
+        if let Err(error) = self.store.request_probe(server).await {
+            tracing::debug!(error = %error, server.name = %server, "failed to request a probe after a change");
+        }
+    }
+}
