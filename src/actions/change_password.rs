@@ -91,11 +91,11 @@ async fn replace(
     }
     let hash = context.gate.hash(&change.new).await?;
     let (store, keep) = (&context.store, actor.session.as_ref());
-    let changed = store.change_password(&actor.username, &account, &hash, keep).await;
-    if matches!(changed, Ok(false)) {
+    let record = actor.record("password.change");
+    let changed = store.change_password(&actor.username, &account, &hash, keep, &record).await;
+    if !context.note_unconfirmed(record, changed).await? {
         return Err(ChangePasswordError::Overtaken);
     }
-    context.note_done(actor, "password.change", None, changed).await?;
     tracing::info!("changed the password of `{}` and ended its other sessions", actor.username());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Dismissing a pending recovery: a jail was activated and fail2ban went down, or lost jails, soon after, and the user wants no
 //! rollback.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
@@ -43,34 +43,40 @@ pub async fn dismiss(
 ) -> Result<(), DismissError> {
     let task = context.clone();
     let action = async move {
-        let Some(dismissed) = clear(&task, &server, expected).await? else { return Ok(()) };
-        let (target, before) = (Some(server.to_string()), summary(&dismissed));
-        task.note(&AuditRecord { target, before, ..actor.record("recovery.clear") }).await;
-        tracing::info!(
-            server.name = %server,
-            "`{}` dismissed the pending recovery of server `{server}`", actor.username()
-        );
+        if clear(&task, &server, expected, Some(&actor)).await? {
+            tracing::info!(
+                server.name = %server,
+                "`{}` dismissed the pending recovery of server `{server}`", actor.username()
+            );
+        }
         Ok(())
     };
     context.complete(action).await
 }
 
-/// Clears the pending recovery; the one that was there.
+/// Clears the pending recovery, with an audit entry in the name of whoever dismissed it; false if there was none.
 pub(super) async fn clear(
     context: &Context,
     server: &ServerName,
     expected: Option<Timestamp>,
-) -> Result<Option<PendingRecovery>, DismissError> {
+    dismissed_by: Option<&Actor>,
+) -> Result<bool, DismissError> {
     // Of the try that was written: each earlier one is overwritten by the next.
-    let cleared = Mutex::new(None);
+    let cleared = AtomicBool::new(false);
     let change = |before: ServerState, _now| {
-        cleared.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&before.pending_recovery);
+        let record = dismissed_by.zip(before.pending_recovery.as_ref()).map(|(actor, pending)| AuditRecord {
+            target: Some(server.to_string()),
+            before: summary(pending),
+            ..actor.record("recovery.clear")
+        });
         let (after, events) = clear_pending_recovery(before, expected)?;
         // no event: there was nothing to clear, so nothing is written
-        Ok::<_, RecoveryChanged>((!events.is_empty()).then_some((after, events)))
+        let changed = !events.is_empty();
+        cleared.store(changed, Ordering::Relaxed);
+        Ok::<_, RecoveryChanged>(changed.then_some((after, events, record)))
     };
-    context.store.change_server(server, change).await?;
-    Ok(cleared.into_inner().unwrap_or_else(PoisonError::into_inner))
+    context.store.change_server_audited(server, change).await?;
+    Ok(cleared.into_inner())
 }
 
 /// A pending recovery, for the audit.

@@ -153,15 +153,15 @@ async fn begin(
             return Err(LoginError::Wrong);
         }
         let life = context.session_life();
-        let begun = context.store.begin_session(&username, account.generation, &login.origin, life).await?;
+        // Only a login that succeeds is audited: anybody could fill the audit with the others.
+        let audit = |details: &SessionDetails| AuditRecord {
+            session: Some(details.session.id),
+            after: json!({ "user_agent": details.user_agent }),
+            ..Actor::without_session(login.origin.ip, &context.worker).record("session.begin")
+        };
+        let generation = account.generation;
+        let begun = context.store.begin_session(&username, generation, &login.origin, life, audit).await?;
         if let Some((token, details)) = begun {
-            let actor = Actor {
-                session: Some(details.session.id),
-                ..Actor::without_session(login.origin.ip, &context.worker)
-            };
-            // Only a login that succeeded: anybody could fill the audit with the others.
-            let after = json!({ "user_agent": details.user_agent });
-            context.note(&AuditRecord { after, ..actor.record("session.begin") }).await;
             return Ok(LoggedIn { token, details });
         }
         if tried < MAX_TRIES {

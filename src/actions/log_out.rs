@@ -11,8 +11,9 @@ pub async fn log_out(context: &Context, actor: Actor) -> Result<(), StoreError> 
     let Some(session) = actor.session else { return Ok(()) };
     let task = context.clone();
     let action = async move {
-        let ended = task.store.end_checked_session(&actor.username, &session).await;
-        task.note_done(&actor, "session.end", None, ended).await
+        let record = actor.record("session.end");
+        let ended = task.store.end_checked_session(&actor.username, &session, &record).await;
+        task.note_unconfirmed(record, ended).await
     };
     context.complete(action).await
 }

@@ -101,20 +101,15 @@ impl Context {
         }
     }
 
-    /// Writes the audit entry for what Redis did, or did without the replicas having confirmed it.
-    async fn note_done<T>(
+    /// Adds an audit entry for what Redis did without the replicas having confirmed it: the entry of the script says `done`.
+    async fn note_unconfirmed<T>(
         &self,
-        actor: &Actor,
-        what: &'static str,
-        target: Option<String>,
+        record: AuditRecord,
         done: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let outcome = match &done {
-            Ok(_) => "done".to_owned(),
-            Err(error @ StoreError::Unconfirmed { .. }) => error.to_string(),
-            Err(_) => return done,
-        };
-        self.note(&AuditRecord { target, outcome, ..actor.record(what) }).await;
+        if let Err(error @ StoreError::Unconfirmed { .. }) = &done {
+            self.note(&AuditRecord { outcome: error.to_string(), ..record }).await;
+        }
         done
     }
 }

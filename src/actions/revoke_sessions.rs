@@ -1,7 +1,7 @@
 //! Ending sessions of the actor's own account: one of them, all of them, or all but the one that asks.
 
 use super::{Actor, Context};
-use crate::store::{SessionId, StoreError};
+use crate::store::{AuditRecord, SessionId, StoreError};
 
 /// Why a session was not ended.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,13 @@ pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Resul
     let own = actor.session == Some(id);
     let task = context.clone();
     let action = async move {
-        let ended = task.store.end_session(&actor.username, &id).await;
-        if matches!(ended, Ok(false)) {
-            return Err(RevokeError::Unknown);
+        let record = AuditRecord { target: Some(id.to_string()), ..actor.record("session.revoke") };
+        let ended = task.store.end_session(&actor.username, &id, &record).await;
+        if task.note_unconfirmed(record, ended).await? {
+            Ok(Revoked { own })
+        } else {
+            Err(RevokeError::Unknown)
         }
-        task.note_done(&actor, "session.revoke", Some(id.to_string()), ended).await?;
-        Ok(Revoked { own })
     };
     context.complete(action).await
 }
@@ -47,9 +48,10 @@ pub async fn revoke_all(context: &Context, actor: Actor, keep_own: bool) -> Resu
     let task = context.clone();
     let action = async move {
         let keep = actor.session.filter(|_| keep_own);
-        let ended = task.store.end_all_sessions(&actor.username, keep.as_ref()).await;
         let what = if keep.is_some() { "session.revoke_others" } else { "session.revoke_all" };
-        task.note_done(&actor, what, None, ended).await?;
+        let record = actor.record(what);
+        let ended = task.store.end_all_sessions(&actor.username, keep.as_ref(), &record).await;
+        task.note_unconfirmed(record, ended).await?;
         Ok(Revoked { own: keep.is_none() })
     };
     context.complete(action).await

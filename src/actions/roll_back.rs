@@ -88,7 +88,7 @@ async fn bring_back(
     let back = rolled_back?;
     let (context, server) = (&change.context, &change.target.server);
     context.store.end_switch_off(server, &back.jail).await?;
-    clear(context, server, Some(pending.detected_at)).await?;
+    clear(context, server, Some(pending.detected_at), None).await?;
     context.store.request_probe(server).await?;
     Ok(back)
 }

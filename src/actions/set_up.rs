@@ -75,11 +75,11 @@ pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<
 
 async fn create(context: &Context, address: IpAddr, claim: &Claim, turn: Turn) -> Result<(), SetupError> {
     let hash = turn.hash(&claim.password).await?;
-    if !context.store.create_admin(&hash).await? {
+    let record = Actor::without_session(address, &context.worker).record("setup.complete");
+    if !context.store.create_admin(&hash, &record).await? {
         return Err(SetupError::Complete);
     }
     tracing::info!("setup is complete: the account `admin` has its password");
-    context.note(&Actor::without_session(address, &context.worker).record("setup.complete")).await;
     Ok(())
 }
 
@@ -120,13 +120,8 @@ pub async fn provision(store: &Store, password: &SecretString) -> Result<Provisi
     }
     let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret()));
     let hash = hash.await.map_err(ended)?.map_err(ProvisionError::Hash)?;
-    if !store.create_admin(&hash).await? {
-        return Ok(Provisioned::Unchanged);
-    }
-    if let Err(error) = store.audit(&Actor::operator().record("setup.complete")).await {
-        tracing::error!(error = %error, "failed to write the audit entry");
-    }
-    Ok(Provisioned::Created)
+    let created = store.create_admin(&hash, &Actor::operator().record("setup.complete")).await?;
+    Ok(if created { Provisioned::Created } else { Provisioned::Unchanged })
 }
 
 /// The cluster's one-time setup code, made by the first worker that asks; none after setup.

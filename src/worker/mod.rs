@@ -162,8 +162,11 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         },
         () = shutdown.hard.cancelled() => tracing::warn!("told twice to stop: requests in flight are cut"),
     }
-    if timeout(GRACE, in_flight.finished()).await.is_err() {
-        tracing::warn!("timed out waiting for changes whose clients have gone: their outcome is unknown");
+    tokio::select! {
+        finished = timeout(GRACE, in_flight.finished()) => if finished.is_err() {
+            tracing::warn!("timed out waiting for changes whose clients have gone: their outcome is unknown");
+        },
+        () = shutdown.hard.cancelled() => {}
     }
     let farewell = async {
         if !work.is_finished() {

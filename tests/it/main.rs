@@ -31,6 +31,7 @@ mod discovery;
 mod docs;
 mod dropin;
 mod events;
+mod hang_ups;
 mod idempotency;
 mod interface;
 mod jail_faults;

@@ -2,7 +2,8 @@
 
 use super::near_cache::Revocation;
 use super::username::Username;
-use crate::store::{Result, SessionId, Store, scripts};
+use crate::store::history::audit;
+use crate::store::{AuditRecord, Result, SessionId, Store, scripts};
 
 /// What a login is checked against.
 #[derive(Clone)]
@@ -34,15 +35,17 @@ impl Store {
     }
 
     /// Creates the admin; `false` if there is one already, and nothing changed.
-    pub async fn create_admin(&self, password_hash: &str) -> Result<bool> {
+    pub async fn create_admin(&self, password_hash: &str, audit: &AuditRecord) -> Result<bool> {
         let admin = Username::admin();
         let call = scripts::ACCOUNT_CREATE
             .call()
             .key(self.keys.account(&admin))
             .key(self.keys.generation(&admin))
             .key(self.keys.setup_code())
-            .arg(password_hash);
-        self.shared.call(&call).await
+            .key(self.keys.audit())
+            .arg(password_hash)
+            .arg(audit::KEPT);
+        self.shared.call(&audit.append_to(call)).await
     }
 
     /// The account, or `None` before setup.
@@ -66,14 +69,15 @@ impl Store {
         verified: &Account,
         new_hash: &str,
         keep: Option<&SessionId>,
+        audit: &AuditRecord,
     ) -> Result<bool> {
         let verified = verified.password_hash.as_str();
-        self.revoke(username, Revocation::Password { verified, new: new_hash, keep }).await
+        self.revoke(username, Revocation::Password { verified, new: new_hash, keep }, audit).await
     }
 
     /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.
-    pub async fn reset_password(&self, new_hash: &str) -> Result<()> {
+    pub async fn reset_password(&self, new_hash: &str, audit: &AuditRecord) -> Result<()> {
         let revocation = Revocation::Password { verified: "", new: new_hash, keep: None };
-        self.revoke(&Username::admin(), revocation).await.map(drop)
+        self.revoke(&Username::admin(), revocation, audit).await.map(drop)
     }
 }

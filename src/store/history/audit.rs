@@ -48,7 +48,12 @@ pub struct AuditRecord {
 pub const BEGUN: &str = "begun";
 
 impl AuditRecord {
-    fn fields(&self) -> [(&'static str, String); 10] {
+    /// Fields of an entry.
+    const FIELDS: usize = 10;
+    /// How many arguments of a script an entry is: a name and a value for each field.
+    pub(in crate::store) const ARGUMENTS: usize = 2 * Self::FIELDS;
+
+    fn fields(&self) -> [(&'static str, String); Self::FIELDS] {
         let text = |value: Option<String>| value.unwrap_or_default();
         [
             ("user", self.username.clone()),
