@@ -250,7 +250,7 @@ mod tests {
         let jail = JailName::parse("app").unwrap();
         let text = format!("{NOTE}[app]\nignoreip = ::1 ::ffff:203.0.113.7 10.0.0.0/8\n");
         let networks = ["::1", "203.0.113.7", "10.0.0.0/8"].map(|text| Network::parse(text).unwrap());
-        let ignored = Some(Ignored { besides: false, networks: networks.into() });
+        let ignored = Some(Ignored { besides: false, names: Vec::new(), networks: networks.into() });
         assert_eq!(DropIn::parse(&jail, &text), Some(DropIn { ignored, ..DropIn::default() }));
     }
 
