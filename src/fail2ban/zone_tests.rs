@@ -104,7 +104,7 @@ fn the_last_line_of_the_log_gives_the_offset() {
     let mut log = tempfile::NamedTempFile::new().unwrap();
     let told = |log: &tempfile::NamedTempFile| Zone::of_log(log.path());
     assert_eq!(told(&log), None);
-    let now = chrono::Utc::now().naive_utc() - chrono::TimeDelta::minutes(210);
+    let now = chrono::Local::now().naive_utc() - chrono::TimeDelta::minutes(210);
     let line = now.format("%Y-%m-%d %H:%M:%S,123");
     writeln!(log, "{line} fail2ban.actions        [1]: NOTICE  [web] Ban 203.0.113.7\nTraceback\n").unwrap();
     assert_eq!(told(&log), Some(Zone::Offset(-210 * 60)));

@@ -21,25 +21,22 @@
 //! The lock outlives a killed agent as long as its reload runs (the reload holds it too), so that the next agent does not
 //! undo under its hands.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
+use super::changer::{Changed, Changer, Edit, Plan, Running};
 use super::dropin::DropIn;
-use super::error::ChangeError;
-use super::files::{Files, Journal, Lock};
+use super::error::{self, ChangeError};
+use super::files::{Journal, Lock};
 use super::losses::names;
-use super::patience::Working;
 use super::undo::lost;
-use crate::config::AgentConfig;
-use crate::domain::{JailName, JailSettings, Network};
+use crate::domain::JailName;
 use crate::fail2ban::probe::listed;
-use crate::fail2ban::tools::{ConfiguredJail, Tools, Verdict};
-use crate::fail2ban::{Client, Command, threads};
+use crate::fail2ban::tools::{ConfiguredJail, Verdict};
+use crate::fail2ban::{Command, threads};
 
 /// fail2ban starts and ends threads within this, once a reload has been answered.
 pub(in crate::agent) const VERIFY_WITHIN: Duration = Duration::from_secs(4);
@@ -51,66 +48,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
 const UNDO_PAUSE: Duration = Duration::from_secs(2);
 
-/// What is to be changed of a jail.
-#[derive(Debug, Clone)]
-pub(in crate::agent) enum Edit {
-    /// On.
-    Activate,
-    /// Off.
-    Deactivate,
-    /// These settings, from now on and after every restart.
-    Set(JailSettings),
-    /// One network more that is never banned.
-    Ignore(Network),
-}
-
-/// A change that is under way.
-pub(in crate::agent) struct Plan<'a> {
-    pub(in crate::agent) jail: &'a JailName,
-    pub(in crate::agent) edit: &'a Edit,
-    /// Whether the jail is to run in the end.
-    pub(in crate::agent) active: bool,
-    /// Whether fail2ban is to reload the jail; if not, only the file changes.
-    pub(in crate::agent) reloads: bool,
-}
-
-/// What a change has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::agent) struct Changed {
-    /// Whether the jail runs.
-    pub(in crate::agent) active: bool,
-    /// Whether anything was changed: not if it was so already.
-    pub(in crate::agent) changed: bool,
-}
-
-/// The jails that fail2ban lists, and whether each runs. What cannot be known counts as running.
-pub(in crate::agent) type Running = BTreeMap<JailName, bool>;
-
-/// Changes jails, one at a time.
-pub(in crate::agent) struct Changer {
-    pub(in crate::agent) files: Files,
-    pub(in crate::agent) tools: Tools,
-    pub(in crate::agent) client: Client,
-    pub(in crate::agent) working: Mutex<Option<Working>>,
-    pub(in crate::agent) socket: PathBuf,
-    /// What starts fail2ban.
-    pub(in crate::agent) start: Vec<String>,
-}
-
 impl Changer {
-    pub(in crate::agent) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
-        let start = config.start.clone();
-        let socket = config.fail2ban_socket.clone();
-        Arc::new(Self {
-            files: Files::new(&config.fail2ban_config),
-            tools,
-            client,
-            working: Mutex::default(),
-            socket,
-            start,
-        })
-    }
-
     /// The jail whose change was begun and neither finished nor undone yet.
     pub(in crate::agent) fn interrupted(&self) -> Option<JailName> {
         self.files.journal().ok().flatten().map(|journal| journal.jail)
@@ -287,7 +225,7 @@ impl Changer {
         if let Some(configured) = survey.jails.remove(jail) {
             return Ok(configured);
         }
-        Err(super::jails::unknown(jail, &survey))
+        Err(error::unknown(jail, &survey))
     }
 
     /// Ends a jail that is listed and does not run, before it is reloaded (fail2ban would start it, and remove it

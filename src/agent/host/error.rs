@@ -1,7 +1,9 @@
 //! Why the agent did not do what it was asked; `routes.rs` makes the refusal of it that travels.
 
+use crate::domain::JailName;
 use crate::domain::name::Unchangeable;
 use crate::fail2ban::Fail2banError;
+use crate::fail2ban::tools::Survey;
 use crate::fail2ban::tools::ToolError;
 
 /// Why something was not done. The host is as before, unless it is [`ChangeError::Unsettled`].
@@ -78,4 +80,17 @@ impl From<std::io::Error> for ChangeError {
         };
         Self::Failed(format!("the agent cannot write to jail.d of BANGUI_FAIL2BAN_CONFIG: {error}{remedy}"))
     }
+}
+
+/// Why a jail is not there. It may be in a file that fail2ban cannot read, and then it is not to be added once more.
+pub(super) fn unknown(jail: &JailName, survey: &Survey) -> ChangeError {
+    if survey.errors.is_empty() {
+        return ChangeError::UnknownJail(format!(
+            "there is no jail {jail}, neither running nor in fail2ban's configuration: add it to jail.local or jail.d first"
+        ));
+    }
+    ChangeError::Configuration(format!(
+        "there is no jail {jail} in what fail2ban can read of its configuration: {}",
+        survey.errors.join("\n")
+    ))
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::change::{Changer, Edit};
-use super::error::ChangeError;
+use super::changer::{Changer, Edit};
+use super::error::{ChangeError, unknown};
 use crate::agent::wire;
 use crate::domain::{Answer, JailName, JailSettings, Network};
 use crate::fail2ban::command::{Field, Setting};
@@ -188,19 +188,6 @@ impl JailDesk {
             answer => Ok(answer?),
         }
     }
-}
-
-/// Why a jail is not there. It may be in a file that fail2ban cannot read, and then it is not to be added once more.
-pub(super) fn unknown(jail: &JailName, survey: &Survey) -> ChangeError {
-    if survey.errors.is_empty() {
-        return ChangeError::UnknownJail(format!(
-            "there is no jail {jail}, neither running nor in fail2ban's configuration: add it to jail.local or jail.d first"
-        ));
-    }
-    ChangeError::Configuration(format!(
-        "there is no jail {jail} in what fail2ban can read of its configuration: {}",
-        survey.errors.join("\n")
-    ))
 }
 
 /// A jail by what its configuration says; one that has none any more runs on without.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::change::{Changed, Changer, Running};
+use super::changer::{Changed, Changer, Running};
 use super::error::ChangeError;
 use crate::domain::JailName;
 

@@ -6,6 +6,7 @@
 
 pub(super) mod bans;
 pub(super) mod change;
+pub(super) mod changer;
 pub mod dropin;
 pub(super) mod error;
 mod files;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::change::Changer;
+use super::changer::{Changer, Working};
 use crate::domain::JailName;
 use crate::fail2ban::progress::Progress;
 
@@ -20,15 +20,6 @@ const UNSEEN_FOR: Duration = Duration::from_secs(60);
 /// However busy it is.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// What fail2ban is at.
-#[derive(Debug, Clone)]
-pub(in crate::agent) struct Working {
-    jail: JailName,
-    since: Instant,
-    /// When progress was last seen; none if it cannot be.
-    progress: Option<Instant>,
-}
 
 impl Changer {
     /// The outcome of `work` on a jail; none if fail2ban shows no progress any more.

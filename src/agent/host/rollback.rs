@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::change::Changer;
+use super::changer::Changer;
 use super::dropin::DropIn;
 use super::error::ChangeError;
 use super::files::Lock;

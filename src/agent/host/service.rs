@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bans::BanDesk;
-use super::change::Changer;
+use super::changer::Changer;
 use super::error::ChangeError;
 use super::jails::JailDesk;
 use crate::agent::wire;

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 
 use tokio::time::{Instant, sleep};
 
-use super::change::{Changed, Changer, Edit, Plan, VERIFY_EVERY, VERIFY_WITHIN};
+use super::change::{VERIFY_EVERY, VERIFY_WITHIN};
+use super::changer::{Changed, Changer, Edit, Plan};
 use super::dropin::{DropIn, Ignored};
 use super::error::ChangeError;
 use crate::domain::JailName;

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::change::{Changer, Edit, Plan};
+use super::changer::{Changer, Edit, Plan};
 use super::error::ChangeError;
 use crate::domain::{JailName, JailSettings, Network};
 use crate::fail2ban::command::Field;

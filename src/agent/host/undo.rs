@@ -4,7 +4,7 @@
 
 use tracing::{error, warn};
 
-use super::change::{Changer, Running};
+use super::changer::{Changer, Running};
 use super::error::ChangeError;
 use super::files::{Journal, Lock};
 use crate::domain::JailName;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::answer::{Deadline, refuse};
 use crate::agent::host::bans::Order;
-use crate::agent::host::change::{Changed, Edit};
+use crate::agent::host::changer::{Changed, Edit};
 use crate::agent::host::error::ChangeError;
 use crate::agent::host::service::Desk;
 use crate::agent::names::Names;

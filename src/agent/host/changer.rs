@@ -1,0 +1,83 @@
+//! What changes of jails work with, and the words for what is changed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use super::files::Files;
+use crate::config::AgentConfig;
+use crate::domain::{JailName, JailSettings, Network};
+use crate::fail2ban::Client;
+use crate::fail2ban::tools::Tools;
+
+/// What is to be changed of a jail.
+#[derive(Debug, Clone)]
+pub(in crate::agent) enum Edit {
+    /// On.
+    Activate,
+    /// Off.
+    Deactivate,
+    /// These settings, from now on and after every restart.
+    Set(JailSettings),
+    /// One network more that is never banned.
+    Ignore(Network),
+}
+
+/// A change that is under way.
+pub(in crate::agent) struct Plan<'a> {
+    pub(in crate::agent) jail: &'a JailName,
+    pub(in crate::agent) edit: &'a Edit,
+    /// Whether the jail is to run in the end.
+    pub(in crate::agent) active: bool,
+    /// Whether fail2ban is to reload the jail; if not, only the file changes.
+    pub(in crate::agent) reloads: bool,
+}
+
+/// What a change has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::agent) struct Changed {
+    /// Whether the jail runs.
+    pub(in crate::agent) active: bool,
+    /// Whether anything was changed: not if it was so already.
+    pub(in crate::agent) changed: bool,
+}
+
+/// The jails that fail2ban lists, and whether each runs. What cannot be known counts as running.
+pub(in crate::agent) type Running = BTreeMap<JailName, bool>;
+
+/// Changes jails, one at a time.
+pub(in crate::agent) struct Changer {
+    pub(in crate::agent) files: Files,
+    pub(in crate::agent) tools: Tools,
+    pub(in crate::agent) client: Client,
+    pub(in crate::agent) working: Mutex<Option<Working>>,
+    pub(in crate::agent) socket: PathBuf,
+    /// What starts fail2ban.
+    pub(in crate::agent) start: Vec<String>,
+}
+
+impl Changer {
+    pub(in crate::agent) fn new(config: &AgentConfig, client: Client, tools: Tools) -> Arc<Self> {
+        let start = config.start.clone();
+        let socket = config.fail2ban_socket.clone();
+        Arc::new(Self {
+            files: Files::new(&config.fail2ban_config),
+            tools,
+            client,
+            working: Mutex::default(),
+            socket,
+            start,
+        })
+    }
+}
+
+/// What fail2ban is at.
+#[derive(Debug, Clone)]
+pub(in crate::agent) struct Working {
+    pub(super) jail: JailName,
+    pub(super) since: Instant,
+    /// When progress was last seen; none if it cannot be.
+    pub(super) progress: Option<Instant>,
+}
