@@ -3,8 +3,7 @@
 //! ```text
 //! listen ─▶ Redis answers and may be used ─▶ account provisioned ─▶ ready ─▶ ... ─▶ SIGTERM, or a part fails
 //!        ─▶ not ready, `Connection: close`, schedule stopped and lease released at once
-//!        ─▶ after the drain time: accept no more, finish what is in flight (10 s at most)
-//!        ─▶ finish changes whose clients have gone (10 s at most) ─▶ gone
+//!        ─▶ after the drain time: accept no more, finish what is in flight, also changes whose clients have gone (11 s at most) ─▶ gone
 //! ```
 //!
 //! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. Everything that runs for as long as the
@@ -25,7 +24,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::actions::{Context, InFlight};
 use crate::agent::client::fleet::Fleet;
@@ -42,8 +41,10 @@ use crate::telemetry;
 use tasks::{Stage, Supervisor};
 
 const LIMITS: Limits = Limits { connections: 10_000, header_timeout: Duration::from_secs(30) };
-/// Requests in flight have this long to end once nothing more is accepted, and changes without a client as long after that.
+/// Requests in flight, and changes whose clients have gone, have this long to end once nothing more is accepted.
 const GRACE: Duration = Duration::from_secs(10);
+/// What a change that a request of the last moment has begun is given at least.
+const CHANGE_GRACE: Duration = Duration::from_secs(1);
 /// The farewell to Redis has this long.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -219,6 +220,7 @@ impl Worker {
             () = shutdown.hard.cancelled() => {}
         }
         self.parts.stop(Stage::Listen);
+        let give_up_at = Instant::now() + GRACE;
         let finished = async {
             let metrics = async {
                 match &servers.metrics {
@@ -234,10 +236,11 @@ impl Worker {
                 tracing::warn!("received a second signal: cut the requests in flight");
             }
         }
-        // They use what the later stages run.
+        // Before the later stages are stopped, which changes need.
+        let give_up_at = give_up_at.max(Instant::now() + CHANGE_GRACE);
         tokio::select! {
-            finished = timeout(GRACE, self.in_flight.finished()) => if finished.is_err() {
-                tracing::warn!("timed out waiting for changes whose clients have gone: their outcome is unknown");
+            finished = timeout_at(give_up_at, self.in_flight.finished()) => if finished.is_err() {
+                tracing::warn!("timed out waiting for changes in progress: their outcome is unknown");
             },
             () = shutdown.hard.cancelled() => {}
         }
