@@ -3,7 +3,8 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> {worker, up} -> {http, scheduler, jobs, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
+//! main -> cli -> {worker, up} -> {http, jobs} -> actions -> {store, agent::client} -> settings -> config -> domain
+//!                                {scheduler, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
 //! ```
 //!
 //! `http`, `scheduler` and `jobs` never import each other: they meet in Redis, like any two workers. A test
@@ -11,10 +12,11 @@
 //!
 //! # Where to start reading
 //!
-//! `domain/transition.rs` is what is true. `store/mod.rs` is what is remembered, `scheduler/mod.rs` who acts on
+//! `actions/` is what users do, whoever asks for it. `domain/transition.rs` is what is true. `store/mod.rs` is what is remembered, `scheduler/mod.rs` who acts on
 //! schedule, `jobs/` who carries out what takes long, `http/mod.rs` what users call, `agent/wire.rs` what travels to the machines that run fail2ban, and
 //! `worker/` the life of one worker.
 
+pub mod actions;
 pub mod agent;
 pub mod cause;
 pub mod cli;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bangui::actions::Actor;
 use bangui::store::{LoginOrigin, SessionLife, Store, Username};
 use futures_util::StreamExt as _;
 
@@ -124,7 +125,13 @@ async fn begin(store: Store, generation: u64, n: u32) {
         ip: [198, 18 + b % 2, c, d].into(),
         user_agent: BROWSERS[usize::from(d) % BROWSERS.len()].to_owned(),
     };
-    store.begin_session(&Username::admin(), generation, &origin, life).await.unwrap().unwrap();
+    store
+        .begin_session(&Username::admin(), generation, &origin, life, |_| {
+            Actor::operator().record("session.begin")
+        })
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 async fn used_memory(cluster: &Cluster) -> u32 {

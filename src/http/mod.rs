@@ -39,7 +39,7 @@ pub fn router(state: AppState) -> Router {
     let about_fail2ban =
         fail2ban().route_layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once));
     let mut all = open().merge(account()).merge(about_fail2ban).merge(own());
-    if state.metrics.is_some() {
+    if state.metrics().is_some() {
         all = all.merge(monitoring());
     }
     let router = Router::from(all)

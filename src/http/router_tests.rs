@@ -4,11 +4,13 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
+use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::actions::{Context, InFlight};
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Environment, Flags, RedisConfig, roles};
 use crate::password::PasswordGate;
@@ -26,17 +28,20 @@ fn parts() -> Parts {
         pool_size: 8,
     };
     Parts {
-        store: Store::open_unsupervised(&redis).unwrap(),
-        agents: Fleet::default(),
+        context: Context {
+            store: Store::open_unsupervised(&redis).unwrap(),
+            agents: Fleet::default(),
+            worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
+            settings: settings(),
+            gate: PasswordGate::with_cores(1),
+            setup_token: Some("a-setup-token".into()),
+            admin_is_provisioned: true,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            in_flight: InFlight::default(),
+        },
         events: crate::store::Feed::new(),
-        worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
-        settings: settings(),
-        gate: PasswordGate::with_cores(1),
         readiness: serving(),
-        setup_token: Some("a-setup-token".into()),
-        admin_is_provisioned: true,
         public_url: None,
-        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         metrics: Some(PrometheusBuilder::new().build_recorder().handle()),
     }
 }

@@ -1,54 +1,36 @@
-//! What handlers work with: ready-made parts, put together by `main` and cheap to clone for each request.
+//! What handlers work with: the [`Context`] of actions, which an [`AppState`] dereferences to, and what HTTP has besides.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::HeaderValue;
-use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::agent::client::fleet::Fleet;
-use crate::password::PasswordGate;
-use crate::settings::Live;
-use crate::store::{Feed, LoginLimits, SessionLife, Store, WorkerId};
+use crate::actions::Context;
+use crate::store::Feed;
 
 /// Clients at once.
 pub const MAX_EVENT_CLIENTS: usize = 1_000;
 
-/// The parts that the HTTP interface stands on.
+/// The ready-made parts that the HTTP interface is put together from.
 pub struct Parts {
-    /// Everything the cluster remembers.
-    pub store: Store,
-    /// The configured servers, each with its agent.
-    pub agents: Fleet,
-    /// This worker.
-    pub worker: WorkerId,
-    /// What is in force now.
-    pub settings: Live,
-    /// The door to the password hash.
-    pub gate: PasswordGate,
+    /// What actions work with.
+    pub context: Context,
     /// Whether this worker takes work; `main` keeps a clone and moves it on.
     pub readiness: Readiness,
-    /// `BANGUI_SETUP_TOKEN`; without it the cluster's one-time code counts.
-    pub setup_token: Option<SecretString>,
-    /// Whether `BANGUI_ADMIN_PASSWORD` provisions the admin: then setup is always done.
-    pub admin_is_provisioned: bool,
     /// What users type; `https` makes the cookie a secure one.
     pub public_url: Option<Url>,
-    /// Peers whose `X-Forwarded-*` is believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// What is told to the clients of `GET /api/v1/events`.
+    /// What the clients of `GET /api/v1/events` are sent.
     pub events: Feed,
     /// What `GET /metrics` shows; `None` when it has an address of its own ([`super::metrics_router`]).
     pub metrics: Option<PrometheusHandle>,
 }
 
-/// [`Parts`], shared by all requests.
+/// [`Parts`], shared by all requests and cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<Shared>);
 
@@ -62,24 +44,34 @@ impl AppState {
     /// Shares the parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let worker_header = HeaderValue::from_str(parts.worker.as_str())
+        let worker_header = HeaderValue::from_str(parts.context.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let event_clients = Arc::new(Semaphore::new(MAX_EVENT_CLIENTS));
         Self(Arc::new(Shared { parts, event_clients, worker_header }))
     }
 
-    /// How long sessions live, now.
+    /// Whether this worker takes work.
     #[must_use]
-    pub fn session_life(&self) -> SessionLife {
-        let now = self.settings.now();
-        SessionLife { idle: now.settings.session_idle, absolute: now.settings.session_absolute }
+    pub fn readiness(&self) -> &Readiness {
+        &self.0.parts.readiness
     }
 
-    /// How many passwords may be tried, now.
+    /// What users type.
     #[must_use]
-    pub fn login_limits(&self) -> LoginLimits {
-        let now = self.settings.now();
-        LoginLimits { attempts: now.settings.login_limit, failures: now.settings.login_failure_limit }
+    pub fn public_url(&self) -> Option<&Url> {
+        self.0.parts.public_url.as_ref()
+    }
+
+    /// What the clients of `GET /api/v1/events` are sent.
+    #[must_use]
+    pub fn events(&self) -> &Feed {
+        &self.0.parts.events
+    }
+
+    /// What `GET /metrics` shows.
+    #[must_use]
+    pub fn metrics(&self) -> Option<&PrometheusHandle> {
+        self.0.parts.metrics.as_ref()
     }
 
     /// Places of clients that follow the events.
@@ -96,9 +88,9 @@ impl AppState {
 }
 
 impl Deref for AppState {
-    type Target = Parts;
-    fn deref(&self) -> &Parts {
-        &self.0.parts
+    type Target = Context;
+    fn deref(&self) -> &Context {
+        &self.0.parts.context
     }
 }
 

@@ -6,6 +6,7 @@
 //! have. Only what is larger than any threshold of it has a mapping of its own.
 
 pub mod gate;
+pub mod rules;
 
 pub use gate::{GateError, PasswordGate};
 

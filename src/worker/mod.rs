@@ -3,7 +3,7 @@
 //! ```text
 //! listen ─▶ Redis answers and may be used ─▶ account provisioned ─▶ ready ─▶ ... ─▶ SIGTERM, or a part fails
 //!        ─▶ not ready, `Connection: close`, schedule stopped and lease released at once
-//!        ─▶ after the drain time: accept no more, finish what is in flight (10 s at most) ─▶ gone
+//!        ─▶ after the drain time: accept no more, finish what is in flight, also changes whose clients have gone (11 s at most) ─▶ gone
 //! ```
 //!
 //! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. Everything that runs for as long as the
@@ -24,8 +24,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::actions::{Context, InFlight};
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::http::{self, AppState, Readiness};
@@ -40,8 +41,10 @@ use crate::telemetry;
 use tasks::{Stage, Supervisor};
 
 const LIMITS: Limits = Limits { connections: 10_000, header_timeout: Duration::from_secs(30) };
-/// Requests in flight have this long to end once nothing more is accepted.
+/// Requests in flight, and changes whose clients have gone, have this long to end once nothing more is accepted.
 const GRACE: Duration = Duration::from_secs(10);
+/// What a change that a request of the last moment has begun is given at least.
+const CHANGE_GRACE: Duration = Duration::from_secs(1);
 /// The farewell to Redis has this long.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -58,6 +61,7 @@ struct Worker {
     settings: Live,
     events: Feed,
     readiness: Readiness,
+    in_flight: InFlight,
     parts: Supervisor,
 }
 
@@ -90,7 +94,8 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         parts.run(Stage::Connect, part.name, part.run);
     }
     let settings = Live::new(Bootstrap::of(&config));
-    let worker = Worker { config, id, store, agents, settings, events: Feed::new(), readiness, parts };
+    let (events, in_flight) = (Feed::new(), InFlight::default());
+    let worker = Worker { config, id, store, agents, settings, events, readiness, in_flight, parts };
     let servers = worker.listen(listener, metrics_listener, &metrics)?;
     worker.follow(metrics);
     tokio::select! {
@@ -115,16 +120,19 @@ impl Worker {
         metrics: &PrometheusHandle,
     ) -> Result<Servers, ServeError> {
         let state = AppState::new(http::Parts {
-            store: self.store.clone(),
-            agents: self.agents.clone(),
-            worker: self.id.clone(),
-            settings: self.settings.clone(),
-            gate: PasswordGate::new(),
+            context: Context {
+                store: self.store.clone(),
+                agents: self.agents.clone(),
+                worker: self.id.clone(),
+                settings: self.settings.clone(),
+                gate: PasswordGate::new(),
+                setup_token: self.config.setup_token.clone(),
+                admin_is_provisioned: self.config.admin_password.is_some(),
+                trusted_proxies: self.config.trusted_proxies.clone(),
+                in_flight: self.in_flight.clone(),
+            },
             readiness: self.readiness.clone(),
-            setup_token: self.config.setup_token.clone(),
-            admin_is_provisioned: self.config.admin_password.is_some(),
             public_url: self.config.public_url.clone(),
-            trusted_proxies: self.config.trusted_proxies.clone(),
             events: self.events.clone(),
             metrics: metrics_listener.is_none().then(|| metrics.clone()),
         });
@@ -212,6 +220,7 @@ impl Worker {
             () = shutdown.hard.cancelled() => {}
         }
         self.parts.stop(Stage::Listen);
+        let give_up_at = Instant::now() + GRACE;
         let finished = async {
             let metrics = async {
                 match &servers.metrics {
@@ -226,6 +235,14 @@ impl Worker {
             () = shutdown.hard.cancelled() => {
                 tracing::warn!("received a second signal: cut the requests in flight");
             }
+        }
+        // Before the later stages are stopped, which changes need.
+        let give_up_at = give_up_at.max(Instant::now() + CHANGE_GRACE);
+        tokio::select! {
+            finished = timeout_at(give_up_at, self.in_flight.finished()) => if finished.is_err() {
+                tracing::warn!("timed out waiting for changes in progress: their outcome is unknown");
+            },
+            () = shutdown.hard.cancelled() => {}
         }
         let farewell = async {
             // A panic in it was logged, and the lease, if still held, expires.

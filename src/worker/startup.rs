@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use super::error::ServeError;
+use crate::actions::set_up::{self, ProvisionError, Provisioned};
 use crate::agent::client::Credentials;
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
-use crate::http;
-use crate::password;
 use crate::settings::Live;
-use crate::store::{AuditRecord, Store, StoreError, Username};
+use crate::store::{Store, StoreError};
 
 /// How often a worker looks whether somebody can log in.
 const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -130,7 +129,7 @@ async fn make_login_possible(config: &ServeConfig, store: &Store) -> anyhow::Res
     match (&config.admin_password, &config.setup_token) {
         (Some(password), _) => provision(store, password).await,
         (None, Some(_)) => Ok(()),
-        (None, None) => Ok(store.setup_code(&http::api::setup::fresh_code()).await.map(drop)?),
+        (None, None) => Ok(set_up::setup_code(store).await.map(drop)?),
     }
 }
 
@@ -139,29 +138,17 @@ async fn retry_pause() {
     sleep(Duration::from_millis(wait)).await;
 }
 
-/// The same once-only step as setup; it never overwrites.
 async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()> {
-    let account = store.account(&Username::admin()).await?;
-    let password = password.clone();
-    if let Some(account) = account {
-        let same = tokio::task::spawn_blocking(move || {
-            password::verify(password.expose_secret(), &account.password_hash)
-        })
-        .await?;
-        if !same {
-            tracing::warn!(
-                "BANGUI_ADMIN_PASSWORD differs from the stored password, which stays in force: \
-                 to change it, run `bangui reset-password`"
-            );
-        }
-        return Ok(());
-    }
-    let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret())).await??;
-    if store.create_admin(&hash).await? {
-        tracing::info!("created the admin account with BANGUI_ADMIN_PASSWORD");
-        if let Err(error) = store.audit(&AuditRecord::of_admin("setup.complete")).await {
-            tracing::error!(error = %error, "failed to write the audit entry");
-        }
+    match set_up::provision(store, password).await {
+        Ok(Provisioned::Created) => tracing::info!("created the admin account with BANGUI_ADMIN_PASSWORD"),
+        Ok(Provisioned::Unchanged) => {}
+        Ok(Provisioned::Different) => tracing::warn!(
+            "BANGUI_ADMIN_PASSWORD differs from the stored password, which stays in force: \
+             to change it, run `bangui reset-password`"
+        ),
+        // As itself: `prepare_login` tells by it whether waiting helps.
+        Err(ProvisionError::Store(error)) => return Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{SERVER, server_is};
+use crate::support::redis::Seen;
 use crate::support::{Answer, Client, Cluster, SOON, eventually};
 
 fn place(jail: &str) -> String {
@@ -161,6 +162,17 @@ async fn a_request_whose_worker_died_is_run_again_and_says_so() {
     assert_eq!(again.body["results"].as_array().map(Vec::len), Some(90));
     assert!(replayed(&ban(&other, "cut", &ips).await));
     assert!(cluster.fail2ban().bans("web", "203.0.113.89").await);
+}
+
+#[tokio::test]
+async fn the_session_of_a_request_with_a_key_is_checked_once() {
+    let (cluster, client) = cluster(1).await;
+    let monitor = cluster.redis.monitor().await;
+    ban(&client, "counted", &["203.0.113.9".to_owned()]).await.expect(200);
+    let seen = monitor.stop(&cluster.redis).await;
+    let checks =
+        seen.iter().filter(|seen| Seen::name(&seen.command) == "MGET" && seen.command.contains("}:session:"));
+    assert_eq!(checks.count(), 1, "{seen:#?}");
 }
 
 #[tokio::test]

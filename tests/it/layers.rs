@@ -118,6 +118,22 @@ fn no_arrow_between_the_layers_turns_round() {
 }
 
 #[test]
+fn actions_know_what_they_work_with_and_nothing_of_http() {
+    let works_with =
+        ["actions", "store", "agent/client", "agent/wire", "settings", "config", "domain", "password"];
+    let imports = own().imports();
+    let of_actions: Vec<&Import> =
+        imports.iter().filter(|import| part(&import.from).0 == "actions").collect();
+    assert!(of_actions.len() > 50, "only {} imports were read", of_actions.len());
+    for Import { from, to, .. } in of_actions {
+        assert!(works_with.contains(&part(to).0), "{from} -> {to}");
+        let code = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{from}.rs"));
+        let code = std::fs::read_to_string(code).unwrap_or_default();
+        assert!(!code.contains("axum::") && !code.contains("utoipa"), "{from} names a crate of HTTP");
+    }
+}
+
+#[test]
 fn no_file_imports_in_a_circle() {
     let modules = own();
     let imports = modules.imports();

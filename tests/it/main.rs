@@ -33,6 +33,7 @@ mod docs;
 mod dropin;
 mod epochs;
 mod events;
+mod hang_ups;
 mod host_changes;
 mod idempotency;
 mod interface;

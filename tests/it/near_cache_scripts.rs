@@ -163,11 +163,12 @@ impl Redis for Scripts<'_> {
                 Revoked::All => ("all", Vec::new()),
                 Revoked::Nothing => ("none", Vec::new()),
             };
-            call.key(GENERATION).key(INDEX).key("{m}:account").key("{m}:setup");
+            call.key(GENERATION).key(INDEX).key("{m}:account").key("{m}:setup").key("{m}:audit");
             if let Revoked::One(session) = ends {
                 call.key(key_of(session));
             }
             call.arg(kind).arg(id).arg("m:revoked").arg(fresh).arg("").arg("").arg("");
+            call.arg(100).arg("what").arg("test");
         });
         let message = self.subscription.recv_response().unwrap();
         let (_, _, message): (String, String, Vec<u8>) = redis::from_redis_value(message).unwrap();

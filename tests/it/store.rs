@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bangui::actions::Actor;
 use bangui::config::RedisConfig;
 use bangui::domain::transition::record_activation;
 use bangui::domain::{JailName, ServerName, ServerState};
 use bangui::store::{
-    Acquired, ChangeError, Fence, JobTurn, Lease, LoginOrigin, SessionLife, SessionToken, Store, StoreError,
-    StoredBan, Username, WorkerId,
+    Acquired, AuditRecord, ChangeError, Fence, JobTurn, Lease, LoginOrigin, SessionDetails, SessionLife,
+    SessionToken, Store, StoreError, StoredBan, Username, WorkerId,
 };
 
 use crate::support::cluster::PREFIX;
@@ -45,6 +46,14 @@ fn server() -> ServerName {
     ServerName::parse("web-1").unwrap()
 }
 
+fn audit() -> AuditRecord {
+    Actor::operator().record("test")
+}
+
+fn begun(_: &SessionDetails) -> AuditRecord {
+    audit()
+}
+
 fn origin() -> LoginOrigin {
     LoginOrigin { ip: "198.51.100.7".parse().unwrap(), user_agent: "test".to_owned() }
 }
@@ -52,7 +61,7 @@ fn origin() -> LoginOrigin {
 async fn logged_in(store: &Store) -> SessionToken {
     let admin = Username::admin();
     let generation = store.account(&admin).await.unwrap().unwrap().generation;
-    store.begin_session(&admin, generation, &origin(), LIFE).await.unwrap().unwrap().0
+    store.begin_session(&admin, generation, &origin(), LIFE, begun).await.unwrap().unwrap().0
 }
 
 async fn lives(store: &Store, token: &SessionToken) -> bool {
@@ -219,19 +228,19 @@ async fn revoking_all_sessions_kills_a_login_in_flight_and_keeps_the_one_that_is
     let redis = Redis::start().await;
     let store = store(&redis).await;
     let admin = Username::admin();
-    assert!(store.create_admin("hash").await.unwrap());
+    assert!(store.create_admin("hash", &audit()).await.unwrap());
     let generation = store.account(&admin).await.unwrap().unwrap().generation;
     let (kept, other) = (logged_in(&store).await, logged_in(&store).await);
 
-    store.end_all_sessions(&admin, Some(&kept.id())).await.unwrap();
+    store.end_all_sessions(&admin, Some(&kept.id()), &audit()).await.unwrap();
     assert!(lives(&store, &kept).await);
     assert!(!lives(&store, &other).await);
-    let in_flight = store.begin_session(&admin, generation, &origin(), LIFE).await.unwrap();
+    let in_flight = store.begin_session(&admin, generation, &origin(), LIFE, begun).await.unwrap();
     assert!(in_flight.is_none(), "a login that read the account before the revocation");
     let listed = store.list_sessions(&admin, None, 10, LIFE).await.unwrap();
     assert_eq!(listed.items.len(), 1);
 
-    store.end_all_sessions(&admin, None).await.unwrap();
+    store.end_all_sessions(&admin, None, &audit()).await.unwrap();
     assert!(!lives(&store, &kept).await);
 }
 
@@ -249,10 +258,10 @@ async fn a_touch_never_recreates_a_session_that_was_ended_since_it_was_checked()
 async fn touches_never_let_a_session_outlive_its_absolute_end() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
-    store.create_admin("hash").await.unwrap();
+    store.create_admin("hash", &audit()).await.unwrap();
     let life = SessionLife { idle: Duration::from_millis(4_000), absolute: Duration::from_millis(2_500) };
     let admin = Username::admin();
-    let (token, details) = store.begin_session(&admin, 1, &origin(), life).await.unwrap().unwrap();
+    let (token, details) = store.begin_session(&admin, 1, &origin(), life, begun).await.unwrap().unwrap();
     assert_eq!(details.session.idle_expires_at, details.session.expires_at, "cut at the absolute end");
     let begun = tokio::time::Instant::now();
     while store.check_session(&token, life).await.unwrap().session.is_some() {
@@ -266,7 +275,7 @@ async fn touches_never_let_a_session_outlive_its_absolute_end() {
 async fn pages_of_sessions_hold_each_session_once() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
-    store.create_admin("hash").await.unwrap();
+    store.create_admin("hash", &audit()).await.unwrap();
     let mut tokens = Vec::new();
     for _ in 0..25 {
         tokens.push(logged_in(&store).await.id().to_string());
@@ -289,15 +298,15 @@ async fn pages_of_sessions_hold_each_session_once() {
 async fn logins_take_sessions_that_have_run_out_from_the_index() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
-    store.create_admin("hash").await.unwrap();
+    store.create_admin("hash", &audit()).await.unwrap();
     let admin = Username::admin();
     let short = SessionLife { idle: Duration::from_millis(1), ..LIFE };
     for _ in 0..10 {
-        store.begin_session(&admin, 1, &origin(), short).await.unwrap().unwrap();
+        store.begin_session(&admin, 1, &origin(), short, begun).await.unwrap().unwrap();
     }
     let kept = logged_in(&store).await;
     eventually("the short sessions to leave the index", SOON, || async {
-        store.begin_session(&admin, 1, &origin(), short).await.unwrap().unwrap();
+        store.begin_session(&admin, 1, &origin(), short, begun).await.unwrap().unwrap();
         let indexed: u64 = redis.command(&["SCARD", "{it}:sessions:admin"]).await;
         (indexed < 5).then_some(())
     })
@@ -352,10 +361,10 @@ async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
 async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
-    store.create_admin("hash").await.unwrap();
+    store.create_admin("hash", &audit()).await.unwrap();
     let token = logged_in(&store).await;
     redis.command::<u64>(&["DEL", "{it}:sessions:admin"]).await;
     let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
-    store.end_checked_session(&session).await.unwrap();
+    store.end_checked_session(&session.username, &session.id, &audit()).await.unwrap();
     assert!(!lives(&store, &token).await);
 }

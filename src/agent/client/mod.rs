@@ -13,3 +13,7 @@ mod jails;
 pub use call::AgentClient;
 pub use credentials::{Credentials, Introduction};
 pub use error::{AgentError, RefusedKind};
+
+pub use super::wire::{
+    BanRequest, BanResult, ChangeSettings, JailChanged, JailView, JobEpoch, JobKey, RolledBack,
+};

@@ -1,36 +1,21 @@
-//! Ban jobs: put here, carried out by whichever worker is free (`crate::jobs::bans` there), shown and cancelled here.
-//!
-//! A cancellation is answered once the agent knows of it: from then on no further address is banned or unbanned by the
-//! job, whatever worker was paused with a command in its hand. Where the agent cannot be asked, the answer says so.
-
-use std::time::Duration;
+//! Ban jobs: shown and cancelled here, and carried out by whichever worker is free (`crate::jobs::bans` there).
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::jail_switch::{Change, to_the_end};
 use super::sessions::{List, PageQuery};
 use super::time::Time;
-use crate::agent::client::{AgentError, RefusedKind};
-use crate::agent::wire::{JobEpoch, JobKey};
-use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, Network, ServerName, UnreachableKind};
-use crate::http::auth::author::Author;
+use crate::actions::Actor;
+use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
+use crate::domain::{BanJobId, JailName, ServerName};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Caller, Path, Query};
 use crate::http::state::AppState;
-use crate::store::jobs::ban_jobs::MOST_OPEN;
-use crate::store::{BanJobClaim, BanJobView, Cancelled, NewBanJob};
-
-/// Addresses that an entry of the audit names; the others are counted.
-pub(in crate::http) const NAMED: usize = 25;
-
-/// When to look again whether a job may be put.
-const TRY_AGAIN_AFTER: u32 = 10;
+use crate::store::BanJobView;
 
 /// A large ban or unban.
 #[derive(Serialize, ToSchema)]
@@ -107,38 +92,14 @@ impl FromRequestParts<AppState> for Name {
     }
 }
 
-/// Puts a job: 202.
-pub async fn put(change: &Change, Name(id): Name, order: BanOrder, ips: &[Network]) -> Result<Response> {
-    let named: Vec<&Network> = ips.iter().take(NAMED).collect();
-    let after = json!({ "job": id.as_str(), "order": order.as_str(), "asked": ips.len(), "ips": named });
-    let target = Some(format!("{}/{}", change.server, change.jail));
-    let audit = change.author.record("ban_job.begin", target, (Value::Null, after), "queued");
-    let (server, jail) = (change.server.clone(), change.jail.clone());
-    let store = &change.state.store;
-    if !store.create_ban_job(&NewBanJob { id: id.clone(), server, jail, order, ips, audit }).await? {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too-many-ban-jobs",
-            "Too many ban jobs are open",
-            format!("{MOST_OPEN} ban jobs are not over yet: wait for one of them, or cancel one"),
-        )
-        .retry_after(TRY_AGAIN_AFTER));
-    }
-    let job = found(store.ban_job(&id).await?)?;
-    let location = format!("/api/v1/ban-jobs/{id}");
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(job)).into_response())
-}
-
-fn found(view: Option<BanJobView>) -> Result<BanJob> {
-    view.map(BanJob::from).ok_or_else(no_such_job)
-}
-
-fn no_such_job() -> Problem {
-    Problem::not_found("ban job, or it was over more than a day ago")
+/// 202 with a job that was enqueued, and where it is.
+pub fn accepted(view: BanJobView) -> Response {
+    let location = format!("/api/v1/ban-jobs/{}", view.id);
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(BanJob::from(view))).into_response()
 }
 
 fn parse(id: &str) -> Result<BanJobId> {
-    BanJobId::parse(id).ok_or_else(no_such_job)
+    Ok(BanJobId::parse(id).ok_or(CancelError::Unknown)?)
 }
 
 /// The ban jobs, newest first: those that are not over, and those that were over within a day.
@@ -170,7 +131,8 @@ pub async fn show(
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<BanJob>> {
-    found(state.store.ban_job(&parse(&id)?).await?).map(axum::Json)
+    let view = state.store.ban_job(&parse(&id)?).await?;
+    Ok(axum::Json(view.ok_or(CancelError::Unknown)?.into()))
 }
 
 /// Cancels a ban job: once this is answered, no further address is banned or unbanned by it. What it has done stays.
@@ -179,67 +141,9 @@ pub async fn show(
         (status = 502, description = "No worker goes on with it, but the agent cannot be told yet")))]
 pub async fn cancel(
     State(state): State<AppState>,
-    author: Author,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Result<axum::Json<BanJob>> {
     let id = parse(&id)?;
-    let job = found(state.store.ban_job(&id).await?)?;
-    let target = Some(format!("{}/{}", job.server, job.jail));
-    let before = json!({ "job": id.as_str(), "state": job.state, "done": job.done, "asked": job.asked });
-    let record = author.record("ban_job.cancel", target, (before, Value::Null), "asked");
-    to_the_end(async move {
-        match state.store.cancel_ban_job(&id, &state.worker, &record).await? {
-            Cancelled::Unknown => return found(None).map(axum::Json),
-            Cancelled::Over(BanJobState::Cancelled) => {}
-            Cancelled::Over(over) => {
-                let detail = format!("the job was {} already: there is nothing to cancel", over.as_str());
-                return Err(Problem::conflict("ban-job-over", "The ban job is over", detail));
-            }
-            Cancelled::Begun { claim, begun } => tell(&state, &claim, begun).await?,
-        }
-        found(state.store.ban_job(&id).await?).map(axum::Json)
-    })
-    .await
-}
-
-/// Tells the agent that a job is cancelled, and notes that it knows.
-async fn tell(state: &AppState, claim: &BanJobClaim, begun: bool) -> Result<()> {
-    if begun {
-        match fence(state, claim).await {
-            // Somebody else cancels it too, under a later claim, or has.
-            Err(AgentError::Refused { kind: RefusedKind::Stale { known }, .. }) => {
-                state.store.see_epoch(known.unwrap_or_default());
-                return Ok(());
-            }
-            Err(error) => {
-                // Whichever worker can reach the agent tells it.
-                let why = error.to_string();
-                if let Err(error) = state.store.put_ban_job_back(claim, Duration::ZERO, &why).await {
-                    tracing::debug!(error = %error, "the claim of a cancellation runs out by itself");
-                }
-                return Err(Problem::from(error).and(
-                    "no worker goes on with the job, and the agent will be told as soon as it can be reached; \
-                     until then a command that was on its way, of up to 25 addresses, may still be carried out",
-                ));
-            }
-            Ok(()) => {}
-        }
-    }
-    let progress = state.store.ban_job(&claim.id).await?.map(|view| view.progress).unwrap_or_default();
-    state.store.end_ban_job(claim, BanJobState::Cancelled, progress, None).await?;
-    if let Err(error) = state.store.request_probe(&claim.server).await {
-        tracing::debug!(error = %error, "no probe could be asked for after a change");
-    }
-    Ok(())
-}
-
-async fn fence(state: &AppState, claim: &BanJobClaim) -> std::result::Result<(), AgentError> {
-    let unreachable =
-        |reason: String| AgentError::Unreachable { kind: UnreachableKind::Network, reason, cause: None };
-    let agent = state.agents.get(&claim.server);
-    let agent =
-        agent.ok_or_else(|| unreachable(format!("this worker knows no server {} any more", claim.server)))?;
-    let key = JobKey::parse(claim.id.as_str()).map_err(unreachable)?;
-    let owner = Some(state.worker.as_str().to_owned());
-    agent.fence(&JobEpoch { key, epoch: claim.epoch, incarnation: None, owner }).await.map(|_| ())
+    Ok(axum::Json(cancel_job(&state, actor, id).await?.into()))
 }

@@ -5,8 +5,8 @@ use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::servers::configured;
 use super::time::Time;
+use crate::actions::JailTarget;
 use crate::domain::{JailName, Network, ServerName};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Caller, Path, Query};
@@ -92,8 +92,7 @@ pub async fn list(
     Path((server, jail)): Path<(String, String)>,
     Query(query): Query<BansQuery>,
 ) -> Result<axum::Json<BanPage>> {
-    let (server, _) = configured(&state, &server)?;
-    let jail = JailName::from_segment(&jail).map_err(|_| Problem::not_found("jail"))?;
+    let JailTarget { server, jail, .. } = state.jail(&server, &jail)?;
     let limit = query.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::malformed(format!("`limit` must be 1 to 1000, it is {limit}")));

@@ -69,7 +69,7 @@ pub struct EventView<'a> {
 pub async fn follow(State(state): State<AppState>, caller: Caller, after: After) -> Result<Response> {
     let place = Place::take(&state)?;
     // First the news from now on, then where to begin: what comes between is in both, and told once.
-    let news = state.events.subscribe();
+    let news = state.events().subscribe();
     let newest = state.store.newest_event().await?;
     let mut ready = VecDeque::from([Event::default().retry(retry())]);
     let at = match after.0 {
@@ -158,7 +158,7 @@ impl Following {
     /// What is to be sent next; none after the end.
     async fn next(&mut self) -> Option<Event> {
         while !self.ended {
-            if self.state.readiness.phase() == Phase::Draining {
+            if self.state.readiness().phase() == Phase::Draining {
                 self.end("this worker is stopping: connect again");
             } else if self.proved_at.elapsed() >= PROVED_FOR {
                 self.prove().await;
@@ -191,7 +191,7 @@ impl Following {
 
     async fn pause(&self) {
         tokio::select! {
-            () = self.state.readiness.drained() => {}
+            () = self.state.readiness().drained() => {}
             () = tokio::time::sleep(ASK_AGAIN_AFTER) => {}
         }
     }
@@ -208,7 +208,7 @@ impl Following {
 
     async fn wait(&mut self) {
         let news = tokio::select! {
-            () = self.state.readiness.drained() => return,
+            () = self.state.readiness().drained() => return,
             () = sleep_until(self.proved_at + PROVED_FOR) => return,
             news = self.news.recv() => news,
         };

@@ -32,7 +32,7 @@ pub struct Ready {
 #[utoipa::path(get, path = "/readyz", tag = "operation", security(()),
     responses((status = 200, body = Ready), (status = 503, description = "Redis is out of reach, or the worker is starting or stopping")))]
 pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {
-    match state.readiness.phase() {
+    match state.readiness().phase() {
         Phase::Starting => {
             state.store.available().map_err(redis_away)?;
             Err(not_ready("starting", "this worker is still starting"))

@@ -5,16 +5,12 @@
 
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::jail_switch::{Change, to_the_end};
 use super::jails::JailView;
-use crate::agent::client::{AgentError, RefusedKind};
-use crate::agent::wire;
+use crate::actions::{Actor, change_jail};
 use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry, Network};
-use crate::http::auth::author::Author;
-use crate::http::error::{Problem, Result};
+use crate::http::error::Result;
 use crate::http::extract::{Json, Path};
 use crate::http::state::AppState;
 
@@ -46,24 +42,15 @@ pub struct SettingsChange {
     responses((status = 200, body = JailView), (status = 502, description = "The agent cannot be reached")))]
 pub async fn change(
     State(state): State<AppState>,
-    author: Author,
+    actor: Actor,
     Path((server, jail)): Path<(String, String)>,
     Json(wanted): Json<SettingsChange>,
 ) -> Result<axum::Json<JailView>> {
-    let mut change = Change::of(state, author, &server, &jail)?;
+    let target = state.jail(&server, &jail)?;
     let SettingsChange { bantime, findtime, maxretry, ignoreip, persistent } = wanted;
     let settings = JailSettings { bantime, findtime, maxretry, ignoreip };
-    if settings.is_empty() {
-        return Err(Problem::invalid("name at least one of bantime, findtime, maxretry and ignoreip"));
-    }
-    let wanted = wire::ChangeSettings { settings, persistent };
-    to_the_end(async move {
-        let before = change.agent.jail_view(&change.jail).await?;
-        change.begin("jail.settings", json!(wanted)).await?;
-        let answer = change.agent.change_settings(&change.jail, &wanted).await;
-        conclude(change, "jail.settings", before, json!(wanted), answer).await
-    })
-    .await
+    let view = change_jail::change_settings(&state, actor, target, settings, persistent).await?;
+    Ok(axum::Json(JailView::new(view, None)))
 }
 
 /// What is to be ignored.
@@ -85,42 +72,11 @@ pub struct IgnoreRequest {
     responses((status = 200, body = JailView), (status = 502, description = "The agent cannot be reached")))]
 pub async fn ignore(
     State(state): State<AppState>,
-    author: Author,
+    actor: Actor,
     Path((server, jail)): Path<(String, String)>,
     Json(IgnoreRequest { network, persistent }): Json<IgnoreRequest>,
 ) -> Result<axum::Json<JailView>> {
-    let mut change = Change::of(state, author, &server, &jail)?;
-    to_the_end(async move {
-        let before = change.agent.jail_view(&change.jail).await?;
-        let wanted = json!({ "ignore": network, "persistent": persistent });
-        change.begin("jail.ignore", wanted.clone()).await?;
-        let answer = change.agent.ignore(&change.jail, network, persistent).await;
-        conclude(change, "jail.ignore", before, wanted, answer).await
-    })
-    .await
-}
-
-/// Audits, and shows the jail as it is now.
-async fn conclude(
-    change: Change,
-    what: &'static str,
-    before: Option<wire::JailView>,
-    wanted: Value,
-    answer: std::result::Result<Option<wire::JailView>, AgentError>,
-) -> Result<axum::Json<JailView>> {
-    let settings = |view: &wire::JailView| json!({ "bantime": view.bantime, "findtime": view.findtime, "maxretry": view.maxretry, "ignoreip": view.ignoreip });
-    let before = before.as_ref().map_or(Value::Null, settings);
-    let (after, outcome) = match &answer {
-        Ok(view) => (view.as_ref().map_or(wanted, settings), "done".to_owned()),
-        Err(error) => (wanted, error.to_string()),
-    };
-    change.audit(what, (before, after), outcome).await;
-    change.show(matches!(answer, Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }))).await;
-    let view = answer.map_err(|error| match error {
-        AgentError::Refused { .. } => Problem::from(error),
-        error => Problem::from(error)
-            .and("whether the settings were changed is not known: look at the jail before trying again"),
-    })?;
-    let view = view.ok_or_else(|| Problem::not_found("jail"))?;
+    let target = state.jail(&server, &jail)?;
+    let view = change_jail::ignore(&state, actor, target, network, persistent).await?;
     Ok(axum::Json(JailView::new(view, None)))
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::servers::configured;
+use crate::actions::{ServerTarget, UnknownTarget};
 use crate::agent::wire;
 use crate::domain::{JailCounts, JailName};
 use crate::http::error::{Problem, Result};
@@ -98,11 +98,10 @@ pub async fn show(
     _: Caller,
     Path((server, jail)): Path<(String, String)>,
 ) -> Result<axum::Json<JailView>> {
-    configured(&state, &server)?;
-    let wanted = JailName::from_segment(&jail).map_err(|_| Problem::not_found("jail"))?;
+    let wanted = state.jail(&server, &jail)?.jail;
     let JailList { items, errors, .. } = ask(&state, &server).await?;
     let missing = || match &errors[..] {
-        [] => Problem::not_found("jail"),
+        [] => UnknownTarget::Jail.into(),
         errors => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "configuration-unreadable",
@@ -119,7 +118,7 @@ pub async fn show(
 /// The jails. Whether this fail2ban can be asked for backend and idleness is found out once for the whole cluster; as
 /// long as that is unknown, it is not asked.
 async fn ask(state: &AppState, server: &str) -> Result<JailList> {
-    let (name, agent) = configured(state, server)?;
+    let ServerTarget { name, agent } = state.server(server)?;
     let supported = state.store.backend_commands(&name, async || agent.backend_commands().await).await?;
     let running = agent.jails(supported.unwrap_or(false)).await?;
     let mut running: BTreeMap<JailName, wire::Jail> =

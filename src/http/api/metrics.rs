@@ -16,7 +16,7 @@ use crate::telemetry;
 /// What this worker counted, as Prometheus reads it; not here if it has an address of its own.
 #[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn show(State(state): State<AppState>) -> Response {
-    match &state.metrics {
+    match state.metrics() {
         Some(handle) => page(handle),
         None => Problem::no_route().into_response(),
     }

@@ -11,12 +11,11 @@ use utoipa::ToSchema;
 
 use super::server_view::ServerView;
 use super::sessions::List;
-use crate::agent::client::AgentClient;
-use crate::http::error::{Problem, Result};
+use crate::actions::request_probe::request_probe;
+use crate::domain::ServerName;
+use crate::http::error::Result;
 use crate::http::extract::{Caller, Path};
 use crate::http::state::AppState;
-
-use crate::domain::ServerName;
 
 /// All servers, as their last probes left them.
 #[utoipa::path(get, path = "/api/v1/servers", tag = "servers", responses((status = 200, body = List<ServerView>)))]
@@ -34,7 +33,7 @@ pub async fn show(
     _: Caller,
     Path(server): Path<String>,
 ) -> Result<axum::Json<ServerView>> {
-    let (name, _) = configured(&state, &server)?;
+    let name = state.server(&server)?.name;
     let stored = state.store.server(&name).await?;
     Ok(axum::Json(ServerView::new(&name, stored)))
 }
@@ -52,14 +51,6 @@ pub async fn probe(
     _: Caller,
     Path(server): Path<String>,
 ) -> Result<(StatusCode, axum::Json<Requested>)> {
-    let (name, _) = configured(&state, &server)?;
-    state.store.request_probe(&name).await?;
+    request_probe(&state, state.server(&server)?.name).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(Requested { requested: true })))
-}
-
-/// The server of that name, or 404.
-pub fn configured(state: &AppState, server: &str) -> Result<(ServerName, AgentClient)> {
-    let name = ServerName::parse(server).ok();
-    name.and_then(|name| state.agents.get(&name).map(|agent| (name, agent)))
-        .ok_or_else(|| Problem::not_found("server"))
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::session::SessionView;
-use crate::http::auth::author::Author;
+use crate::actions::Actor;
+use crate::actions::revoke_sessions::{RevokeError, Revoked, revoke_all, revoke_one};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Caller, Ending, Path, Query};
@@ -66,18 +67,12 @@ pub async fn list(
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn end_one(
     State(state): State<AppState>,
-    Ending(author): Ending<Author>,
+    Ending(actor): Ending<Actor>,
     cookie: CookieKind,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    let id = SessionId::parse(&id).ok_or_else(|| Problem::not_found("session"))?;
-    let caller = &author.caller.session;
-    let ending = state.store.end_session(&caller.username, &id).await;
-    if matches!(ending, Ok(false)) {
-        return Err(Problem::not_found("session"));
-    }
-    author.note_done(&state, "session.revoke", Some(id.to_string()), ending).await?;
-    Ok(ended(cookie, id == caller.id))
+    let id = SessionId::parse(&id).ok_or(RevokeError::Unknown)?;
+    Ok(ended(cookie, revoke_one(&state, actor, id).await?))
 }
 
 /// Whether the caller's own session is kept.
@@ -95,20 +90,15 @@ pub struct EndAllQuery {
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery), responses((status = 204)))]
 pub async fn end_all(
     State(state): State<AppState>,
-    Ending(author): Ending<Author>,
+    Ending(actor): Ending<Actor>,
     cookie: CookieKind,
     Query(query): Query<EndAllQuery>,
 ) -> Result<(StatusCode, HeaderMap)> {
-    let caller = &author.caller.session;
-    let keep = query.keep_current.then_some(&caller.id);
-    let ending = state.store.end_all_sessions(&caller.username, keep).await;
-    let what = if keep.is_some() { "session.revoke_others" } else { "session.revoke_all" };
-    author.note_done(&state, what, None, ending).await?;
-    Ok(ended(cookie, !query.keep_current))
+    Ok(ended(cookie, revoke_all(&state, actor, query.keep_current).await?))
 }
 
 /// 204; with the caller's own session its cookie goes too.
-fn ended(cookie: CookieKind, own: bool) -> (StatusCode, HeaderMap) {
-    let removal = own.then(|| (header::SET_COOKIE, cookie.remove()));
+fn ended(cookie: CookieKind, revoked: Revoked) -> (StatusCode, HeaderMap) {
+    let removal = revoked.own.then(|| (header::SET_COOKIE, cookie.remove()));
     (StatusCode::NO_CONTENT, removal.into_iter().collect())
 }

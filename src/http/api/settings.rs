@@ -9,17 +9,17 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::http::auth::author::Author;
+use crate::actions::Actor;
+use crate::actions::change_settings::change_settings;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Caller, Json};
 use crate::http::state::AppState;
-use crate::settings::{self, Effective, Mistake, Origin, Shape};
-use crate::store::StoreError;
+use crate::settings::{self, Effective, Origin, Shape};
 
 /// One setting as users see it.
 #[derive(Serialize, ToSchema)]
@@ -102,31 +102,12 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
         (status = 412, description = "They were changed meanwhile"), (status = 428, description = "`If-Match` is missing")))]
 pub async fn change(
     State(state): State<AppState>,
-    author: Author,
+    actor: Actor,
     expected: IfMatch,
     Json(patch): Json<Map<String, Value>>,
 ) -> Result<Shown> {
-    let read = state.store.settings().await?;
-    let bootstrap = state.settings.bootstrap();
-    let before = bootstrap.with(&read.overrides, read.revision);
-    if !expected.matches(read.revision) {
-        return Err(stale(read.revision));
-    }
-    let overrides = bootstrap.patched(&read.overrides, &patch).map_err(|mistakes| invalid(&mistakes))?;
-    if overrides == read.overrides {
-        return Ok(shown(&before));
-    }
-    let after = bootstrap.with(&overrides, read.revision);
-    let (was, is) = difference(&before, &after, &patch);
-    let audit = author.record("settings.change", None, (was.clone(), is.clone()), "done");
-    let facts = json!({ "revision": read.revision + 1, "before": was, "after": is });
-    let written = state.store.write_settings(&read, &overrides, &facts, &audit).await;
-    let revision = written.map_err(|error| match error {
-        StoreError::Conflict => stale(read.revision + 1),
-        error => error.into(),
-    })?;
-    tracing::info!(settings.revision = revision, "`{}` changed the settings: {is}", author.username());
-    Ok(shown(&bootstrap.with(&overrides, revision)))
+    let expected = move |revision| expected.matches(revision);
+    Ok(shown(&change_settings(&state, actor, expected, patch).await?))
 }
 
 fn shown(effective: &Effective) -> Shown {
@@ -134,15 +115,6 @@ fn shown(effective: &Effective) -> Shown {
     let tag = HeaderValue::from_str(&format!("\"{}\"", effective.revision))
         .unwrap_or_else(|_| HeaderValue::from_static("\"\""));
     ([(header::ETAG, tag)], axum::Json(SettingsView(settings)))
-}
-
-/// The settings that a patch named, as they were and as they are.
-fn difference(before: &Effective, after: &Effective, patch: &Map<String, Value>) -> (Value, Value) {
-    let of = |effective: &Effective| {
-        let named = effective.shown().filter(|(name, ..)| patch.contains_key(*name));
-        Value::Object(named.map(|(name, value, _)| (name.to_owned(), value)).collect())
-    };
-    (of(before), of(after))
 }
 
 /// The revisions that a change may be made on.
@@ -180,28 +152,6 @@ impl FromRequestParts<AppState> for IfMatch {
             _ => Ok(Self::Tags(lines.join(","))),
         }
     }
-}
-
-fn stale(revision: u64) -> Problem {
-    Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "settings-changed",
-        "The settings were changed by another",
-        format!("the settings have revision {revision} by now; nothing was changed: look again and retry"),
-    )
-    .with("revision", revision)
-}
-
-fn invalid(mistakes: &[Mistake]) -> Problem {
-    let told: Vec<String> =
-        mistakes.iter().map(|mistake| format!("{} {}", mistake.name, mistake.allowed)).collect();
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "invalid-settings",
-        "Not all settings are acceptable",
-        format!("{}; nothing was changed", told.join("; ")),
-    )
-    .with("mistakes", json!(mistakes))
 }
 
 #[cfg(test)]

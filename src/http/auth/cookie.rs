@@ -30,7 +30,7 @@ impl CookieKind {
     /// The kind that belongs to this request.
     #[must_use]
     pub fn of(state: &AppState, peer: Option<std::net::IpAddr>, headers: &HeaderMap) -> Self {
-        let public = state.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+        let public = state.public_url().is_some_and(|url| url.scheme() == "https");
         let forwarded = || {
             address::is_trusted(peer, &state.trusted_proxies)
                 && last_value(headers, "x-forwarded-proto").is_some_and(|v| v.eq_ignore_ascii_case("https"))

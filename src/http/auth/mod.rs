@@ -1,6 +1,5 @@
 //! Who sends a request, and from where.
 
+mod actor;
 pub mod address;
-pub(super) mod attempt;
-pub(super) mod author;
 pub mod cookie;

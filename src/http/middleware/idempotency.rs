@@ -23,7 +23,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use rand::RngExt as _;
 use tokio::time::timeout;
-use tracing::Instrument as _;
 
 use crate::domain::BanJobId;
 use crate::http::api::ban_jobs::Name;
@@ -82,13 +81,15 @@ async fn begin(state: AppState, request: Request, next: Next) -> Result<Response
         }
     };
     parts.extensions.insert(Name(BanJobId::of(run.name)));
+    parts.extensions.insert(caller);
     let request = Request::from_parts(parts, Body::from(body));
     // To its end also if its client goes away: it may ask again for the answer.
+    let in_flight = state.in_flight.clone();
     let work = async move {
         let response = alive(&state, &run, next.run(request)).await;
         keep(&state, &run, response).await
     };
-    tokio::spawn(work.in_current_span()).await.map_err(Problem::internal)?
+    in_flight.complete(work).await
 }
 
 /// Tells that the run is alive for as long as it is.

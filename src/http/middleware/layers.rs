@@ -8,10 +8,10 @@
 //! 5. the handler; a panic in it becomes a 500 like any other defect
 //! 6. headers: `x-request-id`, `x-bangui-worker`, those that tell a browser what it must not do, no caching of the
 //!    API; a 401 takes the cookie away; while the worker drains, `Connection: close`
-//! 7. metrics, by route (never by address: their number must stay small)
+//! 7. metrics, by route (never by address: their number must stay small), also for a client that hung up before the answer
 //! 8. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
 //!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog tells
-//!    it once for all of them
+//!    it once for all of them; 499 where the client hung up: the change it asked for is finished all the same
 //!
 //! One function rather than a stack of layers: the order is plain to see, and the cheapest request pays for one
 //! boxed future instead of seven.
@@ -62,27 +62,48 @@ pub fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
 }
 
 async fn accompany(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let about = About::of(&request, &state);
-    let span = info_span!(
-        "request",
-        request.id = about.id.to_str().unwrap_or_default(),
-        http.method = about.method,
-        http.route = &*about.route,
-    );
+    let mut accounted = Accounted::begin(About::of(&request, &state));
+    let Accounted { about, span, .. } = &accounted;
     let (parts, body) = request.into_parts();
-    let mut response = match origin::check(&parts, state.public_url.as_ref()) {
+    let mut response = match origin::check(&parts, state.public_url()) {
         Ok(()) => {
-            if about.api && state.readiness.phase() == Phase::Starting {
-                let _ = tokio::time::timeout(START_PATIENCE, state.readiness.started()).await;
+            if about.api && state.readiness().phase() == Phase::Starting {
+                let _ = tokio::time::timeout(START_PATIENCE, state.readiness().started()).await;
             }
-            handle(Request::from_parts(parts, body), next, &span).await
+            handle(Request::from_parts(parts, body), next, span).await
         }
         Err(refusal) => span.in_scope(|| refusal.into_response()),
     };
-    finish_headers(&mut response, &about, &state);
-    record(&about, response.status(), began.elapsed(), &span);
+    finish_headers(&mut response, about, &state);
+    accounted.answered = Some(response.status());
     response
+}
+
+/// A request that will have its metrics and its line in the access log, also if it is never answered: a client that hangs up
+/// drops the future that this lives in.
+struct Accounted {
+    about: About,
+    span: Span,
+    began: Instant,
+    answered: Option<StatusCode>,
+}
+
+impl Accounted {
+    fn begin(about: About) -> Self {
+        let span = info_span!(
+            "request",
+            request.id = about.id.to_str().unwrap_or_default(),
+            http.method = about.method,
+            http.route = &*about.route,
+        );
+        Self { about, span, began: Instant::now(), answered: None }
+    }
+}
+
+impl Drop for Accounted {
+    fn drop(&mut self) {
+        record(&self.about, self.answered, self.began.elapsed(), &self.span);
+    }
 }
 
 async fn handle(request: Request, next: Next, span: &Span) -> Response {
@@ -168,14 +189,17 @@ fn finish_headers(response: &mut Response, about: &About, state: &AppState) {
     if unauthorized && about.cookie_was_shown {
         headers.insert(header::SET_COOKIE, about.cookie.remove());
     }
-    if state.readiness.phase() == Phase::Draining {
+    if state.readiness().phase() == Phase::Draining {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
-fn record(about: &About, status: StatusCode, took: Duration, span: &Span) {
+/// What a request without an answer is counted and logged as: nginx's number for it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+fn record(about: &About, answered: Option<StatusCode>, took: Duration, span: &Span) {
     let route = SharedString::from_shared(Arc::clone(&about.route));
-    let code = status_label(status);
+    let code = answered.map_or("499".into(), status_label);
     metrics::counter!(
         "bangui_http_requests_total", "route" => route.clone(), "method" => about.method, "status" => code
     )
@@ -185,15 +209,24 @@ fn record(about: &About, status: StatusCode, took: Duration, span: &Span) {
     let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
     macro_rules! access {
         ($level:ident) => {
-            tracing::$level!(
-                parent: span,
-                http.status = status.as_u16(),
-                duration_ms = duration_ms,
-                "{} {} answered {}", about.method, about.route, status.as_u16()
-            )
+            match answered {
+                Some(status) => tracing::$level!(
+                    parent: span,
+                    http.status = status.as_u16(),
+                    duration_ms = duration_ms,
+                    "{} {} answered {}", about.method, about.route, status.as_u16()
+                ),
+                None => tracing::$level!(
+                    parent: span,
+                    http.status = CLIENT_CLOSED_REQUEST,
+                    duration_ms = duration_ms,
+                    "{} {}: the client hung up before the answer", about.method, about.route
+                ),
+            }
         };
     }
-    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+    let ours = |status: StatusCode| status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
+    if answered.is_some_and(ours) {
         access!(warn);
     } else if about.safe {
         access!(debug);

@@ -12,13 +12,14 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::BanJobs;
-use crate::agent::client::{AgentClient, AgentError, RefusedKind};
-use crate::agent::wire::{BanRequest, JobEpoch, JobKey};
-use crate::domain::ban_job::{TOGETHER, pause_after_trouble, size_after};
+use crate::actions::ban_batches::{self, Batches};
+use crate::actions::ban_jobs;
+use crate::agent::client::{AgentClient, AgentError, BanResult, JobEpoch, JobKey, RefusedKind};
+use crate::domain::ban_job::pause_after_trouble;
 use crate::domain::{BanJobProgress, BanJobState, BanOrder, Network};
 use crate::store::BanJobClaim;
 use crate::store::jobs::ban_jobs::CLAIM_TTL;
@@ -90,7 +91,7 @@ impl BanJobs {
         let Some(agent) = self.agents.get(&claim.server) else {
             return End::Failed(format!("no worker knows a server {}", claim.server));
         };
-        let mut job = match self.fence(claim, &agent).await {
+        let job = match self.fence(claim, &agent).await {
             Ok(job) => job,
             Err(end) => return end,
         };
@@ -101,30 +102,12 @@ impl BanJobs {
             Ok(ips) => ips,
             Err(end) => return end,
         };
-        let (mut left, mut size) = (&ips[..], TOGETHER);
-        while !left.is_empty() {
-            let (some, rest) = left.split_at(size.min(left.len()));
-            let begun = Instant::now();
-            let results = match self.command(claim, &agent, &mut job, some).await {
-                Ok(results) => results,
-                Err(end) => return end,
-            };
-            size = size_after(some.len(), begun.elapsed());
-            left = rest;
-            // Events name no more than those of the first commands.
-            let few = progress.done < NOTED;
-            let changed = results.iter().filter(|one| few && one.2).map(|one| one.0.to_string());
-            let place = (claim.server.clone(), claim.jail.clone());
-            if let Err(error) = self.store.note_bans(&place, claim.order, changed).await {
-                tracing::debug!(error = %error, "failed to note bans for the event stream");
-            }
-            let (after, failures) = progress.after(claim.order, some.len(), &results);
-            *progress = after;
-            let noted = Self::insist(|| self.store.note_ban_job(claim, after, &failures)).await;
-            if noted != Some(true) {
-                return End::Lost;
-            }
+        let mut work = Work { jobs: self, claim, agent: &agent, job, progress };
+        if let Err(end) = ban_batches::run(&mut work, &ips).await {
+            return end;
         }
+        // As the last fence left it.
+        let job = work.job;
         self.lift_others(claim, &agent, job, progress).await
     }
 
@@ -187,34 +170,6 @@ impl BanJobs {
         Ok(ips.into_iter().skip(progress.done).collect())
     }
 
-    /// One command; of each address whether it is banned now and whether that was otherwise before.
-    async fn command(
-        &self,
-        claim: &BanJobClaim,
-        agent: &AgentClient,
-        job: &mut JobEpoch,
-        some: &[Network],
-    ) -> Result<Vec<(Network, bool, bool)>, End> {
-        for _ in 0..FENCES {
-            let request = BanRequest { ips: some.to_vec(), job: Some(job.clone()) };
-            let answer = match claim.order {
-                BanOrder::Ban => agent.ban(&claim.jail, &request).await,
-                BanOrder::Unban | BanOrder::UnbanAll => agent.unban(&claim.jail, &request).await,
-            };
-            match answer {
-                Ok(results) => {
-                    return Ok(results.into_iter().map(|one| (one.ip, one.banned, one.changed)).collect());
-                }
-                Err(AgentError::Refused { kind: RefusedKind::Stale { .. }, reason }) => {
-                    tracing::info!(job.id = %claim.id, job.epoch = claim.epoch, "the agent refused: {reason}");
-                    *job = self.fence(claim, agent).await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(End::Trouble("the agent was started anew again and again".to_owned()))
-    }
-
     /// Notes the end, or gives the claim back.
     async fn conclude(&self, claim: &BanJobClaim, progress: BanJobProgress, end: End) {
         let (told, next) = match end {
@@ -239,7 +194,8 @@ impl BanJobs {
         let stood = match &next {
             Next::Over(state, reason) => {
                 let ended =
-                    Self::insist(|| self.store.end_ban_job(claim, *state, progress, reason.as_deref())).await;
+                    Self::insist(|| ban_jobs::end(&self.store, claim, *state, progress, reason.as_deref()))
+                        .await;
                 // The counts are to be seen soon; the next sweep would show them too.
                 if let Err(error) = self.store.request_probe(&claim.server).await {
                     tracing::debug!(error = %error, "no probe could be asked for after a ban job");
@@ -254,6 +210,48 @@ impl BanJobs {
             job.id = %claim.id, job.epoch = claim.epoch, stood = stood == Some(true),
             "ban job {} after {} of {} addresses: {told}", claim.id, progress.done, progress.asked
         );
+    }
+}
+
+/// The batches of a job under a claim.
+struct Work<'a> {
+    jobs: &'a BanJobs,
+    claim: &'a BanJobClaim,
+    agent: &'a AgentClient,
+    job: JobEpoch,
+    progress: &'a mut BanJobProgress,
+}
+
+impl Batches for Work<'_> {
+    type Error = End;
+
+    async fn send(&mut self, batch: &[Network]) -> Result<Vec<BanResult>, End> {
+        let Self { jobs, claim, agent, .. } = *self;
+        for _ in 0..FENCES {
+            let job = Some(self.job.clone());
+            match ban_batches::command(agent, &claim.jail, claim.order, batch, job).await {
+                Ok(results) => return Ok(results),
+                Err(AgentError::Refused { kind: RefusedKind::Stale { .. }, reason }) => {
+                    tracing::info!(job.id = %claim.id, job.epoch = claim.epoch, "the agent refused: {reason}");
+                    self.job = jobs.fence(claim, agent).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(End::Trouble("the agent was started anew again and again".to_owned()))
+    }
+
+    async fn keep(&mut self, batch: &[Network], results: Vec<BanResult>) -> Result<(), End> {
+        // Events name no more than those of the first commands.
+        if self.progress.done < NOTED {
+            let (store, claim) = (&self.jobs.store, self.claim);
+            ban_batches::note_changes(store, &claim.server, &claim.jail, claim.order, &results).await;
+        }
+        let results: Vec<_> = results.into_iter().map(|one| (one.ip, one.banned, one.changed)).collect();
+        let (after, failures) = self.progress.after(self.claim.order, batch.len(), &results);
+        *self.progress = after;
+        let noted = BanJobs::insist(|| self.jobs.store.note_ban_job(self.claim, after, &failures)).await;
+        if noted == Some(true) { Ok(()) } else { Err(End::Lost) }
     }
 }
 

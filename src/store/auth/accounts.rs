@@ -8,7 +8,8 @@ use std::sync::PoisonError;
 
 use super::near_cache::Revocation;
 use super::username::Username;
-use crate::store::{Result, SessionId, Store, hex, random, scripts};
+use crate::store::history::audit;
+use crate::store::{AuditRecord, Result, SessionId, Store, hex, random, scripts};
 
 /// What a login is checked against.
 #[derive(Clone)]
@@ -51,16 +52,18 @@ impl Store {
     }
 
     /// Creates the admin; `false` if there is one already, and nothing changed.
-    pub async fn create_admin(&self, password_hash: &str) -> Result<bool> {
+    pub async fn create_admin(&self, password_hash: &str, audit: &AuditRecord) -> Result<bool> {
         let (admin, mark) = (Username::admin(), self.mark()?);
         let call = scripts::ACCOUNT_CREATE
             .call()
             .key(self.keys.account(&admin))
             .key(self.keys.generation(&admin))
             .key(self.keys.setup_code())
+            .key(self.keys.audit())
             .arg(password_hash)
-            .arg(&mark);
-        let created = self.shared.call_confirmed(&call).await?;
+            .arg(&mark)
+            .arg(audit::KEPT);
+        let created = self.shared.call_confirmed(&audit.append_to(call)).await?;
         if created {
             self.clear_mark(&admin, &mark).await;
         } else {
@@ -118,10 +121,10 @@ impl Store {
         username: &Username,
         verified: &Account,
         new_hash: &str,
-        keep: &SessionId,
+        keep: Option<&SessionId>,
+        audit: &AuditRecord,
     ) -> Result<bool> {
-        let (verified, keep) = (verified.password_hash.as_str(), Some(keep));
-        self.set_password(username, verified, new_hash, keep).await
+        self.set_password(username, verified.password_hash.as_str(), new_hash, keep, audit).await
     }
 
     async fn set_password(
@@ -130,15 +133,17 @@ impl Store {
         verified: &str,
         new: &str,
         keep: Option<&SessionId>,
+        audit: &AuditRecord,
     ) -> Result<bool> {
         let mark = self.mark()?;
-        let set = self.revoke(username, Revocation::Password { verified, new, mark: &mark, keep }).await?;
+        let password = Revocation::Password { verified, new, mark: &mark, keep };
+        let set = self.revoke(username, password, audit).await?;
         self.clear_mark(username, &mark).await;
         Ok(set)
     }
 
     /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.
-    pub async fn reset_password(&self, new_hash: &str) -> Result<()> {
-        self.set_password(&Username::admin(), "", new_hash, None).await.map(drop)
+    pub async fn reset_password(&self, new_hash: &str, audit: &AuditRecord) -> Result<()> {
+        self.set_password(&Username::admin(), "", new_hash, None, audit).await.map(drop)
     }
 }

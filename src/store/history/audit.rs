@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::domain::Timestamp;
 use crate::store::connection::clock::moment;
 use crate::store::scripts::Call;
-use crate::store::{Page, Result, SessionId, Store, StreamId, Username, WorkerId};
+use crate::store::{Page, Result, SessionId, Store, StreamId, WorkerId};
 
 /// How many entries the stream keeps, about.
 pub(in crate::store) const KEPT: u32 = 10_000;
@@ -48,24 +48,12 @@ pub struct AuditRecord {
 pub const BEGUN: &str = "begun";
 
 impl AuditRecord {
-    /// What the admin did, in no session yet.
-    #[must_use]
-    pub fn of_admin(what: &'static str) -> Self {
-        Self {
-            username: Username::ADMIN.to_owned(),
-            session: None,
-            address: None,
-            worker: None,
-            what,
-            target: None,
-            before: Value::Null,
-            after: Value::Null,
-            outcome: "done".to_owned(),
-            begun: None,
-        }
-    }
+    /// Fields of an entry.
+    const FIELDS: usize = 10;
+    /// How many arguments of a script an entry is: a name and a value for each field.
+    pub(in crate::store) const ARGUMENTS: usize = 2 * Self::FIELDS;
 
-    fn fields(&self) -> [(&'static str, String); 10] {
+    fn fields(&self) -> [(&'static str, String); Self::FIELDS] {
         let text = |value: Option<String>| value.unwrap_or_default();
         [
             ("user", self.username.clone()),

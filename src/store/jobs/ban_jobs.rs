@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::domain::ban_job::MOST_FAILURES;
 use crate::domain::{
@@ -98,26 +97,28 @@ impl BanJobClaim {
         format!("{}|{}", self.owner.as_str(), self.epoch)
     }
 
-    /// The entry of the audit that tells of its end, in the name of whoever asked for it.
-    fn end_record(&self, end: BanJobState, progress: BanJobProgress, reason: Option<&str>) -> AuditRecord {
-        let BanJobProgress { asked, done, changed, failed } = progress;
-        let after = json!({
-            "job": self.id.as_str(), "order": self.order.as_str(), "state": end.as_str(),
-            "asked": asked, "done": done, "changed": changed, "failed": failed,
-        });
-        AuditRecord {
-            username: self.about.username.clone(),
-            session: self.about.session.as_deref().and_then(SessionId::parse),
-            address: self.about.address,
-            worker: Some(self.owner.clone()),
-            what: "ban_job.end",
-            target: Some(format!("{}/{}", self.server, self.jail)),
-            before: Value::Null,
-            after,
-            outcome: reason.unwrap_or(end.as_str()).to_owned(),
-            // The two have the job's id in common.
-            begun: None,
-        }
+    /// Who asked for the job.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        &self.about.username
+    }
+
+    /// In which session.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.about.session.as_deref().and_then(SessionId::parse)
+    }
+
+    /// From which address.
+    #[must_use]
+    pub fn address(&self) -> Option<std::net::IpAddr> {
+        self.about.address
+    }
+
+    /// The worker that has the claim.
+    #[must_use]
+    pub fn owner(&self) -> &WorkerId {
+        &self.owner
     }
 }
 
@@ -271,13 +272,13 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Ends the job; false if the claim is lost.
+    /// Ends the job, with its audit entry; false if the claim is lost.
     pub async fn end_ban_job(
         &self,
         claim: &BanJobClaim,
         end: BanJobState,
-        progress: BanJobProgress,
         reason: Option<&str>,
+        audit: &AuditRecord,
     ) -> Result<bool> {
         let call = scripts::BAN_JOB_END
             .call()
@@ -295,7 +296,7 @@ impl Store {
             .arg(KEPT_FOR.as_secs())
             .arg(self.keys.wake())
             .arg(audit::KEPT);
-        let ended = self.shared.call(&claim.end_record(end, progress, reason).append_to(call)).await?;
+        let ended = self.shared.call(&audit.append_to(call)).await?;
         if ended {
             metrics::counter!("bangui_ban_jobs_total", "outcome" => end.as_str()).increment(1);
         }

@@ -3,12 +3,13 @@
 -- answer. None is kept, and revocations wait whole leases until one has passed.
 -- What a user of Redis may not be allowed to do comes before the first write, and the number before the message: a revocation
 -- that breaks off half way leaves no holder that goes on as if nothing had been.
--- KEYS[1] holders, KEYS[2] generation, KEYS[3] index of sessions, KEYS[4] account, KEYS[5] setup code
--- KEYS[6] the session to end or to keep, if any
+-- KEYS[1] holders, KEYS[2] generation, KEYS[3] index of sessions, KEYS[4] account, KEYS[5] setup code, KEYS[6] audit
+-- KEYS[7] the session to end or to keep, if any
 -- ARGV[1] 'one', 'known' (this user's whatever the index says), 'all', 'password', or 'none' to find out which holders are left
 -- ARGV[2] id of that session, or '', ARGV[3] channel, ARGV[4] random, for an incarnation
 -- ARGV[5] the hash that was verified, or '' to set it whatever it was, ARGV[6] the new hash, ARGV[7] a mark that stays with it until
 -- the replicas have confirmed it, or ''
+-- ARGV[8] how many audit entries are kept, ARGV[9...] fields of the entry for what was done, if there is to be one
 -- Returns {1 done or 0 no such session, incarnation, number, 1 settled or 0 a whole lease must be waited, holders...}, or {-1}:
 -- the password is another one and nothing changed
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '?'
@@ -26,15 +27,15 @@ if ARGV[1] == 'one' or ARGV[1] == 'known' then
   what = ARGV[2]
   local indexed = redis.call('SREM', KEYS[3], ARGV[2]) == 1
   done = 0
-  if indexed or ARGV[1] == 'known' then done = redis.call('DEL', KEYS[6]) end
+  if indexed or ARGV[1] == 'known' then done = redis.call('DEL', KEYS[7]) end
 elseif ARGV[1] == 'none' then
   what = 'none'
 else
   local generation = redis.call('INCR', KEYS[2])
   local kept = ARGV[2] ~= '' and redis.call('SISMEMBER', KEYS[3], ARGV[2]) == 1
   redis.call('UNLINK', KEYS[3])
-  if kept and redis.call('EXISTS', KEYS[6]) == 1 then
-    redis.call('SETRANGE', KEYS[6], 8, struct.pack('>I8', generation))
+  if kept and redis.call('EXISTS', KEYS[7]) == 1 then
+    redis.call('SETRANGE', KEYS[7], 8, struct.pack('>I8', generation))
     redis.call('SADD', KEYS[3], ARGV[2])
   end
 end
@@ -46,6 +47,8 @@ end
 local number = string.format('%.0f', math.max(tonumber(previous) + 1, time[1] * 1000000 + time[2]))
 redis.call('HSET', KEYS[1], 'number', number)
 redis.call('PUBLISH', ARGV[3], incarnation .. '|' .. previous .. '|' .. number .. '|' .. what)
+-- After the message: if this breaks off, no near cache goes on with what has ended.
+if done == 1 and ARGV[9] then redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[8], '*', unpack(ARGV, 9)) end
 local answer = {done, incarnation, number, settled}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if #field == 32 then answer[#answer + 1] = field end

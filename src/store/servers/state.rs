@@ -15,10 +15,11 @@ use tokio::time::{Instant, sleep};
 use crate::domain::transition::{DetectedOn, on_detection};
 use crate::domain::{Event, ServerName, ServerState, Timestamp};
 use crate::store::connection::clock::{moment, time_micros};
+use crate::store::history::audit;
 use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::scripts;
 use crate::store::scripts::Call;
-use crate::store::{Fence, Result, Store, StoreError, hex, random};
+use crate::store::{AuditRecord, Fence, Result, Store, StoreError, hex, random};
 
 /// How often a change is tried anew when other writes come between.
 const TRIES: u32 = 20;
@@ -37,6 +38,9 @@ pub struct StoredServer {
     /// Redis's clock at the read.
     pub read_at: Timestamp,
 }
+
+/// A new state, the events that led to it, and the audit entry that belongs to it.
+pub type AuditedChange = (ServerState, Vec<Event>, Option<AuditRecord>);
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +101,7 @@ impl Store {
     ) -> Result<u64> {
         let call = scripts::SERVER_WRITE_FENCED.call().key(self.keys.lease()).key(self.keys.server(name));
         let call = call.key(self.keys.events()).arg(fence.as_str());
-        self.shared.call(&with_write(call, name, read.revision, state, events)?).await
+        self.shared.call(&with_events(with_state(call, name, read.revision, state)?, events)).await
     }
 
     /// Reads, changes and writes back, and retries when another write came between. `change` is given the state
@@ -107,12 +111,28 @@ impl Store {
         name: &ServerName,
         change: impl Fn(ServerState, Timestamp) -> std::result::Result<Option<(ServerState, Vec<Event>)>, E>,
     ) -> std::result::Result<StoredServer, ChangeError<E>> {
+        let unaudited = |state, now| Ok(change(state, now)?.map(|(state, events)| (state, events, None)));
+        self.change_server_audited(name, unaudited).await
+    }
+
+    /// As [`Self::change_server`], with an audit entry in the same step.
+    pub async fn change_server_audited<E>(
+        &self,
+        name: &ServerName,
+        change: impl Fn(ServerState, Timestamp) -> std::result::Result<Option<AuditedChange>, E>,
+    ) -> std::result::Result<StoredServer, ChangeError<E>> {
         for _ in 0..TRIES {
             let mut read = self.server(name).await?;
             let change = change(read.state.clone(), read.read_at).map_err(ChangeError::Refused)?;
-            let Some((state, events)) = change else { return Ok(read) };
+            let Some((state, events, audit)) = change else { return Ok(read) };
             let call = scripts::SERVER_WRITE.call().key(self.keys.server(name)).key(self.keys.events());
-            match self.shared.call(&with_write(call, name, read.revision, &state, &events)?).await {
+            let call = with_state(call.key(self.keys.audit()), name, read.revision, &state)?;
+            let call = call.arg(audit::KEPT).arg(audit.as_ref().map_or(0, |_| AuditRecord::ARGUMENTS));
+            let call = match &audit {
+                Some(audit) => audit.append_to(call),
+                None => call,
+            };
+            match self.shared.call(&with_events(call, &events)).await {
                 Ok(revision) => {
                     read.state = state;
                     read.revision = revision;
@@ -226,18 +246,16 @@ fn known(state: &ServerState) -> Option<Option<bool>> {
     }
 }
 
-/// The arguments that both write scripts share.
-fn with_write(
-    call: Call,
-    name: &ServerName,
-    revision: u64,
-    state: &ServerState,
-    events: &[Event],
-) -> Result<Call> {
+/// The first arguments of both write scripts.
+fn with_state(call: Call, name: &ServerName, revision: u64, state: &ServerState) -> Result<Call> {
     let (state, full) = match state.with_plain_names() {
         None => (rmp_serde::to_vec_named(state)?, Vec::new()),
         Some(plain) => (rmp_serde::to_vec_named(&plain)?, rmp_serde::to_vec_named(state)?),
     };
-    let call = call.arg(revision).arg(state).arg(full).arg(EVENTS_KEPT).arg(name.as_str());
-    Ok(events.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string())))
+    Ok(call.arg(revision).arg(state).arg(full).arg(EVENTS_KEPT).arg(name.as_str()))
+}
+
+/// Their last ones.
+fn with_events(call: Call, events: &[Event]) -> Call {
+    events.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string()))
 }

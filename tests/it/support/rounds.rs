@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bangui::actions::Actor;
 use bangui::store::{LoginOrigin, SessionLife, Store, Username};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -222,8 +223,10 @@ impl View<'_> {
         let life = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
         let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "rounds".to_owned() };
         let admin = Username::admin();
+        let begun = || Actor::operator().record("session.begin");
         let account = self.store.account(&admin).await.ok()??;
-        let begun = self.store.begin_session(&admin, account.generation, &origin, life).await.ok()??;
+        let begun =
+            self.store.begin_session(&admin, account.generation, &origin, life, |_| begun()).await.ok()??;
         Some(begun.0.reveal())
     }
 

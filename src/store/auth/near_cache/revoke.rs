@@ -7,7 +7,8 @@ use redis::Value;
 use tokio::time::{sleep, timeout};
 
 use super::wait::{Listed, Looked, Outcome, Wait};
-use crate::store::{Result, SessionId, Store, StoreError, Username, boot_now, random, scripts};
+use crate::store::history::audit;
+use crate::store::{AuditRecord, Result, SessionId, Store, StoreError, Username, boot_now, random, scripts};
 
 /// The first looks at the holders follow one another: a confirmation takes about two round trips, a look takes one, and a timer
 /// counts whole milliseconds.
@@ -33,7 +34,7 @@ pub(in crate::store) enum Revocation<'a> {
 }
 
 impl Revocation<'_> {
-    fn call(&self, store: &Store, username: &Username) -> Result<scripts::Call> {
+    fn call(&self, store: &Store, username: &Username, audit: Option<&AuditRecord>) -> Result<scripts::Call> {
         let keys = &store.keys;
         let (kind, session) = match self {
             Self::One(id) => ("one", Some(*id)),
@@ -48,7 +49,8 @@ impl Revocation<'_> {
             .key(keys.generation(username))
             .key(keys.sessions(username))
             .key(keys.account(username))
-            .key(keys.setup_code());
+            .key(keys.setup_code())
+            .key(keys.audit());
         if let Some(id) = session {
             call = call.key(keys.session(id));
         }
@@ -58,19 +60,24 @@ impl Revocation<'_> {
         };
         let call = call.arg(kind).arg(session.map_or(&[][..], |id| &id.as_bytes()[..]));
         let fresh = crate::store::hex(&random::<16>()?);
-        Ok(call.arg(keys.revoked()).arg(fresh).arg(verified).arg(new).arg(mark))
+        let call = call.arg(keys.revoked()).arg(fresh).arg(verified).arg(new).arg(mark).arg(audit::KEPT);
+        Ok(match audit {
+            Some(audit) => audit.append_to(call),
+            None => call,
+        })
     }
 }
 
 impl Store {
-    /// The one way to end sessions: ends them, then waits until every holder has confirmed, or a lease has passed. `false` if
-    /// there was no such session, or the password is not the verified one.
+    /// The one way to end sessions: ends them, with the audit entry in the same step, then waits until every holder has confirmed,
+    /// or a lease has passed. `false` if there was no such session, or the password is not the verified one.
     pub(in crate::store) async fn revoke(
         &self,
         username: &Username,
         revocation: Revocation<'_>,
+        audit: &AuditRecord,
     ) -> Result<bool> {
-        let call = revocation.call(self, username)?;
+        let call = revocation.call(self, username, Some(audit))?;
         let redis = self.shared.dialer.run_id();
         let answer = self.shared.call_confirmed(&call).await?;
         let Some((done, listed)) = read(answer)? else { return Ok(false) };
@@ -112,7 +119,7 @@ impl Store {
 
     /// Finds holders that confirm nothing, and waits for those that Redis may have forgotten.
     pub(super) async fn remove_silent_holders(&self) -> Result<()> {
-        let call = Revocation::Nothing.call(self, &Username::admin())?;
+        let call = Revocation::Nothing.call(self, &Username::admin(), None)?;
         if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
             self.wait_for_holders(listed).await;
         }

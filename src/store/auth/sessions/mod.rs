@@ -23,7 +23,8 @@ use sha2::{Digest, Sha256};
 use self::record::{Document, LiveSession, Record, SessionLife};
 use super::near_cache::Revocation;
 use crate::store::connection::clock::{micros, millis};
-use crate::store::{Result, SessionId, SessionToken, Store, Username, scripts};
+use crate::store::history::audit;
+use crate::store::{AuditRecord, Result, SessionId, SessionToken, Store, Username, scripts};
 
 /// A session with the text of its user agent, for showing.
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ pub struct LoginOrigin {
 }
 
 impl Store {
-    /// Begins a session, unless the user's generation is no more `generation` (all sessions were revoked, or the
+    /// Begins a session with the entry that `audit` makes of it, unless the user's generation is no more `generation` (all sessions were revoked, or the
     /// password was changed, since the account was read): then `None`, and the caller reads the account again.
     ///
     /// # Errors
@@ -64,6 +65,7 @@ impl Store {
         generation: u64,
         origin: &LoginOrigin,
         life: SessionLife,
+        audit: impl FnOnce(&SessionDetails) -> AuditRecord,
     ) -> Result<Option<(SessionToken, SessionDetails)>> {
         let token = SessionToken::fresh()?;
         let id = token.id();
@@ -80,29 +82,31 @@ impl Store {
                 agent: digest_of(&user_agent),
             },
         };
+        let details = SessionDetails { session: record.session(id, life)?, user_agent };
         let call = scripts::SESSION_BEGIN
             .call()
             .key(self.keys.session(&id))
             .key(self.keys.sessions(username))
             .key(self.keys.generation(username))
             .key(self.keys.user_agent(record.document.agent))
+            .key(self.keys.audit())
             .arg(generation)
             .arg(record.encode()?)
             .arg(millis(life.idle))
             .arg(record.document.expires / 1000)
             .arg(&id.as_bytes()[..])
-            .arg(&user_agent)
-            .arg(millis(life.absolute));
-        let begun: bool = self.shared.call(&call).await?;
+            .arg(&details.user_agent)
+            .arg(millis(life.absolute))
+            .arg(audit::KEPT);
+        let begun: bool = self.shared.call(&audit(&details).append_to(call)).await?;
         if !begun {
             return Ok(None);
         }
         if let Err(error) = self.prune_index(username).await {
             tracing::debug!(error = %error, "the index of sessions could not be pruned, the next login will");
         }
-        self.user_agents.keep(record.document.agent, &user_agent);
-        let session = record.session(id, life)?;
-        Ok(Some((token, SessionDetails { session, user_agent })))
+        self.user_agents.keep(record.document.agent, &details.user_agent);
+        Ok(Some((token, details)))
     }
 
     /// Whether the session lives: from the near cache if that may answer, else one read, shared with whoever asks at the same
@@ -189,24 +193,39 @@ impl Store {
     ///
     /// # Errors
     /// As [`StoreError`] tells.
-    pub async fn end_session(&self, username: &Username, id: &SessionId) -> Result<bool> {
-        self.revoke(username, Revocation::One(id)).await
+    pub async fn end_session(
+        &self,
+        username: &Username,
+        id: &SessionId,
+        audit: &AuditRecord,
+    ) -> Result<bool> {
+        self.revoke(username, Revocation::One(id), audit).await
     }
 
     /// Ends a session that was just checked: also one that an index which lost data does not know.
     ///
     /// # Errors
     /// As [`StoreError`] tells.
-    pub async fn end_checked_session(&self, session: &LiveSession) -> Result<()> {
-        self.revoke(&session.username, Revocation::Known(&session.id)).await.map(drop)
+    pub async fn end_checked_session(
+        &self,
+        username: &Username,
+        id: &SessionId,
+        audit: &AuditRecord,
+    ) -> Result<()> {
+        self.revoke(username, Revocation::Known(id), audit).await.map(drop)
     }
 
     /// Ends all sessions of this user but `keep`.
     ///
     /// # Errors
     /// As [`StoreError`] tells.
-    pub async fn end_all_sessions(&self, username: &Username, keep: Option<&SessionId>) -> Result<()> {
-        self.revoke(username, Revocation::All { keep }).await.map(drop)
+    pub async fn end_all_sessions(
+        &self,
+        username: &Username,
+        keep: Option<&SessionId>,
+        audit: &AuditRecord,
+    ) -> Result<()> {
+        self.revoke(username, Revocation::All { keep }, audit).await.map(drop)
     }
 }
 

@@ -1,0 +1,57 @@
+//! Who asks for a change: every action that changes something takes an [`Actor`], and leaves an audit entry in its name.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::store::{AuditRecord, SessionId, Username, WorkerId};
+
+/// Somebody who may make a change, as the audit names them.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The account.
+    pub username: Username,
+    /// The session that asks; none before a login, and outside the workers.
+    pub session: Option<SessionId>,
+    /// The address that the request came from; none outside the workers.
+    pub address: Option<IpAddr>,
+    /// The worker that serves it; none outside the workers.
+    pub worker: Option<WorkerId>,
+}
+
+impl Actor {
+    /// The admin at a worker, in no session yet: whoever sets up, or logs in.
+    #[must_use]
+    pub fn without_session(address: IpAddr, worker: &WorkerId) -> Self {
+        Self { address: Some(address), worker: Some(worker.clone()), ..Self::operator() }
+    }
+
+    /// Whoever runs this installation: the configuration, or the command line.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self { username: Username::admin(), session: None, address: None, worker: None }
+    }
+
+    /// The name for logs.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        self.username.as_str()
+    }
+
+    /// An audit entry that this actor did `what`: without a target and values, with the outcome `done`.
+    #[must_use]
+    pub fn record(&self, what: &'static str) -> AuditRecord {
+        AuditRecord {
+            username: self.username().to_owned(),
+            session: self.session,
+            address: self.address,
+            worker: self.worker.clone(),
+            what,
+            target: None,
+            before: Value::Null,
+            after: Value::Null,
+            outcome: "done".to_owned(),
+            begun: None,
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One attempt at a password, under the limits that all workers share ([`crate::store::auth::limits`]).
+//!
+//! Whoever checks a password begins an attempt first and settles it with the outcome after: a refusal comes out of the first
+//! before the password is hashed, and in a race out of the second.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Context;
+use crate::store::{Admission, Limit, LoginLimits, Store, StoreError};
+
+/// Too many passwords were tried.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords were tried (limit: {})", limit.label())]
+pub struct TooManyAttempts {
+    /// The limit that refused.
+    pub limit: Limit,
+    /// When it will let one through again.
+    pub retry_after: Duration,
+}
+
+impl TooManyAttempts {
+    fn counted(limit: Limit, retry_after: Duration) -> Self {
+        metrics::counter!("bangui_rate_limited_total", "limit" => limit.label()).increment(1);
+        Self { limit, retry_after }
+    }
+}
+
+/// An attempt that was admitted and is to be settled.
+#[must_use]
+pub struct Attempt {
+    store: Store,
+    account: String,
+    ip: IpAddr,
+    limits: LoginLimits,
+    known: bool,
+}
+
+/// What an attempt says of the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The password was right: the address is a known one from now on.
+    Right,
+    /// It was wrong, which counts as a failure of the account.
+    Wrong,
+    /// It was not looked at, or could not be: the attempt was not made.
+    Unknown,
+}
+
+impl Attempt {
+    /// Admits an attempt, or refuses it.
+    pub async fn begin<E>(context: &Context, account: &str, ip: IpAddr) -> Result<Self, E>
+    where
+        E: From<TooManyAttempts> + From<StoreError>,
+    {
+        let (store, limits) = (context.store.clone(), context.login_limits());
+        match store.admit_login(account, ip, limits).await? {
+            Admission::Admitted { known } => {
+                Ok(Self { store, account: account.to_owned(), ip, limits, known })
+            }
+            Admission::Refused { limit, retry_after } => {
+                Err(TooManyAttempts::counted(limit, retry_after).into())
+            }
+        }
+    }
+
+    /// Settles it by what `verdict` says of its outcome.
+    pub async fn settle<T, E>(
+        self,
+        outcome: Result<T, E>,
+        verdict: impl FnOnce(&Result<T, E>) -> Verdict,
+    ) -> Result<T, E>
+    where
+        E: From<TooManyAttempts> + From<StoreError>,
+    {
+        let Self { store, account, ip, limits, known } = self;
+        match verdict(&outcome) {
+            Verdict::Right => log_failure(store.remember_address(&account, ip).await),
+            Verdict::Wrong => match store.count_failure(&account, known, limits).await? {
+                Admission::Admitted { .. } => {}
+                Admission::Refused { limit, retry_after } => {
+                    return Err(TooManyAttempts::counted(limit, retry_after).into());
+                }
+            },
+            Verdict::Unknown => log_failure(store.give_back_attempt(ip, limits).await),
+        }
+        outcome
+    }
+}
+
+/// What fails here is worth less than the answer that is due: without it the limits err on the strict side.
+fn log_failure(settled: Result<(), StoreError>) {
+    if let Err(error) = settled {
+        tracing::debug!(error = %error, "failed to settle an attempt at a password");
+    }
+}

@@ -1,0 +1,132 @@
+//! Addresses go to fail2ban in batches of up to 25, since its one command thread does nothing else for that time; the next
+//! batch is smaller where the last one was slow. The one loop for bans that are made at once and for ban jobs.
+
+use std::future::Future;
+
+use tokio::time::Instant;
+
+use crate::agent::client::{AgentClient, AgentError, BanRequest, BanResult, JobEpoch};
+use crate::domain::ban_job::{TOGETHER, size_after};
+use crate::domain::{BanOrder, JailName, Network, ServerName};
+use crate::store::Store;
+
+/// What sends batches, and keeps what came of each.
+pub trait Batches {
+    /// Why the rest is not sent.
+    type Error;
+
+    /// Sends one batch.
+    fn send(&mut self, batch: &[Network])
+    -> impl Future<Output = Result<Vec<BanResult>, Self::Error>> + Send;
+
+    /// Keeps what came of it, before the next one is sent.
+    fn keep(
+        &mut self,
+        batch: &[Network],
+        results: Vec<BanResult>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Sends all of `ips`, batch after batch, until one is not sent or not kept.
+///
+/// # Errors
+/// The first one of `batches`.
+pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::Error> {
+    let (mut left, mut size) = (ips, TOGETHER);
+    while !left.is_empty() {
+        let (batch, rest) = left.split_at(size.min(left.len()));
+        let sent_at = Instant::now();
+        let results = batches.send(batch).await?;
+        size = size_after(batch.len(), sent_at.elapsed());
+        left = rest;
+        batches.keep(batch, results).await?;
+    }
+    Ok(())
+}
+
+/// One command about a batch.
+///
+/// # Errors
+/// [`AgentError`].
+pub async fn command(
+    agent: &AgentClient,
+    jail: &JailName,
+    order: BanOrder,
+    batch: &[Network],
+    job: Option<JobEpoch>,
+) -> Result<Vec<BanResult>, AgentError> {
+    let request = BanRequest { ips: batch.to_vec(), job };
+    match order {
+        BanOrder::Ban => agent.ban(jail, &request).await,
+        BanOrder::Unban | BanOrder::UnbanAll => agent.unban(jail, &request).await,
+    }
+}
+
+/// Notes what a batch has changed, so that events name also what is gone again when the jail's list is read next.
+pub async fn note_changes(
+    store: &Store,
+    server: &ServerName,
+    jail: &JailName,
+    order: BanOrder,
+    results: &[BanResult],
+) {
+    let changed = results.iter().filter(|one| one.changed).map(|one| one.ip.to_string());
+    if let Err(error) = store.note_bans(&(server.clone(), jail.clone()), order, changed).await {
+        tracing::debug!(error = %error, "failed to note bans for the event stream");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Takes so long for each address, and fails at this batch.
+    struct Slow {
+        each: Duration,
+        fails_at: usize,
+        sizes: Vec<usize>,
+        kept: usize,
+    }
+
+    impl Batches for Slow {
+        type Error = &'static str;
+
+        async fn send(&mut self, batch: &[Network]) -> Result<Vec<BanResult>, Self::Error> {
+            if self.sizes.len() == self.fails_at {
+                return Err("broken");
+            }
+            self.sizes.push(batch.len());
+            tokio::time::sleep(self.each * batch.len() as u32).await;
+            Ok(Vec::new())
+        }
+
+        async fn keep(&mut self, batch: &[Network], _: Vec<BanResult>) -> Result<(), Self::Error> {
+            self.kept += batch.len();
+            Ok(())
+        }
+    }
+
+    async fn sent(each: Duration, fails_at: usize) -> (Result<(), &'static str>, Slow) {
+        let ips: Vec<Network> =
+            (0..100).map(|n| Network::parse(&format!("203.0.113.{n}")).unwrap()).collect();
+        let mut slow = Slow { each, fails_at, sizes: Vec::new(), kept: 0 };
+        (run(&mut slow, &ips).await, slow)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_are_full_where_fail2ban_is_fast_and_small_where_it_is_slow() {
+        let (all, fast) = sent(Duration::ZERO, usize::MAX).await;
+        assert_eq!((all, fast.sizes, fast.kept), (Ok(()), vec![25; 4], 100));
+        let (all, slow) = sent(Duration::from_secs(1), usize::MAX).await;
+        assert_eq!((all, slow.kept, slow.sizes[0]), (Ok(()), 100, 25));
+        assert!(slow.sizes[1..].iter().all(|size| *size < 10), "{:?}", slow.sizes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_after_a_batch_that_failed() {
+        let (broken, slow) = sent(Duration::ZERO, 2).await;
+        assert_eq!((broken, slow.sizes.len(), slow.kept), (Err("broken"), 2, 50));
+    }
+}

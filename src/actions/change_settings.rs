@@ -1,0 +1,73 @@
+//! Changing the runtime settings, for all workers.
+
+use serde_json::{Map, Value, json};
+
+use super::{Actor, Context};
+use crate::settings::{Effective, Mistake};
+use crate::store::{AuditRecord, StoreError};
+
+/// Why settings were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeSettingsError {
+    /// They have another revision than the change was made on.
+    #[error("the settings have revision {revision} by now")]
+    Stale {
+        /// The revision they have, at least.
+        revision: u64,
+    },
+    /// Not all values are acceptable.
+    #[error("{} settings are not acceptable", .0.len())]
+    Invalid(Vec<Mistake>),
+    /// Redis did not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Changes settings if they have an `expected` revision; `null` removes an override. The settings that are then in force.
+///
+/// # Errors
+/// [`ChangeSettingsError`].
+pub async fn change_settings(
+    context: &Context,
+    actor: Actor,
+    expected: impl FnOnce(u64) -> bool + Send + 'static,
+    patch: Map<String, Value>,
+) -> Result<Effective, ChangeSettingsError> {
+    let task = context.clone();
+    context.complete(async move { change(&task, &actor, expected, &patch).await }).await
+}
+
+async fn change(
+    context: &Context,
+    actor: &Actor,
+    expected: impl FnOnce(u64) -> bool,
+    patch: &Map<String, Value>,
+) -> Result<Effective, ChangeSettingsError> {
+    let read = context.store.settings().await?;
+    let bootstrap = context.settings.bootstrap();
+    if !expected(read.revision) {
+        return Err(ChangeSettingsError::Stale { revision: read.revision });
+    }
+    let before = bootstrap.with(&read.overrides, read.revision);
+    let overrides = bootstrap.patched(&read.overrides, patch).map_err(ChangeSettingsError::Invalid)?;
+    if overrides == read.overrides {
+        return Ok(before);
+    }
+    let after = bootstrap.with(&overrides, read.revision);
+    let (was, is) = (named(&before, patch), named(&after, patch));
+    let audit = AuditRecord { before: was.clone(), after: is.clone(), ..actor.record("settings.change") };
+    let facts = json!({ "revision": read.revision + 1, "before": was, "after": is });
+    let written = context.store.write_settings(&read, &overrides, &facts, &audit).await;
+    let revision = written.map_err(|error| match error {
+        StoreError::Conflict => ChangeSettingsError::Stale { revision: read.revision + 1 },
+        error => error.into(),
+    })?;
+    tracing::info!(settings.revision = revision, "`{}` changed the settings: {is}", actor.username());
+    Ok(bootstrap.with(&overrides, revision))
+}
+
+/// The settings that a patch names.
+fn named(effective: &Effective, patch: &Map<String, Value>) -> Value {
+    let named = effective.shown().filter(|(name, ..)| patch.contains_key(*name));
+    Value::Object(named.map(|(name, value, _)| (name.to_owned(), value)).collect())
+}

@@ -1,0 +1,104 @@
+//! A change on a host, between its two audit entries: one that it was begun, and one with the outcome, which names the first.
+//! Where the second is missing, the worker died in between, or Redis was away: the outcome is unknown.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use super::{Actor, Context, JailTarget};
+use crate::agent::client::{AgentError, RefusedKind};
+use crate::domain::ServerName;
+use crate::store::{AuditRecord, BEGUN, StoreError};
+
+/// How long a change waits for the probe that shows what it left of a host.
+const SHOWN_WITHIN: Duration = Duration::from_secs(5);
+const SHOW_EVERY: Duration = Duration::from_millis(50);
+
+/// A change of one jail that has its first entry.
+pub(super) struct HostChange {
+    pub context: Context,
+    pub actor: Actor,
+    pub target: JailTarget,
+    what: &'static str,
+    /// The id of the first entry.
+    begun: String,
+}
+
+impl HostChange {
+    /// Writes the first entry; if that cannot be written, nothing is begun.
+    pub async fn begin(
+        context: Context,
+        actor: Actor,
+        target: JailTarget,
+        what: &'static str,
+        wanted: Value,
+    ) -> Result<Self, StoreError> {
+        let record = AuditRecord {
+            target: Some(target.to_string()),
+            after: wanted,
+            outcome: BEGUN.to_owned(),
+            ..actor.record(what)
+        };
+        let begun = context.store.audit(&record).await?;
+        Ok(Self { context, actor, target, what, begun })
+    }
+
+    /// Writes the second entry, and logs it.
+    pub async fn end(&self, (before, after): (Value, Value), outcome: String) {
+        let (server, jail, what) = (&self.target.server, &self.target.jail, self.what);
+        tracing::info!(
+            server.name = %server, jail.name = %jail, what,
+            "`{}`: {what} {jail} on `{server}`: {outcome}", self.actor.username()
+        );
+        let record = AuditRecord {
+            target: Some(self.target.to_string()),
+            before,
+            after,
+            outcome,
+            begun: Some(self.begun.clone()),
+            ..self.actor.record(what)
+        };
+        self.context.note(&record).await;
+    }
+
+    /// Asks the leader for a probe, so that what changed is soon shown; without it the next sweep shows it.
+    pub async fn request_probe(&self) {
+        self.context.request_probe_or_log(&self.target.server).await;
+    }
+
+    /// Asks for a probe after an attempt, whatever came of it. Where that left the host other than it was, the probe is
+    /// waited for: whoever reads that jails are missing finds them missing in the state.
+    pub async fn show<T>(&self, answer: &Result<T, AgentError>) {
+        let unsettled = matches!(answer, Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }));
+        let (store, server) = (&self.context.store, &self.target.server);
+        let shown = async {
+            let asked_at = store.server(server).await?.read_at;
+            store.request_probe(server).await?;
+            while unsettled
+                && store.server(server).await?.state.status.checked_at.is_none_or(|at| at <= asked_at)
+            {
+                sleep(SHOW_EVERY).await;
+            }
+            Ok::<_, StoreError>(())
+        };
+        match timeout(SHOWN_WITHIN, shown).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(error = %error, server.name = %server, "failed to request a probe after a change");
+            }
+            Err(_) => {
+                tracing::warn!(server.name = %server, "timed out waiting for a probe after a failed change");
+            }
+        }
+    }
+}
+
+impl Context {
+    /// Asks the leader for a probe after a change that is made either way.
+    pub(super) async fn request_probe_or_log(&self, server: &ServerName) {
+        if let Err(error) = self.store.request_probe(server).await {
+            tracing::debug!(error = %error, server.name = %server, "failed to request a probe after a change");
+        }
+    }
+}

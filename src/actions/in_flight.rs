@@ -1,0 +1,66 @@
+//! Actions that are running: each in a task of its own, so that nobody who stops waiting cuts it short.
+//!
+//! A client that hangs up drops the future of its request, wherever that happens to be: between a change and its audit
+//! entry, or between the two halves of a change on a host. So the change does not run in that future.
+
+use std::future::Future;
+
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+/// The actions of one worker that are running. Cheap to clone; all clones are one set.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(TaskTracker);
+
+impl InFlight {
+    /// Runs `action` to its end, also if this future is dropped. A panic in it goes on in the caller, if there still is one.
+    pub async fn complete<T: Send + 'static>(&self, action: impl Future<Output = T> + Send + 'static) -> T {
+        match self.0.spawn(action.in_current_span()).await {
+            Ok(outcome) => outcome,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Nobody cancels it but the end of the runtime, which ends this future too.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Waits until none is running; for the end of the worker, when no more are begun.
+    pub async fn finished(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_action_whose_caller_has_gone_is_finished_and_waited_for() {
+        let (in_flight, done) = (InFlight::default(), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&done);
+        let action = in_flight.complete(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            seen.store(true, Ordering::Relaxed);
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(100), action).await.is_err());
+        assert!(!done.load(Ordering::Relaxed));
+        in_flight.finished().await;
+        assert!(done.load(Ordering::Relaxed), "the worker would have ended before the action");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_an_action_reaches_its_caller() {
+        let action = std::panic::AssertUnwindSafe(async {
+            InFlight::default().complete(async { panic!("a defect") }).await;
+        });
+        assert!(action.catch_unwind().await.is_err());
+    }
+}

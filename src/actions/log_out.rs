@@ -1,0 +1,19 @@
+//! Logging out, on every worker at once.
+
+use super::{Actor, Context};
+use crate::store::StoreError;
+
+/// Ends the session that asks. Another request may have ended it a moment ago, which is what this one wants.
+///
+/// # Errors
+/// [`StoreError`]: whether the session has ended is then unknown, or not confirmed by the replicas.
+pub async fn log_out(context: &Context, actor: Actor) -> Result<(), StoreError> {
+    let Some(session) = actor.session else { return Ok(()) };
+    let task = context.clone();
+    let action = async move {
+        let record = actor.record("session.end");
+        let ended = task.store.end_checked_session(&actor.username, &session, &record).await;
+        task.note_unconfirmed(record, ended).await
+    };
+    context.complete(action).await
+}

@@ -1,0 +1,115 @@
+//! Use cases: what somebody does, whoever asks for it (the API, a page, a job, the command line).
+//!
+//! ```text
+//! API, page ─▶ names parsed, session checked ─▶ action(&Context, Actor, ...) ─▶ typed outcome or error ─▶ JSON, HTML
+//! ```
+//!
+//! One file per use case. An action
+//!
+//! * takes an [`Actor`] and the parts of a [`Context`], and knows nothing of HTTP;
+//! * returns what came of it, or an error of its own that keeps its cause; texts for users are made by whoever asks
+//!   (`http/error/`);
+//! * writes the audit: nobody else does. What changes in Redis has its entry in the same script, what changes on a host has
+//!   one before and one after ([`host_change`]);
+//! * runs to its end once it has begun to change something, whoever still listens ([`Context::complete`]).
+//!
+//! A new action wants a file here, its errors in `http/error/actions.rs`, and a row in `tests/it/hang_ups.rs`.
+
+pub mod actor;
+pub mod attempt;
+pub mod ban;
+pub mod ban_batches;
+pub mod ban_jobs;
+pub mod change_jail;
+pub mod change_password;
+pub mod change_settings;
+pub mod dismiss_recovery;
+mod host_change;
+pub mod in_flight;
+pub mod log_in;
+pub mod log_out;
+pub mod request_probe;
+pub mod revoke_sessions;
+pub mod roll_back;
+pub mod set_up;
+pub mod switch_jail;
+pub mod target;
+pub mod unban_all;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::agent::client::fleet::Fleet;
+use crate::password::PasswordGate;
+use crate::settings::Live;
+use crate::store::{AuditRecord, LoginLimits, SessionLife, Store, StoreError, WorkerId};
+
+pub use actor::Actor;
+pub use in_flight::InFlight;
+pub use target::{JailTarget, ServerTarget, UnknownTarget};
+
+/// The ready parts that actions work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Everything the cluster remembers.
+    pub store: Store,
+    /// The fail2ban servers, each with its agent.
+    pub agents: Fleet,
+    /// This worker.
+    pub worker: WorkerId,
+    /// The settings in force.
+    pub settings: Live,
+    /// The only way to hash passwords.
+    pub gate: PasswordGate,
+    /// `BANGUI_SETUP_TOKEN`; without it the cluster's one-time code is valid.
+    pub setup_token: Option<SecretString>,
+    /// Whether `BANGUI_ADMIN_PASSWORD` provisions the admin: then setup is always complete.
+    pub admin_is_provisioned: bool,
+    /// Peers whose `X-Forwarded-*` headers are trusted; never banned without force.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The actions that are running.
+    pub in_flight: InFlight,
+}
+
+impl Context {
+    /// How long sessions live, now.
+    #[must_use]
+    pub fn session_life(&self) -> SessionLife {
+        let now = self.settings.now();
+        SessionLife { idle: now.settings.session_idle, absolute: now.settings.session_absolute }
+    }
+
+    /// How many passwords may be tried, now.
+    #[must_use]
+    pub fn login_limits(&self) -> LoginLimits {
+        let now = self.settings.now();
+        LoginLimits { attempts: now.settings.login_limit, failures: now.settings.login_failure_limit }
+    }
+
+    /// Runs what changes something to its end, whoever still waits for it; see [`InFlight::complete`].
+    pub(crate) async fn complete<T: Send + 'static>(
+        &self,
+        action: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.in_flight.complete(action).await
+    }
+
+    /// Writes an audit entry for a change that is already made: one that cannot be written goes into the log instead.
+    async fn note(&self, record: &AuditRecord) {
+        if let Err(error) = self.store.audit(record).await {
+            tracing::error!(error = %error, ?record, "failed to write the audit entry");
+        }
+    }
+
+    /// Adds an audit entry for what Redis did without the replicas having confirmed it: the entry of the script says `done`.
+    async fn note_unconfirmed<T>(
+        &self,
+        record: AuditRecord,
+        done: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Err(error @ StoreError::Unconfirmed { .. }) = &done {
+            self.note(&AuditRecord { outcome: error.to_string(), ..record }).await;
+        }
+        done
+    }
+}

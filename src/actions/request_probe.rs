@@ -1,0 +1,14 @@
+//! Asking for a probe at once, by the worker that leads.
+
+use super::Context;
+use crate::domain::ServerName;
+use crate::store::StoreError;
+
+/// Asks for a probe of this server. It changes nothing that an audit entry would tell of.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn request_probe(context: &Context, server: ServerName) -> Result<(), StoreError> {
+    let store = context.store.clone();
+    context.complete(async move { store.request_probe(&server).await }).await
+}

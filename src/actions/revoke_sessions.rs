@@ -1,0 +1,58 @@
+//! Ending sessions of the actor's own account: one of them, all of them, or all but the one that asks.
+
+use super::{Actor, Context};
+use crate::store::{AuditRecord, SessionId, StoreError};
+
+/// Why a session was not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// The account has no such session.
+    #[error("there is no such session")]
+    Unknown,
+    /// Redis did not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether the session that asked is among those that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked {
+    /// It is.
+    pub own: bool,
+}
+
+/// Ends one session of the actor's account.
+///
+/// # Errors
+/// [`RevokeError`].
+pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Result<Revoked, RevokeError> {
+    let own = actor.session == Some(id);
+    let task = context.clone();
+    let action = async move {
+        let record = AuditRecord { target: Some(id.to_string()), ..actor.record("session.revoke") };
+        let ended = task.store.end_session(&actor.username, &id, &record).await;
+        if task.note_unconfirmed(record, ended).await? {
+            Ok(Revoked { own })
+        } else {
+            Err(RevokeError::Unknown)
+        }
+    };
+    context.complete(action).await
+}
+
+/// Ends all sessions of the actor's account, or all but the one that asks.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn revoke_all(context: &Context, actor: Actor, keep_own: bool) -> Result<Revoked, StoreError> {
+    let task = context.clone();
+    let action = async move {
+        let keep = actor.session.filter(|_| keep_own);
+        let what = if keep.is_some() { "session.revoke_others" } else { "session.revoke_all" };
+        let record = actor.record(what);
+        let ended = task.store.end_all_sessions(&actor.username, keep.as_ref(), &record).await;
+        task.note_unconfirmed(record, ended).await?;
+        Ok(Revoked { own: keep.is_none() })
+    };
+    context.complete(action).await
+}

@@ -1,0 +1,94 @@
+//! Rolling back after a crash: the jail whose activation likely caused it is switched off again, and fail2ban brought back.
+
+use serde_json::{Value, json};
+
+use super::dismiss_recovery::{DismissError, clear, summary};
+use super::host_change::HostChange;
+use super::target::ServerTarget;
+use super::{Actor, Context};
+use crate::agent::client::{AgentError, RolledBack};
+use crate::domain::transition::RecoveryChanged;
+use crate::domain::{PendingRecovery, ServerName, Timestamp};
+use crate::store::StoreError;
+
+/// Why a recovery was not rolled back, or may not have been.
+#[derive(Debug, thiserror::Error)]
+pub enum RollBackError {
+    /// The server did not go down after an activation, or is back already.
+    #[error("no recovery is pending on {server}")]
+    NonePending {
+        /// The server.
+        server: ServerName,
+    },
+    /// Another one is pending than the one that was named.
+    #[error(transparent)]
+    Changed(#[from] RecoveryChanged),
+    /// The agent refused or did not answer: the jail may be off already.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// Redis did not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<DismissError> for RollBackError {
+    fn from(error: DismissError) -> Self {
+        match error {
+            DismissError::Changed(changed) => changed.into(),
+            DismissError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Switches the jail of the pending recovery off again, and brings fail2ban back.
+///
+/// # Errors
+/// [`RollBackError`].
+pub async fn roll_back(
+    context: &Context,
+    actor: Actor,
+    server: ServerTarget,
+    expected: Option<Timestamp>,
+) -> Result<RolledBack, RollBackError> {
+    let pending = pending(context, &server.name, expected).await?;
+    let task = context.clone();
+    context.complete(bring_back(task, actor, server, pending)).await
+}
+
+/// The recovery that is pending, if it is the one that the user saw.
+async fn pending(
+    context: &Context,
+    server: &ServerName,
+    expected: Option<Timestamp>,
+) -> Result<PendingRecovery, RollBackError> {
+    let pending = context.store.server(server).await?.state.pending_recovery;
+    let Some(pending) = pending.filter(|pending| !pending.recovered) else {
+        return Err(RollBackError::NonePending { server: server.clone() });
+    };
+    match expected {
+        Some(expected) if expected != pending.detected_at => {
+            Err(RecoveryChanged { detected_at: pending.detected_at }.into())
+        }
+        _ => Ok(pending),
+    }
+}
+
+async fn bring_back(
+    context: Context,
+    actor: Actor,
+    server: ServerTarget,
+    pending: PendingRecovery,
+) -> Result<RolledBack, RollBackError> {
+    let (target, wanted) = (server.jail(pending.jail_name.clone()), json!({ "active": false }));
+    let change = HostChange::begin(context, actor, target, "recovery.roll_back", wanted).await?;
+    let rolled_back = change.target.agent.roll_back(&change.target.jail).await;
+    let outcome = rolled_back.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
+    let after = rolled_back.as_ref().map_or(Value::Null, |back| json!(back));
+    change.end((summary(&pending), after), outcome).await;
+    let back = rolled_back?;
+    let (context, server) = (&change.context, &change.target.server);
+    context.store.end_switch_off(server, &back.jail).await?;
+    clear(context, server, Some(pending.detected_at), None).await?;
+    context.store.request_probe(server).await?;
+    Ok(back)
+}

@@ -1,0 +1,183 @@
+//! Claiming a fresh cluster: the first password, once, for somebody who can prove that the installation is theirs.
+//!
+//! The proof is `BANGUI_SETUP_TOKEN`, or else a code that the first worker made, all workers share through Redis, and each
+//! prints in its log. Which of many claims at once wins is decided in Redis alone. `BANGUI_ADMIN_PASSWORD` takes the same
+//! once-only step when a worker starts.
+
+use std::net::IpAddr;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::{Actor, Context};
+use crate::password::gate::Turn;
+use crate::password::rules::{self, WrongLength};
+use crate::password::{self, GateError};
+use crate::store::{Store, StoreError, Username};
+
+/// The first password, with the proof.
+pub struct Claim {
+    /// The password.
+    pub password: String,
+    /// What is shown as `BANGUI_SETUP_TOKEN` or the code.
+    pub token: String,
+}
+
+/// Why setup was not completed.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// It was before.
+    #[error("setup is already complete")]
+    Complete,
+    /// The proof is wrong.
+    #[error("wrong setup token")]
+    WrongToken,
+    /// The password is not acceptable.
+    #[error(transparent)]
+    Length(#[from] WrongLength),
+    /// The password could not be hashed.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// Redis did not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether the first password was set. If not, the setup code is in this worker's log from here on.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn is_complete(context: &Context) -> Result<bool, StoreError> {
+    let complete = has_account(context).await?;
+    if !complete {
+        log_code(context).await;
+    }
+    Ok(complete)
+}
+
+async fn has_account(context: &Context) -> Result<bool, StoreError> {
+    Ok(context.admin_is_provisioned || context.store.setup_complete().await?)
+}
+
+/// Redis may have lost the account, and with it the setup code: the one that is valid now is in this worker's log from here on.
+pub(super) async fn log_code(context: &Context) {
+    if let Err(error) = expected_token(context).await {
+        tracing::debug!(error = %error, "failed to look up the setup code");
+    }
+}
+
+/// Sets the first password, once in the life of a cluster.
+///
+/// # Errors
+/// [`SetupError`].
+pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<(), SetupError> {
+    if has_account(context).await? {
+        return Err(SetupError::Complete);
+    }
+    if !same_secret(&claim.token, &expected_token(context).await?) {
+        return Err(SetupError::WrongToken);
+    }
+    rules::check(&claim.password)?;
+    let turn = context.gate.enter().await;
+    // Another may have been first while this one waited: then there is nothing left to hash for.
+    if has_account(context).await? {
+        return Err(SetupError::Complete);
+    }
+    let (task, turn) = (context.clone(), turn?);
+    context.complete(async move { create(&task, address, &claim, turn).await }).await
+}
+
+async fn create(context: &Context, address: IpAddr, claim: &Claim, turn: Turn) -> Result<(), SetupError> {
+    let hash = turn.hash(&claim.password).await?;
+    let record = Actor::without_session(address, &context.worker).record("setup.complete");
+    let created = context.store.create_admin(&hash, &record).await;
+    if !context.note_unconfirmed(record, created).await? {
+        return Err(SetupError::Complete);
+    }
+    tracing::info!("setup is complete: the account `admin` has its password");
+    Ok(())
+}
+
+/// What came of provisioning the admin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provisioned {
+    /// The account was created.
+    Created,
+    /// There is one with this password.
+    Unchanged,
+    /// There is one with another password, which stays.
+    Different,
+}
+
+/// Why the admin was not provisioned.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The password could not be hashed.
+    #[error("failed to hash the password")]
+    Hash(#[source] anyhow::Error),
+    /// Redis did not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Creates the admin with this password unless there is one: the same once-only step as setup, which never overwrites.
+///
+/// # Errors
+/// [`ProvisionError`].
+pub async fn provision(store: &Store, password: &SecretString) -> Result<Provisioned, ProvisionError> {
+    let account = store.account(&Username::admin()).await?;
+    let password = password.clone();
+    let ended = |error: tokio::task::JoinError| ProvisionError::Hash(error.into());
+    if let Some(account) = account {
+        let verify = move || password::verify(password.expose_secret(), &account.password_hash);
+        let same = tokio::task::spawn_blocking(verify).await.map_err(ended)?;
+        return Ok(if same { Provisioned::Unchanged } else { Provisioned::Different });
+    }
+    let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret()));
+    let hash = hash.await.map_err(ended)?.map_err(ProvisionError::Hash)?;
+    let created = store.create_admin(&hash, &Actor::operator().record("setup.complete")).await?;
+    Ok(if created { Provisioned::Created } else { Provisioned::Unchanged })
+}
+
+/// The cluster's one-time setup code, made by the first worker that asks; none after setup.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn setup_code(store: &Store) -> Result<Option<String>, StoreError> {
+    store.setup_code(&fresh_code()).await
+}
+
+/// 128 random bits as a setup code, in groups that can be typed.
+fn fresh_code() -> String {
+    let digits = format!("{:032x}", rand::random::<u128>());
+    let groups: Vec<&str> = (0..8).filter_map(|i| digits.get(i * 4..i * 4 + 4)).collect();
+    groups.join("-")
+}
+
+async fn expected_token(context: &Context) -> Result<String, SetupError> {
+    match &context.setup_token {
+        Some(token) => Ok(token.expose_secret().to_owned()),
+        None => setup_code(&context.store).await?.ok_or(SetupError::Complete),
+    }
+}
+
+/// Compares digests, so that neither content nor length shows in the time it takes.
+fn same_secret(shown: &str, expected: &str) -> bool {
+    Sha256::digest(shown).ct_eq(&Sha256::digest(expected)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_code_has_128_bits_in_groups() {
+        let code = fresh_code();
+        assert_eq!(code.len(), 39);
+        assert_ne!(code, fresh_code());
+        assert!(same_secret(&code, &code.clone()));
+        assert!(!same_secret(&code, ""));
+        assert!(!same_secret(&code, &code[..38]));
+    }
+}

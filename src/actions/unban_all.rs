@@ -1,0 +1,84 @@
+//! Lifting all bans of a jail: at once if it has few, as the last probe counted them, otherwise as a job.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::ban::{AT_ONCE_TIMEOUT, BanError};
+use super::ban_jobs::enqueue;
+use super::host_change::HostChange;
+use super::{Actor, Context, JailTarget};
+use crate::agent::client::AgentError;
+use crate::domain::ban_job::JOB_ABOVE;
+use crate::domain::{BanJobId, BanOrder};
+use crate::store::BanJobView;
+
+/// What came of lifting all bans.
+#[derive(Debug)]
+pub enum UnbanAllOutcome {
+    /// It was done at once, as far as there was time.
+    AtOnce {
+        /// Bans that are lifted.
+        unbanned: usize,
+        /// Bans that are left.
+        remaining: usize,
+    },
+    /// A job does it.
+    Job(Box<BanJobView>),
+}
+
+/// Why bans were not lifted, or not all.
+#[derive(Debug, thiserror::Error)]
+pub enum UnbanAllError {
+    /// The agent refused or did not answer; some may be lifted.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// As for other bans.
+    #[error(transparent)]
+    Ban(#[from] BanError),
+}
+
+/// Lifts all bans of a jail. `job` is the name of the job, if it becomes one.
+///
+/// # Errors
+/// [`UnbanAllError`].
+pub async fn unban_all(
+    context: &Context,
+    actor: Actor,
+    target: JailTarget,
+    job: BanJobId,
+) -> Result<UnbanAllOutcome, UnbanAllError> {
+    let stored = context.store.server(&target.server).await.map_err(BanError::from)?;
+    let counts = stored.state.status.jails.get(&target.jail);
+    if counts.is_some_and(|counts| counts.currently_banned > JOB_ABOVE as u64) {
+        let enqueued = enqueue(context, actor, &target, job, BanOrder::UnbanAll, Vec::new()).await;
+        return Ok(UnbanAllOutcome::Job(Box::new(enqueued.map_err(BanError::from)?)));
+    }
+    let task = context.clone();
+    context.complete(at_once(task, actor, target)).await
+}
+
+async fn at_once(
+    context: Context,
+    actor: Actor,
+    target: JailTarget,
+) -> Result<UnbanAllOutcome, UnbanAllError> {
+    let wanted = json!({ "ips": "all" });
+    let change = HostChange::begin(context, actor, target, "ban.remove_all", wanted).await;
+    let change = change.map_err(BanError::from)?;
+    let (begun, mut unbanned) = (Instant::now(), 0);
+    let outcome = loop {
+        match change.target.agent.unban_all(&change.target.jail, None).await {
+            Ok(step) => {
+                unbanned += step.unbanned;
+                if step.remaining == 0 || step.unbanned == 0 || begun.elapsed() > AT_ONCE_TIMEOUT {
+                    break Ok(UnbanAllOutcome::AtOnce { unbanned, remaining: step.remaining });
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    let told = outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
+    change.end((Value::Null, json!({ "unbanned": unbanned })), told).await;
+    change.request_probe().await;
+    Ok(outcome?)
+}

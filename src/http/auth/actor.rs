@@ -1,0 +1,27 @@
+//! The [`Actor`] of a request: somebody who is logged in, with the address that the request comes from and the worker that
+//! serves it.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::address::CallerAddress;
+use crate::actions::Actor;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Caller;
+use crate::http::state::AppState;
+
+impl FromRequestParts<AppState> for Actor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        // Whether somebody is logged in comes first: a stranger learns nothing about what else is wrong.
+        let Caller { session } = Caller::from_request_parts(parts, state).await?;
+        let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(parts, state).await;
+        Ok(Self {
+            username: session.username,
+            session: Some(session.id),
+            address: Some(address),
+            worker: Some(state.worker.clone()),
+        })
+    }
+}

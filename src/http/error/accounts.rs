@@ -1,0 +1,155 @@
+//! The refusals of actions on accounts, sessions and settings.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::Problem;
+use crate::actions::attempt::TooManyAttempts;
+use crate::actions::change_password::ChangePasswordError;
+use crate::actions::change_settings::ChangeSettingsError;
+use crate::actions::log_in::LoginError;
+use crate::actions::revoke_sessions::RevokeError;
+use crate::actions::set_up::SetupError;
+use crate::password::rules::WrongLength;
+use crate::store::Limit;
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            // The same words for a wrong password and a name that nobody has.
+            LoginError::Wrong => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "wrong-login",
+                "Wrong name or password",
+                "this name and password do not belong together",
+            ),
+            LoginError::SetupIncomplete => Self::conflict(
+                "setup-incomplete",
+                "Nobody can log in yet",
+                "the first password is set with POST /api/v1/setup and the code in a worker's log",
+            ),
+            LoginError::Overtaken => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "login-overtaken",
+                "The login was overtaken",
+                "all sessions were ended, or the password was changed, while this login was under way: try again",
+            )
+            .retry_after(1),
+            LoginError::Limited(limited) => limited.into(),
+            LoginError::Gate(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TooManyAttempts> for Problem {
+    fn from(TooManyAttempts { limit, retry_after }: TooManyAttempts) -> Self {
+        let of = match limit {
+            Limit::Address => "from this address",
+            Limit::Site => "from this network",
+            Limit::Account => "with this name",
+        };
+        let seconds = u32::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate-limited",
+            "Too many attempts",
+            format!("too many passwords were tried {of}: try again in {seconds} s"),
+        )
+        .retry_after(seconds)
+        .with("limit", limit.label())
+    }
+}
+
+impl From<WrongLength> for Problem {
+    fn from(error: WrongLength) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "password-length",
+            "The password is too short or too long",
+            error.to_string(),
+        )
+    }
+}
+
+impl From<SetupError> for Problem {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Complete => Self::conflict(
+                "setup-complete",
+                "Setup is complete",
+                "the admin has a password already: log in with POST /api/v1/session, or run `bangui reset-password`",
+            ),
+            SetupError::WrongToken => Self::new(
+                StatusCode::FORBIDDEN,
+                "wrong-setup-token",
+                "Wrong setup token",
+                "the token is not the one of BANGUI_SETUP_TOKEN, or, where that is not set, the code in a worker's log",
+            ),
+            SetupError::Length(error) => error.into(),
+            SetupError::Gate(error) => error.into(),
+            SetupError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangePasswordError> for Problem {
+    fn from(error: ChangePasswordError) -> Self {
+        match error {
+            // 403, not 401: the session lives, and a 401 would take its cookie away.
+            ChangePasswordError::Wrong => Self::new(
+                StatusCode::FORBIDDEN,
+                "wrong-password",
+                "Wrong password",
+                "`current` is not the password of this account; nothing was changed",
+            ),
+            ChangePasswordError::NoAccount => Self::no_session(),
+            ChangePasswordError::Overtaken => Self::conflict(
+                "password-changed",
+                "The password was changed by another",
+                "the password was changed while this change was under way; this one was not made",
+            ),
+            ChangePasswordError::Length(error) => error.into(),
+            ChangePasswordError::Limited(limited) => limited.into(),
+            ChangePasswordError::Gate(error) => error.into(),
+            ChangePasswordError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevokeError> for Problem {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Unknown => Self::not_found("session"),
+            RevokeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeSettingsError> for Problem {
+    fn from(error: ChangeSettingsError) -> Self {
+        match error {
+            ChangeSettingsError::Stale { revision } => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "settings-changed",
+                "The settings were changed by another",
+                format!(
+                    "the settings have revision {revision} by now; nothing was changed: look again and retry"
+                ),
+            )
+            .with("revision", revision),
+            ChangeSettingsError::Invalid(mistakes) => {
+                let each: Vec<String> =
+                    mistakes.iter().map(|mistake| format!("{} {}", mistake.name, mistake.allowed)).collect();
+                Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "invalid-settings",
+                    "Not all settings are acceptable",
+                    format!("{}; nothing was changed", each.join("; ")),
+                )
+                .with("mistakes", json!(mistakes))
+            }
+            ChangeSettingsError::Store(error) => error.into(),
+        }
+    }
+}

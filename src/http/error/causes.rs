@@ -1,0 +1,193 @@
+//! What Redis, an agent and the gate of password hashes refuse.
+
+use axum::http::StatusCode;
+
+use super::Problem;
+use crate::agent::client::{AgentError, RefusedKind};
+use crate::cause::chain;
+use crate::password::GateError;
+use crate::store::{ChangeError, StoreError};
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => {
+                let reason = chain(&error);
+                let mut problem = Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "redis-unavailable",
+                    "Redis is out of reach",
+                    "this worker cannot ask Redis at the moment: try again. A login is kept. If the request was \
+                     to change something, look first whether it did",
+                )
+                .retry_after(1);
+                problem.cause = Some(reason);
+                problem
+            }
+            StoreError::Full(reason) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "redis-full",
+                "Redis is full",
+                format!(
+                    "Redis refused to write ({reason}): nothing was changed, and reads go on. Raise its maxmemory, \
+                     or free some"
+                ),
+            )
+            .retry_after(5),
+            StoreError::WritesRefused(reason) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "redis-refuses-writes",
+                "Redis refuses writes",
+                format!(
+                    "Redis refused to write ({reason}): nothing was changed, and reads are still served. MISCONF: its last \
+                     save to disk failed, see its log and the free space. NOREPLICAS: fewer replicas are connected than \
+                     its min-replicas-to-write asks for"
+                ),
+            )
+            .retry_after(5),
+            StoreError::Unconfirmed { confirmed, wanted } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-confirmed",
+                "Done, but not confirmed by the replicas",
+                format!(
+                    "it is done on Redis's primary, but {confirmed} of the {wanted} replicas that \
+                     BANGUI_REDIS_MIN_REPLICAS asks for confirmed it in time: a failover now may undo it. \
+                     Look at the replicas, then try again"
+                ),
+            )
+            .with("confirmed", confirmed)
+            .with("wanted", wanted)
+            .retry_after(1),
+            StoreError::Conflict => Self::conflict(
+                "conflict",
+                "Another change came between",
+                "another change to the same thing was made at the same time, this one was not: look again and retry",
+            ),
+            StoreError::Fenced | StoreError::Corrupt { .. } => Self::internal(chain(&error)),
+        }
+    }
+}
+
+impl From<AgentError> for Problem {
+    fn from(error: AgentError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AgentError::Unreachable { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "agent-unreachable",
+                "The server's agent cannot be reached",
+                detail,
+            ),
+            AgentError::Busy { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "fail2ban-busy",
+                "fail2ban is busy with something else",
+                detail,
+            ),
+            AgentError::Down { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "fail2ban-down",
+                "fail2ban does not answer",
+                detail,
+            ),
+            AgentError::Refused { kind, .. } => return refused_by_agent(kind, detail),
+        }
+        .retry_after(5)
+    }
+}
+
+impl From<GateError> for Problem {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-logins",
+                "Too many passwords are being checked",
+                error.to_string(),
+            )
+            .retry_after(1),
+            GateError::Failed(ref cause) => Self::internal(format!("{error}: {cause:#}")),
+        }
+    }
+}
+
+impl<E: Into<Problem>> From<ChangeError<E>> for Problem {
+    fn from(error: ChangeError<E>) -> Self {
+        match error {
+            ChangeError::Refused(refusal) => refusal.into(),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn refused_by_agent(kind: RefusedKind, detail: String) -> Problem {
+    let (status, name, title) = match kind {
+        RefusedKind::Jail => (StatusCode::NOT_FOUND, "not-found", "No such jail"),
+        RefusedKind::Stale { .. } => (StatusCode::CONFLICT, "job-superseded", "The job goes on elsewhere"),
+        RefusedKind::Configuration => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "configuration-refused",
+            "fail2ban would not take the configuration; nothing was changed",
+        ),
+        RefusedKind::Failed => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "host-failed",
+            "The change failed on the server's side; nothing was changed",
+        ),
+        RefusedKind::UnderWay => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "change-under-way",
+            "The change has begun and is not finished yet",
+        ),
+        RefusedKind::Unsettled => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "host-unsettled",
+            "The change failed on the server's side, and not all is as it was",
+        ),
+    };
+    Problem::new(status, name, title, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body(problem: &Problem) -> Value {
+        serde_json::to_value(problem.document()).unwrap()
+    }
+
+    #[test]
+    fn a_problem_has_the_members_of_the_contract() {
+        let problem = Problem::from(StoreError::unavailable("connection refused"));
+        assert_eq!(
+            body(&problem),
+            json!({
+                "type": "urn:bangui:problem:redis-unavailable",
+                "title": "Redis is out of reach",
+                "status": 503,
+                "detail": problem.detail,
+                "retry_after_seconds": 1,
+            })
+        );
+        let response = problem.into_response();
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+
+    #[test]
+    fn what_is_stored_is_not_told_to_users() {
+        let problem = Problem::from(StoreError::corrupt("$argon2id$secret"));
+        assert_eq!(problem.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body(&problem).to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_conflict_is_409_and_a_down_fail2ban_503() {
+        assert_eq!(Problem::from(StoreError::Conflict).status(), StatusCode::CONFLICT);
+        let down = AgentError::Down { reason: "no socket".to_owned() };
+        assert_eq!(body(&Problem::from(ChangeError::Refused(down)))["detail"], "fail2ban is down: no socket");
+    }
+}

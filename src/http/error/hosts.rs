@@ -1,0 +1,187 @@
+//! The refusals of actions on fail2ban servers.
+
+use axum::http::StatusCode;
+
+use super::Problem;
+use crate::actions::UnknownTarget;
+use crate::actions::ban::{BanError, LockedOut};
+use crate::actions::ban_jobs::{CancelError, EnqueueError};
+use crate::actions::change_jail::ChangeJailError;
+use crate::actions::dismiss_recovery::DismissError;
+use crate::actions::roll_back::RollBackError;
+use crate::actions::switch_jail::SwitchError;
+use crate::actions::unban_all::UnbanAllError;
+use crate::agent::client::AgentError;
+use crate::domain::ban_job::MOST_ADDRESSES;
+use crate::domain::transition::RecoveryChanged;
+use crate::http::api::time::Time;
+use crate::store::jobs::ban_jobs::MOST_OPEN;
+
+/// When to look again whether a job can be enqueued.
+const RETRY_ENQUEUE_AFTER: u32 = 10;
+
+impl From<UnknownTarget> for Problem {
+    fn from(error: UnknownTarget) -> Self {
+        Self::not_found(match error {
+            UnknownTarget::Server => "server",
+            UnknownTarget::Jail => "jail",
+        })
+    }
+}
+
+impl From<SwitchError> for Problem {
+    fn from(error: SwitchError) -> Self {
+        match error {
+            SwitchError::NotMade(error @ AgentError::Refused { .. }) => error.into(),
+            SwitchError::NotMade(error) => Self::from(error).and("nothing was changed"),
+            SwitchError::Unknown(error) => Self::from(error)
+                .and("whether the jail was changed is not known: look at it before trying again"),
+            SwitchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeJailError> for Problem {
+    fn from(error: ChangeJailError) -> Self {
+        match error {
+            ChangeJailError::Empty => {
+                Self::invalid("name at least one of bantime, findtime, maxretry and ignoreip")
+            }
+            ChangeJailError::Unreadable(error) | ChangeJailError::Refused(error) => error.into(),
+            ChangeJailError::Unknown(error) => Self::from(error)
+                .and("whether the settings were changed is not known: look at the jail before trying again"),
+            ChangeJailError::NoJail => UnknownTarget::Jail.into(),
+            ChangeJailError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BanError> for Problem {
+    fn from(error: BanError) -> Self {
+        match error {
+            BanError::Count { named } => {
+                Self::invalid(format!("`ips` must name 1 to {MOST_ADDRESSES} addresses, it names {named}"))
+            }
+            BanError::NeedsForce { ip, locks_out } => {
+                let why = match locks_out {
+                    LockedOut::Actor => "is, or contains, the address that you ask from",
+                    LockedOut::Proxy => "is, or overlaps with, a trusted proxy",
+                    LockedOut::Loopback => "is, or contains, a loopback address",
+                };
+                Self::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "ban-needs-force",
+                    "That would lock out more than an attacker",
+                    format!("{ip} {why}; nothing was banned. If that is meant, send \"force\": true"),
+                )
+                .with("ip", ip.to_string())
+            }
+            BanError::Refused(error) => error.into(),
+            BanError::Unknown(error) => {
+                Self::from(error).and("what became of the first 25 addresses is not known")
+            }
+            BanError::Enqueue(error) => error.into(),
+            BanError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UnbanAllError> for Problem {
+    fn from(error: UnbanAllError) -> Self {
+        match error {
+            UnbanAllError::Agent(error) => error.into(),
+            UnbanAllError::Ban(error) => error.into(),
+        }
+    }
+}
+
+impl From<EnqueueError> for Problem {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::TooMany => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-ban-jobs",
+                "Too many ban jobs are open",
+                format!("{MOST_OPEN} ban jobs are not over yet: wait for one of them, or cancel one"),
+            )
+            .retry_after(RETRY_ENQUEUE_AFTER),
+            EnqueueError::Gone => no_such_job(),
+            EnqueueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::Unknown => no_such_job(),
+            CancelError::Over(over) => {
+                let detail = format!("the job was {} already: there is nothing to cancel", over.as_str());
+                Self::conflict("ban-job-over", "The ban job is over", detail)
+            }
+            CancelError::AgentUnaware(error) => Self::from(error).and(
+                "no worker goes on with the job, and the agent will be told as soon as it can be reached; \
+                 until then a command that was on its way, of up to 25 addresses, may still be carried out",
+            ),
+            CancelError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn no_such_job() -> Problem {
+    Problem::not_found("ban job, or it was over more than a day ago")
+}
+
+impl From<RecoveryChanged> for Problem {
+    fn from(changed: RecoveryChanged) -> Self {
+        let detected_at = Time(changed.detected_at).to_string();
+        Self::conflict(
+            "recovery-changed",
+            "Another recovery has become pending",
+            format!("the recovery that is pending now was detected at {detected_at}; nothing was cleared"),
+        )
+        .with("detected_at", detected_at)
+    }
+}
+
+impl From<DismissError> for Problem {
+    fn from(error: DismissError) -> Self {
+        match error {
+            DismissError::Changed(changed) => changed.into(),
+            DismissError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RollBackError> for Problem {
+    fn from(error: RollBackError) -> Self {
+        match error {
+            RollBackError::NonePending { server } => Self::conflict(
+                "no-pending-recovery",
+                "No recovery is pending",
+                format!(
+                    "server `{server}` did not go down after an activation, or is back already; nothing was changed"
+                ),
+            ),
+            RollBackError::Changed(changed) => changed.into(),
+            RollBackError::Agent(error) => {
+                Self::from(error).and("the jail may be off already; the recovery stays pending")
+            }
+            RollBackError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::api::time;
+
+    #[test]
+    fn a_changed_recovery_is_a_conflict_that_names_the_one_there_is() {
+        let detected_at = time::parse("2026-01-31T12:00:00.000001Z").unwrap();
+        let problem = Problem::from(RecoveryChanged { detected_at });
+        assert_eq!(problem.status(), StatusCode::CONFLICT);
+        assert!(format!("{problem:?}").contains("2026-01-31T12:00:00.000001Z"));
+    }
+}

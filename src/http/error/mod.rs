@@ -1,0 +1,217 @@
+//! Every refusal the HTTP interface gives, as a problem document (RFC 9457), made and logged in this one place.
+//!
+//! ```json
+//! {"type": "urn:bangui:problem:redis-unavailable", "title": "Redis is out of reach", "status": 503,
+//!  "detail": "...", "retry_after_seconds": 1}
+//! ```
+//!
+//! The rules that hang on the status:
+//!
+//! * 401 means that Redis said the session is gone (or that what was shown can be no session): the cookie is
+//!   removed (`layers.rs`). 503 means that nobody could be asked: the cookie stays.
+//! * `detail` is for the user: what happened, with which value, what to do. Never a secret, never a request body.
+//! * A cause that is ours is logged as an error, once, here; an unavailable Redis at debug, since the
+//!   connection's watchdog tells it once for all requests; what the caller did wrong at debug.
+//!
+//! A new refusal has a `type` that never changes again. Those of the parts below are made in `causes.rs`, those of actions in
+//! `accounts.rs` (people, sessions, settings) and `hosts.rs` (fail2ban servers).
+
+mod accounts;
+mod causes;
+mod hosts;
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A refusal.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    name: &'static str,
+    title: &'static str,
+    detail: Cow<'static, str>,
+    retry_after_seconds: Option<u32>,
+    extensions: Map<String, Value>,
+    /// What the log is told beside the detail; set where the fault is ours.
+    cause: Option<String>,
+}
+
+/// The refusal on the wire.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u32>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    extensions: &'a Map<String, Value>,
+}
+
+/// What a handler returns.
+pub type Result<T> = std::result::Result<T, Problem>;
+
+impl Problem {
+    /// A refusal; `name` is the last part of its `type`, and stable.
+    pub fn new(
+        status: StatusCode,
+        name: &'static str,
+        title: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            name,
+            title,
+            detail: detail.into(),
+            retry_after_seconds: None,
+            extensions: Map::new(),
+            cause: None,
+        }
+    }
+
+    /// With `Retry-After`.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// With a member of its own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extensions.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With another sentence at the end of its detail.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.detail = format!("{}; {more}", self.detail).into();
+        self
+    }
+
+    /// The status it will answer with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// 400: cannot be read at all.
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", detail)
+    }
+
+    /// 422: can be read, and is not acceptable.
+    pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            "The request is not acceptable",
+            detail,
+        )
+    }
+
+    /// 401: no session, or one that has ended.
+    #[must_use]
+    pub fn no_session() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "no-session",
+            "Not logged in",
+            "there is no session, or it has ended: log in with POST /api/v1/session",
+        )
+    }
+
+    /// 404: no such thing; `what` names its kind, such as `server`.
+    #[must_use]
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", format!("there is no such {what}"))
+    }
+
+    /// 404: no such thing below an address.
+    #[must_use]
+    pub fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "Not found",
+            "there is nothing at this address; the README lists what there is",
+        )
+    }
+
+    /// 405; axum adds `Allow`.
+    #[must_use]
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            "this address does not take this method; the header `Allow` lists those it takes",
+        )
+    }
+
+    /// 409: something else came between, or is already so.
+    pub fn conflict(name: &'static str, title: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, name, title, detail)
+    }
+
+    /// 500: a defect. The user is told nothing of `cause`, the log is.
+    pub fn internal(cause: impl ToString) -> Self {
+        let mut problem = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal-error",
+            "Internal error",
+            "this is a defect of bangui, not of the request; the log of the worker named in `x-bangui-worker` \
+             tells more under this `x-request-id`",
+        );
+        problem.cause = Some(cause.to_string());
+        problem
+    }
+
+    fn document(&self) -> Document<'_> {
+        Document {
+            r#type: format!("urn:bangui:problem:{}", self.name),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            retry_after_seconds: self.retry_after_seconds,
+            extensions: &self.extensions,
+        }
+    }
+
+    fn log(&self) {
+        let status = self.status.as_u16();
+        match &self.cause {
+            Some(cause) if self.status == StatusCode::INTERNAL_SERVER_ERROR => {
+                tracing::error!(problem = self.name, http.status = status, "request failed: {cause}");
+            }
+            Some(cause) => tracing::debug!(problem = self.name, http.status = status, "refused: {cause}"),
+            None => tracing::debug!(problem = self.name, http.status = status, "refused: {}", self.detail),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.log();
+        let mut response = (self.status, axum::Json(self.document())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bangui\""));
+        }
+        response
+    }
+}
