@@ -97,7 +97,8 @@ impl Pool {
 
     fn refused(&self, error: PoolError) -> StoreError {
         match error {
-            PoolError::Backend(error) => error.into(),
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
+            PoolError::PostCreateHook(HookError::Message(why)) => StoreError::unavailable(why),
             PoolError::Timeout(TimeoutType::Wait) => StoreError::unavailable(format!(
                 "all {} connections for large and blocking exchanges are in use",
                 self.size

@@ -84,9 +84,17 @@ impl Child {
     pub async fn run(name: &str, command: Command, deadline: Duration) -> (Option<i32>, String) {
         let child = Self::start(name, command);
         let status = child.ended(deadline).await;
-        // The reader threads may be a moment behind the exit.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        child.all_is_read().await;
         (status.code(), child.printed())
+    }
+
+    /// The threads that read what it prints may be behind its exit; one that it has started may hold its output open for longer.
+    async fn all_is_read(&self) {
+        let begun = tokio::time::Instant::now();
+        // Each thread holds one until it meets the end.
+        while Arc::strong_count(&self.lines) > 1 && begun.elapsed() < Duration::from_secs(2) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub fn pid(&self) -> Pid {
@@ -142,8 +150,7 @@ impl Child {
         eventually(&what, deadline, || async {
             let ended = !self.runs();
             if ended {
-                // The reader threads may be a moment behind the end.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.all_is_read().await;
             }
             let found = self.lines.lock().unwrap().iter().find_map(|line| pick(line));
             assert!(found.is_some() || !ended, "it has ended, before: {what}");
