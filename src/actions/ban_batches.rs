@@ -1,5 +1,7 @@
+//! The one loop for bans that are made at once and for ban jobs.
+//!
 //! Addresses go to fail2ban in batches of up to 25, since its one command thread does nothing else for that time; the next
-//! batch is smaller where the last one was slow. The one loop for bans that are made at once and for ban jobs.
+//! batch is smaller where the last one was slow.
 
 use std::future::Future;
 

@@ -2,13 +2,12 @@
 //!
 //! | extractor | proves | else |
 //! |---|---|---|
-//! | [`Caller`] | Redis said that this session lives | 401; 503 if Redis could not be asked |
-//! | [`Ending`] | what is in it | the same, the 401 when it is one everywhere |
 //! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB where many addresses are named), 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
 //! | [`Query`] | parameters of this shape | 400 |
 //! | [`Path`] | parts of the address are text | 404 |
 //!
-//! `Caller` stands first in a handler's arguments: a stranger learns nothing about what else is wrong.
+//! Who calls is proved by [`Caller`](super::auth::caller::Caller), which stands first in a handler's arguments: a stranger
+//! learns nothing about what else is wrong.
 
 use std::time::Duration;
 
@@ -20,11 +19,8 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
-use super::auth::address;
-use super::auth::cookie::CookieKind;
 use super::error::Problem;
 use super::state::AppState;
-use crate::store::{Checked, LiveSession, SessionToken, StoreError};
 
 /// The largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -37,78 +33,6 @@ const DISCARD_LIMIT: usize = 2 * 1024 * 1024;
 
 /// How long a client may take to send one.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Somebody who is logged in.
-#[derive(Clone)]
-pub struct Caller {
-    /// The session, as Redis has it.
-    pub session: LiveSession,
-}
-
-impl FromRequestParts<AppState> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        // What stands around the routes (`idempotency.rs`) may have checked it: a request is one check.
-        if let Some(caller) = parts.extensions.get::<Self>() {
-            return Ok(caller.clone());
-        }
-        let token = shown_token(parts, state).ok_or_else(Problem::no_session)?;
-        let checked = state.store.check_session(&token, state.session_life()).await;
-        count(&checked);
-        Ok(Self { session: checked?.session.ok_or_else(Problem::no_session)? })
-    }
-}
-
-/// Only literal labels cost no allocation, and this is on the way of every request.
-fn count(checked: &Result<Checked, StoreError>) {
-    macro_rules! one {
-        ($source:literal, $result:literal) => {
-            metrics::counter!("bangui_session_checks_total", "source" => $source, "result" => $result)
-                .increment(1)
-        };
-    }
-    match checked {
-        Ok(Checked { session: Some(_), near: true }) => one!("near_cache", "live"),
-        Ok(Checked { session: Some(_), near: false }) => one!("redis", "live"),
-        // Only Redis says so.
-        Ok(Checked { session: None, .. }) => one!("redis", "gone"),
-        Err(_) => one!("redis", "error"),
-    }
-}
-
-/// Somebody who is logged in and wants sessions ended. One whose own is gone hears so only once it is refused on every worker: it
-/// may be the second try of a logout whose answer was lost.
-pub struct Ending<T>(pub T);
-
-impl<T: FromRequestParts<AppState, Rejection = Problem> + Send> FromRequestParts<AppState> for Ending<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let caller = T::from_request_parts(parts, state).await;
-        let gone = caller.as_ref().is_err_and(|problem| problem.status() == StatusCode::UNAUTHORIZED);
-        if gone && shown_token(parts, state).is_some() {
-            state.store.await_revocations().await?;
-        }
-        caller.map(Self)
-    }
-}
-
-/// The token of the `Authorization` header, or else of the cookie. What can be no token is none, and Redis is
-/// not asked.
-fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
-    let mut authorizations = parts.headers.get_all(header::AUTHORIZATION).iter();
-    if let Some(authorization) = authorizations.next() {
-        // Two of them: a proxy and this program might each believe another one.
-        if authorizations.next().is_some() {
-            return None;
-        }
-        let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| SessionToken::parse(token.trim()))?;
-    }
-    let kind = CookieKind::of(state, address::peer(&parts.extensions), &parts.headers);
-    SessionToken::parse(kind.find(&parts.headers)?)
-}
 
 /// A JSON body of `LIMIT` bytes at most.
 pub struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub T);

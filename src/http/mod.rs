@@ -4,8 +4,8 @@
 //! listener.rs ─▶ layers.rs (id, span, origin, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
 //! ```
 //!
-//! A handler names in its arguments what it assumes: [`extract::Caller`] is somebody logged in, [`extract::Json`]
-//! a body that could be read, [`address::CallerAddress`] where the request comes from. It never sees a request
+//! A handler names in its arguments what it assumes: [`auth::caller::Caller`] is somebody logged in, [`extract::Json`]
+//! a body that could be read, [`auth::address::CallerAddress`] where the request comes from. It never sees a request
 //! that lacks them. It returns its answer or an [`error::Problem`].
 //!
 //! A new resource needs a file in `api/` and its handlers on this page: method, path and documentation stand at the handler,

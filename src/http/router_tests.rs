@@ -16,7 +16,6 @@ use crate::config::{Environment, Flags, RedisConfig, roles};
 use crate::password::PasswordGate;
 use crate::settings::{Bootstrap, Live};
 use crate::store::Store;
-use axum::routing::get;
 
 /// Parts with a Redis that nobody listens for.
 fn parts() -> Parts {

@@ -1,6 +1,8 @@
 //! The model of near caches (`src/store/auth/near_cache/model.rs`) on a real Redis with the real scripts: the same histories, the very
 //! rules that workers run, and no copy of what the scripts do. Lines can be taken out of a script, and then there must be a hole.
 
+#[path = "../../src/store/auth/near_cache/acts.rs"]
+mod acts;
 #[path = "../../src/store/auth/near_cache/entries.rs"]
 mod entries;
 #[path = "../../src/store/auth/near_cache/model.rs"]
@@ -15,7 +17,8 @@ use std::collections::BTreeMap;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use redis::{Connection, FromRedisValue, ScriptInvocation, Value};
 
-use self::model::{ALL, Act, Redis, Revoked, Session, World, act_of, histories};
+use self::acts::{ALL, Act, Redis, Revoked, Session, act_of, histories};
+use self::model::World;
 use self::wait::{Listed, Looked};
 use crate::support::redis::Redis as Server;
 

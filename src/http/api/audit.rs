@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::sessions::{List, PageQuery};
 use super::time::Time;
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, Query};
+use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::{AuditEntry, StreamId};
 

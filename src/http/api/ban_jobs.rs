@@ -12,8 +12,9 @@ use super::time::Time;
 use crate::actions::Actor;
 use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
 use crate::domain::{BanJobId, JailName, ServerName};
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, Path, Query};
+use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 use crate::store::BanJobView;
 

@@ -8,8 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::time::Time;
 use crate::actions::JailTarget;
 use crate::domain::{JailName, Network, ServerName};
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, Path, Query};
+use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 use crate::store::StoredBan;
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::time::Time;
+use crate::http::auth::caller::Caller;
 use crate::http::error::Result;
-use crate::http::extract::Caller;
 use crate::http::state::AppState;
 use crate::store::{ClusterView, JobView, LeaseView, WorkerView};
 

@@ -38,8 +38,8 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use super::time::Time;
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::Caller;
 use crate::http::state::{AppState, MAX_EVENT_CLIENTS, Phase};
 use crate::store::{News, SessionId, StoredEvent, StreamId};
 

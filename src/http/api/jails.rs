@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 use crate::actions::{ServerTarget, UnknownTarget};
 use crate::agent::wire;
 use crate::domain::{JailCounts, JailName};
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, Path};
+use crate::http::extract::Path;
 use crate::http::state::AppState;
 
 /// A jail as users see it.

@@ -13,8 +13,9 @@ use super::server_view::ServerView;
 use super::sessions::List;
 use crate::actions::request_probe::request_probe;
 use crate::domain::ServerName;
+use crate::http::auth::caller::Caller;
 use crate::http::error::Result;
-use crate::http::extract::{Caller, Path};
+use crate::http::extract::Path;
 use crate::http::state::AppState;
 
 /// All servers, as their last probes left them.

@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 use super::time::Time;
 use crate::actions::{Actor, log_in, log_out};
 use crate::http::auth::address::CallerAddress;
+use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, Ending, Json};
+use crate::http::extract::Json;
 use crate::http::state::AppState;
 use crate::store::{LoginOrigin, SessionDetails, SessionId, Username};
 
@@ -76,7 +77,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Respo
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)) )]
 pub async fn log_out(
     State(state): State<AppState>,
-    Ending(actor): Ending<Actor>,
+    AwaitRevocation(actor): AwaitRevocation<Actor>,
     cookie: CookieKind,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
     log_out::log_out(&state, actor).await?;

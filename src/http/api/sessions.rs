@@ -8,9 +8,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::session::SessionView;
 use crate::actions::Actor;
 use crate::actions::revoke_sessions::{RevokeError, Revoked, revoke_all, revoke_one};
+use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, Ending, Path, Query};
+use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 use crate::store::SessionId;
 
@@ -67,7 +68,7 @@ pub async fn list(
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)), responses((status = 204)))]
 pub async fn end_one(
     State(state): State<AppState>,
-    Ending(actor): Ending<Actor>,
+    AwaitRevocation(actor): AwaitRevocation<Actor>,
     cookie: CookieKind,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
@@ -90,7 +91,7 @@ pub struct EndAllQuery {
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery), responses((status = 204)))]
 pub async fn end_all(
     State(state): State<AppState>,
-    Ending(actor): Ending<Actor>,
+    AwaitRevocation(actor): AwaitRevocation<Actor>,
     cookie: CookieKind,
     Query(query): Query<EndAllQuery>,
 ) -> Result<(StatusCode, HeaderMap)> {

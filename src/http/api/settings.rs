@@ -16,8 +16,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::actions::Actor;
 use crate::actions::change_settings::change_settings;
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, Json};
+use crate::http::extract::Json;
 use crate::http::state::AppState;
 use crate::settings::{self, Effective, Origin, Shape};
 

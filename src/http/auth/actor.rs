@@ -6,8 +6,8 @@ use axum::http::request::Parts;
 
 use super::address::CallerAddress;
 use crate::actions::Actor;
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::Caller;
 use crate::http::state::AppState;
 
 impl FromRequestParts<AppState> for Actor {

@@ -2,4 +2,5 @@
 
 mod actor;
 pub mod address;
+pub mod caller;
 pub mod cookie;

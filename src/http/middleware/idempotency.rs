@@ -26,8 +26,9 @@ use tokio::time::timeout;
 
 use crate::domain::BanJobId;
 use crate::http::api::ban_jobs::Name;
+use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{Caller, LARGE_BODY, read_body};
+use crate::http::extract::{LARGE_BODY, read_body};
 use crate::http::state::AppState;
 use crate::store::idempotency::{SILENT_AFTER, digest};
 use crate::store::{Idempotent, IdempotentRun, KeptAnswer};

@@ -28,6 +28,8 @@
 //! What breaks it: a machine whose boot-time clock stands still while others go on (a virtual machine frozen by its host). And
 //! a version of bangui without this module revokes without telling the holders: the cache must be off while one runs beside.
 
+#[cfg(test)]
+mod acts;
 mod entries;
 mod holder;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use super::model::{ALL, Happened, Redis, Revoked, Rules, Session, World, act_of, histories};
+use super::acts::{ALL, Redis, Revoked, Rules, Session, act_of, histories};
+use super::model::{Happened, World};
 use super::wait::{Listed, Looked};
 
 /// Rules of the scripts that can be taken away.

@@ -23,12 +23,19 @@
 //! `failed` (as before) or `unsettled`, 503 `busy`, `down` or `under-way` (a change that takes longer than the caller waits). `/v1/status` tells of a fail2ban that does not answer in a
 //! 200, since that is what it was asked; the other calls refuse with 503.
 
+mod bans;
+
+pub use bans::{
+    Ban, BanList, BanRequest, BanResult, BanResults, Fenced, JobEpoch, JobKey, Lookup, LookupRequest,
+    Lookups, MarkBan, UnbanAll, UnbannedAll,
+};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Answer, BanMark, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
+use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
 use crate::fail2ban::Fail2banError;
 
 /// In how many milliseconds the answer must be on its way. The agent gives up on fail2ban in time to say so, so
@@ -249,156 +256,4 @@ pub struct Ignore {
     /// Also after the next reload or restart.
     #[serde(default)]
     pub persistent: bool,
-}
-
-/// A job's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct JobKey(String);
-
-impl JobKey {
-    /// Checks and wraps a key.
-    ///
-    /// # Errors
-    /// Unless it is 1 to 128 characters of A-Z, a-z, 0-9, `_`, `.`, `:` and `-`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
-        if (1..=128).contains(&text.len()) && text.chars().all(allowed) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err("a job's key must be 1 to 128 characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'".into())
-    }
-}
-
-impl std::fmt::Display for JobKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for JobKey {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text)
-    }
-}
-
-impl From<JobKey> for String {
-    fn from(key: JobKey) -> Self {
-        key.0
-    }
-}
-
-/// Under which epoch of which job a command is sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobEpoch {
-    /// The job.
-    pub key: JobKey,
-    /// Its epoch: it rises when the job is taken over or cancelled.
-    pub epoch: u64,
-    /// Of the agent's process, as [`Fenced`] told it: an agent that was started anew has forgotten all epochs, and does
-    /// nothing for a job before it is fenced again. None from a worker of a version that knew nothing of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub incarnation: Option<String>,
-    /// The worker that has the epoch. Two may have one number where Redis has lost its data; the agent takes the first, and
-    /// refuses the other. None from a worker of a version that knew nothing of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-}
-
-/// What is to be banned or unbanned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BanRequest {
-    /// At most 25 addresses or networks.
-    pub ips: Vec<Network>,
-    /// The job it belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<JobEpoch>,
-}
-
-/// What is so of one address after the command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BanResult {
-    /// Which.
-    pub ip: Network,
-    /// Whether the jail bans it now, as fail2ban says when asked again; beside very many bans, as it answered to the command.
-    pub banned: bool,
-    /// Whether that was otherwise before.
-    pub changed: bool,
-}
-
-/// By address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BanResults {
-    /// One for each different address.
-    pub results: Vec<BanResult>,
-}
-
-/// Everything that a jail bans is to be unbanned.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnbanAll {
-    /// The job it belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<JobEpoch>,
-}
-
-/// How far that came: to be called again until none remains.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnbannedAll {
-    /// Of the bans that there were, so many are gone.
-    pub unbanned: usize,
-    /// Bans that are there now.
-    pub remaining: usize,
-}
-
-/// An address, since when and until when in seconds since 1970. None where fail2ban does not say, and for a ban without end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ban(pub Network, pub Option<i64>, pub Option<i64>);
-
-/// A ban of something else than an address, with the times of [`Ban`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MarkBan(pub BanMark, pub Option<i64>, pub Option<i64>);
-
-/// All bans of a jail.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BanList {
-    /// By address.
-    pub bans: Vec<Ban>,
-    /// Those of something else than an address that can be named, by text.
-    #[serde(default)]
-    pub marks: Vec<MarkBan>,
-    /// How many are of something else than an address, named or not.
-    #[serde(default)]
-    pub others: usize,
-}
-
-/// What to look up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LookupRequest {
-    /// At most 500 addresses or networks. An address inside a banned network is not found by itself.
-    pub ips: Vec<Network>,
-}
-
-/// Where one address is banned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lookup {
-    /// Which.
-    pub ip: Network,
-    /// The jails that ban it.
-    pub jails: Vec<JailName>,
-}
-
-/// In the order of the request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lookups {
-    /// One for each.
-    pub results: Vec<Lookup>,
-}
-
-/// The epoch is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fenced {
-    /// To which process of the agent: the job's commands carry it.
-    #[serde(default)]
-    pub incarnation: Option<String>,
 }

@@ -1,0 +1,90 @@
+//! Somebody who is logged in.
+//!
+//! | extractor | proves | else |
+//! |---|---|---|
+//! | [`Caller`] | Redis said that this session lives | 401; 503 if Redis could not be asked |
+//! | [`AwaitRevocation`] | what is in it | the same, the 401 when it is one everywhere |
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+
+use super::address;
+use super::cookie::CookieKind;
+use crate::http::error::Problem;
+use crate::http::state::AppState;
+use crate::store::{Checked, LiveSession, SessionToken, StoreError};
+
+/// Somebody who is logged in.
+#[derive(Clone)]
+pub struct Caller {
+    /// The session, as Redis has it.
+    pub session: LiveSession,
+}
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        // What stands around the routes (`idempotency.rs`) may have checked it: a request is one check.
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
+        }
+        let token = shown_token(parts, state).ok_or_else(Problem::no_session)?;
+        let checked = state.store.check_session(&token, state.session_life()).await;
+        count(&checked);
+        Ok(Self { session: checked?.session.ok_or_else(Problem::no_session)? })
+    }
+}
+
+/// Only literal labels cost no allocation, and this is on the way of every request.
+fn count(checked: &Result<Checked, StoreError>) {
+    macro_rules! one {
+        ($source:literal, $result:literal) => {
+            metrics::counter!("bangui_session_checks_total", "source" => $source, "result" => $result)
+                .increment(1)
+        };
+    }
+    match checked {
+        Ok(Checked { session: Some(_), near: true }) => one!("near_cache", "live"),
+        Ok(Checked { session: Some(_), near: false }) => one!("redis", "live"),
+        // Only Redis says so.
+        Ok(Checked { session: None, .. }) => one!("redis", "gone"),
+        Err(_) => one!("redis", "error"),
+    }
+}
+
+/// Somebody who is logged in and wants sessions ended. One whose own is gone hears so only once it is refused on every worker: it
+/// may be the second try of a logout whose answer was lost.
+pub struct AwaitRevocation<T>(pub T);
+
+impl<T: FromRequestParts<AppState, Rejection = Problem> + Send> FromRequestParts<AppState>
+    for AwaitRevocation<T>
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let caller = T::from_request_parts(parts, state).await;
+        let gone = caller.as_ref().is_err_and(|problem| problem.status() == StatusCode::UNAUTHORIZED);
+        if gone && shown_token(parts, state).is_some() {
+            state.store.await_revocations().await?;
+        }
+        caller.map(Self)
+    }
+}
+
+/// The token of the `Authorization` header, or else of the cookie. What can be no token is none, and Redis is
+/// not asked.
+fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
+    let mut authorizations = parts.headers.get_all(header::AUTHORIZATION).iter();
+    if let Some(authorization) = authorizations.next() {
+        // Two of them: a proxy and this program might each believe another one.
+        if authorizations.next().is_some() {
+            return None;
+        }
+        let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| SessionToken::parse(token.trim()))?;
+    }
+    let kind = CookieKind::of(state, address::peer(&parts.extensions), &parts.headers);
+    SessionToken::parse(kind.find(&parts.headers)?)
+}
