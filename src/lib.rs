@@ -18,6 +18,7 @@
 
 pub mod actions;
 pub mod agent;
+pub mod cause;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -128,7 +128,8 @@ async fn inform_agent(context: &Context, claim: &BanJobClaim, begun: bool) -> Re
 }
 
 async fn fence(context: &Context, claim: &BanJobClaim) -> Result<(), AgentError> {
-    let unreachable = |reason: String| AgentError::Unreachable { kind: UnreachableKind::Network, reason };
+    let unreachable =
+        |reason: String| AgentError::Unreachable { kind: UnreachableKind::Network, reason, cause: None };
     let agent = context.agents.get(&claim.server);
     let agent =
         agent.ok_or_else(|| unreachable(format!("this worker knows no server {} any more", claim.server)))?;

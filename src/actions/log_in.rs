@@ -65,7 +65,7 @@ impl LoginError {
             Self::Overtaken
             | Self::Gate(GateError::Busy)
             | Self::Store(
-                StoreError::Unavailable(_)
+                StoreError::Unavailable { .. }
                 | StoreError::Full(_)
                 | StoreError::WritesRefused(_)
                 | StoreError::Unconfirmed { .. },

@@ -12,6 +12,7 @@
 pub mod client;
 pub mod host;
 mod names;
+pub mod refusal;
 pub mod server;
 mod tls;
 pub mod token;

@@ -402,15 +402,3 @@ pub struct Fenced {
     #[serde(default)]
     pub incarnation: Option<String>,
 }
-
-/// The body of every refusal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// `busy`, `under-way`, `down`, `token`, `request`, `jail`, `stale`, `configuration`, `failed`.
-    pub kind: String,
-    /// In words.
-    pub reason: String,
-    /// Where the epoch is refused, the one that the agent knows: whoever claims the job next must have a greater one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<u64>,
-}

@@ -189,10 +189,10 @@ async fn agent((name, client): (String, anyhow::Result<AgentClient>)) -> Vec<Lin
 
 fn agent_remedy(error: &AgentError) -> String {
     match error {
-        AgentError::Unreachable { kind: UnreachableKind::Token, reason } => {
+        AgentError::Unreachable { kind: UnreachableKind::Token, reason, .. } => {
             format!("{reason}; give the agent and the workers the same BANGUI_AGENT_TOKEN")
         }
-        AgentError::Unreachable { kind: UnreachableKind::Tls, reason } => reason.clone(),
+        AgentError::Unreachable { kind: UnreachableKind::Tls, reason, .. } => reason.clone(),
         other => format!("{other}; does `bangui agent` run there, and is its URL in BANGUI_SERVERS right?"),
     }
 }

@@ -307,7 +307,7 @@ async fn setup_of_a_provisioned_admin_is_complete_without_asking_redis() {
 #[tokio::test]
 async fn an_unavailable_redis_leaves_the_cookie_alone() {
     let state = AppState::new(parts());
-    let away = async || Problem::from(crate::store::StoreError::Unavailable("no answer".to_owned()));
+    let away = async || Problem::from(crate::store::StoreError::unavailable("no answer".to_owned()));
     let router = layers::around(Router::new().route("/away", get(away)), &state).with_state(state);
     let response = router.oneshot(request("GET", "/away").body(Body::empty()).unwrap()).await.unwrap();
     assert!(!response.headers().contains_key("set-cookie"));

@@ -5,8 +5,9 @@ use super::error::{Result, StoreError};
 /// Random bytes from the operating system.
 pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StoreError::Unavailable(format!("the system gives no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        StoreError::unavailable(format!("the system gives no random numbers: {error}")).because(error)
+    })?;
     Ok(bytes)
 }
 

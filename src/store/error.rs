@@ -2,6 +2,8 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::cause::Cause;
+
 /// What every verb of the store returns.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -9,8 +11,14 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Redis did not answer, or is not in a state to: try again soon. 503 to users.
-    #[error("Redis is unavailable: {0}")]
-    Unavailable(String),
+    #[error("Redis is unavailable: {reason}")]
+    Unavailable {
+        /// What an operator needs to know of it.
+        reason: String,
+        /// The error below.
+        #[source]
+        cause: Option<Cause>,
+    },
     /// Redis has reached its `maxmemory` and refuses writes; reads go on. 503 to users.
     #[error("Redis is full: {0}")]
     Full(String),
@@ -32,8 +40,35 @@ pub enum StoreError {
     #[error("the scheduler's lease is lost, the write was refused")]
     Fenced,
     /// What is stored is not what this version can read: a defect or a foreign writer. 500 to users.
-    #[error("stored data cannot be read: {0}")]
-    Corrupt(String),
+    #[error("stored data cannot be read: {reason}")]
+    Corrupt {
+        /// Which data, and what is wrong with it.
+        reason: String,
+        /// The error below.
+        #[source]
+        cause: Option<Cause>,
+    },
+}
+
+impl StoreError {
+    /// Redis cannot answer, for a reason that no error below tells.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable { reason: reason.into(), cause: None }
+    }
+
+    /// What is stored is not what this version can read.
+    pub fn corrupt(reason: impl Into<String>) -> Self {
+        Self::Corrupt { reason: reason.into(), cause: None }
+    }
+
+    /// With the error that it was caused by.
+    #[must_use]
+    pub fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        if let Self::Unavailable { cause, .. } | Self::Corrupt { cause, .. } = &mut self {
+            *cause = Some(Cause::of(error));
+        }
+        self
+    }
 }
 
 /// Words of Redis about its own state, as they stand in the error of a script on Redis 6.2, which wraps them.
@@ -70,22 +105,25 @@ impl From<RedisError> for StoreError {
             _ if in_script(&error)
                 .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
             {
-                Self::Unavailable(error.to_string())
+                Self::unavailable(error.to_string()).because(error)
             }
             (ErrorKind::UnexpectedReturnType | ErrorKind::Parse, _) | (_, Some("WRONGTYPE")) => {
-                Self::Corrupt(error.to_string())
+                Self::corrupt(error.to_string()).because(error)
             }
             (ErrorKind::Server(ServerErrorKind::ResponseError), code)
                 if code == Some("ERR") || code.is_none() =>
             {
-                Self::Corrupt(error.to_string())
+                Self::corrupt(error.to_string()).because(error)
             }
-            (_, Some("NOPERM")) => Self::Unavailable(format!(
+            (_, Some("NOPERM")) => Self::unavailable(format!(
                 "the user of BANGUI_REDIS_URL lacks a right, give it the rule in the README: {error}"
-            )),
-            _ if error.is_io_error() && !error.is_timeout() => Self::Unavailable(plain(error.to_string())),
-            _ if error.is_timeout() => Self::Unavailable("it did not answer in time".to_owned()),
-            _ => Self::Unavailable(error.to_string()),
+            ))
+            .because(error),
+            _ if error.is_io_error() && !error.is_timeout() => {
+                Self::unavailable(plain(error.to_string())).because(error)
+            }
+            _ if error.is_timeout() => Self::unavailable("it did not answer in time").because(error),
+            _ => Self::unavailable(error.to_string()).because(error),
         }
     }
 }
@@ -106,12 +144,12 @@ fn plain(words: String) -> String {
 
 impl From<rmp_serde::decode::Error> for StoreError {
     fn from(error: rmp_serde::decode::Error) -> Self {
-        Self::Corrupt(error.to_string())
+        Self::corrupt(error.to_string()).because(error)
     }
 }
 
 impl From<rmp_serde::encode::Error> for StoreError {
     fn from(error: rmp_serde::encode::Error) -> Self {
-        Self::Corrupt(format!("a value cannot be written: {error}"))
+        Self::corrupt(format!("failed to encode a value: {error}")).because(error)
     }
 }

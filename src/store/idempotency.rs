@@ -81,7 +81,7 @@ impl Store {
         let run = |again| {
             let name = std::str::from_utf8(&text).ok().and_then(|name| u128::from_str_radix(name, 16).ok());
             let name =
-                name.ok_or_else(|| StoreError::Corrupt("a run of a request has no name".to_owned()))?;
+                name.ok_or_else(|| StoreError::corrupt("a run of a request has no name".to_owned()))?;
             Ok(Idempotent::Run(IdempotentRun { record: record.clone(), owner: owner.clone(), name, again }))
         };
         match kind.as_str() {

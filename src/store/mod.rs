@@ -148,7 +148,7 @@ impl Store {
     pub fn available(&self) -> Result<()> {
         match &*self.shared.health().borrow() {
             Health::Answers => Ok(()),
-            Health::Away(reason) | Health::Refused(reason) => Err(StoreError::Unavailable(reason.clone())),
+            Health::Away(reason) | Health::Refused(reason) => Err(StoreError::unavailable(reason.clone())),
         }
     }
 

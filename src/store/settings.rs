@@ -83,7 +83,7 @@ impl Store {
             self.woken(Wake::SettingsChanged).await;
             match self.load_settings(live).await {
                 Ok(()) => {}
-                Err(error @ StoreError::Corrupt(_)) => {
+                Err(error @ StoreError::Corrupt { .. }) => {
                     tracing::error!(error = %error, "the stored settings cannot be read: those before stay in force");
                 }
                 Err(error) => {

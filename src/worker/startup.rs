@@ -66,7 +66,7 @@ pub async fn prepare(config: &ServeConfig, store: &Store, settings: &Live, agent
 /// What users set at run time is in force before the worker says that it is ready.
 async fn load_settings(store: &Store, settings: &Live) {
     while let Err(error) = store.load_settings(settings).await {
-        if matches!(error, StoreError::Corrupt(_)) {
+        if matches!(error, StoreError::Corrupt { .. }) {
             return; // Logged by the part that follows them, and waiting does not mend it.
         }
         retry_pause().await;
@@ -78,7 +78,7 @@ async fn load_servers(store: &Store, agents: &Fleet) {
     loop {
         match store.discoveries().await {
             Ok(stored) => return agents.apply(&stored.servers),
-            Err(StoreError::Corrupt(_)) => return, // Logged by the part that follows them.
+            Err(StoreError::Corrupt { .. }) => return, // Logged by the part that follows them.
             Err(_) => {}
         }
         retry_pause().await;

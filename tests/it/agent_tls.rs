@@ -13,7 +13,7 @@ use crate::support::{SOON, eventually, folder};
 
 async fn unreachable(client: &AgentClient) -> (UnreachableKind, String) {
     match client.info().await {
-        Err(AgentError::Unreachable { kind, reason }) => (kind, reason),
+        Err(AgentError::Unreachable { kind, reason, .. }) => (kind, reason),
         other => panic!("{other:?}"),
     }
 }

@@ -14,7 +14,7 @@ use crate::agent_jails::{BANNED, beside, jail, refused, refused_and_as_before};
 use crate::jails::{beside_web, path, post};
 use crate::support::cluster::{server, server_is};
 use crate::support::fail2ban::Fail2ban;
-use crate::support::{SOON, eventually};
+use crate::support::{Answer, Client, SOON, eventually};
 
 /// A filter that a reload stumbles over, as in public reports; `-t` finds nothing wrong with it.
 pub const BAD: &str = "[Definition]\nfailregex = ^bad ( from <HOST>$\n";
@@ -34,6 +34,11 @@ fn waiting_action(fail2ban: &Fail2ban) -> (std::path::PathBuf, std::path::PathBu
 
 fn set(settings: Value) -> ChangeSettings {
     ChangeSettings { settings: serde_json::from_value(settings).unwrap(), persistent: true }
+}
+
+/// For an answer that waits for lost jails to come back, and for a probe.
+async fn patient_post(client: &Client, rest: &str) -> Answer {
+    client.send(client.request(Method::POST, &path(rest)).timeout(SOON * 4)).await
 }
 
 async fn view(client: &AgentClient, name: &str) -> JailView {
@@ -89,7 +94,7 @@ async fn jails_lost_during_a_refused_change_are_named_and_the_state_offers_the_w
     fail2ban.write("jail.d/bad.conf", &text);
     let asked = tokio::spawn({
         let client = client.at(cluster.workers[1].address);
-        async move { post(&client, "jails/bad/activate").await }
+        async move { patient_post(&client, "jails/bad/activate").await }
     });
     eventually("the trial", SOON, || async { waits.exists().then_some(()) }).await;
     // Somebody else, at this moment.
@@ -281,7 +286,7 @@ async fn a_failed_deactivation_of_a_jail_that_is_lost_by_it_leaves_the_jail_amon
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "").replace("note[name=app]", "wait.py"));
     let asked = tokio::spawn({
         let client = client.at(cluster.workers[1].address);
-        async move { post(&client, "jails/app/deactivate").await }
+        async move { patient_post(&client, "jails/app/deactivate").await }
     });
     eventually("the trial", SOON, || async { waits.exists().then_some(()) }).await;
     cluster.fail2ban().command(&["stop", "app"]).await;

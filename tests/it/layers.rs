@@ -14,6 +14,7 @@ use reader::{Import, Modules};
 /// Parts of `src`, longest names first where one is inside another. A part may import from parts of a lower rank, and from
 /// itself.
 const RANKS: &[(&str, u32)] = &[
+    ("cause", 0),
     ("domain", 0),
     ("crypto", 0),
     ("net", 1),
@@ -25,6 +26,7 @@ const RANKS: &[(&str, u32)] = &[
     ("fail2ban", 3),
     ("store", 3),
     ("agent/wire", 4),
+    ("agent/refusal", 4),
     ("agent/names", 5),
     ("agent/token", 4),
     ("agent/tls", 4),

@@ -8,8 +8,9 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::error::{AgentError, RefusedKind};
+use super::error::AgentError;
 use crate::agent::names::{ANY_NAME, NAMES_HEADER};
+use crate::agent::refusal::Refusal;
 use crate::agent::token::Tokens;
 use crate::agent::{tls, wire};
 use crate::domain::{ProbeOutcome, UnreachableKind};
@@ -99,7 +100,7 @@ impl AgentClient {
         for token in self.tokens.current().await.iter() {
             let Some(request) = request.try_clone() else { break };
             let request = request.bearer_auth(token.expose_secret());
-            let response = request.send().await.map_err(|error| self.network(&error))?;
+            let response = request.send().await.map_err(|error| self.network(error))?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return self.read(response, max_answer).await;
             }
@@ -120,7 +121,7 @@ impl AgentClient {
     ) -> Result<T, AgentError> {
         let status = response.status();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.network(error))? {
             if body.len() + chunk.len() > max_answer {
                 let reason = format!("its answer is larger than {max_answer} bytes");
                 return Err(self.unreachable(UnreachableKind::Protocol, &reason));
@@ -130,43 +131,47 @@ impl AgentClient {
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|error| {
                 self.unreachable(UnreachableKind::Protocol, &format!("its answer cannot be read ({error})"))
+                    .because(error)
             });
         }
-        match serde_json::from_slice::<wire::Refusal>(&body) {
-            Ok(wire::Refusal { kind, reason, .. }) if kind == "busy" => Err(AgentError::Busy { reason }),
-            Ok(wire::Refusal { kind, reason, .. }) if kind == "down" => Err(AgentError::Down { reason }),
-            Ok(wire::Refusal { kind, reason, epoch }) => Err(match RefusedKind::of(&kind, epoch) {
-                Some(kind) => AgentError::Refused { kind, reason },
-                None => self.unreachable(
-                    UnreachableKind::Protocol,
-                    &format!("it refused the request ({status}): {reason}"),
-                ),
-            }),
-            Err(_) => {
+        match serde_json::from_slice::<Refusal>(&body) {
+            Ok(refusal) => {
+                let reason = format!("it refused the request ({status}): {}", refusal.reason);
+                let misfit = || self.unreachable(UnreachableKind::Protocol, &reason);
+                Err(AgentError::of(refusal).unwrap_or_else(misfit))
+            }
+            Err(error) => {
                 let reason = format!("it answered {status}, which no agent does: is something else there?");
-                Err(self.unreachable(UnreachableKind::Protocol, &reason))
+                Err(self.unreachable(UnreachableKind::Protocol, &reason).because(error))
             }
         }
     }
 
-    pub(super) fn network(&self, error: &reqwest::Error) -> AgentError {
-        if let Some(mistake) = tls::cause(error) {
-            return self.unreachable(UnreachableKind::Tls, &tls::remedy(mistake));
+    pub(super) fn network(&self, error: reqwest::Error) -> AgentError {
+        if let Some(mistake) = tls::cause(&error) {
+            let remedy = tls::remedy(mistake);
+            return self.unreachable(UnreachableKind::Tls, &remedy).because(error);
         }
         // The last cause is the one that says something: "connection refused", not "error sending request".
-        let mut cause: &dyn std::error::Error = error;
+        let mut cause: &dyn std::error::Error = &error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
         // hyper's words for a peer that speaks something else; it has no public kind for it here.
         if cause.to_string().starts_with("invalid HTTP") {
-            return self.unreachable(UnreachableKind::Protocol, &format!("it does not speak HTTP ({cause})"));
+            let reason = format!("it does not speak HTTP ({cause})");
+            return self.unreachable(UnreachableKind::Protocol, &reason).because(error);
         }
         let what = if error.is_connect() { "no connection" } else { "the connection broke" };
-        self.unreachable(UnreachableKind::Network, &format!("{what}: {cause}"))
+        let reason = format!("{what}: {cause}");
+        self.unreachable(UnreachableKind::Network, &reason).because(error)
     }
 
     pub(super) fn unreachable(&self, kind: UnreachableKind, reason: &str) -> AgentError {
-        AgentError::Unreachable { kind, reason: format!("the agent at {}: {reason}", self.place) }
+        AgentError::Unreachable {
+            kind,
+            reason: format!("the agent at {}: {reason}", self.place),
+            cause: None,
+        }
     }
 }

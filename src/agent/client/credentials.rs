@@ -128,6 +128,7 @@ impl Credentials {
         let asking = asking.map_err(|error| AgentError::Unreachable {
             kind: UnreachableKind::Network,
             reason: format!("the agent at {place}: {error:#}"),
+            cause: None,
         })?;
         asking.introduction(group.tls).await
     }
@@ -207,7 +208,7 @@ impl AgentClient {
     ) -> Result<(wire::Info, Option<CertificateDer<'static>>), AgentError> {
         for token in self.tokens.current().await.iter() {
             let request = self.request(Method::GET, "/v1/info").bearer_auth(token.expose_secret());
-            let response = request.send().await.map_err(|error| self.network(&error))?;
+            let response = request.send().await.map_err(|error| self.network(error))?;
             if response.status() == StatusCode::UNAUTHORIZED {
                 continue;
             }

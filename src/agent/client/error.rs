@@ -1,5 +1,7 @@
 //! Why an agent was not asked, or did not do what it was asked to.
 
+use crate::agent::refusal::{Refusal, RefusalKind};
+use crate::cause::Cause;
 use crate::domain::{ProbeOutcome, UnreachableKind};
 
 /// Why an agent's answer is none.
@@ -12,6 +14,9 @@ pub enum AgentError {
         kind: UnreachableKind,
         /// In words.
         reason: String,
+        /// The error below.
+        #[source]
+        cause: Option<Cause>,
     },
     /// fail2ban accepts connections but does not answer in time.
     #[error("fail2ban is busy: {reason}")]
@@ -55,24 +60,37 @@ pub enum RefusedKind {
     UnderWay,
 }
 
-impl RefusedKind {
-    pub(super) fn of(kind: &str, epoch: Option<u64>) -> Option<Self> {
-        match kind {
-            "jail" => Some(Self::Jail),
-            "stale" => Some(Self::Stale { known: epoch }),
-            "configuration" => Some(Self::Configuration),
-            "failed" => Some(Self::Failed),
-            "unsettled" => Some(Self::Unsettled),
-            "under-way" => Some(Self::UnderWay),
-            _ => None,
+impl AgentError {
+    /// With the error that it was caused by.
+    pub(super) fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        if let Self::Unreachable { cause, .. } = &mut self {
+            *cause = Some(Cause::of(error));
         }
+        self
+    }
+
+    /// The meaning of a refusal; none for one that says that the two ends do not fit.
+    pub(super) fn of(refusal: Refusal) -> Option<Self> {
+        let Refusal { kind, reason, epoch } = refusal;
+        let kind = match kind {
+            RefusalKind::Busy => return Some(Self::Busy { reason }),
+            RefusalKind::Down => return Some(Self::Down { reason }),
+            RefusalKind::Jail => RefusedKind::Jail,
+            RefusalKind::Stale => RefusedKind::Stale { known: epoch },
+            RefusalKind::Configuration => RefusedKind::Configuration,
+            RefusalKind::Failed => RefusedKind::Failed,
+            RefusalKind::Unsettled => RefusedKind::Unsettled,
+            RefusalKind::UnderWay => RefusedKind::UnderWay,
+            RefusalKind::Request | RefusalKind::Token | RefusalKind::Unknown => return None,
+        };
+        Some(Self::Refused { kind, reason })
     }
 }
 
 impl From<AgentError> for ProbeOutcome {
     fn from(error: AgentError) -> Self {
         match error {
-            AgentError::Unreachable { kind, reason } => Self::Unreachable { kind, reason },
+            AgentError::Unreachable { kind, reason, .. } => Self::Unreachable { kind, reason },
             AgentError::Busy { reason } => Self::Busy { reason, working: false },
             AgentError::Down { reason } => Self::Down { reason },
             // No probe is refused by an agent that is one.

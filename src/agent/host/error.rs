@@ -1,5 +1,6 @@
 //! Why the agent did not do what it was asked; `routes.rs` makes the refusal of it that travels.
 
+use crate::agent::refusal::RefusalKind;
 use crate::domain::JailName;
 use crate::domain::name::Unchangeable;
 use crate::fail2ban::Fail2banError;
@@ -41,6 +42,23 @@ pub(in crate::agent) enum ChangeError {
     /// The host is not as before, or that cannot be told: what was begun could be neither finished nor undone yet.
     #[error("{0}")]
     Unsettled(String),
+}
+
+impl ChangeError {
+    /// How it is told to whoever asked.
+    pub(in crate::agent) fn kind(&self) -> RefusalKind {
+        match self {
+            Self::Request(_) => RefusalKind::Request,
+            Self::Stale { .. } => RefusalKind::Stale,
+            Self::UnknownJail(_) => RefusalKind::Jail,
+            Self::Configuration(_) => RefusalKind::Configuration,
+            Self::Busy(_) => RefusalKind::Busy,
+            Self::UnderWay(_) => RefusalKind::UnderWay,
+            Self::Down(_) => RefusalKind::Down,
+            Self::Failed(_) => RefusalKind::Failed,
+            Self::Unsettled(_) => RefusalKind::Unsettled,
+        }
+    }
 }
 
 impl From<Fail2banError> for ChangeError {

@@ -9,6 +9,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use crate::agent::host::error::ChangeError;
+use crate::agent::refusal::{Refusal, RefusalKind};
 use crate::agent::wire;
 
 /// No caller waits longer than this.
@@ -28,7 +30,7 @@ impl<S: Sync> FromRequestParts<S> for Deadline {
             Some(value) => {
                 let millis = value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
                     let reason = format!("{} must be a number of milliseconds", wire::DEADLINE_HEADER);
-                    refuse(StatusCode::BAD_REQUEST, "request", &reason)
+                    refuse(RefusalKind::Request, &reason)
                 })?;
                 Duration::from_millis(millis)
             }
@@ -38,6 +40,31 @@ impl<S: Sync> FromRequestParts<S> for Deadline {
 }
 
 /// A refusal of this kind.
-pub(super) fn refuse(status: StatusCode, kind: &str, reason: &str) -> Response {
-    (status, Json(wire::Refusal { kind: kind.into(), reason: reason.into(), epoch: None })).into_response()
+pub(super) fn refuse(kind: RefusalKind, reason: &str) -> Response {
+    refuse_with(status_of(kind), kind, reason)
+}
+
+/// A refusal of this kind with a status of its own.
+pub(super) fn refuse_with(status: StatusCode, kind: RefusalKind, reason: &str) -> Response {
+    (status, Json(Refusal { kind, reason: reason.into(), epoch: None })).into_response()
+}
+
+fn status_of(kind: RefusalKind) -> StatusCode {
+    match kind {
+        RefusalKind::Request | RefusalKind::Unknown => StatusCode::BAD_REQUEST,
+        RefusalKind::Token => StatusCode::UNAUTHORIZED,
+        RefusalKind::Busy | RefusalKind::UnderWay | RefusalKind::Down => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalKind::Jail => StatusCode::NOT_FOUND,
+        RefusalKind::Stale => StatusCode::CONFLICT,
+        RefusalKind::Configuration => StatusCode::UNPROCESSABLE_ENTITY,
+        RefusalKind::Failed | RefusalKind::Unsettled => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl IntoResponse for ChangeError {
+    fn into_response(self) -> Response {
+        let kind = self.kind();
+        let epoch = if let Self::Stale { epoch, .. } = self { epoch } else { None };
+        (status_of(kind), Json(Refusal { kind, reason: self.to_string(), epoch })).into_response()
+    }
 }

@@ -3,6 +3,7 @@
 //! A fail2ban is not there in these tests, or a listener that never answers stands for one; the integration tests
 //! have a real one.
 
+use crate::agent::refusal::{Refusal, RefusalKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ async fn only_a_valid_token_is_let_in_whatever_the_path() {
         ] {
             let (status, body) = agent.get(path, headers).await;
             assert_eq!(status, 401, "{path} {headers}");
-            assert_eq!(serde_json::from_str::<wire::Refusal>(&body).unwrap().kind, "token");
+            assert_eq!(serde_json::from_str::<Refusal>(&body).unwrap().kind, RefusalKind::Token);
         }
     }
     for token in [OLD, NEW] {
@@ -127,7 +128,7 @@ async fn bad_requests_are_refused_in_words() {
         let request = format!("{request} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n{auth}\r\n");
         let (got, body) = agent.raw(&request).await;
         assert_eq!(got, status, "{request}");
-        assert_eq!(serde_json::from_str::<wire::Refusal>(&body).unwrap().kind, "request", "{body}");
+        assert_eq!(serde_json::from_str::<Refusal>(&body).unwrap().kind, RefusalKind::Request, "{body}");
     }
     assert_eq!(agent.get("/v1/status", &format!("{auth}x-bangui-deadline-ms: soon\r\n")).await.0, 400);
     assert_eq!(agent.get("/v1/info", &format!("{auth}content-length: 70000\r\n")).await.0, 413);

@@ -1,7 +1,7 @@
 //! The agent's end of the bridge: HTTP on a unix socket, on loopback, or over TLS, in front of fail2ban.
 //!
 //! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
-//! come the routes of [`wire`], which ask the desk. All refusals are a [`wire::Refusal`], those of axum's own
+//! come the routes of [`wire`], which ask the desk. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
 //! extractors included.
 
 mod answer;
@@ -24,10 +24,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use answer::{Deadline, refuse};
+use answer::{Deadline, refuse, refuse_with};
 
 use super::host::service::Desk;
 use super::names::Names;
+use super::refusal::RefusalKind;
 use super::tls::Identity;
 use super::token::Tokens;
 use super::wire;
@@ -75,9 +76,15 @@ fn router(desk: Arc<Desk>, tokens: Arc<Tokens>) -> Router {
         .route("/v1/jails", get(jails))
         .route("/v1/backend-commands", get(backend_commands))
         .merge(routes::router())
-        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "request", "this agent has no such route") })
+        .fallback(|| async {
+            refuse_with(StatusCode::NOT_FOUND, RefusalKind::Request, "this agent has no such route")
+        })
         .method_not_allowed_fallback(|| async {
-            refuse(StatusCode::METHOD_NOT_ALLOWED, "request", "this route does not take that method")
+            refuse_with(
+                StatusCode::METHOD_NOT_ALLOWED,
+                RefusalKind::Request,
+                "this route does not take that method",
+            )
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(gate, pass))
@@ -109,8 +116,7 @@ async fn jails(
     names: Names,
     query: Result<Query<JailsQuery>, QueryRejection>,
 ) -> Result<Json<wire::Jails>, Response> {
-    let Query(query) =
-        query.map_err(|rejection| refuse(StatusCode::BAD_REQUEST, "request", &rejection.body_text()))?;
+    let Query(query) = query.map_err(|rejection| refuse(RefusalKind::Request, &rejection.body_text()))?;
     desk.jails(query.backend, deadline).await.map(|jails| Json(names.of(jails))).map_err(not_answered)
 }
 
@@ -133,15 +139,19 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     if !gate.tokens.accepts(given.unwrap_or_default()).await {
         let reason = if given.is_some() { "the token is wrong" } else { "there is no bearer token" };
         warn!(http.path = request.uri().path(), "refused a request: {reason}");
-        return refuse(StatusCode::UNAUTHORIZED, "token", reason);
+        return refuse(RefusalKind::Token, reason);
     }
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| length > MAX_BODY) {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "request", "the body is larger than 64 KiB");
+        return refuse_with(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalKind::Request,
+            "the body is larger than 64 KiB",
+        );
     }
     let Ok(_place) = gate.places.try_acquire() else {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", "the agent has too many requests at once");
+        return refuse(RefusalKind::Busy, "the agent has too many requests at once");
     };
     next.run(request).await
 }
@@ -153,8 +163,8 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 fn not_answered(error: Fail2banError) -> Response {
-    let kind = if matches!(error, Fail2banError::Busy(_)) { "busy" } else { "down" };
-    refuse(StatusCode::SERVICE_UNAVAILABLE, kind, &error.to_string())
+    let kind = if matches!(error, Fail2banError::Busy(_)) { RefusalKind::Busy } else { RefusalKind::Down };
+    refuse(kind, &error.to_string())
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use axum::Json;
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -19,6 +18,7 @@ use crate::agent::host::changer::{Changed, Edit};
 use crate::agent::host::error::ChangeError;
 use crate::agent::host::service::Desk;
 use crate::agent::names::Names;
+use crate::agent::refusal::RefusalKind;
 use crate::agent::wire;
 use crate::domain::JailName;
 
@@ -183,24 +183,6 @@ async fn to_its_end<T: Send + 'static>(
     ended.unwrap_or_else(cut).map(Json)
 }
 
-impl IntoResponse for ChangeError {
-    fn into_response(self) -> Response {
-        let (status, kind) = match &self {
-            Self::Request(_) => (StatusCode::BAD_REQUEST, "request"),
-            Self::UnknownJail(_) => (StatusCode::NOT_FOUND, "jail"),
-            Self::Stale { .. } => (StatusCode::CONFLICT, "stale"),
-            Self::Configuration(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration"),
-            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            Self::UnderWay(_) => (StatusCode::SERVICE_UNAVAILABLE, "under-way"),
-            Self::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
-            Self::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
-            Self::Unsettled(_) => (StatusCode::INTERNAL_SERVER_ERROR, "unsettled"),
-        };
-        let epoch = if let Self::Stale { epoch, .. } = self { epoch } else { None };
-        (status, Json(wire::Refusal { kind: kind.into(), reason: self.to_string(), epoch })).into_response()
-    }
-}
-
 /// The jail in the path.
 struct Jail(JailName);
 
@@ -208,7 +190,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Jail {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let bad = |reason: &str| refuse(StatusCode::BAD_REQUEST, "request", reason);
+        let bad = |reason: &str| refuse(RefusalKind::Request, reason);
         let Path(name) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|rejection| bad(&rejection.body_text()))?;
@@ -227,7 +209,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             Ok(Json(body)) => Ok(Self(body)),
             Err(rejection) => {
                 let rejection: JsonRejection = rejection;
-                Err(refuse(StatusCode::BAD_REQUEST, "request", &rejection.body_text()))
+                Err(refuse(RefusalKind::Request, &rejection.body_text()))
             }
         }
     }

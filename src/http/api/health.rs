@@ -48,7 +48,7 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {
 
 fn redis_away(error: StoreError) -> Problem {
     let detail = match error {
-        StoreError::Unavailable(reason) => reason,
+        StoreError::Unavailable { reason, .. } => reason,
         other => other.to_string(),
     };
     not_ready("Redis is out of reach", detail)

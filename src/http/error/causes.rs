@@ -10,7 +10,7 @@ use crate::store::{ChangeError, StoreError};
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) => {
+            StoreError::Unavailable { reason, .. } => {
                 let mut problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "redis-unavailable",
@@ -61,7 +61,7 @@ impl From<StoreError> for Problem {
                 "Another change came between",
                 "another change to the same thing was made at the same time, this one was not: look again and retry",
             ),
-            StoreError::Fenced | StoreError::Corrupt(_) => Self::internal(error),
+            StoreError::Fenced | StoreError::Corrupt { .. } => Self::internal(error),
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_problem_has_the_members_of_the_contract() {
-        let problem = Problem::from(StoreError::Unavailable("connection refused".to_owned()));
+        let problem = Problem::from(StoreError::unavailable("connection refused"));
         assert_eq!(
             body(&problem),
             json!({
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_not_told_to_users() {
-        let problem = Problem::from(StoreError::Corrupt("$argon2id$secret".to_owned()));
+        let problem = Problem::from(StoreError::corrupt("$argon2id$secret"));
         assert_eq!(problem.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body(&problem).to_string().contains("secret"));
     }

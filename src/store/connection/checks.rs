@@ -55,7 +55,7 @@ pub struct Finding {
 /// # Errors
 /// If Redis does not answer, or the URL is none.
 pub async fn inspect(config: &RedisConfig) -> Result<Vec<Finding>> {
-    let dialer = Dialer::new(config).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let dialer = Dialer::new(config).map_err(|error| StoreError::unavailable(error.to_string()))?;
     let target = dialer.search().await?;
     let named = primary(&target);
     let mut connection = target.dial().await?;

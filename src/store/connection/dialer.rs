@@ -109,11 +109,11 @@ impl Dialer {
             return Ok(Target { client: Arc::clone(client), named: None, asked_at });
         }
         let sentinels = self.sentinels.as_ref().ok_or_else(not_connected)?;
-        let primary = sentinels.primary().await.map_err(StoreError::Unavailable)?;
+        let primary = sentinels.primary().await.map_err(StoreError::unavailable)?;
         if let Some(settled) = self.named()
             && primary.supersedes(&settled).is_err()
         {
-            return Err(StoreError::Unavailable(format!(
+            return Err(StoreError::unavailable(format!(
                 "the Sentinels name {} of configuration epoch {}, which is older than that of {} ({}): if they were set up \
                  anew, restart this worker",
                 primary.address, primary.epoch, settled.address, settled.epoch
@@ -166,7 +166,7 @@ impl Dialer {
             return Ok(());
         }
         let address = self.named().map_or_else(String::new, |primary| format!(" {}", primary.address));
-        Err(StoreError::Unavailable(format!(
+        Err(StoreError::unavailable(format!(
             "no majority of the Sentinels has named{address} as the primary within the last 2 s: it may have been replaced"
         )))
     }
@@ -247,12 +247,12 @@ impl Dialer {
             return Ok(connection);
         }
         self.elsewhere.notify_one();
-        Err(StoreError::Unavailable("a new connection led to another Redis: all move there".to_owned()))
+        Err(StoreError::unavailable("a new connection led to another Redis: all move there".to_owned()))
     }
 }
 
 fn not_connected() -> StoreError {
-    StoreError::Unavailable("the first connection is not made yet".to_owned())
+    StoreError::unavailable("the first connection is not made yet".to_owned())
 }
 
 /// Which Redis this is: another one after each restart.

@@ -90,7 +90,7 @@ impl Pool {
             .recycle_timeout(Some(RESPONSE_TIMEOUT))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|error| StoreError::Unavailable(format!("failed to build the pool: {error}")))?;
+            .map_err(|error| StoreError::unavailable(format!("failed to build the pool: {error}")))?;
         *current = Some(Lending { number, pool: pool.clone() });
         Ok(pool)
     }
@@ -98,12 +98,12 @@ impl Pool {
     fn refused(&self, error: PoolError) -> StoreError {
         match error {
             PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(TimeoutType::Wait) => StoreError::Unavailable(format!(
+            PoolError::Timeout(TimeoutType::Wait) => StoreError::unavailable(format!(
                 "all {} connections for large and blocking exchanges are in use",
                 self.size
             )),
-            PoolError::Timeout(_) => StoreError::Unavailable("it did not answer in time".to_owned()),
-            error => StoreError::Unavailable(format!("the pool of connections: {error}")),
+            PoolError::Timeout(_) => StoreError::unavailable("it did not answer in time".to_owned()),
+            error => StoreError::unavailable(format!("the pool of connections: {error}")),
         }
     }
 }

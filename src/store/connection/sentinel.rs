@@ -164,7 +164,7 @@ impl Sentinels {
 
 fn plain(error: RedisError) -> String {
     match StoreError::from(error) {
-        StoreError::Unavailable(reason) => reason,
+        StoreError::Unavailable { reason, .. } => reason,
         other => other.to_string(),
     }
 }

@@ -121,7 +121,7 @@ impl Shared {
             }
             Standing::Replica => {
                 self.leave(&live);
-                Err(StoreError::Unavailable(DEMOTED.to_owned()))
+                Err(StoreError::unavailable(DEMOTED.to_owned()))
             }
         }
     }
@@ -183,7 +183,7 @@ impl Shared {
         let answer = tokio::select! {
             answer = lent.send(request) => answer,
             () = moved => {
-                return Err(StoreError::Unavailable("this worker has moved to another Redis".to_owned()));
+                return Err(StoreError::unavailable("this worker has moved to another Redis".to_owned()));
             }
         };
         record(name, begun);
@@ -214,7 +214,7 @@ impl Shared {
         if let Some(live) = self.live.load_full() {
             return self.dialer.trusted().map(|()| live);
         }
-        Err(StoreError::Unavailable(match &*self.health.borrow() {
+        Err(StoreError::unavailable(match &*self.health.borrow() {
             Health::Away(reason) | Health::Refused(reason) => reason.clone(),
             Health::Answers => "the connection is being replaced".to_owned(),
         }))

@@ -89,7 +89,7 @@ enum ConnectError {
 impl From<StoreError> for ConnectError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) => Self::Away(reason),
+            StoreError::Unavailable { reason, .. } => Self::Away(reason),
             other => Self::Away(other.to_string()),
         }
     }
@@ -225,7 +225,7 @@ async fn watch_over(
                     _ => None,
                 });
                 this.set_health(match this.dialer.trusted() {
-                    Err(StoreError::Unavailable(reason)) => Health::Away(reason),
+                    Err(StoreError::Unavailable { reason, .. }) => Health::Away(reason),
                     _ => Health::Answers,
                 });
             }

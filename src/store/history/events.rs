@@ -153,9 +153,9 @@ impl Store {
         let mut lent = self.shared.pool.lend(dialer, WAIT).await?;
         loop {
             let read = tokio::select! {
-                () = &mut moved => return Err(crate::store::StoreError::Unavailable("it is another one now".to_owned())),
+                () = &mut moved => return Err(crate::store::StoreError::unavailable("it is another one now".to_owned())),
                 // A link that has swallowed bytes once is not waited on.
-                () = self.outage() => return Err(crate::store::StoreError::Unavailable("it was away".to_owned())),
+                () = self.outage() => return Err(crate::store::StoreError::unavailable("it was away".to_owned())),
                 read = self.read_some(&mut lent, place) => read?,
             };
             for event in read {

@@ -91,7 +91,7 @@ impl BanJobView {
         let text = |name: &str| -> Option<String> {
             fields.get(name).and_then(|value| redis::from_redis_value(value.clone()).ok())
         };
-        let lacks = |name: &str| StoreError::Corrupt(format!("the ban job {id} has no {name}"));
+        let lacks = |name: &str| StoreError::corrupt(format!("the ban job {id} has no {name}"));
         let about: Vec<u8> = fields
             .get("about")
             .and_then(|value| redis::from_redis_value(value.clone()).ok())

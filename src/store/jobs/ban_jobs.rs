@@ -229,7 +229,7 @@ impl Store {
             order: about.order,
             epoch,
             state: BanJobState::parse(state)
-                .ok_or_else(|| StoreError::Corrupt(format!("a ban job has the state {state:?}")))?,
+                .ok_or_else(|| StoreError::corrupt(format!("a ban job has the state {state:?}")))?,
             progress: BanJobProgress::default(),
             idle: Duration::ZERO,
             owner: owner.clone(),

@@ -80,7 +80,7 @@ impl Store {
                     apply(&stored.servers);
                     applied = Some(stored.revision);
                 }
-                Err(error @ StoreError::Corrupt(_)) => {
+                Err(error @ StoreError::Corrupt { .. }) => {
                     tracing::error!(error = %error, "the discovered servers cannot be read: those before stay");
                 }
                 Err(error) => tracing::debug!(error = %error, "the discovered servers wait for Redis"),

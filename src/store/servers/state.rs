@@ -60,7 +60,7 @@ impl Store {
     /// As [`StoreError`] tells, here and below.
     pub async fn server(&self, name: &ServerName) -> Result<StoredServer> {
         let mut servers = self.servers(std::slice::from_ref(name)).await?;
-        servers.pop().ok_or_else(|| StoreError::Corrupt(format!("no answer for server {name}")))
+        servers.pop().ok_or_else(|| StoreError::corrupt(format!("no answer for server {name}")))
     }
 
     /// The states of several, in order, in one round trip.
@@ -73,7 +73,7 @@ impl Store {
         // TIME comes last: what was read is not younger than `read_at`.
         pipeline.cmd("TIME");
         let mut answers: Vec<redis::Value> = self.shared.pipeline("servers", &pipeline).await?;
-        let time = answers.pop().ok_or_else(|| StoreError::Corrupt("no answer to TIME".to_owned()))?;
+        let time = answers.pop().ok_or_else(|| StoreError::corrupt("no answer to TIME".to_owned()))?;
         let read_at = moment(time_micros(redis::from_redis_value(time).map_err(redis::RedisError::from)?));
         answers
             .into_iter()
@@ -186,7 +186,7 @@ impl Store {
             }
             if begun.elapsed() > DETECTION_WAIT {
                 let reason = format!("another worker has been detecting what {name} can do for too long");
-                return Err(StoreError::Unavailable(reason).into());
+                return Err(StoreError::unavailable(reason).into());
             }
             let wait = rand::rng().random_range(20..60);
             sleep(Duration::from_millis(wait)).await;

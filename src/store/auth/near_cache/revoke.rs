@@ -85,7 +85,7 @@ impl Store {
         // Replaced in the meantime: what it was told may be lost.
         self.shared.dialer.trusted()?;
         if self.shared.dialer.run_id() != redis {
-            return Err(StoreError::Unavailable(
+            return Err(StoreError::unavailable(
                 "it was replaced by another one during the revocation".to_owned(),
             ));
         }
@@ -181,7 +181,7 @@ impl Store {
 /// The answer of a script that lists holders; `None` if it has refused.
 fn read(answer: Vec<Value>) -> Result<Option<(bool, Listed)>> {
     let corrupt = |what: &dyn std::fmt::Display| {
-        StoreError::Corrupt(format!("the answer of a revoking script cannot be read: {what}"))
+        StoreError::corrupt(format!("the answer of a revoking script cannot be read: {what}"))
     };
     let done = match answer.first() {
         Some(Value::Int(done)) if *done < 0 => return Ok(None),

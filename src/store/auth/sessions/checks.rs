@@ -51,13 +51,13 @@ impl SessionChecks {
     pub async fn ask(&self, id: SessionId) -> Result<Option<Record>> {
         let asking = async {
             let (answer, answered) = oneshot::channel();
-            let gone = |_| StoreError::Unavailable("this worker is stopping".to_owned());
+            let gone = |_| StoreError::unavailable("this worker is stopping".to_owned());
             self.questions.send(Question { id, answer }).await.map_err(|_| gone(()))?;
             answered.await.map_err(|_| gone(()))?
         };
         timeout(PATIENCE, asking)
             .await
-            .unwrap_or_else(|_| Err(StoreError::Unavailable("it did not answer in time".to_owned())))
+            .unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time".to_owned())))
     }
 }
 

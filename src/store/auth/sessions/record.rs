@@ -79,7 +79,7 @@ impl Record {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let corrupt = || StoreError::Corrupt("a session is shorter than its header".to_owned());
+        let corrupt = || StoreError::corrupt("a session is shorter than its header".to_owned());
         let (seen, rest) = bytes.split_first_chunk::<8>().ok_or_else(corrupt)?;
         let (generation, document) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
         Ok(Self {
@@ -103,7 +103,7 @@ impl Record {
     pub fn session(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
         let expires = self.expires(life);
         let Document { username, created, ip, agent, .. } = &self.document;
-        let corrupt = |what: &str| StoreError::Corrupt(format!("session {id} has no readable {what}"));
+        let corrupt = |what: &str| StoreError::corrupt(format!("session {id} has no readable {what}"));
         Ok(LiveSession {
             id,
             username: Username::parse(username).ok_or_else(|| corrupt("user"))?,
