@@ -40,3 +40,41 @@ impl Error for Cause {
         self.0.source()
     }
 }
+
+/// The error with its causes, for the log; a cause whose words are in there already is not repeated.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        below = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{words}")]
+    struct Failed {
+        words: &'static str,
+        #[source]
+        cause: Option<Cause>,
+    }
+
+    #[test]
+    fn causes_are_named_once_each_and_errors_are_equal_whatever_caused_them() {
+        let deepest = Failed { words: "connection refused", cause: None };
+        let middle = Failed { words: "connection refused, at a retry", cause: Some(Cause::of(deepest)) };
+        let top = Failed { words: "failed to read the audit", cause: Some(Cause::of(middle)) };
+        assert_eq!(chain(&top), "failed to read the audit: connection refused, at a retry");
+        let other = Cause::of(Failed { words: "something else", cause: None });
+        assert_eq!(top.cause, Some(other));
+    }
+}

@@ -18,7 +18,7 @@ use crate::support::{Client, Cluster, SOON, eventually, folder};
 const STORE: &[&str] = &["redis-connection", "session-reads", "wakes"];
 const FOLLOWERS: &[&str] = &["settings", "near-cache", "events", "discovery", "metrics-upkeep"];
 const LISTENERS: &[&str] = &["http-listener", "metrics-listener"];
-const WORK: &[&str] = &["scheduler", "ban-jobs", "heartbeat"];
+const WORK: &[&str] = &["scheduler", "ban-jobs", "account", "heartbeat"];
 
 /// A lease that expires long after [`SOON`]: whoever leads before got it released.
 const LEASE_TTL_MS: u64 = 120_000;

@@ -4,13 +4,15 @@ use axum::http::StatusCode;
 
 use super::Problem;
 use crate::agent::client::{AgentError, RefusedKind};
+use crate::cause::chain;
 use crate::password::GateError;
 use crate::store::{ChangeError, StoreError};
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { reason, .. } => {
+            StoreError::Unavailable { .. } => {
+                let reason = chain(&error);
                 let mut problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "redis-unavailable",
@@ -61,7 +63,7 @@ impl From<StoreError> for Problem {
                 "Another change came between",
                 "another change to the same thing was made at the same time, this one was not: look again and retry",
             ),
-            StoreError::Fenced | StoreError::Corrupt { .. } => Self::internal(error),
+            StoreError::Fenced | StoreError::Corrupt { .. } => Self::internal(chain(&error)),
         }
     }
 }
