@@ -6,10 +6,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails fmt clippy doc bench fuzz
+.PHONY: help up test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host fmt clippy doc bench fuzz
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
+CHAOS_SECONDS ?= 1800
 # Most tests wait for processes, not for a core.
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban.
@@ -67,6 +68,10 @@ test-fail2ban-1.1: ## Run the tests that concern fail2ban against 1.1, where apt
 test-stock-jails: ## Switch every jail that fail2ban's package comes with on and off
 	@.ci/install rust cc redis-server fail2ban
 	cargo test --locked --test it -- --ignored stock_jails::
+
+chaos-host: ## Change jails at random for CHAOS_SECONDS (default 1800) on a host where others do their worst; CHAOS_SEED repeats a run
+	@.ci/install rust cc redis-server fail2ban
+	CHAOS_SECONDS=$(CHAOS_SECONDS) cargo test --locked --test chaos
 
 fmt:
 	@.ci/install rust rustfmt cc

@@ -117,11 +117,14 @@ fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Conditio
         settle(state, switch, &answer);
     }
     let settled = |jail: &&JailName| !state.switching.iter().any(|switch| switch.jail_name == **jail);
+    // One that ran already is to run however its activation ends.
+    let may_be_off =
+        |jail: &JailName| state.switching.iter().any(|switch| switch.jail_name == *jail && !switch.on);
     state.expected_jails.extend(answer.jails.keys().filter(settled).cloned());
     state.status.missing_jails = state
         .expected_jails
         .iter()
-        .filter(settled)
+        .filter(|jail| !may_be_off(jail))
         .filter(|jail| !answer.jails.contains_key(*jail))
         .cloned()
         .collect();
@@ -202,7 +205,8 @@ pub fn record_activation(
 
 /// Notes that a jail is being switched on or off.
 ///
-/// It may run and stop several times until that has ended, and a probe may see it at any moment: neither is a loss.
+/// It may run and stop several times until that has ended, and a probe may see it at any moment: neither is a loss, but for
+/// a jail that ran before it was switched on.
 /// `previous` is the record of an activation before the switch touched it.
 #[must_use]
 pub fn begin_switch(

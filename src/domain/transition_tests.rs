@@ -380,6 +380,17 @@ fn what_is_seen_of_a_jail_while_it_is_switched_is_neither_a_loss_nor_a_run() {
 }
 
 #[test]
+fn a_jail_that_ran_before_its_activation_is_missed_while_the_outcome_of_that_is_not_known() {
+    let mut history = History::new().probe(0, answer(&["sshd", "web"])).activate(1, "web");
+    history.state = begin_switch(history.state, jail("web"), true, None, at(1));
+    let lost = history.probe(2, answer(&["sshd"]));
+    assert_eq!(lost.state.status.missing_jails, [jail("web")]);
+    assert_eq!((lost.state.status.condition, lost.pending()), (Condition::Degraded, Some(("web", 2, false))));
+    let back = lost.probe(3, answer(&["sshd", "web"]));
+    assert_eq!(back.state.status.condition, Condition::Up);
+}
+
+#[test]
 fn a_switch_whose_worker_died_is_settled_by_what_runs() {
     let late = SWITCHED_WITHIN.num_seconds() + 10;
     let record = |history: &History| {

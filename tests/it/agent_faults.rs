@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use bangui::agent::client::RefusedKind;
 
 use crate::agent_jails::{BANNED, beside, jail, refused};
-use crate::support::process::{Child, program};
+use crate::support::disk::SmallDisk;
 use crate::support::{SOON, eventually};
 
 const KILLS: u32 = 20;
@@ -244,7 +244,7 @@ async fn the_next_agent_waits_for_a_reload_that_outlives_the_last_one() {
 #[tokio::test]
 async fn on_a_full_disk_a_change_is_refused_in_plain_words_and_the_host_is_as_before() {
     let (fail2ban, agent) = beside(|_| ()).await;
-    let Some(disk) = SmallDisk::mount(&fail2ban.config().join("jail.d")).await else {
+    let Some(disk) = SmallDisk::mount(&fail2ban.config().join("jail.d"), 24).await else {
         println!("NOT RUN: a small file system cannot be mounted here");
         return;
     };
@@ -290,41 +290,4 @@ async fn on_a_full_disk_a_change_is_refused_in_plain_words_and_the_host_is_as_be
         disk.clear();
     }
     assert!(refusals >= 4, "the disk was never full: {refusals}");
-}
-
-/// A file system in memory of a few pages; each file takes one at least.
-struct SmallDisk(std::path::PathBuf);
-
-const PAGES: usize = 24;
-const PAGE: usize = 4096;
-
-impl SmallDisk {
-    async fn mount(folder: &std::path::Path) -> Option<Self> {
-        let mut command = program("mount");
-        let size = format!("size={}", PAGES * PAGE);
-        command.args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder);
-        let (code, _) = Child::run("mount", command, SOON).await;
-        (code == Some(0)).then(|| Self(folder.to_owned()))
-    }
-
-    /// Fills it up but for so many pages, or as many as there are: for a moment tmpfs may count those of a file that is gone.
-    fn leave_free(&self, pages: usize) {
-        let path = self.0.join("ballast");
-        let mut file = std::fs::File::create(&path).unwrap();
-        let mut written = 0_usize;
-        while std::io::Write::write_all(&mut file, &[0; PAGE]).is_ok() {
-            written += 1;
-        }
-        file.set_len(written.saturating_sub(pages) as u64 * PAGE as u64).unwrap();
-    }
-
-    fn clear(&self) {
-        let _ = std::fs::remove_file(self.0.join("ballast"));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

@@ -111,6 +111,24 @@ impl Fail2ban {
         self.process = Some(process);
     }
 
+    /// As [`Self::start_again`], with a configuration that it may not start with; whether it does.
+    pub async fn try_start_again(&mut self) -> bool {
+        self.kill();
+        let process = Child::start("fail2ban-server", self.in_foreground());
+        let up = eventually("fail2ban to be up or to end", SOON * 4, || async {
+            let runs = process.runs();
+            (process.printed().contains("Server ready") || !runs).then_some(runs)
+        })
+        .await;
+        self.process = up.then_some(process);
+        up
+    }
+
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<rustix::process::Pid> {
+        self.process.as_ref().filter(|process| process.runs()).map(Child::pid)
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod broken_fail2ban;
 pub mod client;
 pub mod cluster;
+pub mod disk;
 pub mod event_stream;
 pub mod fail2ban;
 pub mod names;

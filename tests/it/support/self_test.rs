@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::broken_fail2ban::{BrokenFail2ban, Fault};
+use super::disk::SmallDisk;
 use super::fail2ban::Fail2ban;
 use super::process::{Child, program};
 use super::proxy::{Mode, Proxy};
@@ -129,4 +130,29 @@ async fn a_child_ends_with_its_guard_and_with_all_its_own_children() {
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_fail2ban_that_cannot_start_ends_and_one_that_can_has_a_process() {
+    let mut fail2ban = Fail2ban::start(&["app"]).await;
+    assert!(fail2ban.pid().is_some());
+    fail2ban.write("jail.d/app.conf", "[app]\nlogpath = /none/such.log\n");
+    assert!(!fail2ban.try_start_again().await && fail2ban.pid().is_none());
+    fail2ban.write("jail.d/app.conf", "");
+    assert!(fail2ban.try_start_again().await && fail2ban.pid().is_some());
+}
+
+#[tokio::test]
+async fn a_small_disk_is_full_when_it_is_filled_and_read_only_when_it_is_mounted_so() {
+    let folder = super::folder();
+    let Some(disk) = SmallDisk::mount(folder.path(), 8).await else {
+        println!("NOT RUN: a small file system cannot be mounted here");
+        return;
+    };
+    let write = || std::fs::write(folder.path().join("file"), "text").is_ok();
+    disk.leave_free(0);
+    assert!(!write());
+    disk.clear();
+    assert!(write() && disk.remount("ro").await && !write());
+    assert!(disk.remount("rw").await && write());
 }

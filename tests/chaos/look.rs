@@ -1,0 +1,196 @@
+//! What runs, what the API's state says, and whether the one explains the other.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::run::Run;
+use crate::support::cluster::SERVER;
+use crate::support::{Answer, SOON};
+
+/// For a probe, on a machine that is busy.
+const SAID_WITHIN: Duration = Duration::from_secs(25);
+/// For what only ends when the disk has room again.
+const UNDONE_WITHIN: Duration = Duration::from_secs(3);
+/// A switch whose outcome is not known is settled within 150 s.
+const ALL_WELL_WITHIN: Duration = Duration::from_secs(200);
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What a look has shown.
+pub struct Seen {
+    pub running: Option<BTreeSet<String>>,
+    pub text: String,
+    pub violation: Option<String>,
+}
+
+/// The part of the state that concerns us.
+struct State {
+    condition: String,
+    active: u64,
+    missing: BTreeSet<String>,
+    stalled: BTreeSet<String>,
+    error: Option<String>,
+    checked_at: Value,
+    pending: Option<String>,
+}
+
+impl State {
+    fn of(body: &Value) -> Self {
+        let status = &body["status"];
+        let names = |name: &str| {
+            let names = status[name].as_array().into_iter().flatten();
+            names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+        };
+        Self {
+            condition: status["condition"].as_str().unwrap_or_default().to_owned(),
+            active: status["active_jails"].as_u64().unwrap_or_default(),
+            missing: names("missing_jails"),
+            stalled: names("stalled_jails"),
+            error: status["error"].as_str().map(str::to_owned),
+            checked_at: status["checked_at"].clone(),
+            pending: body["pending_recovery"]["jail_name"].as_str().map(str::to_owned),
+        }
+    }
+
+    /// Whether it says why this jail does not run.
+    fn explains(&self, jail: &str) -> bool {
+        match self.condition.as_str() {
+            "down" | "busy" | "unreachable" => self.error.is_some(),
+            "degraded" => self.missing.contains(jail),
+            _ => self.stalled.contains(jail),
+        }
+    }
+
+    /// Whether it says what is so.
+    fn agrees(&self, running: &Option<BTreeSet<String>>) -> bool {
+        match (self.condition.as_str(), running) {
+            ("up" | "degraded", Some(running)) => self.active == running.len() as u64,
+            ("down", running) => running.as_ref().is_none_or(BTreeSet::is_empty),
+            _ => false,
+        }
+    }
+}
+
+impl Run {
+    async fn state(&self, ask: bool) -> Answer {
+        let path = format!("/api/v1/servers/{SERVER}");
+        if ask {
+            self.client.send(self.client.request(Method::POST, &format!("{path}/probe"))).await;
+        }
+        self.client.send(self.client.request(Method::GET, &path).timeout(SOON)).await
+    }
+
+    /// Waits until the state is newer than now and explains each jail that is missing, and takes in what runs.
+    pub async fn look(&mut self) -> Seen {
+        self.undone().await;
+        let (began, first) = (Instant::now(), State::of(&self.state(true).await.body));
+        let (mut older, mut probes) = (first.checked_at, 0);
+        let (state, running, lost) = loop {
+            let running = self.host.running().await;
+            let state = State::of(&self.state(true).await.body);
+            // The first one that is newer may have begun before.
+            if state.checked_at != older {
+                (older, probes) = (state.checked_at.clone(), probes + 1);
+            }
+            let none = BTreeSet::new();
+            let lost: BTreeSet<String> =
+                self.expected.difference(running.as_ref().unwrap_or(&none)).cloned().collect();
+            let explained = lost.iter().all(|jail| state.explains(jail));
+            if probes >= 2 && explained && state.agrees(&running) || began.elapsed() > SAID_WITHIN {
+                break (state, running, lost);
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        self.tally.add("losses", "seen", lost.difference(&self.missing).count() as u64);
+        let unsaid: Vec<&String> = lost.iter().filter(|jail| !state.explains(jail)).collect();
+        let said = lost.difference(&self.missing).filter(|jail| !unsaid.contains(jail)).count();
+        self.tally.add("losses", format!("said: {}", state.condition), said as u64);
+        let violation = if !unsaid.is_empty() {
+            Some(format!("not running, and the state does not say so: {unsaid:?}"))
+        } else if ["up", "degraded", "down"].contains(&state.condition.as_str()) && !state.agrees(&running) {
+            Some(format!(
+                "the state says {} with {} jails, and {running:?} run",
+                state.condition, state.active
+            ))
+        } else {
+            None
+        };
+        let text = format!(
+            "{} run, {}{}{}",
+            running.as_ref().map_or("none".to_owned(), |running| running.len().to_string()),
+            state.condition,
+            if lost.is_empty() { String::new() } else { format!(", missing {lost:?}") },
+            state
+                .error
+                .filter(|_| state.condition != "degraded")
+                .map(|error| format!(": {error}"))
+                .unwrap_or_default(),
+        );
+        // What is not explained is not looked for again.
+        self.expected.retain(|jail| !unsaid.contains(&jail));
+        self.uncertain.retain(|_, until| *until > Instant::now());
+        let certain = running.iter().flatten().filter(|jail| !self.uncertain.contains_key(*jail));
+        self.expected.extend(certain.cloned());
+        self.pending = state.pending;
+        self.missing = lost.into_iter().filter(|jail| self.expected.contains(jail)).collect();
+        Seen { running, text, violation }
+    }
+
+    /// Waits for the end of what the agent undoes; on a full disk it has none.
+    async fn undone(&self) {
+        let began = Instant::now();
+        while began.elapsed() < UNDONE_WITHIN
+            && self.host.agent.lock().await.info().await.interrupted_change.is_some()
+        {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// What is not as it should be when nobody disturbs any more.
+    pub async fn at_the_end(&mut self) -> Vec<String> {
+        let began = Instant::now();
+        let mut wrong = loop {
+            let (state, running) = (State::of(&self.state(true).await.body), self.host.running().await);
+            let interrupted = self.host.agent.lock().await.info().await.interrupted_change;
+            let well = state.condition == "up" && state.agrees(&running) && interrupted.is_none();
+            if well {
+                break Vec::new();
+            }
+            if began.elapsed() > ALL_WELL_WITHIN {
+                break vec![format!(
+                    "the state is {}, missing {:?}, stalled {:?}, error {:?}, interrupted {interrupted:?}; {running:?} run",
+                    state.condition, state.missing, state.stalled, state.error
+                )];
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        wrong.extend(self.left_behind().await);
+        wrong
+    }
+
+    /// Files of bangui's beyond the drop-ins that are in force.
+    async fn left_behind(&mut self) -> Vec<String> {
+        let running = self.host.running().await.unwrap_or_default();
+        let (mut wrong, mut in_force) = (Vec::new(), 0);
+        for (name, text) in self.host.files() {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            if !name.contains("bangui") {
+                continue;
+            }
+            let jail = text.lines().find_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+            let runs = jail.is_some_and(|jail| running.contains(jail));
+            let enabled = text.lines().find_map(|line| line.strip_prefix("enabled = "));
+            match enabled {
+                Some("true") if runs => in_force += 1,
+                Some("false") if !runs => in_force += 1,
+                None if jail.is_some() && name.starts_with("zz-bangui-") => in_force += 1,
+                _ => wrong.push(format!("{name} is left, and its jail runs: {runs}\n{text}")),
+            }
+        }
+        self.tally.add("at the end", "drop-ins in force", in_force);
+        self.tally.add("at the end", "jails running", running.len() as u64);
+        wrong
+    }
+}
