@@ -12,9 +12,9 @@ ARG PROFILE=release
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 # Sources without content: what the manifest names must be there for the dependencies to be built.
-RUN mkdir -p src benches/figures tests/it \
+RUN mkdir -p src benches/figures tests/it tests/chaos \
  && touch src/lib.rs \
- && echo 'fn main() {}' | tee src/main.rs benches/figures/main.rs tests/it/main.rs \
+ && echo 'fn main() {}' | tee src/main.rs benches/figures/main.rs tests/it/main.rs tests/chaos/main.rs \
  && cargo build --locked --profile "$PROFILE" --bin bangui \
  && rm -r src
 COPY src src

@@ -3,18 +3,24 @@
 //! # Layers
 //!
 //! ```text
-//! main -> cli -> {worker, up} -> {http, jobs} -> actions -> {store, agent::client} -> settings -> config -> domain
-//!                                {scheduler, agent::server} -> {store, agent::client, fail2ban} -> settings -> config -> domain
+//! main -> cli -> {worker, up} -> {http, scheduler, jobs}
+//!         {http, jobs} -> actions -> {store, agent::client} -> settings -> config -> domain
+//!         scheduler -> {store, agent::client}
+//!         agent::server -> agent::host -> fail2ban -> domain
 //! ```
 //!
-//! `http`, `scheduler` and `jobs` never import each other: they meet in Redis, like any two workers. A test
-//! (`tests/it/layers.rs`) reads the `use crate::` lines and fails on an arrow that turns round.
+//! `http`, `scheduler` and `jobs` never import each other: they meet in Redis, like any two workers. No file imports in a
+//! circle. A test (`tests/it/layers.rs`) follows every path of the code and fails on an arrow that turns round.
 //!
 //! # Where to start reading
 //!
-//! `actions/` is what users do, whoever asks for it. `domain/transition.rs` is what is true. `store/mod.rs` is what is remembered, `scheduler/mod.rs` who acts on
-//! schedule, `jobs/` who carries out what takes long, `http/mod.rs` what users call, `agent/wire.rs` what travels to the machines that run fail2ban, and
-//! `worker/` the life of one worker.
+//! * `domain/transition.rs`: what is true of a fail2ban server, by pure rules;
+//! * `actions/`: what users do, whoever asks for it;
+//! * `store/mod.rs`: what is remembered in Redis, and by which verbs;
+//! * `scheduler/mod.rs`: what the elected leader does on schedule, and `jobs/`: what any worker may claim;
+//! * `http/mod.rs`: every route;
+//! * `agent/wire/`: what travels to the machines that run fail2ban, and `agent/host/`: how a jail is changed there;
+//! * `worker/`: the life of one worker, and `cli/`: every subcommand.
 
 pub mod actions;
 pub mod agent;

@@ -13,7 +13,7 @@
 //!   one before and one after ([`host_change`]);
 //! * runs to its end once it has begun to change something, whoever still listens ([`Context::complete`]).
 //!
-//! A new action wants a file here, its errors in `http/error/actions.rs`, and a row in `tests/it/hang_ups.rs`.
+//! A new action needs a file here, its errors in `http/error/accounts.rs` or `http/error/hosts.rs`, and a row in `tests/it/hang_ups.rs`.
 
 pub mod actor;
 pub mod attempt;

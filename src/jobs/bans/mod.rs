@@ -4,7 +4,7 @@
 //! message that a job was put or given back, and looks by itself when a claim may have run out.
 //!
 //! * `domain/ban_job.rs`: what a job is, and which may be claimed (pure);
-//! * `store/ban_jobs.rs`: claims, and what is noted of a job;
+//! * `store/jobs/ban_jobs.rs`: claims, and what is noted of a job;
 //! * `work.rs`: one job, from its claim to its end.
 //!
 //! As with the scheduler's lease, a claim is a hint. The proof is its epoch, which Redis compares at every note and the
