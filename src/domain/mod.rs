@@ -17,6 +17,7 @@ pub mod jail;
 pub mod name;
 pub mod recovery;
 pub mod server;
+pub mod switches;
 pub mod transition;
 
 pub use ban_job::{BanJobId, BanJobProgress, BanJobState, BanOrder, OpenBanJob};
@@ -25,7 +26,7 @@ pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};
 pub use name::{JailName, NameError, ServerName};
-pub use recovery::{Activation, PendingRecovery, Switch};
+pub use recovery::{Activation, PendingRecovery, Switch, SwitchId};
 pub use server::{
     Answer, BackendCommands, Condition, JailCounts, ProbeOutcome, ServerState, ServerStatus, UnreachableKind,
 };

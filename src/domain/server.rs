@@ -217,6 +217,9 @@ pub struct ServerState {
     /// Jails that are being switched on or off, and since when: what a probe sees of them meanwhile counts for nothing.
     #[serde(default)]
     pub switching: Vec<Switch>,
+    /// The latest activation that no switch in `switching` made; none without switches, when `last_activation` is it.
+    #[serde(default)]
+    pub settled_activation: Option<Activation>,
     /// Whether `get JAIL backend` is answered.
     #[serde(default)]
     pub backend_commands: BackendCommands,
@@ -239,6 +242,8 @@ impl ServerState {
             switch.previous = switch.previous.take().filter(|activation| activation.jail_name.is_plain());
         }
         plain.pending_recovery = plain.pending_recovery.filter(|pending| pending.jail_name.is_plain());
+        plain.settled_activation =
+            plain.settled_activation.filter(|activation| activation.jail_name.is_plain());
         plain.last_activation = plain.last_activation.filter(|activation| activation.jail_name.is_plain());
         (plain != *self).then_some(plain)
     }

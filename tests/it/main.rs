@@ -69,5 +69,6 @@ mod slow_unbans;
 mod start_up;
 mod stock_jails;
 mod sweep;
+mod switches;
 mod unconfirmed;
 mod up;
