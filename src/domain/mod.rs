@@ -5,7 +5,8 @@
 //! clock, handed in by the caller.
 //!
 //! A new field of a stored document goes in with `#[serde(default)]`; fields this version does not know are
-//! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
+//! kept in `unknown` through every rewrite, and words and records that it does not know in `newer.rs`, so that two neighbouring
+//! versions can share one Redis.
 
 pub mod address;
 pub mod ban_changes;
@@ -15,6 +16,7 @@ pub mod discovery;
 pub mod event;
 pub mod jail;
 pub mod name;
+pub mod newer;
 pub mod recovery;
 pub mod server;
 pub mod switches;

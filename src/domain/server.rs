@@ -6,6 +6,7 @@ use chrono::serde::ts_microseconds_option;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::newer::Newer;
 use super::{Activation, JailName, PendingRecovery, Switch, Timestamp, Unknown};
 
 /// How a server is, in one word. `online` follows from it.
@@ -223,6 +224,9 @@ pub struct ServerState {
     /// Whether `get JAIL backend` is answered.
     #[serde(default)]
     pub backend_commands: BackendCommands,
+    /// Words and records of a newer version.
+    #[serde(skip)]
+    pub newer: Newer,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -46,6 +46,7 @@ mod limits;
 mod metrics;
 mod near_cache;
 mod near_cache_scripts;
+mod newer_states;
 mod one_redis;
 mod parts;
 mod passwords;
