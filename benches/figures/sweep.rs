@@ -148,7 +148,8 @@ async fn all_since(store: &Store, began: Timestamp) -> Option<Timestamp> {
         .filter(|name| *name != hangs)
         .map(|name| ServerName::parse(&name).unwrap())
         .collect();
-    let states = store.servers(&names).await.ok()?;
+    let states: Result<Vec<_>, _> = store.servers(&names).await.ok()?.into_iter().collect();
+    let states = states.ok()?;
     let fresh = states.iter().all(|server| {
         let status = &server.state.status;
         status.condition == Condition::Up && status.checked_at.is_some_and(|at| at >= began)

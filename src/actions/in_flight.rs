@@ -25,6 +25,11 @@ impl InFlight {
         }
     }
 
+    /// Runs `action` to its end, and nobody waits for it.
+    pub fn spawn(&self, action: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.spawn(action.in_current_span()));
+    }
+
     /// Waits until none is running; for the end of the worker, when no more are begun.
     pub async fn finished(&self) {
         self.0.close();

@@ -87,7 +87,7 @@ async fn bring_back(
     change.end((summary(&pending), after), outcome).await;
     let back = rolled_back?;
     let (context, server) = (&change.context, &change.target.server);
-    context.store.end_switch_off(server, &back.jail).await?;
+    context.store.record_rollback(server, &back.jail).await?;
     clear(context, server, Some(pending.detected_at), None).await?;
     context.store.request_probe(server).await?;
     Ok(back)

@@ -1,7 +1,8 @@
 //! Switching a jail on and off: a transaction of the agent, framed by the record in the server's state.
 //!
 //! The record comes first, because a crash during the change is the likeliest one. What the agent refused is put back as it
-//! was. Where no answer came the record stays: the change may be under way, and a crash would be caused by it.
+//! was. Where no answer came the record stays: the change may be under way, and a crash would be caused by it. Where Redis did
+//! not answer whether it has the record, nothing is asked of the agent, and the record is looked for by the switch's id.
 //!
 //! A change that takes longer than somebody should wait for is reported as [`SwitchOutcome::UnderWay`] and runs to its end.
 
@@ -15,13 +16,16 @@ use super::host_change::HostChange;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, JailChanged, RefusedKind};
 use crate::domain::{Activation, JailName, ServerName};
-use crate::store::StoreError;
+use crate::store::{JailSwitch, StoreError};
 
 /// A change that takes longer than this goes on by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// However long it takes; the agent gives up at this time too.
 const MAX_CHANGE: Duration = Duration::from_secs(3600);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// How long a record that may have been written is looked for; after that a probe settles it by what runs.
+const TAKE_BACK_WITHIN: Duration = Duration::from_secs(120);
+const TAKE_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// What came of a switch.
 #[derive(Debug, Clone)]
@@ -74,7 +78,7 @@ pub async fn activate(
     target: JailTarget,
 ) -> Result<SwitchOutcome, SwitchError> {
     let named = (target.server.clone(), target.jail.clone());
-    answered_soon(context, named, switch_on(context.clone(), actor, target)).await
+    answered_soon(context, named, switch(context.clone(), actor, target, true)).await
 }
 
 /// Switches a jail off, also after the next restart; its bans are lifted.
@@ -87,7 +91,7 @@ pub async fn deactivate(
     target: JailTarget,
 ) -> Result<SwitchOutcome, SwitchError> {
     let named = (target.server.clone(), target.jail.clone());
-    answered_soon(context, named, switch_off(context.clone(), actor, target)).await
+    answered_soon(context, named, switch(context.clone(), actor, target, false)).await
 }
 
 /// What came of a change, or that it is under way if it takes long.
@@ -102,54 +106,75 @@ async fn answered_soon(
     }
 }
 
-async fn switch_on(context: Context, actor: Actor, target: JailTarget) -> Result<JailSwitched, SwitchError> {
-    let wanted = json!({ "active": true });
-    let change = HostChange::begin(context, actor, target, "jail.activate", wanted).await?;
-    let JailTarget { server, jail, .. } = &change.target;
+async fn switch(
+    context: Context,
+    actor: Actor,
+    target: JailTarget,
+    on: bool,
+) -> Result<JailSwitched, SwitchError> {
+    let what = if on { "jail.activate" } else { "jail.deactivate" };
+    let switch = JailSwitch::new(target.server.clone(), target.jail.clone(), on)?;
+    let change = HostChange::begin(context, actor, target, what, json!({ "active": on })).await?;
+    let change = recorded(change, &switch).await?;
     let store = &change.context.store;
-    let replaced = recorded(&change, store.begin_activation(server, jail).await).await?;
-    let answer = ask_until_finished(&change.target, true).await;
-    let answer = look_again(&change.target, answer, true).await;
-    log_failure(
-        &change.target,
-        match HostOutcome::of(&answer) {
-            HostOutcome::Applied => store.end_activation(server, jail).await,
-            HostOutcome::Unchanged => store.take_back_activation(server, jail, &replaced).await,
-            HostOutcome::Unknown => Ok(()),
-        },
-    );
+    let answer = ask_until_finished(&change.target, on).await;
+    let answer = look_again(&change.target, answer, on).await;
+    if let Some(done) = ended(&answer, on)
+        && let Err(error) = store.end_switch(&switch, done).await
+    {
+        // The host is changed, or not, whatever Redis says now.
+        tracing::warn!(
+            server.name = %change.target.server, jail.name = %change.target.jail, error = %error,
+            "failed to finalize the activation record: a crash within its window may be misattributed to it"
+        );
+    }
     conclude(change, answer).await
 }
 
-async fn switch_off(context: Context, actor: Actor, target: JailTarget) -> Result<JailSwitched, SwitchError> {
-    let wanted = json!({ "active": false });
-    let change = HostChange::begin(context, actor, target, "jail.deactivate", wanted).await?;
-    let JailTarget { server, jail, .. } = &change.target;
-    let store = &change.context.store;
-    let replaced = recorded(&change, store.begin_switch_off(server, jail).await).await?;
-    let answer = ask_until_finished(&change.target, false).await;
-    let answer = look_again(&change.target, answer, false).await;
-    log_failure(
-        &change.target,
-        match &answer {
-            Ok(_) => store.end_switch_off(server, jail).await,
-            // Unsettled too: a jail that is not off is expected to run, and missing if it does not.
-            Err(AgentError::Refused { kind, .. }) if *kind != RefusedKind::UnderWay => {
-                store.take_back_switch_off(server, jail, &replaced).await
-            }
-            Err(AgentError::Busy { .. }) => store.take_back_switch_off(server, jail, &replaced).await,
-            Err(_) => Ok(()),
-        },
-    );
-    conclude(change, answer).await
-}
-
-/// What could not be recorded is not begun.
-async fn recorded<T>(change: &HostChange, replaced: Result<T, StoreError>) -> Result<T, StoreError> {
-    if let Err(error) = &replaced {
+/// What could not be recorded is not begun. A write that Redis did not answer may have been made: then it is taken back.
+async fn recorded(change: HostChange, switch: &JailSwitch) -> Result<HostChange, StoreError> {
+    let Err(error) = change.context.store.begin_switch(switch).await else { return Ok(change) };
+    if let StoreError::Unavailable { .. } = &error {
+        // Whoever asked has their answer before Redis is back.
+        let in_flight = change.context.in_flight.clone();
+        in_flight.spawn(take_back(change, switch.clone(), error.clone()));
+    } else {
         change.end((Value::Null, Value::Null), format!("not tried: {error}")).await;
     }
-    replaced
+    Err(error)
+}
+
+/// Takes back what may have been recorded of a switch that was not made, as soon as Redis answers.
+async fn take_back(change: HostChange, switch: JailSwitch, error: StoreError) {
+    let began = Instant::now();
+    let outcome = loop {
+        match change.context.store.take_back_if_recorded(&switch).await {
+            Ok(true) => break format!("not tried: {error}; the record of it was written, and is taken back"),
+            Ok(false) => break format!("not tried: {error}"),
+            Err(_) if began.elapsed() < TAKE_BACK_WITHIN => {
+                let pause = TAKE_BACK_EVERY.mul_f64(rand::rng().random_range(0.5..=1.0));
+                sleep(pause).await;
+            }
+            Err(_) => {
+                break format!("not tried: {error}; it is not known whether the record of it was written");
+            }
+        }
+    };
+    change.end((Value::Null, Value::Null), outcome).await;
+}
+
+/// Whether a switch is done, by what an answer says of the host; none if that is not known.
+fn ended(answer: &Result<JailChanged, AgentError>, on: bool) -> Option<bool> {
+    match answer {
+        // A jail that ran already was not activated now; one that was off already is off.
+        Ok(JailChanged { changed, .. }) => Some(*changed || !on),
+        Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }) => None,
+        // It may run. A jail that is not off is expected to run, and missing if it does not.
+        Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }) if on => None,
+        Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => Some(false),
+        // Down too: nothing was changed, and it may have gone down by what was tried.
+        Err(_) => None,
+    }
 }
 
 /// Asks until a change that has begun is finished: asking again waits for its turn, and then finds the jail as asked.
@@ -209,36 +234,4 @@ async fn conclude(
     })?;
     let stored = change.context.store.server(&change.target.server).await?;
     Ok(JailSwitched { jail, active, changed, last_activation: stored.state.last_activation })
-}
-
-/// The host is changed, or not, whatever Redis says now.
-fn log_failure(target: &JailTarget, finalized: Result<(), StoreError>) {
-    if let Err(error) = finalized {
-        tracing::warn!(
-            server.name = %target.server, jail.name = %target.jail, error = %error,
-            "failed to finalize the activation record: a crash within its window may be misattributed to it"
-        );
-    }
-}
-
-/// What an answer says of the host.
-enum HostOutcome {
-    Applied,
-    Unchanged,
-    Unknown,
-}
-
-impl HostOutcome {
-    fn of(answer: &Result<JailChanged, AgentError>) -> Self {
-        match answer {
-            Ok(JailChanged { changed: true, .. }) => Self::Applied,
-            Ok(_) => Self::Unchanged,
-            Err(AgentError::Refused { kind: RefusedKind::Unsettled | RefusedKind::UnderWay, .. }) => {
-                Self::Unknown
-            }
-            Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => Self::Unchanged,
-            // Down too: nothing was changed, and it may have gone down by what was tried.
-            Err(_) => Self::Unknown,
-        }
-    }
 }

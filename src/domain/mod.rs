@@ -5,7 +5,8 @@
 //! clock, handed in by the caller.
 //!
 //! A new field of a stored document goes in with `#[serde(default)]`; fields this version does not know are
-//! kept in `unknown` through every rewrite, so that two neighbouring versions can share one Redis.
+//! kept in `unknown` through every rewrite, and words and records that it does not know in `newer.rs`, so that two neighbouring
+//! versions can share one Redis.
 
 pub mod address;
 pub mod ban_changes;
@@ -15,8 +16,10 @@ pub mod discovery;
 pub mod event;
 pub mod jail;
 pub mod name;
+pub mod newer;
 pub mod recovery;
 pub mod server;
+pub mod switches;
 pub mod transition;
 
 pub use ban_job::{BanJobId, BanJobProgress, BanJobState, BanOrder, OpenBanJob};
@@ -25,7 +28,7 @@ pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};
 pub use name::{JailName, NameError, ServerName};
-pub use recovery::{Activation, PendingRecovery, Switch};
+pub use recovery::{Activation, PendingRecovery, Switch, SwitchId};
 pub use server::{
     Answer, BackendCommands, Condition, JailCounts, ProbeOutcome, ServerState, ServerStatus, UnreachableKind,
 };

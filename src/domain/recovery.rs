@@ -18,9 +18,25 @@ pub struct Activation {
     pub unknown: Unknown,
 }
 
-/// A jail that is being switched on or off, noted before and taken away after.
+/// Names one switch of a jail: its record is ended or taken back by that alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SwitchId(String);
+
+impl SwitchId {
+    /// The id that is written so.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+}
+
+/// A jail that is being switched on or off, noted before and taken away after ([`super::switches`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Switch {
+    /// Its name; none if a version before 0.3 began it.
+    #[serde(default)]
+    pub id: Option<SwitchId>,
     /// The jail.
     pub jail_name: JailName,
     /// Since when, on Redis's clock.
@@ -29,9 +45,18 @@ pub struct Switch {
     /// Whether it is to run.
     #[serde(default)]
     pub on: bool,
-    /// The record of an activation that was there before: it comes back if nothing was changed.
+    /// The record of an activation that was there before, for versions before 0.3: they put it back if nothing was changed.
     #[serde(default)]
     pub previous: Option<Activation>,
+    /// Whether the jail was expected to run before.
+    #[serde(default)]
+    pub expected: bool,
+    /// Whether the host has made the change, and only other switches of the same jail keep it here.
+    #[serde(default)]
+    pub done: bool,
+    /// Whether it is the end of a rollback: activations of the jail before it are blamed for nothing more.
+    #[serde(default)]
+    pub rollback: bool,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -55,11 +80,27 @@ pub struct PendingRecovery {
     pub unknown: Unknown,
 }
 
+impl Switch {
+    /// A switch that begins at `at`.
+    #[must_use]
+    pub fn new(id: SwitchId, jail_name: JailName, on: bool, at: Timestamp) -> Self {
+        let (previous, expected, done, rollback) = (None, false, false, false);
+        let (id, unknown) = (Some(id), Unknown::new());
+        Self { id, jail_name, at, on, previous, expected, done, rollback, unknown }
+    }
+}
+
 impl Activation {
     /// An activation of `jail_name` at `at`.
     #[must_use]
     pub fn new(jail_name: JailName, at: Timestamp) -> Self {
         Self { jail_name, at, unknown: Unknown::new() }
+    }
+
+    /// Whether it is the same one: a newer version may have noted more of it.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.jail_name == other.jail_name && self.at == other.at
     }
 
     /// The pending recovery that a crash seen at `detected_at` makes of this activation.

@@ -6,6 +6,7 @@ use chrono::serde::ts_microseconds_option;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::newer::Newer;
 use super::{Activation, JailName, PendingRecovery, Switch, Timestamp, Unknown};
 
 /// How a server is, in one word. `online` follows from it.
@@ -217,9 +218,15 @@ pub struct ServerState {
     /// Jails that are being switched on or off, and since when: what a probe sees of them meanwhile counts for nothing.
     #[serde(default)]
     pub switching: Vec<Switch>,
+    /// The latest activation that no switch in `switching` made; none without switches, when `last_activation` is it.
+    #[serde(default)]
+    pub settled_activation: Option<Activation>,
     /// Whether `get JAIL backend` is answered.
     #[serde(default)]
     pub backend_commands: BackendCommands,
+    /// Words and records of a newer version.
+    #[serde(skip)]
+    pub newer: Newer,
     /// Fields of a newer version.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -239,6 +246,8 @@ impl ServerState {
             switch.previous = switch.previous.take().filter(|activation| activation.jail_name.is_plain());
         }
         plain.pending_recovery = plain.pending_recovery.filter(|pending| pending.jail_name.is_plain());
+        plain.settled_activation =
+            plain.settled_activation.filter(|activation| activation.jail_name.is_plain());
         plain.last_activation = plain.last_activation.filter(|activation| activation.jail_name.is_plain());
         (plain != *self).then_some(plain)
     }

@@ -16,20 +16,20 @@
 //! * `unreachable` tells nothing about fail2ban: only what is shown changes, and the next probe is compared
 //!   with the condition before it (`ServerState::settled`).
 //!
+//! Switches of jails, and the activation that a crash is blamed on, are in [`super::switches`].
+//!
 //! A new kind of news wants a function here, an [`Event`] if users should hear of it, and a row in the tests.
 
 use chrono::TimeDelta;
 
+use super::switches::settle_by_what_runs;
 use super::{
     Activation, Answer, BackendCommands, Condition, Event, JailName, ProbeOutcome, ServerState, ServerStatus,
-    Switch, Timestamp,
+    Timestamp,
 };
 
 /// A server that has accepted connections for this long without answering counts as down.
 pub const HUNG_AFTER: TimeDelta = TimeDelta::seconds(60);
-
-/// A switch of a jail that has not ended by then never will: its worker is gone. Longer than the agent takes at most.
-pub const SWITCHED_WITHIN: TimeDelta = TimeDelta::seconds(150);
 
 /// Takes in the outcome of a probe.
 #[must_use]
@@ -111,11 +111,7 @@ fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Conditio
     if state.status.version.as_ref() != Some(&answer.version) {
         state.backend_commands = BackendCommands::Unknown;
     }
-    let abandoned: Vec<Switch> =
-        state.switching.extract_if(.., |switch| now - switch.at > SWITCHED_WITHIN).collect();
-    for switch in abandoned {
-        settle(state, switch, &answer);
-    }
+    settle_by_what_runs(state, &answer, now);
     let settled = |jail: &&JailName| !state.switching.iter().any(|switch| switch.jail_name == **jail);
     // One that ran already is to run however its activation ends.
     let may_be_off =
@@ -139,21 +135,6 @@ fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Conditio
         state.status.error = Some(format!("jails that ran before are not running: {}", missing.join(", ")));
         Condition::Degraded
     }
-}
-
-/// Ends a switch whose worker died before it could: by what runs. If it is not as asked, nothing was changed, since an agent
-/// leaves a host as asked or as before, and the record of before comes back.
-fn settle(state: &mut ServerState, switch: Switch, answer: &Answer) {
-    let Switch { jail_name, at, on, previous, .. } = switch;
-    if answer.jails.contains_key(&jail_name) == on {
-        return;
-    }
-    let before = std::mem::take(state);
-    *state = if on {
-        activation_refused(before, &Activation::new(jail_name, at), previous)
-    } else {
-        switch_off_refused(before, previous)
-    };
 }
 
 /// What is to be said of jails that were never seen running. They make no server degraded: fail2ban lists a jail for a
@@ -201,63 +182,6 @@ pub fn record_activation(
 ) -> (ServerState, Vec<Event>) {
     state.last_activation = Some(Activation::new(jail.clone(), now));
     (state, vec![Event::ActivationRecorded { jail }])
-}
-
-/// Notes that a jail is being switched on or off.
-///
-/// It may run and stop several times until that has ended, and a probe may see it at any moment: neither is a loss, but for
-/// a jail that ran before it was switched on.
-/// `previous` is the record of an activation before the switch touched it.
-#[must_use]
-pub fn begin_switch(
-    mut state: ServerState,
-    jail_name: JailName,
-    on: bool,
-    previous: Option<Activation>,
-    now: Timestamp,
-) -> ServerState {
-    state.switching.push(Switch { jail_name, at: now, on, previous, unknown: super::Unknown::new() });
-    state
-}
-
-/// The switch of this jail has ended, however it did.
-#[must_use]
-pub fn end_switch(mut state: ServerState, jail: &JailName) -> ServerState {
-    state.switching.retain(|switch| switch.jail_name != *jail);
-    state
-}
-
-/// Puts back the record that was there before an activation that was refused. A record that another
-/// activation has made since stays.
-#[must_use]
-pub fn activation_refused(
-    mut state: ServerState,
-    refused: &Activation,
-    previous: Option<Activation>,
-) -> ServerState {
-    if state.last_activation.as_ref() == Some(refused) {
-        state.last_activation = previous;
-    }
-    state
-}
-
-/// Forgets a jail that was switched off through bangui: it is not expected to run, and its activation record
-/// goes.
-#[must_use]
-pub fn switched_off(mut state: ServerState, jail: &JailName) -> ServerState {
-    state.expected_jails.remove(jail);
-    if state.last_activation.as_ref().is_some_and(|activation| activation.jail_name == *jail) {
-        state.last_activation = None;
-    }
-    state
-}
-
-/// Puts back the record that [`switched_off`] took, since the jail stayed on. A record that another activation has
-/// made since stays.
-#[must_use]
-pub fn switch_off_refused(mut state: ServerState, previous: Option<Activation>) -> ServerState {
-    state.last_activation = state.last_activation.or(previous);
-    state
 }
 
 /// The pending recovery that was to be cleared is not the one that is there.

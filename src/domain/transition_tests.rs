@@ -173,16 +173,6 @@ fn a_jail_lost_by_a_server_that_was_degraded_already_is_told_too() {
 }
 
 #[test]
-fn a_jail_switched_off_through_bangui_is_not_missed() {
-    let on = History::new().probe(0, answer(&["sshd", "web"])).activate(1, "web");
-    let off = switched_off(on.state, &jail("web"));
-    assert_eq!(off.last_activation, None);
-    let (after, events) = on_probe(off, answer(&["sshd"]), at(2), WINDOW);
-    assert_eq!(after.status.condition, Condition::Up);
-    assert!(events.is_empty());
-}
-
-#[test]
 fn busy_is_online_and_after_60_s_of_it_the_server_is_down_and_hung() {
     let busy_for = |second| History::new().probe(0, answer(&["sshd"])).probe(1, busy()).probe(second, busy());
     let still = busy_for(60);
@@ -212,17 +202,6 @@ fn an_unreachable_agent_changes_what_is_shown_and_no_transition() {
         .probe(2, unreachable())
         .probe(3, down());
     assert_eq!(crashed_meanwhile.pending(), Some(("web", 3, false)), "compared with the condition before it");
-}
-
-#[test]
-fn a_refused_activation_puts_the_record_before_it_back_unless_another_came_since() {
-    let first = History::new().activate(1, "a").state;
-    let previous = first.last_activation.clone();
-    let second = record_activation(first, jail("b"), at(2)).0;
-    let refused = second.last_activation.clone().unwrap();
-    assert_eq!(activation_refused(second.clone(), &refused, previous.clone()).last_activation, previous);
-    let third = record_activation(second, jail("c"), at(3)).0;
-    assert_eq!(activation_refused(third.clone(), &refused, previous), third);
 }
 
 #[test]
@@ -346,84 +325,6 @@ proptest! {
             prop_assert_eq!(ours, original.clone());
         }
     }
-}
-
-#[test]
-fn what_is_seen_of_a_jail_while_it_is_switched_is_neither_a_loss_nor_a_run() {
-    let switching = |mut history: History, second, name| {
-        history.state = begin_switch(history.state, jail(name), true, None, at(second));
-        history
-    };
-    // An activation that is undone: it ran for a moment.
-    let history = switching(History::new().probe(0, answer(&["sshd"])).activate(1, "web"), 1, "web");
-    let mut undone = history.probe(2, answer(&["sshd", "web"])).probe(3, answer(&["sshd"]));
-    undone.state = end_switch(undone.state, &jail("web"));
-    let undone = undone.probe(4, answer(&["sshd"]));
-    assert_eq!((undone.state.status.condition, undone.pending()), (Condition::Up, None));
-
-    // A jail that is switched off runs until it does not.
-    let on = History::new().probe(0, answer(&["sshd", "web"])).activate(1, "web");
-    let mut off = switching(on, 2, "web");
-    off.state = switched_off(off.state, &jail("web"));
-    let off = off.probe(3, answer(&["sshd", "web"])).probe(4, answer(&["sshd"]));
-    assert_eq!((off.state.status.condition, off.pending()), (Condition::Up, None));
-
-    // Another jail that is lost meanwhile is a loss.
-    let lost = switching(History::new().probe(0, answer(&["sshd"])).activate(1, "web"), 1, "web");
-    assert_eq!(lost.probe(2, answer(&["web"])).pending(), Some(("web", 2, false)));
-
-    // Whoever switched it is gone: it is expected again some time.
-    let late = SWITCHED_WITHIN.num_seconds() + 10;
-    let left = switching(History::new().probe(0, answer(&["web"])), 1, "web");
-    let left = left.probe(late, answer(&["web"])).probe(late + 1, answer(&[]));
-    assert_eq!(left.state.status.condition, Condition::Degraded);
-}
-
-#[test]
-fn a_jail_that_ran_before_its_activation_is_missed_while_the_outcome_of_that_is_not_known() {
-    let mut history = History::new().probe(0, answer(&["sshd", "web"])).activate(1, "web");
-    history.state = begin_switch(history.state, jail("web"), true, None, at(1));
-    let lost = history.probe(2, answer(&["sshd"]));
-    assert_eq!(lost.state.status.missing_jails, [jail("web")]);
-    assert_eq!((lost.state.status.condition, lost.pending()), (Condition::Degraded, Some(("web", 2, false))));
-    let back = lost.probe(3, answer(&["sshd", "web"]));
-    assert_eq!(back.state.status.condition, Condition::Up);
-}
-
-#[test]
-fn a_switch_whose_worker_died_is_settled_by_what_runs() {
-    let late = SWITCHED_WITHIN.num_seconds() + 10;
-    let record = |history: &History| {
-        history.state.last_activation.as_ref().map(|activation| activation.jail_name.as_str().to_owned())
-    };
-    for (runs, recorded) in [(&["sshd", "db", "web"][..], "web"), (&["sshd", "db"][..], "db")] {
-        let mut history = History::new().probe(0, answer(&["sshd", "db"])).activate(1, "db");
-        let previous = history.state.last_activation.clone();
-        history = history.activate(2, "web");
-        history.state = begin_switch(history.state, jail("web"), true, previous, at(2));
-        let early = history.probe(late - 20, answer(runs));
-        assert_eq!(record(&early).as_deref(), Some("web"), "it may still be under way");
-        let settled = early.probe(late, answer(runs));
-        assert_eq!(record(&settled).as_deref(), Some(recorded), "{runs:?}");
-        assert!(settled.state.switching.is_empty() && settled.state.status.condition == Condition::Up);
-    }
-    for (runs, recorded) in [(&["sshd"][..], None), (&["sshd", "web"][..], Some("web"))] {
-        let mut history = History::new().probe(0, answer(&["sshd", "web"])).activate(1, "web");
-        let previous = history.state.last_activation.clone();
-        history.state =
-            begin_switch(switched_off(history.state, &jail("web")), jail("web"), false, previous, at(2));
-        let settled = history.probe(late, answer(runs));
-        assert_eq!(record(&settled).as_deref(), recorded, "{runs:?}");
-        assert_eq!(settled.state.status.condition, Condition::Up);
-    }
-}
-
-#[test]
-fn a_switch_of_an_earlier_version_is_read() {
-    let stored =
-        serde_json::json!({ "switching": [{ "jail_name": "web", "at": 1_700_000_000_000_000_i64 }] });
-    let state: ServerState = serde_json::from_value(stored).unwrap();
-    assert!(!state.switching[0].on && state.switching[0].previous.is_none());
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::outcome::on_error;
 use super::term::Term;
 use crate::agent::wire::{Ban, MarkBan};
 use crate::domain::{ServerName, ServerState};
-use crate::store::{BanCounts, BanPlace, StoreError, StoredBan};
+use crate::store::{BanCounts, BanPlace, StoreError, StoredBan, StoredServer};
 
 /// How often the counts are looked at when no probe tells of itself.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -77,7 +77,9 @@ impl Lists {
     async fn look(&mut self, scheduler: &Scheduler, term: &Term) -> Result<Duration, StoreError> {
         let names = scheduler.agents.names();
         let servers = scheduler.store.servers(&names).await?;
-        let states: States = names.into_iter().zip(servers.into_iter().map(|server| server.state)).collect();
+        // Of one whose state cannot be read nothing is known: its lists stay as they are.
+        let state = |server: Result<StoredServer, _>| server.map(|server| server.state).unwrap_or_default();
+        let states: States = names.into_iter().zip(servers.into_iter().map(state)).collect();
         self.suspect_those_away(&states);
         self.take_over(scheduler, &states).await?;
         let (due, wait) = self.due(&states, Instant::now());

@@ -118,7 +118,9 @@ async fn unreachable(
     let states = scheduler.store.servers(&names).await?;
     let unreachable = names.into_iter().zip(states);
     Ok(unreachable
-        .filter(|(_, server)| server.state.status.condition == Condition::Unreachable)
+        .filter(|(_, server)| {
+            server.as_ref().is_ok_and(|server| server.state.status.condition == Condition::Unreachable)
+        })
         .map(|(name, _)| name)
         .collect())
 }
@@ -203,7 +205,8 @@ async fn jails_of(
 ) -> Result<Vec<(ServerName, JailName)>, StoreError> {
     let states = scheduler.store.servers(forgotten).await?;
     let jails = forgotten.iter().zip(states).flat_map(|(name, server)| {
-        let state = server.state;
+        // Lists of one that cannot be read are found when all are looked through.
+        let state = server.map(|server| server.state).unwrap_or_default();
         let jails: BTreeSet<JailName> = state.status.jails.into_keys().chain(state.expected_jails).collect();
         jails.into_iter().map(|jail| (name.clone(), jail))
     });

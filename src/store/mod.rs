@@ -45,7 +45,7 @@ pub use jobs::fence::Fence;
 pub use jobs::lease::{Acquired, Lease};
 pub use jobs::schedule::{JobTurn, JobView};
 pub use page::Page;
-pub use servers::activations::Replaced;
+pub use servers::activations::JailSwitch;
 pub use servers::bans::{BanCounts, BanPlace, StoredBan};
 pub use servers::discovered::StoredDiscoveries;
 pub use servers::state::{ChangeError, StoredServer};

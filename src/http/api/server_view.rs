@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::time::Time;
 use crate::domain::{Activation, Condition, JailName, PendingRecovery, ServerName, ServerStatus, Timestamp};
-use crate::store::StoredServer;
+use crate::store::{StoreError, StoredServer};
 
 /// One server.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,6 +62,22 @@ struct JailServiceView {
 }
 
 impl ServerView {
+    /// Shows one of several servers: why its state cannot be read, if it cannot.
+    pub fn read(name: &ServerName, stored: Result<StoredServer, StoreError>) -> Self {
+        stored.map(|stored| Self::new(name, stored)).unwrap_or_else(|error| {
+            tracing::warn!(server.name = %name, error = %error, "failed to read the state of a server");
+            let status = ServerStatus { error: Some(error.to_string()), ..ServerStatus::default() };
+            Self {
+                name: name.clone(),
+                status: StatusView::new(status, Timestamp::default()),
+                pending_recovery: None,
+                last_activation: None,
+                jail_service: JailServiceView { backend_cmd_supported: None },
+                revision: 0,
+            }
+        })
+    }
+
     /// Shows what was read of the server `name`.
     pub fn new(name: &ServerName, stored: StoredServer) -> Self {
         let StoredServer { state, revision, read_at } = stored;

@@ -23,7 +23,7 @@ use crate::http::state::AppState;
 pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json<List<ServerView>>> {
     let names: Vec<ServerName> = state.agents.names();
     let stored = state.store.servers(&names).await?;
-    let items = names.iter().zip(stored).map(|(name, stored)| ServerView::new(name, stored)).collect();
+    let items = names.iter().zip(stored).map(|(name, stored)| ServerView::read(name, stored)).collect();
     Ok(axum::Json(List { items, next_cursor: None }))
 }
 

@@ -4,4 +4,5 @@ pub mod activations;
 mod ban_notes;
 pub mod bans;
 pub mod discovered;
+mod document;
 pub mod state;

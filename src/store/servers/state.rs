@@ -12,6 +12,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 
+use super::document;
 use crate::domain::transition::{DetectedOn, on_detection};
 use crate::domain::{Event, ServerName, ServerState, Timestamp};
 use crate::store::connection::clock::{moment, time_micros};
@@ -60,11 +61,11 @@ impl Store {
     /// As [`StoreError`] tells, here and below.
     pub async fn server(&self, name: &ServerName) -> Result<StoredServer> {
         let mut servers = self.servers(std::slice::from_ref(name)).await?;
-        servers.pop().ok_or_else(|| StoreError::corrupt(format!("no answer for server {name}")))
+        servers.pop().ok_or_else(|| StoreError::corrupt(format!("no answer for server {name}")))?
     }
 
-    /// The states of several, in order, in one round trip.
-    pub async fn servers(&self, names: &[ServerName]) -> Result<Vec<StoredServer>> {
+    /// The states of several, in order, in one round trip. One that cannot be read is an error of its own, not of the others.
+    pub async fn servers(&self, names: &[ServerName]) -> Result<Vec<Result<StoredServer>>> {
         let mut pipeline = redis::pipe();
         for name in names {
             let fields = ["revision", "state", "full_state", "full_revision"];
@@ -75,17 +76,7 @@ impl Store {
         let mut answers: Vec<redis::Value> = self.shared.pipeline("servers", &pipeline).await?;
         let time = answers.pop().ok_or_else(|| StoreError::corrupt("no answer to TIME".to_owned()))?;
         let read_at = moment(time_micros(redis::from_redis_value(time).map_err(redis::RedisError::from)?));
-        answers
-            .into_iter()
-            .map(|answer| {
-                type Fields = (Option<u64>, Option<Vec<u8>>, Option<Vec<u8>>, Option<u64>);
-                let (revision, state, full, full_revision): Fields =
-                    redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-                let state = full.filter(|_| full_revision == revision).or(state);
-                let state = state.map(|bytes| rmp_serde::from_slice(&bytes)).transpose()?.unwrap_or_default();
-                Ok(StoredServer { state, revision: revision.unwrap_or_default(), read_at })
-            })
-            .collect()
+        Ok(answers.into_iter().map(|answer| read(answer, read_at)).collect())
     }
 
     /// Writes what a probe led to, if `fence` still holds the lease and nobody wrote since `read`.
@@ -246,11 +237,21 @@ fn known(state: &ServerState) -> Option<Option<bool>> {
     }
 }
 
+/// One answer of [`Store::servers`].
+fn read(answer: redis::Value, read_at: Timestamp) -> Result<StoredServer> {
+    type Fields = (Option<u64>, Option<Vec<u8>>, Option<Vec<u8>>, Option<u64>);
+    let (revision, state, full, full_revision): Fields =
+        redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
+    let state = full.filter(|_| full_revision == revision).or(state);
+    let state = state.map(|bytes| document::decode(&bytes)).transpose()?.unwrap_or_default();
+    Ok(StoredServer { state, revision: revision.unwrap_or_default(), read_at })
+}
+
 /// The first arguments of both write scripts.
 fn with_state(call: Call, name: &ServerName, revision: u64, state: &ServerState) -> Result<Call> {
     let (state, full) = match state.with_plain_names() {
-        None => (rmp_serde::to_vec_named(state)?, Vec::new()),
-        Some(plain) => (rmp_serde::to_vec_named(&plain)?, rmp_serde::to_vec_named(state)?),
+        None => (document::encode(state)?, Vec::new()),
+        Some(plain) => (document::encode(&plain)?, document::encode(state)?),
     };
     Ok(call.arg(revision).arg(state).arg(full).arg(EVENTS_KEPT).arg(name.as_str()))
 }

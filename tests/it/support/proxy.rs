@@ -29,6 +29,8 @@ pub enum Mode {
     SwallowMessages,
     /// The same, and the replies arrive this much later.
     LateReplies(Duration),
+    /// Passes a request with these bytes in it, and loses its answer and all later ones of that connection.
+    LoseAnswerTo(Vec<u8>),
     /// Replaces bytes in replies by others of the same length.
     Rewrite(Vec<u8>, Vec<u8>),
 }
@@ -112,7 +114,7 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
     let _ = down.set_nodelay(true);
     let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
     let (mut questions, mut replies) = (Line::default(), Line::default());
-    let (mut lost, mut closed) = (false, false);
+    let (mut lost, mut unanswered, mut closed) = (false, false, false);
     loop {
         let now = mode.borrow_and_update().clone();
         if now == Mode::Refuse || (closed && questions.is_empty()) {
@@ -135,6 +137,9 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
                 // What was sent before the end arrives all the same.
                 let Ok(read @ 1..) = read else { closed = true; continue };
                 lost |= now == Mode::BlackHole;
+                if let Mode::LoseAnswerTo(request) = &now {
+                    unanswered |= asked[..read].windows(request.len()).any(|bytes| bytes == request);
+                }
                 let delay = if let Mode::Delay(delay) = now { delay } else { Duration::ZERO };
                 if !lost && questions.carry(asked[..read].to_vec(), delay, &mut up).await.is_err() {
                     return;
@@ -151,7 +156,7 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
                     _ => answered[..read].to_vec(),
                 };
                 let delay = if let Mode::LateReplies(delay) = now { delay } else { Duration::ZERO };
-                if !lost && !closed {
+                if !lost && !unanswered && !closed {
                     closed |= replies.carry(passed, delay, &mut down).await.is_err();
                 }
             }

@@ -1,0 +1,203 @@
+//! Jails being switched on and off, and which activation a crash is blamed on while several switches overlap.
+//!
+//! ```text
+//! begin ──▶ in flight ──▶ done ──▶ (held while another switch of the same jail is in flight) ──▶ folded into the record
+//!               │
+//!               ├──▶ not done: removed, as if it had never begun
+//!               └──▶ its worker died: after [`SWITCHED_WITHIN`] decided by what runs
+//! ```
+//!
+//! A host makes its changes one after the other, in an order that nobody here knows. So no switch overwrites what another one
+//! recorded: each is an entry of its own in `ServerState::switching`, found by its id, and `last_activation` is computed from
+//! them ([`blamed`]): the newest of the activations in flight and of the one settled before them. Different jails never touch
+//! each other. Of one jail, switches that overlapped are settled together once all of them have ended: if some were done each
+//! way, the order is what decides, and the next probe sees it by whether the jail runs.
+//!
+//! Versions before switches had ids write `last_activation` themselves: what they wrote is taken in by [`adopt`].
+
+use chrono::TimeDelta;
+
+use super::{Activation, Answer, Event, JailName, ServerState, Switch, SwitchId, Timestamp};
+
+/// A switch of a jail that has not ended by then never will: its worker is gone. Longer than the agent takes at most.
+pub const SWITCHED_WITHIN: TimeDelta = TimeDelta::seconds(150);
+
+/// A switch of `jail` begins. To be stored *before* it is applied: a crash during an activation is the likeliest one.
+///
+/// The jail may run and stop several times until the switch has ended, and a probe may see it at any moment: neither is a loss,
+/// but for a jail that ran before it was switched on.
+#[must_use]
+pub fn begin_switch(
+    mut state: ServerState,
+    id: SwitchId,
+    jail: JailName,
+    on: bool,
+    now: Timestamp,
+) -> (ServerState, Vec<Event>) {
+    adopt(&mut state);
+    let (previous, expected) = (state.last_activation.clone(), state.expected_jails.contains(&jail));
+    state.switching.push(Switch { previous, expected, ..Switch::new(id, jail.clone(), on, now) });
+    let events = match on {
+        true => vec![Event::ActivationRecorded { jail }],
+        false => {
+            state.expected_jails.remove(&jail);
+            vec![]
+        }
+    };
+    (recomputed(state), events)
+}
+
+/// A switch has ended: the jail is as asked (`done`), or nothing was changed, and then it leaves no trace.
+///
+/// Ending it again changes nothing. One that a probe has given up on is only taken at its word about the jail.
+#[must_use]
+pub fn end_switch(
+    mut state: ServerState,
+    id: &SwitchId,
+    jail: &JailName,
+    on: bool,
+    done: bool,
+) -> ServerState {
+    adopt(&mut state);
+    match state.switching.iter().position(|switch| switch.id.as_ref() == Some(id)) {
+        Some(place) if done => state.switching[place].done = true,
+        Some(place) => {
+            let taken_back = state.switching.remove(place);
+            restore_expectation(&mut state, &taken_back);
+        }
+        None if !done => {}
+        None if on => drop(state.expected_jails.insert(jail.clone())),
+        None => switched_off(&mut state, jail),
+    }
+    settle_done(&mut state, jail);
+    recomputed(state)
+}
+
+/// An activation of `jail` was rolled back: it is off, and no activation of it that began before is blamed for anything more.
+#[must_use]
+pub fn rolled_back(state: ServerState, id: SwitchId, jail: &JailName, now: Timestamp) -> ServerState {
+    let (mut state, _) = begin_switch(state, id.clone(), jail.clone(), false, now);
+    if let Some(switch) = state.switching.last_mut() {
+        switch.rollback = true;
+    }
+    end_switch(state, &id, jail, false, true)
+}
+
+/// Settles, by what a probe saw running, the switches of every jail that has none in flight any more.
+pub(super) fn settle_by_what_runs(state: &mut ServerState, answer: &Answer, now: Timestamp) {
+    if state.switching.is_empty() {
+        return;
+    }
+    adopt(state);
+    let in_flight = |switch: &&Switch| !switch.done && now - switch.at <= SWITCHED_WITHIN;
+    let busy: Vec<JailName> =
+        state.switching.iter().filter(in_flight).map(|switch| switch.jail_name.clone()).collect();
+    let over: Vec<Switch> =
+        state.switching.extract_if(.., |switch| !busy.contains(&switch.jail_name)).collect();
+    // Activated for certain, and not switched off since: if it does not run, it is lost.
+    let surely_on = |jail: &JailName| {
+        let mut of_jail = over.iter().filter(|switch| switch.jail_name == *jail);
+        of_jail.clone().all(|switch| switch.on) && of_jail.any(|switch| switch.done)
+    };
+    for switch in &over {
+        let jail = &switch.jail_name;
+        if answer.jails.contains_key(jail) == switch.on || surely_on(jail) {
+            fold(state, switch);
+        } else {
+            restore_expectation(state, switch);
+        }
+    }
+    *state = recomputed(std::mem::take(state));
+}
+
+/// Settles the switches of one jail if all of them have ended and went the same way.
+fn settle_done(state: &mut ServerState, jail: &JailName) {
+    let mut of_jail = state.switching.iter().filter(|switch| switch.jail_name == *jail);
+    let Some(first) = of_jail.next() else { return };
+    if !first.done || !of_jail.all(|switch| switch.done && switch.on == first.on) {
+        return;
+    }
+    let over: Vec<Switch> = state.switching.extract_if(.., |switch| switch.jail_name == *jail).collect();
+    for switch in over {
+        fold(state, &switch);
+    }
+}
+
+/// The jail is as this switch wanted it.
+fn fold(state: &mut ServerState, switch: &Switch) {
+    if switch.on {
+        state.expected_jails.insert(switch.jail_name.clone());
+        let settled = state.settled_activation.take().into_iter();
+        state.settled_activation = settled.chain([activation(state, switch)]).max_by_key(|one| one.at);
+    } else {
+        switched_off(state, &switch.jail_name);
+    }
+}
+
+/// A jail that is off is not expected to run, and no crash is blamed on its activation.
+fn switched_off(state: &mut ServerState, jail: &JailName) {
+    state.expected_jails.remove(jail);
+    state.settled_activation.take_if(|settled| settled.jail_name == *jail);
+}
+
+/// A jail that was not switched off is expected as before. If it was lost by the attempt, the next probe finds it missing.
+fn restore_expectation(state: &mut ServerState, switch: &Switch) {
+    if !switch.on && switch.expected {
+        state.expected_jails.insert(switch.jail_name.clone());
+    }
+}
+
+/// The activation that a crash is blamed on: the newest one that is in effect, or may be.
+///
+/// A switch off hides those of its jail that began before it. Where both are done, the host may have made them the other way
+/// round, and until a probe has seen it, the crash is the activation's; unless the switch off is a rollback.
+fn blamed(state: &ServerState) -> Option<Activation> {
+    let hidden = |place: usize, of: &Switch| {
+        state.switching.iter().skip(place).any(|later| {
+            let undecided = later.done && of.done && !later.rollback;
+            !later.on && later.jail_name == of.jail_name && !undecided
+        })
+    };
+    let begun = state.switching.iter().enumerate();
+    let begun = begun.filter(|(place, switch)| switch.on && !hidden(*place, switch));
+    let begun = begun.map(|(_, switch)| activation(state, switch));
+    let going_off = |one: &Activation| {
+        state.switching.iter().any(|switch| !switch.on && switch.jail_name == one.jail_name)
+    };
+    let settled = state.settled_activation.clone().filter(|one| !going_off(one));
+    settled.into_iter().chain(begun).max_by_key(|one| one.at)
+}
+
+/// The record of an activation, as it is stored if it is the latest: a newer version may have noted more in it.
+fn activation(state: &ServerState, switch: &Switch) -> Activation {
+    let fresh = Activation::new(switch.jail_name.clone(), switch.at);
+    state.last_activation.clone().filter(|stored| stored.is(&fresh)).unwrap_or(fresh)
+}
+
+fn recomputed(mut state: ServerState) -> ServerState {
+    state.last_activation = blamed(&state);
+    if state.switching.is_empty() {
+        state.settled_activation = None;
+    }
+    state
+}
+
+/// Takes in what was recorded by versions that know of no ids, or by none of these functions.
+fn adopt(state: &mut ServerState) {
+    if !state.switching.iter().any(|switch| switch.id.is_some()) {
+        let first = state.switching.first();
+        state.settled_activation =
+            first.map_or(state.last_activation.clone(), |first| first.previous.clone());
+    }
+    let same = match (&blamed(state), &state.last_activation) {
+        (Some(ours), Some(stored)) => ours.is(stored),
+        (ours, stored) => ours.is_none() && stored.is_none(),
+    };
+    if !same {
+        state.settled_activation = state.last_activation.clone();
+    }
+}
+
+#[cfg(test)]
+#[path = "switches_tests.rs"]
+mod tests;

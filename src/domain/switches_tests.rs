@@ -1,0 +1,359 @@
+//! Switches one by one, and up to four that overlap in any way, against a host that makes them one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta};
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::transition::on_probe;
+use crate::domain::{Condition, JailCounts, ProbeOutcome};
+
+const WINDOW: TimeDelta = TimeDelta::seconds(60);
+const LATE: i64 = SWITCHED_WITHIN.num_seconds() + 10;
+
+fn at(seconds: i64) -> Timestamp {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+}
+
+fn jail(name: &str) -> JailName {
+    JailName::parse(name).unwrap()
+}
+
+fn down() -> ProbeOutcome {
+    ProbeOutcome::Down { reason: "connection refused".to_owned() }
+}
+
+fn answer(jails: impl IntoIterator<Item = JailName>) -> ProbeOutcome {
+    let jails = jails.into_iter().map(|jail| (jail, JailCounts::default())).collect();
+    ProbeOutcome::Answered(Answer { version: "1.0.2".to_owned(), jails, stalled: BTreeSet::new() })
+}
+
+/// A state with the news told in order. A switch is named after its place in the order of their beginnings.
+#[derive(Debug, Clone, Default)]
+struct History {
+    state: ServerState,
+    begun: Vec<(SwitchId, JailName, bool)>,
+}
+
+impl History {
+    fn of(jails: &[&str]) -> Self {
+        Self::default().probe(0, jails)
+    }
+
+    fn probe(self, second: i64, jails: &[&str]) -> Self {
+        let (state, _) =
+            on_probe(self.state, answer(jails.iter().map(|name| jail(name))), at(second), WINDOW);
+        Self { state, ..self }
+    }
+
+    fn begin(mut self, second: i64, name: &str, on: bool) -> Self {
+        let id = SwitchId::new(self.begun.len().to_string());
+        self.state = begin_switch(self.state, id.clone(), jail(name), on, at(second)).0;
+        self.begun.push((id, jail(name), on));
+        self
+    }
+
+    fn end(mut self, which: usize, done: bool) -> Self {
+        let (id, jail, on) = &self.begun[which];
+        self.state = end_switch(self.state, id, jail, *on, done);
+        self
+    }
+
+    fn blamed(&self) -> Option<&str> {
+        self.state.last_activation.as_ref().map(|activation| activation.jail_name.as_str())
+    }
+
+    fn pending_after_a_crash(&self, second: i64) -> Option<String> {
+        let (crashed, _) = on_probe(self.state.clone(), down(), at(second), WINDOW);
+        crashed.pending_recovery.map(|pending| pending.jail_name.to_string())
+    }
+}
+
+#[test]
+fn one_switch_after_the_other_leaves_the_latest_activation_and_a_switch_off_of_that_jail_clears_it() {
+    let db = History::of(&[]).begin(1, "db", true).end(0, true);
+    assert_eq!(db.blamed(), Some("db"));
+    let refused = db.clone().begin(2, "web", true);
+    assert_eq!(refused.blamed(), Some("web"), "recorded before it is applied");
+    assert_eq!(refused.end(1, false).state, db.state, "as if it had never begun");
+    let web = db.begin(2, "web", true).end(1, true);
+    assert_eq!(web.blamed(), Some("web"));
+    let other_off = web.clone().begin(3, "db", false).end(2, true);
+    assert_eq!(other_off.blamed(), Some("web"));
+    let going = web.clone().begin(3, "web", false);
+    assert_eq!(going.blamed(), None, "a jail that is being switched off is no crash");
+    assert_eq!(going.clone().end(2, false).state, web.state);
+    assert_eq!(going.end(2, true).blamed(), None);
+}
+
+#[test]
+fn a_jail_switched_off_is_not_missed_and_one_that_was_not_is() {
+    let going = History::of(&["sshd", "web"]).begin(1, "web", false);
+    let off = going.clone().end(0, true).probe(2, &["sshd"]);
+    assert_eq!(off.state.status.condition, Condition::Up);
+    let lost = going.end(0, false).probe(2, &["sshd"]);
+    assert_eq!(lost.state.status.missing_jails, [jail("web")]);
+}
+
+#[test]
+fn an_activated_jail_that_is_gone_before_the_next_probe_is_missing() {
+    let lost = History::of(&["sshd"]).begin(1, "web", true).end(0, true).probe(2, &["sshd"]);
+    assert_eq!(lost.state.status.missing_jails, [jail("web")]);
+    assert_eq!(lost.state.pending_recovery.unwrap().jail_name, jail("web"));
+}
+
+#[test]
+fn two_overlapping_activations_that_are_refused_in_any_order_leave_no_record() {
+    for order in [[0, 1], [1, 0]] {
+        let both = History::of(&[]).begin(1, "a", true).begin(2, "b", true);
+        let neither = order.into_iter().fold(both, |history, which| history.end(which, false));
+        assert_eq!(neither.state, History::of(&[]).state);
+    }
+}
+
+#[test]
+fn the_end_of_a_switch_off_keeps_the_record_of_an_activation_of_the_same_jail_that_began_since() {
+    let both = History::of(&["web"]).begin(1, "web", false).begin(2, "web", true);
+    for order in [[0, 1], [1, 0]] {
+        let ended = order.into_iter().fold(both.clone(), |history, which| history.end(which, true));
+        assert_eq!(ended.pending_after_a_crash(3).as_deref(), Some("web"), "{order:?}");
+        let runs = ended.clone().probe(3, &["web"]);
+        assert_eq!((runs.blamed(), runs.state.switching.len()), (Some("web"), 0), "{order:?}");
+        // Or the host made them the other way round.
+        let off = ended.probe(3, &[]);
+        assert_eq!((off.blamed(), off.state.switching.len()), (None, 0), "{order:?}");
+        assert_eq!(off.state.status.condition, Condition::Up);
+    }
+}
+
+#[test]
+fn a_switch_off_hides_an_activation_before_it_whose_worker_died() {
+    let dead = History::of(&["sshd"]).begin(1, "web", true).begin(2, "web", false);
+    assert_eq!(dead.blamed(), None);
+    assert_eq!(dead.clone().end(1, true).blamed(), None);
+    assert_eq!(dead.end(1, false).blamed(), Some("web"), "it is not off");
+}
+
+#[test]
+fn what_is_seen_of_a_jail_while_it_is_switched_is_neither_a_loss_nor_a_run() {
+    // An activation that is undone: it ran for a moment.
+    let undone = History::of(&["sshd"]).begin(1, "web", true).probe(2, &["sshd", "web"]).probe(3, &["sshd"]);
+    let undone = undone.end(0, false).probe(4, &["sshd"]);
+    assert_eq!((undone.state.status.condition, undone.state.pending_recovery), (Condition::Up, None));
+    // A jail that is switched off runs until it does not.
+    let off =
+        History::of(&["sshd", "web"]).begin(1, "web", false).probe(2, &["sshd", "web"]).probe(3, &["sshd"]);
+    assert_eq!((off.state.status.condition, off.state.pending_recovery), (Condition::Up, None));
+    // Another jail that is lost is a loss.
+    let lost = History::of(&["sshd"]).begin(1, "web", true).probe(2, &["web"]);
+    assert_eq!(lost.state.pending_recovery.unwrap().jail_name, jail("web"));
+}
+
+#[test]
+fn a_jail_that_ran_before_its_activation_is_missed_while_the_outcome_of_that_is_not_known() {
+    let lost = History::of(&["sshd", "web"]).begin(1, "web", true).probe(2, &["sshd"]);
+    assert_eq!(lost.state.status.missing_jails, [jail("web")]);
+    assert_eq!(lost.state.status.condition, Condition::Degraded);
+    assert_eq!(lost.state.pending_recovery.as_ref().unwrap().jail_name, jail("web"));
+    assert_eq!(lost.probe(3, &["sshd", "web"]).state.status.condition, Condition::Up);
+}
+
+#[test]
+fn a_switch_whose_worker_died_is_settled_by_what_runs_once_it_cannot_be_under_way() {
+    for (runs, blamed) in [(&["sshd", "db", "web"][..], "web"), (&["sshd", "db"][..], "db")] {
+        let dead = History::of(&["sshd"]).begin(1, "db", true).end(0, true).begin(2, "web", true);
+        let early = dead.probe(LATE - 20, runs);
+        assert_eq!(early.blamed(), Some("web"), "it may still be under way");
+        let settled = early.probe(LATE, runs);
+        assert_eq!(settled.blamed(), Some(blamed), "{runs:?}");
+        assert!(settled.state.switching.is_empty() && settled.state.status.condition == Condition::Up);
+    }
+    for (runs, blamed) in [(&["sshd"][..], None), (&["sshd", "web"][..], Some("web"))] {
+        let on = History::of(&["sshd"]).begin(1, "web", true).end(0, true);
+        let settled = on.begin(2, "web", false).probe(LATE, runs);
+        assert_eq!(settled.blamed(), blamed, "{runs:?}");
+        assert_eq!(settled.state.status.condition, Condition::Up);
+    }
+    // It is expected again afterwards.
+    let left = History::of(&["web"]).begin(1, "web", true).probe(LATE, &["web"]).probe(LATE + 1, &[]);
+    assert_eq!(left.state.status.condition, Condition::Degraded);
+}
+
+#[test]
+fn a_jail_activated_beside_a_switch_whose_worker_died_is_missing_if_it_is_lost() {
+    let on = History::of(&["sshd"]).begin(1, "web", true).begin(2, "web", true).end(1, true);
+    let lost = on.probe(3, &["sshd", "web"]).probe(LATE, &["sshd"]);
+    assert_eq!(lost.state.status.missing_jails, [jail("web")]);
+}
+
+#[test]
+fn after_a_rollback_no_activation_of_that_jail_before_it_is_blamed_also_one_whose_worker_died() {
+    let dead = History::of(&["sshd"]).begin(1, "web", true);
+    let back = rolled_back(dead.state, SwitchId::new("rollback"), &jail("web"), at(3));
+    assert_eq!(back.last_activation, None);
+    let mut history = History { state: back, begun: dead.begun };
+    assert_eq!(history.clone().end(0, true).blamed(), None, "its end is late");
+    let settled = history.clone().probe(LATE, &["sshd"]);
+    assert_eq!((settled.blamed(), settled.state.switching.len()), (None, 0));
+    history.begun.push((SwitchId::new("unused"), jail("web"), true));
+    let since = history.begin(4, "web", true);
+    assert_eq!(since.blamed(), Some("web"), "this one began after the rollback");
+}
+
+#[test]
+fn the_end_of_a_switch_that_a_probe_gave_up_on_counts_for_the_jail() {
+    let given_up = History::of(&["web"]).begin(1, "web", false).probe(LATE, &["web"]);
+    let off = given_up.end(0, true).probe(LATE + 2, &[]);
+    assert_eq!((off.state.status.condition, off.blamed()), (Condition::Up, None));
+}
+
+#[test]
+fn what_a_version_without_ids_began_and_recorded_is_kept_beside_ours() {
+    // As such a version begins a switch: the record written, and an entry with the one before.
+    let mut old = History::of(&["sshd"]).begin(1, "db", true).end(0, true);
+    let previous = old.state.last_activation.replace(Activation::new(jail("old"), at(2)));
+    let entry = Switch {
+        id: None,
+        previous: previous.clone(),
+        ..Switch::new(SwitchId::new(""), jail("old"), true, at(2))
+    };
+    old.state.switching.push(entry);
+    let beside = old.begin(3, "web", true);
+    assert_eq!(beside.blamed(), Some("web"));
+    // It ended well, as such a version says it: only its entry goes.
+    let mut ended = beside.clone();
+    ended.state.switching.retain(|switch| switch.id.is_some());
+    assert_eq!(ended.end(1, false).blamed(), Some("db"), "the newest of those that are known to be settled");
+    assert_eq!(beside.clone().end(1, false).blamed(), Some("old"));
+    // It put back the record of before, being the latest.
+    let mut refused = beside.end(1, false);
+    refused.state.switching.clear();
+    refused.state.last_activation = previous;
+    assert_eq!(refused.begin(4, "app", true).end(2, false).blamed(), Some("db"));
+}
+
+#[test]
+fn a_switch_of_an_earlier_version_is_read() {
+    let stored =
+        serde_json::json!({ "switching": [{ "jail_name": "web", "at": 1_700_000_000_000_000_i64 }] });
+    let state: ServerState = serde_json::from_value(stored).unwrap();
+    assert!(
+        !state.switching[0].on && state.switching[0].previous.is_none() && state.switching[0].id.is_none()
+    );
+}
+
+/// What becomes of a switch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    /// The host makes it, the worker records the end.
+    Answered,
+    /// The host refuses it, the worker records that.
+    Refused,
+    /// The host makes it, and the worker never learns of it, or dies.
+    Lost,
+    /// The worker dies before the host has it.
+    Died,
+}
+
+/// What the host did, one change after the other, and what must follow.
+#[derive(Debug, Default)]
+struct Host {
+    runs: BTreeSet<JailName>,
+    changed: BTreeMap<usize, bool>,
+}
+
+fn plan() -> impl Strategy<Value = (Vec<(bool, bool, Fate)>, Vec<usize>)> {
+    let fate = prop_oneof![
+        4 => Just(Fate::Answered), 2 => Just(Fate::Refused), 1 => Just(Fate::Lost), 1 => Just(Fate::Died)
+    ];
+    prop::collection::vec((any::<bool>(), any::<bool>(), fate), 1..=4).prop_flat_map(|switches| {
+        // Each switch takes three steps, and a probe (the number after theirs) may come between any of them.
+        let mut steps: Vec<usize> = (0..switches.len()).flat_map(|which| [which; 3]).collect();
+        steps.extend([switches.len(); 3]);
+        (Just(switches), Just(steps).prop_shuffle())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #[test]
+    fn however_up_to_four_switches_overlap_the_record_is_that_of_what_the_host_did(
+        (switches, steps) in plan(), recorded in any::<bool>(),
+    ) {
+        let names = ["a", "b"];
+        let mut history = History::of(&["a", "sshd"]);
+        if recorded {
+            history.state.last_activation = Some(Activation::new(jail("a"), at(0)));
+        }
+        let mut host = Host { runs: [jail("a"), jail("sshd")].into(), ..Host::default() };
+        // By number of the switch: its place among those begun, its second, and how many steps it has taken.
+        let mut begun: BTreeMap<usize, (usize, i64)> = BTreeMap::new();
+        let mut taken = vec![0; switches.len()];
+        for (second, which) in (1..).zip(steps) {
+            let Some((second_jail, on, fate)) = switches.get(which).copied() else {
+                let (state, events) = on_probe(history.state, answer(host.runs.clone()), at(second), WINDOW);
+                prop_assert!(events.is_empty(), "nothing was lost: {events:?}");
+                history.state = state;
+                continue;
+            };
+            let name = names[usize::from(second_jail)];
+            match taken[which] {
+                0 => {
+                    begun.insert(which, (history.begun.len(), second));
+                    history = history.begin(second, name, on);
+                }
+                1 if matches!(fate, Fate::Answered | Fate::Lost) => {
+                    let changed = if on { host.runs.insert(jail(name)) } else { host.runs.remove(&jail(name)) };
+                    host.changed.insert(which, changed);
+                }
+                2 if fate == Fate::Answered => {
+                    history = history.end(begun[&which].0, host.changed[&which] || !on);
+                }
+                2 if fate == Fate::Refused => history = history.end(begun[&which].0, false),
+                _ => {}
+            }
+            taken[which] += 1;
+            // A crash now is blamed on what the host did last, if that was an activation that nobody has begun to undo.
+            let off_begun = |name: usize| {
+                begun.keys().any(|which| !switches[*which].1 && usize::from(switches[*which].0) == name)
+            };
+            for (which, changed) in &host.changed {
+                let (second_jail, on, _) = switches[*which];
+                if *changed && on && !off_begun(usize::from(second_jail)) {
+                    let newer_undone = begun.iter().any(|(other, (_, second))| {
+                        switches[*other].1 && *second > begun[which].1 && off_begun(usize::from(switches[*other].0))
+                    });
+                    let blamed = history.state.last_activation.as_ref().is_some_and(|one| one.at >= at(begun[which].1));
+                    prop_assert!(blamed || newer_undone, "{:?}", history.state);
+                }
+            }
+        }
+
+        let (state, events) = on_probe(history.state, answer(host.runs.clone()), at(500), WINDOW);
+        prop_assert!(events.is_empty(), "nothing was lost: {events:?}");
+        prop_assert_eq!(&state.expected_jails, &host.runs);
+        prop_assert!(state.switching.is_empty() && state.settled_activation.is_none());
+        prop_assert_eq!(state.status.condition, Condition::Up);
+        // The activations that are in effect, and those that were and are not any more.
+        let (mut on_now, mut undone) = (Vec::new(), Vec::new());
+        if recorded {
+            let undone_by = switches.iter().enumerate().any(|(which, (second_jail, on, fate))| {
+                !second_jail && !on && *fate == Fate::Answered && host.changed.contains_key(&which)
+            });
+            if undone_by || !host.runs.contains(&jail("a")) { &mut undone } else { &mut on_now }.push((0, "a"));
+        }
+        for (which, (second_jail, on, fate)) in switches.iter().enumerate() {
+            let (name, second) = (names[usize::from(*second_jail)], begun[&which].1);
+            let unanswered = matches!(fate, Fate::Lost | Fate::Died);
+            if *on && (unanswered || host.changed.get(&which) == Some(&true)) {
+                if host.runs.contains(&jail(name)) { &mut on_now } else { &mut undone }.push((second, name));
+            }
+        }
+        let newest = on_now.iter().max().copied();
+        let blamed = state.last_activation.as_ref().map(|one| ((one.at - at(0)).num_seconds(), one.jail_name.as_str()));
+        // One activation is remembered: where the newest was undone after it was settled, none is left of those before.
+        let forgotten = blamed.is_none() && undone.iter().max() > newest.as_ref();
+        prop_assert!(blamed == newest || forgotten, "{blamed:?}, in effect: {on_now:?}, undone: {undone:?}");
+    }
+}
