@@ -189,8 +189,27 @@ impl Run {
                 _ => wrong.push(format!("{name} is left, and its jail runs: {runs}\n{text}")),
             }
         }
+        let known = |name: &str| ["zz-bangui-", ".bangui-lock"].iter().any(|ours| name.starts_with(ours));
+        for path in everything_in(&self.host.folder) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.contains("bangui") && !known(&name) {
+                wrong.push(format!("{} is left", path.display()));
+            }
+        }
         self.tally.add("at the end", "drop-ins in force", in_force);
         self.tally.add("at the end", "jails running", running.len() as u64);
         wrong
     }
+}
+
+/// Every file below this folder.
+fn everything_in(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .flat_map(|path| match path.is_dir() && !path.is_symlink() {
+            true => everything_in(&path),
+            false => vec![path],
+        })
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! A seeded stress on a real host: `make chaos-host`, with CHAOS_SECONDS and CHAOS_SEED.
+//! A seeded stress on a real host: `make chaos-host`, with `CHAOS_SECONDS` and `CHAOS_SEED`.
 //!
 //! A user changes jails through the API of a real worker: good jails, bad ones, odd ones. Beside it a hostile neighbour
 //! edits files, reloads and restarts fail2ban, fills the disk, takes rights away and kills the agent. After every step, each

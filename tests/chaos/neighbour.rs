@@ -108,6 +108,19 @@ impl Act {
         }
     }
 
+    /// Whether fail2ban keeps its jails through this, if their files are in order.
+    pub fn harmless(&self) -> bool {
+        matches!(
+            self,
+            Self::Reload
+                | Self::ReloadOne(_)
+                | Self::ClearDisk
+                | Self::KillAgent(..)
+                | Self::Repair
+                | Self::Edit(Edit::Comment, _)
+        )
+    }
+
     /// How it is counted.
     pub fn group(&self) -> &'static str {
         match self {

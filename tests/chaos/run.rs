@@ -19,6 +19,8 @@ use crate::user::{Change, Said, Verb, kind};
 const DOWN_FOR: u32 = 4;
 /// A switch without an outcome is settled within 150 s.
 const UNCERTAIN_FOR: Duration = Duration::from_secs(170);
+/// So often the table is printed on the way.
+const SHOWN_EVERY: Duration = Duration::from_secs(300);
 /// More of them make nothing clearer.
 const MOST_VIOLATIONS: usize = 12;
 
@@ -48,6 +50,8 @@ struct Before {
     sound: bool,
     /// Nobody else does anything, and nothing waits to be undone.
     alone: bool,
+    /// Nobody does anything by which a jail may be lost, whatever comes of the change.
+    harmless: bool,
 }
 
 impl Run {
@@ -69,12 +73,16 @@ impl Run {
 
     /// Steps until the time is over; then the settling.
     pub async fn steps(&mut self, seconds: u64) {
-        let mut number = 0;
+        let (mut number, mut shown) = (0, Duration::ZERO);
         while self.began.elapsed() < Duration::from_secs(seconds)
             && self.tally.violations.len() < MOST_VIOLATIONS
         {
             number += 1;
             self.step(number).await;
+            if self.began.elapsed() > shown + SHOWN_EVERY {
+                shown = self.began.elapsed();
+                self.tally.print(self.seed, shown.as_secs());
+            }
         }
         self.settle().await;
     }
@@ -85,6 +93,7 @@ impl Run {
         let running = self.host.running().await;
         let before = Before {
             alone: acts.is_empty() && self.host.agent.lock().await.info().await.interrupted_change.is_none(),
+            harmless: acts.iter().all(|(_, act)| act.harmless()) && self.missing.is_empty(),
             files: self.host.files(),
             sound: !self.host.damaged.load(Relaxed) && running.is_some(),
             running,
@@ -102,13 +111,16 @@ impl Run {
         };
         let ((answer, running, files), ()) = tokio::join!(asking, neighbour);
         self.count(&change, &acts, &answer);
-        let violations = if before.alone {
-            alone(&self.host, &change, &answer, &before, &running, &files)
-        } else {
-            vec![]
+        let mut violations = match before.alone {
+            true => alone(&self.host, &change, &answer, &before, &running, &files),
+            false => Vec::new(),
         };
         self.expect_after(&change, &answer);
         let seen = self.look().await;
+        let lost: Vec<&String> = self.missing.iter().filter(|jail| **jail != change.jail).collect();
+        if before.sound && before.harmless && !lost.is_empty() && change.verb != Verb::RollBack {
+            violations.push(format!("lost on a sound host, though nobody did any harm: {lost:?}"));
+        }
         self.down_for = if seen.running.is_some() { 0 } else { self.down_for + 1 };
         let acts: Vec<String> = acts.iter().map(|(_, act)| format!("{act:?}")).collect();
         self.tally.step(format!(
@@ -123,6 +135,9 @@ impl Run {
         ));
         for violation in violations.into_iter().chain(seen.violation) {
             self.tally.violation(self.seed, &format!("step #{number}: {violation}"));
+            let agent = self.host.agent.lock().await;
+            let lines = agent.process.as_ref().map(crate::support::process::Child::lines).unwrap_or_default();
+            println!("The agent's last lines:\n{}", lines[lines.len().saturating_sub(12)..].join("\n"));
         }
     }
 
