@@ -1,5 +1,6 @@
-//! Values of a newer version inside a stored document: an unknown word of a closed list, a record of another shape, or one
-//! with more fields.
+//! Values of a newer version inside a stored document.
+//!
+//! Unknown words of a closed list, records of another shape, and those with more fields.
 //!
 //! They are set aside when the document is read, which then sees as much of them as it understands, or the default (`unknown`);
 //! and put back when it is written, wherever nothing else took their place since.
