@@ -97,7 +97,7 @@ impl Store {
         Ok(())
     }
 
-    /// The account, or `None` before setup. [`super::StoreError::Unconfirmed`] if the replicas still do not confirm an earlier
+    /// The account, or `None` before setup. [`crate::store::StoreError::Unconfirmed`] if the replicas still do not confirm an earlier
     /// change of it.
     pub async fn account(&self, username: &Username) -> Result<Option<Account>> {
         // The generation first: if the password changes between the two reads, the login finds that its generation

@@ -17,7 +17,7 @@ impl Store {
     /// Notes that these addresses were banned or unbanned.
     ///
     /// # Errors
-    /// As [`super::StoreError`] tells, here and below.
+    /// As [`crate::store::StoreError`] tells, here and below.
     pub async fn note_bans(
         &self,
         (server, jail): &BanPlace,

@@ -58,7 +58,7 @@ impl Store {
     /// password was changed, since the account was read): then `None`, and the caller reads the account again.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`crate::store::StoreError`] tells.
     pub async fn begin_session(
         &self,
         username: &Username,
@@ -113,7 +113,7 @@ impl Store {
     /// moment. Touches it when the last touch is old enough.
     ///
     /// # Errors
-    /// As [`StoreError`] tells; an ended session is no session, never an error.
+    /// As [`crate::store::StoreError`] tells; an ended session is no session, never an error.
     pub async fn check_session(&self, token: &SessionToken, life: SessionLife) -> Result<Checked> {
         // Before the near cache too: its lease may be one of a primary that was superseded.
         self.shared.dialer.trusted()?;
@@ -135,7 +135,7 @@ impl Store {
     /// Whether a session that was checked is alive still. It is not touched by that: who only watches is idle.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`crate::store::StoreError`] tells.
     pub async fn session_lives(&self, id: &SessionId, life: SessionLife) -> Result<bool> {
         let record = self.checks.ask(*id).await?;
         let now = self.shared.clock.now_micros();
@@ -192,7 +192,7 @@ impl Store {
     /// Ends a session of this user; `false` if there is no such session of this user.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`crate::store::StoreError`] tells.
     pub async fn end_session(
         &self,
         username: &Username,
@@ -205,7 +205,7 @@ impl Store {
     /// Ends a session that was just checked: also one that an index which lost data does not know.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`crate::store::StoreError`] tells.
     pub async fn end_checked_session(
         &self,
         username: &Username,
@@ -218,7 +218,7 @@ impl Store {
     /// Ends all sessions of this user but `keep`.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`crate::store::StoreError`] tells.
     pub async fn end_all_sessions(
         &self,
         username: &Username,
