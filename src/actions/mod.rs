@@ -11,7 +11,7 @@
 //!   (`http/error/`);
 //! * writes the audit: nobody else does. What changes in Redis has its entry in the same script, what changes on a host has
 //!   one before and one after (`host_change.rs`);
-//! * runs to its end once it has begun to change something, whoever still listens (`Context::complete`).
+//! * runs to its end once it has begun to change something, whoever still listens ([`InFlight::complete`]).
 //!
 //! A new action needs a file here, its errors in `http/error/accounts.rs` or `http/error/hosts.rs`, and a row in `tests/it/hang_ups.rs`.
 
