@@ -21,6 +21,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// What a look has shown.
 pub struct Seen {
     pub running: Option<BTreeSet<String>>,
+    pub answers: bool,
     pub text: String,
     pub violation: Option<String>,
 }
@@ -67,7 +68,11 @@ impl State {
     fn agrees(&self, running: &Option<BTreeSet<String>>) -> bool {
         match (self.condition.as_str(), running) {
             ("up" | "degraded", Some(running)) => self.active == running.len() as u64,
-            ("down", running) => running.as_ref().is_none_or(BTreeSet::is_empty),
+            // One that hangs has its threads.
+            ("down", running) => {
+                running.as_ref().is_none_or(BTreeSet::is_empty)
+                    || self.error.as_ref().is_some_and(|error| error.starts_with("hung"))
+            }
             _ => false,
         }
     }
@@ -135,7 +140,7 @@ impl Run {
         self.expected.extend(certain.cloned());
         self.pending = state.pending;
         self.missing = lost.into_iter().filter(|jail| self.expected.contains(jail)).collect();
-        Seen { running, text, violation }
+        Seen { running, answers: ["up", "degraded"].contains(&state.condition.as_str()), text, violation }
     }
 
     /// Waits for the end of what the agent undoes; on a full disk it has none.

@@ -3,12 +3,16 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 use crate::host::{EDITED, Host, give_rights};
+use crate::support::process::Child;
+
+/// For a client of fail2ban, on a machine that is busy.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// One act.
 #[derive(Debug, Clone)]
@@ -139,10 +143,10 @@ impl Act {
     /// Does it.
     pub async fn run(&self, host: &Host) {
         match self {
-            Self::Reload => client(host, &["reload"]).await,
-            Self::ReloadOne(jail) => client(host, &["reload", "--if-exists", jail]).await,
-            Self::ReloadRestart => client(host, &["reload", "--restart"]).await,
-            Self::Stop(jail) => client(host, &["stop", jail]).await,
+            Self::Reload => order(host, &["reload"]).await,
+            Self::ReloadOne(jail) => order(host, &["reload", "--if-exists", jail]).await,
+            Self::ReloadRestart => order(host, &["reload", "--restart"]).await,
+            Self::Stop(jail) => order(host, &["stop", jail]).await,
             Self::Restart => {
                 client(host, &["stop"]).await;
                 host.fail2ban.write().await.try_start_again().await;
@@ -183,14 +187,32 @@ pub async fn repair(host: &Host) {
         fail2ban.try_start_again().await;
     }
     drop(fail2ban);
-    client(host, &["reload"]).await;
+    if !client(host, &["reload"]).await {
+        host.fail2ban.write().await.try_start_again().await;
+    }
 }
 
-async fn client(host: &Host, words: &[&str]) {
+async fn order(host: &Host, words: &[&str]) {
+    client(host, words).await;
+}
+
+/// `fail2ban-client`, given up after a while: a server that is stopped in the middle of a command may never answer it. Whether it
+/// has ended.
+async fn client(host: &Host, words: &[&str]) -> bool {
     let fail2ban = host.fail2ban.read().await;
-    if fail2ban.pid().is_some() {
-        fail2ban.try_command(words).await;
+    if fail2ban.pid().is_none() {
+        return true;
     }
+    let child = Child::start("fail2ban-client", fail2ban.client(words));
+    let began = Instant::now();
+    while child.runs() && began.elapsed() < GIVEN_UP_AFTER {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ended = !child.runs();
+    if !ended {
+        println!("fail2ban-client {words:?} has not ended within {GIVEN_UP_AFTER:?}");
+    }
+    ended
 }
 
 fn drop_in(host: &Host, jail: &str) -> PathBuf {

@@ -121,7 +121,7 @@ impl Run {
         if before.sound && before.harmless && !lost.is_empty() && change.verb != Verb::RollBack {
             violations.push(format!("lost on a sound host, though nobody did any harm: {lost:?}"));
         }
-        self.down_for = if seen.running.is_some() { 0 } else { self.down_for + 1 };
+        self.down_for = if seen.running.is_some() && seen.answers { 0 } else { self.down_for + 1 };
         let acts: Vec<String> = acts.iter().map(|(_, act)| format!("{act:?}")).collect();
         self.tally.step(format!(
             "#{number} {:.1} s: {:?} {} -> {}{} | {} | {}",

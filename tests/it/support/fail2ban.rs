@@ -193,11 +193,16 @@ impl Fail2ban {
 
     /// What `fail2ban-client` prints, and whether it is content.
     pub async fn try_command(&self, words: &[&str]) -> (bool, String) {
+        let (code, printed) = Child::run("fail2ban-client", self.client(words), SOON).await;
+        (code == Some(0), printed)
+    }
+
+    /// `fail2ban-client` with these words, to be run.
+    pub fn client(&self, words: &[&str]) -> std::process::Command {
         let mut command = program("fail2ban-client");
         command.arg("-c").arg(self.config()).arg("-s").arg(self.socket());
         command.arg("-p").arg(self.folder.path().join("f2b.pid")).args(words);
-        let (code, printed) = Child::run("fail2ban-client", command, SOON).await;
-        (code == Some(0), printed)
+        command
     }
 
     /// The jails it lists.
