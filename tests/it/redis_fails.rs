@@ -127,6 +127,14 @@ async fn revocations_wait_for_the_replica(near_cache: bool) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let _: () = primary.command(&["CONFIG", "SET", "port", &port]).await;
     let replica = replica_of(&primary).await;
+    // A replica counts once it has said for the first time how far it is; setup is answered only when it confirms.
+    primary.command::<()>(&["SET", "not-of-bangui", "1"]).await;
+    eventually("the replica to say how far it is", SOON, || async {
+        let info: String = primary.command(&["INFO", "replication"]).await;
+        let offset = |name: &str| Some(info.split_once(name)?.1.split([',', '\r']).next()?.to_owned());
+        (offset(",offset=") == offset("master_repl_offset:")).then_some(())
+    })
+    .await;
     let cluster = Cluster::bare(1)
         .redis(primary)
         .env("BANGUI_REDIS_MIN_REPLICAS", 1)
@@ -136,7 +144,6 @@ async fn revocations_wait_for_the_replica(near_cache: bool) {
         .await;
     let keeper = cluster.client(0).logged_in().await;
     let first = cluster.client(0).logged_in().await;
-    // A replica counts once it has said for the first time how far it is.
     eventually("a confirmed revocation", SOON, || async {
         (revoke_all(&keeper).await.status == 204).then_some(())
     })
