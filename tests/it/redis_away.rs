@@ -135,7 +135,7 @@ async fn the_scheduler_goes_on_when_redis_is_back() {
     cluster.fail2ban().kill();
     cluster.redis.restart().await;
     // Told by a probe that was made since.
-    eventually("the worker to be ready again", RIGHT_AGAIN_WITHIN, || async {
+    eventually("the worker to be ready again", SOON, || async {
         (client.get("/readyz").await.status == 200).then_some(())
     })
     .await;

@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, RedisError};
 use secrecy::ExposeSecret as _;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::clock::{boot_now, millis};
 use super::connect::{RESPONSE_TIMEOUT, settings_of_a_connection, timed};
@@ -41,8 +41,7 @@ pub(in crate::store) struct Dialer {
     home: watch::Sender<Home>,
     /// Until when the primary is trusted, on the boot-time clock in ms; kept for Sentinel only.
     trusted_until: AtomicU64,
-    /// Signalled when a new connection led to another Redis than the shared one.
-    pub elsewhere: Arc<Notify>,
+    pub elsewhere: Elsewhere,
 }
 
 /// Where the process's connections lead.
@@ -52,6 +51,28 @@ struct Home {
     number: u64,
     /// None before the first.
     settled: Option<Settled>,
+}
+
+/// The number of the newest shared connection than which a new connection led to another Redis.
+///
+/// A number and no mere bell: a connection that was compared with the one before says nothing about the shared one of now.
+#[derive(Clone, Default)]
+pub(in crate::store) struct Elsewhere(Arc<watch::Sender<u64>>);
+
+impl Elsewhere {
+    /// A new connection led to another Redis than the shared one of this number.
+    pub fn found(&self, number: u64) {
+        self.0.send_if_modified(|newest| std::mem::replace(newest, number.max(*newest)) < number);
+    }
+
+    /// Waits until that was found of the shared connection of this number.
+    pub fn than(&self, number: u64) -> impl Future<Output = ()> + Send + use<> {
+        let mut newest = self.0.subscribe();
+        async move {
+            // An error is the end of the store.
+            let _ = newest.wait_for(|newest| *newest >= number).await;
+        }
+    }
 }
 
 /// The Redis of the shared connection.
@@ -91,7 +112,7 @@ impl Dialer {
         };
         let root_cert = config.ca.as_ref().map(read).transpose()?;
         let url = config.url.expose_secret();
-        let elsewhere = Arc::new(Notify::new());
+        let elsewhere = Elsewhere::default();
         let (home, trusted_until) = (watch::Sender::default(), AtomicU64::new(0));
         let Some(sentinels) = SentinelUrl::parse(url) else {
             let plain = Some(Arc::new(client(url, root_cert.as_ref())?));
@@ -203,13 +224,15 @@ impl Dialer {
         }
     }
 
-    fn settled(&self) -> Result<Settled> {
-        self.home.borrow().settled.clone().ok_or_else(not_connected)
+    /// The Redis that was settled on, and the number of its shared connection.
+    fn settled(&self) -> Result<(Settled, u64)> {
+        let home = self.home.borrow();
+        Ok((home.settled.clone().ok_or_else(not_connected)?, home.number))
     }
 
     /// How to reach the Redis that was settled on, and which one it is, if it tells.
     pub fn connection_info(&self) -> Result<(ConnectionInfo, Option<String>)> {
-        let settled = self.settled()?;
+        let (settled, _) = self.settled()?;
         Ok((settled.target.client.get_connection_info().clone(), settled.run_id))
     }
 
@@ -220,20 +243,20 @@ impl Dialer {
 
     /// The same for commands that wait for something as long as `wait`.
     pub async fn dial_patient(&self, wait: Duration) -> Result<MultiplexedConnection> {
-        let settled = self.settled()?;
+        let (settled, number) = self.settled()?;
         let connection = settled.target.dial_patient(wait).await?;
-        self.identified(connection, &settled).await
+        self.identified(connection, &settled, number).await
     }
 
     /// A connection of its own on which commands and messages travel together (RESP3); `push` takes the messages.
     pub async fn dial_pushed(&self, push: impl redis::aio::AsyncPushSender) -> Result<MultiplexedConnection> {
-        let settled = self.settled()?;
+        let (settled, number) = self.settled()?;
         let info = settled.target.client.get_connection_info().clone();
         let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
         let client = Client::open(info.set_redis_settings(settings))?;
         let config = settings_of_a_connection().set_push_sender(push);
         let connection = timed(client.get_multiplexed_async_connection_with_config(&config)).await?;
-        self.identified(connection, &settled).await
+        self.identified(connection, &settled, number).await
     }
 
     /// The connection, if it leads to the Redis of the shared one.
@@ -241,12 +264,13 @@ impl Dialer {
         &self,
         mut connection: MultiplexedConnection,
         settled: &Settled,
+        number: u64,
     ) -> Result<MultiplexedConnection> {
         let run_id = run_id(&mut connection).await?;
         if run_id == settled.run_id {
             return Ok(connection);
         }
-        self.elsewhere.notify_one();
+        self.elsewhere.found(number);
         Err(StoreError::unavailable("a new connection led to another Redis: all move there".to_owned()))
     }
 }
@@ -284,4 +308,22 @@ fn client(url: &str, root_cert: Option<&Vec<u8>>) -> std::result::Result<Client,
     let Some(root_cert) = root_cert else { return Client::open(info) };
     let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert.clone()) };
     Client::build_with_tls(info, certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::Elsewhere;
+
+    #[test]
+    fn what_was_found_of_an_earlier_shared_connection_does_not_end_the_next_one() {
+        let elsewhere = Elsewhere::default();
+        elsewhere.found(1);
+        let next = elsewhere.than(2);
+        assert!(next.now_or_never().is_none());
+        elsewhere.found(2);
+        elsewhere.found(1);
+        assert!(elsewhere.than(2).now_or_never().is_some());
+    }
 }

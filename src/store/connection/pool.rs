@@ -9,7 +9,7 @@
 //! what is lent ends with an error, and nobody is handed a socket to a primary that was left. A connection whose exchange did
 //! not end (an error, a timeout, a caller that went away) is closed and not given back: a reply may still be on its way.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::{Connection, Hook, HookError, Manager, PoolError, Runtime, TimeoutType};
@@ -69,16 +69,16 @@ impl Pool {
         }
         let (info, expected) = dialer.connection_info()?;
         let manager = Manager::new_with_config(info, settings_of_a_connection())?;
-        let elsewhere = Arc::clone(&dialer.elsewhere);
+        let elsewhere = dialer.elsewhere.clone();
         // An address may move new connections alone, to another Redis than the shared one leads to.
         let same_redis = Hook::async_fn(move |connection: &mut MultiplexedConnection, _| {
-            let (expected, elsewhere) = (expected.clone(), Arc::clone(&elsewhere));
+            let (expected, elsewhere) = (expected.clone(), elsewhere.clone());
             let mut connection = connection.clone();
             Box::pin(async move {
                 if run_id(&mut connection).await.map_err(HookError::Backend)? == expected {
                     return Ok(());
                 }
-                elsewhere.notify_one();
+                elsewhere.found(number);
                 Err(HookError::message("a new connection led to another Redis: all move there"))
             })
         });

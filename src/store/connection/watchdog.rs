@@ -203,6 +203,7 @@ async fn watch_over(
 ) {
     let mut timeouts = 0;
     let mut ticks: u32 = 0;
+    let Some(number) = shared.upgrade().map(|this| this.dialer.number()) else { return };
     loop {
         let Some(this) = shared.upgrade() else { return };
         let Some(live) = this.live.load_full() else {
@@ -241,14 +242,14 @@ async fn watch_over(
                 continue;
             }
         }
-        let (suspect, elsewhere) = (Arc::clone(&this.suspect), Arc::clone(&this.dialer.elsewhere));
+        let (suspect, elsewhere) = (Arc::clone(&this.suspect), this.dialer.elsewhere.than(number));
         drop((this, live));
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(WATCH_EVERY) => {}
             // A request's own timeout counts as the first of the three.
             () = suspect.notified() => timeouts = 1,
-            () = elsewhere.notified() => {
+            () = elsewhere => {
                 tracing::warn!("a new connection led to another Redis than the shared one: reconnecting");
                 let Some(this) = shared.upgrade() else { return };
                 this.live.store(None);
