@@ -91,6 +91,9 @@ impl Redis {
         let mut command = program("redis-server");
         command.args(["--port", "0", "--save", "", "--rdbcompression", "no", "--daemonize", "no", "--dir"]);
         command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
+        // Written before each answer, so that SIGKILL loses nothing: `everysec` puts a write off for as long as a slow disk
+        // has not ended the fsync before.
+        command.args(["--appendfsync", "no"]);
         command.arg("--user").args(rule(PREFIX)).args(&self.arguments);
         self.process = Some(Child::start("redis-server", command));
         eventually("redis-server to answer", SOON, || async {
