@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::support::{Answer, Client, Cluster, PASSWORD};
 
@@ -65,13 +66,13 @@ async fn of_twice_as_many_racing_logins_as_the_limit_takes_exactly_half_are_look
 
 #[tokio::test]
 async fn one_attempt_comes_back_at_a_time_and_refusals_do_not_put_it_off() {
-    let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "2/4").set_up().await;
+    // One comes back each 8 s: a login on a busy machine takes a second of that.
+    let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "2/16").set_up().await;
     let login =
         async |n: usize| cluster.client(n % 2).post("/api/v1/session", json!({ "password": PASSWORD })).await;
     let began = Instant::now();
     login(0).await.expect(201);
     login(1).await.expect(201);
-    // Two seconds bring one back, on whichever worker, however often one asks before.
     let mut asked = 0;
     let came_back = loop {
         let answer = login(asked).await;
@@ -80,11 +81,13 @@ async fn one_attempt_comes_back_at_a_time_and_refusals_do_not_put_it_off() {
             break began.elapsed();
         }
         assert_eq!(refused_by(&answer), "address");
-        assert!(answer.body["retry_after_seconds"].as_u64().unwrap() <= 2, "{answer:?}");
+        assert!(answer.body["retry_after_seconds"].as_u64().unwrap() <= 8, "{answer:?}");
+        sleep(Duration::from_millis(100)).await;
     };
-    assert!(asked > 10, "{asked}");
-    let expected = Duration::from_millis(1900)..Duration::from_millis(3500);
-    assert!(expected.contains(&came_back), "{came_back:?}");
+    // On whichever worker, however often one asked before; and one only.
+    assert!(asked > 5, "{asked}");
+    assert!(came_back >= Duration::from_millis(7900), "{came_back:?}");
+    assert!(came_back < Duration::from_millis(15_900), "{came_back:?}");
     assert_eq!(refused_by(&login(0).await), "address");
 }
 
