@@ -2,7 +2,8 @@
 //! of connections for those.
 //!
 //! "Without" is how it was before there was a pool: `BANGUI_REDIS_POOL_SIZE=0` sends everything over the shared connection.
-//! Rounds with and without alternate in one run. The load is paced, so that the processor is not what a check waits for.
+//! Rounds with and without alternate in one run. On few cores a check also waits for the processor, so each round measures
+//! that alone too: the same load goes to another cluster, with a Redis of its own, on the same machine.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ const LONG: Duration = Duration::from_secs(120);
 #[derive(Default)]
 struct Checks {
     alone: Vec<f64>,
+    /// While another cluster carries the load: what the processor costs.
+    elsewhere: Vec<f64>,
     beside: Vec<f64>,
 }
 
@@ -42,57 +45,82 @@ pub async fn measure() -> Vec<Figure> {
     vec![
         Figure {
             what: "a session check beside large exchanges, pool on",
-            aim: "p99 at most 1.5 times p99 alone, where the processor is not the limit",
+            aim: "p99 at most 1.5 times p99 with the load on another Redis",
             measured: on.summary(),
         },
-        Figure { what: "the same over one connection, as before", aim: "told", measured: off.summary() },
+        Figure { what: "the same over one connection, as before", aim: "", measured: off.summary() },
     ]
 }
 
 impl Checks {
     fn summary(mut self) -> String {
-        let (alone, beside) = (quantile(&mut self.alone, 0.99), quantile(&mut self.beside, 0.99));
+        let [alone, elsewhere, beside] = [&mut self.alone, &mut self.elsewhere, &mut self.beside]
+            .map(|took| (took.len(), quantile(took, 0.5), quantile(took, 0.99)));
+        let part = |(checks, p50, p99)| format!("p50 {p50:.2} ms, p99 {p99:.2} ms ({checks} checks)");
         format!(
-            "alone p50 {:.2} ms, p99 {alone:.2} ms; beside p50 {:.2} ms, p99 {beside:.2} ms, longest {:.1} ms = {:.2} times p99 alone \
-             ({} and {} checks)",
-            quantile(&mut self.alone, 0.5),
-            quantile(&mut self.beside, 0.5),
-            quantile(&mut self.beside, 1.0),
-            beside / alone,
-            self.alone.len(),
-            self.beside.len(),
+            "alone {}; load on another Redis {}; beside the load {} = {:.2} times the p99 with the load on another Redis, \
+             {:.2} times p99 alone",
+            part(alone),
+            part(elsewhere),
+            part(beside),
+            beside.2 / elsewhere.2,
+            beside.2 / alone.2,
         )
     }
 }
 
 async fn round(pool_size: u32, checks: &mut Checks) {
-    let mut cluster = Cluster::with_fail2ban(1)
-        .jails(&["web"])
-        .env("BANGUI_PROBE_INTERVAL_SECONDS", 300)
-        .env("BANGUI_REDIS_POOL_SIZE", pool_size)
-        .env("RUST_LOG", "warn,bangui::worker=info")
-        .set_up()
-        .await;
-    let direct = Fail2banClient::start(Options::new(cluster.fail2ban().socket()));
-    let client = cluster.client(0).logged_in().await;
-    server_is(&client, "up").await;
-    prepare(&cluster, &client, &direct).await;
+    let (timed, other) = (Loaded::start(pool_size).await, Loaded::start(pool_size).await);
+    checks.alone.extend(timed_checks(&timed.client).await);
+    let load = other.load();
+    checks.elsewhere.extend(timed_checks(&timed.client).await);
+    drop(load);
+    let load = timed.load();
+    checks.beside.extend(timed_checks(&timed.client).await);
+    drop(load);
+}
 
-    checks.alone.extend(timed_checks(&client).await);
-    let mut load = JoinSet::new();
-    load.spawn(sync(client.clone(), direct));
-    load.spawn(page(client.clone(), format!("/api/v1/servers/{SERVER}/jails/web/bans?limit=1000"), 20));
-    load.spawn(page(
-        client.clone(),
-        format!("/api/v1/servers/{SERVER}/jails/web/bans?limit=100&q=10.20.77."),
-        20,
-    ));
-    load.spawn(page(client.clone(), "/api/v1/audit?limit=200".to_owned(), 20));
-    for _ in 0..STREAMS {
-        load.spawn(catch_up(client.clone()));
+/// A cluster with something to read.
+struct Loaded {
+    client: Client,
+    direct: Fail2banClient,
+    /// Ends with this.
+    _cluster: Cluster,
+}
+
+impl Loaded {
+    async fn start(pool_size: u32) -> Self {
+        let mut cluster = Cluster::with_fail2ban(1)
+            .jails(&["web"])
+            .env("BANGUI_PROBE_INTERVAL_SECONDS", 300)
+            .env("BANGUI_REDIS_POOL_SIZE", pool_size)
+            .env("RUST_LOG", "warn,bangui::worker=info")
+            .set_up()
+            .await;
+        let direct = Fail2banClient::start(Options::new(cluster.fail2ban().socket()));
+        let client = cluster.client(0).logged_in().await;
+        server_is(&client, "up").await;
+        prepare(&cluster, &client, &direct).await;
+        Self { client, direct, _cluster: cluster }
     }
-    checks.beside.extend(timed_checks(&client).await);
-    load.shutdown().await;
+
+    /// The large exchanges, until this is dropped.
+    fn load(&self) -> JoinSet<()> {
+        let bans = format!("/api/v1/servers/{SERVER}/jails/web/bans");
+        let mut load = JoinSet::new();
+        load.spawn(sync(self.client.clone(), self.direct.clone()));
+        for path in [
+            &format!("{bans}?limit=1000"),
+            &format!("{bans}?limit=100&q=10.20.77."),
+            "/api/v1/audit?limit=200",
+        ] {
+            load.spawn(page(self.client.clone(), path.to_owned()));
+        }
+        for _ in 0..STREAMS {
+            load.spawn(catch_up(self.client.clone()));
+        }
+        load
+    }
 }
 
 /// 100,000 bans, listed; events and audit entries to read.
@@ -147,19 +175,19 @@ async fn timed_checks(client: &Client) -> Vec<f64> {
     took
 }
 
-/// Changes the list and has it read again, for as long as it is let.
+/// Changes the list and has it read again.
 async fn sync(client: Client, direct: Fail2banClient) {
     for n in BANS.. {
         ban(&direct, &[address(n)]).await;
         client.post(&format!("/api/v1/servers/{SERVER}/probe"), json!({})).await;
-        sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(2)).await;
     }
 }
 
-async fn page(client: Client, path: String, pause_ms: u64) {
+async fn page(client: Client, path: String) {
     loop {
         client.get(&path).await.expect(200);
-        sleep(Duration::from_millis(pause_ms)).await;
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -171,6 +199,6 @@ async fn catch_up(client: Client) {
             stream.next().await;
         }
         drop(stream);
-        sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_secs(2)).await;
     }
 }
