@@ -77,7 +77,7 @@ pub enum BanError {
     #[error(transparent)]
     Refused(AgentError),
     /// The agent did not answer: it is unknown whether the first addresses were changed.
-    #[error("it is unknown what was changed")]
+    #[error("the outcome is unknown: some of it may have been changed")]
     Unknown(#[source] AgentError),
     /// The job was not enqueued.
     #[error(transparent)]
@@ -201,7 +201,7 @@ struct AtOnce<'a> {
 /// Why not all batches were sent.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
-    #[error("there was no time for it")]
+    #[error("timed out before it began")]
     OutOfTime,
     #[error(transparent)]
     Failed(AgentError),

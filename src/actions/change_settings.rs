@@ -10,13 +10,13 @@ use crate::store::{AuditRecord, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeSettingsError {
     /// They have another revision than the change was made on.
-    #[error("the settings have revision {revision} by now")]
+    #[error("the settings changed in between: they are at revision {revision}")]
     Stale {
         /// The revision they have, at least.
         revision: u64,
     },
     /// Not all values are acceptable.
-    #[error("{} settings are not acceptable", .0.len())]
+    #[error("{} settings are invalid", .0.len())]
     Invalid(Vec<Mistake>),
     /// Redis did not do its part.
     #[error(transparent)]

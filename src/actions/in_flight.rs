@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 pub struct InFlight(TaskTracker);
 
 impl InFlight {
-    /// Runs `action` to its end, also if this future is dropped. A panic in it goes on in the caller, if there still is one.
+    /// Runs `action` to its end, also if this future is dropped. A panic in it resumes in the caller, if it still waits.
     pub async fn complete<T: Send + 'static>(&self, action: impl Future<Output = T> + Send + 'static) -> T {
         match self.0.spawn(action.in_current_span()).await {
             Ok(outcome) => outcome,

@@ -35,14 +35,14 @@ pub struct LoggedIn {
 /// Why a login failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// There is no such account, or it has another password; nobody is told which.
+    /// There is no such account, or it has another password; the answer does not say which.
     #[error("wrong name or password")]
     Wrong,
     /// There is no account yet.
     #[error("setup is not complete")]
     SetupIncomplete,
     /// Each time it was tried, all sessions were revoked, or the password was changed.
-    #[error("the login was overtaken by revocations")]
+    #[error("the login was revoked while it was under way")]
     Overtaken,
     /// The limits refused it.
     #[error(transparent)]

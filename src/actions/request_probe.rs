@@ -4,7 +4,7 @@ use super::Context;
 use crate::domain::ServerName;
 use crate::store::StoreError;
 
-/// Asks for a probe of this server. It changes nothing that an audit entry would tell of.
+/// Asks for a probe of this server. It changes nothing worth an audit entry.
 ///
 /// # Errors
 /// [`StoreError`].

@@ -74,11 +74,11 @@ impl Identity {
                     .and_then(|files| server_config(files, self.name.as_deref()));
                 match new {
                     Ok(config) => {
-                        info!(file = %cert, "read the agent's certificate again: it has changed");
+                        info!(file = %cert, "reloaded the agent's certificate: its file changed");
                         self.current.store(Arc::new(config));
                     }
                     Err(error) => {
-                        warn!(file = %cert, "the agent's certificate stays as it was, the new files are no good: {error:#}")
+                        warn!(file = %cert, "failed to reload the agent's certificate: {error:#}; keeping the one in use")
                     }
                 }
                 reread.seen = files;

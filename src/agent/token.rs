@@ -123,7 +123,7 @@ impl Tokens {
                     .map(ExposeSecret::expose_secret)
                     .eq(tokens.iter().map(ExposeSecret::expose_secret));
                 if !same {
-                    info!(file = %file.display(), tokens = tokens.len(), "read the agent token again: it has changed");
+                    info!(file = %file.display(), tokens = tokens.len(), "reloaded the agent token: its file changed");
                     self.current.store(Arc::new(tokens));
                 }
                 None
@@ -132,7 +132,7 @@ impl Tokens {
         };
         let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(complaint) = complaint.as_ref().filter(|new| Some(*new) != reread.complaint.as_ref()) {
-            warn!(file = %file.display(), "the agent token stays as it was: {complaint}");
+            warn!(file = %file.display(), "failed to reload the agent token: {complaint}; keeping the one in use");
         }
         reread.complaint = complaint;
     }

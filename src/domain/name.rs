@@ -98,7 +98,7 @@ const NO_JAIL: [&str; 3] = ["DEFAULT", "INCLUDES", "Definition"];
 
 /// Why a jail cannot be changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the jail {jail:?} can be looked at and not changed: {reason}")]
+#[error("the jail {jail:?} can be viewed but not changed: {reason}")]
 pub struct Unchangeable {
     jail: String,
     reason: &'static str,

@@ -186,7 +186,7 @@ pub fn record_activation(
 
 /// The pending recovery that was to be cleared is not the one that is there.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("another recovery has become pending since, detected at {detected_at}")]
+#[error("another recovery has become pending in between, detected at {detected_at}")]
 pub struct RecoveryChanged {
     /// When the one that is there was detected.
     pub detected_at: Timestamp,

@@ -4,12 +4,12 @@
 //! command thread, so more connections would gain nothing, and would fill its queue of waiting ones, which is
 //! a few long.
 //!
-//! `busy` and `down` are told apart by what was seen: no answer in time, or no room to wait for one, is
+//! `busy` and `down` are distinguished by what was seen: no answer in time, or no room to wait for one, is
 //! [`Busy`](Fail2banError::Busy); refused, missing, closed and garbage are [`Down`](Fail2banError::Down).
 //! After any trouble the connection is dropped, since replies carry no number and a late one would answer the
 //! next command. A connection that fail2ban closed while it lay idle (a restart) is replaced once, unseen.
 //! That repeats the command, which is right for one that only reads; one that [changes](Command::changes)
-//! something is not repeated once it has been written, and the caller is told that its effect is not known.
+//! something is not repeated once it has been written, and the caller learns that its effect is unknown.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Client {
         Self { queue, pid }
     }
 
-    /// The process that listens on fail2ban's socket, as the kernel told at the latest connection; none before the
+    /// The process that listens on fail2ban's socket, as the kernel reported it at the latest connection; `None` before the
     /// first, or if it is in another container's namespace.
     #[must_use]
     pub fn server_pid(&self) -> Option<i32> {
@@ -90,7 +90,7 @@ impl Client {
     /// Sends a command and waits for its answer, at most until `deadline`.
     ///
     /// # Errors
-    /// As [`Fail2banError`] tells.
+    /// See [`Fail2banError`].
     pub async fn ask(&self, command: Command, deadline: Instant) -> Result<Value, Fail2banError> {
         if let Some(jail) = command.jail().filter(|jail| jail.is_word_of_fail2ban()) {
             // `set logtarget banip ...` would be taken for another log file.
@@ -125,7 +125,7 @@ impl Worker {
     /// Ends when the last handle is gone.
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.recv().await {
-            // Whoever asked has gone, or its time has passed in the queue: not worth fail2ban's.
+            // The caller has gone, or its deadline passed in the queue: do not spend fail2ban's time.
             if job.reply.is_closed() {
                 continue;
             }
@@ -176,7 +176,7 @@ impl Worker {
                     )));
                 }
                 Err(Broken::BeforeReply) if connection.used => {
-                    debug!("fail2ban closed an idle connection, connecting again");
+                    debug!("fail2ban closed an idle connection: reconnecting");
                 }
                 Err(Broken::BeforeReply) => break,
                 Err(Broken::Because(error)) => return Err(error),
@@ -187,7 +187,7 @@ impl Worker {
         Err(error)
     }
 
-    /// Takes the open connection out, or opens one; whoever takes it puts it back if it may be used again.
+    /// Takes the open connection out, or opens one; the caller puts it back if it may be used again.
     async fn connected(&mut self, deadline: Instant) -> Result<Connection, Fail2banError> {
         if let Some(connection) = self.connection.take().filter(|connection| !connection.is_stale()) {
             return Ok(connection);

@@ -25,7 +25,7 @@ pub enum FrameError {
         limit: usize,
     },
     /// Something else than fail2ban is talking.
-    #[error("what it sends is not fail2ban's protocol: it begins with {start:?}")]
+    #[error("its reply is not fail2ban's protocol: it begins with {start:?}")]
     NotAReply {
         /// The first bytes.
         start: String,

@@ -194,7 +194,7 @@ impl std::fmt::Display for Command {
 mod tests {
     use super::*;
 
-    /// The whole list: a new command must be added here, and be looked at for what it lets fail2ban do.
+    /// The whole list: a new command must be added here, and reviewed for what it lets fail2ban do.
     #[test]
     fn these_are_all_commands_there_are() {
         let jail = || JailName::parse("sshd").unwrap();

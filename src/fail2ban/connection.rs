@@ -16,7 +16,7 @@ use super::codec::Frame;
 pub(super) enum Broken {
     /// Closed before a single byte of the reply: an ended fail2ban, if the connection was an old one.
     BeforeReply,
-    /// Something else, as told to the caller.
+    /// Something else, in words for the caller.
     Because(Fail2banError),
 }
 
@@ -37,7 +37,7 @@ impl Connection {
         }
     }
 
-    /// The process that listens on the socket; 0 if the kernel does not tell.
+    /// The process that listens on the socket; 0 if the kernel does not say.
     pub(super) fn pid(&self) -> i32 {
         self.stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default()
     }

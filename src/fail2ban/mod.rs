@@ -7,7 +7,7 @@
 //! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)     zone (which time is its)
 //! ```
 //!
-//! fail2ban unpickles what it is sent, as root: whoever writes to its socket is root. Hence [`Command`] is a
+//! fail2ban unpickles what it is sent, as root: anyone who can write to its socket is root. Hence [`Command`] is a
 //! closed list, every request is built here from its variants, and no bytes from outside are ever relayed.
 //! The other way round nothing is trusted either: the reader in [`pickle`] takes a closed set of opcodes,
 //! calls nothing, and has a limit on everything that a reply could make large.

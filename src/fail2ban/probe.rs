@@ -47,7 +47,7 @@ impl Prober {
     /// Ping, version and counts, all before `deadline`.
     ///
     /// # Errors
-    /// `Busy` or `Down`; `Refused` is told as `Down`, since no command of a probe is ever refused by a fail2ban
+    /// `Busy` or `Down`; `Refused` is reported as `Down`, since no command of a probe is ever refused by a fail2ban
     /// that is well.
     pub async fn probe(&self, deadline: Instant) -> Result<Answer, Fail2banError> {
         self.ask_all(deadline).await.map_err(|error| match error {
@@ -75,7 +75,7 @@ impl Prober {
         Ok(Answer { version: text.to_owned(), jails, stalled })
     }
 
-    /// Those that are listed and do not run, as far as their threads tell.
+    /// Those that are listed and do not run, as far as their threads show.
     fn stalled<'a>(&self, jails: impl Iterator<Item = &'a JailName>) -> BTreeSet<JailName> {
         let started = self.client.server_pid().map(|pid| threads::started(pid, jails)).unwrap_or_default();
         started

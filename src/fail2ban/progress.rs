@@ -1,5 +1,5 @@
 //! Whether a fail2ban that does not answer is at work: it runs the unban action of each address inside one command, and answers
-//! nobody meanwhile.
+//! nobody while it works.
 //!
 //! What can be seen from outside is what the kernel counts of its process: time on a processor, and of the children it has
 //! waited for (each action is one) time and page faults. An action that sleeps counts when it ends.

@@ -166,7 +166,7 @@ pub struct Ban<'a> {
 pub struct Times {
     /// When it began.
     pub since: chrono::NaiveDateTime,
-    /// For how many seconds; less than none: for ever.
+    /// For how many seconds; negative is permanent.
     pub seconds: i64,
     /// When it ends.
     pub end: chrono::NaiveDateTime,

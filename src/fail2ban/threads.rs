@@ -1,10 +1,10 @@
 //! Which of the listed jails really run: fail2ban lists a jail from `add` on, also one that was never started.
 //!
 //! A reload that stumbles over a new jail leaves it so: listed, with counts, watching nothing; and a start in the background
-//! does it to every jail. No command of 1.0.2 tells (from 1.1 on neither: `get JAIL idle` is about something else). What
+//! does it to every jail. No command of 1.0.2 shows it (nor does one of 1.1: `get JAIL idle` is about something else). What
 //! does is that fail2ban names its threads (`server/jailthread.py`): a jail runs while there is a thread `f2b/f.JAIL`
 //! (its filter) and a thread `f2b/a.JAIL` (its actions). The kernel keeps 15 bytes of a name, so that jails which begin
-//! alike are told by their number: all of them run or none does, else nothing is known of them.
+//! alike are judged by their number: all of them run or none does, else nothing is known of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! From the clock on fail2ban's wall to UTC.
 //!
-//! fail2ban prints the times of a ban in the local time of its own process, without saying which zone that is, and the agent
+//! fail2ban prints the times of a ban in its process's local time, without saying which zone that is, and the agent
 //! may live in another one. So the zone is found out from fail2ban itself, by the best source there is:
 //!
 //! | source | gives |
@@ -9,8 +9,8 @@
 //! | its log file: the time in its last line beside the time at which the file was written | the offset now |
 //! | the bans themselves: each has begun, and has not ended yet | bounds of the offset now, within which the agent's own zone is preferred |
 //!
-//! A wall clock shows one hour twice in autumn. What tells the two apart is the rest of the line: the end is so many seconds after
-//! the beginning, and *now* lies between them. A ban for ever that began in that hour is taken for the earlier one.
+//! A wall clock shows one hour twice in autumn. The rest of the line distinguishes the two: the end is so many seconds after
+//! the beginning, and *now* lies between them. A permanent ban that began in that hour is taken for the earlier one.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};

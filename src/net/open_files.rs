@@ -9,13 +9,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub fn raise(wanted: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(error = %error, "the limit of open files cannot be raised");
+        tracing::warn!(error = %error, "failed to raise the open file limit");
     }
     // None is no limit at all.
     let Rlimit { current: allowed, .. } = getrlimit(Resource::Nofile);
-    let shown =
-        |limit: Option<u64>| limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string());
-    tracing::info!(files.before = shown(current), "{} open files are allowed", shown(allowed));
+    let shown = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    tracing::info!(files.before = shown(current), "open file limit: {}", shown(allowed));
     if let Some(allowed) = allowed.filter(|allowed| *allowed < wanted) {
         tracing::warn!(
             files.allowed = allowed,

@@ -5,8 +5,8 @@
 //! change all the time, and a long list takes fail2ban's one thread a second: so after each pull that list rests for nine
 //! times as long as the pull took.
 //!
-//! What is not of this term counts too: a new leader reads nothing anew whose counts are the stored ones. A server that was
-//! away is read again when it is back, whatever its counts: they begin anew with it. A jail that is gone loses its list.
+//! What is not of this term counts too: a new leader re-reads nothing whose counts equal the stored ones. A server that was
+//! away is re-read when it is back, whatever its counts: they restart from zero with it. A jail that is gone loses its list.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::agent::wire::{Ban, MarkBan};
 use crate::domain::{ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, StoreError, StoredBan, StoredServer};
 
-/// How often the counts are looked at when no probe tells of itself.
+/// How often the counts are checked when no probe reports.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// At least this lies between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -99,7 +99,7 @@ impl Lists {
         Ok(wait)
     }
 
-    /// Counts begin anew with fail2ban: the same ones may be of other bans.
+    /// Counts restart from zero with fail2ban: equal counts may be of other bans.
     fn suspect_those_away(&mut self, states: &States) {
         for ((server, _), known) in &mut self.known {
             if states.get(server).is_some_and(|state| !state.status.condition.online()) {
@@ -152,7 +152,7 @@ impl Lists {
         let gone: Vec<BanPlace> = all.into_iter().filter(|place| self.is_gone(place, states)).collect();
         for place in gone.into_iter().take(MOST_FORGOTTEN) {
             scheduler.store.forget_bans(&term.fence, &place).await?;
-            tracing::info!(server.name = %place.0, jail = %place.1, "the list of bans of a jail that is gone is forgotten");
+            tracing::info!(server.name = %place.0, jail.name = %place.1, "dropped the ban list of a jail that no longer exists");
             self.known.remove(&place);
         }
         Ok(())
@@ -194,7 +194,7 @@ async fn pull(
     let list = match agent.bans(jail).await {
         Ok(list) => list,
         Err(error) => {
-            tracing::debug!(server.name = %server, jail = %jail, error = %error, "no list of bans");
+            tracing::debug!(server.name = %server, jail.name = %jail, error = %error, "failed to read a jail's bans: keeping the previous list");
             return Ok(false);
         }
     };
@@ -237,7 +237,7 @@ mod tests {
         assert!(due(&lists, 3, now).0.is_empty());
         assert_eq!(due(&lists, 4, now), (vec![], Duration::from_secs(9)), "a tenth of fail2ban's time");
         assert_eq!(due(&lists, 4, rests_until).0, [(place(), (4, 4))]);
-        // While it was away its counts have begun anew.
+        // Its counts restarted while it was away.
         lists.suspect_those_away(&states(Condition::Down, 3));
         assert!(lists.due(&states(Condition::Down, 3), rests_until).0.is_empty());
         assert_eq!(due(&lists, 3, rests_until).0, [(place(), (3, 3))]);

@@ -38,13 +38,13 @@ const MOST_ADDRESSES: usize = 2_000;
 pub struct Discoverer {
     scheduler: Arc<Scheduler>,
     term: Arc<Term>,
-    /// What was last complained of, so that each thing is told once and not at every look.
-    told: Mutex<BTreeSet<String>>,
+    /// The latest complaints, so that each is logged once and not at every look.
+    logged: Mutex<BTreeSet<String>>,
 }
 
 impl Discoverer {
     pub fn new(scheduler: Arc<Scheduler>, term: Arc<Term>) -> Self {
-        Self { scheduler, term, told: Mutex::default() }
+        Self { scheduler, term, logged: Mutex::default() }
     }
 
     /// One look: the servers that it found or lost, and its outcome in words.
@@ -92,11 +92,11 @@ impl Discoverer {
 
     /// Logs what was not there at the look before.
     fn complain(&self, complaints: BTreeSet<String>) {
-        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for complaint in complaints.difference(&told) {
-            tracing::warn!("discovering agents: {complaint}");
+        let mut logged = self.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for complaint in complaints.difference(&logged) {
+            tracing::warn!("failed to discover agents: {complaint}");
         }
-        *told = complaints;
+        *logged = complaints;
     }
 }
 
@@ -183,7 +183,7 @@ async fn write(
         return Ok(());
     }
     let jails = jails_of(scheduler, &reconciled.forgotten).await?;
-    // First no probe may begin that would write a state anew.
+    // First, no probe may begin that would recreate a state.
     let mut remaining = read.servers.clone();
     remaining.retain(|name, _| reconciled.servers.contains_key(name));
     scheduler.agents.apply(&remaining);
@@ -193,7 +193,7 @@ async fn write(
     reconciled.forgotten.iter().for_each(|name| server_gauges::forget(name.as_str()));
     for (name, event) in &reconciled.events {
         let (kind, facts) = (event.kind(), event.facts());
-        tracing::info!(server.id = %name, event = kind, %facts, servers.revision = revision, "server {name}: {kind}");
+        tracing::info!(server.name = %name, event = kind, %facts, servers.revision = revision, "server {name}: {kind}");
     }
     Ok(())
 }

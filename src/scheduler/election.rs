@@ -87,14 +87,14 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
             }
             Ok(Acquired::Held { remaining }) => wait_out(lease, remaining, store).await,
             Err(error) => {
-                tracing::debug!(error = %error, "cannot ask for the scheduler's lease");
+                tracing::debug!(error = %error, "failed to request the scheduler lease: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
             }
         }
     }
 }
 
-/// Waits until the lease may be free: it was released, or its time ran out. While the holder goes on renewing, each
+/// Waits until the lease may be free: it was released, or its time ran out. While the holder keeps renewing, each
 /// look is one plain read, so that many waiting workers cost Redis little.
 async fn wait_out(lease: &mut Lease, mut remaining: Duration, store: &Store) {
     loop {
@@ -115,10 +115,10 @@ fn jitter() -> Duration {
     Duration::from_millis(rand::rng().random_range(0..100))
 }
 
-/// Leads until the term ends or this worker stops, and gives back the means to campaign again.
+/// Leads until the term ends or this worker stops, and returns the lease to campaign with again.
 async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: &CancellationToken) -> Lease {
     let epoch = term.fence.epoch();
-    tracing::info!(lease.epoch = epoch, "elected: this worker runs the schedule now");
+    tracing::info!(lease.epoch = epoch, "became leader (epoch {epoch})");
     metrics::gauge!("bangui_scheduler_leader").set(1.0);
     #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a float for 285,000 years")]
     metrics::gauge!("bangui_scheduler_epoch").set(epoch as f64);
@@ -149,17 +149,22 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
     };
     let why = term.why();
     if why != End::Lost && !matches!(timeout(RELEASE_TIMEOUT, lease.release(&term.fence)).await, Ok(Ok(_))) {
-        tracing::warn!(lease.epoch = epoch, "the lease could not be given back, it will run out");
+        tracing::warn!(lease.epoch = epoch, "failed to release the lease: it expires");
     }
     show_no_leader();
     metrics::counter!("bangui_scheduler_transitions_total", "reason" => why.label()).increment(1);
-    tracing::info!(lease.epoch = epoch, reason = why.label(), "no longer the one that runs the schedule");
+    tracing::info!(
+        lease.epoch = epoch,
+        reason = why.label(),
+        "lost leadership (epoch {epoch}): {}",
+        why.label()
+    );
     lease
 }
 
 /// Renews until the term is over, and ends it when the lease is lost or too late.
 ///
-/// The lease has a connection of its own; a leader whose other one is away can renew for ever and do nothing. So it
+/// The lease has its own connection; a leader whose other one is away could renew forever and do nothing. So it
 /// lets go after one TTL of that, and [`campaign`] does not begin while it lasts.
 async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
     let mut could_work = boot_now();
@@ -191,7 +196,7 @@ async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
                 return lease;
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = %error, "the lease could not be renewed, trying again");
+                tracing::warn!(error = %error, "failed to renew the lease: retrying");
                 every / 8
             }
             Err(_) => {

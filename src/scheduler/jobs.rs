@@ -18,7 +18,7 @@ use super::term::{End, Term};
 use crate::settings::{Settings, Watcher};
 use crate::store::{Fence, JobTurn, Store, StoreError, Wake};
 
-/// How often a leader looks for requests that it was not told of.
+/// How often a leader polls for requests whose wake-up message was lost.
 const LOOK_FOR_REQUESTS_EVERY: Duration = Duration::from_secs(5);
 const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
 
@@ -117,9 +117,9 @@ async fn each(
             Ok(JobTurn::Begun { next }) => {
                 let begun = tokio::time::Instant::now();
                 let outcome = work.run(store, &term.fence).await.unwrap_or_else(|error| error.to_string());
-                // What goes on being wrong is told once.
+                // A lasting failure is logged once.
                 if outcome != "ok" && outcome != before {
-                    tracing::warn!(job = name, outcome, "a job did not end well");
+                    tracing::warn!(job = name, outcome, "scheduled job `{name}` failed: {outcome}");
                 }
                 note_end(store, term, name, &outcome).await;
                 before = outcome;

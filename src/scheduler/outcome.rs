@@ -3,17 +3,17 @@
 use super::term::{End, Term};
 use crate::store::StoreError;
 
-/// A refused write is the proof that another leads: the term is over, whatever was believed.
+/// A refused write is the proof that another leads: the term is over, whatever this worker assumed.
 pub fn on_error(term: &Term, what: &str, error: &StoreError) {
     if matches!(error, StoreError::Fenced) {
         metrics::counter!("bangui_scheduler_fenced_writes_total").increment(1);
         tracing::warn!(
             lease.epoch = term.fence.epoch(),
             what,
-            "a scheduled write was refused: another worker leads"
+            "lost leadership: a scheduled write was refused, another worker leads"
         );
         term.end(End::Fenced);
     } else {
-        tracing::warn!(what, error = %error, "a scheduled step failed");
+        tracing::warn!(what, error = %error, "scheduled step `{what}` failed");
     }
 }

@@ -5,7 +5,7 @@
 //! away and the probe is run again.
 //!
 //! A sweep asks all servers at once, up to [`AT_ONCE`]. It does not wait for a slow one beyond its share of the
-//! interval: that probe goes on by itself, the next sweep leaves it alone, and nobody else is delayed.
+//! interval: that probe continues in the background, the next sweep leaves it alone, and nobody else is delayed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,7 +41,7 @@ pub struct Prober {
 struct Shared {
     scheduler: Arc<Scheduler>,
     term: Arc<Term>,
-    /// Servers being probed, and whether one was asked for meanwhile: its answer may be of before the question.
+    /// Servers being probed, and whether another probe was requested since: the running one may predate the request.
     in_flight: Mutex<HashMap<ServerName, bool>>,
     slots: Semaphore,
     /// Signalled after each probe that was stored.
@@ -92,7 +92,7 @@ impl Prober {
     }
 
     /// Starts a probe of each that is not being probed (if `asked` for, one that is will be probed again), waits for
-    /// them at most `patience`, and tells how they ended.
+    /// them at most `patience`, and returns how they ended.
     async fn probe(&self, names: &[ServerName], asked: bool, patience: Duration) -> Tally {
         let mut mine = {
             let mut tasks = self.tasks.lock().await;
@@ -182,7 +182,7 @@ async fn probe_server(shared: &Shared, name: &ServerName) -> bool {
             }
         }
     }
-    tracing::warn!(server.id = %name, "something wrote during each of {TRIES} probes: none was stored");
+    tracing::warn!(server.name = %name, "gave up probing `{name}` after {TRIES} concurrent-write conflicts");
     false
 }
 
@@ -206,7 +206,7 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     let crash_window = scheduler.settings.now().settings.crash_window();
     let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
     scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
-    tell(name, &state, &events);
+    log_events(name, &state, &events);
     shared.probed.notify_one();
     Ok(())
 }
@@ -219,14 +219,14 @@ fn measure(name: &ServerName, outcome: &ProbeOutcome, took: Duration) {
 }
 
 /// Says what happened, once, at the flip; and sets the gauges.
-fn tell(name: &ServerName, state: &ServerState, events: &[Event]) {
+fn log_events(name: &ServerName, state: &ServerState, events: &[Event]) {
     for event in events {
         let (kind, facts) = (event.kind(), event.facts());
         match event {
             Event::WentOffline { .. } | Event::Degraded { .. } | Event::ActivationCrashDetected { .. } => {
-                tracing::warn!(server.id = %name, event = kind, %facts, "server {name}: {kind}");
+                tracing::warn!(server.name = %name, event = kind, %facts, "server {name}: {kind}");
             }
-            _ => tracing::info!(server.id = %name, event = kind, %facts, "server {name}: {kind}"),
+            _ => tracing::info!(server.name = %name, event = kind, %facts, "server {name}: {kind}"),
         }
     }
     let banned = state.status.jails.iter().map(|(jail, counts)| (jail.to_string(), counts.currently_banned));

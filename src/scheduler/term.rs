@@ -1,7 +1,7 @@
 //! What a leader believes about its lease, and for how long.
 //!
 //! The belief ends at `hold_until`, on the boot-time clock: the moment *before* the last good request was sent, plus
-//! the TTL, less a margin. It is looked at before each piece of work and each write, never trusted to a timer, since a
+//! the TTL, less a margin. It is checked before each piece of work and each write, never trusted to a timer, since a
 //! process may be stopped between any two instructions.
 
 use std::sync::Mutex;

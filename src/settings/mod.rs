@@ -215,7 +215,7 @@ impl Bootstrap {
             match (row.set)(&mut effective.settings, value, &row.shape) {
                 Ok(()) => *origin = Origin::Runtime,
                 Err(allowed) => {
-                    tracing::warn!("the stored setting {} is passed over: it {allowed}", row.name)
+                    tracing::warn!("ignoring invalid stored setting `{}`: it {allowed}", row.name)
                 }
             }
         }

@@ -34,13 +34,13 @@ pub enum StoreError {
         wanted: u16,
     },
     /// Another write came between; the step may be retried.
-    #[error("another change came between")]
+    #[error("conflict: another write came first")]
     Conflict,
     /// The lease is lost: a scheduled write was refused.
-    #[error("the scheduler's lease is lost, the write was refused")]
+    #[error("the write was refused: the scheduler lease is lost")]
     Fenced,
     /// What is stored is not what this version can read: a defect or a foreign writer. 500 to users.
-    #[error("stored data cannot be read: {reason}")]
+    #[error("failed to decode stored data: {reason}")]
     Corrupt {
         /// Which data, and what is wrong with it.
         reason: String,

@@ -71,7 +71,7 @@ impl Store {
     pub async fn load_settings(&self, live: &Live) -> Result<()> {
         let StoredSettings { overrides, revision } = self.settings().await?;
         if live.replace(&overrides, revision) {
-            tracing::info!(settings.revision = revision, "the settings of revision {revision} are in force");
+            tracing::info!(settings.revision = revision, "applied settings revision {revision}");
         }
         self.settings_seen.revision.store(revision, Ordering::Relaxed);
         Ok(())
@@ -84,10 +84,10 @@ impl Store {
             match self.load_settings(live).await {
                 Ok(()) => {}
                 Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(error = %error, "the stored settings cannot be read: those before stay in force");
+                    tracing::error!(error = %error, "failed to decode the stored settings: keeping the previous ones");
                 }
                 Err(error) => {
-                    tracing::debug!(error = %error, "newer settings wait for Redis");
+                    tracing::debug!(error = %error, "failed to read newer settings: retrying");
                     sleep(RETRY_AFTER).await;
                     self.wakes.ring(Wake::SettingsChanged);
                 }

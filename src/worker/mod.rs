@@ -210,7 +210,7 @@ impl Worker {
     /// Stops the parts, stage by stage, and says farewell to Redis.
     async fn end(&self, servers: Servers, shutdown: &Shutdown) {
         let drain = self.config.drain;
-        tracing::info!(drain_seconds = drain.as_secs(), "stopping: not ready any more, still serving");
+        tracing::info!(drain_seconds = drain.as_secs(), "draining: no longer ready, still serving");
         self.readiness.drain();
         self.parts.stop(Stage::Work);
         // Beside the draining: another worker takes over at once.
@@ -251,11 +251,11 @@ impl Worker {
             self.parts.stopped(Stage::Follow).await;
             self.store.stop_holding().await;
             if let Err(error) = self.store.leave(&self.id).await {
-                tracing::debug!(error = %error, "failed to take this worker off the list: it expires");
+                tracing::debug!(error = %error, "failed to remove this worker's heartbeat: it expires");
             }
         };
         if timeout(FAREWELL_TIMEOUT, farewell).await.is_err() {
-            tracing::warn!("timed out saying farewell to Redis: the lease, if held, expires");
+            tracing::warn!("timed out releasing leases in Redis: they expire");
         }
         self.parts.stop(Stage::Connect);
         tracing::info!("stopped");

@@ -99,7 +99,7 @@ impl Fleet {
         match self.0.credentials.as_ref()?.client_at(name, found.0, found.1) {
             Ok(client) => Some(Member { client, found: Some(found) }),
             Err(error) => {
-                tracing::error!(server.id = %name, "the discovered server {name} cannot be used: {error:#}");
+                tracing::error!(server.name = %name, "ignoring the discovered server {name}: {error:#}");
                 None
             }
         }

@@ -68,7 +68,7 @@ impl Changer {
             let changed = changer.apply(&lock, &jail, &edit).await;
             match &changed {
                 Ok(changed) => info!(jail.name = %jail, ?edit, ?changed, "changed a jail"),
-                Err(reason) => warn!(jail.name = %jail, ?edit, "did not change a jail: {reason}"),
+                Err(reason) => warn!(jail.name = %jail, ?edit, "failed to change a jail: {reason}"),
             }
             if changer.interrupted().is_some() {
                 drop(lock);
@@ -99,7 +99,7 @@ impl Changer {
             if let Err(reason) = attempt.await
                 && told.as_ref() != Some(&reason)
             {
-                warn!("an interrupted change is not undone yet, trying again: {reason}");
+                warn!("failed to undo an interrupted change: {reason}; retrying");
                 told = Some(reason);
             }
             if self.interrupted().is_some() {

@@ -36,13 +36,13 @@ impl Changer {
             let lock = changer.lock(deadline).await?;
             let outcome = changer.switch_off_and_start(&lock, &jail).await;
             match &outcome {
-                Ok(outcome) => info!(jail.name = %jail, ?outcome, "rolled an activation back"),
-                Err(reason) => warn!(jail.name = %jail, "could not roll an activation back: {reason}"),
+                Ok(outcome) => info!(jail.name = %jail, ?outcome, "rolled back an activation"),
+                Err(reason) => warn!(jail.name = %jail, "failed to roll back an activation: {reason}"),
             }
             outcome
         });
         rolling.await.unwrap_or_else(|_| {
-            Err(ChangeError::Unsettled("the rollback was cut off: the agent is stopping".into()))
+            Err(ChangeError::Unsettled("the rollback was interrupted: the agent is stopping".into()))
         })
     }
 
@@ -80,7 +80,7 @@ impl Changer {
         };
         if let Err(reason) = self.undo_leftover(lock).await {
             // Jails that do not come back are told below.
-            warn!("an interrupted change could not be undone wholly: {reason}");
+            warn!("failed to undo an interrupted change completely: {reason}");
         }
         if self.running().await?.contains_key(jail) {
             self.stop(jail).await?;
@@ -141,7 +141,7 @@ impl Changer {
                 self.stop(&jail).await?;
             }
             match self.reload(lock, &jail).await {
-                Ok(()) => info!(jail.name = %jail, "brought a jail back"),
+                Ok(()) => info!(jail.name = %jail, "restarted a lost jail"),
                 Err(ChangeError::Configuration(words)) => drop(missing.insert(jail, words)),
                 Err(other) => return Err(other),
             }

@@ -56,7 +56,7 @@ impl Changer {
             self.stop(jail).await?;
         }
         for other in lost(journal, &now) {
-            warn!(jail.name = %other, "bringing back a jail that was lost during the change of {jail}");
+            warn!(jail.name = %other, "restarting a jail that was lost during the change of {jail}");
             self.put_back(lock, other).await?;
         }
         let now = self.running().await?;
@@ -67,7 +67,7 @@ impl Changer {
     async fn put_back(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
         match self.reload(lock, jail).await {
             Err(ChangeError::Configuration(words)) => {
-                error!(jail.name = %jail, "cannot bring the jail back, its own files are wrong: {words}");
+                error!(jail.name = %jail, "failed to restart the jail: its own files are invalid: {words}");
                 Ok(())
             }
             other => other,

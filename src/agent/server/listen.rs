@@ -50,7 +50,7 @@ pub(in crate::agent) async fn open(
         AgentListen::Tcp(address) => {
             let io = |source| ListenError::Io { what: address.to_string(), source };
             let listener = TcpListener::bind(address).await.map_err(io)?;
-            info!(agent.listen = %listener.local_addr().map_err(io)?, "the agent listens");
+            info!(agent.listen = %listener.local_addr().map_err(io)?, "agent listening");
             let listener = match tls {
                 None => Listener::Tcp(listener),
                 Some(identity) => Listener::Tls(listener, Arc::new(move || identity.current())),
@@ -67,7 +67,7 @@ pub(in crate::agent) async fn open(
             let file = SocketFile::of(path).map_err(io)?;
             // Owner and group: a worker that runs as another user joins the agent's group.
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(io)?;
-            info!(agent.listen = %path.display(), "the agent listens");
+            info!(agent.listen = %path.display(), "agent listening");
             Ok(Open { listener: Listener::Unix(listener), file: Some(file) })
         }
     }
@@ -110,7 +110,7 @@ impl Drop for SocketFile {
         if identity(&self.path).is_ok_and(|now| now == self.identity)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            warn!(agent.listen = %self.path.display(), "could not remove the socket: {error}");
+            warn!(agent.listen = %self.path.display(), "failed to remove the socket: {error}");
         }
     }
 }

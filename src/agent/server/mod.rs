@@ -63,7 +63,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     server.accept(listener).await;
     drop(file);
     server.finish(STOP_TIMEOUT).await;
-    info!("the agent has stopped");
+    info!("agent stopped");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Shape: instructions put nodes into an arena, and stack and memo hold indexes into it. Sharing is thus free
 //! while reading (Python's memo refers to lists before they are filled), and nothing is copied until the end,
-//! where the tree is written out under limits of its own: a pickle of a hundred bytes can describe a
+//! where the tree is written out under separate limits: a pickle of a hundred bytes can describe a
 //! tree of a billion nodes, or one that holds itself.
 
 use std::sync::Arc;

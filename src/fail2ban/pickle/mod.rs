@@ -90,13 +90,13 @@ impl Value {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PickleError {
     /// It ends in the middle.
-    #[error("the pickle ends in its middle, at byte {at}")]
+    #[error("the pickle is cut off at byte {at}")]
     Truncated {
         /// Where.
         at: usize,
     },
     /// An instruction outside the closed set.
-    #[error("the pickle has the instruction {opcode:#04x} at byte {at}, which this program does not take")]
+    #[error("the pickle has the unsupported instruction {opcode:#04x} at byte {at}")]
     Opcode {
         /// Which.
         opcode: u8,

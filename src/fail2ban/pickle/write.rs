@@ -15,7 +15,7 @@ pub enum ArgumentError {
     #[error("the argument {0:?} holds a NUL or a line break: leave it out")]
     Character(String),
     /// Longer than any argument has a reason to be.
-    #[error("an argument is {0} bytes long, the limit is {MAX_ARGUMENT}")]
+    #[error("an argument has {0} bytes, more than the limit of {MAX_ARGUMENT}")]
     TooLong(usize),
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
     /// It is not there, or cannot be run.
-    #[error("{program} cannot be run: {reason}")]
+    #[error("failed to run {program}: {reason}")]
     Missing {
         /// Which.
         program: String,
@@ -14,7 +14,7 @@ pub enum ToolError {
         reason: String,
     },
     /// It did not end.
-    #[error("{program} has not ended within {limit:?} and was killed")]
+    #[error("{program} did not finish within {limit:?} and was killed")]
     Late {
         /// Which.
         program: String,
@@ -22,7 +22,7 @@ pub enum ToolError {
         limit: Duration,
     },
     /// It said something else than it should.
-    #[error("{program} answered what this program does not understand: {said}")]
+    #[error("{program} printed something unexpected: {said}")]
     Strange {
         /// Which.
         program: String,

@@ -29,7 +29,7 @@ use process::Output;
 const CLIENT: &str = "fail2ban-client";
 /// For a run that only reads.
 const READS_WITHIN: Duration = Duration::from_secs(20);
-/// For a reload: it stops a jail, which runs the unban action of each of its bans. Whoever runs it gives up sooner if nothing
+/// For a reload: it stops a jail, which runs the unban action of each of its bans. The caller gives up sooner if nothing
 /// happens.
 const RELOADS_WITHIN: Duration = Duration::from_secs(3600);
 /// For the command that starts fail2ban, which may wait until it is up.
@@ -53,7 +53,7 @@ pub enum Verdict {
 pub struct ConfiguredJail {
     /// Whether it is switched on.
     pub enabled: bool,
-    /// Seconds of a ban, -1 for ever; none if it cannot be computed.
+    /// Seconds of a ban, -1 for permanent; `None` if it cannot be computed.
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.
     pub findtime: Option<i64>,
@@ -243,7 +243,7 @@ impl Tools {
             Run::Start(command) => {
                 let (program, arguments) = command.split_first().ok_or_else(|| ToolError::Missing {
                     program: "the command that starts fail2ban".into(),
-                    reason: "there is none: set BANGUI_FAIL2BAN_START".into(),
+                    reason: "no start command is configured: set BANGUI_FAIL2BAN_START".into(),
                 })?;
                 Ok((program.into(), arguments.iter().map(OsString::from).collect()))
             }
@@ -332,7 +332,7 @@ mod tests {
                 Run::Survey | Run::Rehearse(..) => "python",
                 Run::Start(_) => "systemctl",
             };
-            // Without a fail2ban beside it there is no Python of its own to be named.
+            // Without a fail2ban beside it there is no Python to be named.
             let Ok((named, arguments)) = tools.line(run) else { continue };
             assert!(named.to_str().unwrap().contains(program), "{named:?}");
             let words_of = arguments.iter().map(|word| word.to_str().unwrap());

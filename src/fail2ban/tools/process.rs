@@ -34,7 +34,7 @@ impl Output {
     }
 }
 
-/// Runs a program; it is killed if it is late, or if whoever asked has gone.
+/// Runs a program; it is killed if it is late, or if the caller has gone.
 pub(super) async fn run(
     program: &OsStr,
     arguments: &[OsString],
@@ -64,10 +64,10 @@ pub(super) async fn run(
         };
         tokio::pin!(reading);
         tokio::select! {
-            // It has closed both: it ends, or goes on in silence.
+            // It has closed both: it ends, or continues in silence.
             _ = &mut reading => child.wait().await,
             status = child.wait() => {
-                // A daemon that it left behind may hold them open for ever.
+                // A daemon that it left behind may hold them open forever.
                 let _ = timeout(LAST_WORDS, reading).await;
                 status
             }
@@ -140,6 +140,6 @@ mod tests {
         assert_eq!(sh("echo on; sleep 4 & exit 0").await.map(|output| output.words()), Ok("on".into()));
         assert!(matches!(sh("exec sleep 60").await, Err(ToolError::Late { .. })));
         let none = run(OsStr::new("no-such-program"), &[], Stdio::null(), Duration::from_secs(1), 10).await;
-        assert!(none.unwrap_err().to_string().starts_with("no-such-program cannot be run"));
+        assert!(none.unwrap_err().to_string().starts_with("failed to run no-such-program"));
     }
 }

@@ -134,7 +134,7 @@ impl From<ChangeSettingsError> for Problem {
                 "settings-changed",
                 "The settings were changed by another",
                 format!(
-                    "the settings have revision {revision} by now; nothing was changed: look again and retry"
+                    "the settings changed in between: they are at revision {revision}; nothing was changed: look again and retry"
                 ),
             )
             .with("revision", revision),

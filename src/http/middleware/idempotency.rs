@@ -102,7 +102,7 @@ async fn alive<T>(state: &AppState, run: &IdempotentRun, work: impl Future<Outpu
             Ok(done) => return done,
             Err(_) => {
                 if let Err(error) = state.store.hold_idempotent(run).await {
-                    tracing::debug!(error = %error, "a run could not be told to be alive");
+                    tracing::debug!(error = %error, "failed to extend an idempotent request's claim");
                 }
             }
         }
@@ -123,9 +123,13 @@ async fn keep(state: &AppState, run: &IdempotentRun, response: Response) -> Resu
         answer.map(|answer| if answer.body.len() > LARGEST_KEPT { too_large(&answer) } else { answer });
     match state.store.end_idempotent(run, answer.as_ref()).await {
         Ok(true) => {}
-        Ok(false) => tracing::warn!("a request was silent for too long, and was run again on another worker"),
+        Ok(false) => {
+            tracing::warn!("an idempotent request exceeded its claim and ran again on another worker")
+        }
         // The client has the answer. Were it to ask again, the request would be run again, and that be told.
-        Err(error) => tracing::warn!(error = %error, "the answer of a request could not be kept"),
+        Err(error) => {
+            tracing::warn!(error = %error, "failed to save the answer of an idempotent request: a retry runs it again")
+        }
     }
     if run.again {
         parts.headers.insert(RERUN, YES);

@@ -26,7 +26,7 @@ use crate::store::{Store, StoreError, Wake, WorkerId};
 
 /// Jobs that one worker works on at once.
 const AT_ONCE: usize = 4;
-/// How often a worker looks that was not told of anything.
+/// How often a worker polls for jobs whose wake-up message was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After an error, before looking again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ impl BanJobs {
             let wait = match this.fill(&mut running, &stop).await {
                 Ok(wait) => wait,
                 Err(error) => {
-                    tracing::debug!(error = %error, "cannot look for ban jobs");
+                    tracing::debug!(error = %error, "failed to look for ban jobs: retrying");
                     RETRY_AFTER
                 }
             };
@@ -106,7 +106,7 @@ impl BanJobs {
             sleep(wait).await;
         }
         if let Some(error) = error {
-            tracing::warn!(error = %error, "a ban job could not be noted: another worker will go on with it");
+            tracing::warn!(error = %error, "failed to save a ban job's progress: another worker will resume it");
         }
         None
     }

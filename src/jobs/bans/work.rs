@@ -6,8 +6,8 @@
 //!
 //! The fence comes first: whatever an earlier claim has sent has ended, and what it may still send is refused. That the
 //! claim stands is asked after it: a worker that was paused before its fence, while the job was cancelled and the agent
-//! started anew, must not begin. Each command carries the epoch and the agent's incarnation; a command whose answer was
-//! lost is sent again by whoever goes on, which bans nobody twice.
+//! restarted, must not begin. Each command carries the epoch and the agent's incarnation; a command whose answer was
+//! lost is sent again by the worker that resumes the job, which bans nobody twice.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::domain::{BanJobProgress, BanJobState, BanOrder, Network};
 use crate::store::BanJobClaim;
 use crate::store::jobs::ban_jobs::CLAIM_TTL;
 
-/// How often an agent that was started anew is fenced again before the job is left alone for a while.
+/// How often a restarted agent is fenced again before the job is put back for a while.
 const FENCES: usize = 3;
 
 /// Addresses of a job that are noted for the event stream.
@@ -36,7 +36,7 @@ enum End {
     Done,
     /// The agent knows that it is cancelled.
     Cancelled,
-    /// It cannot be ended, whoever tries.
+    /// No worker can end it.
     Failed(String),
     /// The agent could not be asked.
     Trouble(String),
@@ -61,8 +61,8 @@ impl BanJobs {
     /// Works on a job until it ends, the claim is lost, or `stop`.
     pub(super) async fn work(&self, claim: BanJobClaim, stop: &CancellationToken) {
         tracing::info!(
-            job.id = %claim.id, job.epoch = claim.epoch, server.name = %claim.server, jail = %claim.jail,
-            "ban job {} goes on at address {} of {}", claim.id, claim.progress.done, claim.progress.asked
+            job.id = %claim.id, job.epoch = claim.epoch, server.name = %claim.server, jail.name = %claim.jail,
+            "claimed ban job {} at address {} of {}", claim.id, claim.progress.done, claim.progress.asked
         );
         let mut progress = claim.progress;
         let end = tokio::select! {
@@ -82,7 +82,7 @@ impl BanJobs {
                 Ok(true) => {}
                 Ok(false) => return,
                 // It may run out, and then another has a higher epoch: nothing that is done here until then is wrong.
-                Err(error) => tracing::debug!(error = %error, "a claim could not be renewed"),
+                Err(error) => tracing::debug!(error = %error, "failed to renew a claim: retrying"),
             }
         }
     }
@@ -172,7 +172,7 @@ impl BanJobs {
 
     /// Notes the end, or gives the claim back.
     async fn conclude(&self, claim: &BanJobClaim, progress: BanJobProgress, end: End) {
-        let (told, next) = match end {
+        let (ending, next) = match end {
             End::Done => ("done".to_owned(), Next::Over(BanJobState::Done, None)),
             End::Cancelled => ("cancelled".to_owned(), Next::Over(BanJobState::Cancelled, None)),
             End::Failed(reason) => {
@@ -198,7 +198,7 @@ impl BanJobs {
                         .await;
                 // The counts are to be seen soon; the next sweep would show them too.
                 if let Err(error) = self.store.request_probe(&claim.server).await {
-                    tracing::debug!(error = %error, "no probe could be asked for after a ban job");
+                    tracing::debug!(error = %error, "failed to request a probe after a ban job");
                 }
                 ended
             }
@@ -208,7 +208,7 @@ impl BanJobs {
         };
         tracing::info!(
             job.id = %claim.id, job.epoch = claim.epoch, stood = stood == Some(true),
-            "ban job {} after {} of {} addresses: {told}", claim.id, progress.done, progress.asked
+            "ban job {} after {} of {} addresses: {ending}", claim.id, progress.done, progress.asked
         );
     }
 }
@@ -238,7 +238,7 @@ impl Batches for Work<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(End::Trouble("the agent was started anew again and again".to_owned()))
+        Err(End::Trouble("the agent kept restarting".to_owned()))
     }
 
     async fn keep(&mut self, batch: &[Network], results: Vec<BanResult>) -> Result<(), End> {

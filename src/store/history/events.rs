@@ -129,7 +129,7 @@ impl Store {
         loop {
             self.connected().await;
             let Err(error) = self.read_events(feed, &mut at).await;
-            tracing::debug!(error = %error, "the events wait for Redis");
+            tracing::debug!(error = %error, "failed to read events: retrying");
             let wait = rand::rng().random_range(100..300);
             sleep(Duration::from_millis(wait)).await;
         }

@@ -81,9 +81,11 @@ impl Store {
                     applied = Some(stored.revision);
                 }
                 Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(error = %error, "the discovered servers cannot be read: those before stay");
+                    tracing::error!(error = %error, "failed to decode the discovered servers: keeping the previous ones");
                 }
-                Err(error) => tracing::debug!(error = %error, "the discovered servers wait for Redis"),
+                Err(error) => {
+                    tracing::debug!(error = %error, "failed to read the discovered servers: retrying")
+                }
             }
             let _ = timeout(LOOK_EVERY, self.woken(Wake::ServersChanged)).await;
         }

@@ -224,7 +224,7 @@ impl Store {
     async fn unlock_detection(&self, name: &ServerName, lock: &str) {
         let call = scripts::LOCK_RELEASE.call().key(self.keys.detecting(name)).arg(lock);
         if let Err(error) = self.shared.call::<()>(&call).await {
-            tracing::debug!(error = %error, server.id = %name, "a detection's lock is left to run out");
+            tracing::debug!(error = %error, server.name = %name, "failed to release a detection lock: it expires");
         }
     }
 }

@@ -63,15 +63,15 @@ impl Store {
                 Ok(Ended::Rejoin) => 50..150,
                 Ok(Ended::Full) => {
                     tracing::warn!(
-                        "there are {HOLDERS} near caches already: this worker asks Redis for each session"
+                        "{HOLDERS} near caches exist already: this worker checks each session in Redis"
                     );
                     if let Err(error) = self.remove_silent_holders().await {
-                        tracing::debug!(error = %error, "whether all of them are alive is not known");
+                        tracing::debug!(error = %error, "failed to count live near caches");
                     }
                     RETRY_WHEN_FULL_MS
                 }
                 Err(error) => {
-                    tracing::debug!(error = %error, "the near cache has no lease");
+                    tracing::debug!(error = %error, "failed to renew the near cache's lease");
                     50..150
                 }
             };
@@ -89,7 +89,7 @@ impl Store {
         let mut health = self.shared.health();
         while health.wait_for(|health| *health == Health::Answers).await.is_ok() {
             if let Err(error) = self.remove_silent_holders().await {
-                tracing::debug!(error = %error, "whether holders are left that Redis has forgotten is not known yet");
+                tracing::debug!(error = %error, "failed to check for near caches that Redis has forgotten: retrying");
                 let wait = rand::rng().random_range(300..700);
                 sleep(Duration::from_millis(wait)).await;
             } else if health.changed().await.is_err() {
@@ -106,7 +106,7 @@ impl Store {
         let Some(id) = id else { return };
         let command = redis::cmd("HDEL").arg(self.keys.holders()).arg(id).to_owned();
         if let Err(error) = self.shared.query::<()>("cache_leave", &command).await {
-            tracing::debug!(error = %error, "Redis was not told that the near cache is empty");
+            tracing::debug!(error = %error, "failed to report an emptied near cache to Redis");
         }
     }
 
@@ -128,7 +128,7 @@ impl Store {
         let Some((incarnation, number)) = joined else { return Ok(Ended::Full) };
         self.step(Event::Joined { sent, incarnation, number });
         metrics::gauge!("bangui_session_cache_holder").set(1.0);
-        tracing::debug!(holder.id = id, "the near cache holds a lease");
+        tracing::debug!(holder.id = id, "near cache acquired its lease");
         let mut renewals = interval(RENEW_EVERY);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

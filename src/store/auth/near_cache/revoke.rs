@@ -172,8 +172,8 @@ impl Store {
             .arg(&listed.holders);
         match timeout(SETTLE_WITHIN, self.shared.call::<()>(&call)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(error = %error, "silent holders stay listed"),
-            Err(_) => tracing::debug!("silent holders stay listed: Redis did not answer in time"),
+            Ok(Err(error)) => tracing::debug!(error = %error, "failed to remove silent near caches"),
+            Err(_) => tracing::debug!("timed out removing silent near caches"),
         }
     }
 }

@@ -103,7 +103,7 @@ impl Store {
             return Ok(None);
         }
         if let Err(error) = self.prune_index(username).await {
-            tracing::debug!(error = %error, "the index of sessions could not be pruned, the next login will");
+            tracing::debug!(error = %error, "failed to prune the session index: the next login retries");
         }
         self.user_agents.keep(record.document.agent, &details.user_agent);
         Ok(Some((token, details)))
@@ -185,7 +185,7 @@ impl Store {
             .arg(expires / 1000)
             .arg(micros(life.touch_every()));
         if let Err(error) = self.shared.call::<()>(&call).await {
-            tracing::debug!(error = %error, "a session could not be touched");
+            tracing::debug!(error = %error, "failed to extend a session");
         }
     }
 
