@@ -36,7 +36,7 @@ pub enum CancelError {
     #[error("there is no such ban job")]
     Unknown,
     /// It was over, and not cancelled.
-    #[error("the ban job was {} already", .0.as_str())]
+    #[error("the ban job was already {}", .0.as_str())]
     Over(BanJobState),
     /// No worker continues it, but the agent does not know yet: a batch that was in flight may still be carried out.
     #[error("the agent does not know of the cancellation yet")]

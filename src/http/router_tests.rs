@@ -153,7 +153,7 @@ async fn what_another_site_sends_is_refused_before_anything_is_looked_at() {
 #[tokio::test]
 async fn readyz_tells_why_it_is_not_ready() {
     let (status, body) = problem(get_path("/readyz").await).await;
-    let reason = "Redis is out of reach".into();
+    let reason = "Redis is unavailable".into();
     assert_eq!(
         (status, &body["ready"], &body["reason"]),
         (503, &false.into(), &reason),
@@ -171,7 +171,7 @@ async fn readyz_tells_why_it_is_not_ready() {
     serving.readiness.serve();
     let response = call(serving, request("GET", "/readyz").body(Body::empty()).unwrap()).await;
     assert_eq!(response.headers()["retry-after"], "1");
-    assert_eq!(problem(response).await.1["reason"], "Redis is out of reach");
+    assert_eq!(problem(response).await.1["reason"], "Redis is unavailable");
 }
 
 #[tokio::test]

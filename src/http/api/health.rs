@@ -51,7 +51,7 @@ fn redis_away(error: StoreError) -> Problem {
         StoreError::Unavailable { reason, .. } => reason,
         other => other.to_string(),
     };
-    not_ready("Redis is out of reach", detail)
+    not_ready("Redis is unavailable", detail)
 }
 
 fn not_ready(reason: &'static str, detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {

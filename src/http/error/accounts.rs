@@ -21,7 +21,7 @@ impl From<LoginError> for Problem {
                 StatusCode::UNAUTHORIZED,
                 "wrong-login",
                 "Wrong name or password",
-                "this name and password do not belong together",
+                "the name or the password is wrong",
             ),
             LoginError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
@@ -31,8 +31,8 @@ impl From<LoginError> for Problem {
             LoginError::Overtaken => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "login-overtaken",
-                "The login was overtaken",
-                "all sessions were ended, or the password was changed, while this login was under way: try again",
+                "The login was revoked while under way",
+                "all sessions were ended, or the password changed, while this login was under way: log in again",
             )
             .retry_after(1),
             LoginError::Limited(limited) => limited.into(),
@@ -78,7 +78,7 @@ impl From<SetupError> for Problem {
             SetupError::Complete => Self::conflict(
                 "setup-complete",
                 "Setup is complete",
-                "the admin has a password already: log in with POST /api/v1/session, or run `bangui reset-password`",
+                "the admin already has a password: log in with POST /api/v1/session, or run `bangui reset-password`",
             ),
             SetupError::WrongToken => Self::new(
                 StatusCode::FORBIDDEN,
@@ -106,8 +106,8 @@ impl From<ChangePasswordError> for Problem {
             ChangePasswordError::NoAccount => Self::no_session(),
             ChangePasswordError::Overtaken => Self::conflict(
                 "password-changed",
-                "The password was changed by another",
-                "the password was changed while this change was under way; this one was not made",
+                "The password was changed by somebody else",
+                "the password was changed while this change was under way; this change was not made",
             ),
             ChangePasswordError::Length(error) => error.into(),
             ChangePasswordError::Limited(limited) => limited.into(),
@@ -132,9 +132,9 @@ impl From<ChangeSettingsError> for Problem {
             ChangeSettingsError::Stale { revision } => Self::new(
                 StatusCode::PRECONDITION_FAILED,
                 "settings-changed",
-                "The settings were changed by another",
+                "The settings were changed by somebody else",
                 format!(
-                    "the settings changed in between: they are at revision {revision}; nothing was changed: look again and retry"
+                    "the settings are at revision {revision} by now; nothing was changed: reload and retry"
                 ),
             )
             .with("revision", revision),
@@ -144,7 +144,7 @@ impl From<ChangeSettingsError> for Problem {
                 Self::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "invalid-settings",
-                    "Not all settings are acceptable",
+                    "Invalid settings",
                     format!("{}; nothing was changed", each.join("; ")),
                 )
                 .with("mistakes", json!(mistakes))

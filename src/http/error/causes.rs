@@ -16,9 +16,9 @@ impl From<StoreError> for Problem {
                 let mut problem = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "redis-unavailable",
-                    "Redis is out of reach",
-                    "this worker cannot ask Redis at the moment: try again. A login is kept. If the request was \
-                     to change something, look first whether it did",
+                    "Redis is unavailable",
+                    "this worker cannot reach Redis right now: retry. Sessions are kept. If the request was a \
+                     change, check first whether it took effect",
                 )
                 .retry_after(1);
                 problem.cause = Some(reason);
@@ -29,8 +29,8 @@ impl From<StoreError> for Problem {
                 "redis-full",
                 "Redis is full",
                 format!(
-                    "Redis refused to write ({reason}): nothing was changed, and reads go on. Raise its maxmemory, \
-                     or free some"
+                    "Redis refused to write ({reason}): nothing was changed, and reads are still served. Raise its \
+                     maxmemory, or free some"
                 ),
             )
             .retry_after(5),
@@ -50,9 +50,9 @@ impl From<StoreError> for Problem {
                 "not-confirmed",
                 "Done, but not confirmed by the replicas",
                 format!(
-                    "it is done on Redis's primary, but {confirmed} of the {wanted} replicas that \
-                     BANGUI_REDIS_MIN_REPLICAS asks for confirmed it in time: a failover now may undo it. \
-                     Look at the replicas, then try again"
+                    "the change is on Redis's primary, but only {confirmed} of the {wanted} replicas that \
+                     BANGUI_REDIS_MIN_REPLICAS requires confirmed it in time: a failover now may undo it. \
+                     Check the replicas, then retry"
                 ),
             )
             .with("confirmed", confirmed)
@@ -60,8 +60,8 @@ impl From<StoreError> for Problem {
             .retry_after(1),
             StoreError::Conflict => Self::conflict(
                 "conflict",
-                "Another change came between",
-                "another change to the same thing was made at the same time, this one was not: look again and retry",
+                "Conflicting change",
+                "another change was made at the same time, so this one was not: reload and retry",
             ),
             StoreError::Fenced | StoreError::Corrupt { .. } => Self::internal(chain(&error)),
         }
@@ -75,15 +75,12 @@ impl From<AgentError> for Problem {
             AgentError::Unreachable { .. } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "agent-unreachable",
-                "The server's agent cannot be reached",
+                "The server's agent is unreachable",
                 detail,
             ),
-            AgentError::Busy { .. } => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "fail2ban-busy",
-                "fail2ban is busy with something else",
-                detail,
-            ),
+            AgentError::Busy { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "fail2ban-busy", "fail2ban is busy", detail)
+            }
             AgentError::Down { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "fail2ban-down",
@@ -123,26 +120,26 @@ impl<E: Into<Problem>> From<ChangeError<E>> for Problem {
 fn refused_by_agent(kind: RefusedKind, detail: String) -> Problem {
     let (status, name, title) = match kind {
         RefusedKind::Jail => (StatusCode::NOT_FOUND, "not-found", "No such jail"),
-        RefusedKind::Stale { .. } => (StatusCode::CONFLICT, "job-superseded", "The job goes on elsewhere"),
+        RefusedKind::Stale { .. } => {
+            (StatusCode::CONFLICT, "job-superseded", "Another worker has taken over the job")
+        }
         RefusedKind::Configuration => (
             StatusCode::UNPROCESSABLE_ENTITY,
             "configuration-refused",
-            "fail2ban would not take the configuration; nothing was changed",
+            "fail2ban rejected the configuration; nothing was changed",
         ),
         RefusedKind::Failed => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "host-failed",
-            "The change failed on the server's side; nothing was changed",
+            "The change failed on the host; nothing was changed",
         ),
-        RefusedKind::UnderWay => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "change-under-way",
-            "The change has begun and is not finished yet",
-        ),
+        RefusedKind::UnderWay => {
+            (StatusCode::SERVICE_UNAVAILABLE, "change-under-way", "The change is still under way")
+        }
         RefusedKind::Unsettled => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "host-unsettled",
-            "The change failed on the server's side, and not all is as it was",
+            "The change failed and could not be fully rolled back",
         ),
     };
     Problem::new(status, name, title, detail)
@@ -166,7 +163,7 @@ mod tests {
             body(&problem),
             json!({
                 "type": "urn:bangui:problem:redis-unavailable",
-                "title": "Redis is out of reach",
+                "title": "Redis is unavailable",
                 "status": 503,
                 "detail": problem.detail,
                 "retry_after_seconds": 1,

@@ -71,14 +71,14 @@ impl From<BanError> for Problem {
                 Self::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "ban-needs-force",
-                    "That would lock out more than an attacker",
-                    format!("{ip} {why}; nothing was banned. If that is meant, send \"force\": true"),
+                    "This ban would lock out more than an attacker",
+                    format!("{ip} {why}; nothing was banned. If that is intended, send \"force\": true"),
                 )
                 .with("ip", ip.to_string())
             }
             BanError::Refused(error) => error.into(),
             BanError::Unknown(error) => {
-                Self::from(error).and("what became of the first 25 addresses is not known")
+                Self::from(error).and("the outcome for the first 25 addresses is unknown")
             }
             BanError::Enqueue(error) => error.into(),
             BanError::Store(error) => error.into(),
@@ -102,7 +102,7 @@ impl From<EnqueueError> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-ban-jobs",
                 "Too many ban jobs are open",
-                format!("{MOST_OPEN} ban jobs are not over yet: wait for one of them, or cancel one"),
+                format!("{MOST_OPEN} ban jobs are still open: wait for one to finish, or cancel one"),
             )
             .retry_after(RETRY_ENQUEUE_AFTER),
             EnqueueError::Gone => no_such_job(),
@@ -116,11 +116,11 @@ impl From<CancelError> for Problem {
         match error {
             CancelError::Unknown => no_such_job(),
             CancelError::Over(over) => {
-                let detail = format!("the job was {} already: there is nothing to cancel", over.as_str());
+                let detail = format!("the job was already {}: there is nothing to cancel", over.as_str());
                 Self::conflict("ban-job-over", "The ban job is over", detail)
             }
             CancelError::AgentUnaware(error) => Self::from(error).and(
-                "no worker goes on with the job, and the agent will be told as soon as it can be reached; \
+                "no worker continues the job, and the agent is stopped as soon as it can be reached; \
                  until then a command that was on its way, of up to 25 addresses, may still be carried out",
             ),
             CancelError::Store(error) => error.into(),

@@ -1,7 +1,7 @@
 //! Every refusal the HTTP interface gives, as a problem document (RFC 9457), made and logged in this one place.
 //!
 //! ```json
-//! {"type": "urn:bangui:problem:redis-unavailable", "title": "Redis is out of reach", "status": 503,
+//! {"type": "urn:bangui:problem:redis-unavailable", "title": "Redis is unavailable", "status": 503,
 //!  "detail": "...", "retry_after_seconds": 1}
 //! ```
 //!
@@ -107,17 +107,12 @@ impl Problem {
 
     /// 400: cannot be read at all.
     pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "The request cannot be read", detail)
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", "Malformed request", detail)
     }
 
     /// 422: can be read, and is not acceptable.
     pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-request",
-            "The request is not acceptable",
-            detail,
-        )
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request", detail)
     }
 
     /// 401: no session, or one that has ended.
@@ -155,7 +150,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",
             "Method not allowed",
-            "this address does not take this method; the header `Allow` lists those it takes",
+            "this path does not support this method; the `Allow` header lists those it supports",
         )
     }
 
@@ -170,7 +165,7 @@ impl Problem {
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal-error",
             "Internal error",
-            "this is a defect of bangui, not of the request; the log of the worker named in `x-bangui-worker` \
+            "this is a bug in bangui, not in the request; the log of the worker named in `x-bangui-worker` \
              tells more under this `x-request-id`",
         );
         problem.cause = Some(cause.to_string());
