@@ -144,7 +144,7 @@ async fn discover(
             Ok(Introduction { name, instance }) => match found.get(&name) {
                 Some((first, of)) if of.is_none() || *of != instance => {
                     let message =
-                        format!("{address} tells the name {name} as {first} does: one of them is not used");
+                        format!("{address} reports the name {name} as {first} does: one of them is not used");
                     lines.push(Line::new(Level::Refuse, &what, message));
                 }
                 Some(_) => {}

@@ -1,4 +1,4 @@
-//! What has changed between two lists of bans, told as events: the first hundred of each kind, then how many more.
+//! What has changed between two lists of bans, as events: the first hundred of each kind, then how many more.
 //!
 //! The old list comes piece by piece, as it is read; both are in the order of their text, so that neither is looked
 //! through twice and the old one is never whole in memory.
@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::JailName;
-use super::event::{Event, Told};
+use super::event::{BanDelta, Event};
 
 /// Events of one kind for one list; a jail that loses 100,000 bans at once must not push all else out of the stream.
-const MOST_TOLD: usize = 100;
+const MAX_NAMED: usize = 100;
 
 /// An address that was banned or unbanned through bangui between the two lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,50 +79,50 @@ impl<'a> BanChanges<'a> {
             noted.in_old = true;
         }
         while let Some(new) = self.new.next_if(|new| *new < old) {
-            tell(&mut self.added, &mut self.more_added, new);
+            note(&mut self.added, &mut self.more_added, new);
         }
         if self.new.next_if(|new| *new == old).is_none() {
-            tell(&mut self.removed, &mut self.more_removed, old);
+            note(&mut self.removed, &mut self.more_removed, old);
         }
     }
 
-    /// What there is to tell once the old list has ended.
+    /// The events, once the old list has ended.
     #[must_use]
     pub fn events(mut self, jail: &JailName) -> Vec<Event> {
         for new in self.new.by_ref() {
-            tell(&mut self.added, &mut self.more_added, new);
+            note(&mut self.added, &mut self.more_added, new);
         }
         let mut went: (Vec<String>, u64) = Default::default();
         for (ip, noted) in self.noted {
             match noted {
                 // It came and went.
                 Noted { banned: true, in_old: false, in_new: false, .. } => {
-                    tell(&mut self.added, &mut self.more_added, &ip);
-                    tell(&mut self.removed, &mut self.more_removed, &ip);
+                    note(&mut self.added, &mut self.more_added, &ip);
+                    note(&mut self.removed, &mut self.more_removed, &ip);
                 }
                 // It went and came back.
                 Noted { unbanned: true, in_old: true, in_new: true, .. } => {
-                    tell(&mut went.0, &mut went.1, &ip);
-                    tell(&mut self.added, &mut self.more_added, &ip);
+                    note(&mut went.0, &mut went.1, &ip);
+                    note(&mut self.added, &mut self.more_added, &ip);
                 }
                 _ => {}
             }
         }
-        let told = |ips: Vec<String>, more: u64| {
-            ips.into_iter().map(Told::Ip).chain((more > 0).then_some(Told::More(more)))
+        let deltas = |ips: Vec<String>, more: u64| {
+            ips.into_iter().map(BanDelta::Ip).chain((more > 0).then_some(BanDelta::More(more)))
         };
-        let gone = told(went.0, went.1).map(|what| Event::BanRemoved { jail: jail.clone(), what });
+        let gone = deltas(went.0, went.1).map(|what| Event::BanRemoved { jail: jail.clone(), what });
         let added =
-            told(self.added, self.more_added).map(|what| Event::BanAdded { jail: jail.clone(), what });
-        let removed =
-            told(self.removed, self.more_removed).map(|what| Event::BanRemoved { jail: jail.clone(), what });
+            deltas(self.added, self.more_added).map(|what| Event::BanAdded { jail: jail.clone(), what });
+        let removed = deltas(self.removed, self.more_removed)
+            .map(|what| Event::BanRemoved { jail: jail.clone(), what });
         gone.chain(added).chain(removed).collect()
     }
 }
 
-fn tell(told: &mut Vec<String>, more: &mut u64, ip: &str) {
-    if told.len() < MOST_TOLD {
-        told.push(ip.to_owned());
+fn note(listed: &mut Vec<String>, more: &mut u64, ip: &str) {
+    if listed.len() < MAX_NAMED {
+        listed.push(ip.to_owned());
     } else {
         *more += 1;
     }
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(told(&[], &[], &[("a", true), ("a", false)]), [added, removed]);
         assert_eq!(told(&[], &[], &[("a", true)]), [added, removed], "fail2ban has lifted it");
         assert_eq!(told(&["a"], &["a"], &[("a", false), ("a", true)]), [removed, added]);
-        // What the lists show is told once.
+        // What the lists show is reported once.
         assert_eq!(told(&[], &["a"], &[("a", true)]), [added]);
         assert_eq!(told(&["a"], &[], &[("a", false)]), [removed]);
         assert_eq!(told(&["a"], &["a"], &[("a", true)]), [""; 0]);

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A claim is an owner and an epoch, as long as it is renewed. The epoch rises with each claim and each cancellation;
-//! what the agent is told carries it, so that "cancelled" means that nothing more happens, whoever was paused meanwhile.
+//! every message to the agent carries it, so that "cancelled" means that nothing more happens, even if a worker was paused.
 //! Jobs of one jail run one after the other, in the order in which they were asked for: a ban that was followed by an
 //! unban ends unbanned.
 
@@ -18,15 +18,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{JailName, Network, ServerName};
 
-/// Addresses in one command to fail2ban: its one command thread does nothing else meanwhile.
+/// Addresses in one command to fail2ban: its one command thread does nothing else in that time.
 pub const TOGETHER: usize = 25;
-/// What a command should take: a probe waits for one at most, and so does whoever asks for something else.
+/// What a command should take: a probe waits for one at most, and so does any other request.
 const AIM: Duration = Duration::from_millis(250);
 /// More addresses than this are a job.
 pub const JOB_ABOVE: usize = 100;
 /// Addresses of one job.
 pub const MOST_ADDRESSES: usize = 20_000;
-/// Addresses that failed and are told with their reason; the others are counted.
+/// Addresses that failed and are listed with their reason; the others are counted.
 pub const MOST_FAILURES: usize = 100;
 /// A job that gets no further for so long has failed.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -93,7 +93,7 @@ pub enum BanJobState {
     Queued,
     /// A worker has claimed it.
     Running,
-    /// No worker goes on with it, and the agent is to be told.
+    /// No worker continues it, and the agent must still learn of it.
     Cancelling,
     /// The agent knows: nothing more happens.
     Cancelled,
@@ -137,7 +137,7 @@ impl BanJobState {
 pub struct BanJobProgress {
     /// Addresses in all; of "unban all" known once it has begun.
     pub asked: usize,
-    /// Addresses that were tried: also where the next worker goes on.
+    /// Addresses that were tried: also where the next worker resumes.
     pub done: usize,
     /// Of them, those that were otherwise before.
     pub changed: usize,
@@ -146,7 +146,7 @@ pub struct BanJobProgress {
 }
 
 impl BanJobProgress {
-    /// After one more command: of each address whether it is banned now, and whether that was otherwise before. Also tells
+    /// After one more command: of each address whether it is banned now, and whether that was otherwise before. Also returns
     /// the addresses that are not as asked, with the reason.
     #[must_use]
     pub fn after(
@@ -192,8 +192,8 @@ pub struct OpenBanJob {
 
 /// Of the open jobs, in order, those that may be claimed now, and after which time there may be more.
 ///
-/// `known` tells which servers this worker can reach; the others are left to other workers, until it is plain
-/// that there is none.
+/// `known` says which servers this worker can reach; the others are left to other workers, until it is clear that no
+/// worker can.
 #[must_use]
 pub fn claimable(
     open: &[OpenBanJob],

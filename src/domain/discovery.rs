@@ -1,15 +1,15 @@
 //! Servers that are discovered by a DNS name: what is remembered of them, and how a new look changes it.
 //!
-//! A server is its name, which its agent tells and proves; the address is only where it was last found. So an agent that
+//! A server is its name, which its agent reports and proves; the address is only where it was last found. So an agent that
 //! comes back under another address is the same server, with the same state. The rules, in the order of [`reconcile`]:
 //!
 //! | what is seen | effect |
 //! |---|---|
 //! | DNS does not answer | nothing changes for that group |
 //! | an address has gone from DNS, or another agent is there | the server stays for [`GONE_AFTER`], then goes |
-//! | an agent tells a name nobody has | a new server |
-//! | an agent tells the name of a server that is gone from its address, or silent there | that server has moved |
-//! | an agent tells the name of one that is there, or listed in the configuration | a conflict: the first stays |
+//! | an agent reports a name nobody has | a new server |
+//! | an agent reports the name of a server that is gone from its address, or silent there | that server has moved |
+//! | an agent reports the name of one that is there, or listed in the configuration | a conflict: the first stays |
 //! | two addresses, one agent (dual stack) | one server, no conflict |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Event, ServerName, Timestamp, Unknown};
 
-/// How long a server is kept that DNS does not tell of any more: a node's reboot loses no state.
+/// How long a server is kept after DNS stopped listing it: a node's reboot loses no state.
 pub const GONE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// The most servers that are discovered.
@@ -48,7 +48,7 @@ pub struct Discovered {
 /// All of them.
 pub type Discoveries = BTreeMap<ServerName, Discovered>;
 
-/// What DNS told of one group; without addresses if it did not answer.
+/// What DNS answered for one group; without addresses if it did not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// Every address; none if DNS did not answer.
@@ -62,7 +62,7 @@ pub struct Resolved {
 pub struct Answering {
     /// The group that the address belongs to.
     pub group: ServerName,
-    /// The name that was told and proved; none if nobody fit answered.
+    /// The name that was reported and proved; `None` if no suitable agent answered.
     pub name: Option<ServerName>,
     /// The run of the agent.
     pub instance: Option<String>,
@@ -71,7 +71,7 @@ pub struct Answering {
 /// A look at all groups.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
-    /// What DNS told.
+    /// What DNS answered.
     pub groups: BTreeMap<ServerName, Resolved>,
     /// Who answered, of those who were asked.
     pub asked: BTreeMap<SocketAddr, Answering>,
@@ -93,9 +93,12 @@ impl std::fmt::Display for Conflict {
         let Self { name, address, holder } = self;
         match holder {
             Some(holder) => {
-                write!(f, "the agent at {address} tells the name {name}, which the one at {holder} has")
+                write!(
+                    f,
+                    "the agent at {address} reports the name {name}, which the agent at {holder} already has"
+                )
             }
-            None => write!(f, "the agent at {address} tells the name {name}, which BANGUI_SERVERS lists"),
+            None => write!(f, "the agent at {address} reports the name {name}, which BANGUI_SERVERS lists"),
         }
     }
 }
@@ -109,14 +112,14 @@ pub struct Reconciled {
     pub events: Vec<(ServerName, Event)>,
     /// Those that are gone for good: what is remembered of them goes too.
     pub forgotten: Vec<ServerName>,
-    /// Names that are told twice.
+    /// Names that were reported twice.
     pub conflicts: Vec<Conflict>,
     /// Agents that were found beyond [`MOST`].
     pub left_out: usize,
 }
 
-/// Whose names are told from a second address while the first was not asked: those must be asked before [`reconcile`]
-/// can tell a move from a conflict.
+/// Servers whose names were reported from a second address while the first was not asked: those must be asked before
+/// [`reconcile`] can distinguish a move from a conflict.
 #[must_use]
 pub fn contested(known: &Discoveries, look: &Look) -> BTreeSet<SocketAddr> {
     let claims =

@@ -14,16 +14,16 @@ fn minute(n: i64) -> Timestamp {
     chrono::DateTime::from_timestamp(1_700_000_000 + n * 60, 0).unwrap()
 }
 
-/// DNS tells these addresses; of those that were asked, `told` says who answered: nobody, or a name.
-fn look(addresses: Option<&[u8]>, told: &[(u8, Option<&str>)]) -> Look {
+/// DNS answers these addresses; of those that were asked, `answers` says who answered: nobody, or a name.
+fn look(addresses: Option<&[u8]>, answers: &[(u8, Option<&str>)]) -> Look {
     let addresses = addresses.map(|all| all.iter().map(|n| at(*n)).collect());
-    let answering = |(n, told): &(u8, Option<&str>)| {
-        let instance = told.map(|told| format!("run of {told} at {n}"));
-        (at(*n), Answering { group: name("nodes"), name: told.map(name), instance })
+    let answering = |(n, answer): &(u8, Option<&str>)| {
+        let instance = answer.map(|name| format!("run of {name} at {n}"));
+        (at(*n), Answering { group: name("nodes"), name: answer.map(name), instance })
     };
     Look {
         groups: [(name("nodes"), Resolved { addresses, tls: true })].into(),
-        asked: told.iter().map(answering).collect(),
+        asked: answers.iter().map(answering).collect(),
     }
 }
 
@@ -91,8 +91,8 @@ fn a_server_that_comes_back_elsewhere_is_the_same_one() {
 fn of_two_agents_with_one_name_the_first_stays() {
     let claim = look(Some(&[1, 2, 3]), &[(3, Some("b"))]);
     assert_eq!(contested(&two(), &claim), [at(2)].into());
-    for told in [&[(2, Some("b")), (3, Some("b"))][..], &[(3, Some("b"))]] {
-        let done = reconcile(two(), &look(Some(&[1, 2, 3]), told), &[], minute(1));
+    for answers in [&[(2, Some("b")), (3, Some("b"))][..], &[(3, Some("b"))]] {
+        let done = reconcile(two(), &look(Some(&[1, 2, 3]), answers), &[], minute(1));
         assert_eq!(shown(&done.servers), [("a", 1, None), ("b", 2, None)]);
         let conflict = Conflict { name: name("b"), address: at(3), holder: Some(at(2)) };
         assert_eq!(done.conflicts, [conflict]);

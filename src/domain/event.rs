@@ -1,15 +1,15 @@
-//! What happened, as told to the log, the event stream and the metrics.
+//! What happened, for the log, the event stream and the metrics.
 
 use std::net::SocketAddr;
 
 use super::{Condition, JailName};
 
-/// Which addresses an event of bans tells of.
+/// Which addresses a ban event is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum BanDelta {
     /// This address or network.
     Ip(String),
-    /// So many more than were told one by one.
+    /// How many more than were listed one by one.
     More(u64),
 }
 
@@ -60,14 +60,14 @@ pub enum Event {
         /// The jail.
         jail: JailName,
         /// Whom.
-        what: Told,
+        what: BanDelta,
     },
     /// A jail bans less than before.
     BanRemoved {
         /// The jail.
         jail: JailName,
         /// Whom not any more.
-        what: Told,
+        what: BanDelta,
     },
     /// An agent was discovered.
     ServerAdded {
@@ -109,8 +109,8 @@ impl Event {
                 "jail": jail, "seconds_since_activation": seconds_since_activation, "condition": condition
             }),
             Self::BanAdded { jail, what } | Self::BanRemoved { jail, what } => match what {
-                Told::Ip(ip) => json!({ "jail": jail, "ip": ip }),
-                Told::More(more) => json!({ "jail": jail, "more": more }),
+                BanDelta::Ip(ip) => json!({ "jail": jail, "ip": ip }),
+                BanDelta::More(more) => json!({ "jail": jail, "more": more }),
             },
             Self::ServerAdded { address } => json!({ "address": address }),
             Self::ServerRemoved => json!({}),

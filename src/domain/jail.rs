@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::canonical_network;
 
-/// Ten years: what is longer is meant to be for ever.
+/// Ten years: longer times are meant to be permanent.
 const LONGEST: i64 = 315_576_000;
 const MOST_RETRIES: i64 = 1_000_000;
 /// Networks in one list.
@@ -54,7 +54,7 @@ macro_rules! number {
 }
 
 number!(
-    /// How long an address is banned, in seconds; -1 is for ever.
+    /// How long an address is banned, in seconds; -1 is permanent.
     BanTime, "bantime", "a number of seconds from 1 to 315576000, or -1 for ever",
     |seconds| seconds == -1 || (1..=LONGEST).contains(&seconds)
 );
@@ -123,7 +123,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// What is to be set of a jail; what is none stays as it is.
+/// The settings to change of a jail; `None` keeps one as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JailSettings {

@@ -29,7 +29,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// Whether users are told that the server is online.
+    /// Whether the server is shown as online.
     #[must_use]
     pub fn online(self) -> bool {
         matches!(self, Self::Up | Self::Degraded | Self::Busy)
@@ -173,7 +173,7 @@ pub enum BackendCommands {
 }
 
 impl BackendCommands {
-    /// As the HTTP interface tells it: `null`, `true` or `false`.
+    /// As the HTTP interface shows it: `null`, `true` or `false`.
     #[must_use]
     pub fn as_option(self) -> Option<bool> {
         match self {
@@ -196,7 +196,7 @@ pub struct ServerState {
     /// The last probe, as shown.
     #[serde(default)]
     pub status: ServerStatus,
-    /// The last condition that told about fail2ban itself: what the next probe is compared with. It differs
+    /// The last condition that said something about fail2ban itself: what the next probe is compared with. It differs
     /// from `status.condition` only while the agent is unreachable.
     #[serde(default)]
     pub settled: Condition,
@@ -215,7 +215,7 @@ pub struct ServerState {
     /// The latest activation.
     #[serde(default)]
     pub last_activation: Option<Activation>,
-    /// Jails that are being switched on or off, and since when: what a probe sees of them meanwhile counts for nothing.
+    /// Jails that are being switched on or off, and since when: what a probe sees of them in that time is ignored.
     #[serde(default)]
     pub switching: Vec<Switch>,
     /// The latest activation that no switch in `switching` made; none without switches, when `last_activation` is it.

@@ -13,7 +13,7 @@
 //! * `degraded` is online. Losing jails within the crash window creates a pending recovery as going offline does.
 //! * A pending recovery is resolved by becoming `up`, not by merely accepting connections (`busy`) nor by
 //!   coming back without the jails (`degraded`).
-//! * `unreachable` tells nothing about fail2ban: only what is shown changes, and the next probe is compared
+//! * `unreachable` says nothing about fail2ban: only what is shown changes, and the next probe is compared
 //!   with the condition before it (`ServerState::settled`).
 //!
 //! Switches of jails, and the activation that a crash is blamed on, are in [`super::switches`].
@@ -48,7 +48,7 @@ pub fn on_probe(
             state.status.condition = Condition::Unreachable;
             state.status.error = Some(reason);
             state.status.missing_jails = missing_before;
-            // Whether it stayed busy meanwhile is not known, so the count of seconds starts again.
+            // Whether it stayed busy in between is unknown, so the count of seconds starts again.
             state.busy_since = None;
             return (state, Vec::new());
         }
@@ -219,7 +219,7 @@ pub struct DetectedOn {
 }
 
 impl DetectedOn {
-    /// The run of fail2ban that `state` tells of.
+    /// The run of fail2ban that `state` describes.
     #[must_use]
     pub fn of(state: &ServerState) -> Self {
         Self { version: state.status.version.clone(), online_since: state.online_since }

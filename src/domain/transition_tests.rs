@@ -39,7 +39,7 @@ fn unreachable() -> ProbeOutcome {
     ProbeOutcome::Unreachable { kind: UnreachableKind::Network, reason: "timed out".to_owned() }
 }
 
-/// A history of (second, news), told in order; returns the last state and the kinds of all events.
+/// Applies a history of (second, news) in order; returns the last state and the kinds of all events.
 struct History {
     state: ServerState,
     kinds: Vec<&'static str>,
@@ -153,7 +153,7 @@ fn losing_jails_within_the_window_pends_a_recovery_that_ends_when_they_are_back(
     assert_eq!(lost.kinds, ["server.came_online", "server.degraded", "recovery.pending"]);
 
     let still = lost.probe(20, answer(&["web"]));
-    assert_eq!(still.kinds.len(), 3, "told once, not at every probe");
+    assert_eq!(still.kinds.len(), 3, "reported once, not at every probe");
     let back = still.probe(30, answer(&["sshd", "web"]));
     assert_eq!(back.pending(), Some(("web", 10, true)));
     assert_eq!(back.state.status.condition, Condition::Up);

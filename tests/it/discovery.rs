@@ -173,8 +173,11 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
     // Another agent claims the name of the first one: the first stays, and it is told.
     let _impostor = stage.agent("node-1", 5).await;
     stage.resolve(&[2, 3, 4, 5]);
-    let conflict =
-        format!("the agent at {} tells the name node-1, which the one at {} has", stage.at(5), stage.at(2));
+    let conflict = format!(
+        "the agent at {} reports the name node-1, which the agent at {} already has",
+        stage.at(5),
+        stage.at(2)
+    );
     stage.told(&client, &conflict).await;
     let log = || stage.cluster.workers.iter().any(|worker| worker.process.printed().contains(&conflict));
     eventually("it in the log", SOON, || async { log().then_some(()) }).await;
@@ -223,7 +226,7 @@ async fn a_name_is_believed_by_the_certificate_alone_and_the_token_is_for_those_
     stage.resolve(&[12, 13, 14]);
     let client = stage.workers().await;
     stage.shown(&client, &[("node-1", "down")]).await;
-    stage.told(&client, "it tells the name node-3, which its certificate does not carry").await;
+    stage.told(&client, "it reports the name node-3, which its certificate does not carry").await;
     stage.told(&client, "set BANGUI_AGENT_CA").await;
     assert!(liar.lock().unwrap().contains("/v1/info"), "it was asked");
     assert_eq!(*stranger.lock().unwrap(), "", "a stranger was told something");
@@ -236,7 +239,7 @@ async fn a_name_is_believed_by_the_certificate_alone_and_the_token_is_for_those_
     assert_eq!(code, Some(1), "{printed}");
     for words in [
         "agents.test has 3 addresses",
-        "it tells the name node-3, which its certificate does not carry",
+        "it reports the name node-3, which its certificate does not carry",
         "agent node-1          answers",
     ] {
         assert!(printed.contains(words), "{words}: {printed}");

@@ -189,14 +189,14 @@ impl AgentClient {
             return Err(self.unreachable(UnreachableKind::Protocol, remedy));
         };
         let name = server_name(&told).map_err(|why| {
-            self.unreachable(UnreachableKind::Protocol, &format!("it tells the name {told:?}, {why}"))
+            self.unreachable(UnreachableKind::Protocol, &format!("it reports the name {told:?}, {why}"))
         })?;
         let carried = match &certificate {
             Some(certificate) => tls::carries(certificate, name.as_str()).is_ok(),
             None => !tls,
         };
         if !carried {
-            let reason = format!("it tells the name {name}, which its certificate does not carry");
+            let reason = format!("it reports the name {name}, which its certificate does not carry");
             return Err(self.unreachable(UnreachableKind::Tls, &reason));
         }
         Ok(Introduction { name, instance: info.instance })
