@@ -14,7 +14,7 @@ pub mod up;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::{Loaded, Mistakes};
+use crate::config::{Loaded, ConfigErrors};
 use crate::telemetry;
 
 /// How a subcommand ends.
@@ -25,7 +25,7 @@ pub type Outcome = Result<(), Failure>;
 pub enum Failure {
     /// The configuration is wrong: exit code 2.
     #[error("{0}")]
-    Configuration(Mistakes),
+    Configuration(ConfigErrors),
     /// It must not run with this configuration or this Redis: exit code 2.
     #[error("{0}")]
     Refused(String),
@@ -37,9 +37,9 @@ pub enum Failure {
     Quiet,
 }
 
-impl From<Mistakes> for Failure {
-    fn from(mistakes: Mistakes) -> Self {
-        Self::Configuration(mistakes)
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Configuration(errors)
     }
 }
 
