@@ -6,9 +6,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host fmt clippy doc bench fuzz
+.PHONY: help up docs deny test test-repeat test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host fmt clippy doc bench fuzz
 
 ARGS ?=
+N ?= 10
 FUZZ_SECONDS ?= 60
 CHAOS_SECONDS ?= 1800
 # Most tests wait for processes, not for a core.
@@ -35,6 +36,21 @@ test: fmt clippy doc ## Check and test everything
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 	$(MAKE) test-api test-manifests
 
+docs: ## Rewrite what documents and snapshots quote from the code, then show what changed
+	@.ci/install rust cc redis-server
+	INSTA_UPDATE=always cargo test --locked --test it -- interface:: documents::
+	git diff --stat -- docs tests/it/snapshots
+
+deny: ## Check dependencies: bans, licenses, sources, advisories (.deny.toml), and unused ones
+	@.ci/install rust cc cargo-deny cargo-machete
+	.ci/deny
+
+test-repeat: ## Run the integration tests N times (default 10), to find those that fail now and then
+	@.ci/install rust cc redis-server fail2ban strace systemd-analyze
+	cargo test --locked --test it --no-run
+	@for n in $$(seq $(N)); do echo "run $$n of $(N)"; \
+		RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --test it || { echo "run $$n of $(N) failed" >&2; exit 1; }; done
+
 test-api: ## Hold a live cluster against its OpenAPI document
 	@.ci/install rust cc redis-server fail2ban curl python3-venv
 	.ci/test-api
@@ -52,7 +68,7 @@ test-deploy: ## Build the image, run docker-compose.yml, walk through it, replac
 	@.ci/install python3
 	.ci/test-deploy
 
-test-systemd: ## Install the units as README.md says, in a container that systemd runs, and walk through it
+test-systemd: ## Install the units as docs/install.md says, in a container that systemd runs, and walk through it
 	.ci/test-systemd
 
 test-k8s: ## Apply k8s/ to the cluster of KUBECONFIG, walk through it, update and evict workers under load
