@@ -10,6 +10,7 @@ SHELL := /bin/bash
 
 ARGS ?=
 N ?= 10
+TESTS ?=
 FUZZ_SECONDS ?= 60
 CHAOS_SECONDS ?= 1800
 # Most tests wait for processes, not for a core.
@@ -45,11 +46,11 @@ deny: ## Check dependencies: bans, licenses, sources, advisories (.deny.toml), a
 	@.ci/install rust cc cargo-deny cargo-machete
 	.ci/deny
 
-test-repeat: ## Run the integration tests N times (default 10), to find those that fail now and then
+test-repeat: ## Run the integration tests N times (default 10) to find flaky ones; TESTS=up:: runs only those with that name
 	@.ci/install rust cc redis-server fail2ban strace systemd-analyze
 	cargo test --locked --test it --no-run
 	@for n in $$(seq $(N)); do echo "run $$n of $(N)"; \
-		RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --test it || { echo "run $$n of $(N) failed" >&2; exit 1; }; done
+		RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --test it -- $(TESTS) || { echo "run $$n of $(N) failed" >&2; exit 1; }; done
 
 test-api: ## Hold a live cluster against its OpenAPI document
 	@.ci/install rust cc redis-server fail2ban curl python3-venv

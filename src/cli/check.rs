@@ -114,7 +114,8 @@ async fn redis(config: &CheckConfig) -> Vec<Line> {
             vec![Line::new(Level::Refuse, "redis", message)]
         }
         Err(_) => {
-            let message = format!("no answer within {} s: it may be stopped or overloaded", REDIS_TIMEOUT.as_secs());
+            let message =
+                format!("no answer within {} s: it may be stopped or overloaded", REDIS_TIMEOUT.as_secs());
             vec![Line::new(Level::Refuse, "redis", message)]
         }
     }
@@ -133,7 +134,8 @@ async fn discover(
         Ok(Err(error)) => return refused(format!("failed to resolve {host}: {error}")),
         Err(_) => return refused(format!("timed out resolving {host} after {} s", AGENT_TIMEOUT.as_secs())),
     };
-    let mut lines = vec![Line::new(Level::Ok, &what, format!("{host} resolves to {} addresses", resolved.len()))];
+    let mut lines =
+        vec![Line::new(Level::Ok, &what, format!("{host} resolves to {} addresses", resolved.len()))];
     let asking =
         resolved.into_iter().map(async |address| (address, credentials.introduce(group, address).await));
     let mut answers = futures_util::stream::iter(asking).buffered(MAX_CONCURRENT_AGENTS);
@@ -143,8 +145,9 @@ async fn discover(
             Err(error) => lines.push(Line::new(Level::Refuse, &what, agent_remedy(&error))),
             Ok(Introduction { name, instance }) => match found.get(&name) {
                 Some((first, of)) if of.is_none() || *of != instance => {
-                    let message =
-                        format!("{first} and {address} both report the name {name}: only one of them is used");
+                    let message = format!(
+                        "{first} and {address} both report the name {name}: only one of them is used"
+                    );
                     lines.push(Line::new(Level::Refuse, &what, message));
                 }
                 Some(_) => {}
@@ -193,7 +196,9 @@ fn agent_remedy(error: &AgentError) -> String {
             format!("{reason}: give the agent and the workers the same BANGUI_AGENT_TOKEN")
         }
         AgentError::Unreachable { kind: UnreachableKind::Tls, reason, .. } => reason.clone(),
-        other => format!("{other}: check that `bangui agent` runs there and that its URL in BANGUI_SERVERS is right"),
+        other => format!(
+            "{other}: check that `bangui agent` runs there and that its URL in BANGUI_SERVERS is right"
+        ),
     }
 }
 
@@ -209,7 +214,9 @@ fn fail2ban(outcome: &ProbeOutcome) -> (Level, String) {
         ProbeOutcome::Busy { reason, .. } => (Level::Warn, format!("busy: {reason}. Try again in a minute")),
         ProbeOutcome::Down { reason } => (
             Level::Refuse,
-            format!("{reason}: check that fail2ban runs and that BANGUI_FAIL2BAN_SOCKET of its agent is right"),
+            format!(
+                "{reason}: check that fail2ban runs and that BANGUI_FAIL2BAN_SOCKET of its agent is right"
+            ),
         ),
         ProbeOutcome::Unreachable { reason, .. } => (Level::Refuse, reason.clone()),
     }

@@ -14,7 +14,7 @@ pub mod up;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::{Loaded, ConfigErrors};
+use crate::config::{ConfigErrors, Loaded};
 use crate::telemetry;
 
 /// The result of a subcommand.

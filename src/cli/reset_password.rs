@@ -46,7 +46,8 @@ async fn connected(store: &Store) -> anyhow::Result<()> {
     let end = Instant::now() + REDIS_TIMEOUT;
     while let Err(error) = store.available() {
         if Instant::now() >= end {
-            return Err(error).context("nothing was changed: check that Redis runs and that BANGUI_REDIS_URL is right");
+            return Err(error)
+                .context("nothing was changed: check that Redis runs and that BANGUI_REDIS_URL is right");
         }
         sleep(Duration::from_millis(50)).await;
     }

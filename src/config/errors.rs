@@ -59,7 +59,9 @@ pub fn unknown_names<'a>(set: impl Iterator<Item = &'a str>) -> Vec<String> {
             let closest = known.iter().map(|known| (distance(name, known), known)).min();
             match closest.filter(|(distance, _)| *distance <= name.len() / 3) {
                 Some((_, closest)) => format!("unknown variable {name}: did you mean {closest}?"),
-                None => format!("unknown variable {name}: `bangui serve --help` and `bangui agent --help` list them all"),
+                None => format!(
+                    "unknown variable {name}: `bangui serve --help` and `bangui agent --help` list them all"
+                ),
             }
         })
         .collect()

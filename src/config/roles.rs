@@ -136,10 +136,7 @@ fn agents(read: &mut Reader<'_>) -> (Servers, Option<AgentTokenConfig>, Option<P
         );
     }
     if servers != Servers::default() && token.is_none() {
-        read.require(
-            &vars::AGENT_TOKEN,
-            "agents answer only requests that carry their token",
-        );
+        read.require(&vars::AGENT_TOKEN, "agents answer only requests that carry their token");
     }
     (servers, token, ca)
 }
@@ -150,10 +147,8 @@ fn session_life(read: &mut Reader<'_>) -> (Option<Duration>, Option<Duration>) {
     if let (Some(idle), Some(absolute)) = (idle, absolute)
         && idle > absolute
     {
-        let allowed = format!(
-            "must not exceed BANGUI_SESSION_ABSOLUTE_SECONDS, which is {}",
-            absolute.as_secs()
-        );
+        let allowed =
+            format!("must not exceed BANGUI_SESSION_ABSOLUTE_SECONDS, which is {}", absolute.as_secs());
         read.note(vars::SESSION_IDLE.name.to_owned(), Some(idle.as_secs().to_string()), allowed);
     }
     (idle, absolute)
@@ -204,10 +199,9 @@ fn agent_tls(read: &mut Reader<'_>, listen: Option<&AgentListen>) -> Option<Agen
     let cert = read.value(&vars::AGENT_TLS_CERT, values::absolute_path);
     let key = read.value(&vars::AGENT_TLS_KEY, values::absolute_path);
     match (read.is_set(&vars::AGENT_TLS_CERT), read.is_set(&vars::AGENT_TLS_KEY)) {
-        (true, false) => read.require(
-            &vars::AGENT_TLS_KEY,
-            "set it to the file with the key of BANGUI_AGENT_TLS_CERT",
-        ),
+        (true, false) => {
+            read.require(&vars::AGENT_TLS_KEY, "set it to the file with the key of BANGUI_AGENT_TLS_CERT")
+        }
         (false, true) => read.require(
             &vars::AGENT_TLS_CERT,
             "set it to the file with the certificate of BANGUI_AGENT_TLS_KEY",

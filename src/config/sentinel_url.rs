@@ -85,13 +85,16 @@ impl SentinelUrl {
 
 fn parts(scheme: &'static str, rest: &str) -> Result<SentinelUrl, String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').ok_or_else(|| format!("has no name of a primary; {FORM}"))?;
+    let (authority, path) =
+        rest.split_once('/').ok_or_else(|| format!("has no name of a primary; {FORM}"))?;
     let (user_info, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (name, database) =
         path.trim_end_matches('/').split_once('/').unwrap_or((path.trim_end_matches('/'), ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.is_empty() || !name.chars().all(allowed) {
-        return Err(format!("the name of the primary must consist of A-Z, a-z, 0-9, '_', '.' and '-'; {FORM}"));
+        return Err(format!(
+            "the name of the primary must consist of A-Z, a-z, 0-9, '_', '.' and '-'; {FORM}"
+        ));
     }
     check_database(database)?;
     let sentinels = hosts.split(',').map(sentinel).collect::<Result<Vec<_>, _>>()?;

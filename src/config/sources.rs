@@ -213,8 +213,7 @@ impl<'a> Reader<'a> {
             return Err(ConfigErrors { all: self.errors, warnings: Vec::new() });
         }
         build().ok_or_else(|| {
-            let allowed =
-                "a value is missing without an error: this is a bug in bangui".to_owned();
+            let allowed = "a value is missing without an error: this is a bug in bangui".to_owned();
             let bug = ConfigError { name: "configuration".to_owned(), value: None, allowed };
             ConfigErrors { all: vec![bug], warnings: Vec::new() }
         })
@@ -242,8 +241,7 @@ impl<'a> Reader<'a> {
         match (self.environment.get(variable.name), from_file) {
             (None, None) => Ok(None),
             (Some(_), Some((name, _))) => {
-                let both =
-                    format!("{name} is set too: keep one of the two");
+                let both = format!("{name} is set too: keep one of the two");
                 Err((variable.name.to_owned(), both))
             }
             (Some(value), None) => {
@@ -276,7 +274,9 @@ pub fn read_secret_file(path: &Path) -> Result<SecretString, String> {
         .and_then(|file| file.take(MAX_SECRET_FILE_SIZE + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("failed to read the file {shown}: {error}"))?;
     if bytes.len() as u64 > MAX_SECRET_FILE_SIZE {
-        return Err(format!("the file {shown} is larger than {MAX_SECRET_FILE_SIZE} bytes: is it the right one?"));
+        return Err(format!(
+            "the file {shown} is larger than {MAX_SECRET_FILE_SIZE} bytes: is it the right one?"
+        ));
     }
     let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not valid UTF-8"))?;
     match text.trim_end_matches(['\n', '\r']) {

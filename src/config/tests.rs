@@ -221,7 +221,10 @@ fn a_secret_comes_from_its_file_without_the_line_end() {
     }
     let both = [("BANGUI_AGENT_TOKEN", TOKEN), ("BANGUI_AGENT_TOKEN_FILE", path)];
     let said = errors(roles::agent(&environment(&both), &Flags::new()));
-    assert!(said.starts_with("1 configuration error;") && said.contains("BANGUI_AGENT_TOKEN_FILE is set too"), "{said}");
+    assert!(
+        said.starts_with("1 configuration error;") && said.contains("BANGUI_AGENT_TOKEN_FILE is set too"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -243,7 +246,10 @@ fn a_secret_file_that_cannot_be_used_is_an_error_that_names_it() {
     for (name, why) in cases {
         let set = environment(&[("BANGUI_AGENT_TOKEN_FILE", &path(name))]);
         let said = errors(roles::agent(&set, &Flags::new()));
-        assert!(said.starts_with("1 configuration error;") && said.contains(why) && said.contains(&path(name)), "{said}");
+        assert!(
+            said.starts_with("1 configuration error;") && said.contains(why) && said.contains(&path(name)),
+            "{said}"
+        );
         assert!(!said.contains("hunter2"), "{said}");
     }
 }

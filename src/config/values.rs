@@ -56,7 +56,8 @@ pub fn agent_listen(text: &str) -> Parsed<AgentListen> {
 pub fn words(text: &str) -> Parsed<Vec<String>> {
     if text.contains(['\0', '\n', '"', '\'', '\\', '$', '`', ';', '|', '&', '<', '>']) {
         return Err(
-            "must be a program and its arguments, separated by spaces, without shell syntax or quotes".to_owned()
+            "must be a program and its arguments, separated by spaces, without shell syntax or quotes"
+                .to_owned(),
         );
     }
     Ok(text.split_whitespace().map(str::to_owned).collect())

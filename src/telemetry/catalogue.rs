@@ -18,11 +18,7 @@ pub const METRICS: [(&str, Kind, &str); 21] = [
     ("bangui_redis_up", Kind::Gauge, "1 if Redis answered the last request, else 0."),
     ("bangui_redis_writable", Kind::Gauge, "1 if Redis accepted writes when last tried, else 0."),
     ("bangui_redis_command_duration_seconds", Kind::Seconds, "Time until Redis answered, by command."),
-    (
-        "bangui_session_checks_total",
-        Kind::Counter,
-        "Session checks, by source of the answer and result.",
-    ),
+    ("bangui_session_checks_total", Kind::Counter, "Session checks, by source of the answer and result."),
     (
         "bangui_session_cache_holder",
         Kind::Gauge,
@@ -30,8 +26,16 @@ pub const METRICS: [(&str, Kind, &str); 21] = [
     ),
     ("bangui_session_revocations_total", Kind::Counter, "Revocations, by what the answer waited for."),
     ("bangui_scheduler_leader", Kind::Gauge, "1 if this worker is the leader, else 0."),
-    ("bangui_scheduler_epoch", Kind::Gauge, "Fencing token (epoch) of the last term in which this worker was the leader."),
-    ("bangui_scheduler_transitions_total", Kind::Counter, "Times this worker became or stopped being the leader, by reason."),
+    (
+        "bangui_scheduler_epoch",
+        Kind::Gauge,
+        "Fencing token (epoch) of the last term in which this worker was the leader.",
+    ),
+    (
+        "bangui_scheduler_transitions_total",
+        Kind::Counter,
+        "Times this worker became or stopped being the leader, by reason.",
+    ),
     (
         "bangui_scheduler_fenced_writes_total",
         Kind::Counter,
@@ -41,7 +45,11 @@ pub const METRICS: [(&str, Kind, &str); 21] = [
     ("bangui_probe_duration_seconds", Kind::Seconds, "Time until a server's agent answered, by server."),
     ("bangui_server_online", Kind::Gauge, "1 if the server is online, else 0. Only the leader exports it."),
     ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail. Only the leader exports it."),
-    ("bangui_discovery_conflicts", Kind::Gauge, "Discovered agents whose name another agent has. Only the leader counts them."),
+    (
+        "bangui_discovery_conflicts",
+        Kind::Gauge,
+        "Discovered agents whose name another agent has. Only the leader counts them.",
+    ),
     ("bangui_event_clients", Kind::Gauge, "Clients connected to this worker's event stream."),
     ("bangui_ban_jobs_total", Kind::Counter, "Ban jobs finished by this worker, by outcome."),
     ("bangui_logins_total", Kind::Counter, "Logins, by outcome."),

@@ -20,7 +20,8 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 /// If the parent is gone, or the program cannot be run.
 pub fn become_child(parent: i32, command: &[OsString]) -> anyhow::Result<()> {
     let Some((program, arguments)) = command.split_first() else { bail!("no program was given") };
-    set_parent_process_death_signal(Some(Signal::KILL)).context("failed to ask the kernel for a signal at the parent's death")?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("failed to ask the kernel for a signal at the parent's death")?;
     let now = getppid().map(|pid| pid.as_raw_nonzero().get());
     if now != Some(parent) {
         bail!("the parent (process {parent}) has died");

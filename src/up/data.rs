@@ -184,11 +184,7 @@ mod tests {
         for name in ["x".repeat(100), "with space".to_owned()] {
             let data = DataDir::open(&parent.path().join(name)).unwrap();
             let socket = data.socket("fail2ban");
-            assert!(
-                socket.as_os_str().len() <= MAX_SOCKET_PATH && is_plain(&socket),
-                "{}",
-                socket.display()
-            );
+            assert!(socket.as_os_str().len() <= MAX_SOCKET_PATH && is_plain(&socket), "{}", socket.display());
             let folder = socket.parent().unwrap().to_owned();
             assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
             drop(data);

@@ -17,13 +17,10 @@ pub fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(address) {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            bail!(
-                "{address} is in use by another program: stop it, or choose another address with --listen"
-            )
+            bail!("{address} is in use by another program: stop it, or choose another address with --listen")
         }
-        Err(error) => {
-            Err(error).with_context(|| format!("failed to listen on {address}: choose another address with --listen"))
-        }
+        Err(error) => Err(error)
+            .with_context(|| format!("failed to listen on {address}: choose another address with --listen")),
     }
 }
 

@@ -114,7 +114,8 @@ impl Up {
                     STOP_TIMEOUT,
                 )?]);
                 let socket = sandbox.socket().to_owned();
-                self.until_ready("fail2ban-server", async || UnixStream::connect(&socket).await.is_ok()).await?;
+                self.until_ready("fail2ban-server", async || UnixStream::connect(&socket).await.is_ok())
+                    .await?;
                 let description = format!("a private sandbox that reads {}", sandbox.log().display());
                 let config = sandbox.config();
                 tokio::spawn(sandbox.feed(feeding));
@@ -186,7 +187,8 @@ impl Up {
         (1..=self.config.workers.get())
             .map(|n| {
                 let command = vec![own_program()?, "serve".into()];
-                let worker = self.service(&format!("worker-{n}"), command, environment.clone(), stop_timeout)?;
+                let worker =
+                    self.service(&format!("worker-{n}"), command, environment.clone(), stop_timeout)?;
                 Ok(Service { listener: Some(Arc::clone(&listener)), ..worker })
             })
             .collect()
@@ -269,8 +271,10 @@ async fn describe_host(socket: &Path) -> String {
 fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let daemons = ["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
-    let found =
-        std::env::split_paths(&path).chain(daemons).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found = std::env::split_paths(&path)
+        .chain(daemons)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
     found.ok_or_else(|| {
         anyhow!(
             "{name} is not installed: `apt-get install {package}`, or the package {package} of your system"

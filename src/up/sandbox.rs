@@ -40,7 +40,9 @@ impl Sandbox {
                 sandbox.folder.display()
             );
         }
-        sandbox.write().with_context(|| format!("failed to write the sandbox's configuration in {}", sandbox.folder.display()))?;
+        sandbox.write().with_context(|| {
+            format!("failed to write the sandbox's configuration in {}", sandbox.folder.display())
+        })?;
         Ok(sandbox)
     }
 

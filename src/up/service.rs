@@ -165,7 +165,8 @@ impl Service {
         command.stdout(writer.try_clone().context("failed to open a pipe for its log")?).stderr(writer);
         command.process_group(0).kill_on_drop(true);
         let child = command.spawn().context("failed to run it")?;
-        let reader = pipe::Receiver::from_owned_fd(reader.into()).context("failed to read from the pipe of its log")?;
+        let reader = pipe::Receiver::from_owned_fd(reader.into())
+            .context("failed to read from the pipe of its log")?;
         Ok((child, tokio::spawn(self.log.clone().copy(reader))))
     }
 

@@ -80,7 +80,8 @@ fn the_rule_has_the_commands_that_the_source_sends_and_no_other() {
 
 #[test]
 fn the_documents_show_the_rule() {
-    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md")).unwrap();
+    let document =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md")).unwrap();
     let (_, shown) = document.split_once("redis-cli ACL SETUSER ").expect("the rule is in docs/redis.md");
     let (shown, _) = shown.split_once("```").unwrap();
     let shown: Vec<&str> =

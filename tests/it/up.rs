@@ -155,7 +155,8 @@ fn stand_in(folder: &Path, name: &str, first: &str) {
 /// `bangui up --sandbox` with the stand-ins of a folder.
 fn up_with(stand_ins: &Path, data: &Path) -> std::process::Command {
     let mut command = bangui("up");
-    let folders = std::iter::once(stand_ins.to_owned()).chain(std::env::split_paths(&search_path()));
+    let path = search_path();
+    let folders = std::iter::once(stand_ins.to_owned()).chain(std::env::split_paths(&path));
     command.env("PATH", std::env::join_paths(folders).unwrap());
     command.args(["--sandbox", "--workers", "1", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
     command

@@ -36,7 +36,12 @@ impl Row {
     }
 
     /// The same row with the last column of the old table.
-    fn advised(self, old: &[Vec<String>], unmatched: &mut Vec<(usize, Vec<String>)>, at: usize) -> Vec<String> {
+    fn advised(
+        self,
+        old: &[Vec<String>],
+        unmatched: &mut Vec<(usize, Vec<String>)>,
+        at: usize,
+    ) -> Vec<String> {
         let Self { mut cells, advice } = self;
         if advice {
             let kept = old.iter().find(|row| row[0] == cells[0]).and_then(|row| row.last());
@@ -59,11 +64,8 @@ pub fn table(file: &str, name: &str, header: &[&str], rows: Vec<Row>) {
     part(file, name, |old| {
         let old: Vec<Vec<String>> = old.lines().skip(2).map(cells_of).collect();
         let mut unmatched = Vec::new();
-        let mut new: Vec<Vec<String>> = rows
-            .into_iter()
-            .enumerate()
-            .map(|(at, row)| row.advised(&old, &mut unmatched, at))
-            .collect();
+        let mut new: Vec<Vec<String>> =
+            rows.into_iter().enumerate().map(|(at, row)| row.advised(&old, &mut unmatched, at)).collect();
         move_advice(&old, &mut new, &unmatched);
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | ").trim_end());
         let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();

@@ -115,7 +115,8 @@ fn status(argument: &[TokenTree]) -> Option<u16> {
 /// The level, if a group is the arguments of a macro that logs.
 fn level(before: &[TokenTree]) -> Option<String> {
     let [.., name, bang] = before else { return None };
-    let name = ident(name)?;
+    // `$level!` of a macro that logs at several levels.
+    let name = ident(name).map(|name| if name == "level" { "info".to_owned() } else { name })?;
     (is_punct(bang, '!') && LEVELS.contains(&name.as_str())).then_some(name)
 }
 
@@ -204,7 +205,8 @@ fn sources(folder: &Path) -> Vec<(String, TokenStream)> {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         name == "tests" || name.ends_with("_tests") || name == "test_switch"
     };
-    let sources = files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs") && !of_tests(path));
+    let sources =
+        files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs") && !of_tests(path));
     sources
         .map(|path| {
             let name = path.strip_prefix(folder).unwrap().display().to_string();
