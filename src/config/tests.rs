@@ -237,11 +237,11 @@ fn a_secret_file_that_cannot_be_used_is_an_error_that_names_it() {
     std::fs::write(path("large"), "x".repeat(70_000)).unwrap();
     let cases = [
         ("empty", "is empty"),
-        ("bytes", "is not UTF-8"),
+        ("bytes", "is not valid UTF-8"),
         ("short", "32 characters"),
         ("large", "is larger than"),
-        ("none", "cannot be read: No such file"),
-        ("", "cannot be read: Is a directory"),
+        ("none", ": No such file"),
+        ("", ": Is a directory"),
     ];
     for (name, why) in cases {
         let set = environment(&[("BANGUI_AGENT_TOKEN_FILE", &path(name))]);
