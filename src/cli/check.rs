@@ -212,12 +212,8 @@ fn fail2ban(outcome: &ProbeOutcome) -> (Level, String) {
             (Level::Ok, format!("version {} answers, {} jails run", answer.version, answer.jails.len()))
         }
         ProbeOutcome::Busy { reason, .. } => (Level::Warn, format!("busy: {reason}. Try again in a minute")),
-        ProbeOutcome::Down { reason } => (
-            Level::Refuse,
-            format!(
-                "{reason}: check that fail2ban runs and that BANGUI_FAIL2BAN_SOCKET of its agent is right"
-            ),
-        ),
-        ProbeOutcome::Unreachable { reason, .. } => (Level::Refuse, reason.clone()),
+        ProbeOutcome::Down { reason } | ProbeOutcome::Unreachable { reason, .. } => {
+            (Level::Refuse, reason.clone())
+        }
     }
 }

@@ -253,6 +253,21 @@ fn every_make_target_and_variable_that_a_document_names_exists() {
     }
 }
 
+#[test]
+fn every_metric_that_a_document_names_is_exported() {
+    let mut checked = 0;
+    for file in documents() {
+        let text = read(&file);
+        let word = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        for name in text.split(word).filter(|name| name.starts_with("bangui_")) {
+            checked += 1;
+            let known = METRICS.iter().any(|(metric, ..)| *metric == name);
+            assert!(known, "{} names {name}, which is not a metric", file.display());
+        }
+    }
+    assert!(checked > 20, "only {checked} names were found");
+}
+
 fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
