@@ -63,12 +63,12 @@ pub fn problems(http: &Path) -> Vec<Problem> {
     let mut found: BTreeMap<String, Problem> = BTreeMap::new();
     for (_, tokens) in sources(http) {
         walk(tokens, &mut |before, group| {
-            let Some((name, status, title, detail)) = problem(before, group) else { return };
-            let problem = found.entry(name.clone()).or_default();
-            problem.name = name;
-            add(&mut problem.statuses, status);
-            add(&mut problem.titles, title);
-            add(&mut problem.details, detail);
+            let Some(made) = made_here(before, group) else { return };
+            let problem = found.entry(made.name.clone()).or_default();
+            problem.name = made.name;
+            add(&mut problem.statuses, made.status);
+            add(&mut problem.titles, made.title);
+            add(&mut problem.details, made.detail);
         });
     }
     let mut all: Vec<Problem> = found.into_values().collect();
@@ -80,24 +80,37 @@ fn add<T: PartialEq>(all: &mut Vec<T>, new: Option<T>) {
     all.extend(new.filter(|new| !all.contains(new)));
 }
 
-/// The name, status, title and detail of a problem that is made here.
-fn problem(
-    before: &[TokenTree],
-    group: &Group,
-) -> Option<(String, Option<u16>, Option<String>, Option<String>)> {
+/// One place where a problem is made, as far as it is written there in one piece.
+struct Made {
+    name: String,
+    status: Option<u16>,
+    title: Option<String>,
+    detail: Option<String>,
+}
+
+/// The problem that this group is the arguments of, if it is one.
+fn made_here(before: &[TokenTree], group: &Group) -> Option<Made> {
     let arguments = arguments(group);
-    let text = |n: usize| arguments.get(n).and_then(text);
+    let at = |n: usize| arguments.get(n).and_then(|argument| text(argument));
     let of_problem = || ["Problem", "Self"].iter().any(|owner| ends_with(before, &[owner, ":", ":", "*"]));
+    let first_status = || status(arguments.first()?);
+    let fixed = |name: &str| Made { name: name.to_owned(), status: None, title: None, detail: at(0) };
     let called = before.last().and_then(ident);
-    match called.as_deref() {
-        Some("new") if of_problem() => Some((text(1)?, Some(status(arguments.first()?)?), text(2), text(3))),
-        Some("conflict") if of_problem() => Some((text(0)?, Some(409), text(1), text(2))),
-        Some("malformed") if of_problem() => Some(("malformed-request".to_owned(), None, None, text(0))),
-        Some("invalid") if of_problem() => Some(("invalid-request".to_owned(), None, None, text(0))),
+    Some(match called.as_deref() {
+        Some("new") if of_problem() => {
+            Made { name: at(1)?, status: Some(first_status()?), title: at(2), detail: at(3) }
+        }
+        Some("conflict") if of_problem() => {
+            Made { name: at(0)?, status: Some(409), title: at(1), detail: at(2) }
+        }
+        Some("malformed") if of_problem() => fixed("malformed-request"),
+        Some("invalid") if of_problem() => fixed("invalid-request"),
         // A tuple.
-        None if arguments.len() == 3 => Some((text(1)?, Some(status(arguments.first()?)?), text(2), None)),
-        _ => None,
-    }
+        None if arguments.len() == 3 => {
+            Made { name: at(1)?, status: Some(first_status()?), title: at(2), detail: None }
+        }
+        _ => return None,
+    })
 }
 
 /// The number of `StatusCode::CONFLICT`.
@@ -151,18 +164,18 @@ fn arguments(group: &Group) -> Vec<Vec<TokenTree>> {
 }
 
 /// The text of an argument that begins with a string.
-fn literal(argument: &Vec<TokenTree>) -> Option<String> {
+fn literal(argument: &[TokenTree]) -> Option<String> {
     let TokenTree::Literal(literal) = argument.first()? else { return None };
     syn::parse_str::<syn::LitStr>(&literal.to_string()).ok().map(|text| text.value())
 }
 
 /// The text of an argument that is a string or a `format!`.
-fn text(argument: &Vec<TokenTree>) -> Option<String> {
-    let formatted = || match &argument[..] {
+fn text(argument: &[TokenTree]) -> Option<String> {
+    let formatted = || match argument {
         [name, bang, TokenTree::Group(group), ..]
             if ident(name).is_some_and(|name| name == "format") && is_punct(bang, '!') =>
         {
-            arguments(group).first().and_then(literal)
+            arguments(group).first().and_then(|format| literal(format))
         }
         _ => None,
     };
