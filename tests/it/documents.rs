@@ -144,6 +144,17 @@ fn every_problem_is_listed_with_what_to_do() {
     list("docs/messages.md", "details", &details);
 }
 
+#[test]
+fn every_error_text_is_listed() {
+    let mut texts = String::new();
+    let found = messages::error_texts(&root().join("src"));
+    assert!(found.len() > 30, "only {} errors were found", found.len());
+    for (file, text) in found {
+        writeln!(texts, "* {} (`{file}`)", code(&text)).unwrap();
+    }
+    list("docs/messages.md", "error texts", &texts);
+}
+
 /// A text as code, also one that has backticks in it.
 fn code(text: &str) -> String {
     let text = text.replace('\n', " ");

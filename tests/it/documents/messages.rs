@@ -1,9 +1,9 @@
-//! Finds every log line and every problem document in the source.
+//! Finds every log line, every problem document and every error text in the source.
 //!
 //! The source is read as tokens. A log line is a macro `error!`, `warn!`, `info!` or `debug!`, with or without `tracing::`
 //! before it; its text is the first argument that is a string. A problem is a call or a tuple that begins with a status, a name
 //! and a title: `Problem::new(StatusCode::CONFLICT, "name", "Title", detail)`, or one of the short forms of
-//! `http/error/mod.rs`. Code of tests is left out.
+//! `http/error/mod.rs`. The text of an error is in its attribute, `#[error("...")]`. Code of tests is left out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,25 @@ pub fn log_lines(src: &Path) -> Vec<LogLine> {
                 Some(known) => known.files.push(file.clone()),
                 None => found.push(LogLine { level, text, files: vec![file.clone()] }),
             }
+        });
+    }
+    found
+}
+
+/// The text of every error, with its file.
+pub fn error_texts(src: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (file, tokens) in sources(src) {
+        walk(tokens, &mut |_, group| {
+            let attribute: Vec<TokenTree> = group.stream().into_iter().collect();
+            let text = match &attribute[..] {
+                [name, TokenTree::Group(text)] if ident(name).is_some_and(|name| name == "error") => text,
+                _ => return,
+            };
+            let text = arguments(text).first().and_then(|argument| literal(argument));
+            // `{0}` alone is the text of something else.
+            let text = text.filter(|text| !(text.starts_with('{') && text.ends_with('}')));
+            add(&mut found, text.map(|text| (file.clone(), text)));
         });
     }
     found
@@ -182,7 +201,7 @@ fn text(argument: &[TokenTree]) -> Option<String> {
     literal(argument).or_else(formatted)
 }
 
-/// Calls `found` for every group in round brackets, with the tokens before it.
+/// Calls `found` for every group in round brackets and every attribute, with the tokens before it.
 fn walk(tokens: TokenStream, found: &mut impl FnMut(&[TokenTree], &Group)) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut skipping = false;
@@ -194,7 +213,9 @@ fn walk(tokens: TokenStream, found: &mut impl FnMut(&[TokenTree], &Group)) {
                 skipping = n > 0 && is_punct(&tokens[n - 1], '#');
             }
             TokenTree::Group(group) => {
-                if group.delimiter() == Delimiter::Parenthesis {
+                let is_attribute =
+                    group.delimiter() == Delimiter::Bracket && n > 0 && is_punct(&tokens[n - 1], '#');
+                if is_attribute || group.delimiter() == Delimiter::Parenthesis {
                     found(&tokens[..n], group);
                 }
                 walk(group.stream(), found);
@@ -254,6 +275,17 @@ mod tests {
         let texts: Vec<String> = found.iter().map(|line| format!("{} {}", line.level, line.text)).collect();
         assert_eq!(texts, ["warn one {e} two", "info three", "error four"]);
         assert_eq!(found[0].files, ["a.rs"]);
+    }
+
+    #[test]
+    fn the_texts_of_errors_are_found_in_their_attributes() {
+        let folder = folder_with(
+            r#"
+            #[derive(Error)] enum E { #[error("no such {0}")] A(String), #[error(transparent)] B(C), #[error("{0}")] D(F) }
+            fn f() { error("no error") }
+            "#,
+        );
+        assert_eq!(error_texts(folder.path()), [("a.rs".to_owned(), "no such {0}".to_owned())]);
     }
 
     #[test]
