@@ -1,4 +1,4 @@
-//! Every figure that the README tells, measured anew: `make bench`, or `cargo bench -- takeover` for those whose name
+//! Every figure of `docs/benchmarks.md`: `make bench`, or `cargo bench -- takeover` for those whose name
 //! holds a word.
 //!
 //! Real processes, a real Redis and a real fail2ban, as in the integration tests, whose support this shares. Redis

@@ -1,4 +1,4 @@
-//! `bangui agent`: the bridge beside fail2ban.
+//! `bangui agent`: runs the agent, beside fail2ban.
 
 use anyhow::Context as _;
 

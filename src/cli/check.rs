@@ -1,4 +1,4 @@
-//! `bangui check`: tries everything the configuration names and prints one line each.
+//! `bangui check`: tests every connection that the configuration names and prints a line for each.
 //!
 //! ```text
 //! ok    redis version      7.0.15
@@ -6,7 +6,7 @@
 //! FAIL  agent web-1        ...
 //! ```
 //!
-//! A warning is not "all is well": the exit code is 0 only if every line says ok. Waits are bounded, so that the
+//! The exit code is 0 only if every line says ok: a warning counts as a failure. Every wait has a timeout, so that the
 //! command always ends.
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -25,9 +25,9 @@ use crate::domain::{ProbeOutcome, ServerName, UnreachableKind};
 use crate::store::connection::checks;
 use crate::store::connection::checks::Level;
 
-const REDIS_PATIENCE: Duration = Duration::from_secs(10);
-const AGENT_PATIENCE: Duration = Duration::from_secs(5);
-const AGENTS_AT_ONCE: usize = 32;
+const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
+const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_CONCURRENT_AGENTS: usize = 32;
 
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,25 +43,25 @@ impl Line {
     }
 }
 
-/// Prints the report; fails quietly unless every line is ok.
+/// Prints the report; fails without another message unless every line is ok.
 ///
 /// # Errors
 /// If the configuration is wrong, the report cannot be written, or a line of it is not ok.
 pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
     let config = started(roles::check(environment, flags)?);
-    let well = one_thread()?.block_on(report(&config, &mut std::io::stdout()))?;
-    if well { Ok(()) } else { Err(Failure::Quiet) }
+    let all_ok = one_thread()?.block_on(report(&config, &mut std::io::stdout()))?;
+    if all_ok { Ok(()) } else { Err(Failure::Quiet) }
 }
 
-/// Tries everything and writes the report; whether all is well.
+/// Tests everything and writes the report. Returns whether every line is ok.
 async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bool> {
-    let mut well = true;
+    let mut all_ok = true;
     for line in redis(config).await {
-        well &= line.level == Level::Ok;
+        all_ok &= line.level == Level::Ok;
         print(out, &line)?;
     }
     if config.servers.is_empty() && config.groups.is_empty() {
-        print(out, &Line::new(Level::Ok, "agents", "none is named in BANGUI_SERVERS"))?;
+        print(out, &Line::new(Level::Ok, "agents", "not tested: BANGUI_SERVERS is not set"))?;
     }
     if let Some(token) = &config.agent_token {
         let credentials = Credentials::new(token, config.agent_ca.as_ref());
@@ -72,20 +72,20 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
         for group in &config.groups {
             let (lines, found) = discover(group, &credentials).await;
             for line in lines {
-                well &= line.level == Level::Ok;
+                all_ok &= line.level == Level::Ok;
                 print(out, &line)?;
             }
             agents.extend(found);
         }
-        let mut answers = futures_util::stream::iter(agents).map(agent).buffered(AGENTS_AT_ONCE);
+        let mut answers = futures_util::stream::iter(agents).map(agent).buffered(MAX_CONCURRENT_AGENTS);
         while let Some(lines) = answers.next().await {
             for line in lines {
-                well &= line.level == Level::Ok;
+                all_ok &= line.level == Level::Ok;
                 print(out, &line)?;
             }
         }
     }
-    Ok(well)
+    Ok(all_ok)
 }
 
 fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
@@ -94,15 +94,15 @@ fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
         Level::Warn => "warn",
         Level::ReadsOnly | Level::Away | Level::Refuse => "FAIL",
     };
-    writeln!(out, "{level:<4}  {:<20}  {}", line.what, line.message).context("the report cannot be written")
+    writeln!(out, "{level:<4}  {:<20}  {}", line.what, line.message).context("failed to write the report")
 }
 
 async fn redis(config: &CheckConfig) -> Vec<Line> {
     let Some(redis) = &config.redis else {
-        let message = "not tried: BANGUI_REDIS_URL is not set; set it to check what the workers will use";
+        let message = "not tested: BANGUI_REDIS_URL is not set";
         return vec![Line::new(Level::Warn, "redis", message)];
     };
-    match timeout(REDIS_PATIENCE, checks::inspect(redis)).await {
+    match timeout(REDIS_TIMEOUT, checks::inspect(redis)).await {
         Ok(Ok(findings)) => {
             let reached = Line::new(Level::Ok, "redis", "answers");
             let lines =
@@ -110,17 +110,18 @@ async fn redis(config: &CheckConfig) -> Vec<Line> {
             std::iter::once(reached).chain(lines).collect()
         }
         Ok(Err(error)) => {
-            let message = format!("{error}; is BANGUI_REDIS_URL right, and does Redis run?");
+            let message = format!("{error}: check that Redis runs and that BANGUI_REDIS_URL is right");
             vec![Line::new(Level::Refuse, "redis", message)]
         }
         Err(_) => {
-            let message = format!("no answer within {} s; is it stopped or busy?", REDIS_PATIENCE.as_secs());
+            let message =
+                format!("no answer within {} s: it may be stopped or overloaded", REDIS_TIMEOUT.as_secs());
             vec![Line::new(Level::Refuse, "redis", message)]
         }
     }
 }
 
-/// What can be said of the group itself, and the agents behind it.
+/// The lines about a group, and clients for the agents that were found.
 async fn discover(
     group: &AgentGroup,
     credentials: &Credentials,
@@ -128,23 +129,25 @@ async fn discover(
     let AgentGroup { name, host, port, tls } = group;
     let what = format!("agents {name}");
     let refused = |message: String| (vec![Line::new(Level::Refuse, &what, message)], Vec::new());
-    let resolved = match timeout(AGENT_PATIENCE, lookup_host((host.as_str(), *port))).await {
+    let resolved = match timeout(AGENT_TIMEOUT, lookup_host((host.as_str(), *port))).await {
         Ok(Ok(addresses)) => addresses.collect::<BTreeSet<SocketAddr>>(),
-        Ok(Err(error)) => return refused(format!("{host} cannot be resolved: {error}")),
-        Err(_) => return refused(format!("{host} cannot be resolved within {} s", AGENT_PATIENCE.as_secs())),
+        Ok(Err(error)) => return refused(format!("failed to resolve {host}: {error}")),
+        Err(_) => return refused(format!("timed out resolving {host} after {} s", AGENT_TIMEOUT.as_secs())),
     };
-    let mut lines = vec![Line::new(Level::Ok, &what, format!("{host} has {} addresses", resolved.len()))];
+    let mut lines =
+        vec![Line::new(Level::Ok, &what, format!("{host} resolves to {} addresses", resolved.len()))];
     let asking =
         resolved.into_iter().map(async |address| (address, credentials.introduce(group, address).await));
-    let mut answers = futures_util::stream::iter(asking).buffered(AGENTS_AT_ONCE);
+    let mut answers = futures_util::stream::iter(asking).buffered(MAX_CONCURRENT_AGENTS);
     let mut found: BTreeMap<ServerName, (SocketAddr, Option<String>)> = BTreeMap::new();
     while let Some((address, answer)) = answers.next().await {
         match answer {
             Err(error) => lines.push(Line::new(Level::Refuse, &what, agent_remedy(&error))),
             Ok(Introduction { name, instance }) => match found.get(&name) {
                 Some((first, of)) if of.is_none() || *of != instance => {
-                    let message =
-                        format!("{address} reports the name {name} as {first} does: one of them is not used");
+                    let message = format!(
+                        "{first} and {address} both report the name {name}: only one of them is used"
+                    );
                     lines.push(Line::new(Level::Refuse, &what, message));
                 }
                 Some(_) => {}
@@ -167,50 +170,50 @@ async fn agent((name, client): (String, anyhow::Result<AgentClient>)) -> Vec<Lin
         Ok(client) => client,
         Err(error) => return vec![Line::new(Level::Refuse, what, format!("{error:#}"))],
     };
-    let info = match timeout(AGENT_PATIENCE, client.info()).await {
+    let info = match timeout(AGENT_TIMEOUT, client.info()).await {
         Ok(Ok(info)) => info,
         Ok(Err(error)) => return vec![Line::new(Level::Refuse, what, agent_remedy(&error))],
         Err(_) => {
-            let message = format!("no answer within {} s", AGENT_PATIENCE.as_secs());
+            let message = format!("no answer within {} s", AGENT_TIMEOUT.as_secs());
             return vec![Line::new(Level::Refuse, what, message)];
         }
     };
     let ours = env!("CARGO_PKG_VERSION");
     let version = if info.agent_version == ours {
-        Line::new(Level::Ok, what, format!("answers, takes the token, version {ours}"))
+        Line::new(Level::Ok, what, format!("answers, accepts the token, version {ours}"))
     } else {
         let message =
-            format!("version {} beside our {ours}: fine while an update is rolled out", info.agent_version);
+            format!("version {}, while this is {ours}: expected only during an update", info.agent_version);
         Line::new(Level::Warn, what, message)
     };
-    let (level, message) = fail2ban(&client.probe(AGENT_PATIENCE).await);
+    let (level, message) = fail2ban(&client.probe(AGENT_TIMEOUT).await);
     vec![version, Line::new(level, format!("fail2ban {name}"), message)]
 }
 
 fn agent_remedy(error: &AgentError) -> String {
     match error {
         AgentError::Unreachable { kind: UnreachableKind::Token, reason, .. } => {
-            format!("{reason}; give the agent and the workers the same BANGUI_AGENT_TOKEN")
+            format!("{reason}: give the agent and the workers the same BANGUI_AGENT_TOKEN")
         }
         AgentError::Unreachable { kind: UnreachableKind::Tls, reason, .. } => reason.clone(),
-        other => format!("{other}; does `bangui agent` run there, and is its URL in BANGUI_SERVERS right?"),
+        other => format!(
+            "{other}: check that `bangui agent` runs there and that its URL in BANGUI_SERVERS is right"
+        ),
     }
 }
 
 fn fail2ban(outcome: &ProbeOutcome) -> (Level, String) {
     match outcome {
         ProbeOutcome::Answered(answer) if answer.jails.is_empty() => {
-            let message = "answers, but no jail runs; see `fail2ban-client status` and its log".to_owned();
+            let message = "answers, but no jail runs: see `fail2ban-client status` and its log".to_owned();
             (Level::Warn, message)
         }
         ProbeOutcome::Answered(answer) => {
-            (Level::Ok, format!("{} answers, jails: {}", answer.version, answer.jails.len()))
+            (Level::Ok, format!("version {} answers, {} jails run", answer.version, answer.jails.len()))
         }
-        ProbeOutcome::Busy { reason, .. } => (Level::Warn, format!("busy: {reason}; try again in a minute")),
-        ProbeOutcome::Down { reason } => (
-            Level::Refuse,
-            format!("{reason}; does it run, and is BANGUI_FAIL2BAN_SOCKET of its agent right?"),
-        ),
-        ProbeOutcome::Unreachable { reason, .. } => (Level::Refuse, reason.clone()),
+        ProbeOutcome::Busy { reason, .. } => (Level::Warn, format!("busy: {reason}. Try again in a minute")),
+        ProbeOutcome::Down { reason } | ProbeOutcome::Unreachable { reason, .. } => {
+            (Level::Refuse, reason.clone())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The hidden `bangui child`: a process that `up` starts, and that must not outlive it.
+//! `bangui child` (hidden): a process that `up` starts and that must not outlive it.
 
 use std::ffi::OsString;
 
@@ -8,7 +8,7 @@ use super::Outcome;
 use crate::config::command;
 use crate::up;
 
-/// Becomes the program that the arguments name.
+/// Replaces this process with the program in the arguments.
 ///
 /// # Errors
 /// If the program cannot be run.

@@ -14,36 +14,36 @@ pub mod up;
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::{Loaded, Mistakes};
+use crate::config::{ConfigErrors, Loaded};
 use crate::telemetry;
 
-/// How a subcommand ends.
+/// The result of a subcommand.
 pub type Outcome = Result<(), Failure>;
 
 /// Why the process exits with a code other than 0.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The configuration is wrong: exit code 2.
+    /// The configuration is invalid: exit code 2.
     #[error("{0}")]
-    Configuration(Mistakes),
-    /// It must not run with this configuration or this Redis: exit code 2.
+    Configuration(ConfigErrors),
+    /// It may not run with this configuration or this Redis: exit code 2.
     #[error("{0}")]
     Refused(String),
     /// It failed while running: exit code 1.
     #[error("{0:#}")]
     Running(#[from] anyhow::Error),
-    /// What failed is printed already: exit code 1.
+    /// The failure has been printed already: exit code 1.
     #[error("see above")]
     Quiet,
 }
 
-impl From<Mistakes> for Failure {
-    fn from(mistakes: Mistakes) -> Self {
-        Self::Configuration(mistakes)
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Configuration(errors)
     }
 }
 
-/// Starts the log, with the warnings about the configuration as its first lines.
+/// Starts logging, and logs the warnings about the configuration.
 fn started<T>(loaded: Loaded<T>) -> T {
     telemetry::init(loaded.log_format);
     for warning in &loaded.warnings {

@@ -13,7 +13,7 @@ use crate::http::api::docs::Document;
 /// # Errors
 /// If it cannot be written.
 pub fn run() -> Outcome {
-    // A reader that has seen enough (`head`) is no reason to panic, as `println!` would.
+    // `println!` would panic when the reader (`head`) closes the pipe.
     let written = writeln!(std::io::stdout(), "{}", Document::new(http::document()).as_str());
     Ok(written.context("failed to print the document")?)
 }

@@ -1,4 +1,4 @@
-//! `bangui serve`: one worker.
+//! `bangui serve`: runs one worker.
 
 use super::{Failure, Outcome, many_threads, started};
 use crate::config::{Environment, Flags, roles};
@@ -7,7 +7,7 @@ use crate::worker::{self, ServeError};
 /// Runs a worker until it is stopped.
 ///
 /// # Errors
-/// If it must not run, or a part of it has failed.
+/// If the worker may not run with this configuration, or a part of it fails.
 pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
     let config = started(roles::serve(environment, flags)?);
     many_threads()?.block_on(worker::run(config)).map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! `bangui up`: everything on one machine.
+//! `bangui up`: runs everything on one machine.
 
 use anyhow::Context as _;
 
@@ -12,7 +12,7 @@ use crate::{shutdown, up};
 /// If the configuration is wrong, or something cannot be started.
 pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
     let config = started(roles::up(environment, flags)?);
-    // The children die with the thread that started them: this one, which is the process's first.
+    // The children die with the thread that started them: this one, the process's main thread.
     one_thread()?.block_on(async {
         let shutdown = shutdown::signals().context("failed to listen for signals")?;
         Ok(up::run(config, shutdown).await?)

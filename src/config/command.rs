@@ -14,24 +14,24 @@ pub const SANDBOX: &str = "sandbox";
 pub const URL: &str = "url";
 /// The hidden subcommand through which `up` starts its children.
 pub const CHILD: &str = "child";
-/// The process that a child must not outlive.
+/// The flag that names the process that a child must not outlive.
 pub const CHILD_PARENT: &str = "parent";
-/// What the child becomes.
+/// The program that the child becomes, and its arguments.
 pub const CHILD_COMMAND: &str = "command";
 
-/// A subcommand: its name, what it does, and whose variables it reads.
+/// Every subcommand: its name, the role whose variables it reads, and its help.
 pub const COMMANDS: [(&str, Role, &str); 7] = [
     (
         "up",
         Role::Up,
-        "Everything on one machine: a private Redis, an agent for the local fail2ban, N workers",
+        "Run everything on one machine: a private Redis, an agent for the local fail2ban, N workers",
     ),
-    ("serve", Role::Serve, "One worker"),
-    ("agent", Role::Agent, "The bridge beside fail2ban"),
-    ("check", Role::Check, "Tries everything the configuration names; exit 0 only if all is well"),
+    ("serve", Role::Serve, "Run one worker"),
+    ("agent", Role::Agent, "Run the agent, beside fail2ban"),
+    ("check", Role::Check, "Test every connection that the configuration names; exit 0 only if all is well"),
     ("healthcheck", Role::Healthcheck, "Exit 0 if a worker is ready, for container health checks"),
-    ("openapi", Role::Openapi, "Prints the OpenAPI document of the HTTP interface"),
-    ("reset-password", Role::ResetPassword, "A new admin password; ends all sessions"),
+    ("openapi", Role::Openapi, "Print the OpenAPI document of the HTTP interface"),
+    ("reset-password", Role::ResetPassword, "Set a new admin password and end all sessions"),
 ];
 
 /// The whole command line.
@@ -41,8 +41,8 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("A control plane for fail2ban: any number of stateless workers on one Redis")
         .after_help(
-            "Every flag is also an environment variable, named in the command's --help; the flag wins.\n\
-             Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.",
+            "Every flag is also an environment variable, named in the command's --help; the flag takes precedence.\n\
+             Exit codes: 0 success, 1 failed while running, 2 wrong usage or configuration.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -60,16 +60,16 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                     .long(DATA_DIR)
                     .value_name("DIR")
                     .value_parser(value_parser!(OsString))
-                    .help("Where Redis, logs and secrets are kept [default: /var/lib/bangui for root, else ~/.local/share/bangui]"),
+                    .help("Folder for Redis's data, logs and secrets [default: /var/lib/bangui for root, else ~/.local/share/bangui]"),
             )
             .arg(Arg::new(SANDBOX).long(SANDBOX).action(ArgAction::SetTrue).help(
-                "Also a private fail2ban with its own config, socket and log and no firewall action, for trying things out",
+                "Also run a private fail2ban to try things out on: its own config, socket and log, no firewall action",
             )),
         Role::Healthcheck => command.arg(
             Arg::new(URL)
                 .value_name("URL")
                 .value_parser(value_parser!(String))
-                .help("What to ask [default: /readyz at BANGUI_LISTEN]"),
+                .help("URL to request [default: /readyz at BANGUI_LISTEN]"),
         ),
         _ => command,
     }
@@ -94,7 +94,7 @@ fn argument(variable: &'static Variable) -> Arg {
 fn child() -> Command {
     Command::new(CHILD)
         .hide(true)
-        .about("Becomes another program that dies with its parent; used by `up`")
+        .about("Replace this process with a program that dies with its parent; used by `up`")
         .arg(Arg::new(CHILD_PARENT).long(CHILD_PARENT).required(true).value_parser(value_parser!(i32)))
         .arg(
             Arg::new(CHILD_COMMAND)

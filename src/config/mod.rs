@@ -1,4 +1,4 @@
-//! Bootstrap configuration: environment and flags, read once, checked whole, fixed while the process lives.
+//! Bootstrap configuration: environment and flags, read once, checked as a whole, fixed for the life of the process.
 //!
 //! ```text
 //! variables.rs   one table: every variable, its flag, default, help, and the commands that read it
@@ -7,14 +7,14 @@
 //! values.rs      raw text -> a checked value, one small pure function for each kind of value
 //! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden; sentinel_url.rs is its
 //!                form with Sentinels
-//! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every mistake
-//! mistakes.rs    the list of mistakes as it is printed; warnings about unknown names
+//! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every error
+//! errors.rs      the list of errors as it is printed; warnings about unknown names
 //! ```
 //!
-//! To add a variable: a `static` and a line in `ALL` (`variables.rs`), a field here, a line in `roles.rs`.
-//! Help, flags and the list of known names follow from the table.
+//! To add a variable: a row in the table (`variables.rs`), a field here, a line in `roles.rs`. Help, flags, the list of
+//! known names and `docs/configuration.md` (`make docs`) follow from the table.
 pub mod command;
-pub mod mistakes;
+pub mod errors;
 pub mod redis_url;
 pub mod roles;
 pub mod sentinel_url;
@@ -26,7 +26,7 @@ pub mod variables;
 #[cfg(test)]
 mod tests;
 
-pub use mistakes::{Mistake, Mistakes};
+pub use errors::{ConfigError, ConfigErrors};
 pub use roles::Loaded;
 pub use sentinel_url::SentinelUrl;
 pub use sources::{Environment, Flags};
@@ -55,22 +55,22 @@ pub enum Listen {
     Inherited,
 }
 
-/// Which Redis, and under which prefix.
+/// The Redis of the cluster, and the prefix of its keys.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://`, `rediss://`, `redis+unix://` or one with Sentinels, with its password.
+    /// `redis://`, `rediss://`, `redis+unix://` or `redis+sentinel://`, with its password.
     pub url: SecretString,
-    /// First part of every key.
+    /// The prefix of every key.
     pub prefix: String,
-    /// The CA of a `rediss://` (PEM); without it, those that are known to the public.
+    /// The CA for `rediss://` (PEM); without it, the public CAs are trusted.
     pub ca: Option<PathBuf>,
-    /// How many replicas must have confirmed a revocation before it is answered.
+    /// How many replicas must confirm a revocation before it is answered.
     pub min_replicas: u16,
-    /// Connections for large and blocking exchanges; 0 for none.
+    /// The maximum number of connections for large and blocking exchanges.
     pub pool_size: u16,
 }
 
-/// How an agent is reached.
+/// The address of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentUrl {
     /// `https://host:port`
@@ -86,29 +86,29 @@ pub enum AgentUrl {
 pub struct ServerEndpoint {
     /// The server's name.
     pub name: ServerName,
-    /// Its agent.
+    /// The address of its agent.
     pub url: AgentUrl,
 }
 
-/// An entry of `BANGUI_SERVERS` with `?discover=dns`: a DNS name that stands for any number of agents.
+/// An entry of `BANGUI_SERVERS` with `?discover=dns`: a DNS name with one address for each agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentGroup {
-    /// What the group is called in messages; its servers have the names that their agents tell.
+    /// The name of the group in messages; its servers have the names that their agents report.
     pub name: ServerName,
     /// The DNS name.
     pub host: String,
     /// The port of every agent.
     pub port: u16,
-    /// Whether they speak TLS; without it only loopback addresses are taken.
+    /// Whether they use TLS; without it, only loopback addresses are accepted.
     pub tls: bool,
 }
 
-/// What `BANGUI_SERVERS` names.
+/// The contents of `BANGUI_SERVERS`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Servers {
-    /// Servers with a name and an agent of their own.
+    /// Servers that are listed by name.
     pub listed: Vec<ServerEndpoint>,
-    /// DNS names behind which agents are discovered.
+    /// DNS names whose agents are discovered.
     pub groups: Vec<AgentGroup>,
 }
 
@@ -121,52 +121,52 @@ pub enum AgentListen {
     Unix(PathBuf),
 }
 
-/// An agent's certificate and its key, PEM files that are read again when they change.
+/// An agent's certificate and its key: PEM files that are reloaded when they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentTlsConfig {
-    /// The certificate, with those between it and the CA.
+    /// The certificate with its intermediates.
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
 }
 
-/// The shared secret between workers and agents: its value now, and the file to read again when it changes.
+/// The shared secret of workers and agents: its current value, and the file to reload it from.
 #[derive(Debug, Clone)]
 pub struct AgentTokenConfig {
     /// One or two tokens of 32 characters or more; the first is the one a worker sends.
     pub tokens: Vec<SecretString>,
-    /// The file they were read from, if they were.
+    /// The file they were read from, if any.
     pub file: Option<PathBuf>,
 }
 
-/// A token bucket: so many at once, and as many again over `period`.
+/// A token bucket of size `burst`, refilled over `period`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// How many may come at once.
+    /// The size of the bucket.
     pub burst: NonZeroU32,
-    /// How long an empty bucket takes to be full again.
+    /// How long an empty bucket takes to refill.
     pub period: Duration,
 }
 
-/// The near cache of sessions in each worker, as the environment has it; a runtime setting may override it.
+/// The near cache of sessions in each worker; a runtime setting may override this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionCacheConfig {
-    /// Whether it is wanted.
+    /// Whether it is on.
     pub enabled: bool,
-    /// How long an entry is trusted; zero also means off.
+    /// How long an entry is kept; zero switches the cache off.
     pub ttl: Duration,
 }
 
-/// How logs look.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What `bangui serve` runs by.
+/// The configuration of `bangui serve`.
 #[derive(Clone)]
 pub struct ServeConfig {
     /// Where HTTP is served.
@@ -177,106 +177,106 @@ pub struct ServeConfig {
     pub redis: RedisConfig,
     /// The fail2ban servers; may be empty.
     pub servers: Vec<ServerEndpoint>,
-    /// DNS names behind which agents are discovered.
+    /// DNS names whose agents are discovered.
     pub groups: Vec<AgentGroup>,
     /// Present whenever there is a server or a group.
     pub agent_token: Option<AgentTokenConfig>,
-    /// The CA of the agents' certificates, if it is not one that the system trusts.
+    /// The CA of the agents' certificates; without it, the system's CAs are trusted.
     pub agent_ca: Option<PathBuf>,
-    /// The code that must come with the setup call; a one-time code is made if there is none.
+    /// The code that the setup call must carry; without it, a one-time code is generated.
     pub setup_token: Option<SecretString>,
     /// Provisions the admin at first start.
     pub admin_password: Option<SecretString>,
-    /// What users type into the browser.
+    /// The address that users type into the browser.
     pub public_url: Option<Url>,
-    /// A session ends after this time without a request.
+    /// A session expires after this time without a request.
     pub session_idle: Duration,
-    /// A session ends this long after its login.
+    /// A session expires this long after its login.
     pub session_absolute: Duration,
     /// How often every server is probed.
     pub probe_interval: Duration,
-    /// A crash within this time of an activation is blamed on it.
+    /// A crash within this time after an activation is attributed to it.
     pub crash_window: TimeDelta,
-    /// How long the scheduler's lease lives without renewal.
+    /// How long the leader's lease lasts without renewal.
     pub lease_ttl: Duration,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// After SIGTERM: not ready, still serving.
+    /// How long to keep serving after SIGTERM, while not ready.
     pub drain: Duration,
-    /// Login attempts for each address.
+    /// Login attempts per address.
     pub login_limit: RateLimit,
-    /// Failed logins for each account.
+    /// Failed logins per account.
     pub login_failure_limit: RateLimit,
     /// The near cache of sessions.
     pub session_cache: SessionCacheConfig,
-    /// The variables that were set, by environment or flag; the others have their defaults.
+    /// The variables that were set by environment or flag.
     pub given: BTreeSet<&'static str>,
 }
 
-/// What `bangui agent` runs by.
+/// The configuration of `bangui agent`.
 #[derive(Clone)]
 pub struct AgentConfig {
     /// Where the agent listens.
     pub listen: AgentListen,
-    /// Who may ask.
+    /// The tokens that requests must carry.
     pub token: AgentTokenConfig,
     /// fail2ban's socket.
     pub fail2ban_socket: PathBuf,
     /// fail2ban's configuration folder.
     pub fail2ban_config: PathBuf,
-    /// Its certificate: always there where it listens on TCP beyond loopback.
+    /// Its certificate; always present where it listens on TCP beyond loopback.
     pub tls: Option<AgentTlsConfig>,
-    /// What it is called; its certificate carries this name.
+    /// Its name, which its certificate carries.
     pub name: Option<String>,
-    /// The program that starts fail2ban, and its arguments; none if it is not known.
+    /// The command that starts fail2ban; empty if unknown.
     pub start: Vec<String>,
 }
 
-/// What `bangui up` runs by.
+/// The configuration of `bangui up`.
 #[derive(Clone)]
 pub struct UpConfig {
     /// The address that the workers share.
     pub listen: SocketAddr,
     /// Worker processes.
     pub workers: NonZeroU32,
-    /// Where Redis and the sandbox keep their files.
+    /// The folder for the files of Redis and the sandbox.
     pub data_dir: PathBuf,
-    /// Also run a private fail2ban to try things on.
+    /// Whether to run a private fail2ban too.
     pub sandbox: bool,
     /// fail2ban's socket, without the sandbox.
     pub fail2ban_socket: PathBuf,
     /// fail2ban's configuration folder, without the sandbox.
     pub fail2ban_config: PathBuf,
-    /// The code for the setup call, if the user chose one; else `up` makes one.
+    /// The code for the setup call, if the user set one; otherwise `up` generates it.
     pub setup_token: Option<SecretString>,
-    /// Whether the user gave an admin password: then there is no setup to explain.
+    /// Whether the user set an admin password, which makes setup unnecessary.
     pub admin_password_given: bool,
-    /// How long the workers drain: what the user set, else no time at all, for a quick Ctrl-C.
+    /// How long the workers drain: zero unless the user set it, for a quick Ctrl-C.
     pub drain: Duration,
-    /// What the user set and every worker should have too, as environment variables. Holds secrets.
+    /// What the user set for the workers, as environment variables. Contains secrets.
     pub worker_env: Vec<(String, OsString)>,
 }
 
-/// What `bangui check` tries: only what is named.
+/// The configuration of `bangui check`, which tests what is named and nothing else.
 #[derive(Clone)]
 pub struct CheckConfig {
     /// The cluster's Redis.
     pub redis: Option<RedisConfig>,
     /// The agents.
     pub servers: Vec<ServerEndpoint>,
-    /// DNS names behind which agents are discovered.
+    /// DNS names whose agents are discovered.
     pub groups: Vec<AgentGroup>,
     /// Present whenever there is a server or a group.
     pub agent_token: Option<AgentTokenConfig>,
-    /// The CA of the agents' certificates, if it is not one that the system trusts.
+    /// The CA of the agents' certificates; without it, the system's CAs are trusted.
     pub agent_ca: Option<PathBuf>,
 }
 
-/// What `bangui reset-password` runs by.
+/// The configuration of `bangui reset-password`.
 #[derive(Clone)]
 pub struct ResetPasswordConfig {
     /// The cluster's Redis.
     pub redis: RedisConfig,
-    /// The new password; asked for on the terminal if there is none.
+    /// The new password; without it, the terminal is asked.
     pub password: Option<SecretString>,
 }

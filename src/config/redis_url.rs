@@ -1,4 +1,4 @@
-//! `BANGUI_REDIS_URL`, and how the passwords inside URLs are hidden.
+//! `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden.
 //!
 //! The URL is kept as text and handed to the Redis client as it is, but for one thing: `password=` of a unix
 //! socket's URL becomes `pass=`, the name the client knows.
@@ -14,7 +14,7 @@ const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same 
 /// Checks the URL.
 ///
 /// # Errors
-/// Says what is allowed; never with the value.
+/// Says what is allowed, without the value.
 pub fn parse(text: &str) -> Result<SecretString, String> {
     if let Some(sentinels) = SentinelUrl::parse(text) {
         return sentinels.map(|url| url.text().into());
@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Result<SecretString, String> {
     }
 }
 
-/// The URL with this password in place of its own: a password that lies in a file can be one that no URL is written with.
+/// Replaces the password of the URL: one from a file may have characters that nobody would percent-encode by hand.
 #[must_use]
 pub fn with_password(url: &SecretString, password: &SecretString) -> SecretString {
     let password = password.expose_secret();
@@ -50,12 +50,12 @@ pub fn with_password(url: &SecretString, password: &SecretString) -> SecretStrin
 
 fn check_tcp(url: &Url) -> Result<(), String> {
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(format!("names no host; {FORMS}"));
+        return Err(format!("has no host; {FORMS}"));
     }
     check_database(url.path().trim_matches('/'))?;
     check_query(url, &["protocol"])?;
     if url.fragment().is_some() {
-        return Err("must have no '#...'; write '#' in a password as %23".to_owned());
+        return Err("must not have a fragment; if the password contains a '#', write it as %23".to_owned());
     }
     Ok(())
 }
@@ -83,13 +83,13 @@ fn unix(mut url: Url) -> Result<SecretString, String> {
 
 fn check_query(url: &Url, known: &[&str]) -> Result<(), String> {
     match url.query_pairs().find(|(key, _)| !known.contains(&key.as_ref())) {
-        Some(_) => Err(format!("has a parameter after '?' that is none of {}", known.join(", "))),
+        Some(_) => Err(format!("has a parameter after '?' other than {}", known.join(", "))),
         None => Ok(()),
     }
 }
 
-/// The value as it may be shown: whatever could be a password inside a URL becomes `***`. It is for values that are
-/// wrong, so it does not rely on them being well formed and rather hides too much.
+/// The value without secrets: whatever could be a password inside a URL becomes `***`. It is used on invalid values, so it
+/// does not rely on their syntax, and hides too much rather than too little.
 #[must_use]
 pub fn hide_passwords(text: &str) -> String {
     let (shown, query) = match text.split_once('?') {
@@ -106,7 +106,7 @@ pub fn hide_passwords(text: &str) -> String {
     format!("{scheme}{separator}{rest}{query}")
 }
 
-/// `redis://:secret` without its host looks like a port that is no number.
+/// `redis://:secret`, which lacks its host, looks like a port that is not a number.
 fn hide_strange_port(rest: &str) -> String {
     let authority = rest.find(['/', ',']).map_or(rest, |end| rest.get(..end).unwrap_or(rest));
     match authority.rsplit_once(':') {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_of_its_own_takes_the_place_of_the_one_in_the_url() {
+    fn a_separate_password_replaces_the_one_in_the_url() {
         for (url, expected) in [
             ("redis://h:6379/1", "redis://:p%40%2F%25w@h:6379/1"),
             ("rediss://user:old@h", "rediss://user:p%40%2F%25w@h"),

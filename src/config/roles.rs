@@ -1,5 +1,5 @@
-//! From variables to what each command runs by. Each function reads everything first, so that all mistakes are found,
-//! and builds last.
+//! From variables to the configuration of each command. Each function reads everything before it builds anything, so that
+//! all errors are found.
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use secrecy::SecretString;
 
-use super::mistakes::{Mistakes, unknown_names};
+use super::errors::{ConfigErrors, unknown_names};
 use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
@@ -16,12 +16,12 @@ use super::{
     ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, values,
 };
 
-/// A checked configuration, how to log, and what is odd about it.
+/// A checked configuration, the log format, and warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded<T> {
-    /// What to run by.
+    /// The configuration.
     pub config: T,
-    /// How to log.
+    /// The log format.
     pub log_format: LogFormat,
     /// To be logged once logging works.
     pub warnings: Vec<String>,
@@ -30,29 +30,29 @@ pub struct Loaded<T> {
 fn load<T>(
     environment: &Environment,
     flags: &Flags,
-    read: impl FnOnce(Reader<'_>) -> Result<T, Mistakes>,
-) -> Result<Loaded<T>, Mistakes> {
+    read: impl FnOnce(Reader<'_>) -> Result<T, ConfigErrors>,
+) -> Result<Loaded<T>, ConfigErrors> {
     let mut reader = Reader::new(environment, flags);
     let on_terminal = if environment.log_is_terminal { LogFormat::Text } else { LogFormat::Json };
     let log_format = reader.value(&vars::LOG_FORMAT, values::log_format).unwrap_or(on_terminal);
     let warnings = unknown_names(environment.variables.keys().map(String::as_str));
     match read(reader) {
         Ok(config) => Ok(Loaded { config, log_format, warnings }),
-        Err(mistakes) => Err(Mistakes { warnings, ..mistakes }),
+        Err(errors) => Err(ConfigErrors { warnings, ..errors }),
     }
 }
 
-/// What `bangui serve` runs by.
+/// The configuration of `bangui serve`.
 ///
 /// # Errors
-/// With every mistake in the configuration.
-pub fn serve(environment: &Environment, flags: &Flags) -> Result<Loaded<ServeConfig>, Mistakes> {
+/// With every error in the configuration.
+pub fn serve(environment: &Environment, flags: &Flags) -> Result<Loaded<ServeConfig>, ConfigErrors> {
     load(environment, flags, read_serve)
 }
 
-fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
+fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, ConfigErrors> {
     let listen = read.value(&vars::LISTEN, values::listen);
-    let _ = read.value(&vars::WORKERS, values::positive); // not ours, but a wrong one is never passed over
+    let _ = read.value(&vars::WORKERS, values::positive); // Not used here, but an invalid one is never ignored.
     let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
     let redis = redis(&mut read, true);
     let (servers, agent_token, agent_ca) = agents(&mut read);
@@ -108,7 +108,7 @@ fn redis(read: &mut Reader<'_>, required: bool) -> Option<RedisConfig> {
     if url.is_none() && required {
         read.require(
             &vars::REDIS_URL,
-            "all that the workers share is in Redis: set it to redis://host:6379 or the like",
+            "workers keep everything they share in Redis: set it to redis://host:6379 or similar",
         );
     }
     let ca = read.value(&vars::REDIS_CA, values::absolute_path);
@@ -131,15 +131,12 @@ fn agents(read: &mut Reader<'_>) -> (Servers, Option<AgentTokenConfig>, Option<P
     if servers.groups.iter().any(|group| group.tls) && !read.is_set(&vars::AGENT_CA) {
         read.require(
             &vars::AGENT_CA,
-            "agents behind ?discover=dns are known by their certificates alone: name the CA that signs them and nothing \
-             else; whoever holds a certificate of a public CA would be given the token",
+            "agents behind ?discover=dns are authenticated by their certificates alone: name a CA that signs your agents and \
+             nothing else, or anyone with a certificate of a public CA would receive the token",
         );
     }
     if servers != Servers::default() && token.is_none() {
-        read.require(
-            &vars::AGENT_TOKEN,
-            "agents answer only those who know it: the token of the agents in BANGUI_SERVERS",
-        );
+        read.require(&vars::AGENT_TOKEN, "agents answer only requests that carry their token");
     }
     (servers, token, ca)
 }
@@ -150,20 +147,18 @@ fn session_life(read: &mut Reader<'_>) -> (Option<Duration>, Option<Duration>) {
     if let (Some(idle), Some(absolute)) = (idle, absolute)
         && idle > absolute
     {
-        let allowed = format!(
-            "must not be longer than BANGUI_SESSION_ABSOLUTE_SECONDS, which is {}: a session that has ended cannot idle",
-            absolute.as_secs()
-        );
+        let allowed =
+            format!("must not exceed BANGUI_SESSION_ABSOLUTE_SECONDS, which is {}", absolute.as_secs());
         read.note(vars::SESSION_IDLE.name.to_owned(), Some(idle.as_secs().to_string()), allowed);
     }
     (idle, absolute)
 }
 
-/// What `bangui agent` runs by.
+/// The configuration of `bangui agent`.
 ///
 /// # Errors
-/// With every mistake in the configuration.
-pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentConfig>, Mistakes> {
+/// With every error in the configuration.
+pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentConfig>, ConfigErrors> {
     load(environment, flags, |mut read| {
         let listen = read.value(&vars::AGENT_LISTEN, values::agent_listen);
         let tls = agent_tls(&mut read, listen.as_ref());
@@ -173,7 +168,7 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
         if token.is_none() {
             read.require(
                 &vars::AGENT_TOKEN,
-                "an agent without it would obey anyone: `openssl rand -hex 32` makes one",
+                "without it, an agent would obey anyone: `openssl rand -hex 32` makes one",
             );
         }
         let socket = read.value(&vars::FAIL2BAN_SOCKET, values::absolute_path);
@@ -192,33 +187,31 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
     })
 }
 
-/// `systemctl`, where systemd is what runs the machine.
+/// `systemctl`, where systemd runs.
 fn default_start() -> Vec<String> {
     let systemd = std::path::Path::new("/run/systemd/system").is_dir();
     let words = ["systemctl", "start", "fail2ban"].map(str::to_owned);
     if systemd { words.into() } else { Vec::new() }
 }
 
-/// Certificate and key go together, and beyond loopback there is nothing without them: tokens and addresses would
-/// travel in the clear.
+/// Certificate and key go together, and are required beyond loopback: tokens and addresses would travel unencrypted.
 fn agent_tls(read: &mut Reader<'_>, listen: Option<&AgentListen>) -> Option<AgentTlsConfig> {
     let cert = read.value(&vars::AGENT_TLS_CERT, values::absolute_path);
     let key = read.value(&vars::AGENT_TLS_KEY, values::absolute_path);
     match (read.is_set(&vars::AGENT_TLS_CERT), read.is_set(&vars::AGENT_TLS_KEY)) {
-        (true, false) => read.require(
-            &vars::AGENT_TLS_KEY,
-            "the certificate in BANGUI_AGENT_TLS_CERT has a key: name its file",
-        ),
+        (true, false) => {
+            read.require(&vars::AGENT_TLS_KEY, "set it to the file with the key of BANGUI_AGENT_TLS_CERT")
+        }
         (false, true) => read.require(
             &vars::AGENT_TLS_CERT,
-            "the key in BANGUI_AGENT_TLS_KEY has a certificate: name its file",
+            "set it to the file with the certificate of BANGUI_AGENT_TLS_KEY",
         ),
         (false, false) => {
             if let Some(AgentListen::Tcp(address)) = listen
                 && !address.ip().is_loopback()
             {
-                let allowed = "is not a loopback address, where the agent must speak TLS: set BANGUI_AGENT_TLS_CERT and \
-                               BANGUI_AGENT_TLS_KEY, or listen on unix:/path or 127.0.0.1";
+                let allowed = "is not a loopback address and so requires TLS: set BANGUI_AGENT_TLS_CERT and BANGUI_AGENT_TLS_KEY, \
+                               or listen on unix:/path or 127.0.0.1";
                 read.note(vars::AGENT_LISTEN.name.to_owned(), Some(address.to_string()), allowed.to_owned());
             }
         }
@@ -227,20 +220,20 @@ fn agent_tls(read: &mut Reader<'_>, listen: Option<&AgentListen>) -> Option<Agen
     Some(AgentTlsConfig { cert: cert?, key: key? })
 }
 
-/// What `bangui up` runs by. What its workers will read is checked here too, so that a mistake shows once and at once
-/// and not in each worker's log.
+/// The configuration of `bangui up`. The variables of its workers are checked here too, so that an error is printed once
+/// and immediately, instead of in each worker's log.
 ///
 /// # Errors
-/// With every mistake in the configuration.
-pub fn up(environment: &Environment, flags: &Flags) -> Result<Loaded<UpConfig>, Mistakes> {
+/// With every error in the configuration.
+pub fn up(environment: &Environment, flags: &Flags) -> Result<Loaded<UpConfig>, ConfigErrors> {
     let mut loaded = load(environment, flags, read_up)?;
     let reader = Reader::new(environment, flags);
     let ignored = vars::ALL.iter().filter(|v| !v.is_for(Role::Up) && reader.is_set(v));
-    loaded.warnings.extend(ignored.map(|v| format!("{} is ignored: `bangui up` brings its own", v.name)));
+    loaded.warnings.extend(ignored.map(|v| format!("ignoring {}: `bangui up` sets it itself", v.name)));
     Ok(loaded)
 }
 
-fn read_up(mut read: Reader<'_>) -> Result<UpConfig, Mistakes> {
+fn read_up(mut read: Reader<'_>) -> Result<UpConfig, ConfigErrors> {
     let (environment, flags) = (read.environment(), read.flags());
     let listen: Option<SocketAddr> = read.value(&vars::LISTEN, values::address);
     let workers = read.value(&vars::WORKERS, values::positive);
@@ -251,7 +244,7 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, Mistakes> {
         read.note(
             "--data-dir".to_owned(),
             None,
-            "is not set, and neither is HOME: say where to keep the data".to_owned(),
+            "is not set, and neither is HOME: name the folder for the data".to_owned(),
         );
     }
     let drain_given = read.is_set(&vars::DRAIN);
@@ -274,8 +267,8 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, Mistakes> {
     ]);
     let worker = match read_serve(of_worker) {
         Ok(worker) => Some(worker),
-        Err(mistakes) => {
-            read.adopt(mistakes);
+        Err(errors) => {
+            read.adopt(errors);
             None
         }
     };
@@ -296,7 +289,7 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, Mistakes> {
     })
 }
 
-/// What `up` decides for its workers, whatever is set.
+/// Variables of the workers that `up` always sets itself.
 fn is_owned(variable: &vars::Variable) -> bool {
     [vars::LISTEN.name, vars::WORKERS.name, vars::LOG_FORMAT.name].contains(&variable.name)
 }
@@ -313,11 +306,11 @@ fn data_dir(environment: &Environment, flags: &Flags) -> Option<PathBuf> {
     data_home.map(|folder| folder.join("bangui"))
 }
 
-/// What `bangui check` tries.
+/// The configuration of `bangui check`.
 ///
 /// # Errors
-/// With every mistake in the configuration.
-pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckConfig>, Mistakes> {
+/// With every error in the configuration.
+pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckConfig>, ConfigErrors> {
     load(environment, flags, |mut read| {
         let names_agents = read.is_set(&vars::SERVERS);
         let redis = redis(&mut read, !names_agents);
@@ -326,25 +319,25 @@ pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckCon
     })
 }
 
-/// The address that `bangui healthcheck` asks without a URL.
+/// The address for `bangui healthcheck` without a URL.
 ///
 /// # Errors
-/// With every mistake in the configuration.
-pub fn healthcheck(environment: &Environment, flags: &Flags) -> Result<Loaded<SocketAddr>, Mistakes> {
+/// With every error in the configuration.
+pub fn healthcheck(environment: &Environment, flags: &Flags) -> Result<Loaded<SocketAddr>, ConfigErrors> {
     load(environment, flags, |mut read| {
         let listen = read.value(&vars::LISTEN, values::address);
         read.finish(|| listen)
     })
 }
 
-/// What `bangui reset-password` runs by.
+/// The configuration of `bangui reset-password`.
 ///
 /// # Errors
-/// With every mistake in the configuration.
+/// With every error in the configuration.
 pub fn reset_password(
     environment: &Environment,
     flags: &Flags,
-) -> Result<Loaded<ResetPasswordConfig>, Mistakes> {
+) -> Result<Loaded<ResetPasswordConfig>, ConfigErrors> {
     load(environment, flags, |mut read| {
         let redis = redis(&mut read, true);
         let password = read.secret(&vars::ADMIN_PASSWORD, values::password);

@@ -1,7 +1,7 @@
 //! `redis+sentinel://[user:password@]host[:port],host[:port],.../NAME[/db][?sentinel_user=U&sentinel_password=P]`.
 //!
-//! The credentials before the hosts are those of Redis; Sentinels that want some of their own have them after the `?`.
-//! With `rediss+sentinel://` Sentinels and Redis are both spoken to over TLS.
+//! The credentials before the hosts are those for Redis; those for the Sentinels, if they need any, follow the `?`.
+//! `rediss+sentinel://` uses TLS to the Sentinels and to Redis.
 use url::Url;
 
 use super::url_parts::{check_database, encoded};
@@ -10,7 +10,7 @@ const FORM: &str = "must be redis+sentinel://[user:password@]host[:port],host[:p
                     the same with rediss+sentinel:// for TLS";
 const PORT: u16 = 26_379;
 
-/// The URL taken apart. Holds passwords, so it has no `Debug`.
+/// The parts of the URL. Contains passwords, so it has no `Debug`.
 #[derive(Clone)]
 pub struct SentinelUrl {
     scheme: &'static str,
@@ -25,10 +25,10 @@ pub struct SentinelUrl {
 }
 
 impl SentinelUrl {
-    /// Takes it apart; `None` if it is the URL of something else.
+    /// Parses the URL; `None` if it has another scheme.
     ///
     /// # Errors
-    /// Says what is allowed; never with the value.
+    /// Says what is allowed, without the value.
     pub fn parse(text: &str) -> Option<Result<Self, String>> {
         let (scheme, rest) = text.split_once("://")?;
         let scheme = match scheme {
@@ -39,7 +39,7 @@ impl SentinelUrl {
         Some(parts(scheme, rest))
     }
 
-    /// The name of the primary among the Sentinels.
+    /// The name under which the Sentinels know the primary.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -57,7 +57,7 @@ impl SentinelUrl {
         format!("{}://{}{address}", self.scheme, self.sentinel_credentials)
     }
 
-    /// The URL of the primary, if this is its `host:port`.
+    /// The URL of the primary at this `host:port`.
     #[must_use]
     pub fn primary(&self, address: &str) -> String {
         format!("{}://{}{address}/{}", self.scheme, self.credentials, self.database)
@@ -70,7 +70,7 @@ impl SentinelUrl {
         self
     }
 
-    /// As one text again, which [`Self::parse`] takes.
+    /// The URL as text, for [`Self::parse`].
     pub(super) fn text(&self) -> String {
         let Self { scheme, credentials, sentinel_credentials, sentinels, name, database } = self;
         let mut text = format!("{scheme}+sentinel://{credentials}{}/{name}/{database}", sentinels.join(","));
@@ -85,13 +85,16 @@ impl SentinelUrl {
 
 fn parts(scheme: &'static str, rest: &str) -> Result<SentinelUrl, String> {
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').ok_or_else(|| format!("names no primary; {FORM}"))?;
+    let (authority, path) =
+        rest.split_once('/').ok_or_else(|| format!("has no name of a primary; {FORM}"))?;
     let (user_info, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (name, database) =
         path.trim_end_matches('/').split_once('/').unwrap_or((path.trim_end_matches('/'), ""));
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.is_empty() || !name.chars().all(allowed) {
-        return Err(format!("the name of the primary must be A-Z, a-z, 0-9, '_', '.' and '-'; {FORM}"));
+        return Err(format!(
+            "the name of the primary must consist of A-Z, a-z, 0-9, '_', '.' and '-'; {FORM}"
+        ));
     }
     check_database(database)?;
     let sentinels = hosts.split(',').map(sentinel).collect::<Result<Vec<_>, _>>()?;
@@ -107,14 +110,14 @@ fn parts(scheme: &'static str, rest: &str) -> Result<SentinelUrl, String> {
 }
 
 fn sentinel(text: &str) -> Result<String, String> {
-    let wrong = |_| format!("one of the Sentinels is no host[:port]; {FORM}");
+    let wrong = |_| format!("one of the Sentinels is not host[:port]; {FORM}");
     let url = Url::parse(&format!("redis://{text}")).map_err(wrong)?;
     let bare = url.path().is_empty() && url.query().is_none() && url.fragment().is_none();
     match url.host_str() {
         Some(host) if !host.is_empty() && bare && url.username().is_empty() => {
             Ok(format!("{host}:{}", url.port().unwrap_or(PORT)))
         }
-        _ => Err(format!("one of the Sentinels is no host[:port]; {FORM}")),
+        _ => Err(format!("one of the Sentinels is not host[:port]; {FORM}")),
     }
 }
 
@@ -126,7 +129,7 @@ fn sentinel_credentials(query: &str) -> Result<String, String> {
             "sentinel_password" => password = Some(value.into_owned()),
             _ => {
                 return Err(
-                    "has a parameter after '?' that is none of sentinel_user, sentinel_password".to_owned()
+                    "has a parameter after '?' other than sentinel_user, sentinel_password".to_owned()
                 );
             }
         }

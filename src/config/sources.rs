@@ -1,8 +1,8 @@
-//! Environment and flags, and how the raw text of one variable comes out of them.
+//! Environment and flags, and how the raw text of one variable is read from them.
 //!
-//! Nothing here touches the process's environment but [`Environment::of_process`]: everything else is a function of
-//! its arguments, and so are the tests. The order is: flag, environment, default. An empty value means "none" for a
-//! variable that may be left out, and is a mistake for one that has a default or is a secret: `TOKEN=$(failed)`
+//! Only [`Environment::of_process`] touches the process's environment: everything else is a function of its arguments,
+//! which keeps the tests simple. The order is: flag, environment, default. An empty value means "not set" for an
+//! optional variable, and is an error for one that has a default or is a secret: `TOKEN=$(failed)`
 //! must not quietly mean that there is no token.
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -11,26 +11,26 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::mistakes::{Mistake, Mistakes};
+use super::errors::{ConfigError, ConfigErrors};
 use super::redis_url::hide_passwords;
 use super::variables::Variable;
 
-/// A file with a secret is a line, not a disk.
-const LARGEST_SECRET: u64 = 64 * 1024;
+/// The file of a secret holds one line, not a disk image.
+const MAX_SECRET_FILE_SIZE: u64 = 64 * 1024;
 
 /// What the process was started with, besides its arguments.
 #[derive(Clone, Default)]
 pub struct Environment {
-    /// All variables whose names are text.
+    /// All variables whose names are valid UTF-8.
     pub variables: BTreeMap<String, OsString>,
-    /// Whether a person reads the log.
+    /// Whether the log goes to a terminal.
     pub log_is_terminal: bool,
-    /// Whether the process is root's.
+    /// Whether the process runs as root.
     pub is_root: bool,
 }
 
 impl Environment {
-    /// This process's own.
+    /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         let variables =
@@ -49,31 +49,31 @@ impl Environment {
     }
 }
 
-/// What the arguments set: from a flag's name without dashes to its value. Filled by `command.rs`.
+/// What the arguments set: a flag's name without its dashes, and its value. Filled by `command.rs`.
 pub type Flags = BTreeMap<String, OsString>;
 
-/// A secret and the file it came from, if it did.
+/// A secret and the file it was read from, if any.
 pub struct Secret {
     /// The value.
     pub value: SecretString,
-    /// Where to read it again.
+    /// The file to reload it from.
     pub file: Option<PathBuf>,
 }
 
-/// Reads variables one by one and remembers every mistake on the way.
+/// Reads variables one by one and collects every error.
 pub struct Reader<'a> {
     environment: &'a Environment,
     flags: &'a Flags,
-    /// Values that the program itself decides; they stand above everything.
+    /// Values that the program itself decides; they override everything.
     owned: BTreeMap<&'static str, Option<OsString>>,
-    mistakes: Vec<Mistake>,
+    errors: Vec<ConfigError>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of these two.
+    /// A reader of this environment and these flags.
     #[must_use]
     pub fn new(environment: &'a Environment, flags: &'a Flags) -> Self {
-        Self { environment, flags, owned: BTreeMap::new(), mistakes: Vec::new() }
+        Self { environment, flags, owned: BTreeMap::new(), errors: Vec::new() }
     }
 
     /// Sets a value that the user cannot change.
@@ -81,15 +81,15 @@ impl<'a> Reader<'a> {
         self.owned.insert(variable.name, Some(value.into()));
     }
 
-    /// Passes over whatever the user set for these: they have their default, or nothing.
+    /// Ignores what the user set for these: they have their default, or no value.
     pub fn disown(&mut self, variables: &[&'static Variable]) {
         self.owned.extend(variables.iter().map(|v| (v.name, v.default.map(OsString::from))));
     }
 
-    /// Takes over the mistakes that another reader of the same sources found, each once.
-    pub fn adopt(&mut self, mistakes: Mistakes) {
-        let new: Vec<Mistake> = mistakes.all.into_iter().filter(|m| !self.mistakes.contains(m)).collect();
-        self.mistakes.extend(new);
+    /// Adds the errors of another reader of the same sources, without duplicates.
+    pub fn adopt(&mut self, errors: ConfigErrors) {
+        let new: Vec<ConfigError> = errors.all.into_iter().filter(|m| !self.errors.contains(m)).collect();
+        self.errors.extend(new);
     }
 
     /// The environment this reads.
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         self.flags
     }
 
-    /// The checked value of an open variable: `None` if there is none or it is wrong, which is then noted.
+    /// The checked value of a variable: `None` if it is not set, or invalid, which adds an error.
     pub fn value<T>(
         &mut self,
         variable: &'static Variable,
@@ -113,12 +113,12 @@ impl<'a> Reader<'a> {
         let (name, raw) = self.raw(variable)?;
         let Some(text) = raw.to_str() else {
             let shown = shown(variable, &raw.to_string_lossy());
-            self.note(name, Some(shown), "is not UTF-8 text".to_owned());
+            self.note(name, Some(shown), "is not valid UTF-8".to_owned());
             return None;
         };
         if text.is_empty() {
             if variable.default.is_some() {
-                self.note(name, Some(String::new()), "is empty; leave it out to have the default".to_owned());
+                self.note(name, Some(String::new()), "is empty; unset it to use the default".to_owned());
             }
             return None;
         }
@@ -158,13 +158,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a variable is set in any way.
+    /// Whether a variable is set by environment, flag or file.
     #[must_use]
     pub fn is_set(&self, variable: &Variable) -> bool {
         !self.settings_of(variable).is_empty()
     }
 
-    /// The variables by which a child can be given what the user set here: a secret's file is passed as a file.
+    /// The environment variables that pass the user's value on to a child: a secret's file is passed as a file.
     #[must_use]
     pub fn settings_of(&self, variable: &Variable) -> Vec<(String, OsString)> {
         if self.owned.contains_key(variable.name) {
@@ -185,14 +185,14 @@ impl<'a> Reader<'a> {
         settings
     }
 
-    /// Notes a mistake that only shows when several values are seen together.
+    /// Adds an error that depends on several values.
     pub fn note(&mut self, name: String, value: Option<String>, allowed: String) {
-        self.mistakes.push(Mistake { name, value, allowed });
+        self.errors.push(ConfigError { name, value, allowed });
     }
 
-    /// Notes that a variable must be set, unless it was noted already.
+    /// Adds an error that a variable must be set, unless it has an error already.
     pub fn require(&mut self, variable: &Variable, why: &str) {
-        let noted = self.mistakes.iter().any(|mistake| mistake.name.starts_with(variable.name));
+        let noted = self.errors.iter().any(|error| error.name.starts_with(variable.name));
         if !noted && !self.is_wrong_flag(variable) {
             self.note(variable.name.to_owned(), None, format!("is not set; {why}"));
         }
@@ -200,23 +200,22 @@ impl<'a> Reader<'a> {
 
     fn is_wrong_flag(&self, variable: &Variable) -> bool {
         let flag = format!("--{}", variable.flag());
-        self.mistakes.iter().any(|mistake| mistake.name.starts_with(&flag))
+        self.errors.iter().any(|error| error.name.starts_with(&flag))
     }
 
-    /// All mistakes, or what `build` makes of the values that were read. `build` returns `None` only where a value is
-    /// missing, and a missing value has been noted.
+    /// All errors, or the result of `build`. `build` returns `None` only where a value is missing, which has added an
+    /// error.
     ///
     /// # Errors
-    /// With every mistake that was noted.
-    pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, Mistakes> {
-        if !self.mistakes.is_empty() {
-            return Err(Mistakes { all: self.mistakes, warnings: Vec::new() });
+    /// With every error.
+    pub fn finish<T>(self, build: impl FnOnce() -> Option<T>) -> Result<T, ConfigErrors> {
+        if !self.errors.is_empty() {
+            return Err(ConfigErrors { all: self.errors, warnings: Vec::new() });
         }
         build().ok_or_else(|| {
-            let allowed =
-                "a value is missing that nobody complained about; this is a defect of bangui".to_owned();
-            let defect = Mistake { name: "configuration".to_owned(), value: None, allowed };
-            Mistakes { all: vec![defect], warnings: Vec::new() }
+            let allowed = "a value is missing without an error: this is a bug in bangui".to_owned();
+            let bug = ConfigError { name: "configuration".to_owned(), value: None, allowed };
+            ConfigErrors { all: vec![bug], warnings: Vec::new() }
         })
     }
 
@@ -242,14 +241,13 @@ impl<'a> Reader<'a> {
         match (self.environment.get(variable.name), from_file) {
             (None, None) => Ok(None),
             (Some(_), Some((name, _))) => {
-                let both =
-                    format!("{name} is set too; keep one of the two, so that it is plain which one counts");
+                let both = format!("{name} is set too: keep one of the two");
                 Err((variable.name.to_owned(), both))
             }
             (Some(value), None) => {
                 let text = value.to_str().filter(|text| !text.is_empty());
                 let why =
-                    || (variable.name.to_owned(), format!("is empty, or not UTF-8 text. {}", variable.help));
+                    || (variable.name.to_owned(), format!("is empty or not valid UTF-8. {}", variable.help));
                 Ok(Some(Secret { value: text.ok_or_else(why)?.into(), file: None }))
             }
             (None, Some((name, path))) => {
@@ -265,20 +263,22 @@ fn shown(variable: &Variable, text: &str) -> String {
     if variable.holds_urls { hide_passwords(text) } else { text.to_owned() }
 }
 
-/// The secret in a file, without the line end that editors add.
+/// Reads a secret from a file, without the newline that editors add.
 ///
 /// # Errors
-/// Names the file and says why it cannot be used.
+/// If the file cannot be read, or is empty, too large or not valid UTF-8.
 pub fn read_secret_file(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
     let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(LARGEST_SECRET + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("the file {shown} cannot be read: {error}"))?;
-    if bytes.len() as u64 > LARGEST_SECRET {
-        return Err(format!("the file {shown} is larger than {LARGEST_SECRET} bytes; is it the right one?"));
+        .and_then(|file| file.take(MAX_SECRET_FILE_SIZE + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("failed to read the file {shown}: {error}"))?;
+    if bytes.len() as u64 > MAX_SECRET_FILE_SIZE {
+        return Err(format!(
+            "the file {shown} is larger than {MAX_SECRET_FILE_SIZE} bytes: is it the right one?"
+        ));
     }
-    let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not UTF-8 text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not valid UTF-8"))?;
     match text.trim_end_matches(['\n', '\r']) {
         "" => Err(format!("the file {shown} is empty")),
         secret => Ok(secret.into()),

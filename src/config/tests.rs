@@ -1,4 +1,4 @@
-//! The configuration as a user meets it: environment and flags in, a config or every mistake out.
+//! The configuration as a user meets it: environment and flags in, a config or every error out.
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
@@ -26,16 +26,16 @@ fn flags(set: &[(&str, &str)]) -> Flags {
     set.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect()
 }
 
-fn serve(set: &[(&str, &str)]) -> Result<ServeConfig, Mistakes> {
+fn serve(set: &[(&str, &str)]) -> Result<ServeConfig, ConfigErrors> {
     roles::serve(&worker(set), &Flags::new()).map(|loaded| loaded.config)
 }
 
-fn mistakes<T>(result: Result<T, Mistakes>) -> String {
+fn errors<T>(result: Result<T, ConfigErrors>) -> String {
     result.err().expect("it was taken").to_string()
 }
 
 #[test]
-fn the_defaults_are_those_of_the_contract() {
+fn the_defaults_are_the_documented_ones() {
     let config = serve(&[]).unwrap();
     assert_eq!(config.listen, Listen::Address("127.0.0.1:8080".parse().unwrap()));
     assert_eq!(config.redis.url.expose_secret(), "redis://localhost");
@@ -137,17 +137,17 @@ fn every_bad_value_is_refused_by_name_and_value() {
     ];
     for (name, values) in cases {
         for value in *values {
-            let said = mistakes(serve(&[(name, value), ("BANGUI_AGENT_TOKEN", TOKEN)]));
+            let said = errors(serve(&[(name, value), ("BANGUI_AGENT_TOKEN", TOKEN)]));
             let shown = value.replace("u@", "***@").replace("q=1", "q=***");
             let shown = shown.replace("=dns", "=***").replace("=srv", "=***");
             assert!(said.contains(&format!("\n  {name} = {shown:?}: ")), "{name}={value}: {said}");
-            assert!(said.contains("is 1 mistake in"), "{name}={value}: {said}");
+            assert!(said.contains("1 configuration error;"), "{name}={value}: {said}");
         }
     }
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_errors_are_reported_at_once() {
     let set = environment(&[
         ("BANGUI_WORKERS", "none"),
         ("BANGUI_LISTEN", "x"),
@@ -156,8 +156,8 @@ fn all_mistakes_are_told_at_once() {
         ("BANGUI_LOG_FORMAT", "loud"),
         ("BANGUI_ADMIN_PASSWORD", "short"),
     ]);
-    let said = mistakes(roles::serve(&set, &flags(&[("drain-seconds", "soon")])));
-    assert!(said.contains("are 8 mistakes in"), "{said}");
+    let said = errors(roles::serve(&set, &flags(&[("drain-seconds", "soon")])));
+    assert!(said.contains("8 configuration errors;"), "{said}");
     for name in
         ["WORKERS = ", "LISTEN = ", "LEASE_TTL_MS = ", "LOG_FORMAT = ", "ADMIN_PASSWORD: ", "REDIS_URL: "]
     {
@@ -168,8 +168,8 @@ fn all_mistakes_are_told_at_once() {
 }
 
 #[test]
-fn a_misspelt_name_is_told_beside_what_is_missing_because_of_it() {
-    let said = mistakes(roles::serve(&environment(&[("BANGUI_REDIS_ULR", "redis://h")]), &Flags::new()));
+fn a_misspelt_name_is_reported_beside_the_variable_that_is_missing_because_of_it() {
+    let said = errors(roles::serve(&environment(&[("BANGUI_REDIS_ULR", "redis://h")]), &Flags::new()));
     assert!(
         said.contains("BANGUI_REDIS_URL: is not set") && said.contains("did you mean BANGUI_REDIS_URL?"),
         "{said}"
@@ -179,7 +179,7 @@ fn a_misspelt_name_is_told_beside_what_is_missing_because_of_it() {
 #[test]
 fn no_secret_is_ever_shown() {
     let secret = "hunter2-hunter2-hunter2";
-    let said = mistakes(serve(&[("BANGUI_AGENT_TOKEN", secret), ("BANGUI_ADMIN_PASSWORD", "hunter2")]));
+    let said = errors(serve(&[("BANGUI_AGENT_TOKEN", secret), ("BANGUI_ADMIN_PASSWORD", "hunter2")]));
     assert!(
         said.contains("BANGUI_AGENT_TOKEN: each token") && said.contains("BANGUI_ADMIN_PASSWORD: "),
         "{said}"
@@ -188,7 +188,7 @@ fn no_secret_is_ever_shown() {
     for url in
         ["redis://:hunter2@h/x", "redis://u:hunter2", "hunter2@h", "redis+unix:///r?password=hunter2&x=1"]
     {
-        let said = mistakes(serve(&[("BANGUI_REDIS_URL", url)]));
+        let said = errors(serve(&[("BANGUI_REDIS_URL", url)]));
         assert!(said.contains("***") && !said.contains("hunter2"), "{url}: {said}");
     }
     let config = serve(&[("BANGUI_AGENT_TOKEN", TOKEN), ("BANGUI_REDIS_URL", "redis://:hunter2@h")]).unwrap();
@@ -197,11 +197,11 @@ fn no_secret_is_ever_shown() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_a_mistake_and_no_panic() {
+fn bytes_that_are_not_text_are_an_error_and_not_a_panic() {
     for name in ["BANGUI_LISTEN", "BANGUI_SERVERS", "BANGUI_AGENT_TOKEN", "BANGUI_AGENT_TOKEN_FILE"] {
         let mut set = worker(&[]);
         set.variables.insert(name.to_owned(), OsStr::from_bytes(b"a\xff").to_owned());
-        let said = mistakes(roles::serve(&set, &Flags::new()));
+        let said = errors(roles::serve(&set, &Flags::new()));
         assert!(said.contains(&format!("\n  {name}")), "{said}");
     }
 }
@@ -220,12 +220,15 @@ fn a_secret_comes_from_its_file_without_the_line_end() {
         assert_eq!(token.file.unwrap().to_str().unwrap(), path);
     }
     let both = [("BANGUI_AGENT_TOKEN", TOKEN), ("BANGUI_AGENT_TOKEN_FILE", path)];
-    let said = mistakes(roles::agent(&environment(&both), &Flags::new()));
-    assert!(said.contains("is 1 mistake") && said.contains("BANGUI_AGENT_TOKEN_FILE is set too"), "{said}");
+    let said = errors(roles::agent(&environment(&both), &Flags::new()));
+    assert!(
+        said.starts_with("1 configuration error;") && said.contains("BANGUI_AGENT_TOKEN_FILE is set too"),
+        "{said}"
+    );
 }
 
 #[test]
-fn a_secret_file_that_cannot_be_used_is_a_mistake_that_names_it() {
+fn a_secret_file_that_cannot_be_used_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("empty"), "\n").unwrap();
@@ -234,16 +237,19 @@ fn a_secret_file_that_cannot_be_used_is_a_mistake_that_names_it() {
     std::fs::write(path("large"), "x".repeat(70_000)).unwrap();
     let cases = [
         ("empty", "is empty"),
-        ("bytes", "is not UTF-8"),
-        ("short", "32 characters"),
+        ("bytes", "is not valid UTF-8"),
+        ("short", "32 to 1024 characters"),
         ("large", "is larger than"),
-        ("none", "cannot be read: No such file"),
-        ("", "cannot be read: Is a directory"),
+        ("none", ": No such file"),
+        ("", ": Is a directory"),
     ];
     for (name, why) in cases {
         let set = environment(&[("BANGUI_AGENT_TOKEN_FILE", &path(name))]);
-        let said = mistakes(roles::agent(&set, &Flags::new()));
-        assert!(said.contains("is 1 mistake") && said.contains(why) && said.contains(&path(name)), "{said}");
+        let said = errors(roles::agent(&set, &Flags::new()));
+        assert!(
+            said.starts_with("1 configuration error;") && said.contains(why) && said.contains(&path(name)),
+            "{said}"
+        );
         assert!(!said.contains("hunter2"), "{said}");
     }
 }
@@ -252,14 +258,14 @@ fn a_secret_file_that_cannot_be_used_is_a_mistake_that_names_it() {
 fn the_agent_needs_a_token_and_stays_on_its_machine() {
     let agent =
         |set: &[(&str, &str)]| roles::agent(&environment(set), &Flags::new()).map(|loaded| loaded.config);
-    assert!(mistakes(agent(&[])).contains("BANGUI_AGENT_TOKEN: is not set"));
+    assert!(errors(agent(&[])).contains("BANGUI_AGENT_TOKEN: is not set"));
     let config = agent(&[("BANGUI_AGENT_TOKEN", TOKEN)]).unwrap();
     assert_eq!(config.listen, AgentListen::Unix("/run/bangui/agent.sock".into()));
     assert_eq!(config.fail2ban_socket.to_str(), Some("/var/run/fail2ban/fail2ban.sock"));
     assert_eq!(config.fail2ban_config.to_str(), Some("/etc/fail2ban"));
     let long = format!("unix:/{}", "x".repeat(107));
     for bad in ["0.0.0.0:8799", "[2001:db8::1]:1", "unix:", "unix:relative", "127.0.0.1", &long, ""] {
-        let said = mistakes(agent(&[("BANGUI_AGENT_TOKEN", TOKEN), ("BANGUI_AGENT_LISTEN", bad)]));
+        let said = errors(agent(&[("BANGUI_AGENT_TOKEN", TOKEN), ("BANGUI_AGENT_LISTEN", bad)]));
         assert!(said.contains(&format!("BANGUI_AGENT_LISTEN = {bad:?}")), "{said}");
     }
     for bad in [
@@ -284,17 +290,17 @@ fn a_flag_wins_over_its_variable() {
 }
 
 #[test]
-fn an_empty_list_is_none_and_an_empty_secret_is_a_mistake() {
+fn an_empty_list_is_unset_and_an_empty_secret_is_an_error() {
     let config =
         serve(&[("BANGUI_SERVERS", ""), ("BANGUI_TRUSTED_PROXIES", ""), ("BANGUI_PUBLIC_URL", "")]).unwrap();
     assert!(config.servers.is_empty() && config.public_url.is_none());
-    assert!(mistakes(serve(&[("BANGUI_SETUP_TOKEN", "")])).contains("BANGUI_SETUP_TOKEN: is empty"));
+    assert!(errors(serve(&[("BANGUI_SETUP_TOKEN", "")])).contains("BANGUI_SETUP_TOKEN: is empty"));
 }
 
 #[test]
 fn up_checks_what_its_workers_will_read_and_passes_it_on() {
     let bad = environment(&[("BANGUI_WORKERS", "0"), ("BANGUI_LEASE_TTL_MS", "1"), ("HOME", "/home/x")]);
-    assert!(mistakes(roles::up(&bad, &Flags::new())).contains("are 2 mistakes in"));
+    assert!(errors(roles::up(&bad, &Flags::new())).contains("2 configuration errors;"));
     let set = environment(&[
         ("HOME", "/home/x"),
         ("BANGUI_SESSION_IDLE_SECONDS", "60"),
@@ -327,7 +333,7 @@ fn the_data_of_up_lies_where_the_user_keeps_data() {
     assert_eq!(dir(&root, &[("data-dir", "/tmp/x")]).unwrap(), "/tmp/x");
     let xdg = environment(&[("HOME", "/home/x"), ("XDG_DATA_HOME", "/data")]);
     assert_eq!(dir(&xdg, &[]).unwrap(), "/data/bangui");
-    assert!(mistakes(dir(&environment(&[]), &[])).contains("--data-dir: "));
+    assert!(errors(dir(&environment(&[]), &[])).contains("--data-dir: "));
 }
 
 #[test]

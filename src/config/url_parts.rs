@@ -1,6 +1,6 @@
-//! Parts of URLs that both kinds of Redis URLs have.
+//! Parts that both kinds of Redis URLs share.
 
-/// As it stands in a URL before the `@`.
+/// Percent-encoded, as user and password are before the `@` of a URL.
 pub(super) fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
@@ -9,5 +9,5 @@ pub(super) fn check_database(text: &str) -> Result<(), String> {
     if text.is_empty() || text.parse::<u16>().is_ok() {
         return Ok(());
     }
-    Err("the database must be a number; is a '/' in the password not written as %2F?".to_owned())
+    Err("the database must be a number; if the password contains a '/', write it as %2F".to_owned())
 }

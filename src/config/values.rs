@@ -1,5 +1,5 @@
-//! From text to a checked value: one small pure function for each kind. An error says what is allowed; the caller
-//! adds the name and the value.
+//! From text to a checked value: one small pure function for each kind. An error says what is allowed; the caller adds
+//! the variable's name and value.
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
@@ -18,15 +18,15 @@ use crate::domain::address::canonical_network;
 pub type Parsed<T> = Result<T, String>;
 
 /// The kernel's limit for the path of a unix socket.
-pub const LONGEST_SOCKET_PATH: usize = 107;
+pub const MAX_SOCKET_PATH: usize = 107;
 
-/// How long a session may be made to live: up to ten years, more than any use, and far from where sums of times overflow.
+/// The allowed lifetime of a session: up to ten years, longer than anyone needs, and far from overflowing sums of times.
 pub const SESSION_SECONDS: RangeInclusive<u64> = 1..=315_360_000;
-/// How long the near cache may trust an entry.
+/// The allowed lifetime of an entry in the near cache.
 pub const CACHE_TTL_SECONDS: RangeInclusive<u64> = 0..=3600;
-/// How often servers may be probed: up to once a day.
+/// The allowed interval of probes: up to a day.
 pub const PROBE_INTERVAL_SECONDS: RangeInclusive<u64> = 1..=86_400;
-/// How long an activation may be blamed for a crash: up to a day.
+/// The allowed crash window of an activation: up to a day.
 pub const CRASH_WINDOW_SECONDS: RangeInclusive<u64> = 0..=86_400;
 
 /// What `bangui up` sets as `BANGUI_LISTEN` of its workers.
@@ -43,7 +43,7 @@ pub fn listen(text: &str) -> Parsed<Listen> {
     if text == INHERITED { Ok(Listen::Inherited) } else { address(text).map(Listen::Address) }
 }
 
-/// Where an agent listens. Whether that needs TLS, `roles.rs` knows.
+/// Where an agent listens. `roles.rs` decides whether it needs TLS.
 pub fn agent_listen(text: &str) -> Parsed<AgentListen> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(AgentListen::Unix);
@@ -52,17 +52,18 @@ pub fn agent_listen(text: &str) -> Parsed<AgentListen> {
     text.parse().map(AgentListen::Tcp).map_err(|_| allowed.to_owned())
 }
 
-/// A program and its arguments, which hold no spaces: no shell will read them.
+/// A program and its arguments, separated by spaces, without a shell and its quoting.
 pub fn words(text: &str) -> Parsed<Vec<String>> {
     if text.contains(['\0', '\n', '"', '\'', '\\', '$', '`', ';', '|', '&', '<', '>']) {
         return Err(
-            "must be a program and its arguments, separated by spaces: no shell reads them".to_owned()
+            "must be a program and its arguments, separated by spaces, without shell syntax or quotes"
+                .to_owned(),
         );
     }
     Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
-/// A name that a certificate can carry.
+/// A DNS name, as a certificate has it.
 pub fn host_name(text: &str) -> Parsed<String> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -80,31 +81,31 @@ pub fn host_name(text: &str) -> Parsed<String> {
 fn socket_path(text: &str) -> Parsed<PathBuf> {
     let path = PathBuf::from(text);
     if !path.is_absolute() {
-        return Err("the path of a unix socket must begin with '/'".to_owned());
+        return Err("the path of a unix socket must start with '/'".to_owned());
     }
-    if text.len() > LONGEST_SOCKET_PATH || text.contains('\0') {
-        return Err(format!("the path of a unix socket can have {LONGEST_SOCKET_PATH} bytes at most"));
+    if text.len() > MAX_SOCKET_PATH || text.contains('\0') {
+        return Err(format!("the path of a unix socket must be at most {MAX_SOCKET_PATH} bytes long"));
     }
     Ok(path)
 }
 
-/// A path from the root.
+/// An absolute path.
 pub fn absolute_path(text: &str) -> Parsed<PathBuf> {
     let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err("must be a path that begins with '/'".to_owned()) }
+    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path, starting with '/'".to_owned()) }
 }
 
-/// How many replicas are to confirm.
+/// A number of replicas.
 pub fn replicas(text: &str) -> Parsed<u16> {
     text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
 }
 
-/// How many connections the pool may have.
+/// The size of the pool.
 pub fn pool_size(text: &str) -> Parsed<u16> {
     text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
 }
 
-/// A number that is not zero.
+/// A positive number.
 pub fn positive(text: &str) -> Parsed<NonZeroU32> {
     text.parse().map_err(|_| "must be a positive whole number, such as 2".to_owned())
 }
@@ -126,7 +127,7 @@ pub fn milliseconds(allowed: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<Dur
     move |text| number(text, allowed.clone(), "milliseconds").map(Duration::from_millis)
 }
 
-/// Yes or no.
+/// True or false, in the usual spellings.
 pub fn boolean(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -135,7 +136,7 @@ pub fn boolean(text: &str) -> Parsed<bool> {
     }
 }
 
-/// How logs look.
+/// The log format.
 pub fn log_format(text: &str) -> Parsed<LogFormat> {
     match text {
         "text" => Ok(LogFormat::Text),
@@ -144,7 +145,7 @@ pub fn log_format(text: &str) -> Parsed<LogFormat> {
     }
 }
 
-/// `10/60`: ten at once, ten again within sixty seconds.
+/// `10/60`: a burst of ten, refilled within sixty seconds.
 pub fn rate_limit(text: &str) -> Parsed<RateLimit> {
     let allowed = || "must be N/SECONDS with two positive whole numbers, such as 10/60".to_owned();
     let (burst, period) = text.split_once('/').ok_or_else(allowed)?;
@@ -153,7 +154,7 @@ pub fn rate_limit(text: &str) -> Parsed<RateLimit> {
     Ok(RateLimit { burst, period: Duration::from_secs(period) })
 }
 
-/// The first part of every key. Braces would move the keys to other slots of a cluster than one another.
+/// The prefix of every key. Braces are refused: they would spread the keys over the slots of a cluster.
 pub fn redis_prefix(text: &str) -> Parsed<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
     if (1..=64).contains(&text.len()) && text.chars().all(allowed) {
@@ -162,7 +163,7 @@ pub fn redis_prefix(text: &str) -> Parsed<String> {
     Err("must be 1 to 64 characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'".to_owned())
 }
 
-/// Networks such as `10.0.0.0/8`, or single addresses, each in its one spelling.
+/// Networks such as `10.0.0.0/8`, or single addresses, in their canonical form.
 pub fn networks(text: &str) -> Parsed<Vec<IpNet>> {
     let network =
         |entry: &str| entry.parse::<IpNet>().ok().or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from));
@@ -177,9 +178,9 @@ pub fn networks(text: &str) -> Parsed<Vec<IpNet>> {
         .collect()
 }
 
-/// What users type into the browser.
+/// The address that users type into the browser.
 pub fn public_url(text: &str) -> Parsed<Url> {
-    let allowed = "must be http:// or https:// with a host, a port if need be, and nothing after it";
+    let allowed = "must be http:// or https:// with a host and an optional port, and nothing after it";
     let url = Url::parse(text).map_err(|error| format!("{allowed} ({error})"))?;
     if matches!(url.scheme(), "http" | "https") && is_bare(&url) { Ok(url) } else { Err(allowed.to_owned()) }
 }
@@ -193,7 +194,7 @@ fn is_bare(url: &Url) -> bool {
         && url.password().is_none()
 }
 
-/// `name=url,name=url`. All entries are looked at, so that one message names all that is wrong with them.
+/// `name=url,name=url`. All entries are checked, so that one message has all errors.
 pub fn servers(text: &str) -> Parsed<Servers> {
     let mut found = Servers::default();
     let mut wrong = Vec::new();
@@ -212,7 +213,7 @@ enum Entry {
     Group(AgentGroup),
 }
 
-/// Adds an entry, or says what it has in common with one that is there.
+/// Adds an entry, or says which other one it duplicates.
 fn add(found: &mut Servers, new: Entry) -> Option<String> {
     let name = match &new {
         Entry::Server(server) => &server.name,
@@ -220,7 +221,7 @@ fn add(found: &mut Servers, new: Entry) -> Option<String> {
     };
     let names = found.listed.iter().map(|old| &old.name).chain(found.groups.iter().map(|old| &old.name));
     if names.into_iter().any(|old| old == name) {
-        return Some(format!("the name {name} is there twice"));
+        return Some(format!("the name {name} is used twice"));
     }
     match new {
         Entry::Server(new) => match found.listed.iter().find(|old| old.url == new.url) {
@@ -250,7 +251,7 @@ fn server(entry: &str) -> Parsed<Entry> {
     read.map_err(|why| format!("the URL of {name} {why}"))
 }
 
-/// The agents behind a DNS name.
+/// The agents that a DNS name resolves to.
 fn group(name: ServerName, url: &AgentUrl) -> Parsed<AgentGroup> {
     const ALLOWED: &str = "has ?discover=dns, which needs https:// and a DNS name";
     let (url, tls) = match url {
@@ -266,7 +267,7 @@ fn group(name: ServerName, url: &AgentUrl) -> Parsed<AgentGroup> {
 
 fn agent_url(text: &str) -> Parsed<AgentUrl> {
     const ALLOWED: &str =
-        "must be https://host:port, http+unix:///path, or http://host:port of a loopback address";
+        "must be https://host:port, http+unix:///path, or http://host:port with a loopback address";
     if let Some(path) = text.strip_prefix("http+unix://") {
         return socket_path(path).map(AgentUrl::Unix).map_err(|why| format!("{ALLOWED} ({why})"));
     }
@@ -278,7 +279,7 @@ fn agent_url(text: &str) -> Parsed<AgentUrl> {
         "https" => Ok(AgentUrl::Https(url)),
         "http" if is_loopback(&url) => Ok(AgentUrl::LoopbackHttp(url)),
         "http" => {
-            Err("is http:// beyond this machine, where the token would travel in the clear: use https://"
+            Err("is http:// to another machine, which would send the token unencrypted: use https://"
                 .to_owned())
         }
         _ => Err(ALLOWED.to_owned()),
@@ -294,23 +295,23 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// One or two tokens separated by a comma. Used again by the agent when its token file changes.
+/// One or two tokens separated by a comma. Also used when the token file changes.
 ///
 /// # Errors
-/// Says what is allowed; never with the value.
+/// Says what is allowed, without the value.
 pub fn agent_tokens(text: &str) -> Parsed<Vec<SecretString>> {
     let tokens: Vec<&str> = text.split(',').map(str::trim).collect();
     if tokens.len() > 2 {
-        return Err("must be one token, or two separated by a comma while one is being replaced".to_owned());
+        return Err("must be one token, or two separated by a comma during a rotation".to_owned());
     }
     if tokens.iter().any(|token| token.len() < 32 || token.len() > 1024) {
         return Err(
-            "each token must have 32 characters or more; `openssl rand -hex 32` makes a good one".to_owned()
+            "each token must have 32 to 1024 characters; `openssl rand -hex 32` makes a good one".to_owned()
         );
     }
     if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(
-            "a token must be of visible ASCII characters without spaces, since it travels in a header"
+            "a token must consist of printable ASCII characters without spaces, since it is sent in a header"
                 .to_owned(),
         );
     }

@@ -1,25 +1,25 @@
-//! Every variable there is, in one table: name, flag, default, help, and the commands that read it.
+//! Every variable in one table: name, flag, default, help, and the commands that read it.
 //!
-//! A variable `BANGUI_REDIS_URL` is also the flag `--redis-url`, which wins. A secret has no flag of its own, since
-//! every user of a machine can read the arguments of its processes: it has `BANGUI_AGENT_TOKEN_FILE` and
-//! `--agent-token-file` instead. The help texts, the parsing and the list of known names all come from here.
+//! A variable `BANGUI_REDIS_URL` is also the flag `--redis-url`, which wins. A secret has no flag, since every user of a
+//! machine can read the arguments of its processes: it has `BANGUI_AGENT_TOKEN_FILE` and `--agent-token-file` instead.
+//! The help texts, the parsing, the list of known names and the table of `docs/configuration.md` all come from here.
 
 /// A subcommand that reads variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// One worker.
+    /// `bangui serve`
     Serve,
-    /// Beside fail2ban.
+    /// `bangui agent`
     Agent,
-    /// Everything on one machine.
+    /// `bangui up`
     Up,
-    /// Tries everything the configuration names.
+    /// `bangui check`
     Check,
-    /// Asks a worker whether it is ready.
+    /// `bangui healthcheck`
     Healthcheck,
-    /// The document of the HTTP interface; reads no variable.
+    /// `bangui openapi`, which reads no variable.
     Openapi,
-    /// A new admin password.
+    /// `bangui reset-password`
     ResetPassword,
 }
 
@@ -28,17 +28,17 @@ pub enum Role {
 pub struct Variable {
     /// `BANGUI_...`
     pub name: &'static str,
-    /// What stands for the value in the help.
+    /// The placeholder of the value in the help.
     pub placeholder: &'static str,
     /// The value if nothing is set.
     pub default: Option<&'static str>,
-    /// Never printed, no flag, may come from a file.
+    /// Never printed, has no flag, may come from a file.
     pub secret: bool,
     /// Holds URLs, whose passwords are hidden where the value is printed.
     pub holds_urls: bool,
     /// What it is for: one or two sentences.
     pub help: &'static str,
-    /// Who reads it.
+    /// The commands that read it.
     pub roles: &'static [Role],
 }
 
@@ -92,71 +92,71 @@ macro_rules! variables {
 
 variables! {
     LISTEN = "BANGUI_LISTEN", "ADDR", Some("127.0.0.1:8080"), open, &[Serve, Up, Healthcheck],
-        "Address of a worker, or of all workers of `up`";
+        "Address that the worker, or all workers of `up`, listen on";
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
-        "Worker processes of `up`: a positive number";
+        "Number of worker processes of `up`";
     REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, &[Serve, Check, ResetPassword],
         "The cluster's Redis: redis://, rediss://, redis+unix:///path?db=N&password=..., or redis+sentinel://host,host/NAME";
     REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, &[Serve, Check, ResetPassword],
-        "Its password, in place of one in the URL";
+        "Password of Redis; replaces the one in the URL";
     REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, &[Serve, Check, ResetPassword],
-        "First part of every key in Redis";
+        "Prefix of every key in Redis";
     REDIS_CA = "BANGUI_REDIS_CA", "FILE", None, open, &[Serve, Check, ResetPassword],
-        "The CA of the certificate behind rediss:// (PEM); without it, those that are known to the public";
+        "CA of Redis's certificate for rediss:// (PEM); without it, the public CAs are trusted";
     REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, &[Serve, Check, ResetPassword],
-        "Replicas that must confirm the end of a session or a new password before it is answered; 503 otherwise";
+        "Number of replicas that must confirm a logout, a revocation or a new password; if fewer do, the answer is 503";
     REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword],
-        "Connections to Redis for large and blocking exchanges, apart from those of session checks; 0 sends large ones over the same connection";
+        "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; 0 sends large exchanges over the shared connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
-        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback; with ?discover=dns behind a URL, one server for each address of its host";
+        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],
-        "Shared secret of workers and agents: 32 characters or more, two with a comma while one is replaced";
+        "Shared secret of workers and agents: 32 characters or more; two, separated by a comma, during a rotation";
     AGENT_LISTEN = "BANGUI_AGENT_LISTEN", "ADDR", Some("unix:/run/bangui/agent.sock"), open, &[Agent],
-        "Where the agent listens: unix:/path, or an address, which needs TLS unless it is loopback";
+        "Address that the agent listens on: unix:/path, or IP:port, which needs TLS unless it is loopback";
     AGENT_TLS_CERT = "BANGUI_AGENT_TLS_CERT", "FILE", None, open, &[Agent],
-        "The agent's certificate, with those between it and the CA (PEM); read again when it changes";
+        "The agent's certificate with its intermediates (PEM); reloaded when the file changes";
     AGENT_TLS_KEY = "BANGUI_AGENT_TLS_KEY", "FILE", None, open, &[Agent],
-        "The key of the agent's certificate (PEM)";
+        "Private key of the agent's certificate (PEM)";
     AGENT_NAME = "BANGUI_AGENT_NAME", "NAME", None, open, &[Agent],
-        "What the agent is called; its certificate must carry this name";
+        "Name of the agent, for discovery by DNS; its certificate must carry this name";
     AGENT_CA = "BANGUI_AGENT_CA", "FILE", None, open, &[Serve, Check],
-        "The CA of the agents' certificates (PEM); without it, those that the system trusts";
+        "CA of the agents' certificates (PEM); without it, the system's CAs are trusted";
     FAIL2BAN_SOCKET = "BANGUI_FAIL2BAN_SOCKET", "PATH", Some("/var/run/fail2ban/fail2ban.sock"), open, &[Agent, Up],
-        "The socket of fail2ban";
+        "Socket of fail2ban";
     FAIL2BAN_CONFIG = "BANGUI_FAIL2BAN_CONFIG", "DIR", Some("/etc/fail2ban"), open, &[Agent, Up],
-        "The configuration folder of fail2ban";
+        "Configuration folder of fail2ban";
     FAIL2BAN_START = "BANGUI_FAIL2BAN_START", "COMMAND", None, open, &[Agent],
-        "Starts fail2ban when a crash is rolled back: words separated by spaces, no shell; without it `systemctl start fail2ban` where systemd runs";
+        "Command that starts fail2ban when a crash is rolled back: words separated by spaces, no shell. Without it, `systemctl start fail2ban` where systemd runs";
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
-        "The code that must come with the setup call; without it, a one-time code in the log";
+        "Code that the setup call must carry; without it, a worker logs a one-time code";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "The admin's password, stored at the first start and never overwritten; 10 to 1024 bytes";
+        "Password of the admin, stored at the first start and never overwritten; 10 to 1024 bytes";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, WORKER,
-        "What users type into the browser; https makes the cookie __Host-bangui";
+        "The address that users type into the browser; with https, the cookie is __Host-bangui";
     METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, &[Serve],
-        "An address of its own for /metrics";
+        "Separate address for /metrics";
     SESSION_IDLE = "BANGUI_SESSION_IDLE_SECONDS", "SECONDS", Some("1800"), open, WORKER,
-        "A session ends after this time without a request";
+        "A session expires after this time without a request";
     SESSION_ABSOLUTE = "BANGUI_SESSION_ABSOLUTE_SECONDS", "SECONDS", Some("43200"), open, WORKER,
-        "A session ends this long after its login";
+        "A session expires this long after its login";
     SESSION_CACHE_ENABLED = "BANGUI_SESSION_CACHE_ENABLED", "BOOL", Some("false"), open, WORKER,
-        "Near cache of sessions in each worker; a logout stays exact";
+        "Caches sessions in each worker (the near cache); a logout still takes effect everywhere at once";
     SESSION_CACHE_TTL = "BANGUI_SESSION_CACHE_TTL_SECONDS", "SECONDS", Some("5"), open, WORKER,
-        "How long the near cache trusts an entry; 0 also means off";
+        "How long the near cache keeps an entry; 0 switches it off";
     PROBE_INTERVAL = "BANGUI_PROBE_INTERVAL_SECONDS", "SECONDS", Some("10"), open, WORKER,
         "How often each fail2ban is probed";
     CRASH_WINDOW = "BANGUI_ACTIVATION_CRASH_WINDOW_SECONDS", "SECONDS", Some("60"), open, WORKER,
-        "A crash within this time of an activation is blamed on it";
+        "A crash within this time after a jail's activation is attributed to it";
     LEASE_TTL = "BANGUI_LEASE_TTL_MS", "MS", Some("5000"), open, WORKER,
-        "How long the scheduler's lease lives without renewal; 1500 or more";
+        "How long the leader's lease lasts without renewal; 1500 or more";
     LOGIN_LIMIT = "BANGUI_LOGIN_LIMIT", "N/SECONDS", Some("10/60"), open, WORKER,
-        "Login attempts for each address: how many at once, and the seconds to refill them";
+        "Login attempts per address: burst, and seconds to refill it";
     LOGIN_FAILURE_LIMIT = "BANGUI_LOGIN_FAILURE_LIMIT", "N/SECONDS", Some("100/3600"), open, WORKER,
-        "Failed logins for each account: how many at once, and the seconds to refill them";
+        "Failed logins per account: burst, and seconds to refill it";
     TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, WORKER,
-        "Networks or addresses whose X-Forwarded-For is believed, separated by commas";
+        "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
-        "After SIGTERM: not ready, still serving (`up` does not wait unless this is set)";
+        "How long a worker keeps serving after SIGTERM while it reports not ready (`up` does not wait unless this is set)";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword],
-        "text or json; without it, text on a terminal and json elsewhere. RUST_LOG filters";
+        "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

@@ -8,7 +8,7 @@
 //! Everything here is pure but [`Live`] (`live.rs`), which holds the newest. Overrides are kept by name, those that this version
 //! does not know too: a newer neighbour wrote them.
 //!
-//! A new setting wants a field in [`Settings`], a row in `ROWS`, and a line in CONTRACT.md.
+//! A new setting needs a variable, a field in [`Settings`], a row in `ROWS` and `make docs`.
 
 mod live;
 

@@ -116,7 +116,7 @@ impl From<RedisError> for StoreError {
                 Self::corrupt(error.to_string()).because(error)
             }
             (_, Some("NOPERM")) => Self::unavailable(format!(
-                "the user of BANGUI_REDIS_URL lacks a right, give it the rule in the README: {error}"
+                "the user of BANGUI_REDIS_URL lacks a right, see docs/redis.md for the rule: {error}"
             ))
             .because(error),
             _ if error.is_io_error() && !error.is_timeout() => {

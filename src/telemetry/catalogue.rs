@@ -1,49 +1,57 @@
-//! The list of metrics: what each is called, is and means. A new one goes in here.
+//! The list of metrics, which `/metrics` describes and `docs/operations.md` shows (`make docs`).
 
-/// What a metric is.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Counts up.
+    /// Only goes up.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Seconds, in buckets.
+    /// A histogram of seconds.
     Seconds,
 }
 
-/// Every metric: its name, what it is, what it means.
+/// Every metric: its name, its kind, its meaning.
 pub const METRICS: [(&str, Kind, &str); 21] = [
-    ("bangui_http_requests_total", Kind::Counter, "Answered HTTP requests, by route, method and status."),
+    ("bangui_http_requests_total", Kind::Counter, "HTTP requests answered, by route, method and status."),
     ("bangui_http_request_duration_seconds", Kind::Seconds, "Time to answer a request, by route."),
-    ("bangui_redis_up", Kind::Gauge, "Whether Redis answered when it was last asked."),
-    ("bangui_redis_writable", Kind::Gauge, "Whether Redis took writes when it was last asked."),
-    ("bangui_redis_command_duration_seconds", Kind::Seconds, "Time until Redis answered, by what was asked."),
-    (
-        "bangui_session_checks_total",
-        Kind::Counter,
-        "Session checks, by where the answer came from and what it was.",
-    ),
+    ("bangui_redis_up", Kind::Gauge, "1 if Redis answered the last request, else 0."),
+    ("bangui_redis_writable", Kind::Gauge, "1 if Redis accepted writes when last tried, else 0."),
+    ("bangui_redis_command_duration_seconds", Kind::Seconds, "Time until Redis answered, by command."),
+    ("bangui_session_checks_total", Kind::Counter, "Session checks, by source of the answer and result."),
     (
         "bangui_session_cache_holder",
         Kind::Gauge,
-        "Whether this worker may answer session checks from its near cache.",
+        "1 if this worker may answer session checks from its near cache, else 0.",
     ),
-    ("bangui_session_revocations_total", Kind::Counter, "Revocations, by what their answer waited for."),
-    ("bangui_scheduler_leader", Kind::Gauge, "Whether this worker runs the schedule."),
-    ("bangui_scheduler_epoch", Kind::Gauge, "The latest term in which this worker led."),
-    ("bangui_scheduler_transitions_total", Kind::Counter, "Terms begun and ended by this worker, by reason."),
+    ("bangui_session_revocations_total", Kind::Counter, "Revocations, by what the answer waited for."),
+    ("bangui_scheduler_leader", Kind::Gauge, "1 if this worker is the leader, else 0."),
+    (
+        "bangui_scheduler_epoch",
+        Kind::Gauge,
+        "Fencing token (epoch) of the last term in which this worker was the leader.",
+    ),
+    (
+        "bangui_scheduler_transitions_total",
+        Kind::Counter,
+        "Times this worker became or stopped being the leader, by reason.",
+    ),
     (
         "bangui_scheduler_fenced_writes_total",
         Kind::Counter,
-        "Scheduled writes refused because another leads.",
+        "Scheduled writes that Redis refused because another worker is the leader.",
     ),
     ("bangui_probes_total", Kind::Counter, "Probes made by this worker, by server and outcome."),
     ("bangui_probe_duration_seconds", Kind::Seconds, "Time until a server's agent answered, by server."),
-    ("bangui_server_online", Kind::Gauge, "Whether a server is online; told by the leader alone."),
-    ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail; told by the leader alone."),
-    ("bangui_discovery_conflicts", Kind::Gauge, "Agents with a name that another has; told by the leader."),
-    ("bangui_event_clients", Kind::Gauge, "Clients that follow the events at this worker."),
-    ("bangui_ban_jobs_total", Kind::Counter, "Ban jobs that this worker ended, by outcome."),
+    ("bangui_server_online", Kind::Gauge, "1 if the server is online, else 0. Only the leader exports it."),
+    ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail. Only the leader exports it."),
+    (
+        "bangui_discovery_conflicts",
+        Kind::Gauge,
+        "Discovered agents whose name another agent has. Only the leader counts them.",
+    ),
+    ("bangui_event_clients", Kind::Gauge, "Clients connected to this worker's event stream."),
+    ("bangui_ban_jobs_total", Kind::Counter, "Ban jobs finished by this worker, by outcome."),
     ("bangui_logins_total", Kind::Counter, "Logins, by outcome."),
-    ("bangui_rate_limited_total", Kind::Counter, "Attempts at a password that a limit refused, by limit."),
+    ("bangui_rate_limited_total", Kind::Counter, "Password attempts refused by a rate limit, by limit."),
 ];

@@ -1,12 +1,11 @@
 //! Logs and metrics: set up once by `main`, used everywhere through the `tracing` and `metrics` macros.
 //!
-//! Logs go to stderr. A line is a sentence with the name in it, plus dotted fields (`server.name`,
-//! `lease.epoch`); what belongs to one request carries the span `request` with `request.id`. `RUST_LOG`
-//! filters, default `info`.
+//! Logs go to stderr. A line is a sentence with the name in it, plus dotted fields (`server.name`, `lease.epoch`); lines
+//! about one request carry the span `request` with `request.id`. `RUST_LOG` sets the level, `info` by default.
 //!
-//! Metrics are kept in the process and rendered by `GET /metrics`. A new metric wants its name in CONTRACT.md, a line in
-//! [`METRICS`], a place in `k8s/grafana-dashboard.json` (a test compares the two) and, where it is a histogram of something
-//! else than seconds, its buckets in [`install_metrics`].
+//! Metrics are kept in the process and rendered by `GET /metrics`. A new metric needs a line in [`METRICS`], a panel in
+//! `k8s/grafana-dashboard.json` (a test compares the two), `make docs` and, if it is a histogram of anything but seconds,
+//! its buckets in [`install_metrics`].
 
 pub mod catalogue;
 pub mod server_gauges;
@@ -21,41 +20,40 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// From a near-cache hit (well under a millisecond) to a login that waited for its turn.
+/// From a near-cache hit (well under a millisecond) to a login that waited in the queue.
 const SECONDS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// How often what was recorded since is folded into the histograms, so that their memory stays bounded even
-/// when nobody scrapes.
+/// How often recorded values are folded into the histograms, which bounds their memory even when nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Starts logging, and logs panics like any other error. A second call changes nothing.
+/// Starts logging, of panics too. A second call has no effect.
 pub fn init(format: LogFormat) {
-    let wanted = EnvFilter::try_from_default_env();
-    let misread = wanted.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
-    let misread = misread.map(ToString::to_string);
-    let filter = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
+    let from_env = EnvFilter::try_from_default_env();
+    let invalid = from_env.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
+    let invalid = invalid.map(ToString::to_string);
+    let filter = from_env.unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
-    if let Some(error) = misread {
-        tracing::warn!("RUST_LOG cannot be read, logging at `info`: {error}");
+    if let Some(error) = invalid {
+        tracing::warn!("ignoring invalid RUST_LOG, logging at `info`: {error}");
     }
     if started.is_ok() {
         std::panic::set_hook(Box::new(|panic| {
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let location = panic.location().map(ToString::to_string).unwrap_or_default();
             let payload = panic.payload();
             let text = payload.downcast_ref::<&str>().copied();
             let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
             let message = message.unwrap_or("without a message");
-            tracing::error!(panic.place = place, "a task panicked at {place}: {message}");
+            tracing::error!(panic.location = location, "task panicked at {location}: {message}");
         }));
     }
 }
 
-/// Installs the process-wide metrics recorder; what it recorded is read through the handle.
+/// Installs the process-wide metrics recorder and returns the handle that renders it.
 ///
 /// # Errors
 /// If a recorder is installed already.
@@ -67,7 +65,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// All of it, as Prometheus reads it.
+/// All metrics in the text format of Prometheus.
 #[must_use]
 pub fn page(handle: &PrometheusHandle) -> String {
     let mut page = handle.render();
@@ -75,7 +73,7 @@ pub fn page(handle: &PrometheusHandle) -> String {
     page
 }
 
-/// Keeps the histograms small until `stop`.
+/// Folds recorded values into the histograms until `stop`.
 pub async fn upkeep(handle: PrometheusHandle, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_INTERVAL)).await.is_some() {
         handle.run_upkeep();
@@ -91,8 +89,7 @@ fn describe() {
             Kind::Seconds => describe_histogram!(name, Unit::Seconds, text),
         }
     }
-    // What has not happened yet is zero and not absent: a rate over the first time it happens is not lost, and a worker
-    // that stands by says that it does not lead.
+    // Start at zero rather than absent: a rate over the first event is not lost, and a worker that does not lead says so.
     for gauge in [
         "bangui_redis_up",
         "bangui_redis_writable",

@@ -1,11 +1,11 @@
-//! The gauges of servers and jails, which only a leader knows: the recorder's own cannot be taken away again, and a worker
-//! that leads no more would tell its last values for ever.
+//! The gauges of servers and jails, which only the leader exports. The recorder cannot remove its gauges, so a former leader
+//! would go on exporting its last values.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is told of one server.
+/// The gauges of one server.
 #[derive(Default)]
 struct Server {
     online: bool,
@@ -19,33 +19,33 @@ fn servers() -> MutexGuard<'static, BTreeMap<String, Server>> {
     SERVERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How a server is. A jail that runs no more bans nobody: it is told with 0.
+/// Sets the gauges of a server. A jail that no longer runs is exported as 0.
 pub fn set(server: &str, online: bool, banned: impl Iterator<Item = (String, u64)>) {
     let mut servers = servers();
-    let told = servers.entry(server.to_owned()).or_default();
-    told.online = online;
-    told.banned.values_mut().for_each(|banned| *banned = 0);
-    told.banned.extend(banned);
+    let gauges = servers.entry(server.to_owned()).or_default();
+    gauges.online = online;
+    gauges.banned.values_mut().for_each(|banned| *banned = 0);
+    gauges.banned.extend(banned);
 }
 
-/// There is no such server any more.
+/// Removes the gauges of a server that no longer exists.
 pub fn forget(server: &str) {
     servers().remove(server);
 }
 
-/// This worker leads no more.
+/// Removes all gauges: this worker is no longer the leader.
 pub fn forget_all() {
     servers().clear();
 }
 
-/// Appends them to a page for Prometheus. Names of servers and jails need no escaping.
+/// Appends the gauges to a page for Prometheus. Names of servers and jails need no escaping.
 pub(super) fn render(page: &mut String) {
     let servers = servers();
     let online =
-        servers.iter().map(|(server, told)| (format!("server=\"{server}\""), u64::from(told.online)));
+        servers.iter().map(|(server, gauges)| (format!("server=\"{server}\""), u64::from(gauges.online)));
     family(page, "bangui_server_online", online);
-    let banned = servers.iter().flat_map(|(server, told)| {
-        let jails = told.banned.iter();
+    let banned = servers.iter().flat_map(|(server, gauges)| {
+        let jails = gauges.banned.iter();
         jails.map(move |(jail, banned)| (format!("server=\"{server}\",jail=\"{jail}\""), *banned))
     });
     family(page, "bangui_jail_banned", banned);
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jail_that_has_stopped_bans_nobody_and_a_server_that_is_gone_is_not_told() {
+    fn a_jail_that_stopped_is_exported_as_0_and_a_removed_server_not_at_all() {
         let page = || {
             let mut page = String::new();
             render(&mut page);

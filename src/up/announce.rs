@@ -1,4 +1,4 @@
-//! What `up` tells its user once everything runs: the address, how to get in, where things are, how to end it.
+//! What `up` prints once everything runs: the address, how to log in, where the files are, how to stop it.
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,24 +8,24 @@ use serde::Deserialize;
 
 use crate::net::readiness::reachable;
 
-/// How the user gets in.
+/// How the user gets access.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Door {
-    /// Setup is done, or a password was given: log in.
+pub enum Access {
+    /// Setup is complete, or a password was configured: log in.
     LogIn,
-    /// Set up first, with this code; `None` if the user chose one, which is a secret then.
+    /// Set up first, with this code; `None` if the user configured one, which is a secret.
     SetUp(Option<String>),
 }
 
-/// Everything to say.
+/// Everything that is printed.
 pub struct Announcement {
     /// The shared address.
     pub listen: SocketAddr,
     /// How many workers share it.
     pub workers: u32,
-    /// How to get in.
-    pub door: Door,
-    /// Which fail2ban, in words.
+    /// How to get access.
+    pub access: Access,
+    /// A description of the fail2ban.
     pub fail2ban: String,
     /// The data folder.
     pub data: PathBuf,
@@ -39,15 +39,15 @@ impl fmt::Display for Announcement {
         let json = "-H 'content-type: application/json'";
         let plural = if self.workers == 1 { "" } else { "s" };
         writeln!(f, "\nbangui is ready: {url} ({} worker{plural})\n", self.workers)?;
-        if let Door::SetUp(code) = &self.door {
+        if let Access::SetUp(code) = &self.access {
             let code = code.as_deref().unwrap_or("YOUR-BANGUI_SETUP_TOKEN");
-            writeln!(f, "Set up once, with a password of your own (10 characters or more):")?;
+            writeln!(f, "First time only, set the password (10 characters or more):")?;
             writeln!(
                 f,
                 "  curl {json} -d '{{\"password\":\"YOUR-PASSWORD\",\"token\":\"{code}\"}}' {url}/api/v1/setup"
             )?;
         }
-        writeln!(f, "Log in, and look:")?;
+        writeln!(f, "Log in and list the servers:")?;
         writeln!(
             f,
             "  curl {json} -d '{{\"password\":\"YOUR-PASSWORD\"}}' -c bangui.cookies {url}/api/v1/session"
@@ -56,11 +56,11 @@ impl fmt::Display for Announcement {
         writeln!(f, "fail2ban:  {}", self.fail2ban)?;
         writeln!(f, "data:      {}", self.data.display())?;
         writeln!(f, "logs:      {}", self.logs.display())?;
-        writeln!(f, "\nCtrl-C ends all of it.")
+        writeln!(f, "\nCtrl-C stops everything.")
     }
 }
 
-/// Whether setup is done, as the workers say; `None` if they do not.
+/// Asks the workers whether setup is complete; `None` if they do not answer.
 pub async fn setup_complete(listen: SocketAddr) -> Option<bool> {
     #[derive(Deserialize)]
     struct Setup {
@@ -76,11 +76,11 @@ pub async fn setup_complete(listen: SocketAddr) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn said(door: Door) -> String {
+    fn printed(access: Access) -> String {
         let announcement = Announcement {
             listen: "0.0.0.0:8080".parse().unwrap(),
             workers: 1,
-            door,
+            access,
             fail2ban: "the sandbox".to_owned(),
             data: "/d".into(),
             logs: "/d/logs".into(),
@@ -89,11 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn it_names_an_address_that_works_and_the_code_only_if_it_made_it() {
-        let own = said(Door::SetUp(Some("c0de".to_owned())));
+    fn it_prints_an_address_that_works_and_the_code_only_if_up_made_it() {
+        let own = printed(Access::SetUp(Some("c0de".to_owned())));
         assert!(own.contains(r#""token":"c0de"}' http://127.0.0.1:8080/api/v1/setup"#), "{own}");
-        assert!(said(Door::SetUp(None)).contains("YOUR-BANGUI_SETUP_TOKEN"));
-        let log_in = said(Door::LogIn);
+        assert!(printed(Access::SetUp(None)).contains("YOUR-BANGUI_SETUP_TOKEN"));
+        let log_in = printed(Access::LogIn);
         assert!(!log_in.contains("/api/v1/setup") && log_in.contains("/api/v1/session"), "{log_in}");
     }
 }

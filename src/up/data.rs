@@ -1,11 +1,11 @@
-//! The data folder of `bangui up`: who uses it, and where what lies in it.
+//! The data folder of `bangui up`, and the lock of the `up` that uses it.
 //!
 //! ```text
-//! DATA/lock               flock, held by the `up` that uses the folder
-//!      secrets/           agent-token, setup-token: 0600, made once
+//! DATA/lock               flock, held while an `up` uses the folder
+//!      secrets/           agent-token, setup-token: 0600, generated once
 //!      redis/             redis.conf, the append-only file
 //!      sandbox/           fail2ban's configuration, database and the log it reads
-//!      logs/              one file a child
+//!      logs/              one file per child
 //!      run/               sockets; in a private folder under /tmp if this path is too long or strange for them
 //! ```
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -17,22 +17,22 @@ use anyhow::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use crate::config::values::LONGEST_SOCKET_PATH;
+use crate::config::values::MAX_SOCKET_PATH;
 
 /// The longest name of a socket here, with the slash.
-const LONGEST_SOCKET_NAME: usize = "/fail2ban.sock".len();
+const MAX_SOCKET_NAME: usize = "/fail2ban.sock".len();
 
 /// The folder, locked for as long as this lives.
 pub struct DataDir {
     root: PathBuf,
     run: PathBuf,
-    /// Removed in the end if it is not inside `root`.
+    /// Whether `run` lies outside `root` and is removed at the end.
     temporary: bool,
     _lock: File,
 }
 
 impl DataDir {
-    /// Makes the folder if need be and locks it.
+    /// Creates the folder if it does not exist and locks it.
     ///
     /// # Errors
     /// If it cannot be written, or another `up` uses it.
@@ -41,15 +41,15 @@ impl DataDir {
         let path = root.join("lock");
         let lock =
             OpenOptions::new().create(true).append(true).mode(0o600).open(&path).with_context(|| {
-                format!("{} cannot be written; choose another folder with --data-dir", path.display())
+                format!("failed to open {}: choose another folder with --data-dir", path.display())
             })?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => bail!(
-                "another `bangui up` uses {}; stop it, or choose another folder with --data-dir",
+                "another `bangui up` uses {}: stop it, or choose another folder with --data-dir",
                 root.display()
             ),
-            Err(error) => return Err(error).with_context(|| format!("{} cannot be locked", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("failed to lock {}", path.display())),
         }
         for name in ["secrets", "redis", "sandbox", "logs"] {
             make_private(&root.join(name))?;
@@ -58,25 +58,25 @@ impl DataDir {
         Ok(Self { root: root.to_owned(), run, temporary, _lock: lock })
     }
 
-    /// The folder itself.
+    /// The path of the folder.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A folder in it.
+    /// The path of a folder in it.
     #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    /// A socket.
+    /// The path of a socket.
     #[must_use]
     pub fn socket(&self, name: &str) -> PathBuf {
         self.run.join(format!("{name}.sock"))
     }
 
-    /// The file of a secret that is made at the first start and kept; and the secret.
+    /// A secret that is generated at the first start and kept, with the path of its file.
     ///
     /// # Errors
     /// If it can be neither read nor written.
@@ -86,7 +86,7 @@ impl DataDir {
             Ok(secret) if !secret.trim().is_empty() => return Ok((path, secret.trim().to_owned())),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
         }
         let secret = random_hex::<16>()?;
         write_private(&path, &format!("{secret}\n"))?;
@@ -102,19 +102,19 @@ impl Drop for DataDir {
     }
 }
 
-/// Where the sockets go: their paths are short by the kernel's rule, and plain so that nobody has to quote them.
+/// The folder of the sockets: the kernel limits the length of their paths, and plain paths need no quoting anywhere.
 fn run_folder(root: &Path) -> anyhow::Result<(PathBuf, bool)> {
-    let beside = root.join("run");
-    if beside.as_os_str().len() + LONGEST_SOCKET_NAME <= LONGEST_SOCKET_PATH && is_plain(&beside) {
-        make_private(&beside)?;
-        return Ok((beside, false));
+    let inside = root.join("run");
+    if inside.as_os_str().len() + MAX_SOCKET_NAME <= MAX_SOCKET_PATH && is_plain(&inside) {
+        make_private(&inside)?;
+        return Ok((inside, false));
     }
     let temporary = PathBuf::from("/tmp").join(format!("bangui-{}", random_hex::<8>()?));
-    // Not `make_private`: it must not exist yet, or it is somebody else's.
+    // Not `make_private`: a folder that already exists may belong to somebody else.
     DirBuilder::new()
         .mode(0o700)
         .create(&temporary)
-        .with_context(|| format!("{} cannot be made for the sockets", temporary.display()))?;
+        .with_context(|| format!("failed to create {} for the sockets", temporary.display()))?;
     Ok((temporary, true))
 }
 
@@ -126,7 +126,7 @@ pub fn is_plain(path: &Path) -> bool {
 
 fn make_private(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
-        format!("the folder {} cannot be made; choose another with --data-dir", path.display())
+        format!("failed to create the folder {}: choose another with --data-dir", path.display())
     })
 }
 
@@ -141,12 +141,12 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
         .open(&fresh)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| fs::rename(&fresh, path))
-        .with_context(|| format!("{} cannot be written", path.display()))
+        .with_context(|| format!("failed to write {}", path.display()))
 }
 
 fn random_hex<const BYTES: usize>() -> anyhow::Result<String> {
     let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes).context("the operating system gives no random bytes")?;
+    getrandom::fill(&mut bytes).context("failed to get random bytes from the operating system")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_in_use_is_refused_and_free_again_after() {
+    fn a_folder_in_use_is_refused_until_it_is_released() {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("data");
         let first = DataDir::open(&root).unwrap();
@@ -184,11 +184,7 @@ mod tests {
         for name in ["x".repeat(100), "with space".to_owned()] {
             let data = DataDir::open(&parent.path().join(name)).unwrap();
             let socket = data.socket("fail2ban");
-            assert!(
-                socket.as_os_str().len() <= LONGEST_SOCKET_PATH && is_plain(&socket),
-                "{}",
-                socket.display()
-            );
+            assert!(socket.as_os_str().len() <= MAX_SOCKET_PATH && is_plain(&socket), "{}", socket.display());
             let folder = socket.parent().unwrap().to_owned();
             assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
             drop(data);

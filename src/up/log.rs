@@ -1,4 +1,4 @@
-//! What a child writes, kept in a file of bounded size; its last lines are at hand when it dies.
+//! A child's output, kept in a file of bounded size; its last lines are at hand when it dies.
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
-/// Then the file becomes `NAME.log.1`, and the one before it goes.
-const LARGEST: u64 = 8 * 1024 * 1024;
-const LONGEST_LINE: u64 = 16 * 1024;
-const LAST_LINES: usize = 5;
+/// At this size the file becomes `NAME.log.1`, replacing the one before.
+const MAX_FILE_SIZE: u64 = 8 * 1024 * 1024;
+const MAX_LINE_LENGTH: u64 = 16 * 1024;
+const KEPT_LINES: usize = 5;
 
 /// One child's log, over all its restarts. Cheap to clone.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log in that file.
+    /// A log that is written to `path`.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path, last: Arc::default() }
@@ -32,14 +32,14 @@ impl Log {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Copies until the writer is gone. A full disk loses log lines and nothing else: the child never waits for it.
+    /// Copies until the writer closes its end. A full disk loses log lines and nothing else: the child never waits.
     pub async fn copy(self, from: impl AsyncRead + Unpin) {
         let mut reader = BufReader::new(from);
         let mut file = self.open();
         let mut line = Vec::new();
         loop {
             line.clear();
-            match (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await {
+            match (&mut reader).take(MAX_LINE_LENGTH).read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
@@ -49,7 +49,7 @@ impl Log {
             }
             if let Some(open) = &mut file {
                 let _ = open.write_all(&line);
-                if open.metadata().is_ok_and(|metadata| metadata.len() > LARGEST) {
+                if open.metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE_SIZE) {
                     let _ = fs::rename(&self.path, self.path.with_extension("log.1"));
                     file = self.open();
                 }
@@ -67,7 +67,7 @@ impl Log {
             return;
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.len() == LAST_LINES {
+        if last.len() == KEPT_LINES {
             last.pop_front();
         }
         last.push_back(text);
@@ -95,7 +95,7 @@ mod tests {
         log.copy("x".repeat(20 * 1024 * 1024).as_bytes()).await;
         for name in ["x.log", "x.log.1"] {
             assert!(
-                fs::metadata(folder.path().join(name)).unwrap().len() <= LARGEST + LONGEST_LINE + 1,
+                fs::metadata(folder.path().join(name)).unwrap().len() <= MAX_FILE_SIZE + MAX_LINE_LENGTH + 1,
                 "{name}"
             );
         }

@@ -7,9 +7,13 @@
 //!     └─ bangui serve ×N   one listener, bound here, inherited  start last, stop first
 //! ```
 //!
-//! Until all is up, a child that dies ends everything, with what it said last; from then on it is started again. On
-//! SIGTERM or Ctrl-C the children stop one kind after the other, so that a worker drains with its Redis still there.
-//! If `up` itself is killed, the kernel kills the children (`child.rs`).
+//! A child that dies is restarted. The one exception: a child that exits by itself while `up` waits for it to become
+//! ready will not do better at the next try (a wrong setting, a damaged file), so `up` stops everything and prints the
+//! child's last lines. A child that is killed says nothing about the next try, and neither does one that was ready
+//! before.
+//!
+//! On SIGTERM or Ctrl-C the children stop one kind after the other, so that a worker drains while Redis still runs. If
+//! `up` itself is killed, the kernel kills the children (`child.rs`).
 pub mod announce;
 pub mod child;
 pub mod data;
@@ -35,19 +39,19 @@ use crate::config::UpConfig;
 use crate::config::values::INHERITED;
 use crate::net::readiness;
 use crate::shutdown::Shutdown;
-use announce::{Announcement, Door};
+use announce::{Access, Announcement};
 use data::DataDir;
 use log::Log;
 use sandbox::Sandbox;
 use service::{Death, Service, Watched, bound_to_us};
 
-/// How long each kind of child may take to be ready.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long each kind of child may take to become ready.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a child may take to stop, on top of its draining: what is in flight may take 10 s.
-const STOP_PATIENCE: Duration = Duration::from_secs(12);
-const POLL: Duration = Duration::from_millis(50);
+const STOP_TIMEOUT: Duration = Duration::from_secs(12);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Runs everything until it is told to stop.
+/// Runs everything until a signal stops it.
 ///
 /// # Errors
 /// If something cannot be started.
@@ -56,8 +60,8 @@ pub async fn run(config: UpConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     let fail2ban_server = config.sandbox.then(|| find_program("fail2ban-server", "fail2ban")).transpose()?;
     let listener = listener::bind(config.listen)?;
     let data = DataDir::open(&config.data_dir)?;
-    let (deaths, told) = mpsc::channel(16);
-    let mut up = Up { config, data, shutdown: shutdown.clone(), deaths, told, stages: Vec::new() };
+    let (report, deaths) = mpsc::channel(16);
+    let mut up = Up { config, data, shutdown: shutdown.clone(), report, deaths, stages: Vec::new() };
     let feeding = CancellationToken::new();
     let _end_of_feeding = feeding.clone().drop_guard();
 
@@ -65,7 +69,7 @@ pub async fn run(config: UpConfig, shutdown: Shutdown) -> anyhow::Result<()> {
     match &started {
         Ok(announcement) if !shutdown.soft.is_cancelled() => {
             println!("{announcement}");
-            up.told.close();
+            up.deaths.close();
             shutdown.soft.cancelled().await;
         }
         _ => {}
@@ -78,9 +82,10 @@ struct Up {
     config: UpConfig,
     data: DataDir,
     shutdown: Shutdown,
-    deaths: mpsc::Sender<Death>,
-    told: mpsc::Receiver<Death>,
-    /// In the order of their start; they stop the other way round, each stage at once.
+    /// Where children report their deaths, and where `until_ready` hears of them.
+    report: mpsc::Sender<Death>,
+    deaths: mpsc::Receiver<Death>,
+    /// In the order of their start; they stop in the opposite order, each stage at once.
     stages: Vec<Vec<Watched>>,
 }
 
@@ -92,12 +97,12 @@ impl Up {
         listener: TcpListener,
         feeding: CancellationToken,
     ) -> anyhow::Result<Announcement> {
-        let address = listener.local_addr().context("the listener has no address")?;
+        let address = listener.local_addr().context("failed to read the address of the listener")?;
 
         let command = redis::command(redis_server, &self.data)?;
-        self.watch(vec![self.service("redis", command, Vec::new(), STOP_PATIENCE)?]);
+        self.watch(vec![self.service("redis", command, Vec::new(), STOP_TIMEOUT)?]);
         let socket = self.data.socket("redis");
-        self.until("redis-server", async || redis::answers(socket.clone()).await).await?;
+        self.until_ready("redis-server", async || redis::answers(socket.clone()).await).await?;
 
         let (socket, folder, fail2ban) = match fail2ban_server {
             Some(program) => {
@@ -106,19 +111,20 @@ impl Up {
                     "fail2ban",
                     sandbox.command(program),
                     Vec::new(),
-                    STOP_PATIENCE,
+                    STOP_TIMEOUT,
                 )?]);
                 let socket = sandbox.socket().to_owned();
-                self.until("fail2ban-server", async || UnixStream::connect(&socket).await.is_ok()).await?;
-                let words = format!("a sandbox of its own that bans by {}", sandbox.log().display());
+                self.until_ready("fail2ban-server", async || UnixStream::connect(&socket).await.is_ok())
+                    .await?;
+                let description = format!("a private sandbox that reads {}", sandbox.log().display());
                 let config = sandbox.config();
                 tokio::spawn(sandbox.feed(feeding));
-                (socket, config, words)
+                (socket, config, description)
             }
             None => {
                 let socket = self.config.fail2ban_socket.clone();
-                let words = describe_host(&socket).await;
-                (socket, self.config.fail2ban_config.clone(), words)
+                let description = describe_host(&socket).await;
+                (socket, self.config.fail2ban_config.clone(), description)
             }
         };
 
@@ -126,19 +132,19 @@ impl Up {
         let agent = self.agent(&token_file, &socket, &folder)?;
         self.watch(vec![agent]);
         let socket = self.data.socket("agent");
-        self.until("the agent", async || UnixStream::connect(&socket).await.is_ok()).await?;
+        self.until_ready("the agent", async || UnixStream::connect(&socket).await.is_ok()).await?;
 
         let (setup_file, setup_code) = self.data.secret("setup-token")?;
         let workers = self.workers(Arc::new(listener), &token_file, &setup_file)?;
         self.watch(workers);
-        self.until("the workers", async || readiness::ask(None, address).await.is_ok()).await?;
+        self.until_ready("the workers", async || readiness::ask(None, address).await.is_ok()).await?;
 
         let done = self.config.admin_password_given || announce::setup_complete(address).await == Some(true);
         let code = self.config.setup_token.is_none().then_some(setup_code);
         Ok(Announcement {
             listen: address,
             workers: self.config.workers.get(),
-            door: if done { Door::LogIn } else { Door::SetUp(code) },
+            access: if done { Access::LogIn } else { Access::SetUp(code) },
             fail2ban,
             data: self.data.root().to_owned(),
             logs: self.data.folder("logs"),
@@ -154,7 +160,7 @@ impl Up {
             ("BANGUI_FAIL2BAN_CONFIG".to_owned(), config.into()),
             ("BANGUI_LOG_FORMAT".to_owned(), "text".into()),
         ];
-        self.service("agent", vec![ourselves()?, "agent".into()], environment, STOP_PATIENCE)
+        self.service("agent", vec![own_program()?, "agent".into()], environment, STOP_TIMEOUT)
     }
 
     fn workers(
@@ -177,11 +183,12 @@ impl Up {
         if self.config.setup_token.is_none() {
             environment.push(("BANGUI_SETUP_TOKEN_FILE".to_owned(), setup_file.into()));
         }
-        let patience = self.config.drain + STOP_PATIENCE;
+        let stop_timeout = self.config.drain + STOP_TIMEOUT;
         (1..=self.config.workers.get())
             .map(|n| {
-                let command = vec![ourselves()?, "serve".into()];
-                let worker = self.service(&format!("worker-{n}"), command, environment.clone(), patience)?;
+                let command = vec![own_program()?, "serve".into()];
+                let worker =
+                    self.service(&format!("worker-{n}"), command, environment.clone(), stop_timeout)?;
                 Ok(Service { listener: Some(Arc::clone(&listener)), ..worker })
             })
             .collect()
@@ -192,38 +199,49 @@ impl Up {
         name: &str,
         command: Vec<OsString>,
         environment: Vec<(String, OsString)>,
-        patience: Duration,
+        stop_timeout: Duration,
     ) -> anyhow::Result<Service> {
         Ok(Service {
             name: name.to_owned(),
             command: bound_to_us(command)?,
             environment,
             listener: None,
-            patience,
+            stop_timeout,
             log: Log::new(self.data.folder("logs").join(format!("{name}.log"))),
         })
     }
 
     fn watch(&mut self, services: Vec<Service>) {
-        self.stages.push(services.into_iter().map(|service| service.watch(self.deaths.clone())).collect());
+        self.stages.push(services.into_iter().map(|service| service.watch(self.report.clone())).collect());
     }
 
-    /// Waits until it is ready. A death meanwhile is the reason why it never will be.
-    async fn until(&mut self, what: &str, ready: impl AsyncFn() -> bool) -> anyhow::Result<()> {
-        let end = Instant::now() + START_PATIENCE;
+    /// Waits until the stage that was started last is ready.
+    async fn until_ready(&mut self, what: &str, ready: impl AsyncFn() -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let mut last_death = String::new();
         loop {
             tokio::select! {
                 biased;
                 () = self.shutdown.soft.cancelled() => bail!("stopped while {what} was starting"),
-                Some(death) = self.told.recv() => return Err(anyhow!("{death}")),
+                Some(death) = self.deaths.recv() => {
+                    if !death.was_killed && self.is_starting(&death.name) {
+                        return Err(anyhow!("{what} failed to start: {death}"));
+                    }
+                    last_death = format!("\n{death}");
+                }
                 is_ready = ready() => if is_ready { return Ok(()) },
             }
-            if Instant::now() >= end {
-                let logs = self.data.folder("logs");
-                bail!("{what} is not ready after {} s; see {}", START_PATIENCE.as_secs(), logs.display());
+            if Instant::now() >= deadline {
+                let (seconds, logs) = (START_TIMEOUT.as_secs(), self.data.folder("logs"));
+                bail!("{what} not ready after {seconds} s: see the logs in {}{last_death}", logs.display());
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// Whether a child belongs to the stage that was started last.
+    fn is_starting(&self, name: &str) -> bool {
+        self.stages.last().is_some_and(|stage| stage.iter().any(|child| child.name() == name))
     }
 
     /// Workers first, Redis last.
@@ -234,8 +252,8 @@ impl Up {
     }
 }
 
-fn ourselves() -> anyhow::Result<OsString> {
-    Ok(std::env::current_exe().context("the path of bangui itself is unknown")?.into())
+fn own_program() -> anyhow::Result<OsString> {
+    Ok(std::env::current_exe().context("failed to find the path of bangui itself")?.into())
 }
 
 async fn describe_host(socket: &Path) -> String {
@@ -243,18 +261,20 @@ async fn describe_host(socket: &Path) -> String {
     match UnixStream::connect(socket).await {
         Ok(_) => format!("this machine's, at {shown}"),
         Err(error) => format!(
-            "this machine's, at {shown}, which cannot be reached now: {error}.\n           \
+            "this machine's, at {shown}, currently unreachable: {error}.\n           \
              Start it, run `bangui up` as root, or try `bangui up --sandbox`"
         ),
     }
 }
 
-/// Where a program is: on the path, or where daemons are that a plain user's path does not name.
+/// Finds a program on the `PATH`, or where daemons are installed that a plain user's `PATH` leaves out.
 fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
-    let found =
-        std::env::split_paths(&path).chain(usual).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let daemons = ["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);
+    let found = std::env::split_paths(&path)
+        .chain(daemons)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
     found.ok_or_else(|| {
         anyhow!(
             "{name} is not installed: `apt-get install {package}`, or the package {package} of your system"

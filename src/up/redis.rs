@@ -1,4 +1,4 @@
-//! The private redis-server of `up`: on a unix socket, with everything on disk that was acknowledged.
+//! The private redis-server of `up`: on a unix socket, with an append-only file.
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::data::DataDir;
 
-/// Writes its configuration; the command that runs it.
+/// Writes its configuration and returns the command that runs it.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -19,7 +19,7 @@ pub fn command(program: &Path, data: &DataDir) -> anyhow::Result<Vec<OsString>> 
     let folder = data.folder("redis");
     let text = format!(
         "# Written by `bangui up` at each start.\n\
-         # No TCP port: whoever can open the socket is this user or root.\n\
+         # No TCP port: only this user and root can open the socket.\n\
          port 0\n\
          unixsocket {socket}\n\
          unixsocketperm 700\n\
@@ -35,17 +35,17 @@ pub fn command(program: &Path, data: &DataDir) -> anyhow::Result<Vec<OsString>> 
         folder = quoted(&folder)?,
     );
     let path = folder.join("redis.conf");
-    fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
     Ok(vec![program.into(), path.into()])
 }
 
-/// The URL under which the workers find it. The socket's path is plain by choice of `data.rs`.
+/// The URL for the workers. `data.rs` sees to it that the socket's path needs no quoting.
 #[must_use]
 pub fn url(data: &DataDir) -> String {
     format!("redis+unix://{}", data.socket("redis").display())
 }
 
-/// Whether it answers commands: it may still be reading its file.
+/// Whether it answers commands: it may still be loading its file.
 pub async fn answers(socket: PathBuf) -> bool {
     let ask = async {
         let mut stream = UnixStream::connect(socket).await.ok()?;
@@ -60,10 +60,10 @@ pub async fn answers(socket: PathBuf) -> bool {
 /// A path as redis.conf reads it.
 fn quoted(path: &Path) -> anyhow::Result<String> {
     let Some(text) = path.to_str() else {
-        bail!("{} is not UTF-8 text; choose another folder with --data-dir", path.display());
+        bail!("{} is not UTF-8 text: choose another folder with --data-dir", path.display());
     };
     if text.contains(char::is_control) {
-        bail!("{text:?} has control characters; choose another folder with --data-dir");
+        bail!("{text:?} has control characters: choose another folder with --data-dir");
     }
     Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }

@@ -1,8 +1,8 @@
 //! A private fail2ban for trying things out: its own configuration, socket, database and log, no firewall action, and
-//! real log lines that it bans real (documentation) addresses by.
+//! log lines of failed logins that it bans documentation addresses for.
 //!
-//! Its configuration is written at each start, since it names paths. What is to stay goes into `jail.local` or
-//! `jail.d/`, as in any fail2ban.
+//! Its configuration is rewritten at each start, since it contains paths. Your own changes go into `jail.local` or
+//! `jail.d/`, as with any fail2ban.
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::data::{DataDir, is_plain};
 
-/// Then the log begins anew; fail2ban notices.
-const LARGEST_LOG: u64 = 1024 * 1024;
-/// Between two lines, on average.
-const PACE: Duration = Duration::from_secs(2);
+/// At this size the log is rotated; fail2ban follows.
+const MAX_LOG_SIZE: u64 = 1024 * 1024;
+/// The average time between two lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Where the sandbox's files are.
 pub struct Sandbox {
@@ -36,11 +36,13 @@ impl Sandbox {
         let sandbox = Self { folder: data.folder("sandbox"), socket: data.socket("fail2ban") };
         if !is_plain(&sandbox.folder) {
             bail!(
-                "fail2ban would misread {}: choose a --data-dir of letters, digits and ._-+ for the sandbox",
+                "fail2ban would misread the path {}: with --sandbox, choose a --data-dir of letters, digits and ._-+",
                 sandbox.folder.display()
             );
         }
-        sandbox.write().with_context(|| format!("{} cannot be written", sandbox.folder.display()))?;
+        sandbox.write().with_context(|| {
+            format!("failed to write the sandbox's configuration in {}", sandbox.folder.display())
+        })?;
         Ok(sandbox)
     }
 
@@ -50,7 +52,7 @@ impl Sandbox {
             fs::create_dir_all(config.join(folder))?;
         }
         let (folder, socket) = (self.folder.display(), self.socket.display());
-        let note = "# Written by `bangui up` at each start: put changes into jail.local or jail.d/.\n";
+        let note = "# Written by `bangui up` at each start: put your changes into jail.local or jail.d/.\n";
         let main = format!(
             "{note}[DEFAULT]\nloglevel = INFO\nlogtarget = STDERR\nsyslogsocket = auto\nsocket = {socket}\n\
              pidfile = {folder}/fail2ban.pid\ndbfile = {folder}/fail2ban.sqlite3\ndbpurgeage = 1d\n\
@@ -93,7 +95,7 @@ impl Sandbox {
         self.folder.join("app.log")
     }
 
-    /// The command that runs it. `-x` does away with the socket of one that was killed.
+    /// The command that runs it. `-x` removes the socket of one that was killed.
     #[must_use]
     pub fn command(&self, program: &Path) -> Vec<OsString> {
         let (config, pid) = (self.config(), self.folder.join("fail2ban.pid"));
@@ -105,25 +107,25 @@ impl Sandbox {
         command
     }
 
-    /// Writes what an application under attack would, until `stop`.
+    /// Writes log lines like those of an application under attack, until `stop`.
     pub async fn feed(self, stop: CancellationToken) {
         loop {
             let (pause, line) = {
                 let mut dice = rand::rng();
-                (PACE.mul_f64(dice.random_range(0.5..1.5)), attack(&mut dice))
+                (LINE_INTERVAL.mul_f64(dice.random_range(0.5..1.5)), attack(&mut dice))
             };
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
             }
             if let Err(error) = self.append(&line) {
-                tracing::warn!("the sandbox's log {} cannot be written: {error}", self.log().display());
+                tracing::warn!("failed to write the sandbox's log {}: {error}", self.log().display());
             }
         }
     }
 
     fn append(&self, line: &str) -> std::io::Result<()> {
         let path = self.log();
-        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LARGEST_LOG) {
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_LOG_SIZE) {
             fs::rename(&path, path.with_extension("log.1"))?;
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
@@ -131,7 +133,7 @@ impl Sandbox {
     }
 }
 
-/// A few stubborn addresses, a few that come once in a while, and now and then somebody who is let in.
+/// A few persistent addresses, a few occasional ones, and now and then a login that succeeds.
 fn attack(dice: &mut impl rand::Rng) -> String {
     match dice.random_range(0..10) {
         0..6 => format!("login failed from 203.0.113.{}", dice.random_range(1..=8)),
@@ -145,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_meant_for_documentation_are_attacked_with() {
+    fn only_documentation_addresses_appear_as_attackers() {
         for _ in 0..500 {
             let line = attack(&mut rand::rng());
             assert!(line.contains(" 203.0.113.") || line.contains(" 198.51.100."), "{line}");

@@ -1,4 +1,4 @@
-//! One child that is watched: started, logged, started again when it dies, and stopped in the end.
+//! One supervised child: started, logged, restarted when it dies, and stopped in the end.
 //!
 //! A child is started through `bangui child` (see `child.rs`), so that it dies with `up`, and in a process group of
 //! its own, so that Ctrl-C on the terminal reaches `up` alone and `up` decides the order in which things stop. The
@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +26,14 @@ use crate::config::command::{CHILD, CHILD_PARENT};
 use crate::shutdown::Shutdown;
 
 /// Between the death of a child and its next start, doubled at each death in a row.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// A child that lived this long died of something new.
-const HEALTHY: Duration = Duration::from_secs(30);
-/// For what a dead child has written last.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_secs(15);
+/// A child that lived this long died of something new: the pause is short again.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+/// How long to wait for the last lines of a dead child.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How a child is started, each time anew.
+/// How a child is started, the first time and after each death.
 #[derive(Clone)]
 pub struct Service {
     /// Its name in messages and of its log file.
@@ -44,7 +45,7 @@ pub struct Service {
     /// The listener to pass as standard input.
     pub listener: Option<Arc<TcpListener>>,
     /// How long it may take to stop before it is killed.
-    pub patience: Duration,
+    pub stop_timeout: Duration,
     /// Where it writes.
     pub log: Log,
 }
@@ -52,11 +53,13 @@ pub struct Service {
 /// How a child died.
 #[derive(Debug)]
 pub struct Death {
-    /// Which.
+    /// The child's name.
     pub name: String,
-    /// How, in words.
+    /// What happened, as the end of a sentence: `exited with code 3`.
     pub how: String,
-    /// What it wrote last.
+    /// Whether a signal ended it, which says nothing about how its next start will go.
+    pub was_killed: bool,
+    /// The last lines of its log.
     pub last_lines: Vec<String>,
 }
 
@@ -67,48 +70,54 @@ impl fmt::Display for Death {
     }
 }
 
-/// A service that is being watched.
+/// A service that is running and supervised.
 pub struct Watched {
     name: String,
     stop: Shutdown,
-    patience: Duration,
+    stop_timeout: Duration,
     task: JoinHandle<()>,
 }
 
 impl Watched {
-    /// Stops it: SIGTERM, and SIGKILL when its patience is over or `hurry` is cancelled.
+    /// The child's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Stops it: SIGTERM, and SIGKILL after its timeout or when `hurry.hard` is cancelled.
     pub async fn stop(self, hurry: &Shutdown) {
-        let Self { name, stop, patience, mut task } = self;
+        let Self { name, stop, stop_timeout, mut task } = self;
         stop.soft.cancel();
         tokio::select! {
             _ = &mut task => return,
             () = hurry.hard.cancelled() => stop.hard.cancel(),
-            () = sleep(patience) => {
-                tracing::warn!("{name} did not stop within {} s and is killed", patience.as_secs());
+            () = sleep(stop_timeout) => {
+                tracing::warn!(child.name = name, "{name} did not stop within {} s: killing it", stop_timeout.as_secs());
                 stop.hard.cancel();
             }
         }
         if timeout(Duration::from_secs(2), task).await.is_err() {
-            tracing::error!("{name} cannot be killed");
+            tracing::error!(child.name = name, "failed to kill {name}");
         }
     }
 }
 
 impl Service {
-    /// Starts it and keeps it running until [`Watched::stop`]. Each death is told to `deaths`.
+    /// Starts it and keeps it running until [`Watched::stop`]. Each death is sent to `deaths`.
     #[must_use]
     pub fn watch(self, deaths: mpsc::Sender<Death>) -> Watched {
         let stop = Shutdown::manual();
-        let (name, patience) = (self.name.clone(), self.patience);
+        let (name, stop_timeout) = (self.name.clone(), self.stop_timeout);
         let task = tokio::spawn(self.keep_running(stop.clone(), deaths));
-        Watched { name, stop, patience, task }
+        Watched { name, stop, stop_timeout, task }
     }
 
     async fn keep_running(self, stop: Shutdown, deaths: mpsc::Sender<Death>) {
-        let mut pause = SHORTEST_PAUSE;
+        let mut pause = MIN_PAUSE;
         loop {
             let started = Instant::now();
-            let how = match self.start() {
+            let (how, was_killed) = match self.start() {
                 Ok((mut child, mut copying)) => {
                     let died = tokio::select! {
                         biased;
@@ -118,26 +127,26 @@ impl Service {
                     if died.is_none() {
                         end(&mut child, &stop).await;
                     }
-                    if timeout(LAST_WORDS, &mut copying).await.is_err() {
+                    if timeout(LAST_LINES_TIMEOUT, &mut copying).await.is_err() {
                         copying.abort();
                     }
                     match died {
-                        Some(Ok(status)) => in_words(status),
-                        Some(Err(error)) => format!("cannot be watched: {error}"),
+                        Some(Ok(status)) => (describe(status), status.signal().is_some()),
+                        Some(Err(error)) => (format!("could not be waited for: {error}"), false),
                         None => return,
                     }
                 }
-                Err(error) => format!("cannot be started: {error:#}"),
+                Err(error) => (format!("failed to start: {error:#}"), false),
             };
             if stop.soft.is_cancelled() {
                 return;
             }
-            pause = if started.elapsed() >= HEALTHY { SHORTEST_PAUSE } else { pause };
+            pause = if started.elapsed() >= HEALTHY_AFTER { MIN_PAUSE } else { pause };
             let jittered = pause.mul_f64(rand::rng().random_range(0.75..1.25));
-            let death = Death { name: self.name.clone(), how, last_lines: self.log.last_lines() };
-            tracing::warn!("{death}\n  it is started again in {} ms", jittered.as_millis());
-            let _ = deaths.try_send(death); // nobody listens once all is up
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let death = Death { name: self.name.clone(), how, was_killed, last_lines: self.log.last_lines() };
+            tracing::warn!(child.name = death.name, "restarting in {} ms: {death}", jittered.as_millis());
+            let _ = deaths.try_send(death); // Nobody listens once everything runs.
+            pause = (pause * 2).min(MAX_PAUSE);
             if stop.soft.run_until_cancelled(sleep(jittered)).await.is_none() {
                 return;
             }
@@ -145,23 +154,24 @@ impl Service {
     }
 
     fn start(&self) -> anyhow::Result<(Child, JoinHandle<()>)> {
-        let (reader, writer) = std::io::pipe().context("no pipe for its log")?;
+        let (reader, writer) = std::io::pipe().context("failed to open a pipe for its log")?;
         let mut command = self.command()?;
         command.stdin(match &self.listener {
             Some(listener) => {
-                Stdio::from(OwnedFd::from(listener.try_clone().context("the listener is lost")?))
+                Stdio::from(OwnedFd::from(listener.try_clone().context("failed to duplicate the listener")?))
             }
             None => Stdio::null(),
         });
-        command.stdout(writer.try_clone().context("no pipe for its log")?).stderr(writer);
+        command.stdout(writer.try_clone().context("failed to open a pipe for its log")?).stderr(writer);
         command.process_group(0).kill_on_drop(true);
-        let child = command.spawn().context("it cannot be run")?;
-        let reader = pipe::Receiver::from_owned_fd(reader.into()).context("its log cannot be read")?;
+        let child = command.spawn().context("failed to run it")?;
+        let reader = pipe::Receiver::from_owned_fd(reader.into())
+            .context("failed to read from the pipe of its log")?;
         Ok((child, tokio::spawn(self.log.clone().copy(reader))))
     }
 
     fn command(&self) -> anyhow::Result<Command> {
-        let (program, arguments) = self.command.split_first().context("there is no program to run")?;
+        let (program, arguments) = self.command.split_first().context("no program was given")?;
         let mut command = Command::new(program);
         command.args(arguments);
         for (name, _) in std::env::vars_os() {
@@ -178,12 +188,12 @@ impl Service {
 /// Wraps a command so that it dies with this process.
 ///
 /// # Errors
-/// If the path of bangui itself is unknown.
+/// If failed to find the path of bangui itself.
 pub fn bound_to_us(command: impl IntoIterator<Item = OsString>) -> anyhow::Result<Vec<OsString>> {
-    let ourselves = std::env::current_exe().context("the path of bangui itself is unknown")?;
+    let own_program = std::env::current_exe().context("failed to find the path of bangui itself")?;
     let parent = std::process::id().to_string();
     let launcher =
-        [ourselves.into(), CHILD.into(), format!("--{CHILD_PARENT}").into(), parent.into(), "--".into()];
+        [own_program.into(), CHILD.into(), format!("--{CHILD_PARENT}").into(), parent.into(), "--".into()];
     Ok(launcher.into_iter().chain(command).collect())
 }
 
@@ -197,12 +207,11 @@ async fn end(child: &mut Child, stop: &Shutdown) {
     }
 }
 
-fn in_words(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with exit code {code}"),
+        (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => format!("ended: {status}"),
+        (None, None) => format!("exited: {status}"),
     }
 }
 
@@ -216,7 +225,7 @@ mod tests {
             command: ["sh", "-c", script].map(OsString::from).to_vec(),
             environment: vec![("BANGUI_X".to_owned(), "given".into())],
             listener: None,
-            patience: Duration::from_millis(300),
+            stop_timeout: Duration::from_millis(300),
             log: Log::new(folder.join("child.log")),
         }
     }
@@ -232,14 +241,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_dies_is_told_and_started_again() {
+    async fn a_child_that_dies_is_reported_and_restarted() {
         let folder = tempfile::tempdir().unwrap();
         let count = folder.path().join("count");
         let script = format!("echo $BANGUI_X >> {}; echo last words; exit 3", count.display());
-        let (deaths, mut told) = mpsc::channel(4);
-        let watched = service(folder.path(), &script).watch(deaths);
-        let death = timeout(Duration::from_secs(5), told.recv()).await.unwrap().unwrap();
-        assert_eq!(death.to_string(), "child ended with exit code 3\n  last words");
+        let (report, mut deaths) = mpsc::channel(4);
+        let watched = service(folder.path(), &script).watch(report);
+        let death = timeout(Duration::from_secs(5), deaths.recv()).await.unwrap().unwrap();
+        assert_eq!(death.to_string(), "child exited with code 3\n  last words");
         until("a second start", || {
             std::fs::read_to_string(&count).is_ok_and(|text| text == "given\ngiven\n")
         })
@@ -248,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_does_not_stop_is_killed_with_all_it_started() {
+    async fn a_child_that_does_not_stop_is_killed_with_everything_it_started() {
         let folder = tempfile::tempdir().unwrap();
         let pids = folder.path().join("pids");
         let script = format!("trap '' TERM; sleep 97 & echo $$ $! > {}; wait; sleep 97", pids.display());

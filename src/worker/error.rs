@@ -1,9 +1,9 @@
-//! How a worker ends that nobody stopped.
+//! Why a worker ends that nobody stopped.
 
 /// Why a worker ended without being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// It must not run with this configuration or this Redis: exit code 2.
+    /// It may not run with this configuration or this Redis: exit code 2.
     #[error("{0}")]
     Refused(String),
     /// It failed while running: exit code 1.

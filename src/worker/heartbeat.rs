@@ -1,4 +1,4 @@
-//! What a worker writes about itself, so that the cluster's page can list it.
+//! The heartbeat: what a worker writes about itself, for the list of workers.
 
 use rand::RngExt as _;
 use tokio::time::sleep;
@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use crate::store::cluster::HEARTBEAT_EVERY;
 use crate::store::{Store, WorkerId, WorkerInfo};
 
-/// Writes it again and again, for ever.
+/// Writes the heartbeat at every interval.
 pub async fn run(store: Store, worker: WorkerId) {
     let started_at = store.about_now();
     let info = WorkerInfo {

@@ -1,15 +1,15 @@
-//! One worker, from its start to its end.
+//! One worker, from start to stop.
 //!
 //! ```text
-//! listen ─▶ Redis answers and may be used ─▶ account provisioned ─▶ ready ─▶ ... ─▶ SIGTERM, or a part fails
-//!        ─▶ not ready, `Connection: close`, schedule stopped and lease released at once
-//!        ─▶ after the drain time: accept no more, finish what is in flight, also changes whose clients have gone (11 s at most) ─▶ gone
+//! listen ─▶ connected to a usable Redis ─▶ account provisioned ─▶ ready ─▶ ... ─▶ SIGTERM, or a part fails
+//!        ─▶ not ready, `Connection: close`, scheduled jobs stopped, lease released, all at once
+//!        ─▶ after the drain time: stop accepting, finish requests and changes in flight (11 s at most) ─▶ exit
 //! ```
 //!
-//! It listens before Redis answers, so that `/healthz` and `/readyz` can say how it is. Everything that runs for as long as the
-//! worker does is a part under one supervisor (`tasks.rs`): a part that crashes takes the worker down with it, and whoever started
-//! the process starts it again, which is simpler than half a worker. `startup.rs` has what comes before ready, `heartbeat.rs` what
-//! a worker writes about itself.
+//! It listens before Redis answers, so that `/healthz` and `/readyz` can report its state. Everything that runs as long as the
+//! worker does is a part under one supervisor (`tasks.rs`). A part that crashes stops the whole worker, which is then restarted
+//! from outside (systemd, Kubernetes, `up`): simpler than running half a worker. `startup.rs` has what comes before ready,
+//! `heartbeat.rs` what a worker writes about itself.
 
 mod error;
 mod heartbeat;
@@ -41,14 +41,14 @@ use crate::telemetry;
 use tasks::{Stage, Supervisor};
 
 const LIMITS: Limits = Limits { connections: 10_000, header_timeout: Duration::from_secs(30) };
-/// Requests in flight, and changes whose clients have gone, have this long to end once nothing more is accepted.
+/// How long requests and changes in flight may take to finish after the last connection was accepted.
 const GRACE: Duration = Duration::from_secs(10);
-/// What a change that a request of the last moment has begun is given at least.
+/// The least time for a change that began at the last moment.
 const CHANGE_GRACE: Duration = Duration::from_secs(1);
-/// The farewell to Redis has this long.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long signing off from Redis may take.
+const SIGN_OFF_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Clients at once, and what else is open; connections to agents come on top.
+/// Open files for connections and everything else; connections to agents are added.
 const OTHER_FILES: u64 = 2_000;
 
 /// What the parts of a worker share.
@@ -65,7 +65,7 @@ struct Worker {
     parts: Supervisor,
 }
 
-/// The two servers of a worker.
+/// The HTTP servers of a worker.
 struct Servers {
     http: Server,
     metrics: Option<Server>,
@@ -74,11 +74,11 @@ struct Servers {
 /// Runs one worker until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`ServeError::Refused`] if it must not run, [`ServeError::Failed`] if a part of it has failed.
+/// [`ServeError::Refused`] if it may not run, [`ServeError::Failed`] if a part of it failed.
 pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let shutdown = shutdown::signals().context("failed to listen for signals")?;
-    let metrics = telemetry::install_metrics().context("failed to set up the metrics")?;
-    let id = WorkerId::fresh().context("failed to give this worker a name")?;
+    let metrics = telemetry::install_metrics().context("failed to set up metrics")?;
+    let id = WorkerId::fresh().context("failed to generate the worker's id")?;
     let listener = startup::bind(&config.listen).await?;
     let metrics_listener = match config.metrics_listen {
         Some(address) => Some(startup::bind(&Listen::Address(address)).await?),
@@ -112,7 +112,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
 }
 
 impl Worker {
-    /// Accepts connections, before anything else works.
+    /// Accepts connections, before anything else is ready.
     fn listen(
         &self,
         listener: TcpListener,
@@ -136,7 +136,7 @@ impl Worker {
             events: self.events.clone(),
             metrics: metrics_listener.is_none().then(|| metrics.clone()),
         });
-        let addr = listener.local_addr().context("the listening socket has no address")?;
+        let addr = listener.local_addr().context("failed to read the address of the listening socket")?;
         tracing::info!(http.addr = %addr, worker.id = self.id.as_str(), "listening");
         let serve = |name, listener, router| {
             let server = Server::new(router, LIMITS, self.parts.stop_of(Stage::Listen));
@@ -153,7 +153,7 @@ impl Worker {
         })
     }
 
-    /// Starts what requests rely on: while it drains, too, until the last one is answered.
+    /// Starts the parts that requests need until the last one is answered.
     fn follow(&self, metrics: PrometheusHandle) {
         let Self { store, settings, parts, .. } = self;
         parts.run_until(Stage::Follow, "metrics-upkeep", |stop| telemetry::upkeep(metrics, stop));
@@ -181,7 +181,7 @@ impl Worker {
         }
     }
 
-    /// Becomes ready and takes up work, as soon as Redis allows it.
+    /// Becomes ready and starts work as soon as Redis is usable.
     async fn live(&self) -> Infallible {
         startup::prepare(&self.config, &self.store, &self.settings, &self.agents).await;
         self.readiness.serve();
@@ -189,7 +189,7 @@ impl Worker {
         std::future::pending().await
     }
 
-    /// Starts what a worker does besides answering requests.
+    /// Starts the work that other workers can take over.
     fn work(&self) {
         let Self { config, store, agents, parts, .. } = self;
         let scheduler = Scheduler {
@@ -207,13 +207,13 @@ impl Worker {
         parts.run(Stage::Work, "heartbeat", heartbeat::run(store.clone(), self.id.clone()));
     }
 
-    /// Stops the parts, stage by stage, and says farewell to Redis.
+    /// Stops the parts, stage by stage, and signs off from Redis.
     async fn end(&self, servers: Servers, shutdown: &Shutdown) {
         let drain = self.config.drain;
-        tracing::info!(drain_seconds = drain.as_secs(), "draining: no longer ready, still serving");
+        tracing::info!(drain_seconds = drain.as_secs(), "draining: not ready, still serving");
         self.readiness.drain();
         self.parts.stop(Stage::Work);
-        // Beside the draining: another worker takes over at once.
+        // During the drain, so that another worker takes over at once.
         let handing_over = tokio::spawn(self.clone().hand_over());
         tokio::select! {
             () = sleep(drain) => {}
@@ -233,35 +233,35 @@ impl Worker {
         tokio::select! {
             _ = finished => {}
             () = shutdown.hard.cancelled() => {
-                tracing::warn!("received a second signal: cut the requests in flight");
+                tracing::warn!("received a second signal: cutting the requests in flight");
             }
         }
-        // Before the later stages are stopped, which changes need.
+        // Changes need the later stages, which are stopped after this.
         let give_up_at = give_up_at.max(Instant::now() + CHANGE_GRACE);
         tokio::select! {
             finished = timeout_at(give_up_at, self.in_flight.finished()) => if finished.is_err() {
-                tracing::warn!("timed out waiting for changes in progress: their outcome is unknown");
+                tracing::warn!("timed out waiting for changes in flight: their outcome is unknown");
             },
             () = shutdown.hard.cancelled() => {}
         }
-        let farewell = async {
-            // A panic in it was logged, and the lease, if still held, expires.
+        let sign_off = async {
+            // A panic in it has been logged, and a lease that is still held expires.
             let _ = handing_over.await;
             self.parts.stop(Stage::Follow);
             self.parts.stopped(Stage::Follow).await;
             self.store.stop_holding().await;
             if let Err(error) = self.store.leave(&self.id).await {
-                tracing::debug!(error = %error, "failed to remove this worker's heartbeat: it expires");
+                tracing::debug!(error = %error, "failed to remove this worker from the list: its entry expires");
             }
         };
-        if timeout(FAREWELL_TIMEOUT, farewell).await.is_err() {
-            tracing::warn!("timed out releasing leases in Redis: they expire");
+        if timeout(SIGN_OFF_TIMEOUT, sign_off).await.is_err() {
+            tracing::warn!("timed out releasing the lease: it expires if it is still held");
         }
         self.parts.stop(Stage::Connect);
         tracing::info!("stopped");
     }
 
-    /// Waits until the work has stopped, which releases the lease; or does so for a scheduler that has crashed.
+    /// Waits until the work has stopped, which releases the lease. Releases it for a scheduler that crashed.
     async fn hand_over(self) {
         self.parts.stopped(Stage::Work).await;
         if self.parts.failure().is_some() {

@@ -1,5 +1,4 @@
-//! What must be true before a worker says that it is ready: sockets are bound, stored settings and servers are in force, somebody
-//! can log in.
+//! What comes before a worker is ready: sockets are bound, stored settings and servers are applied, login is possible.
 
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -18,15 +17,15 @@ use crate::config::{Listen, ServeConfig};
 use crate::settings::Live;
 use crate::store::{Store, StoreError};
 
-/// How often a worker looks whether somebody can log in.
+/// How often a worker checks that the admin account exists.
 const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Binds a socket, or takes the one that came as standard input.
+/// Binds a socket, or takes the one inherited as standard input.
 pub async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
     match listen {
         Listen::Address(address) => TcpListener::bind(address).await.map_err(|error| {
             ServeError::Failed(anyhow::anyhow!(
-                "cannot listen on {address}: {error}. Is another process there? Set BANGUI_LISTEN"
+                "failed to listen on {address}: {error}. Stop the process that uses it, or set BANGUI_LISTEN"
             ))
         }),
         Listen::Inherited => {
@@ -39,7 +38,7 @@ pub async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
     }
 }
 
-/// Makes a client for each configured agent.
+/// Creates a client for each configured agent.
 pub fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
     let Some(token) = &config.agent_token else { return Ok(Fleet::default()) };
     let credentials = Credentials::new(token, config.agent_ca.as_ref());
@@ -53,7 +52,7 @@ pub fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
     Ok(Fleet::new(Some(credentials), listed))
 }
 
-/// Waits for Redis and prepares everything that requests need; does not return while Redis is away or must not be used.
+/// Waits for Redis and prepares everything that requests need. Does not return while Redis is unreachable or unusable.
 pub async fn prepare(config: &ServeConfig, store: &Store, settings: &Live, agents: &Fleet) {
     store.connected().await;
     load_settings(store, settings).await;
@@ -63,30 +62,30 @@ pub async fn prepare(config: &ServeConfig, store: &Store, settings: &Live, agent
     prepare_login(config, store).await;
 }
 
-/// What users set at run time is in force before the worker says that it is ready.
+/// Applies the runtime settings before the worker is ready.
 async fn load_settings(store: &Store, settings: &Live) {
     while let Err(error) = store.load_settings(settings).await {
         if matches!(error, StoreError::Corrupt { .. }) {
-            return; // Logged by the part that follows them, and waiting does not mend it.
+            return; // Logged by the part `settings`; retrying does not help.
         }
         retry_pause().await;
     }
 }
 
-/// A request for a server that is discovered already finds it on a worker that has just started.
+/// Loads the discovered servers, so that a worker that has just started knows them.
 async fn load_servers(store: &Store, agents: &Fleet) {
     loop {
         match store.discoveries().await {
             Ok(stored) => return agents.apply(&stored.servers),
-            Err(StoreError::Corrupt { .. }) => return, // Logged by the part that follows them.
+            Err(StoreError::Corrupt { .. }) => return, // Logged by the part `discovery`.
             Err(_) => {}
         }
         retry_pause().await;
     }
 }
 
-/// Makes sure that somebody can log in before the worker is ready. Where Redis refuses writes that has to wait, and the worker
-/// serves reads: [`keep_login_possible`] continues with it.
+/// Makes login possible before the worker is ready. If Redis refuses writes, the worker serves reads in the meantime and
+/// [`keep_login_possible`] retries.
 async fn prepare_login(config: &ServeConfig, store: &Store) {
     let refused = |error: &anyhow::Error| {
         matches!(error.downcast_ref(), Some(StoreError::WritesRefused(_) | StoreError::Full(_)))
@@ -104,7 +103,7 @@ async fn prepare_login(config: &ServeConfig, store: &Store) {
     }
 }
 
-/// The same for as long as the worker runs: Redis may lose the account, and with it the setup code.
+/// Repeats this while the worker runs: Redis may lose the account and the setup code.
 pub async fn keep_login_possible(config: ServeConfig, store: Store) {
     loop {
         let wait = ACCOUNT_CHECK_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
@@ -124,7 +123,7 @@ pub async fn keep_login_possible(config: ServeConfig, store: Store) {
     }
 }
 
-/// Provisions the admin, or sees to it that the code that setup wants is in the log.
+/// Provisions the admin, or logs the setup code.
 async fn make_login_possible(config: &ServeConfig, store: &Store) -> anyhow::Result<()> {
     match (&config.admin_password, &config.setup_token) {
         (Some(password), _) => provision(store, password).await,
@@ -143,10 +142,10 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
         Ok(Provisioned::Created) => tracing::info!("created the admin account with BANGUI_ADMIN_PASSWORD"),
         Ok(Provisioned::Unchanged) => {}
         Ok(Provisioned::Different) => tracing::warn!(
-            "BANGUI_ADMIN_PASSWORD differs from the stored password, which stays in force: \
-             to change it, run `bangui reset-password`"
+            "ignoring BANGUI_ADMIN_PASSWORD: the admin already has another password. \
+             To change it, run `bangui reset-password`"
         ),
-        // As itself: `prepare_login` tells by it whether waiting helps.
+        // Unwrapped: `prepare_login` decides by it whether retrying helps.
         Err(ProvisionError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(error.into()),
     }

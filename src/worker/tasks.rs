@@ -1,11 +1,11 @@
 //! The parts of a worker, under one supervisor.
 //!
-//! Every long-lived task of a worker is registered here under its name. None may end before it is told to: a worker that lacks a
-//! part (say, the one that reads sessions) still looks alive, and fails those who are sent to it.
+//! Every long-lived task of a worker is registered here under its name. None may end before it is stopped: a worker without, say,
+//! the part that reads sessions would look alive and fail the requests it gets.
 //!
 //! ```text
 //! part panics, or returns before its stage is stopped
-//!    ─▶ not ready at once ─▶ log line with `part.name` ─▶ the usual farewell ─▶ exit code 1
+//!    ─▶ not ready at once ─▶ log line with `part.name` ─▶ the usual drain and stop ─▶ exit code 1
 //! ```
 //!
 //! A new long-lived task is registered in `mod.rs`, in the stage of what needs it; its name goes into the table of
@@ -27,17 +27,17 @@ use crate::http::Readiness;
 /// When a part is stopped. The stages are stopped in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// What other workers can take over: at the first signal.
+    /// What other workers can take over. Stopped at the first signal.
     Work,
-    /// What accepts connections: once the load balancer has had time to notice.
+    /// What accepts connections. Stopped once the load balancer has had time to notice.
     Listen,
-    /// What requests in flight rely on: once the last of them is answered.
+    /// What requests in flight need. Stopped once the last of them is answered.
     Follow,
-    /// What the farewell to Redis needs: at the very end.
+    /// What signing off from Redis needs. Stopped last.
     Connect,
 }
 
-/// A part that ended before it was told to. Its text is a sentence for the log.
+/// A part that ended before it was stopped. Its text is a sentence for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("worker part `{part}` {reason}")]
 pub struct PartFailed {
@@ -45,7 +45,7 @@ pub struct PartFailed {
     reason: String,
 }
 
-/// Runs the parts of one worker. Cheap to clone; all clones are one.
+/// Runs the parts of one worker. Cheap to clone; clones share their state.
 #[derive(Clone)]
 pub struct Supervisor(Arc<Inner>);
 
@@ -63,7 +63,7 @@ struct StageTasks {
 }
 
 impl Supervisor {
-    /// One without parts; `readiness` drains as soon as one fails.
+    /// A supervisor without parts; `readiness` drains as soon as a part fails.
     pub fn new(readiness: Readiness) -> Self {
         Self(Arc::new(Inner {
             stages: Default::default(),
@@ -105,7 +105,7 @@ impl Supervisor {
         self.stage(stage).stop.clone()
     }
 
-    /// Stops the parts of a stage. No part may be registered in it any more.
+    /// Stops the parts of a stage, which takes no more parts from then on.
     pub fn stop(&self, stage: Stage) {
         let StageTasks { stop, tasks } = self.stage(stage);
         stop.cancel();
@@ -141,7 +141,7 @@ impl Supervisor {
         self.0.readiness.drain();
         let failure = PartFailed { part, reason };
         tracing::error!(part.name = part, "{failure}: draining, then exiting with code 1");
-        // Later ones often follow from the first, which is the one to report.
+        // Report the first failure: later ones are often its consequences.
         let _ = self.0.first_failure.set(failure);
         self.0.failed.cancel();
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stage_that_was_stopped_ends_and_the_others_go_on() {
+    async fn a_stopped_stage_ends_and_the_others_continue() {
         let (parts, readiness) = serving();
         parts.run(Stage::Connect, "endless", pending());
         parts.run_until(Stage::Work, "polite", |stop| async move { stop.cancelled().await });

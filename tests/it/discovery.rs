@@ -238,7 +238,7 @@ async fn a_name_is_believed_by_the_certificate_alone_and_the_token_is_for_those_
     let (code, printed) = Child::run("bangui check", command, SOON).await;
     assert_eq!(code, Some(1), "{printed}");
     for words in [
-        "agents.test has 3 addresses",
+        "agents.test resolves to 3 addresses",
         "it reports the name node-3, which its certificate does not carry",
         "agent node-1          answers",
     ] {

@@ -30,6 +30,7 @@ mod deployment;
 mod detection;
 mod discovery;
 mod docs;
+mod documents;
 mod dropin;
 mod epochs;
 mod events;

@@ -1,4 +1,4 @@
-//! `/metrics`: what an operator watches, under the names that the contract promises.
+//! `/metrics`: what an operator watches, under the documented names.
 
 use std::net::{SocketAddr, TcpListener};
 

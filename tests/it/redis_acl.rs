@@ -1,4 +1,4 @@
-//! The rule of the Redis user, under which the workers of every test run: it is what the README shows, it has no command
+//! The rule of the Redis user, under which the workers of every test run: it is what docs/redis.md shows, it has no command
 //! that the source does not send, and what is missing is told by name.
 
 use std::collections::BTreeSet;
@@ -79,9 +79,10 @@ fn the_rule_has_the_commands_that_the_source_sends_and_no_other() {
 }
 
 #[test]
-fn the_readme_shows_the_rule() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, shown) = readme.split_once("redis-cli ACL SETUSER ").expect("the rule is in the README");
+fn the_documents_show_the_rule() {
+    let document =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md")).unwrap();
+    let (_, shown) = document.split_once("redis-cli ACL SETUSER ").expect("the rule is in docs/redis.md");
     let (shown, _) = shown.split_once("```").unwrap();
     let shown: Vec<&str> =
         shown.split_whitespace().filter(|word| *word != "\\").map(|word| word.trim_matches('\'')).collect();
@@ -122,7 +123,7 @@ async fn each_right_that_is_taken_away_is_missed_by_name() {
         let told = complaints(&redis).await;
         let name = taken.trim_start_matches('+');
         assert!(told.contains(name), "without {taken}: {told}");
-        assert!(told.contains("README"), "without {taken}: {told}");
+        assert!(told.contains("docs/redis.md"), "without {taken}: {told}");
     }
 }
 

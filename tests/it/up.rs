@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::process::{Child, bangui};
+use crate::support::process::{Child, bangui, search_path};
 use crate::support::{Client, PASSWORD, eventually, folder};
 
 /// Starting everything, on a machine that is busy with other tests.
@@ -136,6 +136,66 @@ async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
     process.signal(Signal::INT);
     assert_eq!(process.ended(Duration::from_secs(25)).await.code(), Some(0));
     nothing_is_left(folder.path()).await;
+}
+
+/// A program that comes before the real one of that name: `first` is what it does at its first start.
+fn stand_in(folder: &Path, name: &str, first: &str) {
+    let real = std::env::split_paths(&search_path()).map(|dir| dir.join(name)).find(|path| path.is_file());
+    let real = real.unwrap_or_else(|| Path::new("/usr/bin").join(name));
+    let (path, mark) = (folder.join(name), folder.join(format!("{name}.started")));
+    let script = format!(
+        "#!/bin/sh\nif [ ! -e {mark} ]; then touch {mark}; {first}; fi\nexec {real} \"$@\"\n",
+        mark = mark.display(),
+        real = real.display(),
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// `bangui up --sandbox` with the stand-ins of a folder.
+fn up_with(stand_ins: &Path, data: &Path) -> std::process::Command {
+    let mut command = bangui("up");
+    let path = search_path();
+    let folders = std::iter::once(stand_ins.to_owned()).chain(std::env::split_paths(&path));
+    command.env("PATH", std::env::join_paths(folders).unwrap());
+    command.args(["--sandbox", "--workers", "1", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+    command
+}
+
+#[tokio::test]
+async fn a_part_that_is_killed_while_up_waits_for_it_is_restarted_and_so_is_one_that_was_ready() {
+    let (stand_ins, data) = (folder(), folder());
+    let pid = stand_ins.path().join("redis.pid").display().to_string();
+    // Redis is killed while `up` waits for it, and exits by itself while `up` waits for fail2ban.
+    stand_in(stand_ins.path(), "redis-server", "kill -9 $$");
+    let path = stand_ins.path().join("redis-server");
+    let script = std::fs::read_to_string(&path).unwrap().replace("exec ", &format!("echo $$ >{pid}\nexec "));
+    std::fs::write(&path, script).unwrap();
+    let stop_redis =
+        format!("p=$(cat {pid}); kill -TERM $p; while kill -0 $p 2>/dev/null; do sleep 0.05; done");
+    stand_in(stand_ins.path(), "fail2ban-server", &stop_redis);
+    let process = Child::start("bangui up", up_with(stand_ins.path(), data.path()));
+    process.line("its address", STARTED_WITHIN, |line| line.contains("bangui is ready").then_some(())).await;
+    let restarts = |how: &str| process.lines().iter().filter(|line| line.contains(how)).count();
+    let counts =
+        [": redis was killed by signal 9", ": redis exited with code 0", ": fail2ban "].map(restarts);
+    assert_eq!(counts, [1, 1, 0], "{}", process.printed());
+    process.signal(Signal::INT);
+    assert_eq!(process.ended(Duration::from_secs(25)).await.code(), Some(0));
+    nothing_is_left(data.path()).await;
+}
+
+#[tokio::test]
+async fn a_part_that_exits_by_itself_while_up_waits_for_it_ends_all_with_its_last_lines() {
+    let (stand_ins, data) = (folder(), folder());
+    stand_in(stand_ins.path(), "fail2ban-server", "echo the reason; exit 3");
+    let command = up_with(stand_ins.path(), data.path());
+    let (code, printed) = Child::run("bangui up", command, STARTED_WITHIN).await;
+    assert_eq!(code, Some(1), "{printed}");
+    for words in ["fail2ban-server failed to start: fail2ban exited with code 3", "the reason"] {
+        assert!(printed.contains(words), "{printed}");
+    }
+    nothing_is_left(data.path()).await;
 }
 
 #[tokio::test]

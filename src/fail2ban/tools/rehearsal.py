@@ -7,7 +7,7 @@
 #   Prints one JSON object. Whatever is wrong with the configuration is in it ("errors"), and the exit code is 0.
 #
 # Why a rehearsal: `fail2ban-client -t` compiles no regular expression and reads no duration, and a reload that
-# stumbles over one loses the jail (facts-fail2ban.md, 3.6). And it reads all jails, while a reload of one jail is not
+# stumbles over one loses the jail. And it reads all jails, while a reload of one jail is not
 # held up by a mistake in another. Here the same commands meet the same code, in a process of its own that has no jail to
 # lose: nothing is started, no action runs, no database is opened, no log target is set. An action written in Python is
 # loaded and created, as the reload would do; it is neither started nor asked to ban.

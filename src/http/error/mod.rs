@@ -139,7 +139,7 @@ impl Problem {
             StatusCode::NOT_FOUND,
             "not-found",
             "Not found",
-            "there is nothing at this address; the README lists what there is",
+            "there is nothing at this address: /docs lists every address",
         )
     }
 

@@ -1,6 +1,6 @@
 //! What the user of `BANGUI_REDIS_URL` must be allowed, and whether it is.
 //!
-//! `user.acl` is the rule, as a line of a Redis ACL file: the README shows it, every Redis of the tests has that user and
+//! `user.acl` is the rule, as a line of a Redis ACL file: docs/redis.md shows it, every Redis of the tests has that user and
 //! the workers there run as it, and a test compares it with the commands that stand in the source. A new command goes in
 //! there and into `FORMS`.
 //!

@@ -169,7 +169,7 @@ fn rights(missing: &[String]) -> Finding {
         return Finding { what, level: Level::Ok, message: "none is missing".to_owned() };
     }
     let message = format!(
-        "the user of BANGUI_REDIS_URL lacks rights: run ACL SETUSER with its name and {} (the README has the whole rule)",
+        "the user of BANGUI_REDIS_URL lacks rights: run ACL SETUSER with its name and {} (docs/redis.md has the whole rule)",
         missing.join(" ")
     );
     Finding { what, level: Level::Away, message }

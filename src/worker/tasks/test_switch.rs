@@ -2,8 +2,8 @@
 //! the word `panic` or `return`, ends that part in this way.
 //!
 //! Compiled only with `debug_assertions`, which every test build has and no release build can have unless `[profile.release]` in
-//! Cargo.toml says so (a test looks). A cargo feature would be within reach of whoever packages with `--all-features`; a
-//! variable alone within reach of whoever can set one. To a release binary this is just a variable that it does not know.
+//! Cargo.toml says so (a test looks). A cargo feature would be switched on by `--all-features`, and a variable
+//! alone by anyone who can set one. A release binary does not know the variable.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 const VARIABLE: &str = "BANGUI_TEST_END_PARTS";
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The part, until it ends or a test ends it.
+/// Runs the part until it ends or a test ends it.
 pub(super) async fn breakable(name: &'static str, part: impl Future<Output = ()>) {
     tokio::select! {
         () = part => {}
@@ -28,7 +28,7 @@ async fn ended_by_test(name: &str) {
         match std::fs::read_to_string(&file).as_deref() {
             Ok("panic") => panic!("ended by a test"),
             Ok("return") => return,
-            _ => sleep(LOOK_INTERVAL).await,
+            _ => sleep(POLL_INTERVAL).await,
         }
     }
 }

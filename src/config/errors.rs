@@ -1,24 +1,24 @@
-//! What is wrong with a configuration, all of it at once, and what is merely odd.
+//! What is wrong with a configuration, all of it at once, and what is merely suspicious.
 //!
-//! A mistake carries the variable's name, the value as it may be shown, and what is allowed. The value is made
-//! showable before it gets here (`sources.rs`): a secret never reaches this file.
+//! An error has the variable's name, its value and what is allowed. Secrets are removed before a value gets here
+//! (`sources.rs`).
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::variables;
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigError {
     /// The variable, or the flag that set it.
     pub name: String,
-    /// The value, unless it is a secret or there is none.
+    /// The value; `None` if it is a secret or not set.
     pub value: Option<String>,
     /// What is allowed, or what to do.
     pub allowed: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Some(value) => write!(f, "{} = {value:?}: {}", self.name, self.allowed),
@@ -27,28 +27,27 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Everything that is wrong; never empty.
+/// Every error; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes {
-    /// What is wrong.
-    pub all: Vec<Mistake>,
-    /// What is odd, and may well be why: a name that is missing here may be misspelt there.
+pub struct ConfigErrors {
+    /// The errors.
+    pub all: Vec<ConfigError>,
+    /// What is suspicious, and may be the reason: a missing variable may have been misspelt.
     pub warnings: Vec<String>,
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural =
-            if self.all.len() == 1 { "is 1 mistake" } else { &format!("are {} mistakes", self.all.len()) };
-        write!(f, "There {plural} in the configuration; nothing was started.")?;
-        self.all.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))?;
+        let plural = if self.all.len() == 1 { "" } else { "s" };
+        write!(f, "{} configuration error{plural}; nothing was started:", self.all.len())?;
+        self.all.iter().try_for_each(|error| write!(f, "\n  {error}"))?;
         self.warnings.iter().try_for_each(|warning| write!(f, "\n  (warning) {warning}"))
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigErrors {}
 
-/// A warning for each `BANGUI_` variable that no version of this program reads, with the closest name that one does.
+/// A warning for each `BANGUI_` variable that this version does not read, with the closest name that it does.
 #[must_use]
 pub fn unknown_names<'a>(set: impl Iterator<Item = &'a str>) -> Vec<String> {
     let known: BTreeSet<String> = variables::ALL
@@ -59,14 +58,16 @@ pub fn unknown_names<'a>(set: impl Iterator<Item = &'a str>) -> Vec<String> {
         .map(|name| {
             let closest = known.iter().map(|known| (distance(name, known), known)).min();
             match closest.filter(|(distance, _)| *distance <= name.len() / 3) {
-                Some((_, closest)) => format!("{name} is not a variable of bangui; did you mean {closest}?"),
-                None => format!("{name} is not a variable of bangui; `bangui serve --help` lists them all"),
+                Some((_, closest)) => format!("unknown variable {name}: did you mean {closest}?"),
+                None => format!(
+                    "unknown variable {name}: `bangui serve --help` and `bangui agent --help` list them all"
+                ),
             }
         })
         .collect()
 }
 
-/// Whether Kubernetes set it: every container of a namespace with a service `bangui` has `BANGUI_SERVICE_HOST`,
+/// Whether Kubernetes set it: every container in a namespace with a service `bangui` has `BANGUI_SERVICE_HOST`,
 /// `BANGUI_PORT_8080_TCP_ADDR` and so on.
 fn is_service_link(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
@@ -75,7 +76,7 @@ fn is_service_link(name: &str) -> bool {
         || name.split_once("_PORT_").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// How many letters to insert, remove or replace (Levenshtein), one row of the table at a time.
+/// The Levenshtein distance, computed one row of the table at a time.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
@@ -118,11 +119,11 @@ mod tests {
         let warnings = unknown_names(names.into_iter());
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].ends_with("did you mean BANGUI_REDIS_URL?"), "{warnings:?}");
-        assert!(warnings[1].contains("lists them all"), "{warnings:?}");
+        assert!(warnings[1].contains("list them all"), "{warnings:?}");
     }
 
     #[test]
-    fn what_kubernetes_sets_for_a_service_named_bangui_is_no_mistake() {
+    fn variables_that_kubernetes_sets_for_a_service_named_bangui_are_ignored() {
         let names = [
             "BANGUI_SERVICE_HOST",
             "BANGUI_SERVICE_PORT",

@@ -1,0 +1,311 @@
+//! The documents: what they quote from the code is up to date, and everything they name exists.
+//!
+//! After a change of the code that a document quotes: `make docs`, then review `git diff docs`. A new log line or problem
+//! appears in `docs/messages.md` with an empty last column: write there what an operator should do.
+
+mod generated;
+mod messages;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use bangui::config::command::COMMANDS;
+use bangui::config::variables;
+use bangui::telemetry::{Kind, METRICS};
+use serde_json::Value;
+
+use generated::{Row, list, table};
+
+/// Documents that are being written elsewhere.
+const ARRIVING: [&str; 2] = ["docs/promises.md", "docs/security.md"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every document: those at the root and those in `docs/`.
+fn documents() -> Vec<PathBuf> {
+    let in_folder = |folder: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap().flatten();
+        let paths = entries.map(|entry| entry.path().strip_prefix(root()).unwrap().to_owned());
+        paths.filter(|path| path.extension().is_some_and(|e| e == "md")).collect::<Vec<_>>()
+    };
+    let mut all = [in_folder(""), in_folder("docs")].concat();
+    all.sort();
+    all
+}
+
+#[test]
+fn the_readme_has_at_most_120_lines() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 120, "{lines} lines");
+}
+
+#[test]
+fn the_list_of_variables_is_that_of_the_program() {
+    let rows = variables::ALL.iter().map(|variable| {
+        let commands = COMMANDS.iter().filter(|(_, role, _)| variable.is_for(*role)).map(|(name, ..)| *name);
+        let name = if variable.secret {
+            format!("`{}`, or a file: `{}`", variable.name, variable.file_name())
+        } else {
+            format!("`{}`", variable.name)
+        };
+        let default = variable.default.map(|default| format!("`{default}`")).unwrap_or_default();
+        Row::complete([name, default, commands.collect::<Vec<_>>().join(", "), variable.help.to_owned()])
+    });
+    table(
+        "docs/configuration.md",
+        "variables",
+        &["variable", "default", "commands", "meaning"],
+        rows.collect(),
+    );
+}
+
+#[test]
+fn the_list_of_settings_is_that_of_the_program() {
+    let rows = bangui::settings::shapes().map(|(name, shape)| {
+        use bangui::settings::Shape;
+        let allowed = match shape {
+            Shape::Seconds(range) => format!("{} to {} seconds", range.start(), range.end()),
+            Shape::Switch => "`true` or `false`".to_owned(),
+            Shape::Rate => "`\"N/SECONDS\"`".to_owned(),
+        };
+        Row::complete([format!("`{name}`"), allowed])
+    });
+    table("docs/configuration.md", "settings", &["setting", "value"], rows.collect());
+}
+
+#[test]
+fn every_metric_is_listed_with_its_meaning_and_use() {
+    let rows = METRICS.iter().map(|(name, kind, text)| {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Seconds => "histogram",
+        };
+        Row::with_advice([format!("`{name}`"), kind.to_owned(), (*text).to_owned()])
+    });
+    table("docs/operations.md", "metrics", &["metric", "type", "meaning", "watch for"], rows.collect());
+}
+
+#[test]
+fn every_call_of_the_api_is_listed() {
+    let document = serde_json::to_value(bangui::http::document()).unwrap();
+    let mut rows = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let Some(Value::String(summary)) = item[method].get("summary") else { continue };
+            let call = format!("`{} {path}`", method.to_uppercase());
+            rows.push(Row::complete([call, summary.replace('\n', " ")]));
+        }
+    }
+    assert!(rows.len() > 30, "only {} calls were found", rows.len());
+    table("docs/api.md", "calls", &["call", "does"], rows);
+}
+
+#[test]
+fn every_log_line_is_listed_with_what_to_do() {
+    let lines = messages::log_lines(&root().join("src"));
+    assert!(lines.len() > 80, "only {} log lines were found", lines.len());
+    for level in ["error", "warn", "info", "debug"] {
+        let of_level = lines.iter().filter(|line| line.level == level);
+        let rows = of_level
+            .map(|line| Row::with_advice([code(&line.text), format!("`{}`", line.files.join("`, `"))]));
+        table(
+            "docs/messages.md",
+            level,
+            &["message", "file in `src`", "meaning, and what to do"],
+            rows.collect(),
+        );
+    }
+}
+
+#[test]
+fn every_problem_is_listed_with_what_to_do() {
+    let problems = messages::problems(&root().join("src/http"));
+    assert!(problems.len() > 30, "only {} problems were found", problems.len());
+    let rows = problems.iter().map(|problem| {
+        Row::with_advice([format!("`{}`", problem.name), problem.statuses(), problem.titles()])
+    });
+    table("docs/messages.md", "problems", &["type", "status", "title", "what to do"], rows.collect());
+    let mut details = String::new();
+    for problem in problems.iter().filter(|problem| !problem.details.is_empty()) {
+        writeln!(details, "* `{}`", problem.name).unwrap();
+        for detail in &problem.details {
+            writeln!(details, "  * {detail}").unwrap();
+        }
+    }
+    list("docs/messages.md", "details", &details);
+}
+
+#[test]
+fn every_error_text_is_listed() {
+    let mut texts = String::new();
+    let found = messages::error_texts(&root().join("src"));
+    assert!(found.len() > 30, "only {} errors were found", found.len());
+    for (file, text) in found {
+        writeln!(texts, "* {} (`{file}`)", code(&text)).unwrap();
+    }
+    list("docs/messages.md", "error texts", &texts);
+}
+
+/// A text as code, also one that has backticks in it.
+fn code(text: &str) -> String {
+    let text = text.replace('\n', " ");
+    if text.contains('`') { format!("`` {text} ``") } else { format!("`{text}`") }
+}
+
+/// The anchor that a heading gets, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut in_code = false;
+    let headings = text.lines().filter(|line| {
+        in_code ^= line.starts_with("```");
+        !in_code && line.starts_with('#')
+    });
+    headings.map(|line| anchor(line.trim_start_matches('#'))).collect()
+}
+
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    let mut checked = 0;
+    for file in documents() {
+        let text = read(&file);
+        for (_, rest) in text.match_indices("](").map(|(at, sign)| text.split_at(at + sign.len())) {
+            let target = rest.split(')').next().unwrap();
+            if target.starts_with("http") {
+                continue;
+            }
+            checked += 1;
+            let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            let arriving = ARRIVING.iter().any(|name| path.ends_with(name.trim_start_matches("docs/")));
+            assert!(arriving || root().join(&path).exists(), "{}: {target} does not exist", file.display());
+            if !fragment.is_empty() {
+                let known = anchors(&read(&path));
+                assert!(known.contains(fragment), "{}: {target}: no such heading", file.display());
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} links were found");
+}
+
+/// What stands between backticks in a text, and every line of its code blocks.
+fn code_of(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (n, block) in text.split("```").enumerate() {
+        if n % 2 == 1 {
+            found.extend(block.lines());
+        } else {
+            found.extend(block.split('`').skip(1).step_by(2));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_that_a_document_names_exists() {
+    let folders = ["src/", "tests/", "docs/", "k8s/", ".deploy/", ".ci/", "benches/"];
+    let made = ["k8s/own"];
+    let mut checked = 0;
+    for file in documents() {
+        let text = read(&file);
+        for code in code_of(&text).into_iter().flat_map(|code| code.split_whitespace()) {
+            let path = code.trim_end_matches([':', ',', '.', ')', ';']).trim_end_matches("::");
+            if !folders.iter().any(|folder| path.starts_with(folder)) || path.contains(['*', '<', '{', 'X']) {
+                continue;
+            }
+            checked += 1;
+            let exists = made.contains(&path) || ARRIVING.contains(&path) || root().join(path).exists();
+            assert!(exists, "{} names {path}, which does not exist", file.display());
+        }
+    }
+    assert!(checked > 50, "only {checked} paths were found");
+}
+
+#[test]
+fn every_make_target_and_variable_that_a_document_names_exists() {
+    let makefile = read("Makefile");
+    let targets: BTreeSet<&str> = makefile
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .filter_map(|line| line.split_once(':').map(|(target, _)| target))
+        .collect();
+    let known: BTreeSet<String> =
+        variables::ALL.iter().flat_map(|v| [v.name.to_owned(), v.file_name()]).collect();
+    let of_the_deployment = ["BANGUI_PORT", "BANGUI_SUBNET", "BANGUI_IMAGE", "BANGUI_HOST_IMAGE"];
+    for file in documents() {
+        let text = read(&file);
+        for code in code_of(&text) {
+            if let Some(rest) = code.trim().strip_prefix("make ") {
+                let target = rest.split_whitespace().next().unwrap();
+                assert!(targets.contains(target), "{} names `make {target}`", file.display());
+            }
+        }
+        let word = |c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        for name in text.split(word).filter(|name| name.starts_with("BANGUI_") && name.len() > 7) {
+            let exists = known.contains(name)
+                || of_the_deployment.contains(&name)
+                || name.starts_with("BANGUI_TEST_")
+                || name.ends_with('_');
+            assert!(exists, "{} names {name}, which is not a variable", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_a_document_names_is_exported() {
+    let mut checked = 0;
+    for file in documents() {
+        let text = read(&file);
+        let word = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        for name in text.split(word).filter(|name| name.starts_with("bangui_")) {
+            checked += 1;
+            let known = METRICS.iter().any(|(metric, ..)| *metric == name);
+            assert!(known, "{} names {name}, which is not a metric", file.display());
+        }
+    }
+    assert!(checked > 20, "only {checked} names were found");
+}
+
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files_below(&path, found) } else { found.push(path) }
+    }
+}
+
+#[test]
+fn the_code_points_to_no_document_that_is_not_here() {
+    let mut files = Vec::new();
+    for folder in ["src", "k8s", ".ci", ".deploy", "benches"] {
+        files_below(&root().join(folder), &mut files);
+    }
+    files.extend(
+        [".clippy.toml", "Makefile", "Dockerfile", "docker-compose.yml"].map(|file| root().join(file)),
+    );
+    let here: BTreeSet<String> = documents().iter().map(|path| path.display().to_string()).collect();
+    for file in files {
+        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/')));
+        for word in words.map(|word| word.trim_end_matches('.')).filter(|word| word.ends_with(".md")) {
+            assert!(here.contains(word), "{} names {word}", file.display());
+        }
+        assert!(
+            !text.contains("README ") && !text.contains("README:"),
+            "{}: say which document",
+            file.display()
+        );
+    }
+}
