@@ -65,7 +65,9 @@ async fn half_of_a_list_is_never_put_in_the_place_of_a_whole_one() {
             redis.command::<()>(&["ZADD", &keys[1], "0", &format!("new-{n}")]).await;
         }
         let mut call = write.prepare_invoke();
-        keys.iter().for_each(|key| drop(call.key(key)));
+        for key in &keys {
+            call.key(key);
+        }
         // Three were written.
         call.arg("owner|7").arg(3).arg(3).arg(100).arg("web-1").arg("web-1/app").arg(3).arg(0);
         let written = call.invoke_async::<i64>(&mut connection).await;

@@ -66,8 +66,10 @@ async fn a_demoted_primary_grants_no_lease_and_fills_no_near_cache() {
     read.invoke_async::<redis::Value>(&mut connection).await.unwrap();
 
     demote(&redis).await;
-    let refused = renew.invoke_async::<redis::Value>(&mut connection).await.unwrap_err();
-    assert!(refused.to_string().contains("READONLY"), "{refused}");
-    let refused = read.invoke_async::<redis::Value>(&mut connection).await.unwrap_err();
-    assert!(refused.to_string().contains("READONLY"), "{refused}");
+    for call in [renew, read] {
+        let refused = call.invoke_async::<redis::Value>(&mut connection).await.unwrap_err();
+        // Redis 6.2 wraps it.
+        let read_only = refused.code() == Some("READONLY") || refused.to_string().contains("READONLY");
+        assert!(read_only, "{refused}");
+    }
 }
