@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bangui::actions::Actor;
+use bangui::agent::client::{JobEpoch, JobKey};
 use bangui::domain::{BanJobId, BanOrder, JailName, ServerName};
 use bangui::store::{Acquired, Cancelled, NewBanJob, Store, WorkerId};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use redis::Connection;
 
-use crate::support::cluster::store_config;
+use crate::support::cluster::{server_is, store_config};
 use crate::support::redis::Redis;
+use crate::support::{Cluster, SOON, eventually};
 
 const WORKERS: usize = 3;
 const LEASE: &str = "{m}:lease";
@@ -148,6 +150,18 @@ async fn store(redis: &Redis) -> Store {
     store
 }
 
+/// A job that unbans everything in a jail.
+fn job(jail: &str) -> NewBanJob<'static> {
+    NewBanJob {
+        id: BanJobId::of(7),
+        server: ServerName::parse("web-1").unwrap(),
+        jail: JailName::parse(jail).unwrap(),
+        order: BanOrder::UnbanAll,
+        ips: &[],
+        audit: Actor::operator().record("test"),
+    }
+}
+
 /// The epoch of the lease or claim that this worker takes next, on a Redis that has forgotten everything.
 async fn next_epochs(redis: &Redis, store: &Store) -> [u64; 3] {
     redis.command::<()>(&["FLUSHALL"]).await;
@@ -157,14 +171,7 @@ async fn next_epochs(redis: &Redis, store: &Store) -> [u64; 3] {
     else {
         panic!("nobody else holds it")
     };
-    let job = NewBanJob {
-        id: BanJobId::of(7),
-        server: ServerName::parse("web-1").unwrap(),
-        jail: JailName::parse("sshd").unwrap(),
-        order: BanOrder::UnbanAll,
-        ips: &[],
-        audit: Actor::operator().record("test"),
-    };
+    let job = job("sshd");
     assert!(store.create_ban_job(&job).await.unwrap());
     let (open, _) = store.open_ban_jobs().await.unwrap();
     let claim = store.claim_ban_job(&open[0], &worker).await.unwrap().unwrap();
@@ -191,4 +198,21 @@ async fn an_epoch_counts_however_a_worker_has_seen_it() {
         assert!(epochs.iter().all(|epoch| *epoch > AHEAD), "{how}: {epochs:?}");
         assert!(epochs[1] < epochs[2], "{how}: {epochs:?}");
     }
+}
+
+#[tokio::test]
+async fn an_epoch_that_an_agent_knows_and_redis_has_forgotten_is_passed_by_the_next_claim() {
+    let cluster = Cluster::with_fail2ban(1).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let job = job("app");
+    let key = JobKey::parse(job.id.as_str()).unwrap();
+    let known = JobEpoch { key, epoch: AHEAD, incarnation: None, owner: Some("another".to_owned()) };
+    cluster.agent.as_ref().unwrap().client().fence(&known).await.unwrap();
+    assert!(cluster.connected_store().await.create_ban_job(&job).await.unwrap());
+    eventually("the job to be done under a later claim", 4 * SOON, || async {
+        let shown = client.get(&format!("/api/v1/ban-jobs/{}", job.id)).await;
+        (shown.expect(200).body["state"] == "done").then_some(())
+    })
+    .await;
 }
