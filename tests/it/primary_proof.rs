@@ -47,7 +47,7 @@ async fn a_session_is_read_from_no_demoted_primary_though_no_watchdog_looks() {
 }
 
 #[tokio::test]
-async fn a_demoted_primary_grants_no_lease_and_fills_no_near_cache() {
+async fn a_demoted_primary_grants_no_lease_fills_no_near_cache_and_names_nobody_who_is_behind() {
     let redis = Redis::start().await;
     let mut connection = redis.connection().await;
     let holders = "{m}:holders";
@@ -64,9 +64,14 @@ async fn a_demoted_primary_grants_no_lease_and_fills_no_near_cache() {
     let mut read = read.prepare_invoke();
     read.key("{m}:generation").key("{m}:session").arg(&joined.0);
     read.invoke_async::<redis::Value>(&mut connection).await.unwrap();
+    // What the second try of a logout asks before it is answered 401.
+    let behind = redis::Script::new(include_str!("../../src/store/scripts/cache_behind.lua"));
+    let mut behind = behind.prepare_invoke();
+    behind.key(holders);
+    behind.invoke_async::<redis::Value>(&mut connection).await.unwrap();
 
     demote(&redis).await;
-    for call in [renew, read] {
+    for call in [renew, read, behind] {
         let refused = call.invoke_async::<redis::Value>(&mut connection).await.unwrap_err();
         // Redis 6.2 wraps it.
         let read_only = refused.code() == Some("READONLY") || refused.to_string().contains("READONLY");
