@@ -55,9 +55,11 @@ pub async fn measure() -> Vec<Figure> {
     figures.push(clients_that_hang_up().await);
     let rounds = rounds_of(ROUNDS);
     let each = AT_EACH_FAILOVER.min(rounds.div_ceil(2));
-    let held = "coordinated failover behind a proxy, replication link held: near caches on two workers, off on one";
+    let held =
+        "coordinated failover behind a proxy, replication link held: near caches on two workers, off on one";
     figures.push(failovers(held, coordinated_failovers(rounds, each).await));
-    let paused = "Sentinel failover, holder paused (SIGSTOP) through it with requests waiting when it goes on";
+    let paused =
+        "Sentinel failover, holder paused (SIGSTOP) through it with requests waiting when it goes on";
     figures.push(failovers(paused, sentinel_failovers(rounds, each).await));
     figures
 }

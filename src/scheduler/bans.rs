@@ -273,7 +273,11 @@ mod tests {
         assert!(!lists.known.contains_key(&place()));
         lists.known.insert(place(), Known { counts: None, rests_until: Instant::now() });
         lists.suspect_redis(3);
-        assert_eq!(lists.due(&states(Condition::Up, 3), Instant::now()).0.len(), 1, "it is read again all the same");
+        assert_eq!(
+            lists.due(&states(Condition::Up, 3), Instant::now()).0.len(),
+            1,
+            "it is read again all the same"
+        );
     }
 
     #[tokio::test]

@@ -169,7 +169,8 @@ fn shown(lines: &HashMap<String, Vec<u8>>, now: i64) -> Vec<WorkerView> {
             Ok(line) if line.seen_at < now - micros(SHOWN_FOR) => continue,
             Ok(line) => (line, None),
             Err(error) => {
-                let error = format!("its heartbeat cannot be read, is it of another version of bangui? {error}");
+                let error =
+                    format!("its heartbeat cannot be read, is it of another version of bangui? {error}");
                 (Heartbeat::readable_part(line), Some(error))
             }
         };

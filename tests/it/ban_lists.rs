@@ -56,7 +56,8 @@ async fn a_list_that_a_failover_lost_is_written_again_by_the_leader_that_had_wri
 async fn half_of_a_list_is_never_put_in_the_place_of_a_whole_one() {
     let redis = Redis::start().await;
     let mut connection = redis.connection().await;
-    let keys = ["lease", "beside", "list", "known", "events", "lists", "notes"].map(|key| format!("{{m}}:{key}"));
+    let keys =
+        ["lease", "beside", "list", "known", "events", "lists", "notes"].map(|key| format!("{{m}}:{key}"));
     redis.command::<()>(&["SET", &keys[0], "owner|7"]).await;
     redis.command::<()>(&["ZADD", &keys[2], "0", "old"]).await;
     let write = redis::Script::new(include_str!("../../src/store/scripts/bans_write.lua"));

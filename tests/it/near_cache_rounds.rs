@@ -11,7 +11,8 @@ async fn a_session_whose_revocation_lost_its_client_is_alive_everywhere_or_refus
 }
 
 #[tokio::test]
-async fn nothing_that_was_logged_out_after_a_coordinated_failover_is_accepted_where_workers_were_left_behind() {
+async fn nothing_that_was_logged_out_after_a_coordinated_failover_is_accepted_where_workers_were_left_behind()
+{
     let told = coordinated_failovers(60, 30).await;
     assert!(told.accepted.is_empty(), "{told:?}");
     assert!(told.failovers == 2 && told.checks >= 60 * 6, "nothing is proved by {told:?}");

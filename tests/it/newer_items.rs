@@ -110,7 +110,8 @@ async fn a_session_that_cannot_be_read_is_listed_with_its_error_and_can_be_ended
         let cluster = Cluster::bare(1).env("BANGUI_SESSION_CACHE_ENABLED", near_cache).set_up().await;
         let (client, other) = (cluster.client(0).logged_in().await, cluster.client(0).log_in().await);
         let id = SessionToken::parse(&other).unwrap().id();
-        let session = [key("session:").into_bytes(), URL_SAFE_NO_PAD.decode(id.to_string()).unwrap()].concat();
+        let session =
+            [key("session:").into_bytes(), URL_SAFE_NO_PAD.decode(id.to_string()).unwrap()].concat();
         let mut connection = cluster.redis.connection().await;
         let stored: Vec<u8> = redis::cmd("GET").arg(&session).query_async(&mut connection).await.unwrap();
         let newer = [&stored[..16], &packed(&json!({ "u": { "name": "admin" } }))].concat();

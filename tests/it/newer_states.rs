@@ -50,7 +50,8 @@ async fn a_state_that_cannot_be_read_is_that_servers_error_and_lists_of_other_se
     let alone = client.get(&format!("/api/v1/servers/{OTHER}")).await;
     assert_eq!(alone.expect(200).body, broken, "alone as among the others");
     // Its agent knows the jails all the same.
-    write(&cluster, SERVER, &rmp_serde::to_vec_named(&json!({ "status": "of another shape" })).unwrap()).await;
+    write(&cluster, SERVER, &rmp_serde::to_vec_named(&json!({ "status": "of another shape" })).unwrap())
+        .await;
     let jails = client.get(&format!("/api/v1/servers/{SERVER}/jails")).await;
     assert_eq!(jails.expect(200).body["items"][0]["name"], "app");
     cluster.redis.command::<()>(&["DEL", &key(SERVER)]).await;

@@ -64,7 +64,10 @@ mod tests {
         assert!(matches!(read(&about(json!({ "sift": 1 }))), Err(StoreError::Corrupt { .. })));
         assert!(About::read(None).is_err());
         let place = About::of_place("web-1/sshd").unwrap();
-        assert_eq!((place.server.as_str(), place.jail.as_str(), place.order), ("web-1", "sshd", BanOrder::Unknown));
+        assert_eq!(
+            (place.server.as_str(), place.jail.as_str(), place.order),
+            ("web-1", "sshd", BanOrder::Unknown)
+        );
         assert!(About::of_place("sshd").is_none());
     }
 }

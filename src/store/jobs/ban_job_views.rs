@@ -116,9 +116,7 @@ impl BanJobView {
         let mut failures: Vec<(String, String)> = failures.into_iter().filter_map(failure).collect();
         failures.sort_unstable();
         Some(Self {
-            state: text("state")
-                .and_then(|state| BanJobState::parse(&state))
-                .unwrap_or(BanJobState::Unknown),
+            state: text("state").and_then(|state| BanJobState::parse(&state)).unwrap_or(BanJobState::Unknown),
             progress: BanJobProgress {
                 asked: number("asked"),
                 done: number("done"),

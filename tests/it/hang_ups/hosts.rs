@@ -134,8 +134,10 @@ async fn settings_probes_and_cancellations_are_accounted_for_though_the_client_h
         hang_up(&client, client.request(probe.method(), &filled(probe)), after).await;
     }
     // It changes nothing that the audit would name: that it was asked for shows in the state.
-    eventually("the probe that was asked for", SOON, || async { (probed_at().await != before).then_some(()) })
-        .await;
+    eventually("the probe that was asked for", SOON, || async {
+        (probed_at().await != before).then_some(())
+    })
+    .await;
     seen.accounted(probe.method, probe.path, 1).await;
 
     // With a fail2ban that does not answer, jobs stay open and can be cancelled.
@@ -164,4 +166,3 @@ async fn settings_probes_and_cancellations_are_accounted_for_though_the_client_h
     seen.accounted(cancel.method, cancel.path, cancelled).await;
     seen.cluster.fail2ban().resume();
 }
-

@@ -83,10 +83,7 @@ impl Store {
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
         let mut items = self.with_user_agents(sessions).await?;
         items.extend(unreadable);
-        Ok(Page {
-            items,
-            next_cursor: next.as_ref().map(Cursor::text),
-        })
+        Ok(Page { items, next_cursor: next.as_ref().map(Cursor::text) })
     }
 
     /// Takes sessions that have run out from the user's index: a few at random, at each login, so that the index never
