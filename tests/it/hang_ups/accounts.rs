@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Route;
-use super::observed::{LIFE, Observed, after, hang_up, sum};
+use super::observed::{LIFE, Observed, after, after_and_answered, hang_up, sum};
 use crate::support::{Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
 
 /// What ends one session.
@@ -100,7 +100,7 @@ async fn logins_passwords_revocations_and_setups_are_accounted_for_though_the_cl
         };
         seen.silence_holder().await;
         let (before, entries) = (changes().await, seen.entries(what).await.len());
-        for after in after(16) {
+        for after in after_and_answered(16) {
             // Who revokes all sessions needs another one for the next time.
             let again = if what == "session.revoke_all" { Some(seen.begun_session().await.1) } else { None };
             if what == "setup.complete" {

@@ -8,7 +8,7 @@ use bangui::store::AuditEntry;
 use serde_json::{Value, json};
 
 use super::Route;
-use super::observed::{Observed, after, hang_up};
+use super::observed::{Observed, after_and_answered, hang_up};
 use crate::support::cluster::{SERVER, server, server_is};
 use crate::support::{Client, Cluster, SOON, eventually};
 
@@ -75,7 +75,7 @@ async fn observed() -> (Observed, Client) {
 async fn changes_on_a_host_are_finished_and_accounted_for_though_the_client_hung_up() {
     let (seen, client) = observed().await;
     for route in ROUTES {
-        for after in after(8) {
+        for after in after_and_answered(8) {
             if route.what.starts_with("recovery.") {
                 crashed(&seen, "app").await;
             }
@@ -116,7 +116,7 @@ async fn changes_on_a_host_are_finished_and_accounted_for_though_the_client_hung
 async fn settings_probes_and_cancellations_are_accounted_for_though_the_client_hung_up() {
     let (mut seen, client) = observed().await;
     let [settings, probe, cancel] = OTHERS else { unreachable!("three") };
-    for (n, after) in (0..).zip(after(8)) {
+    for (n, after) in (0..).zip(after_and_answered(8)) {
         let request = client.request(settings.method(), settings.path).header("if-match", "*");
         let request = request.json(&json!({ "probe_interval_seconds": 300 + n }));
         hang_up(&client, request, after).await;
@@ -130,7 +130,7 @@ async fn settings_probes_and_cancellations_are_accounted_for_though_the_client_h
 
     let probed_at = async || server(&client).await["status"]["checked_at"].clone();
     let before = probed_at().await;
-    for after in after(8) {
+    for after in after_and_answered(8) {
         hang_up(&client, client.request(probe.method(), &filled(probe)), after).await;
     }
     // It changes nothing that the audit would name: that it was asked for shows in the state.
@@ -145,11 +145,11 @@ async fn settings_probes_and_cancellations_are_accounted_for_though_the_client_h
     let ips: Vec<String> = (0..130_u32).map(|n| format!("2001:db8::{n:x}")).collect();
     let bans = format!("/api/v1/servers/{SERVER}/jails/web/bans");
     let mut open = Vec::new();
-    for _ in 0..9 {
+    for _ in 0..10 {
         let job = client.post(&bans, json!({ "ips": ips })).await;
         open.push(job.expect(202).body["id"].as_str().unwrap().to_owned());
     }
-    for (job, after) in open[1..].iter().zip(after(8)) {
+    for (job, after) in open[1..].iter().zip(after_and_answered(8)) {
         let request = client.request(cancel.method(), &cancel.path.replace("{id}", job));
         hang_up(&client, request, after).await;
     }

@@ -114,3 +114,8 @@ pub async fn hang_up(client: &Client, request: RequestBuilder, after: Duration) 
 pub fn after(steps: u32) -> Vec<Duration> {
     (1..=steps).map(|n| STEP * n).collect()
 }
+
+/// The same, and at last one who waits for the answer: on a busy machine nothing may have begun before the others left.
+pub fn after_and_answered(steps: u32) -> Vec<Duration> {
+    [after(steps), vec![SOON]].concat()
+}
