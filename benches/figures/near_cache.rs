@@ -2,8 +2,20 @@
 
 use super::requests::cost;
 use crate::support::Cluster;
+use crate::support::rounds::failovers::{Failovers, coordinated_failovers, sentinel_failovers};
+use crate::support::rounds::hang_ups::hang_ups;
 use crate::support::rounds::{Fault, Scene, holds};
 use crate::{Figure, quantile};
+
+/// Rounds of each case where `BENCH_ROUNDS` asks for fewer: to see whether it runs.
+fn rounds_of(all: usize) -> usize {
+    std::env::var("BENCH_ROUNDS").map_or(all, |asked| asked.parse::<usize>().unwrap().min(all))
+}
+
+/// Rounds of the cases below: sessions whose client hung up, or that were logged out after a failover.
+const ROUNDS: usize = 10_000;
+/// Sessions that are logged out at each failover, which takes seconds.
+const AT_EACH_FAILOVER: usize = 500;
 
 /// What happens, how many rounds of it, and how many of them at once.
 const CASES: [(&str, Fault, usize, usize); 11] = [
@@ -23,6 +35,7 @@ const CASES: [(&str, Fault, usize, usize); 11] = [
 pub async fn measure() -> Vec<Figure> {
     let mut figures = throughput().await;
     for (what, fault, rounds, together) in CASES {
+        let rounds = rounds_of(rounds);
         let mut told = Scene::set_up(fault).await.run(fault, rounds, together).await;
         assert!(told.accepted.is_empty(), "{what}: accepted after the answer: {:?}", told.accepted);
         assert!(told.hits > 0.0 && told.rounds * 2 > rounds, "{what}: nothing is proved by {told:?}");
@@ -39,7 +52,45 @@ pub async fn measure() -> Vec<Figure> {
             ),
         });
     }
+    figures.push(clients_that_hang_up().await);
+    let rounds = rounds_of(ROUNDS);
+    let each = AT_EACH_FAILOVER.min(rounds.div_ceil(2));
+    let held =
+        "coordinated failover behind a proxy, replication link held: near caches on two workers, off on one";
+    figures.push(failovers(held, coordinated_failovers(rounds, each).await));
+    let paused =
+        "Sentinel failover, holder paused (SIGSTOP) through it with requests waiting when it goes on";
+    figures.push(failovers(paused, sentinel_failovers(rounds, each).await));
     figures
+}
+
+async fn clients_that_hang_up() -> Figure {
+    let told = hang_ups(rounds_of(ROUNDS), 32).await;
+    assert!(told.accepted.is_empty(), "accepted after the answer: {:?}", told.accepted);
+    assert!(told.split.is_empty(), "neither alive everywhere nor refused everywhere: {:?}", told.split);
+    assert!(told.unaudited.is_empty(), "ended without its audit entry: {:?}", told.unaudited);
+    assert!(told.ended * 4 > told.rounds, "nothing is proved by {told:?}");
+    Figure {
+        what: "hang-ups: the client closes at a random moment of a revocation, one holder's link 15 ms slow",
+        aim: "0 sessions that are alive on one worker and refused on another; an audit entry for each that ended",
+        measured: format!(
+            "0 split, 0 without their entry, 0 acceptances after the answer to a second try in {} rounds ({} ended unheard, {} \
+             went on, {} were answered in time)",
+            told.rounds, told.ended, told.alive, told.answered
+        ),
+    }
+}
+
+fn failovers(what: &'static str, told: Failovers) -> Figure {
+    assert!(told.accepted.is_empty(), "{what}: accepted after the answer: {:?}", told.accepted);
+    Figure {
+        what,
+        aim: "0 acceptances after an answered logout",
+        measured: format!(
+            "0 acceptances in {} checks after {} answered logouts over {} failovers",
+            told.checks, told.revocations, told.failovers
+        ),
+    }
 }
 
 async fn throughput() -> Vec<Figure> {

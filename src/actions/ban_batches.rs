@@ -61,6 +61,8 @@ pub async fn command(
     match order {
         BanOrder::Ban => agent.ban(jail, &request).await,
         BanOrder::Unban | BanOrder::UnbanAll => agent.unban(jail, &request).await,
+        // Nobody claims a job of it.
+        BanOrder::Unknown => Ok(Vec::new()),
     }
 }
 

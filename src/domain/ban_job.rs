@@ -72,6 +72,9 @@ pub enum BanOrder {
     Unban,
     /// Unban all that the jail bans when the job begins.
     UnbanAll,
+    /// Something that only a newer version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 impl BanOrder {
@@ -82,6 +85,7 @@ impl BanOrder {
             Self::Ban => "ban",
             Self::Unban => "unban",
             Self::UnbanAll => "unban_all",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -101,6 +105,8 @@ pub enum BanJobState {
     Done,
     /// It could not be ended.
     Failed,
+    /// A state that only a newer version knows.
+    Unknown,
 }
 
 impl BanJobState {
@@ -114,6 +120,7 @@ impl BanJobState {
             Self::Cancelled => "cancelled",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -184,6 +191,8 @@ pub struct OpenBanJob {
     pub server: ServerName,
     /// In which jail.
     pub jail: JailName,
+    /// Whether this version can carry it out.
+    pub understood: bool,
     /// From when on it may be claimed, in milliseconds on Redis's clock: the end of a claim, or of a pause.
     pub free_at: i64,
     /// When it last got further, began or was asked for.
@@ -204,6 +213,10 @@ pub fn claimable(
     let (mut free, mut wait) = (Vec::new(), None::<i64>);
     for job in open {
         if !places.insert((&job.server, &job.jail)) {
+            continue;
+        }
+        // It keeps its place in the line, and is left to a worker of the version that asked for it.
+        if !job.understood {
             continue;
         }
         let give_up_at = job.moved_at + i64::try_from(GIVE_UP_AFTER.as_millis()).unwrap_or(i64::MAX);
@@ -240,6 +253,7 @@ mod tests {
             id: BanJobId::of(n),
             server: ServerName::parse("web").unwrap(),
             jail: JailName::parse(jail).unwrap(),
+            understood: true,
             free_at,
             moved_at: 0,
         }
@@ -254,6 +268,14 @@ mod tests {
         };
         assert_eq!(ids(100), (vec![BanJobId::of(3)], Some(Duration::from_millis(200))));
         assert_eq!(ids(500), (vec![BanJobId::of(1), BanJobId::of(3), BanJobId::of(4)], None));
+    }
+
+    #[test]
+    fn a_job_of_a_newer_version_is_left_alone_and_keeps_its_place_in_the_line() {
+        let newer = OpenBanJob { understood: false, ..job(1, "a", 0) };
+        let open = [newer, job(2, "a", 0), job(3, "b", 0)];
+        let (free, wait) = claimable(&open, 100, |_| true);
+        assert_eq!((free, wait), (vec![&open[2]], None));
     }
 
     #[test]

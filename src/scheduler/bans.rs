@@ -5,8 +5,9 @@
 //! change all the time, and a long list takes fail2ban's one thread a second: so after each pull that list rests for nine
 //! times as long as the pull took.
 //!
-//! What is not of this term counts too: a new leader re-reads nothing whose counts equal the stored ones. A server that was
-//! away is re-read when it is back, whatever its counts: they restart from zero with it. A jail that is gone loses its list.
+//! What is not of this term counts too: a new leader re-reads nothing whose counts equal the stored ones; a leader whose Redis
+//! was replaced re-reads everything, since that Redis may have lost lists. A server that was away is re-read when it is back,
+//! whatever its counts: they restart from zero with it. A jail that is gone loses its list.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -66,6 +67,8 @@ struct Known {
 struct Lists {
     known: HashMap<BanPlace, Known>,
     looked_through: Option<Instant>,
+    /// The connection that all of this was written over.
+    connection: u64,
     unknown_since: HashMap<ServerName, Instant>,
 }
 
@@ -81,6 +84,7 @@ impl Lists {
         let state = |server: Result<StoredServer, _>| server.map(|server| server.state).unwrap_or_default();
         let states: States = names.into_iter().zip(servers.into_iter().map(state)).collect();
         self.suspect_those_away(&states);
+        self.suspect_redis(scheduler.store.connection_number());
         self.take_over(scheduler, &states).await?;
         let (due, wait) = self.due(&states, Instant::now());
         let mut pulls = stream::iter(due)
@@ -105,6 +109,16 @@ impl Lists {
             if states.get(server).is_some_and(|state| !state.status.condition.online()) {
                 known.counts = None;
             }
+        }
+    }
+
+    /// Redis may have lost what this term has written: what is stored there counts, as for a new leader. A failover that is
+    /// shorter than the lease ends no term.
+    fn suspect_redis(&mut self, connection: u64) {
+        if self.connection != connection {
+            self.connection = connection;
+            // What must be read again must be so still.
+            self.known.retain(|_, known| known.counts.is_none());
         }
     }
 
@@ -202,8 +216,13 @@ async fn pull(
     let marked = |MarkBan(mark, since, until)| StoredBan { ip: String::from(mark), since, until };
     let bans: Vec<StoredBan> =
         list.bans.into_iter().map(stored).chain(list.marks.into_iter().map(marked)).collect();
-    scheduler.store.write_bans(&term.fence, place, counts, &bans, notes).await?;
-    Ok(true)
+    match scheduler.store.write_bans(&term.fence, place, counts, &bans, notes).await {
+        Err(error @ StoreError::Conflict) => {
+            tracing::debug!(server.name = %server, jail = %jail, error = %error, "the list of bans is pulled again");
+            Ok(false)
+        }
+        written => written.map(|()| true),
+    }
 }
 
 #[cfg(test)]
@@ -241,6 +260,24 @@ mod tests {
         lists.suspect_those_away(&states(Condition::Down, 3));
         assert!(lists.due(&states(Condition::Down, 3), rests_until).0.is_empty());
         assert_eq!(due(&lists, 3, rests_until).0, [(place(), (3, 3))]);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_a_list_ends_with_the_connection_that_it_was_written_over() {
+        let mut lists = Lists::default();
+        lists.suspect_redis(1);
+        lists.known.insert(place(), Known { counts: Some((3, 3)), rests_until: Instant::now() });
+        lists.suspect_redis(1);
+        assert!(lists.known.contains_key(&place()));
+        lists.suspect_redis(2);
+        assert!(!lists.known.contains_key(&place()));
+        lists.known.insert(place(), Known { counts: None, rests_until: Instant::now() });
+        lists.suspect_redis(3);
+        assert_eq!(
+            lists.due(&states(Condition::Up, 3), Instant::now()).0.len(),
+            1,
+            "it is read again all the same"
+        );
     }
 
     #[tokio::test]

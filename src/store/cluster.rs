@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::connection::clock::{micros, moment, time_micros};
 use super::jobs::schedule::JobView;
 use super::worker_id::WorkerId;
-use super::{Fence, Result, Store, StoreError, scripts};
+use super::{Fence, Result, Store, scripts};
 use crate::domain::Timestamp;
 
 /// How often a worker writes that it is there.
@@ -53,6 +53,8 @@ pub struct WorkerView {
     pub started_at: Timestamp,
     /// Its latest heartbeat.
     pub seen_at: Timestamp,
+    /// Why some of this cannot be read, and is empty or 0, if it cannot.
+    pub error: Option<String>,
 }
 
 /// The lease as Redis has it.
@@ -83,7 +85,7 @@ impl Store {
     /// Writes that this worker is there.
     ///
     /// # Errors
-    /// As [`StoreError`] tells, here and below.
+    /// As [`crate::store::StoreError`] tells, here and below.
     pub async fn heartbeat(&self, id: &WorkerId, info: &WorkerInfo, started_at: Timestamp) -> Result<()> {
         let line = Heartbeat {
             info: info.clone(),
@@ -112,7 +114,9 @@ impl Store {
         let call = lines
             .iter()
             .filter(|(_, line)| {
-                rmp_serde::from_slice(line).map_or(true, |line: Heartbeat| line.seen_at < oldest)
+                // One that cannot be read may be a newer worker's.
+                let seen_at = rmp_serde::from_slice(line).map(|line: Heartbeat| line.seen_at);
+                seen_at.unwrap_or_else(|_| Heartbeat::readable_part(line).seen_at) < oldest
             })
             .fold(call.arg(fence.as_str()), |call, (id, line)| call.arg(id).arg(line));
         self.shared.call(&call).await
@@ -153,24 +157,71 @@ impl Store {
             self.see_epoch(lease.epoch);
         }
         let cache_holders = holders.iter().filter(|field| super::auth::near_cache::is_holder(field)).count();
-        Ok(ClusterView { workers: shown(&lines, time_micros(time))?, lease, jobs, cache_holders })
+        Ok(ClusterView { workers: shown(&lines, time_micros(time)), lease, jobs, cache_holders })
     }
 }
 
-/// The workers that were heard of lately, oldest first.
-fn shown(lines: &HashMap<String, Vec<u8>>, now: i64) -> Result<Vec<WorkerView>> {
+/// The workers that were heard of lately, oldest first; also one whose line cannot be read, until it is removed.
+fn shown(lines: &HashMap<String, Vec<u8>>, now: i64) -> Vec<WorkerView> {
     let mut workers = Vec::with_capacity(lines.len());
     for (id, line) in lines {
-        let line: Heartbeat = rmp_serde::from_slice(line).map_err(StoreError::from)?;
-        if line.seen_at >= now - micros(SHOWN_FOR) {
-            workers.push(WorkerView {
-                id: WorkerId::from_stored(id),
-                info: line.info,
-                started_at: moment(line.started_at),
-                seen_at: moment(line.seen_at),
-            });
-        }
+        let (line, error) = match rmp_serde::from_slice::<Heartbeat>(line) {
+            Ok(line) if line.seen_at < now - micros(SHOWN_FOR) => continue,
+            Ok(line) => (line, None),
+            Err(error) => {
+                let error =
+                    format!("its heartbeat cannot be read, is it of another version of bangui? {error}");
+                (Heartbeat::readable_part(line), Some(error))
+            }
+        };
+        workers.push(WorkerView {
+            id: WorkerId::from_stored(id),
+            info: line.info,
+            started_at: moment(line.started_at),
+            seen_at: moment(line.seen_at),
+            error,
+        });
     }
     workers.sort_by(|a, b| (a.started_at, a.id.as_str()).cmp(&(b.started_at, b.id.as_str())));
-    Ok(workers)
+    workers
+}
+
+impl Heartbeat {
+    /// What can be read of a line that cannot be read as a whole; the rest is empty, or 0.
+    fn readable_part(line: &[u8]) -> Self {
+        let fields: HashMap<String, rmpv::Value> = rmp_serde::from_slice(line).unwrap_or_default();
+        let text = |name| fields.get(name).and_then(rmpv::Value::as_str).unwrap_or_default().to_owned();
+        let number = |name| fields.get(name).and_then(rmpv::Value::as_i64).unwrap_or_default();
+        let pid = u32::try_from(number("pid")).unwrap_or_default();
+        Self {
+            info: WorkerInfo { hostname: text("hostname"), pid, version: text("version") },
+            started_at: number("started_at"),
+            seen_at: number("seen_at"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_that_cannot_be_read_is_that_workers_error_and_shows_what_can_be() {
+        let seen = 1_700_000_000_000_000_i64;
+        let line = |pid| json!({ "hostname": "web", "pid": pid, "version": "0.3.0", "started_at": seen, "seen_at": seen });
+        let written = |line| rmp_serde::to_vec_named(&line).unwrap();
+        let lines = [
+            ("old".to_owned(), written(line(json!(7)))),
+            ("newer".to_owned(), written(line(json!({ "namespace": 7 })))),
+            ("broken".to_owned(), b"no heartbeat".to_vec()),
+        ];
+        let shown = shown(&HashMap::from(lines), seen);
+        let of = |id: &str| shown.iter().find(|worker| worker.id.as_str() == id).unwrap();
+        assert_eq!((of("old").info.pid, &of("old").error), (7, &None));
+        let newer = of("newer");
+        assert_eq!((newer.info.pid, newer.info.version.as_str(), newer.seen_at), (0, "0.3.0", moment(seen)));
+        assert!(newer.error.is_some() && of("broken").error.is_some());
+    }
 }

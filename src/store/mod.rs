@@ -152,6 +152,12 @@ impl Store {
         }
     }
 
+    /// Changes with each connection to Redis: what was written over another one may be lost.
+    #[must_use]
+    pub fn connection_number(&self) -> u64 {
+        self.shared.dialer.number()
+    }
+
     /// Whether Redis takes writes, as it was last seen; asks nothing.
     ///
     /// # Errors

@@ -67,8 +67,9 @@ impl Store {
         Ok(revision)
     }
 
-    /// Reads the settings into `live`, once.
+    /// Reads the settings into `live`, once: those of now or newer ones, however many ask at the same time.
     pub async fn load_settings(&self, live: &Live) -> Result<()> {
+        let _turn = self.settings_seen.turn.lock().await;
         let StoredSettings { overrides, revision } = self.settings().await?;
         if live.replace(&overrides, revision) {
             tracing::info!(settings.revision = revision, "applied settings revision {revision}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::aio::MultiplexedConnection;
+use tokio::sync::Mutex;
 
 use super::keys::Keys;
 use super::wake::{Wake, Wakes};
@@ -12,13 +13,15 @@ use super::wake::{Wake, Wakes};
 #[derive(Debug)]
 pub(super) struct SettingsRevision {
     pub(super) revision: AtomicU64,
+    /// One reading at a time: of two at once the older could be applied last, and its revision noted first.
+    pub(super) turn: Mutex<()>,
     wakes: Arc<Wakes>,
 }
 
 impl SettingsRevision {
     /// Nothing yet; newer ones ring this worker's bell.
     pub fn new(wakes: &Arc<Wakes>) -> Self {
-        Self { revision: AtomicU64::default(), wakes: Arc::clone(wakes) }
+        Self { revision: AtomicU64::default(), turn: Mutex::default(), wakes: Arc::clone(wakes) }
     }
 
     /// Asks Redis for the revision.

@@ -2,12 +2,19 @@
 //! comes back with what it had a while ago.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use bangui::actions::Actor;
+use bangui::agent::client::{JobEpoch, JobKey};
+use bangui::domain::{BanJobId, BanOrder, JailName, ServerName};
+use bangui::store::{Acquired, Cancelled, NewBanJob, Store, WorkerId};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use redis::Connection;
 
+use crate::support::cluster::{server_is, store_config};
 use crate::support::redis::Redis;
+use crate::support::{Cluster, SOON, eventually};
 
 const WORKERS: usize = 3;
 const LEASE: &str = "{m}:lease";
@@ -133,4 +140,79 @@ async fn without_what_the_worker_has_seen_two_terms_would_have_one_epoch() {
     assert!(source().contains(seen));
     let broken = broken(source().replace(seen, ", 0")).await.expect("a history that breaks it");
     println!("{broken}");
+}
+
+const AHEAD: u64 = 5_000_000_000_000;
+
+async fn store(redis: &Redis) -> Store {
+    let store = Store::open_unsupervised(&store_config(redis)).unwrap();
+    store.ready().await.unwrap();
+    store
+}
+
+/// A job that unbans everything in a jail.
+fn job(jail: &str) -> NewBanJob<'static> {
+    NewBanJob {
+        id: BanJobId::of(7),
+        server: ServerName::parse("web-1").unwrap(),
+        jail: JailName::parse(jail).unwrap(),
+        order: BanOrder::UnbanAll,
+        ips: &[],
+        audit: Actor::operator().record("test"),
+    }
+}
+
+/// The epoch of the lease or claim that this worker takes next, on a Redis that has forgotten everything.
+async fn next_epochs(redis: &Redis, store: &Store) -> [u64; 3] {
+    redis.command::<()>(&["FLUSHALL"]).await;
+    let worker = WorkerId::fresh().unwrap();
+    let Acquired::Taken { fence, .. } =
+        store.lease(worker.clone(), Duration::from_secs(60)).acquire().await.unwrap()
+    else {
+        panic!("nobody else holds it")
+    };
+    let job = job("sshd");
+    assert!(store.create_ban_job(&job).await.unwrap());
+    let (open, _) = store.open_ban_jobs().await.unwrap();
+    let claim = store.claim_ban_job(&open[0], &worker).await.unwrap().unwrap();
+    let cancelled = store.cancel_ban_job(&job.id, &worker, &job.audit).await.unwrap();
+    let Cancelled::Begun { claim: cancelled, .. } = cancelled else { panic!("{cancelled:?}") };
+    [fence.epoch(), claim.epoch, cancelled.epoch]
+}
+
+#[tokio::test]
+async fn an_epoch_counts_however_a_worker_has_seen_it() {
+    let redis = Redis::start().await;
+    let other = store(&redis).await;
+    redis.command::<()>(&["SET", "{it}:epoch", &AHEAD.to_string()]).await;
+    let mut held = other.lease(WorkerId::fresh().unwrap(), Duration::from_secs(60));
+    held.acquire().await.unwrap();
+    let (waits, looks, is_told) = (store(&redis).await, store(&redis).await, store(&redis).await);
+    // By an attempt at a lease that another holds, by `GET /cluster`, and by an agent's refusal.
+    let mut lease = waits.lease(WorkerId::fresh().unwrap(), Duration::from_secs(60));
+    assert!(matches!(lease.acquire().await.unwrap(), Acquired::Held { .. }));
+    looks.cluster().await.unwrap();
+    is_told.see_epoch(AHEAD);
+    for (how, store) in [("held by it", other), ("waits", waits), ("looks", looks), ("is told", is_told)] {
+        let epochs = next_epochs(&redis, &store).await;
+        assert!(epochs.iter().all(|epoch| *epoch > AHEAD), "{how}: {epochs:?}");
+        assert!(epochs[1] < epochs[2], "{how}: {epochs:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_that_an_agent_knows_and_redis_has_forgotten_is_passed_by_the_next_claim() {
+    let cluster = Cluster::with_fail2ban(1).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    server_is(&client, "up").await;
+    let job = job("app");
+    let key = JobKey::parse(job.id.as_str()).unwrap();
+    let known = JobEpoch { key, epoch: AHEAD, incarnation: None, owner: Some("another".to_owned()) };
+    cluster.agent.as_ref().unwrap().client().fence(&known).await.unwrap();
+    assert!(cluster.connected_store().await.create_ban_job(&job).await.unwrap());
+    eventually("the job to be done under a later claim", 4 * SOON, || async {
+        let shown = client.get(&format!("/api/v1/ban-jobs/{}", job.id)).await;
+        (shown.expect(200).body["state"] == "done").then_some(())
+    })
+    .await;
 }

@@ -47,6 +47,15 @@ async fn a_state_that_cannot_be_read_is_that_servers_error_and_lists_of_other_se
     assert_eq!(broken["status"]["condition"], "unknown", "{broken}");
     assert!(broken["status"]["error"].as_str().unwrap().contains("cannot be read"), "{broken}");
     assert_eq!(listed(&client, SERVER).await["status"]["condition"], "up");
+    let alone = client.get(&format!("/api/v1/servers/{OTHER}")).await;
+    assert_eq!(alone.expect(200).body, broken, "alone as among the others");
+    // Its agent knows the jails all the same.
+    write(&cluster, SERVER, &rmp_serde::to_vec_named(&json!({ "status": "of another shape" })).unwrap())
+        .await;
+    let jails = client.get(&format!("/api/v1/servers/{SERVER}/jails")).await;
+    assert_eq!(jails.expect(200).body["items"][0]["name"], "app");
+    cluster.redis.command::<()>(&["DEL", &key(SERVER)]).await;
+    server_is(&client, "up").await;
     cluster.fail2ban().command(&["set", "app", "banip", "203.0.113.9"]).await;
     eventually("the ban in the list", SOON, || async {
         let bans = client.get(&format!("/api/v1/servers/{SERVER}/jails/app/bans")).await;

@@ -4,39 +4,13 @@
 use std::time::{Duration, Instant};
 
 use crate::support::cluster::default_environment;
+use crate::support::pair::{self, Pair};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::redis::Redis;
 use crate::support::rounds::holds;
-use crate::support::sentinel::{connections, free_port, role};
+use crate::support::sentinel::connections;
 use crate::support::worker::Worker;
 use crate::support::{Client, Cluster, SOON, eventually};
-
-/// A primary and its replica, each with a port of its own.
-struct Pair {
-    primary: Redis,
-    replica: Redis,
-    replica_port: u16,
-}
-
-impl Pair {
-    async fn start() -> Self {
-        let (port, replica_port) = (free_port().to_string(), free_port());
-        let of = |port: &str| ["--port", port, "--repl-diskless-sync-delay", "0"].map(str::to_owned);
-        let start = async |arguments: Vec<String>| {
-            Redis::start_with(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
-        };
-        let primary = start(of(&port).to_vec()).await;
-        let mut arguments = of(&replica_port.to_string()).to_vec();
-        arguments.extend(["--replicaof", "127.0.0.1", &port].map(str::to_owned));
-        let replica = start(arguments).await;
-        eventually("the replica to follow", SOON, || async {
-            let info: String = replica.command(&["INFO", "replication"]).await;
-            info.contains("master_link_status:up").then_some(())
-        })
-        .await;
-        Self { primary, replica, replica_port }
-    }
-}
 
 /// Workers behind a proxy on the primary, and one that waits for the replica to become the primary.
 struct Scene {
@@ -49,7 +23,7 @@ struct Scene {
 
 impl Scene {
     async fn set_up(near_cache: bool) -> Self {
-        let Pair { primary, replica, replica_port } = Pair::start().await;
+        let Pair { primary, replica, replica_port, .. } = Pair::start().await;
         let proxy = Proxy::start(primary.socket(), Mode::Pass).await;
         // Two: one of them does not lead, and writes nothing for seconds.
         let cluster = Cluster::bare(2)
@@ -76,27 +50,12 @@ impl Scene {
 
     /// Waits until the replica has all that the primary has.
     async fn replicated(&self) {
-        eventually("the replica to have everything", SOON, || async {
-            let offset = async |redis: &Redis| {
-                let info: String = redis.command(&["INFO", "replication"]).await;
-                info.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).unwrap().to_owned()
-            };
-            (offset(&self.cluster.redis).await == offset(&self.replica).await).then_some(())
-        })
-        .await;
+        pair::replicated(&self.cluster.redis, &self.replica).await;
     }
 
-    /// A coordinated failover, which loses nothing; then the link between the two is held, so that the old primary hears
-    /// nothing of what the new one is told.
+    /// A coordinated failover with the link between the two held.
     async fn fail_over(&self) {
-        let port = self.replica_port.to_string();
-        self.cluster.redis.command::<()>(&["FAILOVER", "TO", "127.0.0.1", &port]).await;
-        eventually("the two to change places", SOON, || async {
-            let roles = (role(&self.cluster.redis).await?, role(&self.replica).await?);
-            (roles == ("slave".to_owned(), "master".to_owned())).then_some(())
-        })
-        .await;
-        self.cluster.redis.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+        pair::fail_over(&self.cluster.redis, (&self.replica, self.replica_port)).await;
         self.proxy.move_new_connections(self.replica.socket());
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::worker::field;
 use crate::support::{Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
@@ -108,6 +108,17 @@ async fn after_redis_has_lost_its_data_the_code_that_is_valid_is_in_every_worker
                 refused.problem(409) == "setup-incomplete" && refused.text.contains("log"),
                 "{refused:?}"
             );
+            // Not some seconds later, when the worker looks by itself.
+            let before = eventually("the refusal in the access log", SOON, || async {
+                let log = cluster.workers[n].log();
+                let refused = |line: &Value| field(line, "http.status").is_some_and(|status| status == 409);
+                let at = log.iter().rposition(refused)?;
+                Some(log[..at].to_vec())
+            })
+            .await;
+            let stored: String = cluster.redis.command(&["GET", "{it}:setup-code"]).await;
+            let tells = |line: &Value| field(line, "setup.code").is_some_and(|code| *code == stored);
+            assert!(before.iter().any(tells), "the code is in the log before the refusal: {before:?}");
         }
         let stored = eventually("a new code", SOON, || async {
             cluster.redis.command::<Option<String>>(&["GET", "{it}:setup-code"]).await

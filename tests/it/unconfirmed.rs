@@ -7,8 +7,8 @@ use crate::support::redis::Redis;
 use crate::support::sentinel::free_port;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
 
-/// A worker that wants one confirmation, on a primary with a replica.
-async fn start(set_up: bool) -> (Cluster, Redis) {
+/// Workers that want one confirmation, on a primary with a replica.
+async fn start(workers: usize, set_up: bool) -> (Cluster, Redis) {
     let port = free_port().to_string();
     let primary =
         Redis::start_with(&["--port", &port, "--appendonly", "yes", "--repl-diskless-sync-delay", "0"]).await;
@@ -27,7 +27,7 @@ async fn start(set_up: bool) -> (Cluster, Redis) {
         (confirmed == 1).then_some(())
     })
     .await;
-    let builder = Cluster::bare(1).redis(primary).env("BANGUI_REDIS_MIN_REPLICAS", 1);
+    let builder = Cluster::bare(workers).redis(primary).env("BANGUI_REDIS_MIN_REPLICAS", 1);
     (if set_up { builder.set_up().await } else { builder.start().await }, replica)
 }
 
@@ -41,7 +41,7 @@ async fn log_in(client: &Client, password: &str) -> Answer {
 
 #[tokio::test]
 async fn a_logout_that_was_not_confirmed_is_not_answered_as_done_when_it_is_tried_again() {
-    let (cluster, replica) = start(true).await;
+    let (cluster, replica) = start(1, true).await;
     let client = cluster.client(0).logged_in().await;
     replica.pause();
     not_confirmed(&client.delete("/api/v1/session").await);
@@ -56,8 +56,25 @@ async fn a_logout_that_was_not_confirmed_is_not_answered_as_done_when_it_is_trie
 }
 
 #[tokio::test]
+async fn a_logout_that_was_not_confirmed_is_not_answered_as_done_by_another_worker_either() {
+    let (cluster, replica) = start(2, true).await;
+    let client = cluster.client(0).logged_in().await;
+    replica.pause();
+    not_confirmed(&client.delete("/api/v1/session").await);
+    // What it asks the replica to confirm it has not written itself.
+    let other = client.at(cluster.workers[1].address);
+    not_confirmed(&other.delete("/api/v1/session").await);
+    replica.resume();
+    eventually("the replica to confirm", SOON, || async {
+        let answer = other.delete("/api/v1/session").await;
+        (answer.status != 503).then(|| answer.problem(401).to_owned())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_setup_that_was_not_confirmed_is_not_called_complete() {
-    let (cluster, replica) = start(false).await;
+    let (cluster, replica) = start(1, false).await;
     let client = cluster.client(0);
     let claim = json!({ "password": PASSWORD, "token": SETUP_TOKEN });
     replica.pause();
@@ -79,7 +96,7 @@ async fn a_setup_that_was_not_confirmed_is_not_called_complete() {
 
 #[tokio::test]
 async fn a_password_that_was_not_confirmed_logs_nobody_in() {
-    let (cluster, replica) = start(true).await;
+    let (cluster, replica) = start(1, true).await;
     let client = cluster.client(0).logged_in().await;
     let new = "another correct horse battery staple";
     replica.pause();

@@ -26,9 +26,9 @@ pub struct BanJob {
     server: ServerName,
     #[schema(value_type = String)]
     jail: JailName,
-    /// `ban`, `unban` or `unban_all`.
+    /// `ban`, `unban` or `unban_all`; `unknown` if only a newer version of bangui knows.
     order: &'static str,
-    /// `queued`, `running`, `cancelling` (the agent does not know yet), `cancelled`, `done` or `failed`.
+    /// `queued`, `running`, `cancelling` (the agent does not know yet), `cancelled`, `done` or `failed`; `unknown` as above.
     state: &'static str,
     /// Addresses in all; of `unban_all` 0 until it has begun.
     asked: usize,

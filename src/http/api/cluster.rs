@@ -35,6 +35,8 @@ struct Worker {
     started_at: Time,
     seen_at: Time,
     leader: bool,
+    /// Why some of this cannot be read, and is empty or 0: a newer version may have written it.
+    error: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -66,6 +68,7 @@ impl From<ClusterView> for Cluster {
             version: worker.info.version,
             started_at: worker.started_at.into(),
             seen_at: worker.seen_at.into(),
+            error: worker.error,
         };
         Self {
             workers: view.workers.into_iter().map(worker).collect(),
@@ -117,6 +120,7 @@ mod tests {
             },
             started_at: at,
             seen_at: at,
+            error: None,
         };
         let lease = LeaseView { holder: id("b"), epoch: 7, expires_in_ms: 4000 };
         let view = ClusterView {

@@ -14,6 +14,7 @@ use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
+use crate::store::{ChangeError, StoreError};
 
 /// A jail as users see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -120,7 +121,16 @@ pub async fn show(
 /// long as that is unknown, it is not asked.
 async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let ServerTarget { name, agent } = state.server(server)?;
-    let supported = state.store.backend_commands(&name, async || agent.backend_commands().await).await?;
+    let (store, asked) = (state.store.clone(), agent.clone());
+    // To its end, whoever still listens: a detection that is cut short leaves its lock for others to wait for.
+    let detection = state.complete(async move {
+        store.backend_commands(&name, async || asked.backend_commands().await).await
+    });
+    let supported = match detection.await {
+        // Its jails can be shown though its state cannot be read.
+        Err(ChangeError::Store(StoreError::Corrupt { .. })) => None,
+        supported => supported?,
+    };
     let running = agent.jails(supported.unwrap_or(false)).await?;
     let mut running: BTreeMap<JailName, wire::Jail> =
         running.into_iter().map(|jail| (jail.name.clone(), jail)).collect();

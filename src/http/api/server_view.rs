@@ -62,7 +62,7 @@ struct JailServiceView {
 }
 
 impl ServerView {
-    /// Shows one of several servers: why its state cannot be read, if it cannot.
+    /// Shows a server, or why its state cannot be read.
     pub fn read(name: &ServerName, stored: Result<StoredServer, StoreError>) -> Self {
         stored.map(|stored| Self::new(name, stored)).unwrap_or_else(|error| {
             tracing::warn!(server.name = %name, error = %error, "failed to read the state of a server");

@@ -17,6 +17,7 @@ use crate::http::auth::caller::Caller;
 use crate::http::error::Result;
 use crate::http::extract::Path;
 use crate::http::state::AppState;
+use crate::store::StoreError;
 
 /// All servers, as their last probes left them.
 #[utoipa::path(get, path = "/api/v1/servers", tag = "servers", responses((status = 200, body = List<ServerView>)))]
@@ -35,8 +36,12 @@ pub async fn show(
     Path(server): Path<String>,
 ) -> Result<axum::Json<ServerView>> {
     let name = state.server(&server)?.name;
-    let stored = state.store.server(&name).await?;
-    Ok(axum::Json(ServerView::new(&name, stored)))
+    // As in the list: what cannot be read is shown with the reason, and what Redis cannot answer is 503.
+    let stored = match state.store.server(&name).await {
+        Err(unreadable @ StoreError::Corrupt { .. }) => Err(unreadable),
+        stored => Ok(stored?),
+    };
+    Ok(axum::Json(ServerView::read(&name, stored)))
 }
 
 /// What was asked for will be done.

@@ -98,12 +98,15 @@ pub struct SessionView {
     ip: IpAddr,
     user_agent: String,
     current: bool,
+    /// Why only its `id` and its last use can be shown; absent where all of it can. It can be ended all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl SessionView {
     /// Shows a session to the caller whose own one is `current`.
     pub fn new(details: SessionDetails, current: SessionId) -> Self {
-        let SessionDetails { session, user_agent } = details;
+        let SessionDetails { session, user_agent, error } = details;
         Self {
             id: session.id,
             username: session.username.as_str().to_owned(),
@@ -114,6 +117,7 @@ impl SessionView {
             ip: session.ip,
             user_agent,
             current: current == session.id,
+            error,
         }
     }
 }

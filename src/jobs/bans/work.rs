@@ -98,6 +98,9 @@ impl BanJobs {
         if claim.state == BanJobState::Cancelling {
             return End::Cancelled;
         }
+        if claim.order == BanOrder::Unknown {
+            return End::Trouble("only a newer version of bangui knows what is asked for".to_owned());
+        }
         let ips = match self.addresses(claim, &agent, progress).await {
             Ok(ips) => ips,
             Err(end) => return end,

@@ -110,7 +110,11 @@ impl AuditEntry {
             fields.remove(name).and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
         };
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
-        let json = |text: String| serde_json::from_str(&text).unwrap_or_default();
+        // What is no JSON is shown as it is.
+        let json = |text: String| match serde_json::from_str(&text) {
+            Err(_) if !text.is_empty() => Value::String(text),
+            read => read.unwrap_or_default(),
+        };
         let millis: i64 = id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default();
         Self {
             at: moment(millis.saturating_mul(1000)),
@@ -167,5 +171,8 @@ mod tests {
         let entry = AuditEntry::from_stored("1700000000123-4".to_owned(), HashMap::new());
         assert_eq!(entry.at.timestamp_millis(), 1_700_000_000_123);
         assert_eq!((entry.what.as_str(), entry.target, entry.before), ("", None, Value::Null));
+        let fields = HashMap::from([("after".to_owned(), redis::Value::BulkString(b"{torn".to_vec()))]);
+        let entry = AuditEntry::from_stored("1700000000123-4".to_owned(), fields);
+        assert_eq!(entry.after, Value::String("{torn".to_owned()));
     }
 }

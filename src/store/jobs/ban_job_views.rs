@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::ban_jobs::About;
+use super::ban_job_about::About;
 use crate::domain::{BanJobId, BanJobProgress, BanJobState, BanOrder, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::moment;
-use crate::store::{Page, Result, Store, StoreError};
+use crate::store::{Page, Result, Store};
 
 /// A job as users see it.
 #[derive(Debug, Clone)]
@@ -36,11 +36,14 @@ pub struct BanJobView {
     pub reason: Option<String>,
 }
 
+/// Why a job of a newer version waits, where all workers are older.
+const NEWER: &str = "a newer version of bangui asked for this: it waits for a worker of that version";
+
 impl Store {
     /// One job; none if there is none, or none any more.
     ///
     /// # Errors
-    /// As [`StoreError`] tells, here and below.
+    /// As [`crate::store::StoreError`] tells, here and below.
     pub async fn ban_job(&self, id: &BanJobId) -> Result<Option<BanJobView>> {
         Ok(self.ban_job_views(std::slice::from_ref(id)).await?.pop())
     }
@@ -75,38 +78,45 @@ impl Store {
         for id in ids {
             let (Some(fields), Some(failures)) = (answers.next(), answers.next()) else { break };
             if !fields.is_empty() {
-                views.push(BanJobView::from_stored(id.clone(), &fields, failures)?);
+                views.extend(BanJobView::from_stored(id.clone(), &fields, failures));
             }
         }
         Ok(views)
     }
 }
 
+/// Where a job is shown whose place cannot be read.
+const NOWHERE: &str = "unknown/unknown";
+
 impl BanJobView {
+    /// Shows as much as can be read, with the reason for the rest: an error of one job is not an error of the others.
     fn from_stored(
         id: BanJobId,
         fields: &HashMap<String, redis::Value>,
         failures: HashMap<String, redis::Value>,
-    ) -> Result<Self> {
+    ) -> Option<Self> {
         let text = |name: &str| -> Option<String> {
             fields.get(name).and_then(|value| redis::from_redis_value(value.clone()).ok())
         };
-        let lacks = |name: &str| StoreError::corrupt(format!("the ban job {id} has no {name}"));
-        let about: Vec<u8> = fields
-            .get("about")
-            .and_then(|value| redis::from_redis_value(value.clone()).ok())
-            .ok_or_else(|| lacks("about"))?;
-        let about: About = rmp_serde::from_slice(&about)?;
+        let about: Option<Vec<u8>> =
+            fields.get("about").and_then(|value| redis::from_redis_value(value.clone()).ok());
+        let (about, unreadable) = match About::read(about.as_deref()) {
+            Ok(about) if about.order == BanOrder::Unknown => (about, Some(NEWER.to_owned())),
+            Ok(about) => (about, None),
+            Err(error) => {
+                tracing::warn!(job.id = %id, error = %error, "failed to read a ban job");
+                let place = text("place").and_then(|place| About::of_place(&place));
+                (place.or_else(|| About::of_place(NOWHERE))?, Some(error.to_string()))
+            }
+        };
         let number = |name: &str| text(name).and_then(|number| number.parse().ok()).unwrap_or_default();
         let at =
             |name: &str| text(name).and_then(|ms| Some(moment(ms.parse::<i64>().ok()?.checked_mul(1000)?)));
         let failure = |(ip, reason)| Some((ip, redis::from_redis_value(reason).ok()?));
         let mut failures: Vec<(String, String)> = failures.into_iter().filter_map(failure).collect();
         failures.sort_unstable();
-        Ok(Self {
-            state: text("state")
-                .and_then(|state| BanJobState::parse(&state))
-                .ok_or_else(|| lacks("state"))?,
+        Some(Self {
+            state: text("state").and_then(|state| BanJobState::parse(&state)).unwrap_or(BanJobState::Unknown),
             progress: BanJobProgress {
                 asked: number("asked"),
                 done: number("done"),
@@ -114,10 +124,10 @@ impl BanJobView {
                 failed: number("failed"),
             },
             failures,
-            created_at: at("created_at").ok_or_else(|| lacks("created_at"))?,
+            created_at: at("created_at").unwrap_or_default(),
             started_at: at("started_at"),
             finished_at: at("finished_at"),
-            reason: text("reason").or_else(|| text("trouble")),
+            reason: text("reason").or_else(|| text("trouble")).or(unreadable),
             server: about.server,
             jail: about.jail,
             order: about.order,

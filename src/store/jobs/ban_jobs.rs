@@ -6,15 +6,14 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::ban_job_about::About;
 use crate::domain::ban_job::MOST_FAILURES;
 use crate::domain::{
     BanJobId, BanJobProgress, BanJobState, BanOrder, JailName, Network, OpenBanJob, ServerName,
 };
 use crate::store::connection::clock::{millis, time_micros};
 use crate::store::history::audit;
-use crate::store::{AuditRecord, Result, SessionId, Store, StoreError, Wake, WorkerId, scripts};
+use crate::store::{AuditRecord, Result, SessionId, Store, Wake, WorkerId, scripts};
 
 /// A claim without a renewal lives so long: after it another worker goes on.
 pub const CLAIM_TTL: Duration = Duration::from_secs(10);
@@ -40,17 +39,6 @@ pub struct NewBanJob<'a> {
     pub ips: &'a [Network],
     /// By whom, and that it was asked for.
     pub audit: AuditRecord,
-}
-
-/// What never changes of a job; also who is to be named when it ends.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::store) struct About {
-    pub(in crate::store) server: ServerName,
-    pub(in crate::store) jail: JailName,
-    pub(in crate::store) order: BanOrder,
-    pub(in crate::store) username: String,
-    session: Option<String>,
-    address: Option<std::net::IpAddr>,
 }
 
 /// A job that this worker may go on with, until another has a claim or it is cancelled.
@@ -126,7 +114,7 @@ impl Store {
     /// Puts a job; false if too many are open. A second time with the same id does nothing.
     ///
     /// # Errors
-    /// As [`StoreError`] tells, here and below.
+    /// As [`crate::store::StoreError`] tells, here and below.
     pub async fn create_ban_job(&self, job: &NewBanJob<'_>) -> Result<bool> {
         let about = About {
             server: job.server.clone(),
@@ -172,21 +160,28 @@ impl Store {
         }
         let mut pipeline = redis::pipe();
         for id in &ids {
-            let fields = ["place", "until", "retry_at", "moved_at"];
+            let fields = ["place", "until", "retry_at", "moved_at", "state", "about"];
             pipeline.cmd("HMGET").arg(self.keys.ban_job(id)).arg(&fields);
         }
         pipeline.cmd("TIME");
         let mut answers: Vec<redis::Value> = self.shared.pipeline("ban_jobs_look", &pipeline).await?;
         let time = answers.pop().unwrap_or(redis::Value::Nil);
         let now = time_micros(redis::from_redis_value(time).map_err(redis::RedisError::from)?) / 1000;
-        type Fields = (Option<String>, Option<i64>, Option<i64>, Option<i64>);
+        type Fields =
+            (Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<String>, Option<Vec<u8>>);
         let read = |(id, fields): (BanJobId, redis::Value)| {
-            let (place, until, retry_at, moved_at): Fields = redis::from_redis_value(fields).ok()?;
+            let (place, until, retry_at, moved_at, state, about): Fields =
+                redis::from_redis_value(fields).ok()?;
             let place = place?;
             let (server, jail) = place.split_once('/')?;
             let free_at = until.unwrap_or_default().max(retry_at.unwrap_or_default());
             let (server, jail) = (ServerName::parse(server).ok()?, JailName::parse(jail).ok()?);
-            Some(OpenBanJob { id, server, jail, free_at, moved_at: moved_at.unwrap_or_default() })
+            // To let the agent know of a cancellation it is enough to know where.
+            let cancelling = state.as_deref() == Some(BanJobState::Cancelling.as_str());
+            let order = About::read(about.as_deref()).map_or(BanOrder::Unknown, |about| about.order);
+            let understood = cancelling || order != BanOrder::Unknown;
+            let moved_at = moved_at.unwrap_or_default();
+            Some(OpenBanJob { id, server, jail, understood, free_at, moved_at })
         };
         Ok((ids.into_iter().zip(answers).filter_map(read).collect(), now))
     }
@@ -217,19 +212,19 @@ impl Store {
         epoch: u64,
         state: &str,
     ) -> Result<Option<BanJobClaim>> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.keys.ban_job(id)).arg("about");
-        let about: Option<Vec<u8>> = self.shared.query("ban_job_about", &command).await?;
-        let Some(about) = about else { return Ok(None) };
-        let about: About = rmp_serde::from_slice(&about)?;
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys.ban_job(id)).arg("about").arg("place");
+        type Fields = (Option<Vec<u8>>, Option<String>);
+        let (about, place): Fields = self.shared.query("ban_job_about", &command).await?;
+        let Some(place) = place else { return Ok(None) };
+        let about = About::read(about.as_deref()).or_else(|error| About::of_place(&place).ok_or(error))?;
         Ok(Some(BanJobClaim {
             id: id.clone(),
             server: about.server.clone(),
             jail: about.jail.clone(),
             order: about.order,
             epoch,
-            state: BanJobState::parse(state)
-                .ok_or_else(|| StoreError::corrupt(format!("a ban job has the state {state:?}")))?,
+            state: BanJobState::parse(state).unwrap_or(BanJobState::Unknown),
             progress: BanJobProgress::default(),
             idle: Duration::ZERO,
             owner: owner.clone(),

@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// Puts this list in the place of the one there was, if `fence` still holds the lease, and tells what has changed. `notes`
-    /// were taken before it was read.
+    /// were taken before it was read. [`crate::store::StoreError::Conflict`] if Redis has lost some of it since, in a failover.
     pub async fn write_bans(
         &self,
         fence: &Fence,
@@ -112,14 +112,16 @@ impl Store {
         let mut clear = redis::cmd("UNLINK");
         clear.arg(&beside);
         self.shared.query_apart::<()>("bans_clear", &clear).await?;
+        let mut added = 0;
         for some in bans.chunks(TOGETHER) {
             let mut pipeline = redis::pipe();
             let add = pipeline.cmd("ZADD").arg(&beside);
             for ban in some {
                 add.arg(0).arg(ban.member());
             }
-            pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER);
-            self.shared.pipeline_apart::<()>("bans_beside", &pipeline).await?;
+            pipeline.cmd("EXPIRE").arg(&beside).arg(ABANDONED_AFTER).ignore();
+            let (new,): (usize,) = self.shared.pipeline_apart("bans_beside", &pipeline).await?;
+            added += new;
         }
         let changes = self.ban_changes(place, bans, notes).await?;
         let call = scripts::BANS_WRITE
@@ -137,6 +139,7 @@ impl Store {
             .arg(EVENTS_KEPT)
             .arg(server.as_str())
             .arg(format!("{server}/{jail}"))
+            .arg(added)
             .arg(noted.len());
         let call = noted.iter().fold(call, |call, note| call.arg(note));
         let call =

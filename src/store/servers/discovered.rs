@@ -75,10 +75,11 @@ impl Store {
         let mut applied = None;
         loop {
             match self.discoveries().await {
-                Ok(stored) if applied == Some(stored.revision) => {}
+                // By value: a Redis that lost its last writes counts the same revisions once more.
+                Ok(stored) if applied.as_ref() == Some(&stored.servers) => {}
                 Ok(stored) => {
                     apply(&stored.servers);
-                    applied = Some(stored.revision);
+                    applied = Some(stored.servers);
                 }
                 Err(error @ StoreError::Corrupt { .. }) => {
                     tracing::error!(error = %error, "failed to decode the discovered servers: keeping the previous ones");

@@ -187,14 +187,18 @@ impl Cluster {
 
     /// The product's own view of the Redis, past the workers.
     pub fn store(&self) -> bangui::store::Store {
-        bangui::store::Store::open_unsupervised(&bangui::config::RedisConfig {
-            url: self.redis.url().into(),
-            prefix: PREFIX.to_owned(),
-            ca: None,
-            min_replicas: 0,
-            pool_size: 8,
-        })
-        .unwrap()
+        bangui::store::Store::open_unsupervised(&store_config(&self.redis)).unwrap()
+    }
+}
+
+/// How the product's own view of this Redis is configured.
+pub fn store_config(redis: &Redis) -> bangui::config::RedisConfig {
+    bangui::config::RedisConfig {
+        url: redis.url().into(),
+        prefix: PREFIX.to_owned(),
+        ca: None,
+        min_replicas: 0,
+        pool_size: 8,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod event_stream;
 pub mod fail2ban;
 pub mod names;
+pub mod pair;
 pub mod process;
 pub mod proxy;
 pub mod redis;

@@ -4,6 +4,10 @@
 //! The third worker is the victim: its Redis lies behind a proxy, and it is stopped and killed. Logouts go to the other two,
 //! and to all three where nothing is wrong with it.
 
+pub mod failovers;
+mod faults;
+pub mod hang_ups;
+
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,31 +25,8 @@ use super::proxy::{Mode, Proxy};
 use super::redis::Redis;
 use super::worker::Worker;
 use super::{Client, SOON, eventually};
-
-/// What goes wrong, again and again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing.
-    None,
-    /// The victim is stopped for longer than its lease, and goes on.
-    Stopped,
-    /// The victim is killed, and another takes its place.
-    Killed,
-    /// The victim's link to Redis is cut.
-    Cut,
-    /// The victim's link to Redis swallows everything.
-    BlackHole,
-    /// The victim's link to Redis passes all but messages.
-    Deaf,
-    /// What the victim sends to Redis arrives late.
-    Slow,
-    /// What Redis replies to the victim arrives late, and messages do not arrive at all.
-    LateReplies,
-    /// Redis is killed, and comes back with nothing.
-    Forgetful,
-    /// The cache is switched on and off, for all workers.
-    Switched,
-}
+pub use faults::Fault;
+use faults::Hands;
 
 /// A check before the logout waits this long for its answer: a worker that is stopped is not to hold up the logout. It may be
 /// answered, and fill a cache, after the logout.
@@ -204,6 +185,17 @@ async fn hits(client: &Client) -> f64 {
     metric(client, "bangui_session_checks_total{source=\"near_cache\"").await
 }
 
+/// Begins a session past the workers; its token.
+async fn begin_session(store: &Store) -> Option<String> {
+    let life = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
+    let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "rounds".to_owned() };
+    let admin = Username::admin();
+    let audit = |_: &_| Actor::operator().record("session.begin");
+    let account = store.account(&admin).await.ok()??;
+    let begun = store.begin_session(&admin, account.generation, &origin, life, audit).await.ok()??;
+    Some(begun.0.reveal())
+}
+
 /// What a round needs.
 struct View<'a> {
     store: &'a Store,
@@ -220,14 +212,7 @@ impl View<'_> {
             let answer = client.try_send(request).await.ok()?;
             return answer.body["token"].as_str().map(str::to_owned);
         }
-        let life = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
-        let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "rounds".to_owned() };
-        let admin = Username::admin();
-        let begun = || Actor::operator().record("session.begin");
-        let account = self.store.account(&admin).await.ok()??;
-        let begun =
-            self.store.begin_session(&admin, account.generation, &origin, life, |_| begun()).await.ok()??;
-        Some(begun.0.reveal())
+        begin_session(self.store).await
     }
 
     async fn round(&self, clients: &[Client], fault: Fault, n: usize, told: &Mutex<Told>) {
@@ -275,73 +260,4 @@ impl View<'_> {
 async fn check(caller: &Client, patience: Duration) -> Option<u16> {
     let request = caller.request(reqwest::Method::GET, "/api/v1/session").timeout(patience);
     caller.try_send(request).await.ok().map(|answer| answer.status.as_u16())
-}
-
-/// What makes the fault.
-struct Hands<'a> {
-    cluster: &'a mut Cluster,
-    victim: &'a mut Worker,
-    proxy: &'a Proxy,
-    victims: &'a Mutex<SocketAddr>,
-    hits: &'a Mutex<f64>,
-}
-
-impl Hands<'_> {
-    async fn make(&mut self, fault: Fault, came: &AtomicUsize) {
-        let mut on = true;
-        loop {
-            if fault != Fault::None {
-                // Long enough to join, and for rounds to fill the caches.
-                sleep(Duration::from_millis(1_500)).await;
-            }
-            match fault {
-                Fault::None => sleep(Duration::from_millis(100)).await,
-                Fault::Stopped => {
-                    self.victim.pause();
-                    sleep(Duration::from_millis(2_600)).await;
-                    self.victim.resume();
-                }
-                Fault::Killed => {
-                    *self.hits.lock().unwrap() += hits(&self.victim.client()).await;
-                    self.victim.process.kill();
-                    sleep(Duration::from_millis(300)).await;
-                    *self.victim = victim(self.cluster, self.proxy).await;
-                    *self.victims.lock().unwrap() = self.victim.address;
-                }
-                Fault::Cut => self.network(Mode::Refuse, 1_000).await,
-                Fault::BlackHole => self.network(Mode::BlackHole, 2_500).await,
-                Fault::Deaf => self.network(Mode::SwallowMessages, 2_500).await,
-                // A little less than a worker waits for a reply.
-                Fault::LateReplies => {
-                    self.network(Mode::LateReplies(Duration::from_millis(430)), 2_500).await
-                }
-                Fault::Slow => self.network(Mode::Delay(Duration::from_millis(300)), 2_500).await,
-                Fault::Forgetful => {
-                    self.cluster.redis.restart().await;
-                    let set_up = || async {
-                        let body = json!({ "password": super::PASSWORD, "token": super::SETUP_TOKEN });
-                        let client = self.cluster.client(0);
-                        let request = client.request(reqwest::Method::POST, "/api/v1/setup").json(&body);
-                        let answer = client.try_send(request).await.ok()?;
-                        matches!(answer.status.as_u16(), 201 | 409).then_some(())
-                    };
-                    eventually("setup after Redis came back empty", SOON, set_up).await;
-                    sleep(Duration::from_millis(3_500)).await;
-                }
-                Fault::Switched => {
-                    on = !on;
-                    let client = self.cluster.client(0).logged_in().await;
-                    let change = json!({ "session_cache_enabled": on });
-                    client.patch("/api/v1/settings", "*", change).await.expect(200);
-                }
-            }
-            came.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    async fn network(&self, mode: Mode, ms: u64) {
-        self.proxy.set(mode);
-        sleep(Duration::from_millis(ms)).await;
-        self.proxy.set(Mode::Pass);
-    }
 }

@@ -17,7 +17,7 @@ impl Store {
     /// As [`crate::store::StoreError`] tells.
     pub async fn session_details(&self, session: LiveSession) -> Result<SessionDetails> {
         if let Some(user_agent) = self.user_agents.get(session.agent) {
-            return Ok(SessionDetails { session, user_agent });
+            return Ok(SessionDetails { session, user_agent, error: None });
         }
         Ok(Box::pin(self.with_user_agents(vec![session])).await?.remove(0))
     }
@@ -46,6 +46,7 @@ impl Store {
             .map(|session| SessionDetails {
                 user_agent: self.user_agents.get(session.agent).unwrap_or_default(),
                 session,
+                error: None,
             })
             .collect())
     }
@@ -78,12 +79,11 @@ impl Store {
             (scan != 0).then_some(Cursor { scan, after: None })
         };
         let ids: Vec<SessionId> = ids.into_iter().map(SessionId::from_bytes).collect();
-        let mut sessions = self.live_sessions(username, &ids, life).await?;
+        let (mut sessions, unreadable) = self.live_sessions(username, &ids, life).await?;
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
-        Ok(Page {
-            items: self.with_user_agents(sessions).await?,
-            next_cursor: next.as_ref().map(Cursor::text),
-        })
+        let mut items = self.with_user_agents(sessions).await?;
+        items.extend(unreadable);
+        Ok(Page { items, next_cursor: next.as_ref().map(Cursor::text) })
     }
 
     /// Takes sessions that have run out from the user's index: a few at random, at each login, so that the index never
@@ -112,14 +112,15 @@ impl Store {
         Ok(())
     }
 
+    /// Those that are alive, and apart from them those that cannot be read: they can be ended all the same.
     async fn live_sessions(
         &self,
         username: &Username,
         ids: &[SessionId],
         life: SessionLife,
-    ) -> Result<Vec<LiveSession>> {
+    ) -> Result<(Vec<LiveSession>, Vec<SessionDetails>)> {
         if ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         let mut command = redis::cmd("MGET");
         command.arg(self.keys.generation(username));
@@ -129,15 +130,26 @@ impl Store {
         let mut values: Vec<Option<Vec<u8>>> = self.shared.query_apart("session_list", &command).await?;
         let generation = values.remove(0).as_deref().and_then(parse_generation);
         let now = self.shared.clock.now_micros();
-        let mut live = Vec::with_capacity(ids.len());
+        let (mut live, mut unreadable) = (Vec::with_capacity(ids.len()), Vec::new());
         for (id, value) in ids.iter().zip(values) {
             let Some(value) = value else { continue };
-            let record = Record::decode(&value)?;
-            if Some(record.generation) == generation && !record.is_over(now, life) {
-                live.push(record.session(*id, life)?);
+            let alive = |record: &Record| Some(record.generation) == generation && !record.is_over(now, life);
+            let read = Record::decode(&value).map(|record| Some(record).filter(alive));
+            match read.and_then(|record| record.map(|record| record.session(*id, life)).transpose()) {
+                Ok(session) => live.extend(session),
+                Err(error) => {
+                    tracing::warn!(session.id = %id, error = %error, "failed to read a session for the list");
+                    let shown = Record::unreadable(&value, generation, (*id, username), life);
+                    let details = |session| SessionDetails {
+                        session,
+                        user_agent: String::new(),
+                        error: Some(error.to_string()),
+                    };
+                    unreadable.extend(shown.map(details));
+                }
             }
         }
-        Ok(live)
+        Ok((live, unreadable))
     }
 }
 

@@ -33,6 +33,8 @@ pub struct SessionDetails {
     pub session: LiveSession,
     /// The `User-Agent` that logged in, at most 256 bytes of it.
     pub user_agent: String,
+    /// Why all but its id and its last use cannot be read, if it cannot.
+    pub error: Option<String>,
 }
 
 /// The answer to a check.
@@ -82,7 +84,7 @@ impl Store {
                 agent: digest_of(&user_agent),
             },
         };
-        let details = SessionDetails { session: record.session(id, life)?, user_agent };
+        let details = SessionDetails { session: record.session(id, life)?, user_agent, error: None };
         let call = scripts::SESSION_BEGIN
             .call()
             .key(self.keys.session(&id))

@@ -80,13 +80,30 @@ impl Record {
 
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let corrupt = || StoreError::corrupt("a session is shorter than its header".to_owned());
-        let (seen, rest) = bytes.split_first_chunk::<8>().ok_or_else(corrupt)?;
-        let (generation, document) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;
-        Ok(Self {
-            seen: i64::from_be_bytes(*seen),
-            generation: u64::from_be_bytes(*generation),
-            document: rmp_serde::from_slice(document)?,
-        })
+        let (seen, generation, document) = Self::split(bytes).ok_or_else(corrupt)?;
+        Ok(Self { seen, generation, document: rmp_serde::from_slice(document)? })
+    }
+
+    fn split(bytes: &[u8]) -> Option<(i64, u64, &[u8])> {
+        let (seen, rest) = bytes.split_first_chunk::<8>()?;
+        let (generation, document) = rest.split_first_chunk::<8>()?;
+        Some((i64::from_be_bytes(*seen), u64::from_be_bytes(*generation), document))
+    }
+
+    /// What there is to show of a session of `username` whose document cannot be read; none if it is dead.
+    pub fn unreadable(
+        bytes: &[u8],
+        generation: Option<u64>,
+        (id, username): (SessionId, &Username),
+        life: SessionLife,
+    ) -> Option<LiveSession> {
+        let (seen, of, _) = Self::split(bytes).filter(|(_, of, _)| Some(*of) == generation)?;
+        let (generation, username) = (of, username.as_str().to_owned());
+        let ip = IpAddr::from([0; 4]).to_string();
+        let expires = seen.saturating_add(micros(life.idle));
+        let document = Document { username, created: 0, expires, ip, agent: 0 };
+        let life = SessionLife { absolute: Duration::MAX, ..life };
+        Self { seen, generation, document }.session(id, life).ok()
     }
 
     /// Whether it is over by lives that were shortened since it was written; otherwise its key is gone by itself. It is

@@ -1,0 +1,73 @@
+//! What never changes of a ban job, as far as this version can read it.
+//!
+//! A newer version may ask for what this one does not know. Such a job is shown as unknown and can be cancelled; it keeps its
+//! place in its jail's line, and is left to workers that know it.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{BanOrder, JailName, ServerName};
+use crate::store::{Result, StoreError};
+
+/// What never changes of a job; also who is to be named when it ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::store) struct About {
+    pub server: ServerName,
+    pub jail: JailName,
+    pub order: BanOrder,
+    pub username: String,
+    pub session: Option<String>,
+    pub address: Option<IpAddr>,
+}
+
+impl About {
+    /// Reads what is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] where it is missing or cannot be read.
+    pub fn read(stored: Option<&[u8]>) -> Result<Self> {
+        let stored = stored.ok_or_else(|| StoreError::corrupt("a ban job does not say what it is about"))?;
+        Ok(rmp_serde::from_slice(stored)?)
+    }
+
+    /// The same from `server/jail` alone, where all else cannot be read; none if that cannot either.
+    pub fn of_place(place: &str) -> Option<Self> {
+        let (server, jail) = place.split_once('/')?;
+        Some(Self {
+            server: ServerName::parse(server).ok()?,
+            jail: JailName::parse(jail).ok()?,
+            order: BanOrder::Unknown,
+            username: String::new(),
+            session: None,
+            address: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(about: &Value) -> Result<About> {
+        About::read(Some(&rmp_serde::to_vec_named(about).unwrap()))
+    }
+
+    #[test]
+    fn an_order_of_a_newer_version_is_unknown_and_one_of_another_shape_leaves_the_place() {
+        let about = |order: Value| json!({ "server": "web-1", "jail": "sshd", "order": order, "username": "admin", "more": 1 });
+        assert_eq!(read(&about(json!("unban_all"))).unwrap().order, BanOrder::UnbanAll);
+        let newer = read(&about(json!("sift"))).unwrap();
+        assert_eq!((newer.order, newer.username.as_str()), (BanOrder::Unknown, "admin"));
+        assert!(matches!(read(&about(json!({ "sift": 1 }))), Err(StoreError::Corrupt { .. })));
+        assert!(About::read(None).is_err());
+        let place = About::of_place("web-1/sshd").unwrap();
+        assert_eq!(
+            (place.server.as_str(), place.jail.as_str(), place.order),
+            ("web-1", "sshd", BanOrder::Unknown)
+        );
+        assert!(About::of_place("sshd").is_none());
+    }
+}

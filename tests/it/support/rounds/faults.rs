@@ -1,0 +1,109 @@
+//! What goes wrong during rounds, and what makes it so.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{hits, victim};
+use crate::support::cluster::Cluster;
+use crate::support::proxy::{Mode, Proxy};
+use crate::support::worker::Worker;
+use crate::support::{PASSWORD, SETUP_TOKEN, SOON, eventually};
+
+/// What goes wrong, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The victim is stopped for longer than its lease, and goes on.
+    Stopped,
+    /// The victim is killed, and another takes its place.
+    Killed,
+    /// The victim's link to Redis is cut.
+    Cut,
+    /// The victim's link to Redis swallows everything.
+    BlackHole,
+    /// The victim's link to Redis passes all but messages.
+    Deaf,
+    /// What the victim sends to Redis arrives late.
+    Slow,
+    /// What Redis replies to the victim arrives late, and messages do not arrive at all.
+    LateReplies,
+    /// Redis is killed, and comes back with nothing.
+    Forgetful,
+    /// The cache is switched on and off, for all workers.
+    Switched,
+}
+
+/// What makes the fault.
+pub(super) struct Hands<'a> {
+    pub(super) cluster: &'a mut Cluster,
+    pub(super) victim: &'a mut Worker,
+    pub(super) proxy: &'a Proxy,
+    pub(super) victims: &'a Mutex<SocketAddr>,
+    pub(super) hits: &'a Mutex<f64>,
+}
+
+impl Hands<'_> {
+    pub(super) async fn make(&mut self, fault: Fault, came: &AtomicUsize) {
+        let mut on = true;
+        loop {
+            if fault != Fault::None {
+                // Long enough to join, and for rounds to fill the caches.
+                sleep(Duration::from_millis(1_500)).await;
+            }
+            match fault {
+                Fault::None => sleep(Duration::from_millis(100)).await,
+                Fault::Stopped => {
+                    self.victim.pause();
+                    sleep(Duration::from_millis(2_600)).await;
+                    self.victim.resume();
+                }
+                Fault::Killed => {
+                    *self.hits.lock().unwrap() += hits(&self.victim.client()).await;
+                    self.victim.process.kill();
+                    sleep(Duration::from_millis(300)).await;
+                    *self.victim = victim(self.cluster, self.proxy).await;
+                    *self.victims.lock().unwrap() = self.victim.address;
+                }
+                Fault::Cut => self.network(Mode::Refuse, 1_000).await,
+                Fault::BlackHole => self.network(Mode::BlackHole, 2_500).await,
+                Fault::Deaf => self.network(Mode::SwallowMessages, 2_500).await,
+                // A little less than a worker waits for a reply.
+                Fault::LateReplies => {
+                    self.network(Mode::LateReplies(Duration::from_millis(430)), 2_500).await
+                }
+                Fault::Slow => self.network(Mode::Delay(Duration::from_millis(300)), 2_500).await,
+                Fault::Forgetful => {
+                    self.cluster.redis.restart().await;
+                    let set_up = || async {
+                        let body = json!({ "password": PASSWORD, "token": SETUP_TOKEN });
+                        let client = self.cluster.client(0);
+                        let request = client.request(reqwest::Method::POST, "/api/v1/setup").json(&body);
+                        let answer = client.try_send(request).await.ok()?;
+                        matches!(answer.status.as_u16(), 201 | 409).then_some(())
+                    };
+                    eventually("setup after Redis came back empty", SOON, set_up).await;
+                    sleep(Duration::from_millis(3_500)).await;
+                }
+                Fault::Switched => {
+                    on = !on;
+                    let client = self.cluster.client(0).logged_in().await;
+                    let change = json!({ "session_cache_enabled": on });
+                    client.patch("/api/v1/settings", "*", change).await.expect(200);
+                }
+            }
+            came.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn network(&self, mode: Mode, ms: u64) {
+        self.proxy.set(mode);
+        sleep(Duration::from_millis(ms)).await;
+        self.proxy.set(Mode::Pass);
+    }
+}
