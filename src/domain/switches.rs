@@ -47,6 +47,13 @@ pub fn begin_switch(
     (recomputed(state), events)
 }
 
+/// Whether `jail` was expected to run before the switches of it that are in flight.
+#[must_use]
+pub fn was_expected(state: &ServerState, jail: &JailName) -> bool {
+    let mut of_jail = state.switching.iter().filter(|switch| switch.jail_name == *jail);
+    state.expected_jails.contains(jail) || of_jail.any(|switch| switch.expected)
+}
+
 /// A switch has ended: the jail is as asked (`done`), or nothing was changed, and then it leaves no trace.
 ///
 /// Ending it again changes nothing. One that a probe has given up on is only taken at its word about the jail.

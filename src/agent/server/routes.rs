@@ -67,7 +67,7 @@ async fn set(
     }
     to_its_end(async move {
         desk.settings.set(&jail, &change, deadline).await?;
-        desk.jail_views(Some(&jail), deadline).await
+        changed(desk.jail_views(Some(&jail), deadline).await)
     })
     .await
 }
@@ -83,7 +83,7 @@ async fn ignore(
     }
     to_its_end(async move {
         desk.settings.ignore(&jail, network, persistent, deadline).await?;
-        desk.jail_views(Some(&jail), deadline).await
+        changed(desk.jail_views(Some(&jail), deadline).await)
     })
     .await
 }
@@ -171,6 +171,16 @@ async fn fence(
     Body(job): Body<wire::JobEpoch>,
 ) -> Answer<wire::Fenced> {
     Ok(Json(desk.bans.fence(&job, deadline).await?))
+}
+
+/// The jail after a change that was made; asking for the change again shows it once fail2ban can be asked.
+fn changed(view: Result<wire::JailViews, ChangeError>) -> Result<wire::JailViews, ChangeError> {
+    view.map_err(|error| match error {
+        ChangeError::Busy(reason) => {
+            ChangeError::UnderWay(format!("the change was made, and then: {reason}"))
+        }
+        error => ChangeError::Unsettled(format!("the change was made, and then: {error}")),
+    })
 }
 
 /// Does what was begun, also if whoever asked hangs up: a command may be on its way to fail2ban, and what comes after
