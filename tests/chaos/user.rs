@@ -169,6 +169,13 @@ impl Said {
         match answer.status.as_u16() {
             200 | 204 => Self::Done,
             202 => Self::Unknown,
+            _ if kind.contains("fail2ban-down")
+                && answer.body["detail"]
+                    .as_str()
+                    .is_some_and(|said| said.ends_with("nothing was changed")) =>
+            {
+                Self::Refused
+            }
             _ if ["host-unsettled", "change-under-way", "agent-unreachable", "fail2ban-down"]
                 .iter()
                 .any(|unknown| kind.contains(unknown)) =>

@@ -60,6 +60,12 @@ async fn a_file_of_another_jail_that_cannot_be_read_does_not_keep_a_jail_from_be
         set(77).await.unwrap();
         std::fs::remove_file(fail2ban.config().join(name)).unwrap();
     }
+    // What is no file is not read either.
+    let folder = fail2ban.config().join("jail.d/zz-bangui-other.local");
+    std::fs::create_dir(&folder).unwrap();
+    assert!(!client.deactivate(&jail("app")).await.unwrap().active);
+    assert!(client.activate(&jail("app")).await.unwrap().active);
+    std::fs::remove_dir(&folder).unwrap();
     // In one that may be about this jail there may be what it needs.
     for text in ["[app]\nbantime = 7\n", "[DEFAULT]\nbantime = 7\n", "[INCLUDES]\nafter = x.conf\n"] {
         broken("jail.d/theirs.local", text);

@@ -20,17 +20,22 @@ async fn impatient() -> (Cluster, Client) {
     beside_web_with("BANGUI_TEST_ANSWER_WITHIN_MS", 1000).await
 }
 
+/// Switches `app` on, however long that takes.
+async fn switch_on(client: &Client) {
+    let request = client.request(Method::POST, &path("jails/app/activate")).timeout(LONG);
+    let on = client.send(request).await;
+    if on.status == 202 {
+        ended(client, on.headers["location"].to_str().unwrap()).await;
+    }
+}
+
 /// `app` runs, and bans so many addresses, each of which takes a second to unban.
 async fn slow_bans(cluster: &mut Cluster, client: &Client, bans: u32) {
     let fail2ban = cluster.fail2ban();
     let slow = "[Definition]\nactionban =\nactionunban = sleep 1\n[Init]\nname = default\n";
     fail2ban.write("action.d/slow.conf", slow);
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "").replace("note[", "slow["));
-    let request = client.request(Method::POST, &path("jails/app/activate")).timeout(LONG);
-    let on = client.send(request).await;
-    if on.status == 202 {
-        ended(client, on.headers["location"].to_str().unwrap()).await;
-    }
+    switch_on(client).await;
     let ips: Vec<String> = (0..bans).map(|n| format!("198.51.100.{n}")).collect();
     let words: Vec<&str> =
         ["set", "app", "banip"].into_iter().chain(ips.iter().map(String::as_str)).collect();
@@ -153,6 +158,7 @@ const ACTION: &str = "from fail2ban.server.action import ActionBase\nclass Actio
 async fn a_persistent_change_of_settings_that_takes_long_is_shown_at_the_other_worker_until_it_is_done() {
     let (mut cluster, client) = impatient().await;
     let other = client.at(cluster.workers[1].address);
+    switch_on(&client).await;
     let go = waiting_app(&mut cluster, ACTION);
     let body = json!({ "bantime": 4711, "persistent": true });
     let (change, asked) = begun(&client, Method::PATCH, "jails/app", body).await;
