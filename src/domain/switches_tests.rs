@@ -195,8 +195,12 @@ fn a_switch_whose_worker_died_is_settled_by_what_runs_once_it_cannot_be_under_wa
 #[test]
 fn a_jail_activated_beside_a_switch_whose_worker_died_is_missing_if_it_is_lost() {
     let on = History::of(&["sshd"]).begin(1, "web", true).begin(2, "web", true).end(1, true);
-    let lost = on.probe(3, &["sshd", "web"]).probe(LATE, &["sshd"]);
+    let at_once = on.clone().probe(3, &["sshd", "web"]).probe(4, &["sshd"]);
+    assert_eq!(at_once.state.status.missing_jails, [jail("web")], "the other one may still be under way");
+    let lost = on.clone().probe(3, &["sshd", "web"]).probe(LATE, &["sshd"]);
     assert_eq!(lost.state.status.missing_jails, [jail("web")]);
+    let going = on.begin(3, "web", false).probe(4, &["sshd"]);
+    assert!(going.state.status.missing_jails.is_empty(), "it may be off");
 }
 
 #[test]

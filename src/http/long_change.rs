@@ -7,15 +7,17 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use rand::RngExt as _;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::cause::chain;
 use crate::domain::JailChangeId;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 use crate::store::jobs::jail_changes::SILENT_AFTER;
-use crate::store::{JailChangeEnd, JailChangeView, NewJailChange, Store};
+use crate::store::{JailChangeEnd, JailChangeView, NewJailChange, Store, StoreError};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Makes it shorter, in milliseconds, for a test. Compiled as `worker/tasks/test_switch.rs` says.
@@ -45,15 +47,29 @@ pub async fn answered_soon<T: Serialize + Send + 'static>(
         return ended.map(Answered::InTime);
     }
     let id = JailChangeId::of(rand::random());
-    state.store.begin_jail_change(&id, &about, began.elapsed()).await?;
+    state
+        .store
+        .begin_jail_change(&id, &about, began.elapsed())
+        .await
+        .map_err(|error| not_followed(&error))?;
     tracing::info!(
         server.name = %about.server, jail.name = %about.jail, jail_change.id = %id,
         "`{}`: {} {} on `{}` takes longer than a client waits: answered 202", about.username,
         about.kind.as_str(), about.jail, about.server
     );
     state.in_flight.spawn(follow(state.store.clone(), id.clone(), change));
-    let view = state.store.jail_change(&id).await?;
+    let view = state.store.jail_change(&id).await.map_err(|error| not_followed(&error))?;
     view.map(Answered::UnderWay).ok_or_else(|| Problem::internal(format!("Redis lost jail change {id}")))
+}
+
+/// Redis had taken the first entry of the audit, and does not take this: the change runs all the same.
+fn not_followed(error: &StoreError) -> Problem {
+    let detail = format!(
+        "the change runs to its end, and what comes of it cannot be saved ({}): look at the jail before trying again",
+        chain(error)
+    );
+    let title = "The change has begun and is not finished yet";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "change-under-way", title, detail).retry_after(5)
 }
 
 fn answer_within() -> Duration {

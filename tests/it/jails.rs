@@ -232,8 +232,8 @@ async fn an_activation_is_recorded_before_it_is_applied_and_stays_recorded_witho
     })
     .await;
     assert!(!cluster.fail2ban().jail_d().contains_key("zz-bangui-app.local"), "nothing was applied yet");
-    cluster.fail2ban().kill();
-    activating.await.unwrap().problem(503);
+    cluster.agent().kill();
+    activating.await.unwrap().problem(502);
     assert_eq!(server(&client).await["last_activation"]["jail_name"], "app");
 }
 

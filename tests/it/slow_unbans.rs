@@ -138,6 +138,40 @@ async fn a_worker_that_was_paused_is_heard_again_and_so_is_what_came_of_the_chan
     assert_eq!(done.await["state"], "done");
 }
 
+#[tokio::test]
+async fn a_change_that_redis_does_not_take_past_its_beginning_is_said_to_be_under_way() {
+    let (mut cluster, client) = beside_web_with("BANGUI_TEST_ANSWER_WITHIN_MS", 4000).await;
+    slow_bans(&mut cluster, &client, 8).await;
+    let asked = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let request = client.request(Method::POST, &path("jails/app/deactivate")).timeout(LONG);
+            client.send(request).await
+        }
+    });
+    let other = client.at(cluster.workers[1].address);
+    eventually("the beginning", SOON, || async {
+        let entry = other.get("/api/v1/audit?limit=1").await.body["items"][0].clone();
+        (entry["what"] == "jail.deactivate").then_some(())
+    })
+    .await;
+    eventually("the record", SOON, || async {
+        server(&other).await["last_activation"].is_null().then_some(())
+    })
+    .await;
+    cluster.redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let answer = asked.await.unwrap();
+    cluster.redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    assert_eq!(answer.problem(503), "change-under-way");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("NOREPLICAS") && !detail.contains("nothing was changed"), "{detail}");
+    eventually("the end of the jail", LONG, || async {
+        let jail = other.get(&path("jails/app")).await.body;
+        (jail["active"] == false && jail["enabled"] == false).then_some(())
+    })
+    .await;
+}
+
 /// `app` has an action written in Python whose import waits for a file `go`, and then does what `rest` says. The trial of a
 /// change imports it.
 fn waiting_app(cluster: &mut Cluster, rest: &str) -> std::path::PathBuf {
