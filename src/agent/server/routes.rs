@@ -224,3 +224,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_made_and_cannot_be_shown_is_not_answered_as_if_nothing_was_changed() {
+        let said = |error: ChangeError| changed(Err(error)).unwrap_err();
+        let busy = said(ChangeError::Busy("slow".to_owned()));
+        assert!(matches!(&busy, ChangeError::UnderWay(words) if words.contains("was made")), "{busy}");
+        let down = said(ChangeError::Down("no socket".to_owned()));
+        assert!(matches!(&down, ChangeError::Unsettled(words) if words.contains("was made")), "{down}");
+    }
+}
