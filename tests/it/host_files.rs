@@ -67,7 +67,9 @@ async fn a_file_of_another_jail_that_cannot_be_read_does_not_keep_a_jail_from_be
     assert!(client.activate(&jail("app")).await.unwrap().active);
     std::fs::remove_dir(&folder).unwrap();
     // In one that may be about this jail there may be what it needs.
-    for text in ["[app]\nbantime = 7\n", "[DEFAULT]\nbantime = 7\n", "[INCLUDES]\nafter = x.conf\n"] {
+    for text in
+        ["[app]\nbantime = 7\n", "[DEFAULT]\nbantime = 7\n", "[INCLUDES]\nafter = x.conf\n", "no title\n"]
+    {
         broken("jail.d/theirs.local", text);
         let said = refused(set(78).await, RefusedKind::Configuration);
         assert!(said.contains("theirs.local") && said.contains("decod"), "{said}");

@@ -252,10 +252,13 @@ def may_be_about(path, configuration):
         return name == "zz-bangui-%s.local" % configuration.jail
     try:
         with open(path, "rb") as file:
-            sections = re.findall(rb"^\[([^]\r\n]*)\]", file.read(), re.MULTILINE)
+            titles = re.findall(rb"^[ \t]*\[([^]?\r\n]*)", file.read(), re.MULTILINE)
     except OSError:
         return True
-    return any(name in sections for name in (configuration.jail.encode(), b"DEFAULT", b"INCLUDES"))
+    jail = configuration.jail
+    names = (jail.encode(), jail.encode("latin-1", "replace"), b"DEFAULT", b"INCLUDES")
+    # Without a title that can be seen it may say anything.
+    return not titles or any(name in titles for name in names)
 
 
 def rehearse(folder, jail, view=None):
