@@ -16,8 +16,10 @@ CHAOS_SECONDS ?= 1800
 # Most tests wait for processes rather than for a core.
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban.
-FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bans:: config_errors:: \
-	detection:: dropin:: host_changes:: jail_faults:: jails:: servers:: slow_unbans:: stock_jails:: support::self_test::
+FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: ban_jobs:: ban_times:: bans:: \
+	broken_fail2ban:: config_errors:: dashboard:: detection:: dropin:: events:: host_changes:: host_down:: host_files:: \
+	idempotency:: jail_faults:: jail_names:: jails:: newer_states:: servers:: slow_unbans:: stock_jails:: \
+	support::self_test:: sweep:: switches::
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9.-]+):.*## /  make \1\t/' | expand -t 27

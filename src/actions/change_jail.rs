@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::host_change::HostChange;
+use super::until_finished::until_finished;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, ChangeSettings, JailView};
 use crate::domain::{JailSettings, Network};
@@ -49,7 +50,8 @@ pub async fn change_settings(
     let action = async move {
         let before = read(&target).await?;
         let change = HostChange::begin(task, actor, target, "jail.settings", json!(wanted)).await?;
-        let answer = change.target.agent.change_settings(&change.target.jail, &wanted).await;
+        let (agent, jail, wanted) = (&change.target.agent, &change.target.jail, &wanted);
+        let (answer, _) = until_finished(move || agent.change_settings(jail, wanted)).await;
         conclude(change, before, json!(wanted), answer).await
     };
     context.complete(action).await
@@ -71,7 +73,8 @@ pub async fn ignore(
         let before = read(&target).await?;
         let wanted = json!({ "ignore": network, "persistent": persistent });
         let change = HostChange::begin(task, actor, target, "jail.ignore", wanted.clone()).await?;
-        let answer = change.target.agent.ignore(&change.target.jail, network, persistent).await;
+        let (agent, jail) = (&change.target.agent, &change.target.jail);
+        let (answer, _) = until_finished(move || agent.ignore(jail, network, persistent)).await;
         conclude(change, before, wanted, answer).await
     };
     context.complete(action).await
@@ -97,6 +100,7 @@ async fn conclude(
     change.show(&answer).await;
     let view = answer.map_err(|error| match error {
         error @ AgentError::Refused { .. } => ChangeJailError::Refused(error),
+        // A busy fail2ban too: a command that it did not answer may be carried out later.
         error => ChangeJailError::Unknown(error),
     })?;
     view.ok_or(ChangeJailError::NoJail)

@@ -35,6 +35,7 @@ pub mod set_up;
 pub mod switch_jail;
 pub mod target;
 pub mod unban_all;
+mod until_finished;
 
 use ipnet::IpNet;
 use secrecy::SecretString;

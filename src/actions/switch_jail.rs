@@ -4,42 +4,24 @@
 //! was. Where no answer came the record stays: the change may be under way, and a crash would be caused by it. Where Redis did
 //! not answer whether it has the record, nothing is asked of the agent, and the record is looked for by the switch's id.
 //!
-//! A change that takes longer than somebody should wait for is reported as [`SwitchOutcome::UnderWay`] and runs to its end.
+//! A jail that is expected to run and is in none of the files any more is given up by switching it off.
 
 use std::time::Duration;
 
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::host_change::HostChange;
+use super::until_finished::until_finished;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, JailChanged, RefusedKind};
-use crate::domain::{Activation, JailName, ServerName};
+use crate::domain::{Activation, JailName};
 use crate::store::{JailSwitch, StoreError};
 
-/// A change that takes longer than this goes on by itself.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// However long it takes; the agent gives up at this time too.
-const MAX_CHANGE: Duration = Duration::from_secs(3600);
-const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a record that may have been written is looked for; after that a probe settles it by what runs.
 const TAKE_BACK_WITHIN: Duration = Duration::from_secs(120);
 const TAKE_BACK_EVERY: Duration = Duration::from_secs(1);
-
-/// What came of a switch.
-#[derive(Debug, Clone)]
-pub enum SwitchOutcome {
-    /// The jail is as asked.
-    Switched(JailSwitched),
-    /// The change has begun and goes on: the jail shows when it is finished, and so does the audit.
-    UnderWay {
-        /// The server.
-        server: ServerName,
-        /// The jail.
-        jail: JailName,
-    },
-}
 
 /// A jail after a switch.
 #[derive(Debug, Clone)]
@@ -68,7 +50,7 @@ pub enum SwitchError {
     Store(#[from] StoreError),
 }
 
-/// Switches a jail on, also after the next restart.
+/// Switches a jail on, also after the next restart. Runs to its end, whoever still waits for it.
 ///
 /// # Errors
 /// [`SwitchError`].
@@ -76,12 +58,11 @@ pub async fn activate(
     context: &Context,
     actor: Actor,
     target: JailTarget,
-) -> Result<SwitchOutcome, SwitchError> {
-    let named = (target.server.clone(), target.jail.clone());
-    answered_soon(context, named, switch(context.clone(), actor, target, true)).await
+) -> Result<JailSwitched, SwitchError> {
+    context.complete(switch(context.clone(), actor, target, true)).await
 }
 
-/// Switches a jail off, also after the next restart; its bans are lifted.
+/// Switches a jail off, also after the next restart; its bans are lifted. Runs to its end, whoever still waits for it.
 ///
 /// # Errors
 /// [`SwitchError`].
@@ -89,21 +70,8 @@ pub async fn deactivate(
     context: &Context,
     actor: Actor,
     target: JailTarget,
-) -> Result<SwitchOutcome, SwitchError> {
-    let named = (target.server.clone(), target.jail.clone());
-    answered_soon(context, named, switch(context.clone(), actor, target, false)).await
-}
-
-/// What came of a change, or that it is under way if it takes long.
-async fn answered_soon(
-    context: &Context,
-    (server, jail): (ServerName, JailName),
-    change: impl Future<Output = Result<JailSwitched, SwitchError>> + Send + 'static,
-) -> Result<SwitchOutcome, SwitchError> {
-    match timeout(ANSWER_WITHIN, context.complete(change)).await {
-        Ok(ended) => ended.map(SwitchOutcome::Switched),
-        Err(_) => Ok(SwitchOutcome::UnderWay { server, jail }),
-    }
+) -> Result<JailSwitched, SwitchError> {
+    context.complete(switch(context.clone(), actor, target, false)).await
 }
 
 async fn switch(
@@ -115,10 +83,11 @@ async fn switch(
     let what = if on { "jail.activate" } else { "jail.deactivate" };
     let switch = JailSwitch::new(target.server.clone(), target.jail.clone(), on)?;
     let change = HostChange::begin(context, actor, target, what, json!({ "active": on })).await?;
-    let change = recorded(change, &switch).await?;
+    let (change, expected) = recorded(change, &switch).await?;
     let store = &change.context.store;
-    let answer = ask_until_finished(&change.target, on).await;
+    let answer = ask(&change.target, on).await;
     let answer = look_again(&change.target, answer, on).await;
+    let answer = given_up(&change.target, answer, !on && expected);
     if let Some(done) = ended(&answer, on)
         && let Err(error) = store.end_switch(&switch, done).await
     {
@@ -131,9 +100,13 @@ async fn switch(
     conclude(change, answer).await
 }
 
-/// What could not be recorded is not begun. A write that Redis did not answer may have been made: then it is taken back.
-async fn recorded(change: HostChange, switch: &JailSwitch) -> Result<HostChange, StoreError> {
-    let Err(error) = change.context.store.begin_switch(switch).await else { return Ok(change) };
+/// The change with its switch recorded, and whether the jail was expected to run. What could not be recorded is not begun. A
+/// write that Redis did not answer may have been made: then it is taken back.
+async fn recorded(change: HostChange, switch: &JailSwitch) -> Result<(HostChange, bool), StoreError> {
+    let error = match change.context.store.begin_switch(switch).await {
+        Ok(expected) => return Ok((change, expected)),
+        Err(error) => error,
+    };
     if let StoreError::Unavailable { .. } = &error {
         // Whoever asked has their answer before Redis is back.
         let in_flight = change.context.in_flight.clone();
@@ -171,29 +144,33 @@ fn ended(answer: &Result<JailChanged, AgentError>, on: bool) -> Option<bool> {
         Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }) => None,
         // It may run. A jail that is not off is expected to run, and missing if it does not.
         Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }) if on => None,
-        Err(AgentError::Refused { .. } | AgentError::Busy { .. }) => Some(false),
-        // Down too: nothing was changed, and it may have gone down by what was tried.
-        Err(_) => None,
+        // If it had gone down by what was tried, the agent could not have undone that: unsettled.
+        Err(AgentError::Refused { .. } | AgentError::Busy { .. } | AgentError::Down { .. }) => Some(false),
+        Err(AgentError::Unreachable { .. }) => None,
     }
 }
 
-/// Asks until a change that has begun is finished: asking again waits for its turn, and then finds the jail as asked.
-async fn ask_until_finished(target: &JailTarget, on: bool) -> Result<JailChanged, AgentError> {
-    let JailTarget { agent, jail, .. } = target;
-    let (began, mut begun) = (Instant::now(), false);
-    loop {
-        let answer = match on {
-            true => agent.activate(jail).await,
-            false => agent.deactivate(jail).await,
-        };
-        let under_way = matches!(answer, Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }));
-        let waits = under_way || matches!(answer, Err(AgentError::Busy { .. }));
-        begun |= under_way;
-        if !begun || !waits || began.elapsed() > MAX_CHANGE {
-            return answer.map(|answer| JailChanged { changed: answer.changed || begun, ..answer });
+async fn ask(target: &JailTarget, on: bool) -> Result<JailChanged, AgentError> {
+    let (agent, jail) = (&target.agent, &target.jail);
+    let (answer, begun) = match on {
+        true => until_finished(move || agent.activate(jail)).await,
+        false => until_finished(move || agent.deactivate(jail)).await,
+    };
+    // By the one that was under way.
+    answer.map(|answer| JailChanged { changed: answer.changed || begun, ..answer })
+}
+
+/// A jail that is neither running nor in any file is off: switching it off is how one that was `expected` to run is given up.
+fn given_up(
+    target: &JailTarget,
+    answer: Result<JailChanged, AgentError>,
+    expected: bool,
+) -> Result<JailChanged, AgentError> {
+    match answer {
+        Err(AgentError::Refused { kind: RefusedKind::Jail, .. }) if expected => {
+            Ok(JailChanged { jail: target.jail.clone(), active: false, changed: false })
         }
-        let pause = ASK_AGAIN.mul_f64(rand::rng().random_range(0.5..=1.0));
-        sleep(pause).await;
+        answer => answer,
     }
 }
 
@@ -203,8 +180,7 @@ async fn look_again(
     answer: Result<JailChanged, AgentError>,
     wanted: bool,
 ) -> Result<JailChanged, AgentError> {
-    let Err(error) = &answer else { return answer };
-    if matches!(error, AgentError::Refused { .. } | AgentError::Busy { .. }) {
+    if !matches!(answer, Err(AgentError::Unreachable { .. })) {
         return answer;
     }
     match target.agent.jail_view(&target.jail).await {
@@ -229,8 +205,8 @@ async fn conclude(
     change.end(states, outcome).await;
     change.show(&answer).await;
     let JailChanged { jail, active, changed } = answer.map_err(|error| match error {
-        error @ (AgentError::Refused { .. } | AgentError::Busy { .. }) => SwitchError::NotMade(error),
-        error => SwitchError::Unknown(error),
+        error @ AgentError::Unreachable { .. } => SwitchError::Unknown(error),
+        error => SwitchError::NotMade(error),
     })?;
     let stored = change.context.store.server(&change.target.server).await?;
     Ok(JailSwitched { jail, active, changed, last_activation: stored.state.last_activation })

@@ -15,6 +15,7 @@ pub mod ban_mark;
 pub mod discovery;
 pub mod event;
 pub mod jail;
+pub mod jail_change;
 pub mod name;
 pub mod newer;
 pub mod recovery;
@@ -27,6 +28,7 @@ pub use ban_mark::BanMark;
 pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};
+pub use jail_change::{JailChangeId, JailChangeKind, JailChangeState};
 pub use name::{JailName, NameError, ServerName};
 pub use recovery::{Activation, PendingRecovery, Switch, SwitchId};
 pub use server::{

@@ -47,6 +47,13 @@ pub fn begin_switch(
     (recomputed(state), events)
 }
 
+/// Whether `jail` was expected to run before the switches of it that are in flight.
+#[must_use]
+pub fn was_expected(state: &ServerState, jail: &JailName) -> bool {
+    let mut of_jail = state.switching.iter().filter(|switch| switch.jail_name == *jail);
+    state.expected_jails.contains(jail) || of_jail.any(|switch| switch.expected)
+}
+
 /// A switch has ended: the jail is as asked (`done`), or nothing was changed, and then it leaves no trace.
 ///
 /// Ending it again changes nothing. One that a probe has given up on is only taken at its word about the jail.
@@ -60,7 +67,13 @@ pub fn end_switch(
 ) -> ServerState {
     adopt(&mut state);
     match state.switching.iter().position(|switch| switch.id.as_ref() == Some(id)) {
-        Some(place) if done => state.switching[place].done = true,
+        Some(place) if done => {
+            state.switching[place].done = true;
+            // Also beside one whose worker died: if it is lost from here on, it is missing at once.
+            if is_surely_on(&state.switching, jail) {
+                state.expected_jails.insert(jail.clone());
+            }
+        }
         Some(place) => {
             let taken_back = state.switching.remove(place);
             restore_expectation(&mut state, &taken_back);
@@ -94,20 +107,21 @@ pub(super) fn settle_by_what_runs(state: &mut ServerState, answer: &Answer, now:
         state.switching.iter().filter(in_flight).map(|switch| switch.jail_name.clone()).collect();
     let over: Vec<Switch> =
         state.switching.extract_if(.., |switch| !busy.contains(&switch.jail_name)).collect();
-    // Activated for certain, and not switched off since: if it does not run, it is lost.
-    let surely_on = |jail: &JailName| {
-        let mut of_jail = over.iter().filter(|switch| switch.jail_name == *jail);
-        of_jail.clone().all(|switch| switch.on) && of_jail.any(|switch| switch.done)
-    };
     for switch in &over {
         let jail = &switch.jail_name;
-        if answer.jails.contains_key(jail) == switch.on || surely_on(jail) {
+        if answer.jails.contains_key(jail) == switch.on || is_surely_on(&over, jail) {
             fold(state, switch);
         } else {
             restore_expectation(state, switch);
         }
     }
     *state = recomputed(std::mem::take(state));
+}
+
+/// Whether a jail was activated for certain, and not switched off since: if it does not run, it is lost.
+fn is_surely_on(switches: &[Switch], jail: &JailName) -> bool {
+    let mut of_jail = switches.iter().filter(|switch| switch.jail_name == *jail);
+    of_jail.clone().all(|switch| switch.on) && of_jail.any(|switch| switch.done)
 }
 
 /// Settles the switches of one jail if all of them have ended and went the same way.

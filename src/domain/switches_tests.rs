@@ -97,6 +97,18 @@ fn a_jail_switched_off_is_not_missed_and_one_that_was_not_is() {
 }
 
 #[test]
+fn a_jail_that_is_expected_is_so_while_it_is_switched_and_no_more_once_it_was_given_up() {
+    let gone = History::of(&["sshd", "web"]).probe(1, &["sshd"]);
+    assert_eq!(gone.state.status.missing_jails, [jail("web")]);
+    // Asked for twice: the second one finds the first in flight.
+    let giving_up = gone.begin(2, "web", false).begin(3, "web", false);
+    assert!(was_expected(&giving_up.state, &jail("web")) && !was_expected(&giving_up.state, &jail("db")));
+    let given_up = giving_up.end(0, true).end(1, true).probe(4, &["sshd"]);
+    assert!(!was_expected(&given_up.state, &jail("web")));
+    assert_eq!(given_up.state.status.condition, Condition::Up);
+}
+
+#[test]
 fn an_activated_jail_that_is_gone_before_the_next_probe_is_missing() {
     let lost = History::of(&["sshd"]).begin(1, "web", true).end(0, true).probe(2, &["sshd"]);
     assert_eq!(lost.state.status.missing_jails, [jail("web")]);
@@ -183,8 +195,12 @@ fn a_switch_whose_worker_died_is_settled_by_what_runs_once_it_cannot_be_under_wa
 #[test]
 fn a_jail_activated_beside_a_switch_whose_worker_died_is_missing_if_it_is_lost() {
     let on = History::of(&["sshd"]).begin(1, "web", true).begin(2, "web", true).end(1, true);
-    let lost = on.probe(3, &["sshd", "web"]).probe(LATE, &["sshd"]);
+    let at_once = on.clone().probe(3, &["sshd", "web"]).probe(4, &["sshd"]);
+    assert_eq!(at_once.state.status.missing_jails, [jail("web")], "the other one may still be under way");
+    let lost = on.clone().probe(3, &["sshd", "web"]).probe(LATE, &["sshd"]);
     assert_eq!(lost.state.status.missing_jails, [jail("web")]);
+    let going = on.begin(3, "web", false).probe(4, &["sshd"]);
+    assert!(going.state.status.missing_jails.is_empty(), "it may be off");
 }
 
 #[test]

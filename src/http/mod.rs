@@ -16,6 +16,7 @@ pub mod api;
 pub mod auth;
 pub mod error;
 pub mod extract;
+pub mod long_change;
 mod middleware;
 pub mod state;
 
@@ -28,8 +29,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use api::{
-    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_settings, jail_switch, jails,
-    metrics, openapi, password, recovery, servers, session, sessions, settings, setup,
+    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_changes, jail_settings,
+    jail_switch, jails, metrics, openapi, password, recovery, servers, session, sessions, settings, setup,
 };
 use error::Problem;
 use middleware::{idempotency, layers};
@@ -98,6 +99,7 @@ fn fail2ban() -> OpenApiRouter<AppState> {
         .routes(routes!(jail_settings::ignore))
         .routes(routes!(jail_switch::activate))
         .routes(routes!(jail_switch::deactivate))
+        .routes(routes!(jail_changes::show))
         .routes(routes!(bans::list, ban_orders::ban, ban_orders::unban_all))
         .routes(routes!(ban_orders::unban))
         .routes(routes!(ban_orders::unban_some))

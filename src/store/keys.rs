@@ -29,6 +29,7 @@
 //! | `ban-job:ID`             | hash    | a day after its end    | users, ban jobs             | ban jobs, pages |
 //! | `ban-job:ID:ips`         | string  | until its end          | users                       | ban jobs |
 //! | `ban-job:ID:failures`    | hash    | a day after its end    | ban jobs                    | pages |
+//! | `jail-change:ID`         | hash    | a day                  | the worker that waits for its end | whoever asks for it |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | for ever               | users                       | every worker |
@@ -61,7 +62,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::networks::{address_of, site_of};
 use super::{SessionId, Username, hex};
-use crate::domain::{BanJobId, JailName, ServerName};
+use crate::domain::{BanJobId, JailChangeId, JailName, ServerName};
 
 /// Builds keys under one prefix.
 #[derive(Debug, Clone)]
@@ -185,6 +186,10 @@ impl Keys {
 
     pub(super) fn ban_job_failures(&self, id: &BanJobId) -> String {
         self.key(&format!("ban-job:{id}:failures"))
+    }
+
+    pub(super) fn jail_change(&self, id: &JailChangeId) -> String {
+        self.key(&format!("jail-change:{id}"))
     }
 
     pub(super) fn probe_requests(&self) -> String {
@@ -327,6 +332,7 @@ mod tests {
             keys.ban_job(&BanJobId::of(7)),
             keys.ban_job_ips(&BanJobId::of(7)),
             keys.ban_job_failures(&BanJobId::of(7)),
+            keys.jail_change(&JailChangeId::of(7)),
             keys.probe_requests(),
             keys.events(),
             keys.settings(),

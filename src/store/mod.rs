@@ -42,6 +42,7 @@ pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
 pub use jobs::ban_job_views::BanJobView;
 pub use jobs::ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
 pub use jobs::fence::Fence;
+pub use jobs::jail_changes::{JailChangeEnd, JailChangeView, NewJailChange};
 pub use jobs::lease::{Acquired, Lease};
 pub use jobs::schedule::{JobTurn, JobView};
 pub use page::Page;

@@ -105,7 +105,7 @@ impl Run {
             }
         };
         let asking = async {
-            let answer = change.send(&self.client).await;
+            let answer = change.send_and_follow(&self.client).await;
             let known = if before.alone { self.host.running().await } else { None };
             (answer, known, self.host.files())
         };

@@ -1,5 +1,7 @@
 //! Whoever changes jails through the API.
 
+use std::time::Duration;
+
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use reqwest::Method;
@@ -7,6 +9,10 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::SERVER;
 use crate::support::{Answer, Client, SOON};
+
+/// A change that takes long is asked for so often.
+const FOLLOWED: u32 = 240;
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 
 /// One change, of the jail of that name.
 #[derive(Debug, Clone)]
@@ -119,6 +125,32 @@ impl Change {
         let request = if body.is_null() { request } else { request.json(&body) };
         client.send(request.timeout(SOON * 10)).await
     }
+
+    /// Waits for what comes of a change that takes long, as the answer to it would have been; one that stays unknown is left.
+    pub async fn send_and_follow(&self, client: &Client) -> Answer {
+        let answer = self.send(client).await;
+        let Some(place) = answer.headers.get("location").filter(|_| answer.status == 202).cloned() else {
+            return answer;
+        };
+        let place = place.to_str().unwrap().to_owned();
+        for _ in 0..FOLLOWED {
+            let shown = client.get(&place).await;
+            let document =
+                [&shown.body["result"], &shown.body["problem"]].into_iter().find(|one| !one.is_null());
+            if let Some(document) = document.cloned() {
+                let status = document["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+                let status = status.and_then(|status| reqwest::StatusCode::from_u16(status).ok());
+                return Answer {
+                    status: status.unwrap_or_default(),
+                    body: document.clone(),
+                    text: document.to_string(),
+                    ..answer
+                };
+            }
+            tokio::time::sleep(FOLLOW_EVERY).await;
+        }
+        answer
+    }
 }
 
 /// The kind of a problem, or the status of what is none.
@@ -137,6 +169,13 @@ impl Said {
         match answer.status.as_u16() {
             200 | 204 => Self::Done,
             202 => Self::Unknown,
+            _ if kind.contains("fail2ban-down")
+                && answer.body["detail"]
+                    .as_str()
+                    .is_some_and(|said| said.ends_with("nothing was changed")) =>
+            {
+                Self::Refused
+            }
             _ if ["host-unsettled", "change-under-way", "agent-unreachable", "fail2ban-down"]
                 .iter()
                 .any(|unknown| kind.contains(unknown)) =>

@@ -136,6 +136,32 @@ async fn a_large_ban_is_a_job_that_any_worker_shows() {
 }
 
 #[tokio::test]
+async fn a_job_that_lifts_all_bans_lifts_those_that_are_no_addresses_and_counts_what_is_left() {
+    let (mut cluster, client) = cluster(1).await;
+    let words: Vec<String> =
+        addresses(101).into_iter().chain(["mallory", "a user"].map(str::to_owned)).collect();
+    let command: Vec<&str> =
+        ["set", "web", "banip"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    cluster.fail2ban().command(&command).await;
+    // That is nothing that could be sent back.
+    cluster.fail2ban().command(&["set", "web", "banip", "--all"]).await;
+    client.post(&format!("/api/v1/servers/{SERVER}/probe"), json!({})).await.expect(202);
+    eventually("the counts", SOON, || async {
+        let server = client.get(&format!("/api/v1/servers/{SERVER}")).await;
+        (server.body["status"]["currently_banned"] == 104).then_some(())
+    })
+    .await;
+    let all = client.delete(&format!("{}/bans", place("web"))).await;
+    let job = all.expect(202).headers["location"].to_str().unwrap();
+    let done = ended(&client, job).await;
+    assert_eq!((&done["state"], numbers(&done)), (&json!("done"), [104, 104, 103, 1]), "{done}");
+    let web = JailName::parse("web").unwrap();
+    let left = cluster.agent().client().bans(&web).await.unwrap();
+    assert_eq!((left.bans.len(), left.marks.len(), left.others), (0, 0, 1), "{left:?}");
+    assert!(cluster.fail2ban().bans("web", "--all").await);
+}
+
+#[tokio::test]
 async fn a_job_outlives_the_worker_that_took_it_and_delays_no_probe() {
     let (mut cluster, client) = cluster(2).await;
     let job = put(&client, &format!("{}/bans", place("slow")), &addresses(150)).await;

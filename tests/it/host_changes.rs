@@ -32,7 +32,7 @@ fn waiting_action(fail2ban: &Fail2ban) -> (std::path::PathBuf, std::path::PathBu
     (waits, go)
 }
 
-fn set(settings: Value) -> ChangeSettings {
+pub fn set(settings: Value) -> ChangeSettings {
     ChangeSettings { settings: serde_json::from_value(settings).unwrap(), persistent: true }
 }
 
@@ -41,7 +41,7 @@ async fn patient_post(client: &Client, rest: &str) -> Answer {
     client.send(client.request(Method::POST, &path(rest)).timeout(SOON * 4)).await
 }
 
-async fn view(client: &AgentClient, name: &str) -> JailView {
+pub async fn view(client: &AgentClient, name: &str) -> JailView {
     client.jail_view(&jail(name)).await.unwrap().unwrap()
 }
 
@@ -114,24 +114,6 @@ async fn jails_lost_during_a_refused_change_are_named_and_the_state_offers_the_w
     let up = server_is(&client, "up").await;
     assert!(up["pending_recovery"].is_null(), "{up}");
     assert!(cluster.fail2ban().bans("web", BANNED).await);
-}
-
-#[tokio::test]
-async fn an_include_and_a_link_are_read_as_the_host_has_them_before_anything_is_in_effect() {
-    let (fail2ban, agent) = beside(|f| {
-        // Both lead out of the folder.
-        let elsewhere = f.config().parent().unwrap().join("elsewhere");
-        std::fs::create_dir(&elsewhere).unwrap();
-        std::fs::write(elsewhere.join("common.conf"), "[DEFAULT]\nchosen = app\n").unwrap();
-        std::fs::write(elsewhere.join("app.conf"), f.jail("app", false, "").replace("= app", "= %(chosen)s"))
-            .unwrap();
-        std::os::unix::fs::symlink(elsewhere.join("app.conf"), f.config().join("jail.d/app.conf")).unwrap();
-        f.write("jail.local", "[INCLUDES]\nbefore = ../elsewhere/common.conf\n");
-    })
-    .await;
-    assert!(agent.client().activate(&jail("app")).await.unwrap().active);
-    assert_eq!(view(&agent.client(), "app").await.filter, "app");
-    assert_eq!(fail2ban.jails().await, ["app", "web"]);
 }
 
 #[tokio::test]
@@ -346,49 +328,32 @@ async fn a_jail_that_runs_and_is_in_no_file_any_more_is_switched_off() {
 }
 
 #[tokio::test]
-async fn the_jail_that_keeps_fail2ban_down_is_switched_off_and_fail2ban_starts_again() {
-    let (mut fail2ban, agent) = beside(|f| f.write("jail.d/app.conf", &f.jail("app", true, ""))).await;
-    let client = agent.client();
-    // As on a fresh Debian 12 whose sshd logs to the journal alone.
-    std::fs::remove_file(fail2ban.config().parent().unwrap().join("app-app.log")).unwrap();
-    assert_eq!(fail2ban.start_in_vain().await, Some(255));
-    let other = client.change_settings(&jail("web"), &set(json!({ "bantime": 77 }))).await;
-    let said = other.unwrap_err().to_string();
-    assert!(
-        said.contains("fail2ban is down") && said.contains("Have not found any log file for app jail"),
-        "{said}"
-    );
-    let off = client.deactivate(&jail("app")).await.unwrap();
-    assert!(off.changed && !off.active, "{off:?}");
-    assert!(!client.deactivate(&jail("app")).await.unwrap().changed);
-    fail2ban.start_again().await;
-    assert_eq!(fail2ban.jails().await, ["web"]);
-    eventually("the bans from the database", SOON, || async {
-        fail2ban.bans("web", BANNED).await.then_some(())
+async fn a_missing_jail_that_was_taken_out_of_the_files_is_given_up_by_switching_it_off() {
+    let (mut cluster, client) = beside_web().await;
+    post(&client, "jails/app/activate").await.expect(200);
+    eventually("both jails in the status", SOON, || async {
+        (server(&client).await["status"]["active_jails"] == 2).then_some(())
     })
     .await;
-}
-
-#[tokio::test]
-async fn settings_that_change_in_an_included_file_show_at_the_next_look() {
-    let (fail2ban, agent) = beside(|f| {
-        let elsewhere = f.config().parent().unwrap().join("common.conf");
-        std::fs::write(elsewhere, "[DEFAULT]\nbantime = 100\n").unwrap();
-        f.write("jail.d/app.conf", &f.jail("app", false, ""));
-        f.write("jail.local", "[INCLUDES]\nafter = ../common.conf\n");
-    })
-    .await;
-    let client = agent.client();
-    let included = fail2ban.config().parent().unwrap().join("common.conf");
-    assert_eq!(view(&client, "app").await.bantime, Some(100));
-    // Long enough ago for the first reading to be kept.
-    let old = std::time::SystemTime::now() - Duration::from_secs(3600);
-    let age = || std::fs::File::options().write(true).open(&included).unwrap().set_modified(old).unwrap();
-    age();
-    assert_eq!(view(&client, "app").await.bantime, Some(100));
-    std::fs::write(&included, "[DEFAULT]\nbantime = 200\n").unwrap();
-    assert_eq!(view(&client, "app").await.bantime, Some(200));
-    // And in one that was not there.
-    std::fs::write(included.with_extension("local"), "[DEFAULT]\nbantime = 300\n").unwrap();
-    assert_eq!(view(&client, "app").await.bantime, Some(300));
+    let fail2ban = cluster.fail2ban();
+    for file in ["jail.d/app.conf", "jail.d/zz-bangui-app.local"] {
+        std::fs::remove_file(fail2ban.config().join(file)).unwrap();
+    }
+    fail2ban.command(&["stop", "app"]).await;
+    let degraded = server_is(&client, "degraded").await;
+    assert_eq!(degraded["status"]["missing_jails"], json!(["app"]), "{degraded}");
+    // It cannot be brought back.
+    post(&client, "jails/app/activate").await.problem(404);
+    assert_eq!(server_is(&client, "degraded").await["status"]["missing_jails"], json!(["app"]));
+    let given_up = post(&client.at(cluster.workers[1].address), "jails/app/deactivate").await;
+    let switch = json!({ "jail": "app", "active": false, "changed": false, "last_activation": null });
+    assert_eq!(given_up.expect(200).body, switch);
+    let up = server_is(&client, "up").await;
+    assert_eq!(up["status"]["missing_jails"], json!([]), "{up}");
+    let entry = client.get("/api/v1/audit?limit=1").await.expect(200).body["items"][0].clone();
+    assert_eq!((&entry["what"], &entry["outcome"]), (&json!("jail.deactivate"), &json!("done")), "{entry}");
+    assert!(cluster.fail2ban().jail_d().is_empty());
+    // One that nobody expects is unknown.
+    post(&client, "jails/app/deactivate").await.problem(404);
+    post(&client, "jails/nothing/deactivate").await.problem(404);
 }

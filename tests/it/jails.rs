@@ -4,7 +4,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::cluster::{SERVER, server, server_is};
+use crate::support::cluster::{Builder, SERVER, server, server_is};
 use crate::support::{Answer, Client, Cluster, SOON, eventually};
 
 pub fn path(rest: &str) -> String {
@@ -17,7 +17,16 @@ pub async fn post(client: &Client, rest: &str) -> Answer {
 
 /// A cluster of two whose fail2ban runs `web`, which bans [`BANNED`]; `app` is configured, and off.
 pub async fn beside_web() -> (Cluster, Client) {
-    let mut cluster = Cluster::with_fail2ban(2).jails(&["web"]).set_up().await;
+    prepared(Cluster::with_fail2ban(2)).await
+}
+
+/// The same, with a variable of every worker.
+pub async fn beside_web_with(name: &str, value: impl ToString) -> (Cluster, Client) {
+    prepared(Cluster::with_fail2ban(2).env(name, value)).await
+}
+
+async fn prepared(builder: Builder) -> (Cluster, Client) {
+    let mut cluster = builder.jails(&["web"]).set_up().await;
     let fail2ban = cluster.fail2ban();
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, ""));
     fail2ban.log_failure("web", BANNED);
@@ -223,8 +232,8 @@ async fn an_activation_is_recorded_before_it_is_applied_and_stays_recorded_witho
     })
     .await;
     assert!(!cluster.fail2ban().jail_d().contains_key("zz-bangui-app.local"), "nothing was applied yet");
-    cluster.fail2ban().kill();
-    activating.await.unwrap().problem(503);
+    cluster.agent().kill();
+    activating.await.unwrap().problem(502);
     assert_eq!(server(&client).await["last_activation"]["jail_name"], "app");
 }
 

@@ -37,6 +37,8 @@ mod epochs;
 mod events;
 mod hang_ups;
 mod host_changes;
+mod host_down;
+mod host_files;
 mod idempotency;
 mod interface;
 mod jail_faults;

@@ -1,45 +1,83 @@
 //! A jail ends when the unban action of each of its bans has run, which can take minutes: fail2ban is waited for as long as it
-//! works, and nothing is undone that is under way.
+//! works, nothing is undone that is under way, and a change that takes longer than a client waits is answered 202 with a
+//! resource that shows what comes of it.
 
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::jails::{BANNED, beside_web, path, post};
+use crate::jails::{BANNED, beside_web, beside_web_with, path, post};
 use crate::support::cluster::{SERVER, server};
-use crate::support::eventually;
+use crate::support::{Client, Cluster, SOON, eventually};
 
 /// A second each: longer than a client waits, than fail2ban may be busy without being down, and than a reload was allowed.
 const BANS: u32 = 75;
 const LONG: Duration = Duration::from_secs(400);
 
-#[tokio::test]
-async fn a_jail_whose_unbans_take_a_minute_is_switched_off_behind_a_202_and_fail2ban_is_busy_and_not_down() {
-    let (mut cluster, client) = beside_web().await;
+/// [`beside_web`], where a change becomes a resource after a second.
+async fn impatient() -> (Cluster, Client) {
+    beside_web_with("BANGUI_TEST_ANSWER_WITHIN_MS", 1000).await
+}
+
+/// Switches `app` on, however long that takes.
+async fn switch_on(client: &Client) {
+    let request = client.request(Method::POST, &path("jails/app/activate")).timeout(LONG);
+    let on = client.send(request).await;
+    if on.status == 202 {
+        ended(client, on.headers["location"].to_str().unwrap()).await;
+    }
+}
+
+/// `app` runs, and bans so many addresses, each of which takes a second to unban.
+async fn slow_bans(cluster: &mut Cluster, client: &Client, bans: u32) {
     let fail2ban = cluster.fail2ban();
     let slow = "[Definition]\nactionban =\nactionunban = sleep 1\n[Init]\nname = default\n";
     fail2ban.write("action.d/slow.conf", slow);
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "").replace("note[", "slow["));
-    post(&client, "jails/app/activate").await.expect(200);
-    let ips: Vec<String> = (0..BANS).map(|n| format!("198.51.100.{n}")).collect();
+    switch_on(client).await;
+    let ips: Vec<String> = (0..bans).map(|n| format!("198.51.100.{n}")).collect();
     let words: Vec<&str> =
         ["set", "app", "banip"].into_iter().chain(ips.iter().map(String::as_str)).collect();
     cluster.fail2ban().command(&words).await;
+}
 
-    let request = client.request(Method::POST, &path("jails/app/deactivate")).timeout(LONG);
+/// Asks for a change that takes long; its address and how it was answered.
+async fn begun(client: &Client, method: Method, rest: &str, body: Value) -> (String, Value) {
+    let request = client.request(method, &path(rest)).json(&body).timeout(LONG);
     let answer = client.send(request).await;
-    assert_eq!(answer.expect(202).body, json!({ "jail": "app", "under_way": true }));
-    assert_eq!(answer.headers["location"], format!("/api/v1/servers/{SERVER}/jails/app"));
+    let location = answer.expect(202).headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(location, format!("/api/v1/jail-changes/{}", answer.body["id"].as_str().unwrap()));
+    (location, answer.body)
+}
+
+async fn is(client: &Client, change: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    eventually(&format!("the change to be {what}"), LONG, || async {
+        let answer = client.get(change).await;
+        Some(answer.expect(200).body.clone()).filter(&is)
+    })
+    .await
+}
+
+async fn ended(client: &Client, change: &str) -> Value {
+    is(client, change, "over", |change| change["state"] != "running").await
+}
+
+#[tokio::test]
+async fn a_jail_whose_unbans_take_a_minute_is_switched_off_behind_a_202_and_fail2ban_is_busy_and_not_down() {
+    let (mut cluster, client) = beside_web().await;
+    let other = client.at(cluster.workers[1].address);
+    slow_bans(&mut cluster, &client, BANS).await;
+    let (change, asked) = begun(&client, Method::POST, "jails/app/deactivate", Value::Null).await;
+    let about = ["server", "jail", "change", "state", "username"].map(|name| asked[name].clone());
+    assert_eq!(about, [SERVER, "app", "deactivate", "running", "admin"].map(Value::from), "{asked}");
+    assert_eq!(["finished_at", "result", "problem"].map(|name| &asked[name]), [&Value::Null; 3], "{asked}");
     let (mut busy, began) = (0, std::time::Instant::now());
-    let outcome = eventually("the end of the change", LONG, || async {
-        let entry = client.get("/api/v1/audit?limit=1").await.expect(200).body["items"][0].clone();
-        (entry["what"] == "jail.deactivate" && entry["outcome"] != "begun").then_some(entry)
-    });
+    let outcome = ended(&other, &change);
     tokio::pin!(outcome);
-    let entry = loop {
+    let done = loop {
         tokio::select! {
-            entry = &mut outcome => break entry,
+            done = &mut outcome => break done,
             () = tokio::time::sleep(Duration::from_millis(500)) => {
                 let status = server(&client).await["status"].clone();
                 assert_ne!(status["condition"], "down", "after {:?}: {status}", began.elapsed());
@@ -47,6 +85,15 @@ async fn a_jail_whose_unbans_take_a_minute_is_switched_off_behind_a_202_and_fail
             }
         }
     };
+    assert_eq!((&done["state"], &done["problem"]), (&json!("done"), &Value::Null), "{done}");
+    let result = json!({ "jail": "app", "active": false, "changed": true, "last_activation": null });
+    assert_eq!(done["result"], result);
+    assert_eq!(done["began_at"], asked["began_at"]);
+    let times = ["began_at", "finished_at"].map(|name| {
+        chrono::DateTime::parse_from_rfc3339(done[name].as_str().unwrap_or_else(|| panic!("{done}"))).unwrap()
+    });
+    assert!((times[1] - times[0]).num_seconds() >= i64::from(BANS) - 1, "{done}");
+    let entry = client.get("/api/v1/audit?limit=1").await.expect(200).body["items"][0].clone();
     assert_eq!((&entry["outcome"], &entry["after"]["active"]), (&json!("done"), &json!(false)), "{entry}");
     assert!(busy > 0, "the state said why fail2ban does not answer");
     assert_eq!(cluster.fail2ban().jails().await, ["web"]);
@@ -54,4 +101,161 @@ async fn a_jail_whose_unbans_take_a_minute_is_switched_off_behind_a_202_and_fail
     assert!(cluster.fail2ban().bans("web", BANNED).await);
     let state = server(&client).await;
     assert!(state["pending_recovery"].is_null() && state["last_activation"].is_null(), "{state}");
+}
+
+#[tokio::test]
+async fn a_change_whose_worker_was_killed_is_not_known_and_the_host_ends_up_as_asked() {
+    let (mut cluster, client) = impatient().await;
+    slow_bans(&mut cluster, &client, 12).await;
+    let (change, _) = begun(&client, Method::POST, "jails/app/deactivate", Value::Null).await;
+    cluster.workers[0].process.kill();
+    let other = client.renewed(cluster.workers[1].address);
+    let shown = other.get(&change).await;
+    assert_eq!(shown.expect(200).body["state"], "running", "it may be heard again");
+    let lost = ended(&other, &change).await;
+    let nothing = ["finished_at", "result", "problem"].map(|name| &lost[name]);
+    assert_eq!((&lost["state"], nothing), (&json!("not_known"), [&Value::Null; 3]), "{lost}");
+    eventually("the end of the jail", LONG, || async {
+        let jail = other.get(&path("jails/app")).await.body;
+        (jail["active"] == false && jail["enabled"] == false).then_some(())
+    })
+    .await;
+    other.get(&change.replace("jail-changes/", "jail-changes/0")).await.problem(404);
+    other.get(&format!("/api/v1/jail-changes/{}", "0".repeat(32))).await.problem(404);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_paused_is_heard_again_and_so_is_what_came_of_the_change() {
+    let (mut cluster, client) = impatient().await;
+    slow_bans(&mut cluster, &client, 4).await;
+    let (change, _) = begun(&client, Method::POST, "jails/app/deactivate", Value::Null).await;
+    cluster.workers[0].pause();
+    let other = client.renewed(cluster.workers[1].address);
+    assert_eq!(ended(&other, &change).await["state"], "not_known");
+    cluster.workers[0].resume();
+    let done =
+        is(&other, &change, "known", |change| change["state"] != "not_known" && change["state"] != "running");
+    assert_eq!(done.await["state"], "done");
+}
+
+#[tokio::test]
+async fn a_change_that_redis_does_not_take_past_its_beginning_is_said_to_be_under_way() {
+    let (mut cluster, client) = beside_web_with("BANGUI_TEST_ANSWER_WITHIN_MS", 4000).await;
+    slow_bans(&mut cluster, &client, 8).await;
+    let asked = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let request = client.request(Method::POST, &path("jails/app/deactivate")).timeout(LONG);
+            client.send(request).await
+        }
+    });
+    let other = client.at(cluster.workers[1].address);
+    eventually("the beginning", SOON, || async {
+        let entry = other.get("/api/v1/audit?limit=1").await.body["items"][0].clone();
+        (entry["what"] == "jail.deactivate").then_some(())
+    })
+    .await;
+    eventually("the record", SOON, || async {
+        server(&other).await["last_activation"].is_null().then_some(())
+    })
+    .await;
+    cluster.redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let answer = asked.await.unwrap();
+    cluster.redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    assert_eq!(answer.problem(503), "change-under-way");
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("NOREPLICAS") && !detail.contains("nothing was changed"), "{detail}");
+    eventually("the end of the jail", LONG, || async {
+        let jail = other.get(&path("jails/app")).await.body;
+        (jail["active"] == false && jail["enabled"] == false).then_some(())
+    })
+    .await;
+}
+
+/// `app` has an action written in Python whose import waits for a file `go`, and then does what `rest` says. The trial of a
+/// change imports it.
+fn waiting_app(cluster: &mut Cluster, rest: &str) -> std::path::PathBuf {
+    let fail2ban = cluster.fail2ban();
+    let go = fail2ban.config().join("go");
+    let wait = format!(
+        "import os, time\nwhile not os.path.exists({:?}): time.sleep(0.02)\n",
+        go.display().to_string()
+    );
+    fail2ban.write("action.d/wait.py", &format!("{wait}{rest}\n"));
+    fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "").replace("note[name=app]", "wait.py"));
+    go
+}
+
+const ACTION: &str = "from fail2ban.server.action import ActionBase\nclass Action(ActionBase): pass";
+
+#[tokio::test]
+async fn a_persistent_change_of_settings_that_takes_long_is_shown_at_the_other_worker_until_it_is_done() {
+    let (mut cluster, client) = impatient().await;
+    let other = client.at(cluster.workers[1].address);
+    switch_on(&client).await;
+    let go = waiting_app(&mut cluster, ACTION);
+    let body = json!({ "bantime": 4711, "persistent": true });
+    let (change, asked) = begun(&client, Method::PATCH, "jails/app", body).await;
+    assert_eq!(asked["change"], "settings", "{asked}");
+    assert_eq!(other.get(&change).await.expect(200).body["state"], "running");
+    std::fs::write(&go, "").unwrap();
+    let done = ended(&other, &change).await;
+    assert_eq!((&done["state"], &done["problem"]), (&json!("done"), &Value::Null), "{done}");
+    assert_eq!(
+        (&done["result"]["name"], &done["result"]["bantime"]),
+        (&json!("app"), &json!(4711)),
+        "{done}"
+    );
+    std::fs::remove_file(&go).unwrap();
+    let body = json!({ "network": BANNED, "persistent": true });
+    let (change, asked) = begun(&other, Method::POST, "jails/app/ignore", body).await;
+    assert_eq!(asked["change"], "ignore", "{asked}");
+    std::fs::write(&go, "").unwrap();
+    let done = ended(&client, &change).await;
+    assert!(done["result"]["ignoreip"].as_array().unwrap().contains(&json!(BANNED)), "{done}");
+}
+
+#[tokio::test]
+async fn a_change_that_is_refused_after_its_202_shows_the_refusal() {
+    let (mut cluster, client) = impatient().await;
+    let go = waiting_app(&mut cluster, "raise ValueError('boom')");
+    let files = cluster.fail2ban().jail_d();
+    let (change, asked) = begun(&client, Method::POST, "jails/app/activate", Value::Null).await;
+    assert_eq!(asked["change"], "activate", "{asked}");
+    std::fs::write(&go, "").unwrap();
+    let refused = ended(&client.at(cluster.workers[1].address), &change).await;
+    assert_eq!((&refused["state"], &refused["result"]), (&json!("refused"), &Value::Null), "{refused}");
+    let problem = &refused["problem"];
+    assert_eq!(
+        (&problem["status"], &problem["type"]),
+        (&json!(422), &json!("urn:bangui:problem:configuration-refused"))
+    );
+    assert!(problem["detail"].as_str().unwrap().contains("boom"), "{refused}");
+    assert_eq!(cluster.fail2ban().jail_d(), files);
+    assert!(server(&client).await["last_activation"].is_null());
+}
+
+#[tokio::test]
+async fn a_change_of_settings_that_is_asked_for_again_is_not_made_again() {
+    let (mut cluster, client) = beside_web().await;
+    let body = json!({ "bantime": 4711, "persistent": true });
+    let set = async || {
+        let answer = client.send(client.request(Method::PATCH, &path("jails/web")).json(&body)).await;
+        assert_eq!(answer.expect(200).body["bantime"], 4711);
+    };
+    set().await;
+    let reloads = |log: &str| log.matches("Reload jail 'web'").count();
+    let once = reloads(&cluster.fail2ban().log());
+    assert!(once > 0, "{}", cluster.fail2ban().log());
+    set().await;
+    assert_eq!(reloads(&cluster.fail2ban().log()), once);
+    // Where another has set something else since, it is made.
+    cluster.fail2ban().command(&["set", "web", "bantime", "5"]).await;
+    set().await;
+    assert!(reloads(&cluster.fail2ban().log()) > once);
+    post(&client, "jails/web/deactivate").await.expect(200);
+    eventually("the end of web", SOON, || async {
+        (server(&client).await["status"]["active_jails"] == 0).then_some(())
+    })
+    .await;
 }

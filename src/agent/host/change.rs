@@ -168,20 +168,33 @@ impl Changer {
             Edit::Set(_) | Edit::Ignore(_) => ran,
         };
         let plan = Plan { jail, edit, active, reloads: active || listed };
-        self.files.stage(&after.render(jail))?;
+        let text = after.render(jail);
+        self.files.stage(&text)?;
         let mut journal = Journal {
             jail: jail.clone(),
             before,
             running: running.iter().filter(|(_, runs)| **runs).map(|(jail, _)| jail.clone()).collect(),
             reloaded: false,
         };
+        let same = journal.before.as_ref() == Some(&text);
         let passed = async {
             self.try_out(&plan).await?;
-            self.files.put_journal(Some(&journal)).map_err(ChangeError::from)
+            if same && self.is_in_force(&plan).await {
+                return Ok(false);
+            }
+            self.files.put_journal(Some(&journal)).map_err(ChangeError::from)?;
+            Ok(true)
         };
-        if let Err(reason) = passed.await {
-            self.files.discard()?;
-            return Err(reason);
+        match passed.await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.files.discard()?;
+                return Ok(Changed { active: ran, changed: false });
+            }
+            Err(reason) => {
+                self.files.discard()?;
+                return Err(reason);
+            }
         }
         let changing = async {
             self.files.commit(jail)?;

@@ -117,9 +117,13 @@ impl JailDesk {
             self.ask(Command::Set(jail.clone(), Setting::Ignore(network)), deadline).await?;
         }
         match self.client.ask(Command::Unban(jail.clone(), vec![network]), deadline).await {
+            Ok(_) => Ok(()),
             // Configured and not running: it bans nothing.
             Err(error) if persistent && error.is_unknown_jail() => Ok(()),
-            answer => Ok(answer.map(drop)?),
+            Err(error) => Err(ChangeError::Unsettled(format!(
+                "{jail} ignores {network} from now on, and may still ban it: {}",
+                ChangeError::from(error)
+            ))),
         }
     }
 

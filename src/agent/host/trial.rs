@@ -86,6 +86,11 @@ impl Changer {
         }
     }
 
+    /// Whether settings hold already: so it is when a change that took long is asked for again.
+    pub(in crate::agent) async fn is_in_force(&self, plan: &Plan<'_>) -> bool {
+        matches!(plan.edit, Edit::Set(_) | Edit::Ignore(_)) && self.read_back(plan).await.is_ok()
+    }
+
     async fn get(
         &self,
         jail: &JailName,

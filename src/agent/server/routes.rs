@@ -67,7 +67,7 @@ async fn set(
     }
     to_its_end(async move {
         desk.settings.set(&jail, &change, deadline).await?;
-        desk.jail_views(Some(&jail), deadline).await
+        changed(desk.jail_views(Some(&jail), deadline).await)
     })
     .await
 }
@@ -83,7 +83,7 @@ async fn ignore(
     }
     to_its_end(async move {
         desk.settings.ignore(&jail, network, persistent, deadline).await?;
-        desk.jail_views(Some(&jail), deadline).await
+        changed(desk.jail_views(Some(&jail), deadline).await)
     })
     .await
 }
@@ -173,6 +173,16 @@ async fn fence(
     Ok(Json(desk.bans.fence(&job, deadline).await?))
 }
 
+/// The jail after a change that was made; asking for the change again shows it once fail2ban can be asked.
+fn changed(view: Result<wire::JailViews, ChangeError>) -> Result<wire::JailViews, ChangeError> {
+    view.map_err(|error| match error {
+        ChangeError::Busy(reason) => {
+            ChangeError::UnderWay(format!("the change was made, and then: {reason}"))
+        }
+        error => ChangeError::Unsettled(format!("the change was made, and then: {error}")),
+    })
+}
+
 /// Does what was begun, also if whoever asked hangs up: a command may be on its way to fail2ban, and what comes after
 /// it (its verification, the turn of the next) must wait for it.
 async fn to_its_end<T: Send + 'static>(
@@ -212,5 +222,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 Err(refuse(RefusalKind::Request, &rejection.body_text()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_made_and_cannot_be_shown_is_not_answered_as_if_nothing_was_changed() {
+        let said = |error: ChangeError| changed(Err(error)).unwrap_err();
+        let busy = said(ChangeError::Busy("slow".to_owned()));
+        assert!(matches!(&busy, ChangeError::UnderWay(words) if words.contains("was made")), "{busy}");
+        let down = said(ChangeError::Down("no socket".to_owned()));
+        assert!(matches!(&down, ChangeError::Unsettled(words) if words.contains("was made")), "{down}");
     }
 }

@@ -18,6 +18,7 @@
 import json
 import logging
 import os
+import re
 import sys
 
 words = []
@@ -234,6 +235,32 @@ def try_jail(configuration, transmitter):
     return errors
 
 
+def concerns(word, configuration):
+    """Whether an error of the reader is about this jail. A reload skips a file that it cannot read, and goes on."""
+    decoding = re.match("Error decoding config file '(.*?)': ", word)
+    unread = re.match("Could not read config files: (.*)", word)
+    paths = decoding.groups() if decoding else unread.group(1).split(", ") if unread else None
+    return paths is None or any(may_be_about(path, configuration) for path in paths)
+
+
+def may_be_about(path, configuration):
+    """Whether a file of jail.d that cannot be read may say something of this jail, by what can be seen of it."""
+    folder, name = os.path.split(path)
+    if os.path.realpath(folder) != os.path.realpath(configuration.folder + "/jail.d"):
+        return True
+    if name.startswith("zz-bangui-"):
+        return name == "zz-bangui-%s.local" % configuration.jail
+    try:
+        with open(path, "rb") as file:
+            titles = re.findall(rb"^[ \t]*\[([^]?\r\n]*)", file.read(), re.MULTILINE)
+    except OSError:
+        return True
+    jail = configuration.jail
+    names = (jail.encode(), jail.encode("latin-1", "replace"), b"DEFAULT", b"INCLUDES")
+    # Without a title that can be seen it may say anything.
+    return not titles or any(name in titles for name in names)
+
+
 def rehearse(folder, jail, view=None):
     from fail2ban.server.server import Server
     from fail2ban.server.transmitter import Transmitter
@@ -248,9 +275,9 @@ def rehearse(folder, jail, view=None):
     if view and view.candidate and not view.read:
         answer["errors"] = [DROP_IN_NOT_READ % view.path]
         return answer
-    if not configuration.well and not words:
-        words.append("the configuration of %r is wrong" % jail)
-    errors = list(words)
+    errors = [word for word in words if concerns(word, configuration)]
+    if not configuration.well and not errors:
+        errors.append("the configuration of %r is wrong" % jail)
     transmitter = Transmitter(Server())
     of_server, answer["database"], answer["log_target"] = try_server_settings(configuration, transmitter)
     answer["server_errors"] = of_server

@@ -4,12 +4,14 @@
 //! is a command of root if one lets it.
 
 use axum::extract::State;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::jail_changes::{JailChange, answer};
 use super::jails::JailView;
 use crate::actions::{Actor, change_jail};
-use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry, Network};
+use crate::domain::{BanTime, FindTime, JailChangeKind, JailSettings, MaxRetry, Network};
 use crate::http::error::Result;
 use crate::http::extract::{Json, Path};
 use crate::http::state::AppState;
@@ -39,18 +41,25 @@ pub struct SettingsChange {
 /// Changes settings of a jail.
 #[utoipa::path(patch, path = "/api/v1/servers/{server}/jails/{jail}", tag = "jails", request_body = SettingsChange,
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 502, description = "The agent cannot be reached")))]
+    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
+        (status = 502, description = "The agent cannot be reached")))]
 pub async fn change(
     State(state): State<AppState>,
     actor: Actor,
     Path((server, jail)): Path<(String, String)>,
     Json(wanted): Json<SettingsChange>,
-) -> Result<axum::Json<JailView>> {
+) -> Result<Response> {
     let target = state.jail(&server, &jail)?;
     let SettingsChange { bantime, findtime, maxretry, ignoreip, persistent } = wanted;
     let settings = JailSettings { bantime, findtime, maxretry, ignoreip };
-    let view = change_jail::change_settings(&state, actor, target, settings, persistent).await?;
-    Ok(axum::Json(JailView::new(view, None)))
+    let change = {
+        let (state, actor, target) = (state.clone(), actor.clone(), target.clone());
+        async move {
+            let view = change_jail::change_settings(&state, actor, target, settings, persistent).await?;
+            Ok(JailView::new(view, None))
+        }
+    };
+    answer(&state, &actor, &target, JailChangeKind::Settings, change).await
 }
 
 /// What is to be ignored.
@@ -69,14 +78,21 @@ pub struct IgnoreRequest {
 /// Unbans an address or network and ignores it from now on, in one step.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/ignore", tag = "jails", request_body = IgnoreRequest,
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 502, description = "The agent cannot be reached")))]
+    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
+        (status = 502, description = "The agent cannot be reached")))]
 pub async fn ignore(
     State(state): State<AppState>,
     actor: Actor,
     Path((server, jail)): Path<(String, String)>,
     Json(IgnoreRequest { network, persistent }): Json<IgnoreRequest>,
-) -> Result<axum::Json<JailView>> {
+) -> Result<Response> {
     let target = state.jail(&server, &jail)?;
-    let view = change_jail::ignore(&state, actor, target, network, persistent).await?;
-    Ok(axum::Json(JailView::new(view, None)))
+    let change = {
+        let (state, actor, target) = (state.clone(), actor.clone(), target.clone());
+        async move {
+            let view = change_jail::ignore(&state, actor, target, network, persistent).await?;
+            Ok(JailView::new(view, None))
+        }
+    };
+    answer(&state, &actor, &target, JailChangeKind::Ignore, change).await
 }

@@ -7,7 +7,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::actions::{ServerTarget, UnknownTarget};
+use super::server_view::ActivationView;
+use crate::actions::{ServerTarget, UnknownTarget, switch_jail};
 use crate::agent::wire;
 use crate::domain::{JailCounts, JailName};
 use crate::http::auth::caller::Caller;
@@ -68,6 +69,25 @@ impl JailView {
             journal_matches: view.journal_matches,
             errors: view.errors,
         }
+    }
+}
+
+/// A jail after a switch.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JailSwitched {
+    #[schema(value_type = String)]
+    jail: JailName,
+    /// Whether it runs now.
+    active: bool,
+    /// False if it was so already.
+    changed: bool,
+    last_activation: Option<ActivationView>,
+}
+
+impl From<switch_jail::JailSwitched> for JailSwitched {
+    fn from(switched: switch_jail::JailSwitched) -> Self {
+        let switch_jail::JailSwitched { jail, active, changed, last_activation } = switched;
+        Self { jail, active, changed, last_activation: last_activation.map(ActivationView::from) }
     }
 }
 

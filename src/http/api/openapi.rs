@@ -83,7 +83,7 @@ impl Modify for Refusals {
 
 /// The names of the operations: generated clients call their functions so. A new route wants one; what it is called once it
 /// stays called.
-const IDS: [(&str, &str, &str); 41] = [
+const IDS: [(&str, &str, &str); 42] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
@@ -111,6 +111,7 @@ const IDS: [(&str, &str, &str); 41] = [
     ("post", "/api/v1/servers/{server}/jails/{jail}/ignore", "ignore_address"),
     ("post", "/api/v1/servers/{server}/jails/{jail}/activate", "activate_jail"),
     ("post", "/api/v1/servers/{server}/jails/{jail}/deactivate", "deactivate_jail"),
+    ("get", "/api/v1/jail-changes/{id}", "get_jail_change"),
     ("get", "/api/v1/servers/{server}/jails/{jail}/bans", "list_bans"),
     ("post", "/api/v1/servers/{server}/jails/{jail}/bans", "ban"),
     ("post", "/api/v1/servers/{server}/jails/{jail}/unban", "unban"),

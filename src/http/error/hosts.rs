@@ -32,8 +32,7 @@ impl From<UnknownTarget> for Problem {
 impl From<SwitchError> for Problem {
     fn from(error: SwitchError) -> Self {
         match error {
-            SwitchError::NotMade(error @ AgentError::Refused { .. }) => error.into(),
-            SwitchError::NotMade(error) => Self::from(error).and("nothing was changed"),
+            SwitchError::NotMade(error) => not_made(error),
             SwitchError::Unknown(error) => Self::from(error)
                 .and("whether the jail was changed is not known: look at it before trying again"),
             SwitchError::Store(error) => error.into(),
@@ -47,12 +46,20 @@ impl From<ChangeJailError> for Problem {
             ChangeJailError::Empty => {
                 Self::invalid("name at least one of bantime, findtime, maxretry and ignoreip")
             }
-            ChangeJailError::Unreadable(error) | ChangeJailError::Refused(error) => error.into(),
+            ChangeJailError::Unreadable(error) | ChangeJailError::Refused(error) => not_made(error),
             ChangeJailError::Unknown(error) => Self::from(error)
                 .and("whether the settings were changed is not known: look at the jail before trying again"),
             ChangeJailError::NoJail => UnknownTarget::Jail.into(),
             ChangeJailError::Store(error) => error.into(),
         }
+    }
+}
+
+/// A refusal has said itself what it left.
+fn not_made(error: AgentError) -> Problem {
+    match error {
+        error @ AgentError::Refused { .. } => error.into(),
+        error => Problem::from(error).and("nothing was changed"),
     }
 }
 

@@ -172,6 +172,13 @@ impl Problem {
         problem
     }
 
+    /// The refusal as a part of another document; logged as the answer of one is.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        self.log();
+        serde_json::to_value(self.document()).unwrap_or_default()
+    }
+
     fn document(&self) -> Document<'_> {
         Document {
             r#type: format!("urn:bangui:problem:{}", self.name),

@@ -126,11 +126,20 @@ impl BanJobs {
         if claim.order != BanOrder::UnbanAll || others == 0 {
             return End::Done;
         }
-        let step = match agent.unban_all(&claim.jail, Some(job)).await {
-            Ok(step) => step,
-            Err(error) => return error.into(),
-        };
-        let lifted = step.unbanned.min(others);
+        let mut lifted = 0;
+        // A call lifts as many as there is time for.
+        while lifted < others {
+            match agent.unban_all(&claim.jail, Some(job.clone())).await {
+                Ok(step) => {
+                    lifted += step.unbanned;
+                    if step.unbanned == 0 || step.remaining == 0 {
+                        break;
+                    }
+                }
+                Err(error) => return error.into(),
+            }
+        }
+        let lifted = lifted.min(others);
         progress.done += others;
         progress.changed += lifted;
         progress.failed += others - lifted;

@@ -1,8 +1,10 @@
-//! What is to be done, and by whom: the lease of the scheduler, its schedule, and the ban jobs that any worker may claim.
+//! What is to be done, and by whom: the lease of the scheduler, its schedule, the ban jobs that any worker may claim, and the
+//! changes of jails that take long.
 
 mod ban_job_about;
 pub mod ban_job_views;
 pub mod ban_jobs;
 pub mod fence;
+pub mod jail_changes;
 pub mod lease;
 pub mod schedule;

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::domain::switches::{begin_switch, end_switch, rolled_back};
+use crate::domain::switches::{begin_switch, end_switch, rolled_back, was_expected};
 use crate::domain::{Event, JailName, ServerName, ServerState, SwitchId, Timestamp};
 use crate::store::{ChangeError, Result, Store, hex, random};
 
@@ -31,19 +31,21 @@ impl JailSwitch {
 }
 
 impl Store {
-    /// Records that a switch is about to be made. To be called before: a crash during an activation is the likeliest one.
+    /// Records that a switch is about to be made; whether the jail was expected to run. To be called before: a crash during an
+    /// activation is the likeliest one.
     ///
     /// # Errors
     /// As [`crate::store::StoreError`] tells, here and below.
-    pub async fn begin_switch(&self, switch: &JailSwitch) -> Result<()> {
+    pub async fn begin_switch(&self, switch: &JailSwitch) -> Result<bool> {
         let begin = |state, now| begin_switch(state, switch.id.clone(), switch.jail.clone(), switch.on, now);
-        self.change_switches(&switch.server, begin).await
+        let state = self.change_switches(&switch.server, begin).await?;
+        Ok(was_expected(&state, &switch.jail))
     }
 
     /// Records that the jail is as asked (`done`), or that nothing was changed.
     pub async fn end_switch(&self, switch: &JailSwitch, done: bool) -> Result<()> {
         let end = |state, _| (end_switch(state, &switch.id, &switch.jail, switch.on, done), vec![]);
-        self.change_switches(&switch.server, end).await
+        self.change_switches(&switch.server, end).await.map(drop)
     }
 
     /// Takes back a switch that was not made and whose record may or may not have been written: whether it was. After this
@@ -64,17 +66,17 @@ impl Store {
     pub async fn record_rollback(&self, server: &ServerName, jail: &JailName) -> Result<()> {
         let id = SwitchId::new(hex(&random::<16>()?));
         let roll_back = |state, now| (rolled_back(state, id.clone(), jail, now), vec![]);
-        self.change_switches(server, roll_back).await
+        self.change_switches(server, roll_back).await.map(drop)
     }
 
     async fn change_switches(
         &self,
         server: &ServerName,
         change: impl Fn(ServerState, Timestamp) -> (ServerState, Vec<Event>),
-    ) -> Result<()> {
+    ) -> Result<ServerState> {
         let changed = self.change_server(server, |state, now| Ok::<_, Infallible>(Some(change(state, now))));
         match changed.await {
-            Ok(_) => Ok(()),
+            Ok(changed) => Ok(changed.state),
             Err(ChangeError::Store(error)) => Err(error),
             Err(ChangeError::Refused(never)) => match never {},
         }

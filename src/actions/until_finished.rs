@@ -1,0 +1,88 @@
+//! Asking an agent for a change until it is finished.
+//!
+//! An agent answers before its caller gives up: a change that takes longer is still under way then. It is safe to ask for it
+//! again: that waits for its turn, and then finds the jail as asked.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::{Instant, sleep};
+
+use crate::agent::client::{AgentError, RefusedKind};
+
+/// However long it takes; the agent gives up at this time too.
+const MAX_CHANGE: Duration = Duration::from_secs(3600);
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The last answer, and whether an earlier one said that the change had begun.
+pub(super) async fn until_finished<T, Asked>(ask: impl Fn() -> Asked) -> (Result<T, AgentError>, bool)
+where
+    Asked: Future<Output = Result<T, AgentError>>,
+{
+    let (began, mut begun) = (Instant::now(), false);
+    loop {
+        let answer = ask().await;
+        let under_way = matches!(answer, Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }));
+        // Its own change, and before that one every other, may be what fail2ban is busy with.
+        let waits = under_way || begun && matches!(answer, Err(AgentError::Busy { .. }));
+        if !waits || began.elapsed() > MAX_CHANGE {
+            return (if begun { answer.map_err(interrupted) } else { answer }, begun);
+        }
+        begun |= under_way;
+        let pause = ASK_AGAIN.mul_f64(rand::rng().random_range(0.5..=1.0));
+        sleep(pause).await;
+    }
+}
+
+/// What an answer to a later request means for the change that had begun: that this request did nothing says nothing of it.
+fn interrupted(error: AgentError) -> AgentError {
+    match error {
+        AgentError::Busy { .. } | AgentError::Down { .. } => AgentError::Refused {
+            kind: RefusedKind::Unsettled,
+            reason: format!("the change had begun, and its outcome is not known: {error}"),
+        },
+        error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn under_way() -> AgentError {
+        AgentError::Refused { kind: RefusedKind::UnderWay, reason: "it works".to_owned() }
+    }
+
+    fn busy() -> AgentError {
+        AgentError::Busy { reason: "something else".to_owned() }
+    }
+
+    /// What is made of these answers, the last of which is repeated; and how often it was asked.
+    async fn asked(answers: &[Result<(), AgentError>]) -> (Result<(), AgentError>, bool, usize) {
+        let count = RefCell::new(0);
+        let (answer, begun) = until_finished(|| {
+            let at = *count.borrow();
+            *count.borrow_mut() += 1;
+            std::future::ready(answers[at.min(answers.len() - 1)].clone())
+        })
+        .await;
+        (answer, begun, count.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_is_under_way_is_asked_for_until_it_is_finished() {
+        assert_eq!(asked(&[Ok(())]).await, (Ok(()), false, 1));
+        assert_eq!(asked(&[Err(busy()), Ok(())]).await, (Err(busy()), false, 1), "it has not begun");
+        assert_eq!(asked(&[Err(under_way()), Err(busy()), Ok(())]).await, (Ok(()), true, 3));
+        let down = AgentError::Down { reason: "no socket".to_owned() };
+        assert_eq!(asked(&[Err(down.clone())]).await, (Err(down.clone()), false, 1));
+        let (answer, ..) = asked(&[Err(under_way()), Err(down)]).await;
+        let unsettled = matches!(&answer, Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }));
+        assert!(unsettled, "nothing was changed by the second request, and by the first? {answer:?}");
+        let (answer, begun, count) = asked(&[Err(under_way())]).await;
+        assert_eq!((answer, begun), (Err(under_way()), true));
+        assert!(count > 1000, "an hour later");
+    }
+}

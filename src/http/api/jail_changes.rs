@@ -1,0 +1,113 @@
+//! Changes of jails that take longer than 30 s: each shown under an address of its own, at any worker.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::jails::{JailSwitched, JailView};
+use super::time::Time;
+use crate::actions::{Actor, JailTarget};
+use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, JailName, ServerName};
+use crate::http::auth::caller::Caller;
+use crate::http::error::{Document, Problem, Result};
+use crate::http::extract::Path;
+use crate::http::long_change::{Answered, answered_soon};
+use crate::http::state::AppState;
+use crate::store::{JailChangeView, NewJailChange};
+
+/// A change of a jail that takes long.
+#[derive(Serialize, ToSchema)]
+pub struct JailChange {
+    id: String,
+    #[schema(value_type = String)]
+    server: ServerName,
+    #[schema(value_type = String)]
+    jail: JailName,
+    /// `activate`, `deactivate`, `settings` or `ignore`.
+    change: &'static str,
+    /// `running`, `done`, `refused` (nothing was changed), `failed`, or `not_known`: the worker that waited for the end is
+    /// gone, and the agent brings the change to its end or undoes it. Then look at the jail.
+    state: &'static str,
+    /// Who asked for it.
+    username: String,
+    began_at: Time,
+    finished_at: Option<Time>,
+    /// Of a change that is done, what the request for it would have been answered with.
+    #[schema(value_type = Option<JailChangeResult>)]
+    result: Option<Value>,
+    /// Of one that was refused or failed, why.
+    #[schema(value_type = Option<Document<'static>>)]
+    problem: Option<Value>,
+}
+
+/// What a change that is done is answered with.
+#[expect(dead_code, reason = "it is stored as JSON, and this says which")]
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum JailChangeResult {
+    /// Of a switch.
+    Switched(JailSwitched),
+    /// Of other changes.
+    Jail(Box<JailView>),
+}
+
+impl From<JailChangeView> for JailChange {
+    fn from(view: JailChangeView) -> Self {
+        let JailChangeView { id, about, state, began_at, finished_at, end } = view;
+        let NewJailChange { server, jail, kind, username } = about;
+        let document = end.map(|end| end.document);
+        let (result, problem) = match state {
+            JailChangeState::Done => (document, None),
+            _ => (None, document),
+        };
+        Self {
+            id: id.to_string(),
+            server,
+            jail,
+            change: kind.as_str(),
+            state: state.as_str(),
+            username,
+            began_at: began_at.into(),
+            finished_at: finished_at.map(Time),
+            result,
+            problem,
+        }
+    }
+}
+
+/// 200 with what came of a change, or 202 with where that will be.
+pub async fn answer<T: Serialize + Send + 'static>(
+    state: &AppState,
+    actor: &Actor,
+    target: &JailTarget,
+    kind: JailChangeKind,
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<Response> {
+    let (server, jail) = (target.server.clone(), target.jail.clone());
+    let about = NewJailChange { server, jail, kind, username: actor.username().to_owned() };
+    match answered_soon(state, about, change).await? {
+        Answered::InTime(shown) => Ok(axum::Json(shown).into_response()),
+        Answered::UnderWay(view) => {
+            let location = format!("/api/v1/jail-changes/{}", view.id);
+            let body = axum::Json(JailChange::from(view));
+            Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response())
+        }
+    }
+}
+
+/// One change of a jail that took longer than 30 s, kept for a day.
+#[utoipa::path(get, path = "/api/v1/jail-changes/{id}", tag = "jails", params(("id" = String, Path)),
+    responses((status = 200, body = JailChange)))]
+pub async fn show(
+    State(state): State<AppState>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<axum::Json<JailChange>> {
+    let unknown = || Problem::not_found("jail change, or it ended more than a day ago");
+    let id = JailChangeId::parse(&id).ok_or_else(unknown)?;
+    let view = state.store.jail_change(&id).await?;
+    Ok(axum::Json(view.ok_or_else(unknown)?.into()))
+}

@@ -1,0 +1,127 @@
+//! A change of a jail is answered within 30 s: with what came of it, or with a resource that shows what comes of it.
+//!
+//! A jail that ends runs the unban action of each of its bans, which can take minutes. The change itself runs to its end in
+//! any case ([`InFlight`](crate::actions::InFlight)); this worker waits for that and notes it in Redis, where every worker
+//! finds it (`store/jobs/jail_changes.rs`).
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use rand::RngExt as _;
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::cause::chain;
+use crate::domain::JailChangeId;
+use crate::http::error::{Problem, Result};
+use crate::http::state::AppState;
+use crate::store::jobs::jail_changes::SILENT_AFTER;
+use crate::store::{JailChangeEnd, JailChangeView, NewJailChange, Store, StoreError};
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Makes it shorter, in milliseconds, for a test. Compiled as `worker/tasks/test_switch.rs` says.
+#[cfg(debug_assertions)]
+const TEST_VARIABLE: &str = "BANGUI_TEST_ANSWER_WITHIN_MS";
+/// How long Redis may be away for the end of a change to be noted all the same.
+const NOTE_WITHIN: Duration = Duration::from_secs(600);
+const NOTE_AGAIN: Duration = Duration::from_secs(2);
+
+/// The answer to a request for a change.
+pub enum Answered<T> {
+    /// What came of it.
+    InTime(T),
+    /// It takes longer.
+    UnderWay(JailChangeView),
+}
+
+/// Waits for a change as long as its client should.
+pub async fn answered_soon<T: Serialize + Send + 'static>(
+    state: &AppState,
+    about: NewJailChange,
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<Answered<T>> {
+    let (began, in_flight) = (Instant::now(), state.in_flight.clone());
+    let mut change = Box::pin(async move { in_flight.complete(change).await });
+    if let Ok(ended) = timeout(answer_within(), change.as_mut()).await {
+        return ended.map(Answered::InTime);
+    }
+    let id = JailChangeId::of(rand::random());
+    state
+        .store
+        .begin_jail_change(&id, &about, began.elapsed())
+        .await
+        .map_err(|error| not_followed(&error))?;
+    tracing::info!(
+        server.name = %about.server, jail.name = %about.jail, jail_change.id = %id,
+        "`{}`: {} {} on `{}` takes longer than a client waits: answered 202", about.username,
+        about.kind.as_str(), about.jail, about.server
+    );
+    state.in_flight.spawn(follow(state.store.clone(), id.clone(), change));
+    let view = state.store.jail_change(&id).await.map_err(|error| not_followed(&error))?;
+    view.map(Answered::UnderWay).ok_or_else(|| Problem::internal(format!("Redis lost jail change {id}")))
+}
+
+/// Redis had taken the first entry of the audit, and does not take this: the change runs all the same.
+fn not_followed(error: &StoreError) -> Problem {
+    let detail = format!(
+        "the change runs to its end, and what comes of it cannot be saved ({}): look at the jail before trying again",
+        chain(error)
+    );
+    let title = "The change has begun and is not finished yet";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "change-under-way", title, detail).retry_after(5)
+}
+
+fn answer_within() -> Duration {
+    #[cfg(debug_assertions)]
+    if let Some(millis) = std::env::var(TEST_VARIABLE).ok().and_then(|millis| millis.parse().ok()) {
+        return Duration::from_millis(millis);
+    }
+    ANSWER_WITHIN
+}
+
+/// Waits for the end of a change, saying that somebody does, and notes it.
+async fn follow<T: Serialize>(store: Store, id: JailChangeId, change: impl Future<Output = Result<T>>) {
+    let mut change = pin!(change);
+    let ended = loop {
+        let wait = SILENT_AFTER.mul_f64(rand::rng().random_range(0.2..0.3));
+        match timeout(wait, change.as_mut()).await {
+            Ok(ended) => break ended,
+            Err(_) => {
+                if let Err(error) = store.hold_jail_change(&id).await {
+                    tracing::debug!(error = %error, jail_change.id = %id, "failed to renew a jail change");
+                }
+            }
+        }
+    };
+    let document = ended.and_then(|shown| serde_json::to_value(shown).map_err(Problem::internal));
+    let end = match document {
+        Ok(document) => JailChangeEnd { status: 200, document },
+        Err(problem) => JailChangeEnd { status: problem.status().as_u16(), document: problem.into_value() },
+    };
+    note(&store, &id, &end).await;
+}
+
+async fn note(store: &Store, id: &JailChangeId, end: &JailChangeEnd) {
+    let began = Instant::now();
+    loop {
+        match store.end_jail_change(id, end).await {
+            Ok(true) => return,
+            Ok(false) => {
+                tracing::warn!(jail_change.id = %id, "Redis lost a jail change before its end: see the audit");
+                return;
+            }
+            Err(error) if began.elapsed() > NOTE_WITHIN => {
+                tracing::warn!(
+                    error = %error, jail_change.id = %id,
+                    "failed to save the outcome of a jail change: it is shown as not known, see the audit"
+                );
+                return;
+            }
+            Err(_) => {
+                let pause = NOTE_AGAIN.mul_f64(rand::rng().random_range(0.5..=1.0));
+                sleep(pause).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What can be changed, and what is said, while fail2ban is down.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::agent_jails::{BANNED, beside, jail};
+use crate::host_changes::set;
+use crate::jails::{beside_web, path, post};
+use crate::support::cluster::{server, server_is};
+use crate::support::{SOON, eventually};
+
+#[tokio::test]
+async fn the_jail_that_keeps_fail2ban_down_is_switched_off_and_fail2ban_starts_again() {
+    let (mut fail2ban, agent) = beside(|f| f.write("jail.d/app.conf", &f.jail("app", true, ""))).await;
+    let client = agent.client();
+    // As on a fresh Debian 12 whose sshd logs to the journal alone.
+    std::fs::remove_file(fail2ban.config().parent().unwrap().join("app-app.log")).unwrap();
+    assert_eq!(fail2ban.start_in_vain().await, Some(255));
+    let other = client.change_settings(&jail("web"), &set(json!({ "bantime": 77 }))).await;
+    let said = other.unwrap_err().to_string();
+    assert!(
+        said.contains("fail2ban is down") && said.contains("Have not found any log file for app jail"),
+        "{said}"
+    );
+    let off = client.deactivate(&jail("app")).await.unwrap();
+    assert!(off.changed && !off.active, "{off:?}");
+    assert!(!client.deactivate(&jail("app")).await.unwrap().changed);
+    fail2ban.start_again().await;
+    assert_eq!(fail2ban.jails().await, ["web"]);
+    eventually("the bans from the database", SOON, || async {
+        fail2ban.bans("web", BANNED).await.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_fail2ban_is_down_a_change_that_needs_it_says_why_it_is_down_and_that_nothing_was_changed() {
+    let (mut cluster, client) = beside_web().await;
+    let fail2ban = cluster.fail2ban();
+    fail2ban.write("jail.d/other.conf", &fail2ban.jail("other", true, ""));
+    std::fs::remove_file(fail2ban.config().parent().unwrap().join("other-app.log")).unwrap();
+    assert_eq!(fail2ban.start_in_vain().await, Some(255));
+    let files = cluster.fail2ban().jail_d();
+    let before = server_is(&client, "down").await["last_activation"].clone();
+    let activated = post(&client, "jails/app/activate").await;
+    assert_eq!(activated.problem(503), "fail2ban-down");
+    let detail = activated.body["detail"].as_str().unwrap();
+    assert!(detail.contains("Have not found any log file for other jail"), "{detail}");
+    assert!(detail.ends_with("nothing was changed") && !detail.contains("not known"), "{detail}");
+    let request = client.request(Method::PATCH, &path("jails/app"));
+    let set = client.send(request.json(&json!({ "bantime": 77, "persistent": true }))).await;
+    assert_eq!(set.problem(503), "fail2ban-down");
+    assert!(set.body["detail"].as_str().unwrap().ends_with("nothing was changed"), "{}", set.text);
+    assert_eq!(cluster.fail2ban().jail_d(), files);
+    let state = server(&client).await;
+    assert_eq!((&state["last_activation"], &state["pending_recovery"]), (&before, &Value::Null), "{state}");
+    // What keeps it down can be switched off.
+    assert_eq!(post(&client, "jails/other/deactivate").await.expect(200).body["changed"], json!(true));
+    cluster.fail2ban().start_again().await;
+    assert_eq!(cluster.fail2ban().jails().await, ["web"]);
+}
