@@ -248,7 +248,7 @@ async fn a_stranger_and_garbage_are_401_without_asking_redis() {
             assert_eq!(response.headers()["cache-control"], "no-store");
             let removed = response.headers().get("set-cookie").map(|cookie| cookie.to_str().unwrap());
             let judged = matches!(headers, [("cookie", _)]);
-            let expected = judged.then_some("bangui=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+            let expected = judged.then_some("bangui=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
             assert_eq!(removed, expected, "only what was judged is taken away: {headers:?}");
             assert_eq!(problem(response).await.0, 401, "{method} {path} {headers:?}");
         }

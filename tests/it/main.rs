@@ -48,6 +48,8 @@ mod near_cache;
 mod near_cache_scripts;
 mod newer_states;
 mod one_redis;
+mod pages;
+mod pages_policy;
 mod parts;
 mod passwords;
 mod proxies;
