@@ -3,7 +3,7 @@
 //! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
 //! 2. a span that carries it, so that whatever is logged meanwhile can be found by it
 //! 3. what another site made a browser send is refused (`origin.rs`)
-//! 4. a worker that is starting lets a request of the API wait a moment: some load balancers send work to a new worker
+//! 4. a worker that is starting lets a request of the API, or for a page, wait a moment: some load balancers send work to a new worker
 //!    before they have asked whether it is ready
 //! 5. the handler; a panic in it becomes a 500 like any other defect
 //! 6. a refusal that a person at a browser gets becomes a page (`pages/refused.rs`)
@@ -69,7 +69,7 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
     let (parts, body) = request.into_parts();
     let mut response = match origin::check(&parts, state.public_url()) {
         Ok(()) => {
-            if about.api && state.readiness().phase() == Phase::Starting {
+            if (about.api || about.reader.is_some()) && state.readiness().phase() == Phase::Starting {
                 let _ = tokio::time::timeout(START_PATIENCE, state.readiness().started()).await;
             }
             handle(Request::from_parts(parts, body), next, span).await

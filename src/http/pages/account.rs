@@ -134,10 +134,7 @@ pub async fn change_password(
         }
         Err(error @ ChangePasswordError::Limited(_)) => {
             let problem = Problem::from(error);
-            (
-                Errors::one("current", super::refused::sentence(problem.detail())),
-                StatusCode::TOO_MANY_REQUESTS,
-            )
+            (Errors::one("current", super::words::sentence(problem.detail())), StatusCode::TOO_MANY_REQUESTS)
         }
         Err(error) => return Err(error.into()),
     };

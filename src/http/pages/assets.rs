@@ -4,11 +4,11 @@
 //! browser may keep them for ever. During a rolling update a page of one version asks a worker of the other: a hash that is not
 //! ours is answered with our file of that name, not to be kept, so that no page loses its style or script.
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::http::error::{Problem, Result};
+use crate::http::extract::Path;
 
 struct Asset {
     name: &'static str,

@@ -96,7 +96,7 @@ impl Message {
     /// It was refused, as the API refuses it.
     #[must_use]
     pub fn refused(problem: &Problem) -> Self {
-        Self::bad(format!("{}.", problem.title())).and(super::refused::sentence(problem.detail()))
+        Self::bad(format!("{}.", problem.title())).and(super::words::sentence(problem.detail()))
     }
 
     /// With another sentence.
@@ -216,7 +216,7 @@ mod tests {
             clock_then.now,
         );
         let shown = message.markup(&clock_then).to_string();
-        for markup in ["<b>", "<script>", "<i>"] {
+        for markup in ["<b>x", "<script>", "<i>", "\"><b>"] {
             assert!(!shown.contains(markup), "{shown}");
         }
         assert!(shown.contains("action=\"/jails/x\""), "{shown}");

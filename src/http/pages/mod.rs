@@ -49,7 +49,7 @@
 //! | a field with label, hint, error | `{{ Field::text("ip", "Address").value(typed).hint("..").with(&errors) }}` as a value (`form.rs`) |
 //! | errors beside fields | `Errors::one("ip", "203.0.113.300 is not an address.")`, then `Page::refused(page, errors)` |
 //! | a message with a way back for 10 minutes | `Message::ok(..).and(..).undo("Ban it again", "/path", &[("ip", ip)], shell.clock.now)` |
-//! | a question in place | `<details class="confirm"><summary class="destroy">Unban all…</summary>`: see `parts/README` in `style.css` |
+//! | a question in place | `<details class="confirm"><summary class="destroy">Unban all…</summary>`: see `account.html` |
 //! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
 //! | live values | `data-k="KEY"` on an element with nothing but text, `data-row="KEY"` on rows (`smooth.rs`): nothing else is needed |
 //! | an empty list | `<div class="empty"><p><b>What is so.</b></p><p>Why. What to do.</p></div>` |
@@ -73,12 +73,14 @@ pub mod prefs;
 mod recovery;
 pub(super) mod refused;
 pub mod search;
+pub mod server_list;
 mod server_rows;
 mod servers;
 mod setup;
 mod setup_next;
 pub mod shell;
 mod smooth;
+pub mod words;
 
 use axum::Router;
 use axum::middleware::from_fn;

@@ -18,6 +18,7 @@ use super::message::see_other;
 use super::page::Page;
 use super::prefs::Prefs;
 use super::shell::Shell;
+use super::words::sentence;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Shown;
 use crate::http::state::AppState;
@@ -116,14 +117,4 @@ impl Words {
         };
         Self { title: title.to_owned(), text }
     }
-}
-
-/// A detail of a problem document as a sentence of a page.
-#[must_use]
-pub fn sentence(detail: &str) -> String {
-    let mut letters = detail.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    let rest = letters.as_str();
-    let end = if detail.ends_with(['.', '?', ':']) { "" } else { "." };
-    format!("{first}{rest}{end}")
 }

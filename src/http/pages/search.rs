@@ -109,7 +109,11 @@ pub async fn suggest(
     if let Some(href) = address_path(words) {
         items.push(Suggestion { text: format!("Look up {words}"), href, mark: "barred", count: None });
     }
-    let all = super::servers::stored(&state).await?;
+    let all: Vec<_> = super::server_list::read(&state)
+        .await?
+        .into_iter()
+        .map(|(name, stored)| (name, stored.ok()))
+        .collect();
     let found = Found::among(&all, words);
     for name in &found.servers {
         let stored = all.iter().find(|(server, _)| server == *name).and_then(|(_, stored)| stored.as_ref());

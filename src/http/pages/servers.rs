@@ -13,13 +13,14 @@ use super::message::see_other;
 use super::page::Page;
 use super::paging::Paging;
 use super::search::{Found, address_path};
+use super::server_list::read;
 use super::server_rows::{Grouping, Line, Row, lines};
 use super::shell::{Shell, Visitor};
 use crate::domain::{Condition, ServerName};
 use crate::http::error::Result;
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{StoreError, StoredServer};
+use crate::store::StoredServer;
 
 /// Lines of a page.
 const PAGE: usize = 100;
@@ -108,21 +109,6 @@ struct Empty {
     title: String,
     text: &'static str,
     link: Option<(&'static str, &'static str)>,
-}
-
-/// All servers, as their last probes left them; none where what Redis has cannot be read.
-///
-/// # Errors
-/// What Redis refuses.
-pub async fn stored(state: &AppState) -> Result<Vec<(ServerName, Option<StoredServer>)>> {
-    let read = read(state).await?;
-    Ok(read.into_iter().map(|(name, stored)| (name, stored.ok())).collect())
-}
-
-async fn read(state: &AppState) -> Result<Vec<(ServerName, std::result::Result<StoredServer, StoreError>)>> {
-    let names = state.agents.names();
-    let stored = state.store.servers(&names).await?;
-    Ok(names.into_iter().zip(stored).collect())
 }
 
 /// The overview.

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::HeaderMap;
 
 use super::marks::{self, count, counted};
 use super::page::Page;
-use super::shell::{Shell, Visitor, is_https};
+use super::shell::{Shell, Visitor};
 use crate::domain::Condition;
+use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::state::AppState;
 
@@ -32,11 +32,9 @@ struct Found {
 }
 
 /// The list.
-pub async fn show(State(state): State<AppState>, visitor: Visitor, headers: HeaderMap) -> Result<Page<Next>> {
-    let names = state.agents.names();
-    let stored = state.store.servers(&names).await?;
+pub async fn show(State(state): State<AppState>, visitor: Visitor, cookie: CookieKind) -> Result<Page<Next>> {
     let mut servers = Vec::new();
-    for (name, stored) in names.iter().zip(stored) {
+    for (name, stored) in super::server_list::read(&state).await? {
         let status = stored.map(|stored| stored.state.status).unwrap_or_default();
         let totals = status.totals();
         let text = match status.condition {
@@ -55,7 +53,7 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor, headers: Head
     let total = counted(servers.len() as u64, "server");
     let more = servers.len().saturating_sub(MAX_LISTED);
     servers.truncate(MAX_LISTED);
-    let https = is_https(&state, &headers);
+    let https = cookie == CookieKind::Secure;
     let address = visitor.actor.address.map(|address| address.to_string()).unwrap_or_default();
     Ok(Page::new(Next { shell: visitor.shell, servers, more, total, https, address }))
 }

@@ -5,10 +5,7 @@
 //! | [`Visitor`] | pages and forms of somebody who is logged in: the shell, and the actor for actions | 401, which a person sees as the login page; 503 |
 //! | [`Shell`] | pages for everybody: login, setup | never |
 
-use std::borrow::Cow;
-
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
 use super::assets;
@@ -186,14 +183,6 @@ fn without_message(here: &str) -> String {
     let kept: Vec<&str> =
         query.split('&').filter(|pair| !pair.starts_with("m=") && !pair.is_empty()).collect();
     if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
-}
-
-/// Whether a request came over https, as far as can be known.
-#[must_use]
-pub fn is_https(state: &AppState, headers: &HeaderMap) -> bool {
-    let forwarded = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    let public = state.public_url().map(|url| Cow::Borrowed(url.scheme()));
-    public.as_deref().or(forwarded) == Some("https")
 }
 
 #[cfg(test)]
