@@ -101,6 +101,7 @@ impl Errors {
 #[derive(Template, Debug, Clone, Default)]
 #[template(path = "parts/field.html")]
 pub struct Field {
+    id: &'static str,
     name: &'static str,
     label: String,
     kind: &'static str,
@@ -117,19 +118,26 @@ impl Field {
     /// A field for a line of text.
     #[must_use]
     pub fn text(name: &'static str, label: impl Into<String>) -> Self {
-        Self { name, label: label.into(), kind: "text", ..Self::default() }
+        Self { id: name, name, label: label.into(), kind: "text", ..Self::default() }
     }
 
     /// A field for a secret: it never shows what was typed before.
     #[must_use]
     pub fn password(name: &'static str, label: impl Into<String>) -> Self {
-        Self { name, label: label.into(), kind: "password", ..Self::default() }
+        Self { id: name, name, label: label.into(), kind: "password", ..Self::default() }
     }
 
     /// A field for many lines.
     #[must_use]
     pub fn lines(name: &'static str, label: impl Into<String>, rows: usize) -> Self {
-        Self { name, label: label.into(), rows, ..Self::default() }
+        Self { id: name, name, label: label.into(), rows, ..Self::default() }
+    }
+
+    /// With an id of its own, where another field of the page has this name.
+    #[must_use]
+    pub fn id(mut self, id: &'static str) -> Self {
+        self.id = id;
+        self
     }
 
     /// With this in it.
@@ -163,10 +171,10 @@ impl Field {
     fn described_by(&self) -> String {
         let mut ids = Vec::new();
         if self.error.is_some() {
-            ids.push(format!("{}-error", self.name));
+            ids.push(format!("{}-error", self.id));
         }
         if !self.hint.is_empty() {
-            ids.push(format!("{}-hint", self.name));
+            ids.push(format!("{}-hint", self.id));
         }
         ids.join(" ")
     }

@@ -67,6 +67,7 @@ mod login;
 pub mod marks;
 pub mod message;
 pub mod nav;
+mod never_ban;
 pub mod page;
 pub mod paging;
 pub mod prefs;
@@ -98,6 +99,7 @@ pub fn router() -> Router<AppState> {
         .route("/", get(servers::show))
         .route("/suggestions", get(search::suggest))
         .route("/setup/next", get(setup_next::show))
+        .route("/setup/never-ban", post(never_ban::never_ban))
         .route("/account", get(account::show))
         .route("/account/password", post(account::change_password))
         .route("/account/theme", post(account::change_theme))

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 
 use super::marks::{self, count, counted};
+use super::never_ban;
 use super::page::Page;
 use super::shell::{Shell, Visitor};
 use crate::domain::Condition;
@@ -23,6 +24,9 @@ pub struct Next {
     total: String,
     https: bool,
     address: String,
+    /// Whether it is this machine's own, which no ban keeps out.
+    here: bool,
+    jails: String,
 }
 
 struct Found {
@@ -55,5 +59,8 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor, cookie: Cooki
     servers.truncate(MAX_LISTED);
     let https = cookie == CookieKind::Secure;
     let address = visitor.actor.address.map(|address| address.to_string()).unwrap_or_default();
-    Ok(Page::new(Next { shell: visitor.shell, servers, more, total, https, address }))
+    let here = visitor.actor.address.is_none_or(|address| address.is_loopback());
+    let jails = never_ban::jails(&state).await?.len() as u64;
+    let jails = if jails == 0 { String::new() } else { counted(jails, "jail") };
+    Ok(Page::new(Next { shell: visitor.shell, servers, more, total, https, address, here, jails }))
 }

@@ -185,13 +185,9 @@ impl Seen {
         let (form, control) =
             (Selector::parse(selector).unwrap(), Selector::parse("input, textarea, button").unwrap());
         let forms = document.select(&form);
-        let pressed = |form: &ElementRef<'_>| {
-            form.select(&control)
-                .find(|control| control.value().name() == "button" && text_of(*control).starts_with(button))
-        };
         let (form, pressed) = forms
             .filter(|form| form.value().attr("method") == Some("post"))
-            .find_map(|form| Some((form, pressed(&form)?)))
+            .find_map(|form| Some((form, pressed(form, &control, button)?)))
             .unwrap_or_else(|| panic!("no form {selector} with a button {button} in {}", self.html));
         let mut fields = Vec::new();
         for control in form.select(&control) {
@@ -213,6 +209,12 @@ impl Seen {
         }
         (form.value().attr("action").unwrap().to_owned(), fields)
     }
+}
+
+/// The button of a form whose text begins with these words.
+fn pressed<'a>(form: ElementRef<'a>, control: &Selector, words: &str) -> Option<ElementRef<'a>> {
+    form.select(control)
+        .find(|control| control.value().name() == "button" && text_of(*control).starts_with(words))
 }
 
 fn text_of(element: ElementRef<'_>) -> String {

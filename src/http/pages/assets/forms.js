@@ -43,7 +43,7 @@ function answer(form, document_) {
   let first = null;
   for (const [name, sentence] of Object.entries(document_.errors)) {
     const field = name && form.elements.namedItem(name);
-    const place = name && document.getElementById(name + "-error");
+    const place = field && document.getElementById(field.id + "-error");
     if (!field || !place) {
       say("bad", sentence);
       continue;
