@@ -12,14 +12,16 @@ ARG PROFILE=release
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 # Sources without content: what the manifest names must be there for the dependencies to be built.
-RUN mkdir -p src benches/figures tests/it tests/chaos \
+RUN mkdir -p src/http/pages/assets benches/figures tests/it tests/chaos tests/browser \
  && touch src/lib.rs \
- && echo 'fn main() {}' | tee src/main.rs benches/figures/main.rs tests/it/main.rs tests/chaos/main.rs \
+ && echo 'fn main() {}' | tee src/main.rs src/http/pages/assets/build.rs benches/figures/main.rs tests/it/main.rs \
+    tests/chaos/main.rs tests/browser/main.rs \
  && cargo build --locked --profile "$PROFILE" --bin bangui \
  && rm -r src
+COPY askama.toml askama.toml
 COPY src src
 # Newer than the empty ones, whatever the times in the checkout are.
-RUN touch src/lib.rs src/main.rs \
+RUN touch src/lib.rs src/main.rs src/http/pages/assets/build.rs \
  && cargo build --locked --profile "$PROFILE" --bin bangui \
  && cp "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/bangui" /bangui
 

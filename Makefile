@@ -6,13 +6,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up docs deny test test-repeat test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host fmt clippy doc bench fuzz
+.PHONY: help up docs deny test test-repeat test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host test-browser screenshots fmt clippy doc bench fuzz
 
 ARGS ?=
 N ?= 10
 TESTS ?=
 FUZZ_SECONDS ?= 60
 CHAOS_SECONDS ?= 1800
+AXE_VERSION = 4.14.0
 # Most tests wait for processes rather than for a core.
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban.
@@ -87,6 +88,21 @@ test-fail2ban-1.1: ## Run the tests that involve fail2ban with fail2ban 1.1, if 
 test-stock-jails: ## Switch every jail of fail2ban's package on and off
 	@.ci/install rust cc redis-server fail2ban
 	cargo test --locked --test it -- --ignored stock_jails::
+
+test-browser: target/browser/axe.min.js ## Walk through the pages in Chromium, with JavaScript and without, and let axe-core look at them
+	@.ci/install rust cc redis-server fail2ban chromium
+	RUST_TEST_THREADS=2 cargo test --locked --test browser -- --skip support::
+
+screenshots: ## Make a picture of every page, wide and narrow, light and dark, in target/screenshots
+	@.ci/install rust cc redis-server fail2ban chromium
+	cargo test --locked --test browser -- --ignored screenshots::
+
+# For the browser test alone, and never committed.
+target/browser/axe.min.js:
+	@.ci/install npm
+	mkdir -p target/browser
+	cd target/browser && tar -xzf "$$(npm pack --silent axe-core@$(AXE_VERSION))" --strip-components=1 package/axe.min.js
+	touch $@
 
 chaos-host: ## Change jails at random for CHAOS_SECONDS (default 1800) beside a hostile neighbour; CHAOS_SEED repeats a run
 	@.ci/install rust cc redis-server fail2ban

@@ -10,6 +10,7 @@
 //!
 //! A new resource needs a file in `api/` and its handlers on this page: method, path and documentation stand at the handler,
 //! once (`#[utoipa::path]`), and both the router and the OpenAPI document are made of them. Its refusals go into `error.rs`.
+//! A new page needs a template and a handler in `pages/` (its `mod.rs` says how).
 //! This layer never imports the scheduler: what a worker is to do it asks for in Redis.
 
 pub mod api;
@@ -18,6 +19,7 @@ pub mod error;
 pub mod extract;
 pub mod long_change;
 mod middleware;
+pub mod pages;
 pub mod state;
 
 pub use api::metrics::metrics_router;
@@ -44,6 +46,7 @@ pub fn router(state: AppState) -> Router {
         all = all.merge(monitoring());
     }
     let router = Router::from(all)
+        .merge(pages::router())
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
     let document = docs::Document::new(document());

@@ -15,6 +15,7 @@
 //! | `session:SHA256`         | string  | min(idle, absolute)    | login, touch, logout        | every session check |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
+//! | `message:SHA256:ID`      | string  | 10 min                 | forms of pages              | the page that comes next |
 //! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
 //! | `bans:SERVER/JAIL`       | zset    | until the next list, or the jail is gone | scheduler                   | pages of bans |
@@ -147,6 +148,11 @@ impl Keys {
 
     pub(super) fn bans_known(&self, server: &ServerName, jail: &JailName) -> String {
         self.key(&format!("bans-known:{}", place(server, jail)))
+    }
+
+    /// What came of a form that this session posted.
+    pub(super) fn message(&self, session: &SessionId, id: &str) -> String {
+        self.key(&format!("message:{session}:{id}"))
     }
 
     /// What was banned and unbanned through bangui since the list was read.
@@ -318,6 +324,7 @@ mod tests {
             keys.setup_code(),
             keys.sessions(&user),
             keys.user_agent(7),
+            keys.message(&session, "0123456789abcdef"),
             keys.server(&name),
             keys.detecting(&name),
             keys.bans(&name, &jail),

@@ -36,23 +36,21 @@ pub struct Announcement {
 impl fmt::Display for Announcement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = format!("http://{}", reachable(self.listen));
-        let json = "-H 'content-type: application/json'";
         let plural = if self.workers == 1 { "" } else { "s" };
         writeln!(f, "\nbangui is ready: {url} ({} worker{plural})\n", self.workers)?;
-        if let Access::SetUp(code) = &self.access {
-            let code = code.as_deref().unwrap_or("YOUR-BANGUI_SETUP_TOKEN");
-            writeln!(f, "First time only, set the password (10 characters or more):")?;
-            writeln!(
-                f,
-                "  curl {json} -d '{{\"password\":\"YOUR-PASSWORD\",\"token\":\"{code}\"}}' {url}/api/v1/setup"
-            )?;
+        match &self.access {
+            // In the fragment, which is in no request and so in no log.
+            Access::SetUp(Some(code)) => {
+                writeln!(f, "Open this link once, and choose a password:\n  {url}/setup#code={code}\n")?;
+            }
+            Access::SetUp(None) => {
+                writeln!(
+                    f,
+                    "Open this link once, with your BANGUI_SETUP_TOKEN, and choose a password:\n  {url}/setup\n"
+                )?;
+            }
+            Access::LogIn => writeln!(f, "Log in:\n  {url}/\n")?,
         }
-        writeln!(f, "Log in and list the servers:")?;
-        writeln!(
-            f,
-            "  curl {json} -d '{{\"password\":\"YOUR-PASSWORD\"}}' -c bangui.cookies {url}/api/v1/session"
-        )?;
-        writeln!(f, "  curl -b bangui.cookies {url}/api/v1/servers\n")?;
         writeln!(f, "fail2ban:  {}", self.fail2ban)?;
         writeln!(f, "data:      {}", self.data.display())?;
         writeln!(f, "logs:      {}", self.logs.display())?;
@@ -89,11 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn it_prints_an_address_that_works_and_the_code_only_if_up_made_it() {
+    fn it_names_an_address_that_works_and_the_code_only_if_it_made_it() {
         let own = printed(Access::SetUp(Some("c0de".to_owned())));
-        assert!(own.contains(r#""token":"c0de"}' http://127.0.0.1:8080/api/v1/setup"#), "{own}");
-        assert!(printed(Access::SetUp(None)).contains("YOUR-BANGUI_SETUP_TOKEN"));
+        assert!(own.contains("  http://127.0.0.1:8080/setup#code=c0de\n"), "{own}");
+        let chosen = printed(Access::SetUp(None));
+        assert!(chosen.contains("BANGUI_SETUP_TOKEN") && chosen.contains("/setup\n"), "{chosen}");
         let log_in = printed(Access::LogIn);
-        assert!(!log_in.contains("/api/v1/setup") && log_in.contains("/api/v1/session"), "{log_in}");
+        assert!(!log_in.contains("/setup") && log_in.contains("  http://127.0.0.1:8080/\n"), "{log_in}");
     }
 }

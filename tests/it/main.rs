@@ -54,6 +54,8 @@ mod near_cache_scripts;
 mod newer_items;
 mod newer_states;
 mod one_redis;
+mod pages;
+mod pages_policy;
 mod parts;
 mod passwords;
 mod primary_proof;

@@ -2,7 +2,8 @@
 //!
 //! Over TLS it is `__Host-bangui`, which a browser takes only with `Secure`, from this host, for the whole path:
 //! no neighbouring subdomain can plant one, so there the plain name is not looked at. Without TLS a browser
-//! would refuse that name, and it is `bangui`. Both are `HttpOnly` and `SameSite=Strict`.
+//! would refuse that name, and it is `bangui`. Both are `HttpOnly` and `SameSite=Lax`: a link from a chat or a mail lands
+//! logged in, and what changes something is judged by `middleware/origin.rs` whatever cookie it carries.
 //!
 //! Whether the user's side is TLS cannot be seen from here. It is, if `BANGUI_PUBLIC_URL` says `https`, or if a
 //! trusted proxy says so in `X-Forwarded-Proto`.
@@ -49,8 +50,8 @@ impl CookieKind {
 
     fn attributes(self) -> &'static str {
         match self {
-            Self::Secure => "Path=/; HttpOnly; SameSite=Strict; Secure",
-            Self::Plain => "Path=/; HttpOnly; SameSite=Strict",
+            Self::Secure => "Path=/; HttpOnly; SameSite=Lax; Secure",
+            Self::Plain => "Path=/; HttpOnly; SameSite=Lax",
         }
     }
 
@@ -69,15 +70,21 @@ impl CookieKind {
     /// The value that a request carries under this name, if any.
     #[must_use]
     pub fn find(self, headers: &HeaderMap) -> Option<&str> {
-        let pairs = headers
-            .get_all(header::COOKIE)
-            .iter()
-            .flat_map(|line| std::str::from_utf8(line.as_bytes()).unwrap_or_default().split(';'));
-        pairs
-            .filter_map(|pair| pair.trim().split_once('='))
-            .find(|(name, _)| *name == self.name())
-            .map(|(_, v)| v)
+        value(headers, self.name())
     }
+}
+
+/// The value of the first cookie of that name.
+#[must_use]
+pub fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let pairs = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|line| std::str::from_utf8(line.as_bytes()).unwrap_or_default().split(';'));
+    pairs
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(found, _)| *found == name)
+        .map(|(_, value)| value)
 }
 
 /// Base64url and the fixed texts above are always valid; were they not, no cookie is the safe answer.
@@ -128,16 +135,16 @@ mod tests {
         let removed = CookieKind::Secure.remove();
         assert_eq!(
             removed.to_str().unwrap(),
-            "__Host-bangui=; Path=/; HttpOnly; SameSite=Strict; Secure; Max-Age=0"
+            "__Host-bangui=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"
         );
         assert_eq!(
             CookieKind::Plain.remove().to_str().unwrap(),
-            "bangui=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+            "bangui=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
         );
         let token = SessionToken::parse(&"A".repeat(43)).unwrap();
         let set = CookieKind::Plain.set(&token);
         assert!(set.is_sensitive());
-        assert!(set.to_str().unwrap().ends_with("; Path=/; HttpOnly; SameSite=Strict"));
+        assert!(set.to_str().unwrap().ends_with("; Path=/; HttpOnly; SameSite=Lax"));
     }
 
     #[test]

@@ -41,6 +41,19 @@ pub struct Problem {
     cause: Option<String>,
 }
 
+/// What a page says of a refusal: goes with the answer, for `pages/refused.rs`.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The last part of its `type`.
+    pub name: &'static str,
+    /// What happened.
+    pub title: &'static str,
+    /// What happened to what, and what to do.
+    pub detail: Cow<'static, str>,
+    /// When to try again.
+    pub retry_after_seconds: Option<u32>,
+}
+
 /// The refusal on the wire.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -103,6 +116,30 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The last part of its `type`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// What happened to what, and what to do.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// When to try again.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        self.retry_after_seconds
     }
 
     /// 400: cannot be read at all.
@@ -214,6 +251,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bangui\""));
         }
+        let Self { name, title, detail, retry_after_seconds, .. } = self;
+        response.extensions_mut().insert(Shown { name, title, detail, retry_after_seconds });
         response
     }
 }

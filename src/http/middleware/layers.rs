@@ -3,13 +3,14 @@
 //! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
 //! 2. a span that carries it, so that whatever is logged meanwhile can be found by it
 //! 3. what another site made a browser send is refused (`origin.rs`)
-//! 4. a worker that is starting lets a request of the API wait a moment: some load balancers send work to a new worker
+//! 4. a worker that is starting lets a request of the API, or for a page, wait a moment: some load balancers send work to a new worker
 //!    before they have asked whether it is ready
 //! 5. the handler; a panic in it becomes a 500 like any other defect
-//! 6. headers: `x-request-id`, `x-bangui-worker`, those that tell a browser what it must not do, no caching of the
+//! 6. a refusal that a person at a browser gets becomes a page (`pages/refused.rs`)
+//! 7. headers: `x-request-id`, `x-bangui-worker`, those that tell a browser what it must not do, no caching of the
 //!    API; a 401 takes the cookie away; while the worker drains, `Connection: close`
-//! 7. metrics, by route (never by address: their number must stay small), also for a client that hung up before the answer
-//! 8. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
+//! 8. metrics, by route (never by address: their number must stay small), also for a client that hung up before the answer
+//! 9. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
 //!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog tells
 //!    it once for all of them; 499 where the client hung up: the change it asked for is finished all the same
 //!
@@ -33,6 +34,7 @@ use super::origin;
 use crate::http::auth::address;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Problem;
+use crate::http::pages::refused::Reader;
 use crate::http::state::{AppState, Phase};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -67,14 +69,18 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
     let (parts, body) = request.into_parts();
     let mut response = match origin::check(&parts, state.public_url()) {
         Ok(()) => {
-            if about.api && state.readiness().phase() == Phase::Starting {
+            if (about.api || about.reader.is_some()) && state.readiness().phase() == Phase::Starting {
                 let _ = tokio::time::timeout(START_PATIENCE, state.readiness().started()).await;
             }
             handle(Request::from_parts(parts, body), next, span).await
         }
         Err(refusal) => span.in_scope(|| refusal.into_response()),
     };
-    finish_headers(&mut response, about, &state);
+    let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+    if let Some(reader) = &about.reader {
+        response = reader.dress(response, &state, &about.id);
+    }
+    finish_headers(&mut response, about, &state, unauthorized);
     accounted.answered = Some(response.status());
     response
 }
@@ -122,6 +128,8 @@ struct About {
     /// Whether the request was judged by a cookie: only then does a refusal take it away. A page of another site can
     /// make a browser come without it, and must not log anybody out by that.
     cookie_was_shown: bool,
+    /// A person at a browser, who is shown a refusal as a page.
+    reader: Option<Reader>,
 }
 
 impl About {
@@ -137,6 +145,7 @@ impl About {
                 request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str),
             ),
             api: request.uri().path().starts_with("/api/"),
+            reader: Reader::of(request, cookie),
             cookie_was_shown: cookie.find(headers).is_some() && !headers.contains_key(header::AUTHORIZATION),
             cookie,
         }
@@ -169,8 +178,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-fn finish_headers(response: &mut Response, about: &About, state: &AppState) {
-    let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
+fn finish_headers(response: &mut Response, about: &About, state: &AppState, unauthorized: bool) {
     let headers = response.headers_mut();
     headers.reserve(BROWSERS_MUST_NOT.len() + 6);
     headers.insert(REQUEST_ID, about.id.clone());

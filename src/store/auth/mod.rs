@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod limits;
+mod messages;
 pub(super) mod near_cache;
 pub(super) mod networks;
 pub mod sessions;

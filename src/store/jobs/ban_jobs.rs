@@ -149,6 +149,12 @@ impl Store {
         Ok(put)
     }
 
+    /// How many jobs are not over.
+    pub async fn count_open_ban_jobs(&self) -> Result<u64> {
+        let command = redis::cmd("ZCARD").arg(self.keys.ban_jobs_open()).to_owned();
+        self.shared.query("ban_jobs_open", &command).await
+    }
+
     /// The jobs that are not over, in the order in which they were asked for, and Redis's time in milliseconds.
     pub async fn open_ban_jobs(&self) -> Result<(Vec<OpenBanJob>, i64)> {
         let mut command = redis::cmd("ZRANGE");

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod broken_fail2ban;
+pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod disk;

@@ -1,0 +1,160 @@
+//! The own account: sessions, password, theme, keys.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::device::device;
+use super::form::{Errors, Field, Form};
+use super::message::{Message, done, is_own, see_other};
+use super::page::Page;
+use super::paging::Paging;
+use super::prefs::{remember, theme};
+use super::shell::{Shell, Visitor};
+use crate::actions::change_password::{self, ChangePasswordError, PasswordChange};
+use crate::domain::Timestamp;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Query;
+use crate::http::state::AppState;
+use crate::password::rules;
+
+/// Sessions of a page.
+const PAGE: usize = 50;
+
+/// Which page of sessions.
+#[derive(Deserialize)]
+pub struct Wanted {
+    cursor: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct Account {
+    shell: Shell,
+    sessions: Vec<Session>,
+    others: bool,
+    paging: Paging,
+    current: Field,
+    new: Field,
+}
+
+struct Session {
+    id: String,
+    device: String,
+    user_agent: String,
+    address: String,
+    begun: Timestamp,
+    seen: Timestamp,
+    current: bool,
+}
+
+/// The account.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response> {
+    Ok(Page::new(account(&state, visitor, wanted.cursor.as_deref(), &Errors::default()).await?)
+        .into_response())
+}
+
+async fn account(
+    state: &AppState,
+    visitor: Visitor,
+    cursor: Option<&str>,
+    errors: &Errors,
+) -> Result<Account> {
+    let own = visitor.session.id;
+    let page =
+        state.store.list_sessions(&visitor.session.username, cursor, PAGE, state.session_life()).await?;
+    let mut sessions: Vec<Session> = page
+        .items
+        .into_iter()
+        .map(|details| Session {
+            id: details.session.id.to_string(),
+            device: device(&details.user_agent),
+            user_agent: details.user_agent,
+            address: details.session.ip.to_string(),
+            begun: details.session.created_at,
+            seen: details.session.last_seen_at,
+            current: details.session.id == own,
+        })
+        .collect();
+    sessions.sort_by_key(|session| !session.current);
+    let next = page.next_cursor.map(|cursor| {
+        format!(
+            "/account?{}",
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("cursor", &cursor).finish()
+        )
+    });
+    let paging =
+        Paging { says: format!("{} on this page", sessions.len()), previous: None, next, size: PAGE };
+    let field = |name, label| Field::password(name, label).with(errors);
+    Ok(Account {
+        shell: visitor.shell,
+        others: sessions.iter().any(|session| !session.current),
+        sessions,
+        paging,
+        current: field("current", "Current password")
+            .attribute("autocomplete", "current-password")
+            .attribute("required", "required"),
+        new: field("new", "New password")
+            .hint(format!(
+                "{} to {} bytes. All other sessions end.",
+                rules::LENGTH.start(),
+                rules::LENGTH.end()
+            ))
+            .attribute("autocomplete", "new-password")
+            .attribute("required", "required"),
+    })
+}
+
+/// Changes the password, which ends every other session.
+pub async fn change_password(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    form: Form,
+) -> Result<Response> {
+    let change = PasswordChange { current: form.raw("current").to_owned(), new: form.raw("new").to_owned() };
+    let (errors, status) = match change_password::change_password(&state, visitor.actor.clone(), change).await
+    {
+        Ok(()) => {
+            let message = Message::ok("The password was changed.").and("All other sessions have ended.");
+            return Ok(done(&state, &visitor.actor, "/account", message).await);
+        }
+        Err(ChangePasswordError::Wrong) => {
+            (Errors::one("current", "This is not the current password."), StatusCode::FORBIDDEN)
+        }
+        Err(ChangePasswordError::Length(wrong)) => {
+            let (least, most) = (rules::LENGTH.start(), rules::LENGTH.end());
+            let sentence = format!("It has {} bytes; {least} to {most} are allowed.", wrong.has);
+            (Errors::one("new", sentence), StatusCode::UNPROCESSABLE_ENTITY)
+        }
+        Err(error @ ChangePasswordError::Limited(_)) => {
+            let problem = Problem::from(error);
+            (Errors::one("current", super::words::sentence(problem.detail())), StatusCode::TOO_MANY_REQUESTS)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let page = account(&state, visitor, None, &errors).await?;
+    Ok(Page::refused(page, errors).status(status).into_response())
+}
+
+/// Remembers the theme, in this browser.
+pub async fn change_theme(_: Visitor, form: Form) -> Response {
+    remembered(&form, remember("bangui-theme", theme(form.text("theme"))))
+}
+
+/// Remembers whether single keys do something, in this browser.
+pub async fn change_keys(_: Visitor, form: Form) -> Response {
+    remembered(&form, remember("bangui-keys", if form.text("keys") == "off" { "off" } else { "on" }))
+}
+
+fn remembered(form: &Form, cookie: HeaderValue) -> Response {
+    let back = form.text("back");
+    let mut response = see_other(if is_own(back) { back } else { "/account" });
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
+}

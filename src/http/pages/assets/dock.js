@@ -1,0 +1,29 @@
+// Messages that a script has to say: docked at the bottom, so that nothing moves. Texts only.
+const SHAPES = { ok: "check", warn: "clock", bad: "cross" };
+
+/** Shows a message; `action` is the text of a button and what it does. */
+export function say(tone, text, action) {
+  const template = document.getElementById("message");
+  if (!template) return;
+  const message = template.content.firstElementChild.cloneNode(true);
+  message.classList.add(tone);
+  if (tone === "bad") message.setAttribute("role", "alert");
+  message.querySelector("use").setAttribute("href", "#" + SHAPES[tone]);
+  message.querySelector("p").textContent = text;
+  if (action) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = action[0];
+    button.addEventListener("click", () => action[1](message));
+    message.querySelector("p").after(button);
+  }
+  message.querySelector(".close").addEventListener("click", () => message.remove());
+  let dock = document.querySelector(".dock");
+  if (!dock) {
+    dock = document.createElement("div");
+    dock.className = "dock";
+    document.body.append(dock);
+  }
+  dock.append(message);
+  return message;
+}

@@ -1,0 +1,168 @@
+// The page, kept as it is now: one event stream, and the same page asked for again, of which only texts and attributes are taken.
+//
+// An event, or ten seconds, asks for the page's parts (`x-bangui-live`), at most once a second, however many events there are. What
+// changed is written in one frame. Rows never move: new ones are counted in a bar. Every event is also handed on in the page as
+// `bangui:event`, for pages that do more with it. A hidden page closes its stream: browsers have six connections to a host.
+import { ended } from "./session.js";
+import { say } from "./dock.js";
+
+const KINDS = [
+  "server.came_online", "server.went_offline", "server.degraded", "server.added", "server.removed", "recovery.pending",
+  "recovery.resolved", "recovery.cleared", "activation.recorded", "ban.added", "ban.removed", "settings.changed",
+  "scheduler.elected",
+];
+const EVERY = 10_000;
+const AT_MOST_EVERY = 1_000;
+const STALE_AFTER = 15_000;
+
+let stream = null;
+let good = Date.now();
+let asked = 0;
+let waiting = 0;
+let running = false;
+let moved = false;
+let over = false;
+let fresh = 0;
+
+/** Begins, and keeps going. */
+export function start() {
+  connect();
+  setInterval(tick, 1_000);
+  document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : resume()));
+  addEventListener("pagehide", disconnect);
+  addEventListener("pageshow", (event) => event.persisted && resume());
+}
+
+/** After a login in place, or when the page is seen again. */
+export function resume() {
+  over = false;
+  connect();
+  refresh();
+}
+
+function connect() {
+  if (stream || over || document.hidden) return;
+  const opened = new EventSource("/api/v1/events");
+  stream = opened;
+  opened.addEventListener("open", mark);
+  opened.addEventListener("error", () => {
+    // Closed for good: the answer was no stream. Why, the next look at the page says.
+    if (opened.readyState === EventSource.CLOSED && stream === opened) {
+      stream = null;
+      refresh();
+      setTimeout(connect, 3_000 + Math.random() * 4_000);
+    }
+    mark();
+  });
+  for (const kind of KINDS) {
+    opened.addEventListener(kind, (event) => {
+      document.dispatchEvent(new CustomEvent("bangui:event", { detail: JSON.parse(event.data) }));
+      refresh();
+    });
+  }
+  opened.addEventListener("gap", refresh);
+  opened.addEventListener("end", refresh);
+}
+
+function disconnect() {
+  stream?.close();
+  stream = null;
+}
+
+function tick() {
+  if (!document.hidden && Date.now() - asked >= EVERY) refresh();
+  mark();
+}
+
+/** Asks for the parts of this page, soon. */
+export function refresh() {
+  if (running || waiting || over || document.hidden) {
+    fresh += running ? 1 : 0;
+    return;
+  }
+  const wait = Math.max(0, asked + AT_MOST_EVERY - Date.now());
+  waiting = setTimeout(look, wait);
+}
+
+async function look() {
+  waiting = 0;
+  running = true;
+  fresh = 0;
+  asked = Date.now();
+  try {
+    const address = location.pathname + location.search;
+    const answer = await fetch(address, {
+      headers: { "x-bangui-live": "1", accept: "application/json" },
+      redirect: "manual",
+      signal: AbortSignal.timeout(STALE_AFTER),
+    });
+    if (answer.status === 401) {
+      over = true;
+      disconnect();
+      ended();
+    } else if (answer.ok && answer.headers.get("content-type")?.startsWith("application/json")) {
+      const page = await answer.json();
+      good = Date.now();
+      requestAnimationFrame(() => patch(page));
+    }
+  } catch {
+    // No answer: the mark says how old the page is.
+  }
+  running = false;
+  mark();
+  if (fresh) refresh();
+}
+
+function patch({ assets, parts, rows }) {
+  for (const element of document.querySelectorAll("[data-k]")) {
+    const part = parts[element.getAttribute("data-k")];
+    if (!part) continue;
+    const [text, attributes] = part;
+    if (element.childElementCount === 0 && element.textContent !== text) element.textContent = text;
+    for (const name in attributes) {
+      if (element.getAttribute(name) !== attributes[name]) element.setAttribute(name, attributes[name]);
+    }
+  }
+  const known = new Set(Array.from(document.querySelectorAll("[data-row]"), (row) => row.getAttribute("data-row")));
+  count(rows.filter((row) => !known.has(row)).length);
+  document.dispatchEvent(new CustomEvent("bangui:patched"));
+  if (assets !== document.documentElement.dataset.assets && !moved) {
+    moved = true;
+    say("warn", "The workers have moved to another version. What you typed stays until you reload.", ["Reload", () => location.reload()]);
+  }
+}
+
+function count(number) {
+  let bar = document.getElementById("new");
+  if (!number) return bar?.remove();
+  if (!bar) {
+    const list = document.querySelector("[data-row]")?.closest("table, ul, ol");
+    if (!list) return;
+    bar = document.createElement("p");
+    bar.id = "new";
+    bar.className = "new";
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "primary";
+    button.addEventListener("click", () => location.reload());
+    bar.append(button);
+    list.before(bar);
+  }
+  bar.firstElementChild.textContent = number + " new";
+}
+
+function mark() {
+  const place = document.getElementById("live");
+  if (!place) return;
+  const age = Date.now() - good;
+  let [shape, word, colour] = ["dot", "Live", "muted"];
+  if (over) [shape, word, colour] = ["bar", "Not live", "muted"];
+  else if (age >= STALE_AFTER) [shape, word, colour] = ["triangle", Math.floor(age / 1_000) + " s old", "warn"];
+  else if (stream?.readyState !== EventSource.OPEN) [shape, word, colour] = ["dotted", "Reconnecting", "warn"];
+  const svg = place.querySelector("svg");
+  const text = place.querySelector("span");
+  if (text.textContent !== word) text.textContent = word;
+  place.querySelector("use").setAttribute("href", "#" + shape);
+  svg.classList.toggle("ok", word === "Live");
+  place.className = "live " + colour;
+}

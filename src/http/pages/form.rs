@@ -1,0 +1,215 @@
+//! Forms: what was posted, the errors beside its fields, and the fields themselves.
+
+use std::fmt::Write as _;
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{BODY_LIMIT, read_body};
+use crate::http::state::AppState;
+
+/// A posted form of `LIMIT` bytes at most: 415 unless it is one, 413 if it is larger, 400 if it is no UTF-8. Its fields come in
+/// order; one that is missing is empty.
+pub struct Form<const LIMIT: usize = BODY_LIMIT>(Vec<(String, String)>);
+
+impl<const LIMIT: usize> FromRequest<AppState> for Form<LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &AppState) -> Result<Self> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not-a-form",
+                "The body is not a form",
+                "pages take forms only; programs send JSON to /api/v1",
+            ));
+        }
+        let body = read_body(request.into_body(), LIMIT).await?;
+        let fields = url::form_urlencoded::parse(&body).into_owned().collect();
+        Ok(Self(fields))
+    }
+}
+
+impl<const LIMIT: usize> Form<LIMIT> {
+    /// The field of that name, as it was typed.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    /// The field of that name without spaces around it.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.raw(name).trim()
+    }
+
+    /// Every field of that name that is not empty.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(field, value)| field == name && !value.trim().is_empty())
+            .map(|(_, value)| value.trim())
+    }
+
+    /// Whether a box is ticked, or a button of that name was pressed.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(field, _)| field == name)
+    }
+}
+
+/// What is wrong with a form: a sentence for each field that has something wrong. The name `""` stands for the form itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Errors(Vec<(&'static str, String)>);
+
+impl Errors {
+    /// One error.
+    #[must_use]
+    pub fn one(field: &'static str, sentence: impl Into<String>) -> Self {
+        Self(vec![(field, sentence.into())])
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, field: &'static str, sentence: impl Into<String>) {
+        self.0.push((field, sentence.into()));
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is wrong with this field.
+    #[must_use]
+    pub fn of(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| *name == field).map(|(_, sentence)| &**sentence)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(field, sentence)| (*field, &**sentence))
+    }
+}
+
+/// A field with its label above it, its hint below it, and its error, if it has one. `{{ field }}` in a template shows it.
+#[derive(Template, Debug, Clone, Default)]
+#[template(path = "parts/field.html")]
+pub struct Field {
+    id: &'static str,
+    name: &'static str,
+    label: String,
+    kind: &'static str,
+    value: String,
+    hint: String,
+    error: Option<String>,
+    attributes: String,
+    rows: usize,
+}
+
+impl HtmlSafe for Field {}
+
+impl Field {
+    /// A field for a line of text.
+    #[must_use]
+    pub fn text(name: &'static str, label: impl Into<String>) -> Self {
+        Self { id: name, name, label: label.into(), kind: "text", ..Self::default() }
+    }
+
+    /// A field for a secret: it never shows what was typed before.
+    #[must_use]
+    pub fn password(name: &'static str, label: impl Into<String>) -> Self {
+        Self { id: name, name, label: label.into(), kind: "password", ..Self::default() }
+    }
+
+    /// A field for many lines.
+    #[must_use]
+    pub fn lines(name: &'static str, label: impl Into<String>, rows: usize) -> Self {
+        Self { id: name, name, label: label.into(), rows, ..Self::default() }
+    }
+
+    /// With an id of its own, where another field of the page has this name.
+    #[must_use]
+    pub fn id(mut self, id: &'static str) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// With this in it.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<String>) -> Self {
+        self.value = value.into();
+        self
+    }
+
+    /// With a hint below it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// With the error that `errors` has for it.
+    #[must_use]
+    pub fn with(mut self, errors: &Errors) -> Self {
+        self.error = errors.of(self.name).map(str::to_owned);
+        self
+    }
+
+    /// With an attribute, such as `autocomplete`. Both are literals: nothing that was typed becomes an attribute.
+    #[must_use]
+    pub fn attribute(mut self, name: &'static str, value: &'static str) -> Self {
+        let _ = write!(self.attributes, " {name}=\"{value}\"");
+        self
+    }
+
+    fn described_by(&self) -> String {
+        let mut ids = Vec::new();
+        if self.error.is_some() {
+            ids.push(format!("{}-error", self.id));
+        }
+        if !self.hint.is_empty() {
+            ids.push(format!("{}-hint", self.id));
+        }
+        ids.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_is_text_in_a_field_and_never_in_one_for_a_secret() {
+        let typed = "\"><script>alert(1)</script>";
+        let field = Field::text("name", "Name").value(typed).with(&Errors::one("name", typed)).to_string();
+        assert!(!field.contains("<script") && field.contains("&#60;script"), "{field}");
+        assert!(
+            field.contains("aria-describedby=\"name-error\"") && field.contains("aria-invalid=\"true\""),
+            "{field}"
+        );
+        assert!(!Field::password("password", "Password").value("secret").to_string().contains("secret"));
+        let lines = Field::lines("ips", "Addresses", 4).value("</textarea><b>").to_string();
+        assert!(!lines.contains("</textarea><b>"), "{lines}");
+    }
+
+    #[test]
+    fn fields_are_found_by_name() {
+        let form: Form = Form(vec![
+            ("ip".into(), " 198.51.100.7 ".into()),
+            ("ip".into(), "".into()),
+            ("ip".into(), "x".into()),
+        ]);
+        assert_eq!(
+            (form.raw("ip"), form.text("ip"), form.text("none")),
+            (" 198.51.100.7 ", "198.51.100.7", "")
+        );
+        assert_eq!(form.all("ip").collect::<Vec<_>>(), ["198.51.100.7", "x"]);
+        assert!(form.has("ip") && !form.has("force"));
+    }
+}

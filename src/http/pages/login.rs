@@ -1,0 +1,229 @@
+//! The login, which leads back to where one wanted to go, and the logout.
+
+use askama::Template;
+use axum::extract::{FromRequestParts as _, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::form::{Errors, Field, Form};
+use super::message::{is_own, see_other};
+use super::page::Page;
+use super::shell::Shell;
+use crate::actions::log_in::{Login, LoginError};
+use crate::actions::{Actor, log_in, log_out, set_up};
+use crate::domain::Timestamp;
+use crate::http::auth::address::CallerAddress;
+use crate::http::auth::caller::{AwaitRevocation, Caller};
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::Result;
+use crate::http::extract::Query;
+use crate::http::state::AppState;
+use crate::store::{LoginOrigin, Username};
+
+/// The path of the login that leads back to `here`.
+#[must_use]
+pub fn path(here: &str, ended: bool) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if here != "/" {
+        query.append_pair("next", here);
+    }
+    if ended {
+        query.append_pair("ended", "1");
+    }
+    let query = query.finish();
+    if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") }
+}
+
+/// Where the login leads to, and why it is shown.
+#[derive(Deserialize, Default)]
+pub struct Wanted {
+    #[serde(default)]
+    next: String,
+    ended: Option<String>,
+    out: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    shell: Shell,
+    next: String,
+    goal: String,
+    ended: bool,
+    out: bool,
+    limited: Option<Limited>,
+    name: Field,
+    password: Field,
+}
+
+struct Limited {
+    until: Timestamp,
+    whose: &'static str,
+}
+
+impl LoginPage {
+    fn new(shell: Shell, next: &str, name: &str, errors: &Errors) -> Self {
+        let next = own(next);
+        Self {
+            shell,
+            goal: goal(&next),
+            next,
+            ended: false,
+            out: false,
+            limited: None,
+            name: Field::text("username", "Name")
+                .value(name)
+                .with(errors)
+                .attribute("autocomplete", "username")
+                .attribute("autocapitalize", "none")
+                .attribute("spellcheck", "false")
+                .attribute("maxlength", "200"),
+            password: Field::password("password", "Password")
+                .with(errors)
+                .attribute("autocomplete", "current-password"),
+        }
+    }
+}
+
+/// A path of our own that is a page to go to, or else the first one.
+fn own(next: &str) -> String {
+    let leads_on =
+        is_own(next) && !["/login", "/logout", "/setup", "/assets"].iter().any(|not| next.starts_with(not));
+    if leads_on { next.to_owned() } else { "/".to_owned() }
+}
+
+/// What a path leads to, in a word: the last part of it.
+fn goal(next: &str) -> String {
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let last = path.rsplit('/').next().unwrap_or_default().replace('+', "%2B");
+    url::form_urlencoded::parse(last.as_bytes()).next().map(|(word, _)| word.into_owned()).unwrap_or_default()
+}
+
+/// The form; whoever is logged in goes on.
+pub async fn show(
+    State(state): State<AppState>,
+    shell: Shell,
+    Query(wanted): Query<Wanted>,
+    request: Request,
+) -> Result<Response> {
+    let (mut parts, _) = request.into_parts();
+    match Caller::from_request_parts(&mut parts, &state).await {
+        Ok(_) => return Ok(see_other(&own(&wanted.next))),
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {}
+        Err(problem) => return Err(problem),
+    }
+    if !set_up::is_complete(&state).await? {
+        return Ok(see_other("/setup"));
+    }
+    let page = LoginPage::new(shell, &wanted.next, Username::ADMIN, &Errors::default());
+    Ok(Page::new(LoginPage { ended: wanted.ended.is_some(), out: wanted.out.is_some(), ..page })
+        .into_response())
+}
+
+/// Logs in.
+pub async fn log_in(
+    State(state): State<AppState>,
+    shell: Shell,
+    CallerAddress(ip): CallerAddress,
+    cookie: CookieKind,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response> {
+    let (username, password) = (form.text("username").to_owned(), form.raw("password").to_owned());
+    let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+    let begun = log_in::log_in(&state, Login { username: username.clone(), password, origin }).await;
+    let page = |shell, errors: &Errors| LoginPage::new(shell, form.raw("next"), &username, errors);
+    match begun {
+        Ok(log_in::LoggedIn { token, .. }) => {
+            let mut response = see_other(&own(form.raw("next")));
+            response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
+            Ok(response)
+        }
+        Err(LoginError::Wrong) => {
+            let errors = Errors::one("password", "The name or the password is wrong.");
+            Ok(Page::refused(page(shell, &errors), errors).into_response())
+        }
+        Err(LoginError::Limited(limited)) => {
+            let wait = limited.retry_after;
+            let until = shell.clock.now + wait;
+            let whose = if limited.limit == crate::store::Limit::Account {
+                "with this name"
+            } else {
+                "from your address"
+            };
+            let seconds = wait.as_millis().div_ceil(1000);
+            let errors =
+                Errors::one("password", format!("Too many attempts {whose}. Try again in {seconds} s."));
+            let page =
+                LoginPage { limited: Some(Limited { until, whose }), ..page(shell, &Errors::default()) };
+            let mut response =
+                Page::refused(page, errors).status(StatusCode::TOO_MANY_REQUESTS).into_response();
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, u64::try_from(seconds).unwrap_or(u64::MAX).into());
+            Ok(response)
+        }
+        Err(LoginError::SetupIncomplete) => Ok(see_other("/setup")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Logs out, on every worker at once. A session that is gone already is what was wanted.
+pub async fn log_out(
+    State(state): State<AppState>,
+    cookie: CookieKind,
+    request: Request,
+) -> Result<Response> {
+    let (mut parts, _) = request.into_parts();
+    match AwaitRevocation::<Actor>::from_request_parts(&mut parts, &state).await {
+        Ok(AwaitRevocation(actor)) => log_out::log_out(&state, actor).await?,
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {}
+        Err(problem) => return Err(problem),
+    }
+    Ok(logged_out(cookie))
+}
+
+/// The login page after a logout, without the cookie.
+#[must_use]
+pub fn logged_out(cookie: CookieKind) -> Response {
+    let mut response = see_other("/login?out=1");
+    response.headers_mut().insert(header::SET_COOKIE, cookie.remove());
+    response
+}
+
+/// What a browser calls itself.
+#[must_use]
+pub fn user_agent(headers: &HeaderMap) -> String {
+    let bytes = headers.get(header::USER_AGENT).map_or(&[][..], |value| value.as_bytes());
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_leads_only_to_pages_of_our_own() {
+        assert_eq!(own("/addresses/203.0.113.77?m=1"), "/addresses/203.0.113.77?m=1");
+        for elsewhere in [
+            "",
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "/logout",
+            "/login?next=/",
+            "javascript:1",
+        ] {
+            assert_eq!(own(elsewhere), "/", "{elsewhere}");
+        }
+        assert_eq!(path("/", false), "/login");
+        assert_eq!(path("/servers/a?x=1&y=2", true), "/login?next=%2Fservers%2Fa%3Fx%3D1%26y%3D2&ended=1");
+    }
+
+    #[test]
+    fn the_goal_is_named_by_the_last_part_of_its_path() {
+        assert_eq!(goal("/addresses/203.0.113.0%2F24?x=1"), "203.0.113.0/24");
+        assert_eq!(goal("/"), "");
+    }
+}

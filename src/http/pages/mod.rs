@@ -1,0 +1,115 @@
+//! Pages: what a person does in a browser, on any worker. HTML first; every action is a form that works without JavaScript.
+//!
+//! ```text
+//! GET  ─▶ Visitor (session, menu, message) ─▶ handler ─▶ actions, store ─▶ Page(template) ─▶ HTML
+//! POST ─▶ layers.rs (origin) ─▶ Visitor ─▶ Form ─▶ action ─▶ done(.., "/path", Message) ─▶ 303 ─▶ GET
+//!                                                      └─▶ Page::refused(template, errors) ─▶ 422, what was typed kept
+//! ```
+//!
+//! Pages and the API are two faces of the same actions: neither calls the other. A refusal ([`crate::http::error::Problem`])
+//! becomes a page by itself (`refused.rs`); what our scripts ask for is made of the same pages (`smooth.rs`).
+//!
+//! # To add a page
+//!
+//! 1. `jobs.html` beside `jobs.rs`. It extends the layout, and fills its blocks:
+//!
+//!    ```html
+//!    {% extends "layout.html" %}
+//!    {% block title %}Jobs{% endblock %}
+//!    {% block heading %}<h1>Jobs</h1>{% endblock %}
+//!    {% block content %}<table> ... <td data-k="{{ job.id }}.tried">{{ job.tried }}</td> ... {% endblock %}
+//!    ```
+//!
+//! 2. `jobs.rs`: a struct with the field `shell`, and handlers.
+//!
+//!    ```ignore
+//!    #[derive(Template)]
+//!    #[template(path = "jobs.html")]
+//!    struct Jobs { shell: Shell, jobs: Vec<Row> }
+//!
+//!    pub async fn show(State(state): State<AppState>, visitor: Visitor, Query(query): Query<Wanted>) -> Result<Page<impl Template>> {
+//!        let jobs = state.store.ban_jobs(query.cursor, 100).await?; // `?` turns any error of a store or action into its page
+//!        Ok(Page::new(Jobs { jobs: jobs.items.into_iter().map(Row::of).collect(), shell: visitor.shell }))
+//!    }
+//!
+//!    pub async fn cancel(State(state): State<AppState>, visitor: Visitor, Path(id): Path<String>, form: Form) -> Result<Response> {
+//!        match ban_jobs::cancel(&state, visitor.actor.clone(), ..).await {
+//!            Ok(job) => Ok(done(&state, &visitor.actor, "/jobs", Message::ok("Cancelled at 3,120 of 5,000.")).await),
+//!            Err(error) => Ok(done(&state, &visitor.actor, "/jobs", Message::refused(&error.into())).await),
+//!        }
+//!    }
+//!    ```
+//!
+//! 3. A row in [`router`] below, one in `tests/browser` (it walks all pages), and its place in `nav.rs` if the menu has it.
+//!
+//! | needed | is |
+//! |---|---|
+//! | a time, since when, a countdown, how long ago | `{{ shell.clock.time(at) }}`, `.since(at)`, `.left(until)`, `.ago(at)` (`clock.rs`) |
+//! | a mark, a condition, a number | `{{ Mark::DOT }}` as a value, `marks::condition(..)`, `marks::count(..)`, `marks::counted(3, "jail")` |
+//! | a field with label, hint, error | `{{ Field::text("ip", "Address").value(typed).hint("..").with(&errors) }}` as a value (`form.rs`) |
+//! | errors beside fields | `Errors::one("ip", "203.0.113.300 is not an address.")`, then `Page::refused(page, errors)` |
+//! | a message with a way back for 10 minutes | `Message::ok(..).and(..).undo("Ban it again", "/path", &[("ip", ip)], shell.clock.now)` |
+//! | a question in place | `<details class="confirm"><summary class="destroy">Unban all…</summary>`: see `account.html` |
+//! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
+//! | live values | `data-k="KEY"` on an element with nothing but text, `data-row="KEY"` on rows (`smooth.rs`): nothing else is needed |
+//! | an empty list | `<div class="empty"><p><b>What is so.</b></p><p>Why. What to do.</p></div>` |
+//! | fail2ban's words, commands | `<code class="said">`, `<code class="command">` |
+
+mod account;
+mod account_sessions;
+pub mod assets;
+pub mod attention;
+pub mod clock;
+pub mod device;
+pub mod form;
+mod help;
+mod login;
+pub mod marks;
+pub mod message;
+pub mod nav;
+mod never_ban;
+pub mod page;
+pub mod paging;
+pub mod prefs;
+mod recovery;
+pub(super) mod refused;
+pub mod search;
+pub mod server_list;
+mod server_rows;
+mod servers;
+mod setup;
+mod setup_next;
+pub mod shell;
+mod smooth;
+pub mod words;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+
+use super::state::AppState;
+
+/// All routes of pages.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        // for everybody
+        .route("/login", get(login::show).post(login::log_in))
+        .route("/setup", get(setup::show).post(setup::complete))
+        // for whoever is logged in
+        .route("/", get(servers::show))
+        .route("/suggestions", get(search::suggest))
+        .route("/setup/next", get(setup_next::show))
+        .route("/setup/never-ban", post(never_ban::never_ban))
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::change_password))
+        .route("/account/theme", post(account::change_theme))
+        .route("/account/keys", post(account::change_keys))
+        .route("/account/sessions", post(account_sessions::end))
+        .route("/help", get(help::show))
+        .route("/logout", post(login::log_out))
+        .route("/servers/{server}/recovery", post(recovery::decide))
+        .route("/servers/{server}/probe", post(recovery::check_again))
+        .route_layer(from_fn(smooth::smooth))
+        // what pages load
+        .route("/assets/{hash}/{name}", get(assets::show))
+}

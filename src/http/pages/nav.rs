@@ -1,0 +1,67 @@
+//! The menu: its places, and the counts beside them.
+
+use crate::http::error::Result;
+use crate::http::state::AppState;
+
+/// A place of the menu.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its path.
+    pub path: &'static str,
+    /// The key after `g` that leads there.
+    pub key: &'static str,
+    /// The shape of its tab on phones; empty for those under "More".
+    pub icon: &'static str,
+}
+
+/// In their order.
+pub const PLACES: &[Place] = &[
+    Place { name: "Servers", path: "/", key: "s", icon: "servers" },
+    Place { name: "Activity", path: "/activity", key: "a", icon: "activity" },
+    Place { name: "Jobs", path: "/jobs", key: "j", icon: "jobs" },
+    Place { name: "Diagnosis", path: "/diagnosis", key: "d", icon: "warning" },
+    Place { name: "Cluster", path: "/cluster", key: "c", icon: "" },
+    Place { name: "Settings", path: "/settings", key: "e", icon: "" },
+];
+
+/// A count beside a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Badge {
+    /// How many.
+    pub number: u64,
+    /// Whether something is not protected.
+    pub bad: bool,
+}
+
+/// The counts of the menu, read once a page.
+#[derive(Debug, Default)]
+pub struct Nav {
+    /// Ban jobs that are not over.
+    jobs: u64,
+    /// Findings of the diagnosis, and whether one of them is an error; none where nobody looked.
+    findings: Option<Badge>,
+}
+
+impl Nav {
+    /// Reads the counts.
+    ///
+    /// # Errors
+    /// What Redis refuses.
+    pub async fn read(state: &AppState) -> Result<Self> {
+        // The diagnosis puts its count here.
+        Ok(Self { jobs: state.store.count_open_ban_jobs().await?, findings: None })
+    }
+
+    /// The count beside a place; none where there is nothing to count.
+    #[must_use]
+    pub fn badge(&self, place: &Place) -> Option<Badge> {
+        let badge = match place.path {
+            "/jobs" => Some(Badge { number: self.jobs, bad: false }),
+            "/diagnosis" => self.findings,
+            _ => None,
+        };
+        badge.filter(|badge| badge.number > 0)
+    }
+}

@@ -1,0 +1,68 @@
+//! "Never ban yourself": puts the caller's own address on the never-banned list of every jail that runs.
+
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+use super::marks::counted;
+use super::message::{Message, done};
+use super::server_list::read;
+use super::shell::Visitor;
+use crate::actions::JailTarget;
+use crate::actions::change_jail::ignore;
+use crate::domain::jail::Network;
+use crate::http::error::{Problem, Result};
+use crate::http::state::AppState;
+
+/// Jails of one go: enough for a first run. Beyond that a configuration file is the better place.
+pub const MAX_JAILS: usize = 200;
+/// Agents are asked side by side.
+const MAX_CONCURRENT: usize = 8;
+/// Jails that are named one by one.
+const MAX_NAMED: usize = 5;
+
+/// The jails that run on servers that answer.
+///
+/// # Errors
+/// What Redis refuses.
+pub async fn jails(state: &AppState) -> Result<Vec<JailTarget>> {
+    let mut jails = Vec::new();
+    for (name, stored) in read(state).await? {
+        let (Ok(stored), Ok(server)) = (stored, state.server(name.as_str())) else { continue };
+        let status = stored.state.status;
+        if status.condition.online() {
+            jails.extend(status.jails.into_keys().map(|jail| server.clone().jail(jail)));
+        }
+    }
+    jails.truncate(MAX_JAILS);
+    Ok(jails)
+}
+
+/// Puts the caller's address on all of them, for good.
+pub async fn never_ban(State(state): State<AppState>, visitor: Visitor) -> Result<Response> {
+    let address = visitor
+        .actor
+        .address
+        .ok_or_else(|| Problem::malformed("the address of this browser is not known"))?;
+    let jails = jails(&state).await?;
+    let total = jails.len() as u64;
+    let tried = stream::iter(jails.into_iter().map(|jail| {
+        let (context, actor, named) = (state.clone(), visitor.actor.clone(), jail.to_string());
+        async move { (named, ignore(&context, actor, jail, Network::from(address), true).await) }
+    }));
+    let outcomes: Vec<_> = tried.buffer_unordered(MAX_CONCURRENT).collect().await;
+    let failed: Vec<String> = outcomes
+        .into_iter()
+        .filter_map(|(named, outcome)| Some((named, Problem::from(outcome.err()?))))
+        .map(|(named, problem)| format!("{named}: {}.", problem.detail().trim_end_matches('.')))
+        .collect();
+    let right = total - failed.len() as u64;
+    let message = match (total, failed.len()) {
+        (0, _) => Message::bad("Nothing was changed.").and("No jail runs on a server that answers."),
+        (_, 0) => Message::ok(format!("{address} is never banned in {}.", counted(total, "jail"))),
+        _ => Message::wait(format!("{address} is never banned in {right} of {}.", counted(total, "jail")))
+            .and(failed.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(" ")),
+    };
+    Ok(done(&state, &visitor.actor, "/setup/next", message).await)
+}

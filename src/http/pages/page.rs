@@ -1,0 +1,59 @@
+//! A page: a template, rendered, with the policy of pages.
+
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::form::Errors;
+use crate::http::error::Problem;
+
+/// What a page may load and do: its own style and scripts, and no markup made of text by a script.
+pub const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'",
+);
+
+/// A page to be sent. `T` has the field `shell` that `layout.html` shows.
+pub struct Page<T> {
+    template: T,
+    status: StatusCode,
+    errors: Errors,
+}
+
+impl<T> Page<T> {
+    /// A page that shows what was asked for.
+    pub fn new(template: T) -> Self {
+        Self { template, status: StatusCode::OK, errors: Errors::default() }
+    }
+
+    /// The page of a form that was refused: with what was typed, and an error beside each field that has one.
+    pub fn refused(template: T, errors: Errors) -> Self {
+        Self { template, status: StatusCode::UNPROCESSABLE_ENTITY, errors }
+    }
+
+    /// With another status.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+impl<T: Template> IntoResponse for Page<T> {
+    fn into_response(self) -> Response {
+        let html = match self.template.render() {
+            Ok(html) => html,
+            Err(error) => {
+                return Problem::internal(format!("a page cannot be rendered: {error}")).into_response();
+            }
+        };
+        let mut response = (self.status, axum::response::Html(html)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if !self.errors.is_empty() {
+            response.extensions_mut().insert(self.errors);
+        }
+        response
+    }
+}

@@ -1,0 +1,120 @@
+//! A refusal, as a person at a browser is shown it: a page that says what is so and what to do.
+//!
+//! | refused | shown |
+//! |---|---|
+//! | 401, a page was asked for | 303 to the login, which leads back to that page |
+//! | 401, a form was posted | a page that says that nothing was sent, and how to go on |
+//! | 503, a page was asked for | a page that loads itself again after 5 s |
+//! | anything else | a page with the refusal's words and the id of the request |
+//!
+//! Programs, and our scripts, send no `Accept: text/html`: they get the problem document as it is.
+
+use askama::Template;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::message::see_other;
+use super::page::Page;
+use super::prefs::Prefs;
+use super::shell::Shell;
+use super::words::sentence;
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::Shown;
+use crate::http::state::AppState;
+
+/// A person at a browser who asked for something that is not the API's.
+pub struct Reader {
+    prefs: Prefs,
+    here: String,
+    has_cookie: bool,
+    method: Method,
+}
+
+impl Reader {
+    /// The reader that this request comes from, if a person sent it.
+    #[must_use]
+    pub fn of(request: &Request, cookie: CookieKind) -> Option<Self> {
+        let headers = request.headers();
+        let wants_html = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .any(|accepted| accepted.to_str().is_ok_and(|accepted| accepted.contains("text/html")));
+        if !wants_html || request.uri().path().starts_with("/api/") {
+            return None;
+        }
+        Some(Self {
+            prefs: Prefs::of(headers),
+            here: request.uri().path_and_query().map_or("/", |here| here.as_str()).to_owned(),
+            has_cookie: cookie.find(headers).is_some(),
+            method: request.method().clone(),
+        })
+    }
+
+    /// The answer as this reader is shown it: a refusal as a page, anything else as it is.
+    #[must_use]
+    pub fn dress(&self, response: Response, state: &AppState, request_id: &HeaderValue) -> Response {
+        let Some(shown) = response.extensions().get::<Shown>() else { return response };
+        let status = response.status();
+        let asked = self.method.is_safe();
+        if status == StatusCode::UNAUTHORIZED && asked {
+            return see_other(&super::login::path(&self.here, self.has_cookie));
+        }
+        let menu = self.has_cookie && status != StatusCode::UNAUTHORIZED;
+        let page = RefusedPage {
+            shell: Shell::unasked(self.prefs.clone(), &self.here, state, menu),
+            words: Words::of(shown, asked),
+            again: (status == StatusCode::SERVICE_UNAVAILABLE && asked).then_some(5),
+            login: (status == StatusCode::UNAUTHORIZED).then(|| super::login::path("/", false)),
+            request_id: request_id.to_str().unwrap_or_default().to_owned(),
+        };
+        let mut page = Page::new(page).status(status).into_response();
+        for name in [header::RETRY_AFTER, header::ALLOW] {
+            if let Some(value) = response.headers().get(&name) {
+                page.headers_mut().insert(name, value.clone());
+            }
+        }
+        page
+    }
+}
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage {
+    shell: Shell,
+    words: Words,
+    /// Seconds until the page loads itself again.
+    again: Option<u32>,
+    login: Option<String>,
+    request_id: String,
+}
+
+struct Words {
+    title: String,
+    text: String,
+}
+
+impl Words {
+    fn of(shown: &Shown, asked: bool) -> Self {
+        let (title, text) = match shown.name {
+            "redis-unavailable" if asked => (
+                "bangui cannot reach Redis",
+                "You are still logged in. fail2ban on your servers keeps banning without bangui.".to_owned(),
+            ),
+            "redis-unavailable" => (
+                "bangui cannot reach Redis",
+                "Whether this was done is not known: look before you try again. You are still logged in. fail2ban on your \
+                 servers keeps banning without bangui."
+                    .to_owned(),
+            ),
+            "no-session" => (
+                "Your session has ended",
+                "Nothing was sent. Log in below in a tab of its own, then go back to this form: your browser kept what you \
+                 typed."
+                    .to_owned(),
+            ),
+            _ => (shown.title, sentence(&shown.detail)),
+        };
+        Self { title: title.to_owned(), text }
+    }
+}

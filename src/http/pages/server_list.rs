@@ -1,0 +1,19 @@
+//! All servers, as their last probes left them.
+
+use crate::domain::ServerName;
+use crate::http::error::Result;
+use crate::http::state::AppState;
+use crate::store::{StoreError, StoredServer};
+
+/// A server, and what is stored of it, as far as it can be read.
+pub type Listed = (ServerName, std::result::Result<StoredServer, StoreError>);
+
+/// All of them, by name.
+///
+/// # Errors
+/// What Redis refuses.
+pub async fn read(state: &AppState) -> Result<Vec<Listed>> {
+    let names = state.agents.names();
+    let stored = state.store.servers(&names).await?;
+    Ok(names.into_iter().zip(stored).collect())
+}

@@ -1,0 +1,116 @@
+//! First run: the code, a password, and one is logged in.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::form::{Errors, Field, Form};
+use super::login::user_agent;
+use super::message::see_other;
+use super::page::Page;
+use super::shell::Shell;
+use crate::actions::log_in::{LoggedIn, Login, log_in};
+use crate::actions::set_up::{self, Claim, SetupError};
+use crate::http::auth::address::CallerAddress;
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::Result;
+use crate::http::extract::Query;
+use crate::http::state::AppState;
+use crate::password::rules;
+use crate::store::{LoginOrigin, Username};
+
+/// The code, where a link carries it. One in the fragment (`/setup#code=...`) is in nobody's log, and put in its field by a script.
+#[derive(Deserialize)]
+pub struct Wanted {
+    #[serde(default)]
+    code: String,
+}
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct SetupPage {
+    shell: Shell,
+    came: bool,
+    code: Field,
+    password: Field,
+}
+
+impl SetupPage {
+    fn new(shell: Shell, code: &str, errors: &Errors) -> Self {
+        let (least, most) = (rules::LENGTH.start(), rules::LENGTH.end());
+        Self {
+            shell,
+            came: !code.is_empty(),
+            code: Field::text("code", "Setup code")
+                .value(code)
+                .with(errors)
+                .hint("From the link, a worker's log, or BANGUI_SETUP_TOKEN. It works once.")
+                .attribute("class", "mono")
+                .attribute("autocomplete", "off")
+                .attribute("autocapitalize", "none")
+                .attribute("spellcheck", "false")
+                .attribute("required", "required"),
+            password: Field::password("password", "New password for admin")
+                .with(errors)
+                .hint(format!("{least} to {most} bytes. Three or four unrelated words are good."))
+                .attribute("autocomplete", "new-password")
+                .attribute("required", "required"),
+        }
+    }
+}
+
+/// The form; after setup, the login.
+pub async fn show(
+    State(state): State<AppState>,
+    shell: Shell,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response> {
+    if set_up::is_complete(&state).await? {
+        return Ok(see_other("/login"));
+    }
+    Ok(Page::new(SetupPage::new(shell, &wanted.code, &Errors::default())).into_response())
+}
+
+/// Sets the first password, and logs in.
+pub async fn complete(
+    State(state): State<AppState>,
+    shell: Shell,
+    CallerAddress(ip): CallerAddress,
+    cookie: CookieKind,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response> {
+    let (code, password) = (form.text("code"), form.raw("password"));
+    let claim = Claim { password: password.to_owned(), token: code.to_owned() };
+    let (errors, status) = match set_up::set_up(&state, ip, claim).await {
+        Ok(()) => {
+            let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+            let login = Login { username: Username::ADMIN.to_owned(), password: password.to_owned(), origin };
+            // The password is set: if this login is refused, the form for it says why.
+            let Ok(LoggedIn { token, .. }) = log_in(&state, login).await else {
+                return Ok(see_other("/login"));
+            };
+            let mut response = see_other("/setup/next");
+            response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
+            return Ok(response);
+        }
+        Err(SetupError::Complete) => return Ok(see_other("/login")),
+        Err(SetupError::WrongToken) => {
+            let sentence = "This is not the code. It is in the link that was printed, in a worker's log, or in BANGUI_SETUP_TOKEN.";
+            (Errors::one("code", sentence), StatusCode::FORBIDDEN)
+        }
+        Err(SetupError::Length(wrong)) => {
+            let sentence = format!(
+                "It has {} bytes; {} to {} are allowed.",
+                wrong.has,
+                rules::LENGTH.start(),
+                rules::LENGTH.end()
+            );
+            (Errors::one("password", sentence), StatusCode::UNPROCESSABLE_ENTITY)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Page::refused(SetupPage::new(shell, code, &errors), errors).status(status).into_response())
+}

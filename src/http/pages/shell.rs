@@ -1,0 +1,203 @@
+//! What every page shows around its content (`layout.html`): where one is, who is logged in, counts in the menu, a message.
+//!
+//! | extractor | for | else |
+//! |---|---|---|
+//! | [`Visitor`] | pages and forms of somebody who is logged in: the shell, and the actor for actions | 401, which a person sees as the login page; 503 |
+//! | [`Shell`] | pages for everybody: login, setup | never |
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::assets;
+use super::clock::Clock;
+use super::message::Message;
+use super::nav::{Badge, Nav, PLACES, Place};
+use super::prefs::{Prefs, THEMES};
+use crate::actions::Actor;
+use crate::http::auth::address::CallerAddress;
+use crate::http::auth::caller::Caller;
+use crate::http::error::Problem;
+use crate::http::state::AppState;
+use crate::store::LiveSession;
+
+/// Somebody who is logged in, and what is shown around the page that they asked for.
+pub struct Visitor {
+    /// What `layout.html` shows.
+    pub shell: Shell,
+    /// Who asks, for actions.
+    pub actor: Actor,
+    /// Their session.
+    pub session: LiveSession,
+}
+
+/// What `layout.html` shows.
+pub struct Shell {
+    /// What the browser remembers.
+    pub prefs: Prefs,
+    /// The time of the page.
+    pub clock: Clock,
+    /// The name of whoever is logged in; none on pages for everybody.
+    pub who: Option<String>,
+    /// The message of the form before.
+    pub message: Option<Message>,
+    /// Path and query of the page, without a message.
+    pub here: String,
+    /// What stands in the search.
+    pub query: String,
+    /// The worker that made the page.
+    pub worker: String,
+    nav: Nav,
+}
+
+impl Shell {
+    /// The shell of a page for nobody in particular.
+    #[must_use]
+    pub fn open(prefs: Prefs, here: &str, state: &AppState) -> Self {
+        Self {
+            clock: Clock::new(state.store.about_now(), &prefs),
+            prefs,
+            who: None,
+            message: None,
+            here: without_message(here),
+            query: String::new(),
+            worker: state.worker.as_str().chars().take(8).collect(),
+            nav: Nav::default(),
+        }
+    }
+
+    /// The shell of an error page: with the menu where there is a session cookie, but nothing is asked of Redis for it.
+    #[must_use]
+    pub fn unasked(prefs: Prefs, here: &str, state: &AppState, menu: bool) -> Self {
+        Self { who: menu.then(|| "Account".to_owned()), ..Self::open(prefs, here, state) }
+    }
+
+    /// The address of an asset.
+    #[must_use]
+    pub fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+
+    /// The hash of the assets: a page notices by it that the workers have moved on.
+    #[must_use]
+    pub fn assets(&self) -> &'static str {
+        assets::HASH
+    }
+
+    /// When the page was made, in milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now.timestamp_millis()
+    }
+
+    /// This version.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// The places of the menu.
+    #[must_use]
+    pub fn places(&self) -> &'static [Place] {
+        PLACES
+    }
+
+    /// The themes to choose from.
+    #[must_use]
+    pub fn themes(&self) -> &'static [(&'static str, &'static str)] {
+        &THEMES
+    }
+
+    /// Whether the page is that place, or below it.
+    #[must_use]
+    pub fn is_at(&self, place: &Place) -> bool {
+        let path = self.here.split(['?', '#']).next().unwrap_or_default();
+        match place.path {
+            "/" => path == "/" || path.starts_with("/servers/"),
+            place => path == place || path.starts_with(&format!("{place}/")),
+        }
+    }
+
+    /// The count beside a place of the menu.
+    #[must_use]
+    pub fn badge(&self, place: &Place) -> Option<Badge> {
+        self.nav.badge(place)
+    }
+}
+
+impl FromRequestParts<AppState> for Shell {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Self::Rejection> {
+        Ok(Self::open(Prefs::of(&parts.headers), here(parts), state))
+    }
+}
+
+impl FromRequestParts<AppState> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let Caller { session } = Caller::from_request_parts(parts, state).await?;
+        let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(parts, state).await;
+        let actor = Actor {
+            username: session.username.clone(),
+            session: Some(session.id),
+            address: Some(address),
+            worker: Some(state.worker.clone()),
+        };
+        let mut shell = Shell::open(Prefs::of(&parts.headers), here(parts), state);
+        shell.who = Some(session.username.as_str().to_owned());
+        if parts.method.is_safe() {
+            let id = parameter(parts, "m");
+            let (nav, message) = tokio::join!(Nav::read(state), message(state, &session, id.as_deref()));
+            (shell.nav, shell.message) = (nav?, message?);
+        }
+        Ok(Self { shell, actor, session })
+    }
+}
+
+/// The message of that id. One that this version cannot read is not shown.
+async fn message(
+    state: &AppState,
+    session: &LiveSession,
+    id: Option<&str>,
+) -> Result<Option<Message>, Problem> {
+    let Some(id) = id else { return Ok(None) };
+    let bytes = state.store.message(&session.id, id).await?;
+    Ok(bytes.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()))
+}
+
+fn here(parts: &Parts) -> &str {
+    parts.uri.path_and_query().map_or("/", |here| here.as_str())
+}
+
+fn parameter(parts: &Parts, name: &str) -> Option<String> {
+    let query = parts.uri.query().unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(found, _)| found == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// A path and query without the id of a message.
+fn without_message(here: &str) -> String {
+    let Some((path, query)) = here.split_once('?') else { return here.to_owned() };
+    let kept: Vec<&str> =
+        query.split('&').filter(|pair| !pair.starts_with("m=") && !pair.is_empty()).collect();
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_message_is_not_part_of_where_one_is() {
+        for (here, kept) in [
+            ("/", "/"),
+            ("/?m=1", "/"),
+            ("/servers/a?part=ban&m=1", "/servers/a?part=ban"),
+            ("/?m=1&q=m%3D", "/?q=m%3D"),
+        ] {
+            assert_eq!(without_message(here), kept);
+        }
+    }
+}

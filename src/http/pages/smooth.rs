@@ -1,0 +1,132 @@
+//! What our scripts ask of the same handlers, so that no handler knows of them: the pages and forms below are complete without.
+//!
+//! | header of the request | answer |
+//! |---|---|
+//! | `x-bangui-live` | of the page that would be sent: the texts and attributes that a script patches, by key |
+//! | `x-bangui-form` | `{"to"}` for a redirect, `{"errors": {FIELD: SENTENCE}}` for a form that was refused |
+//!
+//! A patched element has `data-k="KEY"`: `<td data-k="web-1.banned">412</td>`. Its text is patched if it has no elements in it,
+//! and those of its attributes that are listed below. A row that may come or go has `data-row="KEY"`: rows that are new are
+//! counted, not inserted.
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value, json};
+
+use super::assets;
+use super::form::Errors;
+use crate::http::error::Problem;
+
+/// The largest page whose parts are looked for.
+const LARGEST: usize = 4 * 1024 * 1024;
+/// Attributes that a script may patch.
+const PATCHED: [&str; 8] = ["class", "href", "d", "value", "max", "datetime", "title", "aria-label"];
+
+/// Around all routes of pages.
+pub async fn smooth(request: Request, next: Next) -> Response {
+    let live = request.headers().contains_key("x-bangui-live");
+    let form = request.headers().contains_key("x-bangui-form");
+    let response = next.run(request).await;
+    if live && response.status().is_success() {
+        return patches(response).await;
+    }
+    if form {
+        return answered(response);
+    }
+    response
+}
+
+fn answered(response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let location = parts.headers.get(header::LOCATION).and_then(|to| to.to_str().ok());
+    let document = match (location, parts.extensions.get::<Errors>()) {
+        (Some(to), _) => json!({ "to": to }),
+        (None, Some(errors)) => {
+            let errors: Map<String, Value> =
+                errors.iter().map(|(field, sentence)| (field.to_owned(), sentence.into())).collect();
+            json!({ "errors": errors })
+        }
+        (None, None) => return Response::from_parts(parts, body),
+    };
+    let status = if location.is_some() { StatusCode::OK } else { parts.status };
+    let mut answer = (status, axum::Json(document)).into_response();
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for cookie in parts.headers.get_all(header::SET_COOKIE) {
+        answer.headers_mut().append(header::SET_COOKIE, cookie.clone());
+    }
+    answer
+}
+
+async fn patches(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let page: Bytes = match axum::body::to_bytes(body, LARGEST).await {
+        Ok(page) => page,
+        Err(error) => {
+            return Problem::internal(format!("a page cannot be read again: {error}")).into_response();
+        }
+    };
+    let Ok(html) = std::str::from_utf8(&page) else { return Response::from_parts(parts, Body::from(page)) };
+    let document = json!({ "assets": assets::HASH, "parts": found(html), "rows": rows(html) });
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, Body::from(document.to_string()))
+}
+
+/// The patched parts: `{KEY: [TEXT, {ATTRIBUTE: VALUE}]}`. It reads what askama wrote: attributes in double quotes, all escaped.
+fn found(html: &str) -> Map<String, Value> {
+    let mut all = Map::new();
+    let mut rest = html;
+    while let Some(at) = rest.find(" data-k=\"") {
+        let start = rest[..at].rfind('<').unwrap_or(at);
+        let Some(length) = rest[at..].find('>') else { break };
+        let (tag, after) = (&rest[start..at + length], &rest[at + length + 1..]);
+        let text = after.split('<').next().unwrap_or_default();
+        if let Some(key) = attribute(tag, "data-k") {
+            let attributes: Map<String, Value> = PATCHED
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), plain(attribute(tag, name)?).into())))
+                .collect();
+            all.insert(plain(key), json!([plain(text), attributes]));
+        }
+        rest = after;
+    }
+    all
+}
+
+fn rows(html: &str) -> Vec<String> {
+    html.split(" data-row=\"").skip(1).filter_map(|rest| Some(plain(rest.split('"').next()?))).collect()
+}
+
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let begin = format!(" {name}=\"");
+    let at = tag.find(&begin)? + begin.len();
+    tag[at..].split('"').next()
+}
+
+/// Without askama's escapes.
+fn plain(text: &str) -> String {
+    if !text.contains('&') {
+        return text.to_owned();
+    }
+    let escapes = [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")];
+    escapes.iter().fold(text.to_owned(), |text, (escape, letter)| text.replace(escape, letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patched_parts_of_a_page_are_its_texts_and_attributes_by_key() {
+        let html = r##"<tr data-row="a&#38;b"><td class="n ok" data-k="web-1.banned">1,204</td>
+            <use data-k="web-1.mark" href="#dot"/><a title="&#60;b&#62;" data-k="x">&#38;#60;</a></tr>"##;
+        let parts = Value::Object(found(html));
+        assert_eq!(parts["web-1.banned"], json!(["1,204", { "class": "n ok" }]));
+        assert_eq!(parts["web-1.mark"], json!(["", { "href": "#dot" }]));
+        assert_eq!(parts["x"], json!(["&#60;", { "title": "<b>" }]), "what is escaped twice is plain once");
+        assert_eq!(rows(html), ["a&b"]);
+    }
+}

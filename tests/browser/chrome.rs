@@ -1,0 +1,169 @@
+//! A Chromium with a profile of its own, which ends with the test.
+
+use std::time::Duration;
+
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+use crate::support::process::{Child, program};
+use crate::support::{SOON, eventually, folder};
+
+/// How the browser is.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub width: u32,
+    pub height: u32,
+    pub dark: bool,
+    pub scripts: bool,
+}
+
+pub const WIDE: Look = Look { width: 1280, height: 900, dark: false, scripts: true };
+pub const PHONE: Look = Look { width: 360, height: 780, dark: false, scripts: true };
+
+impl Look {
+    pub fn dark(self) -> Self {
+        Self { dark: true, ..self }
+    }
+
+    pub fn without_scripts(self) -> Self {
+        Self { scripts: false, ..self }
+    }
+}
+
+/// A browser.
+pub struct Chrome {
+    pub client: Client,
+    _driver: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Chrome {
+    pub async fn start(look: Look) -> Self {
+        let profile = folder();
+        let mut command = program("chromedriver");
+        command.arg("--port=0").env("HOME", profile.path()).env("TMPDIR", profile.path());
+        let driver = Child::start("chromedriver", command);
+        // "ChromeDriver was started successfully on port 40123."
+        let port: u16 = driver
+            .line("its port", SOON, |line| {
+                line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+            })
+            .await;
+        let client = eventually("a session of the browser", Duration::from_secs(60), || async {
+            let mut builder = ClientBuilder::new(HttpConnector::new());
+            builder
+                .capabilities(capabilities(look, profile.path()))
+                .connect(&format!("http://127.0.0.1:{port}"))
+                .await
+                .ok()
+        })
+        .await;
+        Self { client, _driver: driver, _profile: profile }
+    }
+
+    pub async fn end(self) {
+        let _ = self.client.close().await;
+    }
+
+    pub async fn goto(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// Types into the field of that id.
+    pub async fn type_into(&self, id: &str, text: &str) {
+        let field = self.client.find(Locator::Id(id)).await.unwrap();
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Presses the first visible button whose text begins with these words.
+    pub async fn press(&self, words: &str) {
+        let path = format!("//button[starts-with(normalize-space(.), '{words}')]");
+        for button in self.client.find_all(Locator::XPath(&path)).await.unwrap() {
+            if button.is_displayed().await.unwrap() {
+                return button.click().await.unwrap();
+            }
+        }
+        panic!("no button {words}: {}", self.text("body").await);
+    }
+
+    /// The text of the first element that the selector finds, empty if there is none.
+    pub async fn text(&self, selector: &str) -> String {
+        match self.client.find(Locator::Css(selector)).await {
+            Ok(element) => element.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Waits until that element has these words in it.
+    pub async fn until(&self, selector: &str, words: &str) {
+        eventually(&format!("{words:?} in {selector}"), SOON, || async {
+            self.text(selector).await.contains(words).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn path(&self) -> String {
+        let url = self.client.current_url().await.unwrap();
+        url[url::Position::BeforePath..].to_owned()
+    }
+
+    pub async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// What the browser has complained about since it was asked last: broken policies and failing scripts.
+    pub async fn complaints(&self) -> Vec<String> {
+        let logs = self.client.issue_cmd(Logs).await.unwrap();
+        let entries = logs.as_array().cloned().unwrap_or_default();
+        let texts = entries.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned());
+        // An error of HTTP is an answer, not a mistake of a page.
+        texts.filter(|text| !text.contains("the server responded with a status of")).collect()
+    }
+}
+
+/// `GET /session/ID/se/log` of chromedriver.
+#[derive(Debug)]
+struct Logs;
+
+impl fantoccini::wd::WebDriverCompatibleCommand for Logs {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (axum::http::Method, Option<String>) {
+        (axum::http::Method::POST, Some(json!({ "type": "browser" }).to_string()))
+    }
+}
+
+fn capabilities(look: Look, profile: &std::path::Path) -> Capabilities {
+    let mut arguments = vec![
+        "--headless".to_owned(),
+        "--no-sandbox".to_owned(),
+        "--disable-gpu".to_owned(),
+        "--disable-quic".to_owned(),
+        "--no-first-run".to_owned(),
+        "--disable-background-networking".to_owned(),
+        "--disable-component-update".to_owned(),
+        "--disable-sync".to_owned(),
+        "--disable-dev-shm-usage".to_owned(),
+        "--hide-scrollbars".to_owned(),
+        format!("--window-size={},{}", look.width, look.height),
+        format!("--user-data-dir={}", profile.join("profile").display()),
+    ];
+    if look.dark {
+        arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
+    }
+    let mut options = json!({ "args": arguments });
+    if !look.scripts {
+        options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
+    }
+    if look.width < 500 {
+        let metrics = json!({ "width": look.width, "height": look.height, "pixelRatio": 1, "touch": true });
+        options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
+    }
+    let all = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "WARNING" } });
+    all.as_object().unwrap().clone()
+}

@@ -1,0 +1,51 @@
+//! A cluster to look at, and the list of its pages.
+
+use crate::chrome::{Chrome, Look};
+use crate::support::{Cluster, PASSWORD, SOON, eventually};
+
+/// Every page: a short name, its path, whether one is logged in. A page that is added is walked by axe and the screenshots.
+pub const PAGES: &[(&str, &str, bool)] = &[
+    ("login", "/login?next=%2Faddresses%2F203.0.113.77", false),
+    ("overview", "/", true),
+    ("overview-empty", "/?q=nothing", true),
+    ("account", "/account", true),
+    ("next", "/setup/next", true),
+    ("help", "/help", true),
+    ("not-found", "/none", true),
+];
+
+/// Two workers, and a server that is up; beside it one that cannot be reached and one whose agent is not there.
+pub async fn cluster() -> Cluster {
+    let (mut cluster, _) =
+        Cluster::with_fail2ban(2).jails(&["sshd", "nginx-botsearch"]).start_surroundings().await;
+    let servers = cluster.environment["BANGUI_SERVERS"].clone();
+    let servers = format!("{servers},db-2=http://127.0.0.1:1,web-2=http+unix:///nowhere/agent.sock");
+    cluster.environment.insert("BANGUI_SERVERS".to_owned(), servers);
+    for _ in 0..2 {
+        cluster.add_worker().await;
+    }
+    cluster.post_setup(0).await.expect(201);
+    let client = cluster.client(0).logged_in().await;
+    eventually("each server to be checked", SOON, || async {
+        let servers = client.get("/api/v1/servers").await;
+        let all = servers.body["items"].as_array()?;
+        all.iter().all(|server| server["status"]["condition"] != "unknown").then_some(())
+    })
+    .await;
+    cluster
+}
+
+/// The address of a page at worker `n`.
+pub fn url(cluster: &Cluster, n: usize, path: &str) -> String {
+    format!("http://{}{path}", cluster.workers[n].address)
+}
+
+/// A browser that has logged in at worker 0.
+pub async fn logged_in(cluster: &Cluster, look: Look) -> Chrome {
+    let chrome = Chrome::start(look).await;
+    chrome.goto(&url(cluster, 0, "/login")).await;
+    chrome.type_into("password", PASSWORD).await;
+    chrome.press("Log in").await;
+    chrome.until("h1", "Servers").await;
+    chrome
+}
