@@ -9,6 +9,7 @@
 //! else than seconds, its buckets in [`install_metrics`].
 
 pub mod catalogue;
+mod lines;
 pub mod server_gauges;
 
 pub use catalogue::{Kind, METRICS};
@@ -35,10 +36,13 @@ pub fn init(format: LogFormat) {
     let misread = wanted.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
     let misread = misread.map(ToString::to_string);
     let filter = wanted.unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
+        LogFormat::Text => builder.with_writer(std::io::stderr).fmt_fields(lines::text_fields()).try_init(),
+        LogFormat::Json => {
+            let builder = builder.with_writer(|| lines::JsonLines).json();
+            builder.flatten_event(true).with_span_list(false).try_init()
+        }
     };
     if let Some(error) = misread {
         tracing::warn!("RUST_LOG cannot be read, logging at `info`: {error}");
