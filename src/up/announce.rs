@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::domain::printable::printable;
 use crate::net::readiness::reachable;
 
 /// How the user gets in.
@@ -41,7 +42,7 @@ impl fmt::Display for Announcement {
         writeln!(f, "\nbangui is ready: {url} ({} worker{plural})\n", self.workers)?;
         if let Door::SetUp(code) = &self.door {
             let code = code.as_deref().unwrap_or("YOUR-BANGUI_SETUP_TOKEN");
-            writeln!(f, "Set up once, with a password of your own (10 characters or more):")?;
+            writeln!(f, "Set up once, with a password of your own (12 characters or more):")?;
             writeln!(
                 f,
                 "  curl {json} -d '{{\"password\":\"YOUR-PASSWORD\",\"token\":\"{code}\"}}' {url}/api/v1/setup"
@@ -53,7 +54,7 @@ impl fmt::Display for Announcement {
             "  curl {json} -d '{{\"password\":\"YOUR-PASSWORD\"}}' -c bangui.cookies {url}/api/v1/session"
         )?;
         writeln!(f, "  curl -b bangui.cookies {url}/api/v1/servers\n")?;
-        writeln!(f, "fail2ban:  {}", self.fail2ban)?;
+        writeln!(f, "fail2ban:  {}", printable(&self.fail2ban))?;
         writeln!(f, "data:      {}", self.data.display())?;
         writeln!(f, "logs:      {}", self.logs.display())?;
         writeln!(f, "\nCtrl-C ends all of it.")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -15,8 +15,9 @@ use crate::actions::set_up::{self, ProvisionError, Provisioned};
 use crate::agent::client::Credentials;
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
+use crate::password::rules::{self, WeakPassword};
 use crate::settings::Live;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Username};
 
 /// How often a worker looks whether somebody can log in.
 const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -54,13 +55,21 @@ pub fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
 }
 
 /// Waits for Redis and prepares everything that requests need; does not return while Redis is away or must not be used.
-pub async fn prepare(config: &ServeConfig, store: &Store, settings: &Live, agents: &Fleet) {
+///
+/// # Errors
+/// If `BANGUI_ADMIN_PASSWORD` would become the first password and is not acceptable.
+pub async fn prepare(
+    config: &ServeConfig,
+    store: &Store,
+    settings: &Live,
+    agents: &Fleet,
+) -> Result<(), ServeError> {
     store.connected().await;
     load_settings(store, settings).await;
     if !config.groups.is_empty() {
         load_servers(store, agents).await;
     }
-    prepare_login(config, store).await;
+    prepare_login(config, store).await
 }
 
 /// What users set at run time is in force before the worker says that it is ready.
@@ -87,18 +96,23 @@ async fn load_servers(store: &Store, agents: &Fleet) {
 
 /// Makes sure that somebody can log in before the worker is ready. Where Redis refuses writes that has to wait, and the worker
 /// serves reads: [`keep_login_possible`] continues with it.
-async fn prepare_login(config: &ServeConfig, store: &Store) {
+async fn prepare_login(config: &ServeConfig, store: &Store) -> Result<(), ServeError> {
     let refused = |error: &anyhow::Error| {
         matches!(error.downcast_ref(), Some(StoreError::WritesRefused(_) | StoreError::Full(_)))
     };
     loop {
-        let Err(error) = make_login_possible(config, store).await else { return };
+        let Err(error) = make_login_possible(config, store).await else { return Ok(()) };
+        if let Some(weak) = error.downcast_ref::<WeakPassword>() {
+            return Err(ServeError::Refused(format!(
+                "BANGUI_ADMIN_PASSWORD cannot become the admin's: {weak}"
+            )));
+        }
         tracing::warn!(
             error = format!("{error:#}"),
             "failed to look up or create the admin account: retrying"
         );
         if refused(&error) {
-            return;
+            return Ok(());
         }
         retry_pause().await;
     }
@@ -141,13 +155,18 @@ async fn retry_pause() {
 async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()> {
     match set_up::provision(store, password).await {
         Ok(Provisioned::Created) => tracing::info!("created the admin account with BANGUI_ADMIN_PASSWORD"),
-        Ok(Provisioned::Unchanged) => {}
+        Ok(Provisioned::Unchanged) => {
+            if let Err(weak) = rules::check(password.expose_secret(), Username::ADMIN) {
+                tracing::warn!("the admin's password would be refused today: change it ({weak})");
+            }
+        }
         Ok(Provisioned::Different) => tracing::warn!(
             "BANGUI_ADMIN_PASSWORD differs from the stored password, which stays in force: \
              to change it, run `bangui reset-password`"
         ),
         // As itself: `prepare_login` tells by it whether waiting helps.
         Err(ProvisionError::Store(error)) => return Err(error.into()),
+        Err(ProvisionError::Weak(error)) => return Err(error.into()),
         Err(error) => return Err(error.into()),
     }
     Ok(())
