@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time::Time;
-use crate::actions::{Actor, log_in, log_out};
+use crate::actions::{Actor, confirm_session, log_in, log_out};
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Json;
 use crate::http::state::AppState;
-use crate::store::{LoginOrigin, SessionDetails, SessionId, Username};
+use crate::store::{LoginOrigin, SessionDetails, SessionId, SessionToken, Username};
 
 /// More than a session takes as JSON, but for one with a very long user agent.
 const SHOWN_BYTES: usize = 512;
@@ -54,11 +54,38 @@ pub async fn log_in(
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
     let Login { username, password } = login;
     let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-    let begun = log_in::log_in(&state, log_in::Login { username, password, origin }).await?;
-    let log_in::LoggedIn { token, details } = begun;
+    let replaces = session_of_browser(cookie, &headers);
+    let begun = log_in::log_in(&state, log_in::Login { username, password, origin, replaces }).await?;
+    let log_in::LoggedIn { token, details, .. } = begun;
     let id = details.session.id;
     let answer = LoggedIn { token: token.reveal(), session: SessionView::new(details, id) };
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
+}
+
+/// The session that a browser logs in with: of a client that shows its session otherwise, the cookie is ignored, here too.
+fn session_of_browser(cookie: CookieKind, headers: &HeaderMap) -> Option<SessionId> {
+    let token = cookie.find(headers).filter(|_| !headers.contains_key(header::AUTHORIZATION))?;
+    Some(SessionToken::parse(token)?.id())
+}
+
+/// The body of a confirmation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    password: String,
+}
+
+/// Proves the password again: for five minutes this session may make sensitive changes.
+#[utoipa::path(post, path = "/api/v1/session/confirm", tag = "session", request_body = Confirmation,
+    responses((status = 204), (status = 403, description = "Wrong password, or the request comes from another site"),
+        (status = 429, description = "Too many attempts")))]
+pub async fn confirm(
+    State(state): State<AppState>,
+    actor: Actor,
+    Json(Confirmation { password }): Json<Confirmation>,
+) -> Result<StatusCode> {
+    confirm_session::confirm_session(&state, actor, password).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The caller's session.
