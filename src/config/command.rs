@@ -12,6 +12,8 @@ pub const DATA_DIR: &str = "data-dir";
 pub const SANDBOX: &str = "sandbox";
 /// The argument of `healthcheck`.
 pub const URL: &str = "url";
+/// The argument of `audit`.
+pub const AUDIT_ACTION: &str = "action";
 /// The hidden subcommand through which `up` starts its children.
 pub const CHILD: &str = "child";
 /// The process that a child must not outlive.
@@ -20,7 +22,7 @@ pub const CHILD_PARENT: &str = "parent";
 pub const CHILD_COMMAND: &str = "command";
 
 /// A subcommand: its name, what it does, and whose variables it reads.
-pub const COMMANDS: [(&str, Role, &str); 7] = [
+pub const COMMANDS: [(&str, Role, &str); 8] = [
     (
         "up",
         Role::Up,
@@ -32,6 +34,11 @@ pub const COMMANDS: [(&str, Role, &str); 7] = [
     ("healthcheck", Role::Healthcheck, "Exit 0 if a worker is ready, for container health checks"),
     ("openapi", Role::Openapi, "Prints the OpenAPI document of the HTTP interface"),
     ("reset-password", Role::ResetPassword, "A new admin password; ends all sessions"),
+    (
+        "audit",
+        Role::Audit,
+        "`audit verify` tells whether entries of the audit were removed or changed; exit 0 only if none was",
+    ),
 ];
 
 /// The whole command line.
@@ -70,6 +77,13 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                 .value_name("URL")
                 .value_parser(value_parser!(String))
                 .help("What to ask [default: /readyz at BANGUI_LISTEN]"),
+        ),
+        Role::Audit => command.arg(
+            Arg::new(AUDIT_ACTION)
+                .value_name("ACTION")
+                .required(true)
+                .value_parser(["verify"])
+                .help("What to do with it"),
         ),
         _ => command,
     }

@@ -203,6 +203,8 @@ pub struct ServeConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// After SIGTERM: not ready, still serving.
     pub drain: Duration,
+    /// How long entries of the audit are kept.
+    pub audit_kept: Duration,
     /// Login attempts for each address.
     pub login_limit: RateLimit,
     /// Failed logins for each account.
@@ -279,4 +281,6 @@ pub struct ResetPasswordConfig {
     pub redis: RedisConfig,
     /// The new password; asked for on the terminal if there is none.
     pub password: Option<SecretString>,
+    /// How long entries of the audit are kept.
+    pub audit_kept: Duration,
 }

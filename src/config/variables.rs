@@ -21,6 +21,8 @@ pub enum Role {
     Openapi,
     /// A new admin password.
     ResetPassword,
+    /// Whether the audit is whole.
+    Audit,
 }
 
 /// One variable.
@@ -63,9 +65,10 @@ impl Variable {
     }
 }
 
-use Role::{Agent, Check, Healthcheck, ResetPassword, Serve, Up};
+use Role::{Agent, Audit, Check, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
+const STORE: &[Role] = &[Serve, Check, ResetPassword, Audit];
 
 macro_rules! variables {
     ($($ident:ident = $name:literal, $placeholder:literal, $default:expr, $kind:ident, $roles:expr, $help:literal;)*) => {
@@ -95,17 +98,17 @@ variables! {
         "Address of a worker, or of all workers of `up`";
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
         "Worker processes of `up`: a positive number";
-    REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, &[Serve, Check, ResetPassword],
+    REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, STORE,
         "The cluster's Redis: redis://, rediss://, redis+unix:///path?db=N&password=..., or redis+sentinel://host,host/NAME";
-    REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, &[Serve, Check, ResetPassword],
+    REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, STORE,
         "Its password, in place of one in the URL";
-    REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, &[Serve, Check, ResetPassword],
+    REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, STORE,
         "First part of every key in Redis";
-    REDIS_CA = "BANGUI_REDIS_CA", "FILE", None, open, &[Serve, Check, ResetPassword],
+    REDIS_CA = "BANGUI_REDIS_CA", "FILE", None, open, STORE,
         "The CA of the certificate behind rediss:// (PEM); without it, those that are known to the public";
-    REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, &[Serve, Check, ResetPassword],
+    REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, STORE,
         "Replicas that must confirm the end of a session or a new password before it is answered; 503 otherwise";
-    REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword],
+    REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword, Audit],
         "Connections to Redis for large and blocking exchanges, apart from those of session checks; 0 sends large ones over the same connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
         "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback; with ?discover=dns behind a URL, one server for each address of its host";
@@ -130,7 +133,7 @@ variables! {
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
         "The code that must come with the setup call; without it, a one-time code in the log";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "The admin's password, stored at the first start and never overwritten; 10 to 1024 bytes";
+        "The admin's password, stored at the first start and never overwritten; 12 characters or more, none of the commonest";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, WORKER,
         "What users type into the browser; https makes the cookie __Host-bangui";
     METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, &[Serve],
@@ -155,8 +158,10 @@ variables! {
         "Failed logins for each account: how many at once, and the seconds to refill them";
     TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, WORKER,
         "Networks or addresses whose X-Forwarded-For is believed, separated by commas";
+    AUDIT_DAYS = "BANGUI_AUDIT_DAYS", "DAYS", Some("90"), open, &[Serve, Up, ResetPassword],
+        "How long entries of the audit are kept, up to 16 MiB of each trail";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
         "After SIGTERM: not ready, still serving (`up` does not wait unless this is set)";
-    LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword],
+    LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG filters";
 }

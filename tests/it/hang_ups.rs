@@ -45,7 +45,7 @@ impl Observed {
             let page = self.store.audit_page(cursor, 200).await.unwrap();
             found.extend(page.items.into_iter().filter(|entry| entry.what == what));
             let Some(next) = page.next_cursor else { return found };
-            cursor = bangui::store::StreamId::parse(&next);
+            cursor = bangui::store::AuditCursor::parse(&next);
         }
     }
 
@@ -126,7 +126,7 @@ async fn sessions_that_ended_are_accounted_for_though_the_client_hung_up() {
     let seen = Observed::new(cluster).await;
     let (admin_id, admin) = seen.begun_session().await;
     let client = seen.cluster.client(0);
-    let admin = client.with_bearer(&admin);
+    let admin = client.with_bearer(&admin).confirmed().await;
     for (route, what) in [("/api/v1/session", "session.end"), ("/api/v1/sessions/{id}", "session.revoke")] {
         let mut sessions = Vec::new();
         for _ in 0..24 {
@@ -178,19 +178,25 @@ async fn logins_passwords_and_setups_are_accounted_for_though_the_client_hung_up
     let seen = Observed::new(cluster).await;
     let client = seen.cluster.client(0);
     let (_, token) = seen.begun_session().await;
-    let admin = client.with_bearer(&token);
+    let mut admin = client.with_bearer(&token).confirmed().await;
+    let stored: String = seen.cluster.redis.command(&["HGET", "{it}:account:admin", "password_hash"]).await;
 
     let login = json!({ "password": PASSWORD });
-    let password = json!({ "current": PASSWORD, "new": PASSWORD });
+    let password = json!({ "current": PASSWORD, "new": "another password altogether" });
     let setup = json!({ "password": PASSWORD, "token": SETUP_TOKEN });
     for (method, path, what, body) in [
-        (Method::POST, "/api/v1/session", "session.begin", login),
+        (Method::POST, "/api/v1/session", "session.begin", login.clone()),
         (Method::DELETE, "/api/v1/sessions?keep_current=true", "session.revoke_others", Value::Null),
+        (Method::POST, "/api/v1/session/confirm", "session.confirm", login.clone()),
         (Method::PUT, "/api/v1/password", "password.change", password),
         (Method::POST, "/api/v1/setup", "setup.complete", setup),
     ] {
         let changes = async || match what {
             "session.begin" => seen.number(&["SCARD", "{it}:sessions:admin"]).await,
+            "session.confirm" => {
+                let keys = seen.cluster.redis.keys().await;
+                keys.iter().filter(|key| key.starts_with(b"{it}:confirmed:")).count()
+            }
             _ => seen.generation().await,
         };
         seen.silence_holder().await;
@@ -198,6 +204,13 @@ async fn logins_passwords_and_setups_are_accounted_for_though_the_client_hung_up
         for after in after(16) {
             if what == "setup.complete" {
                 seen.number(&["DEL", "{it}:account:admin"]).await;
+            }
+            if what == "password.change" {
+                // As it was, and a session of its own: a change renews the token.
+                seen.number(&["HSET", "{it}:account:admin", "password_hash", &stored]).await;
+            }
+            if ["session.confirm", "password.change"].contains(&what) {
+                admin = client.with_bearer(&seen.begun_session().await.1);
             }
             let request = admin.request(method.clone(), path).json(&body);
             hang_up(&admin, request, after).await;
