@@ -212,6 +212,11 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bangui\""));
         }
+        response.extensions_mut().insert(Reason(self.name));
         response
     }
 }
+
+/// The name of the problem in a response, for the access log.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason(pub &'static str);

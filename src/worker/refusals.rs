@@ -1,0 +1,25 @@
+//! Tells of the refusals that were only counted, in the access log and in the audit: they came in floods.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::AppState;
+
+/// How often it is looked which minutes are over.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Until `stop`; then it tells of all that are left.
+pub async fn tell(state: AppState, stop: CancellationToken) {
+    loop {
+        let wait = LOOK_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
+        let stopped = stop.run_until_cancelled(sleep(wait)).await.is_none();
+        state.log_folded_refusals(stopped);
+        state.note_folded_refusals(stopped).await;
+        if stopped {
+            return;
+        }
+    }
+}
