@@ -16,7 +16,7 @@ use crate::store::{AuditRecord, Trail, Username, WorkerId, address_of, boot_now}
 /// What comes from one address, by kind.
 type Source = (&'static str, IpNet);
 
-/// The refusals that are counted and not told yet. Cheap to clone; all clones are one.
+/// The refusals that were counted and are not reported yet. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Refusals(Arc<Counted>);
 

@@ -5,7 +5,7 @@
 //! FAIL  audit changes   3 entries before entry 90 (1767225600000-0) are missing
 //! ```
 //!
-//! Keep a printed hash elsewhere: an entry with that number has it for ever, whoever rewrites what is in Redis.
+//! Keep a printed hash elsewhere: an entry with that number keeps it, however Redis is rewritten.
 
 use std::io::Write;
 

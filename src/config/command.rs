@@ -37,7 +37,7 @@ pub const COMMANDS: [(&str, Role, &str); 8] = [
     (
         "audit",
         Role::Audit,
-        "`audit verify` tells whether entries of the audit were removed or changed; exit 0 only if none was",
+        "`audit verify` reports removed or changed entries of the audit; exit 0 only if there are none",
     ),
 ];
 

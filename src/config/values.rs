@@ -322,7 +322,7 @@ pub fn agent_tokens(text: &str) -> Parsed<Vec<SecretString>> {
     Ok(tokens.into_iter().map(SecretString::from).collect())
 }
 
-/// A password, which may be one that was taken under earlier rules: whether it may become the admin's, whoever sets it checks.
+/// A password, which may be one that was taken under earlier rules: the rules are checked where it is set.
 pub fn password(text: &str, _file: Option<&Path>) -> Parsed<SecretString> {
     if text.len() <= 1024 { Ok(text.into()) } else { Err("can have 1024 bytes at most".to_owned()) }
 }

@@ -1,8 +1,8 @@
 //! What to say of things that come in floods: the first few from each source, then how many more there were. Pure: the caller has
 //! the clock.
 //!
-//! Bounded on every side: so many sources are remembered, so many lines are said in a minute whoever they are about, and
-//! everything else is counted, and of the counts so many are told.
+//! Bounded on every side: so many sources are remembered, so many lines are said in a minute for all
+//! of them, everything else is counted, and so many of the counts are reported.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,8 +16,8 @@ const SAID_EACH: u32 = 10;
 const SAID_IN_ALL: u32 = 300;
 /// Sources that are remembered.
 const SOURCES: usize = 1_000;
-/// Sources whose number is told one by one: those with the greatest ones.
-const TOLD: usize = 50;
+/// Sources whose counts are reported one by one: the greatest ones.
+const REPORTED: usize = 50;
 
 /// What has been said of one source in its window.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl<K: Eq + Hash> Folds<K> {
         }
         let window = self.sources.entry(source).or_insert(Window { since: now, ..Window::default() });
         if window.is_over(now) {
-            // What it counted is still to be told of: `close` takes it, in the window that begins now.
+            // What it counted is not reported yet: `close` takes it, in the window that begins now.
             *window = Window { since: now, said: 0, more: window.more };
         }
         let say = window.said < SAID_EACH && self.all.said < SAID_IN_ALL;
@@ -89,7 +89,7 @@ impl<K: Eq + Hash> Folds<K> {
             .map(|(source, window)| Folded { source: Some(source), more: window.more })
             .collect();
         folded.sort_by_key(|folded| std::cmp::Reverse(folded.more));
-        let others = folded.split_off(folded.len().min(TOLD));
+        let others = folded.split_off(folded.len().min(REPORTED));
         let more =
             std::mem::take(&mut self.unremembered) + others.iter().map(|folded| folded.more).sum::<u64>();
         if more > 0 {
@@ -133,8 +133,8 @@ mod tests {
         let said = (0..5_000).filter(|source| folds.say(*source, s(0))).count();
         assert_eq!((said, folds.sources.len()), (300, 1_000));
         let folded = folds.close(s(60), false);
-        let told: u64 = folded.iter().map(|folded| folded.more).sum();
-        assert_eq!((told, folded.len()), (4_700, 51));
+        let counted: u64 = folded.iter().map(|folded| folded.more).sum();
+        assert_eq!((counted, folded.len()), (4_700, 51));
         assert!(folded.contains(&Folded { source: None, more: 4_650 }));
         assert!(folds.say(1, s(60)));
     }

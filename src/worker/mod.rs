@@ -143,7 +143,7 @@ impl Worker {
             metrics: metrics_listener.is_none().then(|| metrics.clone()),
         });
         let refused = state.clone();
-        self.parts.run_until(Stage::Follow, "refusals", |stop| refusals::tell(refused, stop));
+        self.parts.run_until(Stage::Follow, "refusals", |stop| refusals::report(refused, stop));
         let addr = listener.local_addr().context("the listening socket has no address")?;
         tracing::info!(http.addr = %addr, worker.id = self.id.as_str(), "listening");
         let serve = |name, listener, router| {

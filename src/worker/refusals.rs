@@ -1,4 +1,4 @@
-//! Tells of the refusals that were only counted, in the access log and in the audit: they came in floods.
+//! Reports the refusals that were only counted, since they came in floods, in the access log and in the audit.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::http::AppState;
 /// How often it is looked which minutes are over.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Until `stop`; then it tells of all that are left.
-pub async fn tell(state: AppState, stop: CancellationToken) {
+/// Until `stop`; then it reports all that are left.
+pub async fn report(state: AppState, stop: CancellationToken) {
     loop {
         let wait = LOOK_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
         let stopped = stop.run_until_cancelled(sleep(wait)).await.is_none();

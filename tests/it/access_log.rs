@@ -57,7 +57,7 @@ async fn nobody_is_refused_without_a_line_that_says_who_from_where_and_why() {
 }
 
 #[tokio::test]
-async fn whoever_floods_is_told_of_ten_times_a_minute_and_then_counted() {
+async fn a_flood_from_one_address_has_ten_lines_a_minute_and_is_then_counted() {
     let cluster = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1").set_up().await;
     let client = cluster.client(0);
     for n in 0..200 {
@@ -75,7 +75,7 @@ async fn whoever_floods_is_told_of_ten_times_a_minute_and_then_counted() {
     })
     .await;
     assert_eq!(lines.len(), 11, "{lines:#?}");
-    // What was counted is told at the end at the latest.
+    // What was counted is logged at the end at the latest.
     cluster.workers[0].terminate();
     let counted = eventually("the number of the others", SOON, || async {
         let log = cluster.workers[0].log();

@@ -73,7 +73,7 @@ async fn of_entries_that_workers_write_at_once_each_continues_the_one_before() {
 }
 
 #[tokio::test]
-async fn an_entry_that_was_removed_changed_or_put_in_is_told_of_in_a_sentence_and_an_exit_code() {
+async fn nobody_removes_or_puts_in_an_entry_without_a_sentence_and_an_exit_code_of_verify() {
     let cluster = Cluster::bare(1).set_up().await;
     let store = cluster.connected_store().await;
     for n in 0..5 {
@@ -83,7 +83,7 @@ async fn an_entry_that_was_removed_changed_or_put_in_is_told_of_in_a_sentence_an
         let read: StreamRangeReply = cluster.redis.command(&["XRANGE", SECURITY, "-", "+"]).await;
         read.ids.into_iter().map(|entry| entry.id).collect::<Vec<_>>()
     };
-    let told = async |words: &str| {
+    let reported = async |words: &str| {
         let (code, printed) = verify(&cluster).await;
         assert_eq!(code, Some(1), "{printed}");
         let line = printed.lines().find(|line| line.starts_with("FAIL")).expect("a sentence");
@@ -98,24 +98,24 @@ async fn an_entry_that_was_removed_changed_or_put_in_is_told_of_in_a_sentence_an
     let all = ids().await;
 
     let _: i64 = cluster.redis.command(&["XDEL", SECURITY, &all[2]]).await;
-    told("1 entries before entry 4").await;
+    reported("1 entries before entry 4").await;
     copy(kept, SECURITY).await;
     let _: i64 = cluster.redis.command(&["XDEL", SECURITY, &all[0]]).await;
-    told("1 entries before entry 2").await;
+    reported("1 entries before entry 2").await;
     copy(kept, SECURITY).await;
     let _: i64 = cluster.redis.command(&["XDEL", SECURITY, &all[4], &all[5]]).await;
-    told("the newest 2 entries").await;
+    reported("the newest 2 entries").await;
     copy(kept, SECURITY).await;
     let _: String =
         cluster.redis.command(&["XADD", SECURITY, "*", "what", "session.begin", "user", "admin"]).await;
-    told("was put in").await;
+    reported("was put in").await;
     copy(kept, SECURITY).await;
     let _: i64 = cluster.redis.command(&["DEL", SECURITY]).await;
-    told("the newest 6 entries").await;
+    reported("the newest 6 entries").await;
     copy(kept, SECURITY).await;
     assert_eq!(verify(&cluster).await.0, Some(0), "all is as it was");
     let _: i64 = cluster.redis.command(&["DEL", "{it}:audit-chain-security"]).await;
-    told("record of the chain").await;
+    reported("record of the chain").await;
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn nobody_guesses_forges_or_is_limited_without_a_trace_and_a_flood_is_one_
         assert_eq!((entry.session.is_some(), entry.username == "admin"), (named, named), "{entry:?}");
         assert!(entry.address.is_some() && entry.worker.is_some(), "{entry:?}");
     }
-    // The others are told of when the minute is over, or the worker ends.
+    // The others are reported when the minute is over, or the worker ends.
     cluster.workers[0].terminate();
     assert!(cluster.workers[0].process.ended(SOON).await.success());
     let found = refusals().await;

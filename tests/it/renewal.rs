@@ -38,11 +38,11 @@ async fn a_browser_that_logs_in_again_leaves_no_older_session_behind_on_any_work
     let entries = cluster.connected_store().await.audit_page(None, 50).await.unwrap().items;
     let replaced = entries.iter().find(|entry| entry.what == "session.replace").expect("an entry");
     assert_eq!(replaced.session.as_deref(), answer.body["session"]["id"].as_str());
-    // A cookie that is none, or of a session that has ended, keeps nobody out.
+    // A cookie that is no token, or of a session that has ended, keeps nobody out.
     for cookie in [older.as_str(), "nonsense", &"A".repeat(43)] {
         log_in_with(&client, cookie, PASSWORD).await.expect(201);
     }
-    // Whoever shows a session otherwise has no browser: its cookie is ignored, here as everywhere.
+    // A client that shows its session otherwise is no browser: its cookie is ignored, here as everywhere.
     let request = client.with_bearer(token).request(Method::POST, "/api/v1/session");
     let kept = client.log_in().await;
     let request = request.header("cookie", format!("bangui={kept}")).json(&json!({ "password": PASSWORD }));
@@ -51,7 +51,7 @@ async fn a_browser_that_logs_in_again_leaves_no_older_session_behind_on_any_work
 }
 
 #[tokio::test]
-async fn whoever_copied_a_token_has_nothing_after_the_password_was_changed_with_it() {
+async fn a_copied_token_is_worth_nothing_after_the_password_was_changed_with_it() {
     let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
     for n in 0..2 {
         holds(&cluster.client(n), true).await;

@@ -13,7 +13,7 @@ use tracing::Span;
 use crate::domain::fold::Folds;
 use crate::store::{address_of, boot_now};
 
-/// The refusals of this worker that are counted and not told yet. Cheap to clone; all clones are one.
+/// The refusals of this worker that were counted and are not reported yet. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct RefusedLog(Arc<Mutex<Folds<IpNet>>>);
 
@@ -55,7 +55,7 @@ impl RefusedLog {
         );
     }
 
-    /// Tells of what was counted, in the minutes that are over, or in all of them.
+    /// Logs what was counted, in the minutes that are over, or in all of them.
     pub fn close(&self, everything: bool) {
         let folded = self.lock().close(boot_now(), everything);
         for folded in folded {

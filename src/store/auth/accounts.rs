@@ -22,7 +22,7 @@ pub struct Account {
 /// What became of a password that was to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordSet {
-    /// It is set, and the session that asked goes on under its new token.
+    /// It is set, and the session that asked continues under its new token.
     Renewed,
     /// It is set, and the session that asked had ended.
     Set,
@@ -122,8 +122,8 @@ impl Store {
             .map(|password_hash| Account { password_hash, generation: generation.unwrap_or_default() }))
     }
 
-    /// Replaces the password if it is still the one that was `verified`, and ends every session but that of `renewal`, which goes on
-    /// under another token.
+    /// Replaces the password if it is still the one that was `verified`, and ends every session but that of `renewal`, which
+    /// continues under another token.
     pub async fn change_password(
         &self,
         username: &Username,

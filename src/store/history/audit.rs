@@ -8,7 +8,7 @@
 //! | `earlier`  | what version 0.2 wrote, and writes beside this one | it is shown, and not chained |
 //!
 //! Entries are kept for `BANGUI_AUDIT_DAYS`, and up to 16 MiB of each trail. What is over goes when the next entry is written
-//! (`scripts/shared/audit.lua`); `chain.rs` tells whether anything else has gone or changed.
+//! (`scripts/shared/audit.lua`); `chain.rs` reports whether anything else has gone or changed.
 //!
 //! What a change must not go without belongs into the script that makes it ([`Store::with_audit_keys`] and
 //! [`Store::with_audit`]); what has no script of its own is written by [`Store::audit`]. A change that is made elsewhere, on a
@@ -81,7 +81,7 @@ impl AuditRecord {
         ]
     }
 
-    /// Tells the log. Ids of sessions are shortened: enough to find the session by, and nothing that anybody could use.
+    /// Logs it. Ids of sessions are shortened: enough to find the session by, and nothing that anybody could use.
     pub(in crate::store) fn log(&self) {
         let fields = self.fields();
         let digest = digest(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));

@@ -41,7 +41,7 @@ pub struct AuditEntry {
     pub after: Value,
     /// `done`, [`super::audit::BEGUN`], or why not.
     pub outcome: String,
-    /// The entry of the same trail that told of its beginning.
+    /// The entry of its beginning, in the same trail.
     pub begun: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 //! So an entry that was removed, changed, moved or put in between is noticed. So is the loss of the newest ones, since the record
 //! beside the stream knows how many there ever were.
 //!
-//! What this cannot tell: whoever may write to Redis may compute the whole chain again, with the record. Each entry's digest is
+//! What this cannot detect: somebody who may write to Redis may compute the whole chain again, with the record. Each entry's digest is
 //! in the log of the worker that wrote it, and the hash of the newest entry is printed: to keep either elsewhere is what
 //! convicts a forger.
 

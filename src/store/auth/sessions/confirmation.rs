@@ -1,6 +1,6 @@
 //! The note that the user of a session has proven the password a moment ago, which sensitive changes ask for.
 //!
-//! It is a key of its own beside the session: whoever is to know reads it, and no check of a session does, so that these cost what
+//! It is a key of its own beside the session: sensitive changes read it, and no check of a session does, so that these cost what
 //! they did, and no near cache has to know of it. It ends with the session, of which a renewed token makes another one: a
 //! request without a session never comes to ask for it.
 
