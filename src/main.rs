@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use bangui::cli::{self, Failure, Outcome};
 use bangui::config::variables::Role;
 use bangui::config::{Environment, command};
+use bangui::domain::printable::printable_lines;
 use clap::ArgMatches;
 
 fn main() -> ExitCode {
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         Failure::Running(_) | Failure::Quiet => 1,
     };
     if !matches!(failure, Failure::Quiet) {
-        eprintln!("bangui: {failure}");
+        eprintln!("bangui: {}", printable_lines(&failure.to_string()));
     }
     ExitCode::from(code)
 }
@@ -50,5 +51,7 @@ fn dispatch(matches: &ArgMatches) -> Outcome {
         }
         Role::Openapi => cli::openapi::run(),
         Role::ResetPassword => cli::reset_password::run(&environment, &flags),
+        // clap takes no other action than `verify`.
+        Role::Audit => cli::audit::run(&environment, &flags),
     }
 }

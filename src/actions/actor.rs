@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use crate::store::{AuditRecord, SessionId, Username, WorkerId};
+use crate::store::{AuditRecord, SessionId, Trail, Username, WorkerId};
 
 /// Somebody who may make a change, as the audit names them.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ impl Actor {
     #[must_use]
     pub fn record(&self, what: &'static str) -> AuditRecord {
         AuditRecord {
+            trail: Trail::of(what),
             username: self.username().to_owned(),
             session: self.session,
             address: self.address,

@@ -40,7 +40,10 @@ pub struct Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The password was right: the address is a known one from now on.
-    Right,
+    Right {
+        /// The account's generation when it was: a later one does not know the address.
+        generation: u64,
+    },
     /// It was wrong, which counts as a failure of the account.
     Wrong,
     /// It was not looked at, or could not be: the attempt was not made.
@@ -75,7 +78,9 @@ impl Attempt {
     {
         let Self { store, account, ip, limits, known } = self;
         match verdict(&outcome) {
-            Verdict::Right => log_failure(store.remember_address(&account, ip).await),
+            Verdict::Right { generation } => {
+                log_failure(store.remember_address(&account, ip, generation).await);
+            }
             Verdict::Wrong => match store.count_failure(&account, known, limits).await? {
                 Admission::Admitted { .. } => {}
                 Admission::Refused { limit, retry_after } => {

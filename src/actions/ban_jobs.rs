@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, JobEpoch, JobKey, RefusedKind};
 use crate::domain::{BanJobId, BanJobProgress, BanJobState, BanOrder, Network, UnreachableKind};
-use crate::store::{AuditRecord, BanJobClaim, BanJobView, Cancelled, NewBanJob, Store, StoreError};
+use crate::store::{AuditRecord, BanJobClaim, BanJobView, Cancelled, NewBanJob, Store, StoreError, Trail};
 
 /// Addresses that an audit entry names; the others are counted.
 pub(super) const MAX_NAMED: usize = 25;
@@ -155,6 +155,7 @@ pub async fn end(
         "asked": asked, "done": done, "changed": changed, "failed": failed,
     });
     let audit = AuditRecord {
+        trail: Trail::Changes,
         username: claim.username().to_owned(),
         session: claim.session(),
         address: claim.address(),

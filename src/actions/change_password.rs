@@ -1,12 +1,14 @@
-//! Changing a password, which ends every session of the account but the one that asks. Somebody with a session is limited in
-//! trying passwords as somebody who logs in is: the session may be a stolen one.
+//! Changing a password, which ends every session of the account but the one that asks, and renews the token of that one.
+//!
+//! So a copy of the old token is worth nothing any more. Somebody with a session is limited in trying passwords as somebody who
+//! logs in is: the session may be a stolen one.
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
-use super::{Actor, Context};
+use super::{Actor, Context, Refusal};
 use crate::password::GateError;
 use crate::password::gate::Turn;
-use crate::password::rules::{self, WrongLength};
-use crate::store::{Account, StoreError};
+use crate::password::rules::{self, WeakPassword};
+use crate::store::{Account, PasswordSet, SessionToken, StoreError};
 
 /// The password that is, and the one that shall be.
 pub struct PasswordChange {
@@ -21,7 +23,7 @@ pub struct PasswordChange {
 pub enum ChangePasswordError {
     /// The new one is not acceptable.
     #[error(transparent)]
-    Length(#[from] WrongLength),
+    Weak(#[from] WeakPassword),
     /// The current one is another.
     #[error("the current password is wrong")]
     Wrong,
@@ -44,24 +46,43 @@ pub enum ChangePasswordError {
 
 type Result<T> = std::result::Result<T, ChangePasswordError>;
 
-/// Replaces the actor's password, and ends its other sessions.
+/// A password that was changed.
+pub struct Changed {
+    /// The token of the session that asked, from now on; none if the session ended while the password was changed.
+    pub token: Option<SessionToken>,
+    generation: u64,
+}
+
+/// Replaces the actor's password, ends its other sessions, and renews its own one.
 ///
 /// # Errors
 /// [`ChangePasswordError`].
-pub async fn change_password(context: &Context, actor: Actor, change: PasswordChange) -> Result<()> {
-    rules::check(&change.new)?;
+pub async fn change_password(context: &Context, actor: Actor, change: PasswordChange) -> Result<Changed> {
+    rules::check(&change.new, actor.username())?;
+    if change.new == change.current {
+        return Err(WeakPassword::Unchanged.into());
+    }
+    let outcome = attempt(context, &actor, change).await;
+    if let Err(refused @ (ChangePasswordError::Wrong | ChangePasswordError::Limited(_))) = &outcome {
+        let (account, reason) = (Some(actor.username.clone()), refused.to_string());
+        context.note_refusal(Refusal { what: "password.refused", actor, account, reason }).await;
+    }
+    outcome
+}
+
+async fn attempt(context: &Context, actor: &Actor, change: PasswordChange) -> Result<Changed> {
     // Whoever asks has an address; a change without one is limited as one from nowhere.
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let attempt = Attempt::begin::<ChangePasswordError>(context, actor.username(), ip).await?;
-    let ready = ready(context, &actor, &change).await;
-    let task = context.clone();
+    let ready = ready(context, actor, &change).await;
+    let (task, actor) = (context.clone(), actor.clone());
     let action = async move {
         let outcome = match ready {
             Ok((account, turn)) => replace(&task, &actor, &change, account, turn).await,
             Err(refused) => Err(refused),
         };
-        let verdict = |outcome: &Result<()>| match outcome {
-            Ok(()) => Verdict::Right,
+        let verdict = |outcome: &Result<Changed>| match outcome {
+            Ok(changed) => Verdict::Right { generation: changed.generation },
             Err(ChangePasswordError::Wrong) => Verdict::Wrong,
             Err(_) => Verdict::Unknown,
         };
@@ -73,7 +94,7 @@ pub async fn change_password(context: &Context, actor: Actor, change: PasswordCh
 /// The account as it is now, and the right to hash.
 async fn ready(context: &Context, actor: &Actor, change: &PasswordChange) -> Result<(Account, Turn)> {
     let account = context.store.account(&actor.username).await?.ok_or(ChangePasswordError::NoAccount)?;
-    if change.current.len() > *rules::LENGTH.end() {
+    if change.current.len() > rules::MAX_BYTES {
         return Err(ChangePasswordError::Wrong);
     }
     Ok((account, context.gate.enter().await?))
@@ -85,17 +106,21 @@ async fn replace(
     change: &PasswordChange,
     account: Account,
     turn: Turn,
-) -> Result<()> {
+) -> Result<Changed> {
     if !turn.verify(&change.current, Some(&account.password_hash)).await? {
         return Err(ChangePasswordError::Wrong);
     }
     let hash = context.gate.hash(&change.new).await?;
-    let (store, keep) = (&context.store, actor.session.as_ref());
+    let token = SessionToken::fresh()?;
+    let renewed = token.id();
+    let (store, renewal) = (&context.store, actor.session.as_ref().map(|kept| (kept, &renewed)));
     let record = actor.record("password.change");
-    let changed = store.change_password(&actor.username, &account, &hash, keep, &record).await;
-    if !context.note_unconfirmed(record, changed).await? {
+    let set = store.change_password(&actor.username, &account, &hash, renewal, &record).await;
+    let set = context.note_unconfirmed(record, set).await?;
+    if set == PasswordSet::Overtaken {
         return Err(ChangePasswordError::Overtaken);
     }
-    tracing::info!("changed the password of `{}` and ended its other sessions", actor.username());
-    Ok(())
+    // If another revocation came in between, the generation is a later one, and this address is not known: the safe side.
+    let generation = account.generation + 1;
+    Ok(Changed { token: (set == PasswordSet::Renewed).then_some(token), generation })
 }

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::confirm_session::ConfirmationRequired;
 use super::{Actor, Context};
-use crate::settings::{Effective, Mistake};
-use crate::store::{AuditRecord, StoreError};
+use crate::settings::{self, Effective, Mistake};
+use crate::store::{AuditRecord, StoreError, Trail};
 
 /// Why settings were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,9 @@ pub enum ChangeSettingsError {
         /// The revision they have, at least.
         revision: u64,
     },
+    /// One of them is sensitive, and the password was not confirmed.
+    #[error(transparent)]
+    Unconfirmed(#[from] ConfirmationRequired),
     /// Not all values are acceptable.
     #[error("{} settings are invalid", .0.len())]
     Invalid(Vec<Mistake>),
@@ -53,16 +57,21 @@ async fn change(
     if overrides == read.overrides {
         return Ok(before);
     }
+    let sensitive = patch.keys().any(|name| settings::is_sensitive(name));
+    if sensitive {
+        context.require_confirmation::<ChangeSettingsError>(actor).await?;
+    }
     let after = bootstrap.with(&overrides, read.revision);
     let (was, is) = (named(&before, patch), named(&after, patch));
-    let audit = AuditRecord { before: was.clone(), after: is.clone(), ..actor.record("settings.change") };
+    let trail = if sensitive { Trail::Security } else { Trail::Changes };
+    let audit =
+        AuditRecord { trail, before: was.clone(), after: is.clone(), ..actor.record("settings.change") };
     let facts = json!({ "revision": read.revision + 1, "before": was, "after": is });
     let written = context.store.write_settings(&read, &overrides, &facts, &audit).await;
     let revision = written.map_err(|error| match error {
         StoreError::Conflict => ChangeSettingsError::Stale { revision: read.revision + 1 },
         error => error.into(),
     })?;
-    tracing::info!(settings.revision = revision, "`{}` changed the settings: {is}", actor.username());
     Ok(bootstrap.with(&overrides, revision))
 }
 

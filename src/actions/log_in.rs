@@ -2,14 +2,18 @@
 //!
 //! Waiting for a place to hash in ends with the client, and nothing has changed by then. From the hash on, the login runs to
 //! its end: a wrong password counts as a failure, and a session has its audit entry, also if nobody waits for the answer.
+//!
+//! A browser that logs in while it has a session gets another one in its place: the older one ends.
 
 use serde_json::json;
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
-use super::{Actor, Context, set_up};
+use super::{Actor, Context, Refusal, set_up};
 use crate::password::gate::Turn;
 use crate::password::{GateError, rules};
-use crate::store::{Account, AuditRecord, LoginOrigin, SessionDetails, SessionToken, StoreError, Username};
+use crate::store::{
+    Account, AuditRecord, LoginOrigin, SessionDetails, SessionId, SessionToken, StoreError, Username,
+};
 
 /// How often a login is started again because sessions were revoked while it was under way.
 const MAX_TRIES: usize = 3;
@@ -22,6 +26,8 @@ pub struct Login {
     pub password: String,
     /// Where it comes from.
     pub origin: LoginOrigin,
+    /// The session that the browser has already.
+    pub replaces: Option<SessionId>,
 }
 
 /// A session that has begun.
@@ -30,6 +36,7 @@ pub struct LoggedIn {
     pub token: SessionToken,
     /// The session itself.
     pub details: SessionDetails,
+    generation: u64,
 }
 
 /// Why a login failed.
@@ -85,22 +92,49 @@ pub async fn log_in(context: &Context, login: Login) -> Result<LoggedIn, LoginEr
             let task = context.clone();
             let action = async move {
                 let outcome = admitted.finish(&task, &login).await;
-                report(&login, outcome.as_ref().map(drop));
+                report(&task, &login, outcome.as_ref().map(drop)).await;
                 outcome
             };
             context.complete(action).await
         }
         Err(refused) => {
-            report(&login, Err(&refused));
+            report(context, &login, Err(&refused)).await;
             Err(refused)
         }
     }
 }
 
-fn report(login: &Login, outcome: Result<(), &LoginError>) {
-    let (ip, outcome) = (login.origin.ip, outcome.map_or_else(LoginError::label, |()| "success"));
-    metrics::counter!("bangui_logins_total", "outcome" => outcome).increment(1);
-    tracing::info!(client.address = %ip, login.outcome = outcome, "login from {ip}: {outcome}");
+/// Counts the outcome, and has an entry written for what was refused; a session has its own.
+async fn report(context: &Context, login: &Login, outcome: Result<(), &LoginError>) {
+    let (ip, label) = (login.origin.ip, outcome.as_ref().map_or_else(|error| error.label(), |()| "success"));
+    metrics::counter!("bangui_logins_total", "outcome" => label).increment(1);
+    if let Err(refused @ (LoginError::Wrong | LoginError::Limited(_))) = outcome {
+        let actor = Actor::without_session(ip, &context.worker);
+        // People type passwords into the field for the name: only one that exists is repeated.
+        let (account, reason) = (Username::parse(&login.username), refused.to_string());
+        context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;
+    } else {
+        tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}");
+    }
+}
+
+/// Ends the session that the browser had before. One that is gone, or somebody else's, is left alone; what the replicas did not
+/// confirm is in the audit and no reason to keep anybody out.
+async fn replace(context: &Context, login: &Login, begun: &SessionDetails) -> Result<(), StoreError> {
+    let Some(older) = &login.replaces else { return Ok(()) };
+    if !context.store.session_lives(older, context.session_life()).await? {
+        return Ok(());
+    }
+    let record = AuditRecord {
+        session: Some(begun.session.id),
+        target: Some(older.to_string()),
+        ..Actor::without_session(login.origin.ip, &context.worker).record("session.replace")
+    };
+    let ended = context.store.end_session(&begun.session.username, older, &record).await;
+    match context.note_unconfirmed(record, ended).await {
+        Ok(_) | Err(StoreError::Unconfirmed { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A login that the limits let through and that may hash a password now.
@@ -120,8 +154,14 @@ impl Admitted {
             Ok((account, turn)) => begin(context, login, account, turn).await,
             Err(refused) => Err(refused),
         };
+        let outcome = match outcome {
+            Ok(begun) => {
+                replace(context, login, &begun.details).await.map(|()| begun).map_err(LoginError::from)
+            }
+            Err(refused) => Err(refused),
+        };
         let verdict = |outcome: &Result<LoggedIn, LoginError>| match outcome {
-            Ok(_) => Verdict::Right,
+            Ok(begun) => Verdict::Right { generation: begun.generation },
             Err(LoginError::Wrong) => Verdict::Wrong,
             Err(_) => Verdict::Unknown,
         };
@@ -136,7 +176,7 @@ async fn ready(context: &Context, login: &Login) -> Result<(Account, Turn), Logi
         set_up::log_code(context).await;
         return Err(LoginError::SetupIncomplete);
     };
-    if login.password.len() > *rules::LENGTH.end() {
+    if login.password.len() > rules::MAX_BYTES {
         return Err(LoginError::Wrong);
     }
     Ok((account, context.gate.enter().await?))
@@ -159,7 +199,6 @@ async fn begin(
             return Err(LoginError::Wrong);
         }
         let life = context.session_life();
-        // Only a login that succeeds is audited: anybody could fill the audit with the others.
         let audit = |details: &SessionDetails| AuditRecord {
             session: Some(details.session.id),
             after: json!({ "user_agent": details.user_agent }),
@@ -168,7 +207,7 @@ async fn begin(
         let generation = account.generation;
         let begun = context.store.begin_session(&username, generation, &login.origin, life, audit).await?;
         if let Some((token, details)) = begun {
-            return Ok(LoggedIn { token, details });
+            return Ok(LoggedIn { token, details, generation });
         }
         if tried < MAX_TRIES {
             (account, turn) = ready(context, login).await?;

@@ -23,11 +23,13 @@ pub mod ban_jobs;
 pub mod change_jail;
 pub mod change_password;
 pub mod change_settings;
+pub mod confirm_session;
 pub mod dismiss_recovery;
 mod host_change;
 pub mod in_flight;
 pub mod log_in;
 pub mod log_out;
+pub mod refusals;
 pub mod request_probe;
 pub mod revoke_sessions;
 pub mod roll_back;
@@ -47,6 +49,7 @@ use crate::store::{AuditRecord, LoginLimits, SessionLife, Store, StoreError, Wor
 
 pub use actor::Actor;
 pub use in_flight::InFlight;
+pub use refusals::{Refusal, Refusals};
 pub use target::{JailTarget, ServerTarget, UnknownTarget};
 
 /// The ready parts that actions work with. Cheap to clone.
@@ -70,6 +73,8 @@ pub struct Context {
     pub trusted_proxies: Vec<IpNet>,
     /// The actions that are running.
     pub in_flight: InFlight,
+    /// What was refused, as far as it is only counted.
+    pub refusals: Refusals,
 }
 
 impl Context {
@@ -99,6 +104,20 @@ impl Context {
     async fn note(&self, record: &AuditRecord) {
         if let Err(error) = self.store.audit(record).await {
             tracing::error!(error = %error, ?record, "failed to write the audit entry");
+        }
+    }
+
+    /// Writes an entry for what was refused, unless there were so many that it is only counted.
+    pub async fn note_refusal(&self, refusal: Refusal) {
+        if self.refusals.say(&refusal) {
+            self.note(&refusal.record()).await;
+        }
+    }
+
+    /// Writes entries for what was only counted, in the minutes that are over, or in all of them.
+    pub async fn note_folded_refusals(&self, everything: bool) {
+        for record in self.refusals.close(&self.worker, everything) {
+            self.note(&record).await;
         }
     }
 

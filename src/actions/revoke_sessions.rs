@@ -1,5 +1,9 @@
 //! Ending sessions of the actor's own account: one of them, all of them, or all but the one that asks.
+//!
+//! Ending any but one's own asks for the password again: a stolen session must not throw its owner out, neither at once nor one
+//! by one.
 
+use super::confirm_session::ConfirmationRequired;
 use super::{Actor, Context};
 use crate::store::{AuditRecord, SessionId, StoreError};
 
@@ -9,6 +13,9 @@ pub enum RevokeError {
     /// The account has no such session.
     #[error("there is no such session")]
     Unknown,
+    /// The password was not confirmed.
+    #[error(transparent)]
+    Unconfirmed(#[from] ConfirmationRequired),
     /// Redis did not do its part.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -27,6 +34,9 @@ pub struct Revoked {
 /// [`RevokeError`].
 pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Result<Revoked, RevokeError> {
     let own = actor.session == Some(id);
+    if !own {
+        context.require_confirmation::<RevokeError>(&actor).await?;
+    }
     let task = context.clone();
     let action = async move {
         let record = AuditRecord { target: Some(id.to_string()), ..actor.record("session.revoke") };
@@ -43,8 +53,9 @@ pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Resul
 /// Ends all sessions of the actor's account, or all but the one that asks.
 ///
 /// # Errors
-/// [`StoreError`].
-pub async fn revoke_all(context: &Context, actor: Actor, keep_own: bool) -> Result<Revoked, StoreError> {
+/// [`RevokeError`].
+pub async fn revoke_all(context: &Context, actor: Actor, keep_own: bool) -> Result<Revoked, RevokeError> {
+    context.require_confirmation::<RevokeError>(&actor).await?;
     let task = context.clone();
     let action = async move {
         let keep = actor.session.filter(|_| keep_own);

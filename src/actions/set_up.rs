@@ -10,9 +10,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Actor, Context};
+use super::{Actor, Context, Refusal};
 use crate::password::gate::Turn;
-use crate::password::rules::{self, WrongLength};
+use crate::password::rules::{self, WeakPassword};
 use crate::password::{self, GateError};
 use crate::store::{Store, StoreError, Username};
 
@@ -35,7 +35,7 @@ pub enum SetupError {
     WrongToken,
     /// The password is not acceptable.
     #[error(transparent)]
-    Length(#[from] WrongLength),
+    Weak(#[from] WeakPassword),
     /// The password could not be hashed.
     #[error(transparent)]
     Gate(#[from] GateError),
@@ -76,9 +76,12 @@ pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<
         return Err(SetupError::Complete);
     }
     if !same_secret(&claim.token, &expected_token(context).await?) {
+        let (actor, reason) =
+            (Actor::without_session(address, &context.worker), "wrong setup token".to_owned());
+        context.note_refusal(Refusal { what: "setup.refused", actor, account: None, reason }).await;
         return Err(SetupError::WrongToken);
     }
-    rules::check(&claim.password)?;
+    rules::check(&claim.password, Username::ADMIN)?;
     let turn = context.gate.enter().await;
     // Another may have been first while this one waited: then there is nothing left to hash for.
     if has_account(context).await? {
@@ -116,6 +119,9 @@ pub enum ProvisionError {
     /// The password could not be hashed.
     #[error("failed to hash the password")]
     Hash(#[source] anyhow::Error),
+    /// There is no account yet, and the password is not acceptable.
+    #[error("{0}")]
+    Weak(#[from] WeakPassword),
     /// Redis did not do its part.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -134,6 +140,7 @@ pub async fn provision(store: &Store, password: &SecretString) -> Result<Provisi
         let same = tokio::task::spawn_blocking(verify).await.map_err(ended)?;
         return Ok(if same { Provisioned::Unchanged } else { Provisioned::Different });
     }
+    rules::check(password.expose_secret(), Username::ADMIN)?;
     let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret()));
     let hash = hash.await.map_err(ended)?.map_err(ProvisionError::Hash)?;
     let created = store.create_admin(&hash, &Actor::operator().record("setup.complete")).await?;

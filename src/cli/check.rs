@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::{Failure, Outcome, one_thread, started};
 use crate::agent::client::{AgentClient, AgentError, Credentials, Introduction};
 use crate::config::{AgentGroup, CheckConfig, Environment, Flags, roles};
+use crate::domain::printable::printable;
 use crate::domain::{ProbeOutcome, ServerName, UnreachableKind};
 use crate::store::connection::checks;
 use crate::store::connection::checks::Level;
@@ -94,7 +95,9 @@ fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
         Level::Warn => "warn",
         Level::ReadsOnly | Level::Away | Level::Refuse => "FAIL",
     };
-    writeln!(out, "{level:<4}  {:<20}  {}", line.what, line.message).context("failed to write the report")
+    // Names and messages come from agents and fail2ban too, which may be hostile.
+    writeln!(out, "{level:<4}  {:<20}  {}", printable(&line.what), printable(&line.message))
+        .context("failed to write the report")
 }
 
 async fn redis(config: &CheckConfig) -> Vec<Line> {
@@ -215,5 +218,22 @@ fn fail2ban(outcome: &ProbeOutcome) -> (Level, String) {
         ProbeOutcome::Down { reason } | ProbeOutcome::Unreachable { reason, .. } => {
             (Level::Refuse, reason.clone())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_agent_and_no_fail2ban_clears_the_screen_or_forges_a_line_of_the_report() {
+        let mut out = Vec::new();
+        let hostile = "busy: \u{1b}[2J\u{1b}]0;owned\u{7}\nok    redis                 answers\r";
+        print(&mut out, &Line::new(Level::Refuse, "agent web\n1", hostile)).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end_matches('\n').contains(char::is_control), "{text:?}");
+        assert!(text.starts_with("FAIL  agent web\\n1"), "{text}");
+        assert!(text.contains("\\u{1b}[2J") && text.contains("\\nok    redis"), "{text}");
     }
 }

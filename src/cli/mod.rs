@@ -3,6 +3,7 @@
 //! A new one goes into `config::command::COMMANDS`, into a file here, and into the dispatch of `main.rs`.
 
 pub mod agent;
+pub mod audit;
 pub mod check;
 pub mod child;
 pub mod healthcheck;
@@ -11,10 +12,14 @@ pub mod reset_password;
 pub mod serve;
 pub mod up;
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, sleep};
 
 use crate::config::{ConfigErrors, Loaded};
+use crate::store::Store;
 use crate::telemetry;
 
 /// The result of a subcommand.
@@ -50,6 +55,21 @@ fn started<T>(loaded: Loaded<T>) -> T {
         tracing::warn!("{warning}");
     }
     loaded.config
+}
+
+/// How long a command waits for Redis.
+const REDIS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until Redis answers.
+async fn connected(store: &Store) -> anyhow::Result<()> {
+    let end = Instant::now() + REDIS_PATIENCE;
+    while let Err(error) = store.available() {
+        if Instant::now() >= end {
+            return Err(error).context("is BANGUI_REDIS_URL right, and does Redis run?");
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 fn many_threads() -> anyhow::Result<Runtime> {

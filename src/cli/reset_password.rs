@@ -1,17 +1,14 @@
 //! `bangui reset-password`: sets a new admin password and ends all sessions. Needs access to Redis and nothing else.
-use std::time::Duration;
-
 use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
-use super::{Outcome, one_thread, started};
+use super::{Failure, Outcome, REDIS_PATIENCE, connected, one_thread, started};
 use crate::actions::Actor;
-use crate::config::{Environment, Flags, ResetPasswordConfig, roles, values};
-use crate::password;
-use crate::store::Store;
+use crate::config::{Environment, Flags, ResetPasswordConfig, roles};
+use crate::password::{self, rules};
+use crate::store::{Store, Username};
 
-const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ATTEMPTS: usize = 3;
 
 /// Sets the password and prints what was done.
@@ -20,6 +17,10 @@ const MAX_ATTEMPTS: usize = 3;
 /// If the configuration is invalid, there is no terminal to ask on, the entries differ, or Redis does not store it.
 pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
     let config = started(roles::reset_password(environment, flags)?);
+    if let Some(password) = &config.password {
+        rules::check(password.expose_secret(), Username::ADMIN)
+            .map_err(|weak| Failure::Refused(format!("BANGUI_ADMIN_PASSWORD: {weak}")))?;
+    }
     println!("{}", one_thread()?.block_on(reset(config))?);
     Ok(())
 }
@@ -34,24 +35,13 @@ async fn reset(config: ResetPasswordConfig) -> anyhow::Result<String> {
         .await
         .context("failed to hash the password")??;
     let store = Store::open_unsupervised(&config.redis)?;
-    connected(&store).await?;
+    store.keep_audit_for(config.audit_kept);
+    connected(&store).await.context("nothing was changed")?;
     let record = Actor::operator().record("password.reset");
-    timeout(REDIS_TIMEOUT, store.reset_password(&hash, &record))
+    timeout(REDIS_PATIENCE, store.reset_password(&hash, &record))
         .await
         .context("Redis did not answer: the password may or may not have been changed, try again")??;
     Ok("Changed the password of the admin and ended all sessions.".to_owned())
-}
-
-async fn connected(store: &Store) -> anyhow::Result<()> {
-    let end = Instant::now() + REDIS_TIMEOUT;
-    while let Err(error) = store.available() {
-        if Instant::now() >= end {
-            return Err(error)
-                .context("nothing was changed: check that Redis runs and that BANGUI_REDIS_URL is right");
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 /// Asks twice, without echo.
@@ -63,8 +53,8 @@ fn ask() -> anyhow::Result<SecretString> {
     };
     for _ in 0..MAX_ATTEMPTS {
         let first = prompt("New password of admin: ")?;
-        if let Err(allowed) = values::password(first.expose_secret(), None) {
-            eprintln!("The password {allowed}.");
+        if let Err(weak) = rules::check(first.expose_secret(), Username::ADMIN) {
+            eprintln!("Refused: {weak}.");
             continue;
         }
         if prompt("Repeat the password: ")?.expose_secret() == first.expose_secret() {

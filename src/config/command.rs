@@ -12,6 +12,8 @@ pub const DATA_DIR: &str = "data-dir";
 pub const SANDBOX: &str = "sandbox";
 /// The argument of `healthcheck`.
 pub const URL: &str = "url";
+/// The argument of `audit`.
+pub const AUDIT_ACTION: &str = "action";
 /// The hidden subcommand through which `up` starts its children.
 pub const CHILD: &str = "child";
 /// The flag that names the process that a child must not outlive.
@@ -20,7 +22,7 @@ pub const CHILD_PARENT: &str = "parent";
 pub const CHILD_COMMAND: &str = "command";
 
 /// Every subcommand: its name, the role whose variables it reads, and its help.
-pub const COMMANDS: [(&str, Role, &str); 7] = [
+pub const COMMANDS: [(&str, Role, &str); 8] = [
     (
         "up",
         Role::Up,
@@ -32,6 +34,11 @@ pub const COMMANDS: [(&str, Role, &str); 7] = [
     ("healthcheck", Role::Healthcheck, "Exit 0 if a worker is ready, for container health checks"),
     ("openapi", Role::Openapi, "Print the OpenAPI document of the HTTP interface"),
     ("reset-password", Role::ResetPassword, "Set a new admin password and end all sessions"),
+    (
+        "audit",
+        Role::Audit,
+        "`audit verify` reports removed or changed entries of the audit; exit 0 only if there are none",
+    ),
 ];
 
 /// The whole command line.
@@ -70,6 +77,13 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                 .value_name("URL")
                 .value_parser(value_parser!(String))
                 .help("URL to request [default: /readyz at BANGUI_LISTEN]"),
+        ),
+        Role::Audit => command.arg(
+            Arg::new(AUDIT_ACTION)
+                .value_name("ACTION")
+                .required(true)
+                .value_parser(["verify"])
+                .help("What to do with it"),
         ),
         _ => command,
     }

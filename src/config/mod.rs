@@ -203,6 +203,8 @@ pub struct ServeConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// How long to keep serving after SIGTERM, while not ready.
     pub drain: Duration,
+    /// How long entries of the audit are kept.
+    pub audit_kept: Duration,
     /// Login attempts per address.
     pub login_limit: RateLimit,
     /// Failed logins per account.
@@ -279,4 +281,6 @@ pub struct ResetPasswordConfig {
     pub redis: RedisConfig,
     /// The new password; without it, the terminal is asked.
     pub password: Option<SecretString>,
+    /// How long entries of the audit are kept.
+    pub audit_kept: Duration,
 }

@@ -16,6 +16,9 @@ use super::{
     ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, values,
 };
 
+/// How long the audit may be kept: up to ten years.
+const AUDIT_DAYS: std::ops::RangeInclusive<u64> = 1..=3_650;
+
 /// A checked configuration, the log format, and warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded<T> {
@@ -65,6 +68,7 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, ConfigErrors> {
     let lease_ttl = read.value(&vars::LEASE_TTL, values::milliseconds(1500..=600_000));
     let trusted_proxies = read.value(&vars::TRUSTED_PROXIES, values::networks).unwrap_or_default();
     let drain = read.value(&vars::DRAIN, values::seconds(0..=3600));
+    let audit_kept = read.value(&vars::AUDIT_DAYS, values::days(AUDIT_DAYS));
     let login_limit = read.value(&vars::LOGIN_LIMIT, values::rate_limit);
     let login_failure_limit = read.value(&vars::LOGIN_FAILURE_LIMIT, values::rate_limit);
     let cache_enabled = read.value(&vars::SESSION_CACHE_ENABLED, values::boolean);
@@ -89,6 +93,7 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, ConfigErrors> {
             lease_ttl: lease_ttl?,
             trusted_proxies,
             drain: drain?,
+            audit_kept: audit_kept?,
             login_limit: login_limit?,
             login_failure_limit: login_failure_limit?,
             session_cache: SessionCacheConfig { enabled: cache_enabled?, ttl: cache_ttl? },
@@ -341,6 +346,18 @@ pub fn reset_password(
     load(environment, flags, |mut read| {
         let redis = redis(&mut read, true);
         let password = read.secret(&vars::ADMIN_PASSWORD, values::password);
-        read.finish(|| Some(ResetPasswordConfig { redis: redis?, password }))
+        let audit_kept = read.value(&vars::AUDIT_DAYS, values::days(AUDIT_DAYS));
+        read.finish(|| Some(ResetPasswordConfig { redis: redis?, password, audit_kept: audit_kept? }))
+    })
+}
+
+/// The Redis whose audit `bangui audit` looks at.
+///
+/// # Errors
+/// With every mistake in the configuration.
+pub fn audit(environment: &Environment, flags: &Flags) -> Result<Loaded<RedisConfig>, ConfigErrors> {
+    load(environment, flags, |mut read| {
+        let redis = redis(&mut read, true);
+        read.finish(|| redis)
     })
 }

@@ -132,6 +132,7 @@ fn every_bad_value_is_refused_by_name_and_value() {
         ("BANGUI_LOGIN_LIMIT", &["", "10", "0/60", "10/0", "10/60/1", "-1/60", "a/b"]),
         ("BANGUI_LOGIN_FAILURE_LIMIT", &["1/", "/1"]),
         ("BANGUI_TRUSTED_PROXIES", &["10.0.0.0/33", "proxy.example.org", "10.0.0.1,x"]),
+        ("BANGUI_AUDIT_DAYS", &["", "0", "-1", "3651", "x"]),
         ("BANGUI_DRAIN_SECONDS", &["", "-1", "x"]),
         ("BANGUI_LOG_FORMAT", &["TEXT", "xml"]),
     ];
@@ -154,10 +155,11 @@ fn all_errors_are_reported_at_once() {
         ("BANGUI_LEASE_TTL_MS", "1"),
         ("BANGUI_SERVERS", "web=https://x:1"),
         ("BANGUI_LOG_FORMAT", "loud"),
-        ("BANGUI_ADMIN_PASSWORD", "short"),
+        ("BANGUI_ADMIN_PASSWORD", &"long".repeat(300)),
+        ("BANGUI_AUDIT_DAYS", "0"),
     ]);
     let said = errors(roles::serve(&set, &flags(&[("drain-seconds", "soon")])));
-    assert!(said.contains("8 configuration errors;"), "{said}");
+    assert!(said.contains("9 configuration errors;"), "{said}");
     for name in
         ["WORKERS = ", "LISTEN = ", "LEASE_TTL_MS = ", "LOG_FORMAT = ", "ADMIN_PASSWORD: ", "REDIS_URL: "]
     {
@@ -179,7 +181,8 @@ fn a_misspelt_name_is_reported_beside_the_variable_that_is_missing_because_of_it
 #[test]
 fn no_secret_is_ever_shown() {
     let secret = "hunter2-hunter2-hunter2";
-    let said = errors(serve(&[("BANGUI_AGENT_TOKEN", secret), ("BANGUI_ADMIN_PASSWORD", "hunter2")]));
+    let said =
+        errors(serve(&[("BANGUI_AGENT_TOKEN", secret), ("BANGUI_ADMIN_PASSWORD", &"hunter2".repeat(200))]));
     assert!(
         said.contains("BANGUI_AGENT_TOKEN: each token") && said.contains("BANGUI_ADMIN_PASSWORD: "),
         "{said}"

@@ -21,6 +21,8 @@ pub enum Role {
     Openapi,
     /// `bangui reset-password`
     ResetPassword,
+    /// Whether the audit is whole.
+    Audit,
 }
 
 /// One variable.
@@ -63,9 +65,10 @@ impl Variable {
     }
 }
 
-use Role::{Agent, Check, Healthcheck, ResetPassword, Serve, Up};
+use Role::{Agent, Audit, Check, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
+const STORE: &[Role] = &[Serve, Check, ResetPassword, Audit];
 
 macro_rules! variables {
     ($($ident:ident = $name:literal, $placeholder:literal, $default:expr, $kind:ident, $roles:expr, $help:literal;)*) => {
@@ -95,17 +98,17 @@ variables! {
         "Address that the worker, or all workers of `up`, listen on";
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
         "Number of worker processes of `up`";
-    REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, &[Serve, Check, ResetPassword],
+    REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, STORE,
         "The cluster's Redis: redis://, rediss://, redis+unix:///path?db=N&password=..., or redis+sentinel://host,host/NAME";
-    REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, &[Serve, Check, ResetPassword],
+    REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, STORE,
         "Password of Redis; replaces the one in the URL";
-    REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, &[Serve, Check, ResetPassword],
+    REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, STORE,
         "Prefix of every key in Redis";
-    REDIS_CA = "BANGUI_REDIS_CA", "FILE", None, open, &[Serve, Check, ResetPassword],
+    REDIS_CA = "BANGUI_REDIS_CA", "FILE", None, open, STORE,
         "CA of Redis's certificate for rediss:// (PEM); without it, the public CAs are trusted";
-    REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, &[Serve, Check, ResetPassword],
+    REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, STORE,
         "Number of replicas that must confirm a logout, a revocation or a new password; if fewer do, the answer is 503";
-    REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword],
+    REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword, Audit],
         "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; 0 sends large exchanges over the shared connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
         "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host";
@@ -130,7 +133,7 @@ variables! {
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
         "Code that the setup call must carry; without it, a worker logs a one-time code";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "Password of the admin, stored at the first start and never overwritten; 10 to 1024 bytes";
+        "The admin's password, stored at the first start and never overwritten; 12 characters or more, none of the commonest";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, WORKER,
         "The address that users type into the browser; with https, the cookie is __Host-bangui";
     METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, &[Serve],
@@ -155,8 +158,10 @@ variables! {
         "Failed logins per account: burst, and seconds to refill it";
     TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, WORKER,
         "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas";
+    AUDIT_DAYS = "BANGUI_AUDIT_DAYS", "DAYS", Some("90"), open, &[Serve, Up, ResetPassword],
+        "How long entries of the audit are kept, up to 16 MiB of each trail";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
         "How long a worker keeps serving after SIGTERM while it reports not ready (`up` does not wait unless this is set)";
-    LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword],
+    LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

@@ -84,6 +84,7 @@ fn monitoring() -> OpenApiRouter<AppState> {
 fn account() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(session::log_in, session::show, session::log_out))
+        .routes(routes!(session::confirm))
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end_one))
         .routes(routes!(password::change))

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::actions::{Context, InFlight};
+use crate::actions::{Context, InFlight, Refusals};
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Environment, Flags, RedisConfig, roles};
 use crate::password::PasswordGate;
@@ -37,6 +37,7 @@ fn parts() -> Parts {
             admin_is_provisioned: true,
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             in_flight: InFlight::default(),
+            refusals: Refusals::default(),
         },
         events: crate::store::Feed::new(),
         readiness: serving(),

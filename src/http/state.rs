@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::middleware::refused::RefusedLog;
 use crate::actions::Context;
 use crate::store::Feed;
 
@@ -38,6 +39,7 @@ struct Shared {
     parts: Parts,
     event_clients: Arc<Semaphore>,
     worker_header: HeaderValue,
+    refused: RefusedLog,
 }
 
 impl AppState {
@@ -47,7 +49,8 @@ impl AppState {
         let worker_header = HeaderValue::from_str(parts.context.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let event_clients = Arc::new(Semaphore::new(MAX_EVENT_CLIENTS));
-        Self(Arc::new(Shared { parts, event_clients, worker_header }))
+        let refused = RefusedLog::default();
+        Self(Arc::new(Shared { parts, event_clients, worker_header, refused }))
     }
 
     /// Whether this worker takes work.
@@ -78,6 +81,16 @@ impl AppState {
     #[must_use]
     pub fn event_clients(&self) -> Arc<Semaphore> {
         Arc::clone(&self.0.event_clients)
+    }
+
+    /// The refusals in the access log.
+    pub(in crate::http) fn refused(&self) -> RefusedLog {
+        self.0.refused.clone()
+    }
+
+    /// Logs how many refusals were only counted, in the minutes that are over, or in all of them.
+    pub fn log_folded_refusals(&self, everything: bool) {
+        self.0.refused.close(everything);
     }
 
     /// This worker's id as the value of `x-bangui-worker`.

@@ -5,6 +5,7 @@
 //! of whatever thread asks stays there when it is freed, and 160 logins took a worker to 480 MiB, beyond what a container may
 //! have. Only what is larger than any threshold of it has a mapping of its own.
 
+mod common;
 pub mod gate;
 pub mod rules;
 

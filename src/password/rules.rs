@@ -1,36 +1,196 @@
-//! What a new password must be.
+//! What a new password must be: long enough, and not one that is tried first.
+//!
+//! | refused | because |
+//! |---|---|
+//! | fewer than 12 characters | short ones can be tried one by one; characters are counted after NFC, so that `é` is one however it was typed |
+//! | more than 1,024 bytes | it bounds what is hashed |
+//! | among the 10,000 commonest | `common.rs` |
+//! | made of the name of the product or of its user | with little else in it |
+//! | of one character, or of sequences (`abcdef`, `qwertz`, `987`) | with little else in it |
+//!
+//! There is no rule about which characters it must have (NIST SP 800-63B, OWASP ASVS 6.2.5). What is merely typed to log in is
+//! not checked, and no password is changed before it is hashed: normalization is for counting and comparing alone.
 
-use std::ops::RangeInclusive;
+use unicode_normalization::UnicodeNormalization as _;
 
-/// How many bytes a password may have. The upper end bounds what is hashed.
-pub const LENGTH: RangeInclusive<usize> = 10..=1024;
+use super::common;
 
-/// The password is too short or too long.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a password must have {} to {} bytes, this one has {has}", LENGTH.start(), LENGTH.end())]
-pub struct WrongLength {
-    /// How many bytes it has.
-    pub has: usize,
+/// How many characters a password must have.
+pub const MIN_CHARACTERS: usize = 12;
+/// How many bytes are ever hashed.
+pub const MAX_BYTES: usize = 1024;
+
+/// What bangui is called, and what it works with.
+const PRODUCT: [&str; 2] = ["bangui", "fail2ban"];
+/// What must be left of a password without the names in it.
+const MIN_BESIDE_NAMES: usize = 8;
+/// What must be left of it without its sequences.
+const MIN_BESIDE_SEQUENCES: usize = 4;
+/// How many characters in a row make a sequence.
+const SEQUENCE: usize = 3;
+/// What people run a finger along.
+const ROWS: [&str; 9] = [
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890",
+    "qwertyuiop",
+    "qwertzuiop",
+    "azertyuiop",
+    "asdfghjkl",
+    "qsdfghjklm",
+    "zxcvbnm",
+    "yxcvbnm",
+];
+
+/// Why a new password is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassword {
+    /// It has too few characters.
+    #[error("a password must have {MIN_CHARACTERS} characters or more, this one has {has}")]
+    TooShort {
+        /// How many it has.
+        has: usize,
+    },
+    /// It has too many bytes.
+    #[error("a password can have {MAX_BYTES} bytes at most, this one has {has}")]
+    TooLong {
+        /// How many it has.
+        has: usize,
+    },
+    /// It is among those that are tried first.
+    #[error("this is one of the 10,000 commonest passwords, which are tried first")]
+    Common,
+    /// It is made of names that anybody can guess.
+    #[error("a password must not be made of the name of the user or of the product")]
+    Names,
+    /// It is made of one character or of sequences.
+    #[error("a password must not be made of one character or of sequences such as abcd, 1234 or qwerty")]
+    Sequences,
+    /// It is the one that it is to replace.
+    #[error("the new password is the current one")]
+    Unchanged,
 }
 
-/// Checks a new password. What is merely typed to log in is not checked, but never hashed beyond [`LENGTH`].
+impl WeakPassword {
+    /// Whether its length is what is wrong with it.
+    #[must_use]
+    pub fn is_length(self) -> bool {
+        matches!(self, Self::TooShort { .. } | Self::TooLong { .. })
+    }
+}
+
+/// Checks a new password of this user.
 ///
 /// # Errors
-/// [`WrongLength`].
-pub fn check(password: &str) -> Result<(), WrongLength> {
-    let has = password.len();
-    if LENGTH.contains(&has) { Ok(()) } else { Err(WrongLength { has }) }
+/// [`WeakPassword`], with the first reason in the order of the table above.
+pub fn check(password: &str, username: &str) -> Result<(), WeakPassword> {
+    let bytes = password.len();
+    if bytes > MAX_BYTES {
+        return Err(WeakPassword::TooLong { has: bytes });
+    }
+    let characters = password.nfc().count();
+    if characters < MIN_CHARACTERS {
+        return Err(WeakPassword::TooShort { has: characters });
+    }
+    let lower: String = password.nfc().collect::<String>().to_lowercase();
+    if common::contains(&lower) {
+        return Err(WeakPassword::Common);
+    }
+    let left = without_names(&lower, username);
+    if left.len() != lower.len() && (left.chars().count() < MIN_BESIDE_NAMES || is_sequences(&left)) {
+        return Err(WeakPassword::Names);
+    }
+    if is_sequences(&lower) { Err(WeakPassword::Sequences) } else { Ok(()) }
+}
+
+fn without_names(lower: &str, username: &str) -> String {
+    let username = username.to_lowercase();
+    let names = PRODUCT.into_iter().chain([username.as_str()]).filter(|name| !name.is_empty());
+    names.fold(lower.to_owned(), |left, name| left.replace(name, ""))
+}
+
+/// Whether nearly all of it is in runs of characters that follow one another, or are the same one.
+fn is_sequences(lower: &str) -> bool {
+    let characters: Vec<char> = lower.chars().collect();
+    let (mut at, mut beside) = (0, 0);
+    while at < characters.len() {
+        let run = run_at(&characters[at..]);
+        if run < SEQUENCE {
+            beside += 1;
+            at += 1;
+        } else {
+            at += run;
+        }
+    }
+    beside < MIN_BESIDE_SEQUENCES
+}
+
+/// How many characters from the first one on are one sequence.
+fn run_at(characters: &[char]) -> usize {
+    let longest = |follows: &dyn Fn(char, char) -> bool| {
+        1 + characters.windows(2).take_while(|pair| follows(pair[0], pair[1])).count()
+    };
+    let along = |row: &'static str| {
+        let next = move |a: char, b: char| row.chars().zip(row.chars().skip(1)).any(|pair| pair == (a, b));
+        longest(&next).max(longest(&|a, b| next(b, a)))
+    };
+    ROWS.into_iter().map(along).fold(longest(&|a, b| a == b), usize::max)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn refused(password: &str) -> Option<WeakPassword> {
+        check(password, "admin").err()
+    }
+
     #[test]
-    fn a_password_of_10_to_1024_bytes_is_taken() {
-        for (length, ok) in [(0, false), (9, false), (10, true), (1024, true), (1025, false)] {
-            assert_eq!(check(&"x".repeat(length)).is_ok(), ok, "{length}");
+    fn nobody_takes_a_password_of_fewer_than_12_characters_however_many_bytes_they_are() {
+        assert_eq!(refused("tr0ub4dor&3"), Some(WeakPassword::TooShort { has: 11 }));
+        assert_eq!(refused("tr0ub4dor&3x"), None);
+        assert_eq!(refused("äöüßéèêàáâñ"), Some(WeakPassword::TooShort { has: 11 }));
+        assert_eq!(refused("äöüßéèêàáâñ☂"), None);
+        // Twelve letters with an accent each, typed as two characters: still twelve.
+        let decomposed = "e\u{301}a\u{301}o\u{301}u\u{301}i\u{301}e\u{300}";
+        assert_eq!(refused(decomposed), Some(WeakPassword::TooShort { has: 6 }));
+        let long = "correct horse ".repeat(80);
+        assert_eq!(refused(&long), Some(WeakPassword::TooLong { has: 1120 }));
+        assert_eq!(refused(&long[..1024]), None);
+    }
+
+    #[test]
+    fn nobody_takes_a_password_that_is_tried_first() {
+        for common in ["1qaz2wsx3edc", "Mailcreated5240", "MOTHERFUCKER", "leavemealone", "websolutions"] {
+            assert_eq!(refused(common), Some(WeakPassword::Common), "{common}");
         }
-        assert!(check("äöüäö").is_ok(), "bytes count, not characters");
+    }
+
+    #[test]
+    fn nobody_takes_a_password_made_of_their_own_name_or_the_products() {
+        for own in ["banguibangui", "Bangui-admin-1", "admin@fail2ban", "bangui12345678", "ADMINadminADMIN"] {
+            assert_eq!(refused(own), Some(WeakPassword::Names), "{own}");
+        }
+        assert_eq!(check("rosalind-2031", "rosalind"), Err(WeakPassword::Names));
+        assert_eq!(check("rosalind-2031", "admin"), Ok(()));
+        assert_eq!(refused("bangui on the river oubangui"), None);
+    }
+
+    #[test]
+    fn nobody_takes_one_character_or_a_sequence() {
+        for sequence in [
+            "xxxxxxxxxxxxx",
+            "::::::::::::",
+            "abcdefghijklmn",
+            "mnopqrstuvwx!",
+            "987654321098",
+            "abcabcabcabcabc",
+            "asdfghjklqwertz",
+            "aaaabbbbcccc",
+        ] {
+            assert_eq!(refused(sequence), Some(WeakPassword::Sequences), "{sequence}");
+        }
+        for fine in ["correct horse battery staple", "a-password-of-the-walk", "7f3a9c21e8b04d56"] {
+            assert_eq!(refused(fine), None, "{fine}");
+        }
     }
 }

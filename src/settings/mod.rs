@@ -88,6 +88,8 @@ impl Shape {
 /// One setting: how it is called, which variable sets it, how it is shown and read.
 struct Row {
     name: &'static str,
+    /// Whether a change of it lets somebody in, or stay in, who would not be else: it asks for the password again.
+    sensitive: bool,
     variable: &'static Variable,
     shape: Shape,
     show: fn(&Settings) -> Value,
@@ -99,9 +101,16 @@ pub fn shapes() -> impl Iterator<Item = (&'static str, &'static Shape)> {
     ROWS.iter().map(|row| (row.name, &row.shape))
 }
 
+/// Whether a change of the setting of this name asks for the password again.
+#[must_use]
+pub fn is_sensitive(name: &str) -> bool {
+    ROWS.iter().any(|row| row.name == name && row.sensitive)
+}
+
 static ROWS: [Row; 8] = [
     Row {
         name: "session_idle_seconds",
+        sensitive: true,
         variable: &vars::SESSION_IDLE,
         shape: Shape::Seconds(values::SESSION_SECONDS),
         show: |s| s.session_idle.as_secs().into(),
@@ -109,6 +118,7 @@ static ROWS: [Row; 8] = [
     },
     Row {
         name: "session_absolute_seconds",
+        sensitive: true,
         variable: &vars::SESSION_ABSOLUTE,
         shape: Shape::Seconds(values::SESSION_SECONDS),
         show: |s| s.session_absolute.as_secs().into(),
@@ -116,6 +126,7 @@ static ROWS: [Row; 8] = [
     },
     Row {
         name: "session_cache_enabled",
+        sensitive: false,
         variable: &vars::SESSION_CACHE_ENABLED,
         shape: Shape::Switch,
         show: |s| s.session_cache.enabled.into(),
@@ -123,6 +134,7 @@ static ROWS: [Row; 8] = [
     },
     Row {
         name: "session_cache_ttl_seconds",
+        sensitive: false,
         variable: &vars::SESSION_CACHE_TTL,
         shape: Shape::Seconds(values::CACHE_TTL_SECONDS),
         show: |s| s.session_cache.ttl.as_secs().into(),
@@ -130,6 +142,7 @@ static ROWS: [Row; 8] = [
     },
     Row {
         name: "probe_interval_seconds",
+        sensitive: false,
         variable: &vars::PROBE_INTERVAL,
         shape: Shape::Seconds(values::PROBE_INTERVAL_SECONDS),
         show: |s| s.probe_interval.as_secs().into(),
@@ -137,6 +150,7 @@ static ROWS: [Row; 8] = [
     },
     Row {
         name: "activation_crash_window_seconds",
+        sensitive: false,
         variable: &vars::CRASH_WINDOW,
         shape: Shape::Seconds(values::CRASH_WINDOW_SECONDS),
         show: |s| s.crash_window.as_secs().into(),
@@ -144,6 +158,7 @@ static ROWS: [Row; 8] = [
     },
     Row {
         name: "login_limit",
+        sensitive: true,
         variable: &vars::LOGIN_LIMIT,
         shape: Shape::Rate,
         show: |s| rate_text(s.login_limit).into(),
@@ -151,6 +166,7 @@ static ROWS: [Row; 8] = [
     },
     Row {
         name: "login_failure_limit",
+        sensitive: true,
         variable: &vars::LOGIN_FAILURE_LIMIT,
         shape: Shape::Rate,
         show: |s| rate_text(s.login_failure_limit).into(),

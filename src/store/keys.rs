@@ -13,6 +13,7 @@
 //! | `generation:USER`        | string  | for ever               | revoke all, password change | every session check |
 //! | `setup-code`             | string  | until setup            | first worker                | workers, setup |
 //! | `session:SHA256`         | string  | min(idle, absolute)    | login, touch, logout        | every session check |
+//! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `message:SHA256:ID`      | string  | 10 min                 | forms of pages              | the page that comes next |
@@ -34,7 +35,9 @@
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | for ever               | users                       | every worker |
-//! | `audit`                  | stream  | the last 10,000        | users' changes              | audit page |
+//! | `audit-TRAIL`            | stream  | `BANGUI_AUDIT_DAYS`, 16 MiB | every change and refusal | audit page, `audit verify` |
+//! | `audit-chain-TRAIL`      | hash    | for ever               | with every entry            | the next entry, `audit verify` |
+//! | `audit`                  | stream  | the last 10,000        | version 0.2                 | audit page |
 //! | `lease`                  | string  | lease TTL              | scheduler                   | fenced scripts |
 //! | `epoch`                  | string  | for ever               | scheduler                   | scheduler |
 //! | `job:NAME`               | hash    | for ever               | scheduler                   | scheduler, cluster page |
@@ -62,7 +65,7 @@ use std::net::IpAddr;
 use sha2::{Digest as _, Sha256};
 
 use super::auth::networks::{address_of, site_of};
-use super::{SessionId, Username, hex};
+use super::{SessionId, Trail, Username, hex};
 use crate::domain::{BanJobId, JailChangeId, JailName, ServerName};
 
 /// Builds keys under one prefix.
@@ -117,6 +120,13 @@ impl Keys {
     /// The digest stands in it raw: 32 bytes instead of 43 for each of many sessions.
     pub(super) fn session(&self, id: &SessionId) -> Vec<u8> {
         let mut key = self.key("session:").into_bytes();
+        key.extend_from_slice(id.as_bytes());
+        key
+    }
+
+    /// There while the session may make sensitive changes.
+    pub(super) fn confirmed(&self, id: &SessionId) -> Vec<u8> {
+        let mut key = self.key("confirmed:").into_bytes();
         key.extend_from_slice(id.as_bytes());
         key
     }
@@ -210,8 +220,17 @@ impl Keys {
         self.key("settings")
     }
 
-    pub(super) fn audit(&self) -> String {
-        self.key("audit")
+    /// The entries of a trail.
+    pub(super) fn audit(&self, trail: Trail) -> String {
+        match trail {
+            Trail::Earlier => self.key("audit"),
+            chained => self.key(&format!("audit-{}", chained.as_str())),
+        }
+    }
+
+    /// What is known of a trail besides its entries.
+    pub(super) fn audit_chain(&self, trail: Trail) -> String {
+        self.key(&format!("audit-chain-{}", trail.as_str()))
     }
 
     pub(super) fn lease(&self) -> String {
@@ -343,7 +362,8 @@ mod tests {
             keys.probe_requests(),
             keys.events(),
             keys.settings(),
-            keys.audit(),
+            keys.audit(Trail::Security),
+            keys.audit_chain(Trail::Changes),
             keys.lease(),
             keys.epoch(),
             keys.job("probe"),
@@ -352,7 +372,7 @@ mod tests {
         ]
         .into_iter()
         .map(String::into_bytes)
-        .chain([keys.session(&session)])
+        .chain([keys.session(&session), keys.confirmed(&session)])
         .collect();
         let expected = slot(b"bangui");
         for key in all {

@@ -25,8 +25,9 @@ mod worker_id;
 
 use std::sync::Arc;
 
-pub use auth::accounts::Account;
+pub use auth::accounts::{Account, PasswordSet};
 pub use auth::limits::{Admission, Limit, LoginLimits};
+pub use auth::networks::address_of;
 pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{SessionId, SessionToken};
 pub use auth::sessions::{Checked, LoginOrigin, SessionDetails};
@@ -35,9 +36,12 @@ pub(in crate::store) use bytes::{hex, random};
 pub use cluster::{ClusterView, LeaseView, WorkerInfo, WorkerView};
 pub use connection::clock::boot_now;
 pub use error::{Result, StoreError};
-pub use history::audit::{AuditEntry, AuditRecord, BEGUN};
+pub use history::audit::{AuditRecord, BEGUN};
+pub use history::audit_pages::{AuditCursor, AuditEntry};
+pub use history::chain::{BrokenTrail, WholeTrail};
 pub use history::events::{Feed, News, StoredEvent};
 pub use history::stream::StreamId;
+pub use history::trail::Trail;
 pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
 pub use jobs::ban_job_views::BanJobView;
 pub use jobs::ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
@@ -79,6 +83,8 @@ pub struct Store {
     revocations_awaited: Arc<near_cache::SharedWait<Result<()>>>,
     /// The latest one that this worker has logged.
     logged_setup_code: Arc<std::sync::Mutex<Option<String>>>,
+    /// How long entries of the audit are kept.
+    audit_kept_ms: Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// A task of the store, under the name by which logs call it. It returns only once every clone of the store is dropped.
@@ -118,6 +124,7 @@ impl Store {
             greatest_epoch: Arc::default(),
             revocations_awaited: Arc::default(),
             logged_setup_code: Arc::default(),
+            audit_kept_ms: Arc::new(clock::millis(history::trail::KEPT_FOR).into()),
         };
         let watched = Arc::downgrade(&store.shared);
         let watching = watchdog::run(watched.clone(), Keys::clone(&store.keys), settings_seen, stop.clone());

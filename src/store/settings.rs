@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::history::audit;
 use super::history::audit::AuditRecord;
 use super::history::stream::EVENTS_KEPT;
 use super::wake::Wake;
@@ -50,18 +49,16 @@ impl Store {
         facts: &Value,
         audit: &AuditRecord,
     ) -> Result<u64> {
-        let call = scripts::SETTINGS_WRITE
-            .call()
-            .key(self.keys.settings())
-            .key(self.keys.events())
-            .key(self.keys.audit())
+        let call = scripts::SETTINGS_WRITE.call().key(self.keys.settings()).key(self.keys.events());
+        let call = self
+            .with_audit_keys(call, audit.trail)
             .arg(read.revision)
             .arg(rmp_serde::to_vec_named(overrides)?)
             .arg(EVENTS_KEPT)
             .arg(facts.to_string())
-            .arg(self.keys.wake())
-            .arg(audit::KEPT);
-        let revision = self.shared.call(&audit.append_to(call)).await?;
+            .arg(self.keys.wake());
+        let revision = self.shared.call(&self.with_audit(call, audit)).await?;
+        audit.log();
         // This worker need not wait for its own message.
         self.wakes.ring(Wake::SettingsChanged);
         Ok(revision)

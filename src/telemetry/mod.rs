@@ -8,6 +8,7 @@
 //! its buckets in [`install_metrics`].
 
 pub mod catalogue;
+mod lines;
 pub mod server_gauges;
 
 pub use catalogue::{Kind, METRICS};
@@ -33,10 +34,13 @@ pub fn init(format: LogFormat) {
     let invalid = from_env.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
     let invalid = invalid.map(ToString::to_string);
     let filter = from_env.unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
     let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
+        LogFormat::Text => builder.with_writer(std::io::stderr).fmt_fields(lines::text_fields()).try_init(),
+        LogFormat::Json => {
+            let builder = builder.with_writer(|| lines::JsonLines).json();
+            builder.flatten_event(true).with_span_list(false).try_init()
+        }
     };
     if let Some(error) = invalid {
         tracing::warn!("ignoring invalid RUST_LOG, logging at `info`: {error}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::domain::printable::printable;
 use crate::net::readiness::reachable;
 
 /// How the user gets access.
@@ -51,7 +52,7 @@ impl fmt::Display for Announcement {
             }
             Access::LogIn => writeln!(f, "Log in:\n  {url}/\n")?,
         }
-        writeln!(f, "fail2ban:  {}", self.fail2ban)?;
+        writeln!(f, "fail2ban:  {}", printable(&self.fail2ban))?;
         writeln!(f, "data:      {}", self.data.display())?;
         writeln!(f, "logs:      {}", self.logs.display())?;
         writeln!(f, "\nCtrl-C stops everything.")

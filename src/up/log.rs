@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
+use crate::domain::printable::printable;
+
 /// At this size the file becomes `NAME.log.1`, replacing the one before.
 const MAX_FILE_SIZE: u64 = 8 * 1024 * 1024;
 const MAX_LINE_LENGTH: u64 = 16 * 1024;
@@ -43,12 +45,12 @@ impl Log {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            self.remember(&line);
-            if !line.ends_with(b"\n") {
-                line.push(b'\n');
-            }
+            // Children repeat what strangers send: neither a pager nor the terminal of `up` is to obey it.
+            let text = String::from_utf8_lossy(&line);
+            let text = printable(text.trim_end_matches(['\n', '\r']));
+            self.remember(&text);
             if let Some(open) = &mut file {
-                let _ = open.write_all(&line);
+                let _ = open.write_all(format!("{text}\n").as_bytes());
                 if open.metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE_SIZE) {
                     let _ = fs::rename(&self.path, self.path.with_extension("log.1"));
                     file = self.open();
@@ -61,8 +63,8 @@ impl Log {
         OpenOptions::new().create(true).append(true).open(&self.path).ok()
     }
 
-    fn remember(&self, line: &[u8]) {
-        let text = String::from_utf8_lossy(line).trim_end().to_owned();
+    fn remember(&self, line: &str) {
+        let text = line.trim_end().to_owned();
         if text.is_empty() {
             return;
         }
@@ -86,6 +88,16 @@ mod tests {
         log.clone().copy(format!("{text}end").as_bytes()).await;
         assert_eq!(fs::read_to_string(folder.path().join("x.log")).unwrap(), format!("{text}end\n"));
         assert_eq!(log.last_lines(), ["line 5", "line 6", "line 7", "line 8", "end"]);
+    }
+
+    #[tokio::test]
+    async fn no_child_sends_the_terminal_anything_to_obey() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(folder.path().join("x.log"));
+        log.clone().copy(&b"a \x1b[2Jb\r\nc\x9b\n"[..]).await;
+        let expected = ["a \\u{1b}[2Jb", "c\u{fffd}"];
+        assert_eq!(log.last_lines(), expected);
+        assert_eq!(fs::read_to_string(folder.path().join("x.log")).unwrap(), expected.join("\n") + "\n");
     }
 
     #[tokio::test]

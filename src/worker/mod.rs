@@ -13,6 +13,7 @@
 
 mod error;
 mod heartbeat;
+mod refusals;
 mod startup;
 mod tasks;
 
@@ -26,7 +27,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::actions::{Context, InFlight};
+use crate::actions::{Context, InFlight, Refusals};
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::http::{self, AppState, Readiness};
@@ -86,6 +87,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     };
     let (store, store_parts) =
         Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
+    store.keep_audit_for(config.audit_kept);
     let agents = startup::agents(&config)?;
     open_files::raise(OTHER_FILES + 2 * config.servers.len() as u64);
     let readiness = Readiness::starting();
@@ -102,7 +104,10 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         () = shutdown.soft.cancelled() => {}
         () = worker.parts.failed() => {}
         reason = worker.store.refused() => return Err(ServeError::Refused(reason)),
-        never = worker.live() => match never {},
+        ended = worker.live() => match ended {
+            Err(refused) => return Err(refused),
+            Ok(never) => match never {},
+        },
     }
     worker.end(servers, &shutdown).await;
     match worker.parts.failure() {
@@ -130,12 +135,15 @@ impl Worker {
                 admin_is_provisioned: self.config.admin_password.is_some(),
                 trusted_proxies: self.config.trusted_proxies.clone(),
                 in_flight: self.in_flight.clone(),
+                refusals: Refusals::default(),
             },
             readiness: self.readiness.clone(),
             public_url: self.config.public_url.clone(),
             events: self.events.clone(),
             metrics: metrics_listener.is_none().then(|| metrics.clone()),
         });
+        let refused = state.clone();
+        self.parts.run_until(Stage::Follow, "refusals", |stop| refusals::report(refused, stop));
         let addr = listener.local_addr().context("failed to read the address of the listening socket")?;
         tracing::info!(http.addr = %addr, worker.id = self.id.as_str(), "listening");
         let serve = |name, listener, router| {
@@ -182,8 +190,8 @@ impl Worker {
     }
 
     /// Becomes ready and starts work as soon as Redis is usable.
-    async fn live(&self) -> Infallible {
-        startup::prepare(&self.config, &self.store, &self.settings, &self.agents).await;
+    async fn live(&self) -> Result<Infallible, ServeError> {
+        startup::prepare(&self.config, &self.store, &self.settings, &self.agents).await?;
         self.readiness.serve();
         self.work();
         std::future::pending().await

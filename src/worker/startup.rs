@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt as _;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -14,8 +14,9 @@ use crate::actions::set_up::{self, ProvisionError, Provisioned};
 use crate::agent::client::Credentials;
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
+use crate::password::rules::{self, WeakPassword};
 use crate::settings::Live;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Username};
 
 /// How often a worker checks that the admin account exists.
 const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -53,13 +54,21 @@ pub fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
 }
 
 /// Waits for Redis and prepares everything that requests need. Does not return while Redis is unreachable or unusable.
-pub async fn prepare(config: &ServeConfig, store: &Store, settings: &Live, agents: &Fleet) {
+///
+/// # Errors
+/// If `BANGUI_ADMIN_PASSWORD` would become the first password and is too weak.
+pub async fn prepare(
+    config: &ServeConfig,
+    store: &Store,
+    settings: &Live,
+    agents: &Fleet,
+) -> Result<(), ServeError> {
     store.connected().await;
     load_settings(store, settings).await;
     if !config.groups.is_empty() {
         load_servers(store, agents).await;
     }
-    prepare_login(config, store).await;
+    prepare_login(config, store).await
 }
 
 /// Applies the runtime settings before the worker is ready.
@@ -86,18 +95,23 @@ async fn load_servers(store: &Store, agents: &Fleet) {
 
 /// Makes login possible before the worker is ready. If Redis refuses writes, the worker serves reads in the meantime and
 /// [`keep_login_possible`] retries.
-async fn prepare_login(config: &ServeConfig, store: &Store) {
+async fn prepare_login(config: &ServeConfig, store: &Store) -> Result<(), ServeError> {
     let refused = |error: &anyhow::Error| {
         matches!(error.downcast_ref(), Some(StoreError::WritesRefused(_) | StoreError::Full(_)))
     };
     loop {
-        let Err(error) = make_login_possible(config, store).await else { return };
+        let Err(error) = make_login_possible(config, store).await else { return Ok(()) };
+        if let Some(weak) = error.downcast_ref::<WeakPassword>() {
+            return Err(ServeError::Refused(format!(
+                "BANGUI_ADMIN_PASSWORD cannot become the admin's: {weak}"
+            )));
+        }
         tracing::warn!(
             error = format!("{error:#}"),
             "failed to look up or create the admin account: retrying"
         );
         if refused(&error) {
-            return;
+            return Ok(());
         }
         retry_pause().await;
     }
@@ -140,13 +154,18 @@ async fn retry_pause() {
 async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()> {
     match set_up::provision(store, password).await {
         Ok(Provisioned::Created) => tracing::info!("created the admin account with BANGUI_ADMIN_PASSWORD"),
-        Ok(Provisioned::Unchanged) => {}
+        Ok(Provisioned::Unchanged) => {
+            if let Err(weak) = rules::check(password.expose_secret(), Username::ADMIN) {
+                tracing::warn!("the admin's password would be refused today: change it ({weak})");
+            }
+        }
         Ok(Provisioned::Different) => tracing::warn!(
             "ignoring BANGUI_ADMIN_PASSWORD: the admin already has another password. \
              To change it, run `bangui reset-password`"
         ),
         // Unwrapped: `prepare_login` decides by it whether retrying helps.
         Err(ProvisionError::Store(error)) => return Err(error.into()),
+        Err(ProvisionError::Weak(error)) => return Err(error.into()),
         Err(error) => return Err(error.into()),
     }
     Ok(())

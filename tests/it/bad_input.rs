@@ -120,9 +120,10 @@ async fn a_body_over_64_kib_is_refused_announced_or_not() {
 }
 
 /// The calls that need a session.
-const CLOSED: [(&str, &str); 13] = [
+const CLOSED: [(&str, &str); 14] = [
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
+    ("POST", "/api/v1/session/confirm"),
     ("GET", "/api/v1/sessions"),
     ("DELETE", "/api/v1/sessions"),
     ("DELETE", "/api/v1/sessions/x"),

@@ -174,7 +174,7 @@ async fn whose_session_ends_is_told_no_more() {
     // The others go on, until all are told to go.
     set_interval(&other, 20).await;
     others.until("settings.changed").await;
-    other.delete("/api/v1/sessions").await.expect(204);
+    other.clone().confirmed().await.delete("/api/v1/sessions").await.expect(204);
     others.until("end").await;
 }
 

@@ -28,7 +28,7 @@ async fn the_openapi_document_is_the_reviewed_one() {
 #[tokio::test]
 async fn the_help_texts_are_the_reviewed_ones() {
     let overview = printed(&["--help"]).await;
-    let commands = ["up", "serve", "agent", "check", "healthcheck", "reset-password", "openapi"];
+    let commands = ["up", "serve", "agent", "check", "healthcheck", "reset-password", "openapi", "audit"];
     insta::assert_snapshot!("help", overview);
     for command in commands {
         assert!(overview.contains(command), "{command} is missing: {overview}");

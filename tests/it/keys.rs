@@ -32,6 +32,7 @@ async fn every_key_is_under_the_prefix_and_what_a_session_leaves_runs_out() {
     assert!(with_expiry > 0, "the session runs out");
 
     // Nothing of a session is left after its end, but what is shared by all of the user's.
+    client.confirm(PASSWORD).await.expect(204);
     client.delete("/api/v1/sessions").await.expect(204);
     let left = cluster.redis.keys().await;
     let id = |key: &Vec<u8>| {

@@ -276,9 +276,10 @@ async fn a_login_costs_one_round_trip_more_and_outlives_a_redis_that_forgot_its_
 
 #[tokio::test]
 async fn a_bucket_that_another_limit_left_far_from_full_refills_by_the_one_in_force() {
-    let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "2/3600").set_up().await;
+    let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "3/3600").set_up().await;
     let client = cluster.client(0);
     let token = client.log_in().await;
+    client.with_bearer(&token).confirm(PASSWORD).await.expect(204);
     client.post("/api/v1/session", json!({ "password": WRONG })).await.problem(401);
     assert_eq!(refused_by(&client.post("/api/v1/session", json!({ "password": WRONG })).await), "address");
     let patch = json!({ "login_limit": "2/2" });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::rounds::{Fault, Scene, Told, holders_are_known, holds, metric};
-use crate::support::{Cluster, SOON};
+use crate::support::{Client, Cluster, SOON};
 
 /// Goes through rounds, none of which may end in an acceptance after the answer; at least so many must have come to a logout.
 async fn rounds(fault: Fault, rounds: usize, together: usize) -> Told {
@@ -116,24 +116,28 @@ async fn a_password_change_and_a_revocation_of_all_sessions_empty_every_near_cac
     for n in 0..2 {
         holds(&cluster.client(n), true).await;
     }
-    let clients = [cluster.client(0).logged_in().await, cluster.client(1).logged_in().await];
-    let look = async || {
+    let mut clients = [cluster.client(0).logged_in().await, cluster.client(1).logged_in().await];
+    let look = async |clients: &[Client]| {
         for worker in &cluster.workers {
-            for client in &clients {
+            for client in clients {
                 client.at(worker.address).get("/api/v1/session").await;
             }
         }
     };
-    look().await;
-    look().await;
+    look(&clients).await;
+    look(&clients).await;
     let new = "another correct horse battery staple";
-    let body = json!({ "current": crate::support::PASSWORD, "new": new });
-    clients[0].put("/api/v1/password", body).await.expect(204);
+    let before = clients[0].clone();
+    clients[0] = before.change_password(crate::support::PASSWORD, new).await;
+    for worker in &cluster.workers {
+        before.at(worker.address).get("/api/v1/session").await.problem(401);
+    }
+    clients[0].confirm(new).await.expect(204);
     for worker in &cluster.workers {
         clients[0].at(worker.address).get("/api/v1/session").await.expect(200);
         clients[1].at(worker.address).get("/api/v1/session").await.problem(401);
     }
-    look().await;
+    look(&clients).await;
     clients[0].delete("/api/v1/sessions").await.expect(204);
     for worker in &cluster.workers {
         clients[0].at(worker.address).get("/api/v1/session").await.problem(401);

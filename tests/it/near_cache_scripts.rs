@@ -166,12 +166,17 @@ impl Redis for Scripts<'_> {
                 Revoked::All => ("all", Vec::new()),
                 Revoked::Nothing => ("none", Vec::new()),
             };
-            call.key(GENERATION).key(INDEX).key("{m}:account").key("{m}:setup").key("{m}:audit");
+            call.key(GENERATION)
+                .key(INDEX)
+                .key("{m}:account")
+                .key("{m}:setup")
+                .key("{m}:audit")
+                .key("{m}:audit-chain");
             if let Revoked::One(session) = ends {
                 call.key(key_of(session));
             }
-            call.arg(kind).arg(id).arg("m:revoked").arg(fresh).arg("").arg("").arg("");
-            call.arg(100).arg("what").arg("test");
+            // Without an entry of the audit, whose functions are not part of this file.
+            call.arg(kind).arg(id).arg("m:revoked").arg(fresh).arg("").arg("").arg("").arg("");
         });
         let message = self.subscription.recv_response().unwrap();
         let (_, _, message): (String, String, Vec<u8>) = redis::from_redis_value(message).unwrap();

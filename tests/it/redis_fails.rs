@@ -49,6 +49,7 @@ async fn a_redis_with_aof_that_is_killed_and_restarted_has_every_document_as_it_
     let redis = Redis::start_with(&["--appendonly", "yes", "--enable-debug-command", "yes"]).await;
     let mut cluster = Cluster::with_fail2ban(2).redis(redis).set_up().await;
     let client = cluster.client(0).logged_in().await;
+    client.confirm(crate::support::PASSWORD).await.expect(204);
     client.patch("/api/v1/settings", "*", json!({ "session_idle_seconds": 1234 })).await.expect(200);
     let known = server_is(&client, "up").await;
     for worker in &cluster.workers {
@@ -142,7 +143,7 @@ async fn revocations_wait_for_the_replica(near_cache: bool) {
         .env("BANGUI_SESSION_CACHE_TTL_SECONDS", 10)
         .set_up()
         .await;
-    let keeper = cluster.client(0).logged_in().await;
+    let keeper = cluster.client(0).logged_in().await.confirmed().await;
     let first = cluster.client(0).logged_in().await;
     eventually("a confirmed revocation", SOON, || async {
         (revoke_all(&keeper).await.status == 204).then_some(())

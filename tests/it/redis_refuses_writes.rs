@@ -81,7 +81,7 @@ async fn reads_go_on(refusal: Refusal) {
     // An idle worker finds out by itself; what needs a write is refused with Redis's words, and changes nothing.
     says_that_it_takes_no_writes(&client).await;
     let login = json!({ "password": PASSWORD });
-    let change = json!({ "session_idle_seconds": 1234 });
+    let change = json!({ "probe_interval_seconds": 12 });
     for refused in [
         client.anonymous().post("/api/v1/session", login).await,
         client.patch("/api/v1/settings", "*", change).await,

@@ -105,6 +105,7 @@ async fn sessions_are_listed_and_revoked_one_by_one_or_all() {
     assert_eq!(current[0]["id"].as_str().unwrap(), id(&all[3]).await);
 
     // One.
+    all[0].confirm(PASSWORD).await.expect(204);
     let victim = id(&all[1]).await;
     all[0].delete(&format!("/api/v1/sessions/{victim}")).await.expect(204);
     all[1].get("/api/v1/session").await.problem(401);
@@ -170,7 +171,7 @@ async fn a_new_password_ends_every_other_session_and_the_old_one_is_wrong_everyw
     }
     other.get("/api/v1/session").await.expect(200);
 
-    mine.put("/api/v1/password", json!({ "current": PASSWORD, "new": new })).await.expect(204);
+    let mine = mine.change_password(PASSWORD, new).await;
     other.at(cluster.workers[2].address).get("/api/v1/session").await.problem(401);
     mine.at(cluster.workers[2].address).get("/api/v1/session").await.expect(200);
     for n in 0..3 {
@@ -195,9 +196,10 @@ async fn a_login_in_flight_with_the_old_password_does_not_outlive_the_change_of_
         let change = async {
             // Each round another order of the two.
             tokio::time::sleep(Duration::from_millis(round * 6)).await;
-            judge.put("/api/v1/password", json!({ "current": password, "new": new })).await.expect(204);
+            judge.change_password(&password, &new).await
         };
-        for answer in futures_util::future::join(join_all(logins), change).await.0 {
+        let (answers, judge) = futures_util::future::join(join_all(logins), change).await;
+        for answer in answers {
             assert!([201, 401, 503].contains(&answer.status.as_u16()), "{answer:?}");
             if answer.status == 201 {
                 let client = cluster.client(2).with_bearer(answer.body["token"].as_str().unwrap());
@@ -213,7 +215,7 @@ async fn a_login_in_flight_with_the_old_password_does_not_outlive_the_change_of_
 async fn a_login_in_flight_is_either_before_or_after_a_revocation_of_all() {
     let cluster = Cluster::bare(3).set_up().await;
     for round in 0..10 {
-        let judge = cluster.client(0).logged_in().await;
+        let judge = cluster.client(0).logged_in().await.confirmed().await;
         let earlier = cluster.client(1).logged_in().await;
         let logins = (0..4).map(|n| {
             let client = cluster.client(n % 3);
@@ -235,6 +237,7 @@ async fn a_login_in_flight_is_either_before_or_after_a_revocation_of_all() {
             let listed = alive.contains(&answer.body["session"]["id"].as_str().unwrap().to_owned());
             assert_eq!(status == 200, listed, "the list and the check tell different things");
         }
+        fresh.confirm(PASSWORD).await.expect(204);
         fresh.delete("/api/v1/sessions").await.expect(204);
     }
 }

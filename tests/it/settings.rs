@@ -28,7 +28,7 @@ async fn change(client: &Client, patch: Value) -> Answer {
 #[tokio::test]
 async fn every_setting_tells_its_value_and_where_it_comes_from() {
     let cluster = Cluster::bare(2).set_up().await;
-    let client = cluster.client(0).logged_in().await;
+    let client = cluster.client(0).logged_in().await.confirmed().await;
     let shown = client.get(SETTINGS).await;
     let setting = |value: Value, origin: &str| json!({ "value": value, "origin": origin });
     // What the tests set, and what nobody did.
@@ -100,7 +100,7 @@ async fn a_change_names_what_it_was_made_on_and_is_taken_whole_or_not_at_all() {
 #[tokio::test]
 async fn of_changes_made_on_the_same_revision_on_two_workers_one_is_taken() {
     let cluster = Cluster::bare(2).set_up().await;
-    let client = cluster.client(0).logged_in().await;
+    let client = cluster.client(0).logged_in().await.confirmed().await;
     for round in 0..5 {
         let seen = etag(&client.get(SETTINGS).await);
         let answers = join_all((0..10).map(|n| {
@@ -123,7 +123,7 @@ async fn of_changes_made_on_the_same_revision_on_two_workers_one_is_taken() {
 #[tokio::test]
 async fn a_change_is_in_force_on_every_worker_without_a_restart() {
     let cluster = Cluster::bare(3).set_up().await;
-    let client = cluster.client(0).logged_in().await;
+    let client = cluster.client(0).logged_in().await.confirmed().await;
     for round in 0..5 {
         // The limit refuses the third attempt; then it is as wide as before.
         change(&client, json!({ "login_limit": format!("{}/3600", 2 + round) })).await;
@@ -150,7 +150,7 @@ async fn a_worker_that_was_cut_off_or_started_later_runs_by_what_is_stored() {
     let mut cluster = Cluster::bare(1).proxied().set_up().await;
     let mut past = cluster.environment.clone();
     past.insert("BANGUI_REDIS_URL".to_owned(), cluster.redis.url());
-    let client = cluster.client(0).logged_in().await;
+    let client = cluster.client(0).logged_in().await.confirmed().await;
     let beside = crate::support::worker::Worker::start("worker past the proxy", &past).await;
     beside.ready(SOON).await;
     cluster.proxy.as_ref().unwrap().set(Mode::BlackHole);
@@ -175,7 +175,7 @@ async fn a_worker_that_was_cut_off_or_started_later_runs_by_what_is_stored() {
 #[tokio::test]
 async fn a_shorter_life_ends_sessions_that_were_begun_before_and_a_shorter_interval_does_not_wait() {
     let cluster = Cluster::with_fail2ban(2).env("BANGUI_PROBE_INTERVAL_SECONDS", 3600).set_up().await;
-    let client = cluster.client(0).logged_in().await;
+    let client = cluster.client(0).logged_in().await.confirmed().await;
     server_is(&client, "up").await;
     let runs = async || {
         let cluster = client.get("/api/v1/cluster").await.body;
@@ -210,7 +210,7 @@ async fn a_shorter_life_ends_sessions_that_were_begun_before_and_a_shorter_inter
 #[tokio::test]
 async fn a_change_is_in_the_audit_with_who_where_before_and_after() {
     let cluster = Cluster::bare(2).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1").set_up().await;
-    let client = cluster.client(1).logged_in().await;
+    let client = cluster.client(1).logged_in().await.confirmed().await;
     let session = client.get("/api/v1/session").await.body["id"].clone();
     for n in 1..=5 {
         let request = client.request(Method::PATCH, SETTINGS).header("X-Forwarded-For", "203.0.113.7");

@@ -11,12 +11,12 @@ use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{AuditEntry, StreamId};
+use crate::store::{AuditCursor, AuditEntry};
 
 /// Who did what, from where, when, with what outcome; the newest first.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "cluster",
     params(
-        ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}-[0-9]{1,15}$",
+        ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}-[0-9]{1,15}([.][0-3])?$",
             description = "The `next_cursor` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many are wanted; 50 else")
     ),
@@ -28,7 +28,7 @@ pub async fn list(
 ) -> Result<axum::Json<List<Entry>>> {
     let limit = page.limit()?;
     let cursor = page.cursor.as_deref().map(|text| {
-        let cursor = StreamId::parse(text);
+        let cursor = AuditCursor::parse(text);
         cursor.ok_or_else(|| Problem::malformed("`cursor` must be the `next_cursor` of the page before"))
     });
     let cursor = cursor.transpose()?;
@@ -41,8 +41,12 @@ pub async fn list(
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
 pub struct Entry {
+    /// Its place in its trail.
     id: String,
+    /// `security`, `changes`, `refusals`, or `earlier` for what version 0.2 wrote: an entry is named by both.
+    trail: &'static str,
     at: Time,
+    /// `-` for somebody who named no account there is.
     username: String,
     /// None at the setup, and for what was done past the workers.
     session: Option<String>,
@@ -54,7 +58,7 @@ pub struct Entry {
     after: Value,
     /// `done`, `begun`, or why not.
     outcome: String,
-    /// The `id` of the entry that told of its beginning. A beginning that no other entry names: what came of it is not
+    /// The `id` of the entry of the same trail that told of its beginning. A beginning that no other entry names: what came of it is not
     /// known.
     begun: Option<String>,
 }
@@ -63,6 +67,7 @@ impl From<AuditEntry> for Entry {
     fn from(entry: AuditEntry) -> Self {
         Self {
             id: entry.id,
+            trail: entry.trail.as_str(),
             at: entry.at.into(),
             username: entry.username,
             session: entry.session,

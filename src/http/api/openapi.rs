@@ -83,7 +83,7 @@ impl Modify for Refusals {
 
 /// The names of the operations: generated clients call their functions so. A new route wants one; what it is called once it
 /// stays called.
-const IDS: [(&str, &str, &str); 42] = [
+const IDS: [(&str, &str, &str); 43] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
@@ -96,6 +96,7 @@ const IDS: [(&str, &str, &str); 42] = [
     ("post", "/api/v1/session", "log_in"),
     ("get", "/api/v1/session", "get_session"),
     ("delete", "/api/v1/session", "log_out"),
+    ("post", "/api/v1/session/confirm", "confirm_session"),
     ("get", "/api/v1/sessions", "list_sessions"),
     ("delete", "/api/v1/sessions", "end_sessions"),
     ("delete", "/api/v1/sessions/{id}", "end_session"),

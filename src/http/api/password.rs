@@ -1,12 +1,13 @@
-//! The caller's password.
+//! The caller's password. With a new one the caller's session gets a new token.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use serde::Deserialize;
+use axum::http::{HeaderValue, header};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::actions::Actor;
 use crate::actions::change_password::{PasswordChange, change_password};
+use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::extract::Json;
 use crate::http::state::AppState;
@@ -16,20 +17,30 @@ use crate::http::state::AppState;
 #[serde(deny_unknown_fields)]
 pub struct Change {
     current: String,
-    /// 10 to 1,024 bytes.
-    #[schema(min_length = 10, max_length = 1024)]
+    /// 12 characters or more, 1,024 bytes at most, and not one that is tried first.
+    #[schema(min_length = 12, max_length = 1024)]
     new: String,
 }
 
-/// Sets another password, and ends every other session.
+/// The answer to a change.
+#[derive(Serialize, ToSchema)]
+pub struct Renewed {
+    /// The token of the caller's session from now on; `null` if it was ended while the password was changed.
+    token: Option<String>,
+}
+
+/// Sets another password, ends every other session, and gives this one a new token, in the cookie too.
 #[utoipa::path(put, path = "/api/v1/password", tag = "session", request_body = Change,
-    responses((status = 204), (status = 403, description = "`current` is wrong, or the request comes from another site"),
+    responses((status = 200, body = Renewed), (status = 403, description = "`current` is wrong, or the request comes from another site"),
         (status = 409, description = "Another changed it meanwhile"), (status = 429, description = "Too many attempts")))]
 pub async fn change(
     State(state): State<AppState>,
     actor: Actor,
+    cookie: CookieKind,
     Json(Change { current, new }): Json<Change>,
-) -> Result<StatusCode> {
-    change_password(&state, actor, PasswordChange { current, new }).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<([(header::HeaderName, HeaderValue); 1], axum::Json<Renewed>)> {
+    let token = change_password(&state, actor, PasswordChange { current, new }).await?.token;
+    let set_cookie = token.as_ref().map_or_else(|| cookie.remove(), |token| cookie.set(token));
+    let renewed = Renewed { token: token.map(|token| token.reveal()) };
+    Ok(([(header::SET_COOKIE, set_cookie)], axum::Json(renewed)))
 }

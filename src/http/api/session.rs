@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time::Time;
-use crate::actions::{Actor, log_in, log_out};
+use crate::actions::{Actor, confirm_session, log_in, log_out};
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
@@ -54,11 +54,32 @@ pub async fn log_in(
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
     let Login { username, password } = login;
     let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-    let begun = log_in::log_in(&state, log_in::Login { username, password, origin }).await?;
-    let log_in::LoggedIn { token, details } = begun;
+    let replaces = cookie.session_of_browser(&headers);
+    let begun = log_in::log_in(&state, log_in::Login { username, password, origin, replaces }).await?;
+    let log_in::LoggedIn { token, details, .. } = begun;
     let id = details.session.id;
     let answer = LoggedIn { token: token.reveal(), session: SessionView::new(details, id) };
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
+}
+
+/// The body of a confirmation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    password: String,
+}
+
+/// Proves the password again: for five minutes this session may make sensitive changes.
+#[utoipa::path(post, path = "/api/v1/session/confirm", tag = "session", request_body = Confirmation,
+    responses((status = 204), (status = 403, description = "Wrong password, or the request comes from another site"),
+        (status = 429, description = "Too many attempts")))]
+pub async fn confirm(
+    State(state): State<AppState>,
+    actor: Actor,
+    Json(Confirmation { password }): Json<Confirmation>,
+) -> Result<StatusCode> {
+    confirm_session::confirm_session(&state, actor, password).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The caller's session.

@@ -64,8 +64,9 @@ pub async fn list(
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }
 
-/// Ends one session of the caller's account.
-#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)), responses((status = 204)))]
+/// Ends one session of the caller's account. For another than the caller's own the password must have been confirmed.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)),
+    responses((status = 204), (status = 403, description = "The password was not confirmed within five minutes")))]
 pub async fn end_one(
     State(state): State<AppState>,
     AwaitRevocation(actor): AwaitRevocation<Actor>,
@@ -87,8 +88,9 @@ pub struct EndAllQuery {
     keep_current: bool,
 }
 
-/// Ends all sessions of the caller's account.
-#[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery), responses((status = 204)))]
+/// Ends all sessions of the caller's account. The password must have been confirmed.
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery),
+    responses((status = 204), (status = 403, description = "The password was not confirmed within five minutes")))]
 pub async fn end_all(
     State(state): State<AppState>,
     AwaitRevocation(actor): AwaitRevocation<Actor>,

@@ -96,10 +96,12 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
     Ok(shown(&state.settings.bootstrap().with(&stored.overrides, stored.revision)))
 }
 
-/// Changes settings for all workers; `null` puts one back.
+/// Changes settings for all workers; `null` puts one back. For the lives of sessions and the limits of logins the password must have
+/// been confirmed.
 #[utoipa::path(patch, path = "/api/v1/settings", tag = "settings", request_body = SettingsPatch,
     params(("If-Match" = String, Header, description = "The `ETag` that the change is made on, or `*`")),
     responses((status = 200, body = SettingsView, headers(("ETag" = String))),
+        (status = 403, description = "The password was not confirmed within five minutes"),
         (status = 412, description = "They were changed meanwhile"), (status = 428, description = "`If-Match` is missing")))]
 pub async fn change(
     State(state): State<AppState>,

@@ -15,8 +15,8 @@ use crate::http::state::AppState;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// 10 to 1,024 bytes.
-    #[schema(min_length = 10, max_length = 1024)]
+    /// 12 characters or more, 1,024 bytes at most, and not one that is tried first.
+    #[schema(min_length = 12, max_length = 1024)]
     password: String,
     /// `BANGUI_SETUP_TOKEN`, or the code in a worker's log.
     token: String,

@@ -17,6 +17,10 @@ impl FromRequestParts<AppState> for Actor {
         // Whether somebody is logged in comes first: a stranger learns nothing about what else is wrong.
         let Caller { session } = Caller::from_request_parts(parts, state).await?;
         let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(parts, state).await;
+        // Should this be refused in the end, the access log says to whom.
+        let span = tracing::Span::current();
+        span.record("user.name", session.username.as_str());
+        span.record("session.id", session.id.to_string().get(..8).unwrap_or_default());
         Ok(Self {
             username: session.username,
             session: Some(session.id),

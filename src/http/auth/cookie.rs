@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::address;
 use crate::http::state::AppState;
-use crate::store::SessionToken;
+use crate::store::{SessionId, SessionToken};
 
 /// Which of the two cookies belongs to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,13 @@ impl CookieKind {
     #[must_use]
     pub fn find(self, headers: &HeaderMap) -> Option<&str> {
         value(headers, self.name())
+    }
+
+    /// The session that a browser logs in with. The cookie of a client that shows its session otherwise is ignored, here too.
+    #[must_use]
+    pub fn session_of_browser(self, headers: &HeaderMap) -> Option<SessionId> {
+        let token = self.find(headers).filter(|_| !headers.contains_key(header::AUTHORIZATION))?;
+        Some(SessionToken::parse(token)?.id())
     }
 }
 

@@ -7,10 +7,11 @@ use super::Problem;
 use crate::actions::attempt::TooManyAttempts;
 use crate::actions::change_password::ChangePasswordError;
 use crate::actions::change_settings::ChangeSettingsError;
+use crate::actions::confirm_session::{ConfirmError, ConfirmationRequired};
 use crate::actions::log_in::LoginError;
 use crate::actions::revoke_sessions::RevokeError;
 use crate::actions::set_up::SetupError;
-use crate::password::rules::WrongLength;
+use crate::password::rules::WeakPassword;
 use crate::store::Limit;
 
 impl From<LoginError> for Problem {
@@ -61,14 +62,44 @@ impl From<TooManyAttempts> for Problem {
     }
 }
 
-impl From<WrongLength> for Problem {
-    fn from(error: WrongLength) -> Self {
+impl From<WeakPassword> for Problem {
+    fn from(error: WeakPassword) -> Self {
+        let (name, title) = if error.is_length() {
+            ("password-length", "The password is too short or too long")
+        } else {
+            ("weak-password", "The password is too easy to guess")
+        };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, name, title, error.to_string())
+    }
+}
+
+impl From<ConfirmationRequired> for Problem {
+    fn from(_: ConfirmationRequired) -> Self {
         Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "password-length",
-            "The password is too short or too long",
-            error.to_string(),
+            StatusCode::FORBIDDEN,
+            "confirmation-required",
+            "Confirm your password first",
+            "this needs your password again: confirm it with POST /api/v1/session/confirm, then send this within five \
+             minutes; nothing was changed",
         )
+    }
+}
+
+impl From<ConfirmError> for Problem {
+    fn from(error: ConfirmError) -> Self {
+        match error {
+            // 403, not 401: the session lives, and a 401 would take its cookie away.
+            ConfirmError::Wrong => Self::new(
+                StatusCode::FORBIDDEN,
+                "wrong-password",
+                "Wrong password",
+                "this is not the password of this account; nothing was confirmed",
+            ),
+            ConfirmError::Gone => Self::no_session(),
+            ConfirmError::Limited(limited) => limited.into(),
+            ConfirmError::Gate(error) => error.into(),
+            ConfirmError::Store(error) => error.into(),
+        }
     }
 }
 
@@ -86,7 +117,7 @@ impl From<SetupError> for Problem {
                 "Wrong setup token",
                 "the token is not the one of BANGUI_SETUP_TOKEN, or, where that is not set, the code in a worker's log",
             ),
-            SetupError::Length(error) => error.into(),
+            SetupError::Weak(error) => error.into(),
             SetupError::Gate(error) => error.into(),
             SetupError::Store(error) => error.into(),
         }
@@ -109,7 +140,7 @@ impl From<ChangePasswordError> for Problem {
                 "The password was changed by somebody else",
                 "the password was changed while this change was under way; this change was not made",
             ),
-            ChangePasswordError::Length(error) => error.into(),
+            ChangePasswordError::Weak(error) => error.into(),
             ChangePasswordError::Limited(limited) => limited.into(),
             ChangePasswordError::Gate(error) => error.into(),
             ChangePasswordError::Store(error) => error.into(),
@@ -121,6 +152,7 @@ impl From<RevokeError> for Problem {
     fn from(error: RevokeError) -> Self {
         match error {
             RevokeError::Unknown => Self::not_found("session"),
+            RevokeError::Unconfirmed(error) => error.into(),
             RevokeError::Store(error) => error.into(),
         }
     }
@@ -138,6 +170,7 @@ impl From<ChangeSettingsError> for Problem {
                 ),
             )
             .with("revision", revision),
+            ChangeSettingsError::Unconfirmed(error) => error.into(),
             ChangeSettingsError::Invalid(mistakes) => {
                 let each: Vec<String> =
                     mistakes.iter().map(|mistake| format!("{} {}", mistake.name, mistake.allowed)).collect();

@@ -251,8 +251,13 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bangui\""));
         }
+        response.extensions_mut().insert(Reason(self.name));
         let Self { name, title, detail, retry_after_seconds, .. } = self;
         response.extensions_mut().insert(Shown { name, title, detail, retry_after_seconds });
         response
     }
 }
+
+/// The name of the problem in a response, for the access log.
+#[derive(Debug, Clone, Copy)]
+pub struct Reason(pub &'static str);

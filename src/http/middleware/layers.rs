@@ -12,28 +12,33 @@
 //! 8. metrics, by route (never by address: their number must stay small), also for a client that hung up before the answer
 //! 9. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
 //!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog tells
-//!    it once for all of them; 499 where the client hung up: the change it asked for is finished all the same
+//!    it once for all of them; 499 where the client hung up: the change it asked for is finished all the same; what was refused to
+//!    somebody (401, 403, 421, 429) has lines of its own (`refused.rs`)
 //!
 //! One function rather than a stack of layers: the order is plain to see, and the cheapest request pays for one
 //! boxed future instead of seven.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts as _, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use metrics::SharedString;
+use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
 use super::origin;
-use crate::http::auth::address;
+use super::refused::{self, Refused, RefusedLog};
+use crate::actions::{Actor, Refusal};
+use crate::http::auth::address::{self, CallerAddress};
 use crate::http::auth::cookie::CookieKind;
-use crate::http::error::Problem;
+use crate::http::error::{Problem, Reason};
 use crate::http::pages::refused::Reader;
 use crate::http::state::{AppState, Phase};
 
@@ -64,9 +69,11 @@ pub fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
 }
 
 async fn accompany(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let mut accounted = Accounted::begin(About::of(&request, &state));
+    let mut accounted = Accounted::begin(About::of(&request, &state), state.refused());
+    let (mut parts, body) = request.into_parts();
+    let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(&mut parts, &state).await;
+    accounted.address = Some(address);
     let Accounted { about, span, .. } = &accounted;
-    let (parts, body) = request.into_parts();
     let mut response = match origin::check(&parts, state.public_url()) {
         Ok(()) => {
             if (about.api || about.reader.is_some()) && state.readiness().phase() == Phase::Starting {
@@ -74,7 +81,10 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
             }
             handle(Request::from_parts(parts, body), next, span).await
         }
-        Err(refusal) => span.in_scope(|| refusal.into_response()),
+        Err(refusal) => {
+            note_cross_site(&state, address);
+            span.in_scope(|| refusal.into_response())
+        }
     };
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     if let Some(reader) = &about.reader {
@@ -82,7 +92,16 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
     }
     finish_headers(&mut response, about, &state, unauthorized);
     accounted.answered = Some(response.status());
+    accounted.reason = response.extensions().get().map_or("", |Reason(name)| name);
     response
+}
+
+/// For the audit; the answer does not wait for Redis.
+fn note_cross_site(state: &AppState, address: IpAddr) {
+    let (task, actor) = (state.clone(), Actor::without_session(address, &state.worker));
+    let reason = "the request came from another site".to_owned();
+    let refusal = Refusal { what: "request.cross_site", actor, account: None, reason };
+    state.in_flight.spawn(async move { task.note_refusal(refusal).await });
 }
 
 /// A request that will have its metrics and its line in the access log, also if it is never answered: a client that hangs up
@@ -91,24 +110,41 @@ struct Accounted {
     about: About,
     span: Span,
     began: Instant,
+    address: Option<IpAddr>,
     answered: Option<StatusCode>,
+    /// The name of the problem that it was answered with.
+    reason: &'static str,
+    refused: RefusedLog,
 }
 
 impl Accounted {
-    fn begin(about: About) -> Self {
+    fn begin(about: About, refused: RefusedLog) -> Self {
         let span = info_span!(
             "request",
             request.id = about.id.to_str().unwrap_or_default(),
             http.method = about.method,
             http.route = &*about.route,
+            user.name = Empty,
+            session.id = Empty,
         );
-        Self { about, span, began: Instant::now(), answered: None }
+        let began = Instant::now();
+        Self { about, span, began, address: None, answered: None, reason: "", refused }
     }
 }
 
 impl Drop for Accounted {
     fn drop(&mut self) {
-        record(&self.about, self.answered, self.began.elapsed(), &self.span);
+        let took = self.began.elapsed();
+        count(&self.about, self.answered, took);
+        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        match self.answered.filter(|status| refused::is_refusal(*status)).zip(self.address) {
+            Some((status, address)) => {
+                let (method, route, reason) = (self.about.method, &*self.about.route, self.reason);
+                let refused = Refused { method, route, address, reason, status, duration_ms };
+                self.refused.note(&refused, &self.span);
+            }
+            None => log(&self.about, self.answered, duration_ms, &self.span),
+        }
     }
 }
 
@@ -205,7 +241,7 @@ fn finish_headers(response: &mut Response, about: &About, state: &AppState, unau
 /// What a request without an answer is counted and logged as: nginx's number for it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-fn record(about: &About, answered: Option<StatusCode>, took: Duration, span: &Span) {
+fn count(about: &About, answered: Option<StatusCode>, took: Duration) {
     let route = SharedString::from_shared(Arc::clone(&about.route));
     let code = answered.map_or("499".into(), status_label);
     metrics::counter!(
@@ -213,8 +249,9 @@ fn record(about: &About, answered: Option<StatusCode>, took: Duration, span: &Sp
     )
     .increment(1);
     metrics::histogram!("bangui_http_request_duration_seconds", "route" => route).record(took.as_secs_f64());
+}
 
-    let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+fn log(about: &About, answered: Option<StatusCode>, duration_ms: f64, span: &Span) {
     macro_rules! access {
         ($level:ident) => {
             match answered {

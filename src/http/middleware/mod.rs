@@ -3,3 +3,4 @@
 pub(super) mod idempotency;
 pub(super) mod layers;
 pub(super) mod origin;
+pub(in crate::http) mod refused;

@@ -13,12 +13,15 @@ use super::page::Page;
 use super::paging::Paging;
 use super::prefs::{remember, theme};
 use super::shell::{Shell, Visitor};
-use crate::actions::change_password::{self, ChangePasswordError, PasswordChange};
+use crate::actions::Actor;
+use crate::actions::change_password::{self, ChangePasswordError, Changed, PasswordChange};
 use crate::domain::Timestamp;
+use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::password::rules;
+use crate::store::SessionToken;
 
 /// Sessions of a page.
 const PAGE: usize = 50;
@@ -101,11 +104,7 @@ async fn account(
             .attribute("autocomplete", "current-password")
             .attribute("required", "required"),
         new: field("new", "New password")
-            .hint(format!(
-                "{} to {} bytes. All other sessions end.",
-                rules::LENGTH.start(),
-                rules::LENGTH.end()
-            ))
+            .hint(format!("{} characters or more. All other sessions end.", rules::MIN_CHARACTERS))
             .attribute("autocomplete", "new-password")
             .attribute("required", "required"),
     })
@@ -115,22 +114,26 @@ async fn account(
 pub async fn change_password(
     State(state): State<AppState>,
     visitor: Visitor,
+    cookie: CookieKind,
     form: Form,
 ) -> Result<Response> {
     let change = PasswordChange { current: form.raw("current").to_owned(), new: form.raw("new").to_owned() };
     let (errors, status) = match change_password::change_password(&state, visitor.actor.clone(), change).await
     {
-        Ok(()) => {
+        Ok(Changed { token, .. }) => {
             let message = Message::ok("The password was changed.").and("All other sessions have ended.");
-            return Ok(done(&state, &visitor.actor, "/account", message).await);
+            // The message is kept under the session, whose token is another now.
+            let actor = Actor { session: token.as_ref().map(SessionToken::id), ..visitor.actor };
+            let mut response = done(&state, &actor, "/account", message).await;
+            let set = token.map_or_else(|| cookie.remove(), |token| cookie.set(&token));
+            response.headers_mut().append(header::SET_COOKIE, set);
+            return Ok(response);
         }
         Err(ChangePasswordError::Wrong) => {
             (Errors::one("current", "This is not the current password."), StatusCode::FORBIDDEN)
         }
-        Err(ChangePasswordError::Length(wrong)) => {
-            let (least, most) = (rules::LENGTH.start(), rules::LENGTH.end());
-            let sentence = format!("It has {} bytes; {least} to {most} are allowed.", wrong.has);
-            (Errors::one("new", sentence), StatusCode::UNPROCESSABLE_ENTITY)
+        Err(ChangePasswordError::Weak(weak)) => {
+            (Errors::one("new", super::words::sentence(&weak.to_string())), StatusCode::UNPROCESSABLE_ENTITY)
         }
         Err(error @ ChangePasswordError::Limited(_)) => {
             let problem = Problem::from(error);

@@ -132,7 +132,9 @@ pub async fn log_in(
 ) -> Result<Response> {
     let (username, password) = (form.text("username").to_owned(), form.raw("password").to_owned());
     let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-    let begun = log_in::log_in(&state, Login { username: username.clone(), password, origin }).await;
+    let replaces = cookie.session_of_browser(&headers);
+    let login = Login { username: username.clone(), password, origin, replaces };
+    let begun = log_in::log_in(&state, login).await;
     let page = |shell, errors: &Errors| LoginPage::new(shell, form.raw("next"), &username, errors);
     match begun {
         Ok(log_in::LoggedIn { token, .. }) => {

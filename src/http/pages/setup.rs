@@ -39,7 +39,6 @@ struct SetupPage {
 
 impl SetupPage {
     fn new(shell: Shell, code: &str, errors: &Errors) -> Self {
-        let (least, most) = (rules::LENGTH.start(), rules::LENGTH.end());
         Self {
             shell,
             came: !code.is_empty(),
@@ -54,7 +53,10 @@ impl SetupPage {
                 .attribute("required", "required"),
             password: Field::password("password", "New password for admin")
                 .with(errors)
-                .hint(format!("{least} to {most} bytes. Three or four unrelated words are good."))
+                .hint(format!(
+                    "{} characters or more. Three or four unrelated words are good.",
+                    rules::MIN_CHARACTERS
+                ))
                 .attribute("autocomplete", "new-password")
                 .attribute("required", "required"),
         }
@@ -87,7 +89,12 @@ pub async fn complete(
     let (errors, status) = match set_up::set_up(&state, ip, claim).await {
         Ok(()) => {
             let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-            let login = Login { username: Username::ADMIN.to_owned(), password: password.to_owned(), origin };
+            let login = Login {
+                username: Username::ADMIN.to_owned(),
+                password: password.to_owned(),
+                origin,
+                replaces: None,
+            };
             // The password is set: if this login is refused, the form for it says why.
             let Ok(LoggedIn { token, .. }) = log_in(&state, login).await else {
                 return Ok(see_other("/login"));
@@ -101,13 +108,8 @@ pub async fn complete(
             let sentence = "This is not the code. It is in the link that was printed, in a worker's log, or in BANGUI_SETUP_TOKEN.";
             (Errors::one("code", sentence), StatusCode::FORBIDDEN)
         }
-        Err(SetupError::Length(wrong)) => {
-            let sentence = format!(
-                "It has {} bytes; {} to {} are allowed.",
-                wrong.has,
-                rules::LENGTH.start(),
-                rules::LENGTH.end()
-            );
+        Err(SetupError::Weak(weak)) => {
+            let sentence = super::words::sentence(&weak.to_string());
             (Errors::one("password", sentence), StatusCode::UNPROCESSABLE_ENTITY)
         }
         Err(error) => return Err(error.into()),

@@ -6,9 +6,8 @@
 
 use std::sync::PoisonError;
 
-use super::near_cache::Revocation;
+use super::near_cache::{Ended, Revocation};
 use super::username::Username;
-use crate::store::history::audit;
 use crate::store::{AuditRecord, Result, SessionId, Store, hex, random, scripts};
 
 /// What a login is checked against.
@@ -18,6 +17,17 @@ pub struct Account {
     pub password_hash: String,
     /// Counts revocations of all sessions: a session of an older generation is dead.
     pub generation: u64,
+}
+
+/// What became of a password that was to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordSet {
+    /// It is set, and the session that asked continues under its new token.
+    Renewed,
+    /// It is set, and the session that asked had ended.
+    Set,
+    /// Another one was set in between, and this one was not.
+    Overtaken,
 }
 
 impl Store {
@@ -58,13 +68,11 @@ impl Store {
             .call()
             .key(self.keys.account(&admin))
             .key(self.keys.generation(&admin))
-            .key(self.keys.setup_code())
-            .key(self.keys.audit())
-            .arg(password_hash)
-            .arg(&mark)
-            .arg(audit::KEPT);
-        let created = self.shared.call_confirmed(&audit.append_to(call)).await?;
+            .key(self.keys.setup_code());
+        let call = self.with_audit_keys(call, audit.trail).arg(password_hash).arg(&mark);
+        let created = self.shared.call_confirmed(&self.with_audit(call, audit)).await?;
         if created {
+            audit.log();
             self.clear_mark(&admin, &mark).await;
         } else {
             // By another, whose account may be unconfirmed.
@@ -114,17 +122,23 @@ impl Store {
             .map(|password_hash| Account { password_hash, generation: generation.unwrap_or_default() }))
     }
 
-    /// Replaces the password if it is still the one that was `verified`, and ends every session but `keep`;
-    /// `false` if the password was changed by another meanwhile.
+    /// Replaces the password if it is still the one that was `verified`, and ends every session but that of `renewal`, which
+    /// continues under another token.
     pub async fn change_password(
         &self,
         username: &Username,
         verified: &Account,
         new_hash: &str,
-        keep: Option<&SessionId>,
+        renewal: Option<(&SessionId, &SessionId)>,
         audit: &AuditRecord,
-    ) -> Result<bool> {
-        self.set_password(username, verified.password_hash.as_str(), new_hash, keep, audit).await
+    ) -> Result<PasswordSet> {
+        let ended =
+            self.set_password(username, verified.password_hash.as_str(), new_hash, renewal, audit).await?;
+        Ok(match ended {
+            Ended::Nothing => PasswordSet::Overtaken,
+            Ended::AllButOne => PasswordSet::Renewed,
+            Ended::Done => PasswordSet::Set,
+        })
     }
 
     async fn set_password(
@@ -132,14 +146,14 @@ impl Store {
         username: &Username,
         verified: &str,
         new: &str,
-        keep: Option<&SessionId>,
+        renewal: Option<(&SessionId, &SessionId)>,
         audit: &AuditRecord,
-    ) -> Result<bool> {
+    ) -> Result<Ended> {
         let mark = self.mark()?;
-        let password = Revocation::Password { verified, new, mark: &mark, keep };
-        let set = self.revoke(username, password, audit).await?;
+        let password = Revocation::Password { verified, new, mark: &mark, renewal };
+        let ended = self.revoke(username, password, audit).await?;
         self.clear_mark(username, &mark).await;
-        Ok(set)
+        Ok(ended)
     }
 
     /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.

@@ -10,7 +10,8 @@
 //!
 //! One IPv6 customer has a /64 at least and often a /48, hence the two. The account's limit is what slows a guesser
 //! with many addresses down, and must not become a weapon: it never refuses an address that has logged in to the
-//! account within 30 days, and there is no lock that somebody would have to open.
+//! account within 30 days, and there is no lock that somebody would have to open. A known address is known under the account's
+//! generation: a new password, or the end of all sessions, forgets them all at once.
 //!
 //! ```text
 //! admit ─▶ one round trip, before the password is hashed: takes from address and site, looks at account
@@ -31,7 +32,7 @@ use crate::config::RateLimit;
 use crate::store::connection::clock::micros;
 use crate::store::scripts;
 use crate::store::scripts::Call;
-use crate::store::{Result, Store};
+use crate::store::{Result, Store, Username};
 
 /// How much wider a site's limit is than an address's.
 const SITE_FACTOR: u32 = 4;
@@ -97,9 +98,14 @@ impl Store {
         let mut pipeline = redis::pipe();
         take(&attempts, 1).append_to(&mut pipeline);
         take(&[self.failures(account, limits)], 0).append_to(&mut pipeline);
-        pipeline.cmd("EXISTS").arg(self.keys.known(account, ip));
-        let (attempted, failed, known): (Taken, Taken, bool) =
+        pipeline.cmd("GET").arg(self.keys.known(account, ip));
+        pipeline
+            .cmd("GET")
+            .arg(self.keys.generation(&Username::parse(account).unwrap_or_else(Username::admin)));
+        type Answer = (Taken, Taken, Option<String>, Option<String>);
+        let (attempted, failed, known, generation): Answer =
             self.shared.pipeline("login_admit", &pipeline).await?;
+        let known = known.is_some() && known == generation;
         if let Some(refusal) = refusal(&attempts, attempted) {
             return Ok(refusal);
         }
@@ -122,10 +128,10 @@ impl Store {
         Ok(refusal.unwrap_or(Admission::Admitted { known }))
     }
 
-    /// Remembers that this address has logged in to this account.
-    pub async fn remember_address(&self, account: &str, ip: IpAddr) -> Result<()> {
+    /// Remembers that this address has logged in to this account, for as long as the account has this generation.
+    pub async fn remember_address(&self, account: &str, ip: IpAddr, generation: u64) -> Result<()> {
         let mut command = redis::cmd("SET");
-        command.arg(self.keys.known(account, ip)).arg("").arg("EX").arg(KNOWN_FOR.as_secs());
+        command.arg(self.keys.known(account, ip)).arg(generation).arg("EX").arg(KNOWN_FOR.as_secs());
         self.shared.query("login_remember", &command).await
     }
 

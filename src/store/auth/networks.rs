@@ -7,7 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::domain::address::host_behind;
 
 /// What is one address to the limits: an IPv4 address, or the /64 in which an IPv6 host picks its own.
-pub(in crate::store) fn address_of(ip: IpAddr) -> IpNet {
+#[must_use]
+pub fn address_of(ip: IpAddr) -> IpNet {
     network_of(ip, 64)
 }
 

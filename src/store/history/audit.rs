@@ -1,27 +1,39 @@
-//! The audit: who changed what, from where, with what outcome; a capped stream, whose ids tell when, on Redis's clock.
+//! The audit: who changed what, from where, with what outcome; streams of entries, each with a hash that continues the one before.
 //!
-//! What a change must not go without belongs into the script that makes it (`AuditRecord::append_to`); what has no
-//! script of its own is written by [`Store::audit`]. A change that is made elsewhere, on a host, has two entries: one
-//! that it was begun, written before, and one with the outcome, which names the first. Where the second is missing, the worker
-//! died in between, or Redis was away: what came of it is not known.
+//! | trail | holds | so that |
+//! |---|---|---|
+//! | `security` | logins, setup, passwords, sessions, limits | no flood of ordinary changes pushes them out |
+//! | `changes`  | every other change | |
+//! | `refusals` | what was refused to somebody: wrong passwords, limits, other sites | no stranger pushes anything else out |
+//! | `earlier`  | what version 0.2 wrote, and writes beside this one | it is shown, and not chained |
+//!
+//! Entries are kept for `BANGUI_AUDIT_DAYS`, and up to 16 MiB of each trail. What is over goes when the next entry is written
+//! (`scripts/shared/audit.lua`); `chain.rs` reports whether anything else has gone or changed.
+//!
+//! What a change must not go without belongs into the script that makes it ([`Store::with_audit_keys`] and
+//! [`Store::with_audit`]); what has no script of its own is written by [`Store::audit`]. A change that is made elsewhere, on a
+//! host, has two entries: one that it was begun, written before, and one with the outcome, which names the first. Where the
+//! second is missing, the worker died in between, or Redis was away: what came of it is not known.
+//!
+//! Every entry is a line of the log too, with its digest: who can write to Redis can forge a whole trail, but not the log.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use redis::streams::StreamRangeReply;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use crate::domain::Timestamp;
-use crate::store::connection::clock::moment;
-use crate::store::scripts::Call;
-use crate::store::{Page, Result, SessionId, Store, StreamId, WorkerId};
-
-/// How many entries the stream keeps, about.
-pub(in crate::store) const KEPT: u32 = 10_000;
+use super::trail::Trail;
+use crate::store::connection::clock::millis;
+use crate::store::scripts::{self, Call};
+use crate::store::{Result, SessionId, Store, WorkerId, hex};
 
 /// An entry to be written.
 #[derive(Debug, Clone)]
 pub struct AuditRecord {
+    /// Where it belongs.
+    pub trail: Trail,
     /// Who.
     pub username: String,
     /// In which session; in none at the setup, and past the workers.
@@ -50,8 +62,8 @@ pub const BEGUN: &str = "begun";
 impl AuditRecord {
     /// Fields of an entry.
     const FIELDS: usize = 10;
-    /// How many arguments of a script an entry is: a name and a value for each field.
-    pub(in crate::store) const ARGUMENTS: usize = 2 * Self::FIELDS;
+    /// How many arguments of a script an entry is: how long it is kept, its digest, and a name and a value for each field.
+    pub(in crate::store) const ARGUMENTS: usize = 2 + 2 * Self::FIELDS;
 
     fn fields(&self) -> [(&'static str, String); Self::FIELDS] {
         let text = |value: Option<String>| value.unwrap_or_default();
@@ -69,96 +81,78 @@ impl AuditRecord {
         ]
     }
 
-    /// Appends its fields to a script's arguments.
-    pub(in crate::store) fn append_to(&self, call: Call) -> Call {
-        self.fields().into_iter().fold(call, |call, (name, value)| call.arg(name).arg(value))
+    /// Logs it. Ids of sessions are shortened: enough to find the session by, and nothing that anybody could use.
+    pub(in crate::store) fn log(&self) {
+        let fields = self.fields();
+        let digest = digest(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let address = self.address.map(tracing::field::display);
+        let session = self.session.map(|session| short(&session.to_string()).to_owned());
+        let target = self
+            .target
+            .as_deref()
+            .map(|target| if SessionId::parse(target).is_some() { short(target) } else { target });
+        let named = target.map(|target| format!(" {target}")).unwrap_or_default();
+        tracing::info!(
+            audit.trail = self.trail.as_str(),
+            audit.what = self.what,
+            audit.outcome = self.outcome,
+            audit.target = target,
+            audit.digest = hex(&digest),
+            user.name = self.username,
+            session.id = session,
+            client.address = address,
+            "audit: `{}` {}{named}: {}",
+            self.username,
+            self.what,
+            self.outcome
+        );
     }
 }
 
-/// An entry as it was read. A field that is not there, since another version wrote it, is empty.
-#[derive(Debug, Clone)]
-pub struct AuditEntry {
-    /// Its place in the stream.
-    pub id: String,
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub username: String,
-    /// In which session.
-    pub session: Option<String>,
-    /// From where.
-    pub address: Option<String>,
-    /// On which worker.
-    pub worker: Option<String>,
-    /// What was done.
-    pub what: String,
-    /// To what.
-    pub target: Option<String>,
-    /// How it was before.
-    pub before: Value,
-    /// How it is after.
-    pub after: Value,
-    /// `done`, [`BEGUN`], or why not.
-    pub outcome: String,
-    /// The entry that told of its beginning.
-    pub begun: Option<String>,
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
 }
 
-impl AuditEntry {
-    fn from_stored(id: String, mut fields: HashMap<String, redis::Value>) -> Self {
-        let mut text = |name| -> String {
-            fields.remove(name).and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
-        };
-        let some = |text: String| Some(text).filter(|text| !text.is_empty());
-        // What is no JSON is shown as it is.
-        let json = |text: String| match serde_json::from_str(&text) {
-            Err(_) if !text.is_empty() => Value::String(text),
-            read => read.unwrap_or_default(),
-        };
-        let millis: i64 = id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default();
-        Self {
-            at: moment(millis.saturating_mul(1000)),
-            username: text("user"),
-            session: some(text("session")),
-            address: some(text("address")),
-            worker: some(text("worker")),
-            begun: some(text("begun")),
-            what: text("what"),
-            target: some(text("target")),
-            before: json(text("before")),
-            after: json(text("after")),
-            outcome: text("outcome"),
-            id,
-        }
+/// What is hashed of an entry's fields, whatever their order: the lengths and bytes of each name and value, by name.
+pub(in crate::store) fn digest<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> [u8; 32] {
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort_unstable();
+    let mut hash = Sha256::new();
+    for part in fields.into_iter().flat_map(|(name, value)| [name, value]) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
     }
+    hash.finalize().into()
 }
 
 impl Store {
+    /// From now on entries of the audit are kept this long.
+    pub fn keep_audit_for(&self, kept: Duration) {
+        self.audit_kept_ms.store(millis(kept), Ordering::Relaxed);
+    }
+
+    /// The keys that a script needs to write the entry: in their places among its other keys.
+    pub(in crate::store) fn with_audit_keys(&self, call: Call, trail: Trail) -> Call {
+        call.key(self.keys.audit(trail)).key(self.keys.audit_chain(trail))
+    }
+
+    /// The arguments that a script needs to write the entry.
+    pub(in crate::store) fn with_audit(&self, call: Call, record: &AuditRecord) -> Call {
+        let fields = record.fields();
+        let digest = digest(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let call = call.arg(self.audit_kept_ms.load(Ordering::Relaxed)).arg(&digest[..]);
+        fields.into_iter().fold(call, |call, (name, value)| call.arg(name).arg(value))
+    }
+
     /// Writes an entry; its id.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// As [`crate::store::StoreError`] tells.
     pub async fn audit(&self, record: &AuditRecord) -> Result<String> {
-        let mut command = redis::cmd("XADD");
-        command.arg(self.keys.audit()).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(&record.fields()[..]);
-        self.shared.query("audit", &command).await
-    }
-
-    /// The entries before `cursor`, newest first.
-    pub async fn audit_page(&self, cursor: Option<StreamId>, limit: usize) -> Result<Page<AuditEntry>> {
-        let Some(newest) = cursor.map_or_else(|| Some("+".to_owned()), StreamId::last_below) else {
-            return Ok(Page { items: Vec::new(), next_cursor: None });
-        };
-        let mut command = redis::cmd("XREVRANGE");
-        command.arg(self.keys.audit()).arg(newest);
-        command.arg("-").arg("COUNT").arg(limit + 1);
-        let StreamRangeReply { mut ids } = self.shared.query_apart("audit_page", &command).await?;
-        let more = ids.len() > limit;
-        ids.truncate(limit);
-        let items: Vec<AuditEntry> =
-            ids.into_iter().map(|entry| AuditEntry::from_stored(entry.id, entry.map)).collect();
-        let next_cursor = items.last().filter(|_| more).map(|entry| entry.id.clone());
-        Ok(Page { items, next_cursor })
+        let call = self.with_audit_keys(scripts::AUDIT_WRITE.call(), record.trail);
+        let id = self.shared.call(&self.with_audit(call, record)).await?;
+        record.log();
+        Ok(id)
     }
 }
 
@@ -167,12 +161,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_of_another_version_lacks_what_it_lacks() {
-        let entry = AuditEntry::from_stored("1700000000123-4".to_owned(), HashMap::new());
-        assert_eq!(entry.at.timestamp_millis(), 1_700_000_000_123);
-        assert_eq!((entry.what.as_str(), entry.target, entry.before), ("", None, Value::Null));
-        let fields = HashMap::from([("after".to_owned(), redis::Value::BulkString(b"{torn".to_vec()))]);
-        let entry = AuditEntry::from_stored("1700000000123-4".to_owned(), fields);
-        assert_eq!(entry.after, Value::String("{torn".to_owned()));
+    fn the_digest_knows_where_a_field_ends_and_not_in_which_order_they_came() {
+        let digest = |fields: &[(&str, &str)]| {
+            digest(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+        };
+        assert_eq!(digest(&[("a", "1"), ("b", "2")]), digest(&[("b", "2"), ("a", "1")]));
+        assert_ne!(digest(&[("a", "1b"), ("c", "2")]), digest(&[("a", "1"), ("bc", "2")]));
+        assert_ne!(digest(&[("a", "1")]), digest(&[("a", "1"), ("b", "")]));
     }
 }

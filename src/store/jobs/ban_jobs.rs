@@ -12,7 +12,6 @@ use crate::domain::{
     BanJobId, BanJobProgress, BanJobState, BanOrder, JailName, Network, OpenBanJob, ServerName,
 };
 use crate::store::connection::clock::{millis, time_micros};
-use crate::store::history::audit;
 use crate::store::{AuditRecord, Result, SessionId, Store, Wake, WorkerId, scripts};
 
 /// A claim without a renewal lives so long: after it another worker goes on.
@@ -131,8 +130,9 @@ impl Store {
             .key(self.keys.ban_jobs_line(&job.server, &job.jail))
             .key(self.keys.ban_job(&job.id))
             .key(self.keys.ban_job_ips(&job.id))
-            .key(self.keys.ban_jobs())
-            .key(self.keys.audit())
+            .key(self.keys.ban_jobs());
+        let call = self
+            .with_audit_keys(call, job.audit.trail)
             .arg(job.id.as_str())
             .arg(rmp_serde::to_vec_named(&about)?)
             .arg(format!("{}/{}", job.server, job.jail))
@@ -140,10 +140,12 @@ impl Store {
             .arg(ips.join("\n"))
             .arg(MOST_OPEN)
             .arg(MOST_LISTED)
-            .arg(self.keys.wake())
-            .arg(audit::KEPT);
+            .arg(self.keys.wake());
         // Up to 20,000 addresses.
-        let put = self.shared.call_apart(&job.audit.append_to(call)).await?;
+        let put = self.shared.call_apart(&self.with_audit(call, &job.audit)).await?;
+        if put {
+            job.audit.log();
+        }
         // This worker need not wait for its own message.
         self.wakes.ring(Wake::BanJob);
         Ok(put)
@@ -287,18 +289,19 @@ impl Store {
             .key(self.keys.ban_jobs_open())
             .key(self.keys.ban_jobs_line(&claim.server, &claim.jail))
             .key(self.keys.ban_job_ips(&claim.id))
-            .key(self.keys.ban_job_failures(&claim.id))
-            .key(self.keys.audit())
+            .key(self.keys.ban_job_failures(&claim.id));
+        let call = self
+            .with_audit_keys(call, audit.trail)
             .arg(claim.proof())
             .arg(claim.state.as_str())
             .arg(claim.id.as_str())
             .arg(end.as_str())
             .arg(reason.unwrap_or_default())
             .arg(KEPT_FOR.as_secs())
-            .arg(self.keys.wake())
-            .arg(audit::KEPT);
-        let ended = self.shared.call(&audit.append_to(call)).await?;
+            .arg(self.keys.wake());
+        let ended = self.shared.call(&self.with_audit(call, audit)).await?;
         if ended {
+            audit.log();
             metrics::counter!("bangui_ban_jobs_total", "outcome" => end.as_str()).increment(1);
         }
         Ok(ended)
@@ -323,15 +326,13 @@ impl Store {
         owner: &WorkerId,
         audit: &AuditRecord,
     ) -> Result<Cancelled> {
-        let call = scripts::BAN_JOB_CANCEL
-            .call()
-            .key(self.keys.ban_job(id))
-            .key(self.keys.audit())
+        let call = scripts::BAN_JOB_CANCEL.call().key(self.keys.ban_job(id));
+        let call = self
+            .with_audit_keys(call, audit.trail)
             .arg(owner.as_str())
             .arg(millis(CLAIM_TTL))
-            .arg(audit::KEPT)
             .arg(self.greatest_epoch());
-        let answer: Option<(String, u64, bool)> = self.shared.call(&audit.append_to(call)).await?;
+        let answer: Option<(String, u64, bool)> = self.shared.call(&self.with_audit(call, audit)).await?;
         let Some((state, epoch, begun)) = answer else { return Ok(Cancelled::Unknown) };
         self.see_epoch(epoch);
         let Some(claim) = self.claim_of(id, owner, epoch, &state).await? else {

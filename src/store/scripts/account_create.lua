@@ -1,12 +1,12 @@
 -- Creates the admin's account with its audit entry, once in the cluster's life, whichever worker asks first.
--- KEYS[1] account, KEYS[2] generation, KEYS[3] setup code, KEYS[4] audit
+-- KEYS[1] account, KEYS[2] generation, KEYS[3] setup code, KEYS[4] audit, KEYS[5] its chain
 -- ARGV[1] password hash, ARGV[2] a mark that stays until the replicas have confirmed it, or ''
--- ARGV[3] how many audit entries are kept, ARGV[4...] fields of the audit entry
+-- ARGV[3...] the audit entry
 -- Returns 1 created, 0 there is one already and nothing changed
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'password_hash', ARGV[1])
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'unconfirmed', ARGV[2]) end
 redis.call('INCR', KEYS[2])
 redis.call('DEL', KEYS[3])
-redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 4))
+append_audit(KEYS[4], KEYS[5], 3, #ARGV)
 return 1

@@ -1,8 +1,8 @@
 -- Takes a ban job away from whoever works on it: from here on nobody goes on with it. It is cancelled for good once the
 -- agent knows (ban_job_end), by whoever has the claim that this gives.
--- KEYS[1] job, KEYS[2] audit
--- ARGV[1] owner, ARGV[2] how long the claim lives without a renewal, in ms, ARGV[3] how many audit entries are kept
--- ARGV[4] the greatest epoch that the owner has seen, ARGV[5...] fields of the audit entry
+-- KEYS[1] job, KEYS[2] audit, KEYS[3] its chain
+-- ARGV[1] owner, ARGV[2] how long the claim lives without a renewal, in ms, ARGV[3] the greatest epoch that
+-- the owner has seen, ARGV[4...] the audit entry
 -- Returns {state now, epoch, 1 if it had begun}; the state is the one it ended in if it is over; nothing if there is no
 -- such job
 local job = redis.call('HMGET', KEYS[1], 'state', 'epoch', 'started_at')
@@ -10,9 +10,9 @@ if not job[1] then return false end
 if job[1] == 'done' or job[1] == 'failed' or job[1] == 'cancelled' then return {job[1], job[2] or '0', 1} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch = string.format('%.0f', math.max(tonumber(job[2] or '0') + 1, tonumber(ARGV[4]) + 1, now))
+local epoch = string.format('%.0f', math.max(tonumber(job[2] or '0') + 1, tonumber(ARGV[3]) + 1, now))
 redis.call('HSET', KEYS[1], 'state', 'cancelling', 'owner', ARGV[1], 'epoch', epoch,
   'until', string.format('%.0f', now + ARGV[2]), 'moved_at', string.format('%.0f', now))
 redis.call('HDEL', KEYS[1], 'retry_at')
-if job[1] ~= 'cancelling' then redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, 5)) end
+if job[1] ~= 'cancelling' then append_audit(KEYS[2], KEYS[3], 4, #ARGV) end
 return {'cancelling', epoch, job[3] and 1 or 0}

@@ -1,8 +1,9 @@
 -- Puts a ban job at the end of its jail's line, with the entry of the audit that tells of it, and wakes all workers.
 -- KEYS[1] open jobs, KEYS[2] line of the jail, KEYS[3] job, KEYS[4] its addresses, KEYS[5] all jobs, KEYS[6] audit
+-- KEYS[7] its chain
 -- ARGV[1] id, ARGV[2] what it is, ARGV[3] its place, ARGV[4] how many addresses, ARGV[5] the addresses, empty for none
 -- ARGV[6] how many may be open, ARGV[7] how many are listed, ARGV[8] channel that wakes workers
--- ARGV[9] how many audit entries are kept, ARGV[10...] fields of the audit entry
+-- ARGV[9...] the audit entry
 -- Returns 1; also if it is there already, since the answer may have been lost; 0 if too many are open
 if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[6]) then return 0 end
@@ -19,6 +20,6 @@ redis.call('RPUSH', KEYS[2], ARGV[1])
 redis.call('ZADD', KEYS[1], at, ARGV[1])
 redis.call('ZADD', KEYS[5], at, ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -1 - tonumber(ARGV[7]))
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[9], '*', unpack(ARGV, 10))
+append_audit(KEYS[6], KEYS[7], 9, #ARGV)
 redis.call('PUBLISH', ARGV[8], 'ban-job')
 return 1

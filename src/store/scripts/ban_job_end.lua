@@ -1,8 +1,8 @@
 -- Ends a ban job, with the entry of the audit that tells of it, and wakes all workers for the next in its line.
 -- KEYS[1] job, KEYS[2] open jobs, KEYS[3] line of the jail, KEYS[4] its addresses, KEYS[5] its failures, KEYS[6] audit
+-- KEYS[7] its chain
 -- ARGV[1] owner|epoch, ARGV[2] state it must have, ARGV[3] id, ARGV[4] state it ends in, ARGV[5] why
--- ARGV[6] how long it is kept, in s, ARGV[7] channel that wakes workers, ARGV[8] how many audit entries are kept
--- ARGV[9...] fields of the audit entry
+-- ARGV[6] how long it is kept, in s, ARGV[7] channel that wakes workers, ARGV[8...] the audit entry
 -- Returns 1, or 0 if the claim is lost
 local job = redis.call('HMGET', KEYS[1], 'state', 'owner', 'epoch')
 if job[1] ~= ARGV[2] or (job[2] or '') .. '|' .. (job[3] or '') ~= ARGV[1] then return 0 end
@@ -16,6 +16,6 @@ redis.call('LREM', KEYS[3], 1, ARGV[3])
 redis.call('UNLINK', KEYS[4])
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('EXPIRE', KEYS[5], ARGV[6])
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[8], '*', unpack(ARGV, 9))
+append_audit(KEYS[6], KEYS[7], 8, #ARGV)
 redis.call('PUBLISH', ARGV[7], 'ban-job')
 return 1

@@ -1,7 +1,8 @@
 //! The atomic steps, each a `.lua` file that opens with its sentence, KEYS, ARGV and Returns.
 //!
 //! They are addressed by hash (EVALSHA), so that two versions of bangui can run different ones on one Redis,
-//! and loaded at every connect. A new script goes into the folder and into the list below.
+//! and loaded at every connect. A new script goes into the folder and into the list below; one that writes an audit entry into the
+//! second part of it, whose scripts begin with the functions of `shared/audit.lua`.
 
 use std::sync::LazyLock;
 
@@ -15,65 +16,77 @@ pub(super) struct Named {
 }
 
 macro_rules! scripts {
-    ($($constant:ident = $name:literal),* $(,)?) => {
-        $(pub(super) static $constant: LazyLock<Named> = LazyLock::new(|| Named {
+    (@source audited $name:literal) => {
+        concat!(include_str!("shared/audit.lua"), include_str!(concat!($name, ".lua")))
+    };
+    (@source plain $name:literal) => {
+        include_str!(concat!($name, ".lua"))
+    };
+    ($($kind:ident { $($constant:ident = $name:literal),* $(,)? })*) => {
+        $($(pub(super) static $constant: LazyLock<Named> = LazyLock::new(|| Named {
             name: $name,
-            script: Script::new(include_str!(concat!($name, ".lua"))),
-        });)*
+            script: Script::new(scripts!(@source $kind $name)),
+        });)*)*
 
         /// Sends all of them to Redis, so that EVALSHA finds them.
         pub(super) async fn load_all(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
             let mut pipeline = redis::pipe();
-            $(pipeline.cmd("SCRIPT").arg("LOAD").arg(include_str!(concat!($name, ".lua")));)*
+            $($(pipeline.cmd("SCRIPT").arg("LOAD").arg(scripts!(@source $kind $name));)*)*
             pipeline.exec_async(connection).await
         }
 
         #[cfg(test)]
-        const SOURCES: &[(&str, &str)] = &[$(($name, include_str!(concat!($name, ".lua")))),*];
+        const SOURCES: &[(&str, &str)] = &[$($(($name, include_str!(concat!($name, ".lua")))),*),*];
     };
 }
 
 scripts! {
-    ACCOUNT_CONFIRM = "account_confirm",
-    ACCOUNT_CREATE = "account_create",
-    BANS_FORGET = "bans_forget",
-    BANS_WRITE = "bans_write",
-    BAN_JOB_CANCEL = "ban_job_cancel",
-    BAN_JOB_CLAIM = "ban_job_claim",
-    BAN_JOB_CREATE = "ban_job_create",
-    BAN_JOB_END = "ban_job_end",
-    BAN_JOB_PUT_BACK = "ban_job_put_back",
-    BAN_JOB_RENEW = "ban_job_renew",
-    CACHE_BEHIND = "cache_behind",
-    CACHE_JOIN = "cache_join",
-    CACHE_RENEW = "cache_renew",
-    CACHE_SETTLE = "cache_settle",
-    DISCOVERED_WRITE = "discovered_write",
-    IDEMPOTENCY_BEGIN = "idempotency_begin",
-    IDEMPOTENCY_END = "idempotency_end",
-    IDEMPOTENCY_HOLD = "idempotency_hold",
-    JAIL_CHANGE_BEGIN = "jail_change_begin",
-    JAIL_CHANGE_END = "jail_change_end",
-    JAIL_CHANGE_HOLD = "jail_change_hold",
-    JOB_BEGIN = "job_begin",
-    JOB_END = "job_end",
-    LEASE_ACQUIRE = "lease_acquire",
-    LEASE_RELEASE = "lease_release",
-    LEASE_RENEW = "lease_renew",
-    LIMIT_GIVE_BACK = "limit_give_back",
-    LIMIT_TAKE = "limit_take",
-    LOCK_RELEASE = "lock_release",
-    PROBE_REQUEST = "probe_request",
-    PROBE_REQUESTS_TAKE = "probe_requests_take",
-    REVOKE = "revoke",
-    WORKERS_REMOVE = "workers_remove",
-    SERVER_WRITE = "server_write",
-    SERVER_WRITE_FENCED = "server_write_fenced",
-    SESSION_BEGIN = "session_begin",
-    SESSION_READ = "session_read",
-    SESSION_TOUCH = "session_touch",
-    SETTINGS_WRITE = "settings_write",
-    SETUP_CODE = "setup_code",
+    plain {
+        ACCOUNT_CONFIRM = "account_confirm",
+        BANS_FORGET = "bans_forget",
+        BANS_WRITE = "bans_write",
+        BAN_JOB_CLAIM = "ban_job_claim",
+        BAN_JOB_PUT_BACK = "ban_job_put_back",
+        BAN_JOB_RENEW = "ban_job_renew",
+        CACHE_BEHIND = "cache_behind",
+        CACHE_JOIN = "cache_join",
+        CACHE_RENEW = "cache_renew",
+        CACHE_SETTLE = "cache_settle",
+        DISCOVERED_WRITE = "discovered_write",
+        IDEMPOTENCY_BEGIN = "idempotency_begin",
+        IDEMPOTENCY_END = "idempotency_end",
+        IDEMPOTENCY_HOLD = "idempotency_hold",
+        JAIL_CHANGE_BEGIN = "jail_change_begin",
+        JAIL_CHANGE_END = "jail_change_end",
+        JAIL_CHANGE_HOLD = "jail_change_hold",
+        JOB_BEGIN = "job_begin",
+        JOB_END = "job_end",
+        LEASE_ACQUIRE = "lease_acquire",
+        LEASE_RELEASE = "lease_release",
+        LEASE_RENEW = "lease_renew",
+        LIMIT_GIVE_BACK = "limit_give_back",
+        LIMIT_TAKE = "limit_take",
+        LOCK_RELEASE = "lock_release",
+        PROBE_REQUEST = "probe_request",
+        PROBE_REQUESTS_TAKE = "probe_requests_take",
+        WORKERS_REMOVE = "workers_remove",
+        SERVER_WRITE_FENCED = "server_write_fenced",
+        SESSION_READ = "session_read",
+        SESSION_TOUCH = "session_touch",
+        SETUP_CODE = "setup_code",
+    }
+    audited {
+        ACCOUNT_CREATE = "account_create",
+        AUDIT_WRITE = "audit_write",
+        BAN_JOB_CANCEL = "ban_job_cancel",
+        BAN_JOB_CREATE = "ban_job_create",
+        BAN_JOB_END = "ban_job_end",
+        REVOKE = "revoke",
+        SERVER_WRITE = "server_write",
+        SESSION_BEGIN = "session_begin",
+        SESSION_CONFIRM = "session_confirm",
+        SETTINGS_WRITE = "settings_write",
+    }
 }
 
 /// One call of a script, with its keys and arguments.

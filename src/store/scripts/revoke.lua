@@ -4,13 +4,13 @@
 -- What a user of Redis may not be allowed to do comes before the first write, and the number before the message: a revocation
 -- that breaks off half way leaves no holder that goes on as if nothing had been.
 -- KEYS[1] holders, KEYS[2] generation, KEYS[3] index of sessions, KEYS[4] account, KEYS[5] setup code, KEYS[6] audit
--- KEYS[7] the session to end or to keep, if any
+-- KEYS[7] its chain, KEYS[8] the session to end or to keep, if any, KEYS[9] the one that takes its place, if it is renewed
 -- ARGV[1] 'one', 'known' (this user's whatever the index says), 'all', 'password', or 'none' to find out which holders are left
 -- ARGV[2] id of that session, or '', ARGV[3] channel, ARGV[4] random, for an incarnation
 -- ARGV[5] the hash that was verified, or '' to set it whatever it was, ARGV[6] the new hash, ARGV[7] a mark that stays with it until
--- the replicas have confirmed it, or ''
--- ARGV[8] how many audit entries are kept, ARGV[9...] fields of the entry for what was done, if there is to be one
--- Returns {1 done or 0 no such session, incarnation, number, 1 settled or 0 a whole lease must be waited, holders...}, or {-1}:
+-- the replicas have confirmed it, or '', ARGV[8] id of the session that takes the kept one's place, or ''
+-- ARGV[9...] the audit entry for what was done, if there is to be one
+-- Returns {1 done, 2 done and a session was kept, or 0 no such session, incarnation, number, 1 settled or 0 a whole lease must be waited, holders...}, or {-1}:
 -- the password is another one and nothing changed
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '?'
 local time = redis.call('TIME')
@@ -27,16 +27,22 @@ if ARGV[1] == 'one' or ARGV[1] == 'known' then
   what = ARGV[2]
   local indexed = redis.call('SREM', KEYS[3], ARGV[2]) == 1
   done = 0
-  if indexed or ARGV[1] == 'known' then done = redis.call('DEL', KEYS[7]) end
+  if indexed or ARGV[1] == 'known' then done = redis.call('DEL', KEYS[8]) end
 elseif ARGV[1] == 'none' then
   what = 'none'
 else
   local generation = redis.call('INCR', KEYS[2])
   local kept = ARGV[2] ~= '' and redis.call('SISMEMBER', KEYS[3], ARGV[2]) == 1
   redis.call('UNLINK', KEYS[3])
-  if kept and redis.call('EXISTS', KEYS[7]) == 1 then
-    redis.call('SETRANGE', KEYS[7], 8, struct.pack('>I8', generation))
-    redis.call('SADD', KEYS[3], ARGV[2])
+  if kept and redis.call('EXISTS', KEYS[8]) == 1 then
+    local key, id = KEYS[8], ARGV[2]
+    if ARGV[8] ~= '' then
+      key, id = KEYS[9], ARGV[8]
+      redis.call('RENAME', KEYS[8], key)
+    end
+    redis.call('SETRANGE', key, 8, struct.pack('>I8', generation))
+    redis.call('SADD', KEYS[3], id)
+    done = 2
   end
 end
 if not incarnation or string.sub(incarnation, 1, #run_id) ~= run_id then
@@ -48,7 +54,7 @@ local number = string.format('%.0f', math.max(tonumber(previous) + 1, time[1] * 
 redis.call('HSET', KEYS[1], 'number', number)
 redis.call('PUBLISH', ARGV[3], incarnation .. '|' .. previous .. '|' .. number .. '|' .. what)
 -- After the message: if this breaks off, no near cache goes on with what has ended.
-if done == 1 and ARGV[9] then redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[8], '*', unpack(ARGV, 9)) end
+if done > 0 and ARGV[9] then append_audit(KEYS[6], KEYS[7], 9, #ARGV) end
 local answer = {done, incarnation, number, settled}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if #field == 32 then answer[#answer + 1] = field end

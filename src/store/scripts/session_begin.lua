@@ -1,8 +1,8 @@
 -- Begins a session with its audit entry, unless all of the user's sessions were revoked since the login read the account.
--- KEYS[1] session, KEYS[2] index of sessions, KEYS[3] generation, KEYS[4] user agent, KEYS[5] audit
+-- KEYS[1] session, KEYS[2] index of sessions, KEYS[3] generation, KEYS[4] user agent, KEYS[5] audit, KEYS[6] its chain
 -- ARGV[1] generation that the login read, ARGV[2] value, ARGV[3] idle ms, ARGV[4] absolute end in ms since 1970
 -- ARGV[5] id, ARGV[6] text of the user agent, ARGV[7] ms that this text must live
--- ARGV[8] how many audit entries are kept, ARGV[9...] fields of the audit entry
+-- ARGV[8...] the audit entry
 -- Returns 1 begun, 0 the generation is another
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 local time = redis.call('TIME')
@@ -10,5 +10,5 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', string.format('%.0f', math.min(now + ARGV[3], tonumber(ARGV[4]))))
 redis.call('SADD', KEYS[2], ARGV[5])
 if redis.call('PTTL', KEYS[4]) < tonumber(ARGV[7]) then redis.call('SET', KEYS[4], ARGV[6], 'PX', ARGV[7]) end
-redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[8], '*', unpack(ARGV, 9))
+append_audit(KEYS[5], KEYS[6], 8, #ARGV)
 return 1

@@ -16,11 +16,10 @@ use super::document;
 use crate::domain::transition::{DetectedOn, on_detection};
 use crate::domain::{Event, ServerName, ServerState, Timestamp};
 use crate::store::connection::clock::{moment, time_micros};
-use crate::store::history::audit;
 use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::scripts;
 use crate::store::scripts::Call;
-use crate::store::{AuditRecord, Fence, Result, Store, StoreError, hex, random};
+use crate::store::{AuditRecord, Fence, Result, Store, StoreError, Trail, hex, random};
 
 /// How often a change is tried anew when other writes come between.
 const TRIES: u32 = 20;
@@ -117,14 +116,18 @@ impl Store {
             let change = change(read.state.clone(), read.read_at).map_err(ChangeError::Refused)?;
             let Some((state, events, audit)) = change else { return Ok(read) };
             let call = scripts::SERVER_WRITE.call().key(self.keys.server(name)).key(self.keys.events());
-            let call = with_state(call.key(self.keys.audit()), name, read.revision, &state)?;
-            let call = call.arg(audit::KEPT).arg(audit.as_ref().map_or(0, |_| AuditRecord::ARGUMENTS));
+            let trail = audit.as_ref().map_or(Trail::Changes, |audit| audit.trail);
+            let call = with_state(self.with_audit_keys(call, trail), name, read.revision, &state)?;
+            let call = call.arg(audit.as_ref().map_or(0, |_| AuditRecord::ARGUMENTS));
             let call = match &audit {
-                Some(audit) => audit.append_to(call),
+                Some(audit) => self.with_audit(call, audit),
                 None => call,
             };
             match self.shared.call(&with_events(call, &events)).await {
                 Ok(revision) => {
+                    if let Some(audit) = &audit {
+                        audit.log();
+                    }
                     read.state = state;
                     read.revision = revision;
                     return Ok(read);

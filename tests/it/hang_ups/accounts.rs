@@ -17,6 +17,7 @@ pub const ENDING: &[Route] = &[
 pub const ROUTES: &[Route] = &[
     Route::new("POST", "/api/v1/session", "session.begin"),
     Route::new("DELETE", "/api/v1/sessions?keep_current=true", "session.revoke_others"),
+    Route::new("POST", "/api/v1/session/confirm", "session.confirm"),
     Route::new("PUT", "/api/v1/password", "password.change"),
     Route::new("DELETE", "/api/v1/sessions", "session.revoke_all"),
     Route::new("POST", "/api/v1/setup", "setup.complete"),
@@ -28,7 +29,7 @@ async fn sessions_that_ended_are_accounted_for_though_the_client_hung_up() {
     let seen = Observed::new(cluster).await;
     let (admin_id, admin) = seen.begun_session().await;
     let client = seen.cluster.client(0);
-    let admin = client.with_bearer(&admin);
+    let admin = client.with_bearer(&admin).confirmed().await;
     for Route { path: route, what, .. } in ENDING {
         let (route, what) = (*route, *what);
         let mut sessions = Vec::new();
@@ -77,8 +78,8 @@ async fn sessions_that_ended_are_accounted_for_though_the_client_hung_up() {
 
 fn body(what: &str) -> Value {
     match what {
-        "session.begin" => json!({ "password": PASSWORD }),
-        "password.change" => json!({ "current": PASSWORD, "new": PASSWORD }),
+        "session.begin" | "session.confirm" => json!({ "password": PASSWORD }),
+        "password.change" => json!({ "current": PASSWORD, "new": "another password altogether" }),
         "setup.complete" => json!({ "password": PASSWORD, "token": SETUP_TOKEN }),
         _ => Value::Null,
     }
@@ -90,23 +91,35 @@ async fn logins_passwords_revocations_and_setups_are_accounted_for_though_the_cl
     let seen = Observed::new(cluster).await;
     let client = seen.cluster.client(0);
     let (_, token) = seen.begun_session().await;
-    let admin = client.with_bearer(&token);
+    let admin = client.with_bearer(&token).confirmed().await;
+    let stored: String = seen.cluster.redis.command(&["HGET", "{it}:account:admin", "password_hash"]).await;
 
     for route in ROUTES {
         let what = route.what;
         let changes = async || match what {
             "session.begin" => seen.number(&["SCARD", "{it}:sessions:admin"]).await,
+            "session.confirm" => {
+                let keys = seen.cluster.redis.keys().await;
+                keys.iter().filter(|key| key.starts_with(b"{it}:confirmed:")).count()
+            }
             _ => seen.generation().await,
         };
         seen.silence_holder().await;
         let (before, entries) = (changes().await, seen.entries(what).await.len());
         for after in after_and_answered(16) {
-            // Who revokes all sessions needs another one for the next time.
-            let again = if what == "session.revoke_all" { Some(seen.begun_session().await.1) } else { None };
+            // The session is ended, renewed, or to be confirmed for the first time: each needs another one.
+            let fresh = ["session.revoke_all", "password.change", "session.confirm"].contains(&what);
+            let again = if fresh { Some(seen.begun_session().await.1) } else { None };
+            if what == "password.change" {
+                seen.number(&["HSET", "{it}:account:admin", "password_hash", &stored]).await;
+            }
             if what == "setup.complete" {
                 seen.number(&["DEL", "{it}:account:admin"]).await;
             }
-            let caller = again.map_or_else(|| admin.clone(), |token| client.with_bearer(&token));
+            let mut caller = again.map_or_else(|| admin.clone(), |token| client.with_bearer(&token));
+            if what == "session.revoke_all" {
+                caller = caller.confirmed().await;
+            }
             let request = caller.request(route.method(), route.path).json(&body(what));
             hang_up(&caller, request, after).await;
         }

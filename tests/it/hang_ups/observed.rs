@@ -38,7 +38,7 @@ impl Observed {
             let page = self.store.audit_page(cursor, 200).await.unwrap();
             found.extend(page.items.into_iter().filter(|entry| entry.what == what));
             let Some(next) = page.next_cursor else { return found };
-            cursor = bangui::store::StreamId::parse(&next);
+            cursor = bangui::store::AuditCursor::parse(&next);
         }
     }
 

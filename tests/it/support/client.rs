@@ -130,6 +130,28 @@ impl Client {
     pub async fn logged_in(&self) -> Self {
         self.with_bearer(&self.log_in().await)
     }
+
+    /// Proves the password again: this session may make sensitive changes for five minutes.
+    pub async fn confirm(&self, password: &str) -> Answer {
+        loop {
+            let answer = self.post("/api/v1/session/confirm", json!({ "password": password })).await;
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                return answer;
+            }
+        }
+    }
+
+    /// The same client, confirmed.
+    pub async fn confirmed(self) -> Self {
+        self.confirm(PASSWORD).await.expect(204);
+        self
+    }
+
+    /// Changes the password; the client with the token that its session has from then on.
+    pub async fn change_password(&self, current: &str, new: &str) -> Self {
+        let answer = self.put("/api/v1/password", json!({ "current": current, "new": new })).await;
+        self.with_bearer(answer.expect(200).body["token"].as_str().expect("a token"))
+    }
 }
 
 impl Answer {

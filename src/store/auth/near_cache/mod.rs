@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use super::sessions::record::Record;
 use crate::store::{SessionId, boot_now};
-pub(in crate::store) use revoke::Revocation;
+pub(in crate::store) use revoke::{Ended, Revocation};
 pub(in crate::store) use shared_wait::SharedWait;
 pub(in crate::store) use state::{LEASE, MARGIN, Mark};
 

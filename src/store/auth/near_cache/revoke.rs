@@ -7,8 +7,9 @@ use redis::Value;
 use tokio::time::{sleep, timeout};
 
 use super::wait::{Listed, Looked, Outcome, Wait};
-use crate::store::history::audit;
-use crate::store::{AuditRecord, Result, SessionId, Store, StoreError, Username, boot_now, random, scripts};
+use crate::store::{
+    AuditRecord, Result, SessionId, Store, StoreError, Trail, Username, boot_now, random, scripts,
+};
 
 /// The first looks at the holders follow one another: a confirmation takes about two round trips, a look takes one, and a timer
 /// counts whole milliseconds.
@@ -27,42 +28,60 @@ pub(in crate::store) enum Revocation<'a> {
     Known(&'a SessionId),
     /// All but one.
     All { keep: Option<&'a SessionId> },
-    /// All but one, with the password; `verified` is empty to set it whatever it was, and `mark` says that it is unconfirmed.
-    Password { verified: &'a str, new: &'a str, mark: &'a str, keep: Option<&'a SessionId> },
+    /// All but one, which gets the second id, with the password; `verified` is empty to set it whatever it was, and `mark` says
+    /// that it is unconfirmed.
+    Password {
+        verified: &'a str,
+        new: &'a str,
+        mark: &'a str,
+        renewal: Option<(&'a SessionId, &'a SessionId)>,
+    },
     /// Nothing: only the holders are counted.
     Nothing,
+}
+
+/// What a revocation has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Ended {
+    /// There was no such session, or the password is not the verified one.
+    Nothing,
+    /// What was to end.
+    Done,
+    /// The same, and the session to keep is there.
+    AllButOne,
 }
 
 impl Revocation<'_> {
     fn call(&self, store: &Store, username: &Username, audit: Option<&AuditRecord>) -> Result<scripts::Call> {
         let keys = &store.keys;
-        let (kind, session) = match self {
-            Self::One(id) => ("one", Some(*id)),
-            Self::Known(id) => ("known", Some(*id)),
-            Self::All { keep } => ("all", *keep),
-            Self::Password { keep, .. } => ("password", *keep),
-            Self::Nothing => ("none", None),
+        let (kind, session, renewed) = match self {
+            Self::One(id) => ("one", Some(*id), None),
+            Self::Known(id) => ("known", Some(*id), None),
+            Self::All { keep } => ("all", *keep, None),
+            Self::Password { renewal, .. } => {
+                ("password", renewal.map(|(kept, _)| kept), renewal.map(|(_, renewed)| renewed))
+            }
+            Self::Nothing => ("none", None, None),
         };
-        let mut call = scripts::REVOKE
+        let call = scripts::REVOKE
             .call()
             .key(keys.holders())
             .key(keys.generation(username))
             .key(keys.sessions(username))
             .key(keys.account(username))
-            .key(keys.setup_code())
-            .key(keys.audit());
-        if let Some(id) = session {
-            call = call.key(keys.session(id));
-        }
+            .key(keys.setup_code());
+        let call = store.with_audit_keys(call, audit.map_or(Trail::Security, |audit| audit.trail));
+        let call = [session, renewed].into_iter().flatten().fold(call, |call, id| call.key(keys.session(id)));
         let (verified, new, mark) = match self {
             Self::Password { verified, new, mark, .. } => (*verified, *new, *mark),
             _ => ("", "", ""),
         };
-        let call = call.arg(kind).arg(session.map_or(&[][..], |id| &id.as_bytes()[..]));
+        let id_of = |id: Option<&SessionId>| id.map_or(Vec::new(), |id| id.as_bytes().to_vec());
         let fresh = crate::store::hex(&random::<16>()?);
-        let call = call.arg(keys.revoked()).arg(fresh).arg(verified).arg(new).arg(mark).arg(audit::KEPT);
+        let call = call.arg(kind).arg(id_of(session)).arg(keys.revoked()).arg(fresh);
+        let call = call.arg(verified).arg(new).arg(mark).arg(id_of(renewed));
         Ok(match audit {
-            Some(audit) => audit.append_to(call),
+            Some(audit) => store.with_audit(call, audit),
             None => call,
         })
     }
@@ -70,17 +89,20 @@ impl Revocation<'_> {
 
 impl Store {
     /// The one way to end sessions: ends them, with the audit entry in the same step, then waits until every holder has confirmed,
-    /// or a lease has passed. `false` if there was no such session, or the password is not the verified one.
+    /// or a lease has passed.
     pub(in crate::store) async fn revoke(
         &self,
         username: &Username,
         revocation: Revocation<'_>,
         audit: &AuditRecord,
-    ) -> Result<bool> {
+    ) -> Result<Ended> {
         let call = revocation.call(self, username, Some(audit))?;
         let redis = self.shared.dialer.run_id();
         let answer = self.shared.call_confirmed(&call).await?;
-        let Some((done, listed)) = read(answer)? else { return Ok(false) };
+        let Some((ended, listed)) = read(answer)? else { return Ok(Ended::Nothing) };
+        if ended != Ended::Nothing {
+            audit.log();
+        }
         let outcome = self.wait_for_holders(listed).await;
         // Replaced in the meantime: what it was told may be lost.
         self.shared.dialer.trusted()?;
@@ -96,7 +118,7 @@ impl Store {
             Outcome::UnknownHolders => "unknown_holders",
         };
         metrics::counter!("bangui_session_revocations_total", "wait" => outcome).increment(1);
-        Ok(done)
+        Ok(ended)
     }
 
     /// Returns when what was revoked before is refused everywhere, and confirmed by the replicas: for a request to end what is gone
@@ -179,18 +201,20 @@ impl Store {
 }
 
 /// The answer of a script that lists holders; `None` if it has refused.
-fn read(answer: Vec<Value>) -> Result<Option<(bool, Listed)>> {
+fn read(answer: Vec<Value>) -> Result<Option<(Ended, Listed)>> {
     let corrupt = |what: &dyn std::fmt::Display| {
         StoreError::corrupt(format!("the answer of a revoking script cannot be read: {what}"))
     };
-    let done = match answer.first() {
+    let ended = match answer.first() {
         Some(Value::Int(done)) if *done < 0 => return Ok(None),
-        Some(Value::Int(done)) => *done == 1,
+        Some(Value::Int(0)) => Ended::Nothing,
+        Some(Value::Int(2)) => Ended::AllButOne,
+        Some(Value::Int(_)) => Ended::Done,
         _ => return Err(corrupt(&"it does not say whether it was done")),
     };
     let rest = Value::Array(answer.get(1..4).unwrap_or_default().to_vec());
     let (incarnation, number, settled) = redis::from_redis_value(rest).map_err(|error| corrupt(&error))?;
     let holders = Value::Array(answer.get(4..).unwrap_or_default().to_vec());
     let holders = redis::from_redis_value(holders).map_err(|error| corrupt(&error))?;
-    Ok(Some((done, Listed { incarnation, number, settled, holders })))
+    Ok(Some((ended, Listed { incarnation, number, settled, holders })))
 }

@@ -9,6 +9,7 @@
 //! recreates a session that is gone. So a logout cannot be undone by a slower request.
 
 pub(in crate::store) mod checks;
+mod confirmation;
 pub(in crate::store) mod list;
 pub(in crate::store) mod record;
 pub mod token;
@@ -21,9 +22,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use self::record::{Document, LiveSession, Record, SessionLife};
-use super::near_cache::Revocation;
+use super::near_cache::{Ended, Revocation};
 use crate::store::connection::clock::{micros, millis};
-use crate::store::history::audit;
 use crate::store::{AuditRecord, Result, SessionId, SessionToken, Store, Username, scripts};
 
 /// A session with the text of its user agent, for showing.
@@ -90,20 +90,22 @@ impl Store {
             .key(self.keys.session(&id))
             .key(self.keys.sessions(username))
             .key(self.keys.generation(username))
-            .key(self.keys.user_agent(record.document.agent))
-            .key(self.keys.audit())
+            .key(self.keys.user_agent(record.document.agent));
+        let audit = audit(&details);
+        let call = self
+            .with_audit_keys(call, audit.trail)
             .arg(generation)
             .arg(record.encode()?)
             .arg(millis(life.idle))
             .arg(record.document.expires / 1000)
             .arg(&id.as_bytes()[..])
             .arg(&details.user_agent)
-            .arg(millis(life.absolute))
-            .arg(audit::KEPT);
-        let begun: bool = self.shared.call(&audit(&details).append_to(call)).await?;
+            .arg(millis(life.absolute));
+        let begun: bool = self.shared.call(&self.with_audit(call, &audit)).await?;
         if !begun {
             return Ok(None);
         }
+        audit.log();
         if let Err(error) = self.prune_index(username).await {
             tracing::debug!(error = %error, "failed to prune the session index: the next login retries");
         }
@@ -201,7 +203,7 @@ impl Store {
         id: &SessionId,
         audit: &AuditRecord,
     ) -> Result<bool> {
-        self.revoke(username, Revocation::One(id), audit).await
+        Ok(self.revoke(username, Revocation::One(id), audit).await? != Ended::Nothing)
     }
 
     /// Ends a session that was just checked: also one that an index which lost data does not know.

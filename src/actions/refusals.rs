@@ -1,0 +1,86 @@
+//! What was refused to somebody, for the audit: wrong passwords, limits, requests that another site forged.
+//!
+//! Anybody can cause these, as often as they like. So they have a trail of their own, where they push nothing else out, and they are
+//! folded: ten of a kind from an address in a minute have an entry each, then one entry has the number of the others.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+
+use super::actor::Actor;
+use crate::domain::fold::{Folded, Folds};
+use crate::store::{AuditRecord, Trail, Username, WorkerId, address_of, boot_now};
+
+/// What comes from one address, by kind.
+type Source = (&'static str, IpNet);
+
+/// The refusals that were counted and are not reported yet. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Refusals(Arc<Counted>);
+
+/// Apart, so that no crowd of strangers makes what somebody with a session tries a mere number.
+#[derive(Debug, Default)]
+struct Counted {
+    strangers: Mutex<Folds<Source>>,
+    sessions: Mutex<Folds<Source>>,
+}
+
+impl Refusals {
+    /// Whether this one is to have an entry of its own; if not, it is counted.
+    pub(super) fn say(&self, refusal: &Refusal) -> bool {
+        let address = refusal.actor.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let counted = if refusal.actor.session.is_some() { &self.0.sessions } else { &self.0.strangers };
+        lock(counted).say((refusal.what, address_of(address)), boot_now())
+    }
+
+    /// Entries for what was only counted, in the windows that are over, or in all of them.
+    pub(super) fn close(&self, worker: &WorkerId, everything: bool) -> Vec<AuditRecord> {
+        let both = [&self.0.strangers, &self.0.sessions];
+        let folded = both.into_iter().flat_map(|counted| lock(counted).close(boot_now(), everything));
+        let record = |Folded { source, more }: Folded<Source>| {
+            let (what, network) = match source {
+                Some((what, network)) => (what, Value::String(network.to_string())),
+                None => ("request.refused", Value::Null),
+            };
+            AuditRecord {
+                trail: Trail::Refusals,
+                username: NOBODY.to_owned(),
+                worker: Some(worker.clone()),
+                after: json!({ "more": more, "network": network }),
+                outcome: format!("{more} more within a minute"),
+                ..Actor::operator().record(what)
+            }
+        };
+        folded.map(record).collect()
+    }
+}
+
+fn lock(counted: &Mutex<Folds<Source>>) -> MutexGuard<'_, Folds<Source>> {
+    // Nothing in there panics half way.
+    counted.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name in the audit for somebody who named no account there is.
+pub const NOBODY: &str = "-";
+
+/// What was refused, to whom and why.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// `login.refused` ...
+    pub what: &'static str,
+    /// Who asked, as far as that is known.
+    pub actor: Actor,
+    /// The account that was named, if there is such a one.
+    pub account: Option<Username>,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+impl Refusal {
+    pub(super) fn record(self) -> AuditRecord {
+        let username = self.account.map_or_else(|| NOBODY.to_owned(), |account| account.as_str().to_owned());
+        AuditRecord { trail: Trail::Refusals, username, outcome: self.reason, ..self.actor.record(self.what) }
+    }
+}

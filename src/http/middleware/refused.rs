@@ -1,0 +1,80 @@
+//! The lines of the access log about refusals: every 401, 403, 421 and 429 at `info`, with who was refused and why.
+//!
+//! Strangers cause them at will: ten from an address (an IPv6 /64) in a minute have a line each, the others are counted, and a line
+//! has their number when the minute is over.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+use ipnet::IpNet;
+use tracing::Span;
+
+use crate::domain::fold::Folds;
+use crate::store::{address_of, boot_now};
+
+/// The refusals of this worker that were counted and are not reported yet. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct RefusedLog(Arc<Mutex<Folds<IpNet>>>);
+
+/// One refusal.
+pub struct Refused<'a> {
+    /// `POST`
+    pub method: &'static str,
+    /// `/api/v1/session`
+    pub route: &'a str,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// The name of the problem.
+    pub reason: &'static str,
+    /// 401, 403, 421 or 429.
+    pub status: StatusCode,
+    /// How long it took.
+    pub duration_ms: f64,
+}
+
+/// Whether an answer with this status belongs here.
+pub fn is_refusal(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 421 | 429)
+}
+
+impl RefusedLog {
+    /// Writes its line, or counts it.
+    pub fn note(&self, refused: &Refused<'_>, span: &Span) {
+        let Refused { method, route, address, reason, status, duration_ms } = refused;
+        if !self.lock().say(address_of(*address), boot_now()) {
+            return;
+        }
+        tracing::info!(
+            parent: span,
+            http.status = status.as_u16(),
+            http.refusal = reason,
+            client.address = %address,
+            duration_ms = duration_ms,
+            "{method} {route} from {address} was refused with {}: {reason}", status.as_u16()
+        );
+    }
+
+    /// Logs what was counted, in the minutes that are over, or in all of them.
+    pub fn close(&self, everything: bool) {
+        let folded = self.lock().close(boot_now(), everything);
+        for folded in folded {
+            let more = folded.more;
+            match folded.source {
+                Some(network) => tracing::info!(
+                    client.network = %network, http.refused = more,
+                    "{more} more requests from {network} were refused within a minute"
+                ),
+                None => tracing::info!(
+                    http.refused = more,
+                    "{more} more requests from other addresses were refused within a minute"
+                ),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Folds<IpNet>> {
+        // Nothing in there panics half way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,87 @@
+//! Nobody is refused without a line in the log, and nobody fills the log by being refused.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::worker::field;
+use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
+
+/// The lines about refusals of this worker.
+fn refusals(cluster: &Cluster) -> Vec<Value> {
+    cluster.workers[0].log().into_iter().filter(|line| field(line, "http.refusal").is_some()).collect()
+}
+
+#[tokio::test]
+async fn nobody_is_refused_without_a_line_that_says_who_from_where_and_why() {
+    let proxied = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1");
+    let cluster = proxied.env("BANGUI_LOGIN_LIMIT", "3/36000").set_up().await;
+    let anonymous = cluster.client(0);
+    let client = anonymous.logged_in().await;
+    let send = async |client: &Client, method: Method, path: &str, from: &str, body: Value| {
+        let request = client.request(method, path).header("X-Forwarded-For", from).json(&body);
+        client.send(request).await
+    };
+    let wrong = json!({ "password": "a wrong password" });
+    for _ in 0..3 {
+        send(&anonymous, Method::POST, "/api/v1/session", "203.0.113.7", wrong.clone()).await.problem(401);
+    }
+    send(&anonymous, Method::POST, "/api/v1/session", "203.0.113.7", wrong.clone()).await.problem(429);
+    send(&anonymous, Method::GET, "/api/v1/servers", "2001:db8::7", json!({})).await.problem(401);
+    send(&client, Method::POST, "/api/v1/session/confirm", "203.0.113.8", wrong).await.problem(403);
+    send(&client, Method::DELETE, "/api/v1/sessions", "203.0.113.9", json!({})).await.problem(403);
+    let expected = [
+        ("203.0.113.7", 401, "/api/v1/session", "wrong-login", Value::Null),
+        ("203.0.113.7", 429, "/api/v1/session", "rate-limited", Value::Null),
+        ("2001:db8::7", 401, "/api/v1/servers", "no-session", Value::Null),
+        ("203.0.113.8", 403, "/api/v1/session/confirm", "wrong-password", json!("admin")),
+        ("203.0.113.9", 403, "/api/v1/sessions", "confirmation-required", json!("admin")),
+    ];
+    let lines = eventually("a line for each", SOON, || async {
+        let lines = refusals(&cluster);
+        (lines.len() >= 7).then_some(lines)
+    })
+    .await;
+    for (address, status, route, reason, user) in expected {
+        let of = |line: &&Value| {
+            field(line, "client.address") == Some(&json!(address))
+                && field(line, "http.status") == Some(&json!(status))
+                && line["span"]["http.route"] == route
+                && field(line, "http.refusal") == Some(&json!(reason))
+        };
+        let line = lines.iter().find(of).unwrap_or_else(|| panic!("{address} {status} {reason}: {lines:#?}"));
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["span"]["user.name"], user, "{line}");
+    }
+    let printed = cluster.workers[0].process.printed();
+    assert!(!printed.contains(PASSWORD) && !printed.contains("a wrong password"));
+}
+
+#[tokio::test]
+async fn a_flood_from_one_address_has_ten_lines_a_minute_and_is_then_counted() {
+    let cluster = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1").set_up().await;
+    let client = cluster.client(0);
+    for n in 0..200 {
+        // Addresses of one /64 are one client.
+        let from = format!("2001:db8::{n:x}");
+        let request = client.request(Method::GET, "/api/v1/servers").header("X-Forwarded-For", from);
+        client.send(request).await.problem(401);
+    }
+    let request = client.request(Method::GET, "/api/v1/servers").header("X-Forwarded-For", "203.0.113.7");
+    client.send(request).await.problem(401);
+    let lines = eventually("the line of the one who does not flood", SOON, || async {
+        let lines = refusals(&cluster);
+        let other = |line: &Value| field(line, "client.address") == Some(&json!("203.0.113.7"));
+        lines.iter().any(other).then_some(lines)
+    })
+    .await;
+    assert_eq!(lines.len(), 11, "{lines:#?}");
+    // What was counted is logged at the end at the latest.
+    cluster.workers[0].terminate();
+    let counted = eventually("the number of the others", SOON, || async {
+        let log = cluster.workers[0].log();
+        log.into_iter().find(|line| field(line, "http.refused").is_some())
+    })
+    .await;
+    assert_eq!(field(&counted, "http.refused"), Some(&json!(190)), "{counted}");
+    assert_eq!(field(&counted, "client.network"), Some(&json!("2001:db8::/64")), "{counted}");
+}
