@@ -4,7 +4,7 @@
 //! Its configuration is written at each start, since it names paths. What is to stay goes into `jail.local` or
 //! `jail.d/`, as in any fail2ban.
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::data::{DataDir, is_plain};
+use super::data::{DataDir, is_plain, make_private, open_options, write_private};
 
 /// Then the log begins anew; fail2ban notices.
 const LARGEST_LOG: u64 = 1024 * 1024;
@@ -40,14 +40,14 @@ impl Sandbox {
                 sandbox.folder.display()
             );
         }
-        sandbox.write().with_context(|| format!("{} cannot be written", sandbox.folder.display()))?;
+        sandbox.write()?;
         Ok(sandbox)
     }
 
-    fn write(&self) -> std::io::Result<()> {
+    fn write(&self) -> anyhow::Result<()> {
         let config = self.config();
-        for folder in ["filter.d", "action.d", "jail.d"] {
-            fs::create_dir_all(config.join(folder))?;
+        for folder in ["", "filter.d", "action.d", "jail.d"] {
+            make_private(&config.join(folder))?;
         }
         let (folder, socket) = (self.folder.display(), self.socket.display());
         let note = "# Written by `bangui up` at each start: put changes into jail.local or jail.d/.\n";
@@ -67,12 +67,13 @@ impl Sandbox {
         };
         let action = "[Definition]\nactionstart =\nactionstop =\nactioncheck =\nactionban =\nactionunban =\n\n\
                       [Init]\nname = default\n";
-        fs::write(config.join("fail2ban.conf"), main)?;
-        fs::write(config.join("jail.conf"), jails)?;
-        fs::write(config.join("filter.d/login.conf"), filter("login failed from"))?;
-        fs::write(config.join("filter.d/scanner.conf"), filter("forbidden path asked for by"))?;
-        fs::write(config.join("action.d/note.conf"), format!("{note}{action}"))?;
-        self.append("sandbox started")
+        write_private(&config.join("fail2ban.conf"), &main)?;
+        write_private(&config.join("jail.conf"), &jails)?;
+        write_private(&config.join("filter.d/login.conf"), &filter("login failed from"))?;
+        write_private(&config.join("filter.d/scanner.conf"), &filter("forbidden path asked for by"))?;
+        write_private(&config.join("action.d/note.conf"), &format!("{note}{action}"))?;
+        let log = self.log();
+        self.append("sandbox started").with_context(|| format!("{} cannot be written", log.display()))
     }
 
     /// Its configuration folder.
@@ -126,7 +127,7 @@ impl Sandbox {
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LARGEST_LOG) {
             fs::rename(&path, path.with_extension("log.1"))?;
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let mut file = open_options().create(true).append(true).open(&path)?;
         writeln!(file, "{} {line}", chrono::Local::now().format("%Y-%m-%d %H:%M:%S"))
     }
 }
