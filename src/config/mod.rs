@@ -8,12 +8,19 @@
 //! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden; sentinel_url.rs is its
 //!                form with Sentinels
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every mistake
+//! bridge.rs      what of it is about agents, at both ends; doors.rs what is about how requests come
+//! hosts.rs       proxies that are believed, and hosts that requests may be for
+//! exposure.rs    what a right configuration opens further than it need be, for the log and for `bangui check`
 //! mistakes.rs    the list of mistakes as it is printed; warnings about unknown names
 //! ```
 //!
 //! To add a variable: a `static` and a line in `ALL` (`variables.rs`), a field here, a line in `roles.rs`.
 //! Help, flags and the list of known names follow from the table.
+mod bridge;
 pub mod command;
+mod doors;
+pub mod exposure;
+pub mod hosts;
 pub mod mistakes;
 pub mod redis_url;
 pub mod roles;
@@ -25,6 +32,8 @@ pub mod variables;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 pub use mistakes::{Mistake, Mistakes};
 pub use roles::Loaded;
@@ -35,7 +44,7 @@ pub use values::agent_tokens;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,6 +97,8 @@ pub struct ServerEndpoint {
     pub name: ServerName,
     /// Its agent.
     pub url: AgentUrl,
+    /// `?token=shared`: it is sent the shared token although workers have a certificate to show.
+    pub shared_token: bool,
 }
 
 /// An entry of `BANGUI_SERVERS` with `?discover=dns`: a DNS name that stands for any number of agents.
@@ -101,6 +112,10 @@ pub struct AgentGroup {
     pub port: u16,
     /// Whether they speak TLS; without it only loopback addresses are taken.
     pub tls: bool,
+    /// `&trust=first-use`: each is known by the certificate that it showed first, and no CA is asked.
+    pub first_use: bool,
+    /// `&token=shared`, as in [`ServerEndpoint`].
+    pub shared_token: bool,
 }
 
 /// What `BANGUI_SERVERS` names.
@@ -128,6 +143,26 @@ pub struct AgentTlsConfig {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// The certificate that workers show to agents, and its key: PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerCertConfig {
+    /// The certificate, with those between it and its CA.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// By what workers and agents know each other, as a worker has it.
+#[derive(Debug, Clone, Default)]
+pub struct AgentCredentials {
+    /// Present whenever there is a server or a group that is sent it.
+    pub token: Option<AgentTokenConfig>,
+    /// The CA of the agents' certificates, if it is not one that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// What is shown to agents behind `https://`.
+    pub worker_cert: Option<WorkerCertConfig>,
 }
 
 /// The shared secret between workers and agents: its value now, and the file to read again when it changes.
@@ -166,6 +201,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// One thing that a right configuration opens further than it need be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    /// What, in a word.
+    pub what: &'static str,
+    /// How far, and the remedy.
+    pub message: String,
+}
+
 /// What `bangui serve` runs by.
 #[derive(Clone)]
 pub struct ServeConfig {
@@ -179,10 +223,8 @@ pub struct ServeConfig {
     pub servers: Vec<ServerEndpoint>,
     /// DNS names behind which agents are discovered.
     pub groups: Vec<AgentGroup>,
-    /// Present whenever there is a server or a group.
-    pub agent_token: Option<AgentTokenConfig>,
-    /// The CA of the agents' certificates, if it is not one that the system trusts.
-    pub agent_ca: Option<PathBuf>,
+    /// By what they and this worker know each other.
+    pub agents: AgentCredentials,
     /// The code that must come with the setup call; a one-time code is made if there is none.
     pub setup_token: Option<SecretString>,
     /// Provisions the admin at first start.
@@ -201,6 +243,10 @@ pub struct ServeConfig {
     pub lease_ttl: Duration,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How many proxies stand before the workers, in place of their addresses.
+    pub trusted_proxy_hops: Option<NonZeroU8>,
+    /// Hosts that requests may be for, besides that of `public_url`; as they stand in the header `Host`.
+    pub allowed_hosts: Vec<String>,
     /// After SIGTERM: not ready, still serving.
     pub drain: Duration,
     /// Login attempts for each address.
@@ -218,8 +264,10 @@ pub struct ServeConfig {
 pub struct AgentConfig {
     /// Where the agent listens.
     pub listen: AgentListen,
-    /// Who may ask.
-    pub token: AgentTokenConfig,
+    /// Who may ask; none where `worker_ca` says so.
+    pub token: Option<AgentTokenConfig>,
+    /// Certificates of workers, or of the CA that signs them: over TLS, nobody else is spoken to.
+    pub worker_ca: Option<PathBuf>,
     /// fail2ban's socket.
     pub fail2ban_socket: PathBuf,
     /// fail2ban's configuration folder.
@@ -239,6 +287,12 @@ pub struct UpConfig {
     pub listen: SocketAddr,
     /// Worker processes.
     pub workers: NonZeroU32,
+    /// What users type.
+    pub public_url: Option<Url>,
+    /// A host that the workers answer for, beside that.
+    pub host: Option<String>,
+    /// The address for the metrics of the first worker; the next ones follow port by port. 0 is any port, for each.
+    pub metrics_listen: SocketAddr,
     /// Where Redis and the sandbox keep their files.
     pub data_dir: PathBuf,
     /// Also run a private fail2ban to try things on.
@@ -266,10 +320,10 @@ pub struct CheckConfig {
     pub servers: Vec<ServerEndpoint>,
     /// DNS names behind which agents are discovered.
     pub groups: Vec<AgentGroup>,
-    /// Present whenever there is a server or a group.
-    pub agent_token: Option<AgentTokenConfig>,
-    /// The CA of the agents' certificates, if it is not one that the system trusts.
-    pub agent_ca: Option<PathBuf>,
+    /// By what they and the workers know each other.
+    pub agents: AgentCredentials,
+    /// What the configuration opens further than it need be.
+    pub exposures: Vec<Exposure>,
 }
 
 /// What `bangui reset-password` runs by.

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::mistakes::{Mistake, Mistakes};
 use super::redis_url::hide_passwords;
+use super::values::{EXAMPLE, is_example};
 use super::variables::Variable;
 
 /// A file with a secret is a line, not a disk.
@@ -149,6 +150,10 @@ impl<'a> Reader<'a> {
             || variable.name.to_owned(),
             |file| format!("{} (in {})", variable.file_name(), file.display()),
         );
+        if is_example(secret.value.expose_secret()) {
+            self.note(name, None, EXAMPLE.to_owned());
+            return None;
+        }
         match parse(secret.value.expose_secret(), secret.file.as_deref()) {
             Ok(value) => Some(value),
             Err(allowed) => {

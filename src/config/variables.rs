@@ -66,6 +66,8 @@ impl Variable {
 use Role::{Agent, Check, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
+/// `check` tells how far a worker with this configuration would be open.
+const CHECKED: &[Role] = &[Serve, Up, Check];
 
 macro_rules! variables {
     ($($ident:ident = $name:literal, $placeholder:literal, $default:expr, $kind:ident, $roles:expr, $help:literal;)*) => {
@@ -91,7 +93,7 @@ macro_rules! variables {
 }
 
 variables! {
-    LISTEN = "BANGUI_LISTEN", "ADDR", Some("127.0.0.1:8080"), open, &[Serve, Up, Healthcheck],
+    LISTEN = "BANGUI_LISTEN", "ADDR", Some("127.0.0.1:8080"), open, &[Serve, Up, Check, Healthcheck],
         "Address of a worker, or of all workers of `up`";
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
         "Worker processes of `up`: a positive number";
@@ -108,9 +110,9 @@ variables! {
     REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword],
         "Connections to Redis for large and blocking exchanges, apart from those of session checks; 0 sends large ones over the same connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
-        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback; with ?discover=dns behind a URL, one server for each address of its host";
+        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback; with ?discover=dns behind a URL, one server for each address of its host, and with &trust=first-use agents known by the certificate that each showed first; with ?token=shared an https:// agent is sent the shared token although workers have a certificate";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],
-        "Shared secret of workers and agents: 32 characters or more, two with a comma while one is replaced";
+        "Shared secret of workers and agents: 32 characters or more, two with a comma while one is replaced; whoever hears it rules every agent that takes it";
     AGENT_LISTEN = "BANGUI_AGENT_LISTEN", "ADDR", Some("unix:/run/bangui/agent.sock"), open, &[Agent],
         "Where the agent listens: unix:/path, or an address, which needs TLS unless it is loopback";
     AGENT_TLS_CERT = "BANGUI_AGENT_TLS_CERT", "FILE", None, open, &[Agent],
@@ -121,6 +123,12 @@ variables! {
         "What the agent is called; its certificate must carry this name";
     AGENT_CA = "BANGUI_AGENT_CA", "FILE", None, open, &[Serve, Check],
         "The CA of the agents' certificates (PEM); without it, those that the system trusts";
+    WORKER_CA = "BANGUI_WORKER_CA", "FILE", None, open, &[Agent],
+        "Certificates of workers, or the CA that signs them (PEM): the agent obeys those who show one, over TLS, and needs no token then; read again when it changes";
+    WORKER_CERT = "BANGUI_WORKER_CERT", "FILE", None, open, &[Serve, Check],
+        "The certificate that workers show to agents behind https:// (PEM); they are then sent no token; read at the start";
+    WORKER_KEY = "BANGUI_WORKER_KEY", "FILE", None, open, &[Serve, Check],
+        "The key of the workers' certificate (PEM)";
     FAIL2BAN_SOCKET = "BANGUI_FAIL2BAN_SOCKET", "PATH", Some("/var/run/fail2ban/fail2ban.sock"), open, &[Agent, Up],
         "The socket of fail2ban";
     FAIL2BAN_CONFIG = "BANGUI_FAIL2BAN_CONFIG", "DIR", Some("/etc/fail2ban"), open, &[Agent, Up],
@@ -131,10 +139,12 @@ variables! {
         "The code that must come with the setup call; without it, a one-time code in the log";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
         "The admin's password, stored at the first start and never overwritten; 10 to 1024 bytes";
-    PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, WORKER,
+    PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
         "What users type into the browser; https makes the cookie __Host-bangui";
-    METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, &[Serve],
-        "An address of its own for /metrics";
+    ALLOWED_HOSTS = "BANGUI_ALLOWED_HOSTS", "LIST", None, open, CHECKED,
+        "Host names and addresses, without ports, that requests may be for besides that of BANGUI_PUBLIC_URL, separated by commas; others are answered 421. Without both: any, or on a loopback address loopback alone";
+    METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, WORKER,
+        "An address for /metrics alone; of `up`, for its first worker, the next ones following port by port; without it, `up` has a free port of 127.0.0.1 for each and `serve` shows them at BANGUI_LISTEN";
     SESSION_IDLE = "BANGUI_SESSION_IDLE_SECONDS", "SECONDS", Some("1800"), open, WORKER,
         "A session ends after this time without a request";
     SESSION_ABSOLUTE = "BANGUI_SESSION_ABSOLUTE_SECONDS", "SECONDS", Some("43200"), open, WORKER,
@@ -153,8 +163,10 @@ variables! {
         "Login attempts for each address: how many at once, and the seconds to refill them";
     LOGIN_FAILURE_LIMIT = "BANGUI_LOGIN_FAILURE_LIMIT", "N/SECONDS", Some("100/3600"), open, WORKER,
         "Failed logins for each account: how many at once, and the seconds to refill them";
-    TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, WORKER,
-        "Networks or addresses whose X-Forwarded-For is believed, separated by commas";
+    TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, CHECKED,
+        "Networks or addresses whose X-Forwarded-For is believed, separated by commas; as narrow as can be, since each of them can claim any address";
+    TRUSTED_PROXY_HOPS = "BANGUI_TRUSTED_PROXY_HOPS", "N", None, open, CHECKED,
+        "In place of BANGUI_TRUSTED_PROXIES, where nobody else can reach the workers: how many proxies stand before them; the client is the Nth of X-Forwarded-For from the right";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
         "After SIGTERM: not ready, still serving (`up` does not wait unless this is set)";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword],

@@ -30,6 +30,9 @@ pub struct WorkerInfo {
     pub pid: u32,
     /// Its version of bangui.
     pub version: String,
+    /// A peer that forwarded a client's address and is not believed; for `bangui check`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnamed_proxy: Option<String>,
 }
 
 /// The line of a worker in the hash.

@@ -71,5 +71,6 @@ mod start_up;
 mod stock_jails;
 mod sweep;
 mod switches;
+mod trust;
 mod unconfirmed;
 mod up;
