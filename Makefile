@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host fmt clippy doc bench fuzz
+.PHONY: help up release test test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host fmt clippy doc bench fuzz
 
 ARGS ?=
 FUZZ_SECONDS ?= 60
@@ -29,6 +29,11 @@ up: ## Run everything on this machine: Redis, agent, workers; fail2ban too if no
 	else \
 		echo "No fail2ban answers this user here: bangui brings a sandbox of its own."; sandbox=--sandbox; \
 	fi; exec target/release/bangui up $$sandbox $(ARGS)
+
+release: ## Build the binary that is released, with its bill of materials (SBOM) and checksums, in target/release-files
+	@.ci/install rust cc python3
+	cargo build --release --locked
+	.ci/release
 
 test: fmt clippy doc ## Check and test everything
 	@.ci/install redis-server fail2ban strace systemd-analyze
