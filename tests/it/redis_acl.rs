@@ -9,11 +9,11 @@ use bangui::store::connection::acl::RULE;
 use bangui::store::connection::checks;
 use bangui::store::connection::checks::Level;
 
+use crate::support::SOON;
 use crate::support::cluster::{PREFIX, default_environment};
 use crate::support::process::{Child, bangui};
 use crate::support::redis::{Redis, USER, rule};
 use crate::support::worker::Worker;
-use crate::support::SOON;
 
 /// What redis-rs sends for what the source asks of it.
 const IMPLIED: [(&str, &str); 2] = [(".subscribe(", "subscribe"), ("invoke_async(", "evalsha")];
