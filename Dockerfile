@@ -4,6 +4,7 @@
 #
 # It needs no BuildKit. The dependencies are a layer of their own, built anew only when Cargo.toml or Cargo.lock changes.
 # Where fail2ban is of another release of Debian: --build-arg BASE_IMAGE=debian:trixie-slim RUST_IMAGE=rust:1-trixie.
+# A release names both by digest, so that what it was built from can be told: `make release` says how.
 ARG RUST_IMAGE=rust:1-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
 

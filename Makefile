@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up docs deny test test-repeat test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host test-browser screenshots fmt clippy doc bench fuzz
+.PHONY: help up docs deny release test test-repeat test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host test-browser screenshots fmt clippy doc bench fuzz
 
 ARGS ?=
 N ?= 10
@@ -34,6 +34,11 @@ up: ## Build and run everything on this machine: Redis, agent, workers, and a sa
 	else \
 		echo "No fail2ban answers this user: starting a sandbox."; sandbox=--sandbox; \
 	fi; exec target/release/bangui up $$sandbox $(ARGS)
+
+release: ## Build the binary that is released, with its bill of materials (SBOM) and checksums, in target/release-files
+	@.ci/install rust cc python3
+	cargo build --release --locked
+	.ci/release
 
 test: fmt clippy doc ## Run all checks and tests
 	@.ci/install redis-server fail2ban strace systemd-analyze

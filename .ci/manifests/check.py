@@ -3,7 +3,6 @@ it, each of which a rule must find. Usage: check.py KUBECTL, from the root of th
 """
 
 import copy
-import json
 import pathlib
 import re
 import shutil
@@ -14,7 +13,8 @@ import tempfile
 import yaml
 
 from breaks import BREAKS
-from rules import wrong
+from job import made_here
+from rules import title, wrong
 
 KUBECTL = sys.argv[1]
 VERSION = re.search(r'^version = "(.*)"', pathlib.Path("Cargo.toml").read_text(), re.M).group(1)
@@ -57,10 +57,12 @@ with tempfile.TemporaryDirectory() as scratch:
         found += [f"{name}: {problem}" for problem in problems]
         print(f"{name}: {len(items)} objects, {len(problems) or 'nothing'} wrong")
 
-    examples = re.findall(r"replace-this-example[a-z0-9-]*", json.dumps(renderings["k8s"]))
-    for name in ("what k8s/make-secrets makes", "what k8s/make-secrets external-redis makes"):
-        text = json.dumps(renderings[name])
-        found += [f"{name}: the example {example} is still there" for example in set(examples) if example in text]
+    for name, items in renderings.items():
+        secrets = [item for item in items if item["kind"] == "Secret"]
+        held = [item for item in secrets if item.get("data") or item.get("stringData")]
+        if bool(held) is not name.startswith("what k8s/make-secrets"):
+            found.append(f"{name}: secrets for everybody to read, or none: {[title(item) for item in held]}")
+    found += made_here(renderings["k8s"], pathlib.Path(scratch))
 
 base = renderings["k8s with the component monitoring"]
 for name, spoil in BREAKS.items():

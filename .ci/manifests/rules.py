@@ -11,7 +11,13 @@ import kubernetes_validate
 VERSION = "1.37"
 SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}
 # What an agent may see of its node, and whether it may write there.
-NODE_PATHS = {"/run/fail2ban": True, "/etc/fail2ban": False, "/etc/fail2ban/jail.d": True, "/var/log": False}
+NODE_PATHS = {"/run/fail2ban": True, "/etc/fail2ban": False, "/etc/fail2ban/jail.d": True, "/var/log": False, "/tls": False}
+# Who makes the agent's own key writes it; nobody else.
+MAKES_KEYS = {"certificate": {"/tls": True}}
+# Namespaces that are others' to fill.
+ELSEWHERE = {"kube-system", "ingress-nginx", "monitoring"}
+# What a job makes inside the cluster: the keys that an object will have.
+MADE_HERE = "bangui/made-here"
 MONITOR = {"selector", "endpoints", "namespaceSelector"}
 
 
@@ -70,7 +76,8 @@ def namespaces(items):
 def selectors(items):
     for item, template in pods(items):
         labels = template["metadata"]["labels"]
-        wanted = [item["spec"]["selector"]["matchLabels"]]
+        # A job has none to say: the cluster chooses its pods.
+        wanted = [item["spec"]["selector"]["matchLabels"]] if item["kind"] != "Job" else []
         wanted += [spread["labelSelector"]["matchLabels"] for spread in template["spec"].get("topologySpreadConstraints", [])]
         for selector in wanted:
             if not selector.items() <= labels.items():
@@ -138,10 +145,15 @@ def policies(items):
         for direction, side in (("ingress", "from"), ("egress", "to")):
             for rule in item["spec"].get(direction, []):
                 there = []
+                if direction == "ingress" and not rule.get(side):
+                    yield f"{title(item)}: open to whoever is in the cluster"
                 for peer in rule.get(side, []):
                     space = peer.get("namespaceSelector", {}).get("matchLabels")
                     spaces = {own} if space is None else {n for n, labels in labelled.items() if space.items() <= labels.items()}
-                    if space and space.get("kubernetes.io/metadata.name") == "kube-system":
+                    if space and space.get("kubernetes.io/metadata.name") in ELSEWHERE:
+                        continue
+                    # The pod of .ci/k8s/walk.yaml, which no set makes.
+                    if "bangui-test" in peer.get("podSelector", {}).get("matchLabels", {}):
                         continue
                     found = chosen(items, spaces, peer["podSelector"]["matchLabels"])
                     if not found:
@@ -194,7 +206,8 @@ def numbers(items):
 
 def references(items):
     held = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]):
-            set(item.get("stringData", {})) | set(item.get("data", {})) for item in items}
+            set(item.get("stringData", {})) | set(item.get("data", {}))
+            | set(item["metadata"].get("annotations", {}).get(MADE_HERE, "").split()) for item in items}
     for item, template in pods(items):
         space, spec = item["metadata"]["namespace"], template["spec"]
         account = spec.get("serviceAccountName")
@@ -248,7 +261,9 @@ def security(items):
         spec, pod = template["spec"], template["spec"].get("securityContext", {})
         restricted = enforced.get(item["metadata"]["namespace"]) == "restricted"
         paths = {volume["name"]: volume["hostPath"]["path"] for volume in spec.get("volumes", []) if "hostPath" in volume}
-        if spec.get("automountServiceAccountToken") is not False:
+        bound = any(item["kind"] == "RoleBinding" and subject["name"] == spec.get("serviceAccountName")
+                    for item in items for subject in item.get("subjects", []))
+        if spec.get("automountServiceAccountToken") is not False and not bound:
             yield f"{title(item)}: its pods can speak with the API server, and need not"
         if any(spec.get(field) for field in ("hostNetwork", "hostPID", "hostIPC")):
             yield f"{title(item)}: shares more with its node than paths"
@@ -264,20 +279,50 @@ def security(items):
             for mount in container.get("volumeMounts", []):
                 path = paths.get(mount["name"])
                 # The fail2ban that the tests bring stands for the node's own.
-                if path and not path.startswith("/var/tmp/bangui-test") and NODE_PATHS.get(mount["mountPath"]) is not (not mount.get("readOnly", False)):
+                may = {**NODE_PATHS, **MAKES_KEYS.get(container["name"], {})}.get(mount["mountPath"])
+                if path and not path.startswith("/var/tmp/bangui-test") and may is not (not mount.get("readOnly", False)):
                     yield f"{title(item)}: {container['name']} may have {path} of the node neither there nor so"
 
 
-def authority(items):
-    """The key that signs agents is seen by what signs, alone."""
+def worker_key(items):
+    """The key that agents obey is the workers' alone."""
     for item, template in pods(items):
-        held = {volume["name"] for volume in template["spec"].get("volumes", []) if volume.get("secret", {}).get("secretName") == "agent-ca"}
-        for container in containers(template):
-            if container["name"] != "certificate" and held & {mount["name"] for mount in container.get("volumeMounts", [])}:
-                yield f"{title(item)}: {container['name']} sees the key of the agents' authority"
+        for volume in template["spec"].get("volumes", []):
+            secret = volume.get("secret", {})
+            keys = [entry["key"] for entry in secret.get("items", [])]
+            if secret.get("secretName") == "bangui" and (not keys or "worker.key" in keys) and item["kind"] != "Deployment":
+                yield f"{title(item)}: sees the key that agents obey"
 
 
-RULES = [types, namespaces, selectors, services, probes, policies, numbers, references, security, authority]
+def rights(items):
+    """Who may ask the API server may ask for objects by their names, and is somebody who is there."""
+    there = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in items}
+    for item in items:
+        if item["kind"] in ("ClusterRole", "ClusterRoleBinding"):
+            yield f"{title(item)}: nothing here needs rights in the whole cluster"
+        if item["kind"] == "Role":
+            for rule in item["rules"]:
+                names = {(kind, item["metadata"]["namespace"], name) for name in rule.get("resourceNames", [])
+                         for kind in {"secrets": ["Secret"], "configmaps": ["ConfigMap"]}.get(rule["resources"][0], [])}
+                if not names or not names <= there or len(rule["resources"]) != 1 or not set(rule["verbs"]) <= {"get", "patch"}:
+                    yield f"{title(item)}: more rights than to look at and fill what is there: {rule}"
+        if item["kind"] == "RoleBinding":
+            if ("Role", item["metadata"]["namespace"], item["roleRef"]["name"]) not in there:
+                yield f"{title(item)}: there is no role {item['roleRef']['name']}"
+            for subject in item["subjects"]:
+                if ("ServiceAccount", subject["namespace"], subject["name"]) not in there:
+                    yield f"{title(item)}: there is no {subject['kind']} {subject['name']} in {subject['namespace']}"
+
+
+def examples(items):
+    """What stands in a manifest for everybody to read is no secret."""
+    for item in items:
+        for name, value in {**item.get("stringData", {}), **item.get("data", {})}.items():
+            if item["kind"] == "Secret" and value.strip().lower().startswith("replace-this"):
+                yield f"{title(item)}: {name} is an example"
+
+
+RULES = [types, namespaces, selectors, services, probes, policies, numbers, references, security, worker_key, rights, examples]
 
 
 def wrong(items, version):

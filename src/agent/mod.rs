@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker: client -- HTTP over a unix socket, loopback or TLS, wire -- server -> host -> fail2ban
-//!             \______________________ token ____________________/
+//!             \___ the workers' certificate, or a shared token __/
 //! ```
 //!
 //! The agent keeps no state beyond its connection to fail2ban and the journal of a change that is under way

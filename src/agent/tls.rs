@@ -1,10 +1,21 @@
-//! TLS between workers and agents, both ends: what the agent shows, and whom a worker believes.
+//! TLS between workers and agents, both ends: what the agent shows, whom it obeys (`tls/workers.rs`), and what a worker shows and
+//! whom it believes (`tls/trust.rs`).
 //!
 //! The agent reads its certificate again when the files have changed, looked at with a connection at most every ten
 //! seconds; new ones that cannot be used change nothing but the log. Its name, if it has one, must be in the
 //! certificate: that is how a worker that found it by an address knows which one it is.
 //!
+//! With certificates at both ends there is no secret that travels: what an agent hears of a worker is worth nothing at another
+//! agent, however hostile its host is. A shared token is worth the same everywhere.
+//!
 //! The cryptography is ring's, given explicitly, so that nothing depends on what another part has installed.
+
+mod pem;
+mod trust;
+mod workers;
+
+pub(super) use pem::fingerprint;
+pub(super) use trust::{Shown, Trust, Whom};
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,24 +23,26 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{self, WebPkiSupportedAlgorithms, ring};
+use rustls::ServerConfig;
+use rustls::client::verify_server_name;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+use pem::{bounded, certificates};
 
 use crate::config::AgentTlsConfig;
 
 const REREAD_EVERY: Duration = Duration::from_secs(10);
-const MAX_FILE: u64 = 1024 * 1024;
 
 /// What the agent shows to whoever connects.
 pub(super) struct Identity {
     config: AgentTlsConfig,
+    /// Whose certificates the workers must show; any worker connects if there is none.
+    worker_ca: Option<PathBuf>,
     name: Option<String>,
     current: ArcSwap<ServerConfig>,
     reread: Mutex<Reread>,
@@ -38,13 +51,25 @@ pub(super) struct Identity {
 struct Reread {
     due: Instant,
     /// What the files held when they were last looked at.
-    seen: Option<[Vec<u8>; 2]>,
+    seen: Option<Files>,
+}
+
+/// What stands in the files.
+#[derive(PartialEq)]
+struct Files {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+    worker_ca: Option<Vec<u8>>,
 }
 
 impl Identity {
-    /// Reads certificate and key.
-    pub(super) fn load(config: &AgentTlsConfig, name: Option<&str>) -> anyhow::Result<Self> {
-        let files = read(config)?;
+    /// Reads certificate and key, and whose certificates the workers must show.
+    pub(super) fn load(
+        config: &AgentTlsConfig,
+        worker_ca: Option<&Path>,
+        name: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let files = Files::read(config, worker_ca)?;
         Ok(Self {
             current: ArcSwap::from_pointee(server_config(&files, name).with_context(|| {
                 let AgentTlsConfig { cert, key } = config;
@@ -56,6 +81,7 @@ impl Identity {
             })?),
             reread: Mutex::new(Reread { due: Instant::now() + REREAD_EVERY, seen: Some(files) }),
             config: config.clone(),
+            worker_ca: worker_ca.map(Path::to_owned),
             name: name.map(str::to_owned),
         })
     }
@@ -65,7 +91,7 @@ impl Identity {
         let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         if Instant::now() >= reread.due {
             reread.due = Instant::now() + REREAD_EVERY;
-            let files = read(&self.config).ok();
+            let files = Files::read(&self.config, self.worker_ca.as_deref()).ok();
             if files != reread.seen {
                 let cert = self.config.cert.display();
                 let new = files
@@ -88,19 +114,18 @@ impl Identity {
     }
 }
 
-fn read(config: &AgentTlsConfig) -> anyhow::Result<[Vec<u8>; 2]> {
-    Ok([bounded(&config.cert, "BANGUI_AGENT_TLS_CERT")?, bounded(&config.key, "BANGUI_AGENT_TLS_KEY")?])
-}
-
-fn bounded(path: &Path, variable: &str) -> anyhow::Result<Vec<u8>> {
-    let what = || format!("{} ({variable}) cannot be read", path.display());
-    if std::fs::metadata(path).with_context(what)?.len() > MAX_FILE {
-        bail!("{} ({variable}) is larger than any certificate", path.display());
+impl Files {
+    fn read(config: &AgentTlsConfig, worker_ca: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self {
+            cert: bounded(&config.cert, "BANGUI_AGENT_TLS_CERT")?,
+            key: bounded(&config.key, "BANGUI_AGENT_TLS_KEY")?,
+            worker_ca: worker_ca.map(|path| bounded(path, "BANGUI_WORKER_CA")).transpose()?,
+        })
     }
-    std::fs::read(path).with_context(what)
 }
 
-fn server_config([cert, key]: &[Vec<u8>; 2], name: Option<&str>) -> anyhow::Result<ServerConfig> {
+fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConfig> {
+    let Files { cert, key, worker_ca } = files;
     let chain = certificates(cert).context("the certificate is no PEM file")?;
     let first = chain.first().context("the certificate's file holds none")?;
     if let Some(name) = name {
@@ -109,118 +134,30 @@ fn server_config([cert, key]: &[Vec<u8>; 2], name: Option<&str>) -> anyhow::Resu
     }
     let key = PrivateKeyDer::from_pem_slice(key).context("the key is no PEM file")?;
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let mut config = builder
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("certificate and key do not fit")?;
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = match worker_ca {
+        Some(pem) => {
+            let verifier = workers::verifier(pem).context("BANGUI_WORKER_CA")?;
+            let others = chain.get(1..).unwrap_or_default();
+            if verifier.verify_client_cert(first, others, UnixTime::now()).is_ok() {
+                bail!(
+                    "BANGUI_WORKER_CA leads to this agent's own certificate, so that every agent would be obeyed as a worker: \
+                     it must hold the workers' certificate, or a CA that signs no agents"
+                );
+            }
+            builder.with_client_cert_verifier(verifier)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).context("certificate and key do not fit")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
 }
 
 /// Whether a certificate is one for this name.
 pub(super) fn carries(certificate: &CertificateDer<'_>, name: &str) -> anyhow::Result<()> {
     let wanted = ServerName::try_from(name).context("it is no name for a certificate")?;
     Ok(verify_server_name(&ParsedCertificate::try_from(certificate)?, &wanted)?)
-}
-
-/// Whom a worker believes, in two ways.
-#[derive(Clone)]
-pub(super) struct Trust {
-    /// An agent whose name is known: its certificate is by the CA and carries the name.
-    pub named: ClientConfig,
-    /// An agent that has yet to tell its name: its certificate is by the CA. What it tells is to be held against
-    /// the certificate ([`carries`]) before it is believed.
-    pub introduced: ClientConfig,
-}
-
-impl Trust {
-    /// In the CA of `BANGUI_AGENT_CA`, else in those that the system trusts.
-    pub(super) fn load(ca: Option<&PathBuf>) -> anyhow::Result<Self> {
-        let roots = Arc::new(roots(ca)?);
-        let provider = Arc::new(ring::default_provider());
-        let algorithms = provider.signature_verification_algorithms;
-        let builder = || {
-            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()
-        };
-        let verifier = SignedByCa { roots: Arc::clone(&roots), algorithms };
-        let mut introduced =
-            builder()?.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
-        // A resumed connection shows no certificate anew, and here all agents go by the name of their group.
-        introduced.resumption = Resumption::disabled();
-        Ok(Self { named: builder()?.with_root_certificates(roots).with_no_client_auth(), introduced })
-    }
-}
-
-/// Takes a certificate by the CA whatever names it carries.
-#[derive(Debug)]
-struct SignedByCa {
-    roots: Arc<RootCertStore>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for SignedByCa {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-fn roots(ca: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let what = || format!("{} (BANGUI_AGENT_CA) holds no certificate of a CA", path.display());
-            for certificate in certificates(&bounded(path, "BANGUI_AGENT_CA")?).with_context(what)? {
-                roots.add(certificate).with_context(what)?;
-            }
-            if roots.is_empty() {
-                bail!(what());
-            }
-        }
-        None => {
-            let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if added == 0 {
-                bail!("the system trusts no CA: install ca-certificates, or set BANGUI_AGENT_CA");
-            }
-        }
-    }
-    Ok(roots)
 }
 
 /// The mistake of TLS among the causes of an error, if there is one.
@@ -244,8 +181,13 @@ pub(super) fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<
 
 /// What to do about it.
 pub(super) fn remedy(error: &rustls::Error) -> String {
+    use rustls::AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateUnknown,
+        DecryptError, UnknownCA,
+    };
     use rustls::CertificateError::{
-        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+        ApplicationVerificationFailure, BadSignature, Expired, ExpiredContext, NotValidForName,
+        NotValidForNameContext, UnknownIssuer,
     };
     match error {
         // A bad signature is what another CA of the same name has made.
@@ -258,6 +200,14 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
             "its certificate has expired (or a clock is wrong)".into()
         }
+        rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => {
+            "it shows another certificate than the one that it was first known by".into()
+        }
+        // What an agent says of the worker's certificate, or of its absence.
+        rustls::Error::AlertReceived(CertificateRequired | UnknownCA | DecryptError | BadCertificate | CertificateUnknown | CertificateExpired | AccessDenied,
+        ) => "it does not obey this worker: BANGUI_WORKER_CA there must hold the certificate in BANGUI_WORKER_CERT here, \
+              or the CA that signed it"
+            .into(),
         rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".into(),
         other => format!("no TLS connection: {other}"),
     }

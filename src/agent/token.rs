@@ -16,45 +16,11 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use crate::config::AgentTokenConfig;
+use crate::config::{AgentTokenConfig, agent_tokens};
 
 const REREAD_EVERY: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 const MAX_FILE: u64 = 4096;
-const MIN_TOKEN: usize = 32;
-
-/// Why a text holds no tokens. Never shows the text.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// Too many, or none.
-    #[error("it holds {0} tokens: one is needed, or two separated by a comma while one replaces the other")]
-    Number(usize),
-    /// Too easy to guess.
-    #[error("a token has {0} characters: {MIN_TOKEN} or more are needed")]
-    Short(usize),
-    /// Cannot be sent in a header.
-    #[error("a token holds a space or a character that is not printable ASCII")]
-    Character,
-}
-
-/// Reads one token, or two separated by a comma.
-///
-/// # Errors
-/// As [`TokenError`] tells.
-pub fn parse(text: &str) -> Result<Vec<SecretString>, TokenError> {
-    let tokens: Vec<&str> = text.trim().split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
-    if !(1..=2).contains(&tokens.len()) {
-        return Err(TokenError::Number(tokens.len()));
-    }
-    tokens
-        .into_iter()
-        .map(|token| match token {
-            _ if !token.bytes().all(|byte| byte.is_ascii_graphic()) => Err(TokenError::Character),
-            _ if token.len() < MIN_TOKEN => Err(TokenError::Short(token.len())),
-            token => Ok(SecretString::from(token)),
-        })
-        .collect()
-}
 
 /// The tokens that hold now.
 #[derive(Debug)]
@@ -145,7 +111,7 @@ async fn read(file: &Path) -> Result<Vec<SecretString>, String> {
         Ok::<_, std::io::Error>(text)
     };
     match timeout(READ_TIMEOUT, reading).await {
-        Ok(Ok(text)) => parse(&text).map_err(|error| error.to_string()),
+        Ok(Ok(text)) => agent_tokens(text.trim()),
         Ok(Err(error)) => Err(format!("it cannot be read ({error})")),
         Err(_) => Err("it cannot be read in time".into()),
     }
@@ -155,19 +121,8 @@ async fn read(file: &Path) -> Result<Vec<SecretString>, String> {
 mod tests {
     use super::*;
 
-    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-
-    #[test]
-    fn one_token_or_two_of_32_printable_characters() {
-        assert_eq!(parse(&format!("{A}\n")).unwrap().len(), 1);
-        assert_eq!(parse(&format!(" {A} ,{B}\n")).unwrap()[1].expose_secret(), B);
-        assert_eq!(parse(" \n").unwrap_err(), TokenError::Number(0));
-        assert_eq!(parse(&format!("{A},{A},{B}")).unwrap_err(), TokenError::Number(3));
-        assert_eq!(parse("hunter2").unwrap_err(), TokenError::Short(7));
-        assert_eq!(parse(&format!("{A} {B}")).unwrap_err(), TokenError::Character);
-        assert_eq!(parse(&format!("{A}ä")).unwrap_err(), TokenError::Character);
-    }
+    const A: &str = "0123456789abcdef0123456789abcdef";
+    const B: &str = "fedcba9876543210fedcba9876543210";
 
     fn a_second_passes(tokens: &Tokens) {
         tokens.reread.lock().unwrap().due = Instant::now();
@@ -177,7 +132,7 @@ mod tests {
     async fn a_changed_file_is_read_within_a_second_and_a_broken_one_changes_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let write = |text: &str| std::fs::write(file.path(), text).unwrap();
-        let config = AgentTokenConfig { tokens: parse(A).unwrap(), file: Some(file.path().into()) };
+        let config = AgentTokenConfig { tokens: agent_tokens(A).unwrap(), file: Some(file.path().into()) };
         let tokens = Tokens::new(&config);
         assert!(tokens.accepts(A.as_bytes()).await);
 
@@ -185,6 +140,8 @@ mod tests {
             (format!("{B},{A}"), true, true),
             (B.to_owned(), false, true),
             ("short".to_owned(), false, true),
+            (format!("{},{A}", "a".repeat(32)), false, true),
+            (format!("replace-this-example-{A}"), false, true),
             (A.to_owned(), true, false),
         ] {
             write(&text);

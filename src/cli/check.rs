@@ -20,13 +20,16 @@ use tokio::time::timeout;
 
 use super::{Failure, Outcome, one_thread, started};
 use crate::agent::client::{AgentClient, AgentError, Credentials, Introduction};
-use crate::config::{AgentGroup, CheckConfig, Environment, Flags, roles};
+use crate::config::{AgentGroup, CheckConfig, Environment, Exposure, Flags, RedisConfig, roles};
+use crate::domain::discovery::Discovered;
 use crate::domain::printable::printable;
-use crate::domain::{ProbeOutcome, ServerName, UnreachableKind};
+use crate::domain::{ProbeOutcome, ServerName, Unknown, UnreachableKind};
+use crate::store::Store;
 use crate::store::connection::checks;
 use crate::store::connection::checks::Level;
 
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
+const WORKERS_TIMEOUT: Duration = Duration::from_secs(3);
 const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONCURRENT_AGENTS: usize = 32;
 
@@ -61,29 +64,38 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
         all_ok &= line.level == Level::Ok;
         print(out, &line)?;
     }
+    for Exposure { what, message } in &config.exposures {
+        all_ok = false;
+        print(out, &Line::new(Level::Warn, format!("open {what}"), message))?;
+    }
     if config.servers.is_empty() && config.groups.is_empty() {
         print(out, &Line::new(Level::Ok, "agents", "not tested: BANGUI_SERVERS is not set"))?;
+        return Ok(all_ok);
     }
-    if let Some(token) = &config.agent_token {
-        let credentials = Credentials::new(token, config.agent_ca.as_ref());
-        let mut agents: Vec<(String, anyhow::Result<AgentClient>)> = Vec::new();
-        for server in &config.servers {
-            agents.push((server.name.to_string(), credentials.client(&server.url)));
+    let credentials = match Credentials::new(&config.agents) {
+        Ok(credentials) => credentials,
+        Err(error) => {
+            print(out, &Line::new(Level::Refuse, "agents", format!("{error:#}")))?;
+            return Ok(false);
         }
-        for group in &config.groups {
-            let (lines, found) = discover(group, &credentials).await;
-            for line in lines {
-                all_ok &= line.level == Level::Ok;
-                print(out, &line)?;
-            }
-            agents.extend(found);
+    };
+    let mut agents: Vec<(String, anyhow::Result<AgentClient>)> = Vec::new();
+    for server in &config.servers {
+        agents.push((server.name.to_string(), credentials.client(&server.url, server.shared_token)));
+    }
+    for group in &config.groups {
+        let (lines, found) = discover(group, &credentials).await;
+        for line in lines {
+            all_ok &= line.level == Level::Ok;
+            print(out, &line)?;
         }
-        let mut answers = futures_util::stream::iter(agents).map(agent).buffered(MAX_CONCURRENT_AGENTS);
-        while let Some(lines) = answers.next().await {
-            for line in lines {
-                all_ok &= line.level == Level::Ok;
-                print(out, &line)?;
-            }
+        agents.extend(found);
+    }
+    let mut answers = futures_util::stream::iter(agents).map(agent).buffered(MAX_CONCURRENT_AGENTS);
+    while let Some(lines) = answers.next().await {
+        for line in lines {
+            all_ok &= line.level == Level::Ok;
+            print(out, &line)?;
         }
     }
     Ok(all_ok)
@@ -110,7 +122,10 @@ async fn redis(config: &CheckConfig) -> Vec<Line> {
             let reached = Line::new(Level::Ok, "redis", "answers");
             let lines =
                 findings.into_iter().map(|f| Line::new(f.level, format!("redis {}", f.what), f.message));
-            std::iter::once(reached).chain(lines).collect()
+            let lines: Vec<Line> = std::iter::once(reached).chain(lines).collect();
+            let usable = lines.iter().all(|line| matches!(line.level, Level::Ok | Level::Warn));
+            let workers = if usable { unnamed_proxies(redis).await } else { None };
+            lines.into_iter().chain(workers).collect()
         }
         Ok(Err(error)) => {
             let message = format!("{error}: check that Redis runs and that BANGUI_REDIS_URL is right");
@@ -124,12 +139,33 @@ async fn redis(config: &CheckConfig) -> Vec<Line> {
     }
 }
 
+/// What the workers that run have noticed: a load balancer that nobody has named. Nothing if they cannot be read.
+async fn unnamed_proxies(redis: &RedisConfig) -> Option<Line> {
+    let store = Store::open_unsupervised(redis).ok()?;
+    let reading = async {
+        store.connected().await;
+        store.cluster().await.ok()
+    };
+    let view = timeout(WORKERS_TIMEOUT, reading).await.ok()??;
+    let peers: BTreeSet<String> =
+        view.workers.into_iter().filter_map(|worker| worker.info.unnamed_proxy).collect();
+    let peers: Vec<String> = peers.into_iter().collect();
+    (!peers.is_empty()).then(|| {
+        let message = format!(
+            "X-Forwarded-For comes from {}, which BANGUI_TRUSTED_PROXIES does not name: if that is your load balancer, all its \
+             users share one address, and one limit of logins",
+            peers.join(", ")
+        );
+        Line::new(Level::Warn, "open proxies", message)
+    })
+}
+
 /// The lines about a group, and clients for the agents that were found.
 async fn discover(
     group: &AgentGroup,
     credentials: &Credentials,
 ) -> (Vec<Line>, Vec<(String, anyhow::Result<AgentClient>)>) {
-    let AgentGroup { name, host, port, tls } = group;
+    let AgentGroup { name, host, port, tls, shared_token, .. } = group;
     let what = format!("agents {name}");
     let refused = |message: String| (vec![Line::new(Level::Refuse, &what, message)], Vec::new());
     let resolved = match timeout(AGENT_TIMEOUT, lookup_host((host.as_str(), *port))).await {
@@ -142,12 +178,13 @@ async fn discover(
     let asking =
         resolved.into_iter().map(async |address| (address, credentials.introduce(group, address).await));
     let mut answers = futures_util::stream::iter(asking).buffered(MAX_CONCURRENT_AGENTS);
-    let mut found: BTreeMap<ServerName, (SocketAddr, Option<String>)> = BTreeMap::new();
+    let mut found: BTreeMap<ServerName, (SocketAddr, Introduction)> = BTreeMap::new();
     while let Some((address, answer)) = answers.next().await {
         match answer {
             Err(error) => lines.push(Line::new(Level::Refuse, &what, agent_remedy(&error))),
-            Ok(Introduction { name, instance }) => match found.get(&name) {
-                Some((first, of)) if of.is_none() || *of != instance => {
+            Ok(new) => match found.get(&new.name) {
+                Some((first, old)) if old.instance.is_none() || old.instance != new.instance => {
+                    let name = &new.name;
                     let message = format!(
                         "{first} and {address} both report the name {name}: only one of them is used"
                     );
@@ -155,14 +192,21 @@ async fn discover(
                 }
                 Some(_) => {}
                 None => {
-                    found.insert(name, (address, instance));
+                    found.insert(new.name.clone(), (address, new));
                 }
             },
         }
     }
-    let client = |(name, (address, _))| {
-        let client = credentials.client_at(&name, address, *tls);
-        (name.to_string(), client)
+    let client = |(server, (address, introduction)): (ServerName, (SocketAddr, Introduction))| {
+        let found = Discovered {
+            group: name.clone(),
+            address,
+            tls: *tls,
+            fingerprint: introduction.fingerprint,
+            missing_since: None,
+            unknown: Unknown::new(),
+        };
+        (server.to_string(), credentials.client_at(&server, &found, *shared_token))
     };
     (lines, found.into_iter().map(client).collect())
 }
@@ -183,7 +227,7 @@ async fn agent((name, client): (String, anyhow::Result<AgentClient>)) -> Vec<Lin
     };
     let ours = env!("CARGO_PKG_VERSION");
     let version = if info.agent_version == ours {
-        Line::new(Level::Ok, what, format!("answers, accepts the token, version {ours}"))
+        Line::new(Level::Ok, what, format!("answers, accepts this worker, version {ours}"))
     } else {
         let message =
             format!("version {}, while this is {ours}: expected only during an update", info.agent_version);
@@ -195,10 +239,9 @@ async fn agent((name, client): (String, anyhow::Result<AgentClient>)) -> Vec<Lin
 
 fn agent_remedy(error: &AgentError) -> String {
     match error {
-        AgentError::Unreachable { kind: UnreachableKind::Token, reason, .. } => {
-            format!("{reason}: give the agent and the workers the same BANGUI_AGENT_TOKEN")
+        AgentError::Unreachable { kind: UnreachableKind::Token | UnreachableKind::Tls, reason, .. } => {
+            reason.clone()
         }
-        AgentError::Unreachable { kind: UnreachableKind::Tls, reason, .. } => reason.clone(),
         other => format!(
             "{other}: check that `bangui agent` runs there and that its URL in BANGUI_SERVERS is right"
         ),

@@ -8,13 +8,20 @@
 //! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden; sentinel_url.rs is its
 //!                form with Sentinels
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every error
+//! bridge.rs      what concerns agents, at both ends; doors.rs what concerns how requests arrive
+//! hosts.rs       trusted proxies, and hosts that requests may be for
+//! exposure.rs    what a valid configuration opens further than necessary, for the log and for `bangui check`
 //! errors.rs      the list of errors as it is printed; warnings about unknown names
 //! ```
 //!
 //! To add a variable: a row in the table (`variables.rs`), a field here, a line in `roles.rs`. Help, flags, the list of
 //! known names and `docs/configuration.md` (`make docs`) follow from the table.
+mod bridge;
 pub mod command;
+mod doors;
 pub mod errors;
+pub mod exposure;
+pub mod hosts;
 pub mod redis_url;
 pub mod roles;
 pub mod sentinel_url;
@@ -25,6 +32,8 @@ pub mod variables;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
 pub use errors::{ConfigError, ConfigErrors};
 pub use roles::Loaded;
@@ -35,7 +44,7 @@ pub use values::agent_tokens;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,6 +97,8 @@ pub struct ServerEndpoint {
     pub name: ServerName,
     /// The address of its agent.
     pub url: AgentUrl,
+    /// `?token=shared`: it is sent the shared token although workers have a certificate to show.
+    pub shared_token: bool,
 }
 
 /// An entry of `BANGUI_SERVERS` with `?discover=dns`: a DNS name with one address for each agent.
@@ -101,6 +112,10 @@ pub struct AgentGroup {
     pub port: u16,
     /// Whether they use TLS; without it, only loopback addresses are accepted.
     pub tls: bool,
+    /// `&trust=first-use`: each is known by the certificate that it showed first, and no CA is asked.
+    pub first_use: bool,
+    /// `&token=shared`, as in [`ServerEndpoint`].
+    pub shared_token: bool,
 }
 
 /// The contents of `BANGUI_SERVERS`.
@@ -128,6 +143,26 @@ pub struct AgentTlsConfig {
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// The certificate that workers show to agents, and its key: PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerCertConfig {
+    /// The certificate, with those between it and its CA.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// How workers and agents authenticate each other, on the side of a worker.
+#[derive(Debug, Clone, Default)]
+pub struct AgentCredentials {
+    /// Present whenever it is sent to a server or a group.
+    pub token: Option<AgentTokenConfig>,
+    /// The CA of the agents' certificates, if it is not one that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// The certificate for agents behind `https://`.
+    pub worker_cert: Option<WorkerCertConfig>,
 }
 
 /// The shared secret of workers and agents: its current value, and the file to reload it from.
@@ -166,6 +201,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Something that a valid configuration opens further than necessary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    /// What, in a word.
+    pub what: &'static str,
+    /// How far, and the remedy.
+    pub message: String,
+}
+
 /// The configuration of `bangui serve`.
 #[derive(Clone)]
 pub struct ServeConfig {
@@ -179,10 +223,8 @@ pub struct ServeConfig {
     pub servers: Vec<ServerEndpoint>,
     /// DNS names whose agents are discovered.
     pub groups: Vec<AgentGroup>,
-    /// Present whenever there is a server or a group.
-    pub agent_token: Option<AgentTokenConfig>,
-    /// The CA of the agents' certificates; without it, the system's CAs are trusted.
-    pub agent_ca: Option<PathBuf>,
+    /// How they and this worker authenticate each other.
+    pub agents: AgentCredentials,
     /// The code that the setup call must carry; without it, a one-time code is generated.
     pub setup_token: Option<SecretString>,
     /// Provisions the admin at first start.
@@ -201,6 +243,10 @@ pub struct ServeConfig {
     pub lease_ttl: Duration,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
+    /// How many proxies stand before the workers, in place of their addresses.
+    pub trusted_proxy_hops: Option<NonZeroU8>,
+    /// Hosts that requests may be for, besides that of `public_url`; as in the header `Host`.
+    pub allowed_hosts: Vec<String>,
     /// How long to keep serving after SIGTERM, while not ready.
     pub drain: Duration,
     /// How long entries of the audit are kept.
@@ -220,8 +266,10 @@ pub struct ServeConfig {
 pub struct AgentConfig {
     /// Where the agent listens.
     pub listen: AgentListen,
-    /// The tokens that requests must carry.
-    pub token: AgentTokenConfig,
+    /// The tokens that requests must carry; `None` where `worker_ca` decides.
+    pub token: Option<AgentTokenConfig>,
+    /// Certificates of workers, or of the CA that signs them: over TLS, nobody else is answered.
+    pub worker_ca: Option<PathBuf>,
     /// fail2ban's socket.
     pub fail2ban_socket: PathBuf,
     /// fail2ban's configuration folder.
@@ -241,6 +289,12 @@ pub struct UpConfig {
     pub listen: SocketAddr,
     /// Worker processes.
     pub workers: NonZeroU32,
+    /// What users type.
+    pub public_url: Option<Url>,
+    /// A host that the workers answer for, beside that.
+    pub host: Option<String>,
+    /// The address for the metrics of the first worker; the next ones follow port by port. 0 is any port, for each.
+    pub metrics_listen: SocketAddr,
     /// The folder for the files of Redis and the sandbox.
     pub data_dir: PathBuf,
     /// Whether to run a private fail2ban too.
@@ -268,10 +322,10 @@ pub struct CheckConfig {
     pub servers: Vec<ServerEndpoint>,
     /// DNS names whose agents are discovered.
     pub groups: Vec<AgentGroup>,
-    /// Present whenever there is a server or a group.
-    pub agent_token: Option<AgentTokenConfig>,
-    /// The CA of the agents' certificates; without it, the system's CAs are trusted.
-    pub agent_ca: Option<PathBuf>,
+    /// How they and the workers authenticate each other.
+    pub agents: AgentCredentials,
+    /// What the configuration opens further than necessary.
+    pub exposures: Vec<Exposure>,
 }
 
 /// The configuration of `bangui reset-password`.

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::sentinel_url::SentinelUrl;
-use super::url_parts::{check_database, encoded};
+use super::url_parts::{check_database, decoded, encoded};
 
 const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, \
                      redis+unix:///path?db=N&password=..., or redis+sentinel://[user:password@]host,host/NAME[/db]";
@@ -46,6 +46,17 @@ pub fn with_password(url: &SecretString, password: &SecretString) -> SecretStrin
         return url.clone(); // Only a URL without a host has none, and that was refused.
     }
     String::from(parsed).into()
+}
+
+/// Every password in it: Redis's, and that of the Sentinels.
+pub(super) fn passwords(url: &SecretString) -> Vec<String> {
+    if let Some(Ok(sentinels)) = SentinelUrl::parse(url.expose_secret()) {
+        return sentinels.passwords();
+    }
+    let Ok(parsed) = Url::parse(url.expose_secret()) else { return Vec::new() };
+    let named =
+        parsed.query_pairs().filter(|(key, _)| key == "pass").map(|(_, password)| password.into_owned());
+    named.chain(parsed.password().map(decoded)).filter(|password| !password.is_empty()).collect()
 }
 
 fn check_tcp(url: &Url) -> Result<(), String> {
@@ -157,6 +168,21 @@ mod tests {
         }
         let unix = parse("redis+unix:///run/redis.sock?db=2&password=a%26b").unwrap();
         assert_eq!(unix.expose_secret(), "redis+unix:///run/redis.sock?db=2&pass=a%26b");
+    }
+
+    #[test]
+    fn every_password_is_found() {
+        for (url, expected) in [
+            ("redis://h:6379/1", vec![]),
+            ("redis://user@h", vec![]),
+            ("rediss://user:p%40w@h", vec!["p@w"]),
+            ("redis+unix:///run/r.sock?db=1", vec![]),
+            ("redis+unix:///run/r.sock?password=p%26w", vec!["p&w"]),
+            ("redis+sentinel://a,b/m", vec![]),
+            ("redis+sentinel://u:p@a,b/m?sentinel_user=s&sentinel_password=q%2B", vec!["p", "q+"]),
+        ] {
+            assert_eq!(passwords(&parse(url).unwrap()), expected, "{url}");
+        }
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! From variables to the configuration of each command. Each function reads everything before it builds anything, so that
 //! all errors are found.
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
+use super::bridge::{agent_tls, agent_token, agents};
+use super::doors::{Doors, bound};
 use super::errors::{ConfigErrors, unknown_names};
+use super::exposure::Around;
 use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
-    AgentConfig, AgentListen, AgentTlsConfig, AgentTokenConfig, CheckConfig, LogFormat, RedisConfig,
-    ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, values,
+    AgentConfig, AgentListen, CheckConfig, Exposure, LogFormat, RedisConfig, ResetPasswordConfig,
+    ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, values,
 };
 
 /// How long the audit may be kept: up to ten years.
@@ -50,23 +54,26 @@ fn load<T>(
 /// # Errors
 /// With every error in the configuration.
 pub fn serve(environment: &Environment, flags: &Flags) -> Result<Loaded<ServeConfig>, ConfigErrors> {
-    load(environment, flags, read_serve)
+    let mut exposures = Vec::new();
+    let mut loaded = load(environment, flags, |reader| read_serve(reader, &mut exposures))?;
+    loaded.warnings.extend(exposures.into_iter().map(|exposure| exposure.message));
+    Ok(loaded)
 }
 
-fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, ConfigErrors> {
+/// Beside the configuration, what of it is open further than it need be.
+fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<ServeConfig, ConfigErrors> {
     let listen = read.value(&vars::LISTEN, values::listen);
     let _ = read.value(&vars::WORKERS, values::positive); // Not used here, but an invalid one is never ignored.
     let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
     let redis = redis(&mut read, true);
-    let (servers, agent_token, agent_ca) = agents(&mut read);
+    let (servers, agents) = agents(&mut read);
     let setup_token = read.secret(&vars::SETUP_TOKEN, |text, _| Ok(SecretString::from(text)));
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, values::password);
-    let public_url = read.value(&vars::PUBLIC_URL, values::public_url);
+    let doors = Doors::read(&mut read);
     let (idle, absolute) = session_life(&mut read);
     let probe_interval = read.value(&vars::PROBE_INTERVAL, values::seconds(values::PROBE_INTERVAL_SECONDS));
     let crash_window = read.value(&vars::CRASH_WINDOW, values::seconds(values::CRASH_WINDOW_SECONDS));
     let lease_ttl = read.value(&vars::LEASE_TTL, values::milliseconds(1500..=600_000));
-    let trusted_proxies = read.value(&vars::TRUSTED_PROXIES, values::networks).unwrap_or_default();
     let drain = read.value(&vars::DRAIN, values::seconds(0..=3600));
     let audit_kept = read.value(&vars::AUDIT_DAYS, values::days(AUDIT_DAYS));
     let login_limit = read.value(&vars::LOGIN_LIMIT, values::rate_limit);
@@ -74,6 +81,8 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, ConfigErrors> {
     let cache_enabled = read.value(&vars::SESSION_CACHE_ENABLED, values::boolean);
     let cache_ttl = read.value(&vars::SESSION_CACHE_TTL, values::seconds(values::CACHE_TTL_SECONDS));
     let given = vars::ALL.iter().filter(|variable| read.is_set(variable)).map(|v| v.name).collect();
+    let bound = listen.as_ref().and_then(bound);
+    *exposures = doors.exposures(bound, redis.as_ref(), &servers, &agents);
     read.finish(|| {
         Some(ServeConfig {
             listen: listen?,
@@ -81,17 +90,18 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, ConfigErrors> {
             redis: redis?,
             servers: servers.listed,
             groups: servers.groups,
-            agent_token,
-            agent_ca,
+            agents,
             setup_token,
             admin_password,
-            public_url,
+            public_url: doors.public_url,
             session_idle: idle?,
             session_absolute: absolute?,
             probe_interval: probe_interval?,
             crash_window: TimeDelta::from_std(crash_window?).ok()?,
             lease_ttl: lease_ttl?,
-            trusted_proxies,
+            trusted_proxies: doors.proxies,
+            trusted_proxy_hops: doors.hops,
+            allowed_hosts: doors.hosts,
             drain: drain?,
             audit_kept: audit_kept?,
             login_limit: login_limit?,
@@ -104,6 +114,9 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, ConfigErrors> {
 
 fn redis(read: &mut Reader<'_>, required: bool) -> Option<RedisConfig> {
     let url = read.value(&vars::REDIS_URL, redis_url::parse);
+    if let Some(url) = &url {
+        refuse_shown_password(read, url);
+    }
     let password = read.secret(&vars::REDIS_PASSWORD, |text, _| Ok(SecretString::from(text)));
     let prefix = read.value(&vars::REDIS_PREFIX, values::redis_prefix);
     let url = url.map(|url| match password {
@@ -122,28 +135,19 @@ fn redis(read: &mut Reader<'_>, required: bool) -> Option<RedisConfig> {
     Some(RedisConfig { url: url?, prefix: prefix?, ca, min_replicas: min_replicas?, pool_size: pool_size? })
 }
 
-fn agent_token(read: &mut Reader<'_>) -> Option<AgentTokenConfig> {
-    read.secret(&vars::AGENT_TOKEN, |text, file| {
-        let tokens = values::agent_tokens(text)?;
-        Ok(AgentTokenConfig { tokens, file: file.map(PathBuf::from) })
-    })
-}
-
-fn agents(read: &mut Reader<'_>) -> (Servers, Option<AgentTokenConfig>, Option<PathBuf>) {
-    let servers = read.value(&vars::SERVERS, values::servers).unwrap_or_default();
-    let token = agent_token(read);
-    let ca = read.value(&vars::AGENT_CA, values::absolute_path);
-    if servers.groups.iter().any(|group| group.tls) && !read.is_set(&vars::AGENT_CA) {
-        read.require(
-            &vars::AGENT_CA,
-            "agents behind ?discover=dns are authenticated by their certificates alone: name a CA that signs your agents and \
-             nothing else, or anyone with a certificate of a public CA would receive the token",
-        );
+/// Whoever is on this machine can read the arguments of its processes. An example is no password.
+fn refuse_shown_password(read: &mut Reader<'_>, url: &SecretString) {
+    let passwords = redis_url::passwords(url);
+    let flag = format!("--{}", vars::REDIS_URL.flag());
+    let shown = || Some(redis_url::hide_passwords(url.expose_secret()));
+    if !passwords.is_empty() && read.flags().contains_key(&vars::REDIS_URL.flag()) {
+        let allowed = "holds a password, and every user of this machine can read the arguments of its processes: put it \
+                       into the file of --redis-password-file, or the URL into BANGUI_REDIS_URL";
+        read.note(flag, shown(), allowed.to_owned());
     }
-    if servers != Servers::default() && token.is_none() {
-        read.require(&vars::AGENT_TOKEN, "agents answer only requests that carry their token");
+    if passwords.iter().any(|password| values::is_example(password)) {
+        read.note(vars::REDIS_URL.name.to_owned(), shown(), format!("its password {}", values::EXAMPLE));
     }
-    (servers, token, ca)
 }
 
 fn session_life(read: &mut Reader<'_>) -> (Option<Duration>, Option<Duration>) {
@@ -170,10 +174,23 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
         let name = read.value(&vars::AGENT_NAME, values::host_name);
         let start = read.value(&vars::FAIL2BAN_START, values::words);
         let token = agent_token(&mut read);
-        if token.is_none() {
+        let worker_ca = read.value(&vars::WORKER_CA, values::absolute_path);
+        if worker_ca.is_some() && !read.is_set(&vars::AGENT_TLS_CERT) {
+            read.require(
+                &vars::AGENT_TLS_CERT,
+                "workers are known by their certificates (BANGUI_WORKER_CA) over TLS alone",
+            );
+        }
+        if let (Some(path), Some(AgentListen::Unix(_))) = (&worker_ca, &listen) {
+            let allowed =
+                "is for an agent that listens on an address: on a unix socket nobody shows a certificate";
+            read.note(vars::WORKER_CA.name.to_owned(), Some(path.display().to_string()), allowed.to_owned());
+        }
+        if token.is_none() && worker_ca.is_none() {
             read.require(
                 &vars::AGENT_TOKEN,
-                "without it, an agent would obey anyone: `openssl rand -hex 32` makes one",
+                "an agent without it would obey anyone: `openssl rand -hex 32` makes one. Over TLS, BANGUI_WORKER_CA can \
+                 say in its place whom to obey",
             );
         }
         let socket = read.value(&vars::FAIL2BAN_SOCKET, values::absolute_path);
@@ -181,7 +198,8 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
         read.finish(|| {
             Some(AgentConfig {
                 listen: listen?,
-                token: token?,
+                token,
+                worker_ca,
                 fail2ban_socket: socket?,
                 fail2ban_config: config?,
                 tls,
@@ -199,49 +217,33 @@ fn default_start() -> Vec<String> {
     if systemd { words.into() } else { Vec::new() }
 }
 
-/// Certificate and key go together, and are required beyond loopback: tokens and addresses would travel unencrypted.
-fn agent_tls(read: &mut Reader<'_>, listen: Option<&AgentListen>) -> Option<AgentTlsConfig> {
-    let cert = read.value(&vars::AGENT_TLS_CERT, values::absolute_path);
-    let key = read.value(&vars::AGENT_TLS_KEY, values::absolute_path);
-    match (read.is_set(&vars::AGENT_TLS_CERT), read.is_set(&vars::AGENT_TLS_KEY)) {
-        (true, false) => {
-            read.require(&vars::AGENT_TLS_KEY, "set it to the file with the key of BANGUI_AGENT_TLS_CERT")
-        }
-        (false, true) => read.require(
-            &vars::AGENT_TLS_CERT,
-            "set it to the file with the certificate of BANGUI_AGENT_TLS_KEY",
-        ),
-        (false, false) => {
-            if let Some(AgentListen::Tcp(address)) = listen
-                && !address.ip().is_loopback()
-            {
-                let allowed = "is not a loopback address and so requires TLS: set BANGUI_AGENT_TLS_CERT and BANGUI_AGENT_TLS_KEY, \
-                               or listen on unix:/path or 127.0.0.1";
-                read.note(vars::AGENT_LISTEN.name.to_owned(), Some(address.to_string()), allowed.to_owned());
-            }
-        }
-        (true, true) => {}
-    }
-    Some(AgentTlsConfig { cert: cert?, key: key? })
-}
-
 /// The configuration of `bangui up`. The variables of its workers are checked here too, so that an error is printed once
 /// and immediately, instead of in each worker's log.
 ///
 /// # Errors
 /// With every error in the configuration.
 pub fn up(environment: &Environment, flags: &Flags) -> Result<Loaded<UpConfig>, ConfigErrors> {
-    let mut loaded = load(environment, flags, read_up)?;
+    let mut exposures = Vec::new();
+    let mut loaded = load(environment, flags, |reader| read_up(reader, &mut exposures))?;
+    loaded.warnings.extend(exposures.into_iter().map(|exposure| exposure.message));
     let reader = Reader::new(environment, flags);
     let ignored = vars::ALL.iter().filter(|v| !v.is_for(Role::Up) && reader.is_set(v));
     loaded.warnings.extend(ignored.map(|v| format!("ignoring {}: `bangui up` sets it itself", v.name)));
     Ok(loaded)
 }
 
-fn read_up(mut read: Reader<'_>) -> Result<UpConfig, ConfigErrors> {
+fn read_up(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<UpConfig, ConfigErrors> {
     let (environment, flags) = (read.environment(), read.flags());
     let listen: Option<SocketAddr> = read.value(&vars::LISTEN, values::address);
     let workers = read.value(&vars::WORKERS, values::positive);
+    let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
+    let metrics_listen = metrics_listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
+    let last =
+        workers.map_or(0, NonZeroU32::get).saturating_add(u32::from(metrics_listen.port())).saturating_sub(1);
+    if metrics_listen.port() != 0 && last > u32::from(u16::MAX) {
+        let allowed = "leaves no port for the last worker: each has the next one".to_owned();
+        read.note(vars::METRICS_LISTEN.name.to_owned(), Some(metrics_listen.to_string()), allowed);
+    }
     let socket = read.value(&vars::FAIL2BAN_SOCKET, values::absolute_path);
     let config = read.value(&vars::FAIL2BAN_CONFIG, values::absolute_path);
     let data_dir = data_dir(environment, flags);
@@ -264,24 +266,39 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, ConfigErrors> {
         &vars::SERVERS,
         &vars::AGENT_TOKEN,
         &vars::AGENT_CA,
+        &vars::WORKER_CERT,
+        &vars::WORKER_KEY,
         &vars::METRICS_LISTEN,
         &vars::REDIS_PASSWORD,
         &vars::REDIS_PREFIX,
         &vars::REDIS_CA,
         &vars::REDIS_MIN_REPLICAS,
     ]);
-    let worker = match read_serve(of_worker) {
+    let worker = match read_serve(of_worker, exposures) {
         Ok(worker) => Some(worker),
         Err(errors) => {
             read.adopt(errors);
             None
         }
     };
+    if let (Some(worker), Some(listen)) = (&worker, listen) {
+        let around = Around {
+            listen: Some(listen),
+            public_url: worker.public_url.as_ref(),
+            allowed_hosts: &worker.allowed_hosts,
+            proxies: &worker.trusted_proxies,
+            ..Around::default()
+        };
+        *exposures = around.exposures();
+    }
     read.finish(|| {
         let worker = worker?;
         Some(UpConfig {
             listen: listen?,
             workers: workers?,
+            public_url: worker.public_url,
+            host: worker.allowed_hosts.into_iter().next(),
+            metrics_listen,
             data_dir: data_dir?,
             sandbox: flags.contains_key(super::command::SANDBOX),
             fail2ban_socket: socket?,
@@ -296,7 +313,8 @@ fn read_up(mut read: Reader<'_>) -> Result<UpConfig, ConfigErrors> {
 
 /// Variables of the workers that `up` always sets itself.
 fn is_owned(variable: &vars::Variable) -> bool {
-    [vars::LISTEN.name, vars::WORKERS.name, vars::LOG_FORMAT.name].contains(&variable.name)
+    [vars::LISTEN.name, vars::WORKERS.name, vars::METRICS_LISTEN.name, vars::LOG_FORMAT.name]
+        .contains(&variable.name)
 }
 
 fn data_dir(environment: &Environment, flags: &Flags) -> Option<PathBuf> {
@@ -319,8 +337,12 @@ pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckCon
     load(environment, flags, |mut read| {
         let names_agents = read.is_set(&vars::SERVERS);
         let redis = redis(&mut read, !names_agents);
-        let (Servers { listed, groups }, agent_token, agent_ca) = agents(&mut read);
-        read.finish(|| Some(CheckConfig { redis, servers: listed, groups, agent_token, agent_ca }))
+        let (servers, agents) = agents(&mut read);
+        let listen = read.value(&vars::LISTEN, values::listen);
+        let doors = Doors::read(&mut read);
+        let exposures = doors.exposures(listen.as_ref().and_then(bound), redis.as_ref(), &servers, &agents);
+        let Servers { listed, groups } = servers;
+        read.finish(|| Some(CheckConfig { redis, servers: listed, groups, agents, exposures }))
     })
 }
 
@@ -354,7 +376,7 @@ pub fn reset_password(
 /// The Redis whose audit `bangui audit` looks at.
 ///
 /// # Errors
-/// With every mistake in the configuration.
+/// With every error in the configuration.
 pub fn audit(environment: &Environment, flags: &Flags) -> Result<Loaded<RedisConfig>, ConfigErrors> {
     load(environment, flags, |mut read| {
         let redis = redis(&mut read, true);

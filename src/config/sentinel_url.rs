@@ -4,7 +4,7 @@
 //! `rediss+sentinel://` uses TLS to the Sentinels and to Redis.
 use url::Url;
 
-use super::url_parts::{check_database, encoded};
+use super::url_parts::{check_database, decoded, encoded};
 
 const FORM: &str = "must be redis+sentinel://[user:password@]host[:port],host[:port],.../NAME[/db], \
                     the same with rediss+sentinel:// for TLS";
@@ -68,6 +68,14 @@ impl SentinelUrl {
         let user = self.credentials.split([':', '@']).next().unwrap_or_default();
         self.credentials = format!("{user}:{}@", encoded(password));
         self
+    }
+
+    /// Those for Redis and for the Sentinels, where there are some.
+    pub(super) fn passwords(&self) -> Vec<String> {
+        let both = [&self.credentials, &self.sentinel_credentials];
+        let password =
+            |of: &&String| of.trim_end_matches('@').split_once(':').map(|(_, password)| decoded(password));
+        both.iter().filter_map(password).filter(|password| !password.is_empty()).collect()
     }
 
     /// The URL as text, for [`Self::parse`].

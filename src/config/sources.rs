@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::errors::{ConfigError, ConfigErrors};
 use super::redis_url::hide_passwords;
+use super::values::{EXAMPLE, is_example};
 use super::variables::Variable;
 
 /// The file of a secret holds one line, not a disk image.
@@ -149,6 +150,10 @@ impl<'a> Reader<'a> {
             || variable.name.to_owned(),
             |file| format!("{} (in {})", variable.file_name(), file.display()),
         );
+        if is_example(secret.value.expose_secret()) {
+            self.note(name, None, EXAMPLE.to_owned());
+            return None;
+        }
         match parse(secret.value.expose_secret(), secret.file.as_deref()) {
             Ok(value) => Some(value),
             Err(allowed) => {

@@ -8,29 +8,29 @@ use secrecy::ExposeSecret as _;
 use super::variables::{self, Role};
 use super::*;
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-fn environment(set: &[(&str, &str)]) -> Environment {
+pub(super) fn environment(set: &[(&str, &str)]) -> Environment {
     let variables = set.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value)));
     Environment { variables: variables.collect(), ..Environment::default() }
 }
 
 /// The least that a worker needs, and then `set`.
-fn worker(set: &[(&str, &str)]) -> Environment {
+pub(super) fn worker(set: &[(&str, &str)]) -> Environment {
     let mut all = vec![("BANGUI_REDIS_URL", "redis://localhost")];
     all.extend(set);
     environment(&all)
 }
 
-fn flags(set: &[(&str, &str)]) -> Flags {
+pub(super) fn flags(set: &[(&str, &str)]) -> Flags {
     set.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect()
 }
 
-fn serve(set: &[(&str, &str)]) -> Result<ServeConfig, ConfigErrors> {
+pub(super) fn serve(set: &[(&str, &str)]) -> Result<ServeConfig, ConfigErrors> {
     roles::serve(&worker(set), &Flags::new()).map(|loaded| loaded.config)
 }
 
-fn errors<T>(result: Result<T, ConfigErrors>) -> String {
+pub(super) fn errors<T>(result: Result<T, ConfigErrors>) -> String {
     result.err().expect("it was taken").to_string()
 }
 
@@ -41,7 +41,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.redis.url.expose_secret(), "redis://localhost");
     assert_eq!(config.redis.prefix, "bangui");
     assert_eq!(config.metrics_listen, None);
-    assert!(config.servers.is_empty() && config.agent_token.is_none() && config.public_url.is_none());
+    assert!(config.servers.is_empty() && config.agents.token.is_none() && config.public_url.is_none());
     assert!(config.setup_token.is_none() && config.admin_password.is_none());
     assert!(config.trusted_proxies.is_empty());
     assert_eq!(config.session_idle, Duration::from_secs(1800));
@@ -92,7 +92,7 @@ fn every_value_is_taken() {
     assert_eq!((group.name.as_str(), group.host.as_str(), group.port, group.tls), expected);
     assert_eq!(config.servers[1].url, AgentUrl::Unix("/run/a.sock".into()));
     assert!(matches!(config.servers[2].url, AgentUrl::LoopbackHttp(_)));
-    assert_eq!(config.agent_token.unwrap().tokens.len(), 2);
+    assert_eq!(config.agents.token.unwrap().tokens.len(), 2);
     assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "2001:db8::1/128".parse().unwrap()]);
     assert_eq!(config.drain, Duration::ZERO);
     assert!(config.session_cache.enabled);
@@ -113,6 +113,10 @@ fn every_bad_value_is_refused_by_name_and_value() {
             &[
                 "w=http://x?discover=dns",
                 "w=http+unix:///a?discover=dns",
+                "w=https://y:1?trust=first-use",
+                "w=http://localhost:1?discover=dns&trust=first-use",
+                "w=http+unix:///a?token=shared",
+                "w=https://y:1?token=none",
                 "w=http://127.0.0.1:1?discover=dns",
             ],
         ),
@@ -131,7 +135,12 @@ fn every_bad_value_is_refused_by_name_and_value() {
         ("BANGUI_LEASE_TTL_MS", &["1499", "0", "5s"]),
         ("BANGUI_LOGIN_LIMIT", &["", "10", "0/60", "10/0", "10/60/1", "-1/60", "a/b"]),
         ("BANGUI_LOGIN_FAILURE_LIMIT", &["1/", "/1"]),
-        ("BANGUI_TRUSTED_PROXIES", &["10.0.0.0/33", "proxy.example.org", "10.0.0.1,x"]),
+        (
+            "BANGUI_TRUSTED_PROXIES",
+            &["10.0.0.0/33", "proxy.example.org", "10.0.0.1,x", "0.0.0.0/0", "10.0.0.1,::/0"],
+        ),
+        ("BANGUI_TRUSTED_PROXY_HOPS", &["0", "-1", "11", "x"]),
+        ("BANGUI_ALLOWED_HOSTS", &["bangui.example:80", "*.example", "a/b"]),
         ("BANGUI_AUDIT_DAYS", &["", "0", "-1", "3651", "x"]),
         ("BANGUI_DRAIN_SECONDS", &["", "-1", "x"]),
         ("BANGUI_LOG_FORMAT", &["TEXT", "xml"]),
@@ -141,6 +150,8 @@ fn every_bad_value_is_refused_by_name_and_value() {
             let said = errors(serve(&[(name, value), ("BANGUI_AGENT_TOKEN", TOKEN)]));
             let shown = value.replace("u@", "***@").replace("q=1", "q=***");
             let shown = shown.replace("=dns", "=***").replace("=srv", "=***");
+            let shown =
+                shown.replace("=first-use", "=***").replace("=shared", "=***").replace("=none", "=***");
             assert!(said.contains(&format!("\n  {name} = {shown:?}: ")), "{name}={value}: {said}");
             assert!(said.contains("1 configuration error;"), "{name}={value}: {said}");
         }
@@ -195,7 +206,7 @@ fn no_secret_is_ever_shown() {
         assert!(said.contains("***") && !said.contains("hunter2"), "{url}: {said}");
     }
     let config = serve(&[("BANGUI_AGENT_TOKEN", TOKEN), ("BANGUI_REDIS_URL", "redis://:hunter2@h")]).unwrap();
-    let debug = format!("{:?} {:?}", config.agent_token, config.redis.url);
+    let debug = format!("{:?} {:?}", config.agents.token, config.redis.url);
     assert!(!debug.contains(TOKEN) && !debug.contains("hunter2"), "{debug}");
 }
 
@@ -218,7 +229,7 @@ fn a_secret_comes_from_its_file_without_the_line_end() {
     for (set, given) in
         [(vec![("BANGUI_AGENT_TOKEN_FILE", path)], vec![]), (vec![], vec![("agent-token-file", path)])]
     {
-        let token = roles::agent(&environment(&set), &flags(&given)).ok().unwrap().config.token;
+        let token = roles::agent(&environment(&set), &flags(&given)).ok().unwrap().config.token.unwrap();
         assert_eq!(token.tokens[0].expose_secret(), TOKEN);
         assert_eq!(token.file.unwrap().to_str().unwrap(), path);
     }

@@ -5,6 +5,13 @@ pub(super) fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
+/// As it was before it was put into a URL.
+pub(super) fn decoded(text: &str) -> String {
+    let plain = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    let mut pairs = url::form_urlencoded::parse(plain.as_bytes());
+    pairs.next().map(|(text, _)| text.into_owned()).unwrap_or_default()
+}
+
 pub(super) fn check_database(text: &str) -> Result<(), String> {
     if text.is_empty() || text.parse::<u16>().is_ok() {
         return Ok(());

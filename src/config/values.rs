@@ -1,18 +1,17 @@
 //! From text to a checked value: one small pure function for each kind. An error says what is allowed; the caller adds
 //! the variable's name and value.
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use secrecy::SecretString;
 use url::{Host, Url};
 
 use super::{AgentGroup, AgentListen, AgentUrl, Listen, LogFormat, RateLimit, ServerEndpoint, Servers};
 use crate::domain::ServerName;
-use crate::domain::address::canonical_network;
 
 #[doc(hidden)]
 pub type Parsed<T> = Result<T, String>;
@@ -105,6 +104,12 @@ pub fn pool_size(text: &str) -> Parsed<u16> {
     text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
 }
 
+/// How many proxies stand before the workers.
+pub fn hops(text: &str) -> Parsed<NonZeroU8> {
+    let hops = text.parse::<NonZeroU8>().ok().filter(|hops| hops.get() <= 10);
+    hops.ok_or_else(|| "must be a whole number from 1 to 10".to_owned())
+}
+
 /// A positive number.
 pub fn positive(text: &str) -> Parsed<NonZeroU32> {
     text.parse().map_err(|_| "must be a positive whole number, such as 2".to_owned())
@@ -166,21 +171,6 @@ pub fn redis_prefix(text: &str) -> Parsed<String> {
         return Ok(text.to_owned());
     }
     Err("must be 1 to 64 characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'".to_owned())
-}
-
-/// Networks such as `10.0.0.0/8`, or single addresses, in their canonical form.
-pub fn networks(text: &str) -> Parsed<Vec<IpNet>> {
-    let network =
-        |entry: &str| entry.parse::<IpNet>().ok().or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from));
-    text.split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .map(|entry| {
-            network(entry)
-                .map(canonical_network)
-                .ok_or_else(|| format!("{entry:?} is neither a network such as 10.0.0.0/8 nor an address"))
-        })
-        .collect()
 }
 
 /// The address that users type into the browser.
@@ -249,23 +239,70 @@ fn server(entry: &str) -> Parsed<Entry> {
         return Err("each entry must be name=url, entries separated by commas".to_owned());
     };
     let name = ServerName::parse(name.trim()).map_err(|error| error.to_string())?;
-    let read = match url.trim().strip_suffix("?discover=dns") {
-        Some(url) => agent_url(url).and_then(|url| group(name.clone(), &url)).map(Entry::Group),
-        None => agent_url(url.trim()).map(|url| Entry::Server(ServerEndpoint { name: name.clone(), url })),
-    };
+    let url = url.trim();
+    let split = url.rsplit_once('?').and_then(|(url, options)| Some((url, Options::parse(options)?)));
+    let (url, options) = split.unwrap_or((url, Options::default()));
+    let read = agent_url(url).and_then(|url| {
+        if options.shared_token && !matches!(url, AgentUrl::Https(_)) {
+            return Err(
+                "has token=shared, which is for https:// alone: others are sent the token anyway".to_owned()
+            );
+        }
+        if options.discover {
+            return group(name.clone(), &url, options).map(Entry::Group);
+        }
+        if options.first_use {
+            return Err(
+                "has trust=first-use, which is for ?discover=dns alone: name its CA in BANGUI_AGENT_CA"
+                    .to_owned(),
+            );
+        }
+        Ok(Entry::Server(ServerEndpoint { name: name.clone(), url, shared_token: options.shared_token }))
+    });
     read.map_err(|why| format!("the URL of {name} {why}"))
 }
 
+/// What follows the `?` of an entry.
+#[derive(Clone, Copy, Default)]
+struct Options {
+    discover: bool,
+    first_use: bool,
+    shared_token: bool,
+}
+
+impl Options {
+    /// `None` if it is something else: it is part of the URL then, which takes none.
+    fn parse(text: &str) -> Option<Self> {
+        text.split('&').try_fold(Self::default(), |options, option| match option {
+            "discover=dns" => Some(Self { discover: true, ..options }),
+            "trust=first-use" => Some(Self { first_use: true, ..options }),
+            "token=shared" => Some(Self { shared_token: true, ..options }),
+            _ => None,
+        })
+    }
+}
+
 /// The agents that a DNS name resolves to.
-fn group(name: ServerName, url: &AgentUrl) -> Parsed<AgentGroup> {
+fn group(name: ServerName, url: &AgentUrl, options: Options) -> Parsed<AgentGroup> {
     const ALLOWED: &str = "has ?discover=dns, which needs https:// and a DNS name";
     let (url, tls) = match url {
         AgentUrl::Https(url) => (url, true),
         AgentUrl::LoopbackHttp(url) => (url, false),
         AgentUrl::Unix(_) => return Err(ALLOWED.to_owned()),
     };
+    let Options { first_use, shared_token, .. } = options;
+    if first_use && shared_token {
+        return Err(
+            "has trust=first-use and token=shared: whoever answers first would keep the token".to_owned()
+        );
+    }
+    if first_use && !tls {
+        return Err("has trust=first-use, which is for https:// alone".to_owned());
+    }
     match (url.host(), url.port_or_known_default()) {
-        (Some(Host::Domain(host)), Some(port)) => Ok(AgentGroup { name, host: host.to_owned(), port, tls }),
+        (Some(Host::Domain(host)), Some(port)) => {
+            Ok(AgentGroup { name, host: host.to_owned(), port, tls, first_use, shared_token })
+        }
         _ => Err(ALLOWED.to_owned()),
     }
 }
@@ -300,6 +337,11 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// The fewest different characters of a token: what is typed by a hand that rests on one key has fewer.
+const MIN_DIFFERENT: usize = 16;
+/// Of one in hexadecimal digits, of which there are but 16: 32 random ones have fewer than this once in ten million times.
+const MIN_DIFFERENT_DIGITS: usize = 8;
+
 /// One or two tokens separated by a comma. Also used when the token file changes.
 ///
 /// # Errors
@@ -309,18 +351,41 @@ pub fn agent_tokens(text: &str) -> Parsed<Vec<SecretString>> {
     if tokens.len() > 2 {
         return Err("must be one token, or two separated by a comma during a rotation".to_owned());
     }
-    if tokens.iter().any(|token| token.len() < 32 || token.len() > 1024) {
-        return Err(
-            "each token must have 32 to 1024 characters; `openssl rand -hex 32` makes a good one".to_owned()
-        );
+    for token in &tokens {
+        agent_token(token)?;
     }
-    if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+    Ok(tokens.into_iter().map(SecretString::from).collect())
+}
+
+fn agent_token(token: &str) -> Parsed<()> {
+    let hint = "`openssl rand -hex 32` makes a good one";
+    if !(32..=1024).contains(&token.len()) {
+        return Err(format!("each token must have 32 characters or more; {hint}"));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(
             "a token must consist of printable ASCII characters without spaces, since it is sent in a header"
                 .to_owned(),
         );
     }
-    Ok(tokens.into_iter().map(SecretString::from).collect())
+    if is_example(token) {
+        return Err(EXAMPLE.to_owned());
+    }
+    let fewest =
+        if token.bytes().all(|b| b.is_ascii_hexdigit()) { MIN_DIFFERENT_DIGITS } else { MIN_DIFFERENT };
+    if token.bytes().collect::<BTreeSet<u8>>().len() < fewest {
+        return Err(format!("a token must have {fewest} different characters or more; {hint}"));
+    }
+    Ok(())
+}
+
+/// Why an example is refused.
+pub const EXAMPLE: &str = "is an example that anybody can read (it begins with `replace-this`): put a secret of your own in its place";
+
+/// Whether a secret is one of the examples of manifests and documents.
+#[must_use]
+pub fn is_example(secret: &str) -> bool {
+    secret.trim_start().to_ascii_lowercase().starts_with("replace-this")
 }
 
 /// A password, which may be one that was taken under earlier rules: the rules are checked where it is set.

@@ -69,6 +69,8 @@ use Role::{Agent, Audit, Check, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
 const STORE: &[Role] = &[Serve, Check, ResetPassword, Audit];
+/// `check` reports how far a worker with this configuration would be open.
+const CHECKED: &[Role] = &[Serve, Up, Check];
 
 macro_rules! variables {
     ($($ident:ident = $name:literal, $placeholder:literal, $default:expr, $kind:ident, $roles:expr, $help:literal;)*) => {
@@ -94,7 +96,7 @@ macro_rules! variables {
 }
 
 variables! {
-    LISTEN = "BANGUI_LISTEN", "ADDR", Some("127.0.0.1:8080"), open, &[Serve, Up, Healthcheck],
+    LISTEN = "BANGUI_LISTEN", "ADDR", Some("127.0.0.1:8080"), open, &[Serve, Up, Check, Healthcheck],
         "Address that the worker, or all workers of `up`, listen on";
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
         "Number of worker processes of `up`";
@@ -111,9 +113,9 @@ variables! {
     REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword, Audit],
         "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; 0 sends large exchanges over the shared connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
-        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host";
+        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host, and with &trust=first-use agents are known by the certificate that each showed first. With ?token=shared an https:// agent is sent the shared token although workers have a certificate";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],
-        "Shared secret of workers and agents: 32 characters or more; two, separated by a comma, during a rotation";
+        "Shared secret of workers and agents: 32 characters or more; two, separated by a comma, during a rotation. Anyone who learns it controls every agent that accepts it";
     AGENT_LISTEN = "BANGUI_AGENT_LISTEN", "ADDR", Some("unix:/run/bangui/agent.sock"), open, &[Agent],
         "Address that the agent listens on: unix:/path, or IP:port, which needs TLS unless it is loopback";
     AGENT_TLS_CERT = "BANGUI_AGENT_TLS_CERT", "FILE", None, open, &[Agent],
@@ -124,6 +126,12 @@ variables! {
         "Name of the agent, for discovery by DNS; its certificate must carry this name";
     AGENT_CA = "BANGUI_AGENT_CA", "FILE", None, open, &[Serve, Check],
         "CA of the agents' certificates (PEM); without it, the system's CAs are trusted";
+    WORKER_CA = "BANGUI_WORKER_CA", "FILE", None, open, &[Agent],
+        "Certificates of workers, or the CA that signs them (PEM): over TLS, the agent obeys only clients with such a certificate, and needs no token; reloaded when the file changes";
+    WORKER_CERT = "BANGUI_WORKER_CERT", "FILE", None, open, &[Serve, Check],
+        "Certificate that workers present to agents behind https:// (PEM); those agents are sent no token; read at the start";
+    WORKER_KEY = "BANGUI_WORKER_KEY", "FILE", None, open, &[Serve, Check],
+        "Private key of the workers' certificate (PEM)";
     FAIL2BAN_SOCKET = "BANGUI_FAIL2BAN_SOCKET", "PATH", Some("/var/run/fail2ban/fail2ban.sock"), open, &[Agent, Up],
         "Socket of fail2ban";
     FAIL2BAN_CONFIG = "BANGUI_FAIL2BAN_CONFIG", "DIR", Some("/etc/fail2ban"), open, &[Agent, Up],
@@ -134,10 +142,12 @@ variables! {
         "Code that the setup call must carry; without it, a worker logs a one-time code";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
         "The admin's password, stored at the first start and never overwritten; 12 characters or more, none of the commonest";
-    PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, WORKER,
+    PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
         "The address that users type into the browser; with https, the cookie is __Host-bangui";
-    METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, &[Serve],
-        "Separate address for /metrics";
+    ALLOWED_HOSTS = "BANGUI_ALLOWED_HOSTS", "LIST", None, open, CHECKED,
+        "Host names and addresses, without ports, that requests may be for besides that of BANGUI_PUBLIC_URL, separated by commas; others are answered 421. Without both variables: any host, or on a loopback address loopback names only";
+    METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, WORKER,
+        "Separate address for /metrics. For `up`: that of the first worker, the next ones use the following ports. Without it, `up` gives each worker a free port of 127.0.0.1, and `serve` shows metrics at BANGUI_LISTEN";
     SESSION_IDLE = "BANGUI_SESSION_IDLE_SECONDS", "SECONDS", Some("1800"), open, WORKER,
         "A session expires after this time without a request";
     SESSION_ABSOLUTE = "BANGUI_SESSION_ABSOLUTE_SECONDS", "SECONDS", Some("43200"), open, WORKER,
@@ -156,8 +166,10 @@ variables! {
         "Login attempts per address: burst, and seconds to refill it";
     LOGIN_FAILURE_LIMIT = "BANGUI_LOGIN_FAILURE_LIMIT", "N/SECONDS", Some("100/3600"), open, WORKER,
         "Failed logins per account: burst, and seconds to refill it";
-    TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, WORKER,
-        "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas";
+    TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, CHECKED,
+        "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas; as narrow as possible, since each of them can claim any address";
+    TRUSTED_PROXY_HOPS = "BANGUI_TRUSTED_PROXY_HOPS", "N", None, open, CHECKED,
+        "Instead of BANGUI_TRUSTED_PROXIES, where nobody else can reach the workers: the number of proxies before them; the client is the Nth address of X-Forwarded-For from the right";
     AUDIT_DAYS = "BANGUI_AUDIT_DAYS", "DAYS", Some("90"), open, &[Serve, Up, ResetPassword],
         "How long entries of the audit are kept, up to 16 MiB of each trail";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,

@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `::ffff:198.51.100.9` (mapped, RFC 4291) | 198.51.100.9 everywhere: the kernel and fail2ban see the IPv4 address |
 //! | `::ffff:198.51.100.0/120` | 198.51.100.0/24 everywhere |
-//! | `64:ff9b::c633:6409` (NAT64, RFC 6052) | an IPv6 address to a firewall, so it is banned, ignored and trusted as written; the *host behind it* is 198.51.100.9, which is what a login limit and the guard against locking oneself out ask for |
+//! | `64:ff9b::c633:6409` (NAT64, RFC 6052) | an IPv6 address to a firewall, so it is banned and ignored as written: a ban of 198.51.100.9 would let its packets through; the *host behind it* is 198.51.100.9, which is what limits, trusted proxies, sessions, the audit and the guard against locking oneself out ask for |
 //!
-//! Every address and network that comes from outside goes through [`canonical_network`] or `IpAddr::to_canonical` once, where
-//! it is parsed.
+//! Every address and network that comes from outside goes once, where it is parsed, through [`canonical_network`] if it is what
+//! fail2ban bans or ignores, and through [`host_behind`] or [`network_behind`] if it says who somebody is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -37,12 +37,23 @@ pub fn host_behind(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// The network of the hosts that a network's addresses stand for.
+#[must_use]
+pub fn network_behind(net: IpNet) -> IpNet {
+    let net = canonical_network(net);
+    match net {
+        IpNet::V6(net6) => embedded(net6, NAT64).map_or(net, IpNet::from),
+        IpNet::V4(_) => net,
+    }
+}
+
 /// Whether traffic of one of `net`'s addresses can be traffic of one of `other`'s, however each is spelled: an IPv4 host also arrives
 /// as its mapped and its NAT64 address.
 #[must_use]
 pub fn overlaps(net: IpNet, other: IpNet) -> bool {
-    let overlap = |one: &IpNet| one.contains(&net) || net.contains(one);
-    spellings(canonical_network(other)).iter().any(overlap)
+    let others = spellings(canonical_network(other));
+    let overlap = |one: &IpNet, other: &IpNet| one.contains(other) || other.contains(one);
+    spellings(canonical_network(net)).iter().any(|one| others.iter().any(|other| overlap(one, other)))
 }
 
 fn spellings(net: IpNet) -> Vec<IpNet> {
@@ -76,6 +87,8 @@ fn embed(net: Ipv4Net, [a, b, c, d, e, f]: [u16; 6]) -> Option<IpNet> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn net(text: &str) -> IpNet {
@@ -108,6 +121,61 @@ mod tests {
             ("64:ff9b:1::198.51.100.9", "64:ff9b:1::c633:6409"),
         ] {
             assert_eq!(host_behind(ip.parse().unwrap()).to_string(), host);
+        }
+    }
+
+    /// Any network, and as often one in a spelling of IPv4.
+    fn networks() -> impl Strategy<Value = IpNet> {
+        let ipv4 =
+            (any::<u32>(), 0..=32_u8).prop_map(|(bits, length)| Ipv4Net::new_assert(bits.into(), length));
+        let ipv6 = (any::<u128>(), 0..=128_u8)
+            .prop_map(|(bits, length)| Ipv6Net::new_assert(bits.into(), length).into());
+        let embedded = (ipv4.clone(), prop_oneof![Just(MAPPED), Just(NAT64)])
+            .prop_filter_map("embeds", |(net, prefix)| embed(net, prefix));
+        prop_oneof![ipv4.prop_map(IpNet::from), ipv6, embedded]
+    }
+
+    proptest! {
+        #[test]
+        fn a_second_look_changes_nothing(net in networks()) {
+            let canonical = canonical_network(net);
+            prop_assert_eq!(canonical_network(canonical), canonical);
+            let behind = network_behind(net);
+            prop_assert_eq!(network_behind(behind), behind);
+            prop_assert_eq!(host_behind(host_behind(net.addr())), host_behind(net.addr()));
+            prop_assert_eq!(canonical.to_string().parse::<IpNet>().unwrap(), canonical);
+        }
+
+        #[test]
+        fn every_spelling_of_an_ipv4_network_is_that_network(bits: u32, length in 0..=32_u8, host: u32) {
+            let ipv4 = Ipv4Net::new_assert(bits.into(), length);
+            let is = IpNet::from(ipv4.trunc());
+            let mapped = embed(ipv4, MAPPED).unwrap();
+            prop_assert_eq!(canonical_network(mapped), is);
+            for net in [is, mapped, embed(ipv4, NAT64).unwrap()] {
+                prop_assert_eq!(network_behind(net), is);
+                prop_assert!(overlaps(net, is) && overlaps(is, net));
+            }
+            // A host in it is in it, however each of the two is written.
+            let inside = Ipv4Net::new_assert((host & u32::from(ipv4.hostmask()) | u32::from(ipv4.network())).into(), 32);
+            for host in [IpNet::from(inside), embed(inside, MAPPED).unwrap(), embed(inside, NAT64).unwrap()] {
+                prop_assert!(is.contains(&host_behind(host.addr())));
+                prop_assert!(overlaps(host, mapped) && overlaps(mapped, host));
+            }
+        }
+
+        #[test]
+        fn networks_overlap_both_ways(one in networks(), other in networks()) {
+            prop_assert_eq!(overlaps(one, other), overlaps(other, one), "{} {}", one, other);
+        }
+
+        #[test]
+        fn an_address_in_no_spelling_of_ipv4_is_itself(bits: u128) {
+            let ip = Ipv6Addr::from(bits);
+            let head: [u16; 6] = std::array::from_fn(|n| ip.segments()[n]);
+            prop_assume!(head != MAPPED && head != NAT64);
+            prop_assert_eq!(host_behind(ip.into()), IpAddr::V6(ip));
+            prop_assert_eq!(canonical_network(IpAddr::V6(ip).into()), IpNet::from(IpAddr::V6(ip)));
         }
     }
 

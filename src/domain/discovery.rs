@@ -10,6 +10,7 @@
 //! | an agent reports a name nobody has | a new server |
 //! | an agent reports the name of a server that is gone from its address, or silent there | that server has moved |
 //! | an agent reports the name of one that is there, or listed in the configuration | a conflict: the first stays |
+//! | an agent reports the name of a server that is known by its certificate, and shows another one | a conflict, wherever it is: the server is another's until it has been gone for [`GONE_AFTER`] |
 //! | two addresses, one agent (dual stack) | one server, no conflict |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,9 @@ pub struct Discovered {
     pub address: SocketAddr,
     /// Whether its agent speaks TLS.
     pub tls: bool,
+    /// The certificate that it showed first, where it is known by that: its SHA-256 in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Since when it has been gone from DNS, on Redis's clock; none while it is there.
     #[serde(default, with = "ts_microseconds_option")]
     pub missing_since: Option<Timestamp>,
@@ -66,6 +70,19 @@ pub struct Answering {
     pub name: Option<ServerName>,
     /// The run of the agent.
     pub instance: Option<String>,
+    /// The certificate that it showed, where it is known by that.
+    pub fingerprint: Option<String>,
+}
+
+impl Answering {
+    /// Whether this may be the agent of that server: its name, and the certificate that it is known by.
+    fn is(&self, name: &ServerName, known: &Discovered) -> bool {
+        self.name.as_ref() == Some(name) && !self.shows_another(known)
+    }
+
+    fn shows_another(&self, known: &Discovered) -> bool {
+        matches!((&self.fingerprint, &known.fingerprint), (Some(shown), Some(first)) if shown != first)
+    }
 }
 
 /// A look at all groups.
@@ -86,12 +103,21 @@ pub struct Conflict {
     pub address: SocketAddr,
     /// Where the one is that has it; none if the configuration lists it.
     pub holder: Option<SocketAddr>,
+    /// Whether it shows another certificate than the one that has it.
+    pub other_certificate: bool,
 }
 
 impl std::fmt::Display for Conflict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, address, holder } = self;
+        let Self { name, address, holder, other_certificate } = self;
         match holder {
+            Some(holder) if *other_certificate => write!(
+                f,
+                "the agent at {address} tells the name {name} and shows another certificate than the one at {holder} showed \
+                 first: it is not used. If {name} was installed anew, its new certificate is taken once the old one has been \
+                 gone for {} minutes",
+                GONE_AFTER.num_minutes()
+            ),
             Some(holder) => {
                 write!(
                     f,
@@ -139,9 +165,9 @@ impl Look {
     /// Whether this server is where it was; none if DNS did not answer and nobody was asked.
     fn shows(&self, name: &ServerName, known: &Discovered) -> Option<bool> {
         if let Some(answering) = self.asked.get(&known.address)
-            && let Some(other) = &answering.name
+            && answering.name.is_some()
         {
-            return Some(other == name);
+            return Some(answering.is(name, known));
         }
         match self.groups.get(&known.group) {
             None => Some(false),
@@ -151,7 +177,7 @@ impl Look {
 
     /// Whether the server is there beyond doubt, so that nobody else can have its name.
     fn holds(&self, name: &ServerName, known: &Discovered) -> bool {
-        let answers = self.asked.get(&known.address).map(|answering| answering.name.as_ref() == Some(name));
+        let answers = self.asked.get(&known.address).map(|answering| answering.is(name, known));
         answers.unwrap_or_else(|| self.shows(name, known) != Some(false))
     }
 }
@@ -183,18 +209,26 @@ pub fn reconcile(known: Discoveries, look: &Look, listed: &[ServerName], now: Ti
         let Some(name) = &answering.name else { continue };
         let Some(tls) = look.groups.get(&answering.group).map(|group| group.tls) else { continue };
         if is_listed(name) {
-            done.conflicts.push(Conflict { name: name.clone(), address: *address, holder: None });
+            let (name, address) = (name.clone(), *address);
+            done.conflicts.push(Conflict { name, address, holder: None, other_certificate: false });
             continue;
         }
         let found = Discovered {
             group: answering.group.clone(),
             address: *address,
             tls,
+            fingerprint: answering.fingerprint.clone(),
             missing_since: None,
             unknown: Unknown::new(),
         };
         match done.servers.get_mut(name) {
-            Some(server) if server.address == *address => {}
+            Some(server) if answering.shows_another(server) => {
+                let holder = Some(server.address);
+                let (name, address) = (name.clone(), *address);
+                done.conflicts.push(Conflict { name, address, holder, other_certificate: true });
+            }
+            // Known by its certificate from now on, or by the CA again, as its group says.
+            Some(server) if server.address == *address => server.fingerprint = found.fingerprint,
             // Found by this look already, or still there.
             Some(server)
                 if taken
@@ -204,7 +238,8 @@ pub fn reconcile(known: Discoveries, look: &Look, listed: &[ServerName], now: Ti
                 let other = look.asked.get(&server.address).and_then(|other| other.instance.as_ref());
                 if other.is_none() || other != answering.instance.as_ref() {
                     let holder = Some(server.address);
-                    done.conflicts.push(Conflict { name: name.clone(), address: *address, holder });
+                    let (name, address) = (name.clone(), *address);
+                    done.conflicts.push(Conflict { name, address, holder, other_certificate: false });
                 }
             }
             Some(server) => {

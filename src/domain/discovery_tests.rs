@@ -19,7 +19,7 @@ fn look(addresses: Option<&[u8]>, answers: &[(u8, Option<&str>)]) -> Look {
     let addresses = addresses.map(|all| all.iter().map(|n| at(*n)).collect());
     let answering = |(n, answer): &(u8, Option<&str>)| {
         let instance = answer.map(|name| format!("run of {name} at {n}"));
-        (at(*n), Answering { group: name("nodes"), name: answer.map(name), instance })
+        (at(*n), Answering { group: name("nodes"), name: answer.map(name), instance, fingerprint: None })
     };
     Look {
         groups: [(name("nodes"), Resolved { addresses, tls: true })].into(),
@@ -94,7 +94,8 @@ fn of_two_agents_with_one_name_the_first_stays() {
     for answers in [&[(2, Some("b")), (3, Some("b"))][..], &[(3, Some("b"))]] {
         let done = reconcile(two(), &look(Some(&[1, 2, 3]), answers), &[], minute(1));
         assert_eq!(shown(&done.servers), [("a", 1, None), ("b", 2, None)]);
-        let conflict = Conflict { name: name("b"), address: at(3), holder: Some(at(2)) };
+        let conflict =
+            Conflict { name: name("b"), address: at(3), holder: Some(at(2)), other_certificate: false };
         assert_eq!(done.conflicts, [conflict]);
     }
     // Both new: the lower address.
@@ -108,7 +109,10 @@ fn of_two_agents_with_one_name_the_first_stays() {
 #[test]
 fn a_listed_name_is_nobody_elses() {
     let done = reconcile(two(), &look(Some(&[1, 2, 3]), &[(3, Some("c"))]), &[name("C")], minute(1));
-    assert_eq!(done.conflicts, [Conflict { name: name("c"), address: at(3), holder: None }]);
+    assert_eq!(
+        done.conflicts,
+        [Conflict { name: name("c"), address: at(3), holder: None, other_certificate: false }]
+    );
     assert_eq!(done.servers, two());
     // One that is listed by now takes its state along.
     let done = reconcile(two(), &look(Some(&[1, 2]), &[]), &[name("b")], minute(1));
@@ -145,4 +149,47 @@ fn what_a_newer_version_remembers_of_a_server_is_kept_through_a_move() {
     let again = rmp_serde::to_vec_named(&moved.servers[&name("b")]).unwrap();
     let again: Discovered = rmp_serde::from_slice(&again).unwrap();
     assert_eq!((again.address, again.unknown["colour"].as_str()), (at(3), Some("green")));
+}
+
+/// The same, each showing this certificate.
+fn showing(addresses: &[u8], told: &[(u8, Option<&str>)], certificate: &str) -> Look {
+    let mut look = look(Some(addresses), told);
+    look.asked.values_mut().for_each(|answering| answering.fingerprint = Some(certificate.to_owned()));
+    look
+}
+
+#[test]
+fn a_server_is_known_by_the_certificate_that_it_showed_first_and_nobody_takes_its_name_with_another() {
+    let first = reconcile(two(), &showing(&[1, 2], &[(1, Some("a"))], "first"), &[], minute(0));
+    assert_eq!(first.servers[&name("a")].fingerprint.as_deref(), Some("first"));
+    assert_eq!(first.servers[&name("b")].fingerprint, None, "it was not asked");
+
+    // At another address beside it, after it has gone, and in its very place.
+    for (addresses, told, missing) in [
+        (&[1, 2, 3][..], (3, Some("a")), None),
+        (&[2, 3], (3, Some("a")), Some(1)),
+        (&[1, 2], (1, Some("a")), Some(1)),
+    ] {
+        let done = reconcile(first.servers.clone(), &showing(addresses, &[told], "second"), &[], minute(1));
+        assert_eq!(shown(&done.servers), [("a", 1, missing), ("b", 2, None)], "{told:?}");
+        assert_eq!(done.servers[&name("a")].fingerprint.as_deref(), Some("first"));
+        let [conflict] = &done.conflicts[..] else { panic!("{:?}", done.conflicts) };
+        assert!(
+            conflict.other_certificate && conflict.to_string().contains("another certificate"),
+            "{conflict}"
+        );
+    }
+
+    // With its own it moves as any server does.
+    let moved =
+        reconcile(first.servers.clone(), &showing(&[2, 3], &[(3, Some("a"))], "first"), &[], minute(1));
+    assert_eq!(shown(&moved.servers), [("a", 3, None), ("b", 2, None)]);
+    assert!(moved.conflicts.is_empty());
+
+    // One that has been gone for long is forgotten, and its certificate with it.
+    let gone = reconcile(first.servers, &showing(&[2, 3], &[(3, Some("a"))], "second"), &[], minute(1));
+    let gone = reconcile(gone.servers, &showing(&[2, 3], &[(3, Some("a"))], "second"), &[], minute(11));
+    assert_eq!(gone.forgotten, [name("a")]);
+    let anew = reconcile(gone.servers, &showing(&[2, 3], &[(3, Some("a"))], "second"), &[], minute(11));
+    assert_eq!(anew.servers[&name("a")].fingerprint.as_deref(), Some("second"));
 }

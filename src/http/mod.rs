@@ -1,7 +1,7 @@
 //! The HTTP interface: every route on this page, one file per resource, refusals in `error.rs`.
 //!
 //! ```text
-//! listener.rs ─▶ layers.rs (id, span, origin, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
+//! listener.rs ─▶ layers.rs (id, span, host, origin, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
 //! ```
 //!
 //! A handler names in its arguments what it assumes: [`auth::caller::Caller`] is somebody logged in, [`extract::Json`]
@@ -23,6 +23,8 @@ pub mod pages;
 pub mod state;
 
 pub use api::metrics::metrics_router;
+pub use auth::proxies::Proxies;
+pub use middleware::host::AllowedHosts;
 pub use state::{AppState, Parts, Phase, Readiness};
 
 use axum::{Extension, Router};

@@ -39,6 +39,8 @@ fn parts() -> Parts {
             in_flight: InFlight::default(),
             refusals: Refusals::default(),
         },
+        proxies: Proxies::new(&["10.0.0.0/8".parse().unwrap()], None),
+        hosts: AllowedHosts::default(),
         events: crate::store::Feed::new(),
         readiness: serving(),
         public_url: None,
@@ -64,7 +66,7 @@ async fn call(parts: Parts, request: Request<Body>) -> Response {
 }
 
 fn request(method: &str, path: &str) -> axum::http::request::Builder {
-    Request::builder().method(method).uri(path)
+    Request::builder().method(method).uri(path).header("host", "bangui.test")
 }
 
 async fn get_path(path: &str) -> Response {
@@ -154,7 +156,7 @@ async fn what_another_site_sends_is_refused_before_anything_is_looked_at() {
 #[tokio::test]
 async fn readyz_tells_why_it_is_not_ready() {
     let (status, body) = problem(get_path("/readyz").await).await;
-    let reason = "Redis is unavailable".into();
+    let reason = "redis".into();
     assert_eq!(
         (status, &body["ready"], &body["reason"]),
         (503, &false.into(), &reason),
@@ -172,7 +174,38 @@ async fn readyz_tells_why_it_is_not_ready() {
     serving.readiness.serve();
     let response = call(serving, request("GET", "/readyz").body(Body::empty()).unwrap()).await;
     assert_eq!(response.headers()["retry-after"], "1");
-    assert_eq!(problem(response).await.1["reason"], "Redis is unavailable");
+    let (_, body) = problem(response).await;
+    assert_eq!(body["reason"], "redis");
+    assert_eq!(body["detail"], "Redis is unavailable: see the log of this worker", "strangers read it");
+}
+
+#[tokio::test]
+async fn what_is_for_another_host_is_421_before_anything_is_looked_at_and_probes_are_answered() {
+    let ours = || Parts {
+        hosts: AllowedHosts::new(&["bangui.test".to_owned()], None, [0, 0, 0, 0].into()),
+        ..parts()
+    };
+    let foreign = |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path).header("host", "evil.example:8080");
+        request.header("x-forwarded-host", "bangui.test").body(Body::empty()).unwrap()
+    };
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/api/v1/setup"),
+        ("POST", "/api/v1/session"),
+        ("GET", "/metrics"),
+        ("GET", "/docs"),
+    ] {
+        let (status, body) = problem(call(ours(), foreign(method, path)).await).await;
+        let expected = (421, &"urn:bangui:problem:misdirected-request".into());
+        assert_eq!((status, &body["type"]), expected, "{method} {path}");
+    }
+    assert_eq!(call(ours(), foreign("GET", "/healthz")).await.status(), StatusCode::OK);
+    assert_eq!(problem(call(ours(), foreign("GET", "/readyz")).await).await.1["reason"], "redis");
+    let own = request("GET", "/api/v1/session").body(Body::empty()).unwrap();
+    assert_eq!(call(ours(), own).await.status(), StatusCode::UNAUTHORIZED);
+    let twice = request("GET", "/api/v1/session").header("host", "bangui.test").body(Body::empty()).unwrap();
+    assert_eq!(problem(call(ours(), twice).await).await.0, 400);
 }
 
 #[tokio::test]
@@ -319,7 +352,9 @@ async fn an_unavailable_redis_leaves_the_cookie_alone() {
 #[tokio::test]
 async fn metrics_can_have_an_address_of_their_own() {
     let handle = PrometheusBuilder::new().build_recorder().handle();
-    let router = metrics_router(AppState::new(Parts { metrics: None, ..parts() }), handle);
+    // Which Prometheus asks by whatever address it has found.
+    let hosts = AllowedHosts::new(&["bangui.example".to_owned()], None, [0, 0, 0, 0].into());
+    let router = metrics_router(AppState::new(Parts { metrics: None, hosts, ..parts() }), handle);
     let get = |path| request("GET", path).body(Body::empty()).unwrap();
     assert_eq!(router.clone().oneshot(get("/metrics")).await.unwrap().status(), StatusCode::OK);
     assert_eq!(problem(router.oneshot(get("/healthz")).await.unwrap()).await.0, 404);

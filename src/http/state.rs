@@ -10,6 +10,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::auth::proxies::Proxies;
+use super::middleware::host::AllowedHosts;
 use super::middleware::refused::RefusedLog;
 use crate::actions::Context;
 use crate::store::Feed;
@@ -25,6 +27,10 @@ pub struct Parts {
     pub readiness: Readiness,
     /// What users type; `https` makes the cookie a secure one.
     pub public_url: Option<Url>,
+    /// Whose `X-Forwarded-*` is believed.
+    pub proxies: Proxies,
+    /// The hosts that requests may be for.
+    pub hosts: AllowedHosts,
     /// What the clients of `GET /api/v1/events` are sent.
     pub events: Feed,
     /// What `GET /metrics` shows; `None` when it has an address of its own ([`super::metrics_router`]).
@@ -63,6 +69,18 @@ impl AppState {
     #[must_use]
     pub fn public_url(&self) -> Option<&Url> {
         self.0.parts.public_url.as_ref()
+    }
+
+    /// Whose `X-Forwarded-*` is believed.
+    #[must_use]
+    pub fn proxies(&self) -> &Proxies {
+        &self.0.parts.proxies
+    }
+
+    /// The hosts that requests may be for.
+    #[must_use]
+    pub fn hosts(&self) -> &AllowedHosts {
+        &self.0.parts.hosts
     }
 
     /// What the clients of `GET /api/v1/events` are sent.

@@ -60,7 +60,19 @@ impl Discoverer {
         }
         let held: BTreeMap<SocketAddr, &ServerName> =
             read.servers.iter().map(|(name, server)| (server.address, name)).collect();
-        let settled = |address: &SocketAddr| held.get(address).is_some_and(|name| !silent.contains(*name));
+        // One that is to be known by its certificate and was found before that was so is asked for it.
+        let unknown: BTreeSet<&ServerName> = read
+            .servers
+            .iter()
+            .filter(|(_, server)| {
+                let group = scheduler.groups.iter().find(|group| group.name == server.group);
+                group.is_some_and(|group| group.first_use) && server.fingerprint.is_none()
+            })
+            .map(|(name, _)| name)
+            .collect();
+        let settled = |address: &SocketAddr| {
+            held.get(address).is_some_and(|name| !silent.contains(*name) && !unknown.contains(*name))
+        };
         let addresses = scheduler.groups.iter().flat_map(|group| {
             let resolved = look.groups.get(&group.name).and_then(|resolved| resolved.addresses.as_ref());
             resolved.into_iter().flatten().map(move |address| (*address, group))
@@ -160,14 +172,14 @@ async fn ask(
     let mut answers = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE).boxed();
     let mut asked = BTreeMap::new();
     while let Some((address, group, answer)) = answers.next().await {
-        let (name, instance) = match answer {
-            Ok(introduction) => (Some(introduction.name), introduction.instance),
+        let (name, instance, fingerprint) = match answer {
+            Ok(introduction) => (Some(introduction.name), introduction.instance, introduction.fingerprint),
             Err(error) => {
                 complaints.insert(error.to_string());
-                (None, None)
+                (None, None, None)
             }
         };
-        asked.insert(address, Answering { group, name, instance });
+        asked.insert(address, Answering { group, name, instance, fingerprint });
     }
     asked
 }

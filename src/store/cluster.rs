@@ -30,6 +30,9 @@ pub struct WorkerInfo {
     pub pid: u32,
     /// Its version of bangui.
     pub version: String,
+    /// A peer that forwarded a client's address and is not believed; for `bangui check`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnamed_proxy: Option<String>,
 }
 
 /// The line of a worker in the hash.
@@ -194,7 +197,12 @@ impl Heartbeat {
         let number = |name| fields.get(name).and_then(rmpv::Value::as_i64).unwrap_or_default();
         let pid = u32::try_from(number("pid")).unwrap_or_default();
         Self {
-            info: WorkerInfo { hostname: text("hostname"), pid, version: text("version") },
+            info: WorkerInfo {
+                hostname: text("hostname"),
+                pid,
+                version: text("version"),
+                unnamed_proxy: None,
+            },
             started_at: number("started_at"),
             seen_at: number("seen_at"),
         }

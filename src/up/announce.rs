@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use url::Url;
 
 use crate::domain::printable::printable;
 use crate::net::readiness::reachable;
@@ -20,8 +21,10 @@ pub enum Access {
 
 /// Everything that is printed.
 pub struct Announcement {
-    /// The shared address.
-    pub listen: SocketAddr,
+    /// What to type, without a `/` at its end.
+    pub url: String,
+    /// Where the metrics of each worker are; none if each has a free port.
+    pub metrics: Vec<SocketAddr>,
     /// How many workers share it.
     pub workers: u32,
     /// How to get access.
@@ -36,7 +39,7 @@ pub struct Announcement {
 
 impl fmt::Display for Announcement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = format!("http://{}", reachable(self.listen));
+        let url = &self.url;
         let plural = if self.workers == 1 { "" } else { "s" };
         writeln!(f, "\nbangui is ready: {url} ({} worker{plural})\n", self.workers)?;
         match &self.access {
@@ -55,19 +58,41 @@ impl fmt::Display for Announcement {
         writeln!(f, "fail2ban:  {}", printable(&self.fail2ban))?;
         writeln!(f, "data:      {}", self.data.display())?;
         writeln!(f, "logs:      {}", self.logs.display())?;
+        let metrics: Vec<String> =
+            self.metrics.iter().map(|address| format!("http://{}/metrics", reachable(*address))).collect();
+        match &metrics[..] {
+            [] => {
+                writeln!(f, "metrics:   each worker's log names its address; --metrics-listen chooses one")?
+            }
+            _ => writeln!(f, "metrics:   {}", metrics.join(" "))?,
+        }
         writeln!(f, "\nCtrl-C stops everything.")
     }
 }
 
-/// Asks the workers whether setup is complete; `None` if they do not answer.
-pub async fn setup_complete(listen: SocketAddr) -> Option<bool> {
+/// What users type to reach workers that share this address.
+#[must_use]
+pub fn url(listen: SocketAddr, public_url: Option<&Url>, host: Option<&str>) -> String {
+    if let Some(url) = public_url {
+        return url.as_str().trim_end_matches('/').to_owned();
+    }
+    match host.filter(|_| !listen.ip().to_canonical().is_loopback()) {
+        Some(host) => format!("http://{host}:{}", listen.port()),
+        None => format!("http://{}", reachable(listen)),
+    }
+}
+
+/// Asks the workers, by the host of `url`, whether setup is complete; `None` if they do not answer.
+pub async fn setup_complete(listen: SocketAddr, url: &str) -> Option<bool> {
     #[derive(Deserialize)]
     struct Setup {
         complete: bool,
     }
     crate::crypto::provide();
     let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build().ok()?;
-    let answer = client.get(format!("http://{}/api/v1/setup", reachable(listen))).send().await.ok()?;
+    let (_, authority) = url.split_once("://")?;
+    let request = client.get(format!("http://{}/api/v1/setup", reachable(listen)));
+    let answer = request.header(reqwest::header::HOST, authority).send().await.ok()?;
     Some(answer.json::<Setup>().await.ok()?.complete)
 }
 
@@ -77,7 +102,8 @@ mod tests {
 
     fn printed(access: Access) -> String {
         let announcement = Announcement {
-            listen: "0.0.0.0:8080".parse().unwrap(),
+            url: url("0.0.0.0:8080".parse().unwrap(), None, None),
+            metrics: Vec::new(),
             workers: 1,
             access,
             fail2ban: "the sandbox".to_owned(),
@@ -95,5 +121,15 @@ mod tests {
         assert!(chosen.contains("BANGUI_SETUP_TOKEN") && chosen.contains("/setup\n"), "{chosen}");
         let log_in = printed(Access::LogIn);
         assert!(!log_in.contains("/setup") && log_in.contains("  http://127.0.0.1:8080/\n"), "{log_in}");
+    }
+
+    #[test]
+    fn the_address_to_type_is_one_that_the_workers_answer_for() {
+        let (everywhere, here) = ("0.0.0.0:8080".parse().unwrap(), "127.0.0.1:8080".parse().unwrap());
+        let public = Url::parse("https://bangui.example").ok();
+        assert_eq!(url(everywhere, None, None), "http://127.0.0.1:8080");
+        assert_eq!(url(everywhere, None, Some("bangui.lan")), "http://bangui.lan:8080");
+        assert_eq!(url(here, None, Some("bangui.lan")), "http://127.0.0.1:8080");
+        assert_eq!(url(everywhere, public.as_ref(), Some("bangui.lan")), "https://bangui.example");
     }
 }

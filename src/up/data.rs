@@ -8,13 +8,17 @@
 //!      logs/              one file per child
 //!      run/               sockets; in a private folder under /tmp if this path is too long or strange for them
 //! ```
+//!
+//! Whoever may write here is whoever `up` runs as, often root: they could have it write elsewhere by a link, and choose the
+//! secrets. So the folder and those in it must belong to this user (or to root) and be writable by nobody else, none of them may be a
+//! link, and no file in them is opened through one. A folder that everybody can write to, further up, must be sticky as `/tmp` is.
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::config::values::MAX_SOCKET_PATH;
@@ -37,12 +41,13 @@ impl DataDir {
     /// # Errors
     /// If it cannot be written, or another `up` uses it.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
+        // Before anything is made in it: the folders above are as others have left them.
+        ours(root)?;
         make_private(root)?;
         let path = root.join("lock");
-        let lock =
-            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).with_context(|| {
-                format!("failed to open {}: choose another folder with --data-dir", path.display())
-            })?;
+        let lock = open_options().create(true).append(true).open(&path).with_context(|| {
+            format!("failed to open {}: choose another folder with --data-dir", path.display())
+        })?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => bail!(
@@ -82,7 +87,7 @@ impl DataDir {
     /// If it can be neither read nor written.
     pub fn secret(&self, name: &str) -> anyhow::Result<(PathBuf, String)> {
         let path = self.folder("secrets").join(name);
-        match fs::read_to_string(&path) {
+        match read_private(&path) {
             Ok(secret) if !secret.trim().is_empty() => return Ok((path, secret.trim().to_owned())),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -124,20 +129,83 @@ pub fn is_plain(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+".contains(&b)))
 }
 
-fn make_private(path: &Path) -> anyhow::Result<()> {
+/// Makes a folder that only its owner can enter, or takes one that is as good.
+pub(super) fn make_private(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
         format!("failed to create the folder {}: choose another with --data-dir", path.display())
-    })
+    })?;
+    private(path)
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let fresh = path.with_extension("new");
+/// Whether a folder is no link, belongs to this user or to root, and is writable by nobody else.
+fn private(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let folder = fs::symlink_metadata(path).with_context(|| format!("{shown} cannot be looked at"))?;
+    if folder.file_type().is_symlink() {
+        bail!(
+            "{shown} is a link, which may lead to a folder of somebody else: name the folder itself with --data-dir"
+        );
+    }
+    if !folder.is_dir() {
+        bail!("{shown} is no folder; choose another with --data-dir");
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if folder.uid() != own && folder.uid() != 0 {
+        bail!(
+            "{shown} belongs to user {}, who could change what lies there under the user {own} who runs this; choose another \
+             folder with --data-dir",
+            folder.uid()
+        );
+    }
+    if folder.mode() & 0o022 != 0 {
+        bail!(
+            "{shown} can be written by others (mode {:o}): `chmod 700 {shown}`, and look whether the files in it are yours",
+            folder.mode() & 0o7777
+        );
+    }
+    Ok(())
+}
+
+/// Whether nobody else can put another folder in the place of one of those that lead there.
+fn ours(root: &Path) -> anyhow::Result<()> {
+    for above in root.ancestors().skip(1) {
+        // As the kernel walks it: links of others' making lie in folders that this loop sees, too.
+        let Ok(folder) = fs::metadata(above) else { continue };
+        if folder.mode() & 0o002 != 0 && folder.mode() & 0o1000 == 0 {
+            bail!(
+                "{} can be written by everybody, who could put another folder in the place of {}; choose another with \
+                 --data-dir",
+                above.display(),
+                root.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// For files here: none is opened through a link, and a new one is its owner's alone.
+pub(super) fn open_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+fn read_private(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    open_options().read(true).open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Writes a file that only its owner can read, whole or not at all; in the place of whatever was there, a link too.
+pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    // Appended, so that `jail.local` and `jail.conf` do not share one.
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
     let _ = fs::remove_file(&fresh);
-    OpenOptions::new()
+    open_options()
         .write(true)
         .create_new(true)
-        .mode(0o600)
         .open(&fresh)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .and_then(|()| fs::rename(&fresh, path))
@@ -176,6 +244,80 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(data.secret("agent-token").unwrap(), (path, secret.clone()));
         assert_ne!(data.secret("setup-token").unwrap().1, secret);
+    }
+
+    fn refusal(root: &Path) -> String {
+        format!("{:#}", DataDir::open(root).err().expect("it was taken"))
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused_and_so_is_one_in_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("data");
+        drop(DataDir::open(&root).unwrap());
+        for (folder, mode) in [("", 0o770), ("", 0o702), ("secrets", 0o777), ("logs", 0o720), ("run", 0o722)]
+        {
+            let folder = root.join(folder);
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(refusal(&root).contains("can be written by others"), "{}", folder.display());
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        // Others may see that it is there; what lies in it is closed.
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        drop(DataDir::open(&root).unwrap());
+
+        let open = parent.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(refusal(&open.join("data")).contains("by everybody"));
+        assert!(!open.join("data").exists(), "nothing was made there");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+        drop(DataDir::open(&open.join("data")).unwrap());
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("data");
+        fs::create_dir(&root).unwrap();
+        if std::os::unix::fs::chown(&root, Some(12_345), None).is_err() {
+            return; // Only root gives folders away.
+        }
+        assert!(refusal(&root).contains("belongs to user 12345"));
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        use std::os::unix::fs::symlink;
+        let parent = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (parent.path().join("data"), parent.path().join("elsewhere"));
+        fs::create_dir(&elsewhere).unwrap();
+        symlink(&elsewhere, &root).unwrap();
+        assert!(refusal(&root).contains("is a link"));
+        fs::remove_file(&root).unwrap();
+
+        drop(DataDir::open(&root).unwrap());
+        let precious = elsewhere.join("precious");
+        fs::write(&precious, "precious").unwrap();
+        let put_link = |at: &Path| {
+            let _ = fs::remove_file(at);
+            symlink(&precious, at).unwrap();
+        };
+        put_link(&root.join("lock"));
+        assert!(refusal(&root).contains("lock cannot be written"));
+        fs::remove_file(root.join("lock")).unwrap();
+        let data = DataDir::open(&root).unwrap();
+        put_link(&root.join("secrets/agent-token"));
+        assert!(data.secret("agent-token").is_err(), "a secret was read through a link");
+        put_link(&root.join("redis/redis.conf"));
+        put_link(&root.join("redis/redis.conf.new"));
+        write_private(&root.join("redis/redis.conf"), "text").unwrap();
+        assert_eq!(fs::read_to_string(root.join("redis/redis.conf")).unwrap(), "text");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        drop(data);
+        fs::remove_dir_all(root.join("logs")).unwrap();
+        symlink(&elsewhere, root.join("logs")).unwrap();
+        assert!(refusal(&root).contains("is a link"));
     }
 
     #[test]

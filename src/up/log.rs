@@ -1,10 +1,11 @@
 //! A child's output, kept in a file of bounded size; its last lines are at hand when it dies.
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::data::open_options;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 use crate::domain::printable::printable;
@@ -60,7 +61,7 @@ impl Log {
     }
 
     fn open(&self) -> Option<File> {
-        OpenOptions::new().create(true).append(true).open(&self.path).ok()
+        open_options().create(true).append(true).open(&self.path).ok()
     }
 
     fn remember(&self, line: &str) {

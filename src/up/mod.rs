@@ -24,7 +24,7 @@ pub mod sandbox;
 pub mod service;
 
 use std::ffi::OsString;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,10 +139,17 @@ impl Up {
         self.watch(workers);
         self.until_ready("the workers", async || readiness::ask(None, address).await.is_ok()).await?;
 
-        let done = self.config.admin_password_given || announce::setup_complete(address).await == Some(true);
+        let url = announce::url(address, self.config.public_url.as_ref(), self.config.host.as_deref());
+        let done =
+            self.config.admin_password_given || announce::setup_complete(address, &url).await == Some(true);
         let code = self.config.setup_token.is_none().then_some(setup_code);
         Ok(Announcement {
-            listen: address,
+            url,
+            metrics: if self.config.metrics_listen.port() == 0 {
+                Vec::new()
+            } else {
+                (0..self.config.workers.get()).map(|n| self.metrics_of(n)).collect()
+            },
             workers: self.config.workers.get(),
             access: if done { Access::LogIn } else { Access::SetUp(code) },
             fail2ban,
@@ -187,11 +194,22 @@ impl Up {
         (1..=self.config.workers.get())
             .map(|n| {
                 let command = vec![own_program()?, "serve".into()];
-                let worker =
-                    self.service(&format!("worker-{n}"), command, environment.clone(), stop_timeout)?;
+                let mut environment = environment.clone();
+                let metrics = self.metrics_of(n - 1).to_string();
+                environment.push(("BANGUI_METRICS_LISTEN".to_owned(), metrics.into()));
+                let worker = self.service(&format!("worker-{n}"), command, environment, stop_timeout)?;
                 Ok(Service { listener: Some(Arc::clone(&listener)), ..worker })
             })
             .collect()
+    }
+
+    /// The address of the metrics of worker `n`, from 0. The configuration leaves room for all of them.
+    fn metrics_of(&self, n: u32) -> SocketAddr {
+        let mut address = self.config.metrics_listen;
+        if address.port() != 0 {
+            address.set_port(address.port().saturating_add(u16::try_from(n).unwrap_or(u16::MAX)));
+        }
+        address
     }
 
     fn service(

@@ -1,15 +1,14 @@
 //! The private redis-server of `up`: on a unix socket, with an append-only file.
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::data::DataDir;
+use super::data::{DataDir, write_private};
 
 /// Writes its configuration and returns the command that runs it.
 ///
@@ -35,7 +34,7 @@ pub fn command(program: &Path, data: &DataDir) -> anyhow::Result<Vec<OsString>> 
         folder = quoted(&folder)?,
     );
     let path = folder.join("redis.conf");
-    fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    write_private(&path, &text)?;
     Ok(vec![program.into(), path.into()])
 }
 

@@ -4,7 +4,7 @@
 //! Its configuration is rewritten at each start, since it contains paths. Your own changes go into `jail.local` or
 //! `jail.d/`, as with any fail2ban.
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::data::{DataDir, is_plain};
+use super::data::{DataDir, is_plain, make_private, open_options, write_private};
 
 /// At this size the log is rotated; fail2ban follows.
 const MAX_LOG_SIZE: u64 = 1024 * 1024;
@@ -46,10 +46,10 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    fn write(&self) -> std::io::Result<()> {
+    fn write(&self) -> anyhow::Result<()> {
         let config = self.config();
-        for folder in ["filter.d", "action.d", "jail.d"] {
-            fs::create_dir_all(config.join(folder))?;
+        for folder in ["", "filter.d", "action.d", "jail.d"] {
+            make_private(&config.join(folder))?;
         }
         let (folder, socket) = (self.folder.display(), self.socket.display());
         let note = "# Written by `bangui up` at each start: put your changes into jail.local or jail.d/.\n";
@@ -69,12 +69,13 @@ impl Sandbox {
         };
         let action = "[Definition]\nactionstart =\nactionstop =\nactioncheck =\nactionban =\nactionunban =\n\n\
                       [Init]\nname = default\n";
-        fs::write(config.join("fail2ban.conf"), main)?;
-        fs::write(config.join("jail.conf"), jails)?;
-        fs::write(config.join("filter.d/login.conf"), filter("login failed from"))?;
-        fs::write(config.join("filter.d/scanner.conf"), filter("forbidden path asked for by"))?;
-        fs::write(config.join("action.d/note.conf"), format!("{note}{action}"))?;
-        self.append("sandbox started")
+        write_private(&config.join("fail2ban.conf"), &main)?;
+        write_private(&config.join("jail.conf"), &jails)?;
+        write_private(&config.join("filter.d/login.conf"), &filter("login failed from"))?;
+        write_private(&config.join("filter.d/scanner.conf"), &filter("forbidden path asked for by"))?;
+        write_private(&config.join("action.d/note.conf"), &format!("{note}{action}"))?;
+        let log = self.log();
+        self.append("sandbox started").with_context(|| format!("{} cannot be written", log.display()))
     }
 
     /// Its configuration folder.
@@ -128,7 +129,7 @@ impl Sandbox {
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_LOG_SIZE) {
             fs::rename(&path, path.with_extension("log.1"))?;
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let mut file = open_options().create(true).append(true).open(&path)?;
         writeln!(file, "{} {line}", chrono::Local::now().format("%Y-%m-%d %H:%M:%S"))
     }
 }

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::actions::{Context, InFlight, Refusals};
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
-use crate::http::{self, AppState, Readiness};
+use crate::http::{self, AllowedHosts, AppState, Proxies, Readiness};
 use crate::jobs::bans::BanJobs;
 use crate::net::{Limits, Listener, Server, open_files};
 use crate::password::PasswordGate;
@@ -62,6 +62,7 @@ struct Worker {
     settings: Live,
     events: Feed,
     readiness: Readiness,
+    proxies: Proxies,
     in_flight: InFlight,
     parts: Supervisor,
 }
@@ -97,7 +98,8 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     }
     let settings = Live::new(Bootstrap::of(&config));
     let (events, in_flight) = (Feed::new(), InFlight::default());
-    let worker = Worker { config, id, store, agents, settings, events, readiness, in_flight, parts };
+    let proxies = Proxies::new(&config.trusted_proxies, config.trusted_proxy_hops);
+    let worker = Worker { config, id, store, agents, settings, events, readiness, proxies, in_flight, parts };
     let servers = worker.listen(listener, metrics_listener, &metrics)?;
     worker.follow(metrics);
     tokio::select! {
@@ -124,6 +126,8 @@ impl Worker {
         metrics_listener: Option<TcpListener>,
         metrics: &PrometheusHandle,
     ) -> Result<Servers, ServeError> {
+        let addr = listener.local_addr().context("the listening socket has no address")?;
+        let public_url = self.config.public_url.as_ref();
         let state = AppState::new(http::Parts {
             context: Context {
                 store: self.store.clone(),
@@ -139,13 +143,18 @@ impl Worker {
             },
             readiness: self.readiness.clone(),
             public_url: self.config.public_url.clone(),
+            proxies: self.proxies.clone(),
+            hosts: AllowedHosts::new(&self.config.allowed_hosts, public_url, addr.ip()),
             events: self.events.clone(),
             metrics: metrics_listener.is_none().then(|| metrics.clone()),
         });
         let refused = state.clone();
         self.parts.run_until(Stage::Follow, "refusals", |stop| refusals::report(refused, stop));
-        let addr = listener.local_addr().context("failed to read the address of the listening socket")?;
         tracing::info!(http.addr = %addr, worker.id = self.id.as_str(), "listening");
+        if let Some(listener) = &metrics_listener {
+            let addr = listener.local_addr().context("the socket of the metrics has no address")?;
+            tracing::info!(metrics.addr = %addr, "listening for /metrics");
+        }
         let serve = |name, listener, router| {
             let server = Server::new(router, LIMITS, self.parts.stop_of(Stage::Listen));
             let accepting = server.clone();
@@ -212,7 +221,11 @@ impl Worker {
         parts.run_until(Stage::Work, "scheduler", |stop| scheduler.run(stop));
         parts.run_until(Stage::Work, "ban-jobs", |stop| ban_jobs.run(stop));
         parts.run(Stage::Work, "account", startup::keep_login_possible(config.clone(), store.clone()));
-        parts.run(Stage::Work, "heartbeat", heartbeat::run(store.clone(), self.id.clone()));
+        parts.run(
+            Stage::Work,
+            "heartbeat",
+            heartbeat::run(store.clone(), self.id.clone(), self.proxies.clone()),
+        );
     }
 
     /// Stops the parts, stage by stage, and signs off from Redis.

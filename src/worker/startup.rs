@@ -41,16 +41,22 @@ pub async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
 
 /// Creates a client for each configured agent.
 pub fn agents(config: &ServeConfig) -> Result<Fleet, ServeError> {
-    let Some(token) = &config.agent_token else { return Ok(Fleet::default()) };
-    let credentials = Credentials::new(token, config.agent_ca.as_ref());
+    if config.servers.is_empty() && config.groups.is_empty() {
+        return Ok(Fleet::default());
+    }
+    let refused = |error: anyhow::Error| ServeError::Refused(format!("{error:#}"));
+    let credentials = Credentials::new(&config.agents).map_err(refused)?;
+    for group in &config.groups {
+        credentials.try_group(group).map_err(refused)?;
+    }
     let listed = config.servers.iter().map(|server| {
         let client = credentials
-            .client(&server.url)
+            .client(&server.url, server.shared_token)
             .map_err(|error| ServeError::Refused(format!("BANGUI_SERVERS, {}: {error:#}", server.name)))?;
         Ok((server.name.clone(), client))
     });
     let listed = listed.collect::<Result<_, ServeError>>()?;
-    Ok(Fleet::new(Some(credentials), listed))
+    Ok(Fleet::new(Some(credentials), listed, &config.groups))
 }
 
 /// Waits for Redis and prepares everything that requests need. Does not return while Redis is unreachable or unusable.

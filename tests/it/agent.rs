@@ -152,7 +152,7 @@ async fn two_tokens_are_good_while_one_is_being_replaced_and_the_file_is_read_ag
     let fail2ban = Fail2ban::start(&["app"]).await;
     let folder = folder();
     let (file, socket) = (folder.path().join("token"), folder.path().join("agent.sock"));
-    let [old, new] = ["old-token-old-token-old-token-old-token", "new-token-new-token-new-token-new-token"];
+    let [old, new] = ["the-old-token-of-32-characters-xyz", "the-new-token-of-32-characters-xyz"];
     std::fs::write(&file, format!("{old}\n")).unwrap();
     let mut command = bangui("agent");
     command

@@ -108,7 +108,7 @@ async fn a_body_over_64_kib_is_refused_announced_or_not() {
         refused(&send(long.clone().into()).await, &[413]);
         let mut chunked = TcpStream::connect(cluster.workers[0].address).await.unwrap();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
             long.len()
         );
         chunked.write_all(&[head.as_bytes(), &long, b"\r\n0\r\n\r\n"].concat()).await.unwrap();

@@ -48,6 +48,60 @@ fn in_kubernetes_the_grace_period_is_the_drain_and_15_s() {
 }
 
 #[test]
+fn where_it_is_deployed_the_figures_and_foreign_hosts_are_kept_from_strangers() {
+    for (file, metrics, hosts) in [
+        (
+            "docker-compose.yml",
+            "BANGUI_METRICS_LISTEN: 0.0.0.0:9100",
+            "BANGUI_ALLOWED_HOSTS: ${BANGUI_ALLOWED_HOSTS:-localhost,",
+        ),
+        (
+            "k8s/base/config.yaml",
+            "BANGUI_METRICS_LISTEN: 0.0.0.0:9100",
+            "BANGUI_ALLOWED_HOSTS: bangui.example,",
+        ),
+    ] {
+        let text = read(file);
+        assert!(text.contains(metrics) && text.contains(hosts), "{file}");
+    }
+    // Nothing leads there from outside.
+    assert!(
+        !read("k8s/base/network.yaml").contains("metrics") && !read(".deploy/haproxy.cfg").contains("9100")
+    );
+    let network = read("k8s/base/network.yaml");
+    assert!(network.contains("ingress:\n    - from:"), "workers are open to the load balancer alone");
+}
+
+#[test]
+fn no_manifest_holds_a_secret_that_works() {
+    for folder in ["k8s/base", "k8s/agents", "k8s/redis", "k8s/external-redis", "k8s/monitoring"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in ["BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY", "stringData", "replace-this-"] {
+                assert!(!text.contains(word), "{} has {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_bill_of_materials_names_what_is_compiled_in_and_nothing_else() {
+    let output = Command::new(root().join(".ci/sbom")).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let bill: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let components = bill["components"].as_array().unwrap();
+    let named = |name: &str| components.iter().find(|component| component["name"] == name);
+    for name in ["axum", "rustls", "redis", "argon2"] {
+        let component = named(name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(component["hashes"][0]["content"].as_str().unwrap().len(), 64, "{component}");
+    }
+    for name in ["proptest", "insta", "rcgen", "bangui"] {
+        assert!(named(name).is_none(), "{name} is not compiled in");
+    }
+}
+
+#[test]
 fn the_units_of_systemd_are_closed() {
     for (unit, most) in [("bangui-worker@.service", 19), ("bangui-agent.service", 29)] {
         let path: PathBuf = root().join(".deploy/systemd").join(unit);
@@ -105,6 +159,7 @@ fn every_variable_that_the_files_for_deploying_name_is_one() {
         "docker-compose.yml",
         "k8s/base/config.yaml",
         "k8s/base/worker.yaml",
+        "k8s/base/secrets.yaml",
         "k8s/agents/agent.yaml",
         ".ci/k8s/kustomization.yaml",
         ".ci/test-deploy",

@@ -248,6 +248,65 @@ async fn a_name_is_believed_by_the_certificate_alone_and_the_token_is_for_those_
 }
 
 #[tokio::test]
+async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate() {
+    let mut stage = Stage::new().await;
+    let worker = Ca::self_signed();
+    let file = |name: &str, text: &str| {
+        std::fs::write(stage.folder.path().join(name), text).unwrap();
+        stage.folder.path().join(name).display().to_string()
+    };
+    let environment = [
+        ("BANGUI_SERVERS", format!("nodes=https://{NAME}:{}?discover=dns&trust=first-use", stage.port)),
+        ("BANGUI_WORKER_CERT", file("worker.crt", &worker.0)),
+        ("BANGUI_WORKER_KEY", file("worker.key", &worker.1)),
+    ];
+    stage.cluster.environment.extend(environment.map(|(name, value)| (name.to_owned(), value)));
+    for name in ["BANGUI_AGENT_CA", "BANGUI_AGENT_TOKEN"] {
+        stage.cluster.environment.remove(name);
+    }
+    // Each node has made its own: no two are by one CA.
+    let (first, second) = (Ca::new(), Ca::new());
+    let own = first.sign(&["node-1"]);
+    let start = async |own: (String, String), name: &str, at: SocketAddr| {
+        TlsAgent::start_own(own, &worker.0, &[name], at).await
+    };
+    let node_1 = start(own.clone(), "node-1", stage.at(22)).await;
+    let _node_2 = start(second.sign(&["node-2"]), "node-2", stage.at(23)).await;
+    stage.resolve(&[22, 23]);
+    // A node whose owner waits for node-1 to be away, with a certificate of his own making.
+    let impostor = start(second.sign(&["node-1"]), "node-1", stage.at(24)).await;
+    let client = stage.workers().await;
+    stage.shown(&client, &[("node-1", "down"), ("node-2", "down")]).await;
+    let known = async |client: &Client| {
+        let agents = client.get("/api/v1/cluster").await.expect(200).body["agents"].clone();
+        agents.as_array().unwrap().iter().find(|agent| agent["server"] == "node-1").unwrap().clone()
+    };
+    let before = known(&client).await;
+    let digest = before["certificate_sha256"].as_str().unwrap();
+    assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{before}");
+
+    drop(node_1);
+    stage.resolve(&[23, 24]);
+    stage.told(&client, "another certificate").await;
+    stage.shown(&client, &[("node-1", "unreachable"), ("node-2", "down")]).await;
+    assert_eq!(known(&client).await, before, "another one was taken for it");
+    drop(impostor);
+
+    // The node itself is known again wherever it comes back.
+    let _again = start(own, "node-1", stage.at(25)).await;
+    stage.resolve(&[23, 25]);
+    stage.shown(&client, &[("node-1", "down"), ("node-2", "down")]).await;
+    let after = known(&client).await;
+    assert_eq!(after["certificate_sha256"], before["certificate_sha256"]);
+    assert_eq!(after["address"], stage.at(25).to_string());
+
+    let mut command = stage.names.bangui("check");
+    command.envs(&stage.cluster.environment);
+    let (_, printed) = Child::run("bangui check", command, SOON).await;
+    assert!(printed.contains("agent node-1          answers, obeys"), "{printed}");
+}
+
+#[tokio::test]
 async fn without_a_ca_of_its_own_no_agent_is_discovered() {
     let mut stage = Stage::new().await;
     stage.cluster.environment.remove("BANGUI_AGENT_CA");

@@ -85,6 +85,7 @@ mod start_up;
 mod stock_jails;
 mod sweep;
 mod switches;
+mod trust;
 mod unconfirmed;
 mod up;
 mod weak_passwords;

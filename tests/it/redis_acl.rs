@@ -9,11 +9,11 @@ use bangui::store::connection::acl::RULE;
 use bangui::store::connection::checks;
 use bangui::store::connection::checks::Level;
 
+use crate::support::SOON;
 use crate::support::cluster::{PREFIX, default_environment};
 use crate::support::process::{Child, bangui};
 use crate::support::redis::{Redis, USER, rule};
 use crate::support::worker::Worker;
-use crate::support::{SOON, eventually};
 
 /// What redis-rs sends for what the source asks of it.
 const IMPLIED: [(&str, &str); 2] = [(".subscribe(", "subscribe"), ("invoke_async(", "evalsha")];
@@ -139,11 +139,10 @@ async fn a_worker_that_lacks_a_right_says_which_and_works_once_it_has_it() {
     assert!(printed.contains("FAIL") && printed.contains("+xadd"), "{printed}");
 
     let worker = Worker::start("worker A", &environment).await;
-    eventually("the worker to say what is missing", SOON, || async {
-        let answer = worker.client().get("/readyz").await;
-        (answer.status == 503 && answer.text.contains("+xadd")).then_some(())
-    })
-    .await;
+    let said = |line: &str| (line.contains("WARN") && line.contains("+xadd")).then_some(());
+    worker.process.line("what is missing in the log", SOON, said).await;
+    let answer = worker.client().get("/readyz").await;
+    assert_eq!((answer.status.as_u16(), &answer.body["reason"]), (503, &"redis".into()), "{answer:?}");
     redis.command::<()>(&["ACL", "SETUSER", USER, "+xadd"]).await;
     worker.ready(SOON).await;
 }

@@ -55,7 +55,7 @@ async fn survives(mut cluster: Cluster, away: impl AsyncFn(&mut Cluster), back: 
         for client in &clients {
             let ready = client.get("/readyz").await;
             assert_eq!(ready.status, 503, "{}", ready.text);
-            assert!(ready.text.contains("Redis"), "no reason: {}", ready.text);
+            assert_eq!(ready.body["reason"], "redis", "no reason: {}", ready.text);
         }
         back(&mut cluster).await;
         let began = Instant::now();

@@ -93,11 +93,14 @@ async fn a_worker_that_hears_no_majority_of_the_sentinels_says_so_and_goes_on_on
         (answer.status == 503).then(|| assert!(answer.cookies().is_empty(), "{answer:?}"))
     })
     .await;
-    eventually("the reason in /readyz", SOON, || async {
+    eventually("/readyz to say that it is Redis", SOON, || async {
         let ready = cluster.client(0).get("/readyz").await;
-        (ready.status == 503 && ready.text.contains("Sentinels")).then_some(())
+        assert!(!ready.text.contains("Sentinels"), "strangers are told of what is inside: {}", ready.text);
+        (ready.status == 503 && ready.body["reason"] == "redis").then_some(())
     })
     .await;
+    let said = |line: &str| (line.contains("WARN") && line.contains("Sentinels")).then_some(());
+    cluster.workers[0].process.line("the reason in the log", SOON, said).await;
     sentinels.restart(1, true);
     eventually("answers again", SOON, || async {
         (client.get("/api/v1/session").await.status == 200).then_some(())

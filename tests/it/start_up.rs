@@ -83,6 +83,32 @@ async fn a_missing_or_short_agent_token_is_refused_and_not_shown() {
 }
 
 #[tokio::test]
+async fn nothing_starts_with_the_examples_of_a_manifest_for_secrets() {
+    for name in ["BANGUI_AGENT_TOKEN", "BANGUI_SETUP_TOKEN", "BANGUI_ADMIN_PASSWORD", "BANGUI_REDIS_PASSWORD"]
+    {
+        let printed =
+            refused("serve", &with([(name, "replace-this-example-of-32-characters-or-more")])).await;
+        assert!(printed.contains(name) && printed.contains("replace-this"), "{printed}");
+    }
+    for token in ["replace-this-example-of-32-characters-or-more", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+    {
+        let printed = refused("agent", &with([("BANGUI_AGENT_TOKEN", token)])).await;
+        assert!(printed.contains("BANGUI_AGENT_TOKEN") && !printed.contains(token), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_in_the_list_of_processes_is_refused() {
+    for role in ["serve", "check", "reset-password"] {
+        let mut command = bangui(role);
+        command.envs(with([])).args(["--redis-url", "redis://:hunter2@127.0.0.1:1"]);
+        let (code, printed) = Child::run(&format!("bangui {role}"), command, SOON).await;
+        assert_eq!(code, Some(2), "{printed}");
+        assert!(printed.contains("--redis-url") && !printed.contains("hunter2"), "{printed}");
+    }
+}
+
+#[tokio::test]
 async fn an_unreadable_secret_file_is_refused() {
     let folder = folder();
     let nowhere = folder.path().join("nowhere").display().to_string();
@@ -211,7 +237,7 @@ async fn without_redis_a_worker_keeps_trying_says_so_and_becomes_ready_when_it_a
     client.get("/healthz").await.expect(200);
     let ready = client.get("/readyz").await;
     assert_eq!(ready.status, 503, "{}", ready.text);
-    assert!(ready.text.contains("Redis"), "{}", ready.text);
+    assert_eq!(ready.body["reason"], "redis", "{}", ready.text);
     client.get("/api/v1/session").await.expect(401);
     client.with_cookie(&"A".repeat(43)).get("/api/v1/session").await.problem(503);
     eventually("a second complaint", SOON, || async {

@@ -79,6 +79,16 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
         (view.body["workers"].as_array()?.len() == 2).then_some(())
     })
     .await;
+    // The figures are on addresses of their own, which the log names.
+    client.get("/metrics").await.problem(404);
+    for worker in ["worker-1", "worker-2"] {
+        let log = std::fs::read_to_string(folder.path().join(format!("logs/{worker}.log"))).unwrap();
+        let address =
+            log.split("metrics.addr=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+        let address: SocketAddr = address.parse().unwrap_or_else(|_| panic!("{address}"));
+        assert!(address.ip().is_loopback());
+        assert!(Client::new(address).get("/metrics").await.expect(200).text.contains("bangui_redis_up 1"));
+    }
     let running = processes_of(folder.path());
     for part in [REDIS, "fail2ban-server", "bangui"] {
         assert!(running.iter().any(|process| process.contains(part)), "{part} is not in {running:?}");
@@ -95,6 +105,30 @@ fn pids_of(folder: &Path, name: &str) -> BTreeSet<i32> {
     let processes = processes_of(folder);
     let named = processes.iter().filter(|process| process.contains(name));
     named.map(|process| process.split(':').next().unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_neighbour_on_the_machine_cannot_have_it_write_through_a_link_or_into_an_open_folder() {
+    let folder = folder();
+    let precious = folder.path().join("precious");
+    std::fs::create_dir(&precious).unwrap();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&precious, &link).unwrap();
+    let open = folder.path().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    for (data, why) in
+        [(&link, "is a link"), (&open, "can be written by others"), (&open.join("deeper"), "by everybody")]
+    {
+        let mut command = bangui("up");
+        command.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+        let (code, printed) = Child::run("bangui up", command, STARTED_WITHIN).await;
+        assert_eq!(code, Some(1), "{printed}");
+        assert!(printed.contains(why), "{printed}");
+    }
+    for untouched in [&precious, &open] {
+        assert_eq!(std::fs::read_dir(untouched).unwrap().count(), 0);
+    }
 }
 
 #[tokio::test]

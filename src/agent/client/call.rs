@@ -23,7 +23,8 @@ pub struct AgentClient {
     pub(super) base: Arc<str>,
     /// Where the agent is, in the words of the configuration.
     pub(super) place: Arc<str>,
-    pub(super) tokens: Arc<Tokens>,
+    /// Sent with each call; none where the workers' certificate says who asks.
+    pub(super) tokens: Option<Arc<Tokens>>,
 }
 
 impl AgentClient {
@@ -82,7 +83,7 @@ impl AgentClient {
     ) -> Result<T, AgentError> {
         let budget = deadline.mul_f64(0.8).as_millis().to_string();
         let request = request.header(wire::DEADLINE_HEADER, budget).header(NAMES_HEADER, ANY_NAME);
-        match timeout(deadline, self.with_any_token(&request, max_answer)).await {
+        match timeout(deadline, self.answered(&request, max_answer)).await {
             Ok(answer) => answer,
             Err(_) => {
                 Err(self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}")))
@@ -90,26 +91,43 @@ impl AgentClient {
         }
     }
 
-    /// The first token, and the second if the agent does not know the first (yet, or any more). A refused
-    /// token means that nothing was done, so that a change may be sent again as well.
-    pub(super) async fn with_any_token<T: DeserializeOwned>(
+    async fn answered<T: DeserializeOwned>(
         &self,
         request: &RequestBuilder,
         max_answer: usize,
     ) -> Result<T, AgentError> {
-        for token in self.tokens.current().await.iter() {
+        self.read(self.exchange(request).await?, max_answer).await
+    }
+
+    /// With the first token, and with the second if the agent does not know the first (yet, or any more); or with none. A
+    /// refused token means that nothing was done, so that a change may be sent again as well.
+    pub(super) async fn exchange(&self, request: &RequestBuilder) -> Result<Response, AgentError> {
+        let tokens = match &self.tokens {
+            Some(tokens) => tokens.current().await,
+            None => Arc::default(),
+        };
+        let proofs = tokens.iter().map(Some).chain(self.tokens.is_none().then_some(None));
+        for token in proofs {
             let Some(request) = request.try_clone() else { break };
-            let request = request.bearer_auth(token.expose_secret());
+            let request = match token {
+                Some(token) => request.bearer_auth(token.expose_secret()),
+                None => request,
+            };
             let response = request.send().await.map_err(|error| self.network(error))?;
             if response.status() != StatusCode::UNAUTHORIZED {
-                return self.read(response, max_answer).await;
+                return Ok(response);
             }
         }
         Err(self.token_refused())
     }
 
-    pub(super) fn token_refused(&self) -> AgentError {
-        let remedy = "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there";
+    fn token_refused(&self) -> AgentError {
+        let remedy = if self.tokens.is_some() {
+            "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there"
+        } else {
+            "it wants a token, and is sent none since workers have a certificate: set BANGUI_WORKER_CA there in place of \
+             BANGUI_AGENT_TOKEN, or say ?token=shared in its entry of BANGUI_SERVERS"
+        };
         self.unreachable(UnreachableKind::Token, remedy)
     }
 

@@ -1,46 +1,46 @@
-//! What all clients of a worker share: the tokens it shows and the CA it believes; and how they are made of it.
+//! What all clients of a worker share: what it shows and whom it believes; and how they are made of it.
 //!
 //! ```text
 //! listed       client(url)               the URL's host is whom the certificate must be for
-//! discovered   introduce(group, address) the CA first, then the name that is told against the certificate
-//!              client_at(name, address)  from then on like a listed one, whatever the address
+//! discovered   introduce(group, address) the CA first, if there is one, then the name that is told against the certificate
+//!              client_at(server)         from then on like a listed one, whatever the address; or by its certificate
 //! ```
 //!
-//! The token goes to nobody who has no certificate by the CA, and a name that the certificate does not carry is not
-//! believed. Without TLS, which is for trying things out, only loopback is spoken to.
+//! Over TLS a worker shows its certificate, if it has one. Who is sent the token is the configuration's to say and is never tried
+//! out: those without TLS, which are on this machine, and those behind `https://` where workers have no certificate or the
+//! entry says `token=shared`. It goes to nobody who has no certificate by the CA, and a name that the certificate does not carry
+//! is not believed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use reqwest::{ClientBuilder, Method, StatusCode};
+use reqwest::{ClientBuilder, Method};
 use rustls::pki_types::CertificateDer;
-use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 
 use super::call::AgentClient;
 use super::error::AgentError;
-use crate::agent::tls::{self, Trust};
+use crate::agent::tls::{self, Shown, Trust, Whom};
 use crate::agent::token::Tokens;
 use crate::agent::wire;
-use crate::config::{AgentGroup, AgentTokenConfig, AgentUrl};
+use crate::config::{AgentCredentials, AgentGroup, AgentTokenConfig, AgentUrl};
 use crate::crypto;
+use crate::domain::discovery::Discovered;
 use crate::domain::{ServerName, UnreachableKind};
 
 /// No connection takes longer, within the deadline of the call.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
-/// The tokens and the CA. Cheap to clone; each file is read once for all clients.
+/// Tokens and certificates. Cheap to clone; each file is read once for all clients.
 #[derive(Clone)]
 pub struct Credentials(Arc<Shared>);
 
 struct Shared {
-    tokens: Arc<Tokens>,
-    ca: Option<PathBuf>,
-    /// Read when the first agent with TLS wants it: a system without any CA does for the others.
-    trust: OnceLock<Trust>,
+    tokens: Option<Arc<Tokens>>,
+    trust: Trust,
 }
 
 /// Who an agent is, proved by its certificate.
@@ -50,68 +50,88 @@ pub struct Introduction {
     pub name: ServerName,
     /// Its run: the same behind two addresses, it is one agent.
     pub instance: Option<String>,
+    /// The fingerprint of its certificate, where it is known by that alone from now on.
+    pub fingerprint: Option<String>,
 }
 
 impl AgentClient {
-    /// A client for the agent at `url`. Over TLS it trusts the CA in the file `ca`, or those the system trusts.
+    /// A client for the agent at `url` that shows a token alone. Over TLS it trusts the CA in the file `ca`, or those the
+    /// system trusts.
     ///
     /// # Errors
     /// If the HTTP client cannot be built, or the file holds no CA.
     pub fn new(url: &AgentUrl, token: &AgentTokenConfig, ca: Option<&PathBuf>) -> anyhow::Result<Self> {
-        Credentials::new(token, ca).client(url)
+        let credentials = AgentCredentials { token: Some(token.clone()), ca: ca.cloned(), worker_cert: None };
+        Credentials::new(&credentials)?.client(url, false)
     }
 }
 
 impl Credentials {
-    /// Tokens as configured; over TLS the CA in the file `ca`, or those the system trusts.
-    #[must_use]
-    pub fn new(token: &AgentTokenConfig, ca: Option<&PathBuf>) -> Self {
+    /// As configured; over TLS the CA in the file `ca`, or those the system trusts.
+    ///
+    /// # Errors
+    /// If the workers' certificate cannot be used.
+    pub fn new(config: &AgentCredentials) -> anyhow::Result<Self> {
         crypto::provide();
-        let tokens = Arc::new(Tokens::new(token));
-        Self(Arc::new(Shared { tokens, ca: ca.cloned(), trust: OnceLock::new() }))
+        let tokens = config.token.as_ref().map(|token| Arc::new(Tokens::new(token)));
+        let shown = config.worker_cert.as_ref().map(Shown::load).transpose()?;
+        Ok(Self(Arc::new(Shared { tokens, trust: Trust::new(config.ca.clone(), shown) })))
     }
 
-    fn trust(&self) -> anyhow::Result<&Trust> {
-        if let Some(trust) = self.0.trust.get() {
-            return Ok(trust);
-        }
-        let trust = Trust::load(self.0.ca.as_ref())?;
-        Ok(self.0.trust.get_or_init(|| trust))
-    }
-
-    /// A client of the agent at `url`.
+    /// A client of the agent at `url`; `shared_token` as its entry in the configuration says.
     ///
     /// # Errors
     /// If the HTTP client cannot be built, or the file of the CA holds none; here and below.
-    pub fn client(&self, url: &AgentUrl) -> anyhow::Result<AgentClient> {
+    pub fn client(&self, url: &AgentUrl, shared_token: bool) -> anyhow::Result<AgentClient> {
         let bare = |url: &url::Url| url.as_str().trim_end_matches('/').to_owned();
         match url {
-            AgentUrl::Https(url) => self.build(self.over_tls()?, bare(url), url.to_string()),
-            AgentUrl::LoopbackHttp(url) => self.build(builder(), bare(url), url.to_string()),
+            AgentUrl::Https(url) => {
+                let tokens = self.tokens_over_tls(shared_token);
+                self.build(self.over_tls(Whom::Named)?, bare(url), url.to_string(), tokens)
+            }
+            AgentUrl::LoopbackHttp(url) => {
+                self.build(builder(), bare(url), url.to_string(), self.0.tokens.clone())
+            }
             AgentUrl::Unix(path) => self.build(
                 builder().unix_socket(path.as_path()),
                 "http://agent".to_owned(),
                 path.display().to_string(),
+                self.0.tokens.clone(),
             ),
         }
     }
 
-    /// A client of the agent of that name, wherever its name leads: at this address.
+    /// A client of the agent of that name, wherever it was found; `shared_token` as the entry of its group says.
     pub fn client_at(
         &self,
         name: &ServerName,
-        address: SocketAddr,
-        tls: bool,
+        server: &Discovered,
+        shared_token: bool,
     ) -> anyhow::Result<AgentClient> {
+        let Discovered { address, tls, fingerprint, .. } = server;
         let place = format!("{name} ({address})");
         if !tls {
             if !address.ip().is_loopback() {
                 bail!("{address} is beyond this machine, where the token would travel in the clear");
             }
-            return self.build(builder(), format!("http://{address}"), place);
+            return self.build(builder(), format!("http://{address}"), place, self.0.tokens.clone());
         }
-        let builder = self.over_tls()?.resolve(name.as_str(), address);
-        self.build(builder, format!("https://{name}:{}", address.port()), place)
+        let whom = fingerprint.as_deref().map_or(Whom::Named, Whom::Holder);
+        let builder = self.over_tls(whom)?.resolve(name.as_str(), *address);
+        // One that is known by what it showed first alone is sent no token, whatever the group says by now.
+        let tokens = self.tokens_over_tls(shared_token).filter(|_| fingerprint.is_none());
+        self.build(builder, format!("https://{name}:{}", address.port()), place, tokens)
+    }
+
+    /// Reads what the agents of a group are to be known by, so that a mistake shows at the start.
+    ///
+    /// # Errors
+    /// If the file of the CA holds none.
+    pub fn try_group(&self, group: &AgentGroup) -> anyhow::Result<()> {
+        if group.tls && !group.first_use {
+            self.0.trust.config(Whom::SignedByCa)?;
+        }
+        Ok(())
     }
 
     /// Asks the agent at this address of a group who it is.
@@ -130,7 +150,7 @@ impl Credentials {
             reason: format!("the agent at {place}: {error:#}"),
             cause: None,
         })?;
-        asking.introduction(group.tls).await
+        asking.introduction(group).await
     }
 
     fn introducing(
@@ -143,27 +163,36 @@ impl Credentials {
             if !address.ip().is_loopback() {
                 bail!("it is beyond this machine, where the token would travel in the clear: use https://");
             }
-            return self.build(builder(), format!("http://{address}"), place);
+            return self.build(builder(), format!("http://{address}"), place, self.0.tokens.clone());
         }
-        let builder = builder()
-            .tls_backend_preconfigured(self.trust()?.introduced.clone())
-            .https_only(true)
-            .tls_info(true)
-            .pool_max_idle_per_host(0)
-            .resolve(&group.host, address);
-        self.build(builder, format!("https://{}:{}", group.host, address.port()), place)
+        let whom = if group.first_use { Whom::Anybody } else { Whom::SignedByCa };
+        let builder =
+            self.over_tls(whom)?.tls_info(true).pool_max_idle_per_host(0).resolve(&group.host, address);
+        let tokens = self.tokens_over_tls(group.shared_token).filter(|_| !group.first_use);
+        self.build(builder, format!("https://{}:{}", group.host, address.port()), place, tokens)
     }
 
-    fn over_tls(&self) -> anyhow::Result<ClientBuilder> {
-        Ok(builder().tls_backend_preconfigured(self.trust()?.named.clone()).https_only(true))
+    fn over_tls(&self, whom: Whom<'_>) -> anyhow::Result<ClientBuilder> {
+        Ok(builder().tls_backend_preconfigured(self.0.trust.config(whom)?).https_only(true))
     }
 
-    fn build(&self, builder: ClientBuilder, base: String, place: String) -> anyhow::Result<AgentClient> {
+    /// The tokens for an agent behind `https://`: none where workers show a certificate, unless its entry says so.
+    fn tokens_over_tls(&self, shared_token: bool) -> Option<Arc<Tokens>> {
+        self.0.tokens.clone().filter(|_| shared_token || !self.0.trust.is_shown())
+    }
+
+    fn build(
+        &self,
+        builder: ClientBuilder,
+        base: String,
+        place: String,
+        tokens: Option<Arc<Tokens>>,
+    ) -> anyhow::Result<AgentClient> {
         Ok(AgentClient {
             http: builder.build().context("cannot build the HTTP client for agents")?,
             base: base.into(),
             place: place.into(),
-            tokens: Arc::clone(&self.0.tokens),
+            tokens,
         })
     }
 }
@@ -177,7 +206,7 @@ fn builder() -> ClientBuilder {
 }
 
 impl AgentClient {
-    async fn introduction(&self, tls: bool) -> Result<Introduction, AgentError> {
+    async fn introduction(&self, group: &AgentGroup) -> Result<Introduction, AgentError> {
         let late = |_| {
             let reason = format!("no answer within {:?}", wire::DEFAULT_DEADLINE);
             self.unreachable(UnreachableKind::Network, &reason)
@@ -193,31 +222,25 @@ impl AgentClient {
         })?;
         let carried = match &certificate {
             Some(certificate) => tls::carries(certificate, name.as_str()).is_ok(),
-            None => !tls,
+            None => !group.tls,
         };
         if !carried {
             let reason = format!("it reports the name {name}, which its certificate does not carry");
             return Err(self.unreachable(UnreachableKind::Tls, &reason));
         }
-        Ok(Introduction { name, instance: info.instance })
+        let fingerprint = certificate.as_ref().filter(|_| group.first_use).map(tls::fingerprint);
+        Ok(Introduction { name, instance: info.instance, fingerprint })
     }
 
     /// The answer, with the certificate of the connection that it came over.
     async fn info_with_certificate(
         &self,
     ) -> Result<(wire::Info, Option<CertificateDer<'static>>), AgentError> {
-        for token in self.tokens.current().await.iter() {
-            let request = self.request(Method::GET, "/v1/info").bearer_auth(token.expose_secret());
-            let response = request.send().await.map_err(|error| self.network(error))?;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                continue;
-            }
-            let shown = response.extensions().get::<reqwest::tls::TlsInfo>();
-            let certificate = shown.and_then(reqwest::tls::TlsInfo::peer_certificate);
-            let certificate = certificate.map(|der| CertificateDer::from(der.to_vec()));
-            return Ok((self.read(response, wire::MAX_ANSWER).await?, certificate));
-        }
-        Err(self.token_refused())
+        let response = self.exchange(&self.request(Method::GET, "/v1/info")).await?;
+        let shown = response.extensions().get::<reqwest::tls::TlsInfo>();
+        let certificate = shown.and_then(reqwest::tls::TlsInfo::peer_certificate);
+        let certificate = certificate.map(|der| CertificateDer::from(der.to_vec()));
+        Ok((self.read(response, wire::MAX_ANSWER).await?, certificate))
     }
 }
 

@@ -5,13 +5,15 @@
 //!
 //! Whoever asks gets a clone of the client, which is cheap, and never holds on to the list itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use super::{AgentClient, Credentials};
+use crate::config::AgentGroup;
+use crate::domain::discovery::Discovered;
 use crate::domain::{Discoveries, ServerName};
 
 /// All servers that this worker knows. Cheap to clone; all clones are one list.
@@ -21,6 +23,8 @@ pub struct Fleet(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     credentials: Option<Credentials>,
+    /// Groups of the configuration whose agents are sent the shared token in any case.
+    shared_token: BTreeSet<ServerName>,
     listed: BTreeMap<ServerName, AgentClient>,
     members: ArcSwap<BTreeMap<ServerName, Member>>,
     /// One change at a time.
@@ -30,16 +34,31 @@ struct Shared {
 #[derive(Clone)]
 struct Member {
     client: AgentClient,
-    /// Where a discovered one was found, and whether it speaks TLS.
-    found: Option<(SocketAddr, bool)>,
+    /// How a discovered one was found.
+    found: Option<Found>,
+}
+
+/// All that a client is made of.
+#[derive(Clone, PartialEq)]
+struct Found {
+    address: SocketAddr,
+    tls: bool,
+    fingerprint: Option<String>,
+    shared_token: bool,
 }
 
 impl Fleet {
-    /// The listed servers; `credentials` are for those that will be discovered.
+    /// The listed servers; `credentials` are for those that will be discovered, of these groups.
     #[must_use]
-    pub fn new(credentials: Option<Credentials>, listed: BTreeMap<ServerName, AgentClient>) -> Self {
+    pub fn new(
+        credentials: Option<Credentials>,
+        listed: BTreeMap<ServerName, AgentClient>,
+        groups: &[AgentGroup],
+    ) -> Self {
+        let shared_token = groups.iter().filter(|group| group.shared_token).map(|group| group.name.clone());
         let fleet = Self(Arc::new(Shared {
             credentials,
+            shared_token: shared_token.collect(),
             listed,
             members: ArcSwap::default(),
             change: Mutex::default(),
@@ -84,9 +103,15 @@ impl Fleet {
         let before = self.0.members.load();
         let mut members: BTreeMap<ServerName, Member> = BTreeMap::new();
         for (name, server) in discovered {
-            let found = (server.address, server.tls);
-            let member = before.get(name).filter(|member| member.found == Some(found)).cloned();
-            members.extend(member.or_else(|| self.member(name, found)).map(|member| (name.clone(), member)));
+            let found = Found {
+                address: server.address,
+                tls: server.tls,
+                fingerprint: server.fingerprint.clone(),
+                shared_token: self.0.shared_token.contains(&server.group),
+            };
+            let member = before.get(name).filter(|member| member.found.as_ref() == Some(&found)).cloned();
+            let member = member.or_else(|| self.member(name, server, found));
+            members.extend(member.map(|member| (name.clone(), member)));
         }
         let listed = self.0.listed.iter();
         members.extend(
@@ -95,8 +120,8 @@ impl Fleet {
         self.0.members.store(Arc::new(members));
     }
 
-    fn member(&self, name: &ServerName, found: (SocketAddr, bool)) -> Option<Member> {
-        match self.0.credentials.as_ref()?.client_at(name, found.0, found.1) {
+    fn member(&self, name: &ServerName, server: &Discovered, found: Found) -> Option<Member> {
+        match self.0.credentials.as_ref()?.client_at(name, server, found.shared_token) {
             Ok(client) => Some(Member { client, found: Some(found) }),
             Err(error) => {
                 tracing::error!(server.name = %name, "ignoring the discovered server {name}: {error:#}");

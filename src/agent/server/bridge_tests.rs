@@ -14,15 +14,14 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::agent::client::{AgentClient, AgentError};
-use crate::agent::token::parse;
-use crate::config::{AgentListen, AgentTokenConfig, AgentUrl};
+use crate::config::{AgentListen, AgentTokenConfig, AgentUrl, agent_tokens};
 use crate::domain::{ProbeOutcome, UnreachableKind};
 
-const OLD: &str = "old-old-old-old-old-old-old-old-1";
-const NEW: &str = "new-new-new-new-new-new-new-new-2";
+const OLD: &str = "the-old-token-of-32-characters-xyz";
+const NEW: &str = "the-new-token-of-32-characters-xyz";
 
 fn token(text: &str) -> AgentTokenConfig {
-    AgentTokenConfig { tokens: parse(text).unwrap(), file: None }
+    AgentTokenConfig { tokens: agent_tokens(text).unwrap(), file: None }
 }
 
 struct Agent {
@@ -36,7 +35,8 @@ impl Agent {
         let folder = tempfile::tempdir().unwrap();
         let config = AgentConfig {
             listen: AgentListen::Unix(folder.path().join("agent.sock")),
-            token: token(tokens),
+            token: Some(token(tokens)),
+            worker_ca: None,
             fail2ban_socket: folder.path().join("f2b.sock"),
             fail2ban_config: folder.path().into(),
             tls: None,
@@ -100,7 +100,7 @@ async fn only_a_valid_token_is_let_in_whatever_the_path() {
     for token in [OLD, NEW] {
         assert_eq!(agent.get("/v1/info", &format!("authorization: bearer {token}\r\n")).await.0, 200);
     }
-    let wrong = agent.client("wrong-wrong-wrong-wrong-wrong-wrong").probe(WAIT).await;
+    let wrong = agent.client("a-wrong-token-of-32-characters-xyz").probe(WAIT).await;
     assert!(
         matches!(&wrong, ProbeOutcome::Unreachable { kind: UnreachableKind::Token, reason } if reason.contains("BANGUI_AGENT_TOKEN")),
         "{wrong:?}"

@@ -1,7 +1,7 @@
 //! The agent's end of the bridge: HTTP on a unix socket, on loopback, or over TLS, in front of fail2ban.
 //!
-//! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token, a small body, a free place. Then
-//! come the routes of [`wire`], which ask the desk. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
+//! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token,
+//! unless the handshake has asked for a worker's certificate in its place; a small body; a free place. Then come the routes of [`wire`], which ask the desk. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
 //! extractors included.
 
 mod answer;
@@ -32,7 +32,7 @@ use super::refusal::RefusalKind;
 use super::tls::Identity;
 use super::token::Tokens;
 use super::wire;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, AgentListen};
 use crate::fail2ban::{Client, Fail2banError, Options};
 use crate::net::{Limits, Server};
 
@@ -51,14 +51,20 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// If it cannot listen, or its certificate cannot be used.
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let name = config.name.as_deref();
-    let tls = config.tls.as_ref().map(|tls| Identity::load(tls, name)).transpose()?.map(Arc::new);
+    let (name, worker_ca) = (config.name.as_deref(), config.worker_ca.as_deref());
+    let tls = config.tls.as_ref().map(|tls| Identity::load(tls, worker_ca, name)).transpose()?.map(Arc::new);
+    let by_certificate = tls.is_some() && worker_ca.is_some() && matches!(config.listen, AgentListen::Tcp(_));
+    if config.token.is_none() && !by_certificate {
+        anyhow::bail!(
+            "there is neither a token nor a certificate that workers are known by: it would obey anyone"
+        );
+    }
     let listen::Open { listener, file } = listen::open(&config.listen, tls).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
     let desk = Arc::new(Desk::new(&config, client));
     let leftover = Arc::clone(&desk.changer);
     tokio::spawn(async move { leftover.recover().await });
-    let app = router(desk, Arc::new(Tokens::new(&config.token)));
+    let app = router(desk, config.token.as_ref().map(|token| Arc::new(Tokens::new(token))));
     let server = Server::new(app, LIMITS, shutdown);
     server.accept(listener).await;
     drop(file);
@@ -68,7 +74,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
 }
 
 /// The routes, behind the gate.
-fn router(desk: Arc<Desk>, tokens: Arc<Tokens>) -> Router {
+fn router(desk: Arc<Desk>, tokens: Option<Arc<Tokens>>) -> Router {
     let gate = Gate { tokens, places: Arc::new(Semaphore::new(MAX_REQUESTS)) };
     Router::new()
         .route("/v1/info", get(info))
@@ -129,14 +135,17 @@ async fn backend_commands(
 
 #[derive(Clone)]
 struct Gate {
-    tokens: Arc<Tokens>,
+    /// None where the handshake has let in nobody but workers.
+    tokens: Option<Arc<Tokens>>,
     places: Arc<Semaphore>,
 }
 
 /// What every request must pass, also one for a route that does not exist.
 async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes()).and_then(bearer);
-    if !gate.tokens.accepts(given.unwrap_or_default()).await {
+    if let Some(tokens) = &gate.tokens
+        && !tokens.accepts(given.unwrap_or_default()).await
+    {
         let reason = if given.is_some() { "the token is wrong" } else { "there is no bearer token" };
         warn!(http.path = request.uri().path(), "refused a request: {reason}");
         return refuse(RefusalKind::Token, reason);

@@ -5,6 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::time::Time;
+use crate::domain::ServerName;
+use crate::domain::discovery::Discovered;
 use crate::http::auth::caller::Caller;
 use crate::http::error::Result;
 use crate::http::state::AppState;
@@ -13,7 +15,11 @@ use crate::store::{ClusterView, JobView, LeaseView, WorkerView};
 /// The workers, which of them leads, and what the schedule ran.
 #[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster", responses((status = 200, body = Cluster)))]
 pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json<Cluster>> {
-    Ok(axum::Json(state.store.cluster().await?.into()))
+    let found = state.store.discoveries().await?.servers;
+    Ok(axum::Json(Cluster {
+        agents: found.into_iter().map(Agent::from).collect(),
+        ..state.store.cluster().await?.into()
+    }))
 }
 
 /// The cluster as users see it.
@@ -24,6 +30,26 @@ pub struct Cluster {
     jobs: Vec<Job>,
     /// Near caches of sessions that a logout waits for; one that was killed is among them until the next logout.
     cache_holders: usize,
+    /// The agents that were discovered, and what they are known by.
+    agents: Vec<Agent>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Agent {
+    server: String,
+    address: String,
+    /// The SHA-256 of the certificate that it showed first, where it is known by that.
+    certificate_sha256: Option<String>,
+}
+
+impl From<(ServerName, Discovered)> for Agent {
+    fn from((server, found): (ServerName, Discovered)) -> Self {
+        Self {
+            server: server.to_string(),
+            address: found.address.to_string(),
+            certificate_sha256: found.fingerprint,
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -75,6 +101,7 @@ impl From<ClusterView> for Cluster {
             lease: view.lease.map(Lease::from),
             jobs: view.jobs.into_iter().map(Job::from).collect(),
             cache_holders: view.cache_holders,
+            agents: Vec::new(),
         }
     }
 }
@@ -117,6 +144,7 @@ mod tests {
                 hostname: "host".to_owned(),
                 pid: 1,
                 version: "0.1.0".to_owned(),
+                unnamed_proxy: None,
             },
             started_at: at,
             seen_at: at,

@@ -3,6 +3,9 @@
 //! `/healthz` touches nothing: a worker without Redis is well, and restarting it would not help. `/readyz` tells
 //! a load balancer where to send requests; it looks at what the connection's watchdog last saw, and asks nobody. A Redis
 //! that refuses writes does not make a worker unready: reads are served, and no other worker could do more.
+//!
+//! Both are open to strangers, who are told what kind of trouble there is and no more: names of hosts, certificates and the words
+//! of errors are in the log.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,7 +14,6 @@ use utoipa::ToSchema;
 
 use crate::http::error::{Problem, Result};
 use crate::http::state::{AppState, Phase};
-use crate::store::StoreError;
 
 /// Whether the process lives; nothing else is looked at.
 #[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
@@ -34,27 +36,23 @@ pub struct Ready {
 pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {
     match state.readiness().phase() {
         Phase::Starting => {
-            state.store.available().map_err(redis_away)?;
+            state.store.available().map_err(|_| redis_away())?;
             Err(not_ready("starting", "this worker is still starting"))
         }
         Phase::Draining => Err(not_ready("draining", "this worker is stopping; others go on")),
         Phase::Serving => {
-            state.store.available().map_err(redis_away)?;
+            state.store.available().map_err(|_| redis_away())?;
             let writes = state.store.writable().is_err().then_some(false);
             Ok(axum::Json(Ready { ready: true, writes }))
         }
     }
 }
 
-fn redis_away(error: StoreError) -> Problem {
-    let detail = match error {
-        StoreError::Unavailable { reason, .. } => reason,
-        other => other.to_string(),
-    };
-    not_ready("Redis is unavailable", detail)
+fn redis_away() -> Problem {
+    not_ready("redis", "Redis is unavailable: see the log of this worker")
 }
 
-fn not_ready(reason: &'static str, detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+fn not_ready(reason: &'static str, detail: &'static str) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "This worker is not ready", detail)
         .retry_after(1)
         .with("ready", false)

@@ -22,7 +22,7 @@ pub async fn show(State(state): State<AppState>) -> Response {
     }
 }
 
-/// The routes of an address for metrics alone.
+/// The routes of an address for metrics alone, which Prometheus asks by whatever name or address it has found.
 pub fn metrics_router(state: AppState, handle: PrometheusHandle) -> Router {
     let router = Router::new()
         .route("/metrics", get(async move || page(&handle)))

@@ -75,7 +75,8 @@ impl Modify for Refusals {
                 if method != "get" && about_fail2ban {
                     take_key(operation);
                 }
-                refuse(operation, method == "get", path.starts_with("/api/"));
+                let probe = matches!(path.as_str(), "/healthz" | "/readyz");
+                refuse(operation, method == "get", path.starts_with("/api/"), probe);
             }
         }
     }
@@ -185,7 +186,7 @@ fn take_key(operation: &mut Operation) {
     }
 }
 
-fn refuse(operation: &mut Operation, safe: bool, api: bool) {
+fn refuse(operation: &mut Operation, safe: bool, api: bool, probe: bool) {
     let takes = |place: ParameterIn| {
         operation
             .parameters
@@ -222,6 +223,10 @@ fn refuse(operation: &mut Operation, safe: bool, api: bool) {
         // Where nothing of the request is read but its head.
         let too_large = Response::new("The headers are too large; there is no body");
         operation.responses.responses.insert(HEAD_TOO_LARGE.to_owned(), RefOr::T(too_large));
+    }
+    if !probe {
+        let misdirected = Response::new("The request is for a host that is none of this installation's");
+        operation.responses.responses.insert("421".to_owned(), RefOr::T(misdirected));
     }
     for (status, response) in &mut operation.responses.responses {
         if status == HEAD_TOO_LARGE {

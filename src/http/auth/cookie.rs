@@ -33,7 +33,7 @@ impl CookieKind {
     pub fn of(state: &AppState, peer: Option<std::net::IpAddr>, headers: &HeaderMap) -> Self {
         let public = state.public_url().is_some_and(|url| url.scheme() == "https");
         let forwarded = || {
-            address::is_trusted(peer, &state.trusted_proxies)
+            state.proxies().trust(peer)
                 && last_value(headers, "x-forwarded-proto").is_some_and(|v| v.eq_ignore_ascii_case("https"))
         };
         if public || forwarded() { Self::Secure } else { Self::Plain }

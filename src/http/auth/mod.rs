@@ -4,3 +4,4 @@ mod actor;
 pub mod address;
 pub mod caller;
 pub mod cookie;
+pub mod proxies;

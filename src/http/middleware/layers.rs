@@ -2,7 +2,7 @@
 //!
 //! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
 //! 2. a span that carries it, so that whatever is logged meanwhile can be found by it
-//! 3. what another site made a browser send is refused (`origin.rs`)
+//! 3. what is for another host (`host.rs`), and what another site made a browser send (`origin.rs`), is refused
 //! 4. a worker that is starting lets a request of the API, or for a page, wait a moment: some load balancers send work to a new worker
 //!    before they have asked whether it is ready
 //! 5. the handler; a panic in it becomes a 500 like any other defect
@@ -74,17 +74,21 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
     let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(&mut parts, &state).await;
     accounted.address = Some(address);
     let Accounted { about, span, .. } = &accounted;
-    let mut response = match origin::check(&parts, state.public_url()) {
+    state.proxies().watch(address::peer(&parts.extensions), &parts.headers);
+    // Where metrics have an address of their own, nothing else is there.
+    let of_metrics = state.metrics().is_none() && parts.uri.path() == "/metrics";
+    let of_ours = if of_metrics { Ok(()) } else { state.hosts().check(&parts) };
+    let for_us = of_ours.and_then(|()| {
+        origin::check(&parts, state.public_url()).inspect_err(|_| note_cross_site(&state, address))
+    });
+    let mut response = match for_us {
         Ok(()) => {
             if (about.api || about.reader.is_some()) && state.readiness().phase() == Phase::Starting {
                 let _ = tokio::time::timeout(START_PATIENCE, state.readiness().started()).await;
             }
             handle(Request::from_parts(parts, body), next, span).await
         }
-        Err(refusal) => {
-            note_cross_site(&state, address);
-            span.in_scope(|| refusal.into_response())
-        }
+        Err(refusal) => span.in_scope(|| refusal.into_response()),
     };
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     if let Some(reader) = &about.reader {

@@ -1,5 +1,6 @@
 //! What lies around every route.
 
+pub(super) mod host;
 pub(super) mod idempotency;
 pub(super) mod layers;
 pub(super) mod origin;

@@ -150,6 +150,8 @@ async fn tell_time(
 
 /// Asks the Sentinels, again and again, whether the primary in use still is the primary.
 pub(in crate::store) async fn follow_sentinels(shared: Weak<Shared>, stop: CancellationToken) {
+    // The log has the reason, which `/readyz` keeps from strangers; once, until a majority has spoken again.
+    let mut complained = false;
     while let Some(this) = shared.upgrade() {
         let trusted = this.dialer.trusted().is_ok();
         match this.dialer.ask_sentinels().await {
@@ -159,11 +161,20 @@ pub(in crate::store) async fn follow_sentinels(shared: Weak<Shared>, stop: Cance
                 this.live.store(None);
                 this.set_health(Health::Away("the Sentinels name another primary".to_owned()));
                 this.suspect.notify_one();
+                complained = true;
             }
             // The watchdog says so at once.
             Verdict::Confirmed if !trusted => this.suspect.notify_one(),
             Verdict::Unknown if trusted && this.dialer.trusted().is_err() => this.suspect.notify_one(),
             Verdict::Confirmed | Verdict::Unknown => {}
+        }
+        match this.dialer.trusted() {
+            Ok(()) => complained = false,
+            Err(error) if !complained => {
+                tracing::warn!(error = %error, "lost the majority of the Sentinels: retrying, requests are answered 503");
+                complained = true;
+            }
+            Err(_) => {}
         }
         drop(this);
         let wait = SENTINELS_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));

@@ -32,6 +32,14 @@ impl Ca {
         self.0.pem()
     }
 
+    /// A certificate that is its own authority and no one else's, as `openssl req -x509` makes one for workers.
+    pub fn self_signed() -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::ExplicitNoCa;
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
     /// Certificate and key for these names.
     pub fn sign(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
@@ -72,15 +80,44 @@ impl TlsAgent {
         listen: SocketAddr,
         fail2ban: Option<(&Path, &Path)>,
     ) -> Self {
+        Self::start_with(ca.sign(names), ca, names, listen, fail2ban, None).await
+    }
+
+    /// One that has no token, and obeys workers with the certificate in this text.
+    pub async fn start_for(workers: &str, ca: &Ca, names: &[&str], listen: SocketAddr) -> Self {
+        Self::start_with(ca.sign(names), ca, names, listen, None, Some(workers)).await
+    }
+
+    /// The same with a certificate that is made already, of no CA that workers know.
+    pub async fn start_own(own: (String, String), workers: &str, names: &[&str], listen: SocketAddr) -> Self {
+        Self::start_with(own, &Ca::new(), names, listen, None, Some(workers)).await
+    }
+
+    async fn start_with(
+        (cert, key): (String, String),
+        ca: &Ca,
+        names: &[&str],
+        listen: SocketAddr,
+        fail2ban: Option<(&Path, &Path)>,
+        workers: Option<&str>,
+    ) -> Self {
         let folder = folder();
-        let (cert, key) = ca.sign(names);
         std::fs::write(folder.path().join("cert.pem"), cert).unwrap();
         std::fs::write(folder.path().join("key.pem"), key).unwrap();
         std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
         let none = folder.path().join("f2b.sock");
         let (socket, config) = fail2ban.unwrap_or((&none, folder.path()));
         let mut command = bangui("agent");
-        command.env("BANGUI_AGENT_LISTEN", listen.to_string()).env("BANGUI_AGENT_TOKEN", AGENT_TOKEN);
+        command.env("BANGUI_AGENT_LISTEN", listen.to_string());
+        match workers {
+            Some(pem) => {
+                std::fs::write(folder.path().join("workers.pem"), pem).unwrap();
+                command.env("BANGUI_WORKER_CA", folder.path().join("workers.pem"));
+            }
+            None => {
+                command.env("BANGUI_AGENT_TOKEN", AGENT_TOKEN);
+            }
+        }
         command.env("BANGUI_AGENT_TLS_CERT", folder.path().join("cert.pem")).env("BANGUI_LOG_FORMAT", "json");
         command.env("BANGUI_AGENT_TLS_KEY", folder.path().join("key.pem")).env("BANGUI_AGENT_NAME", names[0]);
         command.env("BANGUI_FAIL2BAN_SOCKET", socket).env("BANGUI_FAIL2BAN_CONFIG", config);

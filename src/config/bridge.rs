@@ -1,0 +1,93 @@
+//! By what workers and agents know each other: from variables to checked values, for both ends.
+
+use std::path::PathBuf;
+
+use super::sources::Reader;
+use super::variables as vars;
+use super::{
+    AgentCredentials, AgentListen, AgentTlsConfig, AgentTokenConfig, AgentUrl, Servers, WorkerCertConfig,
+    values,
+};
+
+pub(super) fn agent_token(read: &mut Reader<'_>) -> Option<AgentTokenConfig> {
+    read.secret(&vars::AGENT_TOKEN, |text, file| {
+        let tokens = values::agent_tokens(text)?;
+        Ok(AgentTokenConfig { tokens, file: file.map(PathBuf::from) })
+    })
+}
+
+pub(super) fn agents(read: &mut Reader<'_>) -> (Servers, AgentCredentials) {
+    let servers = read.value(&vars::SERVERS, values::servers).unwrap_or_default();
+    let token = agent_token(read);
+    let ca = read.value(&vars::AGENT_CA, values::absolute_path);
+    let worker_cert = worker_cert(read);
+    // What is set and wrong is noted, and an empty one is none.
+    let certified = worker_cert.is_some();
+    if servers.groups.iter().any(|group| group.tls && !group.first_use) && ca.is_none() {
+        read.require(
+            &vars::AGENT_CA,
+            "agents behind ?discover=dns are known by their certificates alone: name the CA that signs them and nothing \
+             else, or know each by what it showed first with &trust=first-use; whoever holds a certificate of a public CA \
+             would be given the token",
+        );
+    }
+    if servers.groups.iter().any(|group| group.first_use && !certified) {
+        read.require(
+            &vars::WORKER_CERT,
+            "with trust=first-use anybody may answer for an agent, and would keep the token: workers have to show a certificate",
+        );
+    }
+    let sent = |https: bool, shared: bool| !https || shared || !certified;
+    let listed =
+        servers.listed.iter().any(|one| sent(matches!(one.url, AgentUrl::Https(_)), one.shared_token));
+    if (listed || servers.groups.iter().any(|group| sent(group.tls, group.shared_token))) && token.is_none() {
+        read.require(
+            &vars::AGENT_TOKEN,
+            "agents answer only those who know it: the token of the agents in BANGUI_SERVERS",
+        );
+    }
+    (servers, AgentCredentials { token, ca, worker_cert })
+}
+
+fn worker_cert(read: &mut Reader<'_>) -> Option<WorkerCertConfig> {
+    let cert = read.value(&vars::WORKER_CERT, values::absolute_path);
+    let key = read.value(&vars::WORKER_KEY, values::absolute_path);
+    match (read.is_set(&vars::WORKER_CERT), read.is_set(&vars::WORKER_KEY)) {
+        (true, false) => {
+            read.require(&vars::WORKER_KEY, "the certificate in BANGUI_WORKER_CERT has a key: name its file");
+        }
+        (false, true) => {
+            read.require(&vars::WORKER_CERT, "the key in BANGUI_WORKER_KEY has a certificate: name its file");
+        }
+        _ => {}
+    }
+    Some(WorkerCertConfig { cert: cert?, key: key? })
+}
+
+/// Certificate and key go together, and beyond loopback there is nothing without them: tokens and addresses would
+/// travel in the clear.
+pub(super) fn agent_tls(read: &mut Reader<'_>, listen: Option<&AgentListen>) -> Option<AgentTlsConfig> {
+    let cert = read.value(&vars::AGENT_TLS_CERT, values::absolute_path);
+    let key = read.value(&vars::AGENT_TLS_KEY, values::absolute_path);
+    match (read.is_set(&vars::AGENT_TLS_CERT), read.is_set(&vars::AGENT_TLS_KEY)) {
+        (true, false) => read.require(
+            &vars::AGENT_TLS_KEY,
+            "the certificate in BANGUI_AGENT_TLS_CERT has a key: name its file",
+        ),
+        (false, true) => read.require(
+            &vars::AGENT_TLS_CERT,
+            "the key in BANGUI_AGENT_TLS_KEY has a certificate: name its file",
+        ),
+        (false, false) => {
+            if let Some(AgentListen::Tcp(address)) = listen
+                && !address.ip().is_loopback()
+            {
+                let allowed = "is not a loopback address, where the agent must speak TLS: set BANGUI_AGENT_TLS_CERT and \
+                               BANGUI_AGENT_TLS_KEY, or listen on unix:/path or 127.0.0.1";
+                read.note(vars::AGENT_LISTEN.name.to_owned(), Some(address.to_string()), allowed.to_owned());
+            }
+        }
+        (true, true) => {}
+    }
+    Some(AgentTlsConfig { cert: cert?, key: key? })
+}

@@ -1,0 +1,63 @@
+//! By what ways requests reach a worker, and for which hosts: from variables to checked values.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::exposure::Around;
+use super::sources::Reader;
+use super::variables as vars;
+use super::{AgentCredentials, Exposure, Listen, RedisConfig, Servers, hosts, values};
+
+/// Where a worker can be bound, as far as its configuration says.
+pub(super) fn bound(listen: &Listen) -> Option<SocketAddr> {
+    match listen {
+        Listen::Address(address) => Some(*address),
+        Listen::Inherited => None,
+    }
+}
+
+/// By what ways requests come, and for which hosts.
+pub(super) struct Doors {
+    pub public_url: Option<Url>,
+    pub proxies: Vec<IpNet>,
+    pub hops: Option<NonZeroU8>,
+    pub hosts: Vec<String>,
+}
+
+impl Doors {
+    pub fn read(read: &mut Reader<'_>) -> Self {
+        let public_url = read.value(&vars::PUBLIC_URL, values::public_url);
+        let proxies = read.value(&vars::TRUSTED_PROXIES, hosts::proxies).unwrap_or_default();
+        let hops = read.value(&vars::TRUSTED_PROXY_HOPS, values::hops);
+        if let (Some(hops), false) = (hops, proxies.is_empty()) {
+            let allowed = "is set beside BANGUI_TRUSTED_PROXIES: keep the one that says how proxies are known, by their \
+                           addresses or by their number";
+            read.note(vars::TRUSTED_PROXY_HOPS.name.to_owned(), Some(hops.to_string()), allowed.to_owned());
+        }
+        let hosts = read.value(&vars::ALLOWED_HOSTS, hosts::hosts).unwrap_or_default();
+        Self { public_url, proxies, hops, hosts }
+    }
+
+    /// What of it is open further than it need be, beside those things.
+    pub fn exposures(
+        &self,
+        listen: Option<SocketAddr>,
+        redis: Option<&RedisConfig>,
+        servers: &Servers,
+        agents: &AgentCredentials,
+    ) -> Vec<Exposure> {
+        let around = Around {
+            listen,
+            public_url: self.public_url.as_ref(),
+            allowed_hosts: &self.hosts,
+            redis: redis.map(|redis| &redis.url),
+            proxies: &self.proxies,
+            servers: Some(servers),
+            agents: Some(agents),
+        };
+        around.exposures()
+    }
+}

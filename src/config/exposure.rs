@@ -1,0 +1,203 @@
+//! What a right configuration opens further than it need be: warned of at the start, and a line of `bangui check`.
+//!
+//! None of it is refused, since bangui cannot see what is around it: a network of its own, a proxy that speaks TLS.
+
+use std::net::{IpAddr, SocketAddr};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::{Host, Url};
+
+use super::hosts::is_wide;
+use super::sentinel_url::SentinelUrl;
+use super::{AgentCredentials, AgentUrl, Exposure, Servers};
+
+/// What a worker has to do with.
+#[derive(Default)]
+pub(super) struct Around<'a> {
+    /// Where it listens; none if somebody else has bound it.
+    pub listen: Option<SocketAddr>,
+    pub public_url: Option<&'a Url>,
+    pub allowed_hosts: &'a [String],
+    pub redis: Option<&'a SecretString>,
+    pub proxies: &'a [ipnet::IpNet],
+    pub servers: Option<&'a Servers>,
+    pub agents: Option<&'a AgentCredentials>,
+}
+
+impl Around<'_> {
+    /// Everything that is open.
+    pub fn exposures(&self) -> Vec<Exposure> {
+        let found = [
+            ("listen", self.listening()),
+            ("public URL", self.plain_public_url()),
+            ("redis", self.plain_redis()),
+            ("proxies", self.wide_proxies()),
+            ("agents", self.one_token()),
+        ];
+        let exposure = |(what, message): (_, Option<String>)| Some(Exposure { what, message: message? });
+        found.into_iter().filter_map(exposure).collect()
+    }
+
+    fn listening(&self) -> Option<String> {
+        let address = self.listen.filter(|address| !address.ip().to_canonical().is_loopback())?;
+        if self.public_url.is_some_and(|url| url.scheme() == "https") {
+            return None;
+        }
+        let hosts = if self.public_url.is_none() && self.allowed_hosts.is_empty() {
+            ", and so that it answers for no other host"
+        } else {
+            ""
+        };
+        Some(format!(
+            "BANGUI_LISTEN is {address}, beyond this machine: passwords and sessions travel in the clear unless a proxy \
+             speaks TLS before it; set BANGUI_PUBLIC_URL to its https:// address, so that browsers keep the cookie to TLS{hosts}"
+        ))
+    }
+
+    fn plain_public_url(&self) -> Option<String> {
+        let url = self.public_url.filter(|url| url.scheme() == "http" && !is_loopback(url.host()))?;
+        Some(format!("BANGUI_PUBLIC_URL is {url}: passwords and sessions travel in the clear; use https://"))
+    }
+
+    fn plain_redis(&self) -> Option<String> {
+        let url = self.redis?.expose_secret();
+        let hosts: Vec<String> = match SentinelUrl::parse(url) {
+            Some(sentinels) if url.starts_with("redis+") => {
+                let without_port =
+                    |host: &String| host.rsplit_once(':').map_or(host.clone(), |(host, _)| host.to_owned());
+                sentinels.ok()?.sentinels().iter().map(without_port).collect()
+            }
+            Some(_) => return None,
+            None => {
+                let url = Url::parse(url).ok().filter(|url| url.scheme() == "redis")?;
+                vec![url.host_str()?.to_owned()]
+            }
+        };
+        let host = hosts.into_iter().find(|host| !is_loopback(Host::parse(host).ok()))?;
+        Some(format!(
+            "the connection to Redis at {host} is not encrypted (redis://): who is on the way can read and change sessions; \
+             use rediss://, or a network that nobody else is on"
+        ))
+    }
+
+    fn wide_proxies(&self) -> Option<String> {
+        let wide: Vec<String> =
+            self.proxies.iter().filter(|net| is_wide(net)).map(ToString::to_string).collect();
+        (!wide.is_empty()).then(|| {
+            format!(
+                "BANGUI_TRUSTED_PROXIES has {}: each of these addresses can claim to be any client, and so escape or use up \
+                 its limits; name the load balancers alone, or set BANGUI_TRUSTED_PROXY_HOPS where nobody else can reach the workers",
+                wide.join(", ")
+            )
+        })
+    }
+
+    fn one_token(&self) -> Option<String> {
+        let (servers, agents) = (self.servers?, self.agents?);
+        let is_sent = |shared: bool, https: bool| !https || shared || agents.worker_cert.is_none();
+        let listed = servers
+            .listed
+            .iter()
+            .filter(|one| is_sent(one.shared_token, matches!(one.url, AgentUrl::Https(_))));
+        let groups = servers.groups.iter().filter(|group| is_sent(group.shared_token, group.tls));
+        let (listed, groups) = (listed.count(), groups.count());
+        (listed + 2 * groups > 1).then(|| {
+            "several servers share one token (BANGUI_AGENT_TOKEN): who controls one of their hosts hears it, and can then \
+             command the agents of all; give workers a certificate (BANGUI_WORKER_CERT), and agents BANGUI_WORKER_CA in place \
+             of the token"
+                .to_owned()
+        })
+    }
+}
+
+fn is_loopback<S: AsRef<str>>(host: Option<Host<S>>) -> bool {
+    match host {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::from(ip).to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name.as_ref() == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AgentTokenConfig, WorkerCertConfig, values};
+
+    fn whats(around: &Around<'_>) -> Vec<&'static str> {
+        around.exposures().into_iter().map(|exposure| exposure.what).collect()
+    }
+
+    #[test]
+    fn a_worker_on_loopback_opens_nothing_and_one_beyond_it_without_https_does() {
+        let https: Url = "https://bangui.example".parse().unwrap();
+        let http: Url = "http://bangui.example".parse().unwrap();
+        let local: Url = "http://localhost:8080".parse().unwrap();
+        for (listen, public_url, expected) in [
+            ("127.0.0.1:1", None, vec![]),
+            ("[::1]:1", Some(&local), vec![]),
+            ("[::ffff:127.0.0.1]:1", None, vec![]),
+            ("0.0.0.0:1", None, vec!["listen"]),
+            ("[::]:1", Some(&http), vec!["listen", "public URL"]),
+            ("0.0.0.0:1", Some(&https), vec![]),
+            ("127.0.0.1:1", Some(&http), vec!["public URL"]),
+        ] {
+            let around = Around { listen: listen.parse().ok(), public_url, ..Around::default() };
+            assert_eq!(whats(&around), expected, "{listen} {public_url:?}");
+        }
+    }
+
+    #[test]
+    fn redis_beyond_this_machine_is_to_speak_tls() {
+        for (url, open) in [
+            ("redis://localhost", false),
+            ("redis://:p@127.0.0.1:6379/3", false),
+            ("redis://[::1]", false),
+            ("redis+unix:///run/r.sock", false),
+            ("rediss://redis.example", false),
+            ("rediss+sentinel://a,b/m", false),
+            ("redis://redis:6379", true),
+            ("redis://localhost.example", true),
+            ("redis+sentinel://127.0.0.1,10.0.0.1/m", true),
+            ("redis+sentinel://127.0.0.1,127.0.0.2/m", false),
+        ] {
+            let url: SecretString = url.into();
+            let around = Around { redis: Some(&url), ..Around::default() };
+            assert_eq!(!whats(&around).is_empty(), open, "{}", url.expose_secret());
+            assert!(!format!("{:?}", around.exposures()).contains(":p@"));
+        }
+    }
+
+    #[test]
+    fn a_wide_network_of_proxies_is_named() {
+        let proxies =
+            ["10.0.0.0/8".parse().unwrap(), "10.1.0.0/16".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+        let around = Around { proxies: &proxies, ..Around::default() };
+        let [one] = &around.exposures()[..] else { panic!() };
+        assert!(one.message.contains("10.0.0.0/8, 2001:db8::/32:"), "{}", one.message);
+    }
+
+    #[test]
+    fn one_token_for_several_hosts_is_warned_of() {
+        let token = AgentTokenConfig { tokens: Vec::new(), file: None };
+        let worker_cert = WorkerCertConfig { cert: "/c".into(), key: "/k".into() };
+        let shared = AgentCredentials { token: Some(token), ..AgentCredentials::default() };
+        let certified = AgentCredentials { worker_cert: Some(worker_cert), ..shared.clone() };
+        for (servers, agents, open) in [
+            ("a=http+unix:///a", &shared, false),
+            ("a=https://a:1", &shared, false),
+            ("a=https://a:1,b=https://b:1", &shared, true),
+            ("a=https://a:1,b=http+unix:///b", &shared, true),
+            ("n=https://a?discover=dns", &shared, true),
+            ("a=https://a:1,b=https://b:1", &certified, false),
+            ("a=https://a:1?token=shared,b=https://b:1", &certified, false),
+            ("a=https://a:1?token=shared,b=https://b:1?token=shared", &certified, true),
+            ("n=https://a?discover=dns&token=shared", &certified, true),
+            ("n=https://a?discover=dns&trust=first-use", &certified, false),
+        ] {
+            let servers = values::servers(servers).unwrap();
+            let around = Around { servers: Some(&servers), agents: Some(agents), ..Around::default() };
+            assert_eq!(!whats(&around).is_empty(), open, "{servers:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Proxies that are believed, and hosts that requests may be for.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use url::Host;
+
+use super::values::Parsed;
+use crate::domain::address::network_behind;
+
+/// Networks such as `10.1.2.0/24`, or single addresses, each in its one spelling. All addresses are nobody's proxies.
+pub fn proxies(text: &str) -> Parsed<Vec<IpNet>> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(proxy).collect()
+}
+
+fn proxy(entry: &str) -> Parsed<IpNet> {
+    let network = entry
+        .parse::<IpNet>()
+        .ok()
+        .or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from))
+        .ok_or_else(|| format!("{entry:?} is neither a network such as 10.1.2.0/24 nor an address"))?;
+    let network = network_behind(network);
+    if network.prefix_len() == 0 {
+        return Err(format!(
+            "{entry:?} is every address: whoever asks could then claim to be anybody. Name your load balancers"
+        ));
+    }
+    Ok(network)
+}
+
+/// Whether a network is wider than any that holds load balancers alone.
+#[must_use]
+pub fn is_wide(proxies: &IpNet) -> bool {
+    let narrow = if proxies.addr().is_ipv4() { 16 } else { 48 };
+    proxies.prefix_len() < narrow
+}
+
+/// Names and addresses as they stand in the header `Host`, without the port.
+pub fn hosts(text: &str) -> Parsed<Vec<String>> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(host).collect()
+}
+
+fn host(entry: &str) -> Parsed<String> {
+    let wrong = || {
+        format!(
+            "{entry:?} is no host name such as bangui.example and no address; ports, paths and `*` do not belong there"
+        )
+    };
+    if let Ok(ip) = entry.parse::<IpAddr>() {
+        return Ok(match ip {
+            IpAddr::V4(ip) => Host::<String>::Ipv4(ip),
+            IpAddr::V6(ip) => Host::Ipv6(ip),
+        }
+        .to_string());
+    }
+    match Host::parse(entry) {
+        Ok(host) if !entry.contains('*') => Ok(host.to_string().trim_end_matches('.').to_owned()),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_networks_in_one_spelling_and_never_everybody() {
+        let read = |text: &str| {
+            proxies(text).map(|nets| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        for (text, nets) in [
+            ("", ""),
+            ("10.1.2.3, 2001:db8::/48,", "10.1.2.3/32 2001:db8::/48"),
+            ("10.1.2.3/24", "10.1.2.0/24"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+            ("64:ff9b::10.1.2.0/120", "10.1.2.0/24"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(nets), "{text}");
+        }
+        for text in [
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.1,9.9.9.9/0",
+            "::ffff:0:0/96",
+            "64:ff9b::/96",
+            "10.0.0.0/33",
+            "proxy",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_whole_providers_is_wide() {
+        for (net, wide) in [
+            ("10.0.0.0/8", true),
+            ("10.0.0.0/15", true),
+            ("10.0.0.0/16", false),
+            ("192.0.2.1/32", false),
+            ("2001:db8::/47", true),
+            ("2001:db8::/48", false),
+        ] {
+            assert_eq!(is_wide(&net.parse().unwrap()), wide, "{net}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_without_its_port() {
+        let read = |text: &str| hosts(text).map(|hosts| hosts.join(" "));
+        assert_eq!(read("").as_deref(), Ok(""));
+        assert_eq!(
+            read("Bangui.Example, 192.0.2.1,::1,[2001:DB8::1], bangui.").as_deref(),
+            Ok("bangui.example 192.0.2.1 [::1] [2001:db8::1] bangui")
+        );
+        for text in ["a:80", "*", "*.example", "a/b", "http://a", "a b", "[::1]:80", "[::1"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}
