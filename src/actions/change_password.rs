@@ -3,9 +3,9 @@
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
 use super::{Actor, Context};
-use crate::password::GateError;
 use crate::password::gate::Turn;
 use crate::password::rules::{self, WrongLength};
+use crate::password::{GateError, Origin};
 use crate::store::{Account, StoreError};
 
 /// The password that is, and the one that shall be.
@@ -53,6 +53,7 @@ pub async fn change_password(context: &Context, actor: Actor, change: PasswordCh
     // Whoever asks has an address; a change without one is limited as one from nowhere.
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let attempt = Attempt::begin::<ChangePasswordError>(context, actor.username(), ip).await?;
+    // A session of the account is worth as much as a known address.
     let ready = ready(context, &actor, &change).await;
     let task = context.clone();
     let action = async move {
@@ -76,7 +77,7 @@ async fn ready(context: &Context, actor: &Actor, change: &PasswordChange) -> Res
     if change.current.len() > *rules::LENGTH.end() {
         return Err(ChangePasswordError::Wrong);
     }
-    Ok((account, context.gate.enter().await?))
+    Ok((account, context.gate.enter(Origin::Known).await?))
 }
 
 async fn replace(

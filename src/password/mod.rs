@@ -8,7 +8,7 @@
 pub mod gate;
 pub mod rules;
 
-pub use gate::{GateError, PasswordGate};
+pub use gate::{GateError, Origin, PasswordGate};
 
 use anyhow::anyhow;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};

@@ -36,6 +36,7 @@ macro_rules! scripts {
 scripts! {
     ACCOUNT_CONFIRM = "account_confirm",
     ACCOUNT_CREATE = "account_create",
+    ACCOUNT_LIMIT = "account_limit",
     BANS_FORGET = "bans_forget",
     BANS_WRITE = "bans_write",
     BAN_JOB_CANCEL = "ban_job_cancel",
