@@ -56,7 +56,7 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
     let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
     let redis = redis(&mut read, true);
     let (servers, agent_token, agent_ca) = agents(&mut read);
-    let setup_token = read.secret(&vars::SETUP_TOKEN, |text, _| Ok(SecretString::from(text)));
+    let setup_token = read.secret(&vars::SETUP_TOKEN, values::setup_token);
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, values::password);
     let public_url = read.value(&vars::PUBLIC_URL, values::public_url);
     let (idle, absolute) = session_life(&mut read);
@@ -67,6 +67,8 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
     let drain = read.value(&vars::DRAIN, values::seconds(0..=3600));
     let login_limit = read.value(&vars::LOGIN_LIMIT, values::rate_limit);
     let login_failure_limit = read.value(&vars::LOGIN_FAILURE_LIMIT, values::rate_limit);
+    let connections = read.value(&vars::MAX_CONNECTIONS, values::connections);
+    let per_address = read.value(&vars::MAX_CONNECTIONS_PER_ADDRESS, values::connections_of_address);
     let cache_enabled = read.value(&vars::SESSION_CACHE_ENABLED, values::boolean);
     let cache_ttl = read.value(&vars::SESSION_CACHE_TTL, values::seconds(values::CACHE_TTL_SECONDS));
     let given = vars::ALL.iter().filter(|variable| read.is_set(variable)).map(|v| v.name).collect();
@@ -91,6 +93,8 @@ fn read_serve(mut read: Reader<'_>) -> Result<ServeConfig, Mistakes> {
             drain: drain?,
             login_limit: login_limit?,
             login_failure_limit: login_failure_limit?,
+            max_connections: connections?,
+            max_connections_per_address: per_address.unwrap_or(connections? / 4),
             session_cache: SessionCacheConfig { enabled: cache_enabled?, ttl: cache_ttl? },
             given,
         })

@@ -128,7 +128,7 @@ variables! {
     FAIL2BAN_START = "BANGUI_FAIL2BAN_START", "COMMAND", None, open, &[Agent],
         "Starts fail2ban when a crash is rolled back: words separated by spaces, no shell; without it `systemctl start fail2ban` where systemd runs";
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
-        "The code that must come with the setup call; without it, a one-time code in the log";
+        "The code that must come with the setup call, 24 characters or more; without it, a one-time code in the log, valid for a day";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
         "The admin's password, stored at the first start and never overwritten; 10 to 1024 bytes";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, WORKER,
@@ -157,6 +157,10 @@ variables! {
         "Networks or addresses whose X-Forwarded-For is believed, separated by commas";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
         "After SIGTERM: not ready, still serving (`up` does not wait unless this is set)";
+    MAX_CONNECTIONS = "BANGUI_MAX_CONNECTIONS", "N", Some("1536"), open, WORKER,
+        "Connections of a worker at once, 64 or more; when they run short, those that wait for their client are let go first";
+    MAX_CONNECTIONS_PER_ADDRESS = "BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "N", None, open, WORKER,
+        "How many of them one address (IPv6: one /64) may have, but for BANGUI_TRUSTED_PROXIES; without it, a quarter";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG filters";
 }

@@ -13,6 +13,7 @@
 
 mod error;
 mod heartbeat;
+mod memory;
 mod startup;
 mod tasks;
 
@@ -31,7 +32,7 @@ use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::http::{self, AppState, Readiness};
 use crate::jobs::bans::BanJobs;
-use crate::net::{Limits, Listener, Server, open_files};
+use crate::net::{Capacity, Limits, Listener, Server, open_files};
 use crate::password::PasswordGate;
 use crate::scheduler::{self, Scheduler};
 use crate::settings::{Bootstrap, Live};
@@ -40,7 +41,12 @@ use crate::store::{Feed, Store, WorkerId};
 use crate::telemetry;
 use tasks::{Stage, Supervisor};
 
-const LIMITS: Limits = Limits { connections: 10_000, header_timeout: Duration::from_secs(30) };
+/// How long a client may take for the headers of a request, and keep a connection without one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What load balancers and the kubelet ask for, whoever holds the connections.
+const PROBES: &[&str] = &["/healthz", "/readyz"];
+/// Connections for them.
+const PROBE_CONNECTIONS: usize = 64;
 /// Requests in flight, and changes whose clients have gone, have this long to end once nothing more is accepted.
 const GRACE: Duration = Duration::from_secs(10);
 /// What a change that a request of the last moment has begun is given at least.
@@ -48,8 +54,8 @@ const CHANGE_GRACE: Duration = Duration::from_secs(1);
 /// The farewell to Redis has this long.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Clients at once, and what else is open; connections to agents come on top.
-const OTHER_FILES: u64 = 2_000;
+/// What is open besides connections of clients and those to agents.
+const OTHER_FILES: u64 = 500;
 
 /// What the parts of a worker share.
 #[derive(Clone)]
@@ -87,7 +93,8 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let (store, store_parts) =
         Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
     let agents = startup::agents(&config)?;
-    open_files::raise(OTHER_FILES + 2 * config.servers.len() as u64);
+    let connections = config.max_connections + PROBE_CONNECTIONS;
+    open_files::raise(OTHER_FILES + (connections + 2 * config.servers.len()) as u64);
     let readiness = Readiness::starting();
     let parts = Supervisor::new(readiness.clone());
     for part in store_parts {
@@ -109,6 +116,17 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         Some(failure) => Err(ServeError::Failed(failure.into())),
         None => Ok(()),
     }
+}
+
+/// What strangers may hold of this worker; `memory.rs` adds it up.
+fn limits(config: &ServeConfig) -> Limits {
+    let capacity = Capacity {
+        all: config.max_connections,
+        share: config.max_connections_per_address,
+        reserve: PROBE_CONNECTIONS,
+        proxies: config.trusted_proxies.clone(),
+    };
+    Limits { capacity, header_timeout: HEADER_TIMEOUT, probes: PROBES }
 }
 
 impl Worker {
@@ -138,8 +156,9 @@ impl Worker {
         });
         let addr = listener.local_addr().context("the listening socket has no address")?;
         tracing::info!(http.addr = %addr, worker.id = self.id.as_str(), "listening");
+        let limits = limits(&self.config);
         let serve = |name, listener, router| {
-            let server = Server::new(router, LIMITS, self.parts.stop_of(Stage::Listen));
+            let server = Server::new(router, limits.clone(), self.parts.stop_of(Stage::Listen));
             let accepting = server.clone();
             let accept = async move { accepting.accept(Listener::Tcp(listener)).await };
             self.parts.run(Stage::Listen, name, accept);
