@@ -1,8 +1,9 @@
 //! Claiming a fresh cluster: the first password, once, for somebody who can prove that the installation is theirs.
 //!
 //! The proof is `BANGUI_SETUP_TOKEN`, or else a code that the first worker made, all workers share through Redis, and each
-//! prints in its log. Which of many claims at once wins is decided in Redis alone. `BANGUI_ADMIN_PASSWORD` takes the same
-//! once-only step when a worker starts.
+//! prints in its log; that code is valid for a day, and another one is made then. A wrong proof costs an attempt of its address, out
+//! of the same bucket as a login, and is logged. Which of many claims at once wins is decided in Redis alone.
+//! `BANGUI_ADMIN_PASSWORD` takes the same once-only step when a worker starts.
 
 use std::net::IpAddr;
 
@@ -10,10 +11,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::attempt::TooManyAttempts;
 use super::{Actor, Context};
 use crate::password::gate::Turn;
 use crate::password::rules::{self, WrongLength};
-use crate::password::{self, GateError};
+use crate::password::{self, GateError, Origin};
 use crate::store::{Store, StoreError, Username};
 
 /// The first password, with the proof.
@@ -33,6 +35,9 @@ pub enum SetupError {
     /// The proof is wrong.
     #[error("wrong setup token")]
     WrongToken,
+    /// The address has tried too often.
+    #[error(transparent)]
+    Limited(#[from] TooManyAttempts),
     /// The password is not acceptable.
     #[error(transparent)]
     Length(#[from] WrongLength),
@@ -75,17 +80,31 @@ pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<
     if has_account(context).await? {
         return Err(SetupError::Complete);
     }
-    if !same_secret(&claim.token, &expected_token(context).await?) {
-        return Err(SetupError::WrongToken);
-    }
+    prove(context, address, &claim.token).await?;
     rules::check(&claim.password)?;
-    let turn = context.gate.enter().await;
+    let turn = context.gate.enter(Origin::Known).await;
     // Another may have been first while this one waited: then there is nothing left to hash for.
     if has_account(context).await? {
         return Err(SetupError::Complete);
     }
     let (task, turn) = (context.clone(), turn?);
     context.complete(async move { create(&task, address, &claim, turn).await }).await
+}
+
+/// Whether the proof is right: a wrong one has used up an attempt of its address.
+async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), SetupError> {
+    let limits = context.login_limits();
+    if let Some((limit, retry_after)) = context.store.admit_attempt(address, limits).await? {
+        return Err(TooManyAttempts::counted(limit, retry_after).into());
+    }
+    if !same_secret(token, &expected_token(context).await?) {
+        tracing::warn!(client.address = %address, "refused a setup from {address}: wrong setup token");
+        return Err(SetupError::WrongToken);
+    }
+    if let Err(error) = context.store.give_back_attempt(address, limits).await {
+        tracing::debug!(error = %error, "failed to give an attempt back");
+    }
+    Ok(())
 }
 
 async fn create(context: &Context, address: IpAddr, claim: &Claim, turn: Turn) -> Result<(), SetupError> {

@@ -86,6 +86,7 @@ impl From<SetupError> for Problem {
                 "Wrong setup token",
                 "the token is not the one of BANGUI_SETUP_TOKEN, or, where that is not set, the code in a worker's log",
             ),
+            SetupError::Limited(limited) => limited.into(),
             SetupError::Length(error) => error.into(),
             SetupError::Gate(error) => error.into(),
             SetupError::Store(error) => error.into(),
