@@ -15,6 +15,7 @@
 pub mod api;
 pub mod auth;
 pub mod error;
+mod event_clients;
 pub mod extract;
 mod middleware;
 pub mod state;

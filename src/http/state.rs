@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::event_clients::EventClients;
 use crate::actions::Context;
 use crate::store::Feed;
 
-/// Clients at once.
+/// Clients that follow the events at once.
 pub const MAX_EVENT_CLIENTS: usize = 1_000;
+/// How many of them one session may have: more than anybody opens tabs, and far fewer than would keep others out.
+pub const MAX_EVENT_CLIENTS_OF_SESSION: usize = 20;
 
 /// The ready-made parts that the HTTP interface is put together from.
 pub struct Parts {
@@ -36,7 +38,7 @@ pub struct AppState(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
-    event_clients: Arc<Semaphore>,
+    event_clients: Arc<EventClients>,
     worker_header: HeaderValue,
 }
 
@@ -46,7 +48,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let worker_header = HeaderValue::from_str(parts.context.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
-        let event_clients = Arc::new(Semaphore::new(MAX_EVENT_CLIENTS));
+        let event_clients = Arc::new(EventClients::default());
         Self(Arc::new(Shared { parts, event_clients, worker_header }))
     }
 
@@ -76,8 +78,8 @@ impl AppState {
 
     /// Places of clients that follow the events.
     #[must_use]
-    pub fn event_clients(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.event_clients)
+    pub fn event_clients(&self) -> &Arc<EventClients> {
+        &self.0.event_clients
     }
 
     /// This worker's id as the value of `x-bangui-worker`.
