@@ -15,6 +15,7 @@ pub mod ban_mark;
 pub mod discovery;
 pub mod event;
 pub mod jail;
+pub mod long_lists;
 pub mod name;
 pub mod newer;
 pub mod recovery;
