@@ -53,7 +53,7 @@ pub const MAX_CONNECTION_BYTES: usize = 96 * 1024;
 /// In the reserve only a request that comes at once is waited for.
 const RESERVE_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Lines a minute about connections that were refused.
-const REFUSALS: Flood = Flood::of(5);
+const REFUSAL_LINES: u64 = 5;
 
 /// What one server allows its clients.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ impl Server {
             probes: limits.probes,
             connections: TaskTracker::new(),
             places: Places::new(limits.capacity),
-            refusals: Arc::new(REFUSALS),
+            refusals: Arc::new(Flood::of(REFUSAL_LINES)),
             stop,
             cut: CancellationToken::new(),
         }

@@ -40,7 +40,7 @@ use crate::net::{Capacity, Flood, Limits, Server};
 /// Requests at the same time; one more is `busy`.
 const MAX_REQUESTS: usize = 256;
 /// Lines a minute about requests that were refused: anybody who reaches the agent can cause them.
-const REFUSALS: Flood = Flood::of(10);
+const REFUSAL_LINES: u64 = 10;
 /// What is logged of such a request's path: characters.
 const LOGGED_PATH: usize = 100;
 /// No body has a reason to be larger.
@@ -77,7 +77,11 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
 
 /// The routes, behind the gate.
 fn router(desk: Arc<Desk>, tokens: Arc<Tokens>) -> Router {
-    let gate = Gate { tokens, places: Arc::new(Semaphore::new(MAX_REQUESTS)), refusals: Arc::new(REFUSALS) };
+    let gate = Gate {
+        tokens,
+        places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        refusals: Arc::new(Flood::of(REFUSAL_LINES)),
+    };
     Router::new()
         .route("/v1/info", get(info))
         .route("/v1/status", get(status))

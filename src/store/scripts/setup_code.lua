@@ -3,7 +3,7 @@
 -- ARGV[1] the code offered, ARGV[2] for how many seconds one is valid
 -- Returns the cluster's code, or false after setup
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
-if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'EX', ARGV[2]) and redis.call('TTL', KEYS[2]) == -1 then
+if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'EX', ARGV[2]) and redis.call('PTTL', KEYS[2]) == -1 then
   -- Made by a version whose codes did not expire.
   redis.call('EXPIRE', KEYS[2], ARGV[2])
 end
