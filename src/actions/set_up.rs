@@ -72,11 +72,16 @@ pub(super) async fn log_code(context: &Context) {
     }
 }
 
-/// Sets the first password, once in the life of a cluster.
+/// Sets the first password, once in the life of a cluster. Once begun it runs to its end: whoever hangs up has used the attempt.
 ///
 /// # Errors
 /// [`SetupError`].
 pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<(), SetupError> {
+    let task = context.clone();
+    context.complete(async move { attempt(&task, address, &claim).await }).await
+}
+
+async fn attempt(context: &Context, address: IpAddr, claim: &Claim) -> Result<(), SetupError> {
     if has_account(context).await? {
         return Err(SetupError::Complete);
     }
@@ -87,8 +92,7 @@ pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<
     if has_account(context).await? {
         return Err(SetupError::Complete);
     }
-    let (task, turn) = (context.clone(), turn?);
-    context.complete(async move { create(&task, address, &claim, turn).await }).await
+    create(context, address, claim, turn?).await
 }
 
 /// Whether the proof is right: a wrong one has used up an attempt of its address.

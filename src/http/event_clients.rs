@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::state::{MAX_EVENT_CLIENTS, MAX_EVENT_CLIENTS_OF_SESSION};
 use crate::store::SessionId;
+
+/// Clients that follow the events of one worker at once.
+pub const MAX_EVENT_CLIENTS: usize = 1_000;
+/// How many of them one session may have: more than anybody opens tabs, and far fewer than would keep others out.
+pub const MAX_EVENT_CLIENTS_OF_SESSION: usize = 20;
 
 /// How many there are, by session.
 #[derive(Debug, Default)]

@@ -13,11 +13,6 @@ use super::event_clients::EventClients;
 use crate::actions::Context;
 use crate::store::Feed;
 
-/// Clients that follow the events at once.
-pub const MAX_EVENT_CLIENTS: usize = 1_000;
-/// How many of them one session may have: more than anybody opens tabs, and far fewer than would keep others out.
-pub const MAX_EVENT_CLIENTS_OF_SESSION: usize = 20;
-
 /// The ready-made parts that the HTTP interface is put together from.
 pub struct Parts {
     /// What actions work with.

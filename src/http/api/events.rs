@@ -39,8 +39,8 @@ use utoipa::ToSchema;
 use super::time::Time;
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::event_clients::{EventPlace, NoPlace};
-use crate::http::state::{AppState, MAX_EVENT_CLIENTS, MAX_EVENT_CLIENTS_OF_SESSION, Phase};
+use crate::http::event_clients::{EventPlace, MAX_EVENT_CLIENTS, MAX_EVENT_CLIENTS_OF_SESSION, NoPlace};
+use crate::http::state::{AppState, Phase};
 use crate::store::{News, SessionId, StoredEvent, StreamId};
 
 /// So that nothing between a client and its worker takes the connection for a dead one.
@@ -66,8 +66,7 @@ pub struct EventView<'a> {
     responses((status = 200, body = Vec<EventView<'_>>, content_type = "text/event-stream",
             description = "Each item is the `data` of one event, as JSON"),
         (status = 400, description = "`Last-Event-ID` is none"),
-        (status = 429, description = "This session has 20 streams at this worker"),
-        (status = 503, description = "This worker has no place for more streams")))]
+        (status = 429, description = "This session has 20 streams at this worker")))]
 pub async fn follow(State(state): State<AppState>, caller: Caller, after: After) -> Result<Response> {
     let place = state.event_clients().take(caller.session.id).map_err(crowded)?;
     // First the news from now on, then where to begin: what comes between is in both, and told once.

@@ -36,8 +36,7 @@ pub async fn show(State(state): State<AppState>) -> Result<axum::Json<SetupView>
 
 /// Sets the first password, once in the life of a cluster.
 #[utoipa::path(post, path = "/api/v1/setup", tag = "session", security(()), request_body = Claim,
-    responses((status = 201, body = SetupView), (status = 403, description = "Wrong setup token"),
-        (status = 409, description = "It was set before"), (status = 429, description = "Too many attempts")))]
+    responses((status = 201, body = SetupView), (status = 409, description = "It was set before"), (status = 429, description = "Too many attempts")))]
 pub async fn complete(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,
