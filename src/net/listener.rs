@@ -46,8 +46,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// How many lines that may be.
 pub const MAX_HEADERS: usize = 100;
-/// What one connection costs at most where it waits for its client: the headers of a request, and as much again for what of its
-/// body was read (hyper's buffer and the handler's), the buffer of the answer (8 KiB), and what the tasks and the handler keep.
+/// What one connection costs at most where it waits for its client.
+///
+/// The headers of a request, as much again for what of its body was read (hyper's buffer and the handler's), the buffer of the answer (8 KiB), and what the tasks and the handler keep.
 pub const MAX_CONNECTION_BYTES: usize = 96 * 1024;
 
 /// In the reserve only a request that comes at once is waited for.

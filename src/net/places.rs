@@ -270,7 +270,8 @@ mod tests {
         assert!(first.is_reserve() && second.is_reserve());
         let third = from(&places, "198.51.100.2").unwrap();
         assert!(third.is_reserve() && is_let_go(&first) && !is_let_go(&second));
-        (second.busy(), third.busy());
+        second.busy();
+        third.busy();
         assert!(from(&places, "198.51.100.3").is_none());
         drop(busy);
         assert!(!from(&places, "198.51.100.3").unwrap().is_reserve());

@@ -128,7 +128,7 @@ impl<'a> Machine<'a> {
     pub(super) fn extend(&mut self, items: &[Id], pairs: bool) -> Result<(), PickleError> {
         let list = match self.nodes.get(self.top_id()? as usize) {
             Some(Node::List(list) | Node::Set(list)) if !pairs => *list,
-            Some(Node::Dict(dict)) if pairs && items.len() % 2 == 0 => *dict,
+            Some(Node::Dict(dict)) if pairs && items.len().is_multiple_of(2) => *dict,
             _ => return Err(self.malformed("items for something that takes none of them")),
         };
         self.charge(size_of_val(items))?;
