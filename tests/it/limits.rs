@@ -290,7 +290,7 @@ async fn a_bucket_that_another_limit_left_far_from_full_refills_by_the_one_in_fo
 }
 
 /// The owner of the account comes from an address that never logged in, and comes again when he is told to. Together the others are
-/// let through to the account's limit ten times a second or more: without a preference each failure that comes back is theirs.
+/// let through to the account's limit ten to fifty times a second: without a preference each failure that comes back is theirs.
 async fn owner_gets_in_while_others_poll(pollers: u8, attempts: &str) {
     let cluster = Cluster::bare(2)
         .env("BANGUI_TRUSTED_PROXIES", "127.0.0.1")
@@ -330,7 +330,8 @@ async fn owner_gets_in_while_others_poll(pollers: u8, attempts: &str) {
                 break;
             }
             assert_eq!(refused_by(&answer), "account");
-            let seconds = answer.body["retry_after_seconds"].as_u64().unwrap();
+            // People come a little later: what came back for them must be there still.
+            let seconds = answer.body["retry_after_seconds"].as_u64().unwrap() + 2;
             waited += seconds;
             // What he is told to wait, not what a busy machine makes of it.
             assert!(waited <= 60 && began.elapsed() < 8 * SOON, "kept out for {:?}", began.elapsed());
@@ -348,12 +349,12 @@ async fn one_address_that_polls_cannot_keep_the_owner_out() {
 
 #[tokio::test]
 async fn ten_addresses_that_poll_cannot_keep_the_owner_out() {
-    owner_gets_in_while_others_poll(10, "60/60").await;
+    owner_gets_in_while_others_poll(10, "300/60").await;
 }
 
 #[tokio::test]
 async fn a_hundred_addresses_that_poll_cannot_keep_the_owner_out() {
-    owner_gets_in_while_others_poll(100, "10/60").await;
+    owner_gets_in_while_others_poll(100, "30/60").await;
 }
 
 #[tokio::test]

@@ -246,11 +246,11 @@ async fn a_logout_with_a_made_up_token_costs_a_dozen_commands_while_a_near_cache
     cluster.workers[0].process.kill();
     let looks = async || cluster.redis.command_counts().await.get("hmget").copied().unwrap_or_default();
     let before = looks().await;
-    let stranger = cluster.client(2).with_bearer(&"7".repeat(43));
+    let stranger = cluster.client(2).with_bearer(&"8".repeat(43));
     let status = stranger.delete("/api/v1/session").await.status;
     assert!([401, 503].contains(&status.as_u16()), "{status}");
     let looks = looks().await - before;
     cluster.workers[1].resume();
     // A look each 20 ms of a lease of 2 s were about 107. Others look at their things meanwhile.
-    assert!(looks < 40, "{looks} looks");
+    assert!((5..40).contains(&looks), "{looks} looks");
 }
