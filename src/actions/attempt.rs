@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Context;
-use crate::store::{Admission, Limit, LoginLimits, Store, StoreError};
+use crate::password::Origin;
+use crate::store::{Admission, Limit, LoginLimits, Standing, Store, StoreError};
 
 /// Too many passwords were tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +21,7 @@ pub struct TooManyAttempts {
 }
 
 impl TooManyAttempts {
-    fn counted(limit: Limit, retry_after: Duration) -> Self {
+    pub(super) fn counted(limit: Limit, retry_after: Duration) -> Self {
         metrics::counter!("bangui_rate_limited_total", "limit" => limit.label()).increment(1);
         Self { limit, retry_after }
     }
@@ -33,7 +34,7 @@ pub struct Attempt {
     account: String,
     ip: IpAddr,
     limits: LoginLimits,
-    known: bool,
+    standing: Standing,
 }
 
 /// What an attempt says of the limits.
@@ -58,13 +59,18 @@ impl Attempt {
     {
         let (store, limits) = (context.store.clone(), context.login_limits());
         match store.admit_login(account, ip, limits).await? {
-            Admission::Admitted { known } => {
-                Ok(Self { store, account: account.to_owned(), ip, limits, known })
+            Admission::Admitted(standing) => {
+                Ok(Self { store, account: account.to_owned(), ip, limits, standing })
             }
             Admission::Refused { limit, retry_after } => {
                 Err(TooManyAttempts::counted(limit, retry_after).into())
             }
         }
+    }
+
+    /// The door of the gate that it may use.
+    pub fn origin(&self) -> Origin {
+        if self.standing.known { Origin::Known } else { Origin::Anywhere }
     }
 
     /// Settles it by what `verdict` says of its outcome.
@@ -76,13 +82,13 @@ impl Attempt {
     where
         E: From<TooManyAttempts> + From<StoreError>,
     {
-        let Self { store, account, ip, limits, known } = self;
+        let Self { store, account, ip, limits, standing } = self;
         match verdict(&outcome) {
             Verdict::Right { generation } => {
                 log_failure(store.remember_address(&account, ip, generation).await);
             }
-            Verdict::Wrong => match store.count_failure(&account, known, limits).await? {
-                Admission::Admitted { .. } => {}
+            Verdict::Wrong => match store.count_failure(&account, ip, standing, limits).await? {
+                Admission::Admitted(_) => {}
                 Admission::Refused { limit, retry_after } => {
                     return Err(TooManyAttempts::counted(limit, retry_after).into());
                 }

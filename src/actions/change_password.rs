@@ -5,9 +5,9 @@
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
 use super::{Actor, Context, Refusal};
-use crate::password::GateError;
 use crate::password::gate::Turn;
 use crate::password::rules::{self, WeakPassword};
+use crate::password::{GateError, Origin};
 use crate::store::{Account, PasswordSet, SessionToken, StoreError};
 
 /// The password that is, and the one that shall be.
@@ -74,6 +74,7 @@ async fn attempt(context: &Context, actor: &Actor, change: PasswordChange) -> Re
     // Whoever asks has an address; a change without one is limited as one from nowhere.
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let attempt = Attempt::begin::<ChangePasswordError>(context, actor.username(), ip).await?;
+    // A session of the account is worth as much as a known address.
     let ready = ready(context, actor, &change).await;
     let (task, actor) = (context.clone(), actor.clone());
     let action = async move {
@@ -97,7 +98,7 @@ async fn ready(context: &Context, actor: &Actor, change: &PasswordChange) -> Res
     if change.current.len() > rules::MAX_BYTES {
         return Err(ChangePasswordError::Wrong);
     }
-    Ok((account, context.gate.enter().await?))
+    Ok((account, context.gate.enter(Origin::Known).await?))
 }
 
 async fn replace(

@@ -6,7 +6,7 @@
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
 use super::{Actor, Context, Refusal};
 use crate::password::gate::Turn;
-use crate::password::{GateError, rules};
+use crate::password::{GateError, Origin, rules};
 use crate::store::{Account, StoreError};
 
 /// A sensitive change was asked for by a session whose user has not proven the password within five minutes.
@@ -93,7 +93,7 @@ async fn ready(context: &Context, actor: &Actor, password: &str) -> Result<(Acco
     if password.len() > rules::MAX_BYTES {
         return Err(ConfirmError::Wrong);
     }
-    Ok((account, context.gate.enter().await?))
+    Ok((account, context.gate.enter(Origin::Known).await?))
 }
 
 /// The generation of the account whose password was right.

@@ -1,7 +1,10 @@
 //! Logging in: a password under the limits, then a session.
 //!
-//! Waiting for a place to hash in ends with the client, and nothing has changed by then. From the hash on, the login runs to
-//! its end: a wrong password counts as a failure, and a session has its audit entry, also if nobody waits for the answer.
+//! Once begun, a login runs to its end, also if nobody waits for the answer: whoever hangs up has used the attempt all the same, a
+//! wrong password counts as a failure, a session has its audit entry, and all of it is counted and logged.
+//!
+//! Names that no account can have share one name before the limits, so that inventing names gains nothing: neither tries, nor
+//! places in the gate, nor keys in Redis.
 //!
 //! A browser that logs in while it has a session gets another one in its place: the older one ends.
 
@@ -10,13 +13,16 @@ use serde_json::json;
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
 use super::{Actor, Context, Refusal, set_up};
 use crate::password::gate::Turn;
-use crate::password::{GateError, rules};
+use crate::password::{GateError, Origin, rules};
 use crate::store::{
     Account, AuditRecord, LoginOrigin, SessionDetails, SessionId, SessionToken, StoreError, Username,
 };
 
 /// How often a login is started again because sessions were revoked while it was under way.
 const MAX_TRIES: usize = 3;
+
+/// What the limits call all names that no account can have; none of them is this one.
+const NO_ACCOUNT: &str = "";
 
 /// What somebody logs in with.
 pub struct Login {
@@ -87,21 +93,13 @@ impl LoginError {
 /// # Errors
 /// [`LoginError`]; each one is counted and logged here, as a success is.
 pub async fn log_in(context: &Context, login: Login) -> Result<LoggedIn, LoginError> {
-    match Admitted::of(context, &login).await {
-        Ok(admitted) => {
-            let task = context.clone();
-            let action = async move {
-                let outcome = admitted.finish(&task, &login).await;
-                report(&task, &login, outcome.as_ref().map(drop)).await;
-                outcome
-            };
-            context.complete(action).await
-        }
-        Err(refused) => {
-            report(context, &login, Err(&refused)).await;
-            Err(refused)
-        }
-    }
+    let task = context.clone();
+    let action = async move {
+        let outcome = attempt(&task, &login).await;
+        report(&task, &login, outcome.as_ref().map(drop)).await;
+        outcome
+    };
+    context.complete(action).await
 }
 
 /// Counts the outcome, and has an entry written for what was refused; a session has its own.
@@ -137,40 +135,30 @@ async fn replace(context: &Context, login: &Login, begun: &SessionDetails) -> Re
     }
 }
 
-/// A login that the limits let through and that may hash a password now.
-struct Admitted {
-    attempt: Attempt,
-    ready: Result<(Account, Turn), LoginError>,
-}
-
-impl Admitted {
-    async fn of(context: &Context, login: &Login) -> Result<Self, LoginError> {
-        let attempt = Attempt::begin::<LoginError>(context, &login.username, login.origin.ip).await?;
-        Ok(Self { attempt, ready: ready(context, login).await })
-    }
-
-    async fn finish(self, context: &Context, login: &Login) -> Result<LoggedIn, LoginError> {
-        let outcome = match self.ready {
-            Ok((account, turn)) => begin(context, login, account, turn).await,
-            Err(refused) => Err(refused),
-        };
-        let outcome = match outcome {
-            Ok(begun) => {
-                replace(context, login, &begun.details).await.map(|()| begun).map_err(LoginError::from)
-            }
-            Err(refused) => Err(refused),
-        };
-        let verdict = |outcome: &Result<LoggedIn, LoginError>| match outcome {
-            Ok(begun) => Verdict::Right { generation: begun.generation },
-            Err(LoginError::Wrong) => Verdict::Wrong,
-            Err(_) => Verdict::Unknown,
-        };
-        self.attempt.settle(outcome, verdict).await
-    }
+/// One login under the limits.
+async fn attempt(context: &Context, login: &Login) -> Result<LoggedIn, LoginError> {
+    let known = Username::parse(&login.username);
+    let account = known.as_ref().map_or(NO_ACCOUNT, Username::as_str);
+    let attempt = Attempt::begin::<LoginError>(context, account, login.origin.ip).await?;
+    let from = attempt.origin();
+    let outcome = match ready(context, login, from).await {
+        Ok((account, turn)) => begin(context, login, from, account, turn).await,
+        Err(refused) => Err(refused),
+    };
+    let outcome = match outcome {
+        Ok(begun) => replace(context, login, &begun.details).await.map(|()| begun).map_err(LoginError::from),
+        Err(refused) => Err(refused),
+    };
+    let verdict = |outcome: &Result<LoggedIn, LoginError>| match outcome {
+        Ok(begun) => Verdict::Right { generation: begun.generation },
+        Err(LoginError::Wrong) => Verdict::Wrong,
+        Err(_) => Verdict::Unknown,
+    };
+    attempt.settle(outcome, verdict).await
 }
 
 /// The account as it is now, and the right to hash.
-async fn ready(context: &Context, login: &Login) -> Result<(Account, Turn), LoginError> {
+async fn ready(context: &Context, login: &Login, from: Origin) -> Result<(Account, Turn), LoginError> {
     let username = Username::parse(&login.username).unwrap_or_else(Username::admin);
     let Some(account) = context.store.account(&username).await? else {
         set_up::log_code(context).await;
@@ -179,7 +167,7 @@ async fn ready(context: &Context, login: &Login) -> Result<(Account, Turn), Logi
     if login.password.len() > rules::MAX_BYTES {
         return Err(LoginError::Wrong);
     }
-    Ok((account, context.gate.enter().await?))
+    Ok((account, context.gate.enter(from).await?))
 }
 
 /// Checks the password and begins the session. If sessions were revoked, or the password was changed, between the two, this
@@ -187,6 +175,7 @@ async fn ready(context: &Context, login: &Login) -> Result<(Account, Turn), Logi
 async fn begin(
     context: &Context,
     login: &Login,
+    from: Origin,
     mut account: Account,
     mut turn: Turn,
 ) -> Result<LoggedIn, LoginError> {
@@ -210,7 +199,7 @@ async fn begin(
             return Ok(LoggedIn { token, details, generation });
         }
         if tried < MAX_TRIES {
-            (account, turn) = ready(context, login).await?;
+            (account, turn) = ready(context, login, from).await?;
         } else {
             break;
         }

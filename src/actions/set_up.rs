@@ -1,8 +1,9 @@
 //! Claiming a fresh cluster: the first password, once, for somebody who can prove that the installation is theirs.
 //!
 //! The proof is `BANGUI_SETUP_TOKEN`, or else a code that the first worker made, all workers share through Redis, and each
-//! prints in its log. Which of many claims at once wins is decided in Redis alone. `BANGUI_ADMIN_PASSWORD` takes the same
-//! once-only step when a worker starts.
+//! prints in its log; that code is valid for a day, and another one is made then. A wrong proof costs an attempt of its address, out
+//! of the same bucket as a login, and is logged. Which of many claims at once wins is decided in Redis alone.
+//! `BANGUI_ADMIN_PASSWORD` takes the same once-only step when a worker starts.
 
 use std::net::IpAddr;
 
@@ -10,10 +11,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::attempt::TooManyAttempts;
 use super::{Actor, Context, Refusal};
 use crate::password::gate::Turn;
 use crate::password::rules::{self, WeakPassword};
-use crate::password::{self, GateError};
+use crate::password::{self, GateError, Origin};
 use crate::store::{Store, StoreError, Username};
 
 /// The first password, with the proof.
@@ -33,6 +35,9 @@ pub enum SetupError {
     /// The proof is wrong.
     #[error("wrong setup token")]
     WrongToken,
+    /// The address has tried too often.
+    #[error(transparent)]
+    Limited(#[from] TooManyAttempts),
     /// The password is not acceptable.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
@@ -67,28 +72,45 @@ pub(super) async fn log_code(context: &Context) {
     }
 }
 
-/// Sets the first password, once in the life of a cluster.
+/// Sets the first password, once in the life of a cluster. Once begun it runs to its end: whoever hangs up has used the attempt.
 ///
 /// # Errors
 /// [`SetupError`].
 pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<(), SetupError> {
+    let task = context.clone();
+    context.complete(async move { attempt(&task, address, &claim).await }).await
+}
+
+async fn attempt(context: &Context, address: IpAddr, claim: &Claim) -> Result<(), SetupError> {
     if has_account(context).await? {
         return Err(SetupError::Complete);
     }
-    if !same_secret(&claim.token, &expected_token(context).await?) {
+    prove(context, address, &claim.token).await?;
+    rules::check(&claim.password, Username::ADMIN)?;
+    let turn = context.gate.enter(Origin::Known).await;
+    // Another may have been first while this one waited: then there is nothing left to hash for.
+    if has_account(context).await? {
+        return Err(SetupError::Complete);
+    }
+    create(context, address, claim, turn?).await
+}
+
+/// Whether the proof is right: a wrong one has used up an attempt of its address.
+async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), SetupError> {
+    let limits = context.login_limits();
+    if let Some((limit, retry_after)) = context.store.admit_attempt(address, limits).await? {
+        return Err(TooManyAttempts::counted(limit, retry_after).into());
+    }
+    if !same_secret(token, &expected_token(context).await?) {
         let (actor, reason) =
             (Actor::without_session(address, &context.worker), "wrong setup token".to_owned());
         context.note_refusal(Refusal { what: "setup.refused", actor, account: None, reason }).await;
         return Err(SetupError::WrongToken);
     }
-    rules::check(&claim.password, Username::ADMIN)?;
-    let turn = context.gate.enter().await;
-    // Another may have been first while this one waited: then there is nothing left to hash for.
-    if has_account(context).await? {
-        return Err(SetupError::Complete);
+    if let Err(error) = context.store.give_back_attempt(address, limits).await {
+        tracing::debug!(error = %error, "failed to give an attempt back");
     }
-    let (task, turn) = (context.clone(), turn?);
-    context.complete(async move { create(&task, address, &claim, turn).await }).await
+    Ok(())
 }
 
 async fn create(context: &Context, address: IpAddr, claim: &Claim, turn: Turn) -> Result<(), SetupError> {

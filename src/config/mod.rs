@@ -255,6 +255,10 @@ pub struct ServeConfig {
     pub login_limit: RateLimit,
     /// Failed logins per account.
     pub login_failure_limit: RateLimit,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// How many of them one address may have.
+    pub max_connections_per_address: usize,
     /// The near cache of sessions.
     pub session_cache: SessionCacheConfig,
     /// The variables that were set by environment or flag.

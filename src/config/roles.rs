@@ -67,7 +67,7 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
     let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
     let redis = redis(&mut read, true);
     let (servers, agents) = agents(&mut read);
-    let setup_token = read.secret(&vars::SETUP_TOKEN, |text, _| Ok(SecretString::from(text)));
+    let setup_token = read.secret(&vars::SETUP_TOKEN, values::setup_token);
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, values::password);
     let doors = Doors::read(&mut read);
     let (idle, absolute) = session_life(&mut read);
@@ -78,6 +78,8 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
     let audit_kept = read.value(&vars::AUDIT_DAYS, values::days(AUDIT_DAYS));
     let login_limit = read.value(&vars::LOGIN_LIMIT, values::rate_limit);
     let login_failure_limit = read.value(&vars::LOGIN_FAILURE_LIMIT, values::rate_limit);
+    let connections = read.value(&vars::MAX_CONNECTIONS, values::connections);
+    let per_address = read.value(&vars::MAX_CONNECTIONS_PER_ADDRESS, values::connections_of_address);
     let cache_enabled = read.value(&vars::SESSION_CACHE_ENABLED, values::boolean);
     let cache_ttl = read.value(&vars::SESSION_CACHE_TTL, values::seconds(values::CACHE_TTL_SECONDS));
     let given = vars::ALL.iter().filter(|variable| read.is_set(variable)).map(|v| v.name).collect();
@@ -106,6 +108,8 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
             audit_kept: audit_kept?,
             login_limit: login_limit?,
             login_failure_limit: login_failure_limit?,
+            max_connections: connections?,
+            max_connections_per_address: per_address.unwrap_or(connections? / 4),
             session_cache: SessionCacheConfig { enabled: cache_enabled?, ttl: cache_ttl? },
             given,
         })

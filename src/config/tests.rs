@@ -67,7 +67,7 @@ fn every_value_is_taken() {
         ("BANGUI_SERVERS", "web-1=https://10.0.0.1:8799, local=http+unix:///run/a.sock,l=http://localhost:1, n=https://a.example?discover=dns"),
         ("BANGUI_AGENT_CA", "/ca.pem"),
         ("BANGUI_AGENT_TOKEN", &format!("{TOKEN},{TOKEN}x")),
-        ("BANGUI_SETUP_TOKEN", "abc"),
+        ("BANGUI_SETUP_TOKEN", "a-setup-token-long-enough"),
         ("BANGUI_ADMIN_PASSWORD", "correct horse"),
         ("BANGUI_PUBLIC_URL", "https://bans.example.org"),
         ("BANGUI_METRICS_LISTEN", "0.0.0.0:9100"),
@@ -309,6 +309,28 @@ fn an_empty_list_is_unset_and_an_empty_secret_is_an_error() {
         serve(&[("BANGUI_SERVERS", ""), ("BANGUI_TRUSTED_PROXIES", ""), ("BANGUI_PUBLIC_URL", "")]).unwrap();
     assert!(config.servers.is_empty() && config.public_url.is_none());
     assert!(errors(serve(&[("BANGUI_SETUP_TOKEN", "")])).contains("BANGUI_SETUP_TOKEN: is empty"));
+}
+
+#[test]
+fn a_setup_token_that_can_be_guessed_is_a_mistake_and_is_not_printed() {
+    let said = errors(serve(&[("BANGUI_SETUP_TOKEN", "4711-is-no-secret-token")]));
+    assert!(said.contains("BANGUI_SETUP_TOKEN: must have 24 characters or more"), "{said}");
+    assert!(!said.contains("4711"), "{said}");
+    assert!(serve(&[("BANGUI_SETUP_TOKEN", "4711-is-no-secret-token!")]).is_ok());
+}
+
+#[test]
+fn an_address_has_a_quarter_of_the_connections_unless_it_is_given_more() {
+    let of = |set: &[_]| {
+        let config = serve(set).unwrap();
+        (config.max_connections, config.max_connections_per_address)
+    };
+    assert_eq!(of(&[]), (1536, 384));
+    assert_eq!(of(&[("BANGUI_MAX_CONNECTIONS", "100")]), (100, 25));
+    assert_eq!(of(&[("BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "1000")]), (1536, 1000));
+    for (name, value) in [("BANGUI_MAX_CONNECTIONS", "63"), ("BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "0")] {
+        assert!(errors(serve(&[(name, value)])).contains(name));
+    }
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub const PROBE_INTERVAL_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// The allowed crash window of an activation: up to a day.
 pub const CRASH_WINDOW_SECONDS: RangeInclusive<u64> = 0..=86_400;
 
+/// The characters of a setup token at least.
+pub const SHORTEST_SETUP_TOKEN: usize = 24;
+
 /// What `bangui up` sets as `BANGUI_LISTEN` of its workers.
 pub const INHERITED: &str = "inherited";
 
@@ -108,6 +111,18 @@ pub fn pool_size(text: &str) -> Parsed<u16> {
 pub fn hops(text: &str) -> Parsed<NonZeroU8> {
     let hops = text.parse::<NonZeroU8>().ok().filter(|hops| hops.get() <= 10);
     hops.ok_or_else(|| "must be a whole number from 1 to 10".to_owned())
+}
+
+/// How many connections a worker may have.
+pub fn connections(text: &str) -> Parsed<usize> {
+    let allowed = || "must be a whole number from 64 to 100000".to_owned();
+    text.parse().ok().filter(|n| (64..=100_000).contains(n)).ok_or_else(allowed)
+}
+
+/// How many connections an address may have.
+pub fn connections_of_address(text: &str) -> Parsed<usize> {
+    let allowed = || "must be a whole number from 1 to 100000".to_owned();
+    text.parse().ok().filter(|n| (1..=100_000).contains(n)).ok_or_else(allowed)
 }
 
 /// A positive number.
@@ -355,6 +370,16 @@ pub fn agent_tokens(text: &str) -> Parsed<Vec<SecretString>> {
         agent_token(token)?;
     }
     Ok(tokens.into_iter().map(SecretString::from).collect())
+}
+
+/// What must come with the setup call: too long to be guessed, however many addresses somebody guesses from.
+pub fn setup_token(text: &str, _file: Option<&Path>) -> Parsed<SecretString> {
+    if text.chars().count() >= SHORTEST_SETUP_TOKEN {
+        return Ok(text.into());
+    }
+    Err(format!(
+        "must have {SHORTEST_SETUP_TOKEN} characters or more; `openssl rand -hex 16` makes a good one"
+    ))
 }
 
 fn agent_token(token: &str) -> Parsed<()> {

@@ -139,7 +139,7 @@ variables! {
     FAIL2BAN_START = "BANGUI_FAIL2BAN_START", "COMMAND", None, open, &[Agent],
         "Command that starts fail2ban when a crash is rolled back: words separated by spaces, no shell. Without it, `systemctl start fail2ban` where systemd runs";
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
-        "Code that the setup call must carry; without it, a worker logs a one-time code";
+        "Code that the setup call must carry, 24 characters or more; without it, a worker logs a one-time code, valid for a day";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
         "The admin's password, stored at the first start and never overwritten; 12 characters or more, none of the commonest";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
@@ -174,6 +174,10 @@ variables! {
         "How long entries of the audit are kept, up to 16 MiB of each trail";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
         "How long a worker keeps serving after SIGTERM while it reports not ready (`up` does not wait unless this is set)";
+    MAX_CONNECTIONS = "BANGUI_MAX_CONNECTIONS", "N", Some("1536"), open, WORKER,
+        "Maximum number of connections of a worker, 64 or more; when they run short, the connections that are idle longest are closed first";
+    MAX_CONNECTIONS_PER_ADDRESS = "BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "N", None, open, WORKER,
+        "Maximum number of them per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

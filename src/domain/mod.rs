@@ -17,6 +17,7 @@ pub mod event;
 pub mod fold;
 pub mod jail;
 pub mod jail_change;
+pub mod long_lists;
 pub mod name;
 pub mod newer;
 pub mod printable;

@@ -221,6 +221,9 @@ pub struct ServerState {
     /// The latest activation that no switch in `switching` made; none without switches, when `last_activation` is it.
     #[serde(default)]
     pub settled_activation: Option<Activation>,
+    /// Jails whose list of bans was longer than their counts allow, and was not taken.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cut_lists: BTreeSet<JailName>,
     /// Whether `get JAIL backend` is answered.
     #[serde(default)]
     pub backend_commands: BackendCommands,
@@ -241,6 +244,7 @@ impl ServerState {
         plain.status.missing_jails.retain(JailName::is_plain);
         plain.status.stalled_jails.retain(JailName::is_plain);
         plain.expected_jails.retain(JailName::is_plain);
+        plain.cut_lists.retain(JailName::is_plain);
         plain.switching.retain(|switch| switch.jail_name.is_plain());
         for switch in &mut plain.switching {
             switch.previous = switch.previous.take().filter(|activation| activation.jail_name.is_plain());

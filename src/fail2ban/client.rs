@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info};
 
 use super::connection::{Broken, Connection};
-use super::pickle::{Value, read, write_command};
+use super::pickle::{PickleError, Value, read, write_command};
 use super::{Command, Fail2banError, codec, reply};
 
 /// How a [`Client`] behaves. The defaults fit fail2ban; tests shorten them.
@@ -145,11 +145,12 @@ impl Worker {
         })?;
         let frame = self.exchange(&request, command, deadline).await?;
         // A reply that cannot be read, or says that fail2ban ends, is the last one on its connection.
-        let answer = read(frame.pickle().unwrap_or_default())
-            .map_err(|error| {
+        let answer = parsed(frame).await.and_then(|read| {
+            read.map_err(|error| {
                 Fail2banError::Down(format!("fail2ban's reply to `{command}` cannot be read: {error}"))
             })
-            .and_then(reply::answer);
+            .and_then(reply::answer)
+        });
         if matches!(answer, Err(Fail2banError::Down(_))) {
             self.connection = None;
         }
@@ -206,6 +207,12 @@ impl Worker {
             }
         }
     }
+}
+
+/// Off the async threads: a reply may be one of millions of instructions.
+async fn parsed(frame: codec::Frame) -> Result<Result<Value, PickleError>, Fail2banError> {
+    let parsing = tokio::task::spawn_blocking(move || read(frame.pickle().unwrap_or_default()));
+    parsing.await.map_err(|_| Fail2banError::Down("the agent is stopping".into()))
 }
 
 /// When the next connection may be tried, after one that failed.

@@ -224,9 +224,9 @@ fn field<'a>(table: &'a Value, name: &str) -> Option<&'a Value> {
 
 fn refusal(exception: &Value) -> Fail2banError {
     let (class, message) = match exception {
-        Value::Reduced { module, name, args } => {
-            let words: Vec<String> = args.iter().map(words).collect();
-            (format!("{module}.{name}"), words.join(", "))
+        Value::Reduced(call) => {
+            let words: Vec<String> = call.args.iter().map(words).collect();
+            (format!("{}.{}", call.name.module, call.name.name), words.join(", "))
         }
         other => ("an error".into(), words(other)),
     };

@@ -2,7 +2,7 @@
 //!
 //! | extractor | proves | else |
 //! |---|---|---|
-//! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB where many addresses are named), 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
+//! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB where many addresses are named, 8 KiB where strangers may send one), 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
 //! | [`Query`] | parameters of this shape | 400 |
 //! | [`Path`] | parts of the address are text | 404 |
 //!
@@ -26,6 +26,9 @@ use super::state::AppState;
 pub const BODY_LIMIT: usize = 64 * 1024;
 /// Where a body names many addresses: 20,000 networks of IPv6 are about as much.
 pub const LARGE_BODY: usize = 1024 * 1024;
+
+/// Where anybody may send one: a password of 1,024 bytes fits, each of them escaped.
+pub const STRANGERS_BODY: usize = 8 * 1024;
 
 /// How much of a larger one is still taken off the wire, and dropped: a client that is busy sending when the
 /// connection closes under it sees a reset instead of the refusal.

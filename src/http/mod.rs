@@ -16,6 +16,7 @@
 pub mod api;
 pub mod auth;
 pub mod error;
+mod event_clients;
 pub mod extract;
 pub mod long_change;
 mod middleware;

@@ -6,18 +6,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::auth::proxies::Proxies;
+use super::event_clients::EventClients;
 use super::middleware::host::AllowedHosts;
 use super::middleware::refused::RefusedLog;
 use crate::actions::Context;
 use crate::store::Feed;
-
-/// Clients at once.
-pub const MAX_EVENT_CLIENTS: usize = 1_000;
 
 /// The ready-made parts that the HTTP interface is put together from.
 pub struct Parts {
@@ -43,7 +40,7 @@ pub struct AppState(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
-    event_clients: Arc<Semaphore>,
+    event_clients: Arc<EventClients>,
     worker_header: HeaderValue,
     refused: RefusedLog,
 }
@@ -54,7 +51,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let worker_header = HeaderValue::from_str(parts.context.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
-        let event_clients = Arc::new(Semaphore::new(MAX_EVENT_CLIENTS));
+        let event_clients = Arc::new(EventClients::default());
         let refused = RefusedLog::default();
         Self(Arc::new(Shared { parts, event_clients, worker_header, refused }))
     }
@@ -97,8 +94,8 @@ impl AppState {
 
     /// Places of clients that follow the events.
     #[must_use]
-    pub fn event_clients(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.event_clients)
+    pub fn event_clients(&self) -> &Arc<EventClients> {
+        &self.0.event_clients
     }
 
     /// The refusals in the access log.

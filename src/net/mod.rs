@@ -1,9 +1,15 @@
-//! What every process that listens needs: one accept loop, the limit of open files, and a way to ask whether it is ready.
+//! What every process that listens needs: one accept loop, who may hold a connection, the limit of open files, what strangers may
+//! put into the log, and a way to ask whether it is ready.
 
+pub mod flood;
 pub mod listener;
 pub mod open_files;
+pub mod places;
 pub mod readiness;
 pub mod socket;
+mod watched;
 
-pub use listener::{Limits, Server};
+pub use flood::Flood;
+pub use listener::{Limits, MAX_CONNECTION_BYTES, Server};
+pub use places::Capacity;
 pub use socket::{Certificate, Listener};

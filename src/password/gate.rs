@@ -1,9 +1,13 @@
 //! The only door to argon2 for requests: off the async threads, and never more at once than is good for the rest.
 //!
 //! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores, and `MOST`; four
-//! times that may wait, for 2 s at most; whoever comes then, or waits longer, is told to come again (503).
-//! A client that goes away while it waits gives its place back (the permits live in the request's future); a
-//! hash that runs is finished, and holds its place until then, since the core is busy whoever listens.
+//! times that may wait, for 2 s at most; a request that comes then, or waits longer, has to come again (503).
+//!
+//! Those places anybody can fill, with names and passwords that nobody has. So who comes from an address that is known for the
+//! account (see `store/auth/limits.rs`) has a second door, of one more hash and its places to wait, and tries that one first.
+//!
+//! A request that is dropped while it waits gives its place back (the permits live in its future); a hash that runs is finished,
+//! and holds its place until then, since the core is busy whoever listens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Hashes at once at most, however many cores there are: 152 MiB.
 const MOST: usize = 8;
+
+/// Hashes at once behind the door of known addresses.
+const KNOWN: usize = 1;
+
+/// What a hash needs while it runs, in bytes.
+#[cfg(test)]
+pub const HASH_BYTES: usize = 19 * 1024 * 1024;
+
+/// Hashes at once on so many cores, behind both doors.
+#[cfg(test)]
+pub fn most_at_once(cores: usize) -> usize {
+    cores.min(MOST) + KNOWN
+}
 
 /// Places to wait for each one to work in.
 const WAITING_PER_CORE: usize = 4;
@@ -41,13 +58,46 @@ pub enum GateError {
 /// What the gate returns.
 pub type Result<T> = std::result::Result<T, GateError>;
 
-/// The door. Cheap to clone.
+/// Where a password comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An address that has logged in to the account before, or somebody who is logged in.
+    Known,
+    /// Anywhere.
+    Anywhere,
+}
+
+/// Both doors. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PasswordGate {
-    /// One permit for whoever works or waits.
+    open: Door,
+    known: Door,
+}
+
+/// One door.
+#[derive(Debug, Clone)]
+struct Door {
+    /// One permit for each that works or waits.
     places: Arc<Semaphore>,
-    /// One permit for whoever works.
+    /// One permit for each that works.
     cores: Arc<Semaphore>,
+}
+
+impl Door {
+    fn new(cores: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(cores * (1 + WAITING_PER_CORE))),
+            cores: Arc::new(Semaphore::new(cores)),
+        }
+    }
+
+    async fn enter(&self) -> Result<Turn> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Busy)?;
+        match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
+            Ok(Ok(core)) => Ok(Turn { _place: place, _core: core }),
+            Ok(Err(_)) | Err(_) => Err(GateError::Busy),
+        }
+    }
 }
 
 impl PasswordGate {
@@ -57,24 +107,23 @@ impl PasswordGate {
         Self::with_cores(std::thread::available_parallelism().map_or(1, usize::from).min(MOST))
     }
 
-    /// A door that lets `cores` work at once.
+    /// A gate that lets `cores` work at once, and one more from known addresses.
     #[must_use]
     pub fn with_cores(cores: usize) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(cores * (1 + WAITING_PER_CORE))),
-            cores: Arc::new(Semaphore::new(cores)),
-        }
+        Self { open: Door::new(cores), known: Door::new(KNOWN) }
     }
 
-    /// Waits for a turn, at most two seconds.
+    /// Waits for a turn, at most two seconds at each door.
     ///
     /// # Errors
     /// [`GateError::Busy`] if too many are waiting already, or for too long.
-    pub async fn enter(&self) -> Result<Turn> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Busy)?;
-        match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
-            Ok(Ok(core)) => Ok(Turn { _place: place, _core: core }),
-            Ok(Err(_)) | Err(_) => Err(GateError::Busy),
+    pub async fn enter(&self, origin: Origin) -> Result<Turn> {
+        match origin {
+            Origin::Anywhere => self.open.enter().await,
+            Origin::Known => match self.known.enter().await {
+                Err(GateError::Busy) => self.open.enter().await,
+                turn => turn,
+            },
         }
     }
 
@@ -83,15 +132,15 @@ impl PasswordGate {
     /// # Errors
     /// As [`enter`](Self::enter) and [`Turn`].
     pub async fn verify(&self, password: &str, phc: Option<&str>) -> Result<bool> {
-        self.enter().await?.verify(password, phc).await
+        self.enter(Origin::Anywhere).await?.verify(password, phc).await
     }
 
-    /// Hashes a new password.
+    /// Hashes a new password, of somebody who has shown the old one.
     ///
     /// # Errors
     /// As [`enter`](Self::enter) and [`Turn`].
     pub async fn hash(&self, password: &str) -> Result<String> {
-        self.enter().await?.hash(password).await
+        self.enter(Origin::Known).await?.hash(password).await
     }
 }
 
@@ -162,15 +211,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn four_wait_for_each_that_works_and_the_next_is_refused_at_once() {
         let gate = PasswordGate::with_cores(1);
-        let working = gate.enter().await.unwrap();
-        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(gate.enter())).collect();
+        let enter = || gate.enter(Origin::Anywhere);
+        let working = enter().await.unwrap();
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(enter())).collect();
         for turn in &mut waiting {
             assert!(turn.as_mut().now_or_never().is_none());
         }
-        let refused = gate.enter().now_or_never().expect("at once").expect_err("refused");
+        let refused = enter().now_or_never().expect("at once").expect_err("refused");
         assert!(matches!(refused, GateError::Busy));
         drop(waiting.pop());
-        let mut fifth = Box::pin(gate.enter());
+        let mut fifth = Box::pin(enter());
         assert!(fifth.as_mut().now_or_never().is_none(), "the place of the one that went away was not free");
         drop(working);
         assert!(waiting.remove(0).await.is_ok());
@@ -179,10 +229,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_after_two_seconds() {
         let gate = PasswordGate::with_cores(1);
-        let _working = gate.enter().await.unwrap();
+        let _working = gate.enter(Origin::Anywhere).await.unwrap();
         let began = tokio::time::Instant::now();
-        assert!(gate.enter().await.is_err());
+        assert!(gate.enter(Origin::Anywhere).await.is_err());
         assert_eq!(began.elapsed(), PATIENCE);
-        assert_eq!(gate.places.available_permits(), 4);
+        assert_eq!(gate.open.places.available_permits(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_who_fill_every_place_keep_out_nobody_from_a_known_address() {
+        let gate = PasswordGate::with_cores(1);
+        let _working = gate.enter(Origin::Anywhere).await.unwrap();
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(gate.enter(Origin::Anywhere))).collect();
+        assert!(waiting.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
+        assert!(gate.enter(Origin::Anywhere).now_or_never().expect("at once").is_err());
+        let known = gate.enter(Origin::Known).now_or_never().expect("at once").expect("a turn");
+        // More of them than that door takes wait at the other one, too.
+        let mut more: Vec<_> = (0..4).map(|_| Box::pin(gate.enter(Origin::Known))).collect();
+        assert!(more.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
+        drop((known, waiting));
+        assert!(more.remove(0).await.is_ok());
     }
 }

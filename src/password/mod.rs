@@ -9,7 +9,7 @@ mod common;
 pub mod gate;
 pub mod rules;
 
-pub use gate::{GateError, PasswordGate};
+pub use gate::{GateError, Origin, PasswordGate};
 
 use anyhow::anyhow;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};

@@ -5,30 +5,41 @@
 //! change all the time, and a long list takes fail2ban's one thread a second: so after each pull that list rests for nine
 //! times as long as the pull took.
 //!
+//! An agent may be in a stranger's hands. A list that is too long by the counts (`domain/long_lists.rs`) is not asked for; one that
+//! is longer than its count allows is cut off, and noted in the server's state. All lists that are read at once together hold no
+//! more bans than one may: each takes as many of [`MAX_LIST`] permits as it may have bans.
+//!
 //! What is not of this term counts too: a new leader re-reads nothing whose counts equal the stored ones; a leader whose Redis
 //! was replaced re-reads everything, since that Redis may have lost lists. A server that was away is re-read when it is back,
 //! whatever its counts: they restart from zero with it. A jail that is gone loses its list.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::context::Scheduler;
 use super::outcome::on_error;
 use super::term::Term;
-use crate::agent::wire::{Ban, MarkBan};
+use crate::agent::client::{FromBan, ListError};
+use crate::domain::long_lists::{self, MAX_LIST};
 use crate::domain::{ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, StoreError, StoredBan, StoredServer};
 
+/// What the lists need that a leader reads at once: each ban as it is stored, and its place in two lists.
+pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
 /// How often the counts are checked when no probe reports.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often a note about a list is tried when others write the same state.
+const NOTE_TRIES: u32 = 5;
 /// At least this lies between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Lists that are pulled at once: one of 100,000 is some 20 MB here while it is.
+/// Lists that are pulled at once, as far as their bans are few enough.
 const PULLS_AT_ONCE: usize = 4;
+/// So many bans may have come since they were counted: these, and a quarter.
+const SINCE_COUNTED: usize = 20_000;
 /// How many times as long as a pull took its list rests after it, and how long at most.
 const REST: (u32, Duration) = (9, Duration::from_secs(60));
 /// How often all stored lists are looked through for jails that are gone.
@@ -70,6 +81,17 @@ struct Lists {
     /// The connection that all of this was written over.
     connection: u64,
     unknown_since: HashMap<ServerName, Instant>,
+    /// Those that were too long at the last look.
+    long: HashSet<BanPlace>,
+}
+
+/// What came of asking for a list.
+enum Pulled {
+    Written,
+    /// It was longer than its count allows.
+    Cut,
+    /// The agent cannot be asked, and is asked again at a later look.
+    Nothing,
 }
 
 /// The servers with their states, as the last probes left them.
@@ -86,21 +108,48 @@ impl Lists {
         self.suspect_those_away(&states);
         self.suspect_redis(scheduler.store.connection_number());
         self.take_over(scheduler, &states).await?;
+        self.warn_of_long_ones(&states);
         let (due, wait) = self.due(&states, Instant::now());
+        let permits = Semaphore::new(MAX_LIST);
+        let permits = &permits;
         let mut pulls = stream::iter(due)
             .map(|(place, counts)| async move {
+                let bound = bound(counts);
+                // Never closed, and never more than there are.
+                let _permits = permits.acquire_many(u32::try_from(bound).unwrap_or(u32::MAX)).await;
                 let begun = Instant::now();
-                let pulled = pull(scheduler, term, &place, counts).await;
+                let pulled = pull(scheduler, term, &place, counts, bound).await;
                 (place, counts, pulled, begun.elapsed())
             })
             .buffer_unordered(PULLS_AT_ONCE);
         while let Some((place, counts, pulled, took)) = pulls.next().await {
-            let counts = pulled?.then_some(counts);
-            self.known.insert(place, Known { counts, rests_until: Instant::now() + rest_after(took) });
+            let (counts, rest) = match pulled? {
+                Pulled::Written => (Some(counts), rest_after(took)),
+                Pulled::Cut => (None, REST.1),
+                Pulled::Nothing => (None, rest_after(took)),
+            };
+            self.known.insert(place, Known { counts, rests_until: Instant::now() + rest });
         }
         drop(pulls);
         self.forget(scheduler, term, &states).await?;
         Ok(wait)
+    }
+
+    fn warn_of_long_ones(&mut self, states: &States) {
+        let long: HashMap<BanPlace, u64> = states
+            .iter()
+            .flat_map(|(server, state)| {
+                let long = long_lists::too_long(&state.status.jails).into_iter();
+                long.map(|(jail, bans)| ((server.clone(), jail), bans))
+            })
+            .collect();
+        for ((server, jail), bans) in long.iter().filter(|(place, _)| !self.long.contains(*place)) {
+            tracing::warn!(
+                server.name = %server, jail.name = %jail,
+                "skipped the list of bans of {jail} on {server}: {bans} are more than are read"
+            );
+        }
+        self.long = long.into_keys().collect();
     }
 
     /// Counts restart from zero with fail2ban: equal counts may be of other bans.
@@ -185,44 +234,90 @@ impl Lists {
 /// The jails that can be asked about, with their counts.
 fn places(states: &States) -> impl Iterator<Item = (BanPlace, BanCounts)> {
     states.iter().filter(|(_, state)| state.status.condition.online()).flat_map(|(server, state)| {
-        state.status.jails.iter().map(|(jail, counts)| {
+        let long = long_lists::too_long(&state.status.jails);
+        state.status.jails.iter().filter(move |(jail, _)| !long.contains_key(*jail)).map(|(jail, counts)| {
             ((server.clone(), jail.clone()), (counts.currently_banned, counts.total_banned))
         })
     })
+}
+
+/// How many bans a list may have by now of which so many were counted.
+fn bound((banned, _): BanCounts) -> usize {
+    let counted = usize::try_from(banned).unwrap_or(MAX_LIST).min(MAX_LIST);
+    (counted + counted / 4 + SINCE_COUNTED).min(MAX_LIST)
 }
 
 fn rest_after(took: Duration) -> Duration {
     (took * REST.0).min(REST.1)
 }
 
-/// Whether the list was written; an agent that cannot be asked is asked again at a later look.
 async fn pull(
     scheduler: &Scheduler,
     term: &Term,
     place: &BanPlace,
     counts: BanCounts,
-) -> Result<bool, StoreError> {
+    bound: usize,
+) -> Result<Pulled, StoreError> {
     let (server, jail) = place;
-    let Some(agent) = scheduler.agents.get(server) else { return Ok(false) };
+    let Some(agent) = scheduler.agents.get(server) else { return Ok(Pulled::Nothing) };
     let notes = scheduler.store.ban_notes(place).await?;
-    let list = match agent.bans(jail).await {
-        Ok(list) => list,
-        Err(error) => {
+    let bans: Vec<StoredBan> = match agent.bans_as(jail, bound).await {
+        Ok(bans) => bans,
+        Err(ListError::TooLong(bound)) => {
+            tracing::warn!(
+                server.name = %server, jail.name = %jail,
+                "dropped the list of bans of {jail} on {server}: it has more than {bound}, and {} were counted", counts.0
+            );
+            note_cut(scheduler, term, place, true).await?;
+            return Ok(Pulled::Cut);
+        }
+        Err(ListError::Agent(error)) => {
             tracing::debug!(server.name = %server, jail.name = %jail, error = %error, "failed to read a jail's bans: keeping the previous list");
-            return Ok(false);
+            return Ok(Pulled::Nothing);
         }
     };
-    let stored = |Ban(ip, since, until)| StoredBan { ip: String::from(ip), since, until };
-    let marked = |MarkBan(mark, since, until)| StoredBan { ip: String::from(mark), since, until };
-    let bans: Vec<StoredBan> =
-        list.bans.into_iter().map(stored).chain(list.marks.into_iter().map(marked)).collect();
     match scheduler.store.write_bans(&term.fence, place, counts, &bans, notes).await {
         Err(error @ StoreError::Conflict) => {
-            tracing::debug!(server.name = %server, jail = %jail, error = %error, "the list of bans is pulled again");
-            Ok(false)
+            tracing::debug!(server.name = %server, jail.name = %jail, error = %error, "failed to write a list of bans: reading it again");
+            return Ok(Pulled::Nothing);
         }
-        written => written.map(|()| true),
+        written => written?,
     }
+    note_cut(scheduler, term, place, false).await?;
+    Ok(Pulled::Written)
+}
+
+impl FromBan for StoredBan {
+    fn from_ban(what: String, since: Option<i64>, until: Option<i64>) -> Self {
+        Self { ip: what, since, until }
+    }
+}
+
+/// Notes in the server's state whether the list of a jail was cut off. A write between the look and this one is no reason to give
+/// up: the next pull may be long in coming.
+async fn note_cut(
+    scheduler: &Scheduler,
+    term: &Term,
+    (server, jail): &BanPlace,
+    cut: bool,
+) -> Result<(), StoreError> {
+    for _ in 0..NOTE_TRIES {
+        let read = scheduler.store.server(server).await?;
+        if read.state.cut_lists.contains(jail) == cut {
+            return Ok(());
+        }
+        let mut state = read.state.clone();
+        if cut {
+            state.cut_lists.insert(jail.clone());
+        } else {
+            state.cut_lists.remove(jail);
+        }
+        match scheduler.store.write_probed(&term.fence, server, &read, &state, &[]).await {
+            Err(StoreError::Conflict) => {}
+            written => return written.map(drop),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -278,6 +373,15 @@ mod tests {
             1,
             "it is read again all the same"
         );
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_too_long_is_never_due_and_one_that_grew_may_be_somewhat_longer() {
+        let lists = Lists::default();
+        let due = |banned| lists.due(&states(Condition::Up, banned), Instant::now()).0.len();
+        assert_eq!([due(200_000), due(200_001), due(u64::MAX)], [1, 0, 0]);
+        assert_eq!([0, 3, 100_000, 200_000].map(|n| bound((n, n))), [20_000, 20_003, 145_000, 200_000]);
+        assert_eq!(bound((u64::MAX, 0)), MAX_LIST);
     }
 
     #[tokio::test]

@@ -22,5 +22,6 @@ mod outcome;
 mod probe;
 mod term;
 
+pub use bans::MAX_LIST_BYTES;
 pub use context::Scheduler;
 pub use election::release_left_behind;

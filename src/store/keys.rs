@@ -11,7 +11,7 @@
 //! | `primary`                | string  | never there            | nobody                      | whoever asks whether writes are taken |
 //! | `account:USER`           | hash    | for ever               | setup, password change      | login |
 //! | `generation:USER`        | string  | for ever               | revoke all, password change | every session check |
-//! | `setup-code`             | string  | until setup            | first worker                | workers, setup |
+//! | `setup-code`             | string  | a day, or until setup  | first worker                | workers, setup |
 //! | `session:SHA256`         | string  | min(idle, absolute)    | login, touch, logout        | every session check |
 //! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
@@ -49,6 +49,8 @@
 //! | `PREFIX:attempts:{SITE}`               | string | until full again   | every login  | every login |
 //! | `PREFIX:attempts:{SITE}:ADDRESS`       | string | until full again   | every login  | every login |
 //! | `PREFIX:failures:{ACCOUNT}`            | string | until full again   | failed login | every login |
+//! | `PREFIX:emptied:{ACCOUNT}`             | string | until some are back | failed login | every login |
+//! | `PREFIX:failed:{ACCOUNT}:ADDRESS`      | string | an hour at most    | failed login | every login |
 //! | `PREFIX:known:{ACCOUNT}:ADDRESS`       | string | 30 days            | login        | every login |
 //! | `PREFIX:idempotent:{REQUEST}`          | hash   | a day              | changes with a key | the same |
 //!
@@ -269,6 +271,16 @@ impl Keys {
         format!("{}failures:{{{}}}", self.spread, digest(account))
     }
 
+    /// Whether the failures of an account were used up, and too few of them have come back.
+    pub(super) fn emptied(&self, account: &str) -> String {
+        format!("{}emptied:{{{}}}", self.spread, digest(account))
+    }
+
+    /// Whether an address has failed to log in to an account.
+    pub(super) fn failed(&self, account: &str, ip: IpAddr) -> String {
+        format!("{}failed:{{{}}}:{}", self.spread, digest(account), address_of(ip))
+    }
+
     pub(super) fn known(&self, account: &str, ip: IpAddr) -> String {
         format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
     }
@@ -405,8 +417,14 @@ mod tests {
     #[test]
     fn no_name_that_was_typed_stands_in_a_key() {
         let keys = Keys::new("bangui");
-        let keys = [keys.failures("hunter2"), keys.known("hunter2", "::1".parse().unwrap())];
+        let ip = "::1".parse().unwrap();
+        let of =
+            |name| [keys.known(name, ip), keys.failures(name), keys.emptied(name), keys.failed(name, ip)];
+        let keys = of("hunter2");
         assert!(keys.iter().all(|key| !key.contains("hunter2")), "{keys:?}");
-        assert_eq!(keys[1], "bangui:known:{f52fbd32b2b3b86ff88ef6c490628285}:::/64");
+        // A script takes the last three together.
+        let slots: Vec<u16> = keys.iter().map(|key| slot(key.as_bytes())).collect();
+        assert!(slots.iter().all(|one| *one == slots[0]), "{slots:?}");
+        assert_eq!(keys[0], "bangui:known:{f52fbd32b2b3b86ff88ef6c490628285}:::/64");
     }
 }

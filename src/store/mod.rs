@@ -26,7 +26,7 @@ mod worker_id;
 use std::sync::Arc;
 
 pub use auth::accounts::{Account, PasswordSet};
-pub use auth::limits::{Admission, Limit, LoginLimits};
+pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;
 pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{SessionId, SessionToken};

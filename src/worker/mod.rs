@@ -13,6 +13,7 @@
 
 mod error;
 mod heartbeat;
+mod memory;
 mod refusals;
 mod startup;
 mod tasks;
@@ -32,7 +33,7 @@ use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::http::{self, AllowedHosts, AppState, Proxies, Readiness};
 use crate::jobs::bans::BanJobs;
-use crate::net::{Limits, Listener, Server, open_files};
+use crate::net::{Capacity, Limits, Listener, Server, open_files};
 use crate::password::PasswordGate;
 use crate::scheduler::{self, Scheduler};
 use crate::settings::{Bootstrap, Live};
@@ -41,7 +42,12 @@ use crate::store::{Feed, Store, WorkerId};
 use crate::telemetry;
 use tasks::{Stage, Supervisor};
 
-const LIMITS: Limits = Limits { connections: 10_000, header_timeout: Duration::from_secs(30) };
+/// How long a client may take for the headers of a request, and keep a connection without one.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What load balancers and the kubelet ask for, whoever holds the connections.
+const PROBES: &[&str] = &["/healthz", "/readyz"];
+/// Connections for them.
+const PROBE_CONNECTIONS: usize = 64;
 /// How long requests and changes in flight may take to finish after the last connection was accepted.
 const GRACE: Duration = Duration::from_secs(10);
 /// The least time for a change that began at the last moment.
@@ -50,7 +56,7 @@ const CHANGE_GRACE: Duration = Duration::from_secs(1);
 const SIGN_OFF_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Open files for connections and everything else; connections to agents are added.
-const OTHER_FILES: u64 = 2_000;
+const OTHER_FILES: u64 = 500;
 
 /// What the parts of a worker share.
 #[derive(Clone)]
@@ -90,7 +96,8 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         Store::open(&config.redis).map_err(|error| ServeError::Refused(format!("{error:#}")))?;
     store.keep_audit_for(config.audit_kept);
     let agents = startup::agents(&config)?;
-    open_files::raise(OTHER_FILES + 2 * config.servers.len() as u64);
+    let connections = config.max_connections + PROBE_CONNECTIONS;
+    open_files::raise(OTHER_FILES + (connections + 2 * config.servers.len()) as u64);
     let readiness = Readiness::starting();
     let parts = Supervisor::new(readiness.clone());
     for part in store_parts {
@@ -116,6 +123,17 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
         Some(failure) => Err(ServeError::Failed(failure.into())),
         None => Ok(()),
     }
+}
+
+/// What strangers may hold of this worker; `memory.rs` adds it up.
+fn limits(config: &ServeConfig) -> Limits {
+    let capacity = Capacity {
+        all: config.max_connections,
+        share: config.max_connections_per_address,
+        reserve: PROBE_CONNECTIONS,
+        proxies: config.trusted_proxies.clone(),
+    };
+    Limits { capacity, header_timeout: HEADER_TIMEOUT, probes: PROBES }
 }
 
 impl Worker {
@@ -155,8 +173,9 @@ impl Worker {
             let addr = listener.local_addr().context("the socket of the metrics has no address")?;
             tracing::info!(metrics.addr = %addr, "listening for /metrics");
         }
+        let limits = limits(&self.config);
         let serve = |name, listener, router| {
-            let server = Server::new(router, LIMITS, self.parts.stop_of(Stage::Listen));
+            let server = Server::new(router, limits.clone(), self.parts.stop_of(Stage::Listen));
             let accepting = server.clone();
             let accept = async move { accepting.accept(Listener::Tcp(listener)).await };
             self.parts.run(Stage::Listen, name, accept);

@@ -227,3 +227,19 @@ async fn an_agent_answers_many_at_once_over_its_one_connection() {
     }
     assert_ne!(agent.info().await.probes, json!(0));
 }
+
+#[tokio::test]
+async fn a_stranger_cannot_fill_the_log_of_an_agent() {
+    let nothing = crate::support::folder();
+    let agent = Agent::start(&nothing.path().join("f2b.sock"), nothing.path()).await;
+    for n in 0..200 {
+        let path = format!("/v1/{n}/{}", "x".repeat(20_000));
+        assert_eq!(agent.get(&path, "wrong").await.unwrap().0.as_u16(), 401);
+    }
+    let log = agent.process.as_ref().unwrap().printed();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("refused a request")).collect();
+    // A minute may end in between.
+    assert!((1..=20).contains(&lines.len()), "{} lines", lines.len());
+    assert!(lines.iter().all(|line| line.len() < 1_000), "{}", lines[0]);
+    assert!(lines[0].contains("/v1/0/xxx"), "{}", lines[0]);
+}

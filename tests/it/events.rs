@@ -258,3 +258,23 @@ async fn every_type_of_event_is_written_when_it_happens() {
         missing.remove(came.kind.as_str());
     }
 }
+
+#[tokio::test]
+async fn one_session_cannot_hold_the_streams_of_all_others() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let (greedy, other) = (cluster.client(0).logged_in().await, cluster.client(0).logged_in().await);
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(EventStream::open(&greedy, None).await);
+    }
+    let refused = greedy.get("/api/v1/events").await;
+    assert_eq!(refused.problem(429), "too-many-streams");
+    drop(EventStream::open(&other, None).await);
+    held.pop();
+    eventually("the place of a stream that was closed", SOON, || async {
+        let request = greedy.request(Method::GET, "/api/v1/events");
+        // An open stream does not end: its head is enough.
+        (request.send().await.unwrap().status() == 200).then_some(())
+    })
+    .await;
+}

@@ -50,6 +50,7 @@ mod jails;
 mod keys;
 mod layers;
 mod limits;
+mod load;
 mod metrics;
 mod near_cache;
 mod near_cache_rounds;

@@ -232,3 +232,29 @@ async fn logouts_of_strangers_share_one_wait_and_cost_redis_next_to_nothing() {
     assert!(commands < 200 * 4 + 600, "{commands} commands");
     assert!(took < SOON, "{took:?}");
 }
+
+#[tokio::test]
+async fn a_logout_with_a_made_up_token_costs_a_dozen_commands_while_a_near_cache_is_silent() {
+    let cluster = Cluster::bare(3).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+    for n in 0..3 {
+        holds(&cluster.client(n), true).await;
+    }
+    holders_are_known(&cluster).await;
+    let client = cluster.client(0);
+    let revoked = client.logged_in().await;
+    holds(&cluster.client(1), true).await;
+    cluster.workers[1].pause();
+    // The revocation waits for the holder that was stopped, and goes with its worker: only the stranger's wait is left.
+    let request = revoked.request(reqwest::Method::DELETE, "/api/v1/session");
+    let _ = tokio::time::timeout(Duration::from_millis(200), revoked.try_send(request)).await;
+    cluster.workers[0].process.kill();
+    let looks = async || cluster.redis.command_counts().await.get("hmget").copied().unwrap_or_default();
+    let before = looks().await;
+    let stranger = cluster.client(2).with_bearer(&"8".repeat(43));
+    let status = stranger.delete("/api/v1/session").await.status;
+    assert!([401, 503].contains(&status.as_u16()), "{status}");
+    let looks = looks().await - before;
+    cluster.workers[1].resume();
+    // A look each 20 ms of a lease of 2 s were about 107. Others look at their things meanwhile.
+    assert!((5..40).contains(&looks), "{looks} looks");
+}

@@ -115,7 +115,7 @@ async fn resetting_to_a_password_of_a_wrong_length_or_without_redis_changes_noth
 }
 
 /// Resident memory of a process, in MiB.
-fn resident(process: &Child) -> u64 {
+pub fn resident(process: &Child) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024

@@ -218,3 +218,75 @@ async fn setup_and_login_from_another_site_are_refused() {
     client.send(request.header("Origin", "https://evil.example")).await.problem(403);
     post("/api/v1/session", &login, "same-origin").await.expect(201);
 }
+
+#[tokio::test]
+async fn a_setup_token_cannot_be_guessed_from_one_address_and_each_try_is_in_the_log() {
+    let cluster = Cluster::bare(2)
+        .env("BANGUI_LOGIN_LIMIT", "5/3600")
+        .env("BANGUI_TRUSTED_PROXIES", "127.0.0.1")
+        .start()
+        .await;
+    let claim = async |n: usize, from: &str, token: &str| {
+        let client = cluster.client(n % 2);
+        let request = client.request(reqwest::Method::POST, "/api/v1/setup");
+        let request = request.json(&json!({ "password": PASSWORD, "token": token }));
+        client.send(request.header("X-Forwarded-For", from)).await
+    };
+    for n in 0..5 {
+        claim(n, "203.0.113.7", &format!("{n:024}")).await.problem(403);
+    }
+    for n in 0..5 {
+        let refused = claim(n, "203.0.113.7", &format!("{n:024}")).await;
+        assert_eq!((refused.problem(429), &refused.body["limit"]), ("rate-limited", &json!("address")));
+    }
+    // The right one too, from there; the attempts of logins are the same ones.
+    claim(0, "203.0.113.7", SETUP_TOKEN).await.problem(429);
+    let logged = |n: usize| {
+        let log = cluster.workers[n].log();
+        let tries = log.iter().filter(|line| {
+            let text = field(line, "message").and_then(|text| text.as_str()).unwrap_or_default();
+            text == "refused a setup from 203.0.113.7: wrong setup token" && line["level"] == "WARN"
+        });
+        tries.count()
+    };
+    eventually("each try in the log", SOON, || async { (logged(0) + logged(1) == 5).then_some(()) }).await;
+    // Somebody else is not kept out, and who knows the token is limited by nothing.
+    for _ in 0..6 {
+        let short = json!({ "password": "short", "token": SETUP_TOKEN });
+        let client = cluster.client(0);
+        let request = client.request(reqwest::Method::POST, "/api/v1/setup").json(&short);
+        client.send(request.header("X-Forwarded-For", "203.0.113.8")).await.problem(422);
+    }
+    claim(1, "203.0.113.8", SETUP_TOKEN).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_setup_code_is_valid_for_a_day_and_then_every_worker_logs_another() {
+    let cluster = Cluster::bare(2).without("BANGUI_SETUP_TOKEN").start().await;
+    let codes = |n: usize| -> Vec<String> {
+        let log = cluster.workers[n].log();
+        log.iter().filter_map(|line| Some(field(line, "setup.code")?.as_str()?.to_owned())).collect()
+    };
+    let first = eventually("the setup code in the log", SOON, || async { codes(0).pop() }).await;
+    let left: i64 = cluster.redis.command(&["TTL", "{it}:setup-code"]).await;
+    assert!((86_340..=86_400).contains(&left), "{left} s");
+    // The day is over.
+    cluster.redis.command::<bool>(&["PEXPIRE", "{it}:setup-code", "1"]).await;
+    for n in 0..2 {
+        eventually("another code in the log", SOON, || async { (codes(n).pop()? != first).then_some(()) })
+            .await;
+    }
+    let claim = async |code: &str| {
+        cluster.client(0).post("/api/v1/setup", json!({ "password": PASSWORD, "token": code })).await
+    };
+    assert_eq!(codes(0).pop(), codes(1).pop());
+    claim(&first).await.problem(403);
+    // One that a version before this one has stored for good expires, too.
+    cluster.redis.command::<bool>(&["PERSIST", "{it}:setup-code"]).await;
+    eventually("the code to expire", SOON, || async {
+        let left: i64 = cluster.redis.command(&["TTL", "{it}:setup-code"]).await;
+        (left > 0).then_some(())
+    })
+    .await;
+    claim(&codes(1).pop().unwrap()).await.expect(201);
+}

@@ -68,7 +68,7 @@ impl AgentClient {
         path: &str,
         deadline: Duration,
     ) -> Result<T, AgentError> {
-        self.call(self.request(Method::GET, path), deadline, wire::MAX_ANSWER).await
+        self.call(self.request(Method::GET, path), deadline).await
     }
 
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -79,29 +79,28 @@ impl AgentClient {
         &self,
         request: RequestBuilder,
         deadline: Duration,
-        max_answer: usize,
     ) -> Result<T, AgentError> {
-        let budget = deadline.mul_f64(0.8).as_millis().to_string();
-        let request = request.header(wire::DEADLINE_HEADER, budget).header(NAMES_HEADER, ANY_NAME);
-        match timeout(deadline, self.answered(&request, max_answer)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                Err(self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}")))
-            }
-        }
+        let request = self.within(request, deadline);
+        let answer = timeout(deadline, async {
+            let response = self.respond(&request).await?;
+            self.read(response, wire::MAX_ANSWER).await
+        });
+        answer.await.unwrap_or_else(|_| Err(self.too_late(deadline)))
     }
 
-    async fn answered<T: DeserializeOwned>(
-        &self,
-        request: &RequestBuilder,
-        max_answer: usize,
-    ) -> Result<T, AgentError> {
-        self.read(self.exchange(request).await?, max_answer).await
+    /// The request of somebody who waits for that long: the agent is to answer a little earlier.
+    pub(super) fn within(&self, request: RequestBuilder, deadline: Duration) -> RequestBuilder {
+        let budget = deadline.mul_f64(0.8).as_millis().to_string();
+        request.header(wire::DEADLINE_HEADER, budget).header(NAMES_HEADER, ANY_NAME)
+    }
+
+    pub(super) fn too_late(&self, deadline: Duration) -> AgentError {
+        self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}"))
     }
 
     /// With the first token, and with the second if the agent does not know the first (yet, or any more); or with none. A
     /// refused token means that nothing was done, so that a change may be sent again as well.
-    pub(super) async fn exchange(&self, request: &RequestBuilder) -> Result<Response, AgentError> {
+    pub(super) async fn respond(&self, request: &RequestBuilder) -> Result<Response, AgentError> {
         let tokens = match &self.tokens {
             Some(tokens) => tokens.current().await,
             None => Arc::default(),

@@ -236,7 +236,7 @@ impl AgentClient {
     async fn info_with_certificate(
         &self,
     ) -> Result<(wire::Info, Option<CertificateDer<'static>>), AgentError> {
-        let response = self.exchange(&self.request(Method::GET, "/v1/info")).await?;
+        let response = self.respond(&self.request(Method::GET, "/v1/info")).await?;
         let shown = response.extensions().get::<reqwest::tls::TlsInfo>();
         let certificate = shown.and_then(reqwest::tls::TlsInfo::peer_certificate);
         let certificate = certificate.map(|der| CertificateDer::from(der.to_vec()));

@@ -94,15 +94,6 @@ impl AgentClient {
         Ok(views.jails.into_iter().next())
     }
 
-    /// All bans of a jail, by address.
-    ///
-    /// # Errors
-    /// As [`AgentError`] tells.
-    pub async fn bans(&self, jail: &JailName) -> Result<wire::BanList, AgentError> {
-        let request = self.request(Method::GET, &format!("/v1/jails/{}/bans", jail.to_segment()));
-        self.call(request, wire::LIST_DEADLINE, wire::MAX_BAN_LIST).await
-    }
-
     /// Bans at most 25 addresses.
     ///
     /// # Errors
@@ -180,6 +171,6 @@ impl AgentClient {
         body: &impl Serialize,
         deadline: Duration,
     ) -> Result<T, AgentError> {
-        self.call(self.request(method, path).json(body), deadline, wire::MAX_ANSWER).await
+        self.call(self.request(method, path).json(body), deadline).await
     }
 }

@@ -4,12 +4,14 @@
 //! of reach says nothing about fail2ban. Every call has one deadline for all of it; the agent is told four fifths of
 //! it, so that "fail2ban is busy" arrives before this end gives up. The calls about jails and bans are in `jails.rs`.
 
+mod ban_list;
 mod call;
 mod credentials;
 mod error;
 pub mod fleet;
 mod jails;
 
+pub use ban_list::{FromBan, ListError};
 pub use call::AgentClient;
 pub use credentials::{Credentials, Introduction};
 pub use error::{AgentError, RefusedKind};

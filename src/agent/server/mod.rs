@@ -34,15 +34,22 @@ use super::token::Tokens;
 use super::wire;
 use crate::config::{AgentConfig, AgentListen};
 use crate::fail2ban::{Client, Fail2banError, Options};
-use crate::net::{Limits, Server};
+use crate::net::flood::shortened;
+use crate::net::{Capacity, Flood, Limits, Server};
 
 /// Requests at the same time; one more is `busy`.
 const MAX_REQUESTS: usize = 256;
+/// Lines a minute about requests that were refused: anybody who reaches the agent can cause them.
+const REFUSAL_LINES: u64 = 10;
+/// What is logged of such a request's path: characters.
+const LOGGED_PATH: usize = 100;
 /// No body has a reason to be larger.
 const MAX_BODY: usize = 64 * 1024;
 
 /// A worker keeps a few connections. One may lie idle for longer than the timeout: it is closed, and the worker opens another.
-const LIMITS: Limits = Limits { connections: 2048, header_timeout: Duration::from_secs(60) };
+/// One address can take no more than half of them, and those who send nothing lose them first: without a token nobody does more.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECTIONS: usize = 2 * MAX_REQUESTS;
 /// Requests in flight at the stop may take this long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,7 +72,8 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     let leftover = Arc::clone(&desk.changer);
     tokio::spawn(async move { leftover.recover().await });
     let app = router(desk, config.token.as_ref().map(|token| Arc::new(Tokens::new(token))));
-    let server = Server::new(app, LIMITS, shutdown);
+    let capacity = Capacity { all: CONNECTIONS, share: CONNECTIONS / 2, reserve: 0, proxies: Vec::new() };
+    let server = Server::new(app, Limits { capacity, header_timeout: HEADER_TIMEOUT, probes: &[] }, shutdown);
     server.accept(listener).await;
     drop(file);
     server.finish(STOP_TIMEOUT).await;
@@ -75,7 +83,11 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
 
 /// The routes, behind the gate.
 fn router(desk: Arc<Desk>, tokens: Option<Arc<Tokens>>) -> Router {
-    let gate = Gate { tokens, places: Arc::new(Semaphore::new(MAX_REQUESTS)) };
+    let gate = Gate {
+        tokens,
+        places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        refusals: Arc::new(Flood::of(REFUSAL_LINES)),
+    };
     Router::new()
         .route("/v1/info", get(info))
         .route("/v1/status", get(status))
@@ -138,6 +150,7 @@ struct Gate {
     /// None where the handshake has let in nobody but workers.
     tokens: Option<Arc<Tokens>>,
     places: Arc<Semaphore>,
+    refusals: Arc<Flood>,
 }
 
 /// What every request must pass, also one for a route that does not exist.
@@ -147,7 +160,10 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         && !tokens.accepts(given.unwrap_or_default()).await
     {
         let reason = if given.is_some() { "the token is wrong" } else { "there is no bearer token" };
-        warn!(http.path = request.uri().path(), "refused a request: {reason}");
+        if let Some(more) = gate.refusals.admit() {
+            let path = shortened(request.uri().path(), LOGGED_PATH);
+            warn!(http.path = path, refused_before = more, "refused a request: {reason}");
+        }
         return refuse(RefusalKind::Token, reason);
     }
     let length =

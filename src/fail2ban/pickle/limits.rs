@@ -1,5 +1,8 @@
 //! How much a reply of fail2ban may make of itself.
 
+/// What a reply may need in memory, in bytes for each of its own.
+pub const MEMORY_FACTOR: usize = 8;
+
 /// How large a pickle may become.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -13,6 +16,8 @@ pub struct Limits {
     pub values: usize,
     /// How deep values lie in each other.
     pub depth: usize,
+    /// Bytes that any reply may need, however short it is: the counts of a jail need more than [`MEMORY_FACTOR`] for each of theirs.
+    pub memory: usize,
 }
 
 impl Default for Limits {
@@ -23,6 +28,7 @@ impl Default for Limits {
             memo: 1_000_000,
             values: 2_000_000,
             depth: 64,
+            memory: 8 * 1024 * 1024,
         }
     }
 }

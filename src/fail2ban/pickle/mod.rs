@@ -10,7 +10,7 @@ mod machine;
 mod read;
 mod write;
 
-pub use limits::Limits;
+pub use limits::{Limits, MEMORY_FACTOR};
 pub use read::{read, read_within};
 pub use write::{ArgumentError, write_command};
 
@@ -40,21 +40,27 @@ pub enum Value {
     /// A set.
     Set(Vec<Value>),
     /// The name of a class or function.
-    Global {
-        /// Its module.
-        module: std::sync::Arc<str>,
-        /// Its name.
-        name: std::sync::Arc<str>,
-    },
+    Global(Box<Name>),
     /// A call that Python would make: here it is data and is not made.
-    Reduced {
-        /// The module of what would be called.
-        module: std::sync::Arc<str>,
-        /// Its name.
-        name: std::sync::Arc<str>,
-        /// The arguments.
-        args: Vec<Value>,
-    },
+    Reduced(Box<Call>),
+}
+
+/// The name of a class or function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Name {
+    /// Its module.
+    pub module: std::sync::Arc<str>,
+    /// Its name.
+    pub name: std::sync::Arc<str>,
+}
+
+/// A call that Python would make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Of what would be called.
+    pub name: Name,
+    /// The arguments.
+    pub args: Vec<Value>,
 }
 
 impl Value {

@@ -3,8 +3,6 @@
 //! The set is closed. One more goes into `step`, with its name in `pickletools`, if a fail2ban was seen to send it;
 //! one that calls something, or looks something up outside the pickle, never does.
 
-use std::sync::Arc;
-
 use super::limits::Limits;
 use super::machine::{Id, Machine, Node};
 use super::{PickleError, Value};
@@ -61,74 +59,74 @@ impl<'a> Machine<'a> {
             },
             // FRAME: a hint for buffered readers.
             0x95 => drop(self.take(8)?),
-            b'(' => self.marks.push(self.stack.len()),
-            b'N' => self.leaf(Value::None),
-            0x88 => self.leaf(Value::Bool(true)),
-            0x89 => self.leaf(Value::Bool(false)),
+            b'(' => self.mark()?,
+            b'N' => self.push_constant(Node::None)?,
+            0x88 => self.push_constant(Node::Bool(true))?,
+            0x89 => self.push_constant(Node::Bool(false))?,
             // BININT, BININT1, BININT2, LONG1, BINFLOAT
             b'J' => {
                 let number = i32::from_le_bytes(self.array()?);
-                self.leaf(Value::Int(number.into()));
+                self.push(Node::Int(number.into()))?;
             }
             b'K' => {
                 let number = self.byte()?;
-                self.leaf(Value::Int(number.into()));
+                self.push(Node::Int(number.into()))?;
             }
             b'M' => {
                 let number = u16::from_le_bytes(self.array()?);
-                self.leaf(Value::Int(number.into()));
+                self.push(Node::Int(number.into()))?;
             }
             0x8a => {
                 let number = self.long()?;
-                self.leaf(Value::Int(number));
+                self.push(Node::Int(number))?;
             }
             b'G' => {
                 let number = f64::from_be_bytes(self.array()?);
-                self.leaf(Value::Float(number));
+                self.push(Node::Float(number))?;
             }
             // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8; SHORT_BINSTRING, BINSTRING are Python 2's texts
             0x8c | b'X' | 0x8d | b'U' | b'T' => {
-                let text: Arc<str> = String::from_utf8_lossy(self.sized(opcode)?).into();
-                self.leaf(Value::Str(text));
+                let text = self.sized(opcode)?;
+                self.push(Node::Str(text))?;
             }
             // SHORT_BINBYTES, BINBYTES, BINBYTES8
             b'C' | b'B' | 0x8e => {
-                let bytes: Arc<[u8]> = self.sized(opcode)?.into();
-                self.leaf(Value::Bytes(bytes));
+                let bytes = self.sized(opcode)?;
+                self.push(Node::Bytes(bytes))?;
             }
             // EMPTY_LIST, EMPTY_DICT, EMPTY_SET, EMPTY_TUPLE, TUPLE1 to TUPLE3, TUPLE
-            b']' => self.push(Node::List(vec![])),
-            b'}' => self.push(Node::Dict(vec![])),
-            0x8f => self.push(Node::Set(vec![])),
-            b')' => self.push(Node::Tuple(vec![])),
+            b']' => self.push_list(Node::List)?,
+            b'}' => self.push_list(Node::Dict)?,
+            0x8f => self.push_list(Node::Set)?,
+            b')' => self.push_tuple(&[])?,
             0x85..=0x87 => {
                 let first = self.stack.len().checked_sub(usize::from(opcode - 0x84));
                 let items = self.pop_from(first)?;
-                self.push(Node::Tuple(items));
+                self.push_tuple(&items)?;
             }
             b't' => {
                 let items = self.pop_to_mark()?;
-                self.push(Node::Tuple(items));
+                self.push_tuple(&items)?;
             }
             // APPEND, APPENDS, ADDITEMS, SETITEM, SETITEMS
             b'a' => {
                 let item = self.pop()?;
-                self.extend(&[item])?;
+                self.extend(&[item], false)?;
             }
             b'e' | 0x90 => {
                 let items = self.pop_to_mark()?;
-                self.extend(&items)?;
+                self.extend(&items, false)?;
             }
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
-                self.set_items(&[key, value])?;
+                self.extend(&[key, value], true)?;
             }
             b'u' => {
                 let items = self.pop_to_mark()?;
-                self.set_items(&items)?;
+                self.extend(&items, true)?;
             }
             // MEMOIZE, BINPUT, LONG_BINPUT, BINGET, LONG_BINGET
-            0x94 => self.remember(self.memo.len())?,
+            0x94 => self.remember(self.remembered())?,
             b'q' => {
                 let index = self.byte()?.into();
                 self.remember(index)?;
@@ -148,17 +146,17 @@ impl<'a> Machine<'a> {
             // GLOBAL, STACK_GLOBAL: names only
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.leaf(Value::Global { module, name });
+                self.push(Node::Global { module, name })?;
             }
             0x93 => {
                 let (name, module) = (self.pop_text()?, self.pop_text()?);
-                self.leaf(Value::Global { module, name });
+                self.push(Node::Global { module, name })?;
             }
             b'R' => self.reduce()?,
             // BUILD: the attributes of an exception say nothing that its arguments do not.
             b'b' => {
                 self.pop()?;
-                match self.top()? {
+                match self.node(self.top_id()?) {
                     Node::Reduced { .. } => {}
                     _ => return Err(self.malformed("attributes for something that is no object")),
                 }
@@ -171,19 +169,21 @@ impl<'a> Machine<'a> {
     /// REDUCE: `str(text)` is the text, anything else stays a description of the call.
     fn reduce(&mut self) -> Result<(), PickleError> {
         let (args, callable) = (self.pop()?, self.pop()?);
-        let (Node::Tuple(args), Node::Leaf(Value::Global { module, name })) =
-            (&self.nodes[args], &self.nodes[callable])
+        let (Node::Tuple(items), Node::Global { module, name }) = (self.node(args), self.node(callable))
         else {
             return Err(self.malformed("a call of something that has no name"));
         };
-        if let ("builtins" | "__builtin__", "str" | "unicode", [text]) = (&**module, &**name, &args[..])
-            && matches!(self.nodes[*text], Node::Leaf(Value::Str(_)))
-        {
-            self.stack.push(*text);
-        } else {
-            let node = Node::Reduced { module: module.clone(), name: name.clone(), args: args.clone() };
-            self.push(node);
+        match self.items_of(items) {
+            &[text] if matches!(self.node(text), Node::Str(_)) && self.is_str(module, name) => {
+                self.push_id(text)
+            }
+            _ => self.push(Node::Reduced { callable, args }),
         }
-        Ok(())
+    }
+
+    fn is_str(&self, module: Id, name: Id) -> bool {
+        let (Node::Str(module), Node::Str(name)) = (self.node(module), self.node(name)) else { return false };
+        let (module, name) = (self.text_at(module), self.text_at(name));
+        matches!((&*module, &*name), ("builtins" | "__builtin__", "str" | "unicode"))
     }
 }

@@ -1,9 +1,8 @@
 //! `/openapi.json`, and `/docs`, a page that shows it. The page is three files of our own, and its policy lets it load
 //! nothing else: it works without the internet, and nobody learns who reads it.
 
-use std::sync::Arc;
-
 use axum::Extension;
+use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, header};
 use utoipa::openapi::OpenApi;
 
@@ -11,9 +10,10 @@ use utoipa::openapi::OpenApi;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The document as text, made once for all requests.
+/// The document as text, made once for all requests: anybody may ask for it and not read the answer, and a copy for each would be
+/// memory that strangers take.
 #[derive(Clone)]
-pub struct Document(Arc<str>);
+pub struct Document(Bytes);
 
 impl Document {
     /// The text of this document.
@@ -26,7 +26,7 @@ impl Document {
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -42,8 +42,8 @@ fn file<T>(kind: &'static str, text: T) -> File<T> {
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", security(()), responses((status = 200, body = Object)))]
-pub async fn document(Extension(document): Extension<Document>) -> File<String> {
-    file("application/json", document.as_str().to_owned())
+pub async fn document(Extension(document): Extension<Document>) -> File<Bytes> {
+    file("application/json", document.0)
 }
 
 /// A page that shows this document.

@@ -31,7 +31,6 @@ use futures_util::stream;
 use rand::RngExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep_until};
@@ -40,7 +39,8 @@ use utoipa::ToSchema;
 use super::time::Time;
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
-use crate::http::state::{AppState, MAX_EVENT_CLIENTS, Phase};
+use crate::http::event_clients::{EventPlace, MAX_EVENT_CLIENTS, MAX_EVENT_CLIENTS_OF_SESSION, NoPlace};
+use crate::http::state::{AppState, Phase};
 use crate::store::{News, SessionId, StoredEvent, StreamId};
 
 /// So that nothing between a client and its worker takes the connection for a dead one.
@@ -65,9 +65,10 @@ pub struct EventView<'a> {
         description = "The `id` of the last event that was received; without it, events from now on")),
     responses((status = 200, body = Vec<EventView<'_>>, content_type = "text/event-stream",
             description = "Each item is the `data` of one event, as JSON"),
-        (status = 400, description = "`Last-Event-ID` is none")))]
+        (status = 400, description = "`Last-Event-ID` is none"),
+        (status = 429, description = "This session has 20 streams at this worker")))]
 pub async fn follow(State(state): State<AppState>, caller: Caller, after: After) -> Result<Response> {
-    let place = Place::take(&state)?;
+    let place = state.event_clients().take(caller.session.id).map_err(crowded)?;
     // First the news from now on, then where to begin: what comes between is in both, and told once.
     let news = state.events().subscribe();
     let newest = state.store.newest_event().await?;
@@ -132,26 +133,7 @@ struct Following {
     /// What is to be sent; a page of events at most.
     ready: VecDeque<Event>,
     ended: bool,
-    _place: Place,
-}
-
-/// A client's place, counted while it is taken.
-struct Place {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn take(state: &AppState) -> Result<Self> {
-        let permit = state.event_clients().try_acquire_owned().map_err(|_| crowded())?;
-        metrics::gauge!("bangui_event_clients").increment(1.0);
-        Ok(Self { _permit: permit })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        metrics::gauge!("bangui_event_clients").decrement(1.0);
-    }
+    _place: EventPlace,
 }
 
 impl Following {
@@ -258,12 +240,18 @@ fn gap(after: StreamId) -> Event {
     Event::default().event("gap").data(json!({ "after": after.to_string() }).to_string())
 }
 
-fn crowded() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "too-many-streams",
-        "Too many clients follow the events",
-        format!("this worker has {MAX_EVENT_CLIENTS} of them, and no place for more: try again"),
-    )
-    .retry_after(5)
+fn crowded(no_place: NoPlace) -> Problem {
+    let (status, detail) = match no_place {
+        NoPlace::Worker => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("this worker has {MAX_EVENT_CLIENTS} of them, and no place for more: try again"),
+        ),
+        NoPlace::Session => (
+            StatusCode::TOO_MANY_REQUESTS,
+            format!(
+                "this session has {MAX_EVENT_CLIENTS_OF_SESSION} of them at this worker: close one first"
+            ),
+        ),
+    };
+    Problem::new(status, "too-many-streams", "Too many clients follow the events", detail).retry_after(5)
 }

@@ -6,7 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::time::Time;
-use crate::domain::{Activation, Condition, JailName, PendingRecovery, ServerName, ServerStatus, Timestamp};
+use crate::domain::{
+    Activation, Condition, JailName, PendingRecovery, ServerName, ServerState, ServerStatus, Timestamp,
+    long_lists,
+};
 use crate::store::{StoreError, StoredServer};
 
 /// One server.
@@ -18,7 +21,42 @@ pub struct ServerView {
     pending_recovery: Option<RecoveryView>,
     last_activation: Option<ActivationView>,
     jail_service: JailServiceView,
+    unread_ban_lists: Vec<UnreadBanList>,
     revision: u64,
+}
+
+/// A jail whose list of bans is not read: what is shown of it is older, or nothing.
+#[derive(Debug, Serialize, ToSchema)]
+struct UnreadBanList {
+    #[schema(value_type = String)]
+    jail: JailName,
+    currently_banned: u64,
+    /// Why, and what to do.
+    detail: String,
+}
+
+impl UnreadBanList {
+    fn all(state: &ServerState) -> Vec<Self> {
+        let counted = |jail: &JailName| state.status.jails.get(jail).map_or(0, |jail| jail.currently_banned);
+        let long = long_lists::too_long(&state.status.jails);
+        let cut = state.cut_lists.iter().filter(|jail| !long.contains_key(*jail)).map(|jail| Self {
+            jail: jail.clone(),
+            currently_banned: counted(jail),
+            detail:
+                "its agent sent far more bans than it counts, and the list was not taken: look at that host"
+                    .to_owned(),
+        });
+        let long = long.iter().map(|(jail, bans)| Self {
+            jail: jail.clone(),
+            currently_banned: *bans,
+            detail: format!(
+                "a list of more than {} bans is not read, nor more than {} of one server: ban networks, or for shorter times",
+                long_lists::MAX_LIST,
+                long_lists::MAX_SERVER
+            ),
+        });
+        long.chain(cut).collect()
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,6 +111,7 @@ impl ServerView {
                 pending_recovery: None,
                 last_activation: None,
                 jail_service: JailServiceView { backend_cmd_supported: None },
+                unread_ban_lists: Vec::new(),
                 revision: 0,
             }
         })
@@ -83,6 +122,7 @@ impl ServerView {
         let StoredServer { state, revision, read_at } = stored;
         Self {
             name: name.clone(),
+            unread_ban_lists: UnreadBanList::all(&state),
             status: StatusView::new(state.status, read_at),
             pending_recovery: state.pending_recovery.map(RecoveryView::from),
             last_activation: state.last_activation.map(ActivationView::from),
@@ -134,7 +174,7 @@ impl From<Activation> for ActivationView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{BackendCommands, JailCounts, ServerState};
+    use crate::domain::{BackendCommands, JailCounts};
     use chrono::TimeDelta;
     use serde_json::json;
 
@@ -161,9 +201,27 @@ mod tests {
                 "pending_recovery": null,
                 "last_activation": null,
                 "jail_service": { "backend_cmd_supported": null },
+                "unread_ban_lists": [],
                 "revision": 0,
             })
         );
+    }
+
+    #[test]
+    fn a_list_that_is_not_read_is_a_finding_with_its_reason() {
+        let jail = |text: &str| JailName::parse(text).unwrap();
+        let banned = |n| JailCounts { currently_banned: n, ..JailCounts::default() };
+        let mut state = ServerState::default();
+        state.status.jails =
+            [(jail("sshd"), banned(1_000_000)), (jail("liar"), banned(3)), (jail("web"), banned(5))].into();
+        state.cut_lists = [jail("liar"), jail("sshd")].into();
+        let shown = ServerView::new(&name(), StoredServer { state, revision: 1, read_at: now() });
+        let shown = serde_json::to_value(shown).unwrap();
+        let found = shown["unread_ban_lists"].as_array().unwrap();
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!((&found[0]["jail"], &found[0]["currently_banned"]), (&json!("sshd"), &json!(1_000_000)));
+        assert!(found[0]["detail"].as_str().unwrap().contains("more than 200000 bans"), "{found:?}");
+        assert_eq!(found[1]["jail"], "liar");
     }
 
     #[test]

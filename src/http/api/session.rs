@@ -14,7 +14,7 @@ use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::Json;
+use crate::http::extract::{Json, STRANGERS_BODY};
 use crate::http::state::AppState;
 use crate::store::{LoginOrigin, SessionDetails, SessionId, Username};
 
@@ -50,7 +50,7 @@ pub async fn log_in(
     CallerAddress(ip): CallerAddress,
     cookie: CookieKind,
     headers: HeaderMap,
-    Json(login): Json<Login>,
+    Json(login): Json<Login, STRANGERS_BODY>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
     let Login { username, password } = login;
     let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::actions::set_up::{self, set_up};
 use crate::http::auth::address::CallerAddress;
 use crate::http::error::Result;
-use crate::http::extract::Json;
+use crate::http::extract::{Json, STRANGERS_BODY};
 use crate::http::state::AppState;
 
 /// The body of the claim.
@@ -36,11 +36,11 @@ pub async fn show(State(state): State<AppState>) -> Result<axum::Json<SetupView>
 
 /// Sets the first password, once in the life of a cluster.
 #[utoipa::path(post, path = "/api/v1/setup", tag = "session", security(()), request_body = Claim,
-    responses((status = 201, body = SetupView), (status = 409, description = "It was set before")))]
+    responses((status = 201, body = SetupView), (status = 409, description = "It was set before"), (status = 429, description = "Too many attempts")))]
 pub async fn complete(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,
-    Json(Claim { password, token }): Json<Claim>,
+    Json(Claim { password, token }): Json<Claim, STRANGERS_BODY>,
 ) -> Result<(StatusCode, axum::Json<SetupView>)> {
     set_up(&state, ip, set_up::Claim { password, token }).await?;
     Ok((StatusCode::CREATED, axum::Json(SetupView { complete: true })))

@@ -118,6 +118,7 @@ impl From<SetupError> for Problem {
                 "the token is not the one of BANGUI_SETUP_TOKEN, or, where that is not set, the code in a worker's log",
             ),
             SetupError::Weak(error) => error.into(),
+            SetupError::Limited(limited) => limited.into(),
             SetupError::Gate(error) => error.into(),
             SetupError::Store(error) => error.into(),
         }

@@ -10,6 +10,9 @@ use super::near_cache::{Ended, Revocation};
 use super::username::Username;
 use crate::store::{AuditRecord, Result, SessionId, Store, hex, random, scripts};
 
+/// For how long a setup code is valid.
+const SETUP_CODE_SECONDS: u32 = 86_400;
+
 /// What a login is checked against.
 #[derive(Clone)]
 pub struct Account {
@@ -39,14 +42,15 @@ impl Store {
         Ok(self.account(&Username::admin()).await?.is_some())
     }
 
-    /// The cluster's one-time setup code: `fresh`, unless another worker stored one before. `None` after setup. Whoever asks,
-    /// a code that this worker has not logged yet goes into its log: Redis may have lost the one before.
+    /// The cluster's one-time setup code: `fresh`, unless another worker stored one within the last day. `None` after setup. Whoever
+    /// asks, a code that this worker has not logged yet goes into its log: the one before has expired, or Redis has lost it.
     pub async fn setup_code(&self, fresh: &str) -> Result<Option<String>> {
         let call = scripts::SETUP_CODE
             .call()
             .key(self.keys.account(&Username::admin()))
             .key(self.keys.setup_code())
-            .arg(fresh);
+            .arg(fresh)
+            .arg(SETUP_CODE_SECONDS);
         let code: Option<String> = self.shared.call(&call).await?;
         if let Some(code) = &code {
             let mut logged = self.logged_setup_code.lock().unwrap_or_else(PoisonError::into_inner);

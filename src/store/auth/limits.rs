@@ -6,15 +6,18 @@
 //! |-----------|---------------------------------|----------|-------|
 //! | `address` | an IPv4 address or an IPv6 /64  | attempts | `BANGUI_LOGIN_LIMIT` |
 //! | `site`    | an IPv6 /48                     | attempts | four times as many |
-//! | `account` | the name that was typed         | failures | `BANGUI_LOGIN_FAILURE_LIMIT` |
+//! | `account` | the account that was named      | failures | `BANGUI_LOGIN_FAILURE_LIMIT` |
 //!
 //! One IPv6 customer has a /64 at least and often a /48, hence the two. The account's limit is what slows a guesser
 //! with many addresses down, and must not become a weapon: it never refuses an address that has logged in to the
-//! account within 30 days, and there is no lock that somebody would have to open. A known address is known under the account's
-//! generation: a new password, or the end of all sessions, forgets them all at once.
+//! account within 30 days, and there is no lock that somebody would have to open. Nor can guessers keep the account's owner out
+//! who comes from a new address: a refusal costs the address its attempt, so that asking more often gains nothing; and once the
+//! account's failures are used up, the first tenth that comes back is kept for calm addresses ([`Standing::calm`]). A known
+//! address is known under the account's generation: a new password, or the end of all sessions, forgets them all at once.
 //!
 //! ```text
 //! admit ─▶ one round trip, before the password is hashed: takes from address and site, looks at account
+//!   ├─ the account's limit refuses ─▶ the attempt is used all the same
 //!   ├─ the password was wrong      ─▶ count_failure   takes from account
 //!   ├─ it was right                ─▶ remember        the address is known from now on
 //!   └─ it was not looked at at all ─▶ give_back
@@ -36,6 +39,10 @@ use crate::store::{Result, Store, Username};
 
 /// How much wider a site's limit is than an address's.
 const SITE_FACTOR: u32 = 4;
+/// One of so many failures that come back to an account is kept for calm addresses.
+const KEPT_OF: u32 = 10;
+/// How long an address is one that has failed, at most: no longer than the account's failures take to come back.
+const FAILED_FOR: Duration = Duration::from_secs(3600);
 /// How long an address is known to an account after a login.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 86_400);
 
@@ -74,11 +81,8 @@ impl Limit {
 /// Whether something may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It may. `known`: this address has logged in to this account before.
-    Admitted {
-        /// The account's limit does not hold for it.
-        known: bool,
-    },
+    /// It may.
+    Admitted(Standing),
     /// It may not.
     Refused {
         /// The limit that refuses.
@@ -86,6 +90,16 @@ pub enum Admission {
         /// When it will let one through again.
         retry_after: Duration,
     },
+}
+
+/// What is known of an address and an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The address has logged in to the account before: the account's limit does not hold for it.
+    pub known: bool,
+    /// It has not failed there lately, and has not used up half of its own attempts: the behaviour of somebody who knows the
+    /// password, and of none who tries passwords.
+    pub calm: bool,
 }
 
 impl Store {
@@ -97,35 +111,41 @@ impl Store {
         let attempts = self.attempts(ip, limits);
         let mut pipeline = redis::pipe();
         take(&attempts, 1).append_to(&mut pipeline);
-        take(&[self.failures(account, limits)], 0).append_to(&mut pipeline);
+        self.account_limit(account, ip, limits, None).append_to(&mut pipeline);
         pipeline.cmd("GET").arg(self.keys.known(account, ip));
         pipeline
             .cmd("GET")
             .arg(self.keys.generation(&Username::parse(account).unwrap_or_else(Username::admin)));
-        type Answer = (Taken, Taken, Option<String>, Option<String>);
-        let (attempted, failed, known, generation): Answer =
+        type Answer = (Taken, Failures, Option<String>, Option<String>);
+        let (attempted, failures, known, generation): Answer =
             self.shared.pipeline("login_admit", &pipeline).await?;
         let known = known.is_some() && known == generation;
         if let Some(refusal) = refusal(&attempts, attempted) {
             return Ok(refusal);
         }
-        if !known && let (1.., wait) = failed {
-            self.give_back_attempt(ip, limits).await?;
-            return Ok(Admission::Refused {
-                limit: Limit::Account,
-                retry_after: Duration::from_millis(wait),
-            });
-        }
-        Ok(Admission::Admitted { known })
+        let (_, _, left) = attempted;
+        let standing = Standing { known, calm: is_calm(left, limits.attempts, failures) };
+        Ok(account_admission(standing, failures))
+    }
+
+    /// Asks whether something else than a login may be tried that has a secret to guess.
+    pub async fn admit_attempt(&self, ip: IpAddr, limits: LoginLimits) -> Result<Option<(Limit, Duration)>> {
+        let attempts = self.attempts(ip, limits);
+        let attempted: Taken = self.shared.call(&take(&attempts, 1)).await?;
+        Ok(refused(&attempts, attempted))
     }
 
     /// Counts a wrong password. Refused: so many others were counted meanwhile that this one should not have been
     /// tried.
-    pub async fn count_failure(&self, account: &str, known: bool, limits: LoginLimits) -> Result<Admission> {
-        let failures = [self.failures(account, limits)];
-        let taken = self.shared.call(&take(&failures, 1)).await?;
-        let refusal = refusal(&failures, taken).filter(|_| !known);
-        Ok(refusal.unwrap_or(Admission::Admitted { known }))
+    pub async fn count_failure(
+        &self,
+        account: &str,
+        ip: IpAddr,
+        standing: Standing,
+        limits: LoginLimits,
+    ) -> Result<Admission> {
+        let failures = self.shared.call(&self.account_limit(account, ip, limits, Some(standing))).await?;
+        Ok(account_admission(standing, failures))
     }
 
     /// Remembers that this address has logged in to this account, for as long as the account has this generation.
@@ -151,13 +171,55 @@ impl Store {
         std::iter::once(address).chain(wider.then(site)).collect()
     }
 
-    fn failures(&self, account: &str, limits: LoginLimits) -> Bucket {
-        Bucket::new(Limit::Account, self.keys.failures(account), limits.failures, 1)
+    /// A look, or the count of a failure of an address of this standing.
+    fn account_limit(
+        &self,
+        account: &str,
+        ip: IpAddr,
+        limits: LoginLimits,
+        failed: Option<Standing>,
+    ) -> Call {
+        let bucket = Bucket::new(Limit::Account, self.keys.failures(account), limits.failures, 1);
+        let kept = kept_for_calm(limits.failures.burst.get());
+        let failed_for = limits.failures.period.min(FAILED_FOR).as_millis().to_string();
+        scripts::ACCOUNT_LIMIT
+            .call()
+            .key(&bucket.key)
+            .key(self.keys.emptied(account))
+            .key(self.keys.failed(account, ip))
+            .arg(u8::from(failed.is_some()))
+            .arg(bucket.one)
+            .arg(bucket.all)
+            .arg(kept)
+            .arg(failed_for)
+            .arg(u8::from(failed.is_some_and(|standing| standing.calm || standing.known)))
     }
 }
 
-/// The answer of `limit_take.lua`: which bucket is empty, counted from 1, and for how many milliseconds.
-type Taken = (usize, u64);
+/// The answer of `limit_take.lua`: which bucket is empty, counted from 1, for how many milliseconds, and how many are left in the
+/// first.
+type Taken = (usize, u64, u64);
+
+/// The answer of `account_limit.lua`: milliseconds until a calm address may fail, and until any other may; whether this one has
+/// failed lately.
+type Failures = (u64, u64, bool);
+
+/// At least one, if there is more than one.
+fn kept_for_calm(burst: u32) -> u32 {
+    (burst / KEPT_OF).max(1).min(burst - 1)
+}
+
+fn is_calm(left: u64, attempts: RateLimit, (_, _, failed_lately): Failures) -> bool {
+    !failed_lately && (left + 1) * 2 >= u64::from(attempts.burst.get())
+}
+
+fn account_admission(standing: Standing, (calm, other, _): Failures) -> Admission {
+    let wait = if standing.calm { calm } else { other };
+    if standing.known || wait == 0 {
+        return Admission::Admitted(standing);
+    }
+    Admission::Refused { limit: Limit::Account, retry_after: Duration::from_millis(wait) }
+}
 
 /// A bucket, in the measures of its script: microseconds.
 #[derive(Debug, PartialEq, Eq)]
@@ -186,9 +248,13 @@ fn take(buckets: &[Bucket], cost: u32) -> Call {
     buckets.iter().fold(call.arg(cost), |call, bucket| call.arg(bucket.one).arg(bucket.all))
 }
 
-fn refusal(buckets: &[Bucket], (empty, wait): Taken) -> Option<Admission> {
+fn refused(buckets: &[Bucket], (empty, wait, _): Taken) -> Option<(Limit, Duration)> {
     let bucket = buckets.get(empty.checked_sub(1)?)?;
-    Some(Admission::Refused { limit: bucket.limit, retry_after: Duration::from_millis(wait) })
+    Some((bucket.limit, Duration::from_millis(wait)))
+}
+
+fn refusal(buckets: &[Bucket], taken: Taken) -> Option<Admission> {
+    refused(buckets, taken).map(|(limit, retry_after)| Admission::Refused { limit, retry_after })
 }
 
 #[cfg(test)]
@@ -215,8 +281,25 @@ mod tests {
     fn the_first_empty_bucket_refuses() {
         let bucket = |limit| Bucket::new(limit, String::new(), rate(1, 1), 1);
         let buckets = [bucket(Limit::Address), bucket(Limit::Site)];
-        assert_eq!(refusal(&buckets, (0, 0)), None);
+        assert_eq!(refusal(&buckets, (0, 0, 5)), None);
         let expected = Admission::Refused { limit: Limit::Site, retry_after: Duration::from_millis(7) };
-        assert_eq!(refusal(&buckets, (2, 7)), Some(expected));
+        assert_eq!(refusal(&buckets, (2, 7, 0)), Some(expected));
+    }
+
+    #[test]
+    fn an_address_is_calm_until_it_fails_or_has_used_half_of_its_attempts() {
+        let calm = |left, burst, failed| is_calm(left, rate(burst, 60), (0, 0, failed));
+        assert!(calm(9, 10, false) && calm(4, 10, false) && calm(0, 1, false) && calm(0, 2, false));
+        assert!(!calm(3, 10, false) && !calm(0, 10, false) && !calm(9, 10, true));
+        assert_eq!([1, 2, 5, 10, 100, 1000].map(kept_for_calm), [0, 1, 1, 1, 10, 100]);
+    }
+
+    #[test]
+    fn a_calm_address_waits_for_less_and_a_known_one_for_nothing() {
+        let wait = |known, calm| match account_admission(Standing { known, calm }, (5, 70, false)) {
+            Admission::Refused { retry_after, .. } => Some(retry_after.as_millis()),
+            Admission::Admitted(_) => None,
+        };
+        assert_eq!([wait(false, true), wait(false, false), wait(true, false)], [Some(5), Some(70), None]);
     }
 }

@@ -43,6 +43,7 @@ macro_rules! scripts {
 scripts! {
     plain {
         ACCOUNT_CONFIRM = "account_confirm",
+        ACCOUNT_LIMIT = "account_limit",
         BANS_FORGET = "bans_forget",
         BANS_WRITE = "bans_write",
         BAN_JOB_CLAIM = "ban_job_claim",

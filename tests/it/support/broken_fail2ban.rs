@@ -26,11 +26,13 @@ pub enum Fault {
     Endless,
     /// A reply that is well formed and of the wrong shape.
     WrongShape,
+    /// Half a megabyte that describes gigabytes: ten thousand arguments that 80,000 calls share.
+    Swelling,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Garbage,
         Self::Hostile,
         Self::HalfThenSilence,
@@ -39,6 +41,7 @@ impl Fault {
         Self::Closed,
         Self::Endless,
         Self::WrongShape,
+        Self::Swelling,
     ];
 }
 
@@ -73,6 +76,16 @@ impl Drop for BrokenFail2ban {
     }
 }
 
+fn swelling() -> Vec<u8> {
+    let mut pickle = b"\x80\x04K\x00cos\nsystem\nq\x00(".to_vec();
+    pickle.extend([b'N'; 10_000]);
+    pickle.extend(b"tq\x01(");
+    pickle.extend(b"h\x00h\x01R".repeat(80_000));
+    pickle.extend(b"t\x86.");
+    pickle.extend(END);
+    pickle
+}
+
 async fn answer(mut stream: tokio::net::UnixStream, fault: Fault) {
     let mut buffer = vec![0; 4096];
     while let Ok(1..) = stream.read(&mut buffer).await {
@@ -85,6 +98,7 @@ async fn answer(mut stream: tokio::net::UnixStream, fault: Fault) {
             Fault::Silence => continue,
             Fault::Closed => return,
             Fault::Endless => vec![b'A'; 1 << 20],
+            Fault::Swelling => swelling(),
             Fault::WrongShape => [b"\x80\x02]K\x07a.".as_slice(), END].concat(),
         };
         loop {

@@ -17,6 +17,15 @@ const LOOKS_AT_ONCE: u32 = 6;
 /// Pauses between the later ones.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// How often the holders are looked at.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    /// For those who ended something.
+    Prompt,
+    /// For whoever shows a token, also one that never was: each pause is twice as long as the one before, so that a whole lease is
+    /// waited in a dozen looks, and nobody waits for twice as long as must be.
+    Doubling,
+}
 /// What is not told to Redis in this time after a whole lease, the next revocation finds out again.
 const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 
@@ -103,7 +112,7 @@ impl Store {
         if ended != Ended::Nothing {
             audit.log();
         }
-        let outcome = self.wait_for_holders(listed).await;
+        let outcome = self.wait_for_holders(listed, Pace::Prompt).await;
         // Replaced in the meantime: what it was told may be lost.
         self.shared.dialer.trusted()?;
         if self.shared.dialer.run_id() != redis {
@@ -132,7 +141,7 @@ impl Store {
             .join(async {
                 let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
                 if let Some((_, listed)) = read(self.shared.call_confirmed(&call).await?)? {
-                    self.wait_for_holders(listed).await;
+                    self.wait_for_holders(listed, Pace::Doubling).await;
                 }
                 Ok(())
             })
@@ -143,13 +152,13 @@ impl Store {
     pub(super) async fn remove_silent_holders(&self) -> Result<()> {
         let call = Revocation::Nothing.call(self, &Username::admin(), None)?;
         if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
-            self.wait_for_holders(listed).await;
+            self.wait_for_holders(listed, Pace::Prompt).await;
         }
         Ok(())
     }
 
     /// Waits as the rules want it, and takes those holders off the list that a whole lease was waited for.
-    async fn wait_for_holders(&self, listed: Listed) -> Outcome {
+    async fn wait_for_holders(&self, listed: Listed, pace: Pace) -> Outcome {
         // After the script has run: what a holder believes began before.
         let mut wait = Wait::begin(listed, boot_now());
         let (mut looks, mut pause) = (0, FIRST_PAUSE);
@@ -164,11 +173,18 @@ impl Store {
             let left = wait.left(now);
             if !wait.listed().settled {
                 sleep(left).await;
-            } else if looks < LOOKS_AT_ONCE {
-                looks += 1;
             } else {
-                sleep(pause.min(left)).await;
-                pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+                match pace {
+                    Pace::Prompt if looks < LOOKS_AT_ONCE => looks += 1,
+                    Pace::Prompt => {
+                        sleep(pause.min(left)).await;
+                        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+                    }
+                    Pace::Doubling => {
+                        sleep(pause.min(left)).await;
+                        pause *= 2;
+                    }
+                }
             }
             let mut command = redis::cmd("HMGET");
             command.arg(self.keys.holders()).arg(&["incarnation", "number"]).arg(&wait.listed().holders);

@@ -1,0 +1,240 @@
+//! Reads a jail's list of bans as it comes: piece by piece, off the async threads, and no further than [`MAX_LIST`].
+//!
+//! ```text
+//! the agent ─▶ pieces of its answer ─▶ a queue of a few ─▶ the parser's thread ─▶ each ban, at once in the form it is kept in
+//! ```
+//!
+//! An agent may be in a stranger's hands: it must not take the memory of the worker that asks it, whatever it answers.
+
+use std::io::{BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use reqwest::{Method, StatusCode};
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::call::AgentClient;
+use super::error::{AgentError, RefusedKind};
+use crate::agent::wire::{self, Ban, BanList, MarkBan};
+use crate::domain::long_lists::MAX_LIST;
+use crate::domain::{JailName, UnreachableKind};
+
+/// Pieces that wait for the parser.
+const PIECES: usize = 4;
+
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// It is longer than a list may be.
+    #[error("the list of bans is longer than {0}")]
+    TooLong(usize),
+    /// The agent was not asked, or did not answer.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+}
+
+/// What a list becomes.
+trait Keep: Default + Send + 'static {
+    fn ban(&mut self, ban: Ban);
+    fn mark(&mut self, ban: MarkBan);
+    fn others(&mut self, count: usize);
+}
+
+impl Keep for BanList {
+    fn ban(&mut self, ban: Ban) {
+        self.bans.push(ban);
+    }
+    fn mark(&mut self, ban: MarkBan) {
+        self.marks.push(ban);
+    }
+    fn others(&mut self, count: usize) {
+        self.others = count;
+    }
+}
+
+/// A ban in the form that the caller keeps it in.
+pub trait FromBan: Send + 'static {
+    /// What is banned, since when and until when.
+    fn from_ban(what: String, since: Option<i64>, until: Option<i64>) -> Self;
+}
+
+struct Kept<T>(Vec<T>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: FromBan> Keep for Kept<T> {
+    fn ban(&mut self, Ban(network, since, until): Ban) {
+        self.0.push(T::from_ban(network.into(), since, until));
+    }
+    fn mark(&mut self, MarkBan(mark, since, until): MarkBan) {
+        self.0.push(T::from_ban(mark.into(), since, until));
+    }
+    fn others(&mut self, _: usize) {}
+}
+
+impl AgentClient {
+    /// All bans of a jail, by address.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells; `Refused` too if the list is too long.
+    pub async fn bans(&self, jail: &JailName) -> Result<BanList, AgentError> {
+        self.list(jail, MAX_LIST).await.map_err(|error| match error {
+            ListError::Agent(error) => error,
+            long @ ListError::TooLong(_) => {
+                AgentError::Refused { kind: RefusedKind::Failed, reason: long.to_string() }
+            }
+        })
+    }
+
+    /// All bans of a jail, `bound` at most and [`MAX_LIST`], each in the form that the caller keeps it in.
+    ///
+    /// # Errors
+    /// [`ListError`].
+    pub async fn bans_as<T: FromBan>(&self, jail: &JailName, bound: usize) -> Result<Vec<T>, ListError> {
+        self.list::<Kept<T>>(jail, bound.min(MAX_LIST)).await.map(|kept| kept.0)
+    }
+
+    async fn list<K: Keep>(&self, jail: &JailName, bound: usize) -> Result<K, ListError> {
+        let (deadline, path) = (wire::LIST_DEADLINE, format!("/v1/jails/{}/bans", jail.to_segment()));
+        let request = self.within(self.request(Method::GET, &path), deadline);
+        let listed = timeout(deadline, async {
+            let response = self.respond(&request).await?;
+            if response.status() != StatusCode::OK {
+                self.read::<IgnoredAny>(response, wire::MAX_ANSWER).await?;
+                return Err(self.unreachable(UnreachableKind::Protocol, "it answered without a list").into());
+            }
+            self.parse(response, bound).await
+        });
+        listed.await.unwrap_or_else(|_| Err(self.too_late(deadline).into()))
+    }
+
+    async fn parse<K: Keep>(&self, mut response: reqwest::Response, bound: usize) -> Result<K, ListError> {
+        let (pieces, arrived) = mpsc::channel(PIECES);
+        let too_long = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&too_long);
+        // Ends with the last piece, or with this future, which drops the sender.
+        let parsing = tokio::task::spawn_blocking(move || {
+            let pieces = Pieces { arrived, piece: Vec::new(), at: 0 };
+            let mut kept = K::default();
+            let mut reader = serde_json::Deserializer::from_reader(BufReader::new(pieces));
+            let list = List { kept: &mut kept, length: 0, bound, too_long: &seen };
+            list.deserialize(&mut reader).and_then(|()| reader.end()).map(|()| kept)
+        });
+        let mut length = 0;
+        while let Some(piece) = response.chunk().await.map_err(|error| self.network(error))? {
+            length += piece.len();
+            if length > wire::MAX_BAN_LIST {
+                return Err(ListError::TooLong(bound));
+            }
+            // The parser has seen enough.
+            if pieces.send(piece.to_vec()).await.is_err() {
+                break;
+            }
+        }
+        drop(pieces);
+        match parsing.await {
+            Ok(Ok(kept)) => Ok(kept),
+            _ if too_long.load(Relaxed) => Err(ListError::TooLong(bound)),
+            Ok(Err(error)) => {
+                let reason = format!("its answer cannot be read ({error})");
+                Err(self.unreachable(UnreachableKind::Protocol, &reason).because(error).into())
+            }
+            Err(_) => Err(self.unreachable(UnreachableKind::Protocol, "its answer cannot be read").into()),
+        }
+    }
+}
+
+/// The pieces of an answer, for a parser that waits for each.
+struct Pieces {
+    arrived: mpsc::Receiver<Vec<u8>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.at == self.piece.len() {
+            let Some(piece) = self.arrived.blocking_recv() else { return Ok(0) };
+            (self.piece, self.at) = (piece, 0);
+        }
+        let rest = &self.piece[self.at..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.at += length;
+        Ok(length)
+    }
+}
+
+/// The body of the answer: [`BanList`], of which nothing is kept that the caller does not keep.
+struct List<'a, K> {
+    kept: &'a mut K,
+    length: usize,
+    bound: usize,
+    too_long: &'a AtomicBool,
+}
+
+impl<'de, K: Keep> DeserializeSeed<'de> for List<'_, K> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, K: Keep> Visitor<'de> for List<'_, K> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of bans")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "bans" => map.next_value_seed(Items { list: &mut self, keep: K::ban })?,
+                "marks" => map.next_value_seed(Items { list: &mut self, keep: K::mark })?,
+                "others" => self.kept.others(map.next_value()?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Items<'a, 'b, K, T> {
+    list: &'a mut List<'b, K>,
+    keep: fn(&mut K, T),
+}
+
+impl<'de, K: Keep, T: DeserializeOwned> DeserializeSeed<'de> for Items<'_, '_, K, T> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, K: Keep, T: DeserializeOwned> Visitor<'de> for Items<'_, '_, K, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bans")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            self.list.length += 1;
+            if self.list.length > self.list.bound {
+                self.list.too_long.store(true, Relaxed);
+                return Err(A::Error::custom("too long"));
+            }
+            (self.keep)(self.list.kept, item);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,292 @@
+//! Who may hold a connection: so many in all, so many for each peer, and a few that are kept for probes.
+//!
+//! A connection is *busy* while this program works on its request or sends the answer, and *idle* while it waits for its client:
+//! for a handshake, a header or a body. Only idle ones are ever let go, and only when places run short:
+//!
+//! ```text
+//! accepted ─▶ its peer has its share ─▶ that peer's longest idle one is let go, or else: no place
+//!          ─▶ all places are taken   ─▶ the longest idle one is let go, of named proxies last, or else: no place
+//!          ─▶ no place               ─▶ the reserve, in which only probes are answered, and nobody stays
+//! ```
+//!
+//! So a stranger who holds connections open holds them against himself, many strangers against one another, and whoever sends a
+//! request now is answered. The reserve is what answers `/healthz` and `/readyz` on the one port there is, also for a kubelet
+//! that shares its address with a stranger behind the node's address translation. Its longest idle connection goes whenever
+//! another needs its place: a probe sends its request at once, and is never the longest idle one for long.
+//!
+//! A peer is an IPv4 address or an IPv6 /64. Named proxies speak for many, and a unix socket for this machine: they have no share.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use tokio_util::sync::CancellationToken;
+
+/// How many connections one server holds.
+#[derive(Debug, Clone, Default)]
+pub struct Capacity {
+    /// In all.
+    pub all: usize,
+    /// For each peer.
+    pub share: usize,
+    /// Beyond all of these, for probes.
+    pub reserve: usize,
+    /// Proxies, which have no share.
+    pub proxies: Vec<IpNet>,
+}
+
+/// The places of one server. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct Places(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    capacity: Capacity,
+    /// Counts what begins to wait: the lowest number has waited longest.
+    turn: AtomicU64,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    connections: HashMap<u64, Arc<Connection>>,
+    ordinary: usize,
+    of_peer: HashMap<IpNet, usize>,
+}
+
+/// A connection, as long as it has its place.
+#[derive(Debug)]
+struct Connection {
+    /// None for those without a share.
+    peer: Option<IpNet>,
+    reserve: bool,
+    idle: AtomicBool,
+    /// When it began to wait for the request it waits for, or has.
+    since: AtomicU64,
+    let_go: CancellationToken,
+}
+
+/// The right to a connection; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Places,
+    number: u64,
+    connection: Arc<Connection>,
+}
+
+impl Places {
+    pub(super) fn new(capacity: Capacity) -> Self {
+        Self(Arc::new(Inner { capacity, turn: AtomicU64::new(0), held: Mutex::default() }))
+    }
+
+    /// A place for a connection from this address (none: a unix socket), or `None` if it must be closed.
+    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Place> {
+        let capacity = &self.0.capacity;
+        let peer = peer.map(|ip| ip.to_canonical());
+        let peer = peer.filter(|ip| !capacity.proxies.iter().any(|net| net.contains(ip))).map(network);
+        let mut held = self.held();
+        let theirs = peer.as_ref().and_then(|peer| held.of_peer.get(peer)).copied().unwrap_or_default();
+        let ordinary = if theirs >= capacity.share {
+            held.let_go(|connection| !connection.reserve && connection.peer == peer)
+        } else {
+            held.ordinary < capacity.all || held.let_go(|connection| !connection.reserve)
+        };
+        let reserved = held.connections.len() - held.ordinary;
+        if !ordinary && reserved >= capacity.reserve && !held.let_go(|connection| connection.reserve) {
+            return None;
+        }
+        let connection = Arc::new(Connection {
+            peer,
+            reserve: !ordinary,
+            idle: AtomicBool::new(true),
+            since: AtomicU64::new(self.turn()),
+            let_go: CancellationToken::new(),
+        });
+        let number = held.add(Arc::clone(&connection));
+        Some(Place { places: self.clone(), number, connection })
+    }
+
+    fn turn(&self) -> u64 {
+        self.0.turn.fetch_add(1, Relaxed)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn add(&mut self, connection: Arc<Connection>) -> u64 {
+        if !connection.reserve {
+            self.ordinary += 1;
+            if let Some(peer) = connection.peer {
+                *self.of_peer.entry(peer).or_default() += 1;
+            }
+        }
+        self.next += 1;
+        self.connections.insert(self.next, connection);
+        self.next
+    }
+
+    /// Lets the longest idle one of these go: its place is free from here on, and its task sees to the rest.
+    fn let_go(&mut self, which: impl Fn(&Connection) -> bool) -> bool {
+        let idle = self.connections.iter().filter(|(_, one)| one.idle.load(Relaxed) && which(one));
+        let longest = idle.min_by_key(|(_, one)| (one.peer.is_none(), one.since.load(Relaxed)));
+        let Some((&number, _)) = longest else { return false };
+        if let Some(connection) = self.remove(number) {
+            connection.let_go.cancel();
+        }
+        true
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
+        let connection = self.connections.remove(&number)?;
+        if !connection.reserve {
+            self.ordinary -= 1;
+            if let Some(peer) = connection.peer
+                && let Some(count) = self.of_peer.get_mut(&peer)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.of_peer.remove(&peer);
+                }
+            }
+        }
+        Some(connection)
+    }
+}
+
+impl Place {
+    /// Whether it is one of the reserve, where only probes are answered.
+    pub(super) fn is_reserve(&self) -> bool {
+        self.connection.reserve
+    }
+
+    /// Waits until the connection must go.
+    pub(super) async fn let_go(&self) {
+        self.connection.let_go.cancelled().await;
+    }
+
+    /// The client has sent what was waited for.
+    pub(super) fn busy(&self) {
+        self.connection.idle.store(false, Relaxed);
+    }
+
+    /// The rest of the same request is waited for: since when it was begun.
+    pub(super) fn waits(&self) {
+        self.connection.idle.store(true, Relaxed);
+    }
+
+    /// The next request is waited for.
+    pub(super) fn idle(&self) {
+        self.connection.since.store(self.places.turn(), Relaxed);
+        self.waits();
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.held().remove(self.number);
+    }
+}
+
+/// What is one peer: an IPv4 address, or the /64 in which an IPv6 host picks its own.
+fn network(ip: IpAddr) -> IpNet {
+    match ip {
+        IpAddr::V4(ip) => Ipv4Net::from(ip).into(),
+        IpAddr::V6(ip) => Ipv6Net::new(ip, 64).unwrap_or_else(|_| ip.into()).trunc().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(all: usize, share: usize, reserve: usize) -> Places {
+        let proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        Places::new(Capacity { all, share, reserve, proxies })
+    }
+
+    fn from(places: &Places, ip: &str) -> Option<Place> {
+        places.admit(Some(ip.parse().unwrap()))
+    }
+
+    fn is_let_go(place: &Place) -> bool {
+        place.connection.let_go.is_cancelled()
+    }
+
+    #[test]
+    fn a_peer_that_has_its_share_loses_its_own_longest_idle_connection_and_nobody_elses() {
+        let places = places(10, 2, 1);
+        let other = from(&places, "198.51.100.1").unwrap();
+        let [first, second] = [(); 2].map(|()| from(&places, "2001:db8::1").unwrap());
+        first.busy();
+        let third = from(&places, "2001:db8::ffff:1").unwrap();
+        assert!(is_let_go(&second) && !is_let_go(&first) && !is_let_go(&other));
+        assert!(!third.is_reserve());
+        // Another /64 is another peer, and a mapped address is the address.
+        assert!(!from(&places, "2001:db8:0:1::1").unwrap().is_reserve());
+        let _one = from(&places, "203.0.113.7").unwrap();
+        let two = from(&places, "::ffff:203.0.113.7").unwrap();
+        two.busy();
+        drop(from(&places, "203.0.113.7").unwrap());
+        assert_eq!(places.held().of_peer.len(), 3, "{:?}", places.held());
+    }
+
+    #[test]
+    fn when_all_places_are_taken_the_longest_idle_one_goes_first_and_those_of_proxies_last() {
+        let places = places(3, 3, 0);
+        let proxy = from(&places, "10.0.0.1").unwrap();
+        let local = places.admit(None).unwrap();
+        let old = from(&places, "198.51.100.1").unwrap();
+        let new = from(&places, "198.51.100.2").unwrap();
+        assert!(is_let_go(&old) && !is_let_go(&proxy) && !is_let_go(&local));
+        new.busy();
+        let _third = places.admit(None).unwrap();
+        assert!(is_let_go(&proxy));
+        // One that waits for the rest of its request is as old as its request.
+        new.waits();
+        local.idle();
+        let _fourth = places.admit(None).unwrap();
+        assert!(is_let_go(&new) && !is_let_go(&local));
+    }
+
+    #[test]
+    fn a_proxy_has_no_share() {
+        let places = places(5, 1, 0);
+        let held: Vec<_> = (0..5).map(|_| from(&places, "10.0.0.1").unwrap()).collect();
+        assert!(held.iter().all(|place| !is_let_go(place)));
+    }
+
+    #[test]
+    fn while_every_place_is_busy_the_reserve_answers_and_nobody_stays_in_it() {
+        let places = places(1, 5, 2);
+        let busy = from(&places, "198.51.100.1").unwrap();
+        busy.busy();
+        let [first, second] = [(); 2].map(|()| from(&places, "198.51.100.1").unwrap());
+        assert!(first.is_reserve() && second.is_reserve());
+        let third = from(&places, "198.51.100.2").unwrap();
+        assert!(third.is_reserve() && is_let_go(&first) && !is_let_go(&second));
+        second.busy();
+        third.busy();
+        assert!(from(&places, "198.51.100.3").is_none());
+        drop(busy);
+        assert!(!from(&places, "198.51.100.3").unwrap().is_reserve());
+    }
+
+    #[test]
+    fn what_is_let_go_gives_its_place_back_once() {
+        let places = places(1, 1, 0);
+        let gone = from(&places, "198.51.100.1").unwrap();
+        let here = from(&places, "198.51.100.2").unwrap();
+        drop(gone);
+        here.busy();
+        assert!(from(&places, "198.51.100.3").is_none());
+        drop(here);
+        let held = places.held();
+        assert!(held.connections.is_empty() && held.of_peer.is_empty() && held.ordinary == 0, "{held:?}");
+    }
+}

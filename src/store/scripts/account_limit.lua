@@ -1,0 +1,28 @@
+-- Looks whether an account may fail once more, or counts that it has. Once its bucket was emptied, the first that come back are kept
+-- for calm addresses: whoever asks most often would have them all.
+-- KEYS[1] bucket, KEYS[2] mark that it was emptied, KEYS[3] mark that this address has failed
+-- ARGV[1] 1 counts a failure, 0 only looks, ARGV[2] us that one takes to come back, ARGV[3] us that all take, ARGV[4] how many are
+-- kept for calm addresses, ARGV[5] ms for which an address is one that has failed, ARGV[6] 1 counts it as of a calm address
+-- Returns {ms until a calm address may fail, ms until any other may, 1 this address has failed lately}, as it was before
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local one, all, kept = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+-- Further ahead than an empty bucket is: the limit was another, or the clock went back. It is empty from now on.
+local stored = tonumber(redis.call('GET', KEYS[1]) or now)
+local at = math.min(math.max(stored, now), now + all)
+if stored > at then redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil(all / 1000)) end
+local emptied = redis.call('EXISTS', KEYS[2]) == 1
+local failed = redis.call('EXISTS', KEYS[3])
+-- Until so many are there.
+local function ms(count) return math.max(0, math.ceil((at + count * one - all - now) / 1000)) end
+local calm = ms(1)
+local other = emptied and ms(1 + kept) or calm
+if ARGV[1] == '1' then
+  redis.call('SET', KEYS[3], '', 'PX', ARGV[5])
+  if (ARGV[6] == '1' and calm or other) == 0 then
+    at = at + one
+    redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
+    if ms(1 + kept) > 0 and (emptied or ms(1) > 0) then redis.call('SET', KEYS[2], '', 'PX', ms(1 + kept)) end
+  end
+end
+return {calm, other, failed}

@@ -1,0 +1,151 @@
+//! What strangers can hold of a worker and of an agent by connections alone: a share each, and neither memory nor probes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bangui::net::open_files;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+use crate::passwords::resident;
+use crate::support::agent::Agent;
+use crate::support::event_stream::EventStream;
+use crate::support::{Client, Cluster, PASSWORD, SOON, eventually, folder};
+
+/// Headers that may still become a request of 32 KiB.
+const UNFINISHED: usize = 31_000;
+/// The limit of k8s/base/worker.yaml and k8s/agents/agent.yaml, which `worker/memory.rs` holds the sum of the worst cases against.
+const LIMIT_MIB: u64 = 256;
+
+fn stranger(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 1, n)
+}
+
+async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((from, 0)))?;
+    socket.connect(to).await
+}
+
+fn headers(length: usize) -> Vec<u8> {
+    format!("GET /api/v1/session HTTP/1.1\r\nhost: bangui\r\nx: {}", "x".repeat(length)).into_bytes()
+}
+
+async fn is_well(client: &Client, address: SocketAddr) {
+    // On new connections, and on one that was there before.
+    for client in [client.clone(), Client::new(address), Client::new(address)] {
+        client.get("/healthz").await.expect(200);
+        client.get("/readyz").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn headers_without_an_end_on_5000_connections_take_neither_memory_nor_probes_nor_logins() {
+    open_files::raise(12_000);
+    let cluster = Cluster::bare(1).set_up().await;
+    let (client, address) = (cluster.client(0), cluster.workers[0].address);
+    let mut held = Vec::new();
+    for n in 1..=10 {
+        for _ in 0..500 {
+            let mut stream = connect(stranger(n), address).await.unwrap();
+            // It may have been let go already.
+            let _ = stream.write_all(&headers(UNFINISHED)).await;
+            held.push(stream);
+        }
+        is_well(&client, address).await;
+    }
+    let resident = resident(&cluster.workers[0].process);
+    assert!(resident < LIMIT_MIB, "{resident} MiB");
+    client.log_in().await;
+    // Those beyond the places were let go, and their clients see it.
+    eventually("the others to be closed", SOON, || async {
+        (held.iter().filter(|stream| still_open(stream)).count() <= 1536).then_some(())
+    })
+    .await;
+    is_well(&client, address).await;
+}
+
+fn still_open(stream: &TcpStream) -> bool {
+    matches!(stream.try_read(&mut [0; 16]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[tokio::test]
+async fn headers_of_more_than_32_kib_are_refused_and_their_connection_is_closed() {
+    let cluster = Cluster::bare(1).start().await;
+    let mut stream = connect(stranger(1), cluster.workers[0].address).await.unwrap();
+    let _ = stream.write_all(&headers(100_000)).await;
+    let mut answer = String::new();
+    // Well before the time is over in which a request must be complete.
+    let closed = tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await;
+    assert!(closed.is_ok(), "it waits for more");
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test]
+async fn idle_connections_from_one_address_shut_nobody_else_out() {
+    open_files::raise(12_000);
+    let cluster = Cluster::bare(1).set_up().await;
+    let (client, address) = (cluster.client(0), cluster.workers[0].address);
+    client.get("/healthz").await.expect(200);
+    let neighbour = connect(stranger(2), address).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..3000 {
+        held.push(connect(stranger(1), address).await.unwrap());
+    }
+    is_well(&client, address).await;
+    client.log_in().await;
+    eventually("all but a quarter of the places to be free", SOON, || async {
+        (held.iter().filter(|stream| still_open(stream)).count() <= 384).then_some(())
+    })
+    .await;
+    assert!(still_open(&neighbour), "an address lost its connection to the many of another");
+}
+
+#[tokio::test]
+async fn probes_are_answered_while_every_place_is_taken_by_a_request_in_progress() {
+    let cluster = Cluster::bare(1)
+        .env("BANGUI_MAX_CONNECTIONS", 64)
+        .env("BANGUI_MAX_CONNECTIONS_PER_ADDRESS", 64)
+        .set_up()
+        .await;
+    let (client, address) = (cluster.client(0), cluster.workers[0].address);
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let session = client.logged_in().await;
+        for _ in 0..16 {
+            streams.push(EventStream::open(&session, None).await);
+        }
+    }
+    for _ in 0..3 {
+        let stranger = Client::new(address);
+        stranger.get("/readyz").await.expect(200);
+        stranger.get("/healthz").await.expect(200);
+        let login = Client::new(address).post("/api/v1/session", json!({ "password": PASSWORD })).await;
+        assert_eq!(login.problem(503), "too-many-connections");
+        assert_eq!(login.headers["retry-after"], "1");
+    }
+    drop(streams);
+    eventually("places to be free again", SOON, || async {
+        let login = Client::new(address).post("/api/v1/session", json!({ "password": PASSWORD })).await;
+        (login.status == 201).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_takes_the_memory_of_an_agent_or_keeps_a_worker_from_it() {
+    open_files::raise(12_000);
+    let nothing = folder();
+    let agent = Agent::start(&nothing.path().join("f2b.sock"), nothing.path()).await;
+    let mut held = Vec::new();
+    for _ in 0..2000 {
+        let mut stream = UnixStream::connect(agent.socket()).await.unwrap();
+        let _ = stream.write_all(&headers(UNFINISHED)).await;
+        held.push(stream);
+        if held.len() % 500 == 0 {
+            agent.info().await;
+        }
+    }
+    let resident = resident(agent.process.as_ref().unwrap());
+    assert!(resident < LIMIT_MIB / 2, "{resident} MiB");
+}
