@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::findings::jails::LogFile;
 use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
 use crate::fail2ban::Fail2banError;
 
@@ -81,6 +82,12 @@ pub struct Info {
     /// The jail whose change was interrupted and is being undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted_change: Option<JailName>,
+    /// Its machine's clock, in microseconds since 1970. None from an agent before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<i64>,
+    /// When its certificate ends, or one between it and the CA, in seconds since 1970; none without TLS, and before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<i64>,
 }
 
 /// The answer to a probe.
@@ -221,6 +228,9 @@ pub struct JailView {
     pub log_files: Vec<String>,
     /// Journal matches.
     pub journal_matches: Vec<String>,
+    /// How the log files are, of a jail that runs. None where the agent does not look, and from one before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Vec<LogFile>>,
     /// What cannot be computed, in words.
     #[serde(default)]
     pub errors: Vec<String>,
@@ -234,6 +244,17 @@ pub struct JailViews {
     /// What fail2ban cannot read of its configuration, in its own words: jails in it are missing here.
     #[serde(default)]
     pub errors: Vec<String>,
+    /// fail2ban's database. None where it was not asked for, and from an agent before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+}
+
+/// Where fail2ban keeps bans over a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// The file, as fail2ban says; none if it keeps none.
+    #[serde(default)]
+    pub file: Option<String>,
 }
 
 /// New settings.
