@@ -50,7 +50,8 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 fn time(tag: u8, text: &str) -> Option<i64> {
-    let digits = text.strip_suffix('Z').filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
+    let digits =
+        text.strip_suffix('Z').filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
     let number = |from: usize, to: usize| digits.get(from..to)?.parse::<u32>().ok();
     let (year, rest) = match (tag, digits.len()) {
         (UTC_TIME, 12) => (number(0, 2).map(|year| if year < 50 { 2000 + year } else { 1900 + year })?, 2),

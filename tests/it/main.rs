@@ -28,6 +28,7 @@ mod cross_site;
 mod dashboard;
 mod deployment;
 mod detection;
+mod diagnosis;
 mod discovery;
 mod docs;
 mod dropin;

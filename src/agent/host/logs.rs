@@ -72,11 +72,12 @@ impl Root {
         let at = self.folder.join(relative.trim_start_matches('/'));
         match std::fs::metadata(&at) {
             Ok(file) => {
-                let age = file.modified().ok().map(|written| match SystemTime::now().duration_since(written) {
-                    Ok(age) => i64::try_from(age.as_secs()).unwrap_or(i64::MAX),
-                    // Written in the future: as fresh as can be.
-                    Err(_) => 0,
-                });
+                let age =
+                    file.modified().ok().map(|written| match SystemTime::now().duration_since(written) {
+                        Ok(age) => i64::try_from(age.as_secs()).unwrap_or(i64::MAX),
+                        // Written in the future: as fresh as can be.
+                        Err(_) => 0,
+                    });
                 LogFile { path, missing: false, size: Some(file.len()), age_seconds: age }
             }
             Err(error) => {

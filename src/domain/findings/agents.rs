@@ -111,7 +111,8 @@ pub fn same_name(agents: &[(ServerName, String, String)]) -> Vec<Finding> {
 #[must_use]
 pub fn conflict(name: &str, how: &str) -> Finding {
     let detail = format!("{how} One of them may not be looked after.");
-    let remedy = Remedy::text("Give each agent a name of its own (BANGUI_AGENT_NAME, and in its certificate).");
+    let remedy =
+        Remedy::text("Give each agent a name of its own (BANGUI_AGENT_NAME, and in its certificate).");
     let title = format!("Two agents are called {name}");
     Finding::new(Kind::AgentNames, Severity::Error, title, detail, remedy).about(name)
 }
@@ -167,7 +168,10 @@ mod tests {
         let agent = |server: &str, name: &str, instance: &str| {
             (ServerName::parse(server).unwrap(), name.to_owned(), instance.to_owned())
         };
-        assert_eq!(same_name(&[agent("a", "node", "1"), agent("b", "node", "1"), agent("c", "other", "2")]), []);
+        assert_eq!(
+            same_name(&[agent("a", "node", "1"), agent("b", "node", "1"), agent("c", "other", "2")]),
+            []
+        );
         let found = same_name(&[agent("a", "node", "1"), agent("b", "Node", "2")]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].id(), "agent-names#node");

@@ -44,7 +44,9 @@ fn proxy_unnamed(proxy: IpAddr) -> Finding {
         "{proxy} forwards requests and is not trusted: all users count as one address, share one login limit, and the audit \
          names the proxy."
     );
-    let remedy = Remedy::text(format!("Add {proxy} to BANGUI_TRUSTED_PROXIES if it is your proxy, and restart the workers."));
+    let remedy = Remedy::text(format!(
+        "Add {proxy} to BANGUI_TRUSTED_PROXIES if it is your proxy, and restart the workers."
+    ));
     let title = format!("The proxy {proxy} is not named");
     Finding::new(Kind::ProxyUnnamed, Severity::Warning, title, detail, remedy).about(proxy.to_string())
 }

@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_ban_is_short_below_the_find_time_and_one_for_ever_is_not() {
-        let found = |bantime, findtime| short_ban(&web(), &JailFacts { bantime, findtime, ..jail("sshd") }).is_some();
+        let found =
+            |bantime, findtime| short_ban(&web(), &JailFacts { bantime, findtime, ..jail("sshd") }).is_some();
         assert!(found(Some(599), Some(600)));
         assert!(!found(Some(600), Some(600)));
         assert!(!found(Some(-1), Some(600)));

@@ -222,6 +222,18 @@ impl Finding {
     }
 }
 
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// It found something.
+    Found,
+    /// It was made, and found nothing where it could look.
+    Fine,
+    /// It could not be made.
+    Unknown,
+}
+
 /// Where a check was made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope {
@@ -290,6 +302,21 @@ impl Report {
     #[must_use]
     pub fn has_judged(&self, kind: Kind) -> bool {
         self.judged.iter().any(|scope| scope.kind == kind)
+    }
+
+    /// How each check ended, in the order of the kinds.
+    #[must_use]
+    pub fn checks(&self) -> Vec<(Kind, CheckState)> {
+        let state = |kind: &Kind| {
+            if self.findings.iter().any(|finding| finding.kind == *kind) {
+                CheckState::Found
+            } else if self.has_judged(*kind) {
+                CheckState::Fine
+            } else {
+                CheckState::Unknown
+            }
+        };
+        Kind::ALL.iter().map(|kind| (*kind, state(kind))).collect()
     }
 
     /// The worst first, then by kind and place.

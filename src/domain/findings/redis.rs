@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn any_policy_but_noeviction_is_found() {
-        let facts = |policy: &str| RedisFacts { eviction_policy: Some(policy.to_owned()), ..RedisFacts::default() };
+        let facts =
+            |policy: &str| RedisFacts { eviction_policy: Some(policy.to_owned()), ..RedisFacts::default() };
         assert_eq!(found(&facts("noeviction")), [] as [&str; 0]);
         assert_eq!(found(&facts("volatile-ttl")), ["redis-eviction"]);
     }

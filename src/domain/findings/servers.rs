@@ -55,9 +55,10 @@ fn unreachable(server: &ServerName, state: &ServerState) -> Option<Finding> {
     (state.status.condition == Condition::Unreachable).then(|| {
         let reason = state.status.error.as_deref().unwrap_or("the agent does not answer");
         let detail = format!("Whether fail2ban bans on {server} is not known: {reason}.");
-        let remedy = Remedy::text(format!("See whether the agent runs on {server} and can be reached from here."))
-            .command("systemctl status bangui-agent")
-            .action("POST", format!("/api/v1/servers/{server}/probe"));
+        let remedy =
+            Remedy::text(format!("See whether the agent runs on {server} and can be reached from here."))
+                .command("systemctl status bangui-agent")
+                .action("POST", format!("/api/v1/servers/{server}/probe"));
         let title = "The agent cannot be reached";
         Finding::new(Kind::ServerUnreachable, Severity::Error, title, detail, remedy).on(server)
     })
@@ -102,8 +103,9 @@ fn degraded(server: &ServerName, state: &ServerState) -> Vec<Finding> {
 fn not_running(server: &ServerName, state: &ServerState) -> Vec<Finding> {
     let found = state.status.stalled_jails.iter().map(|jail| {
         let detail = format!("fail2ban lists {jail} but does not run it: it bans nobody.");
-        let remedy = Remedy::text("fail2ban failed to start it: its log says why. Mend that, then load it again.")
-            .command(format!("grep -F '{jail}' /var/log/fail2ban.log | tail -n 20"));
+        let remedy =
+            Remedy::text("fail2ban failed to start it: its log says why. Mend that, then load it again.")
+                .command(format!("grep -F '{jail}' /var/log/fail2ban.log | tail -n 20"));
         let title = "A jail is listed but does not run";
         Finding::new(Kind::JailNotRunning, Severity::Error, title, detail, remedy).on(server).jail(jail)
     });
@@ -121,7 +123,8 @@ fn pending_recovery(server: &ServerName, state: &ServerState) -> Option<Finding>
         let missing: Vec<&str> = state.status.missing_jails.iter().map(JailName::as_str).collect();
         match &missing[..] {
             [] => {
-                let detail = format!("fail2ban went down {after} after {jail} was switched on. Nobody is banned.");
+                let detail =
+                    format!("fail2ban went down {after} after {jail} was switched on. Nobody is banned.");
                 (Severity::Error, format!("fail2ban crashed after {jail} was switched on"), detail)
             }
             jails => {
@@ -198,7 +201,8 @@ mod tests {
         lost.status.missing_jails = vec![jail("sshd"), jail("web")];
         lost.status.stalled_jails = vec![jail("web"), jail("new")];
         let found = ids(&judge(&web(), &lost, at(0)));
-        let expected = ["server-degraded:web-1/sshd", "jail-not-running:web-1/web", "jail-not-running:web-1/new"];
+        let expected =
+            ["server-degraded:web-1/sshd", "jail-not-running:web-1/web", "jail-not-running:web-1/new"];
         assert_eq!(found, expected);
     }
 
