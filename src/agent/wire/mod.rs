@@ -278,3 +278,41 @@ pub struct Ignore {
     #[serde(default)]
     pub persistent: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_before_0_3_says_nothing_of_its_clock_its_certificate_its_log_files_and_the_database() {
+        let info = json!({ "agent_version": "0.2.0", "fail2ban_version": null, "probes": 1, "backend_detections": 0 });
+        let read: Info = serde_json::from_value(info.clone()).unwrap();
+        assert_eq!((read.clock, read.certificate_not_after), (None, None));
+        assert_eq!(
+            serde_json::to_value(read).unwrap(),
+            info,
+            "and an older worker is sent nothing new in their place"
+        );
+
+        let jail = json!({
+            "name": "sshd", "enabled": true, "running": true, "stalled": false, "bantime": 600, "findtime": 600,
+            "maxretry": 5, "ignoreip": [], "filter": "sshd", "backend": "auto", "log_files": ["/var/log/auth.log"],
+            "journal_matches": [], "errors": [],
+        });
+        let views = json!({ "jails": [jail], "errors": [] });
+        let read: JailViews = serde_json::from_value(views.clone()).unwrap();
+        assert_eq!((&read.jails[0].logs, &read.database), (&None, &None));
+        assert_eq!(serde_json::to_value(read).unwrap(), views);
+    }
+
+    #[test]
+    fn what_a_newer_agent_adds_is_passed_over() {
+        let log = json!({ "path": "/a", "missing": false, "size": 5, "age_seconds": 7, "inode": 9 });
+        let read: LogFile = serde_json::from_value(log).unwrap();
+        assert!(read.is_known() && read.age_seconds == Some(7));
+        let database = json!({ "file": null, "size": 7 });
+        assert_eq!(serde_json::from_value::<Database>(database).unwrap(), Database { file: None });
+    }
+}
