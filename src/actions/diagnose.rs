@@ -16,6 +16,7 @@ use chrono::Utc;
 use super::inspections::{Inspected, Inspection, Inspections};
 use crate::agent::client::fleet::Fleet;
 use crate::agent::wire;
+use crate::domain::address::host_behind;
 use crate::domain::findings::front::{self, Front};
 use crate::domain::findings::jails::JailFacts;
 use crate::domain::findings::own_address::Verdict;
@@ -60,6 +61,10 @@ pub struct Diagnosis {
 /// [`StoreError`]; an agent that does not answer is no error.
 pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
     let store = sources.store;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "without Redis there is only this machine's clock to show a wrong one by"
+    )]
     let clock = move || store.map_or_else(Utc::now, Store::about_now);
     let names = sources.agents.names();
     let mut report = Report::default();
@@ -179,7 +184,7 @@ fn of_jails(
     report.judge(Kind::BanShort, here, running.iter().filter_map(|jail| jails::short_ban(server, jail)));
     report.judge(Kind::RecidiveOn, here, running.iter().filter_map(|jail| jails::recidive(server, jail)));
     if let Some(address) = caller {
-        let about = address.to_canonical().to_string();
+        let about = host_behind(address).to_string();
         match own_address::judge(server, &running, address) {
             Verdict::Fine => report.judge_one(Kind::OwnAddress, server, about, None),
             Verdict::Found(finding) => report.judge_one(Kind::OwnAddress, server, about, [*finding]),

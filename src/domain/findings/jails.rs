@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Kind, Remedy, Severity, duration};
+use super::{Finding, Kind, Remedy, Severity, duration, quoted};
 use crate::domain::{JailName, ServerName, Timestamp};
 
 /// A log file that has not been written to for this long is stale, if another was.
@@ -74,7 +74,7 @@ pub fn logs_missing(server: &ServerName, jail: &JailFacts) -> Vec<Finding> {
             (Severity::Error, format!("{name} has nothing to read and bans nobody."))
         };
         let remedy = Remedy::text(format!("Have the service log to {path}, or correct `logpath` of {name}."))
-            .command(format!("fail2ban-client get '{name}' logpath"));
+            .command(format!("fail2ban-client get {} logpath", quoted(name.as_str())));
         let title = format!("The log file {path} is missing");
         let finding = Finding::new(Kind::LogMissing, severity, title, detail, remedy);
         finding.on(server).jail(name).about(path)
@@ -97,7 +97,7 @@ pub fn logs_stale(server: &ServerName, jails: &[JailFacts], now: Timestamp) -> V
             duration(age)
         );
         let remedy = Remedy::text(format!("See where the service logs to, and correct `logpath` of {name}."))
-            .command(format!("ls -l '{path}'"));
+            .command(format!("ls -l {}", quoted(path)));
         let title = format!("The log file {path} does not grow");
         Finding::new(Kind::LogStale, Severity::Warning, title, detail, remedy)
             .on(server)
@@ -119,12 +119,13 @@ pub fn silent(
     let name = &jail.name;
     let silent = jail.total_failed == Some(0) && name.as_str() != RECIDIVE;
     (silent && now - online_since >= SILENT_AFTER).then(|| {
+        let log = jail.logs.iter().flatten().next().map_or("LOGFILE".to_owned(), |log| quoted(&log.path));
         let detail = format!(
             "{name} has seen no failure for {}. Either there was none, or its filter does not fit what the service logs.",
             duration((now - online_since).num_seconds())
         );
         let remedy = Remedy::text("Try its filter on its log: lines of failed logins should match.")
-            .command(format!("fail2ban-regex LOGFILE '{name}'"));
+            .command(format!("fail2ban-regex {log} {}", quoted(name.as_str())));
         let title = "Its filter has matched nothing since fail2ban started";
         Finding::new(Kind::FilterSilent, Severity::Info, title, detail, remedy)
             .on(server)

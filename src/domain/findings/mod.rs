@@ -328,6 +328,11 @@ impl Report {
     }
 }
 
+/// A word of a shell command: names and paths come from configuration files and may hold anything.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// A time that has passed or is left, as people say it.
 fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
@@ -378,6 +383,12 @@ mod tests {
             assert!(scope(Some(web.clone())).covers(&there.id()), "{kind}");
             assert!(!scope(None).covers(&there.id()), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_command_quotes_what_it_names() {
+        assert_eq!(quoted("/var/log/a b.log"), "'/var/log/a b.log'");
+        assert_eq!(quoted("a'; rm -rf $(x) '"), r"'a'\''; rm -rf $(x) '\'''");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Findings about a fail2ban server, from its state alone: what the last probe saw, and what waits for a decision.
 
-use super::{Finding, Kind, Remedy, Report, Severity, duration};
+use super::{Finding, Kind, Remedy, Report, Severity, duration, quoted};
 use crate::domain::transition::HUNG_AFTER;
 use crate::domain::{Condition, JailName, ServerName, ServerState, Timestamp};
 
@@ -91,7 +91,7 @@ fn degraded(server: &ServerName, state: &ServerState) -> Vec<Finding> {
             "Nobody switched {jail} off through bangui, and it bans nobody. Jails of {server} that run: {runs}."
         );
         let remedy = Remedy::text(format!("Load {jail} again; if it does not come back, its log says why."))
-            .command(format!("fail2ban-client reload --if-exists '{jail}'"))
+            .command(format!("fail2ban-client reload --if-exists {}", quoted(jail.as_str())))
             .action("POST", path(server, jail, "activate"));
         Finding::new(Kind::ServerDegraded, Severity::Error, "A jail that ran is missing", detail, remedy)
             .on(server)
@@ -105,7 +105,7 @@ fn not_running(server: &ServerName, state: &ServerState) -> Vec<Finding> {
         let detail = format!("fail2ban lists {jail} but does not run it: it bans nobody.");
         let remedy =
             Remedy::text("fail2ban failed to start it: its log says why. Mend that, then load it again.")
-                .command(format!("grep -F '{jail}' /var/log/fail2ban.log | tail -n 20"));
+                .command(format!("grep -F -e {} /var/log/fail2ban.log | tail -n 20", quoted(jail.as_str())));
         let title = "A jail is listed but does not run";
         Finding::new(Kind::JailNotRunning, Severity::Error, title, detail, remedy).on(server).jail(jail)
     });
