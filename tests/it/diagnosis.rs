@@ -48,6 +48,11 @@ fn check<'a>(diagnosis: &'a Value, kind: &str) -> &'a str {
     checks.iter().find(|check| check["kind"] == kind).unwrap()["state"].as_str().unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "the test and its Redis are on one machine")]
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 fn time(item: &Value) -> DateTime<Utc> {
     item["since"].as_str().unwrap().parse().unwrap()
 }
@@ -120,7 +125,7 @@ async fn a_log_that_is_missing_or_stale_is_found_and_is_fine_once_it_is_written_
     std::fs::File::options().write(true).open(&log).unwrap().set_modified(old).unwrap();
     let stale = found(&client, &format!("log-stale:{SERVER}/app#{}", log.display())).await;
     assert_eq!((&stale["severity"], &stale["jail"]), (&"warning".into(), &"app".into()));
-    let age = Utc::now() - time(&stale);
+    let age = now() - time(&stale);
     assert!(age > TimeDelta::hours(47) && age < TimeDelta::hours(49), "{stale}");
     assert!(find(&diagnosis(&client).await, &missing_id).is_none());
 
@@ -137,7 +142,7 @@ async fn a_short_ban_recidive_and_a_silent_filter_are_worth_knowing() {
         assert_eq!(found(&client, &id).await["severity"], "info");
     }
     // fail2ban has been up for two hours, as far as bangui knows.
-    let began = Utc::now() - TimeDelta::hours(2);
+    let began = now() - TimeDelta::hours(2);
     let store = cluster.connected_store().await;
     let server = ServerName::parse(SERVER).unwrap();
     let shifted = store.change_server(&server, |mut state, _| {
@@ -295,17 +300,17 @@ async fn workers_of_two_versions_are_found_after_an_hour_and_a_restart_does_not_
     let client = cluster.client(0).logged_in().await;
     let version = env!("CARGO_PKG_VERSION");
     // The mix began when this worker came, a moment ago.
-    neighbour(&cluster, "0.0.1", Utc::now() - TimeDelta::hours(9)).await;
+    neighbour(&cluster, "0.0.1", now() - TimeDelta::hours(9)).await;
     let all = diagnosis(&client).await;
     assert_eq!(check(&all, "worker-versions"), "fine", "{version} came a moment ago: {all}");
     // It is noted all the same: an hour and more ago, say.
-    let began = Utc::now() - TimeDelta::minutes(61);
+    let began = now() - TimeDelta::minutes(61);
     let key = format!("{{{}}}:findings", crate::support::cluster::PREFIX);
     let note: Option<String> = cluster.redis.command(&["HGET", &key, "worker-versions"]).await;
     assert!(note.is_some());
-    let note = format!("{}:{}", began.timestamp_micros(), Utc::now().timestamp_micros());
+    let note = format!("{}:{}", began.timestamp_micros(), now().timestamp_micros());
     cluster.redis.command::<()>(&["HSET", &key, "worker-versions", &note]).await;
-    neighbour(&cluster, "0.0.1", Utc::now()).await;
+    neighbour(&cluster, "0.0.1", now()).await;
     let mixed = find(&diagnosis(&client).await, "worker-versions").unwrap();
     assert_eq!(time(&mixed).timestamp_micros(), began.timestamp_micros());
 }

@@ -366,6 +366,7 @@ mod tests {
         assert!(!scope(Kind::ServerDown, Some(&web), None).covers("server-downhill:web-1"));
         assert!(scope(Kind::RedisMemory, None, None).covers("redis-memory"));
         assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory:web-1"));
+        assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory-of-old"));
         let mine = scope(Kind::OwnAddress, Some(&web), Some("198.51.100.23"));
         assert!(mine.covers("own-address:web-1#198.51.100.23"));
         assert!(!mine.covers("own-address:web-1#198.51.100.24"));
