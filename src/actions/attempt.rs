@@ -21,7 +21,8 @@ pub struct TooManyAttempts {
 }
 
 impl TooManyAttempts {
-    pub(super) fn counted(limit: Limit, retry_after: Duration) -> Self {
+    pub(super) async fn counted(store: &Store, limit: Limit, retry_after: Duration) -> Self {
+        log_failure(store.count_refused_login().await);
         metrics::counter!("bangui_rate_limited_total", "limit" => limit.label()).increment(1);
         Self { limit, retry_after }
     }
@@ -63,7 +64,7 @@ impl Attempt {
                 Ok(Self { store, account: account.to_owned(), ip, limits, standing })
             }
             Admission::Refused { limit, retry_after } => {
-                Err(TooManyAttempts::counted(limit, retry_after).into())
+                Err(TooManyAttempts::counted(&store, limit, retry_after).await.into())
             }
         }
     }
@@ -90,7 +91,7 @@ impl Attempt {
             Verdict::Wrong => match store.count_failure(&account, ip, standing, limits).await? {
                 Admission::Admitted(_) => {}
                 Admission::Refused { limit, retry_after } => {
-                    return Err(TooManyAttempts::counted(limit, retry_after).into());
+                    return Err(TooManyAttempts::counted(&store, limit, retry_after).await.into());
                 }
             },
             Verdict::Unknown => log_failure(store.give_back_attempt(ip, limits).await),

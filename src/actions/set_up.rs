@@ -99,7 +99,7 @@ async fn attempt(context: &Context, address: IpAddr, claim: &Claim) -> Result<()
 async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), SetupError> {
     let limits = context.login_limits();
     if let Some((limit, retry_after)) = context.store.admit_attempt(address, limits).await? {
-        return Err(TooManyAttempts::counted(limit, retry_after).into());
+        return Err(TooManyAttempts::counted(&context.store, limit, retry_after).await.into());
     }
     if !same_secret(token, &expected_token(context).await?) {
         let (actor, reason) =

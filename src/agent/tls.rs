@@ -18,6 +18,7 @@ pub(super) use pem::fingerprint;
 pub(super) use trust::{Shown, Trust, Whom};
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use rustls::server::ParsedCertificate;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::certificate;
 use pem::{bounded, certificates};
 
 use crate::config::AgentTlsConfig;
@@ -45,6 +47,8 @@ pub(super) struct Identity {
     worker_ca: Option<PathBuf>,
     name: Option<String>,
     current: ArcSwap<ServerConfig>,
+    /// When the first of its certificates ends, in seconds since 1970; `i64::MIN` if that cannot be read.
+    not_after: AtomicI64,
     reread: Mutex<Reread>,
 }
 
@@ -79,6 +83,7 @@ impl Identity {
                     key.display()
                 )
             })?),
+            not_after: AtomicI64::new(first_end(&files)),
             reread: Mutex::new(Reread { due: Instant::now() + REREAD_EVERY, seen: Some(files) }),
             config: config.clone(),
             worker_ca: worker_ca.map(Path::to_owned),
@@ -102,6 +107,7 @@ impl Identity {
                     Ok(config) => {
                         info!(file = %cert, "reloaded the agent's certificate: its file changed");
                         self.current.store(Arc::new(config));
+                        self.not_after.store(files.as_ref().map_or(i64::MIN, first_end), Ordering::Relaxed);
                     }
                     Err(error) => {
                         warn!(file = %cert, "failed to reload the agent's certificate: {error:#}; keeping the one in use")
@@ -111,6 +117,11 @@ impl Identity {
             }
         }
         self.current.load_full()
+    }
+
+    /// When the first of its certificates ends, in seconds since 1970.
+    pub(super) fn not_after(&self) -> Option<i64> {
+        Some(self.not_after.load(Ordering::Relaxed)).filter(|end| *end != i64::MIN)
     }
 }
 
@@ -122,6 +133,12 @@ impl Files {
             worker_ca: worker_ca.map(|path| bounded(path, "BANGUI_WORKER_CA")).transpose()?,
         })
     }
+}
+
+/// The end of the certificate, or of one between it and the CA.
+fn first_end(files: &Files) -> i64 {
+    let chain = certificates(&files.cert).unwrap_or_default();
+    chain.iter().filter_map(|certificate| certificate::not_after(certificate)).min().unwrap_or(i64::MIN)
 }
 
 fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConfig> {

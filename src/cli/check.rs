@@ -6,7 +6,8 @@
 //! FAIL  agent web-1        ...
 //! ```
 //!
-//! The exit code is 0 only if every line says ok: a warning counts as a failure. Every wait has a timeout, so that the
+//! After what it tests itself come the findings of the diagnosis (`findings.rs`). The exit code is 0 only if every line says ok or
+//! info: a warning counts as a failure. Every wait has a timeout, so that the
 //! command always ends.
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,10 +19,11 @@ use futures_util::StreamExt as _;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::{Failure, Outcome, one_thread, started};
+use super::{Failure, Outcome, findings, one_thread, started};
 use crate::agent::client::{AgentClient, AgentError, Credentials, Introduction};
 use crate::config::{AgentGroup, CheckConfig, Environment, Exposure, Flags, RedisConfig, roles};
 use crate::domain::discovery::Discovered;
+use crate::domain::findings::Severity;
 use crate::domain::printable::printable;
 use crate::domain::{ProbeOutcome, ServerName, Unknown, UnreachableKind};
 use crate::store::Store;
@@ -60,23 +62,49 @@ pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
 /// Tests everything and writes the report. Returns whether every line is ok.
 async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bool> {
     let mut all_ok = true;
+    let mut redis_answers = true;
     for line in redis(config).await {
         all_ok &= line.level == Level::Ok;
+        redis_answers &= !matches!(line.level, Level::Away | Level::Refuse);
         print(out, &line)?;
     }
     for Exposure { what, message } in &config.exposures {
         all_ok = false;
         print(out, &Line::new(Level::Warn, format!("open {what}"), message))?;
     }
+    let (clients, agents_ok) = agents(config, out).await?;
+    all_ok &= agents_ok;
+    match findings::find(config.redis.as_ref().filter(|_| redis_answers), clients).await {
+        Ok(found) => {
+            for finding in found {
+                let (mark, what, words) = findings::line(&finding);
+                all_ok &= finding.severity == Severity::Info;
+                print_line(out, mark, &what, &words)?;
+            }
+        }
+        Err(error) => {
+            all_ok = false;
+            print(out, &Line::new(Level::Refuse, "diagnosis", format!("{error:#}")))?;
+        }
+    }
+    Ok(all_ok)
+}
+
+/// Tests the agents. Returns clients for those that can be asked, and whether every line is ok.
+async fn agents(
+    config: &CheckConfig,
+    out: &mut impl Write,
+) -> anyhow::Result<(BTreeMap<ServerName, AgentClient>, bool)> {
+    let mut all_ok = true;
     if config.servers.is_empty() && config.groups.is_empty() {
         print(out, &Line::new(Level::Ok, "agents", "not tested: BANGUI_SERVERS is not set"))?;
-        return Ok(all_ok);
+        return Ok((BTreeMap::new(), all_ok));
     }
     let credentials = match Credentials::new(&config.agents) {
         Ok(credentials) => credentials,
         Err(error) => {
             print(out, &Line::new(Level::Refuse, "agents", format!("{error:#}")))?;
-            return Ok(false);
+            return Ok((BTreeMap::new(), false));
         }
     };
     let mut agents: Vec<(String, anyhow::Result<AgentClient>)> = Vec::new();
@@ -91,6 +119,10 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
         }
         agents.extend(found);
     }
+    let usable = agents
+        .iter()
+        .filter_map(|(name, client)| Some((ServerName::parse(name).ok()?, client.as_ref().ok()?.clone())));
+    let clients = usable.collect();
     let mut answers = futures_util::stream::iter(agents).map(agent).buffered(MAX_CONCURRENT_AGENTS);
     while let Some(lines) = answers.next().await {
         for line in lines {
@@ -98,7 +130,7 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
             print(out, &line)?;
         }
     }
-    Ok(all_ok)
+    Ok((clients, all_ok))
 }
 
 fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
@@ -107,8 +139,12 @@ fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
         Level::Warn => "warn",
         Level::ReadsOnly | Level::Away | Level::Refuse => "FAIL",
     };
+    print_line(out, level, &line.what, &line.message)
+}
+
+fn print_line(out: &mut impl Write, mark: &str, what: &str, message: &str) -> anyhow::Result<()> {
     // Names and messages come from agents and fail2ban too, which may be hostile.
-    writeln!(out, "{level:<4}  {:<20}  {}", printable(&line.what), printable(&line.message))
+    writeln!(out, "{mark:<4}  {:<20}  {}", printable(what), printable(message))
         .context("failed to write the report")
 }
 

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod audit;
 pub mod check;
 pub mod child;
+mod findings;
 pub mod healthcheck;
 pub mod openapi;
 pub mod reset_password;

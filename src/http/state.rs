@@ -14,6 +14,7 @@ use super::event_clients::EventClients;
 use super::middleware::host::AllowedHosts;
 use super::middleware::refused::RefusedLog;
 use crate::actions::Context;
+use crate::actions::inspections::Inspections;
 use crate::store::Feed;
 
 /// The ready-made parts that the HTTP interface is put together from.
@@ -41,6 +42,7 @@ pub struct AppState(Arc<Shared>);
 struct Shared {
     parts: Parts,
     event_clients: Arc<EventClients>,
+    inspections: Inspections,
     worker_header: HeaderValue,
     refused: RefusedLog,
 }
@@ -53,7 +55,8 @@ impl AppState {
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let event_clients = Arc::new(EventClients::default());
         let refused = RefusedLog::default();
-        Self(Arc::new(Shared { parts, event_clients, worker_header, refused }))
+        let inspections = Inspections::default();
+        Self(Arc::new(Shared { parts, event_clients, inspections, worker_header, refused }))
     }
 
     /// Whether this worker takes work.
@@ -106,6 +109,12 @@ impl AppState {
     /// Logs how many refusals were only counted, in the minutes that are over, or in all of them.
     pub fn log_folded_refusals(&self, everything: bool) {
         self.0.refused.close(everything);
+    }
+
+    /// What agents said lately to a diagnosis.
+    #[must_use]
+    pub fn inspections(&self) -> &Inspections {
+        &self.0.inspections
     }
 
     /// This worker's id as the value of `x-bangui-worker`.

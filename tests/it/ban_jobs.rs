@@ -72,7 +72,7 @@ fn runner(cluster: &Cluster, job: &str) -> usize {
     let tells = |line: &Value| {
         field(line, "message")
             .and_then(Value::as_str)
-            .is_some_and(|text| text.starts_with(&format!("ban job {id} goes on")))
+            .is_some_and(|text| text.starts_with(&format!("claimed ban job {id}")))
     };
     cluster.workers.iter().position(|worker| worker.log().iter().any(tells)).unwrap()
 }

@@ -9,6 +9,7 @@ mod call;
 mod credentials;
 mod error;
 pub mod fleet;
+mod inspect;
 mod jails;
 
 pub use ban_list::{FromBan, ListError};

@@ -66,9 +66,9 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
             "there is neither a token nor a certificate that workers are known by: it would obey anyone"
         );
     }
-    let listen::Open { listener, file } = listen::open(&config.listen, tls).await?;
+    let listen::Open { listener, file } = listen::open(&config.listen, tls.clone()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
-    let desk = Arc::new(Desk::new(&config, client));
+    let desk = Arc::new(Desk::new(&config, client, tls));
     let leftover = Arc::clone(&desk.changer);
     tokio::spawn(async move { leftover.recover().await });
     let app = router(desk, config.token.as_ref().map(|token| Arc::new(Tokens::new(token))));

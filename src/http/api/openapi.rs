@@ -84,7 +84,7 @@ impl Modify for Refusals {
 
 /// The names of the operations: generated clients call their functions so. A new route wants one; what it is called once it
 /// stays called.
-const IDS: [(&str, &str, &str); 43] = [
+const IDS: [(&str, &str, &str); 44] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
@@ -128,6 +128,7 @@ const IDS: [(&str, &str, &str); 43] = [
     ("get", "/api/v1/events", "follow_events"),
     ("get", "/api/v1/audit", "list_audit"),
     ("get", "/api/v1/cluster", "get_cluster"),
+    ("get", "/api/v1/diagnosis", "get_diagnosis"),
 ];
 
 fn id(method: &str, path: &str) -> &'static str {
