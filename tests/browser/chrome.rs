@@ -62,10 +62,9 @@ impl Chrome {
         .await;
         // WebDriver itself needs JavaScript: it is our scripts that are not loaded. `tests/it/pages.rs` has none at all.
         if !look.scripts {
-            for (command, parameters) in [
-                ("Network.enable", json!({})),
-                ("Network.setBlockedURLs", json!({ "urls": ["*.js"] })),
-            ] {
+            for (command, parameters) in
+                [("Network.enable", json!({})), ("Network.setBlockedURLs", json!({ "urls": ["*.js"] }))]
+            {
                 let body = json!({ "cmd": command, "params": parameters });
                 client.issue_cmd(Own("goog/cdp/execute", body)).await.unwrap();
             }

@@ -49,6 +49,7 @@ mod near_cache_scripts;
 mod newer_states;
 mod one_redis;
 mod pages;
+mod pages_bad_input;
 mod pages_policy;
 mod parts;
 mod passwords;
