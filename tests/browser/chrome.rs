@@ -60,6 +60,15 @@ impl Chrome {
                 .ok()
         })
         .await;
+        // WebDriver itself needs JavaScript: it is our scripts that are not loaded. `tests/it/pages.rs` has none at all.
+        if !look.scripts {
+            for (command, parameters) in
+                [("Network.enable", json!({})), ("Network.setBlockedURLs", json!({ "urls": ["*.js"] }))]
+            {
+                let body = json!({ "cmd": command, "params": parameters });
+                client.issue_cmd(Own("goog/cdp/execute", body)).await.unwrap();
+            }
+        }
         Self { client, _driver: driver, _profile: profile }
     }
 
@@ -116,7 +125,7 @@ impl Chrome {
 
     /// What the browser has complained about since it was asked last: broken policies and failing scripts.
     pub async fn complaints(&self) -> Vec<String> {
-        let logs = self.client.issue_cmd(Logs).await.unwrap();
+        let logs = self.client.issue_cmd(Own("se/log", json!({ "type": "browser" }))).await.unwrap();
         let entries = logs.as_array().cloned().unwrap_or_default();
         let texts = entries.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned());
         // An error of HTTP is an answer, not a mistake of a page.
@@ -124,17 +133,17 @@ impl Chrome {
     }
 }
 
-/// `GET /session/ID/se/log` of chromedriver.
+/// A command of chromedriver's own.
 #[derive(Debug)]
-struct Logs;
+struct Own(&'static str, Value);
 
-impl fantoccini::wd::WebDriverCompatibleCommand for Logs {
+impl fantoccini::wd::WebDriverCompatibleCommand for Own {
     fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
-        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+        base.join(&format!("session/{}/{}", session.unwrap_or_default(), self.0))
     }
 
     fn method_and_body(&self, _: &url::Url) -> (axum::http::Method, Option<String>) {
-        (axum::http::Method::POST, Some(json!({ "type": "browser" }).to_string()))
+        (axum::http::Method::POST, Some(self.1.to_string()))
     }
 }
 
@@ -157,9 +166,6 @@ fn capabilities(look: Look, profile: &std::path::Path) -> Capabilities {
         arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
     }
     let mut options = json!({ "args": arguments });
-    if !look.scripts {
-        options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
-    }
     if look.width < 500 {
         let metrics = json!({ "width": look.width, "height": look.height, "pixelRatio": 1, "touch": true });
         options["mobileEmulation"] = json!({ "deviceMetrics": metrics });

@@ -10,7 +10,7 @@ mod axe;
 mod chrome;
 mod screenshots;
 mod site;
-#[expect(dead_code, unused_imports, reason = "the integration tests use more of it")]
+#[expect(dead_code, reason = "the integration tests use more of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
 mod walk;

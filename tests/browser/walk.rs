@@ -29,7 +29,7 @@ async fn walk(look: Look) {
     chrome.until("#new-error", "It has 5 bytes; 10 to 1024 are allowed.").await;
 
     chrome.goto(&url(&cluster, 1, "/")).await;
-    chrome.until("tbody", "web-1").await;
+    chrome.until("table", "web-1").await;
     chrome.until(".attention", "db-2 cannot be reached").await;
     if look.scripts {
         chrome.until("#live", "Live").await;

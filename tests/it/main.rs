@@ -60,6 +60,7 @@ mod newer_items;
 mod newer_states;
 mod one_redis;
 mod pages;
+mod pages_bad_input;
 mod pages_policy;
 mod parts;
 mod passwords;

@@ -55,10 +55,15 @@ impl Attention {
             }
             Condition::Unreachable => {
                 item.title = "cannot be reached".to_owned();
-                item.text = format!(
-                    "This says nothing about fail2ban there; {} banned when it last answered.",
-                    if banned == 1 { "1 was".to_owned() } else { format!("{} were", count(banned)) }
-                );
+                item.text = match banned {
+                    _ if state.settled == Condition::Unknown => "It has not answered yet.".to_owned(),
+                    1 => "This says nothing about fail2ban there; 1 was banned when it last answered."
+                        .to_owned(),
+                    _ => format!(
+                        "This says nothing about fail2ban there; {} were banned when it last answered.",
+                        count(banned)
+                    ),
+                };
             }
             Condition::Degraded => {
                 let missing: Vec<&JailName> = absent(state);
@@ -264,7 +269,10 @@ mod tests {
     #[test]
     fn down_unreachable_and_busy_are_said_apart() {
         assert!(shown(&with(Condition::Down)).unwrap().contains("is down: it bans nobody"));
-        let unreachable = shown(&with(Condition::Unreachable)).unwrap();
+        assert!(shown(&with(Condition::Unreachable)).unwrap().contains("It has not answered yet."));
+        let mut unreachable = with(Condition::Unreachable);
+        unreachable.settled = Condition::Up;
+        let unreachable = shown(&unreachable).unwrap();
         assert!(
             unreachable.contains("cannot be reached") && unreachable.contains("says nothing about fail2ban"),
             "{unreachable}"

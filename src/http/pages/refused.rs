@@ -113,6 +113,9 @@ impl Words {
                  typed."
                     .to_owned(),
             ),
+            "not-found" if shown.detail.contains("README") => {
+                ("Not found", "There is no page at this address.".to_owned())
+            }
             _ => (shown.title, sentence(&shown.detail)),
         };
         Self { title: title.to_owned(), text }

@@ -52,6 +52,8 @@ pub struct Row {
     /// Addresses banned now, as far as is known.
     pub banned: u64,
     failing: u64,
+    /// Whether it has answered before.
+    answered: bool,
     late: Option<String>,
 }
 
@@ -91,6 +93,7 @@ impl Row {
                 missing: 0,
                 banned: 0,
                 failing: 0,
+                answered: false,
                 late: None,
             };
         };
@@ -108,6 +111,7 @@ impl Row {
             },
             banned: if status.condition == Condition::Down { 0 } else { totals.currently_banned },
             failing: totals.currently_failed,
+            answered: stored.state.settled != Condition::Unknown,
             late: status.checked_at.filter(|_| late).map(|at| clock.ago(at)),
         }
     }
@@ -127,7 +131,9 @@ impl Row {
     /// `9`, or `7 of 9`.
     #[must_use]
     pub fn jails(&self) -> String {
-        if self.missing == 0 {
+        if !self.answered {
+            "–".to_owned()
+        } else if self.missing == 0 {
             count(self.running)
         } else {
             format!("{} of {}", self.running, self.running + self.missing)
@@ -139,7 +145,7 @@ impl Row {
     pub fn banned(&self) -> String {
         match self.condition {
             Condition::Down => "none".to_owned(),
-            Condition::Unknown => "–".to_owned(),
+            _ if !self.answered => "–".to_owned(),
             _ => count(self.banned),
         }
     }
@@ -241,7 +247,16 @@ mod tests {
     use super::*;
 
     fn row(name: &str, condition: Condition) -> Row {
-        Row { name: name.to_owned(), condition, running: 2, missing: 0, banned: 3, failing: 1, late: None }
+        Row {
+            name: name.to_owned(),
+            condition,
+            running: 2,
+            missing: 0,
+            banned: 3,
+            failing: 1,
+            answered: condition != Condition::Unknown,
+            late: None,
+        }
     }
 
     fn texts(lines: &[Line]) -> Vec<String> {

@@ -1,4 +1,7 @@
 //! The overview: what needs attention, how many servers are in which condition, and the table of them all.
+//!
+//! Hourly counts belong into [`Row`] (sparkline, "6× usual", the jail with most bans), as columns between "Failing now" and "Last
+//! answer", and their sum into the head of the page. A column whose data is missing is left out.
 
 use std::collections::BTreeMap;
 

@@ -28,7 +28,7 @@ const does = {
   u: () => document.activeElement.closest("tr, li")?.querySelector("[data-u]")?.click(),
   n: () => press('a[rel="next"]'),
   p: () => press('a[rel="prev"]'),
-  ".": () => press("#new button"),
+  ".": () => press(".new button"),
 };
 
 document.addEventListener("keydown", (event) => {

@@ -133,13 +133,12 @@ function patch({ assets, parts, rows }) {
 }
 
 function count(number) {
-  let bar = document.getElementById("new");
+  let bar = document.querySelector(".new");
   if (!number) return bar?.remove();
   if (!bar) {
     const list = document.querySelector("[data-row]")?.closest("table, ul, ol");
     if (!list) return;
     bar = document.createElement("p");
-    bar.id = "new";
     bar.className = "new";
     const button = document.createElement("button");
     button.type = "button";
