@@ -28,6 +28,7 @@ mod host_change;
 pub mod in_flight;
 pub mod log_in;
 pub mod log_out;
+pub mod look_up;
 pub mod request_probe;
 pub mod revoke_sessions;
 pub mod roll_back;

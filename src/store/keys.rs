@@ -16,6 +16,7 @@
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
+//! | `hours:NAME`             | hash    | 25 h after a probe     | scheduler                   | scheduler, servers, jails |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
 //! | `bans:SERVER/JAIL`       | zset    | until the next list, or the jail is gone | scheduler                   | pages of bans |
 //! | `bans-known:SERVER/JAIL` | hash    | until the jail is gone | scheduler                   | scheduler, pages of bans |
@@ -129,6 +130,11 @@ impl Keys {
 
     pub(super) fn server(&self, name: &ServerName) -> String {
         self.key(&format!("server:{name}"))
+    }
+
+    /// Bans and failures per hour.
+    pub(super) fn hours(&self, name: &ServerName) -> String {
+        self.key(&format!("hours:{name}"))
     }
 
     pub(super) fn detecting(&self, name: &ServerName) -> String {
@@ -314,6 +320,7 @@ mod tests {
             keys.sessions(&user),
             keys.user_agent(7),
             keys.server(&name),
+            keys.hours(&name),
             keys.detecting(&name),
             keys.bans(&name, &jail),
             keys.bans_beside(&name, &jail, 7),

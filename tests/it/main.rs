@@ -43,6 +43,7 @@ mod jails;
 mod keys;
 mod layers;
 mod limits;
+mod look_up;
 mod metrics;
 mod near_cache;
 mod near_cache_scripts;

@@ -7,8 +7,8 @@ use bangui::config::RedisConfig;
 use bangui::domain::transition::record_activation;
 use bangui::domain::{JailName, ServerName, ServerState};
 use bangui::store::{
-    Acquired, AuditRecord, ChangeError, Fence, JobTurn, Lease, LoginOrigin, SessionDetails, SessionLife,
-    SessionToken, Store, StoreError, StoredBan, Username, WorkerId,
+    Acquired, AuditRecord, ChangeError, Fence, HoursChange, JobTurn, Lease, LoginOrigin, SessionDetails,
+    SessionLife, SessionToken, Store, StoreError, StoredBan, Username, WorkerId,
 };
 
 use crate::support::cluster::PREFIX;
@@ -76,23 +76,23 @@ async fn a_scheduled_write_is_refused_without_a_lease_with_an_older_epoch_and_wi
     let fence = take(&mut first).await;
     let read = store.server(&server()).await.unwrap();
     let state = ServerState::default();
-    store.write_probed(&fence, &server(), &read, &state, &[]).await.unwrap();
+    store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await.unwrap();
 
     assert!(first.release(&fence).await.unwrap());
     let read = store.server(&server()).await.unwrap();
-    let refused = store.write_probed(&fence, &server(), &read, &state, &[]).await;
+    let refused = store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "nobody holds it: {refused:?}");
 
     let again = take(&mut first).await;
     assert!(again.epoch() > fence.epoch());
-    let refused = store.write_probed(&fence, &server(), &read, &state, &[]).await;
+    let refused = store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "the same owner in an older term: {refused:?}");
     assert!(first.release(&again).await.unwrap());
 
     let other = take(&mut lease(&store, 60_000)).await;
-    let refused = store.write_probed(&again, &server(), &read, &state, &[]).await;
+    let refused = store.write_probed(&again, &server(), &read, &state, &HoursChange::default(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "another holds it: {refused:?}");
-    store.write_probed(&other, &server(), &read, &state, &[]).await.unwrap();
+    store.write_probed(&other, &server(), &read, &state, &HoursChange::default(), &[]).await.unwrap();
 }
 
 #[tokio::test]
@@ -216,8 +216,9 @@ async fn an_event_is_in_the_stream_if_and_only_if_its_write_was_made() {
     let read = store.server(&server()).await.unwrap();
     let jail = JailName::parse("sshd").unwrap();
     let (state, events) = record_activation(read.state.clone(), jail, read.read_at);
-    store.write_probed(&fence, &server(), &read, &state, &events).await.unwrap();
-    let refused = store.write_probed(&fence, &server(), &read, &state, &events).await;
+    store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &events).await.unwrap();
+    let refused =
+        store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &events).await;
     assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
     let after: u64 = redis.command(&["XLEN", "{it}:events"]).await;
     assert_eq!(after - before, 1);

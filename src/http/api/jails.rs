@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::hours::HoursView;
 use crate::actions::{ServerTarget, UnknownTarget};
 use crate::agent::wire;
 use crate::domain::{JailCounts, JailName};
@@ -43,6 +44,29 @@ pub struct JailView {
     journal_matches: Vec<String>,
     /// What is wrong in its configuration, in words.
     errors: Vec<String>,
+    /// What would hold after a reload; `null` if the files do not have the jail, or its agent is of a version that does not say.
+    after_reload: Option<AfterReload>,
+    /// Bans and failures per hour; `null` if no probe has seen it run within a day, and in answers to changes.
+    hours: Option<HoursView>,
+}
+
+/// Settings of a jail as the files have them now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AfterReload {
+    /// Seconds of a ban, -1 for ever; `null` if it cannot be computed.
+    bantime: Option<i64>,
+    findtime: Option<i64>,
+    maxretry: Option<i64>,
+    ignoreip: Vec<String>,
+    /// Of each setting the file whose word holds, beginning in fail2ban's folder.
+    files: BTreeMap<String, String>,
+}
+
+impl From<wire::FileSettings> for AfterReload {
+    fn from(settings: wire::FileSettings) -> Self {
+        let wire::FileSettings { bantime, findtime, maxretry, ignoreip, origins } = settings;
+        Self { bantime, findtime, maxretry, ignoreip, files: origins }
+    }
 }
 
 impl JailView {
@@ -66,6 +90,8 @@ impl JailView {
             log_files: view.log_files,
             journal_matches: view.journal_matches,
             errors: view.errors,
+            after_reload: view.in_files.map(AfterReload::from),
+            hours: None,
         }
     }
 }
@@ -125,9 +151,12 @@ async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let mut running: BTreeMap<JailName, wire::Jail> =
         running.into_iter().map(|jail| (jail.name.clone(), jail)).collect();
     let wire::JailViews { jails, errors } = agent.jail_views().await?;
+    let hours = state.store.server_hours(&name).await?;
+    let now = state.store.about_now();
     let items = jails.into_iter().map(|view| {
         let jail = running.remove(&view.name);
-        JailView::new(view, jail)
+        let hours = hours.jails.get(&view.name).map(|of_jail| of_jail.hours.shown(now).into());
+        JailView { hours, ..JailView::new(view, jail) }
     });
     Ok(JailList { items: items.collect(), next_cursor: None, errors })
 }
@@ -157,6 +186,7 @@ mod tests {
             log_files: vec![],
             journal_matches: vec![],
             errors: vec![],
+            in_files: None,
         };
         assert_eq!(
             serde_json::to_value(JailView::new(view, Some(jail))).unwrap(),
@@ -164,7 +194,7 @@ mod tests {
                 "name": "sshd", "active": true, "enabled": true, "stalled": false, "currently_failed": 1,
                 "total_failed": 2, "currently_banned": 3, "total_banned": 4, "backend": null, "idle": false,
                 "bantime": 600, "findtime": null, "maxretry": 5, "ignoreip": ["127.0.0.0/8"], "filter": "sshd",
-                "log_files": [], "journal_matches": [], "errors": [],
+                "log_files": [], "journal_matches": [], "errors": [], "after_reload": null, "hours": null,
             })
         );
     }

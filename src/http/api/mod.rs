@@ -8,6 +8,7 @@ pub(super) mod cluster;
 pub mod docs;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod hours;
 pub(super) mod jail_settings;
 pub(super) mod jail_switch;
 pub(super) mod jails;

@@ -5,7 +5,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::hours::HoursView;
 use super::time::Time;
+use crate::domain::hours::AllHours;
 use crate::domain::{Activation, Condition, JailName, PendingRecovery, ServerName, ServerStatus, Timestamp};
 use crate::store::{StoreError, StoredServer};
 
@@ -19,6 +21,18 @@ pub struct ServerView {
     last_activation: Option<ActivationView>,
     jail_service: JailServiceView,
     revision: u64,
+    /// Bans and failures per hour; `null` before the first probe, and a day after the last.
+    hours: Option<HoursView>,
+    /// The jail with the most bans in this hour; `null` without bans.
+    busiest_jail: Option<BusiestJail>,
+}
+
+/// The jail with the most bans in this hour.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BusiestJail {
+    #[schema(value_type = String)]
+    jail: JailName,
+    bans: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,8 +77,12 @@ struct JailServiceView {
 
 impl ServerView {
     /// Shows one of several servers: why its state cannot be read, if it cannot.
-    pub fn read(name: &ServerName, stored: Result<StoredServer, StoreError>) -> Self {
-        stored.map(|stored| Self::new(name, stored)).unwrap_or_else(|error| {
+    pub fn read(
+        name: &ServerName,
+        stored: Result<StoredServer, StoreError>,
+        hours: Option<&AllHours>,
+    ) -> Self {
+        stored.map(|stored| Self::new(name, stored, hours)).unwrap_or_else(|error| {
             tracing::warn!(server.name = %name, error = %error, "failed to read the state of a server");
             let status = ServerStatus { error: Some(error.to_string()), ..ServerStatus::default() };
             Self {
@@ -74,13 +92,16 @@ impl ServerView {
                 last_activation: None,
                 jail_service: JailServiceView { backend_cmd_supported: None },
                 revision: 0,
+                hours: None,
+                busiest_jail: None,
             }
         })
     }
 
     /// Shows what was read of the server `name`.
-    pub fn new(name: &ServerName, stored: StoredServer) -> Self {
+    pub fn new(name: &ServerName, stored: StoredServer, hours: Option<&AllHours>) -> Self {
         let StoredServer { state, revision, read_at } = stored;
+        let busiest = hours.and_then(|hours| hours.busiest_at(read_at)).cloned();
         Self {
             name: name.clone(),
             status: StatusView::new(state.status, read_at),
@@ -88,6 +109,8 @@ impl ServerView {
             last_activation: state.last_activation.map(ActivationView::from),
             jail_service: JailServiceView { backend_cmd_supported: state.backend_commands.as_option() },
             revision,
+            hours: hours.map(|all| all.hours.shown(read_at).into()),
+            busiest_jail: busiest.map(|(jail, bans)| BusiestJail { jail, bans }),
         }
     }
 }
@@ -150,7 +173,7 @@ mod tests {
     fn a_server_that_was_never_probed_is_offline_and_knows_nothing() {
         let stored = StoredServer { state: ServerState::default(), revision: 0, read_at: now() };
         assert_eq!(
-            serde_json::to_value(ServerView::new(&name(), stored)).unwrap(),
+            serde_json::to_value(ServerView::new(&name(), stored, None)).unwrap(),
             json!({
                 "name": "web-1",
                 "status": {
@@ -162,6 +185,8 @@ mod tests {
                 "last_activation": null,
                 "jail_service": { "backend_cmd_supported": null },
                 "revision": 0,
+                "hours": null,
+                "busiest_jail": null,
             })
         );
     }
@@ -182,8 +207,11 @@ mod tests {
         state.status.jails = [(jail("sshd"), counts), (jail("nginx"), counts)].into();
         state.status.checked_at = Some(now());
         let read_at = now() + TimeDelta::milliseconds(1500);
-        let shown =
-            serde_json::to_value(ServerView::new(&name(), StoredServer { state, revision: 9, read_at }));
+        let shown = serde_json::to_value(ServerView::new(
+            &name(),
+            StoredServer { state, revision: 9, read_at },
+            None,
+        ));
         let shown = shown.unwrap();
         assert_eq!(shown["status"]["active_jails"], 2);
         assert_eq!(shown["status"]["total_banned"], 8);

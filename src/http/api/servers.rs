@@ -23,8 +23,10 @@ use crate::http::state::AppState;
 pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json<List<ServerView>>> {
     let names: Vec<ServerName> = state.agents.names();
     let stored = state.store.servers(&names).await?;
-    let items = names.iter().zip(stored).map(|(name, stored)| ServerView::read(name, stored)).collect();
-    Ok(axum::Json(List { items, next_cursor: None }))
+    let hours = state.store.all_hours(&names).await?;
+    let servers = names.iter().zip(stored).zip(&hours);
+    let items = servers.map(|((name, stored), hours)| ServerView::read(name, stored, hours.as_ref()));
+    Ok(axum::Json(List { items: items.collect(), next_cursor: None }))
 }
 
 /// One server.
@@ -36,7 +38,8 @@ pub async fn show(
 ) -> Result<axum::Json<ServerView>> {
     let name = state.server(&server)?.name;
     let stored = state.store.server(&name).await?;
-    Ok(axum::Json(ServerView::new(&name, stored)))
+    let hours = state.store.all_hours(std::slice::from_ref(&name)).await?;
+    Ok(axum::Json(ServerView::new(&name, stored, hours.first().and_then(Option::as_ref))))
 }
 
 /// What was asked for will be done.
