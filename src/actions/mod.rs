@@ -16,6 +16,7 @@
 //! A new action needs a file here, its errors in `http/error/accounts.rs` or `http/error/hosts.rs`, and a row in `tests/it/hang_ups.rs`.
 
 pub mod actor;
+pub mod ask_agents;
 pub mod attempt;
 pub mod ban;
 pub mod ban_batches;

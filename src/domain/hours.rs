@@ -129,6 +129,10 @@ pub struct JailHours {
     /// The totals of bans and of failures, and the bans there were, at the last probe.
     #[serde(default)]
     seen: (u64, u64, u64),
+    /// Bans that there were before fail2ban was started again and that it may still restore, one after the other: its totals
+    /// count each as a new one.
+    #[serde(default)]
+    owed: u64,
     /// Fields of a newer version.
     #[serde(flatten)]
     unknown: Unknown,
@@ -136,20 +140,28 @@ pub struct JailHours {
 
 impl JailHours {
     fn take_in(&mut self, counts: &JailCounts, hour: i64) -> Rise {
-        let rise = if self.hours.turn_to(hour) { rise(self.seen, counts) } else { Rise::default() };
+        let follows = self.hours.turn_to(hour);
+        let rise = self.rise(counts);
+        let rise = if follows { rise } else { Rise::default() };
         self.hours.add(rise);
         self.seen = (counts.total_banned, counts.total_failed, counts.currently_banned);
         rise
     }
-}
 
-fn rise((bans, failures, banned): (u64, u64, u64), counts: &JailCounts) -> Rise {
-    let &JailCounts { total_banned, total_failed, .. } = counts;
-    if total_banned < bans || total_failed < failures {
-        // The bans that there were are restored from the database, and counted as new ones.
-        return Rise { bans: total_banned.saturating_sub(banned), failures: total_failed };
+    fn rise(&mut self, counts: &JailCounts) -> Rise {
+        let (mut bans, mut failures, banned) = self.seen;
+        let &JailCounts { total_banned, total_failed, .. } = counts;
+        let restarted = total_banned < bans || total_failed < failures;
+        if restarted {
+            (bans, failures, self.owed) = (0, 0, banned);
+        }
+        let more = total_banned - bans;
+        let restored = more.min(self.owed);
+        // It has restored what there was to restore: some may have ended in between.
+        let over = more == 0 && total_banned > 0;
+        self.owed = if over { 0 } else { self.owed - restored };
+        Rise { bans: more - restored, failures: total_failed - failures }
     }
-    Rise { bans: total_banned - bans, failures: total_failed - failures }
 }
 
 /// What is stored of a server as a whole: a page of many servers reads no more than this.

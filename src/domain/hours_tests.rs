@@ -74,6 +74,22 @@ fn after_a_restart_of_fail2ban_what_it_counts_since_is_new_but_for_the_bans_it_r
 }
 
 #[test]
+fn bans_that_are_restored_bit_by_bit_are_not_new_and_what_was_not_restored_hides_nothing_for_long() {
+    let begun = [
+        (at(0, 0), (1000, 0, 400)),
+        (at(0, 10), (0, 0, 0)),
+        (at(0, 20), (0, 0, 0)),
+        (at(0, 30), (150, 0, 150)),
+    ];
+    let sum =
+        |more: &[(Timestamp, (u64, u64, u64))]| bans(&after(&[&begun[..], more].concat()), at(0, 60), 1);
+    assert_eq!(sum(&[]), [Some(0)]);
+    assert_eq!(sum(&[(at(0, 40), (403, 0, 403))]), [Some(3)]);
+    // The other 250 had ended; two answers with the same total say that no more are to come.
+    assert_eq!(sum(&[(at(0, 40), (150, 0, 150)), (at(0, 50), (157, 0, 157))]), [Some(7)]);
+}
+
+#[test]
 fn a_clock_that_goes_back_an_hour_counts_for_the_latest_hour_and_further_back_starts_afresh() {
     let hours = after(&[(at(5, 0), (0, 0, 0)), (at(5, 10), (4, 0, 0)), (at(4, 0), (6, 0, 0))]);
     assert_eq!(bans(&hours, at(4, 0), 1), [Some(6)], "the hour that was begun stays the latest");
@@ -148,8 +164,7 @@ fn a_jail_takes_a_few_hundred_bytes_and_what_a_newer_version_added_is_kept() {
     let read: JailHours = rmp_serde::from_slice(&bytes).unwrap();
     assert_eq!(read, hours.jails[&name("sshd")]);
 
-    let newer =
-        serde_json::json!({ "hour": 500_000, "counts": [[1, 2], null], "seen": [3, 4, 5], "shade": 7 });
+    let newer = serde_json::json!({ "hour": 500_000, "counts": [[1, 2], null], "seen": [3, 4, 5], "owed": 6, "shade": 7 });
     let read: JailHours = rmp_serde::from_slice(&rmp_serde::to_vec_named(&newer).unwrap()).unwrap();
     let again: serde_json::Value = rmp_serde::from_slice(&rmp_serde::to_vec_named(&read).unwrap()).unwrap();
     assert_eq!(again, newer);

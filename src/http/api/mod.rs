@@ -1,5 +1,6 @@
 //! The JSON interface: one file per resource.
 
+pub(super) mod agents;
 pub(super) mod audit;
 pub(super) mod ban_jobs;
 pub(super) mod ban_orders;
@@ -16,6 +17,7 @@ pub(super) mod metrics;
 pub mod openapi;
 pub(super) mod password;
 pub(super) mod recovery;
+pub(super) mod redis_view;
 pub(super) mod server_view;
 pub(super) mod servers;
 pub(super) mod session;
