@@ -6,7 +6,7 @@
 //!
 //! One file per use case. An action
 //!
-//! * takes an [`Actor`] and the parts of a [`Context`], and knows nothing of HTTP;
+//! * takes an [`Actor`], unless it only reads, and the parts of a [`Context`], and knows nothing of HTTP;
 //! * returns what came of it, or an error of its own that keeps its cause; texts for users are made by whoever asks
 //!   (`http/error/`);
 //! * writes the audit: nobody else does. What changes in Redis has its entry in the same script, what changes on a host has

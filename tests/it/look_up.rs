@@ -109,7 +109,7 @@ async fn the_entry_that_keeps_an_address_from_being_banned_is_named_with_its_fil
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_asked_is_no_no_and_its_list_says_what_was_banned() {
+async fn a_server_that_cannot_be_asked_is_not_taken_for_a_no_and_its_list_says_what_was_banned() {
     let (mut cluster, client, other) = cluster().await;
     ban(&client, &["198.51.100.0/28"], 1).await;
     cluster.agent().kill();

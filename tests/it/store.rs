@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::config::RedisConfig;
+use bangui::domain::hours::{ServerHours, count};
 use bangui::domain::transition::record_activation;
-use bangui::domain::{JailName, ServerName, ServerState};
+use bangui::domain::{JailCounts, JailName, ServerName, ServerState};
 use bangui::store::{
     Acquired, AuditRecord, ChangeError, Fence, HoursChange, JobTurn, Lease, LoginOrigin, SessionDetails,
     SessionLife, SessionToken, Store, StoreError, StoredBan, Username, WorkerId,
@@ -93,6 +94,34 @@ async fn a_scheduled_write_is_refused_without_a_lease_with_an_older_epoch_and_wi
     let refused = store.write_probed(&again, &server(), &read, &state, &HoursChange::default(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "another holds it: {refused:?}");
     store.write_probed(&other, &server(), &read, &state, &HoursChange::default(), &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn hours_are_written_by_the_holder_of_the_lease_with_the_state_or_not_at_all() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let mut lease = lease(&store, 60_000);
+    let fence = take(&mut lease).await;
+    let before = ServerHours::default();
+    let jails = [(JailName::parse("app").unwrap(), JailCounts::default())].into();
+    let after = count(before.clone(), &jails, store.about_now());
+    let change = HoursChange::between(&before, &after).unwrap();
+    let (read, state) = (store.server(&server()).await.unwrap(), ServerState::default());
+    store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await.unwrap();
+
+    let refused = store.write_probed(&fence, &server(), &read, &state, &change, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "another wrote since: {refused:?}");
+    assert_eq!(store.server_hours(&server()).await.unwrap(), before);
+    let read = store.server(&server()).await.unwrap();
+    store.write_probed(&fence, &server(), &read, &state, &change, &[]).await.unwrap();
+    assert_eq!(store.server_hours(&server()).await.unwrap(), after);
+
+    assert!(lease.release(&fence).await.unwrap());
+    let gone = HoursChange::between(&after, &before).unwrap();
+    let read = store.server(&server()).await.unwrap();
+    let refused = store.write_probed(&fence, &server(), &read, &state, &gone, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Fenced)), "nobody holds it: {refused:?}");
+    assert_eq!(store.server_hours(&server()).await.unwrap(), after);
 }
 
 #[tokio::test]

@@ -177,3 +177,24 @@ pub struct Fenced {
     #[serde(default)]
     pub incarnation: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_look_up_is_understood_by_and_from_an_end_that_knows_nothing_of_entries() {
+        let request = LookupRequest { ips: vec![], never_banned: false };
+        assert_eq!(serde_json::to_value(&request).unwrap(), json!({ "ips": [] }));
+        let request: LookupRequest = serde_json::from_value(json!({ "ips": ["203.0.113.9"] })).unwrap();
+        assert!(!request.never_banned);
+        let older = json!({ "ip": "203.0.113.9", "jails": ["sshd"] });
+        let lookup: Lookup = serde_json::from_value(older.clone()).unwrap();
+        assert_eq!(lookup.never_banned, None);
+        assert_eq!(serde_json::to_value(&lookup).unwrap(), older);
+        let newer = json!({ "jail": "sshd", "entry": "::1", "shade": 7 });
+        let entry: NeverBanned = serde_json::from_value(newer).unwrap();
+        assert_eq!((entry.in_files, entry.file), (None, None));
+    }
+}
