@@ -44,10 +44,10 @@ async fn a_worker_that_was_killed_is_silent_and_one_that_ended_is_gone() {
 async fn a_silent_worker_is_removed_by_the_leader_after_an_hour_and_not_before() {
     let (mut cluster, _) = Cluster::bare(1).start_surroundings().await;
     let mut connection = cluster.redis.connection().await;
-    let now = chrono::Utc::now().timestamp_micros();
+    let (now, _): (i64, i64) = redis::cmd("TIME").query_async(&mut connection).await.unwrap();
     let key = format!("{{{PREFIX}}}:workers");
     for (id, ago) in [("a".repeat(32), 3_500_i64), ("b".repeat(32), 3_601)] {
-        let line = json!({ "hostname": "h", "pid": 1, "version": "0.2.0", "started_at": 0, "seen_at": now - ago * 1_000_000 });
+        let line = json!({ "hostname": "h", "pid": 1, "version": "0.2.0", "started_at": 0, "seen_at": (now - ago) * 1_000_000 });
         let mut command = redis::cmd("HSET");
         command.arg(&key).arg(id).arg(rmp_serde::to_vec_named(&line).unwrap());
         let _: i64 = command.query_async(&mut connection).await.unwrap();
