@@ -6,7 +6,7 @@
 //!
 //! One file per use case. An action
 //!
-//! * takes an [`Actor`] and the parts of a [`Context`], and knows nothing of HTTP;
+//! * takes an [`Actor`], unless it only reads, and the parts of a [`Context`], and knows nothing of HTTP;
 //! * returns what came of it, or an error of its own that keeps its cause; texts for users are made by whoever asks
 //!   (`http/error/`);
 //! * writes the audit: nobody else does. What changes in Redis has its entry in the same script, what changes on a host has
@@ -16,6 +16,7 @@
 //! A new action needs a file here, its errors in `http/error/accounts.rs` or `http/error/hosts.rs`, and a row in `tests/it/hang_ups.rs`.
 
 pub mod actor;
+pub mod ask_agents;
 pub mod attempt;
 pub mod ban;
 pub mod ban_batches;
@@ -31,6 +32,7 @@ pub mod in_flight;
 pub mod inspections;
 pub mod log_in;
 pub mod log_out;
+pub mod look_up;
 pub mod refusals;
 pub mod request_probe;
 pub mod revoke_sessions;

@@ -12,6 +12,7 @@
 //! Jobs of one jail run one after the other, in the order in which they were asked for: a ban that was followed by an
 //! unban ends unbanned.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -179,6 +180,28 @@ impl BanJobProgress {
     }
 }
 
+/// How many addresses failed for which reason, the most first. Only some are `listed` with theirs; the others have that of the
+/// order.
+#[must_use]
+pub fn by_reason<'a>(
+    order: BanOrder,
+    failed: usize,
+    listed: impl IntoIterator<Item = &'a str>,
+) -> Vec<(String, usize)> {
+    let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut rest = failed;
+    for reason in listed {
+        *groups.entry(reason).or_default() += 1;
+        rest = rest.saturating_sub(1);
+    }
+    if rest > 0 {
+        *groups.entry(if order == BanOrder::Ban { NOT_BANNED } else { STILL_BANNED }).or_default() += rest;
+    }
+    let mut groups: Vec<_> = groups.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+    groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    groups
+}
+
 const NOT_BANNED: &str = "fail2ban took the command and does not ban it: does the jail ignore it?";
 const STILL_BANNED: &str = "fail2ban took the command and bans it still, or again";
 
@@ -296,6 +319,19 @@ mod tests {
         assert_eq!(failures, [("203.0.113.2".to_owned(), NOT_BANNED)]);
         let (_, failures) = begun.after(BanOrder::UnbanAll, 2, &results);
         assert_eq!(failures, [("203.0.113.1".to_owned(), STILL_BANNED)]);
+    }
+
+    #[test]
+    fn failures_are_grouped_by_reason_and_those_that_are_not_listed_are_counted_too() {
+        let groups = |order, failed, listed: &[&str]| by_reason(order, failed, listed.iter().copied());
+        assert_eq!(groups(BanOrder::Ban, 0, &[]), []);
+        let other = "of a newer version";
+        assert_eq!(
+            groups(BanOrder::Ban, 150, &[other, NOT_BANNED, other]),
+            [(NOT_BANNED.to_owned(), 148), (other.to_owned(), 2)]
+        );
+        assert_eq!(groups(BanOrder::UnbanAll, 7, &[]), [(STILL_BANNED.to_owned(), 7)]);
+        assert_eq!(groups(BanOrder::Unban, 1, &[other, other]), [(other.to_owned(), 2)]);
     }
 
     #[test]

@@ -88,6 +88,17 @@ impl Network {
         self.0
     }
 
+    /// Itself and every network that contains it, the narrowest first: 33 of an IPv4 address, 129 of an IPv6 one.
+    pub fn around(self) -> impl Iterator<Item = Self> {
+        std::iter::successors(Some(self), |network| network.0.supernet().map(Self))
+    }
+
+    /// Whether all of `other` lies in it.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0.contains(&other.0)
+    }
+
     /// Whether it is one address.
     #[must_use]
     pub fn is_single(self) -> bool {

@@ -34,8 +34,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use api::{
-    audit, ban_jobs, ban_orders, bans, cluster, diagnosis, docs, events, health, jail_changes, jail_settings,
-    jail_switch, jails, metrics, openapi, password, recovery, servers, session, sessions, settings, setup,
+    agents, audit, ban_jobs, ban_orders, bans, cluster, diagnosis, docs, events, health, jail_changes,
+    jail_settings, jail_switch, jails, metrics, openapi, password, recovery, servers, session, sessions,
+    settings, setup,
 };
 use error::Problem;
 use middleware::{idempotency, layers};
@@ -123,6 +124,7 @@ fn own() -> OpenApiRouter<AppState> {
         .routes(routes!(events::follow))
         .routes(routes!(audit::list))
         .routes(routes!(cluster::show))
+        .routes(routes!(agents::list))
         .routes(routes!(diagnosis::show))
 }
 

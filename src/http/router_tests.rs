@@ -263,6 +263,7 @@ async fn a_stranger_and_garbage_are_401_without_asking_redis() {
         ("GET", "/api/v1/audit"),
         ("GET", "/api/v1/cluster"),
         ("GET", "/api/v1/diagnosis"),
+        ("GET", "/api/v1/cluster/agents"),
     ];
     let token = "A".repeat(43);
     let shown: [&[(&str, &str)]; 6] = [

@@ -26,7 +26,7 @@ use super::term::Term;
 use crate::agent::client::{FromBan, ListError};
 use crate::domain::long_lists::{self, MAX_LIST};
 use crate::domain::{ServerName, ServerState};
-use crate::store::{BanCounts, BanPlace, StoreError, StoredBan, StoredServer};
+use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, StoredServer};
 
 /// What the lists need that a leader reads at once: each ban as it is stored, and its place in two lists.
 pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
@@ -312,7 +312,11 @@ async fn note_cut(
         } else {
             state.cut_lists.remove(jail);
         }
-        match scheduler.store.write_probed(&term.fence, server, &read, &state, &[]).await {
+        match scheduler
+            .store
+            .write_probed(&term.fence, server, &read, &state, &HoursChange::default(), &[])
+            .await
+        {
             Err(StoreError::Conflict) => {}
             written => return written.map(drop),
         }

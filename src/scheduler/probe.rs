@@ -19,9 +19,10 @@ use super::context::Scheduler;
 use super::outcome::on_error;
 use super::term::{End, Term};
 use crate::domain::findings::{Finding, Report, servers};
+use crate::domain::hours;
 use crate::domain::transition::on_probe;
 use crate::domain::{Event, ProbeOutcome, ServerName, ServerState};
-use crate::store::{StoreError, StoredServer};
+use crate::store::{HoursChange, StoreError, StoredServer};
 use crate::telemetry::server_gauges;
 
 /// Probes in flight at most.
@@ -205,8 +206,11 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
         return Err(StoreError::Conflict);
     }
     let crash_window = scheduler.settings.now().settings.crash_window();
+    let answered = matches!(outcome, ProbeOutcome::Answered(_));
     let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
-    scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
+    let hours =
+        if answered { hours_with(shared, name, &state, &after).await? } else { HoursChange::default() };
+    scheduler.store.write_probed(&term.fence, name, &after, &state, &hours, &events).await?;
     note_findings(shared, name, &after, &state).await;
     log_events(name, &state, &events);
     shared.probed.notify_one();
@@ -231,6 +235,18 @@ async fn note_findings(shared: &Shared, name: &ServerName, before: &StoredServer
     if let Err(error) = scheduler.store.note_probed_findings(&term.fence, &there, &gone).await {
         on_error(term, name.as_str(), &error);
     }
+}
+
+/// What the counts of this answer change of the hours so far.
+async fn hours_with(
+    shared: &Shared,
+    name: &ServerName,
+    state: &ServerState,
+    read: &StoredServer,
+) -> Result<HoursChange, StoreError> {
+    let before = shared.scheduler.store.server_hours(name).await?;
+    let after = hours::count(before.clone(), &state.status.jails, read.read_at);
+    HoursChange::between(&before, &after)
 }
 
 fn measure(name: &ServerName, outcome: &ProbeOutcome, took: Duration) {

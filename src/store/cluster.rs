@@ -1,7 +1,8 @@
 //! Who is there: workers, the lease's holder, the jobs.
 //!
-//! Each worker writes a line about itself every few seconds into one hash; a reader leaves out those that have not
-//! been heard of lately, and a job of the scheduler removes them.
+//! Each worker writes a line about itself every few seconds into one hash, and removes it when it ends. One that has not been
+//! heard of lately without such a farewell was killed, is paused, or is cut off: it is shown as silent for an hour, and then a job
+//! of the scheduler removes it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,10 +17,10 @@ use crate::domain::Timestamp;
 
 /// How often a worker writes that it is there.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
-/// A worker that has not been heard of for this long is not shown.
-const SHOWN_FOR: Duration = Duration::from_secs(15);
+/// A worker that has not been heard of for this long is silent.
+const HEARD_WITHIN: Duration = Duration::from_secs(15);
 /// A worker that has not been heard of for this long is removed.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+const KEPT_FOR: Duration = Duration::from_secs(3600);
 
 /// What a worker tells of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,6 +77,8 @@ pub struct LeaseView {
 pub struct ClusterView {
     /// Workers with a recent heartbeat.
     pub workers: Vec<WorkerView>,
+    /// Workers that went silent without a farewell, within an hour.
+    pub silent: Vec<WorkerView>,
     /// None while nobody holds the lease.
     pub lease: Option<LeaseView>,
     /// All jobs that ever ran.
@@ -106,7 +109,7 @@ impl Store {
         self.shared.query("leave", &command).await
     }
 
-    /// Removes workers that have not been heard of for a minute, if `fence` still holds the lease; tells how many.
+    /// Removes workers that have not been heard of for an hour, if `fence` still holds the lease; tells how many.
     pub async fn remove_silent_workers(&self, fence: &Fence) -> Result<usize> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGETALL").arg(self.keys.workers()).cmd("TIME");
@@ -160,16 +163,17 @@ impl Store {
             self.see_epoch(lease.epoch);
         }
         let cache_holders = holders.iter().filter(|field| super::auth::near_cache::is_holder(field)).count();
-        Ok(ClusterView { workers: shown(&lines, time_micros(time)), lease, jobs, cache_holders })
+        let (workers, silent) = heard_of(&lines, time_micros(time));
+        Ok(ClusterView { workers, silent, lease, jobs, cache_holders })
     }
 }
 
-/// The workers that were heard of lately, oldest first; also one whose line cannot be read, until it is removed.
-fn shown(lines: &HashMap<String, Vec<u8>>, now: i64) -> Vec<WorkerView> {
-    let mut workers = Vec::with_capacity(lines.len());
+/// The workers that were heard of lately, and those that were not, oldest first; also one whose line cannot be read, until it is
+/// removed.
+fn heard_of(lines: &HashMap<String, Vec<u8>>, now: i64) -> (Vec<WorkerView>, Vec<WorkerView>) {
+    let (mut lately, mut silent) = (Vec::with_capacity(lines.len()), Vec::new());
     for (id, line) in lines {
         let (line, error) = match rmp_serde::from_slice::<Heartbeat>(line) {
-            Ok(line) if line.seen_at < now - micros(SHOWN_FOR) => continue,
             Ok(line) => (line, None),
             Err(error) => {
                 let error =
@@ -177,16 +181,24 @@ fn shown(lines: &HashMap<String, Vec<u8>>, now: i64) -> Vec<WorkerView> {
                 (Heartbeat::readable_part(line), Some(error))
             }
         };
-        workers.push(WorkerView {
+        let unreadable = error.is_some();
+        let view = WorkerView {
             id: WorkerId::from_stored(id),
             info: line.info,
             started_at: moment(line.started_at),
             seen_at: moment(line.seen_at),
             error,
-        });
+        };
+        if unreadable || line.seen_at >= now - micros(HEARD_WITHIN) {
+            lately.push(view);
+        } else if line.seen_at >= now - micros(KEPT_FOR) {
+            silent.push(view);
+        }
     }
-    workers.sort_by(|a, b| (a.started_at, a.id.as_str()).cmp(&(b.started_at, b.id.as_str())));
-    workers
+    for workers in [&mut lately, &mut silent] {
+        workers.sort_by(|a, b| (a.started_at, a.id.as_str()).cmp(&(b.started_at, b.id.as_str())));
+    }
+    (lately, silent)
 }
 
 impl Heartbeat {
@@ -225,11 +237,35 @@ mod tests {
             ("newer".to_owned(), written(line(json!({ "namespace": 7 })))),
             ("broken".to_owned(), b"no heartbeat".to_vec()),
         ];
-        let shown = shown(&HashMap::from(lines), seen);
+        let (shown, _) = heard_of(&HashMap::from(lines), seen);
         let of = |id: &str| shown.iter().find(|worker| worker.id.as_str() == id).unwrap();
         assert_eq!((of("old").info.pid, &of("old").error), (7, &None));
         let newer = of("newer");
         assert_eq!((newer.info.pid, newer.info.version.as_str(), newer.seen_at), (0, "0.3.0", moment(seen)));
         assert!(newer.error.is_some() && of("broken").error.is_some());
+    }
+
+    #[test]
+    fn a_worker_is_silent_after_15_seconds_without_a_farewell_and_forgotten_after_an_hour() {
+        let now = 1_700_000_000_000_000;
+        let seen = |ago: Duration| {
+            let info = WorkerInfo {
+                hostname: "host".to_owned(),
+                pid: 1,
+                version: "0.3.0".to_owned(),
+                unnamed_proxy: None,
+            };
+            let line = Heartbeat { info, started_at: 0, seen_at: now - micros(ago) };
+            HashMap::from([("a".to_owned(), rmp_serde::to_vec_named(&line).unwrap())])
+        };
+        let counted = |ago| {
+            let (lately, silent) = heard_of(&seen(ago), now);
+            (lately.len(), silent.len())
+        };
+        let micro = Duration::from_micros(1);
+        assert_eq!(counted(HEARD_WITHIN), (1, 0));
+        assert_eq!(counted(HEARD_WITHIN + micro), (0, 1));
+        assert_eq!(counted(KEPT_FOR), (0, 1));
+        assert_eq!(counted(KEPT_FOR + micro), (0, 0));
     }
 }

@@ -18,6 +18,7 @@
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `message:SHA256:ID`      | string  | 10 min                 | forms of pages              | the page that comes next |
 //! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
+//! | `hours:NAME`             | hash    | 25 h after a probe     | scheduler                   | scheduler, servers, jails |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
 //! | `bans:SERVER/JAIL`       | zset    | until the next list, or the jail is gone | scheduler                   | pages of bans |
 //! | `bans-known:SERVER/JAIL` | hash    | until the jail is gone | scheduler                   | scheduler, pages of bans |
@@ -145,6 +146,11 @@ impl Keys {
 
     pub(super) fn server(&self, name: &ServerName) -> String {
         self.key(&format!("server:{name}"))
+    }
+
+    /// Bans and failures per hour.
+    pub(super) fn hours(&self, name: &ServerName) -> String {
+        self.key(&format!("hours:{name}"))
     }
 
     pub(super) fn detecting(&self, name: &ServerName) -> String {
@@ -369,6 +375,7 @@ mod tests {
             keys.user_agent(7),
             keys.message(&session, "0123456789abcdef"),
             keys.server(&name),
+            keys.hours(&name),
             keys.detecting(&name),
             keys.bans(&name, &jail),
             keys.bans_beside(&name, &jail, 7),

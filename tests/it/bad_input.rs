@@ -121,7 +121,7 @@ async fn a_body_over_64_kib_or_of_a_stranger_over_8_kib_is_refused_announced_or_
 }
 
 /// The calls that need a session.
-const CLOSED: [(&str, &str); 15] = [
+const CLOSED: [(&str, &str); 16] = [
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
     ("POST", "/api/v1/session/confirm"),
@@ -136,6 +136,7 @@ const CLOSED: [(&str, &str); 15] = [
     ("POST", "/api/v1/servers/x/probe"),
     ("DELETE", "/api/v1/servers/x/recovery"),
     ("GET", "/api/v1/cluster"),
+    ("GET", "/api/v1/cluster/agents"),
     ("GET", "/api/v1/diagnosis"),
 ];
 

@@ -98,6 +98,7 @@ async fn a_large_ban_is_a_job_that_any_worker_shows() {
         (&json!("done"), &json!("ban"), [130, 130, 130, 0])
     );
     assert_eq!((&done["username"], &done["failures"]), (&json!("admin"), &json!([])));
+    assert_eq!(done["failures_by_reason"], json!([]));
     assert!(done["started_at"].is_string() && done["reason"].is_null(), "{done}");
     assert_eq!(banned(&mut cluster, "web").await, 130);
     let audit = other.get("/api/v1/audit?limit=2").await;

@@ -290,7 +290,12 @@ async fn a_redis_that_evicts_is_nearly_full_and_lacks_a_replica_is_found_and_so_
 /// A worker of another version, as its heartbeat shows it.
 async fn neighbour(cluster: &Cluster, version: &str, started: DateTime<Utc>) {
     let id = serde_json::from_value("neighbour-1".into()).unwrap();
-    let info = bangui::store::WorkerInfo { hostname: "elsewhere".into(), pid: 1, version: version.into(), unnamed_proxy: None };
+    let info = bangui::store::WorkerInfo {
+        hostname: "elsewhere".into(),
+        pid: 1,
+        version: version.into(),
+        unnamed_proxy: None,
+    };
     cluster.connected_store().await.heartbeat(&id, &info, started).await.unwrap();
 }
 

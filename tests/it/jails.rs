@@ -256,3 +256,29 @@ async fn a_switch_whose_client_goes_away_is_brought_to_its_end() {
     assert!(entry["outcome"].as_str().unwrap().contains("unterminated"), "{entry}");
     assert!(server(&client).await["last_activation"].is_null());
 }
+
+#[tokio::test]
+async fn a_jail_shows_what_would_hold_after_a_reload_beside_what_holds_now() {
+    let (mut cluster, client) = beside_web().await;
+    let other = client.at(cluster.workers[1].address);
+    let settings = json!({ "bantime": 77, "ignoreip": ["198.51.100.7"] });
+    client.send(client.request(Method::PATCH, &path("jails/web")).json(&settings)).await.expect(200);
+    cluster.fail2ban().write("jail.local", "[DEFAULT]\nfindtime = 5m\nignoreip = ::1 10.0.0.0/8\n");
+    let web = other.get(&path("jails/web")).await;
+    let (now, then) = (&web.expect(200).body, &web.body["after_reload"]);
+    assert_eq!((&now["bantime"], &then["bantime"]), (&json!(77), &json!(600)), "{}", web.text);
+    assert_eq!((&now["findtime"], &then["findtime"]), (&json!(600), &json!(300)), "{}", web.text);
+    assert_eq!(
+        (&now["ignoreip"], &then["ignoreip"]),
+        (&json!(["198.51.100.7"]), &json!(["10.0.0.0/8", "::1"]))
+    );
+    let files = &then["files"];
+    assert_eq!(
+        (&files["findtime"], &files["bantime"]),
+        (&json!("jail.local"), &json!("jail.conf")),
+        "{files}"
+    );
+    let off = other.get(&path("jails/app")).await;
+    assert_eq!(off.expect(200).body["after_reload"]["bantime"], 600, "{}", off.text);
+    assert_eq!(off.body["after_reload"]["files"]["enabled"], "jail.d/app.conf", "{}", off.text);
+}

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::config::RedisConfig;
+use bangui::domain::hours::{ServerHours, count};
 use bangui::domain::transition::record_activation;
-use bangui::domain::{JailName, ServerName, ServerState};
+use bangui::domain::{JailCounts, JailName, ServerName, ServerState};
 use bangui::store::{
-    Acquired, AuditRecord, ChangeError, Fence, JobTurn, Lease, LoginOrigin, SessionDetails, SessionLife,
-    SessionToken, Store, StoreError, StoredBan, Username, WorkerId,
+    Acquired, AuditRecord, ChangeError, Fence, HoursChange, JobTurn, Lease, LoginOrigin, SessionDetails,
+    SessionLife, SessionToken, Store, StoreError, StoredBan, Username, WorkerId,
 };
 
 use crate::support::cluster::PREFIX;
@@ -78,23 +79,51 @@ async fn a_scheduled_write_is_refused_without_a_lease_with_an_older_epoch_and_wi
     let fence = take(&mut first).await;
     let read = store.server(&server()).await.unwrap();
     let state = ServerState::default();
-    store.write_probed(&fence, &server(), &read, &state, &[]).await.unwrap();
+    store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await.unwrap();
 
     assert!(first.release(&fence).await.unwrap());
     let read = store.server(&server()).await.unwrap();
-    let refused = store.write_probed(&fence, &server(), &read, &state, &[]).await;
+    let refused = store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "nobody holds it: {refused:?}");
 
     let again = take(&mut first).await;
     assert!(again.epoch() > fence.epoch());
-    let refused = store.write_probed(&fence, &server(), &read, &state, &[]).await;
+    let refused = store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "the same owner in an older term: {refused:?}");
     assert!(first.release(&again).await.unwrap());
 
     let other = take(&mut lease(&store, 60_000)).await;
-    let refused = store.write_probed(&again, &server(), &read, &state, &[]).await;
+    let refused = store.write_probed(&again, &server(), &read, &state, &HoursChange::default(), &[]).await;
     assert!(matches!(refused, Err(StoreError::Fenced)), "another holds it: {refused:?}");
-    store.write_probed(&other, &server(), &read, &state, &[]).await.unwrap();
+    store.write_probed(&other, &server(), &read, &state, &HoursChange::default(), &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn hours_are_written_by_the_holder_of_the_lease_with_the_state_or_not_at_all() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let mut lease = lease(&store, 60_000);
+    let fence = take(&mut lease).await;
+    let before = ServerHours::default();
+    let jails = [(JailName::parse("app").unwrap(), JailCounts::default())].into();
+    let after = count(before.clone(), &jails, store.about_now());
+    let change = HoursChange::between(&before, &after).unwrap();
+    let (read, state) = (store.server(&server()).await.unwrap(), ServerState::default());
+    store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &[]).await.unwrap();
+
+    let refused = store.write_probed(&fence, &server(), &read, &state, &change, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Conflict)), "another wrote since: {refused:?}");
+    assert_eq!(store.server_hours(&server()).await.unwrap(), before);
+    let read = store.server(&server()).await.unwrap();
+    store.write_probed(&fence, &server(), &read, &state, &change, &[]).await.unwrap();
+    assert_eq!(store.server_hours(&server()).await.unwrap(), after);
+
+    assert!(lease.release(&fence).await.unwrap());
+    let gone = HoursChange::between(&after, &before).unwrap();
+    let read = store.server(&server()).await.unwrap();
+    let refused = store.write_probed(&fence, &server(), &read, &state, &gone, &[]).await;
+    assert!(matches!(refused, Err(StoreError::Fenced)), "nobody holds it: {refused:?}");
+    assert_eq!(store.server_hours(&server()).await.unwrap(), after);
 }
 
 #[tokio::test]
@@ -220,8 +249,9 @@ async fn an_event_is_in_the_stream_if_and_only_if_its_write_was_made() {
     let read = store.server(&server()).await.unwrap();
     let jail = JailName::parse("sshd").unwrap();
     let (state, events) = record_activation(read.state.clone(), jail, read.read_at);
-    store.write_probed(&fence, &server(), &read, &state, &events).await.unwrap();
-    let refused = store.write_probed(&fence, &server(), &read, &state, &events).await;
+    store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &events).await.unwrap();
+    let refused =
+        store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &events).await;
     assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
     let after: u64 = redis.command(&["XLEN", "{it}:events"]).await;
     assert_eq!(after - before, 1);

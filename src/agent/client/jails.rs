@@ -140,7 +140,18 @@ impl AgentClient {
     /// # Errors
     /// As [`AgentError`] tells.
     pub async fn banned(&self, ips: &[Network]) -> Result<Vec<wire::Lookup>, AgentError> {
-        let request = wire::LookupRequest { ips: ips.to_vec() };
+        self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: false }).await
+    }
+
+    /// As [`Self::banned`], and what keeps them from being banned, where the agent can tell.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn look_up(&self, ips: &[Network]) -> Result<Vec<wire::Lookup>, AgentError> {
+        self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: true }).await
+    }
+
+    async fn lookups(&self, request: wire::LookupRequest) -> Result<Vec<wire::Lookup>, AgentError> {
         let lookups: wire::Lookups =
             self.send(Method::POST, "/v1/banned", &request, wire::DEFAULT_DEADLINE).await?;
         Ok(lookups.results)

@@ -263,6 +263,7 @@ impl BanDesk {
             results.extend(chunk.iter().zip(jails).map(|(ip, jails)| wire::Lookup {
                 ip: *ip,
                 jails: jails.into_iter().filter_map(|jail| JailName::parse(jail).ok()).collect(),
+                never_banned: None,
             }));
         }
         Ok(wire::Lookups { results })

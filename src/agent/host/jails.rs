@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::changer::{Changer, Edit};
 use super::error::{ChangeError, unknown};
@@ -154,6 +154,38 @@ impl JailDesk {
         }
     }
 
+    /// Of each address the entries of running jails' `ignoreip` that contain it. Names (of DNS) among them are not resolved.
+    pub(in crate::agent) async fn never_banned(
+        &self,
+        ips: &[Network],
+        running: impl Iterator<Item = &JailName>,
+        deadline: Instant,
+    ) -> Result<Vec<Vec<wire::NeverBanned>>, Fail2banError> {
+        let mut found: Vec<Vec<wire::NeverBanned>> = vec![Vec::new(); ips.len()];
+        for jail in running {
+            let answer = match self.client.ask(Command::Get(jail.clone(), Field::IgnoreIp), deadline).await {
+                Err(error) if error.is_unknown_jail() => continue,
+                answer => answer?,
+            };
+            for entry in reply::texts(&answer) {
+                let Some(network) = Network::parse(&entry) else { continue };
+                let of_it = |(_, ip): &(_, &Network)| network.contains(**ip);
+                for (entries, _) in found.iter_mut().zip(ips).filter(of_it) {
+                    let (jail, entry) = (jail.clone(), entry.clone());
+                    entries.push(wire::NeverBanned { jail, entry, in_files: None, file: None });
+                }
+            }
+        }
+        if found.iter().any(|entries| !entries.is_empty()) {
+            // The files cost a Python process: what is known without them must be on its way in time.
+            let enough = deadline - (deadline - Instant::now()) / 4;
+            if let Ok(Ok(survey)) = timeout_at(enough, self.survey()).await {
+                found.iter_mut().flatten().for_each(|entry| place_in_files(entry, &survey));
+            }
+        }
+        Ok(found)
+    }
+
     async fn steps(
         &self,
         jail: &JailName,
@@ -221,10 +253,33 @@ impl JailDesk {
     }
 }
 
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort_unstable();
+    texts
+}
+
+/// Says of an entry whether the files have it, and which.
+fn place_in_files(entry: &mut wire::NeverBanned, survey: &Survey) {
+    let jail = survey.jails.get(&entry.jail);
+    let network = Network::parse(&entry.entry);
+    let in_files =
+        jail.is_some_and(|jail| jail.ignoreip.iter().any(|written| Network::parse(written) == network));
+    entry.in_files = Some(in_files);
+    entry.file = jail.filter(|_| in_files).and_then(|jail| jail.origins.get("ignoreip").cloned());
+}
+
 /// A jail by what its configuration says; one that has none any more runs on without.
 fn configured(name: &JailName, jail: Option<&ConfiguredJail>) -> wire::JailView {
+    let in_files = jail.map(|jail| wire::FileSettings {
+        bantime: jail.bantime,
+        findtime: jail.findtime,
+        maxretry: jail.maxretry,
+        ignoreip: sorted(jail.ignoreip.clone()),
+        origins: jail.origins.clone(),
+    });
     let jail = jail.cloned().unwrap_or_default();
     wire::JailView {
+        in_files,
         name: name.clone(),
         enabled: jail.enabled,
         running: false,

@@ -126,6 +126,28 @@ impl Desk {
         self.settings.all(&running, only, deadline).await
     }
 
+    /// Where addresses are banned, and what keeps them from being banned if that is asked too and can be found out.
+    pub(in crate::agent) async fn look_up(
+        self: &Arc<Self>,
+        request: &wire::LookupRequest,
+        deadline: Instant,
+    ) -> Result<wire::Lookups, ChangeError> {
+        let mut lookups = self.bans.lookup(&request.ips, deadline).await?;
+        if !request.never_banned {
+            return Ok(lookups);
+        }
+        let entries = async {
+            let running = self.probe(deadline).await.ok()?;
+            self.settings.never_banned(&request.ips, running.jails.keys(), deadline).await.ok()
+        };
+        if let Ok(Some(entries)) = timeout_at(deadline, entries).await {
+            for (lookup, entries) in lookups.results.iter_mut().zip(entries) {
+                lookup.never_banned = Some(entries);
+            }
+        }
+        Ok(lookups)
+    }
+
     /// Not shared: the cluster takes care that one worker asks, and the counter shows whether it did.
     pub(in crate::agent) async fn backend_commands(
         &self,

@@ -152,7 +152,7 @@ async fn lookup(
             format!("a call looks {} addresses up at most, not {}", wire::MAX_LOOKUPS, request.ips.len());
         return Err(ChangeError::Request(reason));
     }
-    Ok(Json(names.of(desk.bans.lookup(&request.ips, deadline).await?)))
+    Ok(Json(names.of(desk.look_up(&request, deadline).await?)))
 }
 
 async fn rollback(

@@ -130,6 +130,24 @@ pub struct BanList {
 pub struct LookupRequest {
     /// At most 500 addresses or networks. An address inside a banned network is not found by itself.
     pub ips: Vec<Network>,
+    /// Whether it is asked too which entries keep them from being banned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_banned: bool,
+}
+
+/// An entry of a running jail's `ignoreip` that contains an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeverBanned {
+    /// The jail.
+    pub jail: JailName,
+    /// The entry, as fail2ban has it.
+    pub entry: String,
+    /// Whether the files have it too, so that it is there after a reload; none if they could not be read in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_files: Option<bool>,
+    /// The file whose `ignoreip` holds for the jail, if the entry is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// Where one address is banned.
@@ -139,6 +157,10 @@ pub struct Lookup {
     pub ip: Network,
     /// The jails that ban it.
     pub jails: Vec<JailName>,
+    /// What keeps running jails from banning it; none if that was not asked, could not be found out, or the agent is of a
+    /// version that knew nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub never_banned: Option<Vec<NeverBanned>>,
 }
 
 /// In the order of the request.
@@ -154,4 +176,25 @@ pub struct Fenced {
     /// To which process of the agent: the job's commands carry it.
     #[serde(default)]
     pub incarnation: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_look_up_is_understood_by_and_from_an_end_that_knows_nothing_of_entries() {
+        let request = LookupRequest { ips: vec![], never_banned: false };
+        assert_eq!(serde_json::to_value(&request).unwrap(), json!({ "ips": [] }));
+        let request: LookupRequest = serde_json::from_value(json!({ "ips": ["203.0.113.9"] })).unwrap();
+        assert!(!request.never_banned);
+        let older = json!({ "ip": "203.0.113.9", "jails": ["sshd"] });
+        let lookup: Lookup = serde_json::from_value(older.clone()).unwrap();
+        assert_eq!(lookup.never_banned, None);
+        assert_eq!(serde_json::to_value(&lookup).unwrap(), older);
+        let newer = json!({ "jail": "sshd", "entry": "::1", "shade": 7 });
+        let entry: NeverBanned = serde_json::from_value(newer).unwrap();
+        assert_eq!((entry.in_files, entry.file), (None, None));
+    }
 }

@@ -27,7 +27,7 @@ mod bans;
 
 pub use bans::{
     Ban, BanList, BanRequest, BanResult, BanResults, Fenced, JobEpoch, JobKey, Lookup, LookupRequest,
-    Lookups, MarkBan, UnbanAll, UnbannedAll,
+    Lookups, MarkBan, NeverBanned, UnbanAll, UnbannedAll,
 };
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -234,6 +234,29 @@ pub struct JailView {
     /// What cannot be computed, in words.
     #[serde(default)]
     pub errors: Vec<String>,
+    /// What would hold after a reload; none if the files do not have the jail, or from an agent that knew nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_files: Option<FileSettings>,
+}
+
+/// The settings that a jail has after a reload: what the files say now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSettings {
+    /// Seconds of a ban, -1 for ever; none if that cannot be computed.
+    #[serde(default)]
+    pub bantime: Option<i64>,
+    /// Seconds in which failures add up.
+    #[serde(default)]
+    pub findtime: Option<i64>,
+    /// Failures until a ban.
+    #[serde(default)]
+    pub maxretry: Option<i64>,
+    /// Addresses, networks and names that are never banned.
+    #[serde(default)]
+    pub ignoreip: Vec<String>,
+    /// Of each setting the file whose word holds, beginning in fail2ban's folder.
+    #[serde(default)]
+    pub origins: BTreeMap<String, String>,
 }
 
 /// Jails with their settings.

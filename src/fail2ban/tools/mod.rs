@@ -71,6 +71,9 @@ pub struct ConfiguredJail {
     pub journal_matches: Vec<String>,
     /// What cannot be computed.
     pub errors: Vec<String>,
+    /// Of `enabled`, `bantime`, `findtime`, `maxretry` and `ignoreip` the file whose word holds.
+    #[serde(default)]
+    pub origins: BTreeMap<String, String>,
 }
 
 /// The whole configuration of jails.

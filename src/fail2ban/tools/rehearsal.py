@@ -78,6 +78,13 @@ def settings(jails, name):
     }
 
 
+def origins(share, folder, jail):
+    """Of each setting that bangui changes the file whose word holds."""
+    names = ("enabled", "bantime", "findtime", "maxretry", "ignoreip")
+    found = {name: origin(share, folder.rstrip("/") + "/jail", jail, name) for name in names}
+    return {name: short(found[name][0], folder) for name in names if found[name]}
+
+
 def survey(folder):
     from fail2ban.client.jailsreader import JailsReader
     from fail2ban.version import version
@@ -91,7 +98,7 @@ def survey(folder):
         # What fail2ban itself adds before it computes a jail.
         jails.merge_defaults({"fail2ban_version": version, "fail2ban_confpath": jails.getBaseDir()})
         names = [name for name in jails.sections() if name not in ("INCLUDES", "Definition", "DEFAULT")]
-        found = {name: settings(jails, name) for name in names}
+        found = {name: dict(settings(jails, name), origins=origins(share, folder, name)) for name in names}
         return {"jails": found, "errors": words, "files": files()}
     except Exception as error:
         return {"jails": {}, "errors": words + [str(error)], "files": files()}
@@ -142,9 +149,7 @@ class Configuration:
         return found and found[1]
 
     def origins(self):
-        names = ("enabled", "bantime", "findtime", "maxretry", "ignoreip")
-        found = {name: origin(self.share, self.folder + "/jail", self.jail, name) for name in names}
-        return {name: short(found[name][0], self.folder) for name in names if found[name]}
+        return origins(self.share, self.folder, self.jail)
 
 
 def explained(configuration, error):

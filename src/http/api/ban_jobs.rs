@@ -11,6 +11,7 @@ use super::sessions::{List, PageQuery};
 use super::time::Time;
 use crate::actions::Actor;
 use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
+use crate::domain::ban_job::by_reason;
 use crate::domain::{BanJobId, JailName, ServerName};
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
@@ -40,6 +41,8 @@ pub struct BanJob {
     failed: usize,
     /// Up to 100 of those.
     failures: Vec<BanJobFailure>,
+    /// How many failed for which reason, the most first.
+    failures_by_reason: Vec<FailureReason>,
     /// Who asked for it.
     username: String,
     created_at: Time,
@@ -56,8 +59,17 @@ pub struct BanJobFailure {
     reason: String,
 }
 
+/// A reason, and how many addresses are not as asked for it.
+#[derive(Serialize, ToSchema)]
+pub struct FailureReason {
+    reason: String,
+    count: usize,
+}
+
 impl From<BanJobView> for BanJob {
     fn from(view: BanJobView) -> Self {
+        let listed = view.failures.iter().map(|(_, reason)| reason.as_str());
+        let groups = by_reason(view.order, view.progress.failed, listed).into_iter();
         let failures = view.failures.into_iter().map(|(ip, reason)| BanJobFailure { ip, reason });
         Self {
             id: view.id.to_string(),
@@ -70,6 +82,7 @@ impl From<BanJobView> for BanJob {
             changed: view.progress.changed,
             failed: view.progress.failed,
             failures: failures.collect(),
+            failures_by_reason: groups.map(|(reason, count)| FailureReason { reason, count }).collect(),
             username: view.username,
             created_at: view.created_at.into(),
             started_at: view.started_at.map(Time),

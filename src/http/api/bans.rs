@@ -1,12 +1,11 @@
-//! Bans as they are: listed and searched from Redis, looked up at all agents at once. `ban_orders.rs` makes and lifts them.
+//! Bans as they are: listed and searched from Redis, looked up everywhere. `ban_orders.rs` makes and lifts them.
 
 use axum::extract::State;
-use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::time::Time;
-use crate::actions::JailTarget;
+use crate::actions::{JailTarget, look_up};
 use crate::domain::{JailName, Network, ServerName};
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
@@ -14,8 +13,6 @@ use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 use crate::store::StoredBan;
 
-/// Agents that are asked at once where an address is banned.
-const ASKED_AT_ONCE: usize = 64;
 /// Which part of a list of bans.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -68,9 +65,8 @@ impl BanKind {
 
 impl From<StoredBan> for Ban {
     fn from(ban: StoredBan) -> Self {
-        let time = |at: Option<i64>| at.and_then(|at| chrono::DateTime::from_timestamp(at, 0)).map(Time);
         let kind = BanKind::of(&ban.ip);
-        Self { banned_at: time(ban.since), expires_at: time(ban.until), ip: ban.ip, kind }
+        Self { banned_at: seconds(ban.since), expires_at: seconds(ban.until), ip: ban.ip, kind }
     }
 }
 
@@ -110,11 +106,18 @@ pub async fn list(
     Ok(axum::Json(BanPage { items, next_cursor: page.next_cursor, read_at: read_at.map(Time) }))
 }
 
-/// Where an address is banned.
+/// All about one address.
 #[derive(Serialize, ToSchema)]
 pub struct Found {
     ip: String,
+    /// Jails that ban it now, or a network that contains it.
     banned: Vec<Place>,
+    /// Entries that keep running jails from banning it. Entries that are names are not resolved.
+    never_banned: Vec<NeverBanned>,
+    /// Servers that answered, but not which entries keep it from being banned: their agents are of a version that does not say,
+    /// or fail2ban was too slow.
+    #[schema(value_type = Vec<String>)]
+    never_banned_unknown: Vec<ServerName>,
     /// Servers that could not be asked: it may be banned there.
     unanswered: Vec<Unanswered>,
 }
@@ -126,6 +129,38 @@ pub struct Place {
     server: ServerName,
     #[schema(value_type = String)]
     jail: JailName,
+    /// What is banned: the address, or a network that contains it.
+    ban: String,
+    /// `null` where fail2ban does not say, or the list of bans was not read since.
+    banned_at: Option<Time>,
+    /// `null` for ever, too.
+    expires_at: Option<Time>,
+}
+
+/// An entry that keeps a jail from banning it.
+#[derive(Serialize, ToSchema)]
+pub struct NeverBanned {
+    #[schema(value_type = String)]
+    server: ServerName,
+    #[schema(value_type = String)]
+    jail: JailName,
+    /// As fail2ban has it.
+    entry: String,
+    source: EntrySource,
+    /// The file whose `ignoreip` holds for the jail, beginning in fail2ban's folder; `null` unless `source` is `file`.
+    file: Option<String>,
+}
+
+/// Where an entry comes from.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntrySource {
+    /// The files.
+    File,
+    /// A command: it is gone after a reload.
+    RunTime,
+    /// The files could not be read in time.
+    Unknown,
 }
 
 /// A server that could not be asked.
@@ -134,34 +169,62 @@ pub struct Unanswered {
     #[schema(value_type = String)]
     server: ServerName,
     reason: String,
+    /// What its lists of bans had.
+    last_known: Vec<Place>,
+    /// When the oldest of those lists was read from fail2ban; `null` if `last_known` is empty.
+    read_at: Option<Time>,
 }
 
-/// On which servers and jails this very address or network is banned, asked of all of them now. That an address lies in a
-/// banned network is not found by asking for the address.
+impl From<look_up::BannedAt> for Place {
+    fn from(at: look_up::BannedAt) -> Self {
+        let look_up::BannedAt { server, jail, network, since, until } = at;
+        Self { server, jail, ban: network.to_string(), banned_at: seconds(since), expires_at: seconds(until) }
+    }
+}
+
+impl From<look_up::NeverBannedAt> for NeverBanned {
+    fn from(at: look_up::NeverBannedAt) -> Self {
+        let source = match at.entry.in_files {
+            Some(true) => EntrySource::File,
+            Some(false) => EntrySource::RunTime,
+            None => EntrySource::Unknown,
+        };
+        let entry = at.entry;
+        Self { server: at.server, jail: entry.jail, entry: entry.entry, source, file: entry.file }
+    }
+}
+
+impl From<look_up::LookedUp> for Found {
+    fn from(found: look_up::LookedUp) -> Self {
+        let unanswered = |one: look_up::Unanswered| Unanswered {
+            server: one.server,
+            reason: one.reason,
+            last_known: one.last_known.into_iter().map(Place::from).collect(),
+            read_at: one.read_at.map(Time),
+        };
+        Self {
+            ip: found.ip.to_string(),
+            banned: found.banned.into_iter().map(Place::from).collect(),
+            never_banned: found.never_banned.into_iter().map(NeverBanned::from).collect(),
+            never_banned_unknown: found.entries_unknown,
+            unanswered: found.unanswered.into_iter().map(unanswered).collect(),
+        }
+    }
+}
+
+/// Where an address or network is banned and until when, also by a network that contains it, and what keeps it from being
+/// banned: asked of all servers now. A network that was banned past bangui is found once its list of bans was read again.
 #[utoipa::path(get, path = "/api/v1/bans/{ip}", tag = "bans", params(("ip" = String, Path)), responses((status = 200, body = Found)))]
 pub async fn look_up(
     State(state): State<AppState>,
     _: Caller,
     Path(ip): Path<String>,
 ) -> Result<axum::Json<Found>> {
-    let ip = address(&ip)?;
-    let agents = state.agents.names().into_iter().filter_map(|name| Some((state.agents.get(&name)?, name)));
-    let asked: Vec<_> = stream::iter(agents)
-        .map(|(agent, server)| async move { (server, agent.banned(&[ip]).await) })
-        .buffered(ASKED_AT_ONCE)
-        .collect()
-        .await;
-    let mut found = Found { ip: ip.to_string(), banned: Vec::new(), unanswered: Vec::new() };
-    for (server, answer) in asked {
-        match answer {
-            Ok(lookups) => {
-                let jails = lookups.into_iter().flat_map(|lookup| lookup.jails);
-                found.banned.extend(jails.map(|jail| Place { server: server.clone(), jail }));
-            }
-            Err(error) => found.unanswered.push(Unanswered { server, reason: error.to_string() }),
-        }
-    }
-    Ok(axum::Json(found))
+    Ok(axum::Json(look_up::look_up(&state, address(&ip)?).await?.into()))
+}
+
+fn seconds(at: Option<i64>) -> Option<Time> {
+    at.and_then(|at| chrono::DateTime::from_timestamp(at, 0)).map(Time)
 }
 
 /// Addresses are listed in one spelling; what a search begins with may be another one.

@@ -4,21 +4,23 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::redis_view::Redis;
 use super::time::Time;
 use crate::domain::ServerName;
 use crate::domain::discovery::Discovered;
 use crate::http::auth::caller::Caller;
 use crate::http::error::Result;
 use crate::http::state::AppState;
-use crate::store::{ClusterView, JobView, LeaseView, WorkerView};
+use crate::store::{ClusterView, JobView, LeaseView, RedisView, WorkerView};
 
 /// The workers, which of them leads, and what the schedule ran.
 #[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster", responses((status = 200, body = Cluster)))]
 pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json<Cluster>> {
-    let found = state.store.discoveries().await?.servers;
+    let (view, redis, found) =
+        tokio::try_join!(state.store.cluster(), state.store.redis_view(), state.store.discoveries())?;
     Ok(axum::Json(Cluster {
-        agents: found.into_iter().map(Agent::from).collect(),
-        ..state.store.cluster().await?.into()
+        agents: found.servers.into_iter().map(Agent::from).collect(),
+        ..Cluster::new(view, redis)
     }))
 }
 
@@ -26,10 +28,13 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json
 #[derive(Serialize, ToSchema)]
 pub struct Cluster {
     workers: Vec<Worker>,
+    /// Workers that went silent within an hour without a farewell: killed, paused or cut off. `seen_at` is since when.
+    silent_workers: Vec<Worker>,
     lease: Option<Lease>,
     jobs: Vec<Job>,
     /// Near caches of sessions that a logout waits for; one that was killed is among them until the next logout.
     cache_holders: usize,
+    redis: Redis,
     /// The agents that were discovered, and what they are known by.
     agents: Vec<Agent>,
 }
@@ -83,8 +88,8 @@ struct Job {
     next_due_at: Option<Time>,
 }
 
-impl From<ClusterView> for Cluster {
-    fn from(view: ClusterView) -> Self {
+impl Cluster {
+    fn new(view: ClusterView, redis: RedisView) -> Self {
         let holder = view.lease.as_ref().map(|lease| lease.holder.clone());
         let worker = |worker: WorkerView| Worker {
             leader: Some(&worker.id) == holder.as_ref(),
@@ -98,9 +103,11 @@ impl From<ClusterView> for Cluster {
         };
         Self {
             workers: view.workers.into_iter().map(worker).collect(),
+            silent_workers: view.silent.into_iter().map(worker).collect(),
             lease: view.lease.map(Lease::from),
             jobs: view.jobs.into_iter().map(Job::from).collect(),
             cache_holders: view.cache_holders,
+            redis: redis.into(),
             agents: Vec::new(),
         }
     }
@@ -153,11 +160,25 @@ mod tests {
         let lease = LeaseView { holder: id("b"), epoch: 7, expires_in_ms: 4000 };
         let view = ClusterView {
             workers: vec![worker("a"), worker("b")],
+            silent: vec![worker("c")],
             lease: Some(lease),
             jobs: Vec::new(),
             cache_holders: 0,
         };
-        let shown = serde_json::to_value(Cluster::from(view)).unwrap();
+        let redis = RedisView {
+            version: None,
+            latency: std::time::Duration::from_micros(70),
+            used_memory: None,
+            max_memory: None,
+            eviction: None,
+            persistence: crate::store::Persistence::default(),
+            replicas: Vec::new(),
+        };
+        let shown = serde_json::to_value(Cluster::new(view, redis)).unwrap();
+        assert_eq!(
+            (&shown["silent_workers"][0]["id"], &shown["redis"]["latency_us"]),
+            (&"c".into(), &70.into())
+        );
         assert_eq!(shown["workers"][0]["leader"], false);
         assert_eq!(shown["workers"][1]["leader"], true);
         assert_eq!(shown["workers"][1]["seen_at"], "2023-11-14T22:13:20.000001Z");

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::hours::HoursView;
 use super::server_view::ActivationView;
 use crate::actions::{ServerTarget, UnknownTarget, switch_jail};
 use crate::agent::wire;
@@ -45,6 +46,29 @@ pub struct JailView {
     journal_matches: Vec<String>,
     /// What is wrong in its configuration, in words.
     errors: Vec<String>,
+    /// What would hold after a reload; `null` if the files do not have the jail, or its agent is of a version that does not say.
+    after_reload: Option<AfterReload>,
+    /// Bans and failures per hour; `null` if no probe has seen it run within a day, and in answers to changes.
+    hours: Option<HoursView>,
+}
+
+/// Settings of a jail as the files have them now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AfterReload {
+    /// Seconds of a ban, -1 for ever; `null` if it cannot be computed.
+    bantime: Option<i64>,
+    findtime: Option<i64>,
+    maxretry: Option<i64>,
+    ignoreip: Vec<String>,
+    /// Of each setting the file whose word holds, beginning in fail2ban's folder.
+    files: BTreeMap<String, String>,
+}
+
+impl From<wire::FileSettings> for AfterReload {
+    fn from(settings: wire::FileSettings) -> Self {
+        let wire::FileSettings { bantime, findtime, maxretry, ignoreip, origins } = settings;
+        Self { bantime, findtime, maxretry, ignoreip, files: origins }
+    }
 }
 
 impl JailView {
@@ -68,6 +92,8 @@ impl JailView {
             log_files: view.log_files,
             journal_matches: view.journal_matches,
             errors: view.errors,
+            after_reload: view.in_files.map(AfterReload::from),
+            hours: None,
         }
     }
 }
@@ -143,8 +169,9 @@ async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let ServerTarget { name, agent } = state.server(server)?;
     let (store, asked) = (state.store.clone(), agent.clone());
     // To its end, whoever still listens: a detection that is cut short leaves its lock for others to wait for.
+    let of_detection = name.clone();
     let detection = state.complete(async move {
-        store.backend_commands(&name, async || asked.backend_commands().await).await
+        store.backend_commands(&of_detection, async || asked.backend_commands().await).await
     });
     let supported = match detection.await {
         // Its jails can be shown though its state cannot be read.
@@ -155,9 +182,12 @@ async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let mut running: BTreeMap<JailName, wire::Jail> =
         running.into_iter().map(|jail| (jail.name.clone(), jail)).collect();
     let wire::JailViews { jails, errors, .. } = agent.jail_views().await?;
+    let hours = state.store.server_hours(&name).await?;
+    let now = state.store.about_now();
     let items = jails.into_iter().map(|view| {
         let jail = running.remove(&view.name);
-        JailView::new(view, jail)
+        let hours = hours.jails.get(&view.name).map(|of_jail| of_jail.hours.shown(now).into());
+        JailView { hours, ..JailView::new(view, jail) }
     });
     Ok(JailList { items: items.collect(), next_cursor: None, errors })
 }
@@ -188,6 +218,7 @@ mod tests {
             journal_matches: vec![],
             logs: None,
             errors: vec![],
+            in_files: None,
         };
         assert_eq!(
             serde_json::to_value(JailView::new(view, Some(jail))).unwrap(),
@@ -195,7 +226,7 @@ mod tests {
                 "name": "sshd", "active": true, "enabled": true, "stalled": false, "currently_failed": 1,
                 "total_failed": 2, "currently_banned": 3, "total_banned": 4, "backend": null, "idle": false,
                 "bantime": 600, "findtime": null, "maxretry": 5, "ignoreip": ["127.0.0.0/8"], "filter": "sshd",
-                "log_files": [], "journal_matches": [], "errors": [],
+                "log_files": [], "journal_matches": [], "errors": [], "after_reload": null, "hours": null,
             })
         );
     }

@@ -1,5 +1,6 @@
 //! The JSON interface: one file per resource.
 
+pub(super) mod agents;
 pub(super) mod audit;
 pub(super) mod ban_jobs;
 pub(super) mod ban_orders;
@@ -9,6 +10,7 @@ pub mod diagnosis;
 pub mod docs;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod hours;
 pub(super) mod jail_changes;
 pub(super) mod jail_settings;
 pub(super) mod jail_switch;
@@ -17,6 +19,7 @@ pub(super) mod metrics;
 pub mod openapi;
 pub(super) mod password;
 pub(super) mod recovery;
+pub(super) mod redis_view;
 pub(super) mod server_view;
 pub(super) mod servers;
 pub(super) mod session;

@@ -84,7 +84,7 @@ impl Modify for Refusals {
 
 /// The names of the operations: generated clients call their functions so. A new route wants one; what it is called once it
 /// stays called.
-const IDS: [(&str, &str, &str); 44] = [
+const IDS: [(&str, &str, &str); 45] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
@@ -128,6 +128,7 @@ const IDS: [(&str, &str, &str); 44] = [
     ("get", "/api/v1/events", "follow_events"),
     ("get", "/api/v1/audit", "list_audit"),
     ("get", "/api/v1/cluster", "get_cluster"),
+    ("get", "/api/v1/cluster/agents", "list_agents"),
     ("get", "/api/v1/diagnosis", "get_diagnosis"),
 ];
 

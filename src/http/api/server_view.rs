@@ -5,7 +5,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::hours::HoursView;
 use super::time::Time;
+use crate::domain::hours::AllHours;
 use crate::domain::{
     Activation, Condition, JailName, PendingRecovery, ServerName, ServerState, ServerStatus, Timestamp,
     long_lists,
@@ -23,6 +25,18 @@ pub struct ServerView {
     jail_service: JailServiceView,
     unread_ban_lists: Vec<UnreadBanList>,
     revision: u64,
+    /// Bans and failures per hour; `null` before the first probe, and a day after the last.
+    hours: Option<HoursView>,
+    /// The jail with the most bans in this hour; `null` without bans.
+    busiest_jail: Option<BusiestJail>,
+}
+
+/// The jail with the most bans in this hour.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BusiestJail {
+    #[schema(value_type = String)]
+    jail: JailName,
+    bans: u64,
 }
 
 /// A jail whose list of bans is not read: what is shown of it is older, or nothing.
@@ -101,8 +115,12 @@ struct JailServiceView {
 
 impl ServerView {
     /// Shows a server, or why its state cannot be read.
-    pub fn read(name: &ServerName, stored: Result<StoredServer, StoreError>) -> Self {
-        stored.map(|stored| Self::new(name, stored)).unwrap_or_else(|error| {
+    pub fn read(
+        name: &ServerName,
+        stored: Result<StoredServer, StoreError>,
+        hours: Option<&AllHours>,
+    ) -> Self {
+        stored.map(|stored| Self::new(name, stored, hours)).unwrap_or_else(|error| {
             tracing::warn!(server.name = %name, error = %error, "failed to read the state of a server");
             let status = ServerStatus { error: Some(error.to_string()), ..ServerStatus::default() };
             Self {
@@ -113,13 +131,16 @@ impl ServerView {
                 jail_service: JailServiceView { backend_cmd_supported: None },
                 unread_ban_lists: Vec::new(),
                 revision: 0,
+                hours: None,
+                busiest_jail: None,
             }
         })
     }
 
     /// Shows what was read of the server `name`.
-    pub fn new(name: &ServerName, stored: StoredServer) -> Self {
+    pub fn new(name: &ServerName, stored: StoredServer, hours: Option<&AllHours>) -> Self {
         let StoredServer { state, revision, read_at } = stored;
+        let busiest = hours.and_then(|hours| hours.busiest_at(read_at)).cloned();
         Self {
             name: name.clone(),
             unread_ban_lists: UnreadBanList::all(&state),
@@ -128,6 +149,8 @@ impl ServerView {
             last_activation: state.last_activation.map(ActivationView::from),
             jail_service: JailServiceView { backend_cmd_supported: state.backend_commands.as_option() },
             revision,
+            hours: hours.map(|all| all.hours.shown(read_at).into()),
+            busiest_jail: busiest.map(|(jail, bans)| BusiestJail { jail, bans }),
         }
     }
 }
@@ -190,7 +213,7 @@ mod tests {
     fn a_server_that_was_never_probed_is_offline_and_knows_nothing() {
         let stored = StoredServer { state: ServerState::default(), revision: 0, read_at: now() };
         assert_eq!(
-            serde_json::to_value(ServerView::new(&name(), stored)).unwrap(),
+            serde_json::to_value(ServerView::new(&name(), stored, None)).unwrap(),
             json!({
                 "name": "web-1",
                 "status": {
@@ -203,6 +226,8 @@ mod tests {
                 "jail_service": { "backend_cmd_supported": null },
                 "unread_ban_lists": [],
                 "revision": 0,
+                "hours": null,
+                "busiest_jail": null,
             })
         );
     }
@@ -215,7 +240,7 @@ mod tests {
         state.status.jails =
             [(jail("sshd"), banned(1_000_000)), (jail("liar"), banned(3)), (jail("web"), banned(5))].into();
         state.cut_lists = [jail("liar"), jail("sshd")].into();
-        let shown = ServerView::new(&name(), StoredServer { state, revision: 1, read_at: now() });
+        let shown = ServerView::new(&name(), StoredServer { state, revision: 1, read_at: now() }, None);
         let shown = serde_json::to_value(shown).unwrap();
         let found = shown["unread_ban_lists"].as_array().unwrap();
         assert_eq!(found.len(), 2, "{found:?}");
@@ -240,8 +265,11 @@ mod tests {
         state.status.jails = [(jail("sshd"), counts), (jail("nginx"), counts)].into();
         state.status.checked_at = Some(now());
         let read_at = now() + TimeDelta::milliseconds(1500);
-        let shown =
-            serde_json::to_value(ServerView::new(&name(), StoredServer { state, revision: 9, read_at }));
+        let shown = serde_json::to_value(ServerView::new(
+            &name(),
+            StoredServer { state, revision: 9, read_at },
+            None,
+        ));
         let shown = shown.unwrap();
         assert_eq!(shown["status"]["active_jails"], 2);
         assert_eq!(shown["status"]["total_banned"], 8);

@@ -24,8 +24,10 @@ use crate::store::StoreError;
 pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json<List<ServerView>>> {
     let names: Vec<ServerName> = state.agents.names();
     let stored = state.store.servers(&names).await?;
-    let items = names.iter().zip(stored).map(|(name, stored)| ServerView::read(name, stored)).collect();
-    Ok(axum::Json(List { items, next_cursor: None }))
+    let hours = state.store.all_hours(&names).await?;
+    let servers = names.iter().zip(stored).zip(&hours);
+    let items = servers.map(|((name, stored), hours)| ServerView::read(name, stored, hours.as_ref()));
+    Ok(axum::Json(List { items: items.collect(), next_cursor: None }))
 }
 
 /// One server.
@@ -41,7 +43,8 @@ pub async fn show(
         Err(unreadable @ StoreError::Corrupt { .. }) => Err(unreadable),
         stored => Ok(stored?),
     };
-    Ok(axum::Json(ServerView::read(&name, stored)))
+    let hours = state.store.all_hours(std::slice::from_ref(&name)).await?;
+    Ok(axum::Json(ServerView::read(&name, stored, hours.first().and_then(Option::as_ref))))
 }
 
 /// What was asked for will be done.

@@ -7,6 +7,7 @@
 //! of one.
 
 use crate::domain::ban_changes::{BanChanges, BanNote};
+use crate::domain::prefixes::PrefixLengths;
 use crate::domain::{Event, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::moment;
 use crate::store::history::stream::EVENTS_KEPT;
@@ -35,7 +36,7 @@ impl StoredBan {
         format!("{}\0{}\0{}", self.ip, number(self.since), number(self.until))
     }
 
-    fn parse(member: &str) -> Option<Self> {
+    pub(super) fn parse(member: &str) -> Option<Self> {
         let mut parts = member.split('\0');
         let ip = parts.next()?.to_owned();
         let mut number = || parts.next().and_then(|at| at.parse().ok());
@@ -140,6 +141,7 @@ impl Store {
             .arg(server.as_str())
             .arg(format!("{server}/{jail}"))
             .arg(added)
+            .arg(PrefixLengths::of(bans.iter().map(|ban| ban.ip.as_str())).to_string())
             .arg(noted.len());
         let call = noted.iter().fold(call, |call, note| call.arg(note));
         let call =

@@ -2,7 +2,9 @@
 
 pub mod activations;
 mod ban_notes;
+pub mod ban_search;
 pub mod bans;
 pub mod discovered;
 mod document;
+pub mod hours;
 pub mod state;

@@ -13,6 +13,7 @@ use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::document;
+use super::hours::HoursChange;
 use crate::domain::transition::{DetectedOn, on_detection};
 use crate::domain::{Event, ServerName, ServerState, Timestamp};
 use crate::store::connection::clock::{moment, time_micros};
@@ -78,7 +79,7 @@ impl Store {
         Ok(answers.into_iter().map(|answer| read(answer, read_at)).collect())
     }
 
-    /// Writes what a probe led to, if `fence` still holds the lease and nobody wrote since `read`.
+    /// Writes what a probe led to, and what it changed of the hours, if `fence` still holds the lease and nobody wrote since `read`.
     ///
     /// Fails with [`StoreError::Fenced`] or [`StoreError::Conflict`]; the new revision otherwise.
     pub async fn write_probed(
@@ -87,11 +88,13 @@ impl Store {
         name: &ServerName,
         read: &StoredServer,
         state: &ServerState,
+        hours: &HoursChange,
         events: &[Event],
     ) -> Result<u64> {
         let call = scripts::SERVER_WRITE_FENCED.call().key(self.keys.lease()).key(self.keys.server(name));
-        let call = call.key(self.keys.events()).arg(fence.as_str());
-        self.shared.call(&with_events(with_state(call, name, read.revision, state)?, events)).await
+        let call = call.key(self.keys.events()).key(self.keys.hours(name)).arg(fence.as_str());
+        let call = hours.append_to(with_state(call, name, read.revision, state)?);
+        self.shared.call(&with_events(call, events)).await
     }
 
     /// Reads, changes and writes back, and retries when another write came between. `change` is given the state

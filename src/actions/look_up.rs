@@ -1,0 +1,206 @@
+//! What there is to know about one address: where it is banned and until when, also by a network that contains it; what keeps it
+//! from being banned; and which servers could not say.
+//!
+//! ```text
+//! lists in Redis ─▶ networks that contain it ─▶ each agent at once: are these banned, and by which entry never? ─▶ answer
+//! ```
+//!
+//! The lists say which networks to ask for and since when and until when, the agents say what is so now. A network that was banned
+//! since its list was read is found once the list is read again.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, stream};
+
+use super::Context;
+use crate::agent::client::AgentClient;
+use crate::agent::wire;
+use crate::domain::{JailName, Network, ServerName, Timestamp};
+use crate::store::{FoundBan, StoreError};
+
+/// Agents that are asked at once.
+const ASKED_AT_ONCE: usize = 64;
+
+/// A ban that the address is under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BannedAt {
+    /// The server.
+    pub server: ServerName,
+    /// The jail.
+    pub jail: JailName,
+    /// What is banned: the address, or a network that contains it.
+    pub network: Network,
+    /// Since when, in seconds since 1970; none where that is not known.
+    pub since: Option<i64>,
+    /// Until when; none for ever, or where that is not known.
+    pub until: Option<i64>,
+}
+
+/// An entry that keeps a jail from banning the address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverBannedAt {
+    /// The server.
+    pub server: ServerName,
+    /// The jail and the entry.
+    pub entry: wire::NeverBanned,
+}
+
+/// A server that could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The server.
+    pub server: ServerName,
+    /// Why.
+    pub reason: String,
+    /// What its lists had.
+    pub last_known: Vec<BannedAt>,
+    /// When the oldest of those lists was read.
+    pub read_at: Option<Timestamp>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookedUp {
+    /// The address or network.
+    pub ip: Network,
+    /// The bans it is under.
+    pub banned: Vec<BannedAt>,
+    /// What keeps it from being banned.
+    pub never_banned: Vec<NeverBannedAt>,
+    /// Servers that could not be asked.
+    pub unanswered: Vec<Unanswered>,
+    /// Servers that answered, but not which entries keep it from being banned.
+    pub entries_unknown: Vec<ServerName>,
+}
+
+/// Looks an address or a network up everywhere.
+///
+/// # Errors
+/// If Redis cannot be asked; an agent that cannot be is named in the answer.
+pub async fn look_up(context: &Context, ip: Network) -> Result<LookedUp, StoreError> {
+    let mut lists: BTreeMap<ServerName, Vec<FoundBan>> = BTreeMap::new();
+    for found in context.store.find_bans(ip).await? {
+        lists.entry(found.place.0.clone()).or_default().push(found);
+    }
+    let agents = context.agents.names().into_iter().filter_map(|name| {
+        let listed = lists.remove(&name).unwrap_or_default();
+        Some((context.agents.get(&name)?, name, listed))
+    });
+    let answers: Vec<_> = stream::iter(agents)
+        .map(|(agent, server, listed)| async move {
+            let answer = ask(&agent, ip, &listed).await;
+            (server, listed, answer)
+        })
+        .buffered(ASKED_AT_ONCE)
+        .collect()
+        .await;
+    let mut all = LookedUp {
+        ip,
+        banned: Vec::new(),
+        never_banned: Vec::new(),
+        unanswered: Vec::new(),
+        entries_unknown: Vec::new(),
+    };
+    for (server, listed, answer) in answers {
+        match answer {
+            Ok(lookups) => all.add(server, &listed, lookups),
+            Err(reason) => all.unanswered.push(unanswered(server, reason, listed)),
+        }
+    }
+    Ok(all)
+}
+
+async fn ask(agent: &AgentClient, ip: Network, listed: &[FoundBan]) -> Result<Vec<wire::Lookup>, String> {
+    let mut networks: Vec<Network> = listed.iter().map(|found| found.network).collect();
+    networks.retain(|network| *network != ip);
+    networks.sort_unstable();
+    networks.dedup();
+    networks.insert(0, ip);
+    agent.look_up(&networks).await.map_err(|error| error.to_string())
+}
+
+impl LookedUp {
+    fn add(&mut self, server: ServerName, listed: &[FoundBan], lookups: Vec<wire::Lookup>) {
+        for wire::Lookup { ip, jails, never_banned } in lookups {
+            for jail in jails {
+                let found = listed.iter().find(|found| found.network == ip && found.place.1 == jail);
+                let (since, until) = found.map_or((None, None), |found| (found.ban.since, found.ban.until));
+                self.banned.push(BannedAt { server: server.clone(), jail, network: ip, since, until });
+            }
+            // What keeps a network around it from being banned says nothing of this one.
+            if ip != self.ip {
+                continue;
+            }
+            match never_banned {
+                Some(entries) => self
+                    .never_banned
+                    .extend(entries.into_iter().map(|entry| NeverBannedAt { server: server.clone(), entry })),
+                None => self.entries_unknown.push(server.clone()),
+            }
+        }
+    }
+}
+
+fn unanswered(server: ServerName, reason: String, listed: Vec<FoundBan>) -> Unanswered {
+    let read_at = listed.iter().filter_map(|found| found.read_at).min();
+    let known = |FoundBan { place: (server, jail), network, ban, .. }| BannedAt {
+        server,
+        jail,
+        network,
+        since: ban.since,
+        until: ban.until,
+    };
+    Unanswered { server, reason, last_known: listed.into_iter().map(known).collect(), read_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoredBan;
+
+    fn network(text: &str) -> Network {
+        Network::parse(text).unwrap()
+    }
+
+    fn name(text: &str) -> ServerName {
+        ServerName::parse(text).unwrap()
+    }
+
+    fn jail(text: &str) -> JailName {
+        JailName::parse(text).unwrap()
+    }
+
+    fn listed(text: &str) -> FoundBan {
+        FoundBan {
+            place: (name("web"), jail("sshd")),
+            network: network(text),
+            ban: StoredBan { ip: text.to_owned(), since: Some(5), until: Some(65) },
+            read_at: None,
+        }
+    }
+
+    #[test]
+    fn the_agent_says_what_is_banned_and_the_list_since_when_and_until_when() {
+        let ip = network("198.51.100.9");
+        let lookup = |text: &str, jails: &[&str]| wire::Lookup {
+            ip: network(text),
+            jails: jails.iter().map(|text| jail(text)).collect(),
+            never_banned: None,
+        };
+        let mut all = LookedUp {
+            ip,
+            banned: vec![],
+            never_banned: vec![],
+            unanswered: vec![],
+            entries_unknown: vec![],
+        };
+        let list = [listed("198.51.100.9"), listed("198.51.100.0/24")];
+        let lookups = vec![lookup("198.51.100.9", &["nginx"]), lookup("198.51.100.0/24", &["sshd"])];
+        all.add(name("web"), &list, lookups);
+        let seen: Vec<_> =
+            all.banned.iter().map(|at| (at.jail.as_str(), at.network.to_string(), at.until)).collect();
+        let expected = [("nginx", ip.to_string(), None), ("sshd", "198.51.100.0/24".to_owned(), Some(65))];
+        assert_eq!(seen, expected, "it is unbanned in sshd since the list was read, and banned in nginx");
+        assert_eq!(all.entries_unknown, [name("web")], "once, for the address itself");
+    }
+}

@@ -1,0 +1,31 @@
+//! Bans and failures per hour as users see them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::time::Time;
+use crate::domain::hours::ShownHours;
+
+/// How many bans and failures there were in each of the last 24 hours, the current one among them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HoursView {
+    /// When the latest of them began.
+    latest: Time,
+    /// Bans, the latest hour last; `null` where fail2ban did not answer.
+    #[schema(min_items = 24, max_items = 24)]
+    bans: Vec<Option<u64>>,
+    /// Failures.
+    #[schema(min_items = 24, max_items = 24)]
+    failures: Vec<Option<u64>>,
+    /// The median of the bans that are known.
+    usual_bans: Option<u64>,
+    /// The median of the failures that are known.
+    usual_failures: Option<u64>,
+}
+
+impl From<ShownHours> for HoursView {
+    fn from(hours: ShownHours) -> Self {
+        let ShownHours { latest, bans, failures, usual_bans, usual_failures } = hours;
+        Self { latest: latest.into(), bans, failures, usual_bans, usual_failures }
+    }
+}
