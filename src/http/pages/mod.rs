@@ -57,12 +57,17 @@
 
 mod account;
 mod account_sessions;
+mod activity;
+mod activity_audit;
+mod activity_events;
 pub mod assets;
 pub mod attention;
 pub mod clock;
 pub mod device;
 pub mod form;
 mod help;
+mod jobs;
+mod jobs_rows;
 mod login;
 pub mod marks;
 pub mod message;
@@ -77,6 +82,9 @@ pub mod search;
 pub mod server_list;
 mod server_rows;
 mod servers;
+mod settings;
+mod settings_form;
+mod settings_words;
 mod setup;
 mod setup_next;
 pub mod shell;
@@ -105,6 +113,10 @@ pub fn router() -> Router<AppState> {
         .route("/account/theme", post(account::change_theme))
         .route("/account/keys", post(account::change_keys))
         .route("/account/sessions", post(account_sessions::end))
+        .route("/activity", get(activity::show))
+        .route("/jobs", get(jobs::show))
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/settings", get(settings::show).post(settings::change))
         .route("/help", get(help::show))
         .route("/logout", post(login::log_out))
         .route("/servers/{server}/recovery", post(recovery::decide))
