@@ -20,7 +20,8 @@ pub struct TooManyAttempts {
 }
 
 impl TooManyAttempts {
-    fn counted(limit: Limit, retry_after: Duration) -> Self {
+    async fn counted(store: &Store, limit: Limit, retry_after: Duration) -> Self {
+        log_failure(store.count_refused_login().await);
         metrics::counter!("bangui_rate_limited_total", "limit" => limit.label()).increment(1);
         Self { limit, retry_after }
     }
@@ -59,7 +60,7 @@ impl Attempt {
                 Ok(Self { store, account: account.to_owned(), ip, limits, known })
             }
             Admission::Refused { limit, retry_after } => {
-                Err(TooManyAttempts::counted(limit, retry_after).into())
+                Err(TooManyAttempts::counted(&store, limit, retry_after).await.into())
             }
         }
     }
@@ -79,7 +80,7 @@ impl Attempt {
             Verdict::Wrong => match store.count_failure(&account, known, limits).await? {
                 Admission::Admitted { .. } => {}
                 Admission::Refused { limit, retry_after } => {
-                    return Err(TooManyAttempts::counted(limit, retry_after).into());
+                    return Err(TooManyAttempts::counted(&store, limit, retry_after).await.into());
                 }
             },
             Verdict::Unknown => log_failure(store.give_back_attempt(ip, limits).await),

@@ -9,6 +9,7 @@
 //! (`host/change.rs`), needs no Redis, and relays no bytes: a route is a typed question of `fail2ban::Command`, or a typed change
 //! to a jail. A new call goes into [`wire`] (path, body), [`server`] (route) and [`client`] (method).
 
+mod certificate;
 pub mod client;
 pub mod host;
 mod names;

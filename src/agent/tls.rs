@@ -7,6 +7,7 @@
 //! The cryptography is ring's, given explicitly, so that nothing depends on what another part has installed.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, S
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::certificate;
 use crate::config::AgentTlsConfig;
 
 const REREAD_EVERY: Duration = Duration::from_secs(10);
@@ -32,6 +34,8 @@ pub(super) struct Identity {
     config: AgentTlsConfig,
     name: Option<String>,
     current: ArcSwap<ServerConfig>,
+    /// When the first of its certificates ends, in seconds since 1970; `i64::MIN` if that cannot be read.
+    not_after: AtomicI64,
     reread: Mutex<Reread>,
 }
 
@@ -54,6 +58,7 @@ impl Identity {
                     key.display()
                 )
             })?),
+            not_after: AtomicI64::new(first_end(&files)),
             reread: Mutex::new(Reread { due: Instant::now() + REREAD_EVERY, seen: Some(files) }),
             config: config.clone(),
             name: name.map(str::to_owned),
@@ -76,6 +81,7 @@ impl Identity {
                     Ok(config) => {
                         info!(file = %cert, "reloaded the agent's certificate: its file changed");
                         self.current.store(Arc::new(config));
+                        self.not_after.store(files.as_ref().map_or(i64::MIN, first_end), Ordering::Relaxed);
                     }
                     Err(error) => {
                         warn!(file = %cert, "failed to reload the agent's certificate: {error:#}; keeping the one in use")
@@ -85,6 +91,11 @@ impl Identity {
             }
         }
         self.current.load_full()
+    }
+
+    /// When the first of its certificates ends, in seconds since 1970.
+    pub(super) fn not_after(&self) -> Option<i64> {
+        Some(self.not_after.load(Ordering::Relaxed)).filter(|end| *end != i64::MIN)
     }
 }
 
@@ -98,6 +109,12 @@ fn bounded(path: &Path, variable: &str) -> anyhow::Result<Vec<u8>> {
         bail!("{} ({variable}) is larger than any certificate", path.display());
     }
     std::fs::read(path).with_context(what)
+}
+
+/// The end of the certificate, or of one between it and the CA.
+fn first_end([cert, _]: &[Vec<u8>; 2]) -> i64 {
+    let chain = certificates(cert).unwrap_or_default();
+    chain.iter().filter_map(|certificate| certificate::not_after(certificate)).min().unwrap_or(i64::MIN)
 }
 
 fn server_config([cert, key]: &[Vec<u8>; 2], name: Option<&str>) -> anyhow::Result<ServerConfig> {

@@ -6,7 +6,8 @@
 //! FAIL  agent web-1        ...
 //! ```
 //!
-//! The exit code is 0 only if every line says ok: a warning counts as a failure. Every wait has a timeout, so that the
+//! After what it tests itself come the findings of the diagnosis (`findings.rs`). The exit code is 0 only if every line says ok or
+//! info: a warning counts as a failure. Every wait has a timeout, so that the
 //! command always ends.
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,9 +19,10 @@ use futures_util::StreamExt as _;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::{Failure, Outcome, one_thread, started};
+use super::{Failure, Outcome, findings, one_thread, started};
 use crate::agent::client::{AgentClient, AgentError, Credentials, Introduction};
 use crate::config::{AgentGroup, CheckConfig, Environment, Flags, roles};
+use crate::domain::findings::Severity;
 use crate::domain::{ProbeOutcome, ServerName, UnreachableKind};
 use crate::store::connection::checks;
 use crate::store::connection::checks::Level;
@@ -56,10 +58,13 @@ pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
 /// Tests everything and writes the report. Returns whether every line is ok.
 async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bool> {
     let mut all_ok = true;
+    let mut redis_answers = true;
     for line in redis(config).await {
         all_ok &= line.level == Level::Ok;
+        redis_answers &= !matches!(line.level, Level::Away | Level::Refuse);
         print(out, &line)?;
     }
+    let mut clients = BTreeMap::new();
     if config.servers.is_empty() && config.groups.is_empty() {
         print(out, &Line::new(Level::Ok, "agents", "not tested: BANGUI_SERVERS is not set"))?;
     }
@@ -77,12 +82,29 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
             }
             agents.extend(found);
         }
+        let usable = agents.iter().filter_map(|(name, client)| {
+            Some((ServerName::parse(name).ok()?, client.as_ref().ok()?.clone()))
+        });
+        clients.extend(usable);
         let mut answers = futures_util::stream::iter(agents).map(agent).buffered(MAX_CONCURRENT_AGENTS);
         while let Some(lines) = answers.next().await {
             for line in lines {
                 all_ok &= line.level == Level::Ok;
                 print(out, &line)?;
             }
+        }
+    }
+    match findings::find(config.redis.as_ref().filter(|_| redis_answers), clients).await {
+        Ok(found) => {
+            for finding in found {
+                let (mark, what, words) = findings::line(&finding);
+                all_ok &= finding.severity == Severity::Info;
+                print_line(out, mark, &what, &words)?;
+            }
+        }
+        Err(error) => {
+            all_ok = false;
+            print(out, &Line::new(Level::Refuse, "diagnosis", format!("{error:#}")))?;
         }
     }
     Ok(all_ok)
@@ -94,7 +116,11 @@ fn print(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
         Level::Warn => "warn",
         Level::ReadsOnly | Level::Away | Level::Refuse => "FAIL",
     };
-    writeln!(out, "{level:<4}  {:<20}  {}", line.what, line.message).context("failed to write the report")
+    print_line(out, level, &line.what, &line.message)
+}
+
+fn print_line(out: &mut impl Write, mark: &str, what: &str, message: &str) -> anyhow::Result<()> {
+    writeln!(out, "{mark:<4}  {what:<20}  {message}").context("failed to write the report")
 }
 
 async fn redis(config: &CheckConfig) -> Vec<Line> {

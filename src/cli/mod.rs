@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod check;
 pub mod child;
+mod findings;
 pub mod healthcheck;
 pub mod openapi;
 pub mod reset_password;

@@ -14,6 +14,7 @@ pub mod ban_job;
 pub mod ban_mark;
 pub mod discovery;
 pub mod event;
+pub mod findings;
 pub mod jail;
 pub mod jail_change;
 pub mod name;

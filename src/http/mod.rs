@@ -31,7 +31,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use api::{
-    audit, ban_jobs, ban_orders, bans, cluster, docs, events, health, jail_changes, jail_settings,
+    audit, ban_jobs, ban_orders, bans, cluster, diagnosis, docs, events, health, jail_changes, jail_settings,
     jail_switch, jails, metrics, openapi, password, recovery, servers, session, sessions, settings, setup,
 };
 use error::Problem;
@@ -69,8 +69,6 @@ fn open() -> OpenApiRouter<AppState> {
         // for people and programs that want to know what there is
         .routes(routes!(docs::document))
         .routes(routes!(docs::page))
-        .routes(routes!(docs::script))
-        .routes(routes!(docs::style))
         // before anybody can log in
         .routes(routes!(setup::show, setup::complete))
 }
@@ -119,6 +117,7 @@ fn own() -> OpenApiRouter<AppState> {
         .routes(routes!(events::follow))
         .routes(routes!(audit::list))
         .routes(routes!(cluster::show))
+        .routes(routes!(diagnosis::show))
 }
 
 #[cfg(test)]

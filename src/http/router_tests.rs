@@ -228,6 +228,7 @@ async fn a_stranger_and_garbage_are_401_without_asking_redis() {
         ("PATCH", "/api/v1/settings"),
         ("GET", "/api/v1/audit"),
         ("GET", "/api/v1/cluster"),
+        ("GET", "/api/v1/diagnosis"),
     ];
     let token = "A".repeat(43);
     let shown: [&[(&str, &str)]; 6] = [

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::actions::Context;
+use crate::actions::inspections::Inspections;
 use crate::store::Feed;
 
 /// Clients at once.
@@ -37,6 +38,7 @@ pub struct AppState(Arc<Shared>);
 struct Shared {
     parts: Parts,
     event_clients: Arc<Semaphore>,
+    inspections: Inspections,
     worker_header: HeaderValue,
 }
 
@@ -47,7 +49,8 @@ impl AppState {
         let worker_header = HeaderValue::from_str(parts.context.worker.as_str())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let event_clients = Arc::new(Semaphore::new(MAX_EVENT_CLIENTS));
-        Self(Arc::new(Shared { parts, event_clients, worker_header }))
+        let inspections = Inspections::default();
+        Self(Arc::new(Shared { parts, event_clients, inspections, worker_header }))
     }
 
     /// Whether this worker takes work.
@@ -78,6 +81,12 @@ impl AppState {
     #[must_use]
     pub fn event_clients(&self) -> Arc<Semaphore> {
         Arc::clone(&self.0.event_clients)
+    }
+
+    /// What agents said lately to a diagnosis.
+    #[must_use]
+    pub fn inspections(&self) -> &Inspections {
+        &self.0.inspections
     }
 
     /// This worker's id as the value of `x-bangui-worker`.

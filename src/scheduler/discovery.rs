@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::context::Scheduler;
 use super::term::Term;
 use crate::config::AgentGroup;
-use crate::domain::discovery::{Answering, Look, Reconciled, Resolved, contested, reconcile};
+use crate::domain::discovery::{Answering, Conflict, Look, Reconciled, Resolved, contested, reconcile};
 use crate::domain::{Condition, Discoveries, JailName, ServerName};
 use crate::store::{StoreError, StoredDiscoveries};
 use crate::telemetry::server_gauges;
@@ -40,11 +40,13 @@ pub struct Discoverer {
     term: Arc<Term>,
     /// The latest complaints, so that each is logged once and not at every look.
     logged: Mutex<BTreeSet<String>>,
+    /// The conflicts that this term has written.
+    conflicts: Mutex<Option<Vec<Conflict>>>,
 }
 
 impl Discoverer {
     pub fn new(scheduler: Arc<Scheduler>, term: Arc<Term>) -> Self {
-        Self { scheduler, term, logged: Mutex::default() }
+        Self { scheduler, term, logged: Mutex::default(), conflicts: Mutex::default() }
     }
 
     /// One look: the servers that it found or lost, and its outcome in words.
@@ -85,9 +87,21 @@ impl Discoverer {
             complaints.insert(format!("{} more agents were found than can be taken", reconciled.left_out));
         }
         write(scheduler, term, &read, &reconciled).await?;
+        self.write_conflicts(&reconciled.conflicts).await?;
         let outcome = if complaints.is_empty() { "ok".to_owned() } else { told_shortly(&complaints) };
         self.complain(complaints);
         Ok((reconciled.events.into_iter().map(|(name, _)| name).collect(), outcome))
+    }
+
+    /// Writes them if they are others than at the look before; at the first of a term in any case.
+    async fn write_conflicts(&self, conflicts: &[Conflict]) -> Result<(), StoreError> {
+        let known = |written: &Option<Vec<Conflict>>| written.as_deref() == Some(conflicts);
+        if known(&self.conflicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)) {
+            return Ok(());
+        }
+        self.scheduler.store.write_conflicts(&self.term.fence, conflicts).await?;
+        *self.conflicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(conflicts.to_vec());
+        Ok(())
     }
 
     /// Logs what was not there at the look before.

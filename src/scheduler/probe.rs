@@ -7,7 +7,7 @@
 //! A sweep asks all servers at once, up to [`AT_ONCE`]. It does not wait for a slow one beyond its share of the
 //! interval: that probe continues in the background, the next sweep leaves it alone, and nobody else is delayed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout};
 use super::context::Scheduler;
 use super::outcome::on_error;
 use super::term::{End, Term};
+use crate::domain::findings::{Finding, Report, servers};
 use crate::domain::transition::on_probe;
 use crate::domain::{Event, ProbeOutcome, ServerName, ServerState};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredServer};
 use crate::telemetry::server_gauges;
 
 /// Probes in flight at most.
@@ -206,9 +207,30 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     let crash_window = scheduler.settings.now().settings.crash_window();
     let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
     scheduler.store.write_probed(&term.fence, name, &after, &state, &events).await?;
+    note_findings(shared, name, &after, &state).await;
     log_events(name, &state, &events);
     shared.probed.notify_one();
     Ok(())
+}
+
+/// Notes which findings this probe began and ended, so that each has its time also if nobody looks. A note that is lost is made by
+/// whoever looks first.
+async fn note_findings(shared: &Shared, name: &ServerName, before: &StoredServer, state: &ServerState) {
+    let Shared { scheduler, term, .. } = shared;
+    let now = before.read_at;
+    let (was, is) = (servers::judge(name, &before.state, now), servers::judge(name, state, now));
+    let ids = |report: &Report| report.findings.iter().map(Finding::id).collect::<BTreeSet<String>>();
+    let (old, new) = (ids(&was), ids(&is));
+    let there: Vec<String> = new.difference(&old).cloned().collect();
+    // What this probe could not see is not gone.
+    let seen_to_be_gone = |id: &&String| is.judged.iter().any(|scope| scope.covers(id));
+    let gone: Vec<String> = old.difference(&new).filter(seen_to_be_gone).cloned().collect();
+    if there.is_empty() && gone.is_empty() {
+        return;
+    }
+    if let Err(error) = scheduler.store.note_probed_findings(&term.fence, &there, &gone).await {
+        on_error(term, name.as_str(), &error);
+    }
 }
 
 fn measure(name: &ServerName, outcome: &ProbeOutcome, took: Duration) {

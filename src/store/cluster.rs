@@ -73,6 +73,8 @@ pub struct LeaseView {
 pub struct ClusterView {
     /// Workers with a recent heartbeat.
     pub workers: Vec<WorkerView>,
+    /// Workers that have not been heard of lately, until they are removed.
+    pub silent: Vec<WorkerView>,
     /// None while nobody holds the lease.
     pub lease: Option<LeaseView>,
     /// All jobs that ever ran.
@@ -157,16 +159,18 @@ impl Store {
             self.see_epoch(lease.epoch);
         }
         let cache_holders = holders.iter().filter(|field| super::auth::near_cache::is_holder(field)).count();
-        Ok(ClusterView { workers: shown(&lines, time_micros(time)), lease, jobs, cache_holders })
+        let heard = moment(time_micros(time) - micros(SHOWN_FOR));
+        let lately = |worker: &WorkerView| worker.error.is_some() || worker.seen_at >= heard;
+        let (workers, silent) = all_workers(&lines).into_iter().partition(lately);
+        Ok(ClusterView { workers, silent, lease, jobs, cache_holders })
     }
 }
 
-/// The workers that were heard of lately, oldest first; also one whose line cannot be read, until it is removed.
-fn shown(lines: &HashMap<String, Vec<u8>>, now: i64) -> Vec<WorkerView> {
+/// All workers that are not removed, the oldest first; also one whose line cannot be read.
+fn all_workers(lines: &HashMap<String, Vec<u8>>) -> Vec<WorkerView> {
     let mut workers = Vec::with_capacity(lines.len());
     for (id, line) in lines {
         let (line, error) = match rmp_serde::from_slice::<Heartbeat>(line) {
-            Ok(line) if line.seen_at < now - micros(SHOWN_FOR) => continue,
             Ok(line) => (line, None),
             Err(error) => {
                 let error =
@@ -217,7 +221,7 @@ mod tests {
             ("newer".to_owned(), written(line(json!({ "namespace": 7 })))),
             ("broken".to_owned(), b"no heartbeat".to_vec()),
         ];
-        let shown = shown(&HashMap::from(lines), seen);
+        let shown = all_workers(&HashMap::from(lines));
         let of = |id: &str| shown.iter().find(|worker| worker.id.as_str() == id).unwrap();
         assert_eq!((of("old").info.pid, &of("old").error), (7, &None));
         let newer = of("newer");

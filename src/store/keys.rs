@@ -24,6 +24,8 @@
 //! | `ban-lists`              | set     | for ever               | scheduler                   | scheduler |
 //! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
 //! | `discovered`             | hash    | for ever               | scheduler                   | every worker |
+//! | `findings`               | hash    | 30 days after the last look, 5,000 | whoever looks, scheduler | diagnosis |
+//! | `refused-logins:HOUR`    | string  | 3 h                    | login                       | diagnosis |
 //! | `ban-jobs`               | zset    | the last 1,000         | users                       | list of ban jobs |
 //! | `ban-jobs-open`          | zset    | for ever               | users, ban jobs             | workers that look for work |
 //! | `ban-jobs-line:SERVER/JAIL` | list | until it is empty      | users, ban jobs             | ban jobs |
@@ -162,6 +164,16 @@ impl Keys {
 
     pub(super) fn discovered(&self) -> String {
         self.key("discovered")
+    }
+
+    /// Since when each finding has been seen.
+    pub(super) fn findings(&self) -> String {
+        self.key("findings")
+    }
+
+    /// How many attempts at a password were refused in an hour since 1970.
+    pub(super) fn refused_logins(&self, hour: i64) -> String {
+        self.key(&format!("refused-logins:{hour}"))
     }
 
     /// The names of all lists of bans.
@@ -332,6 +344,8 @@ mod tests {
             keys.bans_known(&name, &jail),
             keys.ban_notes(&name, &jail),
             keys.discovered(),
+            keys.findings(),
+            keys.refused_logins(7),
             keys.ban_lists(),
             keys.ban_jobs(),
             keys.ban_jobs_open(),

@@ -11,6 +11,7 @@ mod bytes;
 pub mod cluster;
 pub mod connection;
 pub mod error;
+pub mod findings;
 pub mod history;
 pub mod idempotency;
 pub mod jobs;

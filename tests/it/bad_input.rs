@@ -120,7 +120,7 @@ async fn a_body_over_64_kib_is_refused_announced_or_not() {
 }
 
 /// The calls that need a session.
-const CLOSED: [(&str, &str); 13] = [
+const CLOSED: [(&str, &str); 14] = [
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
     ("GET", "/api/v1/sessions"),
@@ -134,6 +134,7 @@ const CLOSED: [(&str, &str); 13] = [
     ("POST", "/api/v1/servers/x/probe"),
     ("DELETE", "/api/v1/servers/x/recovery"),
     ("GET", "/api/v1/cluster"),
+    ("GET", "/api/v1/diagnosis"),
 ];
 
 #[tokio::test]

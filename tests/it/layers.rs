@@ -29,6 +29,7 @@ const RANKS: &[(&str, u32)] = &[
     ("agent/refusal", 4),
     ("agent/names", 5),
     ("agent/token", 4),
+    ("agent/certificate", 3),
     ("agent/tls", 4),
     ("agent/client", 6),
     ("agent/host", 6),

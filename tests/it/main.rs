@@ -29,6 +29,7 @@ mod cross_site;
 mod dashboard;
 mod deployment;
 mod detection;
+mod diagnosis;
 mod discovery;
 mod docs;
 mod documents;

@@ -8,6 +8,7 @@ mod call;
 mod credentials;
 mod error;
 pub mod fleet;
+mod inspect;
 mod jails;
 
 pub use call::AgentClient;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::changer::{Changer, Edit};
 use super::error::{ChangeError, unknown};
+use super::logs::LogLook;
 use crate::agent::wire;
 use crate::domain::{Answer, JailName, JailSettings, Network};
 use crate::fail2ban::command::{Field, Setting};
@@ -37,6 +38,7 @@ pub(in crate::agent) struct JailDesk {
     changer: Arc<Changer>,
     config: PathBuf,
     survey: Mutex<Option<(Fingerprint, Instant, Arc<Survey>)>>,
+    logs: LogLook,
 }
 
 impl JailDesk {
@@ -46,7 +48,7 @@ impl JailDesk {
         changer: Arc<Changer>,
         config: PathBuf,
     ) -> Self {
-        Self { client, tools, changer, config, survey: Mutex::default() }
+        Self { client, tools, changer, config, survey: Mutex::default(), logs: LogLook::default() }
     }
 
     /// Every jail that is configured or listed, by name; `only` this one if it is given.
@@ -73,7 +75,32 @@ impl JailDesk {
         }
         match only {
             Some(name) if views.is_empty() => Err(unknown(name, &survey)),
-            _ => Ok(wire::JailViews { jails: views, errors: survey.errors.clone() }),
+            _ => {
+                self.look_at_logs(&mut views).await;
+                let database = if only.is_none() { self.database(deadline).await? } else { None };
+                Ok(wire::JailViews { jails: views, errors: survey.errors.clone(), database })
+            }
+        }
+    }
+
+    /// How the log files of running jails are.
+    async fn look_at_logs(&self, views: &mut [wire::JailView]) {
+        let running = || views.iter().filter(|view| view.running);
+        let paths = running().flat_map(|view| view.log_files.iter().cloned()).collect();
+        let found = self.logs.at(paths, self.client.server_pid()).await;
+        for view in views.iter_mut().filter(|view| view.running) {
+            let logs: Option<Vec<_>> = view.log_files.iter().map(|path| found.get(path).cloned()).collect();
+            view.logs = logs;
+        }
+    }
+
+    async fn database(&self, deadline: Instant) -> Result<Option<wire::Database>, ChangeError> {
+        match self.client.ask(Command::Database, deadline).await {
+            Ok(Value::None) => Ok(Some(wire::Database { file: None })),
+            Ok(answer) => Ok(answer.as_str().map(|file| wire::Database { file: Some(file.to_owned()) })),
+            // A version that does not say.
+            Err(Fail2banError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -210,6 +237,7 @@ fn configured(name: &JailName, jail: Option<&ConfiguredJail>) -> wire::JailView 
         backend: jail.backend,
         log_files: jail.log_files,
         journal_matches: jail.journal_matches,
+        logs: None,
         errors: jail.errors,
     }
 }

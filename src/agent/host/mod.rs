@@ -2,7 +2,8 @@
 //!
 //! `service.rs` is the list of what it can do. A change of a jail is `change.rs`, with its files (`files.rs`), what it writes
 //! (`dropin.rs`), its trial on a copy of the configuration (`trial.rs`), the jails that went lost beside it (`losses.rs`), how long it
-//! waits (`patience.rs`) and its way back (`undo.rs`, and `rollback.rs` after a crash); `jails.rs` shows jails, `bans.rs` bans and unbans.
+//! waits (`patience.rs`) and its way back (`undo.rs`, and `rollback.rs` after a crash); `jails.rs` shows jails, `logs.rs` looks at
+//! their log files, `bans.rs` bans and unbans.
 
 pub(super) mod bans;
 pub(super) mod change;
@@ -11,6 +12,7 @@ pub mod dropin;
 pub(super) mod error;
 mod files;
 mod jails;
+mod logs;
 mod losses;
 mod patience;
 mod rollback;

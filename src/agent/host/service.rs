@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::Utc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -16,6 +17,7 @@ use super::bans::BanDesk;
 use super::changer::Changer;
 use super::error::ChangeError;
 use super::jails::JailDesk;
+use crate::agent::tls::Identity;
 use crate::agent::wire;
 use crate::config::AgentConfig;
 use crate::domain::{Answer, JailName};
@@ -41,6 +43,7 @@ pub(in crate::agent) struct Desk {
     version: Mutex<Option<String>>,
     name: Option<String>,
     instance: String,
+    identity: Option<Arc<Identity>>,
     probes: AtomicU64,
     detections: AtomicU64,
     pub(in crate::agent) changer: Arc<Changer>,
@@ -49,7 +52,11 @@ pub(in crate::agent) struct Desk {
 }
 
 impl Desk {
-    pub(in crate::agent) fn new(config: &AgentConfig, client: Client) -> Self {
+    pub(in crate::agent) fn new(
+        config: &AgentConfig,
+        client: Client,
+        identity: Option<Arc<Identity>>,
+    ) -> Self {
         let tools = Tools::new(&config.fail2ban_socket, &config.fail2ban_config);
         let changer = Changer::new(config, client.clone(), tools.clone());
         let folder = config.fail2ban_config.clone();
@@ -63,6 +70,7 @@ impl Desk {
             version: Mutex::default(),
             name: config.name.clone(),
             instance: format!("{:032x}", rand::random::<u128>()),
+            identity,
             probes: AtomicU64::new(0),
             detections: AtomicU64::new(0),
         }
@@ -77,6 +85,8 @@ impl Desk {
             probes: self.probes.load(Relaxed),
             backend_detections: self.detections.load(Relaxed),
             interrupted_change: self.changer.interrupted(),
+            clock: Some(own_clock()),
+            certificate_not_after: self.identity.as_ref().and_then(|identity| identity.not_after()),
         }
     }
 
@@ -154,4 +164,10 @@ impl Desk {
         }
         answer
     }
+}
+
+/// For workers, which show a wrong one. Nothing is ordered by it.
+#[expect(clippy::disallowed_methods, reason = "this machine's clock is what is asked for")]
+fn own_clock() -> i64 {
+    Utc::now().timestamp_micros()
 }

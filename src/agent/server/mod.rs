@@ -53,9 +53,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Result<()> {
     let name = config.name.as_deref();
     let tls = config.tls.as_ref().map(|tls| Identity::load(tls, name)).transpose()?.map(Arc::new);
-    let listen::Open { listener, file } = listen::open(&config.listen, tls).await?;
+    let listen::Open { listener, file } = listen::open(&config.listen, tls.clone()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
-    let desk = Arc::new(Desk::new(&config, client));
+    let desk = Arc::new(Desk::new(&config, client, tls));
     let leftover = Arc::clone(&desk.changer);
     tokio::spawn(async move { leftover.recover().await });
     let app = router(desk, Arc::new(Tokens::new(&config.token)));

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::findings::jails::LogFile;
 use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
 use crate::fail2ban::Fail2banError;
 
@@ -81,6 +82,12 @@ pub struct Info {
     /// The jail whose change was interrupted and is being undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted_change: Option<JailName>,
+    /// Its machine's clock, in microseconds since 1970. None from an agent before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<i64>,
+    /// When its certificate ends, or one between it and the CA, in seconds since 1970; none without TLS, and before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<i64>,
 }
 
 /// The answer to a probe.
@@ -221,6 +228,9 @@ pub struct JailView {
     pub log_files: Vec<String>,
     /// Journal matches.
     pub journal_matches: Vec<String>,
+    /// How the log files are, of a jail that runs. None where the agent does not look, and from one before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Vec<LogFile>>,
     /// What cannot be computed, in words.
     #[serde(default)]
     pub errors: Vec<String>,
@@ -234,6 +244,17 @@ pub struct JailViews {
     /// What fail2ban cannot read of its configuration, in its own words: jails in it are missing here.
     #[serde(default)]
     pub errors: Vec<String>,
+    /// fail2ban's database. None where it was not asked for, and from an agent before 0.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+}
+
+/// Where fail2ban keeps bans over a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// The file, as fail2ban says; none if it keeps none.
+    #[serde(default)]
+    pub file: Option<String>,
 }
 
 /// New settings.
@@ -256,4 +277,42 @@ pub struct Ignore {
     /// Also after the next reload or restart.
     #[serde(default)]
     pub persistent: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_before_0_3_says_nothing_of_its_clock_its_certificate_its_log_files_and_the_database() {
+        let info = json!({ "agent_version": "0.2.0", "fail2ban_version": null, "probes": 1, "backend_detections": 0 });
+        let read: Info = serde_json::from_value(info.clone()).unwrap();
+        assert_eq!((read.clock, read.certificate_not_after), (None, None));
+        assert_eq!(
+            serde_json::to_value(read).unwrap(),
+            info,
+            "and an older worker is sent nothing new in their place"
+        );
+
+        let jail = json!({
+            "name": "sshd", "enabled": true, "running": true, "stalled": false, "bantime": 600, "findtime": 600,
+            "maxretry": 5, "ignoreip": [], "filter": "sshd", "backend": "auto", "log_files": ["/var/log/auth.log"],
+            "journal_matches": [], "errors": [],
+        });
+        let views = json!({ "jails": [jail], "errors": [] });
+        let read: JailViews = serde_json::from_value(views.clone()).unwrap();
+        assert_eq!((&read.jails[0].logs, &read.database), (&None, &None));
+        assert_eq!(serde_json::to_value(read).unwrap(), views);
+    }
+
+    #[test]
+    fn what_a_newer_agent_adds_is_passed_over() {
+        let log = json!({ "path": "/a", "missing": false, "size": 5, "age_seconds": 7, "inode": 9 });
+        let read: LogFile = serde_json::from_value(log).unwrap();
+        assert!(read.is_known() && read.age_seconds == Some(7));
+        let database = json!({ "file": null, "size": 7 });
+        assert_eq!(serde_json::from_value::<Database>(database).unwrap(), Database { file: None });
+    }
 }

@@ -125,6 +125,7 @@ mod tests {
         let lease = LeaseView { holder: id("b"), epoch: 7, expires_in_ms: 4000 };
         let view = ClusterView {
             workers: vec![worker("a"), worker("b")],
+            silent: Vec::new(),
             lease: Some(lease),
             jobs: Vec::new(),
             cache_holders: 0,

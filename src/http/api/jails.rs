@@ -154,7 +154,7 @@ async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let running = agent.jails(supported.unwrap_or(false)).await?;
     let mut running: BTreeMap<JailName, wire::Jail> =
         running.into_iter().map(|jail| (jail.name.clone(), jail)).collect();
-    let wire::JailViews { jails, errors } = agent.jail_views().await?;
+    let wire::JailViews { jails, errors, .. } = agent.jail_views().await?;
     let items = jails.into_iter().map(|view| {
         let jail = running.remove(&view.name);
         JailView::new(view, jail)
@@ -186,6 +186,7 @@ mod tests {
             backend: String::new(),
             log_files: vec![],
             journal_matches: vec![],
+            logs: None,
             errors: vec![],
         };
         assert_eq!(

@@ -5,6 +5,7 @@ pub(super) mod ban_jobs;
 pub(super) mod ban_orders;
 pub(super) mod bans;
 pub(super) mod cluster;
+pub mod diagnosis;
 pub mod docs;
 pub(super) mod events;
 pub(super) mod health;

@@ -83,14 +83,12 @@ impl Modify for Refusals {
 
 /// The names of the operations: generated clients call their functions so. A new route wants one; what it is called once it
 /// stays called.
-const IDS: [(&str, &str, &str); 42] = [
+const IDS: [(&str, &str, &str); 41] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
     ("get", "/openapi.json", "get_openapi"),
     ("get", "/docs", "get_docs"),
-    ("get", "/docs/page.js", "get_docs_script"),
-    ("get", "/docs/page.css", "get_docs_style"),
     ("get", "/api/v1/setup", "get_setup"),
     ("post", "/api/v1/setup", "complete_setup"),
     ("post", "/api/v1/session", "log_in"),
@@ -126,6 +124,7 @@ const IDS: [(&str, &str, &str); 42] = [
     ("get", "/api/v1/events", "follow_events"),
     ("get", "/api/v1/audit", "list_audit"),
     ("get", "/api/v1/cluster", "get_cluster"),
+    ("get", "/api/v1/diagnosis", "get_diagnosis"),
 ];
 
 fn id(method: &str, path: &str) -> &'static str {

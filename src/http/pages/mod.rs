@@ -63,13 +63,17 @@ mod activity_events;
 pub mod assets;
 pub mod attention;
 pub mod clock;
+mod cluster;
 pub mod device;
+mod diagnosis;
+mod diagnosis_rows;
 pub mod form;
 mod help;
 mod jobs;
 mod jobs_rows;
 mod login;
 pub mod marks;
+mod menu_findings;
 pub mod message;
 pub mod nav;
 mod never_ban;
@@ -95,6 +99,7 @@ use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
+use super::api::docs;
 use super::state::AppState;
 
 /// All routes of pages.
@@ -116,6 +121,8 @@ pub fn router() -> Router<AppState> {
         .route("/activity", get(activity::show))
         .route("/jobs", get(jobs::show))
         .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/cluster", get(cluster::show))
+        .route("/diagnosis", get(diagnosis::show))
         .route("/settings", get(settings::show).post(settings::change))
         .route("/help", get(help::show))
         .route("/logout", post(login::log_out))
@@ -124,4 +131,5 @@ pub fn router() -> Router<AppState> {
         .route_layer(from_fn(smooth::smooth))
         // what pages load
         .route("/assets/{hash}/{name}", get(assets::show))
+        .route("/docs/{file}", get(docs::file))
 }

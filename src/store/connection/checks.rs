@@ -109,7 +109,7 @@ async fn snapshots(connection: &mut MultiplexedConnection) -> Option<bool> {
     answer.get("save").map(|save| !save.is_empty())
 }
 
-fn parse_info(info: &str) -> HashMap<&str, &str> {
+pub(in crate::store) fn parse_info(info: &str) -> HashMap<&str, &str> {
     info.lines().filter_map(|line| line.trim_end().split_once(':')).collect()
 }
 

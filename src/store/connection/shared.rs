@@ -80,6 +80,11 @@ impl Shared {
         self.refusal.subscribe()
     }
 
+    /// Replicas that must confirm what must not be undone.
+    pub fn min_replicas(&self) -> u16 {
+        self.min_replicas
+    }
+
     /// Whether replicas are asked to confirm.
     pub fn confirms(&self) -> bool {
         self.min_replicas > 0

@@ -1,0 +1,237 @@
+//! Diagnosis: collects the facts that findings need, judges them, and gives each finding the time since when it has been there.
+//!
+//! ```text
+//! Redis: states, workers, INFO, conflicts, refusals ─┐
+//! agents: clock, certificate, jails, log files ──────┼─▶ domain::findings ─▶ since when (Redis) ─▶ Diagnosis
+//! the request: who asks, over what ──────────────────┘
+//! ```
+//!
+//! It changes nothing but the notes of when a finding was seen, so that it leaves no audit entry.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use chrono::Utc;
+
+use super::inspections::{Inspected, Inspection, Inspections};
+use crate::agent::client::fleet::Fleet;
+use crate::agent::wire;
+use crate::domain::address::host_behind;
+use crate::domain::findings::front::{self, Front};
+use crate::domain::findings::jails::JailFacts;
+use crate::domain::findings::own_address::Verdict;
+use crate::domain::findings::seen::{self, Notes};
+use crate::domain::findings::workers::mixed_versions;
+use crate::domain::findings::{
+    CheckState, Finding, Kind, Report, agents, jails, own_address, redis, servers,
+};
+use crate::domain::{Condition, ServerName, ServerState, Timestamp};
+use crate::store::{Store, StoreError};
+
+/// From where the facts come.
+pub struct Sources<'a> {
+    /// The cluster's memory; without it only agents are asked.
+    pub store: Option<&'a Store>,
+    /// The fail2ban servers.
+    pub agents: &'a Fleet,
+    /// What agents said lately.
+    pub inspections: &'a Inspections,
+    /// Whose address is to be on a never-banned list.
+    pub caller: Option<IpAddr>,
+    /// How the request came in.
+    pub front: Option<Front>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// The worst first.
+    pub findings: Vec<Finding>,
+    /// How each check ended.
+    pub checks: Vec<(Kind, CheckState)>,
+    /// Servers of which not all is known, and why.
+    pub not_asked: BTreeMap<ServerName, String>,
+    /// When, on Redis's clock where there is one.
+    pub checked_at: Timestamp,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// [`StoreError`]; an agent that does not answer is no error.
+pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
+    let store = sources.store;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "without Redis there is only this machine's clock to show a wrong one by"
+    )]
+    let clock = move || store.map_or_else(Utc::now, Store::about_now);
+    let names = sources.agents.names();
+    let mut report = Report::default();
+    let mut not_asked = BTreeMap::new();
+    let mut states: BTreeMap<ServerName, ServerState> = BTreeMap::new();
+    if let Some(store) = sources.store {
+        for (name, stored) in names.iter().zip(store.servers(&names).await?) {
+            match stored {
+                Ok(stored) => {
+                    report.merge(servers::judge(name, &stored.state, stored.read_at));
+                    states.insert(name.clone(), stored.state);
+                }
+                Err(error) => drop(not_asked.insert(name.clone(), error.to_string())),
+            }
+        }
+    }
+    // One that the last probe did not reach is not waited for.
+    let reachable = |name: &&ServerName| {
+        states.get(*name).is_none_or(|state| state.status.condition != Condition::Unreachable)
+    };
+    let asked: Vec<ServerName> = names.iter().filter(reachable).cloned().collect();
+    let Inspected { known, not_asked: silent } = sources.inspections.of(sources.agents, &asked, clock).await;
+    let now = clock();
+    for (name, inspection) in &known {
+        if let Err(reason) = &inspection.jails {
+            not_asked.insert(name.clone(), reason.clone());
+        }
+        report.merge(of_agent(name, inspection, states.get(name), sources.caller, now));
+    }
+    let all_known = known.len() == names.len();
+    not_asked.extend(silent);
+    report.merge(of_names(&known, all_known, sources.store).await?);
+    if let Some(front) = &sources.front {
+        report.merge(front::judge(front));
+    }
+    let mut notes = Notes::new();
+    let mut besides = Vec::new();
+    if let Some(store) = sources.store {
+        notes = store.finding_notes().await?;
+        report.merge(redis::judge(&store.redis_facts().await?));
+        report.judge(Kind::LimitsMet, None, front::limits_met(store.refused_logins().await?));
+        let workers = store.cluster().await?.workers;
+        let workers: Vec<(String, Timestamp)> =
+            workers.into_iter().map(|worker| (worker.info.version, worker.started_at)).collect();
+        let noted = notes.get(Kind::WorkerVersions.word()).map(|seen| seen.first);
+        let mixed = mixed_versions(&workers, noted, now);
+        besides.extend(mixed.iter().map(|mixed| mixed.finding.id()));
+        let due = mixed.filter(|mixed| mixed.due).map(|mixed| mixed.finding);
+        report.judge(Kind::WorkerVersions, None, due);
+    }
+    report.sort();
+    let changes = seen::take_in(&mut report, &besides, &notes, now);
+    if let Some(store) = sources.store
+        && !changes.is_empty()
+        && let Err(error) = store.note_findings(&changes).await
+    {
+        tracing::debug!(error = %error, "failed to note when findings were seen: they will be new at the next look");
+    }
+    let checks = report.checks();
+    Ok(Diagnosis { findings: report.findings, checks, not_asked, checked_at: now })
+}
+
+/// What an agent says of itself and its jails.
+fn of_agent(
+    server: &ServerName,
+    inspection: &Inspection,
+    state: Option<&ServerState>,
+    caller: Option<IpAddr>,
+    now: Timestamp,
+) -> Report {
+    let mut report = Report::default();
+    let Inspection { info, asked, answered, jails, .. } = inspection;
+    let here = Some(server);
+    let ours = env!("CARGO_PKG_VERSION");
+    report.judge(Kind::AgentVersion, here, agents::version(server, &info.agent_version, ours));
+    if let Some(clock) = info.clock.and_then(Timestamp::from_timestamp_micros) {
+        report.judge(Kind::AgentClock, here, agents::clock(server, clock, *asked, *answered));
+    }
+    if let Some(end) = info.certificate_not_after.and_then(|end| Timestamp::from_timestamp(end, 0)) {
+        report.judge(Kind::AgentCertificate, here, agents::certificate(server, end, now));
+    }
+    if let Ok(views) = jails {
+        report.merge(of_jails(server, views, state, caller, now));
+    }
+    report
+}
+
+fn of_jails(
+    server: &ServerName,
+    views: &wire::JailViews,
+    state: Option<&ServerState>,
+    caller: Option<IpAddr>,
+    now: Timestamp,
+) -> Report {
+    let mut report = Report::default();
+    let here = Some(server);
+    let running: Vec<JailFacts> =
+        views.jails.iter().filter(|view| view.running).map(|view| facts(view, state)).collect();
+    if let Some(database) = &views.database {
+        report.judge(Kind::DatabaseOff, here, agents::database(server, database.file.as_deref()));
+    }
+    let missing = running.iter().flat_map(|jail| jails::logs_missing(server, jail)).collect();
+    let stale = jails::logs_stale(server, &running, now);
+    let looked =
+        |jail: &JailFacts| jail.logs.as_ref().is_some_and(|logs| logs.iter().all(jails::LogFile::is_known));
+    for (kind, found) in [(Kind::LogMissing, missing), (Kind::LogStale, stale)] {
+        if running.iter().all(looked) {
+            report.judge(kind, here, found);
+        } else {
+            report.findings.extend::<Vec<Finding>>(found);
+        }
+    }
+    if let Some(since) = state.and_then(|state| state.online_since) {
+        let silent = running.iter().filter_map(|jail| jails::silent(server, jail, since, now));
+        report.judge(Kind::FilterSilent, here, silent);
+    }
+    report.judge(Kind::BanShort, here, running.iter().filter_map(|jail| jails::short_ban(server, jail)));
+    report.judge(Kind::RecidiveOn, here, running.iter().filter_map(|jail| jails::recidive(server, jail)));
+    if let Some(address) = caller {
+        let about = host_behind(address).to_string();
+        match own_address::judge(server, &running, address) {
+            Verdict::Fine => report.judge_one(Kind::OwnAddress, server, about, None),
+            Verdict::Found(finding) => report.judge_one(Kind::OwnAddress, server, about, [*finding]),
+            Verdict::NotKnown => {}
+        }
+    }
+    report
+}
+
+fn facts(view: &wire::JailView, state: Option<&ServerState>) -> JailFacts {
+    let counts = state.and_then(|state| state.status.jails.get(&view.name));
+    JailFacts {
+        name: view.name.clone(),
+        bantime: view.bantime,
+        findtime: view.findtime,
+        ignoreip: view.ignoreip.clone(),
+        logs: view.logs.clone(),
+        reads_journal: !view.journal_matches.is_empty(),
+        total_failed: counts.map(|counts| counts.total_failed),
+    }
+}
+
+/// Agents of one name: what discovery found, and what those that answered say. Fine only if all did.
+async fn of_names(
+    known: &BTreeMap<ServerName, std::sync::Arc<Inspection>>,
+    all_known: bool,
+    store: Option<&Store>,
+) -> Result<Report, StoreError> {
+    let mut found: BTreeMap<String, Finding> = BTreeMap::new();
+    if let Some(store) = store {
+        let conflicts = store.discovery_conflicts().await?;
+        let conflicts = conflicts.iter().map(|(name, how)| agents::conflict(name, &format!("{how}.")));
+        found.extend(conflicts.map(|finding| (finding.id(), finding)));
+    }
+    let named = known.iter().filter_map(|(server, inspection)| {
+        let info = &inspection.info;
+        Some((server.clone(), info.name.clone()?, info.instance.clone()?))
+    });
+    let same = agents::same_name(&named.collect::<Vec<_>>());
+    for finding in same {
+        found.entry(finding.id()).or_insert(finding);
+    }
+    let mut report = Report::default();
+    if all_known {
+        report.judge(Kind::AgentNames, None, found.into_values());
+    } else {
+        report.findings.extend(found.into_values());
+    }
+    Ok(report)
+}

@@ -1,0 +1,130 @@
+//! What agents say to a diagnosis, kept for a moment by each worker: many who look ask each agent once.
+//!
+//! One round at a time asks those agents whose last answer is older than [`FRESH_FOR`]; whoever comes meanwhile waits for it.
+//! Every wait has an end: an agent that is late is one that was not asked, and is asked again at the next look.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::agent::client::AgentClient;
+use crate::agent::client::fleet::Fleet;
+use crate::agent::wire;
+use crate::domain::{ServerName, Timestamp};
+
+/// How long an answer is good.
+const FRESH_FOR: Duration = Duration::from_secs(10);
+/// An agent that takes longer is late.
+const AGENT_DEADLINE: Duration = Duration::from_secs(8);
+/// Whoever looks waits no longer for all of them.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Agents that are asked at once.
+const MAX_CONCURRENT: usize = 32;
+
+/// What one agent said.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Who it is.
+    pub info: wire::Info,
+    /// When that was asked for, and when the answer was here, on the clock that agents' clocks are compared with.
+    pub asked: Timestamp,
+    /// See `asked`.
+    pub answered: Timestamp,
+    /// Its jails, or why they are not known.
+    pub jails: Result<wire::JailViews, String>,
+    taken: Instant,
+}
+
+/// What is known of each server, and why of others nothing is.
+#[derive(Debug, Default)]
+pub struct Inspected {
+    /// By server.
+    pub known: BTreeMap<ServerName, Arc<Inspection>>,
+    /// The reasons.
+    pub not_asked: BTreeMap<ServerName, String>,
+}
+
+/// The latest answers. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Inspections(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    kept: Mutex<BTreeMap<ServerName, Arc<Inspection>>>,
+    /// Held by the round that asks.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Inspections {
+    /// Asks these servers, as far as what they said is not fresh.
+    pub async fn of(
+        &self,
+        agents: &Fleet,
+        names: &[ServerName],
+        clock: impl Fn() -> Timestamp + Copy + Send + Sync,
+    ) -> Inspected {
+        let give_up = Instant::now() + PATIENCE;
+        let mut failed = BTreeMap::new();
+        if let Ok(_turn) = timeout_at(give_up, self.0.turn.lock()).await {
+            self.forget_others(agents);
+            let due = names.iter().filter(|name| self.fresh(name).is_none());
+            let due: Vec<(ServerName, AgentClient)> =
+                due.filter_map(|name| Some((name.clone(), agents.get(name)?))).collect();
+            let asking =
+                due.into_iter().map(|(name, agent)| async move { (name, inspect(&agent, clock).await) });
+            // Boxed, or the compiler cannot see that it may move between threads.
+            let mut answers = futures_util::stream::iter(asking).buffer_unordered(MAX_CONCURRENT).boxed();
+            while let Ok(Some((name, answer))) = timeout_at(give_up, answers.next()).await {
+                match answer {
+                    Ok(inspection) => drop(self.kept().insert(name, Arc::new(inspection))),
+                    Err(reason) => drop(failed.insert(name, reason)),
+                }
+            }
+        }
+        let mut inspected = Inspected::default();
+        for name in names {
+            match self.fresh(name) {
+                Some(inspection) => drop(inspected.known.insert(name.clone(), inspection)),
+                None => {
+                    let late = || "its agent has not answered in time".to_owned();
+                    inspected.not_asked.insert(name.clone(), failed.remove(name).unwrap_or_else(late));
+                }
+            }
+        }
+        inspected
+    }
+
+    /// An answer that was fresh when this round began may be a little older at its end.
+    fn fresh(&self, name: &ServerName) -> Option<Arc<Inspection>> {
+        let kept = self.kept().get(name).cloned();
+        kept.filter(|inspection| inspection.taken.elapsed() < FRESH_FOR)
+    }
+
+    fn forget_others(&self, agents: &Fleet) {
+        self.kept()
+            .retain(|name, inspection| agents.contains(name) && inspection.taken.elapsed() < FRESH_FOR);
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServerName, Arc<Inspection>>> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn inspect(
+    agent: &AgentClient,
+    clock: impl Fn() -> Timestamp + Send + Sync,
+) -> Result<Inspection, String> {
+    let end = Instant::now() + AGENT_DEADLINE;
+    let asked = clock();
+    let info = agent.info_within(AGENT_DEADLINE).await.map_err(|error| error.to_string())?;
+    let answered = clock();
+    let left = end.saturating_duration_since(Instant::now());
+    let jails = match timeout(left, agent.jail_views_within(left)).await {
+        Ok(jails) => jails.map_err(|error| error.to_string()),
+        Err(_) => Err("its agent has not answered in time".to_owned()),
+    };
+    Ok(Inspection { info, asked, answered, jails, taken: Instant::now() })
+}

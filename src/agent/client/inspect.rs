@@ -1,0 +1,22 @@
+//! What a diagnosis asks an agent: the same as others do, within the time that whoever looks will wait.
+
+use std::time::Duration;
+
+use super::call::AgentClient;
+use super::error::AgentError;
+use crate::agent::wire;
+
+impl AgentClient {
+    /// Who the agent is; ends within `deadline`.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells, here and below.
+    pub async fn info_within(&self, deadline: Duration) -> Result<wire::Info, AgentError> {
+        self.get("/v1/info", deadline).await
+    }
+
+    /// Every jail with its settings and log files; ends within `deadline`.
+    pub async fn jail_views_within(&self, deadline: Duration) -> Result<wire::JailViews, AgentError> {
+        self.get("/v1/jails/settings", deadline).await
+    }
+}

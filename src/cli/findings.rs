@@ -1,0 +1,74 @@
+//! The findings of the diagnosis for `bangui check`, but for those that `check` has lines of its own for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::actions::diagnose::{Sources, diagnose};
+use crate::actions::inspections::Inspections;
+use crate::agent::client::AgentClient;
+use crate::agent::client::fleet::Fleet;
+use crate::config::RedisConfig;
+use crate::domain::ServerName;
+use crate::domain::findings::{Finding, Kind, Severity};
+use crate::store::Store;
+
+const REDIS_PATIENCE: Duration = Duration::from_secs(5);
+/// All of it; agents alone are waited for for ten seconds at most.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `check` looks at these itself, now and not as the last probe left them.
+const LINES_OF_CHECK: [Kind; 6] = [
+    Kind::RedisPersistence,
+    Kind::RedisEviction,
+    Kind::AgentVersion,
+    Kind::ServerDown,
+    Kind::ServerUnreachable,
+    Kind::ServerBusy,
+];
+
+/// What is found, with or without a Redis to ask.
+///
+/// # Errors
+/// If Redis stops answering meanwhile.
+pub(super) async fn find(
+    redis: Option<&RedisConfig>,
+    agents: BTreeMap<ServerName, AgentClient>,
+) -> anyhow::Result<Vec<Finding>> {
+    let store = redis.map(Store::open_unsupervised).transpose()?;
+    if let Some(store) = &store {
+        match timeout(REDIS_PATIENCE, store.ready()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => anyhow::bail!("{reason}"),
+            Err(_) => anyhow::bail!("Redis has not answered within {} s", REDIS_PATIENCE.as_secs()),
+        }
+    }
+    let (agents, inspections) = (Fleet::new(None, agents), Inspections::default());
+    let sources = Sources {
+        store: store.as_ref(),
+        agents: &agents,
+        inspections: &inspections,
+        caller: None,
+        front: None,
+    };
+    let mut findings = timeout(PATIENCE, diagnose(sources)).await??.findings;
+    findings.retain(|finding| !LINES_OF_CHECK.contains(&finding.kind));
+    Ok(findings)
+}
+
+/// One finding as a line: the mark, the check with its place, the words.
+pub(super) fn line(finding: &Finding) -> (&'static str, String, String) {
+    let mark = match finding.severity {
+        Severity::Error => "FAIL",
+        Severity::Warning => "warn",
+        Severity::Info => "info",
+    };
+    let place =
+        [finding.server.as_ref().map(ServerName::as_str), finding.jail.as_ref().map(|jail| jail.as_str())];
+    let place: Vec<&str> = place.into_iter().flatten().collect();
+    let what = format!("{} {}", finding.kind, place.join("/"));
+    let Finding { title, detail, remedy, .. } = finding;
+    let command = remedy.command.as_ref().map(|command| format!(" `{command}`")).unwrap_or_default();
+    (mark, what.trim_end().to_owned(), format!("{title}. {detail} {}{command}", remedy.text))
+}

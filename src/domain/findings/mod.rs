@@ -1,0 +1,402 @@
+//! Findings: what is wrong, at risk or worth knowing about this installation, each with what it means and what mends it.
+//!
+//! ```text
+//! facts (state, agent, jail, Redis, request) ─▶ one pure function per finding ─▶ Report ─▶ seen.rs (since when) ─▶ API, check
+//! ```
+//!
+//! | severity | heading | means |
+//! |---|---|---|
+//! | `error` | Not protected | bans do not happen as they should |
+//! | `warning` | At risk | works now, may not tomorrow |
+//! | `info` | Worth knowing | nothing is wrong |
+//!
+//! There are three answers, not two: a [`Report`] holds what was found and what was judged at all. A check that is in neither could
+//! not be made, and is never shown as fine.
+//!
+//! A new finding needs a [`Kind`], a function with a test at its boundary, and its call in `actions/diagnose.rs`.
+
+pub mod agents;
+pub mod front;
+pub mod jails;
+pub mod own_address;
+pub mod redis;
+pub mod seen;
+pub mod servers;
+pub mod workers;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{JailName, ServerName, Timestamp};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Not protected: bans do not happen as they should.
+    Error,
+    /// At risk: works now, may not tomorrow.
+    Warning,
+    /// Worth knowing: nothing is wrong.
+    Info,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+        /// What a finding is about. The words never change: pages and scripts go by them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
+        pub enum Kind {
+            $($(#[$doc])* #[serde(rename = $word)] $name,)*
+        }
+
+        impl Kind {
+            /// All kinds, in the order in which findings of one severity are shown.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The kind's stable word.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$name => $word),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A crash after an activation waits for a decision.
+    PendingRecovery = "pending-recovery";
+    /// fail2ban does not answer.
+    ServerDown = "server-down";
+    /// The agent cannot be asked.
+    ServerUnreachable = "server-unreachable";
+    /// A jail that ran is missing.
+    ServerDegraded = "server-degraded";
+    /// fail2ban lists a jail and does not run it.
+    JailNotRunning = "jail-not-running";
+    /// fail2ban accepts connections and does not answer.
+    ServerBusy = "server-busy";
+    /// A log file of a jail is missing.
+    LogMissing = "log-missing";
+    /// A log file of a jail has not grown while others have.
+    LogStale = "log-stale";
+    /// fail2ban keeps no database.
+    DatabaseOff = "database-off";
+    /// The agent runs another version than the workers.
+    AgentVersion = "agent-version";
+    /// The agent's clock is wrong.
+    AgentClock = "agent-clock";
+    /// The agent's certificate is about to expire.
+    AgentCertificate = "agent-certificate";
+    /// Two agents have one name.
+    AgentNames = "agent-names";
+    /// The caller may be banned.
+    OwnAddress = "own-address";
+    /// Redis keeps nothing on disk, or not everything.
+    RedisPersistence = "redis-persistence";
+    /// Redis may evict keys.
+    RedisEviction = "redis-eviction";
+    /// Redis is nearly full.
+    RedisMemory = "redis-memory";
+    /// Fewer replicas are connected than must confirm.
+    RedisReplicas = "redis-replicas";
+    /// Workers run different versions.
+    WorkerVersions = "worker-versions";
+    /// Requests arrive without TLS.
+    NoHttps = "no-https";
+    /// Requests arrive through a proxy that is not named.
+    ProxyUnnamed = "proxy-unnamed";
+    /// Login limits refuse often.
+    LimitsMet = "limits-met";
+    /// A filter has matched nothing since fail2ban started.
+    FilterSilent = "filter-silent";
+    /// A ban is shorter than the time in which failures add up.
+    BanShort = "ban-short";
+    /// The jail `recidive` runs.
+    RecidiveOn = "recidive-on";
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What mends a finding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remedy {
+    /// What to do, in a sentence.
+    pub text: String,
+    /// A command for the host in question.
+    pub command: Option<String>,
+    /// A call of the API that does it: method and path.
+    pub action: Option<(&'static str, String)>,
+}
+
+impl Remedy {
+    /// Something to do by hand.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    fn command(self, command: impl Into<String>) -> Self {
+        Self { command: Some(command.into()), ..self }
+    }
+
+    fn action(self, method: &'static str, path: String) -> Self {
+        Self { action: Some((method, path)), ..self }
+    }
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: Kind,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The server it was found on; none if it is about bangui itself.
+    pub server: Option<ServerName>,
+    /// The jail.
+    pub jail: Option<JailName>,
+    /// What distinguishes it from others of its kind there: a log file, an address.
+    pub about: Option<String>,
+    /// Since when, where the facts say so.
+    pub since: Option<Timestamp>,
+    /// What is so, in a few words.
+    pub title: String,
+    /// What that means for protection.
+    pub detail: String,
+    /// What mends it.
+    pub remedy: Remedy,
+}
+
+impl Finding {
+    /// A finding about bangui itself.
+    fn new(
+        kind: Kind,
+        severity: Severity,
+        title: impl Into<String>,
+        detail: impl Into<String>,
+        remedy: Remedy,
+    ) -> Self {
+        let (server, jail, about, since) = (None, None, None, None);
+        let (title, detail) = (title.into(), detail.into());
+        Self { kind, severity, server, jail, about, since, title, detail, remedy }
+    }
+
+    fn on(self, server: &ServerName) -> Self {
+        Self { server: Some(server.clone()), ..self }
+    }
+
+    fn jail(self, jail: &JailName) -> Self {
+        Self { jail: Some(jail.clone()), ..self }
+    }
+
+    fn about(self, about: impl Into<String>) -> Self {
+        Self { about: Some(about.into()), ..self }
+    }
+
+    fn since(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
+    }
+
+    /// Names this finding for as long as it lasts, on every worker: `KIND[:SERVER[/JAIL]][#ABOUT]`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let mut id = self.kind.word().to_owned();
+        for (mark, part) in [
+            (':', self.server.as_ref().map(ServerName::as_str)),
+            ('/', self.jail.as_ref().map(JailName::as_str)),
+            ('#', self.about.as_deref()),
+        ] {
+            if let Some(part) = part {
+                id.push(mark);
+                id.push_str(part);
+            }
+        }
+        id
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// It found something.
+    Found,
+    /// It was made, and found nothing where it could look.
+    Fine,
+    /// It could not be made.
+    Unknown,
+}
+
+/// Where a check was made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// Which check.
+    pub kind: Kind,
+    /// On this server; none if it is about bangui itself.
+    pub server: Option<ServerName>,
+    /// For this alone, an address say; none if the check covers all there is.
+    pub about: Option<String>,
+}
+
+impl Scope {
+    /// Whether the finding of that id would have been found here.
+    #[must_use]
+    pub fn covers(&self, id: &str) -> bool {
+        let Some(rest) = id.strip_prefix(self.kind.word()) else { return false };
+        let about = rest.split_once('#').map(|(_, about)| about);
+        let place = rest.split(['/', '#']).next().unwrap_or_default();
+        let server = place.strip_prefix(':');
+        (place.is_empty() || server.is_some())
+            && server == self.server.as_ref().map(ServerName::as_str)
+            && (self.about.is_none() || self.about.as_deref() == about)
+    }
+}
+
+/// What was found, and where it was looked at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// The checks that were made.
+    pub judged: BTreeSet<Scope>,
+}
+
+impl Report {
+    /// Takes in a check that could be made, with what it found.
+    pub fn judge(
+        &mut self,
+        kind: Kind,
+        server: Option<&ServerName>,
+        found: impl IntoIterator<Item = Finding>,
+    ) {
+        self.judged.insert(Scope { kind, server: server.cloned(), about: None });
+        self.findings.extend(found);
+    }
+
+    /// As [`Self::judge`], for a check of one thing among others of its kind.
+    pub fn judge_one(
+        &mut self,
+        kind: Kind,
+        server: &ServerName,
+        about: String,
+        found: impl IntoIterator<Item = Finding>,
+    ) {
+        self.judged.insert(Scope { kind, server: Some(server.clone()), about: Some(about) });
+        self.findings.extend(found);
+    }
+
+    /// Adds all of another report.
+    pub fn merge(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.judged.extend(other.judged);
+    }
+
+    /// Whether the check was made anywhere.
+    #[must_use]
+    pub fn has_judged(&self, kind: Kind) -> bool {
+        self.judged.iter().any(|scope| scope.kind == kind)
+    }
+
+    /// How each check ended, in the order of the kinds.
+    #[must_use]
+    pub fn checks(&self) -> Vec<(Kind, CheckState)> {
+        let state = |kind: &Kind| {
+            if self.findings.iter().any(|finding| finding.kind == *kind) {
+                CheckState::Found
+            } else if self.has_judged(*kind) {
+                CheckState::Fine
+            } else {
+                CheckState::Unknown
+            }
+        };
+        Kind::ALL.iter().map(|kind| (*kind, state(kind))).collect()
+    }
+
+    /// The worst first, then by kind and place.
+    pub fn sort(&mut self) {
+        self.findings.sort_by(|a, b| {
+            let place = |finding: &Finding| (finding.severity, finding.kind, finding.server.clone());
+            (place(a), &a.jail, &a.about).cmp(&(place(b), &b.jail, &b.about))
+        });
+    }
+}
+
+/// A word of a shell command: names and paths come from configuration files and may hold anything.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A time that has passed or is left, as people say it.
+fn duration(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds % 86_400 / 3_600, seconds % 3_600 / 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, 0) => format!("{hours} h"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (1, ..) => "1 day".to_owned(),
+        _ => format!("{days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_covers_the_findings_of_its_check_at_its_place_and_no_other() {
+        let web = ServerName::parse("web-1").unwrap();
+        let scope = |kind, server: Option<&ServerName>, about: Option<&str>| Scope {
+            kind,
+            server: server.cloned(),
+            about: about.map(str::to_owned),
+        };
+        let logs = scope(Kind::LogMissing, Some(&web), None);
+        assert!(logs.covers("log-missing:web-1/sshd#/var/log/a#b"));
+        assert!(!logs.covers("log-missing:web-10/sshd#/var/log/a"));
+        assert!(!logs.covers("log-missing"));
+        assert!(!scope(Kind::ServerDown, Some(&web), None).covers("server-downhill:web-1"));
+        assert!(scope(Kind::RedisMemory, None, None).covers("redis-memory"));
+        assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory:web-1"));
+        assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory-of-old"));
+        let mine = scope(Kind::OwnAddress, Some(&web), Some("198.51.100.23"));
+        assert!(mine.covers("own-address:web-1#198.51.100.23"));
+        assert!(!mine.covers("own-address:web-1#198.51.100.24"));
+    }
+
+    #[test]
+    fn every_finding_is_covered_by_the_scope_of_its_own_check() {
+        let web = ServerName::parse("web-1").unwrap();
+        let jail = JailName::parse("a/b#c").unwrap();
+        for kind in Kind::ALL {
+            let bare = Finding::new(*kind, Severity::Info, "", "", Remedy::text(""));
+            let there = bare.clone().on(&web).jail(&jail).about("x");
+            let scope = |server| Scope { kind: *kind, server, about: None };
+            assert!(scope(None).covers(&bare.id()), "{kind}");
+            assert!(scope(Some(web.clone())).covers(&there.id()), "{kind}");
+            assert!(!scope(None).covers(&there.id()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_command_quotes_what_it_names() {
+        assert_eq!(quoted("/var/log/a b.log"), "'/var/log/a b.log'");
+        assert_eq!(quoted("a'; rm -rf $(x) '"), r"'a'\''; rm -rf $(x) '\'''");
+    }
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let said = [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (3_600, "1 h"), (5_400, "1 h 30 min")];
+        for (seconds, text) in said.into_iter().chain([(86_400, "1 day"), (200_000, "2 days")]) {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

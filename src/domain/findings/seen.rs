@@ -1,0 +1,113 @@
+//! Since when a finding has been there: where the facts do not say, since it was first seen by anybody.
+//!
+//! What was seen is kept in Redis, so that it outlives every worker. A note goes when the check is made again and finds nothing;
+//! a check that could not be made removes none. What nobody has seen for [`FORGOTTEN_AFTER`] goes too: an address that never
+//! came back, a server that is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+
+use super::Report;
+use crate::domain::Timestamp;
+
+/// How long a note is kept that nobody confirms.
+pub const FORGOTTEN_AFTER: TimeDelta = TimeDelta::days(30);
+/// How old a confirmation may be before it is written again.
+const CONFIRMED_FOR: TimeDelta = TimeDelta::hours(1);
+
+/// When a finding was first and last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// First.
+    pub first: Timestamp,
+    /// Last.
+    pub last: Timestamp,
+}
+
+/// The notes, by the findings' ids.
+pub type Notes = BTreeMap<String, Seen>;
+
+/// What is to be written of a look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Findings that are there: new, or to be confirmed.
+    pub there: Vec<String>,
+    /// Findings that are gone, as they were noted.
+    pub gone: Vec<(String, Seen)>,
+}
+
+impl Changes {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.there.is_empty() && self.gone.is_empty()
+    }
+}
+
+/// Gives each finding its time, and says what is to be noted. `besides` are ids of what is there and not shown yet.
+#[must_use]
+pub fn take_in(report: &mut Report, besides: &[String], notes: &Notes, now: Timestamp) -> Changes {
+    let mut present: BTreeSet<String> = besides.iter().cloned().collect();
+    for finding in &mut report.findings {
+        let id = finding.id();
+        let noted = notes.get(&id).map(|seen| seen.first);
+        finding.since = finding.since.or(noted).or(Some(now));
+        present.insert(id);
+    }
+    let due = |id: &&String| notes.get(*id).is_none_or(|seen| now - seen.last >= CONFIRMED_FOR);
+    let there = present.iter().filter(due).cloned().collect();
+    let is_gone = |id: &String, seen: &Seen| {
+        let missed = report.judged.iter().any(|scope| scope.covers(id));
+        !present.contains(id) && (missed || now - seen.last >= FORGOTTEN_AFTER)
+    };
+    let gone = notes.iter().filter(|(id, seen)| is_gone(id, seen));
+    Changes { there, gone: gone.map(|(id, seen)| (id.clone(), *seen)).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Finding, Kind, Remedy, Severity};
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_timestamp(hours * 3_600, 0).unwrap()
+    }
+
+    fn report(found: bool) -> Report {
+        let mut report = Report::default();
+        let finding = Finding::new(Kind::NoHttps, Severity::Warning, "", "", Remedy::text(""));
+        report.judge(Kind::NoHttps, None, found.then_some(finding));
+        report
+    }
+
+    fn notes(id: &str, first: i64, last: i64) -> Notes {
+        [(id.to_owned(), Seen { first: at(first), last: at(last) })].into()
+    }
+
+    #[test]
+    fn a_finding_keeps_the_time_of_its_first_note_and_is_confirmed_each_hour() {
+        let mut new = report(true);
+        let changes = take_in(&mut new, &[], &Notes::new(), at(7));
+        assert_eq!((new.findings[0].since, &changes.there[..]), (Some(at(7)), &["no-https".to_owned()][..]));
+        let mut again = report(true);
+        assert!(take_in(&mut again, &[], &notes("no-https", 3, 7), at(7)).is_empty());
+        assert_eq!(again.findings[0].since, Some(at(3)));
+        assert_eq!(take_in(&mut report(true), &[], &notes("no-https", 3, 6), at(7)).there.len(), 1);
+    }
+
+    #[test]
+    fn a_note_goes_when_the_check_finds_nothing_and_stays_when_it_was_not_made() {
+        assert_eq!(take_in(&mut report(false), &[], &notes("no-https", 3, 7), at(7)).gone.len(), 1);
+        assert!(take_in(&mut Report::default(), &[], &notes("no-https", 3, 7), at(7)).is_empty());
+        let besides = ["no-https".to_owned()];
+        assert!(take_in(&mut report(false), &besides, &notes("no-https", 3, 7), at(7)).is_empty());
+    }
+
+    #[test]
+    fn a_note_that_nobody_confirms_is_forgotten_after_thirty_days() {
+        let kept = notes("log-missing:gone/sshd#/x", 0, 0);
+        assert!(take_in(&mut Report::default(), &[], &kept, at(30 * 24 - 1)).is_empty());
+        assert_eq!(take_in(&mut Report::default(), &[], &kept, at(30 * 24)).gone.len(), 1);
+    }
+}
