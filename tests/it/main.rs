@@ -56,6 +56,7 @@ mod newer_items;
 mod newer_states;
 mod one_redis;
 mod pages;
+mod pages_operations;
 mod pages_policy;
 mod parts;
 mod passwords;
