@@ -307,7 +307,7 @@ async fn the_cluster_shows_its_workers_who_leads_and_a_worker_that_went_silent()
     assert!(agents.contains(&format!("1 × {}", env!("CARGO_PKG_VERSION"))), "{agents}");
     assert!(page.text("section[aria-labelledby=redis]").contains("Memory"), "{}", page.html);
 
-    cluster.workers[1].kill.kill();
+    cluster.workers[1].process.kill();
     let page = eventually("the worker to be called silent", 3 * SOON, || {
         let mut user = user.clone();
         async move {

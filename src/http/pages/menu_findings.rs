@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::nav::Badge;
 use crate::domain::address::host_behind;
 use crate::domain::findings::Kind;
 use crate::http::error::Result;
@@ -18,17 +17,17 @@ const NOT_PROTECTED: [Kind; 5] = [
     Kind::JailNotRunning,
 ];
 
-/// How many findings there are for somebody at this address.
+/// How many findings there are for somebody at this address, and whether one means that something is not protected.
 ///
 /// # Errors
 /// What Redis refuses.
-pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<Badge> {
+pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, bool)> {
     let store: &Store = &state.store;
     let notes = store.finding_notes().await?;
     let own = caller.map(|address| host_behind(address).to_string());
     let ids: Vec<&str> = notes.keys().map(String::as_str).filter(|id| concerns(id, own.as_deref())).collect();
     let bad = ids.iter().any(|id| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word()));
-    Ok(Badge { number: ids.len() as u64, bad })
+    Ok((ids.len() as u64, bad))
 }
 
 /// Not what is about another's address, and not what is only noted until it has lasted.

@@ -55,7 +55,8 @@ impl Nav {
     pub async fn read(state: &AppState, caller: Option<IpAddr>) -> Result<Self> {
         let (jobs, findings) =
             tokio::join!(state.store.count_open_ban_jobs(), menu_findings::count(state, caller));
-        Ok(Self { jobs: jobs?, findings: Some(findings?) })
+        let (number, bad) = findings?;
+        Ok(Self { jobs: jobs?, findings: Some(Badge { number, bad }) })
     }
 
     /// The count beside a place; none where there is nothing to count.

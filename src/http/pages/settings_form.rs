@@ -18,7 +18,10 @@ pub fn patch(form: &Form, effective: &Effective) -> Result<Map<String, Value>, E
             let typed = form.text(name);
             match read(shape, typed) {
                 Some(value) if value == now => {}
-                Some(value) => drop(patch.insert(name.to_owned(), value)),
+                Some(value) => match shape.check(&value) {
+                    Ok(()) => drop(patch.insert(name.to_owned(), value)),
+                    Err(allowed) => errors.add(name, wrong(typed, &allowed)),
+                },
                 None => errors.add(name, wrong(typed, allowed(shape))),
             }
         }
@@ -58,7 +61,6 @@ fn read(shape: &Shape, typed: &str) -> Option<Value> {
         Shape::Seconds(_) if digits => typed.parse::<u64>().ok().map(Value::from),
         Shape::Seconds(_) => None,
         Shape::Switch => typed.parse::<bool>().ok().map(Value::from),
-        // Their own rules are in `settings`.
         Shape::Rate => Some(typed.into()),
     }
 }
