@@ -1,5 +1,6 @@
-//! `/openapi.json`, and `/docs`, a page that shows it and tries requests in the session: Swagger UI, whose files are in the binary.
-//! It works without the internet, and nobody learns who reads it. Its looser policy (it writes styles into its elements) applies
+//! `/openapi.json`, and `/docs`, a page that shows it and tries requests in the session.
+//!
+//! The page is Swagger UI, whose files are in the binary. It works without the internet, and nobody learns who reads it. Its looser policy (it writes styles into its elements) applies
 //! to this page alone.
 
 use std::sync::Arc;
