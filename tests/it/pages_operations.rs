@@ -290,7 +290,7 @@ async fn older_pages_of_what_happened_follow_without_a_gap_or_a_repetition() {
 
 #[tokio::test]
 async fn the_cluster_shows_its_workers_who_leads_and_a_worker_that_went_silent() {
-    let mut cluster = Cluster::with_fail2ban(2).set_up().await;
+    let cluster = Cluster::with_fail2ban(2).set_up().await;
     let client = cluster.client(0).logged_in().await;
     server_is(&client, "up").await;
     let mut user = browser(&cluster, 0);

@@ -175,13 +175,50 @@ pub async fn show(
         let deeds = page.items.into_iter().map(Deed::of).filter(|deed| wanted.takes_deed(deed));
         lines.extend(deeds.map(Line::Deed));
     }
+    let (lines, oldest) = cut(lines, oldest);
+    let older = oldest.map(|oldest| wanted.path(|wanted| wanted.before = oldest.to_string()));
+    let looked_back_to = oldest.filter(|_| wanted.is_filtered()).map(StreamId::at);
+    Ok(Page::new(Activity { shell: visitor.shell, wanted, lines, older, looked_back_to }))
+}
+
+/// The lines of a page, the newest first, and where the next page begins. Beyond `oldest` one of the streams was not looked at:
+/// what the other has there belongs to the next page, or it would come too early.
+fn cut(mut lines: Vec<Line>, mut oldest: Option<StreamId>) -> (Vec<Line>, Option<StreamId>) {
     lines.retain(|line| oldest.is_none_or(|oldest| line.at() >= Some(oldest)));
     lines.sort_by_key(|line| std::cmp::Reverse(line.at()));
     if lines.len() > PAGE {
         lines.truncate(PAGE);
         oldest = lines.last().and_then(Line::at);
     }
-    let older = oldest.map(|oldest| wanted.path(|wanted| wanted.before = oldest.to_string()));
-    let looked_back_to = oldest.filter(|_| wanted.is_filtered()).map(StreamId::at);
-    Ok(Page::new(Activity { shell: visitor.shell, wanted, lines, older, looked_back_to }))
+    (lines, oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoredEvent;
+
+    #[test]
+    fn a_page_ends_where_one_of_its_streams_was_not_looked_at() {
+        let place = |ms: usize| StreamId::parse(&format!("{ms}-0")).unwrap();
+        let line = |ms: usize| {
+            let event = StoredEvent {
+                id: place(ms),
+                kind: String::new(),
+                server: None,
+                facts: serde_json::Value::Null,
+            };
+            Line::Event(Event::of(event))
+        };
+        let places = |lines: &[Line]| lines.iter().filter_map(Line::at).collect::<Vec<_>>();
+        let (lines, next) = cut(vec![line(3), line(9), line(5)], Some(place(5)));
+        assert_eq!((places(&lines), next), (vec![place(9), place(5)], Some(place(5))));
+        let (lines, next) = cut((1..=PAGE + 7).map(line).collect(), None);
+        assert_eq!(
+            (lines.len(), next),
+            (PAGE, Some(place(8))),
+            "the next page begins after the last line of this one"
+        );
+        assert_eq!(cut(vec![line(1)], None).1, None, "there is no next page");
+    }
 }
