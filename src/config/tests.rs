@@ -252,7 +252,7 @@ fn a_secret_file_that_cannot_be_used_is_an_error_that_names_it() {
     let cases = [
         ("empty", "is empty"),
         ("bytes", "is not valid UTF-8"),
-        ("short", "32 to 1024 characters"),
+        ("short", "must have 32 characters or more"),
         ("large", "is larger than"),
         ("none", ": No such file"),
         ("", ": Is a directory"),

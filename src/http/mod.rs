@@ -73,8 +73,6 @@ fn open() -> OpenApiRouter<AppState> {
         // for people and programs that want to know what there is
         .routes(routes!(docs::document))
         .routes(routes!(docs::page))
-        .routes(routes!(docs::script))
-        .routes(routes!(docs::style))
         // before anybody can log in
         .routes(routes!(setup::show, setup::complete))
 }

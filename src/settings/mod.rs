@@ -79,6 +79,18 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Whether a value has this shape; else what is allowed.
+    ///
+    /// # Errors
+    /// The words for what is allowed.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        match self {
+            Self::Seconds(_) => self.seconds(value).map(drop),
+            Self::Switch => switch(value).map(drop),
+            Self::Rate => rate(value).map(drop),
+        }
+    }
+
     fn seconds(&self, value: &Value) -> Result<Duration, String> {
         let Self::Seconds(allowed) = self else { return Err("takes no seconds".to_owned()) };
         values::seconds(allowed.clone())(&if value.is_number() { value.to_string() } else { String::new() })

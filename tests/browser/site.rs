@@ -10,6 +10,11 @@ pub const PAGES: &[(&str, &str, bool)] = &[
     ("overview-empty", "/?q=nothing", true),
     ("account", "/account", true),
     ("next", "/setup/next", true),
+    ("activity", "/activity", true),
+    ("jobs", "/jobs", true),
+    ("cluster", "/cluster", true),
+    ("settings", "/settings", true),
+    ("diagnosis", "/diagnosis", true),
     ("help", "/help", true),
     ("not-found", "/none", true),
 ];

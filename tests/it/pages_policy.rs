@@ -10,7 +10,18 @@ use crate::support::redis::Redis;
 use crate::support::{Cluster, SOON, eventually};
 
 /// Pages of somebody who is logged in.
-const PAGES: [&str; 5] = ["/", "/account", "/help", "/setup/next", "/none"];
+const PAGES: [&str; 10] = [
+    "/",
+    "/account",
+    "/help",
+    "/setup/next",
+    "/none",
+    "/activity",
+    "/jobs",
+    "/cluster",
+    "/settings",
+    "/diagnosis",
+];
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'";
 /// The most that a browser loads for its first page, uncompressed.

@@ -40,12 +40,13 @@ pub async fn show(
 }
 
 /// Behind a proxy that is not named, where the caller is cannot be known.
-fn own_address(front: &Front) -> Option<IpAddr> {
+#[must_use]
+pub fn own_address(front: &Front) -> Option<IpAddr> {
     front.unnamed_proxy.is_none().then_some(front.client)
 }
 
 /// How a request came in.
-pub struct Arrival(Front);
+pub struct Arrival(pub Front);
 
 impl FromRequestParts<AppState> for Arrival {
     type Rejection = Infallible;

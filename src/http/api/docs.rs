@@ -1,14 +1,39 @@
-//! `/openapi.json`, and `/docs`, a page that shows it. The page is three files of our own, and its policy lets it load
-//! nothing else: it works without the internet, and nobody learns who reads it.
+//! `/openapi.json`, and `/docs`, a page that shows it and tries requests in the session.
+//!
+//! The page is Swagger UI, whose files are in the binary. It works without the internet, and nobody learns who reads it. Its looser policy (it writes styles into its elements) applies
+//! to this page alone.
+
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::Config;
 
-/// The page loads its own script and style, and asks for the document.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'none'";
+use crate::http::error::Problem;
+use crate::http::extract::Path;
+
+/// The page loads its own scripts and styles, and sends requests to this worker; nothing else.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+/// For what is no page.
+const NOTHING: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
+
+/// What the page loads. Swagger UI has more: pages for logins elsewhere, which nobody needs here.
+const FILES: [&str; 7] = [
+    "swagger-ui.css",
+    "index.css",
+    "swagger-ui-bundle.js",
+    "swagger-ui-standalone-preset.js",
+    "swagger-initializer.js",
+    "favicon-16x16.png",
+    "favicon-32x32.png",
+];
 
 /// The document as text, made once for all requests: anybody may ask for it and not read the answer, and a copy for each would be
 /// memory that strangers take.
@@ -30,39 +55,52 @@ impl Document {
     }
 }
 
-type File<T> = ([(HeaderName, HeaderValue); 2], T);
-
-fn file<T>(kind: &'static str, text: T) -> File<T> {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-    ];
-    (headers, text)
-}
+type Typed<T> = ([(HeaderName, HeaderValue); 2], T);
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operation", security(()), responses((status = 200, body = Object)))]
-pub async fn document(Extension(document): Extension<Document>) -> File<Bytes> {
-    file("application/json", document.0)
+pub async fn document(Extension(document): Extension<Document>) -> Typed<Bytes> {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CONTENT_SECURITY_POLICY, NOTHING),
+    ];
+    (headers, document.0)
 }
 
-/// A page that shows this document.
+/// A page that shows this document, and tries requests.
 #[utoipa::path(get, path = "/docs", tag = "operation", security(()),
     responses((status = 200, body = String, content_type = "text/html")))]
-pub async fn page() -> File<&'static str> {
-    file("text/html; charset=utf-8", include_str!("docs/page.html"))
+pub async fn page() -> Result<Response, Problem> {
+    let (_, html) = served("index.html")?;
+    let html = String::from_utf8(html).map_err(|error| Problem::internal(error.to_string()))?;
+    // It names its files beside itself; ours are below it.
+    let html = html.replace("\"./", "\"/docs/").replace("href=\"index.css", "href=\"/docs/index.css");
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, html).into_response())
 }
 
-/// The script of the page.
-#[utoipa::path(get, path = "/docs/page.js", tag = "operation", security(()),
-    responses((status = 200, body = String, content_type = "text/javascript")))]
-pub async fn script() -> File<&'static str> {
-    file("text/javascript; charset=utf-8", include_str!("docs/page.js"))
+/// A file that the page loads.
+pub async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
+    let known = FILES.into_iter().find(|known| *known == name).ok_or_else(Problem::no_route)?;
+    let (kind, bytes) = served(known)?;
+    let kind = HeaderValue::try_from(kind).map_err(|error| Problem::internal(error.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        // Another version may bring other files under these names.
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
+    ];
+    Ok((headers, bytes).into_response())
 }
 
-/// The style of the page.
-#[utoipa::path(get, path = "/docs/page.css", tag = "operation", security(()),
-    responses((status = 200, body = String, content_type = "text/css")))]
-pub async fn style() -> File<&'static str> {
-    file("text/css; charset=utf-8", include_str!("docs/page.css"))
+/// A file of Swagger UI: its type and bytes.
+fn served(name: &str) -> Result<(String, Vec<u8>), Problem> {
+    // Without a validator: it would be a site of somebody else.
+    let config = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
+    let file = utoipa_swagger_ui::serve(name, Arc::new(config));
+    let file = file.map_err(|error| Problem::internal(error.to_string()))?.ok_or_else(Problem::no_route)?;
+    Ok((file.content_type, file.bytes.into_owned()))
 }

@@ -84,14 +84,12 @@ impl Modify for Refusals {
 
 /// The names of the operations: generated clients call their functions so. A new route wants one; what it is called once it
 /// stays called.
-const IDS: [(&str, &str, &str); 45] = [
+const IDS: [(&str, &str, &str); 43] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
     ("get", "/openapi.json", "get_openapi"),
     ("get", "/docs", "get_docs"),
-    ("get", "/docs/page.js", "get_docs_script"),
-    ("get", "/docs/page.css", "get_docs_style"),
     ("get", "/api/v1/setup", "get_setup"),
     ("post", "/api/v1/setup", "complete_setup"),
     ("post", "/api/v1/session", "log_in"),

@@ -57,14 +57,23 @@
 
 mod account;
 mod account_sessions;
+mod activity;
+mod activity_audit;
+mod activity_events;
 pub mod assets;
 pub mod attention;
 pub mod clock;
+mod cluster;
 pub mod device;
+mod diagnosis;
+mod diagnosis_rows;
 pub mod form;
 mod help;
+mod jobs;
+mod jobs_rows;
 mod login;
 pub mod marks;
+mod menu_findings;
 pub mod message;
 pub mod nav;
 mod never_ban;
@@ -77,6 +86,9 @@ pub mod search;
 pub mod server_list;
 mod server_rows;
 mod servers;
+mod settings;
+mod settings_form;
+mod settings_words;
 mod setup;
 mod setup_next;
 pub mod shell;
@@ -87,6 +99,7 @@ use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
+use super::api::docs;
 use super::state::AppState;
 
 /// All routes of pages.
@@ -105,6 +118,12 @@ pub fn router() -> Router<AppState> {
         .route("/account/theme", post(account::change_theme))
         .route("/account/keys", post(account::change_keys))
         .route("/account/sessions", post(account_sessions::end))
+        .route("/activity", get(activity::show))
+        .route("/jobs", get(jobs::show))
+        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/cluster", get(cluster::show))
+        .route("/diagnosis", get(diagnosis::show))
+        .route("/settings", get(settings::show).post(settings::change))
         .route("/help", get(help::show))
         .route("/logout", post(login::log_out))
         .route("/servers/{server}/recovery", post(recovery::decide))
@@ -112,4 +131,5 @@ pub fn router() -> Router<AppState> {
         .route_layer(from_fn(smooth::smooth))
         // what pages load
         .route("/assets/{hash}/{name}", get(assets::show))
+        .route("/docs/{file}", get(docs::file))
 }

@@ -1,5 +1,8 @@
 //! The menu: its places, and the counts beside them.
 
+use std::net::IpAddr;
+
+use super::menu_findings;
 use crate::http::error::Result;
 use crate::http::state::AppState;
 
@@ -49,9 +52,11 @@ impl Nav {
     ///
     /// # Errors
     /// What Redis refuses.
-    pub async fn read(state: &AppState) -> Result<Self> {
-        // The diagnosis puts its count here.
-        Ok(Self { jobs: state.store.count_open_ban_jobs().await?, findings: None })
+    pub async fn read(state: &AppState, caller: Option<IpAddr>) -> Result<Self> {
+        let (jobs, findings) =
+            tokio::join!(state.store.count_open_ban_jobs(), menu_findings::count(state, caller));
+        let (number, bad) = findings?;
+        Ok(Self { jobs: jobs?, findings: Some(Badge { number, bad }) })
     }
 
     /// The count beside a place; none where there is nothing to count.

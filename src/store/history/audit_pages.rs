@@ -51,7 +51,11 @@ impl AuditEntry {
             fields.remove(name).and_then(|value| redis::from_redis_value(value).ok()).unwrap_or_default()
         };
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
-        let json = |text: String| serde_json::from_str(&text).unwrap_or_default();
+        // What is not JSON is shown as it is.
+        let json = |text: String| match serde_json::from_str(&text) {
+            Err(_) if !text.is_empty() => Value::String(text),
+            read => read.unwrap_or_default(),
+        };
         let millis: i64 = id.split('-').next().and_then(|ms| ms.parse().ok()).unwrap_or_default();
         Self {
             trail,
@@ -97,8 +101,20 @@ impl AuditCursor {
                 let rank = rank.parse().ok().filter(|rank| *rank <= last)?;
                 Some(Self { id: StreamId::parse(id)?, rank })
             }
-            None => Some(Self { id: StreamId::parse(text)?, rank: last }),
+            None => StreamId::parse(text).map(Self::below),
         }
+    }
+
+    /// The place before every entry with this id.
+    #[must_use]
+    pub fn below(id: StreamId) -> Self {
+        Self { id, rank: Trail::ALL.len() - 1 }
+    }
+
+    /// The id of the entry.
+    #[must_use]
+    pub fn id(self) -> StreamId {
+        self.id
     }
 
     /// The greatest id of this trail that comes after it; none if none can.
@@ -156,6 +172,9 @@ mod tests {
         let entry = AuditEntry::from_stored(Trail::Earlier, "1700000000123-4".to_owned(), HashMap::new());
         assert_eq!(entry.at.timestamp_millis(), 1_700_000_000_123);
         assert_eq!((entry.what.as_str(), entry.target, entry.before), ("", None, Value::Null));
+        let fields = HashMap::from([("after".to_owned(), redis::Value::BulkString(b"{torn".to_vec()))]);
+        let entry = AuditEntry::from_stored(Trail::Earlier, "1700000000123-4".to_owned(), fields);
+        assert_eq!(entry.after, Value::String("{torn".to_owned()));
     }
 
     #[test]

@@ -123,6 +123,22 @@ impl Store {
         Ok((ids.into_iter().filter_map(StoredEvent::from_stored).collect(), all))
     }
 
+    /// The events before this place, the newest first, and whether there are older ones.
+    pub async fn events_before(
+        &self,
+        cursor: Option<StreamId>,
+        limit: usize,
+    ) -> Result<(Vec<StoredEvent>, bool)> {
+        let Some(newest) = cursor.map_or_else(|| Some("+".to_owned()), StreamId::last_below) else {
+            return Ok((Vec::new(), false));
+        };
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(self.keys.events()).arg(newest).arg("-").arg("COUNT").arg(limit);
+        let StreamRangeReply { ids } = self.shared.query_apart("events_before", &command).await?;
+        let more = ids.len() == limit;
+        Ok((ids.into_iter().filter_map(StoredEvent::from_stored).collect(), more))
+    }
+
     /// Reads events into `feed`, for ever, on a connection that it keeps.
     pub async fn follow_events(&self, feed: &Feed) {
         let mut at = None;

@@ -1,0 +1,224 @@
+//! What happened, and what people did: the events and the audit as one list, the newest first. Filters are links.
+//!
+//! The streams keep about 10,000 entries each. With a filter a page looks through [`LOOKED_AT`] of each, and says how far it looked.
+
+use askama::Template;
+use axum::extract::State;
+use serde::Deserialize;
+
+use super::activity_audit::Deed;
+use super::activity_events::{Event, GROUPS};
+use super::page::Page;
+use super::search::address_path;
+use super::shell::{Shell, Visitor};
+use crate::domain::Timestamp;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Query;
+use crate::http::state::AppState;
+use crate::store::{AuditCursor, StreamId};
+
+/// Lines of a page.
+const PAGE: usize = 100;
+/// Entries of each stream that a page with a filter looks through.
+const LOOKED_AT: usize = 2_000;
+/// The kind that means what people did.
+const PEOPLE: &str = "people";
+
+/// Which, and from where on.
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub struct Wanted {
+    kind: String,
+    server: String,
+    jail: String,
+    address: String,
+    /// Events and entries of the audit before this place.
+    before: String,
+}
+
+impl Wanted {
+    /// The path of this page with one thing changed.
+    fn path(&self, change: impl FnOnce(&mut Self)) -> String {
+        let mut wanted = Self { before: String::new(), ..self.clone() };
+        change(&mut wanted);
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [
+            ("kind", &wanted.kind),
+            ("server", &wanted.server),
+            ("jail", &wanted.jail),
+            ("address", &wanted.address),
+            ("before", &wanted.before),
+        ] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        let query = query.finish();
+        if query.is_empty() { "/activity".to_owned() } else { format!("/activity?{query}") }
+    }
+
+    fn is_filtered(&self) -> bool {
+        [&self.kind, &self.server, &self.jail, &self.address].iter().any(|filter| !filter.is_empty())
+    }
+
+    fn has(&self, server: Option<&str>, jail: Option<&str>) -> bool {
+        (self.server.is_empty() || server == Some(&self.server))
+            && (self.jail.is_empty() || jail == Some(&self.jail))
+    }
+
+    fn takes_event(&self, event: &Event) -> bool {
+        let group = GROUPS.iter().find(|(_, word, _)| *word == self.kind);
+        let kind = group.is_none_or(|(_, _, kinds)| kinds.iter().any(|kind| event.kind.starts_with(kind)));
+        kind && self.has(event.server.as_deref(), event.jail.as_deref())
+            && (self.address.is_empty() || event.address.as_ref() == Some(&self.address))
+    }
+
+    fn takes_deed(&self, deed: &Deed) -> bool {
+        let (server, jail) = deed.place();
+        self.has(server, jail) && (self.address.is_empty() || deed.is_about(&self.address))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "activity.html")]
+struct Activity {
+    shell: Shell,
+    wanted: Wanted,
+    lines: Vec<Line>,
+    older: Option<String>,
+    looked_back_to: Option<Timestamp>,
+}
+
+/// One line of the list.
+enum Line {
+    Event(Event),
+    Deed(Deed),
+}
+
+impl Line {
+    fn at(&self) -> Option<StreamId> {
+        StreamId::parse(match self {
+            Self::Event(event) => &event.id,
+            Self::Deed(deed) => &deed.id,
+        })
+    }
+}
+
+impl Activity {
+    fn kinds(&self) -> Vec<(&'static str, String, bool)> {
+        let all = [("Everything", ""), ("what people did", PEOPLE)];
+        let groups = GROUPS.iter().map(|(says, word, _)| (*says, *word));
+        let kinds = all.into_iter().chain(groups);
+        kinds
+            .map(|(says, word)| {
+                (says, self.wanted.path(|wanted| word.clone_into(&mut wanted.kind)), self.wanted.kind == word)
+            })
+            .collect()
+    }
+
+    /// The filters that are on besides the kind: what it says, and the path without it.
+    fn filters(&self) -> Vec<(String, String)> {
+        let wanted = &self.wanted;
+        let without = [
+            ("server", &wanted.server, wanted.path(|wanted| wanted.server.clear())),
+            ("jail", &wanted.jail, wanted.path(|wanted| wanted.jail.clear())),
+            ("address", &wanted.address, wanted.path(|wanted| wanted.address.clear())),
+        ];
+        let on = without.into_iter().filter(|(_, value, _)| !value.is_empty());
+        on.map(|(name, value, path)| (format!("{name} {value}"), path)).collect()
+    }
+
+    fn of_server(&self, server: &str) -> String {
+        self.wanted.path(|wanted| server.clone_into(&mut wanted.server))
+    }
+
+    fn of_jail(&self, jail: &str) -> String {
+        self.wanted.path(|wanted| jail.clone_into(&mut wanted.jail))
+    }
+
+    fn of_address(&self, address: &str) -> String {
+        self.wanted.path(|wanted| address.clone_into(&mut wanted.address))
+    }
+
+    /// The beginning of this list.
+    fn newest(&self) -> String {
+        self.wanted.path(|_| {})
+    }
+
+    /// The page of an address.
+    fn page_of(&self, address: &str) -> Option<String> {
+        address_path(address)
+    }
+}
+
+/// What happened.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Query(wanted): Query<Wanted>,
+) -> Result<Page<impl Template>> {
+    let wrong = || Problem::malformed("there is no such page of what happened");
+    let before = Some(&wanted.before).filter(|before| !before.is_empty());
+    let before = before.map(|text| StreamId::parse(text).ok_or_else(wrong)).transpose()?;
+    let looked_at = if wanted.is_filtered() { LOOKED_AT } else { PAGE };
+    let (mut lines, mut oldest) = (Vec::new(), None);
+    if wanted.kind != PEOPLE {
+        let (events, more) = state.store.events_before(before, looked_at).await?;
+        // Beyond the oldest of a stream that has more, the other stream must not run ahead.
+        oldest = oldest.max(events.last().filter(|_| more).map(|event| event.id));
+        let events = events.into_iter().map(Event::of).filter(|event| wanted.takes_event(event));
+        lines.extend(events.map(Line::Event));
+    }
+    if wanted.kind.is_empty() || wanted.kind == PEOPLE {
+        let page = state.store.audit_page(before.map(AuditCursor::below), looked_at).await?;
+        oldest = oldest.max(page.next_cursor.as_deref().and_then(AuditCursor::parse).map(AuditCursor::id));
+        let deeds = page.items.into_iter().map(Deed::of).filter(|deed| wanted.takes_deed(deed));
+        lines.extend(deeds.map(Line::Deed));
+    }
+    let (lines, oldest) = cut(lines, oldest);
+    let older = oldest.map(|oldest| wanted.path(|wanted| wanted.before = oldest.to_string()));
+    let looked_back_to = oldest.filter(|_| wanted.is_filtered()).map(StreamId::at);
+    Ok(Page::new(Activity { shell: visitor.shell, wanted, lines, older, looked_back_to }))
+}
+
+/// The lines of a page, the newest first, and where the next page begins. Beyond `oldest` one of the streams was not looked at:
+/// what the other has there belongs to the next page, or it would come too early.
+fn cut(mut lines: Vec<Line>, mut oldest: Option<StreamId>) -> (Vec<Line>, Option<StreamId>) {
+    lines.retain(|line| oldest.is_none_or(|oldest| line.at() >= Some(oldest)));
+    lines.sort_by_key(|line| std::cmp::Reverse(line.at()));
+    if lines.len() > PAGE {
+        lines.truncate(PAGE);
+        oldest = lines.last().and_then(Line::at);
+    }
+    (lines, oldest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoredEvent;
+
+    #[test]
+    fn a_page_ends_where_one_of_its_streams_was_not_looked_at() {
+        let place = |ms: usize| StreamId::parse(&format!("{ms}-0")).unwrap();
+        let line = |ms: usize| {
+            let event = StoredEvent {
+                id: place(ms),
+                kind: String::new(),
+                server: None,
+                facts: serde_json::Value::Null,
+            };
+            Line::Event(Event::of(event))
+        };
+        let places = |lines: &[Line]| lines.iter().filter_map(Line::at).collect::<Vec<_>>();
+        let (lines, next) = cut(vec![line(3), line(9), line(5)], Some(place(5)));
+        assert_eq!((places(&lines), next), (vec![place(9), place(5)], Some(place(5))));
+        let (lines, next) = cut((1..=PAGE + 7).map(line).collect(), None);
+        assert_eq!(
+            (lines.len(), next),
+            (PAGE, Some(place(8))),
+            "the next page begins after the last line of this one"
+        );
+        assert_eq!(cut(vec![line(1)], None).1, None, "there is no next page");
+    }
+}

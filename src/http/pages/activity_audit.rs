@@ -1,0 +1,198 @@
+//! An entry of the audit in words: who did what to what, how it was before, and how it is after.
+
+use serde_json::Value;
+
+use super::marks::Mark;
+use crate::domain::Timestamp;
+use crate::store::AuditEntry;
+
+/// Letters of a value that are shown at once; a longer one is unfolded.
+const SHORT: usize = 120;
+
+/// What a person did.
+#[derive(Debug)]
+pub struct Deed {
+    /// Its place.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub who: String,
+    /// From where.
+    pub from: Option<String>,
+    /// In words.
+    pub what: String,
+    /// To what.
+    pub target: Option<String>,
+    /// What came of it.
+    pub outcome: String,
+    /// What is different.
+    pub changes: Vec<Change>,
+}
+
+/// A value that is different.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What it is called.
+    pub name: String,
+    /// Before; none where there was nothing.
+    pub before: Option<String>,
+    /// After; none where there is nothing.
+    pub after: Option<String>,
+}
+
+impl Change {
+    /// Whether it is shown at once.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
+        length(&self.before) + length(&self.after) <= SHORT
+    }
+}
+
+impl Deed {
+    /// The entry in words.
+    #[must_use]
+    pub fn of(entry: AuditEntry) -> Self {
+        Self {
+            changes: changes(&entry.before, &entry.after),
+            what: words(&entry.what),
+            id: entry.id,
+            at: entry.at,
+            who: entry.username,
+            from: entry.address,
+            target: entry.target,
+            outcome: entry.outcome,
+        }
+    }
+
+    /// How it is shown: mark and colour.
+    #[must_use]
+    pub fn shown(&self) -> (Mark, &'static str) {
+        match self.outcome.as_str() {
+            "done" | "ok" => (Mark::CHECK, "muted"),
+            "begun" | "queued" | "asked" | "running" => (Mark::RING, "muted"),
+            "cancelled" => (Mark::BAR, "muted"),
+            _ => (Mark::CROSS, "bad"),
+        }
+    }
+
+    /// The server of the target, and its jail.
+    #[must_use]
+    pub fn place(&self) -> (Option<&str>, Option<&str>) {
+        match self.target.as_deref().map(|target| target.split_once('/').ok_or(target)) {
+            Some(Ok((server, jail))) => (Some(server), Some(jail)),
+            Some(Err(server)) => (Some(server), None),
+            None => (None, None),
+        }
+    }
+
+    /// Whether this address is what it was about.
+    #[must_use]
+    pub fn is_about(&self, address: &str) -> bool {
+        let has = |text: &Option<String>| text.as_ref().is_some_and(|text| names(text, address));
+        has(&self.target) || self.changes.iter().any(|change| has(&change.before) || has(&change.after))
+    }
+}
+
+/// Whether a text names this address whole.
+fn names(text: &str, address: &str) -> bool {
+    let part = |letter: char| letter.is_ascii_hexdigit() || matches!(letter, '.' | ':');
+    text.match_indices(address).any(|(at, found)| {
+        !text[..at].ends_with(part)
+            && !text[at + found.len()..].starts_with(|letter| part(letter) || letter == '/')
+    })
+}
+
+fn words(what: &str) -> String {
+    let words = match what {
+        "setup.complete" => "set up bangui",
+        "session.begin" => "logged in",
+        "session.end" => "logged out",
+        "session.revoke" => "ended sessions",
+        "password.change" => "changed the password",
+        "settings.change" => "changed settings",
+        "recovery.clear" => "dismissed the warning",
+        "recovery.roll_back" => "rolled back",
+        "jail.activate" => "switched the jail on",
+        "jail.deactivate" => "switched the jail off",
+        "jail.change" => "changed the jail",
+        "jail.ban" | "ban.add" => "banned",
+        "jail.unban" | "ban.remove" => "unbanned",
+        "ban_job.begin" => "began a job",
+        "ban_job.cancel" => "cancelled a job",
+        "ban_job.end" => "began a job that has ended",
+        other => other,
+    };
+    words.to_owned()
+}
+
+/// What is different between two values: of objects each member, of others the whole.
+fn changes(before: &Value, after: &Value) -> Vec<Change> {
+    let empty = serde_json::Map::new();
+    let members = |value: &Value| -> Option<serde_json::Map<String, Value>> {
+        match value {
+            Value::Object(members) => Some(members.clone()),
+            Value::Null => Some(empty.clone()),
+            _ => None,
+        }
+    };
+    let (Some(was), Some(is)) = (members(before), members(after)) else {
+        let change = Change { name: String::new(), before: text(before), after: text(after) };
+        return if change.before == change.after { Vec::new() } else { vec![change] };
+    };
+    let mut names: Vec<&String> = was.keys().chain(is.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let change = |name: &String| Change {
+        name: name.clone(),
+        before: was.get(name).and_then(text),
+        after: is.get(name).and_then(text),
+    };
+    names.into_iter().map(change).filter(|change| change.before != change.after).collect()
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            Some(items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "))
+        }
+        other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_different_is_shown_member_by_member() {
+        let different =
+            changes(&json!({ "a": 1, "b": "x", "c": null }), &json!({ "a": 2, "b": "x", "c": ["y", "z"] }));
+        let change = |name: &str, before: Option<&str>, after: Option<&str>| Change {
+            name: name.to_owned(),
+            before: before.map(str::to_owned),
+            after: after.map(str::to_owned),
+        };
+        assert_eq!(different, [change("a", Some("1"), Some("2")), change("c", None, Some("y, z"))]);
+        assert_eq!(changes(&Value::Null, &json!("x")), [change("", None, Some("x"))]);
+        assert_eq!(changes(&Value::Null, &Value::Null), []);
+    }
+
+    #[test]
+    fn an_address_is_named_whole_or_not_at_all() {
+        for (text, named) in [
+            ("198.51.100.1", true),
+            ("a, 198.51.100.1, b", true),
+            ("198.51.100.17", false),
+            ("198.51.100.1/24", false),
+            ("1198.51.100.1", false),
+        ] {
+            assert_eq!(names(text, "198.51.100.1"), named, "{text}");
+        }
+    }
+}

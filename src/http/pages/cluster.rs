@@ -1,0 +1,175 @@
+//! Who is there: workers, who leads since when, what the schedule ran, Redis, near caches, agents.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use askama::Template;
+use axum::extract::State;
+use chrono::{DateTime, TimeDelta};
+
+use super::clock::rough;
+use super::marks::counted;
+use super::page::Page;
+use super::server_list::read;
+use super::shell::{Shell, Visitor};
+use crate::domain::findings::redis::RedisFacts;
+use crate::domain::{Condition, ServerName, Timestamp};
+use crate::http::error::Result;
+use crate::http::state::AppState;
+use crate::store::{ClusterView, WorkerView};
+
+/// How long a silent worker stays in the list.
+const LISTED_FOR: TimeDelta = TimeDelta::seconds(60);
+/// Agents of another version that are named.
+const MAX_NAMED: usize = 10;
+const MIB: u64 = 1024 * 1024;
+
+#[derive(Template)]
+#[template(path = "cluster.html")]
+struct Cluster {
+    shell: Shell,
+    view: ClusterView,
+    /// The worker that made this page.
+    here: String,
+    redis: RedisFacts,
+    answers_in: String,
+    agents: Agents,
+}
+
+/// What agents say.
+struct Agents {
+    number: usize,
+    versions: Vec<Version>,
+    /// The one whose clock is the most off, and by how much.
+    clock: Option<(ServerName, String)>,
+    /// The certificate that ends first.
+    certificate: Option<(ServerName, Timestamp)>,
+    not_asked: Vec<ServerName>,
+}
+
+struct Version {
+    version: String,
+    number: usize,
+    /// Named where it is another than the workers'.
+    named: Vec<ServerName>,
+}
+
+impl Cluster {
+    fn leads(&self, worker: &WorkerView) -> bool {
+        self.view.lease.as_ref().is_some_and(|lease| lease.holder == worker.id)
+    }
+
+    fn leader(&self) -> Option<&WorkerView> {
+        self.view.workers.iter().find(|worker| self.leads(worker))
+    }
+
+    /// An epoch is at least the time, in milliseconds, at which its term began.
+    fn since(&self) -> Option<Timestamp> {
+        let epoch = i64::try_from(self.view.lease.as_ref()?.epoch).ok()?;
+        DateTime::from_timestamp_millis(epoch).filter(|since| *since <= self.shell.clock.now)
+    }
+
+    fn is_here(&self, worker: &WorkerView) -> bool {
+        worker.id.as_str() == self.here
+    }
+
+    /// Whether it is of another version than this worker.
+    fn differs(&self, version: &str) -> bool {
+        version != env!("CARGO_PKG_VERSION")
+    }
+
+    fn age(&self, since: &Timestamp) -> String {
+        rough(self.shell.clock.now - *since)
+    }
+
+    /// When a silent worker leaves the list.
+    fn leaves_in(&self, seen: &Timestamp) -> String {
+        rough(*seen + LISTED_FOR - self.shell.clock.now)
+    }
+
+    fn memory(&self) -> String {
+        let used = format!("{} MB", self.redis.used_memory / MIB);
+        match self.redis.max_memory {
+            0 => format!("{used}, without a limit"),
+            most => format!("{used} of {} MB", most / MIB),
+        }
+    }
+
+    fn persistence(&self) -> &'static str {
+        match (self.redis.append_only, self.redis.snapshots) {
+            (Some(true), _) => "append-only file",
+            (_, Some(true)) => "snapshots",
+            (Some(false), Some(false)) => "off",
+            _ => "not known",
+        }
+    }
+
+    fn replicas(&self) -> String {
+        match self.redis.min_replicas {
+            0 => counted(self.redis.replicas, "replica"),
+            wanted => format!("{}, {wanted} wanted", counted(self.redis.replicas, "replica")),
+        }
+    }
+}
+
+/// The cluster.
+pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Page<impl Template>> {
+    let (view, redis, agents) =
+        tokio::join!(state.store.cluster(), state.store.redis_facts(), agents(&state));
+    let began = Instant::now();
+    state.store.count_open_ban_jobs().await?;
+    let answers_in = format!("{:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    Ok(Page::new(Cluster {
+        shell: visitor.shell,
+        view: view?,
+        here: state.worker.as_str().to_owned(),
+        redis: redis?,
+        answers_in,
+        agents: agents?,
+    }))
+}
+
+async fn agents(state: &AppState) -> Result<Agents> {
+    let listed = read(state).await?;
+    let number = listed.len();
+    // One that the last probe did not reach is not waited for.
+    let silent = |stored: &std::result::Result<crate::store::StoredServer, _>| {
+        stored.as_ref().is_ok_and(|stored| stored.state.status.condition == Condition::Unreachable)
+    };
+    let (unreachable, asked): (Vec<_>, Vec<_>) = listed.into_iter().partition(|(_, stored)| silent(stored));
+    let asked: Vec<ServerName> = asked.into_iter().map(|(name, _)| name).collect();
+    let store = &state.store;
+    let inspected = state.inspections().of(&state.agents, &asked, || store.about_now()).await;
+    let mut by_version: BTreeMap<String, Vec<ServerName>> = BTreeMap::new();
+    let (mut clock, mut certificate) = (None::<(TimeDelta, ServerName)>, None::<(Timestamp, ServerName)>);
+    for (name, inspection) in &inspected.known {
+        let info = &inspection.info;
+        by_version.entry(info.agent_version.clone()).or_default().push(name.clone());
+        if let Some(theirs) = info.clock.and_then(DateTime::from_timestamp_micros) {
+            // Between the question and the answer any time is right.
+            let off = (inspection.asked - theirs).max(theirs - inspection.answered).max(TimeDelta::zero());
+            clock = clock.max(Some((off, name.clone())));
+        }
+        if let Some(end) = info.certificate_not_after.and_then(|end| DateTime::from_timestamp(end, 0)) {
+            let ends = (end, name.clone());
+            certificate = Some(certificate.map_or(ends.clone(), |first| first.min(ends)));
+        }
+    }
+    let version = |(version, names): (String, Vec<ServerName>)| {
+        let number = names.len();
+        let other = version != env!("CARGO_PKG_VERSION");
+        Version {
+            named: names.into_iter().take(if other { MAX_NAMED } else { 0 }).collect(),
+            version,
+            number,
+        }
+    };
+    let not_asked = unreachable.into_iter().map(|(name, _)| name).chain(inspected.not_asked.into_keys());
+    Ok(Agents {
+        number,
+        versions: by_version.into_iter().map(version).collect(),
+        clock: clock.map(|(off, name)| (name, format!("{:.1} s", off.as_seconds_f64()))),
+        certificate: certificate.map(|(end, name)| (name, end)),
+        not_asked: not_asked.collect(),
+    })
+}

@@ -1,0 +1,95 @@
+//! Ban jobs: those that are not over, with their progress and how to cancel them; what was not done, by reason; what ended.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::jobs_rows::Row;
+use super::marks::count;
+use super::message::{Message, done};
+use super::page::Page;
+use super::paging::Paging;
+use super::shell::{Shell, Visitor};
+use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
+use crate::domain::BanJobId;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Path, Query};
+use crate::http::state::AppState;
+
+/// Jobs of a page.
+const PAGE: usize = 50;
+
+/// Which page of jobs.
+#[derive(Deserialize)]
+pub struct Wanted {
+    cursor: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "jobs.html")]
+struct Jobs {
+    shell: Shell,
+    open: u64,
+    ended: usize,
+    jobs: Vec<Row>,
+    paging: Paging,
+}
+
+impl Jobs {
+    /// The jobs in the order of how much they matter now: heading, its id, jobs.
+    fn parts(&self) -> [(&'static str, &'static str, Vec<&Row>); 3] {
+        let of = |which: &dyn Fn(&Row) -> bool| self.jobs.iter().filter(|job| which(job)).collect();
+        [
+            ("Running", "running", of(&Row::is_open)),
+            ("Not all done", "failed", of(&Row::has_failed)),
+            ("Ended", "ended", of(&|job| !job.is_open() && !job.has_failed())),
+        ]
+    }
+}
+
+/// The jobs.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Query(wanted): Query<Wanted>,
+) -> Result<Page<impl Template>> {
+    let cursor = wanted.cursor.as_deref().map(|text| {
+        let digits = text.bytes().all(|letter| letter.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| digits)
+            .ok_or_else(|| Problem::malformed("there is no such page of jobs"))
+    });
+    let page = state.store.ban_jobs(cursor.transpose()?, PAGE).await?;
+    let jobs: Vec<Row> = page.items.into_iter().map(|view| Row { view }).collect();
+    let paging = Paging {
+        says: format!("{} on this page, the newest first", jobs.len()),
+        previous: None,
+        next: page.next_cursor.map(|cursor| format!("/jobs?cursor={cursor}")),
+        size: PAGE,
+    };
+    let open = state.store.count_open_ban_jobs().await?;
+    let ended = jobs.iter().filter(|job| !job.is_open()).count();
+    Ok(Page::new(Jobs { shell: visitor.shell, open, ended, jobs, paging }))
+}
+
+/// Cancels what a job has not done yet.
+pub async fn cancel(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let id = BanJobId::parse(&id).ok_or(CancelError::Unknown)?;
+    let message = match cancel_job(&state, visitor.actor.clone(), id).await {
+        Ok(view) => {
+            let (tried, asked) = (count(view.progress.done as u64), count(view.progress.asked as u64));
+            let row = Row { view };
+            Message::ok(format!("Cancelled at {tried} of {asked}."))
+                .and(format!("{}.", row.says(&visitor.shell.clock.now)))
+        }
+        Err(error @ (CancelError::Over(_) | CancelError::AgentUnaware(_))) => Message::refused(&error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(done(&state, &visitor.actor, "/jobs", message).await)
+}

@@ -1,0 +1,59 @@
+//! The count of findings in the menu: what the probe and the last looks noted, so that no page has to ask agents for it.
+
+use std::net::IpAddr;
+
+use crate::domain::address::host_behind;
+use crate::domain::findings::Kind;
+use crate::http::error::Result;
+use crate::http::state::AppState;
+use crate::store::Store;
+
+/// Kinds that mean that bans do not happen as they should.
+const NOT_PROTECTED: [Kind; 5] = [
+    Kind::PendingRecovery,
+    Kind::ServerDown,
+    Kind::ServerUnreachable,
+    Kind::ServerDegraded,
+    Kind::JailNotRunning,
+];
+
+/// How many findings there are for somebody at this address, and whether one means that something is not protected.
+///
+/// # Errors
+/// What Redis refuses.
+pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, bool)> {
+    let store: &Store = &state.store;
+    let notes = store.finding_notes().await?;
+    let own = caller.map(|address| host_behind(address).to_string());
+    let ids: Vec<&str> = notes.keys().map(String::as_str).filter(|id| concerns(id, own.as_deref())).collect();
+    let bad = ids.iter().any(|id| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word()));
+    Ok((ids.len() as u64, bad))
+}
+
+/// Not what is about another's address, and not what is only noted until it has lasted.
+fn concerns(id: &str, own: Option<&str>) -> bool {
+    let kind = kind_of(id);
+    if kind == Kind::OwnAddress.word() {
+        return id.split_once('#').map(|(_, address)| address) == own;
+    }
+    kind != Kind::WorkerVersions.word()
+}
+
+fn kind_of(id: &str) -> &str {
+    id.split([':', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_menu_counts_what_concerns_its_reader() {
+        let own = Some("198.51.100.23");
+        assert!(concerns("server-down:web-1", own) && concerns("redis-eviction", own));
+        assert!(concerns("own-address:web-1#198.51.100.23", own));
+        assert!(!concerns("own-address:web-1#198.51.100.24", own));
+        assert!(!concerns("own-address:web-1#198.51.100.23", None));
+        assert_eq!(kind_of("log-missing:web-1/sshd#/var/log/auth.log"), "log-missing");
+    }
+}

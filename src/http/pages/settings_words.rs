@@ -1,0 +1,96 @@
+//! What a person should know of each setting: its name, and what goes wrong at each end.
+
+/// The words about one setting.
+#[derive(Debug)]
+pub struct Words {
+    /// As the API calls it.
+    pub name: &'static str,
+    /// As the page calls it.
+    pub label: &'static str,
+    /// What it decides.
+    pub decides: &'static str,
+    /// What goes wrong where it is very low, or off.
+    pub low: &'static str,
+    /// What goes wrong where it is very high, or on.
+    pub high: &'static str,
+}
+
+/// Every setting has its row.
+pub const WORDS: [Words; 8] = [
+    Words {
+        name: "session_idle_seconds",
+        label: "A session ends after so long without use",
+        decides: "In seconds, not longer than the longest session.",
+        low: "Low: people are logged out while they read.",
+        high: "High: a browser that was left open stays logged in for that long.",
+    },
+    Words {
+        name: "session_absolute_seconds",
+        label: "A session ends so long after its login",
+        decides: "In seconds, however much it is used.",
+        low: "Low: people log in again in the middle of their work.",
+        high: "High: a stolen session is of use for that long.",
+    },
+    Words {
+        name: "session_cache_enabled",
+        label: "Each worker remembers sessions for a moment",
+        decides: "A logout waits until every worker has forgotten the session.",
+        low: "Off: each request asks Redis who sent it.",
+        high: "On: a logout takes up to two seconds while a worker is being lost.",
+    },
+    Words {
+        name: "session_cache_ttl_seconds",
+        label: "A remembered session is checked again after",
+        decides: "In seconds. It counts only while workers remember sessions.",
+        low: "Low: Redis is asked nearly as often as without.",
+        high: "High: the time of last use that is shown of a session is late by as much.",
+    },
+    Words {
+        name: "probe_interval_seconds",
+        label: "Every server is checked so often",
+        decides: "In seconds.",
+        low: "Low: fail2ban, Redis and the leader work more, most of all with many servers.",
+        high: "High: bans and trouble are shown that much later.",
+    },
+    Words {
+        name: "activation_crash_window_seconds",
+        label: "A crash is blamed on a jail that was switched on this shortly before",
+        decides: "In seconds.",
+        low: "Low: a jail that takes fail2ban down later is not offered to be switched off.",
+        high: "High: a crash with another cause is blamed on the jail.",
+    },
+    Words {
+        name: "login_limit",
+        label: "Login attempts from one address",
+        decides: "Attempts and seconds, such as 10/60: ten at once, and ten again within sixty seconds.",
+        low: "Low: people behind one proxy lock each other out.",
+        high: "High: passwords can be tried faster.",
+    },
+    Words {
+        name: "login_failure_limit",
+        label: "Failed logins with one account",
+        decides: "Attempts and seconds, as above, from all addresses together.",
+        low: "Low: a stranger can keep the owner out for that time.",
+        high: "High: many addresses together can try more passwords.",
+    },
+];
+
+/// The words about the setting of this name. One without words of its own is called by its name.
+#[must_use]
+pub fn of(name: &'static str) -> Words {
+    let known = WORDS.iter().find(|words| words.name == name);
+    let Words { label, decides, low, high, .. } =
+        *known.unwrap_or(&Words { name, label: name, decides: "", low: "", high: "" });
+    Words { name, label, decides, low, high }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_its_words() {
+        let settings: Vec<_> = crate::settings::shapes().map(|(name, _)| name).collect();
+        assert_eq!(settings, WORDS.each_ref().map(|words| words.name));
+    }
+}
