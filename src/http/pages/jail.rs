@@ -1,0 +1,250 @@
+//! The page of a jail: a job that runs, bans with paging and search, forms to ban, settings, never-banned list, the whole jail.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::ban_progress::Progress;
+use super::form::{Errors, Field, Form};
+use super::jail_bans_list::{BanRow, Listed, listed};
+use super::jail_fields::{Settings, settings};
+use super::marks::{Shown, count};
+use super::page::Page;
+use super::paging::Paging;
+use super::search::jail_path;
+use super::server_jails::{JailState, bans_lifted};
+use super::shell::{Shell, Visitor};
+use crate::actions::JailTarget;
+use crate::domain::jail::Network;
+use crate::domain::{ServerState, Timestamp};
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{LARGE_BODY, Path, Query};
+use crate::http::state::AppState;
+use crate::store::StoreError;
+
+/// Parts of the page, one of which narrow screens show at a time.
+const PARTS: [(&str, &str); 4] =
+    [("bans", "Bans"), ("ban", "Ban"), ("settings", "Settings"), ("all", "Whole jail")];
+
+/// Which bans, which part, and which job.
+#[derive(Deserialize, Default, Clone)]
+#[serde(default)]
+pub struct Wanted {
+    /// How an address begins.
+    pub q: String,
+    /// The last address of the page before.
+    pub cursor: Option<String>,
+    part: String,
+    job: String,
+}
+
+#[derive(Template)]
+#[template(path = "jail.html")]
+struct Jail {
+    shell: Shell,
+    server: String,
+    name: String,
+    path: String,
+    part: &'static str,
+    shown: Shown,
+    runs: bool,
+    banned: u64,
+    failing: String,
+    total: String,
+    checked_at: Option<Timestamp>,
+    /// Why the agent could not be asked.
+    not_asked: Option<String>,
+    errors: Vec<String>,
+    job: Option<Progress>,
+    bans: Vec<BanRow>,
+    read_at: Option<Timestamp>,
+    q: Field,
+    searched: String,
+    paging: Paging,
+    ips: Field,
+    force: bool,
+    good: usize,
+    lasts: String,
+    settings: Settings,
+    never_banned: Vec<(String, bool)>,
+    network: Field,
+    own: Option<String>,
+    log_files: Vec<String>,
+    journal: Vec<String>,
+    lifted: String,
+}
+
+/// What was typed into a form that was refused.
+#[derive(Default)]
+pub struct Typed {
+    /// Each field with its value.
+    pub fields: Vec<(&'static str, String)>,
+    /// What is wrong.
+    pub errors: Errors,
+    /// Addresses that are right, of those to be banned.
+    pub good: usize,
+    /// The part of the page that the form is in.
+    pub part: &'static str,
+}
+
+impl Typed {
+    /// What these fields of a form have in them, with errors.
+    #[must_use]
+    pub fn of<const LIMIT: usize>(
+        form: &Form<LIMIT>,
+        names: &[&'static str],
+        errors: Errors,
+        part: &'static str,
+    ) -> Self {
+        let fields = names.iter().map(|name| (*name, form.raw(name).to_owned())).collect();
+        Self { fields, errors, good: 0, part }
+    }
+
+    /// What was typed into this field.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| &**value)
+    }
+}
+
+/// The page of a jail.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path((server, jail)): Path<(String, String)>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response> {
+    let target = state.jail(&server, &jail)?;
+    Ok(Page::new(jail_page(&state, visitor, target, wanted, &Typed::default()).await?).into_response())
+}
+
+/// The page again, with what was typed and an error beside each field that has one.
+///
+/// # Errors
+/// What Redis refuses.
+pub async fn refused(
+    state: &AppState,
+    visitor: Visitor,
+    target: JailTarget,
+    typed: Typed,
+) -> Result<Response> {
+    let wanted = Wanted { part: typed.part.to_owned(), ..Wanted::default() };
+    let page = jail_page(state, visitor, target, wanted, &typed).await?;
+    Ok(Page::refused(page, typed.errors).into_response())
+}
+
+async fn jail_page(
+    state: &AppState,
+    visitor: Visitor,
+    target: JailTarget,
+    wanted: Wanted,
+    typed: &Typed,
+) -> Result<Jail> {
+    let JailTarget { server, agent, jail } = &target;
+    let (stored, view, list, job) = tokio::join!(
+        state.store.server(server),
+        agent.jail_view(jail),
+        listed(state, server, jail, &wanted),
+        Progress::of(state, server, jail, &wanted.job),
+    );
+    let Listed { bans, read_at, paging } = list?;
+    let known = match stored {
+        Err(StoreError::Corrupt { .. }) => ServerState::default(),
+        stored => stored?.state,
+    };
+    let (view, not_asked) = match view {
+        Ok(view) => (view, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let counts = known.status.jails.get(jail).copied();
+    let never_heard_of = view.is_none() && counts.is_none() && !known.expected_jails.contains(jail);
+    if never_heard_of && not_asked.is_none() && bans.is_empty() {
+        return Err(Problem::not_found("jail"));
+    }
+    let now = JailState::of(jail, &known, view.as_ref());
+    let counts = counts.unwrap_or_default();
+    let ignored = view.as_ref().map(|view| view.ignoreip.clone()).unwrap_or_default();
+    let part = PARTS.iter().find(|(part, _)| *part == wanted.part).map_or("bans", |(part, _)| part);
+    let own = visitor.actor.address.filter(|own| !covers(&ignored, Network::from(*own)));
+    Ok(Jail {
+        path: jail_path(server, jail),
+        name: jail.to_string(),
+        server: server.to_string(),
+        part,
+        shown: now.shown(),
+        runs: now == JailState::Running,
+        banned: counts.currently_banned,
+        failing: count(counts.currently_failed),
+        total: count(counts.total_banned),
+        checked_at: known.status.checked_at,
+        not_asked,
+        errors: view.as_ref().map(|view| view.errors.clone()).unwrap_or_default(),
+        job: job?,
+        bans,
+        read_at,
+        q: Field::text("q", "Address begins with")
+            .id("begins")
+            .value(&wanted.q)
+            .attribute("autocomplete", "off"),
+        searched: wanted.q.trim().to_owned(),
+        paging,
+        ips: Field::lines("ips", "Addresses or networks, one or many", 4)
+            .value(typed.get("ips").unwrap_or_default())
+            .with(&typed.errors)
+            .attribute("spellcheck", "false"),
+        force: typed.get("force").is_some_and(|force| !force.is_empty()),
+        good: typed.good,
+        lasts: super::jail_words::lasting(view.as_ref().and_then(|view| view.bantime)),
+        settings: settings(view.as_ref(), typed),
+        never_banned: removable(ignored),
+        network: Field::text("network", "Address or network")
+            .value(typed.get("network").unwrap_or_default())
+            .with(&typed.errors)
+            .attribute("autocomplete", "off"),
+        own: own.map(|own| own.to_string()),
+        log_files: view.as_ref().map(|view| view.log_files.clone()).unwrap_or_default(),
+        journal: view.map(|view| view.journal_matches).unwrap_or_default(),
+        lifted: bans_lifted(Some(counts.currently_banned)),
+        shell: visitor.shell,
+    })
+}
+
+/// Entries, and whether one can be taken off: a list with names in it is changed in the files alone.
+fn removable(entries: Vec<String>) -> Vec<(String, bool)> {
+    let all = entries.iter().all(|entry| Network::parse(entry).is_some());
+    entries.into_iter().map(|entry| (entry, all)).collect()
+}
+
+fn covers(entries: &[String], own: Network) -> bool {
+    entries.iter().filter_map(|entry| Network::parse(entry)).any(|entry| entry.net().contains(&own.net()))
+}
+
+impl Jail {
+    fn parts(&self) -> Vec<(&'static str, String, bool)> {
+        PARTS
+            .iter()
+            .map(|(part, word)| (*word, format!("{}?part={part}", self.path), *part == self.part))
+            .collect()
+    }
+
+    fn banned_shown(&self) -> String {
+        count(self.banned)
+    }
+
+    /// Whether lifting all bans is a job, which cannot be undone here.
+    fn many(&self) -> bool {
+        self.banned > crate::domain::ban_job::JOB_ABOVE as u64
+    }
+
+    fn ban_label(&self) -> String {
+        match self.good {
+            0 => "Ban".to_owned(),
+            1 => "Ban 1 address".to_owned(),
+            many => format!("Ban {} addresses", count(many as u64)),
+        }
+    }
+}
+
+/// The largest form of this page: many addresses.
+pub const FORM: usize = LARGE_BODY;
