@@ -55,6 +55,7 @@ mod newer_items;
 mod newer_states;
 mod one_redis;
 mod pages;
+mod pages_hosts;
 mod pages_policy;
 mod parts;
 mod passwords;

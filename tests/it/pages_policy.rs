@@ -10,7 +10,16 @@ use crate::support::redis::Redis;
 use crate::support::{Cluster, SOON, eventually};
 
 /// Pages of somebody who is logged in.
-const PAGES: [&str; 5] = ["/", "/account", "/help", "/setup/next", "/none"];
+const PAGES: [&str; 8] = [
+    "/",
+    "/account",
+    "/help",
+    "/setup/next",
+    "/servers/web-1",
+    "/servers/web-1/jails/app",
+    "/addresses/203.0.113.77",
+    "/none",
+];
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'";
 /// The most that a browser loads for its first page, uncompressed.

@@ -57,6 +57,8 @@ struct Jail {
     not_asked: Option<String>,
     errors: Vec<String>,
     job: Option<Progress>,
+    /// Whether the page was asked for to follow its job.
+    following: bool,
     bans: Vec<BanRow>,
     read_at: Option<Timestamp>,
     q: Field,
@@ -181,6 +183,7 @@ async fn jail_page(
         not_asked,
         errors: view.as_ref().map(|view| view.errors.clone()).unwrap_or_default(),
         job: job?,
+        following: !wanted.job.is_empty() && typed.errors.is_empty(),
         bans,
         read_at,
         q: Field::text("q", "Address begins with")
@@ -226,6 +229,11 @@ impl Jail {
             .iter()
             .map(|(part, word)| (*word, format!("{}?part={part}", self.path), *part == self.part))
             .collect()
+    }
+
+    /// Whether the page loads itself again where no script keeps it as it is now. Where a form is filled in it does not.
+    fn follows(&self) -> bool {
+        self.following && self.job.as_ref().is_some_and(|job| job.open)
     }
 
     fn banned_shown(&self) -> String {
