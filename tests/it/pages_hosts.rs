@@ -320,7 +320,7 @@ async fn an_address_is_answered_as_a_sentence_unbanned_everywhere_and_banned_aga
 async fn a_server_that_cannot_be_asked_is_said_to_be_not_known_and_never_counted_as_a_no() {
     let (mut cluster, _client) = beside_web().await;
     let mut user = User::of(&cluster).await;
-    cluster.agent().process.kill();
+    cluster.agent().kill();
     let page = user.get(&format!("/addresses/{BANNED}")).await;
     assert_eq!(page.text("h1"), "It is not known whether 203.0.113.77 is banned: no server answered");
     assert!(page.text("main").contains("web-1 could not be asked"), "{}", page.text("main"));
@@ -369,4 +369,35 @@ async fn a_switch_that_takes_long_is_shown_as_running_at_the_other_worker_until_
     assert!(!done.html.contains("http-equiv=\"refresh\""), "{}", done.html);
     assert_eq!(cluster.fail2ban().jails().await, ["web"]);
     user.there.get(&change.replace("/app/", "/web/")).await.expect(404);
+}
+
+#[tokio::test]
+async fn bans_are_paged_by_cursor_and_a_page_of_a_hundred_stays_small() {
+    let (mut cluster, client) = beside_web().await;
+    let ips: Vec<String> = (0..230).map(|n| format!("2001:db8:0:4f::{n:x}")).collect();
+    let words: Vec<&str> =
+        ["set", "web", "banip"].into_iter().chain(ips.iter().map(String::as_str)).collect();
+    cluster.fail2ban().command(&words).await;
+    banned_now(&client, 231).await;
+    let mut user = User::of(&cluster).await;
+    let mut page = eventually("the list to be read", SOON, || {
+        let mut there = user.there.clone();
+        async move {
+            let page = there.get(WEB).await;
+            (page.texts(".bans th a").len() == 100).then_some(page)
+        }
+    })
+    .await;
+    let mut seen = page.texts(".bans th a");
+    assert!(page.html.len() < 90 * 1024, "{} bytes", page.html.len());
+    assert!(page.texts(".bans [type=hidden]").is_empty(), "one form for all rows");
+    while let Some(next) = page.attribute("a[rel=next]", "href") {
+        page = user.get(next.split('#').next().unwrap()).await;
+        seen.extend(page.texts(".bans th a"));
+    }
+    assert_eq!(seen.len(), 231);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 231, "none is shown twice");
+    assert!(page.attribute("a[rel=prev]", "href").is_some());
 }

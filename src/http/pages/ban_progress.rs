@@ -78,7 +78,7 @@ impl Progress {
         let number = |number: usize| count(number as u64);
         let whom = match progress.asked {
             0 => "all addresses".to_owned(),
-            asked if asked == 1 => "1 address".to_owned(),
+            1 => "1 address".to_owned(),
             asked => format!("{} addresses", number(asked)),
         };
         let state = match view.state {

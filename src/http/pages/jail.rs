@@ -16,6 +16,7 @@ use super::search::jail_path;
 use super::server_jails::{JailState, bans_lifted};
 use super::shell::{Shell, Visitor};
 use crate::actions::JailTarget;
+use crate::agent::client::{AgentError, RefusedKind};
 use crate::domain::jail::Network;
 use crate::domain::{ServerState, Timestamp};
 use crate::http::error::{Problem, Result};
@@ -157,6 +158,7 @@ async fn jail_page(
     };
     let (view, not_asked) = match view {
         Ok(view) => (view, None),
+        Err(AgentError::Refused { kind: RefusedKind::Jail, .. }) => (None, None),
         Err(error) => (None, Some(error.to_string())),
     };
     let counts = known.status.jails.get(jail).copied();

@@ -18,6 +18,9 @@ const NAMES: [(&str, &str, &str); 3] = [
     ("findtime", "Within, in seconds", "was_findtime"),
 ];
 
+/// A setting that is to be changed: its name, its new value, and the value before.
+pub type Changed = (&'static str, String, String);
+
 /// The fields of a jail.
 #[must_use]
 pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
@@ -48,7 +51,7 @@ pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
 ///
 /// # Errors
 /// A sentence beside each field that is wrong.
-pub fn wanted(form: &Form) -> Result<(JailSettings, Vec<(&'static str, String, String)>), Errors> {
+pub fn wanted(form: &Form) -> Result<(JailSettings, Vec<Changed>), Errors> {
     let (mut settings, mut changed, mut errors) = (JailSettings::default(), Vec::new(), Errors::default());
     for (name, _, was) in NAMES {
         let (text, before) = (form.text(name), form.text(was));
