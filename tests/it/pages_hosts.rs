@@ -3,7 +3,7 @@
 
 use crate::jails::{BANNED, beside_web, beside_web_with};
 use crate::support::browser::{Browser, Seen};
-use crate::support::cluster::{SERVER, server};
+use crate::support::cluster::{SERVER, server, server_is};
 use crate::support::{Client, Cluster, SOON, eventually};
 
 const SERVER_PAGE: &str = "/servers/web-1";
@@ -36,6 +36,18 @@ impl User {
         let to = sent.expect(303).to().unwrap();
         self.get(&to).await
     }
+}
+
+/// The page of `web` once its list was read: a probe does that.
+async fn web_listed(user: &User) -> Seen {
+    eventually("the list of bans to be read", SOON, || {
+        let mut there = user.there.clone();
+        async move {
+            let page = there.get(WEB).await;
+            (!page.texts(".bans th a").is_empty()).then_some(page)
+        }
+    })
+    .await
 }
 
 #[track_caller]
@@ -106,7 +118,7 @@ async fn a_refused_switch_stays_in_its_row_in_fail2bans_own_words_at_every_worke
 async fn an_address_is_banned_unbanned_and_each_undone_from_the_message_of_the_other_worker() {
     let (mut cluster, client) = beside_web().await;
     let mut user = User::of(&cluster).await;
-    let page = user.get(WEB).await;
+    let page = web_listed(&user).await;
     assert_eq!(page.texts(".bans th a"), [BANNED]);
     let banned = user.press(&page, "#ban form", &[("ips", "198.51.100.9")], "Ban").await;
     says(&banned, "Banned 198.51.100.9 in web on web-1.");
@@ -289,6 +301,7 @@ async fn markup_other_directions_and_what_is_too_long_are_refused_beside_their_f
 async fn an_address_is_answered_as_a_sentence_unbanned_everywhere_and_banned_again() {
     let (mut cluster, _client) = beside_web().await;
     let mut user = User::of(&cluster).await;
+    web_listed(&user).await;
     let path = format!("/addresses/{BANNED}");
     let page = user.get(&path).await;
     assert_eq!(page.text("h1"), "203.0.113.77 is banned in 1 jail on 1 server");
@@ -320,6 +333,7 @@ async fn an_address_is_answered_as_a_sentence_unbanned_everywhere_and_banned_aga
 async fn a_server_that_cannot_be_asked_is_said_to_be_not_known_and_never_counted_as_a_no() {
     let (mut cluster, _client) = beside_web().await;
     let mut user = User::of(&cluster).await;
+    web_listed(&user).await;
     cluster.agent().kill();
     let page = user.get(&format!("/addresses/{BANNED}")).await;
     assert_eq!(page.text("h1"), "It is not known whether 203.0.113.77 is banned: no server answered");
@@ -400,4 +414,38 @@ async fn bans_are_paged_by_cursor_and_a_page_of_a_hundred_stays_small() {
     seen.dedup();
     assert_eq!(seen.len(), 231, "none is shown twice");
     assert!(page.attribute("a[rel=prev]", "href").is_some());
+}
+
+#[tokio::test]
+async fn a_pending_recovery_is_the_first_of_its_server_and_is_rolled_back_or_dismissed_there() {
+    let (mut cluster, client) = beside_web().await;
+    let started = cluster.fail2ban().config().join("started");
+    let agent = cluster.agent();
+    agent.more = vec![("BANGUI_FAIL2BAN_START", format!("touch {}", started.display()))];
+    agent.start_again().await;
+    server_is(&client, "up").await;
+    let mut user = User::of(&cluster).await;
+    let page = user.get(APP).await;
+    says(&user.press(&page, "#all form", &[], "Switch app on").await, "Switched app on");
+    cluster.fail2ban().kill();
+    server_is(&client, "down").await;
+    let page = user.get(SERVER_PAGE).await;
+    let first = page.text(".attention");
+    assert!(first.contains("went down") && first.contains("Nobody is banned on web-1 now."), "{first}");
+    // Another recovery than the one that was seen is left alone.
+    let fields = [("detected_at", "2020-01-01T00:00:00Z"), ("do", "dismiss"), ("back", SERVER_PAGE)];
+    let other = user.here.post("/servers/web-1/recovery", &fields).await;
+    says(&user.get(&other.expect(303).to().unwrap()).await, "Nothing was dismissed.");
+    let rolling = tokio::spawn({
+        let (mut here, page) = (user.here.clone(), page.clone());
+        async move { here.submit(&page, ".attention form", &[], "Switch app off, start fail2ban").await }
+    });
+    eventually("the start command", SOON, || async { started.exists().then_some(()) }).await;
+    cluster.fail2ban().start_again().await;
+    let to = rolling.await.unwrap().expect(303).to().unwrap();
+    assert!(to.starts_with("/servers/web-1?m="), "{to}");
+    says(&user.get(&to).await, "Switched app off on web-1 and started fail2ban.");
+    assert_eq!(cluster.fail2ban().jails().await, ["web"]);
+    server_is(&client, "up").await;
+    assert!(user.get(SERVER_PAGE).await.texts(".attention").is_empty());
 }

@@ -3,10 +3,10 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
 
 use super::ban_progress::Progress;
-use super::form::{Errors, Field, Form};
+use super::form::Field;
+use super::jail_asked::{Typed, Wanted};
 use super::jail_bans_list::{BanRow, Listed, listed};
 use super::jail_fields::{Settings, settings};
 use super::marks::{Shown, count};
@@ -20,25 +20,13 @@ use crate::agent::client::{AgentError, RefusedKind};
 use crate::domain::jail::Network;
 use crate::domain::{ServerState, Timestamp};
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{LARGE_BODY, Path, Query};
+use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
 /// Parts of the page, one of which narrow screens show at a time.
 const PARTS: [(&str, &str); 4] =
     [("bans", "Bans"), ("ban", "Ban"), ("settings", "Settings"), ("all", "Whole jail")];
-
-/// Which bans, which part, and which job.
-#[derive(Deserialize, Default, Clone)]
-#[serde(default)]
-pub struct Wanted {
-    /// How an address begins.
-    pub q: String,
-    /// The last address of the page before.
-    pub cursor: Option<String>,
-    part: String,
-    job: String,
-}
 
 #[derive(Template)]
 #[template(path = "jail.html")]
@@ -76,39 +64,6 @@ struct Jail {
     log_files: Vec<String>,
     journal: Vec<String>,
     lifted: String,
-}
-
-/// What was typed into a form that was refused.
-#[derive(Default)]
-pub struct Typed {
-    /// Each field with its value.
-    pub fields: Vec<(&'static str, String)>,
-    /// What is wrong.
-    pub errors: Errors,
-    /// Addresses that are right, of those to be banned.
-    pub good: usize,
-    /// The part of the page that the form is in.
-    pub part: &'static str,
-}
-
-impl Typed {
-    /// What these fields of a form have in them, with errors.
-    #[must_use]
-    pub fn of<const LIMIT: usize>(
-        form: &Form<LIMIT>,
-        names: &[&'static str],
-        errors: Errors,
-        part: &'static str,
-    ) -> Self {
-        let fields = names.iter().map(|name| (*name, form.raw(name).to_owned())).collect();
-        Self { fields, errors, good: 0, part }
-    }
-
-    /// What was typed into this field.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| &**value)
-    }
 }
 
 /// The page of a jail.
@@ -255,6 +210,3 @@ impl Jail {
         }
     }
 }
-
-/// The largest form of this page: many addresses.
-pub const FORM: usize = LARGE_BODY;

@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::form::{Errors, Form};
-use super::jail::{self, FORM, Typed};
+use super::jail;
+use super::jail_asked::{FORM, Typed};
 use super::jail_switches::{back, refused};
 use super::jail_words::typed;
 use super::marks::count;

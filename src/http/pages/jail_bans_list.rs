@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 
-use super::jail::Wanted;
+use super::jail_asked::Wanted;
 use super::paging::Paging;
 use super::search::{address_path, jail_path};
 use crate::domain::jail::Network;

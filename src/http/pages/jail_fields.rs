@@ -1,7 +1,7 @@
 //! The settings of a jail as fields, and as they were typed.
 
 use super::form::{Errors, Field, Form};
-use super::jail::Typed;
+use super::jail_asked::Typed;
 use super::jail_words::{lasting, typed as shortened};
 use crate::agent::client::JailView;
 use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry};

@@ -4,7 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::form::{Errors, Form};
-use super::jail::{self, Typed};
+use super::jail;
+use super::jail_asked::Typed;
 use super::jail_fields::wanted;
 use super::jail_switches::{Outcome, answer, refused};
 use super::jail_words::{lasting, typed};

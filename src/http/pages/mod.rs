@@ -68,6 +68,7 @@ pub mod device;
 pub mod form;
 mod help;
 mod jail;
+mod jail_asked;
 mod jail_bans;
 mod jail_bans_list;
 mod jail_fields;
