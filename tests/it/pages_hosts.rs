@@ -207,6 +207,9 @@ async fn more_than_a_hundred_are_a_job_with_progress_that_is_cancelled_from_the_
     })
     .await;
     assert_eq!(page.attribute("progress", "max").as_deref(), Some("500"));
+    let job = page.attribute("form [name=job]", "value").unwrap();
+    user.here.post(&format!("{WEB}/cancel"), &[("job", &job)]).await.expect(404);
+    user.here.post(&format!("{slow}/cancel"), &[("job", "<b>")]).await.expect(404);
     let cancelled = user.press(&page, "form", &[], "Cancel the rest").await;
     says(&cancelled, "Cancelled at");
     assert!(cancelled.text("#job-title").contains("cancelled"), "{}", cancelled.text("#job-title"));
