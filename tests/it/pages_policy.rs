@@ -10,11 +10,14 @@ use crate::support::redis::Redis;
 use crate::support::{Cluster, SOON, eventually};
 
 /// Pages of somebody who is logged in.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 13] = [
     "/",
     "/account",
     "/help",
     "/setup/next",
+    "/servers/web-1",
+    "/servers/web-1/jails/app",
+    "/addresses/203.0.113.77",
     "/none",
     "/activity",
     "/jobs",

@@ -228,7 +228,7 @@ fn seconds(at: Option<i64>) -> Option<Time> {
 }
 
 /// Addresses are listed in one spelling; what a search begins with may be another one.
-fn canonical_beginning(q: String) -> String {
+pub(in crate::http) fn canonical_beginning(q: String) -> String {
     let of_address = q.bytes().all(|b| b.is_ascii_hexdigit() || b".:/".contains(&b));
     let q = if of_address && q.contains(['.', ':']) { q.to_ascii_lowercase() } else { q };
     let mapped = q.strip_prefix("::ffff:").filter(|rest| rest.contains('.')).map(str::to_owned);

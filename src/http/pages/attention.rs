@@ -24,6 +24,8 @@ pub struct Attention {
     since: Option<String>,
     error: String,
     decision: Option<Decision>,
+    /// The page that its forms lead back to; the overview if empty.
+    back: String,
     order: u8,
 }
 
@@ -120,6 +122,7 @@ impl Attention {
             since: None,
             error: String::new(),
             decision: None,
+            back: String::new(),
             order: order(condition),
         }
     }
@@ -170,6 +173,13 @@ impl Attention {
 
     fn since(&self) -> Option<Since<'_>> {
         self.since.as_deref().map(Since)
+    }
+
+    /// Its forms lead back to that page of our own.
+    #[must_use]
+    pub fn back(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.back);
+        self
     }
 
     /// Where it comes in the list.

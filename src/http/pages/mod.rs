@@ -60,8 +60,12 @@ mod account_sessions;
 mod activity;
 mod activity_audit;
 mod activity_events;
+mod address;
+mod address_forms;
+mod address_lookup;
 pub mod assets;
 pub mod attention;
+mod ban_progress;
 pub mod clock;
 mod cluster;
 pub mod device;
@@ -69,6 +73,14 @@ mod diagnosis;
 mod diagnosis_rows;
 pub mod form;
 mod help;
+mod jail;
+mod jail_asked;
+mod jail_bans;
+mod jail_bans_list;
+mod jail_fields;
+mod jail_settings;
+mod jail_switches;
+mod jail_words;
 mod jobs;
 mod jobs_rows;
 mod login;
@@ -83,6 +95,9 @@ pub mod prefs;
 mod recovery;
 pub(super) mod refused;
 pub mod search;
+mod server;
+mod server_history;
+mod server_jails;
 pub mod server_list;
 mod server_rows;
 mod servers;
@@ -126,6 +141,20 @@ pub fn router() -> Router<AppState> {
         .route("/settings", get(settings::show).post(settings::change))
         .route("/help", get(help::show))
         .route("/logout", post(login::log_out))
+        .route("/addresses/{ip}", get(address::show))
+        .route("/addresses/{ip}/unban", post(address_forms::unban))
+        .route("/addresses/{ip}/ban", post(address_forms::ban))
+        .route("/addresses/{ip}/never-ban", post(address_forms::never_ban))
+        .route("/servers/{server}", get(server::show))
+        .route("/servers/{server}/jails/{jail}", get(jail::show))
+        .route("/servers/{server}/jails/{jail}/switch", post(jail_switches::switch))
+        .route("/servers/{server}/jails/{jail}/changes/{id}", get(jail_switches::show))
+        .route("/servers/{server}/jails/{jail}/bans", post(jail_bans::ban))
+        .route("/servers/{server}/jails/{jail}/unban", post(jail_bans::unban))
+        .route("/servers/{server}/jails/{jail}/unban-all", post(jail_bans::unban_everybody))
+        .route("/servers/{server}/jails/{jail}/cancel", post(ban_progress::cancel_job))
+        .route("/servers/{server}/jails/{jail}/settings", post(jail_settings::change))
+        .route("/servers/{server}/jails/{jail}/never-ban", post(jail_settings::never_ban))
         .route("/servers/{server}/recovery", post(recovery::decide))
         .route("/servers/{server}/probe", post(recovery::check_again))
         .route_layer(from_fn(smooth::smooth))

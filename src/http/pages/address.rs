@@ -1,0 +1,167 @@
+//! The page of an address: whether it is banned, as a sentence; where and until when; and which servers could not be asked.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+
+use super::address_lookup::{LookedUp, look_up};
+use super::jail_bans_list::moment;
+use super::marks::counted;
+use super::page::Page;
+use super::search::{address_path, jail_path, server_path};
+use super::server_list::read;
+use super::shell::{Shell, Visitor};
+use crate::domain::jail::Network;
+use crate::domain::{JailName, ServerName, Timestamp};
+use crate::http::api::bans::address;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Path;
+use crate::http::state::AppState;
+
+/// Jails that can be chosen on one page.
+pub const MAX_JAILS: usize = 200;
+
+#[derive(Template)]
+#[template(path = "address.html")]
+struct Address {
+    shell: Shell,
+    ip: String,
+    path: String,
+    banned: Vec<BannedRow>,
+    /// When the last of its bans ends.
+    last_end: Option<Timestamp>,
+    answered: usize,
+    servers: usize,
+    unanswered: Vec<(String, String, String)>,
+    /// Jails that run and do not ban it.
+    others: Vec<Place>,
+    more: usize,
+    own: bool,
+}
+
+struct BannedRow {
+    place: Place,
+    /// What is banned, if that is a network around the address.
+    network: Option<String>,
+    /// The network or address that is unbanned.
+    whom: String,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+/// A jail, as forms name it.
+#[derive(Debug, Clone)]
+struct Place {
+    value: String,
+    server: String,
+    server_path: String,
+    jail: String,
+    path: String,
+}
+
+impl Place {
+    fn of(server: &ServerName, jail: &JailName) -> Self {
+        Self {
+            value: format!("{server}/{jail}"),
+            server: server.to_string(),
+            server_path: server_path(server),
+            jail: jail.to_string(),
+            path: jail_path(server, jail),
+        }
+    }
+}
+
+/// The path of the page of an address that is one.
+///
+/// # Errors
+/// If it is none.
+pub fn own_path(ip: Network) -> Result<String> {
+    address_path(&ip.to_string()).ok_or_else(|| Problem::internal("an address has no page"))
+}
+
+/// The page of an address.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path(ip): Path<String>,
+) -> Result<Response> {
+    let ip = address(&ip)?;
+    let (found, listed) = tokio::join!(look_up(&state, ip), read(&state));
+    let LookedUp { mut banned, unanswered, answered } = found?;
+    banned.sort_by(|a, b| (&a.server, &a.jail).cmp(&(&b.server, &b.jail)));
+    let by: BTreeSet<_> = banned.iter().map(|ban| (ban.server.clone(), ban.jail.clone())).collect();
+    let mut others = Vec::new();
+    for (server, stored) in listed? {
+        let Ok(stored) = stored else { continue };
+        let jails = stored.state.status.jails.into_keys();
+        others.extend(
+            jails
+                .filter(|jail| !by.contains(&(server.clone(), jail.clone())))
+                .map(|jail| Place::of(&server, &jail)),
+        );
+    }
+    let more = others.len().saturating_sub(MAX_JAILS);
+    others.truncate(MAX_JAILS);
+    let servers: BTreeSet<_> = banned.iter().map(|ban| &ban.server).collect();
+    let endless = banned.iter().any(|ban| ban.until.is_none());
+    let last_end = banned.iter().filter_map(|ban| moment(ban.until)).max().filter(|_| !endless);
+    let mut shell = visitor.shell;
+    shell.query = ip.to_string();
+    let page = Address {
+        ip: ip.to_string(),
+        path: own_path(ip)?,
+        servers: servers.len(),
+        last_end,
+        answered,
+        unanswered: unanswered
+            .into_iter()
+            .map(|unanswered| {
+                (server_path(&unanswered.server), unanswered.server.to_string(), unanswered.reason)
+            })
+            .collect(),
+        own: visitor.actor.address.is_some_and(|own| ip.net().contains(&own)),
+        banned: banned
+            .into_iter()
+            .map(|ban| BannedRow {
+                place: Place::of(&ban.server, &ban.jail),
+                network: (ban.network != ip).then(|| ban.network.to_string()),
+                whom: ban.network.to_string(),
+                since: moment(ban.since),
+                until: moment(ban.until),
+            })
+            .collect(),
+        others,
+        more,
+        shell,
+    };
+    Ok(Page::new(page).into_response())
+}
+
+impl Address {
+    /// The answer.
+    fn heading(&self) -> String {
+        let ip = &self.ip;
+        match (self.banned.len() as u64, self.unanswered.is_empty(), self.answered) {
+            (0, true, 0) => format!("It is not known whether {ip} is banned: there is no server"),
+            (0, true, _) => format!("{ip} is not banned"),
+            (0, false, 0) => format!("It is not known whether {ip} is banned: no server answered"),
+            (0, false, answered) => {
+                format!("{ip} is not banned on {} that answered", counted(answered as u64, "server"))
+            }
+            (jails, ..) => {
+                let (jails, servers) = (counted(jails, "jail"), counted(self.servers as u64, "server"));
+                format!("{ip} is banned in {jails} on {servers}")
+            }
+        }
+    }
+
+    fn jails(&self) -> String {
+        counted(self.banned.len() as u64, "jail")
+    }
+
+    fn answered_without(&self) -> String {
+        counted((self.answered - self.servers.min(self.answered)) as u64, "server")
+    }
+}

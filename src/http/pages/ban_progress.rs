@@ -1,0 +1,151 @@
+//! A ban job on the page of its jail: how far it is, what was not done by reason, and the way to cancel it.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::form::Form;
+use super::jail_switches::{back, refused};
+use super::marks::{count, counted};
+use super::message::{Message, done};
+use super::search::jail_path;
+use super::shell::Visitor;
+use crate::actions::ban_jobs::{CancelError, cancel};
+use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, ServerName, Timestamp};
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Path;
+use crate::http::state::AppState;
+use crate::store::BanJobView;
+
+/// Jobs that are looked through for one of this jail.
+const LOOKED_THROUGH: usize = 100;
+/// Reasons that are named.
+const MAX_REASONS: usize = 5;
+
+/// A job as a page shows it.
+pub struct Progress {
+    /// Its name.
+    pub id: String,
+    /// What it does.
+    pub title: String,
+    /// Whether it goes on.
+    pub open: bool,
+    /// Addresses that were tried, of how many.
+    pub tried: usize,
+    /// Of how many.
+    pub asked: usize,
+    /// How far it is, in numbers.
+    pub says: String,
+    /// What was not done, by reason.
+    pub reasons: Vec<String>,
+    /// Who asked for it.
+    pub username: String,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Why it waits or failed.
+    pub reason: Option<String>,
+}
+
+impl Progress {
+    /// The job of that id if it is one of this jail, else the newest one of the jail that is not over.
+    ///
+    /// # Errors
+    /// What Redis refuses.
+    pub async fn of(
+        state: &AppState,
+        server: &ServerName,
+        jail: &JailName,
+        id: &str,
+    ) -> Result<Option<Self>> {
+        let here = |view: &BanJobView| view.server == *server && view.jail == *jail;
+        if let Some(id) = BanJobId::parse(id)
+            && let Some(view) = state.store.ban_job(&id).await?.filter(here)
+        {
+            return Ok(Some(Self::new(view)));
+        }
+        let jobs = state.store.ban_jobs(None, LOOKED_THROUGH).await?.items;
+        Ok(jobs.into_iter().find(|view| here(view) && !view.state.is_over()).map(Self::new))
+    }
+
+    fn new(view: BanJobView) -> Self {
+        let progress = view.progress;
+        let (verb, done) = match view.order {
+            BanOrder::Ban => ("Banning", "banned"),
+            BanOrder::Unban | BanOrder::UnbanAll => ("Unbanning", "unbanned"),
+            BanOrder::Unknown => ("Working on", "changed"),
+        };
+        let number = |number: usize| count(number as u64);
+        let whom = match progress.asked {
+            0 => "all addresses".to_owned(),
+            1 => "1 address".to_owned(),
+            asked => format!("{} addresses", number(asked)),
+        };
+        let state = match view.state {
+            BanJobState::Queued => ": waits",
+            BanJobState::Running | BanJobState::Unknown => "",
+            BanJobState::Cancelling => ": being cancelled",
+            BanJobState::Cancelled => ": cancelled",
+            BanJobState::Done => ": done",
+            BanJobState::Failed => ": failed",
+        };
+        let same = progress.done.saturating_sub(progress.changed + progress.failed);
+        let mut by_reason: BTreeMap<String, u64> = BTreeMap::new();
+        for (_, reason) in view.failures {
+            *by_reason.entry(reason).or_default() += 1;
+        }
+        let mut reasons: Vec<_> = by_reason.into_iter().collect();
+        reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        Self {
+            id: view.id.to_string(),
+            title: format!("{verb} {whom}{state}"),
+            open: !view.state.is_over(),
+            tried: progress.done,
+            asked: progress.asked,
+            says: format!(
+                "{} of {} tried, {} {done}, {} were so already, {} not {done}",
+                number(progress.done),
+                number(progress.asked),
+                number(progress.changed),
+                number(same),
+                number(progress.failed)
+            ),
+            reasons: reasons
+                .into_iter()
+                .take(MAX_REASONS)
+                .map(|(reason, times)| {
+                    format!("{}: {reason}", counted(times, "address").replace("addresss", "addresses"))
+                })
+                .collect(),
+            username: view.username,
+            created_at: view.created_at,
+            reason: view.reason,
+        }
+    }
+}
+
+/// Cancels a job of this jail.
+pub async fn cancel_job(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path((server, jail)): Path<(String, String)>,
+    form: Form,
+) -> Result<Response> {
+    let target = state.jail(&server, &jail)?;
+    let id = BanJobId::parse(form.text("job")).ok_or(CancelError::Unknown)?;
+    let job = state.store.ban_job(&id).await?.ok_or(CancelError::Unknown)?;
+    if (&job.server, &job.jail) != (&target.server, &target.jail) {
+        return Err(Problem::from(CancelError::Unknown));
+    }
+    let message = match cancel(&state, visitor.actor.clone(), id.clone()).await {
+        Ok(job) => Message::ok(format!(
+            "Cancelled at {} of {}.",
+            count(job.progress.done as u64),
+            count(job.progress.asked as u64)
+        ))
+        .and("What was done stays so."),
+        Err(error) => refused("The job was not cancelled", &error.into()),
+    };
+    let path = format!("{}?job={id}", jail_path(&target.server, &target.jail));
+    Ok(done(&state, &visitor.actor, &back(&form, &path), message).await)
+}

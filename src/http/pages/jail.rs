@@ -1,0 +1,212 @@
+//! The page of a jail: a job that runs, bans with paging and search, forms to ban, settings, never-banned list, the whole jail.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+
+use super::ban_progress::Progress;
+use super::form::Field;
+use super::jail_asked::{Typed, Wanted};
+use super::jail_bans_list::{BanRow, Listed, listed};
+use super::jail_fields::{Settings, settings};
+use super::marks::{Shown, count};
+use super::page::Page;
+use super::paging::Paging;
+use super::search::jail_path;
+use super::server_jails::{JailState, bans_lifted};
+use super::shell::{Shell, Visitor};
+use crate::actions::JailTarget;
+use crate::agent::client::{AgentError, RefusedKind};
+use crate::domain::jail::Network;
+use crate::domain::{ServerState, Timestamp};
+use crate::http::error::{Problem, Result};
+use crate::http::extract::{Path, Query};
+use crate::http::state::AppState;
+use crate::store::StoreError;
+
+/// Parts of the page, one of which narrow screens show at a time.
+const PARTS: [(&str, &str); 4] =
+    [("bans", "Bans"), ("ban", "Ban"), ("settings", "Settings"), ("all", "Whole jail")];
+
+#[derive(Template)]
+#[template(path = "jail.html")]
+struct Jail {
+    shell: Shell,
+    server: String,
+    name: String,
+    path: String,
+    part: &'static str,
+    shown: Shown,
+    runs: bool,
+    banned: u64,
+    failing: String,
+    total: String,
+    checked_at: Option<Timestamp>,
+    /// Why the agent could not be asked.
+    not_asked: Option<String>,
+    errors: Vec<String>,
+    job: Option<Progress>,
+    /// Whether the page was asked for to follow its job.
+    following: bool,
+    bans: Vec<BanRow>,
+    read_at: Option<Timestamp>,
+    q: Field,
+    searched: String,
+    paging: Paging,
+    ips: Field,
+    force: bool,
+    good: usize,
+    lasts: String,
+    settings: Settings,
+    never_banned: Vec<(String, bool)>,
+    network: Field,
+    own: Option<String>,
+    log_files: Vec<String>,
+    journal: Vec<String>,
+    lifted: String,
+}
+
+/// The page of a jail.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path((server, jail)): Path<(String, String)>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response> {
+    let target = state.jail(&server, &jail)?;
+    Ok(Page::new(jail_page(&state, visitor, target, wanted, &Typed::default()).await?).into_response())
+}
+
+/// The page again, with what was typed and an error beside each field that has one.
+///
+/// # Errors
+/// What Redis refuses.
+pub async fn refused(
+    state: &AppState,
+    visitor: Visitor,
+    target: JailTarget,
+    typed: Typed,
+) -> Result<Response> {
+    let wanted = Wanted { part: typed.part.to_owned(), ..Wanted::default() };
+    let page = jail_page(state, visitor, target, wanted, &typed).await?;
+    Ok(Page::refused(page, typed.errors).into_response())
+}
+
+async fn jail_page(
+    state: &AppState,
+    visitor: Visitor,
+    target: JailTarget,
+    wanted: Wanted,
+    typed: &Typed,
+) -> Result<Jail> {
+    let JailTarget { server, agent, jail } = &target;
+    let (stored, view, list, job) = tokio::join!(
+        state.store.server(server),
+        agent.jail_view(jail),
+        listed(state, server, jail, &wanted),
+        Progress::of(state, server, jail, &wanted.job),
+    );
+    let Listed { bans, read_at, paging } = list?;
+    let known = match stored {
+        Err(StoreError::Corrupt { .. }) => ServerState::default(),
+        stored => stored?.state,
+    };
+    let (view, not_asked) = match view {
+        Ok(view) => (view, None),
+        Err(AgentError::Refused { kind: RefusedKind::Jail, .. }) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let counts = known.status.jails.get(jail).copied();
+    let never_heard_of = view.is_none() && counts.is_none() && !known.expected_jails.contains(jail);
+    if never_heard_of && not_asked.is_none() && bans.is_empty() {
+        return Err(Problem::not_found("jail"));
+    }
+    let now = JailState::of(jail, &known, view.as_ref());
+    let counts = counts.unwrap_or_default();
+    let ignored = view.as_ref().map(|view| view.ignoreip.clone()).unwrap_or_default();
+    let part = PARTS.iter().find(|(part, _)| *part == wanted.part).map_or("bans", |(part, _)| part);
+    let own = visitor.actor.address.filter(|own| !covers(&ignored, Network::from(*own)));
+    Ok(Jail {
+        path: jail_path(server, jail),
+        name: jail.to_string(),
+        server: server.to_string(),
+        part,
+        shown: now.shown(),
+        runs: now == JailState::Running,
+        banned: counts.currently_banned,
+        failing: count(counts.currently_failed),
+        total: count(counts.total_banned),
+        checked_at: known.status.checked_at,
+        not_asked,
+        errors: view.as_ref().map(|view| view.errors.clone()).unwrap_or_default(),
+        job: job?,
+        following: !wanted.job.is_empty() && typed.errors.is_empty(),
+        bans,
+        read_at,
+        q: Field::text("q", "Address begins with")
+            .id("begins")
+            .value(&wanted.q)
+            .attribute("autocomplete", "off"),
+        searched: wanted.q.trim().to_owned(),
+        paging,
+        ips: Field::lines("ips", "Addresses or networks, one or many", 4)
+            .value(typed.get("ips").unwrap_or_default())
+            .with(&typed.errors)
+            .attribute("spellcheck", "false"),
+        force: typed.get("force").is_some_and(|force| !force.is_empty()),
+        good: typed.good,
+        lasts: super::jail_words::lasting(view.as_ref().and_then(|view| view.bantime)),
+        settings: settings(view.as_ref(), typed),
+        never_banned: removable(ignored),
+        network: Field::text("network", "Address or network")
+            .value(typed.get("network").unwrap_or_default())
+            .with(&typed.errors)
+            .attribute("autocomplete", "off"),
+        own: own.map(|own| own.to_string()),
+        log_files: view.as_ref().map(|view| view.log_files.clone()).unwrap_or_default(),
+        journal: view.map(|view| view.journal_matches).unwrap_or_default(),
+        lifted: bans_lifted(Some(counts.currently_banned)),
+        shell: visitor.shell,
+    })
+}
+
+/// Entries, and whether one can be taken off: a list with names in it is changed in the files alone.
+fn removable(entries: Vec<String>) -> Vec<(String, bool)> {
+    let all = entries.iter().all(|entry| Network::parse(entry).is_some());
+    entries.into_iter().map(|entry| (entry, all)).collect()
+}
+
+fn covers(entries: &[String], own: Network) -> bool {
+    entries.iter().filter_map(|entry| Network::parse(entry)).any(|entry| entry.net().contains(&own.net()))
+}
+
+impl Jail {
+    fn parts(&self) -> Vec<(&'static str, String, bool)> {
+        PARTS
+            .iter()
+            .map(|(part, word)| (*word, format!("{}?part={part}", self.path), *part == self.part))
+            .collect()
+    }
+
+    /// Whether the page loads itself again where no script keeps it as it is now. Where a form is filled in it does not.
+    fn follows(&self) -> bool {
+        self.following && self.job.as_ref().is_some_and(|job| job.open)
+    }
+
+    fn banned_shown(&self) -> String {
+        count(self.banned)
+    }
+
+    /// Whether lifting all bans is a job, which cannot be undone here.
+    fn many(&self) -> bool {
+        self.banned > crate::domain::ban_job::JOB_ABOVE as u64
+    }
+
+    fn ban_label(&self) -> String {
+        match self.good {
+            0 => "Ban".to_owned(),
+            1 => "Ban 1 address".to_owned(),
+            many => format!("Ban {} addresses", count(many as u64)),
+        }
+    }
+}

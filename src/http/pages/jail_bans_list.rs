@@ -1,0 +1,88 @@
+//! The bans of a jail, a page at a time by cursor: a list of 100,000 costs what a page of it costs.
+
+use chrono::DateTime;
+
+use super::jail_asked::Wanted;
+use super::paging::Paging;
+use super::search::{address_path, jail_path};
+use crate::domain::jail::Network;
+use crate::domain::{JailName, ServerName, Timestamp};
+use crate::http::api::bans::canonical_beginning;
+use crate::http::error::Result;
+use crate::http::state::AppState;
+use crate::store::StoredBan;
+
+/// Bans of a page.
+const PAGE: usize = 100;
+/// As long as a search or a cursor may be.
+const LONGEST: usize = 1024;
+
+/// A ban.
+#[derive(Debug)]
+pub struct BanRow {
+    /// Who: an address, a network, or whatever else the filter bans.
+    pub ip: String,
+    /// The page of the address; none of what is neither address nor network.
+    pub path: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Until when; none for ever, or where fail2ban does not tell.
+    pub until: Option<Timestamp>,
+}
+
+/// A page of bans.
+pub struct Listed {
+    /// The bans.
+    pub bans: Vec<BanRow>,
+    /// When the list was read from fail2ban.
+    pub read_at: Option<Timestamp>,
+    /// The way to the others.
+    pub paging: Paging,
+}
+
+/// The page of bans that is wanted.
+///
+/// # Errors
+/// What Redis refuses.
+pub async fn listed(
+    state: &AppState,
+    server: &ServerName,
+    jail: &JailName,
+    wanted: &Wanted,
+) -> Result<Listed> {
+    let begins = canonical_beginning(fitting(wanted.q.trim()));
+    let cursor = wanted.cursor.as_deref().map(fitting);
+    let (page, read_at) = state.store.bans(server, jail, &begins, cursor.as_deref(), PAGE).await?;
+    let link = |cursor: Option<&str>| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [("q", Some(wanted.q.trim()).filter(|q| !q.is_empty())), ("cursor", cursor)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        format!("{}?{}#bans", jail_path(server, jail), query.finish())
+    };
+    let paging = Paging {
+        says: format!("{} on this page, by address", page.items.len()),
+        previous: cursor.map(|_| link(None)),
+        next: page.next_cursor.as_deref().map(|next| link(Some(next))),
+        size: PAGE,
+    };
+    Ok(Listed { bans: page.items.into_iter().map(row).collect(), read_at, paging })
+}
+
+/// A moment of a list of bans.
+#[must_use]
+pub fn moment(seconds: Option<i64>) -> Option<Timestamp> {
+    seconds.and_then(|at| DateTime::from_timestamp(at, 0))
+}
+
+fn row(ban: StoredBan) -> BanRow {
+    let path = Network::parse(&ban.ip).and_then(|_| address_path(&ban.ip));
+    BanRow { path, since: moment(ban.since), until: moment(ban.until), ip: ban.ip }
+}
+
+/// No address is as long, and none has a control character in it: what is longer finds nothing.
+fn fitting(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect()
+}

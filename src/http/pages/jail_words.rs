@@ -1,0 +1,53 @@
+//! Settings of a jail in words.
+
+/// A number of seconds: `10 min`, `1 day`, `for ever`; `not known` without one.
+#[must_use]
+pub fn lasting(seconds: Option<i64>) -> String {
+    let Some(seconds) = seconds else { return "not known".to_owned() };
+    if seconds < 0 {
+        return "for ever".to_owned();
+    }
+    let units = [(604_800, "week"), (86_400, "day"), (3_600, "h"), (60, "min"), (1, "s")];
+    let (size, unit) =
+        units.into_iter().find(|(size, _)| seconds >= *size && seconds % size == 0).unwrap_or((1, "s"));
+    let number = seconds / size;
+    let plural = if number != 1 && matches!(unit, "week" | "day") { "s" } else { "" };
+    format!("{number} {unit}{plural}")
+}
+
+/// What was typed, no longer than a sentence can bear.
+#[must_use]
+pub fn typed(text: &str) -> String {
+    const MOST: usize = 80;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    format!("{}… ({} characters)", text.chars().take(MOST).collect::<String>(), text.chars().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_shown_in_the_largest_unit_that_is_exact() {
+        for (seconds, words) in [
+            (600, "10 min"),
+            (86_400, "1 day"),
+            (172_800, "2 days"),
+            (4_711, "4711 s"),
+            (-1, "for ever"),
+            (604_800, "1 week"),
+            (0, "0 s"),
+        ] {
+            assert_eq!(lasting(Some(seconds)), words);
+        }
+        assert_eq!(lasting(None), "not known");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_says_so() {
+        assert_eq!(typed("x"), "x");
+        assert!(typed(&"ä".repeat(90)).ends_with("… (90 characters)"));
+    }
+}

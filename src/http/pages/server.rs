@@ -1,0 +1,98 @@
+//! The page of a server: a decision that waits, its jails with their switches, facts, and what happened there.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+
+use super::attention::Attention;
+use super::marks::{self, count, counted};
+use super::page::Page;
+use super::server_history::{Happened, Refusals, happened};
+use super::server_jails::{JailRow, rows};
+use super::shell::{Shell, Visitor};
+use crate::domain::{ServerState, Timestamp};
+use crate::http::error::Result;
+use crate::http::extract::Path;
+use crate::http::state::AppState;
+use crate::store::StoreError;
+
+#[derive(Template)]
+#[template(path = "server.html")]
+struct Server {
+    shell: Shell,
+    name: String,
+    path: String,
+    shown: marks::Shown,
+    attention: Option<Attention>,
+    running: String,
+    missing: u64,
+    banned: String,
+    failing: String,
+    checked_at: Option<Timestamp>,
+    version: Option<String>,
+    backend_commands: Option<bool>,
+    online_since: Option<Timestamp>,
+    rows: Vec<JailRow>,
+    off: usize,
+    /// Whether a jail is being switched: then the page loads itself again.
+    switching: bool,
+    /// Why the agent could not be asked for the jails that are off.
+    not_asked: Option<String>,
+    /// What fail2ban cannot read of its configuration.
+    unreadable: Vec<String>,
+    happened: Vec<Happened>,
+}
+
+/// The page of a server.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path(server): Path<String>,
+) -> Result<Response> {
+    let target = state.server(&server)?;
+    let name = target.name.clone();
+    let path = super::search::server_path(&name);
+    let (stored, views, history) =
+        tokio::join!(state.store.server(&name), target.agent.jail_views(), happened(&state, &name));
+    let (entries, happened) = history?;
+    let shell = visitor.shell;
+    let (known, attention) = match stored {
+        Ok(stored) => {
+            let attention = Attention::of(&name, &stored.state, &shell.clock);
+            (stored.state, attention.map(|attention| attention.back(&path)))
+        }
+        Err(error @ StoreError::Corrupt { .. }) => {
+            (ServerState::default(), Some(Attention::unreadable(&name, error.to_string())))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let (views, unreadable, not_asked) = match views {
+        Ok(views) => (views.jails, views.errors, None),
+        Err(error) => (Vec::new(), Vec::new(), Some(error.to_string())),
+    };
+    let refusals = Refusals::of(&name, entries);
+    let rows = rows(&known, views, &refusals);
+    let totals = known.status.totals();
+    let page = Server {
+        name: name.to_string(),
+        path,
+        shown: marks::condition(known.status.condition),
+        attention,
+        running: counted(known.status.jails.len() as u64, "jail"),
+        missing: super::attention::absent(&known).len() as u64,
+        banned: count(totals.currently_banned),
+        failing: count(totals.currently_failed),
+        checked_at: known.status.checked_at,
+        version: known.status.version.clone(),
+        backend_commands: known.backend_commands.as_option(),
+        online_since: known.online_since,
+        off: rows.iter().filter(|row| row.is_off()).count(),
+        switching: rows.iter().any(|row| row.switching.is_some()),
+        rows,
+        not_asked,
+        unreadable,
+        happened,
+        shell,
+    };
+    Ok(Page::new(page).into_response())
+}

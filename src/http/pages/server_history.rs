@@ -1,0 +1,144 @@
+//! What happened on a server, newest first: its events of the last hour, and what people did there. And what was refused last of
+//! each jail, in fail2ban's own words: the audit has it, so every worker shows it and a reload keeps it.
+
+use chrono::TimeDelta;
+
+use crate::domain::{JailName, ServerName, Timestamp};
+use crate::http::error::Result;
+use crate::http::state::AppState;
+use crate::store::{AuditEntry, BEGUN, StoredEvent, StreamId};
+
+/// Entries of the audit that are looked through.
+const ENTRIES: usize = 200;
+/// Reads of events, of 200 each.
+const MAX_READS: usize = 5;
+/// Items that are shown.
+const MAX_SHOWN: usize = 12;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub struct Happened {
+    /// When.
+    pub at: Timestamp,
+    /// What, as a sentence without its end.
+    pub text: String,
+}
+
+/// A switch that was refused.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Whether it was to run.
+    pub on: bool,
+    /// When.
+    pub at: Timestamp,
+    /// Who had asked for it.
+    pub who: String,
+    /// Why, in the words of fail2ban or its agent.
+    pub words: String,
+}
+
+/// What was refused on one server.
+pub struct Refusals {
+    /// Where.
+    pub server: ServerName,
+    entries: Vec<AuditEntry>,
+}
+
+impl Refusals {
+    /// Those among entries of the audit, newest first.
+    #[must_use]
+    pub fn of(server: &ServerName, entries: Vec<AuditEntry>) -> Self {
+        Self { server: server.clone(), entries }
+    }
+
+    /// The last switch of a jail, if that was refused.
+    #[must_use]
+    pub fn of_jail(&self, jail: &JailName) -> Option<Refusal> {
+        let target = format!("{}/{jail}", self.server);
+        let is_switch = |what: &str| matches!(what, "jail.activate" | "jail.deactivate");
+        let last = self.entries.iter().find(|entry| {
+            is_switch(&entry.what) && entry.target.as_deref() == Some(&target) && entry.outcome != BEGUN
+        })?;
+        (last.outcome != "done").then(|| Refusal {
+            on: last.what == "jail.activate",
+            at: last.at,
+            who: last.username.clone(),
+            words: last.outcome.clone(),
+        })
+    }
+}
+
+/// What people did on a server as the audit has it, and what happened there, both newest first.
+///
+/// # Errors
+/// What Redis refuses.
+pub async fn happened(state: &AppState, server: &ServerName) -> Result<(Vec<AuditEntry>, Vec<Happened>)> {
+    let mut entries = state.store.audit_page(None, ENTRIES).await?.items;
+    let below = format!("{server}/");
+    entries.retain(|entry| {
+        entry.target.as_deref().is_some_and(|target| target == server.as_str() || target.starts_with(&below))
+    });
+    let since = state.store.about_now() - TimeDelta::hours(1);
+    let mut at = StreamId::parse(&format!("{}-0", since.timestamp_millis())).unwrap_or_default();
+    let mut all: Vec<Happened> = Vec::new();
+    for _ in 0..MAX_READS {
+        let (events, last) = state.store.events_after(at).await?;
+        at = events.last().map_or(at, |event| event.id);
+        all.extend(events.iter().filter(|event| event.server.as_deref() == Some(server.as_str())).map(told));
+        if last {
+            break;
+        }
+    }
+    let done = entries.iter().filter(|entry| entry.outcome != BEGUN && entry.at >= since);
+    all.extend(done.map(|entry| Happened { at: entry.at, text: deed(entry, &below) }));
+    all.sort_by_key(|item| std::cmp::Reverse(item.at));
+    all.truncate(MAX_SHOWN);
+    Ok((entries, all))
+}
+
+fn told(event: &StoredEvent) -> Happened {
+    let fact = |name: &str| event.facts[name].as_str().unwrap_or_default().to_owned();
+    let jail = fact("jail");
+    let whom = match event.facts["more"].as_u64() {
+        Some(more) => format!("{more} more addresses"),
+        None => fact("ip"),
+    };
+    let text = match event.kind.as_str() {
+        "server.came_online" => "fail2ban answers".to_owned(),
+        "server.went_offline" => format!("fail2ban does not answer: {}", fact("reason")),
+        "server.degraded" => {
+            let missing = event.facts["missing"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let names: Vec<&str> = missing.iter().filter_map(|name| name.as_str()).collect();
+            format!("lost {}: degraded", names.join(", "))
+        }
+        "recovery.pending" => format!("went down or lost jails after {jail} was switched on"),
+        "recovery.resolved" => format!("is well again after {jail} was switched on"),
+        "recovery.cleared" => format!("the warning about {jail} was dismissed"),
+        "activation.recorded" => format!("{jail} is about to be switched on"),
+        "ban.added" => format!("{whom} banned in {jail}"),
+        "ban.removed" => format!("{whom} unbanned in {jail}"),
+        "server.added" => format!("agent discovered at {}", fact("address")),
+        other => other.to_owned(),
+    };
+    Happened { at: event.id.at(), text }
+}
+
+fn deed(entry: &AuditEntry, below: &str) -> String {
+    let target = entry.target.as_deref().unwrap_or_default();
+    let about = target.strip_prefix(below).unwrap_or(target);
+    let verb = match entry.what.as_str() {
+        "jail.activate" => "switch on",
+        "jail.deactivate" => "switch off",
+        "jail.settings" => "change settings of",
+        "jail.ignore" => "change the never-banned list of",
+        "ban.add" => "ban in",
+        "ban.remove" => "unban in",
+        "ban.remove_all" => "unban all in",
+        "ban_job.begin" => "begin a ban job in",
+        "ban_job.end" => "end a ban job in",
+        "ban_job.cancel" => "cancel a ban job in",
+        other => other,
+    };
+    let outcome = if entry.outcome == "done" { String::new() } else { format!(": {}", entry.outcome) };
+    format!("{}: {verb} {about}{outcome}", entry.username)
+}
