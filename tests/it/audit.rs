@@ -165,7 +165,7 @@ async fn every_route_that_changes_something_leaves_an_entry() {
     let body = json!({ "current": PASSWORD, "new": NEW_PASSWORD });
     let request = send(&client, Method::PUT, "/api/v1/password", body);
     let (answer, _) = tried.change("PUT /api/v1/password", "password.change", request).await;
-    let client = anonymous.with_bearer(answer.body["token"].as_str().unwrap());
+    let client = anonymous.with_bearer(&answer.session_cookie());
     client.confirm(NEW_PASSWORD).await.expect(204);
     let request = client.request(Method::DELETE, "/api/v1/sessions");
     tried.change("DELETE /api/v1/sessions", "session.revoke_all", request).await;

@@ -1,8 +1,8 @@
 //! The caller's password. With a new one the caller's session gets a new token.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use serde::{Deserialize, Serialize};
+use axum::http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::actions::Actor;
@@ -22,25 +22,19 @@ pub struct Change {
     new: String,
 }
 
-/// The answer to a change.
-#[derive(Serialize, ToSchema)]
-pub struct Renewed {
-    /// The token of the caller's session from now on; `null` if it was ended while the password was changed.
-    token: Option<String>,
-}
-
-/// Sets another password, ends every other session, and gives this one a new token, in the cookie too.
+/// Sets another password, ends every other session, and gives this one a new token: it is in `Set-Cookie`, also for a client that
+/// shows its token as a bearer.
 #[utoipa::path(put, path = "/api/v1/password", tag = "session", request_body = Change,
-    responses((status = 200, body = Renewed), (status = 403, description = "`current` is wrong, or the request comes from another site"),
-        (status = 409, description = "Another changed it meanwhile"), (status = 429, description = "Too many attempts")))]
+    responses((status = 204, description = "Changed; the session's new token is in `Set-Cookie`"),
+        (status = 403, description = "`current` is wrong, or the request comes from another site"),
+        (status = 409, description = "Somebody else changed it at the same time"), (status = 429, description = "Too many attempts")))]
 pub async fn change(
     State(state): State<AppState>,
     actor: Actor,
     cookie: CookieKind,
     Json(Change { current, new }): Json<Change>,
-) -> Result<([(header::HeaderName, HeaderValue); 1], axum::Json<Renewed>)> {
+) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
     let token = change_password(&state, actor, PasswordChange { current, new }).await?.token;
     let set_cookie = token.as_ref().map_or_else(|| cookie.remove(), |token| cookie.set(token));
-    let renewed = Renewed { token: token.map(|token| token.reveal()) };
-    Ok(([(header::SET_COOKIE, set_cookie)], axum::Json(renewed)))
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, set_cookie)]))
 }

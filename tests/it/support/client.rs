@@ -150,11 +150,19 @@ impl Client {
     /// Changes the password; the client with the token that its session has from then on.
     pub async fn change_password(&self, current: &str, new: &str) -> Self {
         let answer = self.put("/api/v1/password", json!({ "current": current, "new": new })).await;
-        self.with_bearer(answer.expect(200).body["token"].as_str().expect("a token"))
+        self.with_bearer(&answer.expect(204).session_cookie())
     }
 }
 
 impl Answer {
+    /// The token in the session cookie that it sets.
+    #[track_caller]
+    pub fn session_cookie(&self) -> String {
+        let cookies = self.cookies();
+        let token = cookies.iter().find_map(|cookie| cookie.split_once("bangui=")?.1.split(';').next());
+        token.unwrap_or_else(|| panic!("{} sets no session cookie: {self:?}", self.asked)).to_owned()
+    }
+
     /// Fails unless the status is this.
     #[track_caller]
     pub fn expect(&self, status: u16) -> &Self {
