@@ -1,4 +1,4 @@
-//! By what workers and agents know each other: from variables to checked values, for both ends.
+//! How workers and agents authenticate each other: from variables to checked values, for both ends.
 
 use std::path::PathBuf;
 
@@ -21,30 +21,27 @@ pub(super) fn agents(read: &mut Reader<'_>) -> (Servers, AgentCredentials) {
     let token = agent_token(read);
     let ca = read.value(&vars::AGENT_CA, values::absolute_path);
     let worker_cert = worker_cert(read);
-    // What is set and wrong is noted, and an empty one is none.
+    // A wrong value is reported already, and an empty one counts as unset.
     let certified = worker_cert.is_some();
     if servers.groups.iter().any(|group| group.tls && !group.first_use) && ca.is_none() {
         read.require(
             &vars::AGENT_CA,
-            "agents behind ?discover=dns are known by their certificates alone: name the CA that signs them and nothing \
-             else, or know each by what it showed first with &trust=first-use; whoever holds a certificate of a public CA \
-             would be given the token",
+            "agents behind ?discover=dns are authenticated by their certificates alone, and anyone can get a certificate from \
+             a public CA: name a CA that signs agents and nothing else, or pin the certificate that each agent shows first \
+             with &trust=first-use",
         );
     }
     if servers.groups.iter().any(|group| group.first_use && !certified) {
         read.require(
             &vars::WORKER_CERT,
-            "with trust=first-use anybody may answer for an agent, and would keep the token: workers have to show a certificate",
+            "with trust=first-use an impostor that answers first would learn the token: give the workers a certificate instead",
         );
     }
     let sent = |https: bool, shared: bool| !https || shared || !certified;
     let listed =
         servers.listed.iter().any(|one| sent(matches!(one.url, AgentUrl::Https(_)), one.shared_token));
     if (listed || servers.groups.iter().any(|group| sent(group.tls, group.shared_token))) && token.is_none() {
-        read.require(
-            &vars::AGENT_TOKEN,
-            "agents answer only those who know it: the token of the agents in BANGUI_SERVERS",
-        );
+        read.require(&vars::AGENT_TOKEN, "the agents in BANGUI_SERVERS refuse requests without their token");
     }
     (servers, AgentCredentials { token, ca, worker_cert })
 }
@@ -54,35 +51,41 @@ fn worker_cert(read: &mut Reader<'_>) -> Option<WorkerCertConfig> {
     let key = read.value(&vars::WORKER_KEY, values::absolute_path);
     match (read.is_set(&vars::WORKER_CERT), read.is_set(&vars::WORKER_KEY)) {
         (true, false) => {
-            read.require(&vars::WORKER_KEY, "the certificate in BANGUI_WORKER_CERT has a key: name its file");
+            read.require(
+                &vars::WORKER_KEY,
+                "BANGUI_WORKER_CERT is set: name the file of its private key as well",
+            );
         }
         (false, true) => {
-            read.require(&vars::WORKER_CERT, "the key in BANGUI_WORKER_KEY has a certificate: name its file");
+            read.require(
+                &vars::WORKER_CERT,
+                "BANGUI_WORKER_KEY is set: name the file of its certificate as well",
+            );
         }
         _ => {}
     }
     Some(WorkerCertConfig { cert: cert?, key: key? })
 }
 
-/// Certificate and key go together, and beyond loopback there is nothing without them: tokens and addresses would
-/// travel in the clear.
+/// Certificate and key go together, and beyond loopback they are required: tokens and addresses would be sent
+/// unencrypted.
 pub(super) fn agent_tls(read: &mut Reader<'_>, listen: Option<&AgentListen>) -> Option<AgentTlsConfig> {
     let cert = read.value(&vars::AGENT_TLS_CERT, values::absolute_path);
     let key = read.value(&vars::AGENT_TLS_KEY, values::absolute_path);
     match (read.is_set(&vars::AGENT_TLS_CERT), read.is_set(&vars::AGENT_TLS_KEY)) {
         (true, false) => read.require(
             &vars::AGENT_TLS_KEY,
-            "the certificate in BANGUI_AGENT_TLS_CERT has a key: name its file",
+            "BANGUI_AGENT_TLS_CERT is set: name the file of its private key as well",
         ),
         (false, true) => read.require(
             &vars::AGENT_TLS_CERT,
-            "the key in BANGUI_AGENT_TLS_KEY has a certificate: name its file",
+            "BANGUI_AGENT_TLS_KEY is set: name the file of its certificate as well",
         ),
         (false, false) => {
             if let Some(AgentListen::Tcp(address)) = listen
                 && !address.ip().is_loopback()
             {
-                let allowed = "is not a loopback address, where the agent must speak TLS: set BANGUI_AGENT_TLS_CERT and \
+                let allowed = "is not a loopback address, so the agent must use TLS: set BANGUI_AGENT_TLS_CERT and \
                                BANGUI_AGENT_TLS_KEY, or listen on unix:/path or 127.0.0.1";
                 read.note(vars::AGENT_LISTEN.name.to_owned(), Some(address.to_string()), allowed.to_owned());
             }

@@ -1,4 +1,4 @@
-//! By what ways requests reach a worker, and for which hosts: from variables to checked values.
+//! How requests reach a worker, and for which hosts: from variables to checked values.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
@@ -11,7 +11,7 @@ use super::sources::Reader;
 use super::variables as vars;
 use super::{AgentCredentials, Exposure, Listen, RedisConfig, Servers, hosts, values};
 
-/// Where a worker can be bound, as far as its configuration says.
+/// The address that a worker binds, unless it inherits its socket.
 pub(super) fn bound(listen: &Listen) -> Option<SocketAddr> {
     match listen {
         Listen::Address(address) => Some(*address),
@@ -19,7 +19,7 @@ pub(super) fn bound(listen: &Listen) -> Option<SocketAddr> {
     }
 }
 
-/// By what ways requests come, and for which hosts.
+/// The proxies in front of a worker, and the hosts that requests may be for.
 pub(super) struct Doors {
     pub public_url: Option<Url>,
     pub proxies: Vec<IpNet>,
@@ -33,15 +33,15 @@ impl Doors {
         let proxies = read.value(&vars::TRUSTED_PROXIES, hosts::proxies).unwrap_or_default();
         let hops = read.value(&vars::TRUSTED_PROXY_HOPS, values::hops);
         if let (Some(hops), false) = (hops, proxies.is_empty()) {
-            let allowed = "is set beside BANGUI_TRUSTED_PROXIES: keep the one that says how proxies are known, by their \
-                           addresses or by their number";
+            let allowed = "is set beside BANGUI_TRUSTED_PROXIES: use one of them, which identifies proxies by address or by \
+                           number";
             read.note(vars::TRUSTED_PROXY_HOPS.name.to_owned(), Some(hops.to_string()), allowed.to_owned());
         }
         let hosts = read.value(&vars::ALLOWED_HOSTS, hosts::hosts).unwrap_or_default();
         Self { public_url, proxies, hops, hosts }
     }
 
-    /// What of it is open further than it need be, beside those things.
+    /// What this configuration exposes more than necessary.
     pub fn exposures(
         &self,
         listen: Option<SocketAddr>,

@@ -1,6 +1,6 @@
-//! What a right configuration opens further than it need be: warned of at the start, and a line of `bangui check`.
+//! What a valid configuration exposes more than necessary: a warning at the start, and a line of `bangui check`.
 //!
-//! None of it is refused, since bangui cannot see what is around it: a network of its own, a proxy that speaks TLS.
+//! None of it is refused, since bangui cannot see its surroundings: a private network, a proxy that adds TLS.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,10 +11,10 @@ use super::hosts::is_wide;
 use super::sentinel_url::SentinelUrl;
 use super::{AgentCredentials, AgentUrl, Exposure, Servers};
 
-/// What a worker has to do with.
+/// The surroundings of a worker, as far as it is configured.
 #[derive(Default)]
 pub(super) struct Around<'a> {
-    /// Where it listens; none if somebody else has bound it.
+    /// Where it listens; `None` if it inherits its socket.
     pub listen: Option<SocketAddr>,
     pub public_url: Option<&'a Url>,
     pub allowed_hosts: &'a [String],
@@ -25,7 +25,7 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// Everything that is open.
+    /// All exposures.
     pub fn exposures(&self) -> Vec<Exposure> {
         let found = [
             ("listen", self.listening()),
@@ -44,19 +44,20 @@ impl Around<'_> {
             return None;
         }
         let hosts = if self.public_url.is_none() && self.allowed_hosts.is_empty() {
-            ", and so that it answers for no other host"
+            " and requests for other hosts are refused"
         } else {
             ""
         };
         Some(format!(
-            "BANGUI_LISTEN is {address}, beyond this machine: passwords and sessions travel in the clear unless a proxy \
-             speaks TLS before it; set BANGUI_PUBLIC_URL to its https:// address, so that browsers keep the cookie to TLS{hosts}"
+            "BANGUI_LISTEN ({address}) is reachable from other machines: passwords and sessions are sent unencrypted unless a \
+             proxy in front adds TLS; set BANGUI_PUBLIC_URL to its https:// address, so that browsers send the cookie over TLS \
+             only{hosts}"
         ))
     }
 
     fn plain_public_url(&self) -> Option<String> {
         let url = self.public_url.filter(|url| url.scheme() == "http" && !is_loopback(url.host()))?;
-        Some(format!("BANGUI_PUBLIC_URL is {url}: passwords and sessions travel in the clear; use https://"))
+        Some(format!("BANGUI_PUBLIC_URL is {url}: passwords and sessions are sent unencrypted; use https://"))
     }
 
     fn plain_redis(&self) -> Option<String> {
@@ -75,8 +76,8 @@ impl Around<'_> {
         };
         let host = hosts.into_iter().find(|host| !is_loopback(Host::parse(host).ok()))?;
         Some(format!(
-            "the connection to Redis at {host} is not encrypted (redis://): who is on the way can read and change sessions; \
-             use rediss://, or a network that nobody else is on"
+            "the connection to Redis at {host} is not encrypted (redis://): anyone on the network path can read and change \
+             sessions; use rediss://, or a private network"
         ))
     }
 
@@ -85,8 +86,9 @@ impl Around<'_> {
             self.proxies.iter().filter(|net| is_wide(net)).map(ToString::to_string).collect();
         (!wide.is_empty()).then(|| {
             format!(
-                "BANGUI_TRUSTED_PROXIES has {}: each of these addresses can claim to be any client, and so escape or use up \
-                 its limits; name the load balancers alone, or set BANGUI_TRUSTED_PROXY_HOPS where nobody else can reach the workers",
+                "BANGUI_TRUSTED_PROXIES is too wide: {}: each of these addresses can pretend to be any client, and so evade \
+                 login limits or exhaust those of others; list the load balancers only, or set BANGUI_TRUSTED_PROXY_HOPS where \
+                 nobody else can reach the workers",
                 wide.join(", ")
             )
         })
@@ -102,9 +104,9 @@ impl Around<'_> {
         let groups = servers.groups.iter().filter(|group| is_sent(group.shared_token, group.tls));
         let (listed, groups) = (listed.count(), groups.count());
         (listed + 2 * groups > 1).then(|| {
-            "several servers share one token (BANGUI_AGENT_TOKEN): who controls one of their hosts hears it, and can then \
-             command the agents of all; give workers a certificate (BANGUI_WORKER_CERT), and agents BANGUI_WORKER_CA in place \
-             of the token"
+            "several servers share one token (BANGUI_AGENT_TOKEN): anyone who controls one of their hosts learns it and can \
+             command the agents of all; give the workers a certificate (BANGUI_WORKER_CERT), and the agents BANGUI_WORKER_CA \
+             instead of the token"
                 .to_owned()
         })
     }
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_on_loopback_opens_nothing_and_one_beyond_it_without_https_does() {
+    fn a_worker_on_loopback_exposes_nothing_and_one_beyond_it_without_https_does() {
         let https: Url = "https://bangui.example".parse().unwrap();
         let http: Url = "http://bangui.example".parse().unwrap();
         let local: Url = "http://localhost:8080".parse().unwrap();
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn redis_beyond_this_machine_is_to_speak_tls() {
+    fn redis_on_another_machine_must_use_tls() {
         for (url, open) in [
             ("redis://localhost", false),
             ("redis://:p@127.0.0.1:6379/3", false),
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn one_token_for_several_hosts_is_warned_of() {
+    fn a_token_that_several_hosts_share_is_reported() {
         let token = AgentTokenConfig { tokens: Vec::new(), file: None };
         let worker_cert = WorkerCertConfig { cert: "/c".into(), key: "/k".into() };
         let shared = AgentCredentials { token: Some(token), ..AgentCredentials::default() };

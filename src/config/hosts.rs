@@ -1,4 +1,4 @@
-//! Proxies that are believed, and hosts that requests may be for.
+//! Trusted proxies, and hosts that requests may be for.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use url::Host;
 use super::values::Parsed;
 use crate::domain::address::network_behind;
 
-/// Networks such as `10.1.2.0/24`, or single addresses, each in its one spelling. All addresses are nobody's proxies.
+/// Networks such as `10.1.2.0/24`, or single addresses, in canonical form. A network of all addresses is refused.
 pub fn proxies(text: &str) -> Parsed<Vec<IpNet>> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(proxy).collect()
 }
@@ -22,7 +22,7 @@ fn proxy(entry: &str) -> Parsed<IpNet> {
     let network = network_behind(network);
     if network.prefix_len() == 0 {
         return Err(format!(
-            "{entry:?} is every address: whoever asks could then claim to be anybody. Name your load balancers"
+            "{entry:?} is every address: any client could pretend to be any other. List your load balancers"
         ));
     }
     Ok(network)
@@ -35,7 +35,7 @@ pub fn is_wide(proxies: &IpNet) -> bool {
     proxies.prefix_len() < narrow
 }
 
-/// Names and addresses as they stand in the header `Host`, without the port.
+/// Names and addresses as the header `Host` has them, without the port.
 pub fn hosts(text: &str) -> Parsed<Vec<String>> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(host).collect()
 }
@@ -43,7 +43,7 @@ pub fn hosts(text: &str) -> Parsed<Vec<String>> {
 fn host(entry: &str) -> Parsed<String> {
     let wrong = || {
         format!(
-            "{entry:?} is no host name such as bangui.example and no address; ports, paths and `*` do not belong there"
+            "{entry:?} is neither a host name such as bangui.example nor an address; ports, paths and `*` are not allowed"
         )
     };
     if let Ok(ip) = entry.parse::<IpAddr>() {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_are_networks_in_one_spelling_and_never_everybody() {
+    fn proxies_are_networks_in_canonical_form_and_never_all_addresses() {
         let read = |text: &str| {
             proxies(text).map(|nets| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
         };

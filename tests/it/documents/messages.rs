@@ -3,7 +3,7 @@
 //! The source is read as tokens. A log line is a macro `error!`, `warn!`, `info!` or `debug!`, with or without `tracing::`
 //! before it; its text is the first argument that is a string. A problem is a call or a tuple that begins with a status, a name
 //! and a title: `Problem::new(StatusCode::CONFLICT, "name", "Title", detail)`, or one of the short forms of
-//! `http/error/mod.rs`. The text of an error is in its attribute, `#[error("...")]`. Code of tests is left out.
+//! `http/error/mod.rs`. What of that a variable holds is looked for in the statements before the call. The text of an error is in its attribute, `#[error("...")]`. Code of tests is left out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -82,12 +82,13 @@ pub fn problems(http: &Path) -> Vec<Problem> {
     let mut found: BTreeMap<String, Problem> = BTreeMap::new();
     for (_, tokens) in sources(http) {
         walk(tokens, &mut |before, group| {
-            let Some(made) = made_here(before, group) else { return };
-            let problem = found.entry(made.name.clone()).or_default();
-            problem.name = made.name;
-            add(&mut problem.statuses, made.status);
-            add(&mut problem.titles, made.title);
-            add(&mut problem.details, made.detail);
+            for made in made_here(before, group).into_iter().flatten() {
+                let problem = found.entry(made.name.clone()).or_default();
+                problem.name = made.name;
+                made.statuses.into_iter().for_each(|status| add(&mut problem.statuses, Some(status)));
+                add(&mut problem.titles, made.title);
+                add(&mut problem.details, made.detail);
+            }
         });
     }
     let mut all: Vec<Problem> = found.into_values().collect();
@@ -102,34 +103,56 @@ fn add<T: PartialEq>(all: &mut Vec<T>, new: Option<T>) {
 /// One place where a problem is made, as far as it is written there in one piece.
 struct Made {
     name: String,
-    status: Option<u16>,
+    statuses: Vec<u16>,
     title: Option<String>,
     detail: Option<String>,
 }
 
-/// The problem that this group is the arguments of, if it is one.
-fn made_here(before: &[TokenTree], group: &Group) -> Option<Made> {
+/// The problems that this group is the arguments of, if it is those of one.
+fn made_here(before: &[TokenTree], group: &Group) -> Option<Vec<Made>> {
     let arguments = arguments(group);
     let at = |n: usize| arguments.get(n).and_then(|argument| text(argument));
     let of_problem = || ["Problem", "Self"].iter().any(|owner| ends_with(before, &[owner, ":", ":", "*"]));
     let first_status = || status(arguments.first()?);
-    let fixed = |name: &str| Made { name: name.to_owned(), status: None, title: None, detail: at(0) };
+    let one = |name: String, statuses: Vec<u16>, title, detail| vec![Made { name, statuses, title, detail }];
     let called = before.last().and_then(ident);
     Some(match called.as_deref() {
-        Some("new") if of_problem() => {
-            Made { name: at(1)?, status: Some(first_status()?), title: at(2), detail: at(3) }
+        Some("new") if of_problem() && arguments.len() > 3 => {
+            let statuses = first_status().map_or_else(|| statuses_in(before), |status| vec![status]);
+            let named = at(1).map(|name| (name, at(2)));
+            let all = named.map_or_else(|| names_in(before), |one| vec![one]);
+            let made = |(name, title)| Made { name, statuses: statuses.clone(), title, detail: at(3) };
+            all.into_iter().map(made).collect()
         }
-        Some("conflict") if of_problem() => {
-            Made { name: at(0)?, status: Some(409), title: at(1), detail: at(2) }
-        }
-        Some("malformed") if of_problem() => fixed("malformed-request"),
-        Some("invalid") if of_problem() => fixed("invalid-request"),
+        Some("conflict") if of_problem() => one(at(0)?, vec![409], at(1), at(2)),
+        Some("malformed") if of_problem() => one("malformed-request".to_owned(), Vec::new(), None, at(0)),
+        Some("invalid") if of_problem() => one("invalid-request".to_owned(), Vec::new(), None, at(0)),
         // A tuple.
-        None if arguments.len() == 3 => {
-            Made { name: at(1)?, status: Some(first_status()?), title: at(2), detail: None }
-        }
+        None if arguments.len() == 3 => one(at(1)?, vec![first_status()?], at(2), None),
         _ => return None,
     })
+}
+
+/// Every `StatusCode::CONFLICT` of some statements.
+fn statuses_in(tokens: &[TokenTree]) -> Vec<u16> {
+    let mut found = Vec::new();
+    let stream = tokens.iter().cloned().collect();
+    walk(stream, &mut |_, group| found.extend(arguments(group).iter().find_map(|argument| status(argument))));
+    found
+}
+
+/// Every tuple of a name and a title of some statements.
+fn names_in(tokens: &[TokenTree]) -> Vec<(String, Option<String>)> {
+    let mut found = Vec::new();
+    let stream = tokens.iter().cloned().collect();
+    walk(stream, &mut |before, group| {
+        let arguments = arguments(group);
+        let [name, title] = &arguments[..] else { return };
+        if before.last().is_none_or(|token| ident(token).is_none()) {
+            found.extend(literal(name).map(|name| (name, literal(title))));
+        }
+    });
+    found
 }
 
 /// The number of `StatusCode::CONFLICT`.
@@ -295,6 +318,8 @@ mod tests {
             fn f() { Problem::new(StatusCode::CONFLICT, "a", "A", format!("at {x}")).with("b", 1) }
             fn g() { Self::conflict("a", "A", "again".to_owned()); Self::invalid("wrong"); Other::new(1, "x", "y") }
             fn h() { match k { K => (http::StatusCode::NOT_FOUND, "c", "C"), } }
+            fn i() { let (name, title) = if j { ("d", "D") } else { ("e", "E") }; Self::new(StatusCode::CONFLICT, name, title, "i") }
+            fn k() { let (s, detail) = match l { L => (StatusCode::GONE, x), M => (StatusCode::CONFLICT, y) }; Problem::new(s, "f", "F", detail) }
             "#,
         );
         let found = problems(folder.path());
@@ -302,7 +327,14 @@ mod tests {
         let shown: Vec<String> = found.iter().map(shown).collect();
         assert_eq!(
             shown,
-            [r#"a 409 A ["at {x}", "again"]"#, r#"c 404 C []"#, r#"invalid-request   ["wrong"]"#]
+            [
+                r#"a 409 A ["at {x}", "again"]"#,
+                r#"c 404 C []"#,
+                r#"d 409 D ["i"]"#,
+                r#"e 409 E ["i"]"#,
+                r#"f 409, 410 F []"#,
+                r#"invalid-request   ["wrong"]"#
+            ]
         );
     }
 }
