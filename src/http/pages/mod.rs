@@ -50,6 +50,7 @@
 //! | errors beside fields | `Errors::one("ip", "203.0.113.300 is not an address.")`, then `Page::refused(page, errors)` |
 //! | a message with a way back for 10 minutes | `Message::ok(..).and(..).undo("Ban it again", "/path", &[("ip", ip)], shell.clock.now)` |
 //! | a question in place | `<details class="confirm"><summary class="destroy">Unban all…</summary>`: see `account.html` |
+//! | the password again, where an action ends with `ConfirmationRequired` | `Err(..::Unconfirmed(_)) => return confirm::ask(visitor, "Save the settings", "/settings", &form)` (`confirm.rs`) |
 //! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
 //! | live values | `data-k="KEY"` on an element with nothing but text, `data-row="KEY"` on rows (`smooth.rs`): nothing else is needed |
 //! | an empty list | `<div class="empty"><p><b>What is so.</b></p><p>Why. What to do.</p></div>` |
@@ -60,6 +61,7 @@ mod account_sessions;
 pub mod assets;
 pub mod attention;
 pub mod clock;
+mod confirm;
 pub mod device;
 pub mod form;
 mod help;
@@ -105,6 +107,7 @@ pub fn router() -> Router<AppState> {
         .route("/account/theme", post(account::change_theme))
         .route("/account/keys", post(account::change_keys))
         .route("/account/sessions", post(account_sessions::end))
+        .route("/confirm", post(confirm::confirm))
         .route("/help", get(help::show))
         .route("/logout", post(login::log_out))
         .route("/servers/{server}/recovery", post(recovery::decide))
