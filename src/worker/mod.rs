@@ -127,9 +127,11 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
 
 /// What strangers may hold of this worker; `memory.rs` adds it up.
 fn limits(config: &ServeConfig) -> Limits {
+    // Where only proxies reach this worker, each connection is one of a proxy.
+    let only_proxies = config.trusted_proxy_hops.is_some();
     let capacity = Capacity {
         all: config.max_connections,
-        share: config.max_connections_per_address,
+        share: if only_proxies { config.max_connections } else { config.max_connections_per_address },
         reserve: PROBE_CONNECTIONS,
         proxies: config.trusted_proxies.clone(),
     };

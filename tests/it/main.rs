@@ -64,6 +64,7 @@ mod newer_states;
 mod one_redis;
 mod pages;
 mod pages_bad_input;
+mod pages_confirm;
 mod pages_hosts;
 mod pages_operations;
 mod pages_policy;

@@ -26,7 +26,7 @@ async fn the_first_run_leads_from_the_link_to_the_servers_on_any_worker() {
         .await;
     assert_eq!(
         short.expect(422).error_at("password").as_deref(),
-        Some("It has 5 bytes; 10 to 1024 are allowed.")
+        Some("A password must have 12 characters or more, this one has 5.")
     );
     assert!(!short.html.contains("\"short\""), "a password is never sent back");
 
@@ -117,6 +117,7 @@ async fn the_cookie_is_lax_and_a_cross_site_form_changes_nothing_all_the_same() 
         ("/logout", vec![]),
         ("/account/sessions", vec![("end", "all")]),
         ("/account/theme", vec![("theme", "dark")]),
+        ("/confirm", vec![("to", "/account/sessions"), ("back", "/account"), ("password", PASSWORD)]),
     ] {
         for headers in foreign {
             let refused = user.send(Method::POST, path, Some(&fields), headers).await;
@@ -142,7 +143,8 @@ async fn what_came_of_a_form_is_shown_by_another_worker_and_only_to_its_session(
     other.log_in().await;
     let page = user.get("/account").await;
     assert_eq!(page.texts("tbody tr").len(), 2, "{}", page.html);
-    let ended = user.submit(&page, "tbody form", &[], "End session").await;
+    let asked = user.submit(&page, "tbody form", &[], "End session").await;
+    let ended = user.confirm(&asked).await;
     let to = ended.expect(303).to().unwrap();
     assert!(to.starts_with("/account?m="), "{to}");
     let mut user = user.at(cluster.workers[1].address);
@@ -169,7 +171,8 @@ async fn ending_others_keeps_this_session_and_ending_all_says_that_one_is_logged
     user.log_in().await;
     other.log_in().await;
     let page = user.get("/account").await;
-    user.submit(&page, "form", &[], "End all other sessions").await.expect(303);
+    let asked = user.submit(&page, "form", &[], "End all other sessions").await;
+    user.confirm(&asked).await.expect(303);
     other.get("/").await.expect(303);
     let page = user.get("/account").await;
     let all = user.submit(page.expect(200), "details form", &[], "End all sessions").await;
@@ -188,7 +191,10 @@ async fn a_password_is_changed_with_errors_beside_their_fields() {
     let wrong = user.submit(&page, "form", &[("current", "wrong"), ("new", new)], "Change password").await;
     assert_eq!(wrong.expect(403).error_at("current").as_deref(), Some("This is not the current password."));
     let short = user.submit(&page, "form", &[("current", PASSWORD), ("new", "äöü")], "Change password").await;
-    assert_eq!(short.expect(422).error_at("new").as_deref(), Some("It has 6 bytes; 10 to 1024 are allowed."));
+    assert_eq!(
+        short.expect(422).error_at("new").as_deref(),
+        Some("A password must have 12 characters or more, this one has 3.")
+    );
     let changed = user.submit(&page, "form", &[("current", PASSWORD), ("new", new)], "Change password").await;
     let mut user = user.at(cluster.workers[1].address);
     let shown = user.get(&changed.expect(303).to().unwrap()).await;

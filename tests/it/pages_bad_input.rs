@@ -71,6 +71,11 @@ async fn whatever_is_typed_into_a_field_is_text_and_breaks_nothing() {
         if !["all", "others"].contains(&&**value) {
             harmless(&user.post("/account/sessions", &[("end", value)]).await, value);
         }
+        let kept =
+            [("what", &**value), ("to", "/account/sessions"), ("back", "/account"), ("keep.end", value)];
+        harmless(&user.post("/confirm", &kept).await, value);
+        let kept = [("what", &**value), ("to", value), ("back", value), ("password", value)];
+        harmless(&user.post("/confirm", &kept).await, value);
         harmless(
             &user.post("/servers/web-1/recovery", &[("detected_at", value), ("do", value)]).await,
             value,

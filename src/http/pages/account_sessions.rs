@@ -1,8 +1,9 @@
-//! Ending sessions: one, all others, or all.
+//! Ending sessions: one, all others, or all. The password is asked for again (`confirm.rs`).
 
 use axum::extract::State;
 use axum::response::Response;
 
+use super::confirm;
 use super::form::Form;
 use super::login::logged_out;
 use super::message::{Message, done};
@@ -22,27 +23,26 @@ pub async fn end(
     form: Form,
 ) -> Result<Response> {
     let actor = visitor.actor.clone();
-    let message = match form.text("end") {
-        "all" => {
-            revoke_all(&state, actor, false).await?;
-            return Ok(logged_out(cookie));
-        }
-        "others" => {
-            revoke_all(&state, actor, true).await?;
-            Message::ok("All other sessions have ended.").and("This one continues.")
-        }
-        id => {
-            let ended = match SessionId::parse(id) {
-                Some(id) => revoke_one(&state, actor, id).await,
-                None => Err(RevokeError::Unknown),
+    let end = form.text("end");
+    let ended = match (end, SessionId::parse(end)) {
+        ("all" | "others", _) => revoke_all(&state, actor, end == "others").await,
+        (_, Some(id)) => revoke_one(&state, actor, id).await,
+        (_, None) => Err(RevokeError::Unknown),
+    };
+    let message = match ended {
+        Ok(revoked) if revoked.own => return Ok(logged_out(cookie)),
+        Ok(_) if end == "others" => Message::ok("All other sessions have ended.").and("This one continues."),
+        Ok(_) => Message::ok("The session has ended.").and("Whoever used it has to log in again."),
+        Err(RevokeError::Unknown) => Message::ok("That session had ended before."),
+        Err(RevokeError::Unconfirmed(_)) => {
+            let what = match end {
+                "all" => "End all sessions, log out here",
+                "others" => "End all other sessions",
+                _ => "End one of your sessions",
             };
-            match ended {
-                Ok(revoked) if revoked.own => return Ok(logged_out(cookie)),
-                Ok(_) => Message::ok("The session has ended.").and("Whoever used it has to log in again."),
-                Err(RevokeError::Unknown) => Message::ok("That session had ended before."),
-                Err(error) => return Err(error.into()),
-            }
+            return confirm::ask(visitor, what, "/account", &form);
         }
+        Err(error) => return Err(error.into()),
     };
     Ok(done(&state, &visitor.actor, "/account", message).await)
 }

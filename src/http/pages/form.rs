@@ -48,6 +48,11 @@ impl<const LIMIT: usize> Form<LIMIT> {
         self.raw(name).trim()
     }
 
+    /// All fields, as they were typed.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Every field of that name that is not empty.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0

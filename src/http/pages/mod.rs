@@ -50,6 +50,7 @@
 //! | errors beside fields | `Errors::one("ip", "203.0.113.300 is not an address.")`, then `Page::refused(page, errors)` |
 //! | a message with a way back for 10 minutes | `Message::ok(..).and(..).undo("Ban it again", "/path", &[("ip", ip)], shell.clock.now)` |
 //! | a question in place | `<details class="confirm"><summary class="destroy">Unban all…</summary>`: see `account.html` |
+//! | the password again, where an action ends with `ConfirmationRequired` | `Err(..::Unconfirmed(_)) => return confirm::ask(visitor, "Save the settings", "/settings", &form)` (`confirm.rs`) |
 //! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
 //! | live values | `data-k="KEY"` on an element with nothing but text, `data-row="KEY"` on rows (`smooth.rs`): nothing else is needed |
 //! | an empty list | `<div class="empty"><p><b>What is so.</b></p><p>Why. What to do.</p></div>` |
@@ -68,6 +69,7 @@ pub mod attention;
 mod ban_progress;
 pub mod clock;
 mod cluster;
+mod confirm;
 pub mod device;
 mod diagnosis;
 mod diagnosis_rows;
@@ -139,6 +141,7 @@ pub fn router() -> Router<AppState> {
         .route("/cluster", get(cluster::show))
         .route("/diagnosis", get(diagnosis::show))
         .route("/settings", get(settings::show).post(settings::change))
+        .route("/confirm", post(confirm::confirm))
         .route("/help", get(help::show))
         .route("/logout", post(login::log_out))
         .route("/addresses/{ip}", get(address::show))

@@ -20,6 +20,10 @@ pub struct Page<T> {
     errors: Errors,
 }
 
+/// Goes with a page that is shown whole, never in place: our script has the browser send the form itself.
+#[derive(Clone, Copy)]
+pub struct Whole;
+
 impl<T> Page<T> {
     /// A page that shows what was asked for.
     pub fn new(template: T) -> Self {

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
 
+use super::confirm;
 use super::form::{Errors, Field, Form};
 use super::marks::counted;
 use super::message::{Message, done};
@@ -155,6 +156,9 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
         Err(ChangeSettingsError::Stale { .. }) => {
             let now = effective(&state).await?;
             Ok(stale(visitor, &now, &form))
+        }
+        Err(ChangeSettingsError::Unconfirmed(_)) => {
+            Ok(confirm::ask(visitor, "Save the settings", "/settings", &form))
         }
         Err(error) => Err(error.into()),
     }

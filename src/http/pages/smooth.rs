@@ -3,7 +3,7 @@
 //! | header of the request | answer |
 //! |---|---|
 //! | `x-bangui-live` | of the page that would be sent: the texts and attributes that a script patches, by key |
-//! | `x-bangui-form` | `{"to"}` for a redirect, `{"errors": {FIELD: SENTENCE}}` for a form that was refused |
+//! | `x-bangui-form` | `{"to"}` for a redirect, `{"errors": {FIELD: SENTENCE}}` for a form that was refused, `{"whole": true}` where a page comes next that only the browser can show |
 //!
 //! A patched element has `data-k="KEY"`: `<td data-k="web-1.banned">412</td>`. Its text is patched if it has no elements in it,
 //! and those of its attributes that are listed below. A row that may come or go has `data-row="KEY"`: rows that are new are
@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::assets;
 use super::form::Errors;
+use super::page::Whole;
 use crate::http::error::Problem;
 
 /// The largest page whose parts are looked for.
@@ -49,6 +50,7 @@ fn answered(response: Response) -> Response {
                 errors.iter().map(|(field, sentence)| (field.to_owned(), sentence.into())).collect();
             json!({ "errors": errors })
         }
+        (None, None) if parts.extensions.get::<Whole>().is_some() => json!({ "whole": true }),
         (None, None) => return Response::from_parts(parts, body),
     };
     let status = if location.is_some() { StatusCode::OK } else { parts.status };

@@ -119,6 +119,20 @@ impl Browser {
         self.post(&action, &fields).await
     }
 
+    /// Types the password on the page that asks for it again, and presses the button that sends the form once more.
+    pub async fn confirm(&mut self, asked: &Seen) -> Seen {
+        loop {
+            let seen = self
+                .submit(asked.expect(403), "main form", &[("password", PASSWORD)], "Confirm password")
+                .await;
+            // Too many passwords at once for this machine.
+            if seen.status != StatusCode::SERVICE_UNAVAILABLE {
+                let page = self.get(&seen.expect(303).to().unwrap()).await;
+                return self.submit(page.expect(200), "#messages form", &[], "End").await;
+            }
+        }
+    }
+
     /// Logs in by the form of the login.
     pub async fn log_in(&mut self) -> Seen {
         loop {

@@ -18,6 +18,7 @@ async function send(form, button) {
   if (form.hasAttribute("aria-busy")) return;
   form.setAttribute("aria-busy", "true");
   button?.setAttribute("aria-disabled", "true");
+  let whole = false;
   clear(form);
   try {
     const response = await fetch(button?.getAttribute("formaction") ?? form.getAttribute("action"), {
@@ -26,12 +27,21 @@ async function send(form, button) {
       headers: { "x-bangui-form": "1", accept: "application/json" },
     });
     if (response.status === 401) ended(() => button?.focus());
-    else answer(form, await response.json());
+    else {
+      const said = await response.json();
+      whole = said.whole === true;
+      if (!whole) answer(form, said);
+    }
   } catch {
     say("bad", "No answer came. Whether this was done is not known: look before you try again. What you typed is kept.");
   }
   form.removeAttribute("aria-busy");
   button?.removeAttribute("aria-disabled");
+  if (whole) {
+    // Nothing was done: the page that comes next says what is missing.
+    form.dataset.plain = "";
+    form.requestSubmit(button);
+  }
 }
 
 function answer(form, document_) {
