@@ -1,14 +1,14 @@
 //! A picture of every page, wide and narrow, light and dark: `make screenshots` puts them into `target/screenshots`.
 
 use crate::chrome::{Chrome, PHONE, WIDE};
-use crate::site::{PAGES, cluster, logged_in, url};
+use crate::site::{PAGES, furnished, logged_in, url};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it checks nothing: `make screenshots`"]
 async fn pictures() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
     std::fs::create_dir_all(&folder).unwrap();
-    let cluster = cluster().await;
+    let cluster = furnished().await;
     for (words, look) in
         [("light", WIDE), ("dark", WIDE.dark()), ("phone", PHONE), ("phone-dark", PHONE.dark())]
     {

@@ -1,5 +1,7 @@
 //! A cluster to look at, and the list of its pages.
 
+use serde_json::json;
+
 use crate::chrome::{Chrome, Look};
 use crate::support::{Cluster, PASSWORD, SOON, eventually};
 
@@ -16,7 +18,10 @@ pub const PAGES: &[(&str, &str, bool)] = &[
     ("jail-settings", "/servers/web-1/jails/sshd?part=settings", true),
     ("address", "/addresses/203.0.113.77", true),
     ("next", "/setup/next", true),
+    ("address-own", "/addresses/127.0.0.1", true),
+    ("address-free", "/addresses/198.51.100.0%2F24", true),
     ("activity", "/activity", true),
+    ("activity-filtered", "/activity?kind=people&server=web-1&address=203.0.113.77", true),
     ("jobs", "/jobs", true),
     ("cluster", "/cluster", true),
     ("settings", "/settings", true),
@@ -43,6 +48,21 @@ pub async fn cluster() -> Cluster {
         all.iter().all(|server| server["status"]["condition"] != "unknown").then_some(())
     })
     .await;
+    cluster
+}
+
+/// The same with something on its pages: bans, also by a network around an address and a setting that was changed.
+pub async fn furnished() -> Cluster {
+    let cluster = cluster().await;
+    let client = cluster.client(0).logged_in().await;
+    let bans = "/api/v1/servers/web-1/jails/sshd/bans";
+    let ips = json!({ "ips": ["203.0.113.77", "203.0.113.64/27", "198.51.100.9"] });
+    client.post(bans, ips).await.expect(200);
+    eventually("the bans to be listed", SOON, || async {
+        (client.get(bans).await.body["items"].as_array()?.len() == 3).then_some(())
+    })
+    .await;
+    client.patch("/api/v1/settings", "*", json!({ "session_idle_seconds": 1200 })).await.expect(200);
     cluster
 }
 

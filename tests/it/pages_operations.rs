@@ -204,6 +204,11 @@ async fn what_happens_and_what_people_did_are_one_list_that_links_filter() {
     user.log_in().await;
     let page = user.get("/settings").await;
     user.submit(&page, "#settings", &[("session_idle_seconds", "1200")], "Save").await.expect(303);
+    // What the first list has is no event.
+    eventually("the first list of bans", SOON, || async {
+        client.get("/api/v1/servers/web-1/jails/app/bans").await.body["read_at"].is_string().then_some(())
+    })
+    .await;
     let ban = client.post("/api/v1/servers/web-1/jails/app/bans", json!({ "ips": ["203.0.113.77"] })).await;
     ban.expect(200);
     cluster.agent();

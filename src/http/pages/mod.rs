@@ -62,7 +62,7 @@ mod activity_audit;
 mod activity_events;
 mod address;
 mod address_forms;
-mod address_lookup;
+mod address_never;
 pub mod assets;
 pub mod attention;
 mod ban_progress;
