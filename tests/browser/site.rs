@@ -62,7 +62,7 @@ pub async fn furnished() -> Cluster {
         (client.get(bans).await.body["items"].as_array()?.len() == 3).then_some(())
     })
     .await;
-    client.patch("/api/v1/settings", "*", json!({ "session_idle_seconds": 1200 })).await.expect(200);
+    client.patch("/api/v1/settings", "*", json!({ "probe_interval_seconds": 2 })).await.expect(200);
     cluster
 }
 

@@ -108,6 +108,7 @@ mod setup;
 mod setup_next;
 pub mod shell;
 mod smooth;
+pub mod sparkline;
 pub mod words;
 
 use axum::Router;
