@@ -72,6 +72,14 @@ async fn a_server_shows_its_jails_and_one_is_switched_on_and_back_from_the_messa
     assert_eq!(page.texts(".jails th a"), ["app", "web"]);
     assert_eq!(page.texts(".jails .word"), ["off", "running"]);
     assert!(page.text(".facts").starts_with("1 jail running 1 banned now"), "{}", page.text(".facts"));
+    let hours = page.text(".facts.hours");
+    assert!(
+        hours.starts_with("Bans by the hour ") && hours.contains(" of 24 hours that are known, "),
+        "{hours}"
+    );
+    let row = user.get("/").await;
+    assert!(row.text(".servers .h").ends_with(" is usual"), "{}", row.text(".servers .h"));
+    assert!(row.attribute(".servers .h path", "d").is_some_and(|bars| bars.starts_with('M')), "{}", row.html);
     let on = user.press(&page, ".jails form", &[], "Switch on").await;
     says(&on, "Switched app on on web-1.");
     assert_eq!(on.texts(".jails .word"), ["running", "running"]);
@@ -489,6 +497,8 @@ async fn a_pending_recovery_is_the_first_of_its_server_and_is_rolled_back_or_dis
     let page = user.get(SERVER_PAGE).await;
     let first = page.text(".attention");
     assert!(first.contains("went down") && first.contains("Nobody is banned on web-1 now."), "{first}");
+    let found = user.get("/diagnosis").await;
+    assert_eq!(found.texts("a.button[href='/servers/web-1']"), ["Decide"], "{}", found.html);
     // Another recovery than the one that was seen is left alone.
     let fields = [("detected_at", "2020-01-01T00:00:00Z"), ("do", "dismiss"), ("back", SERVER_PAGE)];
     let other = user.here.post("/servers/web-1/recovery", &fields).await;

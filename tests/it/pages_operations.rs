@@ -360,4 +360,8 @@ async fn the_diagnosis_says_what_is_not_protected_first_and_is_counted_in_the_me
     // The button asks for a check and leads back.
     let checked = other.submit(&page, "section[aria-labelledby=error] form", &[], "Check web-1 now").await;
     assert!(checked.expect(303).to().unwrap().starts_with("/diagnosis?m="), "{checked:?}");
+    for (back, to) in [("/diagnosis", "/diagnosis?m="), ("https://elsewhere.example/", "/setup/next?m=")] {
+        let put = other.post("/setup/never-ban", &[("back", back)]).await;
+        assert!(put.expect(303).to().unwrap().starts_with(to), "{put:?}");
+    }
 }
