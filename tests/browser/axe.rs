@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::chrome::{Chrome, PHONE, WIDE};
-use crate::site::{PAGES, cluster, logged_in, url};
+use crate::site::{furnished, logged_in, url};
+use crate::support::Cluster;
 
 /// Where `make test-browser` puts the script.
 fn script() -> String {
@@ -31,20 +32,24 @@ async fn violations(chrome: &Chrome, axe: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn axe_finds_nothing_on_any_page_in_either_theme_wide_or_narrow() {
-    let (axe, cluster) = (script(), cluster().await);
+    let (axe, (cluster, pages)) = (script(), furnished().await);
+    let fresh = Cluster::bare(1).start().await;
     let mut all = Vec::new();
     for (words, look) in
         [("light", WIDE), ("dark", WIDE.dark()), ("narrow", PHONE), ("narrow and dark", PHONE.dark())]
     {
         let stranger = Chrome::start(look).await;
         let chrome = logged_in(&cluster, look).await;
-        for (name, path, inside) in PAGES {
+        for (name, path, inside) in &pages {
             let browser = if *inside { &chrome } else { &stranger };
             browser.goto(&url(&cluster, 0, path)).await;
             all.extend(
                 violations(browser, &axe).await.into_iter().map(|found| format!("{name}, {words}: {found}")),
             );
         }
+        stranger.goto(&url(&fresh, 0, "/setup")).await;
+        let found = violations(&stranger, &axe).await;
+        all.extend(found.into_iter().map(|found| format!("setup, {words}: {found}")));
         stranger.end().await;
         chrome.end().await;
     }

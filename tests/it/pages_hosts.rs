@@ -72,6 +72,14 @@ async fn a_server_shows_its_jails_and_one_is_switched_on_and_back_from_the_messa
     assert_eq!(page.texts(".jails th a"), ["app", "web"]);
     assert_eq!(page.texts(".jails .word"), ["off", "running"]);
     assert!(page.text(".facts").starts_with("1 jail running 1 banned now"), "{}", page.text(".facts"));
+    let hours = page.text(".facts.hours");
+    assert!(
+        hours.starts_with("Bans by the hour ") && hours.contains(" of 24 hours that are known, "),
+        "{hours}"
+    );
+    let row = user.get("/").await;
+    assert!(row.text(".servers .h").ends_with(" is usual"), "{}", row.text(".servers .h"));
+    assert!(row.attribute(".servers .h path", "d").is_some_and(|bars| bars.starts_with('M')), "{}", row.html);
     let on = user.press(&page, ".jails form", &[], "Switch on").await;
     says(&on, "Switched app on on web-1.");
     assert_eq!(on.texts(".jails .word"), ["running", "running"]);
@@ -333,6 +341,59 @@ async fn an_address_is_answered_as_a_sentence_unbanned_everywhere_and_banned_aga
 }
 
 #[tokio::test]
+async fn an_address_in_a_banned_network_is_unbanned_with_the_network_and_that_is_said_before_and_undone() {
+    let (mut cluster, client) = beside_web().await;
+    let mut user = User::of(&cluster).await;
+    web_listed(&user).await;
+    let around = "203.0.113.64/27";
+    let ban =
+        client.post("/api/v1/servers/web-1/jails/web/bans", serde_json::json!({ "ips": [around] })).await;
+    ban.expect(200);
+    let path = format!("/addresses/{BANNED}");
+    let page = eventually("the network to be listed", SOON, || {
+        let mut there = user.there.clone();
+        let path = path.clone();
+        async move {
+            let page = there.get(&path).await;
+            (page.texts(".bans tbody tr").len() == 2).then_some(page)
+        }
+    })
+    .await;
+    assert_eq!(page.text("h1"), "203.0.113.77 is banned in 1 jail on 1 server", "two bans of one jail");
+    assert!(page.text(".bans").contains("by 203.0.113.64/27"), "{}", page.text(".bans"));
+    let hint = page.text("main p.hint");
+    assert!(hint.contains("lifts that ban as a whole, for every address in it"), "{hint}");
+    let free = user.press(&page, "form", &[], "Unban everywhere (1 jail, with 203.0.113.64/27)").await;
+    says(&free, "203.0.113.77 is unbanned in web on web-1.");
+    says(&free, "203.0.113.64/27, which contains it, is unbanned as a whole.");
+    assert_eq!(free.text("h1"), "203.0.113.77 is not banned");
+    for whom in [BANNED, around] {
+        assert!(!cluster.fail2ban().bans("web", whom).await, "{whom}");
+    }
+    let again = user.press(&free, "#messages form", &[], "Ban it again").await;
+    says(&again, "203.0.113.64/27, which contains it, is banned as a whole.");
+    for whom in [BANNED, around] {
+        assert!(cluster.fail2ban().bans("web", whom).await, "{whom}");
+    }
+    // A form may name what contains the address, and nothing else.
+    let other = user.here.post(&format!("{path}/unban"), &[("by", "198.51.100.0/24 web-1/web")]).await;
+    other.expect(400);
+    let (one, two) = (format!("{around} web-1/web"), format!("{BANNED} web-1/web"));
+    let fields = [("by", one.as_str()), ("by", two.as_str()), ("persistent", "yes")];
+    let never = user.here.post(&format!("{path}/never-ban"), &fields).await;
+    let never = user.get(&never.expect(303).to().unwrap()).await;
+    says(&never, "203.0.113.77 is never banned in web on web-1.");
+    for whom in [BANNED, around] {
+        assert!(!cluster.fail2ban().bans("web", whom).await, "{whom}");
+    }
+    let entry = never.text("section[aria-labelledby=never-title]");
+    assert!(
+        entry.contains("203.0.113.77") && entry.contains("keeps it from being banned on web-1 in web."),
+        "{entry}"
+    );
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_be_asked_is_said_to_be_not_known_and_never_counted_as_a_no() {
     let (mut cluster, _client) = beside_web().await;
     let mut user = User::of(&cluster).await;
@@ -341,6 +402,7 @@ async fn a_server_that_cannot_be_asked_is_said_to_be_not_known_and_never_counted
     let page = user.get(&format!("/addresses/{BANNED}")).await;
     assert_eq!(page.text("h1"), "It is not known whether 203.0.113.77 is banned: no server answered");
     assert!(page.text("main").contains("web-1 could not be asked"), "{}", page.text("main"));
+    assert!(page.text("main").contains("it was banned in web."), "what the list had: {}", page.text("main"));
     let jail = user.get(WEB).await;
     assert!(
         jail.text("main").contains("The agent of web-1 could not be asked now."),
@@ -435,6 +497,8 @@ async fn a_pending_recovery_is_the_first_of_its_server_and_is_rolled_back_or_dis
     let page = user.get(SERVER_PAGE).await;
     let first = page.text(".attention");
     assert!(first.contains("went down") && first.contains("Nobody is banned on web-1 now."), "{first}");
+    let found = user.get("/diagnosis").await;
+    assert_eq!(found.texts("a.button[href='/servers/web-1']"), ["Decide"], "{}", found.html);
     // Another recovery than the one that was seen is left alone.
     let fields = [("detected_at", "2020-01-01T00:00:00Z"), ("do", "dismiss"), ("back", SERVER_PAGE)];
     let other = user.here.post("/servers/web-1/recovery", &fields).await;

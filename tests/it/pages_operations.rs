@@ -13,6 +13,15 @@ fn browser(cluster: &Cluster, n: usize) -> Browser {
     Browser::new(cluster.workers[n].address)
 }
 
+/// A browser that is logged in and has proven its password again, which settings of logins and sessions ask for.
+async fn confirmed(cluster: &Cluster, n: usize) -> Browser {
+    let mut user = browser(cluster, n);
+    user.log_in().await;
+    let cookie = user.cookie("bangui").unwrap();
+    cluster.client(n).with_cookie(cookie).confirmed().await;
+    user
+}
+
 /// Follows a form's answer on another worker.
 async fn next(user: &Browser, cluster: &Cluster, n: usize, seen: &Seen) -> Seen {
     user.at(cluster.workers[n].address).get(&seen.expect(303).to().unwrap()).await
@@ -21,8 +30,7 @@ async fn next(user: &Browser, cluster: &Cluster, n: usize, seen: &Seen) -> Seen 
 #[tokio::test]
 async fn a_setting_is_saved_for_all_workers_and_set_back_from_the_message() {
     let cluster = Cluster::bare(2).set_up().await;
-    let mut user = browser(&cluster, 0);
-    user.log_in().await;
+    let mut user = confirmed(&cluster, 0).await;
     let page = user.get("/settings").await;
     assert_eq!(page.expect(200).texts("li.setting").len(), 8, "{}", page.html);
     assert_eq!(page.attribute("#session_idle_seconds", "value").as_deref(), Some("1800"));
@@ -71,9 +79,7 @@ async fn a_setting_is_saved_for_all_workers_and_set_back_from_the_message() {
 #[tokio::test]
 async fn of_two_people_who_change_settings_at_once_the_second_looks_again_with_their_values_kept() {
     let cluster = Cluster::bare(2).set_up().await;
-    let (mut one, mut two) = (browser(&cluster, 0), browser(&cluster, 1));
-    one.log_in().await;
-    two.log_in().await;
+    let (mut one, mut two) = (confirmed(&cluster, 0).await, confirmed(&cluster, 1).await);
     let (first, second) = (one.get("/settings").await, two.get("/settings").await);
     one.submit(&first, "#settings", &[("probe_interval_seconds", "5")], "Save").await.expect(303);
     let stale = two.submit(&second, "#settings", &[("session_idle_seconds", "900")], "Save").await;
@@ -200,10 +206,14 @@ async fn what_happens_and_what_people_did_are_one_list_that_links_filter() {
     let mut cluster = Cluster::with_fail2ban(2).set_up().await;
     let client = cluster.client(0).logged_in().await;
     server_is(&client, "up").await;
-    let mut user = browser(&cluster, 0);
-    user.log_in().await;
+    let mut user = confirmed(&cluster, 0).await;
     let page = user.get("/settings").await;
     user.submit(&page, "#settings", &[("session_idle_seconds", "1200")], "Save").await.expect(303);
+    // What the first list has is no event.
+    eventually("the first list of bans", SOON, || async {
+        client.get("/api/v1/servers/web-1/jails/app/bans").await.body["read_at"].is_string().then_some(())
+    })
+    .await;
     let ban = client.post("/api/v1/servers/web-1/jails/app/bans", json!({ "ips": ["203.0.113.77"] })).await;
     ban.expect(200);
     cluster.agent();
@@ -350,4 +360,8 @@ async fn the_diagnosis_says_what_is_not_protected_first_and_is_counted_in_the_me
     // The button asks for a check and leads back.
     let checked = other.submit(&page, "section[aria-labelledby=error] form", &[], "Check web-1 now").await;
     assert!(checked.expect(303).to().unwrap().starts_with("/diagnosis?m="), "{checked:?}");
+    for (back, to) in [("/diagnosis", "/diagnosis?m="), ("https://elsewhere.example/", "/setup/next?m=")] {
+        let put = other.post("/setup/never-ban", &[("back", back)]).await;
+        assert!(put.expect(303).to().unwrap().starts_with(to), "{put:?}");
+    }
 }

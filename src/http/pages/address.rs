@@ -6,13 +6,14 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
-use super::address_lookup::{LookedUp, look_up};
+use super::address_never::{NeverBannedRow, Origin, never_banned};
 use super::jail_bans_list::moment;
 use super::marks::counted;
 use super::page::Page;
 use super::search::{address_path, jail_path, server_path};
 use super::server_list::read;
 use super::shell::{Shell, Visitor};
+use crate::actions::look_up::{BannedAt, LookedUp, Unanswered, look_up};
 use crate::domain::jail::Network;
 use crate::domain::{JailName, ServerName, Timestamp};
 use crate::http::api::bans::address;
@@ -34,7 +35,10 @@ struct Address {
     last_end: Option<Timestamp>,
     answered: usize,
     servers: usize,
-    unanswered: Vec<(String, String, String)>,
+    unanswered: Vec<UnansweredRow>,
+    never_banned: Vec<NeverBannedRow>,
+    /// Servers whose never-banned entries are not known, with their paths.
+    entries_unknown: Vec<(String, String)>,
     /// Jails that run and do not ban it.
     others: Vec<Place>,
     more: usize,
@@ -49,6 +53,29 @@ struct BannedRow {
     whom: String,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+}
+
+/// A server that could not be asked.
+struct UnansweredRow {
+    path: String,
+    server: String,
+    reason: String,
+    /// What its lists had: the jail, and what is banned there.
+    last_known: Vec<(String, String)>,
+    read_at: Option<Timestamp>,
+}
+
+impl From<Unanswered> for UnansweredRow {
+    fn from(unanswered: Unanswered) -> Self {
+        let known = |at: BannedAt| (at.jail.to_string(), at.network.to_string());
+        Self {
+            path: server_path(&unanswered.server),
+            server: unanswered.server.to_string(),
+            reason: unanswered.reason,
+            last_known: unanswered.last_known.into_iter().map(known).collect(),
+            read_at: unanswered.read_at,
+        }
+    }
 }
 
 /// A jail, as forms name it.
@@ -89,11 +116,13 @@ pub async fn show(
 ) -> Result<Response> {
     let ip = address(&ip)?;
     let (found, listed) = tokio::join!(look_up(&state, ip), read(&state));
-    let LookedUp { mut banned, unanswered, answered } = found?;
-    banned.sort_by(|a, b| (&a.server, &a.jail).cmp(&(&b.server, &b.jail)));
+    let listed = listed?;
+    let LookedUp { mut banned, unanswered, never_banned: entries, entries_unknown, .. } = found?;
+    let answered = listed.len().saturating_sub(unanswered.len());
+    banned.sort_by(|a, b| (&a.server, &a.jail, a.network).cmp(&(&b.server, &b.jail, b.network)));
     let by: BTreeSet<_> = banned.iter().map(|ban| (ban.server.clone(), ban.jail.clone())).collect();
     let mut others = Vec::new();
-    for (server, stored) in listed? {
+    for (server, stored) in listed {
         let Ok(stored) = stored else { continue };
         let jails = stored.state.status.jails.into_keys();
         others.extend(
@@ -115,12 +144,9 @@ pub async fn show(
         servers: servers.len(),
         last_end,
         answered,
-        unanswered: unanswered
-            .into_iter()
-            .map(|unanswered| {
-                (server_path(&unanswered.server), unanswered.server.to_string(), unanswered.reason)
-            })
-            .collect(),
+        unanswered: unanswered.into_iter().map(UnansweredRow::from).collect(),
+        never_banned: never_banned(entries),
+        entries_unknown: entries_unknown.iter().map(|name| (server_path(name), name.to_string())).collect(),
         own: visitor.actor.address.is_some_and(|own| ip.net().contains(&own)),
         banned: banned
             .into_iter()
@@ -143,7 +169,7 @@ impl Address {
     /// The answer.
     fn heading(&self) -> String {
         let ip = &self.ip;
-        match (self.banned.len() as u64, self.unanswered.is_empty(), self.answered) {
+        match (self.places().len() as u64, self.unanswered.is_empty(), self.answered) {
             (0, true, 0) => format!("It is not known whether {ip} is banned: there is no server"),
             (0, true, _) => format!("{ip} is not banned"),
             (0, false, 0) => format!("It is not known whether {ip} is banned: no server answered"),
@@ -157,8 +183,19 @@ impl Address {
         }
     }
 
+    /// The jails that ban it, each once.
+    fn places(&self) -> BTreeSet<&str> {
+        self.banned.iter().map(|row| &*row.place.value).collect()
+    }
+
     fn jails(&self) -> String {
-        counted(self.banned.len() as u64, "jail")
+        counted(self.places().len() as u64, "jail")
+    }
+
+    /// Networks around it that are banned, each once.
+    fn networks(&self) -> Vec<&str> {
+        let networks: BTreeSet<_> = self.banned.iter().filter_map(|row| row.network.as_deref()).collect();
+        networks.into_iter().collect()
     }
 
     fn answered_without(&self) -> String {

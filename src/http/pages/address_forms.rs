@@ -1,4 +1,8 @@
 //! Forms about an address in several jails at once: unban, ban, never ban. What came of each jail is in the message.
+//!
+//! A jail is named by `place` (`server/jail`), or by `by` (`network server/jail`) where a network around the address is what is banned.
+
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -69,16 +73,17 @@ async fn everywhere(
 ) -> Result<Response> {
     let ip = address(&ip)?;
     let path = own_path(ip)?;
-    let targets = targets(&state, &form)?;
+    let targets = targets(&state, &form, ip)?;
     if targets.is_empty() {
         let message = Message::bad("Nothing was changed.").and("No jail was chosen: tick one or more.");
         return Ok(done(&state, &visitor.actor, &path, message).await);
     }
-    let tried = stream::iter(targets.into_iter().map(|(place, target)| {
+    let tried = stream::iter(targets.into_iter().map(|(place, (target, networks))| {
         let (state, actor) = (state.clone(), visitor.actor.clone());
         async move {
             let named = format!("{} on {}", target.jail, target.server);
-            (place, named, one(&state, actor, target, ip, deed).await)
+            let outcome = one(&state, actor, target, ip, networks, deed).await;
+            (place, named, outcome)
         }
     }));
     let mut outcomes: Vec<_> = tried.buffer_unordered(MAX_CONCURRENT).collect().await;
@@ -87,14 +92,23 @@ async fn everywhere(
     Ok(done(&state, &visitor.actor, &path, message).await)
 }
 
-/// The jails that the form names.
-fn targets(state: &AppState, form: &Form) -> Result<Vec<(String, JailTarget)>> {
-    let mut all = Vec::new();
-    for place in form.all("place") {
-        let (server, jail) =
-            place.split_once('/').ok_or_else(|| Problem::malformed("`place` must be a server and a jail"))?;
+/// The jails that the form names, and what is banned in each: the address, networks that contain it.
+type Targets = BTreeMap<String, (JailTarget, Vec<Network>)>;
+
+fn targets(state: &AppState, form: &Form, ip: Network) -> Result<Targets> {
+    let mut all = Targets::new();
+    for named in form.all("place").map(|place| Ok((place, ip))).chain(form.all("by").map(|by| around(by, ip)))
+    {
+        let (place, network) = named?;
+        let (server, jail) = place
+            .split_once('/')
+            .ok_or_else(|| Problem::malformed("a jail must be named as `server/jail`"))?;
         let jail = JailName::parse(jail).map_err(|_| UnknownTarget::Jail)?;
-        all.push((place.to_owned(), state.server(server)?.jail(jail)));
+        let target = state.server(server)?.jail(jail);
+        let (_, networks) = all.entry(place.to_owned()).or_insert_with(|| (target, Vec::new()));
+        if !networks.contains(&network) {
+            networks.push(network);
+        }
         if all.len() > MAX_JAILS {
             return Err(Problem::invalid(format!(
                 "{MAX_JAILS} jails at once are allowed; nothing was changed"
@@ -104,35 +118,74 @@ fn targets(state: &AppState, form: &Form) -> Result<Vec<(String, JailTarget)>> {
     Ok(all)
 }
 
-/// Does it in one jail: whether that changed anything, or why it was not done.
+/// A jail, and what contains the address and is banned there.
+fn around(by: &str, ip: Network) -> Result<(&str, Network)> {
+    let malformed = || Problem::malformed("`by` must be a network around the address, a server and a jail");
+    let (network, place) = by.split_once(' ').ok_or_else(malformed)?;
+    let network = Network::parse(network).filter(|network| network.net().contains(&ip.net()));
+    Ok((place, network.ok_or_else(malformed)?))
+}
+
+/// What came of a jail.
+#[derive(Default)]
+struct Outcome {
+    /// What is banned or unbanned now and was not before.
+    changed: Vec<Network>,
+    /// Why it was not done, or not all of it.
+    failed: Option<String>,
+}
+
+/// Does it in one jail.
 async fn one(
     state: &AppState,
     actor: Actor,
     target: JailTarget,
     ip: Network,
+    networks: Vec<Network>,
     deed: Deed,
-) -> std::result::Result<bool, String> {
-    let words = |problem: Problem| sentence(problem.detail());
+) -> Outcome {
+    let failed =
+        |problem: Problem| Outcome { failed: Some(sentence(problem.detail())), ..Outcome::default() };
     let id = BanJobId::of(rand::random());
     let (outcome, wanted) = match deed {
-        Deed::Ban { force } => (ban::ban(state, actor, target, vec![ip], force, id).await, true),
-        Deed::Unban => (ban::unban(state, actor, target, vec![ip], id).await, false),
+        Deed::Ban { force } => (ban::ban(state, actor, target, networks.clone(), force, id).await, true),
+        Deed::Unban => (ban::unban(state, actor, target, networks.clone(), id).await, false),
         Deed::NeverBan { persistent } => {
-            let ignored = ignore(state, actor, target, ip, persistent).await;
-            return ignored.map(|_| true).map_err(|error| words(error.into()));
+            let ignored = ignore(state, actor.clone(), target.clone(), ip, persistent).await;
+            // That unbans the address itself, not what is around it.
+            let around: Vec<_> = networks.iter().copied().filter(|network| *network != ip).collect();
+            match ignored {
+                Err(error) => return failed(error.into()),
+                Ok(_) if around.is_empty() => return Outcome::default(),
+                Ok(_) => (ban::unban(state, actor, target, around, id).await, false),
+            }
         }
     };
-    match outcome.map_err(|error| words(error.into()))? {
-        BanOutcome::Job(_) => Ok(true),
-        BanOutcome::AtOnce(outcomes) => match outcomes.into_iter().next() {
-            Some(AddressOutcome::Known(result)) if result.banned == wanted => Ok(result.changed),
-            Some(AddressOutcome::Known(_)) if wanted => {
-                Err("The jail does not ban it: it may be on its never-banned list.".to_owned())
+    match outcome {
+        Err(error) => failed(error.into()),
+        Ok(BanOutcome::Job(_)) => Outcome { changed: networks, failed: None },
+        Ok(BanOutcome::AtOnce(outcomes)) if outcomes.is_empty() => {
+            Outcome { failed: Some("fail2ban said nothing of it.".to_owned()), ..Outcome::default() }
+        }
+        Ok(BanOutcome::AtOnce(outcomes)) => {
+            let mut all = Outcome::default();
+            for outcome in outcomes {
+                match outcome {
+                    AddressOutcome::Known(result) if result.banned == wanted => {
+                        all.changed.extend(result.changed.then_some(result.ip));
+                    }
+                    AddressOutcome::Known(_) if wanted => {
+                        all.failed =
+                            Some("The jail does not ban it: it may be on its never-banned list.".to_owned());
+                    }
+                    AddressOutcome::Known(result) => {
+                        all.failed = Some(format!("{} is still banned there.", result.ip));
+                    }
+                    AddressOutcome::Unknown { reason, .. } => all.failed = Some(sentence(&reason)),
+                }
             }
-            Some(AddressOutcome::Known(_)) => Err("It is still banned there.".to_owned()),
-            Some(AddressOutcome::Unknown { reason, .. }) => Err(sentence(&reason)),
-            None => Err("fail2ban said nothing of it.".to_owned()),
-        },
+            all
+        }
     }
 }
 
@@ -140,16 +193,26 @@ fn told(
     ip: Network,
     path: &str,
     deed: Deed,
-    outcomes: Vec<(String, String, std::result::Result<bool, String>)>,
+    outcomes: Vec<(String, String, Outcome)>,
     visitor: &Visitor,
 ) -> Message {
     let total = outcomes.len();
-    let right: Vec<_> = outcomes.iter().filter(|(.., outcome)| outcome.is_ok()).collect();
-    let changed: Vec<&str> =
-        outcomes.iter().filter(|(.., outcome)| *outcome == Ok(true)).map(|(place, ..)| &**place).collect();
+    let right: Vec<_> = outcomes.iter().filter(|(.., outcome)| outcome.failed.is_none()).collect();
+    let changed = |(place, _, outcome): &(String, String, Outcome)| {
+        outcome.changed.iter().map(|network| format!("{network} {place}")).collect::<Vec<_>>()
+    };
+    let changed: Vec<String> = outcomes.iter().flat_map(changed).collect();
+    let mut around: Vec<Network> = outcomes
+        .iter()
+        .flat_map(|(.., outcome)| &outcome.changed)
+        .copied()
+        .filter(|network| *network != ip)
+        .collect();
+    around.sort_unstable();
+    around.dedup();
     let failed: Vec<String> = outcomes
         .iter()
-        .filter_map(|(_, named, outcome)| Some(format!("{named}: {}", outcome.as_ref().err()?)))
+        .filter_map(|(_, named, outcome)| Some(format!("{named}: {}", outcome.failed.as_ref()?)))
         .collect();
     let verb = match deed {
         Deed::Ban { .. } => "is banned",
@@ -174,7 +237,12 @@ fn told(
     if failed.len() > MAX_NAMED {
         text.push_str(&format!(" And {} more.", failed.len() - MAX_NAMED));
     }
-    let message = message.and(text);
+    if !around.is_empty() {
+        let networks = around.iter().map(Network::to_string).collect::<Vec<_>>().join(" and ");
+        let what = if matches!(deed, Deed::Ban { .. }) { "banned" } else { "unbanned" };
+        text = format!("{networks}, which contains it, is {what} as a whole. {text}");
+    }
+    let message = message.and(text.trim_end());
     let (label, action) = match deed {
         Deed::Ban { .. } => ("Unban it again", "unban"),
         Deed::Unban => ("Ban it again", "ban"),
@@ -183,6 +251,6 @@ fn told(
     if changed.is_empty() {
         return message;
     }
-    let fields: Vec<(&str, &str)> = changed.iter().map(|place| ("place", *place)).collect();
+    let fields: Vec<(&str, &str)> = changed.iter().map(|place| ("by", &**place)).collect();
     message.undo(label, format!("{path}/{action}"), &fields, visitor.shell.clock.now)
 }

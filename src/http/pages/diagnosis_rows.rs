@@ -68,7 +68,7 @@ impl Row {
         let Finding { kind, server, jail, about, .. } = &self.finding;
         let link = |path, label| Some(Mends::Link { path, label });
         match (kind, server, jail) {
-            (Kind::PendingRecovery, ..) => link("/".to_owned(), "Decide"),
+            (Kind::PendingRecovery, Some(server), _) => link(server_path(server), "Decide"),
             (Kind::ServerUnreachable | Kind::ServerBusy | Kind::ServerDown, Some(server), _) => {
                 Some(Mends::Form {
                     path: format!("/servers/{server}/probe"),

@@ -63,7 +63,7 @@ mod activity_audit;
 mod activity_events;
 mod address;
 mod address_forms;
-mod address_lookup;
+mod address_never;
 pub mod assets;
 pub mod attention;
 mod ban_progress;
@@ -110,6 +110,7 @@ mod setup;
 mod setup_next;
 pub mod shell;
 mod smooth;
+pub mod sparkline;
 pub mod words;
 
 use axum::Router;

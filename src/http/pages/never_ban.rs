@@ -5,6 +5,8 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
+use super::form::Form;
+use super::jail_switches::back;
 use super::marks::counted;
 use super::message::{Message, done};
 use super::server_list::read;
@@ -39,8 +41,8 @@ pub async fn jails(state: &AppState) -> Result<Vec<JailTarget>> {
     Ok(jails)
 }
 
-/// Puts the caller's address on all of them, for good.
-pub async fn never_ban(State(state): State<AppState>, visitor: Visitor) -> Result<Response> {
+/// Puts the caller's address on all of them, for good; the page that the form was on comes next.
+pub async fn never_ban(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let address = visitor
         .actor
         .address
@@ -64,5 +66,5 @@ pub async fn never_ban(State(state): State<AppState>, visitor: Visitor) -> Resul
         _ => Message::wait(format!("{address} is never banned in {right} of {}.", counted(total, "jail")))
             .and(failed.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(" ")),
     };
-    Ok(done(&state, &visitor.actor, "/setup/next", message).await)
+    Ok(done(&state, &visitor.actor, &back(&form, "/setup/next"), message).await)
 }

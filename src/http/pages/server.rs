@@ -10,6 +10,7 @@ use super::page::Page;
 use super::server_history::{Happened, Refusals, happened};
 use super::server_jails::{JailRow, rows};
 use super::shell::{Shell, Visitor};
+use super::sparkline::Sparkline;
 use crate::domain::{ServerState, Timestamp};
 use crate::http::error::Result;
 use crate::http::extract::Path;
@@ -41,6 +42,8 @@ struct Server {
     /// What fail2ban cannot read of its configuration.
     unreadable: Vec<String>,
     happened: Vec<Happened>,
+    /// Its bans by the hour.
+    hours: Option<Sparkline>,
 }
 
 /// The page of a server.
@@ -52,8 +55,13 @@ pub async fn show(
     let target = state.server(&server)?;
     let name = target.name.clone();
     let path = super::search::server_path(&name);
-    let (stored, views, history) =
-        tokio::join!(state.store.server(&name), target.agent.jail_views(), happened(&state, &name));
+    let (stored, views, history, hours) = tokio::join!(
+        state.store.server(&name),
+        target.agent.jail_views(),
+        happened(&state, &name),
+        state.store.all_hours(std::slice::from_ref(&name)),
+    );
+    let hours = hours?.into_iter().next().flatten();
     let (entries, happened) = history?;
     let shell = visitor.shell;
     let (known, attention) = match stored {
@@ -92,6 +100,7 @@ pub async fn show(
         not_asked,
         unreadable,
         happened,
+        hours: hours.and_then(|hours| Sparkline::of(&hours.hours.shown(shell.clock.now))),
         shell,
     };
     Ok(Page::new(page).into_response())

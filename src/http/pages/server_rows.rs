@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attention::{absent, is_late, order};
 use super::clock::Clock;
 use super::marks::{self, count};
+use super::sparkline::Sparkline;
 use crate::domain::{Condition, ServerName};
 use crate::store::StoredServer;
 
@@ -51,6 +52,8 @@ pub struct Row {
     pub missing: u64,
     /// Addresses banned now, as far as is known.
     pub banned: u64,
+    /// Its bans by the hour, as far as they are known.
+    pub hours: Option<Sparkline>,
     failing: u64,
     /// Whether it has answered before.
     answered: bool,
@@ -83,7 +86,13 @@ pub struct Group {
 impl Row {
     /// What the last probe left of a server.
     #[must_use]
-    pub fn of(name: &ServerName, stored: Option<&StoredServer>, clock: &Clock, interval: Duration) -> Self {
+    pub fn of(
+        name: &ServerName,
+        stored: Option<&StoredServer>,
+        hours: Option<Sparkline>,
+        clock: &Clock,
+        interval: Duration,
+    ) -> Self {
         let name = name.to_string();
         let Some(stored) = stored else {
             return Self {
@@ -92,6 +101,7 @@ impl Row {
                 running: 0,
                 missing: 0,
                 banned: 0,
+                hours,
                 failing: 0,
                 answered: false,
                 late: None,
@@ -110,6 +120,7 @@ impl Row {
                 absent(&stored.state).len() as u64
             },
             banned: if status.condition == Condition::Down { 0 } else { totals.currently_banned },
+            hours,
             failing: totals.currently_failed,
             answered: stored.state.settled != Condition::Unknown,
             late: status.checked_at.filter(|_| late).map(|at| clock.ago(at)),
@@ -253,6 +264,7 @@ mod tests {
             running: 2,
             missing: 0,
             banned: 3,
+            hours: None,
             failing: 1,
             answered: condition != Condition::Unknown,
             late: None,

@@ -1,7 +1,6 @@
 //! The overview: what needs attention, how many servers are in which condition, and the table of them all.
 //!
-//! Hourly counts belong into [`Row`] (sparkline, "6× usual", the jail with most bans), as columns between "Failing now" and "Last
-//! answer", and their sum into the head of the page. A column whose data is missing is left out.
+//! A cell whose data is missing is empty: without a probe in a day, a server has no bans by the hour.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +18,7 @@ use super::search::{Found, address_path};
 use super::server_list::read;
 use super::server_rows::{Grouping, Line, Row, lines};
 use super::shell::{Shell, Visitor};
+use super::sparkline::Sparkline;
 use crate::domain::{Condition, ServerName};
 use crate::http::error::Result;
 use crate::http::extract::Query;
@@ -146,11 +146,17 @@ pub async fn show(
     let troubled = attention.len();
     attention.truncate(troubled - hidden);
 
+    let names: Vec<ServerName> = all.iter().map(|(name, _)| name.clone()).collect();
+    let hours = names.iter().zip(state.store.all_hours(&names).await?);
+    let hours: BTreeMap<_, _> = hours.filter_map(|(name, hours)| Some((name, hours?))).collect();
     let interval = state.settings.now().settings.probe_interval;
     let rows: Vec<Row> = all
         .iter()
         .filter(|(name, _)| words.is_empty() || found.has(name))
-        .map(|(name, stored)| Row::of(name, stored.as_ref(), &shell.clock, interval))
+        .map(|(name, stored)| {
+            let hours = hours.get(name).and_then(|hours| Sparkline::of(&hours.hours.shown(shell.clock.now)));
+            Row::of(name, stored.as_ref(), hours, &shell.clock, interval)
+        })
         .collect();
     let total = Total::of(&rows);
     let chips = chips(&wanted, &rows);

@@ -1,0 +1,81 @@
+//! The bans of the last hours as bars, with a sentence that says the same.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+
+use super::marks::count;
+use crate::domain::hours::{SHOWN, ShownHours};
+
+/// Of a bar, with the gap after it.
+const STEP: usize = 3;
+/// Of the highest bar.
+const HEIGHT: u64 = 14;
+
+/// Bars and a sentence. `{{ sparkline }}` in a template shows them.
+#[derive(Template, Debug, Clone, PartialEq, Eq)]
+#[template(path = "parts/sparkline.html")]
+pub struct Sparkline {
+    /// The bars, as the path of an SVG image; an hour that is not known has none.
+    bars: String,
+    /// How many in all.
+    sum: String,
+    /// The rest of the sentence.
+    says: String,
+}
+
+impl HtmlSafe for Sparkline {}
+
+impl Sparkline {
+    /// Of these; none where no hour is known.
+    #[must_use]
+    pub fn of(hours: &ShownHours) -> Option<Self> {
+        let known: Vec<u64> = hours.bans.iter().copied().flatten().collect();
+        let highest = known.iter().copied().max()?.max(1);
+        let bars = hours.bans.iter().enumerate().filter_map(|(place, bans)| {
+            // Even none is a dot: a gap is what is not known.
+            let high = (u128::from((*bans)?) * u128::from(HEIGHT) / u128::from(highest)).max(1);
+            Some(format!("M{} {}v-{high}", place * STEP + 1, HEIGHT))
+        });
+        let latest = match hours.bans.last().copied().flatten() {
+            Some(bans) => format!("{} of them in this one", count(bans)),
+            None => "how many in this one is not known".to_owned(),
+        };
+        let of = if known.len() == SHOWN {
+            format!("in {SHOWN} hours")
+        } else {
+            format!("in the {} of {SHOWN} hours that are known", known.len())
+        };
+        let usual = hours.usual_bans.map_or_else(String::new, |bans| format!("; {} is usual", count(bans)));
+        Some(Self {
+            bars: bars.collect(),
+            sum: count(known.iter().fold(0, |sum: u64, bans| sum.saturating_add(*bans))),
+            says: format!("{of}, {latest}{usual}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours(bans: Vec<Option<u64>>, usual: Option<u64>) -> ShownHours {
+        ShownHours {
+            latest: chrono::DateTime::from_timestamp(0, 0).unwrap(),
+            failures: vec![None; bans.len()],
+            bans,
+            usual_bans: usual,
+            usual_failures: None,
+        }
+    }
+
+    #[test]
+    fn an_hour_that_is_not_known_has_no_bar_and_one_without_bans_a_low_one() {
+        let line = Sparkline::of(&hours(vec![None, Some(0), Some(1_400), Some(700)], Some(700))).unwrap();
+        assert_eq!(line.bars, "M4 14v-1M7 14v-14M10 14v-7");
+        assert_eq!(line.sum, "2,100");
+        assert_eq!(line.says, "in the 3 of 24 hours that are known, 700 of them in this one; 700 is usual");
+        let full = Sparkline::of(&hours(vec![Some(0); 24], Some(0))).unwrap();
+        assert_eq!(full.says, "in 24 hours, 0 of them in this one; 0 is usual");
+        assert_eq!(Sparkline::of(&hours(vec![None; 24], None)), None);
+    }
+}
