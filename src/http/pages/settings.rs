@@ -158,7 +158,7 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
             Ok(stale(visitor, &now, &form))
         }
         Err(ChangeSettingsError::Unconfirmed(_)) => {
-            Ok(confirm::ask(visitor, "Save the settings", "/settings", &form))
+            confirm::ask(visitor, "Save the settings", "/settings", &form)
         }
         Err(error) => Err(error.into()),
     }
