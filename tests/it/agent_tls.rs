@@ -110,7 +110,7 @@ async fn an_agent_whose_certificate_does_not_carry_its_name_does_not_start() {
         ("0.0.0.0:0", Some("gone.pem"), Some("key.pem"), 1, "cannot be read"),
         ("0.0.0.0:0", Some("cert.pem"), None, 2, "BANGUI_AGENT_TLS_KEY"),
         ("0.0.0.0:0", None, Some("key.pem"), 2, "BANGUI_AGENT_TLS_CERT"),
-        ("0.0.0.0:0", None, None, 2, "requires TLS"),
+        ("0.0.0.0:0", None, None, 2, "must use TLS"),
     ] {
         let (got, printed) = start(listen, cert, key).await;
         assert_eq!(got, Some(code), "{printed}");

@@ -303,7 +303,7 @@ async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate()
     let mut command = stage.names.bangui("check");
     command.envs(&stage.cluster.environment);
     let (_, printed) = Child::run("bangui check", command, SOON).await;
-    assert!(printed.contains("agent node-1          answers, obeys"), "{printed}");
+    assert!(printed.contains("agent node-1          answers, accepts this worker"), "{printed}");
 }
 
 #[tokio::test]

@@ -214,7 +214,9 @@ async fn a_setting_that_a_later_file_overrides_is_refused_with_the_file_that_win
     let client = agent.client();
     fail2ban.write("jail.d/zzz-ansible.local", "[web]\nbantime = 5m\nignoreip = 192.0.2.1\n");
     fail2ban.command(&["reload", "web"]).await;
-    let (files, before) = (fail2ban.jail_d(), view(&client, "web").await);
+    // How long ago its log grew is another matter.
+    let seen = async || JailView { logs: None, ..view(&client, "web").await };
+    let (files, before) = (fail2ban.jail_d(), seen().await);
     let said = refused(
         client.change_settings(&jail("web"), &set(json!({ "bantime": 7200 }))).await,
         RefusedKind::Configuration,
@@ -225,7 +227,7 @@ async fn a_setting_that_a_later_file_overrides_is_refused_with_the_file_that_win
     assert!(said.contains("jail.d/zzz-ansible.local") && said.contains("ignoreip"), "{said}");
     let list = json!({ "ignoreip": ["203.0.113.0/24"] });
     refused(client.change_settings(&jail("web"), &set(list)).await, RefusedKind::Configuration);
-    assert_eq!((fail2ban.jail_d(), view(&client, "web").await), (files, before), "nothing stays behind");
+    assert_eq!((fail2ban.jail_d(), seen().await), (files, before), "nothing stays behind");
     assert!(fail2ban.bans("web", BANNED).await, "it was not unbanned either");
     // What the file does not name can be set, also of a jail that is off.
     client.change_settings(&jail("web"), &set(json!({ "maxretry": 9 }))).await.unwrap();

@@ -54,7 +54,8 @@ impl Store {
         let keys = &self.keys;
         let call =
             scripts::DISCOVERED_WRITE.call().key(keys.lease()).key(keys.discovered()).key(keys.events());
-        let call = reconciled.forgotten.iter().fold(call, |call, name| call.key(keys.server(name)));
+        let forgotten = reconciled.forgotten.iter();
+        let call = forgotten.fold(call, |call, name| call.key(keys.server(name)).key(keys.hours(name)));
         let call = jails.iter().fold(call, |call, (server, jail)| {
             call.key(keys.bans(server, jail)).key(keys.bans_known(server, jail))
         });

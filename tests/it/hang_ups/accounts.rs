@@ -110,7 +110,7 @@ async fn logins_passwords_revocations_and_setups_are_accounted_for_though_the_cl
             // The session is ended, renewed, or to be confirmed for the first time: each needs another one.
             let fresh = ["session.revoke_all", "password.change", "session.confirm"].contains(&what);
             let again = if fresh { Some(seen.begun_session().await.1) } else { None };
-            if what == "password.change" {
+            if fresh {
                 seen.number(&["HSET", "{it}:account:admin", "password_hash", &stored]).await;
             }
             if what == "setup.complete" {

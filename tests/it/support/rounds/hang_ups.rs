@@ -187,7 +187,7 @@ impl Audit {
             at => format!("({at}"),
         };
         let mut command = redis::cmd("XRANGE");
-        command.arg("{it}:audit").arg(from).arg("+");
+        command.arg("{it}:audit-security").arg(from).arg("+");
         let read: StreamRangeReply = command.query_async(connection).await.unwrap();
         for entry in read.ids {
             let text = |name: &str| entry.get::<String>(name).unwrap_or_default();
