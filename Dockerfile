@@ -21,10 +21,12 @@ RUN mkdir -p src/http/pages/assets benches/figures tests/it tests/chaos tests/br
  && rm -r src
 COPY askama.toml askama.toml
 COPY src src
-# Newer than the empty ones, whatever the times in the checkout are.
+# Newer than the empty ones, whatever the times in the checkout are. No sources are left: `.ci/test-deploy` builds another
+# version upon this layer, with sources of its own.
 RUN touch src/lib.rs src/main.rs src/http/pages/assets/build.rs \
  && cargo build --locked --profile "$PROFILE" --bin bangui \
- && cp "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/bangui" /bangui
+ && cp "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/bangui" /bangui \
+ && rm -r src
 
 FROM ${BASE_IMAGE} AS base
 # The authorities that sign the certificates of Redis and agents; openssl makes an agent's certificate in Kubernetes.
