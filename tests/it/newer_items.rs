@@ -108,7 +108,8 @@ async fn a_heartbeat_that_cannot_be_read_is_that_workers_error() {
 async fn a_session_that_cannot_be_read_is_listed_with_its_error_and_can_be_ended() {
     for near_cache in [false, true] {
         let cluster = Cluster::bare(1).env("BANGUI_SESSION_CACHE_ENABLED", near_cache).set_up().await;
-        let (client, other) = (cluster.client(0).logged_in().await, cluster.client(0).log_in().await);
+        let (client, other) =
+            (cluster.client(0).logged_in().await.confirmed().await, cluster.client(0).log_in().await);
         let id = SessionToken::parse(&other).unwrap().id();
         let session =
             [key("session:").into_bytes(), URL_SAFE_NO_PAD.decode(id.to_string()).unwrap()].concat();
