@@ -1,6 +1,6 @@
 //! What agents say to a diagnosis, kept for a moment by each worker: many who look ask each agent once.
 //!
-//! One round at a time asks those agents whose last answer is older than [`FRESH_FOR`]; whoever comes meanwhile waits for it.
+//! One round at a time asks those agents whose last answer is older than `FRESH_FOR`; whoever comes meanwhile waits for it.
 //! Every wait has an end: an agent that is late is one that was not asked, and is asked again at the next look.
 
 use std::collections::BTreeMap;

@@ -10,8 +10,8 @@
 //! Entries are kept for `BANGUI_AUDIT_DAYS`, and up to 16 MiB of each trail. What is over goes when the next entry is written
 //! (`scripts/shared/audit.lua`); `chain.rs` reports whether anything else has gone or changed.
 //!
-//! What a change must not go without belongs into the script that makes it ([`Store::with_audit_keys`] and
-//! [`Store::with_audit`]); what has no script of its own is written by [`Store::audit`]. A change that is made elsewhere, on a
+//! What a change must not go without belongs into the script that makes it (`with_audit_keys` and
+//! `with_audit`); what has no script of its own is written by [`Store::audit`]. A change that is made elsewhere, on a
 //! host, has two entries: one that it was begun, written before, and one with the outcome, which names the first. Where the
 //! second is missing, the worker died in between, or Redis was away: what came of it is not known.
 //!

@@ -1,7 +1,7 @@
 //! The audit as it is read: the trails together, page by page, the newest entries first.
 //!
 //! Ids are given by each stream for itself, so two trails may have the same one: among those, entries are in the order of
-//! [`Trail::ALL`], and a [`Cursor`] has the trail of the last entry that was shown besides its id.
+//! [`Trail::ALL`], and a [`AuditCursor`] has the trail of the last entry that was shown besides its id.
 
 use std::collections::HashMap;
 use std::fmt;
