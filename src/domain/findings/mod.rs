@@ -48,6 +48,7 @@ macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
         /// What a finding is about. The words never change: pages and scripts go by them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
+        #[schema(rename_all = "kebab-case")]
         pub enum Kind {
             $($(#[$doc])* #[serde(rename = $word)] $name,)*
         }
