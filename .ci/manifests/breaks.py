@@ -33,7 +33,7 @@ BREAKS = {
     "a spread over other pods": lambda i: worker(i)["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"].update(x="y"),
     "a port of a service that no pod has": lambda i: find(i, "Service", "bangui")["spec"]["ports"][0].update(targetPort="web"),
     "an ingress to nowhere": lambda i: find(i, "Ingress", "bangui")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"].update(name="x"),
-    "figures for the outside": lambda i: find(i, "Ingress", "bangui")["spec"]["rules"][0]["http"]["paths"][0].update(path="/"),
+    "figures for the outside": lambda i: find(i, "Ingress", "bangui")["spec"]["rules"][0]["http"]["paths"][0].update(path="/metrics"),
     "a probe at an unknown port": lambda i: container(worker(i))["readinessProbe"]["httpGet"].update(port="web"),
     "no probe": lambda i: container(agent(i)).pop("livenessProbe"),
     "a policy for nobody": lambda i: find(i, "NetworkPolicy", "worker")["spec"]["podSelector"]["matchLabels"].update(x="y"),

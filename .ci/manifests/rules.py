@@ -111,7 +111,13 @@ def services(items):
                     service = known.get((space, backend["name"]))
                     if not service or backend["port"]["name"] not in {port["name"] for port in service["spec"]["ports"]}:
                         yield f"{title(item)}: {path['path']} leads to no port of a service: {backend}"
-                    if path["path"] in ("/", "/metrics"):
+                    # Behind `/` too, unless they have an address of their own, which no service of an Ingress leads to.
+                    apart = any(
+                        other["kind"] == "ConfigMap" and other["metadata"].get("namespace") == space
+                        and "BANGUI_METRICS_LISTEN" in (other.get("data") or {})
+                        for other in items
+                    )
+                    if path["path"] == "/metrics" or (path["path"] == "/" and not apart):
                         yield f"{title(item)}: {path['path']} passes the figures on to the outside"
         if item["kind"] == "StatefulSet" and (space, item["spec"]["serviceName"]) not in known:
             yield f"{title(item)}: there is no service {item['spec']['serviceName']}"
