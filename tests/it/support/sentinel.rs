@@ -33,13 +33,15 @@ pub struct Sentinels {
     folder: tempfile::TempDir,
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody has, for a program that has to be given its number. It lies below those that the system gives to
+/// outgoing connections: any of theirs could take one before the program listens.
 pub fn free_port() -> u16 {
-    // The system may give one again before its Redis listens.
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let outgoing: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if GIVEN.lock().unwrap().insert(port) {
+        let port = rand::random_range(10_000..outgoing);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && GIVEN.lock().unwrap().insert(port) {
             return port;
         }
     }
