@@ -167,7 +167,7 @@ pub struct Finding {
     pub about: Option<String>,
     /// Since when, where the facts say so.
     pub since: Option<Timestamp>,
-    /// What is so, in a few words.
+    /// The finding in a few words.
     pub title: String,
     /// What that means for protection.
     pub detail: String,
@@ -260,7 +260,7 @@ impl Scope {
     }
 }
 
-/// What was found, and where it was looked at all.
+/// What was found, and what was checked at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What was found.
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn every_finding_is_covered_by_the_scope_of_its_own_check() {
+    fn every_finding_is_within_the_scope_of_its_check() {
         let web = ServerName::parse("web-1").unwrap();
         let jail = JailName::parse("a/b#c").unwrap();
         for kind in Kind::ALL {
