@@ -1,5 +1,5 @@
 //! TLS between workers and agents, both ends: what the agent shows, whom it obeys (`tls/workers.rs`), and what a worker shows and
-//! whom it believes (`tls/trust.rs`).
+//! whom it trusts (`tls/trust.rs`).
 //!
 //! The agent reloads its certificate when the files have changed, checked when a connection arrives and at most every ten
 //! seconds; new files that cannot be used are logged and ignored. Its name, if it has one, must be in the certificate: that is

@@ -1,4 +1,4 @@
-//! What all clients of a worker share: what it shows and whom it believes; and how they are made of it.
+//! What all clients of a worker share: what it shows and whom it trusts; and how they are made of it.
 //!
 //! ```text
 //! listed       client(url)               the URL's host is whom the certificate must be for

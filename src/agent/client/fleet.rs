@@ -91,7 +91,7 @@ impl Fleet {
         self.0.listed.keys().cloned().collect()
     }
 
-    /// What agents are shown, and whom this worker believes.
+    /// What agents are shown, and whom this worker trusts.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         self.0.credentials.as_ref()

@@ -1,4 +1,4 @@
-//! What a worker shows to agents, and whom it believes.
+//! What a worker shows to agents, and whom it trusts.
 //!
 //! | it knows of the agent | [`Whom`] | trusted |
 //! |---|---|---|
@@ -56,7 +56,7 @@ impl Shown {
     }
 }
 
-/// Whom to believe.
+/// Whom to trust.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::agent) enum Whom<'a> {
     Named,
