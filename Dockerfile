@@ -2,9 +2,9 @@
 # certificate authorities, and nothing else, no shell either. It runs as nobody, from a root that may be read-only.
 # `--target host` has what is beside a fail2ban: the agent, with fail2ban's own programs, which the agent runs.
 #
-# It needs no BuildKit. The dependencies are a layer of their own, built anew only when Cargo.toml or Cargo.lock changes.
+# It needs no BuildKit. The dependencies are a separate layer, rebuilt only when Cargo.toml or Cargo.lock changes.
 # Where fail2ban is of another release of Debian: --build-arg BASE_IMAGE=debian:trixie-slim RUST_IMAGE=rust:1-trixie.
-# A release names both by digest, so that what it was built from can be told: `make release` says how.
+# A release names both by digest, so that its origin is known exactly: `make release` says how.
 ARG RUST_IMAGE=rust:1-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
 
@@ -22,7 +22,7 @@ RUN mkdir -p src/http/pages/assets benches/figures tests/it tests/chaos tests/br
 COPY askama.toml askama.toml
 COPY src src
 # Newer than the empty ones, whatever the times in the checkout are. No sources are left: `.ci/test-deploy` builds another
-# version upon this layer, with sources of its own.
+# version on top of this layer, with its own sources.
 RUN touch src/lib.rs src/main.rs src/http/pages/assets/build.rs \
  && cargo build --locked --profile "$PROFILE" --bin bangui \
  && cp "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/bangui" /bangui \

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Keeps a deployed cluster busy while its workers are replaced, and tells what its users would have noticed.
+"""Keeps a deployed cluster busy while its workers are replaced, and reports what its users would have noticed.
 
 Usage: whatever-replaces-the-workers | load.py URL: the load lasts until standard input ends; the lines that come are
 printed with their second. PASSWORD is the account's, if it is another one than that of walk.py.
 
 A mix of session checks, writes (bans and settings) and logins at fixed times, whether the answers are quick or not, on
 connections that stay open as those of browsers do. Nothing is tried twice: a request without the right answer has
-failed. Meanwhile the schedule is watched in `GET /api/v1/cluster`, and streams of events are held open. Exit 0 only if at least AIM requests a second were
+failed. At the same time the schedule is watched in `GET /api/v1/cluster`, and streams of events are held open. Exit 0 only if at least AIM requests a second were
 answered, none failed, no session was lost, and no job ran late or twice.
 """
 
@@ -27,7 +27,7 @@ AIM = 200
 # Connections and requests a second on each. A ban and its end are two requests.
 CHECKS, WRITES, LOGINS = (80, 2.5), (10, 2.0), (4, 0.75)
 LISTENERS = 6
-# A leader that is told to stop gives the lease away at once: this is what a machine that is busy elsewhere may add.
+# A leader that is asked to stop gives the lease away at once: this is what a machine that is busy elsewhere may add.
 TAKEOVER = 2.0
 PATIENCE = 30
 
@@ -90,7 +90,7 @@ async def right(connection, kind, expect, *request, **more):
 
 
 async def at_fixed_times(index, count, rate, step):
-    """Runs `step` on a connection of its own, `rate` times a second: an answer that is late makes none be left out."""
+    """Runs `step` on a separate connection, `rate` times a second: an answer that is late makes none be left out."""
     connection, turn = Connection(), 0
     due = time.monotonic() + index / (rate * count)
     while not stop.is_set():
@@ -116,7 +116,7 @@ def write_to(server):
     async def write(connection, index, turn):
         token = sessions[turn % len(sessions)]
         if index == 0:
-            # One alone, or the revisions would tell of each other.
+            # Only one, or each would see the other's revisions.
             body = {"activation_crash_window_seconds": 60 + turn % 2}
             await right(connection, "write", 200, "PATCH", "/api/v1/settings", body=body, token=token, if_match="*")
             return
@@ -166,7 +166,7 @@ class Listeners:
         finally:
             writer.close()
 
-    def tell(self):
+    def report(self):
         if not self.there:
             print("  NOT RUN: streams of events, since this version has none")
             return []
@@ -184,7 +184,7 @@ class Listeners:
 
 
 class Schedule:
-    """What the cluster tells of its jobs and workers, read five times a second."""
+    """What the cluster reports about its jobs and workers, read five times a second."""
 
     def __init__(self):
         self.jobs, self.epochs, self.together = {}, set(), set()
@@ -209,12 +209,12 @@ class Schedule:
         if job["runs"] != seen["runs"]:
             gap, runs = at - seen["at"], job["runs"] - seen["runs"]
             seen["gaps"].append(gap)
-            # Two runs between two looks would be one too many, unless the looks were too far apart to tell.
+            # Two runs between two looks would be one too many, unless the looks were too far apart to know.
             if runs != 1 and gap < runs * (seen["interval"] - 1):
                 seen["doubled"] += 1
             seen["at"], seen["runs"] = at, job["runs"]
 
-    def tell(self):
+    def report(self):
         mistakes = []
         for name, seen in sorted(self.jobs.items()):
             gaps, interval = seen["gaps"], seen["interval"]
@@ -278,7 +278,7 @@ async def main():
         print(f"  {kind}: p50 {times[len(times) // 2] * 1e3:.0f} ms, p99 {times[len(times) * 99 // 100] * 1e3:.0f} ms, "
               f"longest {times[-1] * 1e3:.0f} ms")
     print(f"  {len(failures)} requests failed, {lost} of {len(sessions)} sessions lost")
-    mistakes = schedule.tell() + listeners.tell() + failures[:20]
+    mistakes = schedule.report() + listeners.report() + failures[:20]
     if answered < AIM:
         mistakes.append(f"only {answered:.0f} requests a second were answered: {AIM} are the aim")
     if mistakes:

@@ -28,8 +28,8 @@ ELSEWHERE = "198.51.100.9"
 
 
 def call(method, path, body=None, token=None, expect=None):
-    """Status, document and worker; each call is a connection of its own, so the load balancer chooses anew."""
-    # Whoever sends the second header claims to be somebody else: nobody may believe it.
+    """Status, document and worker; each call is a new connection, so the load balancer chooses again."""
+    # The second header claims to come from somebody else: it must be ignored.
     headers = {"content-type": "application/json", "x-forwarded-for": ELSEWHERE}
     if token:
         headers["authorization"] = f"Bearer {token}"
@@ -69,7 +69,7 @@ def log_in():
     def check():
         _, session, worker = call("GET", "/api/v1/session", token=token, expect=200)
         if OUTSIDE and session["ip"] == ELSEWHERE:
-            sys.exit(f"a client's own X-Forwarded-For is believed: {session}")
+            sys.exit(f"a client's own X-Forwarded-For is trusted: {session}")
         others.add(worker)
         return others - {first}
 

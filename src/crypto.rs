@@ -1,7 +1,7 @@
 //! The cryptography of TLS: ring's, everywhere.
 //!
-//! reqwest is built without one of its own (the one it would bring takes minutes to build) and asks for the process's,
-//! also for a client that never speaks TLS. So whoever builds a client calls [`provide`] first.
+//! reqwest is built without a provider (the one it would bring takes minutes to build) and asks for the process's, even for a
+//! client that never speaks TLS. So code that builds a client calls [`provide`] first.
 
 use rustls::crypto::ring;
 

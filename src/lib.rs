@@ -15,7 +15,7 @@
 //! # Where to start reading
 //!
 //! * `domain/transition.rs`: what is true of a fail2ban server, by pure rules;
-//! * `actions/`: what users do, whoever asks for it;
+//! * `actions/`: what users can do, the same for every caller;
 //! * `store/mod.rs`: what is remembered in Redis, and by which verbs;
 //! * `scheduler/mod.rs`: what the elected leader does on schedule, and `jobs/`: what any worker may claim;
 //! * `http/mod.rs`: every route;

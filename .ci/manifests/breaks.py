@@ -23,7 +23,7 @@ def container(template):
 BREAKS = {
     "an unknown kind": lambda i: find(i, "Service", "bangui").update(kind="Servise"),
     "an unknown field": lambda i: worker(i)["spec"].update(terminationGracePeriod=20),
-    "a number that is none": lambda i: worker(i)["spec"].update(terminationGracePeriodSeconds="soon"),
+    "an invalid number": lambda i: worker(i)["spec"].update(terminationGracePeriodSeconds="soon"),
     "an old version of the API": lambda i: find(i, "PodDisruptionBudget", "bangui").update(apiVersion="policy/v1beta1"),
     "a namespace that is not there": lambda i: find(i, "ConfigMap", "bangui")["metadata"].update(namespace="elsewhere"),
     "an object twice": lambda i: i.append(find(i, "Service", "bangui")),
@@ -75,5 +75,6 @@ BREAKS = {
     "rights by no role": lambda i: find(i, "RoleBinding", "secrets")["roleRef"].update(name="x"),
     "an agent's key that its container writes": lambda i: container(agent(i))["volumeMounts"][4].update(readOnly=False),
     "a monitor of nothing": lambda i: find(i, "ServiceMonitor", "bangui")["spec"]["selector"]["matchLabels"].update(x="y"),
+    "an alert without a severity": lambda i: find(i, "PrometheusRule", "bangui")["spec"]["groups"][0]["rules"][0].pop("labels"),
     "a monitor of an unknown port": lambda i: find(i, "ServiceMonitor", "bangui")["spec"]["endpoints"][0].update(port="web"),
 }

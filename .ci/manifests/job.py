@@ -80,7 +80,7 @@ def made_here(items, scratch):
     folder.mkdir()
     server = Server(folder)
     secret, config = (server.objects[path] for path in PATHS)
-    # Somebody has a Redis of their own.
+    # Somebody uses their own Redis.
     own = base64.b64encode(b"the password of a Redis of theirs").decode()
     example = base64.b64encode(b"replace-this-example-setup-token").decode()
     secret["data"] = {"redis-password": own, "setup-token": example}

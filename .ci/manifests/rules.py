@@ -1,6 +1,6 @@
 """What must be so of the manifests of one rendering: each rule takes all its objects and yields what is wrong.
 
-The types of Kubernetes' API are the first rule; the others are what the types cannot tell: whether names, labels, ports and
+The types of Kubernetes' API are the first rule; the others are what the types cannot express: whether names, labels, ports and
 numbers that belong together fit each other, and whether a pod is as closed as its namespace demands.
 """
 
@@ -55,6 +55,11 @@ def types(items):
             # Not Kubernetes' own: the operator's. What we use of it.
             for field in set(item["spec"]) - MONITOR | {f for e in item["spec"]["endpoints"] for f in e} - {"port", "path", "interval"}:
                 yield f"{title(item)}: the field {field} is not known here"
+            continue
+        if item["kind"] == "PrometheusRule":
+            for rule in (rule for group in item["spec"]["groups"] for rule in group["rules"]):
+                if set(rule) != {"alert", "expr", "for", "labels", "annotations"}:
+                    yield f"{title(item)}: the rule {rule.get('alert')} has other fields than the rest"
             continue
         try:
             kubernetes_validate.validate(item, VERSION, strict=True)
@@ -111,7 +116,7 @@ def services(items):
                     service = known.get((space, backend["name"]))
                     if not service or backend["port"]["name"] not in {port["name"] for port in service["spec"]["ports"]}:
                         yield f"{title(item)}: {path['path']} leads to no port of a service: {backend}"
-                    # Behind `/` too, unless they have an address of their own, which no service of an Ingress leads to.
+                    # Behind `/` too, unless they have a separate address, which no service of an Ingress leads to.
                     apart = any(
                         other["kind"] == "ConfigMap" and other["metadata"].get("namespace") == space
                         and "BANGUI_METRICS_LISTEN" in (other.get("data") or {})
@@ -152,7 +157,7 @@ def policies(items):
             for rule in item["spec"].get(direction, []):
                 there = []
                 if direction == "ingress" and not rule.get(side):
-                    yield f"{title(item)}: open to whoever is in the cluster"
+                    yield f"{title(item)}: open to everybody in the cluster"
                 for peer in rule.get(side, []):
                     space = peer.get("namespaceSelector", {}).get("matchLabels")
                     spaces = {own} if space is None else {n for n, labels in labelled.items() if space.items() <= labels.items()}
@@ -284,7 +289,7 @@ def security(items):
                 yield f"{title(item)}: {container['name']} is not restricted, as its namespace demands"
             for mount in container.get("volumeMounts", []):
                 path = paths.get(mount["name"])
-                # The fail2ban that the tests bring stands for the node's own.
+                # The fail2ban that the tests bring takes the place of the node's own.
                 may = {**NODE_PATHS, **MAKES_KEYS.get(container["name"], {})}.get(mount["mountPath"])
                 if path and not path.startswith("/var/tmp/bangui-test") and may is not (not mount.get("readOnly", False)):
                     yield f"{title(item)}: {container['name']} may have {path} of the node neither there nor so"
@@ -321,7 +326,7 @@ def rights(items):
 
 
 def examples(items):
-    """What stands in a manifest for everybody to read is no secret."""
+    """A secret must not be written in a manifest, where everybody can read it."""
     for item in items:
         for name, value in {**item.get("stringData", {}), **item.get("data", {})}.items():
             if item["kind"] == "Secret" and value.strip().lower().startswith("replace-this"):

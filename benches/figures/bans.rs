@@ -59,11 +59,11 @@ pub async fn measure() -> Vec<Figure> {
             aim: "about 1",
             measured: format!("{:.2} (p50 {many:.2} ms and {few:.2} ms, {PROBES} each)", many / few),
         },
-        Figure { what: "sync of 100,000 bans", aim: "told", measured: sync },
+        Figure { what: "sync of 100,000 bans", aim: "no target", measured: sync },
         Figure { what: "resident memory after it", aim: "sane", measured: memory },
-        Figure { what: "ban job without an action", aim: "told", measured: none },
-        Figure { what: "ban job with the action `true`", aim: "told", measured: with_action },
-        Figure { what: "ban job without an action beside 100,000 bans", aim: "told", measured: crowded },
+        Figure { what: "ban job without an action", aim: "no target", measured: none },
+        Figure { what: "ban job with the action `true`", aim: "no target", measured: with_action },
+        Figure { what: "ban job without an action beside 100,000 bans", aim: "no target", measured: crowded },
     ]
 }
 
@@ -96,7 +96,7 @@ async fn probes(agent: &AgentClient) -> f64 {
 
 async fn pages(client: &Client) -> String {
     let bans = format!("/api/v1/servers/{SERVER}/jails/web/bans");
-    let mut told = Vec::new();
+    let mut parts = Vec::new();
     for (name, query) in [("first", ""), ("deep", "&cursor=11.20.50.50"), ("search", "&q=10.20.77.")] {
         let path = format!("{bans}?limit=100{query}");
         let mut took = Vec::new();
@@ -106,16 +106,16 @@ async fn pages(client: &Client) -> String {
             took.push(millis(begun));
             assert_eq!(page.expect(200).body["items"].as_array().map(Vec::len), Some(100), "{}", page.text);
         }
-        told.push(format!(
+        parts.push(format!(
             "{name} p50 {:.1} ms, p99 {:.1} ms",
             quantile(&mut took, 0.5),
             quantile(&mut took, 0.99)
         ));
     }
-    format!("{} ({PAGES} each)", told.join("; "))
+    format!("{} ({PAGES} each)", parts.join("; "))
 }
 
-/// From the request for a probe until the list is there; meanwhile others ask fail2ban and Redis.
+/// From the request for a probe until the list is there, while others ask fail2ban and Redis.
 async fn sync(cluster: &Cluster, client: &Client, direct: &Fail2banClient, agent: &AgentClient) -> String {
     let begun = Instant::now();
     agent.bans(&JailName::parse("web").unwrap()).await.unwrap();
@@ -143,7 +143,7 @@ async fn sync(cluster: &Cluster, client: &Client, direct: &Fail2banClient, agent
     )
 }
 
-/// Bans a second, and how long another had to wait for fail2ban meanwhile.
+/// Bans a second, and how long another client had to wait for fail2ban.
 async fn job(client: &Client, direct: &Fail2banClient, jail: &str, count: u32) -> String {
     let ips: Vec<String> = (0..count).map(|n| String::from(address(5_000_000 + n))).collect();
     let begun = Instant::now();
@@ -157,12 +157,12 @@ async fn job(client: &Client, direct: &Fail2banClient, jail: &str, count: u32) -
     let ((took, job), longest) = beside(direct, ended).await;
     assert_eq!((&job["state"], &job["changed"]), (&json!("done"), &json!(count)), "{job}");
     format!(
-        "{:.0} bans a second ({count} addresses); longest ping of fail2ban meanwhile {longest:.0} ms",
+        "{:.0} bans a second ({count} addresses); longest ping of fail2ban in that time {longest:.0} ms",
         f64::from(count) / took
     )
 }
 
-/// Pings fail2ban on a connection of its own until `work` is done; the longest, in milliseconds.
+/// Pings fail2ban on a separate connection until `work` is done; the longest, in milliseconds.
 async fn beside<T>(direct: &Fail2banClient, work: impl Future<Output = T>) -> (T, f64) {
     let mut work = std::pin::pin!(work);
     let mut longest = 0f64;

@@ -91,7 +91,7 @@ async fn start() -> Figure {
         what: "start to ready",
         aim: "under 200 ms",
         measured: format!(
-            "p50 {:.0} ms, longest {:.0} ms ({STARTS} starts, looked at each 15 ms)",
+            "p50 {:.0} ms, longest {:.0} ms ({STARTS} starts, sampled every 15 ms)",
             quantile(&mut took, 0.5),
             quantile(&mut took, 1.0)
         ),

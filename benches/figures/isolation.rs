@@ -3,7 +3,7 @@
 //!
 //! "Without" is how it was before there was a pool: `BANGUI_REDIS_POOL_SIZE=0` sends everything over the shared connection.
 //! Rounds with and without alternate in one run. On few cores a check also waits for the processor, so each round measures
-//! that alone too: the same load goes to another cluster, with a Redis of its own, on the same machine.
+//! that alone too: the same load goes to another cluster, with a separate Redis, on the same machine.
 
 use std::time::{Duration, Instant};
 

@@ -40,6 +40,9 @@ fn main() {
     if runs("near_cache") {
         say(runtime.block_on(near_cache::measure()));
     }
+    if runs("near_cache_failovers") {
+        say(runtime.block_on(near_cache::measure_failovers()));
+    }
     if runs("isolation") {
         say(runtime.block_on(isolation::measure()));
     }

@@ -36,59 +36,64 @@ pub async fn measure() -> Vec<Figure> {
     let mut figures = throughput().await;
     for (what, fault, rounds, together) in CASES {
         let rounds = rounds_of(rounds);
-        let mut told = Scene::set_up(fault).await.run(fault, rounds, together).await;
-        assert!(told.accepted.is_empty(), "{what}: accepted after the answer: {:?}", told.accepted);
-        assert!(told.hits > 0.0 && told.rounds * 2 > rounds, "{what}: nothing is proved by {told:?}");
+        let mut tally = Scene::set_up(fault).await.run(fault, rounds, together).await;
+        assert!(tally.accepted.is_empty(), "{what}: accepted after the answer: {:?}", tally.accepted);
+        assert!(tally.hits > 0.0 && tally.rounds * 2 > rounds, "{what}: nothing is proved by {tally:?}");
         let aim = if fault == Fault::None { "p50 under 3 ms" } else { "lease + 0.5 s at most: 2500 ms" };
         figures.push(Figure {
             what,
             aim,
             measured: format!(
                 "p50 {:.1} ms, p99 {:.1} ms, longest {:.0} ms (0 acceptances after the answer in {} rounds)",
-                quantile(&mut told.logouts, 0.5),
-                quantile(&mut told.logouts, 0.99),
-                quantile(&mut told.logouts, 1.0),
-                told.rounds
+                quantile(&mut tally.logouts, 0.5),
+                quantile(&mut tally.logouts, 0.99),
+                quantile(&mut tally.logouts, 1.0),
+                tally.rounds
             ),
         });
     }
-    figures.push(clients_that_hang_up().await);
+    figures
+}
+
+/// Clients that close, and failovers of Redis.
+pub async fn measure_failovers() -> Vec<Figure> {
+    let mut figures = vec![clients_that_hang_up().await];
     let rounds = rounds_of(ROUNDS);
     let each = AT_EACH_FAILOVER.min(rounds.div_ceil(2));
     let held =
         "coordinated failover behind a proxy, replication link held: near caches on two workers, off on one";
     figures.push(failovers(held, coordinated_failovers(rounds, each).await));
     let paused =
-        "Sentinel failover, holder paused (SIGSTOP) through it with requests waiting when it goes on";
+        "Sentinel failover, holder paused (SIGSTOP) through it with requests waiting when it continues";
     figures.push(failovers(paused, sentinel_failovers(rounds, each).await));
     figures
 }
 
 async fn clients_that_hang_up() -> Figure {
-    let told = hang_ups(rounds_of(ROUNDS), 32).await;
-    assert!(told.accepted.is_empty(), "accepted after the answer: {:?}", told.accepted);
-    assert!(told.split.is_empty(), "neither alive everywhere nor refused everywhere: {:?}", told.split);
-    assert!(told.unaudited.is_empty(), "ended without its audit entry: {:?}", told.unaudited);
-    assert!(told.ended * 4 > told.rounds, "nothing is proved by {told:?}");
+    let tally = hang_ups(rounds_of(ROUNDS), 32).await;
+    assert!(tally.accepted.is_empty(), "accepted after the answer: {:?}", tally.accepted);
+    assert!(tally.split.is_empty(), "neither alive everywhere nor refused everywhere: {:?}", tally.split);
+    assert!(tally.unaudited.is_empty(), "ended without its audit entry: {:?}", tally.unaudited);
+    assert!(tally.ended * 4 > tally.rounds, "nothing is proved by {tally:?}");
     Figure {
         what: "hang-ups: the client closes at a random moment of a revocation, one holder's link 15 ms slow",
         aim: "0 sessions that are alive on one worker and refused on another; an audit entry for each that ended",
         measured: format!(
             "0 split, 0 without their entry, 0 acceptances after the answer to a second try in {} rounds ({} ended unheard, {} \
              went on, {} were answered in time)",
-            told.rounds, told.ended, told.alive, told.answered
+            tally.rounds, tally.ended, tally.alive, tally.answered
         ),
     }
 }
 
-fn failovers(what: &'static str, told: Failovers) -> Figure {
-    assert!(told.accepted.is_empty(), "{what}: accepted after the answer: {:?}", told.accepted);
+fn failovers(what: &'static str, tally: Failovers) -> Figure {
+    assert!(tally.accepted.is_empty(), "{what}: accepted after the answer: {:?}", tally.accepted);
     Figure {
         what,
         aim: "0 acceptances after an answered logout",
         measured: format!(
             "0 acceptances in {} checks after {} answered logouts over {} failovers",
-            told.checks, told.revocations, told.failovers
+            tally.checks, tally.revocations, tally.failovers
         ),
     }
 }

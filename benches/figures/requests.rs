@@ -45,7 +45,7 @@ pub async fn cost(cluster: &Cluster) -> Cost {
     let caller = client.with_bearer(&token);
     caller.get("/api/v1/session").await.expect(200);
 
-    // What goes on beside the requests (watchdog, lease, schedule) is measured alone first, and taken off.
+    // The activity beside the requests (watchdog, lease, schedule) is measured alone first, and subtracted.
     let beside = commands_a_second(cluster, async || tokio::time::sleep(WATCHED).await).await.0;
     let (a_second, took) = commands_a_second(cluster, async || {
         for _ in 0..COUNTED {
@@ -69,7 +69,7 @@ pub async fn cost(cluster: &Cluster) -> Cost {
 impl Cost {
     /// Commands at Redis.
     pub fn commands(&self) -> String {
-        // What goes on beside them is an average: a little less of it is less than nothing.
+        // The background is an average, so the difference can come out slightly negative.
         let per_request = self.per_request.max(0.0);
         format!("{per_request:.3} (over {COUNTED} requests, commands in scripts included)")
     }
@@ -104,6 +104,6 @@ fn wrk(url: &str, token: Option<&str>) -> f64 {
     let output = command.arg(url).output().expect("wrk is installed by `make bench`");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!text.contains("Non-2xx"), "{text}");
-    let line = text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).expect("wrk tells a rate");
+    let line = text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).expect("wrk prints a rate");
     line.trim().parse().unwrap()
 }

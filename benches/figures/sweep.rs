@@ -1,6 +1,6 @@
 //! A thousand agents: discovered, then probed in one sweep, over TLS, while one of them hangs.
 //!
-//! The agents are this process's: one listener on every loopback address, so that each address is an agent of its own,
+//! The agents are this process's: one listener on every loopback address, so that each address is a separate agent,
 //! with its own name. Worker, Redis and resolver are real. A sweep is measured in Redis, from the start of the job to a
 //! read in which every state (but the hanging one's) is of this sweep; both moments are on Redis's clock.
 

@@ -76,7 +76,7 @@ async fn holder(mut redis: redis::aio::MultiplexedConnection, key: String) -> Op
     Some(held?.split_once('|')?.0.to_owned())
 }
 
-/// Which worker has this id: each tells it with every response.
+/// Which worker has this id: each reports its id with every response.
 async fn place(cluster: &Cluster, id: &str) -> usize {
     for place in 0..cluster.workers.len() {
         let answer = cluster.client(place).get("/healthz").await;

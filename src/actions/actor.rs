@@ -20,13 +20,13 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The admin at a worker, in no session yet: whoever sets up, or logs in.
+    /// The admin before there is a session: during setup or login.
     #[must_use]
     pub fn without_session(address: IpAddr, worker: &WorkerId) -> Self {
         Self { address: Some(address), worker: Some(worker.clone()), ..Self::operator() }
     }
 
-    /// Whoever runs this installation: the configuration, or the command line.
+    /// The operator of this installation, acting through the configuration or the command line.
     #[must_use]
     pub fn operator() -> Self {
         Self { username: Username::admin(), session: None, address: None, worker: None }

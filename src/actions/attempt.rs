@@ -1,7 +1,7 @@
 //! One attempt at a password, under the limits that all workers share ([`crate::store::auth::limits`]).
 //!
-//! Whoever checks a password begins an attempt first and settles it with the outcome after: a refusal comes out of the first
-//! before the password is hashed, and in a race out of the second.
+//! A caller that checks a password begins an attempt first and settles it with the outcome afterwards: a refusal normally comes
+//! from the first step, before the password is hashed, and in a race from the second.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub enum Verdict {
     },
     /// It was wrong, which counts as a failure of the account.
     Wrong,
-    /// It was not looked at, or could not be: the attempt was not made.
+    /// The password was not or could not be checked: the attempt does not count.
     Unknown,
 }
 

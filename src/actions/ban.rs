@@ -22,7 +22,7 @@ use crate::store::{BanJobView, Store, StoreError};
 /// No further batch is sent after this.
 pub(super) const AT_ONCE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What came of a change of bans.
+/// The outcome of a change of bans.
 #[derive(Debug)]
 pub enum BanOutcome {
     /// It was made at once.

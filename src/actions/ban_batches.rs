@@ -12,7 +12,7 @@ use crate::domain::ban_job::{TOGETHER, size_after};
 use crate::domain::{BanOrder, JailName, Network, ServerName};
 use crate::store::Store;
 
-/// What sends batches, and keeps what came of each.
+/// Sends batches, and keeps the outcome of each.
 pub trait Batches {
     /// Why the rest is not sent.
     type Error;
@@ -21,7 +21,7 @@ pub trait Batches {
     fn send(&mut self, batch: &[Network])
     -> impl Future<Output = Result<Vec<BanResult>, Self::Error>> + Send;
 
-    /// Keeps what came of it, before the next one is sent.
+    /// Keeps its outcome before the next one is sent.
     fn keep(
         &mut self,
         batch: &[Network],

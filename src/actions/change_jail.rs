@@ -13,7 +13,7 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeJailError {
     /// No setting was named.
-    #[error("no setting is named")]
+    #[error("the change names no setting")]
     Empty,
     /// The jail cannot be read, so nothing was tried.
     #[error(transparent)]

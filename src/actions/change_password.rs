@@ -30,8 +30,8 @@ pub enum ChangePasswordError {
     /// The account is gone.
     #[error("there is no such account")]
     NoAccount,
-    /// It was changed by somebody else while this change was under way.
-    #[error("the password was changed by somebody else")]
+    /// The password was changed elsewhere while this change was under way.
+    #[error("the password was changed elsewhere at the same time")]
     Overtaken,
     /// The limits refused it.
     #[error(transparent)]
@@ -71,7 +71,7 @@ pub async fn change_password(context: &Context, actor: Actor, change: PasswordCh
 }
 
 async fn attempt(context: &Context, actor: &Actor, change: PasswordChange) -> Result<Changed> {
-    // Whoever asks has an address; a change without one is limited as one from nowhere.
+    // Every client has an address; a change without one is rate-limited under the unspecified address.
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let attempt = Attempt::begin::<ChangePasswordError>(context, actor.username(), ip).await?;
     // A session of the account is worth as much as a known address.

@@ -54,7 +54,7 @@ pub async fn dismiss(
     context.complete(action).await
 }
 
-/// Clears the pending recovery, with an audit entry in the name of whoever dismissed it; false if there was none.
+/// Clears the pending recovery, with an audit entry that names the user who dismissed it; false if there was none.
 pub(super) async fn clear(
     context: &Context,
     server: &ServerName,

@@ -67,8 +67,8 @@ impl HostChange {
         self.context.request_probe_or_log(&self.target.server).await;
     }
 
-    /// Asks for a probe after an attempt, whatever came of it. Where that left the host other than it was, the probe is
-    /// waited for: whoever reads that jails are missing finds them missing in the state.
+    /// Requests a probe after an attempt, whatever its outcome. If the attempt left the host changed, this waits for the probe:
+    /// a user who reads that jails are missing also finds them missing in the state.
     pub async fn show<T>(&self, answer: &Result<T, AgentError>) {
         let unsettled = matches!(answer, Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }));
         let (store, server) = (&self.context.store, &self.target.server);

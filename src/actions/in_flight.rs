@@ -1,4 +1,4 @@
-//! Actions that are running: each in a task of its own, so that nobody who stops waiting cuts it short.
+//! Running actions: each in a separate task, so that a caller that stops waiting does not cut it short.
 //!
 //! A client that hangs up drops the future of its request, wherever that happens to be: between a change and its audit
 //! entry, or between the two halves of a change on a host. So the change does not run in that future.

@@ -1,7 +1,7 @@
 //! What agents say to a diagnosis, kept for a moment by each worker: many who look ask each agent once.
 //!
-//! One round at a time asks those agents whose last answer is older than `FRESH_FOR`; whoever comes meanwhile waits for it.
-//! Every wait has an end: an agent that is late is one that was not asked, and is asked again at the next look.
+//! One round at a time asks the agents whose last answer is older than `FRESH_FOR`; requests that arrive during a round wait
+//! for it. Every wait has an end: an agent that is late is one that was not asked, and is asked again at the next look.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::domain::{ServerName, Timestamp};
 const FRESH_FOR: Duration = Duration::from_secs(10);
 /// An agent that takes longer is late.
 const AGENT_DEADLINE: Duration = Duration::from_secs(8);
-/// Whoever looks waits no longer for all of them.
+/// The longest a request waits for all agents together.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Agents that are asked at once.
 const MAX_CONCURRENT: usize = 32;

@@ -1,7 +1,7 @@
 //! Logging in: a password under the limits, then a session.
 //!
-//! Once begun, a login runs to its end, also if nobody waits for the answer: whoever hangs up has used the attempt all the same, a
-//! wrong password counts as a failure, a session has its audit entry, and all of it is counted and logged.
+//! Once begun, a login runs to completion even if the client hangs up: the attempt is used all the same, a wrong password
+//! counts as a failure, a session has its audit entry, and all of it is counted and logged.
 //!
 //! Names that no account can have share one name before the limits, so that inventing names gains nothing: neither tries, nor
 //! places in the gate, nor keys in Redis.

@@ -5,8 +5,8 @@
 //! lists in Redis ─▶ networks that contain it ─▶ each agent at once: are these banned, and by which entry never? ─▶ answer
 //! ```
 //!
-//! The lists say which networks to ask for and since when and until when, the agents say what is so now. A network that was banned
-//! since its list was read is found once the list is read again.
+//! The lists say which networks to ask for and since when and until when, the agents report the current state. A network that
+//! was banned since its list was read is found once the list is read again.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub struct BannedAt {
     pub network: Network,
     /// Since when, in seconds since 1970; none where that is not known.
     pub since: Option<i64>,
-    /// Until when; none for ever, or where that is not known.
+    /// When the ban ends; `None` if it is permanent or the end is not known.
     pub until: Option<i64>,
 }
 

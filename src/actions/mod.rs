@@ -1,4 +1,4 @@
-//! Use cases: what somebody does, whoever asks for it (the API, a page, a job, the command line).
+//! Use cases: what a user can do, the same for every caller (the API, a page, a job, the command line).
 //!
 //! ```text
 //! API, page ─▶ names parsed, session checked ─▶ action(&Context, Actor, ...) ─▶ typed outcome or error ─▶ JSON, HTML
@@ -7,11 +7,10 @@
 //! One file per use case. An action
 //!
 //! * takes an [`Actor`], unless it only reads, and the parts of a [`Context`], and knows nothing of HTTP;
-//! * returns what came of it, or an error of its own that keeps its cause; texts for users are made by whoever asks
-//!   (`http/error/`);
+//! * returns the outcome, or its own error type that keeps the cause; the caller words the text for users (`http/error/`);
 //! * writes the audit: nobody else does. What changes in Redis has its entry in the same script, what changes on a host has
 //!   one before and one after (`host_change.rs`);
-//! * runs to its end once it has begun to change something, whoever still listens ([`InFlight::complete`]).
+//! * runs to completion once it has begun to change something, even if the caller has gone ([`InFlight::complete`]).
 //!
 //! A new action needs a file here, its errors in `http/error/accounts.rs` or `http/error/hosts.rs`, and a row in `tests/it/hang_ups.rs`.
 
@@ -96,7 +95,7 @@ impl Context {
         LoginLimits { attempts: now.settings.login_limit, failures: now.settings.login_failure_limit }
     }
 
-    /// Runs what changes something to its end, whoever still waits for it; see [`InFlight::complete`].
+    /// Runs a change to completion even if the caller stops waiting; see [`InFlight::complete`].
     pub(crate) async fn complete<T: Send + 'static>(
         &self,
         action: impl Future<Output = T> + Send + 'static,

@@ -1,7 +1,7 @@
 //! What was refused to somebody, for the audit: wrong passwords, limits, requests that another site forged.
 //!
-//! Anybody can cause these, as often as they like. So they have a trail of their own, where they push nothing else out, and they are
-//! folded: ten of a kind from an address in a minute have an entry each, then one entry has the number of the others.
+//! Anybody can cause these, as often as they like. So they have a separate trail, where they push nothing else out, and they
+//! are folded: ten of a kind from an address in a minute have an entry each, then one entry has the number of the others.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ struct Counted {
 }
 
 impl Refusals {
-    /// Whether this one is to have an entry of its own; if not, it is counted.
+    /// Whether this refusal gets its own audit entry; if not, it is only counted.
     pub(super) fn say(&self, refusal: &Refusal) -> bool {
         let address = refusal.actor.address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let counted = if refusal.actor.session.is_some() { &self.0.sessions } else { &self.0.strangers };

@@ -72,7 +72,8 @@ pub(super) async fn log_code(context: &Context) {
     }
 }
 
-/// Sets the first password, once in the life of a cluster. Once begun it runs to its end: whoever hangs up has used the attempt.
+/// Sets the first password, once in the life of a cluster. Runs to completion once begun: a client that hangs up has still used
+/// the attempt.
 ///
 /// # Errors
 /// [`SetupError`].
@@ -124,7 +125,7 @@ async fn create(context: &Context, address: IpAddr, claim: &Claim, turn: Turn) -
     Ok(())
 }
 
-/// What came of provisioning the admin.
+/// The outcome of provisioning the admin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provisioned {
     /// The account was created.

@@ -50,7 +50,7 @@ pub enum SwitchError {
     Store(#[from] StoreError),
 }
 
-/// Switches a jail on, also after the next restart. Runs to its end, whoever still waits for it.
+/// Switches a jail on, and keeps it on across restarts. Runs to completion even if the caller stops waiting.
 ///
 /// # Errors
 /// [`SwitchError`].
@@ -62,7 +62,8 @@ pub async fn activate(
     context.complete(switch(context.clone(), actor, target, true)).await
 }
 
-/// Switches a jail off, also after the next restart; its bans are lifted. Runs to its end, whoever still waits for it.
+/// Switches a jail off, and keeps it off across restarts; its bans are lifted. Runs to completion even if the caller stops
+/// waiting.
 ///
 /// # Errors
 /// [`SwitchError`].
@@ -108,7 +109,7 @@ async fn recorded(change: HostChange, switch: &JailSwitch) -> Result<(HostChange
         Err(error) => error,
     };
     if let StoreError::Unavailable { .. } = &error {
-        // Whoever asked has their answer before Redis is back.
+        // The caller is answered before Redis is back.
         let in_flight = change.context.in_flight.clone();
         in_flight.spawn(take_back(change, switch.clone(), error.clone()));
     } else {

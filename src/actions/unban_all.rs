@@ -12,7 +12,7 @@ use crate::domain::ban_job::JOB_ABOVE;
 use crate::domain::{BanJobId, BanOrder};
 use crate::store::BanJobView;
 
-/// What came of lifting all bans.
+/// The outcome of lifting all bans.
 #[derive(Debug)]
 pub enum UnbanAllOutcome {
     /// It was done at once, as far as there was time.
@@ -77,8 +77,8 @@ async fn at_once(
             Err(error) => break Err(error),
         }
     };
-    let told = outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
-    change.end((Value::Null, json!({ "unbanned": unbanned })), told).await;
+    let result = outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
+    change.end((Value::Null, json!({ "unbanned": unbanned })), result).await;
     change.request_probe().await;
     Ok(outcome?)
 }

@@ -37,9 +37,9 @@ pub enum RefusalKind {
 pub struct Refusal {
     /// Why.
     pub kind: RefusalKind,
-    /// In words.
+    /// The reason, for people.
     pub reason: String,
-    /// Where the epoch is refused, the one that the agent knows: whoever claims the job next must have a greater one.
+    /// If the epoch was refused, the one that the agent knows: the next claim of the job needs a greater one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
 }

@@ -1,9 +1,9 @@
 //! TLS between workers and agents, both ends: what the agent shows, whom it obeys (`tls/workers.rs`), and what a worker shows and
-//! whom it believes (`tls/trust.rs`).
+//! whom it trusts (`tls/trust.rs`).
 //!
-//! The agent reads its certificate again when the files have changed, looked at with a connection at most every ten
-//! seconds; new ones that cannot be used change nothing but the log. Its name, if it has one, must be in the
-//! certificate: that is how a worker that found it by an address knows which one it is.
+//! The agent reloads its certificate when the files have changed, checked when a connection arrives and at most every ten
+//! seconds; new files that cannot be used are logged and ignored. Its name, if it has one, must be in the certificate: that is
+//! how a worker that found it by an address knows which one it is.
 //!
 //! With certificates at both ends there is no secret that travels: what an agent hears of a worker is worth nothing at another
 //! agent, however hostile its host is. A shared token is worth the same everywhere.
@@ -40,7 +40,7 @@ use crate::config::AgentTlsConfig;
 
 const REREAD_EVERY: Duration = Duration::from_secs(10);
 
-/// What the agent shows to whoever connects.
+/// The certificate that the agent presents.
 pub(super) struct Identity {
     config: AgentTlsConfig,
     /// Whose certificates the workers must show; any worker connects if there is none.
@@ -54,11 +54,11 @@ pub(super) struct Identity {
 
 struct Reread {
     due: Instant,
-    /// What the files held when they were last looked at.
+    /// What the files held at the last check.
     seen: Option<Files>,
 }
 
-/// What stands in the files.
+/// The contents of the files.
 #[derive(PartialEq)]
 struct Files {
     cert: Vec<u8>,

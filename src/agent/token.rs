@@ -33,7 +33,7 @@ pub struct Tokens {
 #[derive(Debug)]
 struct Reread {
     due: Instant,
-    /// What was last wrong with the file, so that it is told once.
+    /// What was last wrong with the file, so that each problem is logged once.
     complaint: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The findings of the diagnosis for `bangui check`, but for those that `check` has lines of its own for.
+//! The findings of the diagnosis for `bangui check`, except those that `check` reports itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const LINES_OF_CHECK: [Kind; 6] = [
 /// What is found, with or without a Redis to ask.
 ///
 /// # Errors
-/// If Redis stops answering meanwhile.
+/// If Redis stops answering.
 pub(super) async fn find(
     redis: Option<&RedisConfig>,
     agents: BTreeMap<ServerName, AgentClient>,

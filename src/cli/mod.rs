@@ -39,7 +39,7 @@ pub enum Failure {
     #[error("{0:#}")]
     Running(#[from] anyhow::Error),
     /// The failure has been printed already: exit code 1.
-    #[error("see above")]
+    #[error("failed: see the lines above")]
     Quiet,
 }
 

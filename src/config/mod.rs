@@ -246,7 +246,7 @@ pub struct ServeConfig {
     pub lease_ttl: Duration,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// How many proxies stand before the workers, in place of their addresses.
+    /// How many proxies are in front of the workers, instead of their addresses.
     pub trusted_proxy_hops: Option<NonZeroU8>,
     /// Hosts that requests may be for, besides that of `public_url`; as in the header `Host`.
     pub allowed_hosts: Vec<String>,

@@ -139,7 +139,8 @@ fn redis(read: &mut Reader<'_>, required: bool) -> Option<RedisConfig> {
     Some(RedisConfig { url: url?, prefix: prefix?, ca, min_replicas: min_replicas?, pool_size: pool_size? })
 }
 
-/// Whoever is on this machine can read the arguments of its processes. An example is no password.
+/// Anyone on this machine can read the arguments of its processes. The example in the documentation is not treated as a
+/// password.
 fn refuse_shown_password(read: &mut Reader<'_>, url: &SecretString) {
     let passwords = redis_url::passwords(url);
     let flag = format!("--{}", vars::REDIS_URL.flag());

@@ -84,7 +84,7 @@ fn an_agent_obeys_a_token_or_workers_with_a_certificate_and_never_anybody() {
     assert!(errors(agent(&[ca], &[])).contains("BANGUI_WORKER_CA = \"/workers.crt\""));
     assert!(agent(&[ca], &tls[1..]).is_err());
     assert!(agent(&[ca], &[("BANGUI_AGENT_LISTEN", "127.0.0.1:1")]).is_err());
-    assert!(agent(&[("BANGUI_WORKER_CA", "")], &tls).is_err(), "an empty one is none");
+    assert!(agent(&[("BANGUI_WORKER_CA", "")], &tls).is_err(), "empty counts as unset");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn who_is_sent_the_token_is_for_the_configuration_to_say() {
         errors(with("a=https://a:1", &[cert[1], ("BANGUI_AGENT_TOKEN", TOKEN)]))
             .contains("BANGUI_WORKER_CERT")
     );
-    // Whoever answers first is never sent it.
+    // It is never sent to an agent that is trusted on first use.
     let first = "n=https://a?discover=dns&trust=first-use";
     let group = &with(first, &cert).unwrap().groups[0];
     assert!(group.first_use && !group.shared_token);

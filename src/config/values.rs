@@ -102,7 +102,7 @@ pub fn pool_size(text: &str) -> Parsed<u16> {
     text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
 }
 
-/// How many proxies stand before the workers.
+/// How many proxies are in front of the workers.
 pub fn hops(text: &str) -> Parsed<NonZeroU8> {
     let hops = text.parse::<NonZeroU8>().ok().filter(|hops| hops.get() <= 10);
     hops.ok_or_else(|| "must be a whole number from 1 to 10".to_owned())
@@ -303,7 +303,7 @@ fn group(name: ServerName, url: &AgentUrl, options: Options) -> Parsed<AgentGrou
     let Options { first_use, shared_token, .. } = options;
     if first_use && shared_token {
         return Err(
-            "has trust=first-use and token=shared: whoever answers first would keep the token".to_owned()
+            "has trust=first-use and token=shared: the first host to answer, genuine or not, would receive the token".to_owned()
         );
     }
     if first_use && !tls {

@@ -141,13 +141,13 @@ variables! {
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
         "Code that the setup call must carry, 24 characters or more; without it, a worker logs a one-time code, valid for a day";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "The admin's password, stored at the first start and never overwritten; 12 characters or more, none of the commonest";
+        "The admin's password, stored at the first start and never overwritten; 12 characters or more, not a common one";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
         "The address that users type into the browser; with https, the cookie is __Host-bangui";
     ALLOWED_HOSTS = "BANGUI_ALLOWED_HOSTS", "LIST", None, open, CHECKED,
         "Host names and addresses, without ports, that requests may be for besides that of BANGUI_PUBLIC_URL, separated by commas; others are answered 421. Without both variables: any host, or on a loopback address loopback names only";
     METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, WORKER,
-        "Separate address for /metrics. For `up`: that of the first worker, the next ones use the following ports. Without it, `up` gives each worker a free port of 127.0.0.1, and `serve` shows metrics at BANGUI_LISTEN";
+        "Separate address for /metrics. With `up`, the first worker uses this port and the others the following ones. Without it, `up` gives each worker a free port of 127.0.0.1, and `serve` shows metrics at BANGUI_LISTEN";
     SESSION_IDLE = "BANGUI_SESSION_IDLE_SECONDS", "SECONDS", Some("1800"), open, WORKER,
         "A session expires after this time without a request";
     SESSION_ABSOLUTE = "BANGUI_SESSION_ABSOLUTE_SECONDS", "SECONDS", Some("43200"), open, WORKER,
@@ -169,15 +169,15 @@ variables! {
     TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, CHECKED,
         "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas; as narrow as possible, since each of them can claim any address";
     TRUSTED_PROXY_HOPS = "BANGUI_TRUSTED_PROXY_HOPS", "N", None, open, CHECKED,
-        "Instead of BANGUI_TRUSTED_PROXIES, where nobody else can reach the workers: the number of proxies before them; the client is the Nth address of X-Forwarded-For from the right";
+        "Instead of BANGUI_TRUSTED_PROXIES, where nobody else can reach the workers: the number of proxies in front of them; the client is the Nth address of X-Forwarded-For from the right";
     AUDIT_DAYS = "BANGUI_AUDIT_DAYS", "DAYS", Some("90"), open, &[Serve, Up, ResetPassword],
-        "How long entries of the audit are kept, up to 16 MiB of each trail";
+        "How long audit entries are kept, up to 16 MiB per trail";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
         "How long a worker keeps serving after SIGTERM while it reports not ready (`up` does not wait unless this is set)";
     MAX_CONNECTIONS = "BANGUI_MAX_CONNECTIONS", "N", Some("1536"), open, WORKER,
         "Maximum number of connections of a worker, 64 or more; when they run short, the connections that are idle longest are closed first";
     MAX_CONNECTIONS_PER_ADDRESS = "BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "N", None, open, WORKER,
-        "Maximum number of them per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter";
+        "Maximum number of connections per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

@@ -28,7 +28,7 @@ pub fn canonical_network(net: IpNet) -> IpNet {
     }
 }
 
-/// The host that an address stands for: the IPv4 one behind NAT64 or a mapped spelling, else the address itself.
+/// The host that an address denotes: the IPv4 one behind NAT64 or a mapped spelling, else the address itself.
 #[must_use]
 pub fn host_behind(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
@@ -37,7 +37,7 @@ pub fn host_behind(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The network of the hosts that a network's addresses stand for.
+/// The network of the hosts that a network's addresses denote.
 #[must_use]
 pub fn network_behind(net: IpNet) -> IpNet {
     let net = canonical_network(net);

@@ -14,7 +14,7 @@ const MAX_NAMED: usize = 100;
 /// An address that was banned or unbanned through bangui between the two lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BanNote {
-    /// As it stands in the lists.
+    /// In the spelling of the lists.
     pub ip: String,
     /// Banned, or unbanned.
     pub banned: bool,
@@ -136,11 +136,11 @@ mod tests {
 
     use super::*;
 
-    fn told(old: &BTreeSet<String>, new: &BTreeSet<String>) -> Vec<String> {
-        told_with(old, new, &[])
+    fn reported(old: &BTreeSet<String>, new: &BTreeSet<String>) -> Vec<String> {
+        reported_with(old, new, &[])
     }
 
-    fn told_with(old: &BTreeSet<String>, new: &BTreeSet<String>, notes: &[(&str, bool)]) -> Vec<String> {
+    fn reported_with(old: &BTreeSet<String>, new: &BTreeSet<String>, notes: &[(&str, bool)]) -> Vec<String> {
         let note = |(ip, banned): &(&str, bool)| BanNote { ip: (*ip).to_owned(), banned: *banned };
         let mut changes = BanChanges::to(new.iter().map(String::as_str), notes.iter().map(note).collect());
         old.iter().for_each(|ip| changes.from(ip));
@@ -149,38 +149,38 @@ mod tests {
     }
 
     #[test]
-    fn what_came_and_what_went_is_told_one_by_one_and_of_very_many_how_many_more() {
+    fn additions_and_removals_are_reported_one_by_one_and_beyond_a_limit_as_a_count() {
         let set = |ips: &[&str]| ips.iter().map(|&ip| ip.to_owned()).collect();
-        let changes = told(&set(&["203.0.113.1", "203.0.113.2"]), &set(&["203.0.113.10", "203.0.113.2"]));
+        let changes = reported(&set(&["203.0.113.1", "203.0.113.2"]), &set(&["203.0.113.10", "203.0.113.2"]));
         let expected = [
             r#"ban.added {"ip":"203.0.113.10","jail":"sshd"}"#,
             r#"ban.removed {"ip":"203.0.113.1","jail":"sshd"}"#,
         ];
         assert_eq!(changes, expected);
         let many: BTreeSet<String> = (0..250).map(|n| format!("198.51.100.{n}")).collect();
-        let changes = told(&BTreeSet::new(), &many);
+        let changes = reported(&BTreeSet::new(), &many);
         assert_eq!(changes.len(), 101);
         assert_eq!(changes[100], r#"ban.added {"jail":"sshd","more":150}"#);
     }
 
     #[test]
-    fn what_came_and_went_between_two_lists_is_told_if_it_was_noted() {
+    fn an_address_that_came_and_went_between_two_lists_is_reported_if_it_was_noted() {
         for note in ["+203.0.113.7", "-2001:db8::/32"] {
             assert_eq!(BanNote::parse(note).unwrap().to_string(), note);
         }
         assert_eq!(BanNote::parse("203.0.113.7"), None);
         let set = |ips: &[&str]| ips.iter().map(|&ip| ip.to_owned()).collect::<BTreeSet<_>>();
-        let told = |old: &[&str], new: &[&str], notes| told_with(&set(old), &set(new), notes);
+        let reported = |old: &[&str], new: &[&str], notes| reported_with(&set(old), &set(new), notes);
         let (added, removed) =
             (r#"ban.added {"ip":"a","jail":"sshd"}"#, r#"ban.removed {"ip":"a","jail":"sshd"}"#);
-        assert_eq!(told(&[], &[], &[("a", true), ("a", false)]), [added, removed]);
-        assert_eq!(told(&[], &[], &[("a", true)]), [added, removed], "fail2ban has lifted it");
-        assert_eq!(told(&["a"], &["a"], &[("a", false), ("a", true)]), [removed, added]);
+        assert_eq!(reported(&[], &[], &[("a", true), ("a", false)]), [added, removed]);
+        assert_eq!(reported(&[], &[], &[("a", true)]), [added, removed], "fail2ban has lifted it");
+        assert_eq!(reported(&["a"], &["a"], &[("a", false), ("a", true)]), [removed, added]);
         // What the lists show is reported once.
-        assert_eq!(told(&[], &["a"], &[("a", true)]), [added]);
-        assert_eq!(told(&["a"], &[], &[("a", false)]), [removed]);
-        assert_eq!(told(&["a"], &["a"], &[("a", true)]), [""; 0]);
-        assert_eq!(told(&[], &[], &[("a", false)]), [""; 0]);
+        assert_eq!(reported(&[], &["a"], &[("a", true)]), [added]);
+        assert_eq!(reported(&["a"], &[], &[("a", false)]), [removed]);
+        assert_eq!(reported(&["a"], &["a"], &[("a", true)]), [""; 0]);
+        assert_eq!(reported(&[], &[], &[("a", false)]), [""; 0]);
     }
 
     proptest! {
@@ -190,7 +190,7 @@ mod tests {
             new in prop::collection::btree_set("[0-9]{1,2}", 0..40),
         ) {
             let expected = new.difference(&old).count() + old.difference(&new).count();
-            prop_assert_eq!(told(&old, &new).len(), expected);
+            prop_assert_eq!(reported(&old, &new).len(), expected);
         }
     }
 }

@@ -91,7 +91,7 @@ impl BanOrder {
     }
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BanJobState {
     /// Waits for a worker, for the job before it in its jail, or for an agent that could not be asked.
@@ -208,7 +208,7 @@ const STILL_BANNED: &str = "fail2ban took the command and bans it still, or agai
 /// A job that is not over, as workers that look for work see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenBanJob {
-    /// Which.
+    /// The job's id.
     pub id: BanJobId,
     /// Where.
     pub server: ServerName,

@@ -1,4 +1,4 @@
-//! A ban of something that is no address: fail2ban lets a filter ban a user name, a session or any other failure ID, and
+//! A ban of something that is not an address: fail2ban lets a filter ban a user name, a session or any other failure ID, and
 //! `fail2ban-client set JAIL banip` takes any text.
 
 use std::fmt;
@@ -17,7 +17,7 @@ pub struct BanMark(String);
 /// Why a text is no mark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a banned mark must be 1 to {MAX_BYTES} bytes without control characters, and nothing that fail2ban misreads"
+    "a banned text must have 1 to {MAX_BYTES} bytes, no control characters, and nothing that fail2ban would misread"
 )]
 pub struct MarkError;
 

@@ -113,9 +113,9 @@ impl std::fmt::Display for Conflict {
         match holder {
             Some(holder) if *other_certificate => write!(
                 f,
-                "the agent at {address} tells the name {name} and shows another certificate than the one at {holder} showed \
-                 first: it is not used. If {name} was installed anew, its new certificate is taken once the old one has been \
-                 gone for {} minutes",
+                "ignoring the agent at {address}: it reports the name {name} with another certificate than the agent at \
+                 {holder}, which had the name first. If {name} was reinstalled, its new certificate is accepted once the old \
+                 one has been gone for {} minutes",
                 GONE_AFTER.num_minutes()
             ),
             Some(holder) => {

@@ -152,8 +152,8 @@ fn what_a_newer_version_remembers_of_a_server_is_kept_through_a_move() {
 }
 
 /// The same, each showing this certificate.
-fn showing(addresses: &[u8], told: &[(u8, Option<&str>)], certificate: &str) -> Look {
-    let mut look = look(Some(addresses), told);
+fn showing(addresses: &[u8], reported: &[(u8, Option<&str>)], certificate: &str) -> Look {
+    let mut look = look(Some(addresses), reported);
     look.asked.values_mut().for_each(|answering| answering.fingerprint = Some(certificate.to_owned()));
     look
 }
@@ -165,13 +165,14 @@ fn a_server_is_known_by_the_certificate_that_it_showed_first_and_nobody_takes_it
     assert_eq!(first.servers[&name("b")].fingerprint, None, "it was not asked");
 
     // At another address beside it, after it has gone, and in its very place.
-    for (addresses, told, missing) in [
+    for (addresses, reported, missing) in [
         (&[1, 2, 3][..], (3, Some("a")), None),
         (&[2, 3], (3, Some("a")), Some(1)),
         (&[1, 2], (1, Some("a")), Some(1)),
     ] {
-        let done = reconcile(first.servers.clone(), &showing(addresses, &[told], "second"), &[], minute(1));
-        assert_eq!(shown(&done.servers), [("a", 1, missing), ("b", 2, None)], "{told:?}");
+        let done =
+            reconcile(first.servers.clone(), &showing(addresses, &[reported], "second"), &[], minute(1));
+        assert_eq!(shown(&done.servers), [("a", 1, missing), ("b", 2, None)], "{reported:?}");
         assert_eq!(done.servers[&name("a")].fingerprint.as_deref(), Some("first"));
         let [conflict] = &done.conflicts[..] else { panic!("{:?}", done.conflicts) };
         assert!(
@@ -190,6 +191,6 @@ fn a_server_is_known_by_the_certificate_that_it_showed_first_and_nobody_takes_it
     let gone = reconcile(first.servers, &showing(&[2, 3], &[(3, Some("a"))], "second"), &[], minute(1));
     let gone = reconcile(gone.servers, &showing(&[2, 3], &[(3, Some("a"))], "second"), &[], minute(11));
     assert_eq!(gone.forgotten, [name("a")]);
-    let anew = reconcile(gone.servers, &showing(&[2, 3], &[(3, Some("a"))], "second"), &[], minute(11));
-    assert_eq!(anew.servers[&name("a")].fingerprint.as_deref(), Some("second"));
+    let later = reconcile(gone.servers, &showing(&[2, 3], &[(3, Some("a"))], "second"), &[], minute(11));
+    assert_eq!(later.servers[&name("a")].fingerprint.as_deref(), Some("second"));
 }

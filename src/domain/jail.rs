@@ -55,7 +55,7 @@ macro_rules! number {
 
 number!(
     /// How long an address is banned, in seconds; -1 is permanent.
-    BanTime, "bantime", "a number of seconds from 1 to 315576000, or -1 for ever",
+    BanTime, "bantime", "a number of seconds from 1 to 315576000, or -1 for a permanent ban",
     |seconds| seconds == -1 || (1..=LONGEST).contains(&seconds)
 );
 number!(

@@ -1,5 +1,5 @@
-//! Lists of bans that are too long to be read: a host that is attacked, or hostile, must not take the memory of whoever looks after
-//! it, nor all of Redis.
+//! Lists of bans that are too long to be read: a host that is attacked, or hostile, must not exhaust the memory of the worker
+//! that probes it, nor of Redis.
 //!
 //! The counts of the last probe say it before anything is read; a list that is longer than its count is cut off while it is read.
 

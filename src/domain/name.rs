@@ -80,7 +80,7 @@ fn is_plain(text: &str) -> bool {
     !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-/// Where fail2ban expects a jail it takes these for settings of its own: `set logtarget banip` names a log file `banip`.
+/// Where fail2ban expects a jail it takes these for its own settings: `set logtarget banip` names a log file `banip`.
 const WORDS_OF_FAIL2BAN: [&str; 9] = [
     "loglevel",
     "logtarget",

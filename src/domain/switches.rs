@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A host makes its changes one after the other, in an order that nobody here knows. So no switch overwrites what another one
-//! recorded: each is an entry of its own in `ServerState::switching`, found by its id, and `last_activation` is computed from
+//! recorded: each is a separate entry in `ServerState::switching`, found by its id, and `last_activation` is computed from
 //! them (`blamed`): the newest of the activations in flight and of the one settled before them. Different jails never touch
 //! each other. Of one jail, switches that overlapped are settled together once all of them have ended: if some were done each
 //! way, the order is what decides, and the next probe sees it by whether the jail runs.

@@ -29,7 +29,7 @@ fn answer(jails: impl IntoIterator<Item = JailName>) -> ProbeOutcome {
     ProbeOutcome::Answered(Answer { version: "1.0.2".to_owned(), jails, stalled: BTreeSet::new() })
 }
 
-/// A state with the news told in order. A switch is named after its place in the order of their beginnings.
+/// A state with the news applied in order. A switch is named after its place in the order of their beginnings.
 #[derive(Debug, Clone, Default)]
 struct History {
     state: ServerState,

@@ -160,7 +160,7 @@ fn losing_jails_within_the_window_pends_a_recovery_that_ends_when_they_are_back(
 }
 
 #[test]
-fn a_jail_lost_by_a_server_that_was_degraded_already_is_told_too() {
+fn a_jail_lost_by_a_server_that_was_degraded_already_is_reported_too() {
     let history = History::new()
         .probe(0, answer(&["a", "b", "c"]))
         .probe(1, answer(&["b", "c"]))

@@ -99,7 +99,7 @@ async fn after_a_restart_the_next_command_succeeds_on_a_new_connection() {
 }
 
 #[tokio::test]
-async fn trouble_is_told_as_what_it_is_and_the_next_command_gets_a_new_connection() {
+async fn each_failure_has_its_own_error_and_the_next_command_gets_a_new_connection() {
     const HALF: &[u8] = b"\x80half a reply";
     const CUT: &[u8] = b"\x80\x02 cut off";
     const GARBAGE: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n";

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_is_told_at_its_first_byte_and_a_flood_at_the_limit() {
+    fn another_protocol_is_detected_at_its_first_byte_and_a_flood_at_the_limit() {
         let refused = Frame::with_limit(100).push(b"HTTP/1.1 400 Bad Request").unwrap_err();
         assert!(refused.to_string().contains("HTTP/1.1 400"), "{refused}");
         let mut flood = Frame::with_limit(100);

@@ -103,7 +103,7 @@ pub enum Command {
     Set(JailName, Setting),
     /// `set JAIL banip IP...`: as if the jail had found them. Changes something.
     Ban(JailName, Vec<Network>),
-    /// `set JAIL unbanip IP...`: a network stands for all in it. Changes something.
+    /// `set JAIL unbanip IP...`: a network means every address in it. Changes something.
     Unban(JailName, Vec<Network>),
     /// `set JAIL unbanip MARK...`: bans of something else than an address. Changes something.
     UnbanMarks(JailName, Vec<BanMark>),

@@ -111,7 +111,7 @@ fn cannot_connect(path: &Path, error: &std::io::Error) -> Fail2banError {
             Fail2banError::Busy(format!("fail2ban accepts no further connection on {path} at the moment"))
         }
         ErrorKind::NotFound => Fail2banError::Down(format!(
-            "there is no socket {path}: fail2ban is not running, or BANGUI_FAIL2BAN_SOCKET should name another one"
+            "there is no socket {path}: fail2ban is not running, or BANGUI_FAIL2BAN_SOCKET names the wrong path"
         )),
         ErrorKind::ConnectionRefused => Fail2banError::Down(format!(
             "nobody listens on {path}: fail2ban has ended and left its socket behind"

@@ -110,7 +110,7 @@ async fn from_1_1_0_on_one_command_counts_all() {
     let peer = Peer::of("1.1.1.dev1", "");
     let answer = peer.prober.probe(soon()).await.unwrap();
     assert_eq!(answer.version, "1.1.1.dev1");
-    assert_eq!(answer.jails, BTreeMap::from([(jail("sshd"), COUNTS)]), "a name that is none is left out");
+    assert_eq!(answer.jails, BTreeMap::from([(jail("sshd"), COUNTS)]), "an invalid name is left out");
     assert_eq!(peer.asked(), ["ping", "version", "stats"]);
 }
 

@@ -81,18 +81,19 @@ mod tests {
             let names = ["fail2ban-server", "f2b/observer", "f2b/f.app", "f2b/a.app", "f2b/a.half"];
             names.iter().chain(more).map(|name| name.as_bytes().to_owned()).collect()
         };
-        let told = |threads: &[Vec<u8>]| judge(threads, jails.iter()).values().copied().collect::<Vec<_>>();
+        let verdicts =
+            |threads: &[Vec<u8>]| judge(threads, jails.iter()).values().copied().collect::<Vec<_>>();
         let [all, one] = [
             ["f2b/f.nginx-htt", "f2b/a.nginx-htt"].repeat(2),
             ["f2b/f.nginx-htt", "f2b/a.nginx-htt"].to_vec(),
         ];
-        assert_eq!(told(&threads(&all)), [Some(true), Some(false), Some(true), Some(true), Some(false)]);
-        assert_eq!(told(&threads(&one)), [Some(true), Some(false), None, None, Some(false)]);
-        assert_eq!(told(&[b"systemd".to_vec()]), [None; 5]);
+        assert_eq!(verdicts(&threads(&all)), [Some(true), Some(false), Some(true), Some(true), Some(false)]);
+        assert_eq!(verdicts(&threads(&one)), [Some(true), Some(false), None, None, Some(false)]);
+        assert_eq!(verdicts(&[b"systemd".to_vec()]), [None; 5]);
         assert_eq!(
             judge(&names(Path::new("/proc/self/task")), jails.iter()).len(),
             5,
-            "of a process that is none"
+            "threads of some other process"
         );
     }
 

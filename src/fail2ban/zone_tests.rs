@@ -20,7 +20,7 @@ fn times(since: &str, seconds: i64, end: &str) -> Times {
 const FOR_EVER: &str = "9999-12-31T23:59:59";
 
 #[test]
-fn a_ban_is_told_in_utc_whatever_the_zone() {
+fn a_ban_is_shown_in_utc_whatever_the_zone() {
     let ban = times("2026-07-01T08:00:00", 600, "2026-07-01T08:10:00");
     let now = at("2026-07-01T12:05:00");
     for zone in [new_york(), Zone::Offset(-4 * HOUR)] {
@@ -31,7 +31,7 @@ fn a_ban_is_told_in_utc_whatever_the_zone() {
 }
 
 #[test]
-fn the_hour_that_autumn_repeats_is_told_apart() {
+fn the_hour_that_autumn_repeats_is_resolved() {
     // 01:30 in summer time is 05:30 UTC, an hour later it is 01:30 again.
     for (seconds, end, now, since) in [
         (600, "2026-11-01T01:40:00", "2026-11-01T05:35:00", "2026-11-01T05:30:00"),
@@ -44,9 +44,9 @@ fn the_hour_that_autumn_repeats_is_told_apart() {
         (-1, FOR_EVER, "2026-11-01T05:35:00", "2026-11-01T05:30:00"),
     ] {
         let ban = times("2026-11-01T01:30:00", seconds, end);
-        let told = new_york().resolve(&ban, at(now));
-        assert_eq!(told.0, at(since), "{ban:?} at {now}");
-        assert_eq!(told.1, (seconds >= 0).then(|| at(since) + seconds));
+        let resolved = new_york().resolve(&ban, at(now));
+        assert_eq!(resolved.0, at(since), "{ban:?} at {now}");
+        assert_eq!(resolved.1, (seconds >= 0).then(|| at(since) + seconds));
     }
     // With the offset of now alone, summer time over and not yet: what began in the future began an hour earlier.
     let ban = times("2026-11-01T01:30:00", 7200, "2026-11-01T02:30:00");
@@ -55,7 +55,7 @@ fn the_hour_that_autumn_repeats_is_told_apart() {
 }
 
 #[test]
-fn a_time_that_spring_leaves_out_is_told_all_the_same() {
+fn a_time_that_spring_skips_is_still_resolved() {
     let ban = times("2026-03-08T02:30:00", 600, "2026-03-08T02:40:00");
     let (since, _) = new_york().resolve(&ban, at("2026-03-08T07:35:00"));
     assert!((since - at("2026-03-08T07:00:00")).abs() <= HOUR, "{since}");
@@ -102,14 +102,14 @@ fn tzif(offset: i32) -> Vec<u8> {
 #[test]
 fn the_last_line_of_the_log_gives_the_offset() {
     let mut log = tempfile::NamedTempFile::new().unwrap();
-    let told = |log: &tempfile::NamedTempFile| Zone::of_log(log.path());
-    assert_eq!(told(&log), None);
+    let zone = |log: &tempfile::NamedTempFile| Zone::of_log(log.path());
+    assert_eq!(zone(&log), None);
     let now = chrono::Local::now().naive_utc() - chrono::TimeDelta::minutes(210);
     let line = now.format("%Y-%m-%d %H:%M:%S,123");
     writeln!(log, "{line} fail2ban.actions        [1]: NOTICE  [web] Ban 203.0.113.7\nTraceback\n").unwrap();
-    assert_eq!(told(&log), Some(Zone::Offset(-210 * 60)));
+    assert_eq!(zone(&log), Some(Zone::Offset(-210 * 60)));
     writeln!(log, "2020-01-01 00:00:00,000 fail2ban.actions        [1]: NOTICE  of another time").unwrap();
-    assert_eq!(told(&log), None, "the file was written at another time");
+    assert_eq!(zone(&log), None, "the file was written at another time");
     assert_eq!(log_file("/var/log/fail2ban.log"), Some(PathBuf::from("/var/log/fail2ban.log")));
     assert_eq!(log_file("SYSTEMD-JOURNAL"), None);
 }

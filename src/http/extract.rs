@@ -6,8 +6,8 @@
 //! | [`Query`] | parameters of this shape | 400 |
 //! | [`Path`] | parts of the address are text | 404 |
 //!
-//! Who calls is proved by [`Caller`](super::auth::caller::Caller), which stands first in a handler's arguments: a stranger
-//! learns nothing about what else is wrong.
+//! The caller is authenticated by [`Caller`](super::auth::caller::Caller), which comes first in a handler's arguments: a
+//! stranger learns nothing about what else is wrong.
 
 use std::time::Duration;
 
@@ -227,7 +227,7 @@ mod tests {
         let settings = refused_as::<crate::domain::JailSettings>(r#"{"bantime":0}"#).await.1;
         assert_eq!(
             settings,
-            "`bantime` must be a number of seconds from 1 to 315576000, or -1 for ever, and is 0"
+            "`bantime` must be a number of seconds from 1 to 315576000, or -1 for a permanent ban, and is 0"
         );
         let networks = refused_as::<Networks>(r#"{"ips":["203.0.113.7","127.1"]}"#).await.1;
         assert_eq!(

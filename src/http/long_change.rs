@@ -1,4 +1,4 @@
-//! A change of a jail is answered within 30 s: with what came of it, or with a resource that shows what comes of it.
+//! A change of a jail is answered within 30 s: with its outcome, or with a resource that will show it.
 //!
 //! A jail that ends runs the unban action of each of its bans, which can take minutes. The change itself runs to its end in
 //! any case ([`InFlight`](crate::actions::InFlight)); this worker waits for that and notes it in Redis, where every worker
@@ -29,7 +29,7 @@ const NOTE_AGAIN: Duration = Duration::from_secs(2);
 
 /// The answer to a request for a change.
 pub enum Answered<T> {
-    /// What came of it.
+    /// Its outcome.
     InTime(T),
     /// It takes longer.
     UnderWay(JailChangeView),
@@ -65,7 +65,7 @@ pub async fn answered_soon<T: Serialize + Send + 'static>(
 /// Redis had taken the first entry of the audit, and does not take this: the change runs all the same.
 fn not_followed(error: &StoreError) -> Problem {
     let detail = format!(
-        "the change runs to its end, and what comes of it cannot be saved ({}): look at the jail before trying again",
+        "the change continues, but its outcome cannot be saved ({}): look at the jail before trying again",
         chain(error)
     );
     let title = "The change has begun and is not finished yet";
@@ -108,7 +108,7 @@ async fn note(store: &Store, id: &JailChangeId, end: &JailChangeEnd) {
         match store.end_jail_change(id, end).await {
             Ok(true) => return,
             Ok(false) => {
-                tracing::warn!(jail_change.id = %id, "Redis lost a jail change before its end: see the audit");
+                tracing::warn!(jail_change.id = %id, "Redis lost the record of a jail change before it ended: see the audit");
                 return;
             }
             Err(error) if began.elapsed() > NOTE_WITHIN => {

@@ -77,7 +77,7 @@ fn open() -> OpenApiRouter<AppState> {
         .routes(routes!(setup::show, setup::complete))
 }
 
-/// Prometheus, unless it has an address of its own.
+/// Metrics for Prometheus, unless they are served on a separate address.
 fn monitoring() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(metrics::show))
 }

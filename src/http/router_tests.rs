@@ -116,7 +116,7 @@ async fn healthz_answers_whatever_else_is_the_matter_and_names_the_worker() {
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_what_they_must_not_do() {
+async fn every_answer_has_the_security_headers() {
     let https = || Parts { public_url: Some("https://bangui.example/".parse().unwrap()), ..parts() };
     for path in ["/healthz", "/metrics", "/api/v1/session", "/nothing"] {
         let response = call(https(), request("GET", path).body(Body::empty()).unwrap()).await;
@@ -132,7 +132,7 @@ async fn every_answer_tells_browsers_what_they_must_not_do() {
 }
 
 #[tokio::test]
-async fn what_another_site_sends_is_refused_before_anything_is_looked_at() {
+async fn a_cross_site_request_is_refused_before_anything_is_read() {
     for (method, path) in [
         ("POST", "/api/v1/setup"),
         ("POST", "/api/v1/session"),
@@ -154,7 +154,7 @@ async fn what_another_site_sends_is_refused_before_anything_is_looked_at() {
 }
 
 #[tokio::test]
-async fn readyz_tells_why_it_is_not_ready() {
+async fn readyz_reports_why_it_is_not_ready() {
     let (status, body) = problem(get_path("/readyz").await).await;
     let reason = "redis".into();
     assert_eq!(
@@ -180,7 +180,7 @@ async fn readyz_tells_why_it_is_not_ready() {
 }
 
 #[tokio::test]
-async fn what_is_for_another_host_is_421_before_anything_is_looked_at_and_probes_are_answered() {
+async fn a_request_for_another_host_is_421_before_anything_is_read_and_probes_are_answered() {
     let ours = || Parts {
         hosts: AllowedHosts::new(&["bangui.test".to_owned()], None, [0, 0, 0, 0].into()),
         ..parts()
@@ -226,7 +226,7 @@ async fn what_is_not_there_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_ones() {
+async fn a_wrong_method_is_answered_with_the_allowed_ones() {
     let request = request("PATCH", "/api/v1/session").body(Body::empty()).unwrap();
     let response = call(parts(), request).await;
     let mut allowed: Vec<_> =
@@ -363,7 +363,7 @@ async fn metrics_can_have_an_address_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_500_that_tells_nothing() {
+async fn a_panic_is_a_500_that_reveals_nothing() {
     let state = AppState::new(parts());
     let panicking = Router::new().route("/panic", get(async || -> &'static str { panic!("secret") }));
     let router = layers::around(panicking, &state).with_state(state);

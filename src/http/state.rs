@@ -25,13 +25,13 @@ pub struct Parts {
     pub readiness: Readiness,
     /// What users type; `https` makes the cookie a secure one.
     pub public_url: Option<Url>,
-    /// Whose `X-Forwarded-*` is believed.
+    /// The proxies whose `X-Forwarded-*` headers are trusted.
     pub proxies: Proxies,
     /// The hosts that requests may be for.
     pub hosts: AllowedHosts,
     /// What the clients of `GET /api/v1/events` are sent.
     pub events: Feed,
-    /// What `GET /metrics` shows; `None` when it has an address of its own ([`super::metrics_router`]).
+    /// What `GET /metrics` shows; `None` when metrics are served on a separate address ([`super::metrics_router`]).
     pub metrics: Option<PrometheusHandle>,
 }
 
@@ -71,7 +71,7 @@ impl AppState {
         self.0.parts.public_url.as_ref()
     }
 
-    /// Whose `X-Forwarded-*` is believed.
+    /// The proxies whose `X-Forwarded-*` headers are trusted.
     #[must_use]
     pub fn proxies(&self) -> &Proxies {
         &self.0.parts.proxies
@@ -131,7 +131,7 @@ impl Deref for AppState {
     }
 }
 
-/// Where a worker stands between its start and its end.
+/// The lifecycle of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Not ready yet.
@@ -184,7 +184,7 @@ impl Readiness {
         self.draining.cancelled().await;
     }
 
-    /// Where the worker stands.
+    /// The worker's place in its lifecycle.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {

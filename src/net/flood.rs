@@ -45,7 +45,7 @@ impl Flood {
     }
 }
 
-/// The beginning of what a stranger has sent, as it can stand in a log line.
+/// The beginning of what a stranger has sent, made safe for a log line.
 #[must_use]
 pub fn shortened(text: &str, length: usize) -> String {
     let mut short: String = text.chars().take(length).flat_map(char::escape_debug).collect();

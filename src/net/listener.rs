@@ -114,7 +114,7 @@ impl Server {
             tracing::warn!(
                 client.address = from,
                 connections.refused_before = more,
-                "refused a connection from {from}: every place is taken by a request in progress"
+                "refused a connection from {from}: all connection slots are busy with requests"
             );
         }
     }

@@ -1,17 +1,17 @@
 //! How many files and connections this process may have open.
 //!
-//! A leader keeps a connection to each agent, a worker one to each client; systems begin with a soft limit of 1,024 for
-//! the sake of programs that use `select(2)`, which this is none of. So a worker raises it to the hard limit.
+//! A leader keeps a connection to each agent, a worker one to each client; systems start with a soft limit of 1,024 for the
+//! sake of programs that use `select(2)`. bangui does not use it, so a worker raises the soft limit to the hard one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit as far as it goes without rights, and tells of one that is below `wanted`.
+/// Raises the limit as far as an unprivileged process may, and logs a warning if it is still below `wanted`.
 pub fn raise(wanted: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!(error = %error, "failed to raise the open file limit");
     }
-    // None is no limit at all.
+    // `None` means unlimited.
     let Rlimit { current: allowed, .. } = getrlimit(Resource::Nofile);
     let shown = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     tracing::info!(files.before = shown(current), "open file limit: {}", shown(allowed));
@@ -19,7 +19,7 @@ pub fn raise(wanted: u64) {
         tracing::warn!(
             files.allowed = allowed,
             files.wanted = wanted,
-            "only {allowed} open files are allowed, {wanted} may be wanted: raise the hard limit (`ulimit -Hn`, \
+            "the open file limit is {allowed}, but up to {wanted} may be needed: raise the hard limit (`ulimit -Hn`, \
              LimitNOFILE= of systemd), or connections will be refused"
         );
     }

@@ -9,10 +9,10 @@
 //!          ─▶ no place               ─▶ the reserve, in which only probes are answered, and nobody stays
 //! ```
 //!
-//! So a stranger who holds connections open holds them against himself, many strangers against one another, and whoever sends a
-//! request now is answered. The reserve is what answers `/healthz` and `/readyz` on the one port there is, also for a kubelet
-//! that shares its address with a stranger behind the node's address translation. Its longest idle connection goes whenever
-//! another needs its place: a probe sends its request at once, and is never the longest idle one for long.
+//! So a stranger who holds connections open only blocks themselves, many strangers only block one another, and a client that
+//! sends a request right now is answered. The reserve is what answers `/healthz` and `/readyz` on the one port there is, also
+//! for a kubelet that shares its address with a stranger behind the node's address translation. Its longest idle connection
+//! goes whenever another needs its place: a probe sends its request at once, and is never the longest idle one for long.
 //!
 //! A peer is an IPv4 address or an IPv6 /64. Named proxies speak for many, and a unix socket for this machine: they have no share.
 

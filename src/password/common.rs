@@ -1,6 +1,6 @@
-//! The 10,000 commonest passwords among those that are long enough to be taken at all, as a sorted list of digests.
+//! The 10,000 most common passwords among those that are long enough to be taken at all, as a sorted list of digests.
 //!
-//! Of the 10,000 commonest of any length only 24 have 12 characters or more; a list that is to refuse anything has to look
+//! Of the 10,000 most common of any length only 24 have 12 characters or more; a list that is to refuse anything has to look
 //! further down (OWASP ASVS 6.2.4: those that match the policy). `common.bin` was made by `.ci/common-passwords`, which names
 //! its source and license. An entry is 40 bits of a SHA-256: one password in a hundred million is refused by mistake.
 

@@ -7,7 +7,7 @@
 //! account (see `store/auth/limits.rs`) has a second door, of one more hash and its places to wait, and tries that one first.
 //!
 //! A request that is dropped while it waits gives its place back (the permits live in its future); a hash that runs is finished,
-//! and holds its place until then, since the core is busy whoever listens.
+//! and holds its place until then, since the core is busy even if nobody waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,9 +46,7 @@ const NOBODY: &str =
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
     /// As many hashes run and wait as this worker allows.
-    #[error(
-        "this worker checks as many passwords as it can at once, and as many again are waiting: try again"
-    )]
+    #[error("this worker is busy checking passwords and its queue is full: try again")]
     Busy,
     /// Hashing itself failed.
     #[error("failed to hash a password")]

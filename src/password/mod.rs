@@ -3,7 +3,7 @@
 //!
 //! The 19 MiB are given back to the operating system with each hash. That takes care: what the C library takes from the arena
 //! of whatever thread asks stays there when it is freed, and 160 logins took a worker to 480 MiB, beyond what a container may
-//! have. Only what is larger than any threshold of it has a mapping of its own.
+//! have. Only an allocation above the largest possible threshold gets its own mapping.
 
 mod common;
 pub mod gate;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | fewer than 12 characters | short ones can be tried one by one; characters are counted after NFC, so that `é` is one however it was typed |
 //! | more than 1,024 bytes | it bounds what is hashed |
-//! | among the 10,000 commonest | `common.rs` |
+//! | among the 10,000 most common | `common.rs` |
 //! | made of the name of the product or of its user | with little else in it |
 //! | of one character, or of sequences (`abcdef`, `qwertz`, `987`) | with little else in it |
 //!
@@ -51,13 +51,13 @@ pub enum WeakPassword {
         has: usize,
     },
     /// It has too many bytes.
-    #[error("a password can have {MAX_BYTES} bytes at most, this one has {has}")]
+    #[error("a password may have {MAX_BYTES} bytes at most, this one has {has}")]
     TooLong {
         /// How many it has.
         has: usize,
     },
     /// It is among those that are tried first.
-    #[error("this is one of the 10,000 commonest passwords, which are tried first")]
+    #[error("this is one of the 10,000 most common passwords, which attackers try first")]
     Common,
     /// It is made of names that anybody can guess.
     #[error("a password must not be made of the name of the user or of the product")]

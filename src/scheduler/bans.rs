@@ -85,7 +85,7 @@ struct Lists {
     long: HashSet<BanPlace>,
 }
 
-/// What came of asking for a list.
+/// The outcome of asking for a list.
 enum Pulled {
     Written,
     /// It was longer than its count allows.
@@ -146,7 +146,7 @@ impl Lists {
         for ((server, jail), bans) in long.iter().filter(|(place, _)| !self.long.contains(*place)) {
             tracing::warn!(
                 server.name = %server, jail.name = %jail,
-                "skipped the list of bans of {jail} on {server}: {bans} are more than are read"
+                "skipped the list of bans of {jail} on {server}: {bans} bans exceed the limit"
             );
         }
         self.long = long.into_keys().collect();
@@ -166,7 +166,7 @@ impl Lists {
     fn suspect_redis(&mut self, connection: u64) {
         if self.connection != connection {
             self.connection = connection;
-            // What must be read again must be so still.
+            // A list that must be read again must still be marked so.
             self.known.retain(|_, known| known.counts.is_none());
         }
     }
@@ -185,7 +185,7 @@ impl Lists {
         Ok(())
     }
 
-    /// The lists whose counts are others, and after which time one that rests may be pulled.
+    /// The lists whose counts have changed, and when a list that is backing off may be pulled.
     fn due(&self, states: &States, now: Instant) -> (Vec<(BanPlace, BanCounts)>, Duration) {
         let mut wait = LOOK_EVERY;
         let mut due = Vec::new();
@@ -266,7 +266,7 @@ async fn pull(
         Err(ListError::TooLong(bound)) => {
             tracing::warn!(
                 server.name = %server, jail.name = %jail,
-                "dropped the list of bans of {jail} on {server}: it has more than {bound}, and {} were counted", counts.0
+                "dropped the list of bans of {jail} on {server}: more than {bound} bans, though only {} were counted", counts.0
             );
             note_cut(scheduler, term, place, true).await?;
             return Ok(Pulled::Cut);

@@ -17,7 +17,7 @@ pub struct Scheduler {
     pub groups: Vec<AgentGroup>,
     /// Who this worker is.
     pub worker: WorkerId,
-    /// How long the lease lives without renewal.
+    /// How long the lease lasts without renewal.
     pub lease_ttl: Duration,
     /// What is in force now: how often servers are probed, what a crash is blamed on.
     pub settings: Live,

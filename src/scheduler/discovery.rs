@@ -100,12 +100,12 @@ impl Discoverer {
         }
         write(scheduler, term, &read, &reconciled).await?;
         self.write_conflicts(&reconciled.conflicts).await?;
-        let outcome = if complaints.is_empty() { "ok".to_owned() } else { told_shortly(&complaints) };
+        let outcome = if complaints.is_empty() { "ok".to_owned() } else { abbreviated(&complaints) };
         self.complain(complaints);
         Ok((reconciled.events.into_iter().map(|(name, _)| name).collect(), outcome))
     }
 
-    /// Writes them if they are others than at the look before; at the first of a term in any case.
+    /// Writes them if they have changed since the previous look; on the first look of a term in any case.
     async fn write_conflicts(&self, conflicts: &[Conflict]) -> Result<(), StoreError> {
         let known = |written: &Option<Vec<Conflict>>| written.as_deref() == Some(conflicts);
         if known(&self.conflicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)) {
@@ -127,7 +127,7 @@ impl Discoverer {
 }
 
 /// For the job's record, which is read on the cluster's page: the first few.
-fn told_shortly(complaints: &BTreeSet<String>) -> String {
+fn abbreviated(complaints: &BTreeSet<String>) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<&str> = complaints.iter().take(SHOWN).map(String::as_str).collect();
     let more = complaints.len().saturating_sub(SHOWN);

@@ -217,8 +217,8 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
     Ok(())
 }
 
-/// Notes which findings this probe began and ended, so that each has its time also if nobody looks. A note that is lost is made by
-/// whoever looks first.
+/// Notes which findings this probe began and ended, so that each has its time even if no user looks. If a note is lost, the
+/// next look at the findings makes it.
 async fn note_findings(shared: &Shared, name: &ServerName, before: &StoredServer, state: &ServerState) {
     let Shared { scheduler, term, .. } = shared;
     let now = before.read_at;

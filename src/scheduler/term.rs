@@ -27,7 +27,7 @@ pub enum End {
     Deadline,
     /// Redis's clock jumped, so that its TTL cannot be reckoned with.
     ClockJump,
-    /// The connection that the work goes over has been away for as long as a lease lives: let another try.
+    /// The connection that the work goes over has been away for as long as a lease lasts: let another try.
     Blind,
     /// This worker is stopping.
     Released,
@@ -66,7 +66,7 @@ impl Heard {
     }
 }
 
-/// When the belief ends, and how the two clocks stood at the last good answer.
+/// When the term ends unless renewed, and the readings of the two clocks at the last good answer.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     until: Duration,
@@ -126,7 +126,7 @@ impl Term {
         }
     }
 
-    /// Ends the term and all its work; the first reason stands.
+    /// Ends the term and all its work; the first reason given is kept.
     pub fn end(&self, end: End) {
         self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(end);
         self.over.cancel();

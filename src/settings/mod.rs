@@ -1,8 +1,8 @@
 //! What a worker runs by now: defaults, above them the environment, above that what users changed at run time.
 //!
 //! ```text
-//! ServeConfig ─▶ Bootstrap (fixed while the process lives)  ─┐
-//! Redis ──────▶ Overrides (by name, shared by all workers)  ─┴▶ Effective ─▶ Live ─▶ whoever reads it at use
+//! ServeConfig ─▶ Bootstrap (fixed while the process runs)   ─┐
+//! Redis ──────▶ Overrides (by name, shared by all workers)  ─┴▶ Effective ─▶ Live ─▶ read at each use
 //! ```
 //!
 //! Everything here is pure but [`Live`] (`live.rs`), which holds the newest. Overrides are kept by name, those that this version

@@ -25,7 +25,7 @@ fn shown(effective: &Effective) -> BTreeMap<&'static str, (Value, Origin)> {
 }
 
 #[test]
-fn the_environment_stands_above_defaults_and_a_user_above_both() {
+fn the_environment_overrides_defaults_and_a_user_overrides_both() {
     let bootstrap = bootstrap(&[("BANGUI_PROBE_INTERVAL_SECONDS", "7"), ("BANGUI_LOGIN_LIMIT", "10/60")]);
     let overrides = map(json!({ "session_cache_enabled": true, "login_limit": "3/9" }));
     let effective = bootstrap.with(&overrides, 4);
@@ -75,7 +75,7 @@ fn what_a_newer_version_stored_is_kept_and_passed_over() {
 }
 
 #[test]
-fn every_mistake_of_a_patch_is_told_at_once() {
+fn all_mistakes_of_a_patch_are_reported_together() {
     let bootstrap = bootstrap(&[]);
     let wrong = map(json!({
         "listen": "0.0.0.0:80", "probe_interval_seconds": 0, "login_limit": 10, "session_cache_enabled": "yes",
@@ -121,7 +121,7 @@ fn values_are_taken_to_their_ends_and_no_further() {
 }
 
 #[test]
-fn the_whole_is_looked_at_and_not_each_part_alone() {
+fn settings_are_validated_as_a_whole_and_not_one_by_one() {
     let bootstrap = bootstrap(&[]);
     let both = map(json!({ "session_idle_seconds": 50_000, "session_absolute_seconds": 60_000 }));
     let stored = bootstrap.patched(&Overrides::new(), &both).unwrap();

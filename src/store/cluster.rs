@@ -22,7 +22,7 @@ const HEARD_WITHIN: Duration = Duration::from_secs(15);
 /// A worker that has not been heard of for this long is removed.
 const KEPT_FOR: Duration = Duration::from_secs(3600);
 
-/// What a worker tells of itself.
+/// What a worker reports about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerInfo {
     /// Its machine.
@@ -31,7 +31,7 @@ pub struct WorkerInfo {
     pub pid: u32,
     /// Its version of bangui.
     pub version: String,
-    /// A peer that forwarded a client's address and is not believed; for `bangui check`.
+    /// A peer that forwarded a client's address without being a trusted proxy; for `bangui check`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unnamed_proxy: Option<String>,
 }
@@ -51,7 +51,7 @@ struct Heartbeat {
 pub struct WorkerView {
     /// Its id.
     pub id: WorkerId,
-    /// What it tells of itself.
+    /// What it reports about itself.
     pub info: WorkerInfo,
     /// When it started, on Redis's clock.
     pub started_at: Timestamp,
@@ -68,7 +68,7 @@ pub struct LeaseView {
     pub holder: WorkerId,
     /// Its epoch.
     pub epoch: u64,
-    /// How long it lives without a renewal.
+    /// How long it lasts without a renewal.
     pub expires_in_ms: u64,
 }
 
@@ -91,7 +91,7 @@ impl Store {
     /// Writes that this worker is there.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn heartbeat(&self, id: &WorkerId, info: &WorkerInfo, started_at: Timestamp) -> Result<()> {
         let line = Heartbeat {
             info: info.clone(),
@@ -109,7 +109,7 @@ impl Store {
         self.shared.query("leave", &command).await
     }
 
-    /// Removes workers that have not been heard of for an hour, if `fence` still holds the lease; tells how many.
+    /// Removes workers that have not been heard of for an hour, if `fence` still holds the lease; returns how many.
     pub async fn remove_silent_workers(&self, fence: &Fence) -> Result<usize> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGETALL").arg(self.keys.workers()).cmd("TIME");

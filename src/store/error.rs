@@ -19,10 +19,10 @@ pub enum StoreError {
         #[source]
         cause: Option<Cause>,
     },
-    /// Redis has reached its `maxmemory` and refuses writes; reads go on. 503 to users.
+    /// Redis has reached its `maxmemory` and refuses writes; reads continue. 503 to users.
     #[error("Redis is full: {0}")]
     Full(String),
-    /// Redis takes no writes for another reason (`MISCONF`, `NOREPLICAS`); reads go on. In its own words. 503 to users.
+    /// Redis takes no writes for another reason (`MISCONF`, `NOREPLICAS`); reads continue. In its own words. 503 to users.
     #[error("Redis refuses writes: {0}")]
     WritesRefused(String),
     /// Done on the primary, and not confirmed by as many replicas as were asked for: a failover may undo it. 503.
@@ -51,7 +51,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Redis cannot answer, for a reason that no error below tells.
+    /// Redis cannot answer, for a reason that has no underlying error.
     pub fn unavailable(reason: impl Into<String>) -> Self {
         Self::Unavailable { reason: reason.into(), cause: None }
     }
@@ -71,7 +71,7 @@ impl StoreError {
     }
 }
 
-/// Words of Redis about its own state, as they stand in the error of a script on Redis 6.2, which wraps them.
+/// Error codes of Redis about its own state, as they appear in the error of a script on Redis 6.2, which wraps them.
 const REDIS_CANNOT: [&str; 3] = ["READONLY", "LOADING", "MASTERDOWN"];
 /// With these Redis refuses a write: its last snapshot or append failed, or it has too few replicas.
 const REFUSES_WRITES: [&str; 2] = ["MISCONF", "NOREPLICAS"];
@@ -93,8 +93,8 @@ pub(super) fn in_script(error: &RedisError) -> Option<&str> {
 }
 
 impl From<RedisError> for StoreError {
-    /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer
-    /// that tells of Redis's own state (LOADING, READONLY, NOAUTH ...) is of the last kind, unless it refuses writes alone.
+    /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer about Redis's
+    /// own state (LOADING, READONLY, NOAUTH ...) is of the last kind, unless it refuses writes alone.
     fn from(error: RedisError) -> Self {
         if let Some(refused) = refuses_writes(&error) {
             return refused;

@@ -22,7 +22,7 @@ impl Store {
     /// Which findings were seen, by anybody, and when.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn finding_notes(&self) -> Result<Notes> {
         let command = redis::cmd("HGETALL").arg(self.keys.findings()).to_owned();
         let notes: HashMap<String, String> = self.shared.query_apart("finding_notes", &command).await?;
@@ -30,7 +30,7 @@ impl Store {
         Ok(notes.into_iter().filter_map(|(id, note)| Some((id, read_note(&note)?))).collect())
     }
 
-    /// Notes a look, whoever looked.
+    /// Records the changes that a look at the findings has shown.
     pub async fn note_findings(&self, changes: &Changes) -> Result<()> {
         let gone = changes.gone.iter().map(|(id, seen)| (id.as_str(), write_note(seen)));
         self.write_notes("", &changes.there, gone).await

@@ -1,7 +1,7 @@
 //! Requests that carry an `Idempotency-Key`: which run, and the answers of those that were run.
 //!
-//! A run tells Redis that it is alive. One that falls silent is believed to have died with its worker, and the next
-//! request with its key is run; should the silent one end after all, its answer is not kept.
+//! A run keeps itself marked as alive in Redis. One that falls silent is presumed to have died with its worker, and the next
+//! request with its key is run; if the silent one ends after all, its answer is not kept.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::connection::clock::millis;
 use super::{Result, Store, StoreError, Username, hex, random, scripts};
 
-/// A run without a word for so long is believed to have died.
+/// A run that has been silent for this long is presumed dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// Answers are kept so long.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -57,10 +57,10 @@ pub enum Idempotent {
 }
 
 impl Store {
-    /// Begins the run of a request, told by its digest, under the user's key.
+    /// Begins the run of a request, identified by its digest, under the user's key.
     ///
     /// # Errors
-    /// As [`StoreError`] tells, here and below.
+    /// See [`StoreError`], here and below.
     pub async fn begin_idempotent(
         &self,
         user: &Username,
@@ -93,7 +93,7 @@ impl Store {
         }
     }
 
-    /// Tells that a run is alive; false if another has taken it over.
+    /// Keeps a run marked as alive; false if another has taken it over.
     pub async fn hold_idempotent(&self, run: &IdempotentRun) -> Result<bool> {
         let call =
             scripts::IDEMPOTENCY_HOLD.call().key(&run.record).arg(&run.owner).arg(millis(SILENT_AFTER));
@@ -113,7 +113,7 @@ impl Store {
     }
 }
 
-/// What tells a request from another.
+/// The digest that identifies a request.
 #[must_use]
 pub fn digest(method: &str, address: &str, body: &[u8]) -> [u8; 32] {
     let digest = Sha256::new().chain_update(method).chain_update([0]).chain_update(address);

@@ -7,45 +7,45 @@
 //!
 //! | key after `{PREFIX}:`    | type    | lives                  | written by                  | read by |
 //! |--------------------------|---------|------------------------|-----------------------------|---------|
-//! | `layout`                 | string  | for ever               | first worker                | every start |
-//! | `primary`                | string  | never there            | nobody                      | whoever asks whether writes are taken |
-//! | `account:USER`           | hash    | for ever               | setup, password change      | login |
-//! | `generation:USER`        | string  | for ever               | revoke all, password change | every session check |
+//! | `layout`                 | string  | permanent              | first worker                | every start |
+//! | `primary`                | string  | never there            | nobody                      | checks that writes are accepted |
+//! | `account:USER`           | hash    | permanent              | setup, password change      | login |
+//! | `generation:USER`        | string  | permanent              | revoke all, password change | every session check |
 //! | `setup-code`             | string  | a day, or until setup  | first worker                | workers, setup |
 //! | `session:SHA256`         | string  | min(idle, absolute)    | login, touch, logout        | every session check |
 //! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `message:SHA256:ID`      | string  | 10 min                 | forms of pages              | the page that comes next |
-//! | `server:NAME`            | hash    | for ever               | scheduler, users' changes   | servers |
+//! | `server:NAME`            | hash    | permanent              | scheduler, users' changes   | servers |
 //! | `hours:NAME`             | hash    | 25 h after a probe     | scheduler                   | scheduler, servers, jails |
 //! | `detecting:NAME`         | string  | 5 s                    | detection                   | detection |
 //! | `bans:SERVER/JAIL`       | zset    | until the next list, or the jail is gone | scheduler                   | pages of bans |
 //! | `bans-known:SERVER/JAIL` | hash    | until the jail is gone | scheduler                   | scheduler, pages of bans |
 //! | `ban-notes:SERVER/JAIL`  | set     | until the next list, 10 min | users, ban jobs         | scheduler |
-//! | `ban-lists`              | set     | for ever               | scheduler                   | scheduler |
+//! | `ban-lists`              | set     | permanent              | scheduler                   | scheduler |
 //! | `bans:SERVER/JAIL/EPOCH` | zset    | 5 min, until it is put in place | scheduler          | nobody |
-//! | `discovered`             | hash    | for ever               | scheduler                   | every worker |
-//! | `findings`               | hash    | 30 days after the last look, 5,000 | whoever looks, scheduler | diagnosis |
+//! | `discovered`             | hash    | permanent              | scheduler                   | every worker |
+//! | `findings`               | hash    | 30 days after the last look, 5,000 | diagnosis, scheduler | diagnosis |
 //! | `refused-logins:HOUR`    | string  | 3 h                    | login                       | diagnosis |
 //! | `ban-jobs`               | zset    | the last 1,000         | users                       | list of ban jobs |
-//! | `ban-jobs-open`          | zset    | for ever               | users, ban jobs             | workers that look for work |
+//! | `ban-jobs-open`          | zset    | permanent              | users, ban jobs             | workers that look for work |
 //! | `ban-jobs-line:SERVER/JAIL` | list | until it is empty      | users, ban jobs             | ban jobs |
 //! | `ban-job:ID`             | hash    | a day after its end    | users, ban jobs             | ban jobs, pages |
 //! | `ban-job:ID:ips`         | string  | until its end          | users                       | ban jobs |
 //! | `ban-job:ID:failures`    | hash    | a day after its end    | ban jobs                    | pages |
-//! | `jail-change:ID`         | hash    | a day                  | the worker that waits for its end | whoever asks for it |
+//! | `jail-change:ID`         | hash    | a day                  | the worker that waits for its end | every worker |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
-//! | `settings`               | hash    | for ever               | users                       | every worker |
+//! | `settings`               | hash    | permanent              | users                       | every worker |
 //! | `audit-TRAIL`            | stream  | `BANGUI_AUDIT_DAYS`, 16 MiB | every change and refusal | audit page, `audit verify` |
-//! | `audit-chain-TRAIL`      | hash    | for ever               | with every entry            | the next entry, `audit verify` |
+//! | `audit-chain-TRAIL`      | hash    | permanent              | with every entry            | the next entry, `audit verify` |
 //! | `audit`                  | stream  | the last 10,000        | version 0.2                 | audit page |
 //! | `lease`                  | string  | lease TTL              | scheduler                   | fenced scripts |
-//! | `epoch`                  | string  | for ever               | scheduler                   | scheduler |
-//! | `job:NAME`               | hash    | for ever               | scheduler                   | scheduler, cluster page |
+//! | `epoch`                  | string  | permanent              | scheduler                   | scheduler |
+//! | `job:NAME`               | hash    | permanent              | scheduler                   | scheduler, cluster page |
 //! | `workers`                | hash    | pruned by a job        | each worker's heartbeat     | cluster page |
-//! | `holders`                | hash    | for ever               | near caches, revocations    | the same, cluster page |
+//! | `holders`                | hash    | permanent              | near caches, revocations    | the same, cluster page |
 //!
 //! | key that spreads                       | type   | lives              | written by   | read by |
 //! |----------------------------------------|--------|--------------------|--------------|---------|
@@ -60,7 +60,7 @@
 //! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
 //! a digest of the name that was typed: people type passwords there. `REQUEST` is a digest of the user and the key.
 //!
-//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` tells near
+//! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` notifies near
 //! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id.
 //!
 //! A new key goes into this table and into the test below.
@@ -122,7 +122,7 @@ impl Keys {
         self.key("setup-code")
     }
 
-    /// The digest stands in it raw: 32 bytes instead of 43 for each of many sessions.
+    /// The key has the digest in raw form: 32 bytes instead of 43 for each of many sessions.
     pub(super) fn session(&self, id: &SessionId) -> Vec<u8> {
         let mut key = self.key("session:").into_bytes();
         key.extend_from_slice(id.as_bytes());
@@ -170,7 +170,7 @@ impl Keys {
         self.key(&format!("bans-known:{}", place(server, jail)))
     }
 
-    /// What came of a form that this session posted.
+    /// The outcome of a form that this session posted.
     pub(super) fn message(&self, session: &SessionId, id: &str) -> String {
         self.key(&format!("message:{session}:{id}"))
     }
@@ -308,7 +308,7 @@ impl Keys {
         format!("{}idempotent:{{{}}}", self.spread, digest(&format!("{}\0{key}", user.as_str())))
     }
 
-    /// The channel that tells near caches of revocations.
+    /// The channel that notifies near caches of revocations.
     pub(super) fn revoked(&self) -> &str {
         &self.revoked
     }

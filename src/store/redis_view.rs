@@ -59,7 +59,7 @@ impl Store {
     /// How Redis is now.
     ///
     /// # Errors
-    /// As [`super::StoreError`] tells.
+    /// See [`super::StoreError`].
     pub async fn redis_view(&self) -> Result<RedisView> {
         let begun = Instant::now();
         let _: (i64, i64) = self.shared.query("latency", &redis::cmd("TIME")).await?;

@@ -31,7 +31,7 @@ impl Store {
     /// The overrides.
     ///
     /// # Errors
-    /// As [`StoreError`] tells, here and below.
+    /// See [`StoreError`], here and below.
     pub async fn settings(&self) -> Result<StoredSettings> {
         let mut command = redis::cmd("HMGET");
         command.arg(self.keys.settings()).arg("revision").arg("overrides");
@@ -75,7 +75,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps `live` the newest, for ever. While Redis is away the last ones stay in force.
+    /// Keeps `live` up to date. Never returns. While Redis is away the last settings stay in force.
     pub async fn follow_settings(&self, live: &Live) {
         loop {
             self.woken(Wake::SettingsChanged).await;

@@ -1,7 +1,7 @@
 //! Log lines with nothing in them that a terminal obeys, whatever names and messages are logged (`domain/printable.rs`).
 //!
-//! As text each field is made printable before it becomes part of the line, so that the line's own end and colours stay. JSON has
-//! its control characters escaped by whoever writes it; what JSON allows raw is escaped on its way out.
+//! As text each field is made printable before it becomes part of the line, so that the line's own end and colours stay. The
+//! JSON writer escapes control characters itself; what JSON allows raw is escaped on its way out.
 
 use std::fmt;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
 //! The gauges of servers and jails, which only the leader exports. The recorder cannot remove its gauges, so a former leader
-//! would go on exporting its last values.
+//! would keep exporting its last values.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -9,9 +9,10 @@
 //!      run/               sockets; in a private folder under /tmp if this path is too long or strange for them
 //! ```
 //!
-//! Whoever may write here is whoever `up` runs as, often root: they could have it write elsewhere by a link, and choose the
-//! secrets. So the folder and those in it must belong to this user (or to root) and be writable by nobody else, none of them may be a
-//! link, and no file in them is opened through one. A folder that everybody can write to, further up, must be sticky as `/tmp` is.
+//! Anyone who can write here has the power of the user that `up` runs as, often root: they could redirect its writes with a
+//! link, and choose the secrets. So the folder and those in it must belong to this user (or to root) and be writable by nobody
+//! else, none of them may be a link, and no file in them is opened through one. A folder that everybody can write to, further
+//! up, must be sticky as `/tmp` is.
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -140,7 +141,8 @@ pub(super) fn make_private(path: &Path) -> anyhow::Result<()> {
 /// Whether a folder is no link, belongs to this user or to root, and is writable by nobody else.
 fn private(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
-    let folder = fs::symlink_metadata(path).with_context(|| format!("{shown} cannot be looked at"))?;
+    let folder =
+        fs::symlink_metadata(path).with_context(|| format!("failed to read the metadata of {shown}"))?;
     if folder.file_type().is_symlink() {
         bail!(
             "{shown} is a link, which may lead to a folder of somebody else: name the folder itself with --data-dir"

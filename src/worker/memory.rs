@@ -20,7 +20,7 @@ mod tests {
     const MIB: usize = 1024 * 1024;
     const PROGRAM: usize = 24 * MIB;
 
-    /// What stands behind `name:` under `limits:`.
+    /// The value of `name:` under `limits:`.
     fn limit(manifest: &str, name: &str) -> usize {
         let (_, limits) = manifest.split_once("limits:").unwrap();
         let line = limits.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();

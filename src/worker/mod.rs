@@ -44,7 +44,7 @@ use tasks::{Stage, Supervisor};
 
 /// How long a client may take for the headers of a request, and keep a connection without one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// What load balancers and the kubelet ask for, whoever holds the connections.
+/// What load balancers and the kubelet ask for: answered even if clients hold all connections.
 const PROBES: &[&str] = &["/healthz", "/readyz"];
 /// Connections for them.
 const PROBE_CONNECTIONS: usize = 64;

@@ -1,4 +1,4 @@
-//! A Chromium with a profile of its own, which ends with the test.
+//! A Chromium with a fresh profile, which ends with the test.
 
 use std::time::Duration;
 

@@ -57,7 +57,7 @@ impl Jails {
         self.files.insert(file.to_owned(), text.into());
     }
 
-    /// A jail with `lines` in place of its own where they name the same option.
+    /// A jail with `lines`, which replace its default lines that name the same option.
     fn add(&mut self, kind: Kind, name: &str, lines: &str) {
         let number = self.all.len();
         let log = format!("{}/{number}.log", self.folder);

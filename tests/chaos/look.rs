@@ -64,7 +64,7 @@ impl State {
         }
     }
 
-    /// Whether it says what is so.
+    /// Whether its answer is the true state.
     fn agrees(&self, running: &Option<BTreeSet<String>>) -> bool {
         match (self.condition.as_str(), running) {
             ("up" | "degraded", Some(running)) => self.active == running.len() as u64,

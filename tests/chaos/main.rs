@@ -31,7 +31,7 @@ use host::{Host, KEEPER};
 use run::Run;
 use support::Cluster;
 
-/// Set in the process that has a mount namespace of its own.
+/// Set in the process that runs in a separate mount namespace.
 const INSIDE: &str = "CHAOS_INSIDE";
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! Whoever else works on the host: edits its files, reloads and restarts fail2ban, fills the disk, takes rights away, kills
-//! the agent. And now and then puts all in order again, or nothing would run for long.
+//! The other people and programs on the host: they edit its files, reload and restart fail2ban, fill the disk, take rights
+//! away, kill the agent. Now and then they put everything in order again, or nothing would run for long.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;

@@ -303,10 +303,10 @@ fn alone(
     {
         let items = answer.body["items"].as_array().into_iter().flatten();
         let active = items.filter(|item| item["active"] == true);
-        let told: BTreeSet<String> =
+        let listed: BTreeSet<String> =
             active.filter_map(|item| Some(item["name"].as_str()?.to_owned())).collect();
-        if told != *run {
-            wrong.push(format!("the list of jails has {told:?} active, and {run:?} run"));
+        if listed != *run {
+            wrong.push(format!("the list of jails has {listed:?} active, and {run:?} run"));
         }
     }
     let of = host.jail(jail).map(|jail| jail.kind);

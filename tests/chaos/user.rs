@@ -1,4 +1,4 @@
-//! Whoever changes jails through the API.
+//! A user who changes jails through the API.
 
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ impl Change {
     }
 }
 
-/// The kind of a problem, or the status of what is none.
+/// The kind of a problem, or the status of any other answer.
 pub fn kind(answer: &Answer) -> String {
     let name = answer.body["type"].as_str().and_then(|name| name.strip_prefix("urn:bangui:problem:"));
     match name {

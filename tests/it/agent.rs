@@ -32,7 +32,7 @@ async fn state(agent: &Agent, state: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_agent_tells_what_fail2ban_says() {
+async fn the_agent_reports_what_fail2ban_says() {
     let (fail2ban, agent) = beside(&["app", "web"]).await;
     let up = state(&agent, "up").await;
     assert_eq!(up["jails"].as_object().unwrap().len(), 2, "{up}");
@@ -60,7 +60,7 @@ async fn the_agent_tells_what_fail2ban_says() {
 
 #[tokio::test]
 async fn a_probe_never_asks_for_a_list_of_addresses() {
-    // fail2ban's own log tells nothing of reads, so count bytes: with many bans a probe's answer stays small.
+    // fail2ban does not log reads, so count bytes: with many bans a probe's answer stays small.
     let (fail2ban, agent) = beside(&["app"]).await;
     for n in 0..200 {
         fail2ban.log_failure("app", &format!("203.0.113.{n}"));
@@ -126,7 +126,7 @@ async fn a_killed_fail2ban_is_down_a_stopped_one_busy_and_both_come_back() {
 }
 
 #[tokio::test]
-async fn nobody_without_the_token_is_told_anything() {
+async fn nobody_learns_anything_without_the_token() {
     let (_fail2ban, agent) = beside(&["app"]).await;
     for path in ["/v1/info", "/v1/status", "/v1/jails?backend=false", "/v1/backend-commands", "/v1/nothing"] {
         for token in ["", "x", &AGENT_TOKEN[1..], &format!("{AGENT_TOKEN}x"), &AGENT_TOKEN.to_uppercase()] {

@@ -1,4 +1,4 @@
-//! Bans and settings beside a real fail2ban: each is looked at again after it was done.
+//! Bans and settings beside a real fail2ban: each is verified after it was made.
 
 use std::time::{Duration, Instant};
 
@@ -32,9 +32,9 @@ async fn addresses_are_banned_found_listed_and_unbanned() {
     let (client, web) = (agent.client(), jail("web"));
     let ips = ["203.0.113.9", "2001:db8::9", "198.51.100.0/28", "203.0.113.9", BANNED];
     let banned = client.ban(&web, &of(&ips)).await.unwrap();
-    let told: Vec<_> = banned.iter().map(|one| (one.ip.to_string(), one.banned, one.changed)).collect();
+    let outcomes: Vec<_> = banned.iter().map(|one| (one.ip.to_string(), one.banned, one.changed)).collect();
     let expected = [("198.51.100.0/28", true), ("203.0.113.9", true), (BANNED, false), ("2001:db8::9", true)];
-    assert_eq!(told, expected.map(|(ip, changed)| (ip.to_owned(), true, changed)));
+    assert_eq!(outcomes, expected.map(|(ip, changed)| (ip.to_owned(), true, changed)));
     assert!(fail2ban.bans("web", "2001:db8::9").await);
 
     let now = chrono::Local::now().timestamp();
@@ -48,8 +48,8 @@ async fn addresses_are_banned_found_listed_and_unbanned() {
     assert_eq!((found[0].jails.as_slice(), found[1].jails.len()), ([web.clone()].as_slice(), 0));
 
     let unbanned = client.unban(&web, &of(&["203.0.113.9", "203.0.113.200"])).await.unwrap();
-    let told: Vec<_> = unbanned.iter().map(|one| (one.banned, one.changed)).collect();
-    assert_eq!(told, [(false, true), (false, false)]);
+    let outcomes: Vec<_> = unbanned.iter().map(|one| (one.banned, one.changed)).collect();
+    assert_eq!(outcomes, [(false, true), (false, false)]);
     let rest = client.unban_all(&web, None).await.unwrap();
     assert_eq!((rest.unbanned, rest.remaining), (3, 0));
     assert!(!fail2ban.bans("web", BANNED).await);
@@ -117,7 +117,7 @@ async fn an_older_epoch_of_a_job_does_nothing_any_more() {
 }
 
 #[tokio::test]
-async fn the_same_epoch_of_another_worker_does_nothing_and_is_told_the_known_one() {
+async fn the_same_epoch_of_another_worker_does_nothing_and_is_answered_with_the_known_one() {
     let (_fail2ban, agent) = beside(|_| ()).await;
     let (client, web) = (agent.client(), jail("web"));
     let of_worker = |owner: &str, epoch| JobEpoch { owner: Some(owner.to_owned()), ..job(epoch) };
@@ -133,7 +133,7 @@ async fn the_same_epoch_of_another_worker_does_nothing_and_is_told_the_known_one
 }
 
 #[tokio::test]
-async fn an_agent_that_was_started_anew_does_nothing_for_a_job_before_it_is_fenced_again() {
+async fn an_agent_that_was_restarted_does_nothing_for_a_job_until_it_is_fenced_again() {
     let (_fail2ban, mut agent) = beside(|_| ()).await;
     let web = jail("web");
     let first = agent.client().fence(&job(6)).await.unwrap().incarnation;

@@ -19,7 +19,7 @@ const STEPS: [&str; 7] = [
     "the journal is written beside",
     "the journal is there",
     "the drop-in is there",
-    "the journal that fail2ban may be told is written beside",
+    "the journal that fail2ban may be reloaded is written beside",
     "that journal is there",
     "the journal is gone",
 ];
@@ -220,7 +220,7 @@ async fn the_next_agent_waits_for_a_reload_that_outlives_the_last_one() {
     let asked = tokio::spawn(async move { client.deactivate(&jail("app")).await });
     let (unbanning, go) = (fail2ban.config().join("unbanning"), fail2ban.config().join("go"));
     eventually("the unban action", SOON * 2, || async { unbanning.exists().then_some(()) }).await;
-    // The agent alone: its reload goes on, as after a SIGKILL from outside.
+    // The agent alone: its reload continues, as after a SIGKILL from outside.
     agent.process.take().unwrap().kill_alone();
     assert!(asked.await.unwrap().is_err());
     agent.start_again().await;

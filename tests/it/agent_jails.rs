@@ -41,7 +41,7 @@ pub async fn refused_and_as_before(fail2ban: &Fail2ban, client: &AgentClient) ->
     assert_eq!(fail2ban.jail_d(), files, "{words}");
     assert_eq!(fail2ban.jails().await, jails, "{words}");
     assert!(fail2ban.bans("web", BANNED).await, "{words}");
-    assert!(!fail2ban.log().contains("Jail 'web' stopped"), "web was stopped meanwhile: {words}");
+    assert!(!fail2ban.log().contains("Jail 'web' stopped"), "web was stopped in between: {words}");
     words
 }
 
@@ -114,7 +114,7 @@ async fn a_reload_that_could_not_work_is_not_begun() {
 }
 
 #[tokio::test]
-async fn a_jail_that_is_listed_and_was_never_started_is_told_apart_and_can_be_switched_off_or_on() {
+async fn a_jail_that_is_listed_but_was_never_started_is_recognized_and_can_be_switched_off_or_on() {
     let (fail2ban, agent) =
         beside(|f| f.write("filter.d/open.conf", "[Definition]\nfailregex = ^(<ADDR>$\n")).await;
     let client = agent.client();

@@ -1,4 +1,4 @@
-//! Workers and agents over TLS: who is believed, and how each mistake is told apart from an agent that is down.
+//! Workers and agents over TLS: who is trusted, and how each mistake is distinguished from an agent that is down.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn unreachable(client: &AgentClient) -> (UnreachableKind, String) {
 }
 
 #[tokio::test]
-async fn an_agent_is_believed_by_its_certificate_and_every_mistake_is_told_for_what_it_is() {
+async fn an_agent_is_authenticated_by_its_certificate_and_every_mistake_is_named() {
     let (ca, other) = (Ca::new(), Ca::new());
     let agent = TlsAgent::start(&ca, &["web-1", "localhost"]).await;
     std::fs::write(agent.folder.path().join("other.pem"), other.pem()).unwrap();
@@ -41,7 +41,7 @@ async fn an_agent_is_believed_by_its_certificate_and_every_mistake_is_told_for_w
         assert_eq!(got, kind, "{reason}");
         assert!(reason.contains(words), "{reason}");
     }
-    // Plain HTTP gets no answer, and nobody waits for ever.
+    // Plain HTTP gets no answer, and the client is not left waiting.
     let mut plain = tokio::net::TcpStream::connect(agent.address).await.unwrap();
     plain.write_all(b"GET /v1/info HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();

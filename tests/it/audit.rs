@@ -1,4 +1,4 @@
-//! Every change leaves an entry in the audit, with who, where and what came of it: the routes of the document are compared
+//! Every change leaves an entry in the audit, with who, where and the outcome: the routes of the document are compared
 //! with those that are tried here.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 const NO_CHANGES: &[&str] = &["POST /api/v1/servers/{server}/probe"];
 const NEW_PASSWORD: &str = "another correct horse battery staple";
 
-/// What was tried: each route, with the entries that came of it.
+/// What was tried: each route, with the entries that it caused.
 struct Tried {
     cluster: Cluster,
     store: Store,
@@ -128,9 +128,9 @@ async fn every_route_that_changes_something_leaves_an_entry() {
     client.post(&format!("/api/v1/ban-jobs/{id}/cancel"), Value::Null).await.expect(200);
     tried.routes.insert("POST /api/v1/ban-jobs/{id}/cancel".to_owned());
     for what in ["ban_job.begin", "ban_job.cancel", "ban_job.end"] {
-        let told = tried.entries().await;
+        let entries = tried.entries().await;
         let of_job = |entry: &&AuditEntry| format!("{entry:?}").contains(&id) && entry.what == what;
-        let entry = told.iter().find(of_job).unwrap_or_else(|| panic!("{what}: {told:?}"));
+        let entry = entries.iter().find(of_job).unwrap_or_else(|| panic!("{what}: {entries:?}"));
         assert_eq!(entry.target, Some(format!("{SERVER}/web")), "{entry:?}");
         assert!(entry.session.is_some() && entry.address.is_some() && entry.worker.is_some(), "{entry:?}");
     }
@@ -193,7 +193,7 @@ async fn every_route_that_changes_something_leaves_an_entry() {
 }
 
 #[tokio::test]
-async fn what_is_done_past_the_workers_is_told_too() {
+async fn what_is_done_past_the_workers_is_recorded_too() {
     let cluster = Cluster::bare(1).env("BANGUI_ADMIN_PASSWORD", PASSWORD).start().await;
     let mut command = bangui("reset-password");
     command.env("BANGUI_REDIS_URL", cluster.redis.url()).env("BANGUI_REDIS_PREFIX", "it");

@@ -109,7 +109,7 @@ async fn nobody_removes_or_puts_in_an_entry_without_a_sentence_and_an_exit_code_
     copy(kept, SECURITY).await;
     let _: String =
         cluster.redis.command(&["XADD", SECURITY, "*", "what", "session.begin", "user", "admin"]).await;
-    reported("was put in").await;
+    reported("was inserted").await;
     copy(kept, SECURITY).await;
     let _: i64 = cluster.redis.command(&["DEL", SECURITY]).await;
     reported("the newest 6 entries").await;

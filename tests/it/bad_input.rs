@@ -264,7 +264,7 @@ async fn names_paths_and_queries_that_are_none_are_4xx() {
 }
 
 #[tokio::test]
-async fn a_method_that_a_path_does_not_have_is_405_and_tells_which_it_has() {
+async fn a_method_that_a_path_does_not_have_is_405_and_lists_those_it_has() {
     let cluster = Cluster::bare(1).set_up().await;
     let client: Client = cluster.client(0).logged_in().await;
     for (method, path) in [

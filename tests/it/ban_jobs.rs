@@ -66,15 +66,15 @@ async fn begun(client: &Client, job: &str) -> Value {
     job_is(client, job, "under way", |job| job["done"].as_u64() > Some(0)).await
 }
 
-/// The worker that works on the job, as the logs tell.
+/// The worker that runs the job, according to the logs.
 fn runner(cluster: &Cluster, job: &str) -> usize {
     let id = job.rsplit('/').next().unwrap();
-    let tells = |line: &Value| {
+    let names_it = |line: &Value| {
         field(line, "message")
             .and_then(Value::as_str)
             .is_some_and(|text| text.starts_with(&format!("claimed ban job {id}")))
     };
-    cluster.workers.iter().position(|worker| worker.log().iter().any(tells)).unwrap()
+    cluster.workers.iter().position(|worker| worker.log().iter().any(names_it)).unwrap()
 }
 
 async fn banned(cluster: &mut Cluster, jail: &str) -> usize {
@@ -194,7 +194,7 @@ async fn a_job_outlives_the_worker_that_took_it_and_delays_no_probe() {
 }
 
 #[tokio::test]
-async fn what_is_cancelled_stays_so_whoever_was_paused_with_it() {
+async fn a_cancelled_job_stays_cancelled_even_if_its_worker_was_paused() {
     let (mut cluster, client) = cluster(2).await;
     // Each time at another place between two commands.
     for round in 0..4u64 {
@@ -216,17 +216,18 @@ async fn what_is_cancelled_stays_so_whoever_was_paused_with_it() {
             "it was cancelled in the middle: {}",
             lifted.text
         );
-        let told = |worker: usize| {
+        let has_ended = |worker: usize| {
             let id = job.rsplit('/').next().unwrap();
             let after = format!("ban job {id} after");
-            let told = |line: &Value| {
+            let is_its_end = |line: &Value| {
                 field(line, "message").and_then(Value::as_str).is_some_and(|text| text.starts_with(&after))
             };
-            cluster.workers[worker].log().iter().any(told)
+            cluster.workers[worker].log().iter().any(is_its_end)
         };
-        assert!(!told(paused), "it has not ended its work before it was paused");
+        assert!(!has_ended(paused), "it has not ended its work before it was paused");
         cluster.workers[paused].resume();
-        eventually("the paused one to have given up", LONG, || async { told(paused).then_some(()) }).await;
+        eventually("the paused one to have given up", LONG, || async { has_ended(paused).then_some(()) })
+            .await;
         assert_eq!(banned(&mut cluster, "slow").await, 0);
         assert_eq!(other.get(&job).await.body, cancelled.body, "nothing was noted of it any more");
         let again =
@@ -263,7 +264,7 @@ async fn a_cancellation_that_the_agent_cannot_hear_says_so_and_is_made_good() {
 }
 
 #[tokio::test]
-async fn a_job_goes_on_after_the_agent_was_started_anew() {
+async fn a_job_continues_after_the_agent_was_restarted() {
     let (mut cluster, client) = cluster(1).await;
     let job = put(&client, &format!("{}/bans", place("slow")), &addresses(200)).await;
     begun(&client, &job).await;

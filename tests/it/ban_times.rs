@@ -11,7 +11,7 @@ use crate::support::agent::Agent;
 use crate::support::fail2ban::Fail2ban;
 use crate::support::{SOON, eventually};
 
-/// Bans an address now, and tells since when and until when it is listed as banned, both as seconds from now.
+/// Bans an address now, and returns since when and until when it is listed as banned, both as seconds from now.
 async fn ban_now(agent: &Agent) -> (i64, i64) {
     let (client, web) = (agent.client(), jail("web"));
     let request = BanRequest { ips: vec![Network::parse("203.0.113.9").unwrap()], job: None };
@@ -40,7 +40,7 @@ async fn a_ban_has_its_time_in_utc_whatever_both_zones_are() {
 }
 
 #[tokio::test]
-async fn an_agent_in_a_container_of_its_own_finds_the_zone_in_the_log() {
+async fn an_agent_in_a_separate_container_finds_the_zone_in_the_log() {
     let fail2ban = Fail2ban::start_in_zone(&["web"], Some("America/New_York")).await;
     let mut agent = Agent::start(&fail2ban.socket(), &fail2ban.config()).await;
     agent.under = ["unshare", "--pid", "--fork", "--kill-child", "--"].map(str::to_owned).into();
@@ -59,7 +59,7 @@ fn autumn() -> String {
 }
 
 #[tokio::test]
-async fn the_hour_that_autumn_repeats_is_told_apart() {
+async fn the_hour_that_autumn_repeats_is_resolved() {
     let mut fail2ban = Fail2ban::start_in_zone(&["web"], Some(&autumn())).await;
     fail2ban.write("jail.local", "[web]\nbantime = 55m\n");
     fail2ban.command(&["reload", "web"]).await;

@@ -203,7 +203,7 @@ async fn a_list_is_read_only_when_the_counts_have_changed_and_a_new_leader_takes
     probed(&client).await;
     assert_eq!(client.get(&bans()).await.body["read_at"], before, "nothing has changed");
 
-    // Whoever leads: it ends, and the other one reads nothing that is known already.
+    // The leader ends, and the other worker reads nothing that is known already.
     let cluster_view = client.get("/api/v1/cluster").await.body["lease"]["holder"].clone();
     let leader = cluster.workers.iter().position(|worker| {
         worker.log().iter().any(|line| line.to_string().contains(cluster_view.as_str().unwrap()))
@@ -259,5 +259,5 @@ async fn a_server_that_cannot_be_asked_is_named_where_an_address_is_looked_up() 
     assert_eq!(found.body["unanswered"][0]["server"], SERVER, "{}", found.text);
     let refused = client.post(&bans(), json!({"ips": ["203.0.113.10"]})).await;
     assert_eq!(refused.problem(502), "agent-unreachable");
-    assert_eq!(ips(&client.get(&bans()).await), ["203.0.113.9"], "the list is told all the same");
+    assert_eq!(ips(&client.get(&bans()).await), ["203.0.113.9"], "the list is still served");
 }

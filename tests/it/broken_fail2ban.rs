@@ -1,4 +1,4 @@
-//! A fail2ban that answers garbage, half a reply, or nothing: told with the reason, and nobody is harmed.
+//! A fail2ban that answers garbage, half a reply, or nothing: it is reported with the reason, and nobody is harmed.
 
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +29,7 @@ async fn a_broken_fail2ban_is_down_or_busy_with_a_reason_and_harms_nobody() {
     cluster.post_setup(0).await.expect(201);
     let client = cluster.client(0).logged_in().await;
     for (name, agent, _fail2ban) in &mut broken {
-        let status = eventually(&format!("{name} to be told"), SOON, || async {
+        let status = eventually(&format!("{name} to be reported"), SOON, || async {
             let server = client.get(&format!("/api/v1/servers/{name}")).await.expect(200).body.clone();
             (server["status"]["condition"] != "unknown").then(|| server["status"].clone())
         })
@@ -39,7 +39,7 @@ async fn a_broken_fail2ban_is_down_or_busy_with_a_reason_and_harms_nobody() {
         assert!(status["error"].as_str().is_some_and(|error| error.len() > 10), "{name}: {status}");
         assert!(agent.process.as_mut().unwrap().runs(), "{name}");
         agent.info().await;
-        // A user who asks directly is told too, and not by a 500.
+        // A user who asks directly gets the reason too, and not a 500.
         let jails = client.get(&format!("/api/v1/servers/{name}/jails")).await;
         refused(&jails, &[502, 503, 504]);
     }
@@ -90,8 +90,8 @@ async fn a_hostile_agent_cannot_take_the_memory_of_the_leader_and_what_is_not_re
     let (folder, asked) = (folder(), Asked::default());
     let socket = folder.path().join("agent.sock");
     let listener = tokio::net::UnixListener::bind(&socket).unwrap();
-    let told = Arc::clone(&asked);
-    let answer = axum::routing::any(move |path| liar(told, path));
+    let recorded = Arc::clone(&asked);
+    let answer = axum::routing::any(move |path| liar(recorded, path));
     let server = axum::serve(listener, axum::Router::new().route("/v1/{*path}", answer));
     let server = tokio::spawn(server.into_future());
 

@@ -22,7 +22,7 @@ async fn check_prints_a_line_for_each_thing_and_is_content_only_if_all_is_well()
     let (code, printed) = run("check", &cluster.environment, &[]).await;
     assert_eq!(code, Some(0), "{printed}");
     for word in ["Redis", "persistence", "eviction", "clock", "web-1"] {
-        assert!(printed.to_lowercase().contains(&word.to_lowercase()), "{word} is not told: {printed}");
+        assert!(printed.to_lowercase().contains(&word.to_lowercase()), "{word} is missing: {printed}");
     }
 
     cluster.fail2ban().kill();

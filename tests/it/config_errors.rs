@@ -21,7 +21,7 @@ use crate::support::{SOON, eventually};
 
 const OPEN: &str = "[Definition]\nfailregex = ^login (failed from <ADDR>$\n";
 
-/// Writes `app`, which is off, with this line in place of its own, and the filters that are wrong.
+/// Writes `app`, which is off, with this line instead of its usual one, and the invalid filters.
 fn write_app(fail2ban: &Fail2ban, enabled: bool, line: &str) {
     fail2ban.write("filter.d/open.conf", OPEN);
     fail2ban.write("filter.d/nohost.conf", "[Definition]\nfailregex = ^login failed$\n");

@@ -99,7 +99,7 @@ async fn a_confirmation_ends_with_its_session_and_does_not_pass_to_its_renewed_t
 }
 
 #[tokio::test]
-async fn whoever_has_a_session_may_not_guess_its_password_by_confirming() {
+async fn a_stolen_session_cannot_be_used_to_guess_the_password_by_confirming() {
     let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "4/3600").set_up().await;
     let client = cluster.client(0).logged_in().await;
     for n in 0..3 {

@@ -69,7 +69,7 @@ async fn nobody_sets_up_or_logs_in_for_a_user_from_another_site() {
                 .send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
                 .await
         };
-        // Plain http to a name of the local network: a browser tells the origin alone.
+        // Plain http to a name of the local network: a browser sends only the origin.
         let own = format!("http://{}", cluster.workers[1].address);
         let neighbour = format!("http://{}", cluster.workers[0].address);
         assert_eq!(send(0, &[("sec-fetch-site", "cross-site")]).await.problem(403), "cross-site");

@@ -12,7 +12,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// The number that stands after `word` in a text.
+/// The number after `word` in a text.
 fn number_after(text: &str, word: &str) -> u64 {
     let rest = &text[text.find(word).unwrap_or_else(|| panic!("no {word:?}")) + word.len()..];
     let digits: String =
@@ -116,7 +116,7 @@ fn the_units_of_systemd_are_closed() {
     }
 }
 
-/// What systemd says of these units, in a file system of its own where the program is there.
+/// What systemd says of these units, in a separate file system in which the program exists.
 fn verified(spoil: impl Fn(String) -> String) -> String {
     let files = tempfile::tempdir().unwrap();
     let (units, programs) = (files.path().join("etc/systemd/system"), files.path().join("usr/local/bin"));

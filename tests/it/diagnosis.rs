@@ -171,8 +171,7 @@ async fn a_fail2ban_without_a_database_is_at_risk() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_has_been_so_since_the_probe_that_saw_it_whoever_looks_and_whatever_worker_died()
- {
+async fn a_server_that_is_down_has_been_so_since_the_probe_that_saw_it_at_any_worker_and_even_if_one_died() {
     let (mut cluster, client) = up(2).await;
     cluster.fail2ban().kill();
     server_is(&client, "down").await;

@@ -46,7 +46,7 @@ impl Stage {
         let (folder, ca) = (folder(), Ca::new());
         let path = folder.path().join("ca.pem");
         std::fs::write(&path, ca.pem()).unwrap();
-        // Free on all addresses: whoever tests beside this one has loopback addresses of its own.
+        // Free on all addresses: tests that run beside this one use other loopback addresses.
         let port = TcpListener::bind("0.0.0.0:0").await.unwrap().local_addr().unwrap().port();
         let environment = [
             ("BANGUI_SERVERS", format!("nodes=https://{NAME}:{port}?discover=dns")),
@@ -82,7 +82,7 @@ impl Stage {
         self.cluster.client(0).logged_in().await
     }
 
-    /// Waits until every worker tells these servers in these conditions.
+    /// Waits until every worker lists these servers in these conditions.
     async fn shown(&self, client: &Client, expected: &[(&str, &str)]) {
         for worker in &self.cluster.workers {
             let client = client.at(worker.address);
@@ -99,7 +99,7 @@ impl Stage {
     }
 
     /// Waits until the job's outcome, which the cluster's page shows, says this.
-    async fn told(&self, client: &Client, words: &str) {
+    async fn outcome_says(&self, client: &Client, words: &str) {
         eventually(&format!("{words:?} in the outcome"), LOOK, || async {
             let view = client.get("/api/v1/cluster").await.body;
             let job = view["jobs"].as_array()?.iter().find(|job| job["name"] == "discover")?.clone();
@@ -149,7 +149,7 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
     stage.resolve(&[2, 3]);
     let client = stage.workers().await;
     stage.shown(&client, &[("node-1", "up"), ("node-2", "down")]).await;
-    stage.told(&client, "ok").await;
+    stage.outcome_says(&client, "ok").await;
     // Every worker reaches them, not the leader alone.
     for worker in &stage.cluster.workers {
         let jails = client.at(worker.address).get("/api/v1/servers/node-1/jails").await;
@@ -167,10 +167,10 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
     stage.resolve(&[2, 3, 4]);
     stage.shown(&client, &[("node-1", "up"), ("node-2", "down"), ("node-3", "down")]).await;
     let after = revision.server(&name).await.unwrap();
-    assert!(after.revision > before.revision, "its state goes on");
+    assert!(after.revision > before.revision, "its state continues");
     assert_eq!(revision.discoveries().await.unwrap().servers[&name].address, stage.at(4));
 
-    // Another agent claims the name of the first one: the first stays, and it is told.
+    // Another agent claims the name of the first one: the first stays, and the conflict is reported.
     let _impostor = stage.agent("node-1", 5).await;
     stage.resolve(&[2, 3, 4, 5]);
     let conflict = format!(
@@ -178,7 +178,7 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
         stage.at(5),
         stage.at(2)
     );
-    stage.told(&client, &conflict).await;
+    stage.outcome_says(&client, &conflict).await;
     let log = || stage.cluster.workers.iter().any(|worker| worker.process.printed().contains(&conflict));
     eventually("it in the log", SOON, || async { log().then_some(()) }).await;
     stage.shown(&client, &[("node-1", "up"), ("node-2", "down"), ("node-3", "down")]).await;
@@ -186,13 +186,13 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
 
     // No answer of DNS at all takes nobody away.
     stage.resolve(&[]);
-    stage.told(&client, "cannot be resolved").await;
+    stage.outcome_says(&client, "cannot be resolved").await;
     assert_eq!(servers(&client).await.len(), 3);
 
     // One that is gone stays, unreachable, until it has been gone for long; then its state goes too.
     drop(first);
     stage.resolve(&[3, 4]);
-    stage.told(&client, "ok").await;
+    stage.outcome_says(&client, "ok").await;
     stage.shown(&client, &[("node-1", "unreachable"), ("node-2", "down"), ("node-3", "down")]).await;
     eventually("it to be missed", LOOK, || async { age(&stage, "node-1").await }).await;
     stage.shown(&client, &[("node-2", "down"), ("node-3", "down")]).await;
@@ -217,7 +217,7 @@ async fn age(stage: &Stage, name: &str) -> Option<()> {
 }
 
 #[tokio::test]
-async fn a_name_is_believed_by_the_certificate_alone_and_the_token_is_for_those_of_the_ca() {
+async fn a_name_is_trusted_only_by_certificate_and_the_token_is_only_for_agents_of_the_ca() {
     let mut stage = Stage::new().await;
     let _honest = stage.agent("node-1", 12).await;
     let other = Ca::new();
@@ -226,13 +226,13 @@ async fn a_name_is_believed_by_the_certificate_alone_and_the_token_is_for_those_
     stage.resolve(&[12, 13, 14]);
     let client = stage.workers().await;
     stage.shown(&client, &[("node-1", "down")]).await;
-    stage.told(&client, "it reports the name node-3, which its certificate does not carry").await;
-    stage.told(&client, "set BANGUI_AGENT_CA").await;
+    stage.outcome_says(&client, "it reports the name node-3, which its certificate does not carry").await;
+    stage.outcome_says(&client, "set BANGUI_AGENT_CA").await;
     assert!(liar.lock().unwrap().contains("/v1/info"), "it was asked");
-    assert_eq!(*stranger.lock().unwrap(), "", "a stranger was told something");
+    assert_eq!(*stranger.lock().unwrap(), "", "a stranger was sent something");
     assert_eq!(servers(&client).await.len(), 1);
 
-    // `check` tells the same.
+    // `check` reports the same.
     let mut command = stage.names.bangui("check");
     command.envs(&stage.cluster.environment);
     let (code, printed) = Child::run("bangui check", command, SOON).await;
@@ -273,7 +273,7 @@ async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate()
     let node_1 = start(own.clone(), "node-1", stage.at(22)).await;
     let _node_2 = start(second.sign(&["node-2"]), "node-2", stage.at(23)).await;
     stage.resolve(&[22, 23]);
-    // A node whose owner waits for node-1 to be away, with a certificate of his own making.
+    // A node whose owner waits for node-1 to be away, with a home-made certificate.
     let impostor = start(second.sign(&["node-1"]), "node-1", stage.at(24)).await;
     let client = stage.workers().await;
     stage.shown(&client, &[("node-1", "down"), ("node-2", "down")]).await;
@@ -287,7 +287,7 @@ async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate()
 
     drop(node_1);
     stage.resolve(&[23, 24]);
-    stage.told(&client, "another certificate").await;
+    stage.outcome_says(&client, "another certificate").await;
     stage.shown(&client, &[("node-1", "unreachable"), ("node-2", "down")]).await;
     assert_eq!(known(&client).await, before, "another one was taken for it");
     drop(impostor);
@@ -307,7 +307,7 @@ async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate()
 }
 
 #[tokio::test]
-async fn without_a_ca_of_its_own_no_agent_is_discovered() {
+async fn without_a_dedicated_ca_no_agent_is_discovered() {
     let mut stage = Stage::new().await;
     stage.cluster.environment.remove("BANGUI_AGENT_CA");
     let mut command = stage.names.bangui("serve");

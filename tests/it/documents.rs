@@ -91,6 +91,49 @@ fn every_metric_is_listed_with_its_meaning_and_use() {
     table("docs/operations.md", "metrics", &["metric", "type", "meaning", "watch for"], rows.collect());
 }
 
+/// Whether Prometheus finds a series of this name: a metric, or a part of a histogram.
+fn is_exported(name: &str) -> bool {
+    METRICS.iter().any(|(metric, kind, _)| {
+        let part = name.strip_prefix(metric);
+        part == Some("")
+            || matches!(kind, Kind::Seconds) && matches!(part, Some("_bucket" | "_sum" | "_count"))
+    })
+}
+
+/// The value of a field of an alert, on the next line: the file has one field a line, in one order.
+fn field<'a>(lines: &mut impl Iterator<Item = &'a str>, name: &str) -> &'a str {
+    let line = lines.next().unwrap_or_default().trim();
+    line.strip_prefix(name).unwrap_or_else(|| panic!("{line:?} instead of {name}")).trim()
+}
+
+#[test]
+fn every_alert_names_metrics_that_exist_and_is_listed_with_what_to_do() {
+    let text = read("k8s/monitoring/alerts.yaml");
+    let mut lines = text.lines();
+    let mut rows = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some(alert) = line.trim().strip_prefix("- alert: ") else { continue };
+        let (expr, time) = (field(&mut lines, "expr:"), field(&mut lines, "for:"));
+        let severity = field(&mut lines, "labels: { severity:").trim_end_matches([' ', '}']);
+        let advice =
+            field(&mut lines, "annotations: { summary:").trim_end_matches([' ', '}']).trim_matches('"');
+        let metrics = expr.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+        for name in metrics.filter(|name| name.starts_with("bangui_")) {
+            assert!(is_exported(name), "{alert} names {name}, which is not a metric");
+        }
+        assert!(expr.contains(['<', '>', '=']), "{alert} has no threshold: {expr}");
+        assert!(advice.len() > 40, "{alert} does not say what to do: {advice}");
+        rows.push(Row::complete([
+            format!("`{alert}`, {severity}"),
+            format!("`{expr}`"),
+            time.to_owned(),
+            advice.to_owned(),
+        ]));
+    }
+    assert!(rows.len() >= 10, "only {} alerts were found", rows.len());
+    table("docs/operations.md", "alerts", &["alert", "expression", "for", "meaning, and what to do"], rows);
+}
+
 #[test]
 fn every_call_of_the_api_is_listed() {
     let document = serde_json::to_value(bangui::http::document()).unwrap();
@@ -197,7 +240,7 @@ fn every_link_of_a_document_leads_somewhere() {
     assert!(checked > 20, "only {checked} links were found");
 }
 
-/// What stands between backticks in a text, and every line of its code blocks.
+/// Everything between backticks in a text, and every line of its code blocks.
 fn code_of(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for (n, block) in text.split("```").enumerate() {
@@ -268,8 +311,7 @@ fn every_metric_that_a_document_names_is_exported() {
         let word = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         for name in text.split(word).filter(|name| name.starts_with("bangui_")) {
             checked += 1;
-            let known = METRICS.iter().any(|(metric, ..)| *metric == name);
-            assert!(known, "{} names {name}, which is not a metric", file.display());
+            assert!(is_exported(name), "{} names {name}, which is not a metric", file.display());
         }
     }
     assert!(checked > 20, "only {checked} names were found");

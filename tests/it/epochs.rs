@@ -25,7 +25,7 @@ const EPOCH: &str = "{m}:epoch";
 enum Act {
     /// This worker asks for the lease.
     Acquire(usize),
-    /// Whoever holds the lease gives it back, or it runs out.
+    /// The holder gives the lease back, or it expires.
     Free,
     /// Redis's clock jumps by so many ms.
     Jump(i64),
@@ -48,8 +48,8 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Lives through it. Workers that wait for the lease look at it again and again, so each has seen every term that began while it
-/// ran. (A process that is started after Redis has forgotten them all can only be told apart by its owner's id.)
+/// Plays a history. Workers that wait for the lease keep polling it, so each has seen every term that began while it ran. (A
+/// process that is started after Redis has forgotten them all can only be distinguished by its owner's id.)
 fn live_through(connection: &mut Connection, source: &str, history: Vec<Act>) -> Result<(), TestCaseError> {
     let script = redis::Script::new(source);
     let mut clock: i64 = 1_795_000_000_000;
@@ -187,13 +187,15 @@ async fn an_epoch_counts_however_a_worker_has_seen_it() {
     redis.command::<()>(&["SET", "{it}:epoch", &AHEAD.to_string()]).await;
     let mut held = other.lease(WorkerId::fresh().unwrap(), Duration::from_secs(60));
     held.acquire().await.unwrap();
-    let (waits, looks, is_told) = (store(&redis).await, store(&redis).await, store(&redis).await);
+    let (waits, looks, is_given) = (store(&redis).await, store(&redis).await, store(&redis).await);
     // By an attempt at a lease that another holds, by `GET /cluster`, and by an agent's refusal.
     let mut lease = waits.lease(WorkerId::fresh().unwrap(), Duration::from_secs(60));
     assert!(matches!(lease.acquire().await.unwrap(), Acquired::Held { .. }));
     looks.cluster().await.unwrap();
-    is_told.see_epoch(AHEAD);
-    for (how, store) in [("held by it", other), ("waits", waits), ("looks", looks), ("is told", is_told)] {
+    is_given.see_epoch(AHEAD);
+    for (how, store) in
+        [("held by it", other), ("waits", waits), ("looks", looks), ("is given one", is_given)]
+    {
         let epochs = next_epochs(&redis, &store).await;
         assert!(epochs.iter().all(|epoch| *epoch > AHEAD), "{how}: {epochs:?}");
         assert!(epochs[1] < epochs[2], "{how}: {epochs:?}");

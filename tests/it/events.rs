@@ -1,4 +1,4 @@
-//! `GET /api/v1/events`: what happens anywhere is told everywhere, each event once, whatever becomes of the connection.
+//! `GET /api/v1/events`: what happens anywhere is sent everywhere, each event once, whatever happens to the connection.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ async fn stored_ids(cluster: &Cluster) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_happens_at_any_worker_is_told_to_the_clients_of_every_worker() {
+async fn what_happens_at_any_worker_is_sent_to_the_clients_of_every_worker() {
     let cluster = Cluster::bare(2).set_up().await;
     let clients = [cluster.client(0).logged_in().await, cluster.client(1).logged_in().await];
     let mut streams =
@@ -59,7 +59,7 @@ async fn what_happens_at_any_worker_is_told_to_the_clients_of_every_worker() {
     let request = clients[0].request(Method::GET, "/api/v1/events").header("Last-Event-ID", "yesterday");
     clients[0].send(request).await.problem(400);
 
-    // Redis stands still for a while, and then they go on.
+    // Redis is paused for a while, and then the events continue.
     cluster.redis.pause();
     tokio::time::sleep(Duration::from_secs(3)).await;
     cluster.redis.resume();
@@ -136,7 +136,7 @@ async fn a_client_that_is_slower_than_the_worker_remembers_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_place_that_is_not_kept_any_more_is_told_by_a_gap() {
+async fn a_place_that_is_not_kept_any_more_is_reported_as_a_gap() {
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     write_events(&cluster, 3).await;
@@ -160,7 +160,7 @@ async fn a_place_that_is_not_kept_any_more_is_told_by_a_gap() {
 }
 
 #[tokio::test]
-async fn whose_session_ends_is_told_no_more() {
+async fn a_client_whose_session_ends_gets_no_more_events() {
     let cluster = Cluster::bare(2).set_up().await;
     let (client, other) = (cluster.client(0).logged_in().await, cluster.client(1).logged_in().await);
     let mut stream = EventStream::open(&client, None).await;
@@ -171,7 +171,7 @@ async fn whose_session_ends_is_told_no_more() {
     assert_eq!(end.data["reason"], "the session has ended");
     assert!(stream.next().await.is_none());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    // The others go on, until all are told to go.
+    // The others continue, until all are disconnected.
     set_interval(&other, 20).await;
     others.until("settings.changed").await;
     other.clone().confirmed().await.delete("/api/v1/sessions").await.expect(204);

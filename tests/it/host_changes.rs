@@ -134,7 +134,7 @@ async fn another_jail_that_lost_its_log_does_not_keep_a_third_one_off() {
     assert_eq!(fail2ban.jails().await, ["app", "other", "web"]);
     client.change_settings(&jail("app"), &set(json!({ "bantime": 77 }))).await.unwrap();
     assert!(!client.deactivate(&jail("app")).await.unwrap().active);
-    // To blame is the one whose log it is, and it is told which.
+    // The jail that owns the log is to blame, and the answer names it.
     client.deactivate(&jail("other")).await.unwrap();
     let said = refused(client.activate(&jail("other")).await, RefusedKind::Configuration);
     assert!(said.contains("other-app.log") && said.contains("jail.d/other.conf: logpath"), "{said}");
@@ -149,7 +149,7 @@ async fn settings_of_the_server_that_a_reload_would_stumble_over_are_refused_bef
     for (line, words) in [
         ("logtarget = /none/x.log", "there is no folder /none"),
         ("dbpurgeage = banana", "banana"),
-        ("dbmaxmatches = several", "dbmaxmatches = several: that is no whole number"),
+        ("dbmaxmatches = several", "dbmaxmatches = several: not a whole number"),
         ("loglevel = LOUD", "fail2ban.local: loglevel = LOUD"),
     ] {
         fail2ban.write("fail2ban.local", &format!("[Definition]\n{line}\n"));
@@ -251,11 +251,11 @@ impl ParseNetwork for str {
 }
 
 #[tokio::test]
-async fn a_number_that_is_none_is_refused_with_its_file_and_option() {
+async fn an_invalid_number_is_refused_with_its_file_and_option() {
     let (fail2ban, agent) =
         beside(|f| f.write("jail.d/app.conf", &f.jail("app", false, "maxretry = five"))).await;
     let said = refused_and_as_before(&fail2ban, &agent.client()).await;
-    assert!(said.contains("jail.d/app.conf: maxretry = five: that is no whole number"), "{said}");
+    assert!(said.contains("jail.d/app.conf: maxretry = five: not a whole number"), "{said}");
     assert!(!said.contains("NoneType"), "{said}");
 }
 
@@ -300,7 +300,7 @@ async fn a_network_is_ignored_beside_a_list_that_refers_to_the_files_before_it()
     let ignored = ["192.0.2.1", "198.51.100.0/24", "203.0.113.6", BANNED, "localhost"];
     assert_eq!(view(&client, "web").await.ignoreip, ignored, "kept, and added");
     assert!(!fail2ban.bans("web", BANNED).await);
-    // Another jail's list refers to nothing, and goes on being the other files' own.
+    // Another jail's list refers to nothing, and stays as the other files have it.
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "ignoreip = 192.0.2.9"));
     client.ignore(&jail("app"), BANNED.parse_network(), true).await.unwrap();
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "ignoreip = 192.0.2.10"));

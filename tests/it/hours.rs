@@ -1,4 +1,4 @@
-//! Bans and failures per hour, counted by whoever leads and shown by every worker.
+//! Bans and failures per hour, counted by the leader and shown by every worker.
 
 use serde_json::{Value, json};
 

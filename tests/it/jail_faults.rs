@@ -1,5 +1,5 @@
 //! A worker dies in the middle of a switch: the host ends up as before or as asked, the record and the audit say no more
-//! than is known, and another worker goes on.
+//! than is known, and another worker continues.
 
 use std::time::{Duration, Instant};
 
@@ -66,15 +66,15 @@ async fn a_worker_killed_at_any_moment_of_a_switch_leaves_a_true_record_and_a_ho
         let file = file.get("zz-bangui-app.local").cloned().unwrap_or_default();
         let record = server(&client).await["last_activation"].clone();
         let banned = fail2ban.bans("web", BANNED).await;
-        let told = store.audit_page(None, 50).await.unwrap().items;
-        let told: Vec<_> = told.into_iter().take_while(|entry| entry.id != newest).collect();
+        let audited = store.audit_page(None, 50).await.unwrap().items;
+        let audited: Vec<_> = audited.into_iter().take_while(|entry| entry.id != newest).collect();
         let what = format!(
             "seed {seed}, round {round}: {wanted}, killed after {moment:?} of {whole:?}, answered: {answered}, \
-             runs: {runs}, {file:?}, before: {before}, record: {record}, audit: {told:?}"
+             runs: {runs}, {file:?}, before: {before}, record: {record}, audit: {audited:?}"
         );
         assert_eq!(runs, file.contains("enabled = true"), "{what}");
         assert!(banned, "{what}");
-        let told: Vec<&str> = told
+        let audited: Vec<&str> = audited
             .iter()
             .filter(|entry| entry.what == format!("jail.{wanted}"))
             .map(|entry| entry.outcome.as_str())
@@ -83,11 +83,11 @@ async fn a_worker_killed_at_any_moment_of_a_switch_leaves_a_true_record_and_a_ho
             assert!(!answered, "{what}");
         } else {
             // Whatever happened to the host has an entry, and after a death it does not say `done` for certain.
-            assert_eq!(told.last(), Some(&BEGUN), "{what}");
+            assert_eq!(audited.last(), Some(&BEGUN), "{what}");
             let expected = if on { Value::Null } else { json!("app") };
             assert_eq!(record["jail_name"], expected, "{what}");
         }
-        if !told.contains(&BEGUN) {
+        if !audited.contains(&BEGUN) {
             assert_eq!((runs, &record), (on, &before), "{what}");
         }
         ends[usize::from(runs != on)] += 1;
@@ -121,7 +121,7 @@ async fn an_activation_that_a_dead_worker_only_began_is_taken_back_by_a_later_pr
     let before = server(&other).await["last_activation"].clone();
     let fail2ban = cluster.fail2ban();
     fail2ban.write("jail.d/more.conf", &fail2ban.jail("more", false, ""));
-    // The agent takes the request and cannot begin: fail2ban does not answer it. The worker does not live to be told.
+    // The agent takes the request and cannot begin: fail2ban does not answer it. The worker dies before the answer.
     fail2ban.pause();
     let asked = tokio::spawn(async move { post_quietly(&client, "jails/more/activate").await });
     eventually("the record", SOON, || async {

@@ -104,7 +104,7 @@ async fn a_jail_of_any_name_that_a_file_can_express_is_changed_for_good() {
         assert_eq!(on.expect(200).body["active"], true, "{name}: {}", on.text);
     }
     let mine = cluster.fail2ban().jail_d().into_keys().filter(|name| name.starts_with("zz-bangui-")).count();
-    assert_eq!(mine, ODD.len(), "each has a drop-in of its own");
+    assert_eq!(mine, ODD.len(), "each has its own drop-in");
     // All of them are still there after a reload of everything.
     cluster.fail2ban().command(&["reload"]).await;
     assert_eq!(client.get(&path("größe", "")).await.expect(200).body["bantime"], 4711);
@@ -161,7 +161,7 @@ async fn a_neighbouring_version_sees_the_names_that_it_can_read() {
 }
 
 #[tokio::test]
-async fn what_fail2ban_cannot_read_is_told_with_the_list_and_in_place_of_a_404() {
+async fn what_fail2ban_cannot_read_is_reported_with_the_list_and_instead_of_a_404() {
     let mut cluster = Cluster::with_fail2ban(1).jails(&["web"]).set_up().await;
     let client = cluster.client(0).logged_in().await;
     server_is(&client, "up").await;
@@ -173,8 +173,8 @@ async fn what_fail2ban_cannot_read_is_told_with_the_list_and_in_place_of_a_404()
     let file = fail2ban.config().join("jail.d/delta.conf");
     for (before, why) in [(&b"# gr\xfc\xdfe\n"[..], "decod"), (&b"\xef\xbb\xbf"[..], "section header")] {
         std::fs::write(&file, [before, &delta].concat()).unwrap();
-        let told = client.get(&list).await;
-        let errors = told.expect(200).body["errors"].to_string();
+        let listed = client.get(&list).await;
+        let errors = listed.expect(200).body["errors"].to_string();
         assert!(errors.contains("delta.conf") && errors.contains(why), "{errors}");
         let shown = client.get(&path("delta", "")).await;
         assert_eq!(shown.problem(422), "configuration-unreadable");

@@ -1,4 +1,4 @@
-//! What lies in Redis: all of it under the prefix, and nothing for ever that belongs to a session or a process.
+//! The keys in Redis: all of them have the prefix, and none that belongs to a session or a process is permanent.
 
 use serde_json::json;
 

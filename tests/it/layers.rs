@@ -79,7 +79,7 @@ fn wrong_arrows(imports: &BTreeSet<Import>) -> Vec<String> {
     imports.iter().filter(is_wrong).map(|import| format!("{} -> {}", import.from, import.to)).collect()
 }
 
-/// Groups of files each of which imports, by way of others, itself. What a file only hands on is no import of its own.
+/// Groups of files each of which imports, by way of others, itself. A mere re-export is not an import.
 fn circles(imports: &BTreeSet<Import>) -> Vec<BTreeSet<String>> {
     let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for import in imports.iter().filter(|import| !import.handed_on) {

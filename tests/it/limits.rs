@@ -12,7 +12,7 @@ use crate::support::{Answer, Client, Cluster, PASSWORD, SOON};
 
 const WRONG: &str = "a wrong password";
 
-/// Logs in as `X-Forwarded-For` lines tell.
+/// Logs in with these `X-Forwarded-For` lines.
 async fn log_in_from(client: &Client, lines: &[&str], username: &str, password: &str) -> Answer {
     let body = json!({ "username": username, "password": password });
     let request = client.request(Method::POST, "/api/v1/session").json(&body);
@@ -41,7 +41,7 @@ async fn metric(client: &Client, line: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn of_twice_as_many_racing_logins_as_the_limit_takes_exactly_half_are_looked_at() {
+async fn of_twice_as_many_racing_logins_as_the_limit_takes_exactly_half_are_checked() {
     let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "8/3600").set_up().await;
     let answers = join_all((0..16).map(|n| {
         let client = cluster.client(n % 2);
@@ -113,7 +113,7 @@ async fn ipv6_is_limited_by_64_strictly_and_by_48_loosely() {
     }
     guess(&b, "2001:db8:2::1").await.problem(401);
 
-    // An IPv4 address stands alone, in whichever shape it comes.
+    // An IPv4 address counts separately, however it is spelled.
     for from in ["203.0.113.7", "::ffff:203.0.113.7", " 203.0.113.7 "] {
         guess(&a, from).await.problem(401);
     }
@@ -131,7 +131,7 @@ async fn an_address_that_a_client_invents_does_not_help_it() {
     }
     assert_eq!(refused_by(&guess(&cluster.client(1), "203.0.113.99").await), "address");
 
-    // The peer is trusted: what stands to the left of the address that the proxy saw counts for nothing.
+    // The peer is trusted: anything to the left of the address that the proxy saw is ignored.
     let cluster = Cluster::bare(2)
         .env("BANGUI_LOGIN_LIMIT", "4/3600")
         .env("BANGUI_TRUSTED_PROXIES", "127.0.0.0/8,10.0.0.0/8")
@@ -203,7 +203,7 @@ async fn an_account_counts_failures_alone_and_never_refuses_an_address_that_has_
     }
     assert_eq!(refused_by(&log_in_from(&a, &["2001:db8:1:2::1"], "admin", PASSWORD).await), "account");
 
-    // Names that nobody has share another bucket, and none stands in Redis in the clear.
+    // Unknown names share another bucket, and none is stored in Redis in plain text.
     for n in 0..5 {
         let name = ["a-name-nobody-has", "another", "", "root", "Admin"][n];
         log_in_from(&a, &[&format!("192.0.2.{n}")], name, PASSWORD).await.problem(401);
@@ -242,7 +242,7 @@ async fn an_address_is_known_for_thirty_days_and_a_bucket_lives_no_longer_than_i
 }
 
 #[tokio::test]
-async fn whoever_has_a_session_may_not_guess_its_password_either() {
+async fn a_stolen_session_cannot_be_used_to_guess_the_password_either() {
     let cluster = account_cluster().await;
     let token = cluster.client(0).log_in().await;
     let change = async |n: usize, current: &str| {
@@ -293,8 +293,9 @@ async fn a_bucket_that_another_limit_left_far_from_full_refills_by_the_one_in_fo
     .await;
 }
 
-/// The owner of the account comes from an address that never logged in, and comes again when he is told to. Together the others are
-/// let through to the account's limit ten to fifty times a second: without a preference each failure that comes back is theirs.
+/// The owner of the account comes from an address that never logged in, and retries when the answer says so. Together the
+/// others are let through to the account's limit ten to fifty times a second: without a preference each failure that comes back
+/// is theirs.
 async fn owner_gets_in_while_others_poll(pollers: u8, attempts: &str) {
     let cluster = Cluster::bare(2)
         .env("BANGUI_TRUSTED_PROXIES", "127.0.0.1")
@@ -337,7 +338,7 @@ async fn owner_gets_in_while_others_poll(pollers: u8, attempts: &str) {
             // People come a little later: what came back for them must be there still.
             let seconds = answer.body["retry_after_seconds"].as_u64().unwrap() + 2;
             waited += seconds;
-            // What he is told to wait, not what a busy machine makes of it.
+            // The waiting times in the answers, not what a busy machine makes of them.
             assert!(waited <= 60 && began.elapsed() < 8 * SOON, "kept out for {:?}", began.elapsed());
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }
@@ -410,7 +411,7 @@ async fn names_that_nobody_has_cannot_fill_the_gate_against_a_known_address() {
 }
 
 #[tokio::test]
-async fn whoever_hangs_up_has_used_the_attempt_and_is_counted_and_logged() {
+async fn a_client_that_hangs_up_has_used_the_attempt_and_is_counted_and_logged() {
     use tokio::io::AsyncWriteExt as _;
     let cluster = Cluster::bare(1)
         .env("BANGUI_LOGIN_LIMIT", "3/3600")

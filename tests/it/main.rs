@@ -1,4 +1,4 @@
-//! Integration tests: the real binary, each role a process of its own, against a real redis-server and a real
+//! Integration tests: the real binary, each role a separate process, against a real redis-server and a real
 //! fail2ban.
 //!
 //! A test's name is the sentence it proves. Tests share nothing: each has its own Redis, its own folder, its own

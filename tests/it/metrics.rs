@@ -15,7 +15,7 @@ fn value(page: &str, name: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn the_metrics_tell_of_requests_redis_the_schedule_and_fail2ban() {
+async fn the_metrics_cover_requests_redis_the_schedule_and_fail2ban() {
     let mut cluster = Cluster::with_fail2ban(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     client.post("/api/v1/session", json!({ "password": "a wrong password" })).await.expect(401);
@@ -76,22 +76,23 @@ async fn the_metrics_can_have_an_address_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_worker_that_leads_no_more_tells_nothing_of_servers() {
+async fn a_former_leader_exports_no_metrics_of_servers() {
     let cluster = Cluster::with_fail2ban(2).env("BANGUI_LEASE_TTL_MS", 1500).set_up().await;
     let client = cluster.client(0).logged_in().await;
     server_is(&client, "up").await;
-    let tells = async |n: usize| {
+    let exports = async |n: usize| {
         let page = cluster.client(n).get("/metrics").await.text;
         ["bangui_server_online{", "bangui_jail_banned{"].map(|name| page.contains(name))
     };
     let (old, holder, _) = leader(&cluster, &client).await;
-    eventually("the leader's gauges", SOON, || async { (tells(old).await == [true; 2]).then_some(()) }).await;
-    assert_eq!(tells(1 - old).await, [false; 2]);
+    eventually("the leader's gauges", SOON, || async { (exports(old).await == [true; 2]).then_some(()) })
+        .await;
+    assert_eq!(exports(1 - old).await, [false; 2]);
     cluster.workers[old].pause();
     successor(&client.at(cluster.workers[1 - old].address), &holder, SOON).await;
     cluster.workers[old].resume();
     eventually("the gauges where the leader is now", SOON, || async {
-        (tells(old).await == [false; 2] && tells(1 - old).await == [true; 2]).then_some(())
+        (exports(old).await == [false; 2] && exports(1 - old).await == [true; 2]).then_some(())
     })
     .await;
 }

@@ -1,26 +1,26 @@
-//! The near cache on real processes: fast, and never behind an answered logout, whatever goes wrong meanwhile. More rounds of
-//! the same, with figures: `cargo bench -- near_cache`.
+//! The near cache on real processes: fast, and never behind an answered logout, whatever goes wrong. More rounds of the same,
+//! with figures: `cargo bench -- near_cache`.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::rounds::{Fault, Scene, Told, holders_are_known, holds, metric};
+use crate::support::rounds::{Fault, Scene, Tally, holders_are_known, holds, metric};
 use crate::support::{Client, Cluster, SOON};
 
 /// Goes through rounds, none of which may end in an acceptance after the answer; at least so many must have come to a logout.
-async fn rounds(fault: Fault, rounds: usize, together: usize) -> Told {
-    let mut told = Scene::set_up(fault).await.run(fault, rounds, together).await;
-    assert!(told.accepted.is_empty(), "{:?}", told.accepted);
-    assert!(told.rounds * 2 > rounds, "{} of {rounds} rounds came to a logout", told.rounds);
-    assert!(told.hits > 0.0, "no near cache was used");
-    told.logouts.sort_by(f64::total_cmp);
-    told
+async fn rounds(fault: Fault, rounds: usize, together: usize) -> Tally {
+    let mut tally = Scene::set_up(fault).await.run(fault, rounds, together).await;
+    assert!(tally.accepted.is_empty(), "{:?}", tally.accepted);
+    assert!(tally.rounds * 2 > rounds, "{} of {rounds} rounds came to a logout", tally.rounds);
+    assert!(tally.hits > 0.0, "no near cache was used");
+    tally.logouts.sort_by(f64::total_cmp);
+    tally
 }
 
 /// Whether a logout has waited for a lease, which proves that the fault came while there was something to fear.
-fn waited_for_a_lease(told: &Told) -> bool {
-    told.logouts.last().is_some_and(|longest| *longest > 1_000.0)
+fn waited_for_a_lease(tally: &Tally) -> bool {
+    tally.logouts.last().is_some_and(|longest| *longest > 1_000.0)
 }
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_session_is_refused_everywhere_once_its_logout_is_answered() {
 }
 
 #[tokio::test]
-async fn a_holder_that_is_stopped_past_its_lease_accepts_nothing_when_it_goes_on() {
+async fn a_holder_that_is_paused_past_its_lease_accepts_nothing_when_it_continues() {
     assert!(waited_for_a_lease(&rounds(Fault::Stopped, 30, 8).await));
 }
 
@@ -255,6 +255,6 @@ async fn a_logout_with_a_made_up_token_costs_a_dozen_commands_while_a_near_cache
     assert!([401, 503].contains(&status.as_u16()), "{status}");
     let looks = looks().await - before;
     cluster.workers[1].resume();
-    // A look each 20 ms of a lease of 2 s were about 107. Others look at their things meanwhile.
+    // A look each 20 ms of a lease of 2 s were about 107. The rest is other polling.
     assert!((5..40).contains(&looks), "{looks} looks");
 }

@@ -52,7 +52,7 @@ fn without(source: &str, text: &str, instead: &str) -> String {
     source.replace(text, instead)
 }
 
-/// The scripts on a server of their own.
+/// The scripts on a private server.
 struct Scripts<'a> {
     connection: &'a mut Connection,
     subscription: &'a mut Connection,
@@ -237,7 +237,7 @@ impl Redis for Scripts<'_> {
     }
 }
 
-/// Does this with two connections to a server of its own, the second one subscribed.
+/// Does this with two connections to a private server, the second one subscribed.
 async fn on_a_server<T: Send + 'static>(
     work: impl FnOnce(&mut Connection, &mut Connection) -> T + Send + 'static,
 ) -> T {

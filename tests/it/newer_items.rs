@@ -125,7 +125,7 @@ async fn a_session_that_cannot_be_read_is_listed_with_its_error_and_can_be_ended
         assert!(items[own].get("error").is_none(), "{}", listed.text);
         assert_eq!(items[broken]["id"], id.to_string());
         assert!(items[broken]["error"].as_str().unwrap().contains("failed to decode"), "{}", listed.text);
-        // An error of its own, at every request of its own, and of no other.
+        // Its own requests fail, and no others.
         let broken = client.with_bearer(&other);
         let (refused, well) = tokio::join!(broken.get("/api/v1/session"), client.get("/api/v1/session"));
         refused.problem(500);

@@ -40,7 +40,7 @@ async fn listed(client: &Client, name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_state_that_cannot_be_read_is_that_servers_error_and_lists_of_other_servers_go_on() {
+async fn a_state_that_cannot_be_read_is_that_servers_error_and_lists_of_other_servers_continue() {
     let (mut cluster, client) = two_servers().await;
     write(&cluster, OTHER, &rmp_serde::to_vec_named(&json!({ "status": "of another shape" })).unwrap()).await;
     let broken = listed(&client, OTHER).await;

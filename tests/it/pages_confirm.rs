@@ -30,7 +30,7 @@ async fn all_other_sessions_end_through_the_password_with_each_step_on_another_w
     let asked = user.submit(&page, "form", &[], "End all other sessions").await;
     assert_eq!(asked.expect(403).text("h1"), "Confirm with your password");
     assert!(
-        asked.text(".lead").contains("End all other sessions. Nothing was done so far."),
+        asked.text(".lead").contains("End all other sessions. Nothing has been done yet."),
         "{}",
         asked.html
     );

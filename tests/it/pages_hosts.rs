@@ -1,5 +1,5 @@
-//! The pages of a server, a jail and an address, without JavaScript, on two workers: a form is posted at one, and what came of
-//! it is shown by the other.
+//! The pages of a server, a jail and an address, without JavaScript, on two workers: a form is posted at one, and its outcome
+//! is shown by the other.
 
 use crate::jails::{BANNED, beside_web, beside_web_with};
 use crate::support::browser::{Browser, Seen};

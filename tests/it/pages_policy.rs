@@ -162,7 +162,7 @@ async fn a_refusal_is_a_page_for_a_person_and_a_document_for_a_program() {
         refused["errors"]["new"].as_str().unwrap().starts_with("A password must have 12 characters"),
         "{refused}"
     );
-    // The password is asked for by a page of its own: the browser sends the form again, by itself.
+    // A separate page asks for the password; the browser then sends the form again by itself.
     let others = [("end", "others")];
     let asked = user.send(Method::POST, "/account/sessions", Some(&others), &script).await;
     assert_eq!(asked.expect(403).html, r#"{"whole":true}"#);

@@ -20,7 +20,7 @@ const FOLLOWERS: &[&str] = &["settings", "near-cache", "events", "discovery", "m
 const LISTENERS: &[&str] = &["http-listener", "metrics-listener"];
 const WORK: &[&str] = &["scheduler", "ban-jobs", "account", "heartbeat"];
 
-/// A lease that expires long after [`SOON`]: whoever leads before got it released.
+/// A lease that expires long after [`SOON`]: a worker that leads before then got it released.
 const LEASE_TTL_MS: u64 = 120_000;
 
 /// A worker whose parts can be ended.
@@ -130,7 +130,7 @@ async fn end_each(parts: &[&str], how: &str) {
     }
 }
 
-/// On a connection that lives: a worker without a listener says it, too, to those whom it serves.
+/// On an existing connection: a worker without a listener also says so to the clients it still serves.
 async fn not_ready(client: &Client, part: &str) {
     eventually(&format!("not to be ready without {part}"), SOON, || async {
         let answer = client.try_send(client.request(Method::GET, "/readyz")).await.ok()?;

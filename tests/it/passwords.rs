@@ -9,7 +9,7 @@ use crate::support::process::{Child, bangui};
 use crate::support::{Cluster, PASSWORD, SOON};
 
 #[tokio::test]
-async fn a_flood_of_logins_is_answered_or_told_to_come_back_while_the_worker_stays_quick() {
+async fn a_flood_of_logins_is_answered_or_asked_to_retry_while_the_worker_stays_quick() {
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0);
     let flood = join_all((0..300).map(|n| {

@@ -1,4 +1,4 @@
-//! Behind a load balancer: whose word about the client is believed, and what that does to the cookie.
+//! Behind a load balancer: who is trusted to report the client, and what that does to the cookie.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn ip(answer: &Answer) -> &Value {
 }
 
 #[tokio::test]
-async fn what_a_stranger_forwards_is_not_believed() {
+async fn what_a_stranger_forwards_is_ignored() {
     let cluster = Cluster::bare(1).set_up().await;
     let answer = login(&cluster, &[("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-Proto", "https")]).await;
     assert_eq!(ip(&answer), "127.0.0.1");
@@ -28,13 +28,13 @@ async fn what_a_stranger_forwards_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_tells_the_address_and_that_the_user_came_by_https() {
+async fn a_trusted_proxy_reports_the_address_and_that_the_user_came_by_https() {
     let trusted = "127.0.0.0/8,10.0.0.0/8";
     let cluster = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", trusted).set_up().await;
     for (forwarded, expected) in [
         ("203.0.113.9", "203.0.113.9"),
         ("2001:db8::9", "2001:db8::9"),
-        // What stands to the left of the first stranger was written by that stranger.
+        // Anything to the left of the first stranger was written by that stranger.
         ("198.51.100.1, 203.0.113.9", "203.0.113.9"),
         ("198.51.100.1, 203.0.113.9,10.1.2.3", "203.0.113.9"),
         ("203.0.113.9, nonsense", "127.0.0.1"),

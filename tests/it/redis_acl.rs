@@ -1,5 +1,5 @@
 //! The rule of the Redis user, under which the workers of every test run: it is what docs/redis.md shows, it has no command
-//! that the source does not send, and what is missing is told by name.
+//! that the source does not send, and a missing right is reported by name.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -120,10 +120,10 @@ async fn each_right_that_is_taken_away_is_missed_by_name() {
             .collect();
         redis.command::<()>(&["ACL", "DELUSER", USER]).await;
         redis.command::<()>(&rest).await;
-        let told = complaints(&redis).await;
+        let complaint = complaints(&redis).await;
         let name = taken.trim_start_matches('+');
-        assert!(told.contains(name), "without {taken}: {told}");
-        assert!(told.contains("docs/redis.md"), "without {taken}: {told}");
+        assert!(complaint.contains(name), "without {taken}: {complaint}");
+        assert!(complaint.contains("docs/redis.md"), "without {taken}: {complaint}");
     }
 }
 

@@ -43,7 +43,7 @@ async fn survives(mut cluster: Cluster, away: impl AsyncFn(&mut Cluster), back: 
     for client in &clients {
         client.get("/api/v1/session").await.expect(200);
     }
-    // Twice, since what is built anew must stand the next time too.
+    // Twice, since what is rebuilt must survive the next time too.
     for _ in 0..2 {
         away(&mut cluster).await;
         let began = Instant::now();
@@ -87,7 +87,7 @@ async fn a_redis_that_was_killed_and_is_started_again() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_stopped_and_goes_on() {
+async fn a_redis_that_is_paused_and_continues() {
     let cluster = Cluster::bare(2).set_up().await;
     survives(cluster, async |cluster| cluster.redis.pause(), async |cluster| cluster.redis.resume()).await;
 }
@@ -123,7 +123,7 @@ async fn a_slow_network_is_only_slow() {
 }
 
 #[tokio::test]
-async fn the_scheduler_goes_on_when_redis_is_back() {
+async fn the_scheduler_continues_when_redis_is_back() {
     let mut cluster = Cluster::with_fail2ban(2).set_up().await;
     let client = cluster.client(0).logged_in().await;
     crate::support::cluster::server_is(&client, "up").await;
@@ -134,7 +134,7 @@ async fn the_scheduler_goes_on_when_redis_is_back() {
     .await;
     cluster.fail2ban().kill();
     cluster.redis.restart().await;
-    // Told by a probe that was made since.
+    // Reported by a probe made since.
     eventually("the worker to be ready again", SOON, || async {
         (client.get("/readyz").await.status == 200).then_some(())
     })

@@ -29,7 +29,7 @@ async fn a_restart_of_a_redis_with_aof_loses_no_session_and_no_account() {
     cluster.client(1).logged_in().await;
 }
 
-/// Every key that lives on, with a digest of its value.
+/// Every permanent key, with a digest of its value.
 async fn what_lives_on(redis: &Redis) -> BTreeMap<Vec<u8>, String> {
     let mut found = BTreeMap::new();
     let mut connection = redis.connection().await;
@@ -45,7 +45,8 @@ async fn what_lives_on(redis: &Redis) -> BTreeMap<Vec<u8>, String> {
 }
 
 #[tokio::test]
-async fn a_redis_with_aof_that_is_killed_and_restarted_has_every_document_as_it_was_and_the_epochs_go_on() {
+async fn a_redis_with_aof_that_is_killed_and_restarted_has_every_document_as_it_was_and_the_epochs_continue()
+{
     let redis = Redis::start_with(&["--appendonly", "yes", "--enable-debug-command", "yes"]).await;
     let mut cluster = Cluster::with_fail2ban(2).redis(redis).set_up().await;
     let client = cluster.client(0).logged_in().await;
@@ -68,19 +69,19 @@ async fn a_redis_with_aof_that_is_killed_and_restarted_has_every_document_as_it_
     cluster.redis.restart().await;
     assert_eq!(what_lives_on(&cluster.redis).await, before);
 
-    // What was known of the server is told although nobody can ask it.
+    // The last known state of the server is shown although nobody can reach it.
     cluster.agent().kill();
     let n = cluster.add_worker().await;
     let client = client.at(cluster.workers[n].address);
-    let told = server_is(&client, "unreachable").await;
-    assert_eq!(told["status"]["version"], known["status"]["version"]);
+    let remembered = server_is(&client, "unreachable").await;
+    assert_eq!(remembered["status"]["version"], known["status"]["version"]);
     assert_eq!(client.get("/api/v1/settings").await.body["session_idle_seconds"]["value"], 1234);
     let later: u64 = cluster.redis.command(&["GET", "{it}:epoch"]).await;
     assert!(later > epoch, "{later} after {epoch}");
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_writes_with_the_reason_and_goes_on_with_reads() {
+async fn a_full_redis_refuses_writes_with_the_reason_and_still_serves_reads() {
     let mut cluster = Cluster::bare(1).env("BANGUI_SESSION_IDLE_SECONDS", 60).set_up().await;
     let client = cluster.client(0).logged_in().await;
     let _: () = cluster.redis.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;

@@ -9,7 +9,7 @@ use crate::support::rounds::metric;
 use crate::support::worker::Worker;
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
-/// What stands in Redis's answer.
+/// What is in Redis's answer.
 #[derive(Clone, Copy)]
 enum Refusal {
     Misconf,
@@ -70,7 +70,7 @@ async fn check(cluster: &Cluster) -> (Option<i32>, String) {
     Child::run("bangui check", command, SOON).await
 }
 
-async fn reads_go_on(refusal: Refusal) {
+async fn reads_continue(refusal: Refusal) {
     let mut cluster = Cluster::with_fail2ban(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     crate::support::cluster::server_is(&client, "up").await;
@@ -130,12 +130,12 @@ async fn reads_go_on(refusal: Refusal) {
 
 #[tokio::test]
 async fn a_redis_whose_save_fails_is_read_from_and_says_why_it_takes_no_writes() {
-    reads_go_on(Refusal::Misconf).await;
+    reads_continue(Refusal::Misconf).await;
 }
 
 #[tokio::test]
 async fn a_redis_without_enough_replicas_is_read_from_and_says_why_it_takes_no_writes() {
-    reads_go_on(Refusal::NoReplicas).await;
+    reads_continue(Refusal::NoReplicas).await;
 }
 
 #[tokio::test]

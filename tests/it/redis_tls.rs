@@ -1,4 +1,4 @@
-//! A Redis that speaks TLS alone: every connection of a worker does, and a certificate that is not trusted is told plainly.
+//! A Redis that speaks TLS alone: every connection of a worker does, and an untrusted certificate is reported in plain words.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,7 +70,7 @@ async fn with_the_right_ca_requests_lease_messages_and_near_cache_go_over_tls() 
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_trusted_is_told_in_plain_words_and_nothing_is_sent() {
+async fn an_untrusted_certificate_is_reported_in_plain_words_and_nothing_is_sent() {
     let (redis, own, url) = redis_with(&Ca::new()).await;
     let elsewhere = folder();
     std::fs::write(elsewhere.path().join("ca.pem"), Ca::new().pem()).unwrap();
@@ -87,7 +87,7 @@ async fn a_certificate_that_is_not_trusted_is_told_in_plain_words_and_nothing_is
         let said =
             |line: &str| (line.contains("certificate") && line.contains("BANGUI_REDIS_CA")).then_some(());
         worker.process.line("what is wrong with the certificate", SOON, said).await;
-        // Strangers are told what kind of trouble it is, and no more.
+        // Strangers learn what kind of trouble it is, and no more.
         eventually("readyz to say that it is Redis", SOON, || async {
             let ready = worker.client().get("/readyz").await;
             assert!(

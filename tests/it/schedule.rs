@@ -113,7 +113,7 @@ async fn a_new_leader_neither_repeats_a_run_just_done_nor_skips_a_due_one() {
     client = client.at(cluster.workers[0].address);
     ended.process.kill();
     successor(&client, &old, SOON).await;
-    eventually("the run that came due meanwhile", SLACK, || async {
+    eventually("the run that came due in between", SLACK, || async {
         (runs(&view(&client).await) > done).then_some(())
     })
     .await;

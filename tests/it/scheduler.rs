@@ -1,4 +1,4 @@
-//! One scheduler: whoever is killed, stopped or told to end, one worker runs the schedule, and only its writes count.
+//! One scheduler: whichever worker is killed, paused or asked to stop, one worker runs the schedule, and only its writes count.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ pub async fn successor(client: &Client, old: &str, deadline: Duration) -> (Strin
 }
 
 #[tokio::test]
-async fn there_is_one_leader_and_every_worker_tells_the_same() {
+async fn there_is_one_leader_and_every_worker_reports_the_same_one() {
     let cluster = Cluster::with_fail2ban(3).set_up().await;
     let client = cluster.client(0).logged_in().await;
     let (leader, holder, epoch) = leader(&cluster, &client).await;
@@ -79,7 +79,7 @@ async fn there_is_one_leader_and_every_worker_tells_the_same() {
 }
 
 #[tokio::test]
-async fn when_the_leader_is_killed_another_takes_over_within_the_lease_and_the_schedule_goes_on() {
+async fn when_the_leader_is_killed_another_takes_over_within_the_lease_and_the_schedule_continues() {
     let ttl = Duration::from_millis(1500);
     let mut cluster = Cluster::with_fail2ban(3).env("BANGUI_LEASE_TTL_MS", 1500).set_up().await;
     let mut client = cluster.client(0).logged_in().await;
@@ -101,7 +101,7 @@ async fn when_the_leader_is_killed_another_takes_over_within_the_lease_and_the_s
         })
         .await;
     }
-    // And it is the schedule that tells: fail2ban's end is seen by the last worker alone.
+    // And it is the schedule that reports it: only the last worker sees fail2ban's end.
     cluster.fail2ban().kill();
     server_is(&client, "down").await;
 }
@@ -139,7 +139,7 @@ async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes()
         }
         assert_eq!(lease(&view(&other).await), Some((new, epoch)), "the new leader was disturbed");
     }
-    // Stopping fail2ban's agent would be told by the one leader there is.
+    // The one leader there is would report that fail2ban's agent has stopped.
     cluster.agent().kill();
     server_is(&client, "unreachable").await;
 }
@@ -149,7 +149,7 @@ async fn what_an_old_leader_sent_and_the_network_held_back_is_refused_when_it_ar
     let ttl = Duration::from_secs(3);
     let (mut cluster, _) =
         Cluster::with_fail2ban(0).env("BANGUI_LEASE_TTL_MS", 3000).proxied().start_surroundings().await;
-    // The first one leads, behind the proxy; the second one has a way of its own.
+    // The first one leads, behind the proxy; the second one has a direct connection.
     cluster.add_worker().await;
     cluster.environment.insert("BANGUI_REDIS_URL".to_owned(), cluster.redis.url());
     cluster.add_worker().await;
@@ -159,7 +159,7 @@ async fn what_an_old_leader_sent_and_the_network_held_back_is_refused_when_it_ar
     assert_eq!(n, 0);
     server_is(&client, "up").await;
 
-    // It goes on for a second or two in the belief that it leads, and sends; all of it arrives after the lease.
+    // For a second or two it still takes itself for the leader, and sends; all of it arrives after the lease.
     let monitor = cluster.redis.monitor().await;
     let proxy = cluster.proxy.as_ref().unwrap();
     proxy.set(Mode::Delay(ttl + Duration::from_millis(1500)));
@@ -217,7 +217,7 @@ async fn a_probe_that_was_in_flight_when_its_leader_was_stopped_is_not_stored_wh
 }
 
 #[tokio::test]
-async fn a_leader_that_is_told_to_end_gives_the_lease_back_at_once() {
+async fn a_leader_that_is_asked_to_stop_gives_the_lease_back_at_once() {
     // A lease and a drain time so long that neither can be the reason.
     let environment = [("BANGUI_LEASE_TTL_MS", 20_000), ("BANGUI_DRAIN_SECONDS", 6)];
     let builder = environment

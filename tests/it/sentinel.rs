@@ -40,7 +40,7 @@ async fn cluster() -> (Cluster, Sentinels, Vec<Client>) {
     (cluster, sentinels, users)
 }
 
-/// Users who check their sessions, log in and write, on every worker, until it is told to stop.
+/// Users who check their sessions, log in and write, on every worker, until stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     /// Answers so far, by status.
@@ -137,8 +137,8 @@ fn check_one_writer(records: Vec<Vec<Seen>>) -> usize {
     accepted.len()
 }
 
-/// Everybody works with the new primary alone, the old sessions live, and the schedule tells what happens.
-async fn goes_on(cluster: &mut Cluster, sentinels: &Sentinels, users: &[Client]) {
+/// Every worker uses the new primary only, the old sessions are alive, and the schedule reports what happens.
+async fn service_continues(cluster: &mut Cluster, sentinels: &Sentinels, users: &[Client]) {
     for (user, worker) in users.iter().zip(cluster.workers.iter().rev()) {
         user.at(worker.address).get("/api/v1/session").await.expect(200);
     }
@@ -184,11 +184,11 @@ async fn when_the_primary_is_killed_under_load_the_workers_are_back_soon_after_s
         left.at(worker.address).get("/api/v1/session").await.problem(401);
     }
     assert!(back < failed_over + PROMISED + SLACK, "Sentinel took {failed_over:?}, bangui {back:?}");
-    goes_on(&mut cluster, &sentinels, &users).await;
+    service_continues(&mut cluster, &sentinels, &users).await;
 }
 
 #[tokio::test]
-async fn a_primary_that_is_demoted_and_goes_on_answering_is_left_and_its_sessions_are_kept() {
+async fn a_primary_that_is_demoted_and_still_answers_is_left_and_its_sessions_are_kept() {
     let (mut cluster, sentinels, users) = cluster().await;
     let old = Recording::start(&cluster.redis).await;
     let new = Recording::start(&sentinels.replica).await;
@@ -209,7 +209,7 @@ async fn a_primary_that_is_demoted_and_goes_on_answering_is_left_and_its_session
         "failover on demand: {right} answers, {unavailable} times 503, 0 times 401; {writes} scheduled writes"
     );
     assert!(right > 0 && writes > 0);
-    goes_on(&mut cluster, &sentinels, &users).await;
+    service_continues(&mut cluster, &sentinels, &users).await;
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn a_primary_that_slept_through_a_failover_is_not_listened_to_when_it_wake
     }
     assert_eq!(connections(&cluster.redis).await, 0);
     assert!(check_one_writer(vec![old.end(), new.end()]) > 0);
-    goes_on(&mut cluster, &sentinels, &users).await;
+    service_continues(&mut cluster, &sentinels, &users).await;
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn a_primary_that_was_superseded_without_knowing_is_left_by_every_connecti
         "it still believes that it is the primary"
     );
     all_back(&users, &cluster).await;
-    goes_on(&mut cluster, &sentinels, &users).await;
+    service_continues(&mut cluster, &sentinels, &users).await;
 }
 
 #[tokio::test]
@@ -291,7 +291,7 @@ async fn check_and_reset_password_find_the_primary_by_sentinel() {
 
 /// A Redis by itself is no Sentinel, and says so in plain words.
 #[tokio::test]
-async fn a_url_of_sentinels_that_leads_to_a_redis_is_told_apart() {
+async fn a_url_of_sentinels_that_leads_to_a_redis_is_recognized() {
     let redis = Redis::start_with(&[]).await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     redis.command::<()>(&["CONFIG", "SET", "port", &port]).await;

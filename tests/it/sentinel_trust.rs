@@ -1,5 +1,5 @@
-//! A primary is trusted for 2 s after a majority of the Sentinels named it, whatever was paused or cut off meanwhile; and
-//! a minority of them moves nobody.
+//! A primary is trusted for 2 s after a majority of the Sentinels named it, whatever was paused or cut off in that time; and a
+//! minority of them moves nobody.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ async fn a_paused_worker_is_not_behind(near_cache: bool) {
     .await;
     other.ready(SOON).await;
     client.at(other.address).delete("/api/v1/session").await.expect(204);
-    // When it goes on it finds no majority that could tell it, and the old primary answers as before.
+    // When it continues it finds no majority to correct it, and the old primary answers as before.
     for n in 0..2 {
         sentinels.pause(n, true);
     }
@@ -79,7 +79,7 @@ async fn a_near_cache_that_was_paused_during_a_failover_accepts_nothing_from_the
 }
 
 #[tokio::test]
-async fn a_worker_that_hears_no_majority_of_the_sentinels_says_so_and_goes_on_once_it_does() {
+async fn a_worker_without_a_majority_of_the_sentinels_says_so_and_continues_once_it_has_one() {
     let (cluster, mut sentinels, client) = set_up(true).await;
     sentinels.kill(0);
     // Two of three go on naming it.
@@ -95,7 +95,7 @@ async fn a_worker_that_hears_no_majority_of_the_sentinels_says_so_and_goes_on_on
     .await;
     eventually("/readyz to say that it is Redis", SOON, || async {
         let ready = cluster.client(0).get("/readyz").await;
-        assert!(!ready.text.contains("Sentinels"), "strangers are told of what is inside: {}", ready.text);
+        assert!(!ready.text.contains("Sentinels"), "strangers learn what is inside: {}", ready.text);
         (ready.status == 503 && ready.body["reason"] == "redis").then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Servers: what a real fail2ban does is what every worker tells, and a crash after an activation is remembered.
+//! Servers: what a real fail2ban does is what every worker shows, and a crash after an activation is remembered.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ async fn a_crash_after_an_activation_is_pending_then_recovered_then_cleared_by_w
     assert_eq!(up["pending_recovery"]["recovered"], true, "{up}");
     assert_eq!(up["pending_recovery"]["detected_at"], detected_at.as_str());
 
-    // Whoever saw another one clears nothing.
+    // A user who saw another one clears nothing.
     let clear =
         async |at: &str| client.delete(&format!("/api/v1/servers/{SERVER}/recovery?detected_at={at}")).await;
     clear("2020-01-01T00:00:00Z").await.problem(409);

@@ -38,7 +38,7 @@ async fn after_a_logout_on_one_worker_every_worker_refuses_at_once_a_thousand_ti
 }
 
 #[tokio::test]
-async fn a_session_tells_who_when_from_where_and_how_long() {
+async fn a_session_shows_who_when_from_where_and_how_long() {
     let cluster = Cluster::bare(2).set_up().await;
     let anonymous = cluster.client(0);
     let request = anonymous.request(reqwest::Method::POST, "/api/v1/session");
@@ -235,7 +235,7 @@ async fn a_login_in_flight_is_either_before_or_after_a_revocation_of_all() {
             let client = cluster.client(2).with_bearer(answer.body["token"].as_str().unwrap());
             let status = client.get("/api/v1/session").await.status;
             let listed = alive.contains(&answer.body["session"]["id"].as_str().unwrap().to_owned());
-            assert_eq!(status == 200, listed, "the list and the check tell different things");
+            assert_eq!(status == 200, listed, "the list and the check disagree");
         }
         fresh.confirm(PASSWORD).await.expect(204);
         fresh.delete("/api/v1/sessions").await.expect(204);

@@ -1,4 +1,5 @@
-//! Settings: shown with where they come from, changed by whoever saw the newest, in force on every worker at once.
+//! Settings: shown with where they come from, changed only by a user who saw the newest version, in force on every worker at
+//! once.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ async fn change(client: &Client, patch: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn every_setting_tells_its_value_and_where_it_comes_from() {
+async fn every_setting_shows_its_value_and_where_it_comes_from() {
     let cluster = Cluster::bare(2).set_up().await;
     let client = cluster.client(0).logged_in().await.confirmed().await;
     let shown = client.get(SETTINGS).await;
@@ -256,7 +257,7 @@ async fn a_change_is_in_the_audit_with_who_where_before_and_after() {
 }
 
 #[tokio::test]
-async fn a_change_is_told_as_an_event_in_the_same_step() {
+async fn a_change_is_published_as_an_event_in_the_same_step() {
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     change(&client, json!({ "probe_interval_seconds": 7 })).await;

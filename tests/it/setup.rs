@@ -1,4 +1,4 @@
-//! Setup: once in the cluster's life, whichever worker is asked, and by nobody who was not told the code.
+//! Setup: once in the cluster's life, whichever worker is asked, and only by somebody who has the code.
 
 use std::time::Duration;
 
@@ -81,11 +81,11 @@ async fn without_a_configured_token_one_code_in_the_log_is_the_same_for_the_whol
     cluster.client(0).post("/api/v1/setup", setup("wrong-code-wrong-code")).await.problem(403);
     cluster.client(2).post("/api/v1/setup", setup(&codes[0])).await.expect(201);
 
-    // A worker that comes after setup has no code to tell.
+    // A worker that starts after setup has no code to log.
     let mut cluster = cluster;
     let late = cluster.add_worker().await;
-    let told = cluster.workers[late].log().iter().any(|line| field(line, "setup.code").is_some());
-    assert!(!told);
+    let logged = cluster.workers[late].log().iter().any(|line| field(line, "setup.code").is_some());
+    assert!(!logged);
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn after_redis_has_lost_its_data_the_code_that_is_valid_is_in_every_worker
     setup(0, &first).await.expect(201);
     for (n, asked) in [(0, true), (1, false)] {
         cluster.redis.command::<()>(&["FLUSHALL"]).await;
-        // Whoever is told of the code finds it, and so does somebody who looks before anybody has asked.
+        // A user who is pointed to the code finds it, and so does one who looks before anybody has asked.
         if asked {
             let refused = cluster.client(n).post("/api/v1/session", json!({ "password": PASSWORD })).await;
             assert!(
@@ -118,8 +118,8 @@ async fn after_redis_has_lost_its_data_the_code_that_is_valid_is_in_every_worker
             })
             .await;
             let stored: String = cluster.redis.command(&["GET", "{it}:setup-code"]).await;
-            let tells = |line: &Value| field(line, "setup.code").is_some_and(|code| *code == stored);
-            assert!(before.iter().any(tells), "the code is in the log before the refusal: {before:?}");
+            let has_it = |line: &Value| field(line, "setup.code").is_some_and(|code| *code == stored);
+            assert!(before.iter().any(has_it), "the code is in the log before the refusal: {before:?}");
         }
         let stored = eventually("a new code", SOON, || async {
             cluster.redis.command::<Option<String>>(&["GET", "{it}:setup-code"]).await
@@ -134,11 +134,11 @@ async fn after_redis_has_lost_its_data_the_code_that_is_valid_is_in_every_worker
         setup(n, &stored).await.expect(201);
         // And once each, not every time somebody looks.
         for worker in 0..2 {
-            let mut told = codes(worker);
-            let all = told.len();
-            told.sort();
-            told.dedup();
-            assert_eq!(told.len(), all, "a code was told twice");
+            let mut logged = codes(worker);
+            let all = logged.len();
+            logged.sort();
+            logged.dedup();
+            assert_eq!(logged.len(), all, "a code was logged twice");
         }
     }
 }

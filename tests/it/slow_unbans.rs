@@ -1,6 +1,6 @@
 //! A jail ends when the unban action of each of its bans has run, which can take minutes: fail2ban is waited for as long as it
 //! works, nothing is undone that is under way, and a change that takes longer than a client waits is answered 202 with a
-//! resource that shows what comes of it.
+//! resource that will show its outcome.
 
 use std::time::Duration;
 

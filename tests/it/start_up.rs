@@ -146,7 +146,7 @@ async fn a_number_of_workers_that_is_no_positive_number_is_refused() {
 }
 
 #[tokio::test]
-async fn several_mistakes_are_all_told_at_once_with_the_values_that_are_no_secrets() {
+async fn all_mistakes_are_reported_together_with_the_values_that_are_not_secret() {
     let printed = refused(
         "serve",
         &with([
@@ -161,7 +161,7 @@ async fn several_mistakes_are_all_told_at_once_with_the_values_that_are_no_secre
         ]),
     )
     .await;
-    for told in [
+    for expected in [
         "BANGUI_LISTEN",
         "no-address",
         "BANGUI_SERVERS",
@@ -177,7 +177,7 @@ async fn several_mistakes_are_all_told_at_once_with_the_values_that_are_no_secre
         "10.0.0.0/33",
         "BANGUI_REDIS_URL",
     ] {
-        assert!(printed.contains(told), "{told} is not told: {printed}");
+        assert!(printed.contains(expected), "{expected} is missing: {printed}");
     }
     for secret in ["short-and-secret", "hidden-password"] {
         assert!(!printed.contains(secret), "{printed}");

@@ -36,13 +36,13 @@ async fn an_agent_that_hangs_delays_no_other() {
     server_is(&client, "up").await;
     let before = cluster.agent().info().await.probes;
     // It takes its five seconds, while a sweep comes each second.
-    eventually("the one that hangs to be told", SOON, || async {
+    eventually("the one that hangs to be reported", SOON, || async {
         let slow = client.get("/api/v1/servers/slow").await.body;
         (slow["status"]["condition"] == "unreachable").then_some(())
     })
     .await;
     let probes = cluster.agent().info().await.probes - before;
-    assert!(probes >= 3, "{probes} probes of the other meanwhile");
+    assert!(probes >= 3, "{probes} probes of the other in that time");
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ async fn a_page_of_another_site_reaches_nothing_by_dns_rebinding() {
         ("BANGUI.example:8443", 200),
         ("localhost", 200),
     ] {
-        // Before the session is looked at, and whatever a proxy is said to have forwarded.
+        // Before the session is checked, and whatever a proxy is said to have forwarded.
         let request = client.with_bearer(&token).request(Method::GET, "/api/v1/session").header("host", host);
         let got = client.send(request.header("x-forwarded-host", "bangui.example")).await;
         assert_eq!(got.status, answer, "{host}: {got:?}");

@@ -79,7 +79,7 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
         (view.body["workers"].as_array()?.len() == 2).then_some(())
     })
     .await;
-    // The figures are on addresses of their own, which the log names.
+    // The metrics are on separate addresses, which the log names.
     client.get("/metrics").await.problem(404);
     for worker in ["worker-1", "worker-2"] {
         let log = std::fs::read_to_string(folder.path().join(format!("logs/{worker}.log"))).unwrap();

@@ -83,7 +83,7 @@ impl AgentClient {
     /// All bans of a jail, by address.
     ///
     /// # Errors
-    /// As [`AgentError`] tells; `Refused` too if the list is too long.
+    /// See [`AgentError`]; `Refused` too if the list is too long.
     pub async fn bans(&self, jail: &JailName) -> Result<BanList, AgentError> {
         self.list(jail, MAX_LIST).await.map_err(|error| match error {
             ListError::Agent(error) => error,

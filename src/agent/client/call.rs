@@ -1,4 +1,4 @@
-//! One call of an agent: its deadline, its token, its answer or why there is none.
+//! One call of an agent: its deadline, its token, its answer or the reason for not having one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl AgentClient {
     /// Who the agent is.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn info(&self) -> Result<wire::Info, AgentError> {
         self.get("/v1/info", wire::DEFAULT_DEADLINE).await
     }
@@ -47,7 +47,7 @@ impl AgentClient {
     /// All running jails, with backend and idleness if `backend` says so.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn jails(&self, backend: bool) -> Result<Vec<wire::Jail>, AgentError> {
         let path = if backend { "/v1/jails?backend=true" } else { "/v1/jails" };
         let jails: wire::Jails = self.get(path, wire::DEFAULT_DEADLINE).await?;
@@ -57,7 +57,7 @@ impl AgentClient {
     /// Asks fail2ban once whether it answers `get JAIL backend`.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn backend_commands(&self) -> Result<Option<bool>, AgentError> {
         let support: wire::BackendSupport = self.get("/v1/backend-commands", wire::DEFAULT_DEADLINE).await?;
         Ok(support.supported)

@@ -1,15 +1,15 @@
-//! What all clients of a worker share: what it shows and whom it believes; and how they are made of it.
+//! What all clients of a worker share: what it shows and whom it trusts; and how they are made of it.
 //!
 //! ```text
 //! listed       client(url)               the URL's host is whom the certificate must be for
-//! discovered   introduce(group, address) the CA first, if there is one, then the name that is told against the certificate
+//! discovered   introduce(group, address) the CA first, if there is one, then the reported name against the certificate
 //!              client_at(server)         from then on like a listed one, whatever the address; or by its certificate
 //! ```
 //!
 //! Over TLS a worker shows its certificate, if it has one. Who is sent the token is the configuration's to say and is never tried
 //! out: those without TLS, which are on this machine, and those behind `https://` where workers have no certificate or the
-//! entry says `token=shared`. It goes to nobody who has no certificate by the CA, and a name that the certificate does not carry
-//! is not believed.
+//! entry says `token=shared`. It is sent only to agents with a certificate by the CA, and a name that the certificate does not
+//! carry is rejected.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -137,7 +137,7 @@ impl Credentials {
     /// Asks the agent at this address of a group who it is.
     ///
     /// # Errors
-    /// As [`AgentError`] tells; also if its certificate does not carry the name that it tells.
+    /// See [`AgentError`]; also if its certificate does not carry the name that it reports.
     pub async fn introduce(
         &self,
         group: &AgentGroup,
@@ -213,12 +213,12 @@ impl AgentClient {
         };
         let answer = timeout(wire::DEFAULT_DEADLINE, self.info_with_certificate()).await.map_err(late)?;
         let (info, certificate) = answer?;
-        let Some(told) = info.name else {
+        let Some(reported) = info.name else {
             let remedy = "it has no name: set BANGUI_AGENT_NAME there";
             return Err(self.unreachable(UnreachableKind::Protocol, remedy));
         };
-        let name = server_name(&told).map_err(|why| {
-            self.unreachable(UnreachableKind::Protocol, &format!("it reports the name {told:?}, {why}"))
+        let name = server_name(&reported).map_err(|why| {
+            self.unreachable(UnreachableKind::Protocol, &format!("it reports the name {reported:?}, {why}"))
         })?;
         let carried = match &certificate {
             Some(certificate) => tls::carries(certificate, name.as_str()).is_ok(),
@@ -244,9 +244,10 @@ impl AgentClient {
     }
 }
 
-/// The server's name that an agent's makes: it is part of a URL later on, where what looks like an address is one.
-fn server_name(told: &str) -> Result<ServerName, String> {
-    let small = told.to_ascii_lowercase();
+/// Turns the name that an agent reports into a server's name. It becomes part of a URL, where anything that looks like an IP
+/// address is taken for one.
+fn server_name(reported: &str) -> Result<ServerName, String> {
+    let small = reported.to_ascii_lowercase();
     let name = ServerName::parse(&small).map_err(|error| error.to_string())?;
     let url = url::Url::parse(&format!("https://{small}/")).ok();
     match url.as_ref().and_then(url::Url::host) {
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_an_agent_tells_is_a_host_name_in_small_letters_and_never_an_address() {
+    fn a_name_that_an_agent_reports_is_a_lower_case_host_name_and_never_an_address() {
         assert_eq!(server_name("Node-1.Example").unwrap().as_str(), "node-1.example");
         for bad in ["10.0.0.1", "0x7f.1", "1", "a/b", "a:1", "a@b", "", "-a", "a b", &"x".repeat(64)] {
             assert!(server_name(bad).is_err(), "{bad}");

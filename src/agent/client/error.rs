@@ -4,7 +4,7 @@ use crate::agent::refusal::{Refusal, RefusalKind};
 use crate::cause::Cause;
 use crate::domain::{ProbeOutcome, UnreachableKind};
 
-/// Why an agent's answer is none.
+/// Why a call of an agent failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AgentError {
     /// The agent could not be asked.
@@ -12,7 +12,7 @@ pub enum AgentError {
     Unreachable {
         /// What kind of failure.
         kind: UnreachableKind,
-        /// In words.
+        /// The reason, for people.
         reason: String,
         /// The error below.
         #[source]
@@ -21,13 +21,13 @@ pub enum AgentError {
     /// fail2ban accepts connections but does not answer in time.
     #[error("fail2ban is busy: {reason}")]
     Busy {
-        /// In words.
+        /// The reason, for people.
         reason: String,
     },
     /// fail2ban does not answer.
     #[error("fail2ban is down: {reason}")]
     Down {
-        /// In words.
+        /// The reason, for people.
         reason: String,
     },
     /// The agent understood and did not do it.

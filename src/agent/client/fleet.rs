@@ -3,7 +3,7 @@
 //! Listed ones are there for good; discovered ones come and go with what the leader writes into Redis
 //! ([`Fleet::apply`]). A name that is listed is never a discovered one's.
 //!
-//! Whoever asks gets a clone of the client, which is cheap, and never holds on to the list itself.
+//! Callers get a clone of the client, which is cheap, and never hold on to the list itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -91,7 +91,7 @@ impl Fleet {
         self.0.listed.keys().cloned().collect()
     }
 
-    /// What agents are shown, and whom this worker believes.
+    /// What agents are shown, and whom this worker trusts.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         self.0.credentials.as_ref()

@@ -1,4 +1,4 @@
-//! What a diagnosis asks an agent: the same as others do, within the time that whoever looks will wait.
+//! What a diagnosis asks an agent: the same calls as elsewhere, within the time that a user is prepared to wait.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ impl AgentClient {
     /// Who the agent is; ends within `deadline`.
     ///
     /// # Errors
-    /// As [`AgentError`] tells, here and below.
+    /// See [`AgentError`], here and below.
     pub async fn info_within(&self, deadline: Duration) -> Result<wire::Info, AgentError> {
         self.get("/v1/info", deadline).await
     }

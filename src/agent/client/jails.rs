@@ -21,7 +21,7 @@ impl AgentClient {
     /// Switches a jail on, or finds it on; a transaction, which is undone if the jail does not run in the end.
     ///
     /// # Errors
-    /// As [`AgentError`] tells; `Configuration` has fail2ban's own words.
+    /// See [`AgentError`]; `Configuration` has fail2ban's own words.
     pub async fn activate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
         self.send(
             Method::POST,
@@ -35,7 +35,7 @@ impl AgentClient {
     /// Switches a jail off, or finds it off.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn deactivate(&self, jail: &JailName) -> Result<wire::JailChanged, AgentError> {
         self.send(
             Method::POST,
@@ -49,7 +49,7 @@ impl AgentClient {
     /// Every jail with its settings, also those that are off; and what could not be read.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn jail_views(&self) -> Result<wire::JailViews, AgentError> {
         self.get("/v1/jails/settings", wire::LIST_DEADLINE).await
     }
@@ -57,7 +57,7 @@ impl AgentClient {
     /// One jail with its settings.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn jail_view(&self, jail: &JailName) -> Result<Option<wire::JailView>, AgentError> {
         let views: wire::JailViews =
             self.get(&format!("/v1/jails/{}/settings", jail.to_segment()), wire::LIST_DEADLINE).await?;
@@ -67,7 +67,7 @@ impl AgentClient {
     /// Changes settings of a jail, until its next reload or for good; how it is then.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn change_settings(
         &self,
         jail: &JailName,
@@ -81,7 +81,7 @@ impl AgentClient {
     /// Unbans a network and never bans it again, in one step; how the jail is then.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn ignore(
         &self,
         jail: &JailName,
@@ -97,7 +97,7 @@ impl AgentClient {
     /// Bans at most 25 addresses.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn ban(
         &self,
         jail: &JailName,
@@ -111,7 +111,7 @@ impl AgentClient {
     /// Unbans at most 25 addresses or networks.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn unban(
         &self,
         jail: &JailName,
@@ -125,7 +125,7 @@ impl AgentClient {
     /// Unbans all of a jail, as many as there is time for: to be called until none remains.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn unban_all(
         &self,
         jail: &JailName,
@@ -138,15 +138,15 @@ impl AgentClient {
     /// The jails that ban each of these, at most 500.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn banned(&self, ips: &[Network]) -> Result<Vec<wire::Lookup>, AgentError> {
         self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: false }).await
     }
 
-    /// As [`Self::banned`], and what keeps them from being banned, where the agent can tell.
+    /// As [`Self::banned`], and what keeps them from being banned, where the agent knows.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn look_up(&self, ips: &[Network]) -> Result<Vec<wire::Lookup>, AgentError> {
         self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: true }).await
     }
@@ -160,7 +160,7 @@ impl AgentClient {
     /// Switches a jail off that fail2ban went down by, and starts fail2ban if it does not answer.
     ///
     /// # Errors
-    /// As [`AgentError`] tells; the jail may be off, and fail2ban not up again.
+    /// See [`AgentError`]; the jail may be off, and fail2ban not up again.
     pub async fn roll_back(&self, jail: &JailName) -> Result<wire::RolledBack, AgentError> {
         self.send(Method::POST, "/v1/rollback", &wire::Rollback { jail: jail.clone() }, wire::CHANGE_DEADLINE)
             .await
@@ -170,7 +170,7 @@ impl AgentClient {
     /// that is answered.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// See [`AgentError`].
     pub async fn fence(&self, job: &wire::JobEpoch) -> Result<wire::Fenced, AgentError> {
         self.send(Method::POST, "/v1/fence", job, BAN_DEADLINE).await
     }

@@ -1,8 +1,8 @@
 //! The worker's end of the bridge.
 //!
 //! Every way in which asking can fail has its own kind, because each has its own remedy, and because an agent out
-//! of reach says nothing about fail2ban. Every call has one deadline for all of it; the agent is told four fifths of
-//! it, so that "fail2ban is busy" arrives before this end gives up. The calls about jails and bans are in `jails.rs`.
+//! of reach says nothing about fail2ban. Every call has one deadline for all of it; the agent is given four fifths of it, so
+//! that "fail2ban is busy" arrives before this end gives up. The calls about jails and bans are in `jails.rs`.
 
 mod ban_list;
 mod call;

@@ -1,4 +1,4 @@
-//! Bans: who is banned, and banning and unbanning, each looked at again after it was done.
+//! Bans: who is banned, and banning and unbanning, each verified afterwards.
 //!
 //! fail2ban has one command thread, and an action costs milliseconds for each address: so a call carries 25 at most.
 //! A command of a job carries the job's epoch, and an older epoch than the agent has seen is refused: a worker that was
@@ -29,14 +29,15 @@ const MAX_JOBS: usize = 10_000;
 /// How much of fail2ban's time it may take to look again after a command.
 const VERIFY_WITHIN: Duration = Duration::from_millis(50);
 
-/// Asks and tells fail2ban about bans.
+/// Reads and changes fail2ban's bans.
 pub(in crate::agent) struct BanDesk {
     client: Client,
     epochs: Mutex<Epochs>,
     /// Of this process.
     incarnation: String,
-    /// Written from the look at the epoch to the end of the command: whoever raises an epoch waits until what was sent under
-    /// the one before has ended. Read by a probe, which asks several things: they wait for one command, not for one each.
+    /// Held for writing from the check of the epoch to the end of the command, so that raising an epoch waits until everything
+    /// sent under the previous one has ended. Held for reading by a probe, whose several questions then wait for one command,
+    /// not for one each.
     turn: RwLock<()>,
 }
 
@@ -115,8 +116,8 @@ impl BanDesk {
         }
     }
 
-    /// Bans or unbans, and tells of each address what is so now: as fail2ban says when asked again, or, where that would
-    /// hold it up, as it answered to the command.
+    /// Bans or unbans, and returns the resulting state of each address: as fail2ban reports when asked again or, where that
+    /// would block it too long, as it answered the command.
     pub(in crate::agent) async fn order(
         &self,
         jail: &JailName,
@@ -132,7 +133,7 @@ impl BanDesk {
             return Err(ChangeError::Request(reason));
         }
         // One at a time: fail2ban then answers for each whether it changed anything, and its one thread is free for others
-        // between two of them. The epoch is looked at for each, so that a fence waits for one.
+        // between two of them. The epoch is checked for each, so that a fence waits for only one.
         let mut results = Vec::with_capacity(ips.len());
         for ip in ips {
             let _turn = self.turn.write().await;
@@ -156,9 +157,9 @@ impl BanDesk {
         Ok(wire::BanResults { results })
     }
 
-    /// Asks what is so, as long as that is cheap: fail2ban looks through every ban of every jail for each address, which
-    /// takes a tenth of a second at 100,000. The first one is asked for alone, and tells; one that was not changed
-    /// comes first.
+    /// Asks for the resulting state as long as that is cheap: fail2ban scans every ban of every jail for each address, which
+    /// takes a tenth of a second at 100,000 bans. The first address is asked for alone, and its duration decides; an address
+    /// that was not changed comes first.
     async fn verify(
         &self,
         jail: &JailName,

@@ -8,8 +8,8 @@
 //!                                                                          └────────────────────────────────┘
 //! ```
 //!
-//! A file in `jail.d` takes effect for whoever reloads or restarts fail2ban next: cron, a package, a person. So nothing gets
-//! there that has not passed `trial.rs`, which reads the configuration as it would be and finds what a reload would
+//! A file in `jail.d` takes effect the next time anything reloads or restarts fail2ban: cron, a package, a person. So nothing
+//! gets there that has not passed `trial.rs`, which reads the configuration as it would be and finds what a reload would
 //! stumble over. A mistake in *another* jail does not keep this one from being changed: a reload of one jail does not
 //! read the others.
 //!
@@ -54,7 +54,7 @@ impl Changer {
         self.files.journal().ok().flatten().map(|journal| journal.jail)
     }
 
-    /// Changes a jail. Runs to its end even if whoever asked has gone; begins only if its turn comes before `deadline`.
+    /// Changes a jail. Runs to completion even if the caller has gone; begins only if its turn comes before `deadline`.
     pub(in crate::agent) async fn change(
         self: &Arc<Self>,
         jail: JailName,
@@ -76,7 +76,7 @@ impl Changer {
             }
             changed
         });
-        // Whoever asked gets an answer before giving up; the change runs on.
+        // Answers before the caller gives up; the change continues.
         match timeout_at(deadline - ANSWER_BEFORE, changing).await {
             Ok(changed) => changed.unwrap_or_else(|_| {
                 Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
@@ -90,17 +90,17 @@ impl Changer {
 
     /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.
     pub(in crate::agent) async fn recover(&self) {
-        let mut told = None;
+        let mut logged = None;
         while self.interrupted().is_some() || self.files.half_written() {
             let attempt = async {
                 let lock = self.lock(Instant::now() + ANSWERS_WITHIN).await?;
                 self.undo_leftover(&lock).await
             };
             if let Err(reason) = attempt.await
-                && told.as_ref() != Some(&reason)
+                && logged.as_ref() != Some(&reason)
             {
                 warn!("failed to undo an interrupted change: {reason}; retrying");
-                told = Some(reason);
+                logged = Some(reason);
             }
             if self.interrupted().is_some() {
                 sleep(UNDO_PAUSE).await;

@@ -1,6 +1,6 @@
 //! The one file that bangui writes for a jail: `jail.d/zz-bangui-<jail>.local`, which fail2ban reads last.
 //!
-//! Whoever writes a configuration file of fail2ban runs commands as root, so that nothing gets in here but a checked name,
+//! Anyone who can write a fail2ban configuration file can run commands as root, so nothing gets in here but a checked name,
 //! numbers, addresses and networks, and three words of our own. The file is its own memory: it is read back before it is
 //! written again. One that somebody edited is not read, and not overwritten either.
 
@@ -15,8 +15,8 @@ const NOTE: &str =
 /// What the files before this one say.
 const BEFORE: &str = "%(known/ignoreip)s";
 
-/// The file that requests would make where there is none: an activation, new `settings` and a network that is not to be
-/// banned, each as its JSON. None if any of it is refused where it is read.
+/// The file that these requests would create from nothing: an activation, new `settings` and an ignored network, each as JSON.
+/// `None` if any of them is refused when parsed.
 ///
 /// This is what the agent's routes do, without a host: for the fuzz target and for tests.
 #[must_use]
@@ -28,7 +28,7 @@ pub fn written(jail: &str, settings: serde_json::Value, ignore: serde_json::Valu
     Some(drop_in.with(&settings).ignoring(network, Ignored::besides()).render(&jail))
 }
 
-/// What bangui says of one jail. What is none is left to the other files.
+/// bangui's own settings of one jail. `None` leaves a setting to the other files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::agent) struct DropIn {
     /// On or off.
@@ -86,7 +86,7 @@ impl HostName {
 }
 
 impl DropIn {
-    /// With these settings in place of its own.
+    /// With these settings, which replace the ones it had.
     pub(in crate::agent) fn with(mut self, settings: &JailSettings) -> Self {
         self.bantime = settings.bantime.or(self.bantime);
         self.findtime = settings.findtime.or(self.findtime);

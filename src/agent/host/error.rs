@@ -16,7 +16,7 @@ pub(in crate::agent) enum ChangeError {
     /// Another epoch of the job is known: a newer one, or the same of another worker.
     #[error("{reason}")]
     Stale {
-        /// In words.
+        /// The reason, for people.
         reason: String,
         /// The one that is known.
         epoch: Option<u64>,
@@ -39,13 +39,13 @@ pub(in crate::agent) enum ChangeError {
     /// Something of the host's.
     #[error("{0}")]
     Failed(String),
-    /// The host is not as before, or that cannot be told: what was begun could be neither finished nor undone yet.
+    /// The host is not, or may not be, as before: what was begun could be neither finished nor undone yet.
     #[error("{0}")]
     Unsettled(String),
 }
 
 impl ChangeError {
-    /// How it is told to whoever asked.
+    /// The kind of refusal that the caller gets.
     pub(in crate::agent) fn kind(&self) -> RefusalKind {
         match self {
             Self::Request(_) => RefusalKind::Request,

@@ -44,7 +44,7 @@ pub(in crate::agent) struct Journal {
     pub(in crate::agent) before: Option<String>,
     /// The jails that ran.
     pub(in crate::agent) running: Vec<JailName>,
-    /// Whether fail2ban may have been told: until then, only the file has changed.
+    /// Whether fail2ban may have been reloaded: until then, only the file has changed.
     pub(in crate::agent) reloaded: bool,
 }
 
@@ -55,7 +55,7 @@ pub(in crate::agent) struct Files {
 }
 
 /// Held while this host's fail2ban is being changed. A child that has it as its standard input holds it too,
-/// so that whoever comes next waits also for a reload that outlives the agent which began it.
+/// so that the next change also waits for a reload that outlives the agent which started it.
 #[derive(Debug)]
 pub(in crate::agent) struct Lock(File);
 
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn every_jail_has_a_file_of_its_own_in_the_folder() {
+    fn every_jail_has_its_own_file_in_the_folder() {
         let files = Files::new(Path::new("/f"));
         let name = |jail: &str| {
             let path = files.drop_in(&JailName::parse(jail).unwrap());

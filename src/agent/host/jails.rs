@@ -234,7 +234,7 @@ impl JailDesk {
         {
             return Ok(survey);
         }
-        // Taken before the files are read: what is written meanwhile is found to be new.
+        // Taken before the files are read, so that a write during the read counts as new.
         let begun = SystemTime::now();
         let survey = Arc::new(self.tools.survey().await?);
         let now = settled(fingerprint(&self.config, &survey.files), begun);

@@ -1,10 +1,10 @@
 //! Looks at the log files that jails read: whether they are there, how large they are, when they were last written to.
 //!
 //! fail2ban's view counts: its process may see other files than the agent (a container, a private `/tmp`), so they are looked up
-//! under `/proc/PID/root`. Where the kernel does not allow that, the agent's own view says which files are there; that one is
-//! missing is only believed while its folder is there too. In another process namespace nothing is known.
+//! under `/proc/PID/root`. Where the kernel does not allow that, the agent's own view says which files are there; a file only
+//! counts as missing while its folder exists. In another process namespace nothing is known.
 //!
-//! A file system may hang: one look at a time, in a thread of its own, which nobody waits for beyond [`LOOK_TIMEOUT`].
+//! A file system may hang: one look at a time, in a separate thread, and no caller waits for it beyond [`LOOK_TIMEOUT`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;

@@ -1,7 +1,7 @@
 //! Waiting for fail2ban as long as it works.
 //!
 //! A jail that ends runs the unban action of each of its bans: a second each makes minutes. To give up in the middle and undo would
-//! undo under its hands, so it is waited for as long as it makes progress, and whoever asks how it is hears that it works.
+//! undo under its hands, so it is waited for as long as it makes progress, and a status request is answered that it is working.
 
 use std::future::Future;
 use std::sync::PoisonError;

@@ -25,7 +25,7 @@ const ANSWERS_AFTER: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 impl Changer {
-    /// Runs to its end even if whoever asked has gone; begins only if its turn comes before `deadline`.
+    /// Runs to completion even if the caller has gone; begins only if its turn comes before `deadline`.
     pub(in crate::agent) async fn roll_back(
         self: &Arc<Self>,
         jail: JailName,
@@ -79,7 +79,7 @@ impl Changer {
             Err(other) => return Err(other),
         };
         if let Err(reason) = self.undo_leftover(lock).await {
-            // Jails that do not come back are told below.
+            // Jails that do not come back are reported below.
             warn!("failed to undo an interrupted change completely: {reason}");
         }
         if self.running().await?.contains_key(jail) {

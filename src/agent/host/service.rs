@@ -178,7 +178,7 @@ impl Desk {
         let _turn = self.turn.lock().await;
         // From here on it is the running one: who asks now waits for the next.
         self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // If a command takes longer, its end is not waited for: that fail2ban is busy is what there is to tell.
+        // If a command takes longer, this does not wait for its end: fail2ban is reported as busy.
         let _quiet = timeout(QUIET_WITHIN, self.bans.quiet()).await;
         let answer = self.prober.probe(Instant::now() + PROBE_LIMIT).await;
         if let Ok(answer) = &answer {

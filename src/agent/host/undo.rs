@@ -12,7 +12,7 @@ use crate::fail2ban::Command;
 use crate::fail2ban::tools::{Rehearsal, View};
 
 impl Changer {
-    /// Puts the file back, the jail, and any other that was lost; ends the journal when it is so.
+    /// Puts the file back, the jail, and any other that was lost; ends the journal once that is done.
     pub(in crate::agent) async fn undo(&self, lock: &Lock, journal: &Journal) -> Result<(), ChangeError> {
         self.put_file_back(journal)?;
         let missing = if journal.reloaded { self.undo_reload(lock, journal).await? } else { Vec::new() };
@@ -23,7 +23,7 @@ impl Changer {
         let missing: Vec<&str> = missing.iter().map(JailName::as_str).collect();
         Err(ChangeError::Unsettled(format!(
             "the files are as before, and these jails, which ran before, do not run: {}. Their own files have become wrong, \
-             or somebody stopped them meanwhile",
+             or they were stopped in the meantime",
             missing.join(", ")
         )))
     }
@@ -63,7 +63,7 @@ impl Changer {
         Ok(journal.running.iter().filter(|other| now.get(*other) != Some(&true)).cloned().collect())
     }
 
-    /// Reloads a jail; that its own files have become wrong since is told and does not stop the rest.
+    /// Reloads a jail. If its own files have become invalid since, that is logged and the rest continues.
     async fn put_back(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
         match self.reload(lock, jail).await {
             Err(ChangeError::Configuration(words)) => {

@@ -44,7 +44,7 @@ pub(super) fn refuse(kind: RefusalKind, reason: &str) -> Response {
     refuse_with(status_of(kind), kind, reason)
 }
 
-/// A refusal of this kind with a status of its own.
+/// A refusal of this kind with a status other than the kind's default.
 pub(super) fn refuse_with(status: StatusCode, kind: RefusalKind, reason: &str) -> Response {
     (status, Json(Refusal { kind, reason: reason.into(), epoch: None })).into_response()
 }

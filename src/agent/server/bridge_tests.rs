@@ -1,7 +1,6 @@
 //! Both ends of the bridge over a real socket: who is let in, what is refused, and how each failure arrives.
 //!
-//! A fail2ban is not there in these tests, or a listener that never answers stands for one; the integration tests
-//! have a real one.
+//! These tests have no fail2ban, or only a listener that never answers in its place; the integration tests use a real one.
 
 use crate::agent::refusal::{Refusal, RefusalKind};
 use std::path::{Path, PathBuf};

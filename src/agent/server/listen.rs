@@ -1,7 +1,7 @@
-//! Where an agent listens: a unix socket of its own, loopback TCP, or any TCP address with TLS.
+//! Where an agent listens: a unix socket, loopback TCP, or any TCP address with TLS.
 //!
 //! A socket file outlives a killed agent, so that an existing one is tried first: if somebody answers on it, it is
-//! another agent's and stays; if nobody does, it is a leftover and goes. What is no socket is never removed.
+//! another agent's and stays; if nobody does, it is a leftover and goes. Anything but a socket is never removed.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -20,9 +20,11 @@ use crate::net::Listener;
 /// Why the agent cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::agent) enum ListenError {
-    #[error("another agent answers on {0}: end it first, or give this one another BANGUI_AGENT_LISTEN")]
+    #[error(
+        "another agent already listens on {0}: stop it first, or give this one another BANGUI_AGENT_LISTEN"
+    )]
     Taken(PathBuf),
-    #[error("{0} exists and is no socket: remove it, or set BANGUI_AGENT_LISTEN to another path")]
+    #[error("{0} exists and is not a socket: remove it, or set BANGUI_AGENT_LISTEN to another path")]
     NoSocket(PathBuf),
     #[error(
         "{0} is not a loopback address: set BANGUI_AGENT_TLS_CERT and _KEY, or use a unix socket or loopback"

@@ -183,8 +183,8 @@ fn changed(view: Result<wire::JailViews, ChangeError>) -> Result<wire::JailViews
     })
 }
 
-/// Does what was begun, also if whoever asked hangs up: a command may be on its way to fail2ban, and what comes after
-/// it (its verification, the turn of the next) must wait for it.
+/// Completes what was begun even if the caller hangs up: a command may be on its way to fail2ban, and what follows it (its
+/// verification, the next command's turn) must wait for it.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
 ) -> Answer<T> {
@@ -208,7 +208,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Jail {
     }
 }
 
-/// A JSON body; the gate has bounded its size where it is told, axum does where it is not.
+/// A JSON body. The gate bounds its size if the request declares one, axum if not.
 struct Body<T>(T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// What stands in a file that a variable names.
+/// The contents of a file that a variable names, bounded in size.
 pub(super) fn bounded(path: &Path, variable: &str) -> anyhow::Result<Vec<u8>> {
     let what = || format!("{} ({variable}) cannot be read", path.display());
     if std::fs::metadata(path).with_context(what)?.len() > MAX_FILE {

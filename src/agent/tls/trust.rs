@@ -1,10 +1,10 @@
-//! What a worker shows to agents, and whom it believes.
+//! What a worker shows to agents, and whom it trusts.
 //!
-//! | it knows of the agent | [`Whom`] | believed is |
+//! | it knows of the agent | [`Whom`] | trusted |
 //! |---|---|---|
 //! | its name | `Named` | a certificate by the CA that carries the name |
-//! | its address, the CA | `SignedByCa` | a certificate by the CA; the name that it tells is to be held against it |
-//! | its address | `Anybody` | whoever answers, for as long as it takes to ask who that is: no token is sent, and what it tells is kept with its certificate |
+//! | its address, the CA | `SignedByCa` | a certificate by the CA; the name that the agent reports must be checked against it |
+//! | its address | `Anybody` | any agent that answers, only to ask for its name: no token is sent, and its answer is stored with its certificate |
 //! | its certificate | `Holder` | who has the key of this very certificate |
 
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ impl Shown {
     }
 }
 
-/// Whom to believe.
+/// Whom to trust.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::agent) enum Whom<'a> {
     Named,
@@ -95,7 +95,8 @@ impl Trust {
             Whom::Anybody => Arc::new(SignedByCa { roots: None, algorithms }),
             Whom::Holder(fingerprint) => Arc::new(Holder { fingerprint: fingerprint.to_owned(), algorithms }),
         };
-        // A resumed connection shows no certificate, and where the name is yet to be told all agents go by that of their group.
+        // A resumed connection shows no certificate, and agents that have not reported a name yet all share that of their
+        // group.
         let resumes = matches!(whom, Whom::Named | Whom::Holder(_));
         client_config(verifier, self.shown.as_ref(), resumes)
     }

@@ -1,7 +1,7 @@
 //! Whom an agent obeys: workers that show one of the certificates in a file, or one that a CA in it has signed.
 //!
-//! The file holds nothing secret. A worker's own certificate may stand there as it is, made with one command of openssl; so two
-//! of them may, while one replaces the other.
+//! The file holds nothing secret. A worker's own certificate may be listed there as it is, made with one command of openssl; so
+//! two of them may, while one replaces the other.
 
 use std::sync::Arc;
 

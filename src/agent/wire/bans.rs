@@ -49,8 +49,8 @@ pub struct JobEpoch {
     pub key: JobKey,
     /// Its epoch: it rises when the job is taken over or cancelled.
     pub epoch: u64,
-    /// Of the agent's process, as [`Fenced`] told it: an agent that was started anew has forgotten all epochs, and does
-    /// nothing for a job before it is fenced again. None from a worker of a version that knew nothing of it.
+    /// The incarnation of the agent's process, as returned in [`Fenced`]: a restarted agent has forgotten all epochs, and does
+    /// nothing for a job until it is fenced again. `None` from workers of versions that do not know this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<String>,
     /// The worker that has the epoch. Two may have one number where Redis has lost its data; the agent takes the first, and
@@ -69,10 +69,10 @@ pub struct BanRequest {
     pub job: Option<JobEpoch>,
 }
 
-/// What is so of one address after the command.
+/// The state of one address after the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanResult {
-    /// Which.
+    /// The address or network.
     pub ip: Network,
     /// Whether the jail bans it now, as fail2ban says when asked again; beside very many bans, as it answered to the command.
     pub banned: bool,
@@ -153,7 +153,7 @@ pub struct NeverBanned {
 /// Where one address is banned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookup {
-    /// Which.
+    /// The address or network.
     pub ip: Network,
     /// The jails that ban it.
     pub jails: Vec<JailName>,

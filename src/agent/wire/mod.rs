@@ -20,8 +20,9 @@
 //! Every call carries `Authorization: Bearer <agent token>`, unless the workers' certificate says who asks, and [`DEADLINE_HEADER`] if the caller waits for less
 //! than [`DEFAULT_DEADLINE`] ([`CHANGE_DEADLINE`] for a change). What is refused has a [`Refusal`](crate::agent::refusal::Refusal) as its body:
 //! 400, 404, 405 and 413 `request`, 401 `token`, 404 `jail`, 409 `stale`, 422 `configuration`, 500
-//! `failed` (as before) or `unsettled`, 503 `busy`, `down` or `under-way` (a change that takes longer than the caller waits). `/v1/status` tells of a fail2ban that does not answer in a
-//! 200, since that is what it was asked; the other calls refuse with 503.
+//! `failed` (as before) or `unsettled`, 503 `busy`, `down` or `under-way` (a change that takes longer than the caller waits).
+//! `/v1/status` reports an unresponsive fail2ban in a 200, since the status is what it was asked for; the other calls refuse
+//! with 503.
 
 mod bans;
 
@@ -65,7 +66,7 @@ pub const MAX_BAN_LIST: usize = 32 * 1024 * 1024;
 /// Who the agent is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
-    /// What it is called, if it was told (`BANGUI_AGENT_NAME`); its certificate carries this name.
+    /// The agent's name, if `BANGUI_AGENT_NAME` is set; its certificate carries this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// 128 random bits of its start, in hexadecimal digits: the same behind two addresses, it is one agent.
@@ -106,7 +107,7 @@ pub enum Status {
     },
     /// It accepted the connection and did not answer in time.
     Busy {
-        /// In words.
+        /// The reason, for people.
         reason: String,
         /// Whether it is seen to make progress with a change of a jail.
         #[serde(default)]
@@ -114,7 +115,7 @@ pub enum Status {
     },
     /// It does not answer, or not in its protocol.
     Down {
-        /// In words.
+        /// The reason, for people.
         reason: String,
     },
 }
@@ -172,7 +173,7 @@ pub struct BackendSupport {
 /// A jail that fail2ban went down by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
-    /// Which.
+    /// The jail.
     pub jail: JailName,
 }
 
@@ -212,7 +213,7 @@ pub struct JailView {
     /// Whether fail2ban lists it though it does not run.
     #[serde(default)]
     pub stalled: bool,
-    /// Seconds of a ban, -1 for ever; none if that cannot be computed.
+    /// Duration of a ban in seconds, -1 if permanent; `None` if it cannot be computed.
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.
     pub findtime: Option<i64>,
@@ -242,7 +243,7 @@ pub struct JailView {
 /// The settings that a jail has after a reload: what the files say now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSettings {
-    /// Seconds of a ban, -1 for ever; none if that cannot be computed.
+    /// Duration of a ban in seconds, -1 if permanent; `None` if it cannot be computed.
     #[serde(default)]
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.

@@ -111,8 +111,7 @@ pub fn same_name(agents: &[(ServerName, String, String)]) -> Vec<Finding> {
 #[must_use]
 pub fn conflict(name: &str, how: &str) -> Finding {
     let detail = format!("{how} One of them may not be looked after.");
-    let remedy =
-        Remedy::text("Give each agent a name of its own (BANGUI_AGENT_NAME, and in its certificate).");
+    let remedy = Remedy::text("Give each agent a unique name (BANGUI_AGENT_NAME, and in its certificate).");
     let title = format!("Two agents are called {name}");
     Finding::new(Kind::AgentNames, Severity::Error, title, detail, remedy).about(name)
 }
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_in_memory_is_none() {
+    fn a_database_in_memory_counts_as_no_database() {
         for off in [None, Some(":memory:"), Some("None")] {
             assert!(database(&web(), off).is_some(), "{off:?}");
         }

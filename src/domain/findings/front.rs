@@ -32,7 +32,8 @@ pub fn judge(front: &Front) -> Report {
 }
 
 fn no_https() -> Finding {
-    let detail = "Passwords and sessions travel in the clear: whoever is on the way can take over bangui.";
+    let detail =
+        "Passwords and sessions travel in the clear: anyone on the network path can take over bangui.";
     let remedy = Remedy::text(
         "Put a proxy with a certificate in front, name it in BANGUI_TRUSTED_PROXIES, and set BANGUI_PUBLIC_URL to its https:// URL.",
     );
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn without_https_is_a_finding_for_whoever_is_not_on_this_machine() {
+    fn without_https_is_a_finding_for_users_on_other_machines() {
         assert_eq!(found(false, "198.51.100.23", None), ["no-https"]);
         assert_eq!(found(true, "198.51.100.23", None), [] as [&str; 0]);
         assert_eq!(found(false, "127.0.0.1", None), [] as [&str; 0]);

@@ -14,7 +14,7 @@ pub const SILENT_AFTER: TimeDelta = TimeDelta::hours(1);
 /// The jail that bans those who were banned before.
 const RECIDIVE: &str = "recidive";
 
-/// A log file as the agent sees it. Neither missing nor with a size: it could not be looked at.
+/// A log file as the agent sees it. If it is neither missing nor has a size, it could not be checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFile {
     /// Where it is, as fail2ban says.
@@ -31,7 +31,7 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Whether it could be looked at.
+    /// Whether it could be checked.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.missing || self.size.is_some()
@@ -47,7 +47,7 @@ impl LogFile {
 pub struct JailFacts {
     /// Its name.
     pub name: JailName,
-    /// Seconds of a ban, -1 for ever.
+    /// Duration of a ban in seconds, -1 if permanent.
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.
     pub findtime: Option<i64>,
@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(severity(&[&gone], false), [Severity::Error]);
         assert_eq!(severity(&[&gone], true), [Severity::Warning]);
         assert_eq!(severity(&[&gone, &log("/there", 0)], false), [Severity::Warning]);
-        assert_eq!(severity(&[&unknown], false), [], "what could not be looked at is not missing");
-        assert_eq!(logs_missing(&web(), &jail("sshd")), [], "nor is what was not looked at");
+        assert_eq!(severity(&[&unknown], false), [], "what could not be checked is not missing");
+        assert_eq!(logs_missing(&web(), &jail("sshd")), [], "nor is what was not checked");
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_is_short_below_the_find_time_and_one_for_ever_is_not() {
+    fn a_ban_is_short_below_the_find_time_and_a_permanent_one_is_not() {
         let found =
             |bantime, findtime| short_ban(&web(), &JailFacts { bantime, findtime, ..jail("sshd") }).is_some();
         assert!(found(Some(599), Some(600)));

@@ -168,7 +168,7 @@ pub struct Finding {
     pub about: Option<String>,
     /// Since when, where the facts say so.
     pub since: Option<Timestamp>,
-    /// What is so, in a few words.
+    /// The finding in a few words.
     pub title: String,
     /// What that means for protection.
     pub detail: String,

@@ -1,4 +1,4 @@
-//! Whether whoever looks could be banned, and lock themselves out.
+//! Whether the user who is looking could be banned, and be locked out.
 
 use std::net::IpAddr;
 

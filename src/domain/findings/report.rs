@@ -1,4 +1,4 @@
-//! What one look found, and where it could look at all: what was not judged is unknown, and not fine.
+//! What a round of checks found, and which checks could be made: what was not judged is unknown, and not fine.
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -44,7 +44,7 @@ impl Scope {
     }
 }
 
-/// What was found, and where it was looked at all.
+/// What was found, and what was checked at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What was found.
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_finding_is_covered_by_the_scope_of_its_own_check() {
+    fn every_finding_is_within_the_scope_of_its_check() {
         let web = ServerName::parse("web-1").unwrap();
         let jail = JailName::parse("a/b#c").unwrap();
         for kind in Kind::ALL {

@@ -1,6 +1,6 @@
 //! How much a reply of fail2ban may make of itself.
 
-/// What a reply may need in memory, in bytes for each of its own.
+/// How many bytes of memory a reply may need for each byte of its length.
 pub const MEMORY_FACTOR: usize = 8;
 
 /// How large a pickle may become.

@@ -76,7 +76,7 @@ pub(super) struct Machine<'a> {
     left: usize,
 }
 
-/// What the three values that need no node of their own are.
+/// The three values that need no separate node.
 const CONSTANTS: [Node; 3] = [Node::None, Node::Bool(true), Node::Bool(false)];
 
 /// No node has this index.

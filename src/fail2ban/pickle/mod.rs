@@ -104,7 +104,7 @@ pub enum PickleError {
     /// An instruction outside the closed set.
     #[error("the pickle has the unsupported instruction {opcode:#04x} at byte {at}")]
     Opcode {
-        /// Which.
+        /// The opcode.
         opcode: u8,
         /// Where.
         at: usize,
@@ -112,7 +112,7 @@ pub enum PickleError {
     /// An instruction that finds something else on the stack than it needs.
     #[error("the pickle is malformed at byte {at}: {what}")]
     Malformed {
-        /// In words.
+        /// What is wrong.
         what: &'static str,
         /// Where.
         at: usize,

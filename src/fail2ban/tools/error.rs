@@ -8,7 +8,7 @@ pub enum ToolError {
     /// It is not there, or cannot be run.
     #[error("failed to run {program}: {reason}")]
     Missing {
-        /// Which.
+        /// The program.
         program: String,
         /// Why.
         reason: String,
@@ -16,7 +16,7 @@ pub enum ToolError {
     /// It did not end.
     #[error("{program} did not finish within {limit:?} and was killed")]
     Late {
-        /// Which.
+        /// The program.
         program: String,
         /// The deadline.
         limit: Duration,
@@ -24,7 +24,7 @@ pub enum ToolError {
     /// It said something else than it should.
     #[error("{program} printed something unexpected: {said}")]
     Strange {
-        /// Which.
+        /// The program.
         program: String,
         /// What it said.
         said: String,

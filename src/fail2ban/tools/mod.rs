@@ -87,7 +87,7 @@ pub struct Survey {
     pub files: Vec<PathBuf>,
 }
 
-/// What came of trying one jail out.
+/// The outcome of trying one jail out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Rehearsal {
     /// Whatever of the jail a reload would stumble over, in fail2ban's own words, with the file and the option.

@@ -8,9 +8,9 @@
 #
 # Why a rehearsal: `fail2ban-client -t` compiles no regular expression and reads no duration, and a reload that
 # stumbles over one loses the jail. And it reads all jails, while a reload of one jail is not
-# held up by a mistake in another. Here the same commands meet the same code, in a process of its own that has no jail to
-# lose: nothing is started, no action runs, no database is opened, no log target is set. An action written in Python is
-# loaded and created, as the reload would do; it is neither started nor asked to ban.
+# held up by a mistake in another. Here the same commands meet the same code, in a separate process that has no jail to lose:
+# nothing is started, no action runs, no database is opened, no log target is set. An action written in Python is loaded and
+# created, as the reload would do; it is neither started nor asked to ban.
 #
 # It runs as `python3 -I -c`, in the interpreter that fail2ban-client names in its first line, so that it is the
 # configured fail2ban's version that judges. Nothing of a request is in its arguments: the paths are the agent's own, JAIL is
@@ -22,8 +22,8 @@ import re
 import sys
 
 words = []
-# fail2ban's reader warns of it and goes on without a value, which its server then stumbles over.
-NO_NUMBER = "that is no whole number"
+# fail2ban's reader only warns of it and continues without a value, on which its server then fails.
+NO_NUMBER = "not a whole number"
 
 
 class Listener(logging.Handler):
@@ -241,7 +241,7 @@ def try_jail(configuration, transmitter):
 
 
 def concerns(word, configuration):
-    """Whether an error of the reader is about this jail. A reload skips a file that it cannot read, and goes on."""
+    """Whether an error of the reader is about this jail. A reload skips a file that it cannot read, and continues."""
     decoding = re.match("Error decoding config file '(.*?)': ", word)
     unread = re.match("Could not read config files: (.*)", word)
     paths = decoding.groups() if decoding else unread.group(1).split(", ") if unread else None

@@ -1,6 +1,6 @@
 # fail2ban's configuration as it would be with one file of it replaced, and which of its files says what.
 #
-# A change is tried before it is made, and a file in jail.d takes effect for whoever reloads or restarts fail2ban next. So
+# A change is tried before it is made, and a file in jail.d takes effect the next time anything reloads or restarts fail2ban. So
 # the new file is read from elsewhere, under the name it will have: by fail2ban's own reader, in this process alone, with every
 # other file, include and link as the host has it. A copy of the folder would not do: includes lead out of it.
 import configparser
@@ -46,7 +46,7 @@ class View:
 
 
 def files_of(share, start):
-    """The files that make up what `start` (`FOLDER/jail`) stands for, in the order in which they are read."""
+    """The files that make up `start` (`FOLDER/jail`), in the order in which they are read."""
     lists = [files for key, files in share.items() if isinstance(key, str) and key.startswith("inc-path:" + start)]
     return max(lists, key=len, default=[])
 

@@ -58,8 +58,8 @@ pub struct Entry {
     after: Value,
     /// `done`, `begun`, or why not.
     outcome: String,
-    /// The `id` of the entry of the same trail that told of its beginning. A beginning that no other entry names: what came of it is not
-    /// known.
+    /// The `id` of the entry, in the same trail, that recorded the beginning. If no entry refers to a beginning, its outcome is
+    /// not known.
     begun: Option<String>,
 }
 

@@ -116,7 +116,7 @@ fn parse(id: &str) -> Result<BanJobId> {
     Ok(BanJobId::parse(id).ok_or(CancelError::Unknown)?)
 }
 
-/// The ban jobs, newest first: those that are not over, and those that were over within a day.
+/// The ban jobs, newest first: the open ones, and those that ended within a day.
 #[utoipa::path(get, path = "/api/v1/ban-jobs", tag = "bans",
     params(
         ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}$", description = "The `next_cursor` of the page before"),
@@ -152,7 +152,7 @@ pub async fn show(
 /// Cancels a ban job: once this is answered, no further address is banned or unbanned by it. What it has done stays.
 #[utoipa::path(post, path = "/api/v1/ban-jobs/{id}/cancel", tag = "bans", params(("id" = String, Path)),
     responses((status = 200, body = BanJob), (status = 409, description = "It was done, or had failed, already"),
-        (status = 502, description = "No worker goes on with it, but the agent cannot be told yet")))]
+        (status = 502, description = "The job was stopped, but the agent could not be informed yet")))]
 pub async fn cancel(
     State(state): State<AppState>,
     actor: Actor,

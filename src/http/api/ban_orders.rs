@@ -1,7 +1,7 @@
 //! Making and lifting bans: a few at once, many as a job (`ban_jobs.rs`).
 //!
-//! Addresses go to fail2ban up to 25 at a time, since its one command thread does nothing else meanwhile. After each command the
-//! agent asks what is so, and that is what the answer tells, address by address.
+//! Addresses go to fail2ban up to 25 at a time, since its one command thread does nothing else during a command. After each
+//! command the agent asks for the resulting state, which the answer reports address by address.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -32,13 +32,13 @@ pub struct Bans {
     force: bool,
 }
 
-/// What is so of each address now.
+/// The resulting state of each address.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outcome {
     results: Vec<AddressOutcome>,
 }
 
-/// What is so of one address now.
+/// The resulting state of one address.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AddressOutcome {
     ip: String,

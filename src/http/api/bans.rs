@@ -35,9 +35,9 @@ pub struct Ban {
     /// The address or network. Or what else the jail bans: a filter may ban by a user name or any other text.
     ip: String,
     kind: BanKind,
-    /// `null` where fail2ban does not tell.
+    /// `null` if fail2ban does not report it.
     banned_at: Option<Time>,
-    /// `null` for ever, or where fail2ban does not tell.
+    /// `null` if the ban is permanent, or if fail2ban does not report it.
     expires_at: Option<Time>,
 }
 
@@ -133,7 +133,7 @@ pub struct Place {
     ban: String,
     /// `null` where fail2ban does not say, or the list of bans was not read since.
     banned_at: Option<Time>,
-    /// `null` for ever, too.
+    /// `null` also if the ban is permanent.
     expires_at: Option<Time>,
 }
 
@@ -241,6 +241,6 @@ pub(in crate::http) fn canonical_beginning(q: String) -> String {
 pub(in crate::http) fn address(text: &str) -> Result<Network> {
     Network::parse(text).ok_or_else(|| {
         let detail = "the last part of the path must be an address, or a network with its / as %2F";
-        Problem::new(axum::http::StatusCode::NOT_FOUND, "not-found", "That is no address", detail)
+        Problem::new(axum::http::StatusCode::NOT_FOUND, "not-found", "Not an address", detail)
     })
 }

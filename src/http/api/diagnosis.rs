@@ -65,7 +65,7 @@ impl FromRequestParts<AppState> for Arrival {
     }
 }
 
-/// What was found, and what was looked at.
+/// What was found, and what was checked.
 #[derive(Serialize, ToSchema)]
 pub struct Diagnosis {
     /// The findings, the worst first.
@@ -90,7 +90,7 @@ struct FindingView {
     server: Option<ServerName>,
     #[schema(value_type = Option<String>)]
     jail: Option<JailName>,
-    /// What is so.
+    /// The finding in a few words.
     title: String,
     /// What that means for protection.
     detail: String,

@@ -1,6 +1,6 @@
 //! What happens, as it happens: server-sent events.
 //!
-//! A client is at a place in the stream of events, its `Last-Event-ID`, and may go on from there at any worker. What it
+//! A client is at a place in the stream of events, its `Last-Event-ID`, and may continue from there at any worker. What it
 //! is sent, in this order: what it missed, read from Redis; then what this worker's feed brings. If it is slower than
 //! the feed remembers, it is back at Redis, page by page: nobody's slowness fills the memory.
 //!
@@ -59,17 +59,17 @@ pub struct EventView<'a> {
     facts: &'a Value,
 }
 
-/// Events as they happen, as server-sent events; `Last-Event-ID` goes on where another stream ended, at any worker.
+/// Events as they happen, as server-sent events; `Last-Event-ID` resumes where an earlier stream ended, at any worker.
 #[utoipa::path(get, path = "/api/v1/events", tag = "cluster",
     params(("Last-Event-ID" = Option<String>, Header, pattern = r"^[0-9]{1,15}-[0-9]{1,15}$",
         description = "The `id` of the last event that was received; without it, events from now on")),
     responses((status = 200, body = Vec<EventView<'_>>, content_type = "text/event-stream",
             description = "Each item is the `data` of one event, as JSON"),
-        (status = 400, description = "`Last-Event-ID` is none"),
+        (status = 400, description = "`Last-Event-ID` is not a valid event ID"),
         (status = 429, description = "This session has 20 streams at this worker")))]
 pub async fn follow(State(state): State<AppState>, caller: Caller, after: After) -> Result<Response> {
     let place = state.event_clients().take(caller.session.id).map_err(crowded)?;
-    // First the news from now on, then where to begin: what comes between is in both, and told once.
+    // Subscribe first, then determine where to begin: what comes in between is in both, and is sent once.
     let news = state.events().subscribe();
     let newest = state.store.newest_event().await?;
     let mut ready = VecDeque::from([Event::default().retry(retry())]);
@@ -198,7 +198,7 @@ impl Following {
             Ok(News::Event(event)) => self.push(&event),
             Ok(News::Gap(after)) => {
                 self.ready.push_back(gap(self.at.max(after)));
-                // History may have begun anew, with lower ids.
+                // The history may have been reset, and restarted with lower ids.
                 self.at = self.at.min(after);
                 self.behind = true;
             }

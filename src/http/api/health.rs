@@ -1,11 +1,11 @@
-//! Whether the worker lives, and whether it should be given work.
+//! Whether the worker is alive, and whether it should be given work.
 //!
-//! `/healthz` touches nothing: a worker without Redis is well, and restarting it would not help. `/readyz` tells
-//! a load balancer where to send requests; it looks at what the connection's watchdog last saw, and asks nobody. A Redis
-//! that refuses writes does not make a worker unready: reads are served, and no other worker could do more.
+//! `/healthz` touches nothing: a worker without Redis is well, and restarting it would not help. `/readyz` tells a load
+//! balancer where to send requests; it reports what the connection's watchdog last saw, and asks nobody. A Redis that refuses
+//! writes does not make a worker unready: reads are served, and no other worker could do more.
 //!
-//! Both are open to strangers, who are told what kind of trouble there is and no more: names of hosts, certificates and the words
-//! of errors are in the log.
+//! Both are open to strangers, who learn what kind of trouble there is and no more: host names, certificates and error texts
+//! are only in the log.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::http::error::{Problem, Result};
 use crate::http::state::{AppState, Phase};
 
-/// Whether the process lives; nothing else is looked at.
+/// Whether the process is alive; nothing else is checked.
 #[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn live() -> &'static str {
     "ok\n"
@@ -39,7 +39,9 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {
             state.store.available().map_err(|_| redis_away())?;
             Err(not_ready("starting", "this worker is still starting"))
         }
-        Phase::Draining => Err(not_ready("draining", "this worker is stopping; others go on")),
+        Phase::Draining => {
+            Err(not_ready("draining", "this worker is stopping; the others continue to serve"))
+        }
         Phase::Serving => {
             state.store.available().map_err(|_| redis_away())?;
             let writes = state.store.writable().is_err().then_some(false);

@@ -1,4 +1,4 @@
-//! Changes of jails that take longer than 30 s: each shown under an address of its own, at any worker.
+//! Changes of jails that take longer than 30 s: each can be polled at its own URL, at any worker.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -29,7 +29,7 @@ pub struct JailChange {
     /// `activate`, `deactivate`, `settings` or `ignore`.
     change: &'static str,
     /// `running`, `done`, `refused` (nothing was changed), `failed`, or `not_known`: the worker that waited for the end is
-    /// gone, and the agent brings the change to its end or undoes it. Then look at the jail.
+    /// gone, and the agent completes the change or undoes it. Then look at the jail.
     state: &'static str,
     /// Who asked for it.
     username: String,
@@ -78,7 +78,7 @@ impl From<JailChangeView> for JailChange {
     }
 }
 
-/// 200 with what came of a change, or 202 with where that will be.
+/// 200 with the outcome of a change, or 202 with the address where it will be.
 pub async fn answer<T: Serialize + Send + 'static>(
     state: &AppState,
     actor: &Actor,

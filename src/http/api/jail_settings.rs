@@ -21,7 +21,7 @@ use crate::http::state::AppState;
 #[serde(deny_unknown_fields)]
 #[schema(as = JailSettingsChange)]
 pub struct SettingsChange {
-    /// Seconds of a ban; -1 is for ever.
+    /// Duration of a ban in seconds; -1 is permanent.
     #[schema(value_type = Option<i64>, minimum = -1, maximum = 315_576_000)]
     bantime: Option<BanTime>,
     /// Seconds within which failures add up.
@@ -41,7 +41,7 @@ pub struct SettingsChange {
 /// Changes settings of a jail.
 #[utoipa::path(patch, path = "/api/v1/servers/{server}/jails/{jail}", tag = "jails", request_body = SettingsChange,
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
+    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
         (status = 502, description = "The agent cannot be reached")))]
 pub async fn change(
     State(state): State<AppState>,
@@ -78,7 +78,7 @@ pub struct IgnoreRequest {
 /// Unbans an address or network and ignores it from now on, in one step.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/ignore", tag = "jails", request_body = IgnoreRequest,
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
+    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
         (status = 502, description = "The agent cannot be reached")))]
 pub async fn ignore(
     State(state): State<AppState>,

@@ -14,7 +14,7 @@ use crate::http::state::AppState;
 /// Switches a jail on, also after the next restart.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/activate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
         (status = 502, description = "The agent cannot be reached"),
         (status = 422, description = "fail2ban would not run with it, in its own words; nothing was changed")))]
 pub async fn activate(
@@ -33,7 +33,7 @@ pub async fn activate(
 /// Switches a jail off, also after the next restart; its bans are lifted.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/deactivate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
         (status = 502, description = "The agent cannot be reached"),
         (status = 422, description = "fail2ban would not run without it; nothing was changed")))]
 pub async fn deactivate(

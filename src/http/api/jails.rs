@@ -34,7 +34,7 @@ pub struct JailView {
     /// `polling`, `pyinotify`, `systemd`: of a jail that does not run, as the files have it.
     backend: Option<String>,
     idle: Option<bool>,
-    /// Seconds of a ban, -1 for ever.
+    /// Duration of a ban in seconds, -1 if permanent.
     bantime: Option<i64>,
     /// Seconds within which failures add up.
     findtime: Option<i64>,
@@ -55,7 +55,7 @@ pub struct JailView {
 /// Settings of a jail as the files have them now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AfterReload {
-    /// Seconds of a ban, -1 for ever; `null` if it cannot be computed.
+    /// Duration of a ban in seconds, -1 if permanent; `null` if it cannot be computed.
     bantime: Option<i64>,
     findtime: Option<i64>,
     maxretry: Option<i64>,
@@ -168,7 +168,7 @@ pub async fn show(
 async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let ServerTarget { name, agent } = state.server(server)?;
     let (store, asked) = (state.store.clone(), agent.clone());
-    // To its end, whoever still listens: a detection that is cut short leaves its lock for others to wait for.
+    // Runs to completion even if the client hangs up: a detection that is cut short leaves its lock for others to wait for.
     let of_detection = name.clone();
     let detection = state.complete(async move {
         store.backend_commands(&of_detection, async || asked.backend_commands().await).await

@@ -1,5 +1,5 @@
-//! `GET /metrics`: what this worker counted, as Prometheus reads it. On the worker's own address, or, with
-//! `BANGUI_METRICS_LISTEN`, on one of its own that users do not reach.
+//! `GET /metrics`: what this worker counted, as Prometheus reads it. On the worker's own address or, with
+//! `BANGUI_METRICS_LISTEN`, on a separate one that users do not reach.
 
 use axum::Router;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use crate::http::middleware::layers;
 use crate::http::state::AppState;
 use crate::telemetry;
 
-/// What this worker counted, as Prometheus reads it; not here if it has an address of its own.
+/// This worker's metrics, in the Prometheus text format; not served here if they have a separate address.
 #[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn show(State(state): State<AppState>) -> Response {
     match state.metrics() {

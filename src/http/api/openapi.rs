@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the handlers and the types that they take and give.
 //!
-//! A handler's annotation tells what is its own: its path, its answer, the refusals that only it gives. What follows
+//! A handler's annotation describes what is specific to it: its path, its answer, the refusals that only it gives. What follows
 //! from what a handler takes is added here, once for all (`Refusals`): nobody writes "401, if nobody is logged in" at
 //! thirty places, and nobody forgets it at one.
 
@@ -225,7 +225,8 @@ fn refuse(operation: &mut Operation, safe: bool, api: bool, probe: bool) {
         operation.responses.responses.insert(HEAD_TOO_LARGE.to_owned(), RefOr::T(too_large));
     }
     if !probe {
-        let misdirected = Response::new("The request is for a host that is none of this installation's");
+        let misdirected =
+            Response::new("The request is for a host that does not belong to this installation");
         operation.responses.responses.insert("421".to_owned(), RefOr::T(misdirected));
     }
     for (status, response) in &mut operation.responses.responses {

@@ -31,7 +31,7 @@ fn every_route_is_stated_by_its_handler_alone() {
 }
 
 #[test]
-fn the_document_is_of_version_3_1_and_every_operation_tells_what_it_is_for() {
+fn the_document_is_of_version_3_1_and_every_operation_has_a_summary() {
     let document = document();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn jails_are_summed_and_ages_told_on_the_same_clock() {
+    fn jails_are_summed_and_ages_computed_on_the_same_clock() {
         let jail = |text: &str| JailName::parse(text).unwrap();
         let counts =
             JailCounts { currently_failed: 1, total_failed: 2, currently_banned: 3, total_banned: 4 };

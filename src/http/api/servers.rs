@@ -1,8 +1,8 @@
 //! The fail2ban servers and their jails.
 //!
-//! What is told of a server is its document in Redis, as the last probe left it: no request waits for a
-//! fail2ban. Its jails are asked of the agent itself. A name that is not configured, or that can be none, is
-//! refused the same way, before Redis is asked.
+//! What is shown of a server is its document in Redis, as the last probe left it: no request waits for a fail2ban. Only its
+//! jails are read from the agent itself. A name that is not configured, or is not a valid name, is refused the same way, before
+//! Redis is asked.
 
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -102,7 +102,7 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
     params(("If-Match" = String, Header, description = "The `ETag` that the change is made on, or `*`")),
     responses((status = 200, body = SettingsView, headers(("ETag" = String))),
         (status = 403, description = "The password was not confirmed within five minutes"),
-        (status = 412, description = "They were changed meanwhile"), (status = 428, description = "`If-Match` is missing")))]
+        (status = 412, description = "They were changed since they were read"), (status = 428, description = "`If-Match` is missing")))]
 pub async fn change(
     State(state): State<AppState>,
     actor: Actor,

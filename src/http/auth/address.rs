@@ -1,4 +1,4 @@
-//! Where a request comes from: the peer's address, or what a proxy says that is believed (`proxies.rs`).
+//! Where a request comes from: the peer's address, or what a trusted proxy reports (`proxies.rs`).
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -2,7 +2,7 @@
 //!
 //! | extractor | proves | else |
 //! |---|---|---|
-//! | [`Caller`] | Redis said that this session lives | 401; 503 if Redis could not be asked |
+//! | [`Caller`] | Redis said that this session is alive | 401; 503 if Redis could not be asked |
 //! | [`AwaitRevocation`] | what is in it | the same, the 401 when it is one everywhere |
 
 use axum::extract::FromRequestParts;
@@ -26,7 +26,7 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        // What stands around the routes (`idempotency.rs`) may have checked it: a request is one check.
+        // A layer around the routes (`idempotency.rs`) may have checked it already: one check per request.
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
@@ -73,8 +73,8 @@ impl<T: FromRequestParts<AppState, Rejection = Problem> + Send> FromRequestParts
     }
 }
 
-/// The token of the `Authorization` header, or else of the cookie. What can be no token is none, and Redis is
-/// not asked.
+/// The token of the `Authorization` header, or else of the cookie. Anything that cannot be a token is dropped here without
+/// asking Redis.
 fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
     let mut authorizations = parts.headers.get_all(header::AUTHORIZATION).iter();
     if let Some(authorization) = authorizations.next() {

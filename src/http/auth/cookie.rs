@@ -1,7 +1,7 @@
 //! The session cookie: its two names, how it is set, removed and found.
 //!
 //! Over TLS it is `__Host-bangui`, which a browser takes only with `Secure`, from this host, for the whole path:
-//! no neighbouring subdomain can plant one, so there the plain name is not looked at. Without TLS a browser
+//! no neighbouring subdomain can plant one, so the plain name is ignored there. Without TLS a browser
 //! would refuse that name, and it is `bangui`. Both are `HttpOnly` and `SameSite=Lax`: a link from a chat or a mail lands
 //! logged in, and what changes something is judged by `middleware/origin.rs` whatever cookie it carries.
 //!

@@ -1,11 +1,11 @@
-//! Whose word about a client is believed, and so where a request comes from.
+//! Which proxies are trusted to report a client's address, and so where a request comes from.
 //!
 //! The peer's address, unless proxies are named. How they are known is one of two ways:
 //!
 //! | configured | the client is |
 //! |---|---|
-//! | `BANGUI_TRUSTED_PROXIES` | where the peer is one of them, the rightmost address of `X-Forwarded-For` that is none of them: everything to the left of it was written by whoever sits there, and proves nothing. What is no address stops the walk at the last proxy that was understood |
-//! | `BANGUI_TRUSTED_PROXY_HOPS` | the Nth address from the right, whoever the peer is; the peer, if there are fewer or it is no address |
+//! | `BANGUI_TRUSTED_PROXIES` | where the peer is one of them, the rightmost address of `X-Forwarded-For` that is not one of them: everything to its left was written by that client, and proves nothing. An entry that is not an address stops the walk at the last proxy that was understood |
+//! | `BANGUI_TRUSTED_PROXY_HOPS` | the Nth address from the right, whatever the peer; the peer's own, if there are fewer or the entry is not an address |
 //!
 //! All lines of the header count, in order. An entry may have a port and brackets; empty ones are none. `::ffff:192.0.2.1` and
 //! `64:ff9b::192.0.2.1` are 192.0.2.1.
@@ -21,7 +21,7 @@ use crate::domain::address::host_behind;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The proxies that stand before the workers. Cheap to clone; all clones are one.
+/// The proxies in front of the workers. Cheap to clone; all clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     named: Arc<[IpNet]>,
@@ -37,13 +37,14 @@ impl Proxies {
         Self { named: named.into(), hops, stranger: Arc::default() }
     }
 
-    /// Whether what this peer forwards is believed.
+    /// Whether this peer is trusted to forward a client's address.
     #[must_use]
     pub fn trust(&self, peer: Option<IpAddr>) -> bool {
         self.hops.is_some() || peer.is_some_and(|peer| self.is_named(peer))
     }
 
-    /// The first peer that forwarded a client's address and is not believed: a load balancer that is not named.
+    /// The first peer that forwarded a client's address without being trusted: probably a load balancer missing from the
+    /// configuration.
     #[must_use]
     pub fn stranger(&self) -> Option<IpAddr> {
         self.stranger.get().copied()
@@ -95,7 +96,7 @@ impl Proxies {
     }
 }
 
-/// What stands in `X-Forwarded-For`, from the right; a line that is no text is one entry that is none.
+/// The entries of `X-Forwarded-For`, from the right; a line that is not text is one entry, `None`.
 fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<&str>> {
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
     lines
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_not_believed() {
+    fn a_stranger_is_not_trusted() {
         assert_eq!(from("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(from("192.0.2.1", &[]), "192.0.2.1");
     }
@@ -206,7 +207,7 @@ mod tests {
         };
         assert_eq!(from(1, &[b"203.0.113.9, 198.51.100.7"]), "198.51.100.7");
         assert_eq!(from(2, &[b"203.0.113.9", b"198.51.100.7:1, 10.0.0.1,"]), "198.51.100.7");
-        // What a client invents stands to the left, however much it is.
+        // What a client invents is to the left, however much of it there is.
         assert_eq!(from(1, &[b"203.0.113.1", b"203.0.113.2, 203.0.113.3", b"198.51.100.7"]), "198.51.100.7");
         // A request that did not pass them all is known by where it came from.
         assert_eq!(from(2, &[]), "192.0.2.1");

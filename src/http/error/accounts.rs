@@ -138,7 +138,7 @@ impl From<ChangePasswordError> for Problem {
             ChangePasswordError::NoAccount => Self::no_session(),
             ChangePasswordError::Overtaken => Self::conflict(
                 "password-changed",
-                "The password was changed by somebody else",
+                "The password was changed elsewhere at the same time",
                 "the password was changed while this change was under way; this change was not made",
             ),
             ChangePasswordError::Weak(error) => error.into(),
@@ -166,9 +166,7 @@ impl From<ChangeSettingsError> for Problem {
                 StatusCode::PRECONDITION_FAILED,
                 "settings-changed",
                 "The settings were changed by somebody else",
-                format!(
-                    "the settings are at revision {revision} by now; nothing was changed: reload and retry"
-                ),
+                format!("the settings are now at revision {revision}; nothing was changed: reload and retry"),
             )
             .with("revision", revision),
             ChangeSettingsError::Unconfirmed(error) => error.into(),

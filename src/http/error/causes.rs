@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_not_told_to_users() {
+    fn stored_values_are_not_shown_to_users() {
         let problem = Problem::from(StoreError::corrupt("$argon2id$secret"));
         assert_eq!(problem.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!body(&problem).to_string().contains("secret"));

@@ -11,7 +11,7 @@
 //!   removed (`layers.rs`). 503 means that nobody could be asked: the cookie stays.
 //! * `detail` is for the user: what happened, with which value, what to do. Never a secret, never a request body.
 //! * A cause that is ours is logged as an error, once, here; an unavailable Redis at debug, since the
-//!   connection's watchdog tells it once for all requests; what the caller did wrong at debug.
+//!   connection's watchdog logs it once for all requests; the caller's mistakes at debug.
 //!
 //! A new refusal has a `type` that never changes again. Those of the parts below are made in `causes.rs`, those of actions in
 //! `accounts.rs` (people, sessions, settings) and `hosts.rs` (fail2ban servers).
@@ -37,7 +37,7 @@ pub struct Problem {
     detail: Cow<'static, str>,
     retry_after_seconds: Option<u32>,
     extensions: Map<String, Value>,
-    /// What the log is told beside the detail; set where the fault is ours.
+    /// What is logged in addition to the detail; set where the fault is ours.
     cause: Option<String>,
 }
 
@@ -98,7 +98,7 @@ impl Problem {
         self
     }
 
-    /// With a member of its own.
+    /// Adds an extension member to the document.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extensions.insert(name.to_owned(), value.into());
@@ -196,14 +196,14 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, name, title, detail)
     }
 
-    /// 500: a defect. The user is told nothing of `cause`, the log is.
+    /// 500: a defect. `cause` is logged, and never shown to the user.
     pub fn internal(cause: impl ToString) -> Self {
         let mut problem = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal-error",
             "Internal error",
             "this is a bug in bangui, not in the request; the log of the worker named in `x-bangui-worker` \
-             tells more under this `x-request-id`",
+             has the cause under this `x-request-id`",
         );
         problem.cause = Some(cause.to_string());
         problem

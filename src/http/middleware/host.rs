@@ -14,7 +14,7 @@
 //! | HTTP/1.0 without a host: no browser | let through |
 //! | any other | 421 |
 //!
-//! `X-Forwarded-Host` is never looked at. In the absolute form of a request line the host of the URI counts as well.
+//! `X-Forwarded-Host` is always ignored. In the absolute form of a request line the host of the URI counts as well.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ use crate::http::error::{Problem, Result};
 /// The hosts that requests may be for.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
-    /// As they stand in the header, without the port.
+    /// As spelled in the header, without the port.
     names: Vec<String>,
     /// Whether a worker listens on loopback, which is then a name for it.
     loopback: bool,
@@ -50,7 +50,7 @@ impl AllowedHosts {
         let mut lines = request.headers.get_all(header::HOST).iter();
         let line = lines.next();
         if lines.next().is_some() {
-            return Err(Problem::malformed("the request has more than one line `Host`"));
+            return Err(Problem::malformed("the request has more than one `Host` header"));
         }
         if matches!(request.uri.path(), "/healthz" | "/readyz") {
             return Ok(());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_asks_by_any_address_and_what_a_proxy_forwards_is_not_believed() {
+    fn a_probe_may_use_any_address_and_a_forwarded_host_is_ignored() {
         let hosts = hosts(&["bangui.example"], None, "0.0.0.0");
         for path in ["/healthz", "/readyz"] {
             assert_eq!(status(&hosts, Request::get(path).header("host", "10.1.2.3:8080")), 200);

@@ -6,7 +6,7 @@
 //! | with another request of the same user | 422 `idempotency-key-reused` |
 //! | with this request, which is under way on some worker | 409 `request-under-way` with `Retry-After` |
 //! | with this request, which was answered | that answer, with `Idempotency-Replayed: true` |
-//! | with this request, whose worker has died | the change is made again, told by `Idempotency-Rerun: true` |
+//! | with this request, whose worker has died | the change is made again, marked by `Idempotency-Rerun: true` |
 //!
 //! The last is right because every change here is one in effect when it is made twice: a ban of what is banned, a jail
 //! that is switched on and on already, a ban job of the same name. An answer that says "try again" (5xx, 401, 403, 408,
@@ -93,7 +93,7 @@ async fn begin(state: AppState, request: Request, next: Next) -> Result<Response
     in_flight.complete(work).await
 }
 
-/// Tells that the run is alive for as long as it is.
+/// Keeps the run marked as alive while `work` runs.
 async fn alive<T>(state: &AppState, run: &IdempotentRun, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     loop {
@@ -126,7 +126,7 @@ async fn keep(state: &AppState, run: &IdempotentRun, response: Response) -> Resu
         Ok(false) => {
             tracing::warn!("an idempotent request exceeded its claim and ran again on another worker")
         }
-        // The client has the answer. Were it to ask again, the request would be run again, and that be told.
+        // The client has its answer. If it asks again, the request runs again, and is marked as a rerun.
         Err(error) => {
             tracing::warn!(error = %error, "failed to save the answer of an idempotent request: a retry runs it again")
         }

@@ -1,19 +1,19 @@
 //! What happens around every request, in this order, in one function:
 //!
 //! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
-//! 2. a span that carries it, so that whatever is logged meanwhile can be found by it
+//! 2. a span that carries it, so that everything logged during the request can be found by it
 //! 3. what is for another host (`host.rs`), and what another site made a browser send (`origin.rs`), is refused
 //! 4. a worker that is starting lets a request of the API, or for a page, wait a moment: some load balancers send work to a new worker
 //!    before they have asked whether it is ready
 //! 5. the handler; a panic in it becomes a 500 like any other defect
 //! 6. a refusal that a person at a browser gets becomes a page (`pages/refused.rs`)
-//! 7. headers: `x-request-id`, `x-bangui-worker`, those that tell a browser what it must not do, no caching of the
+//! 7. headers: `x-request-id`, `x-bangui-worker`, those that forbid things to a browser, no caching of the
 //!    API; a 401 takes the cookie away; while the worker drains, `Connection: close`
 //! 8. metrics, by route (never by address: their number must stay small), also for a client that hung up before the answer
 //! 9. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
-//!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog tells
-//!    it once for all of them; 499 where the client hung up: the change it asked for is finished all the same; what was refused to
-//!    somebody (401, 403, 421, 429) has lines of its own (`refused.rs`)
+//!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog logs it once for all
+//!    of them; 499 where the client hung up: the change it asked for is finished all the same; what was refused to somebody
+//!    (401, 403, 421, 429) is logged separately (`refused.rs`)
 //!
 //! One function rather than a stack of layers: the order is plain to see, and the cheapest request pays for one
 //! boxed future instead of seven.
@@ -45,7 +45,7 @@ use crate::http::state::{AppState, Phase};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const WORKER: HeaderName = HeaderName::from_static("x-bangui-worker");
 
-/// Guess what something is, show it in a frame, tell other sites where the user comes from, hand the window to the page
+/// Guess what something is, show it in a frame, reveal to other sites where the user comes from, hand the window to the page
 /// that opened it, or let other sites include what is here.
 const BROWSERS_MUST_NOT: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -75,7 +75,7 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
     accounted.address = Some(address);
     let Accounted { about, span, .. } = &accounted;
     state.proxies().watch(address::peer(&parts.extensions), &parts.headers);
-    // Where metrics have an address of their own, nothing else is there.
+    // Where metrics have a separate address, nothing else is served there.
     let of_metrics = state.metrics().is_none() && parts.uri.path() == "/metrics";
     let of_ours = if of_metrics { Ok(()) } else { state.hosts().check(&parts) };
     let for_us = of_ours.and_then(|()| {
@@ -192,7 +192,7 @@ impl About {
     }
 }
 
-/// The caller's id is kept if it can stand in a log line as it is.
+/// The caller's id is kept if it is safe for a log line as it is.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let decent = |id: &&HeaderValue| {
         (1..=128).contains(&id.len())
@@ -226,7 +226,7 @@ fn finish_headers(response: &mut Response, about: &About, state: &AppState, unau
     for (name, value) in &BROWSERS_MUST_NOT {
         headers.insert(name, value.clone());
     }
-    // A page that shows something brings a policy of its own.
+    // A page with content sets its own policy.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NOTHING_IS_LOADED);
     if about.cookie == CookieKind::Secure {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invented_method_is_no_label_of_its_own() {
+    fn an_invented_method_gets_no_label() {
         assert_eq!(method_label(&Method::from_bytes(b"BREW").unwrap()), "other");
         assert_eq!(method_label(&Method::PUT), "PUT");
     }

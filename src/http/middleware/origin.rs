@@ -95,7 +95,7 @@ mod tests {
             assert!(!post(&[("sec-fetch-site", site)]), "{site}");
         }
         assert!(!post(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")]));
-        // It stands above the origin, which a proxy may have made wrong by another `Host`.
+        // It takes precedence over the origin, which a proxy may have broken by changing `Host`.
         assert!(post(&[("sec-fetch-site", "same-origin"), ("origin", "https://bangui.example")]));
         assert!(!post(&[("sec-fetch-site", "same-site"), ("origin", "http://bangui.lan:8080")]));
     }

@@ -1,6 +1,6 @@
 //! What happened, and what people did: the events and the audit as one list, the newest first. Filters are links.
 //!
-//! The streams keep about 10,000 entries each. With a filter a page looks through [`LOOKED_AT`] of each, and says how far it looked.
+//! The streams keep about 10,000 entries each. With a filter a page reads [`MAX_READ`] of each, and says how far it got.
 
 use askama::Template;
 use axum::extract::State;
@@ -20,7 +20,7 @@ use crate::store::{AuditCursor, StreamId};
 /// Lines of a page.
 const PAGE: usize = 100;
 /// Entries of each stream that a page with a filter looks through.
-const LOOKED_AT: usize = 2_000;
+const MAX_READ: usize = 2_000;
 /// The kind that means what people did.
 const PEOPLE: &str = "people";
 
@@ -157,20 +157,20 @@ pub async fn show(
     visitor: Visitor,
     Query(wanted): Query<Wanted>,
 ) -> Result<Page<impl Template>> {
-    let wrong = || Problem::malformed("there is no such page of what happened");
+    let wrong = || Problem::malformed("`before` is not a page of the activity; start from the first one");
     let before = Some(&wanted.before).filter(|before| !before.is_empty());
     let before = before.map(|text| StreamId::parse(text).ok_or_else(wrong)).transpose()?;
-    let looked_at = if wanted.is_filtered() { LOOKED_AT } else { PAGE };
+    let read = if wanted.is_filtered() { MAX_READ } else { PAGE };
     let (mut lines, mut oldest) = (Vec::new(), None);
     if wanted.kind != PEOPLE {
-        let (events, more) = state.store.events_before(before, looked_at).await?;
+        let (events, more) = state.store.events_before(before, read).await?;
         // Beyond the oldest of a stream that has more, the other stream must not run ahead.
         oldest = oldest.max(events.last().filter(|_| more).map(|event| event.id));
         let events = events.into_iter().map(Event::of).filter(|event| wanted.takes_event(event));
         lines.extend(events.map(Line::Event));
     }
     if wanted.kind.is_empty() || wanted.kind == PEOPLE {
-        let page = state.store.audit_page(before.map(AuditCursor::below), looked_at).await?;
+        let page = state.store.audit_page(before.map(AuditCursor::below), read).await?;
         oldest = oldest.max(page.next_cursor.as_deref().and_then(AuditCursor::parse).map(AuditCursor::id));
         let deeds = page.items.into_iter().map(Deed::of).filter(|deed| wanted.takes_deed(deed));
         lines.extend(deeds.map(Line::Deed));
@@ -181,7 +181,7 @@ pub async fn show(
     Ok(Page::new(Activity { shell: visitor.shell, wanted, lines, older, looked_back_to }))
 }
 
-/// The lines of a page, the newest first, and where the next page begins. Beyond `oldest` one of the streams was not looked at:
+/// The lines of a page, the newest first, and where the next page begins. Beyond `oldest` one of the streams was not read:
 /// what the other has there belongs to the next page, or it would come too early.
 fn cut(mut lines: Vec<Line>, mut oldest: Option<StreamId>) -> (Vec<Line>, Option<StreamId>) {
     lines.retain(|line| oldest.is_none_or(|oldest| line.at() >= Some(oldest)));
@@ -199,7 +199,7 @@ mod tests {
     use crate::store::StoredEvent;
 
     #[test]
-    fn a_page_ends_where_one_of_its_streams_was_not_looked_at() {
+    fn a_page_ends_where_one_of_its_streams_was_not_read() {
         let place = |ms: usize| StreamId::parse(&format!("{ms}-0")).unwrap();
         let line = |ms: usize| {
             let event = StoredEvent {

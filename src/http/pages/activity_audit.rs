@@ -20,11 +20,11 @@ pub struct Deed {
     pub who: String,
     /// From where.
     pub from: Option<String>,
-    /// In words.
+    /// What was done, as a sentence.
     pub what: String,
     /// To what.
     pub target: Option<String>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: String,
     /// What is different.
     pub changes: Vec<Change>,

@@ -103,7 +103,7 @@ impl Place {
 /// The path of the page of an address that is one.
 ///
 /// # Errors
-/// If it is none.
+/// If the text is not an address or network.
 pub fn own_path(ip: Network) -> Result<String> {
     address_path(&ip.to_string()).ok_or_else(|| Problem::internal("an address has no page"))
 }

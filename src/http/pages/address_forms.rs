@@ -1,4 +1,4 @@
-//! Forms about an address in several jails at once: unban, ban, never ban. What came of each jail is in the message.
+//! Forms about an address in several jails at once: unban, ban, never ban. The message has the outcome for each jail.
 //!
 //! A jail is named by `place` (`server/jail`), or by `by` (`network server/jail`) where a network around the address is what is banned.
 
@@ -88,7 +88,7 @@ async fn everywhere(
     }));
     let mut outcomes: Vec<_> = tried.buffer_unordered(MAX_CONCURRENT).collect().await;
     outcomes.sort_by(|a, b| a.0.cmp(&b.0));
-    let message = told(ip, &path, deed, outcomes, &visitor);
+    let message = outcome_message(ip, &path, deed, outcomes, &visitor);
     Ok(done(&state, &visitor.actor, &path, message).await)
 }
 
@@ -126,7 +126,7 @@ fn around(by: &str, ip: Network) -> Result<(&str, Network)> {
     Ok((place, network.ok_or_else(malformed)?))
 }
 
-/// What came of a jail.
+/// The outcome for one jail.
 #[derive(Default)]
 struct Outcome {
     /// What is banned or unbanned now and was not before.
@@ -189,7 +189,7 @@ async fn one(
     }
 }
 
-fn told(
+fn outcome_message(
     ip: Network,
     path: &str,
     deed: Deed,

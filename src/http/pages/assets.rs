@@ -1,8 +1,8 @@
 //! What pages load: the style sheet, the scripts and the icon, out of the binary.
 //!
 //! The address of each carries the hash of all of them (`/assets/HASH/NAME`), so that scripts import each other by name, and a
-//! browser may keep them for ever. During a rolling update a page of one version asks a worker of the other: a hash that is not
-//! ours is answered with our file of that name, not to be kept, so that no page loses its style or script.
+//! browser may keep them indefinitely. During a rolling update a page of one version asks a worker of the other: a hash that is
+//! not ours is answered with our file of that name, not to be kept, so that no page loses its style or script.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};

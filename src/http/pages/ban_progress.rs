@@ -29,7 +29,7 @@ pub struct Progress {
     pub id: String,
     /// What it does.
     pub title: String,
-    /// Whether it goes on.
+    /// Whether it is still running.
     pub open: bool,
     /// Addresses that were tried, of how many.
     pub tried: usize,

@@ -51,7 +51,7 @@ impl Kept {
     fn checked(self) -> Result<Self> {
         let length: usize = self.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         if !is_form(&self.to) || !is_own(&self.back) {
-            Err(Problem::malformed("this form is none of bangui's pages; nothing was done"))
+            Err(Problem::malformed("this form does not come from a page of bangui; nothing was done"))
         } else if self.fields.len() > MAX_FIELDS || length > MAX_BYTES || self.what.len() > MAX_WHAT {
             Err(Problem::malformed("this form is too large to wait for a password; nothing was done"))
         } else {

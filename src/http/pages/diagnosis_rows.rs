@@ -24,7 +24,7 @@ pub enum Mends {
     },
     /// A page where it is mended.
     Link {
-        /// Which.
+        /// The path of the file.
         path: String,
         /// What it says.
         label: &'static str,

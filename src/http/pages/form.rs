@@ -68,7 +68,7 @@ impl<const LIMIT: usize> Form<LIMIT> {
     }
 }
 
-/// What is wrong with a form: a sentence for each field that has something wrong. The name `""` stands for the form itself.
+/// What is wrong with a form: a sentence for each field that has something wrong. The name `""` is the form itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Errors(Vec<(&'static str, String)>);
 
@@ -138,7 +138,7 @@ impl Field {
         Self { id: name, name, label: label.into(), rows, ..Self::default() }
     }
 
-    /// With an id of its own, where another field of the page has this name.
+    /// With an explicit id, for when another field of the page has this name.
     #[must_use]
     pub fn id(mut self, id: &'static str) -> Self {
         self.id = id;

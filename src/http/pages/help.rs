@@ -1,4 +1,4 @@
-//! The keys, as a page of its own for those without JavaScript.
+//! The keyboard shortcuts, as a separate page for users without JavaScript.
 
 use askama::Template;
 

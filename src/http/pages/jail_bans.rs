@@ -142,7 +142,7 @@ pub async fn ban(
                 many => format!("Unban {}", addresses(many)),
             };
             let undo = (!changed.is_empty()).then(|| (label, format!("{path}/unban"), changed.join(" ")));
-            (path, told(title, [already, left_out], failed, undo, &visitor))
+            (path, outcome_message(title, [already, left_out], failed, undo, &visitor))
         }
     };
     Ok(done(&state, &visitor.actor, &to, message).await)
@@ -182,7 +182,10 @@ pub async fn unban(
             };
             let undo = (!changed.is_empty())
                 .then(|| (again(changed.len()), format!("{path}/bans"), changed.join(" ")));
-            (back(&form, &path), told(title, [String::new(), String::new()], failed, undo, &visitor))
+            (
+                back(&form, &path),
+                outcome_message(title, [String::new(), String::new()], failed, undo, &visitor),
+            )
         }
     };
     Ok(done(&state, &visitor.actor, &to, message).await)
@@ -256,7 +259,7 @@ fn sorted(outcomes: Vec<AddressOutcome>, banned: bool) -> (Vec<String>, Vec<Stri
     (changed, same, failed)
 }
 
-fn told(
+fn outcome_message(
     title: String,
     more: [String; 2],
     failed: Vec<String>,

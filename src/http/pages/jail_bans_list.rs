@@ -26,7 +26,7 @@ pub struct BanRow {
     pub path: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
-    /// Until when; none for ever, or where fail2ban does not tell.
+    /// When the ban ends; `None` if it is permanent or fail2ban does not report it.
     pub until: Option<Timestamp>,
 }
 

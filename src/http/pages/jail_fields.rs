@@ -33,7 +33,7 @@ pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
         let now = value.map(|value| value.to_string()).unwrap_or_default();
         let hint = match *name {
             "maxretry" => String::new(),
-            "bantime" => format!("{} now; -1 is for ever", lasting(value)),
+            "bantime" => format!("{} now; -1 is permanent", lasting(value)),
             _ => format!("{} now", lasting(value)),
         };
         let field = Field::text(name, *label)

@@ -66,7 +66,7 @@ pub async fn switch(
     Ok(done(&state, &visitor.actor, &back, message).await)
 }
 
-/// What came of a change within the time that a browser waits.
+/// The outcome of a change within the time that a browser waits.
 pub enum Outcome {
     /// It is done.
     Done(Value),
@@ -95,8 +95,8 @@ pub async fn answer(
     })
 }
 
-/// The message of a change that was refused. What fail2ban says stands as its words, and "nothing was changed" only where that
-/// is so.
+/// The message of a change that was refused. fail2ban's own words are marked as such, and "nothing was changed" appears only
+/// where that is true.
 #[must_use]
 pub fn refused(what: &str, problem: &Problem) -> Message {
     match problem.name() {

@@ -1,11 +1,11 @@
 //! Settings of a jail in words.
 
-/// A number of seconds: `10 min`, `1 day`, `for ever`; `not known` without one.
+/// A number of seconds: `10 min`, `1 day`, `permanent`; `not known` without one.
 #[must_use]
 pub fn lasting(seconds: Option<i64>) -> String {
     let Some(seconds) = seconds else { return "not known".to_owned() };
     if seconds < 0 {
-        return "for ever".to_owned();
+        return "permanent".to_owned();
     }
     let units = [(604_800, "week"), (86_400, "day"), (3_600, "h"), (60, "min"), (1, "s")];
     let (size, unit) =
@@ -36,7 +36,7 @@ mod tests {
             (86_400, "1 day"),
             (172_800, "2 days"),
             (4_711, "4711 s"),
-            (-1, "for ever"),
+            (-1, "permanent"),
             (604_800, "1 week"),
             (0, "0 s"),
         ] {

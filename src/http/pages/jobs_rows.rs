@@ -186,7 +186,7 @@ fn grouped(failures: &[(String, String)]) -> Vec<Reason> {
     reasons
 }
 
-/// The page of an address; of what is none, the search for it.
+/// The page of an address; for text that is not an address, the search for it.
 fn page_of(ip: &str) -> String {
     address_path(ip).unwrap_or_else(|| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());

@@ -100,7 +100,7 @@ fn goal(next: &str) -> String {
     url::form_urlencoded::parse(last.as_bytes()).next().map(|(word, _)| word.into_owned()).unwrap_or_default()
 }
 
-/// The form; whoever is logged in goes on.
+/// The form; a user who is logged in already is redirected.
 pub async fn show(
     State(state): State<AppState>,
     shell: Shell,

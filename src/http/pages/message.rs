@@ -1,4 +1,4 @@
-//! What came of a form, on the page that comes next.
+//! The outcome of a form, shown on the next page.
 //!
 //! ```text
 //! POST ─▶ action ─▶ done(.., "/path", Message) ─▶ Redis, under the session ─▶ 303 /path?m=ID ─▶ any worker shows it
@@ -39,7 +39,7 @@ pub enum Tone {
     Bad,
 }
 
-/// What came of a form. All of it is text; markup in it is shown as text.
+/// The outcome of a form. All of it is text; markup in it is shown as text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// How it went.

@@ -53,7 +53,7 @@
 //! | the password again, where an action ends with `ConfirmationRequired` | `Err(..::Unconfirmed(_)) => return confirm::ask(visitor, "Save the settings", "/settings", &form)` (`confirm.rs`) |
 //! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
 //! | live values | `data-k="KEY"` on an element with nothing but text, `data-row="KEY"` on rows (`smooth.rs`): nothing else is needed |
-//! | an empty list | `<div class="empty"><p><b>What is so.</b></p><p>Why. What to do.</p></div>` |
+//! | an empty list | `<div class="empty"><p><b>The state.</b></p><p>Why. What to do.</p></div>` |
 //! | fail2ban's words, commands | `<code class="said">`, `<code class="command">` |
 
 mod account;
@@ -126,7 +126,7 @@ pub fn router() -> Router<AppState> {
         // for everybody
         .route("/login", get(login::show).post(login::log_in))
         .route("/setup", get(setup::show).post(setup::complete))
-        // for whoever is logged in
+        // for users who are logged in
         .route("/", get(servers::show))
         .route("/suggestions", get(search::suggest))
         .route("/setup/next", get(setup_next::show))

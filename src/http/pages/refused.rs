@@ -1,9 +1,9 @@
-//! A refusal, as a person at a browser is shown it: a page that says what is so and what to do.
+//! A refusal as a person at a browser sees it: a page that says what is wrong and what to do.
 //!
 //! | refused | shown |
 //! |---|---|
 //! | 401, a page was asked for | 303 to the login, which leads back to that page |
-//! | 401, a form was posted | a page that says that nothing was sent, and how to go on |
+//! | 401, a form was posted | a page that says that nothing was sent, and how to continue |
 //! | 503, a page was asked for | a page that loads itself again after 5 s |
 //! | anything else | a page with the refusal's words and the id of the request |
 //!
@@ -109,7 +109,7 @@ impl Words {
             ),
             "no-session" => (
                 "Your session has ended",
-                "Nothing was sent. Log in below in a tab of its own, then go back to this form: your browser kept what you \
+                "Nothing was sent. Log in below in a new tab, then go back to this form: your browser kept what you \
                  typed."
                     .to_owned(),
             ),

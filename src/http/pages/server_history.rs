@@ -84,7 +84,9 @@ pub async fn happened(state: &AppState, server: &ServerName) -> Result<(Vec<Audi
     for _ in 0..MAX_READS {
         let (events, last) = state.store.events_after(at).await?;
         at = events.last().map_or(at, |event| event.id);
-        all.extend(events.iter().filter(|event| event.server.as_deref() == Some(server.as_str())).map(told));
+        all.extend(
+            events.iter().filter(|event| event.server.as_deref() == Some(server.as_str())).map(described),
+        );
         if last {
             break;
         }
@@ -96,7 +98,7 @@ pub async fn happened(state: &AppState, server: &ServerName) -> Result<(Vec<Audi
     Ok((entries, all))
 }
 
-fn told(event: &StoredEvent) -> Happened {
+fn described(event: &StoredEvent) -> Happened {
     let fact = |name: &str| event.facts[name].as_str().unwrap_or_default().to_owned();
     let jail = fact("jail");
     let whom = match event.facts["more"].as_u64() {

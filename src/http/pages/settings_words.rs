@@ -75,7 +75,7 @@ pub const WORDS: [Words; 8] = [
     },
 ];
 
-/// The words about the setting of this name. One without words of its own is called by its name.
+/// The label and description of a setting. One without an entry here is labelled with its name.
 #[must_use]
 pub fn of(name: &'static str) -> Words {
     let known = WORDS.iter().find(|words| words.name == name);

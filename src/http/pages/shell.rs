@@ -36,13 +36,13 @@ pub struct Shell {
     pub prefs: Prefs,
     /// The time of the page.
     pub clock: Clock,
-    /// The name of whoever is logged in; none on pages for everybody.
+    /// The name of the user who is logged in; `None` on pages for everybody.
     pub who: Option<String>,
     /// The message of the form before.
     pub message: Option<Message>,
     /// Path and query of the page, without a message.
     pub here: String,
-    /// What stands in the search.
+    /// The text in the search field.
     pub query: String,
     /// The worker that made the page.
     pub worker: String,

@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After an error, before looking again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What the work on ban jobs stands on. One per worker.
+/// The dependencies of the ban job runner. One per worker.
 #[derive(Clone)]
 pub struct BanJobs {
     /// The cluster's memory.
@@ -90,8 +90,8 @@ impl BanJobs {
         Ok(wait.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
     }
 
-    /// Tries a write to Redis again for as long as a claim may stand; none if Redis does not answer, and then another
-    /// worker goes on.
+    /// Retries a write to Redis for as long as a claim can last; `None` if Redis does not answer, in which case another worker
+    /// takes over.
     async fn insist<T, Write>(write: impl Fn() -> Write) -> Option<T>
     where
         Write: Future<Output = Result<T, StoreError>>,

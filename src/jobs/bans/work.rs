@@ -1,13 +1,13 @@
 //! One ban job, from its claim to its end.
 //!
 //! ```text
-//! claim ─▶ fence the agent ─▶ claim still stands? ─▶ up to 25 addresses, note, up to 25, note ... ─▶ end
+//! claim ─▶ fence the agent ─▶ claim still valid? ─▶ up to 25 addresses, note, up to 25, note ... ─▶ end
 //! ```
 //!
-//! The fence comes first: whatever an earlier claim has sent has ended, and what it may still send is refused. That the
-//! claim stands is asked after it: a worker that was paused before its fence, while the job was cancelled and the agent
-//! restarted, must not begin. Each command carries the epoch and the agent's incarnation; a command whose answer was
-//! lost is sent again by the worker that resumes the job, which bans nobody twice.
+//! The fence comes first: whatever an earlier claim sent has finished, and anything it may still send is refused. The claim is
+//! checked after the fence: a worker that was paused before fencing, while the job was cancelled and the agent restarted, must
+//! not start. Each command carries the epoch and the agent's incarnation; a command whose answer was lost is sent again by the
+//! worker that resumes the job, which bans nobody twice.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ impl BanJobs {
         }
     }
 
-    /// Raises the agent's epoch, then looks whether the claim still stands; what commands are to carry.
+    /// Raises the agent's epoch, then checks that the claim is still valid. Returns what each command must carry.
     async fn fence(&self, claim: &BanJobClaim, agent: &AgentClient) -> Result<JobEpoch, End> {
         let key = JobKey::parse(claim.id.as_str()).map_err(End::Failed)?;
         let owner = Some(self.worker.as_str().to_owned());
@@ -195,15 +195,15 @@ impl BanJobs {
                 match pause_after_trouble(idle) {
                     Some(pause) => (format!("waits: {reason}"), Next::Again(pause, reason)),
                     None => {
-                        let reason = format!("it got no further for too long: {reason}");
+                        let reason = format!("it made no progress for too long: {reason}");
                         (format!("failed: {reason}"), Next::Over(BanJobState::Failed, Some(reason)))
                     }
                 }
             }
-            End::Lost => ("another worker has it, or nobody".to_owned(), Next::Nothing),
+            End::Lost => ("this worker lost its claim".to_owned(), Next::Nothing),
             End::Stopped => ("given back".to_owned(), Next::Again(Duration::ZERO, String::new())),
         };
-        let stood = match &next {
+        let saved = match &next {
             Next::Over(state, reason) => {
                 let ended =
                     Self::insist(|| ban_jobs::end(&self.store, claim, *state, progress, reason.as_deref()))
@@ -219,7 +219,7 @@ impl BanJobs {
             Next::Nothing => None,
         };
         tracing::info!(
-            job.id = %claim.id, job.epoch = claim.epoch, stood = stood == Some(true),
+            job.id = %claim.id, job.epoch = claim.epoch, saved = saved == Some(true),
             "ban job {} after {} of {} addresses: {ending}", claim.id, progress.done, progress.asked
         );
     }

@@ -1,8 +1,8 @@
 //! Accounts: who may log in. There is one so far, `admin`, made once in the cluster's life by setup.
 //!
 //! Where replicas are to confirm (`BANGUI_REDIS_MIN_REPLICAS`), a new account and a new password carry a mark until they have.
-//! Whoever reads an account that carries one sees to the confirmation first, so that nobody is logged in, and nothing is
-//! called complete, by what a failover may still undo: the worker that wrote it may have been answered 503, or killed.
+//! A worker that reads an account with that mark first obtains the confirmation, so that nothing a failover may still undo is
+//! used for a login or reported as complete: the worker that wrote it may have been answered 503, or killed.
 
 use std::sync::PoisonError;
 
@@ -37,13 +37,14 @@ impl Store {
     /// Whether setup was done.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn setup_complete(&self) -> Result<bool> {
         Ok(self.account(&Username::admin()).await?.is_some())
     }
 
-    /// The cluster's one-time setup code: `fresh`, unless another worker stored one within the last day. `None` after setup. Whoever
-    /// asks, a code that this worker has not logged yet goes into its log: the one before has expired, or Redis has lost it.
+    /// The cluster's one-time setup code: `fresh`, unless another worker stored one within the last day. `None` after setup. A
+    /// code that this worker has not logged yet is logged, whatever the reason for the call: the one before has expired, or
+    /// Redis has lost it.
     pub async fn setup_code(&self, fresh: &str) -> Result<Option<String>> {
         let call = scripts::SETUP_CODE
             .call()

@@ -20,10 +20,10 @@
 //!   ├─ the account's limit refuses ─▶ the attempt is used all the same
 //!   ├─ the password was wrong      ─▶ count_failure   takes from account
 //!   ├─ it was right                ─▶ remember        the address is known from now on
-//!   └─ it was not looked at at all ─▶ give_back
+//!   └─ it was not checked at all   ─▶ give_back
 //! ```
 //!
-//! Failures are counted when they have happened, so many attempts at once may all be looked at. Those whose failure
+//! Failures are counted when they have happened, so many concurrent attempts may all be checked. Those whose failure
 //! finds the bucket empty are refused then, and learn no more than if they had come later.
 
 use std::net::IpAddr;
@@ -78,7 +78,7 @@ impl Limit {
     }
 }
 
-/// Whether something may go on.
+/// Whether something may proceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// It may.
@@ -97,8 +97,8 @@ pub enum Admission {
 pub struct Standing {
     /// The address has logged in to the account before: the account's limit does not hold for it.
     pub known: bool,
-    /// It has not failed there lately, and has not used up half of its own attempts: the behaviour of somebody who knows the
-    /// password, and of none who tries passwords.
+    /// The address has not failed there lately, and has not used up half of its attempts: the behaviour of a user who knows the
+    /// password, not of one who guesses.
     pub calm: bool,
 }
 
@@ -106,7 +106,7 @@ impl Store {
     /// Asks whether a login may be tried, in one round trip.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn admit_login(&self, account: &str, ip: IpAddr, limits: LoginLimits) -> Result<Admission> {
         let attempts = self.attempts(ip, limits);
         let mut pipeline = redis::pipe();
@@ -135,7 +135,7 @@ impl Store {
         Ok(refused(&attempts, attempted))
     }
 
-    /// Counts a wrong password. Refused: so many others were counted meanwhile that this one should not have been
+    /// Counts a wrong password. Refused if so many others were counted in the meantime that this one should not have been
     /// tried.
     pub async fn count_failure(
         &self,

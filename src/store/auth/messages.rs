@@ -1,4 +1,4 @@
-//! What came of a form, for the page that comes next, whichever worker shows it. What is in a message is the pages' business.
+//! The outcome of a form, for the next page, whichever worker shows it. The contents of a message are up to the pages.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ impl Store {
     /// Keeps a message for a session; its id.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn keep_message(&self, session: &SessionId, message: &[u8], life: Duration) -> Result<String> {
         let id = hex(&random::<{ ID_DIGITS / 2 }>()?);
         let mut command = redis::cmd("SET");

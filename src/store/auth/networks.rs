@@ -1,4 +1,4 @@
-//! How far the limits tell clients apart: by address, and by the site that an address belongs to.
+//! How the rate limits distinguish clients: by address, and by the site that an address belongs to.
 
 use std::net::IpAddr;
 
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_address_stands_alone_and_ipv6_is_grouped() {
+    fn ipv4_addresses_count_separately_and_ipv6_ones_are_grouped() {
         let of = |ip: &str| (address_of(ip.parse().unwrap()), site_of(ip.parse().unwrap()));
         let text = |(a, s): (IpNet, IpNet)| format!("{a} {s}");
         assert_eq!(text(of("203.0.113.7")), "203.0.113.7/32 203.0.113.7/32");

@@ -1,11 +1,11 @@
 //! What the user of `BANGUI_REDIS_URL` must be allowed, and whether it is.
 //!
 //! `user.acl` is the rule, as a line of a Redis ACL file: docs/redis.md shows it, every Redis of the tests has that user and
-//! the workers there run as it, and a test compares it with the commands that stand in the source. A new command goes in
+//! the workers there run as it, and a test compares it with the commands that the source sends. A new command goes in
 //! there and into `FORMS`.
 //!
 //! At each connect the commands are queued in a transaction that is then discarded: Redis judges rights when it queues,
-//! so what is missing is told at once and by name, not when somebody needs it. (`redis.acl_check_cmd` in a script would
+//! so a missing right is reported at once and by name, not when it is first needed. (`redis.acl_check_cmd` in a script would
 //! be the obvious way; Redis 7.0.15 crashes on a command with keys that is asked for without arguments.)
 
 use redis::aio::MultiplexedConnection;
@@ -16,7 +16,7 @@ use crate::store::keys::Keys;
 /// The rule for the prefix `bangui`.
 pub const RULE: &str = include_str!("user.acl");
 
-/// Each command as short as Redis takes it: `K` is a key, `C` a channel, anything else stands for itself.
+/// Each command as short as Redis takes it: `K` is a key, `C` a channel, anything else is literal.
 const FORMS: &[&str] = &[
     "del K",
     "evalsha 0 0",

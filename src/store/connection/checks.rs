@@ -39,10 +39,10 @@ pub enum Level {
     Refuse,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at, in a word.
+    /// What was checked, in a word.
     pub what: &'static str,
     /// How it is.
     pub level: Level,
@@ -53,7 +53,7 @@ pub struct Finding {
 /// Connects and looks at everything, for `bangui check`.
 ///
 /// # Errors
-/// If Redis does not answer, or the URL is none.
+/// If Redis does not answer, or the URL is invalid.
 pub async fn inspect(config: &RedisConfig) -> Result<Vec<Finding>> {
     let dialer = Dialer::new(config).map_err(|error| StoreError::unavailable(error.to_string()))?;
     let target = dialer.search().await?;
@@ -211,7 +211,7 @@ fn eviction(info: &HashMap<&str, &str>) -> Finding {
         None => Finding {
             what,
             level: Level::Warn,
-            message: "INFO does not tell the maxmemory-policy: make sure that it is noeviction".to_owned(),
+            message: "INFO does not report the maxmemory-policy: make sure that it is noeviction".to_owned(),
         },
     }
 }

@@ -1,8 +1,7 @@
-//! Two clocks, and nothing else tells time here.
+//! The two clocks, which are the only sources of time here.
 //!
-//! * The *boot-time clock* of this machine (`CLOCK_BOOTTIME`) measures our own waits. Unlike
-//!   `std::time::Instant` it goes on while the machine sleeps (rust-lang/rust#87906), so a lease is not
-//!   believed to live on through a suspend.
+//! * The *boot-time clock* of this machine (`CLOCK_BOOTTIME`) measures our own waits. Unlike `std::time::Instant` it keeps
+//!   running while the machine sleeps (rust-lang/rust#87906), so a lease does not seem to survive a suspend.
 //! * *Redis's clock* orders what workers share. `RedisClock` estimates it between two `TIME` answers, for
 //!   decisions where being wrong by a round trip is harmless (is this touch due, how old is this probe).
 //!   What must be exact reads `TIME` in the script that writes.

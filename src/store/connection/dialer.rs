@@ -6,8 +6,8 @@
 //! that moves only new connections (a proxy, a Service, a DNS name) would otherwise leave parts of a worker behind on a
 //! Redis that was superseded; whichever connection finds out first, all of them move.
 //!
-//! With Sentinel the primary is trusted for [`TRUST`] after a majority named it, and not a moment longer, whatever was paused
-//! or cut off meanwhile: a worker counts on its own boot-time clock, from before it asked. The others move no sooner than a
+//! With Sentinel the primary is trusted for [`TRUST`] after a majority named it, and not a moment longer, whatever is paused or
+//! cut off in that time: a worker counts on its own boot-time clock, from before it asked. The others move no sooner than a
 //! majority names another one, and no revocation there is answered before a whole cache lease has passed, which is longer.
 
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ impl Elsewhere {
 #[derive(Clone)]
 struct Settled {
     target: Target,
-    /// Not every service tells it.
+    /// Not every service reports it.
     run_id: Option<String>,
 }
 
@@ -136,7 +136,7 @@ impl Dialer {
         {
             return Err(StoreError::unavailable(format!(
                 "the Sentinels name {} of configuration epoch {}, which is older than that of {} ({}): if they were set up \
-                 anew, restart this worker",
+                 from scratch, restart this worker",
                 primary.address, primary.epoch, settled.address, settled.epoch
             )));
         }
@@ -192,7 +192,7 @@ impl Dialer {
         )))
     }
 
-    /// Which Redis was settled on last, if it tells.
+    /// Which Redis was settled on last, if it reports its id.
     pub fn run_id(&self) -> Option<String> {
         self.home.borrow().settled.as_ref()?.run_id.clone()
     }
@@ -230,13 +230,13 @@ impl Dialer {
         Ok((home.settled.clone().ok_or_else(not_connected)?, home.number))
     }
 
-    /// How to reach the Redis that was settled on, and which one it is, if it tells.
+    /// How to reach the Redis that was settled on, and which one it is, if it reports its id.
     pub fn connection_info(&self) -> Result<(ConnectionInfo, Option<String>)> {
         let (settled, _) = self.settled()?;
         Ok((settled.target.client.get_connection_info().clone(), settled.run_id))
     }
 
-    /// A connection of its own, within the connect timeout.
+    /// A new connection, within the connect timeout.
     pub async fn dial(&self) -> Result<MultiplexedConnection> {
         self.dial_patient(Duration::ZERO).await
     }
@@ -248,7 +248,7 @@ impl Dialer {
         self.identified(connection, &settled, number).await
     }
 
-    /// A connection of its own on which commands and messages travel together (RESP3); `push` takes the messages.
+    /// A new connection on which commands and messages travel together (RESP3); `push` takes the messages.
     pub async fn dial_pushed(&self, push: impl redis::aio::AsyncPushSender) -> Result<MultiplexedConnection> {
         let (settled, number) = self.settled()?;
         let info = settled.target.client.get_connection_info().clone();
@@ -288,7 +288,7 @@ pub(super) async fn run_id(
 }
 
 impl Target {
-    /// A connection of its own, within the connect timeout.
+    /// A new connection, within the connect timeout.
     pub async fn dial(&self) -> Result<MultiplexedConnection> {
         self.dial_patient(Duration::ZERO).await
     }

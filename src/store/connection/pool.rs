@@ -1,4 +1,4 @@
-//! Connections for exchanges that must not stand in front of a session check: deadpool-redis.
+//! Connections for exchanges that must not hold up a session check: deadpool-redis.
 //!
 //! ```text
 //! short commands        ─▶ the shared multiplexed connection (shared.rs), one round trip, nothing before them
@@ -21,7 +21,7 @@ use super::dialer::{Dialer, run_id};
 use super::request::Request;
 use crate::store::{Result, StoreError};
 
-/// The pool. Size 0 is none: each lent connection is dialled, and closed afterwards.
+/// The pool. Size 0 means no pool: each lent connection is dialled, and closed afterwards.
 pub(in crate::store) struct Pool {
     size: usize,
     current: Mutex<Option<Lending>>,

@@ -7,7 +7,7 @@
 //!
 //! A session check sends it before its read, in the same round trip ([`read`]): a request that began after a logout was
 //! answered elsewhere is never answered by a Redis that had handed over before. Where writes are refused for another reason
-//! (`MISCONF`, `NOREPLICAS`, a full memory) reads go on, and `INFO` tells the role at the price of a second round trip.
+//! (`MISCONF`, `NOREPLICAS`, a full memory) reads continue, and `INFO` reports the role at the price of a second round trip.
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value};

@@ -1,9 +1,9 @@
 //! Asks Sentinels which Redis is the primary.
 //!
 //! All are asked at once, and only what a majority of those in `BANGUI_REDIS_URL` names counts: a minority that was cut off
-//! goes on naming the old primary for as long as it is. Sentinel raises the configuration epoch with every failover, so a
-//! majority of stale ones (of which some were restored from an old disk, say) is known by an epoch that is lower than that
-//! of the primary in use ([`Primary::supersedes`]).
+//! keeps naming the old primary until it is reconnected. Sentinel raises the configuration epoch with every failover, so a
+//! majority of stale ones (of which some were restored from an old disk, say) is known by an epoch that is lower than that of
+//! the primary in use ([`Primary::supersedes`]).
 //!
 //! What they say is taken as it is: where addresses are translated, `announce-ip` or `announce-hostnames` is Sentinel's
 //! business.
@@ -135,7 +135,7 @@ impl Sentinels {
     }
 
     async fn ask(&self, member: &Member) -> Result<Answer, String> {
-        // Whoever asks at the same moment waits for this one, and no longer than for its own answer.
+        // Concurrent callers wait for this one, and no longer than for an answer to a question of theirs.
         let mut kept = member.connection.lock().await;
         let mut connection = match kept.take() {
             Some(connection) => connection,
@@ -203,6 +203,6 @@ mod tests {
             Ok(true),
             "an operator gave it another address"
         );
-        assert_eq!(primary("new:1", 0).supersedes(&settled), Ok(false), "Sentinels that were set up anew");
+        assert_eq!(primary("new:1", 0).supersedes(&settled), Ok(false), "Sentinels that were set up again");
     }
 }

@@ -62,7 +62,7 @@ pub(in crate::store) async fn run(
             Err(ConnectError::Refused(reason)) => {
                 this.set_health(Health::Refused(reason));
                 drop(this);
-                // Whoever waits for this health ends the process: with the reason, and not as a crash of this task.
+                // The task that waits for this health ends the process: with the reason, and not as a crash of this task.
                 return stop.cancelled().await;
             }
             Err(ConnectError::Away(reason)) => {
@@ -116,7 +116,7 @@ async fn connect(shared: &Shared, keys: &Keys) -> std::result::Result<Multiplexe
         Err(error) => return Err(error.into()),
     };
     crate::store::scripts::load_all(&mut connection).await.map_err(StoreError::from)?;
-    tell_time(shared, &mut connection).await.map_err(StoreError::from)?;
+    sync_clock(shared, &mut connection).await.map_err(StoreError::from)?;
     shared.dialer.settle(&target, run_id);
     shared.set_refusal(refusal);
     Ok(connection)
@@ -129,7 +129,7 @@ async fn write_layout(
     redis::cmd("SET").arg(keys.layout()).arg(checks::LAYOUT).arg("NX").exec_async(connection).await
 }
 
-/// Tells which Redis the Sentinels have named, where they have.
+/// Adds to the error which Redis the Sentinels named, if they did.
 fn at(target: &Target, error: ConnectError) -> ConnectError {
     match (&target.named, error) {
         (Some(primary), ConnectError::Away(reason)) => {
@@ -139,7 +139,7 @@ fn at(target: &Target, error: ConnectError) -> ConnectError {
     }
 }
 
-async fn tell_time(
+async fn sync_clock(
     shared: &Shared,
     connection: &mut MultiplexedConnection,
 ) -> std::result::Result<(), RedisError> {
@@ -195,7 +195,7 @@ async fn look(
 ) -> std::result::Result<Standing, RedisError> {
     let standing = primary::ask(connection, keys).await?;
     if ticks.is_multiple_of(TIME_EACH_TICKS) {
-        tell_time(shared, connection).await?;
+        sync_clock(shared, connection).await?;
     } else {
         settings.look(connection, keys).await?;
     }

@@ -10,10 +10,10 @@
 //! Entries are kept for `BANGUI_AUDIT_DAYS`, and up to 16 MiB of each trail. What is over goes when the next entry is written
 //! (`scripts/shared/audit.lua`); `chain.rs` reports whether anything else has gone or changed.
 //!
-//! What a change must not go without belongs into the script that makes it (`with_audit_keys` and
-//! `with_audit`); what has no script of its own is written by [`Store::audit`]. A change that is made elsewhere, on a
-//! host, has two entries: one that it was begun, written before, and one with the outcome, which names the first. Where the
-//! second is missing, the worker died in between, or Redis was away: what came of it is not known.
+//! An entry that a change must not go without is written by the script that makes the change (`with_audit_keys` and
+//! `with_audit`); everything else is written by [`Store::audit`]. A change that is made elsewhere, on a host, has two entries:
+//! one that it was begun, written before, and one with the outcome, which names the first. Where the second is missing, the
+//! worker died in between, or Redis was away, the outcome is not known.
 //!
 //! Every entry is a line of the log too, with its digest: who can write to Redis can forge a whole trail, but not the log.
 
@@ -52,7 +52,7 @@ pub struct AuditRecord {
     pub after: Value,
     /// `done`, [`BEGUN`], or why not.
     pub outcome: String,
-    /// The entry that told of its beginning.
+    /// The entry that recorded the beginning.
     pub begun: Option<String>,
 }
 
@@ -147,7 +147,7 @@ impl Store {
     /// Writes an entry; its id.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn audit(&self, record: &AuditRecord) -> Result<String> {
         let call = self.with_audit_keys(scripts::AUDIT_WRITE.call(), record.trail);
         let id = self.shared.call(&self.with_audit(call, record)).await?;

@@ -133,7 +133,7 @@ impl Store {
     /// The entries after `cursor`, newest first.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn audit_page(&self, cursor: Option<AuditCursor>, limit: usize) -> Result<Page<AuditEntry>> {
         let newest = |trail| cursor.map_or_else(|| Some("+".to_owned()), |cursor| cursor.newest_of(trail));
         let trails: Vec<(Trail, String)> =

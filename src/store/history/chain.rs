@@ -66,7 +66,7 @@ pub enum BrokenTrail {
         id: String,
     },
     /// An entry that was not written by bangui.
-    #[error("entry {id} has no number or hash, or one that was there before: it was put in")]
+    #[error("entry {id} has no number or hash, or repeats an earlier one: it was inserted")]
     Foreign {
         /// Its id.
         id: String,
@@ -145,7 +145,7 @@ impl Store {
     /// Follows a trail from its oldest entry to its newest.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells; what is wrong with the trail is an answer, not an error.
+    /// See [`crate::store::StoreError`]; what is wrong with the trail is an answer, not an error.
     pub async fn verify_audit(&self, trail: Trail) -> Result<std::result::Result<WholeTrail, BrokenTrail>> {
         let mut answer = self.walk(trail).await?;
         for _ in 1..TRIES {

@@ -1,4 +1,4 @@
-//! The events: a capped stream, written in the same step as what they tell of, read by every worker for its clients.
+//! The events: a capped stream, written in the same step as the change they report, read by every worker for its clients.
 //!
 //! ```text
 //! XADD by scripts ─▶ stream ─▶ one blocking reader a worker ─▶ Feed (a bounded ring) ─▶ its clients
@@ -57,7 +57,7 @@ impl StoredEvent {
     }
 }
 
-/// What a worker's clients are told, in order.
+/// What a worker sends to its clients, in order.
 #[derive(Debug, Clone)]
 pub enum News {
     /// An event.
@@ -94,7 +94,7 @@ impl Store {
     /// The place of the newest event.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn newest_event(&self) -> Result<StreamId> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(self.keys.events()).arg("+").arg("-").arg("COUNT").arg(1);
@@ -139,7 +139,7 @@ impl Store {
         Ok((ids.into_iter().filter_map(StoredEvent::from_stored).collect(), more))
     }
 
-    /// Reads events into `feed`, for ever, on a connection that it keeps.
+    /// Reads events into `feed` on a dedicated connection. Never returns.
     pub async fn follow_events(&self, feed: &Feed) {
         let mut at = None;
         loop {
@@ -159,7 +159,7 @@ impl Store {
             None => self.newest_event().await?,
             // Where it was there may be nothing any more, or another history with older ids.
             Some(before) if !self.event_is_kept(before).await? => {
-                // Without a receiver there is nobody to tell.
+                // An error only means that nobody is subscribed.
                 let _ = feed.0.send(News::Gap(before));
                 before.min(self.newest_event().await?)
             }

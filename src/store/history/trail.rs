@@ -1,4 +1,4 @@
-//! The trails of the audit: streams of their own, so that what fills one pushes nothing out of another (`audit.rs` has the table).
+//! The trails of the audit: separate streams, so that what fills one pushes nothing out of another (`audit.rs` has the table).
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_concerns_who_may_do_what_is_in_a_trail_of_its_own() {
+    fn security_entries_are_in_a_separate_trail() {
         for what in ["setup.complete", "session.begin", "session.confirm", "password.reset", "user.create"] {
             assert_eq!(Trail::of(what), Trail::Security, "{what}");
         }

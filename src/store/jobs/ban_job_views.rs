@@ -10,7 +10,7 @@ use crate::store::{Page, Result, Store};
 /// A job as users see it.
 #[derive(Debug, Clone)]
 pub struct BanJobView {
-    /// Which.
+    /// The job's id.
     pub id: BanJobId,
     /// Where.
     pub server: ServerName,
@@ -18,7 +18,7 @@ pub struct BanJobView {
     pub jail: JailName,
     /// What.
     pub order: BanOrder,
-    /// Where it stands.
+    /// Its current state.
     pub state: BanJobState,
     /// How far it is.
     pub progress: BanJobProgress,
@@ -40,10 +40,10 @@ pub struct BanJobView {
 const NEWER: &str = "a newer version of bangui asked for this: it waits for a worker of that version";
 
 impl Store {
-    /// One job; none if there is none, or none any more.
+    /// One job; `None` if there is no such job, or it has expired.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn ban_job(&self, id: &BanJobId) -> Result<Option<BanJobView>> {
         Ok(self.ban_job_views(std::slice::from_ref(id)).await?.pop())
     }

@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::store::connection::clock::{millis, time_micros};
 use crate::store::{AuditRecord, Result, SessionId, Store, Wake, WorkerId, scripts};
 
-/// A claim without a renewal lives so long: after it another worker goes on.
+/// How long a claim lasts without a renewal: after that another worker continues the job.
 pub const CLAIM_TTL: Duration = Duration::from_secs(10);
 /// Jobs that are not over; one more is refused.
 pub const MOST_OPEN: usize = 50;
@@ -40,10 +40,10 @@ pub struct NewBanJob<'a> {
     pub audit: AuditRecord,
 }
 
-/// A job that this worker may go on with, until another has a claim or it is cancelled.
+/// A job that this worker may continue, until another has a claim or it is cancelled.
 #[derive(Debug, Clone)]
 pub struct BanJobClaim {
-    /// Which.
+    /// The job's id.
     pub id: BanJobId,
     /// Where.
     pub server: ServerName,
@@ -53,9 +53,9 @@ pub struct BanJobClaim {
     pub order: BanOrder,
     /// Of this claim; every later one has a higher epoch.
     pub epoch: u64,
-    /// `Running`, or `Cancelling`: then only the agent is to be told.
+    /// `Running`, or `Cancelling`, in which case all that is left is to inform the agent.
     pub state: BanJobState,
-    /// Where to go on.
+    /// Where to continue.
     pub progress: BanJobProgress,
     /// Since when it has got no further.
     pub idle: Duration,
@@ -70,7 +70,7 @@ pub enum Cancelled {
     Unknown,
     /// It was over.
     Over(BanJobState),
-    /// Nobody goes on with it; the agent is to be told under this claim, unless the job had not `begun`.
+    /// No worker continues it; the agent must be informed under this claim, unless the job had not `begun`.
     Begun {
         /// The claim.
         claim: Box<BanJobClaim>,
@@ -113,7 +113,7 @@ impl Store {
     /// Puts a job; false if too many are open. A second time with the same id does nothing.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn create_ban_job(&self, job: &NewBanJob<'_>) -> Result<bool> {
         let about = About {
             server: job.server.clone(),
@@ -247,7 +247,7 @@ impl Store {
         Ok(ips.unwrap_or_default().lines().filter_map(Network::parse).collect())
     }
 
-    /// Whether the claim still stands; it lives on from here.
+    /// Renews the claim; false if it is no longer valid.
     pub async fn renew_ban_job(&self, claim: &BanJobClaim) -> Result<bool> {
         self.shared.call(&self.renewal(claim)).await
     }
@@ -319,7 +319,7 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Takes the job away from whoever works on it.
+    /// Takes the job away from the worker that has claimed it.
     pub async fn cancel_ban_job(
         &self,
         id: &BanJobId,

@@ -1,8 +1,8 @@
 //! Changes of jails that take longer than a client should wait for an answer.
 //!
 //! The worker that was asked waits for the end of the change and notes it; any worker shows it. A worker that waits says
-//! every few seconds that it is alive: one that falls silent is believed to have died, and the outcome is then not known.
-//! Should it be heard again, so is the outcome.
+//! every few seconds that it is alive: one that falls silent is presumed dead, and the outcome is then unknown, until the
+//! worker is heard from again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, JailName, Ser
 use crate::store::connection::clock::{millis, moment, time_micros};
 use crate::store::{Result, Store, StoreError, scripts};
 
-/// A worker without a word for so long is believed to have died.
+/// A worker that has been silent for this long is presumed dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// Longer than any change takes, and so long after its end.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -54,7 +54,7 @@ pub struct JailChangeView {
     pub began_at: Timestamp,
     /// When it ended; none while that is not known.
     pub finished_at: Option<Timestamp>,
-    /// What came of it.
+    /// Its outcome.
     pub end: Option<JailChangeEnd>,
 }
 
@@ -97,7 +97,7 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// A change; none if there is none, or it ended more than a day ago.
+    /// A change; `None` if there is no such change, or it ended more than a day ago.
     pub async fn jail_change(&self, id: &JailChangeId) -> Result<Option<JailChangeView>> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HGETALL").arg(self.keys.jail_change(id));

@@ -1,16 +1,16 @@
 //! The lease that elects the one scheduler.
 //!
 //! Redis judges who holds it (a key with a TTL); the holder judges only its own deadline, by its own boot-time clock,
-//! counted from *before* the request went out: a late answer can only shorten what is believed. Nobody compares two
-//! machines' clocks.
+//! counted from *before* the request went out: a late answer can only shorten the time that the holder counts on. Nobody
+//! compares two machines' clocks.
 //!
 //! Holding it authorises nothing by itself. What makes "one scheduler" true is the [`Fence`], owner and epoch, that
 //! every scheduled write carries and that Redis compares in the same script. With asynchronous replication a failover
 //! may forget the newest epoch; the old holder's fence is then refused by the new primary, and revisions still protect
 //! every document.
 //!
-//! The lease has a connection of its own, so that neither a slow request nor a large reply delays a renewal; after any
-//! error it is dialled anew, and where the shared connection has moved to another Redis.
+//! The lease has a dedicated connection, so that neither a slow request nor a large reply delays a renewal; it is redialled
+//! after any error, and when the shared connection has moved to another Redis.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,16 +72,17 @@ impl Store {
 }
 
 impl Lease {
-    /// How long the lease lives without a renewal.
+    /// How long the lease lasts without a renewal.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// How long the holder has left, as one plain read; `None` if nobody holds it. Whoever waits learns of each epoch so.
+    /// How long the holder has left, as one plain read; `None` if nobody holds it. This is how the workers that wait learn of
+    /// each epoch.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn remaining(&mut self) -> Result<Option<Duration>> {
         let key = self.store.keys.lease();
         let mut both = redis::pipe();

@@ -26,11 +26,11 @@ pub enum JobTurn {
 }
 
 impl Store {
-    /// Begins a run of this job if it is due. `attempt` stays the same until an answer has come: asking again after a
-    /// lost answer is told that the run has begun.
+    /// Begins a run of this job if it is due. `attempt` stays the same until an answer has come, so that asking again after a
+    /// lost answer still returns that the run has begun.
     ///
     /// # Errors
-    /// [`crate::store::StoreError::Fenced`] if the lease is lost; as it tells, here and below.
+    /// [`crate::store::StoreError::Fenced`] if the lease is lost; the other cases as described there, here and below.
     pub async fn begin_job(
         &self,
         fence: &Fence,

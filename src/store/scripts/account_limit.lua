@@ -1,9 +1,9 @@
--- Looks whether an account may fail once more, or counts that it has. Once its bucket was emptied, the first that come back are kept
--- for calm addresses: whoever asks most often would have them all.
--- KEYS[1] bucket, KEYS[2] mark that it was emptied, KEYS[3] mark that this address has failed
--- ARGV[1] 1 counts a failure, 0 only looks, ARGV[2] us that one takes to come back, ARGV[3] us that all take, ARGV[4] how many are
--- kept for calm addresses, ARGV[5] ms for which an address is one that has failed, ARGV[6] 1 counts it as of a calm address
--- Returns {ms until a calm address may fail, ms until any other may, 1 this address has failed lately}, as it was before
+-- Looks whether an account may fail once more, or counts that it has. Once its bucket was emptied, the first attempts that come
+-- back are reserved for calm addresses: otherwise the most aggressive client would get them all. KEYS[1] bucket, KEYS[2] mark
+-- that it was emptied, KEYS[3] mark that this address has failed ARGV[1] 1 counts a failure, 0 only looks, ARGV[2] us that one
+-- takes to come back, ARGV[3] us that all take, ARGV[4] how many are kept for calm addresses, ARGV[5] ms for which an address
+-- is one that has failed, ARGV[6] 1 counts it as of a calm address Returns {ms until a calm address may fail, ms until any
+-- other may, 1 this address has failed lately}, as it was before
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local one, all, kept = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

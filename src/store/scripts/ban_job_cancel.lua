@@ -1,6 +1,5 @@
--- Takes a ban job away from whoever works on it: from here on nobody goes on with it. It is cancelled for good once the
--- agent knows (ban_job_end), by whoever has the claim that this gives.
--- KEYS[1] job, KEYS[2] audit, KEYS[3] its chain
+-- Takes a ban job away from the worker that has claimed it: from here on no worker continues it. It is cancelled for good once
+-- the agent knows (ban_job_end), by the worker that gets the claim returned here. KEYS[1] job, KEYS[2] audit, KEYS[3] its chain
 -- ARGV[1] owner, ARGV[2] how long the claim lives without a renewal, in ms, ARGV[3] the greatest epoch that
 -- the owner has seen, ARGV[4...] the audit entry
 -- Returns {state now, epoch, 1 if it had begun}; the state is the one it ended in if it is over; nothing if there is no

@@ -1,4 +1,4 @@
--- Puts a ban job at the end of its jail's line, with the entry of the audit that tells of it, and wakes all workers.
+-- Puts a ban job at the end of its jail's line, with its audit entry, and wakes all workers.
 -- KEYS[1] open jobs, KEYS[2] line of the jail, KEYS[3] job, KEYS[4] its addresses, KEYS[5] all jobs, KEYS[6] audit
 -- KEYS[7] its chain
 -- ARGV[1] id, ARGV[2] what it is, ARGV[3] its place, ARGV[4] how many addresses, ARGV[5] the addresses, empty for none

@@ -1,4 +1,4 @@
--- Ends a ban job, with the entry of the audit that tells of it, and wakes all workers for the next in its line.
+-- Ends a ban job, with its audit entry, and wakes all workers for the next in its line.
 -- KEYS[1] job, KEYS[2] open jobs, KEYS[3] line of the jail, KEYS[4] its addresses, KEYS[5] its failures, KEYS[6] audit
 -- KEYS[7] its chain
 -- ARGV[1] owner|epoch, ARGV[2] state it must have, ARGV[3] id, ARGV[4] state it ends in, ARGV[5] why

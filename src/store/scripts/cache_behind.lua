@@ -1,4 +1,4 @@
--- Tells which holders have not confirmed the latest revocation. Changes nothing, and writes all the same: the replicas that
+-- Lists the holders that have not confirmed the latest revocation. Changes nothing, and writes all the same: the replicas that
 -- confirm that have all that came before, a revocation among it that was not confirmed.
 -- KEYS[1] holders
 -- ARGV none

@@ -5,7 +5,7 @@
 -- ARGV[1] id of the holder, random, new at each joining, ARGV[2] how many holders there may be
 -- Returns {incarnation, number}, nil when there are too many, or an error when Redis has no run_id
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-if not run_id then return redis.error_reply('ERR this Redis tells no run_id in INFO: near caches need it') end
+if not run_id then return redis.error_reply('ERR this Redis reports no run_id in INFO: near caches need it') end
 local known = redis.call('HMGET', KEYS[1], 'incarnation', 'number')
 local incarnation, number = known[1], known[2] or '0'
 if not incarnation or string.sub(incarnation, 1, #run_id) ~= run_id then

@@ -1,4 +1,4 @@
--- Keeps the answer of a run, or forgets the run if its answer is of no use to whoever asks again.
+-- Keeps the answer of a run, or forgets the run if its answer would not help a client that asks again.
 -- KEYS[1] record
 -- ARGV[1] owner, ARGV[2] answer, empty to forget, ARGV[3] how long it is kept, in ms
 -- Returns 1, or 0 if the run is not this owner's any more

@@ -1,6 +1,6 @@
--- Tells that a run is alive.
+-- Keeps a run marked as alive.
 -- KEYS[1] record
--- ARGV[1] owner, ARGV[2] how long it is believed to run without another word, in ms
+-- ARGV[1] owner, ARGV[2] how long it counts as alive without another call, in ms
 -- Returns 1, or 0 if the run is not this owner's any more
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] then return 0 end
 local time = redis.call('TIME')

@@ -1,6 +1,6 @@
--- Notes that a change of a jail is under way, and for how long its worker is believed without another word.
+-- Notes that a change of a jail is under way, and for how long its worker counts as alive without another sign of life.
 -- KEYS[1] change
--- ARGV[1] what it is, ARGV[2] how long ago it began, in ms, ARGV[3] how long its worker is believed, in ms
+-- ARGV[1] what it is, ARGV[2] how long ago it began, in ms, ARGV[3] how long its worker counts as alive, in ms
 -- ARGV[4] how long it is kept, in s
 -- Returns 1
 local time = redis.call('TIME')

@@ -1,6 +1,6 @@
 -- Notes that the worker which waits for the end of a change of a jail is alive.
 -- KEYS[1] change
--- ARGV[1] how long it is believed without another word, in ms
+-- ARGV[1] how long its worker counts as alive without another call, in ms
 -- Returns 1, or 0 if Redis has lost the change
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local time = redis.call('TIME')

@@ -141,7 +141,7 @@ mod tests {
         for (name, source) in SOURCES {
             let header: String = source.lines().take_while(|line| line.starts_with("--")).collect();
             for part in ["KEYS", "ARGV", "Returns"] {
-                assert!(header.contains(part), "{name}.lua does not tell its {part}");
+                assert!(header.contains(part), "the header of {name}.lua has no {part}");
             }
         }
     }

@@ -1,4 +1,4 @@
--- Removes workers that were silent when they were looked at, and have not been heard of since.
+-- Removes workers that were found silent, and have not been heard of since.
 -- KEYS[1] lease, KEYS[2] workers
 -- ARGV[1] owner|epoch, ARGV[2...] id and line of each, as they were read
 -- Returns how many were removed, or the error FENCED

@@ -35,7 +35,7 @@ impl Store {
     /// activation is the likeliest one.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn begin_switch(&self, switch: &JailSwitch) -> Result<bool> {
         let begin = |state, now| begin_switch(state, switch.id.clone(), switch.jail.clone(), switch.on, now);
         let state = self.change_switches(&switch.server, begin).await?;

@@ -1,7 +1,7 @@
 //! What was banned and unbanned through bangui since a jail's list was last read.
 //!
-//! The list alone does not show an address that came and went between two looks at it. Whoever bans or unbans by way of
-//! bangui notes it here; the leader takes the notes before it reads the list, and removes those in the step that writes it.
+//! The list alone does not show an address that came and went between two looks at it. Every ban and unban through bangui is
+//! noted here; the leader takes the notes before it reads the list, and removes those in the step that writes it.
 
 use super::bans::BanPlace;
 use crate::domain::BanOrder;
@@ -17,7 +17,7 @@ impl Store {
     /// Notes that these addresses were banned or unbanned.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn note_bans(
         &self,
         (server, jail): &BanPlace,

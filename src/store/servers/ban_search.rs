@@ -31,7 +31,7 @@ impl Store {
     /// Every ban in the lists that contains `network`, as the lists were read last.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn find_bans(&self, network: Network) -> Result<Vec<FoundBan>> {
         let lists = self.ban_lists().await?;
         let mut wanted: Vec<(&BanPlace, Option<i64>, Network)> = Vec::new();

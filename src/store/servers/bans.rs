@@ -57,7 +57,7 @@ impl Store {
     /// The counts of each of these lists, as far as it is stored.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn ban_counts(&self, places: &[BanPlace]) -> Result<Vec<Option<BanCounts>>> {
         let parse = |text: String| {
             let (current, total) = text.split_once(' ')?;
@@ -100,7 +100,7 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Puts this list in the place of the one there was, if `fence` still holds the lease, and tells what has changed. `notes`
+    /// Replaces the stored list, if `fence` still holds the lease, and returns what has changed. `notes`
     /// were taken before it was read. [`crate::store::StoreError::Conflict`] if Redis has lost some of it since, in a failover.
     pub async fn write_bans(
         &self,

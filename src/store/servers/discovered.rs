@@ -15,7 +15,7 @@ use crate::store::connection::clock::{moment, time_micros};
 use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::{Fence, Result, Store, StoreError, Wake, scripts};
 
-/// How often a worker looks when no message tells it to.
+/// How often a worker looks when no message wakes it.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The servers as they were read.
@@ -35,7 +35,7 @@ impl Store {
     /// The discovered servers.
     ///
     /// # Errors
-    /// As [`StoreError`] tells, here and below.
+    /// See [`StoreError`], here and below.
     pub async fn discoveries(&self) -> Result<StoredDiscoveries> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("HMGET").arg(self.keys.discovered()).arg("revision").arg("servers").cmd("TIME");
@@ -75,7 +75,7 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Hands over the discovered servers whenever they are others, for ever. While Redis is away the last ones stay.
+    /// Hands over the discovered servers whenever they change. Never returns. While Redis is away the last ones are kept.
     pub async fn follow_discoveries(&self, apply: impl Fn(&Discoveries)) {
         let mut applied = None;
         loop {

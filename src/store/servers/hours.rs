@@ -67,7 +67,7 @@ impl Store {
     /// The hours of a server and of each of its jails.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn server_hours(&self, server: &ServerName) -> Result<ServerHours> {
         let command = redis::cmd("HGETALL").arg(self.keys.hours(server)).to_owned();
         let fields: HashMap<String, Vec<u8>> = self.shared.query("server_hours", &command).await?;

@@ -22,7 +22,7 @@ use crate::store::scripts;
 use crate::store::scripts::Call;
 use crate::store::{AuditRecord, Fence, Result, Store, StoreError, Trail, hex, random};
 
-/// How often a change is tried anew when other writes come between.
+/// How often a change is retried when other writes come between.
 const TRIES: u32 = 20;
 /// How long the detection's lock lives: longer than a detection may take.
 const DETECTION_LOCK_MS: u64 = 5_000;
@@ -58,13 +58,14 @@ impl Store {
     /// The state of one server, and Redis's time.
     ///
     /// # Errors
-    /// As [`StoreError`] tells, here and below.
+    /// See [`StoreError`], here and below.
     pub async fn server(&self, name: &ServerName) -> Result<StoredServer> {
         let mut servers = self.servers(std::slice::from_ref(name)).await?;
         servers.pop().ok_or_else(|| StoreError::corrupt(format!("no answer for server {name}")))?
     }
 
-    /// The states of several, in order, in one round trip. One that cannot be read is an error of its own, not of the others.
+    /// The states of several, in order, in one round trip. One that cannot be read is an error in its place, and does not
+    /// affect the others.
     pub async fn servers(&self, names: &[ServerName]) -> Result<Vec<Result<StoredServer>>> {
         let mut pipeline = redis::pipe();
         for name in names {

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_read_from_its_word_and_rings_a_bell_of_its_own() {
+    fn every_kind_is_parsed_from_its_word_and_rings_its_own_bell() {
         let wakes = Wakes::default();
         for wake in Wake::ALL {
             assert_eq!(Wake::parse(wake.word()), Some(wake));

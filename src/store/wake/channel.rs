@@ -24,7 +24,7 @@ impl Store {
         self.wakes.bell(wake).notified().await;
     }
 
-    /// Listens to the channel, for ever, and subscribes again whenever Redis has been away.
+    /// Listens to the channel, and subscribes again whenever Redis has been away. Never returns.
     pub async fn follow_wakes(&self) {
         loop {
             self.connected().await;
@@ -56,7 +56,7 @@ impl Store {
         }
     }
 
-    /// On a connection of its own. The stream ends when that breaks, or when the process has moved to another Redis.
+    /// On a dedicated connection. The stream ends when that breaks, or when the process has moved to another Redis.
     async fn subscribe_to_wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
         let dialer = &self.shared.dialer;
         let moved = dialer.moved_from(dialer.number());

@@ -195,7 +195,7 @@ fn is_punct(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
 }
 
-/// What stands between the commas of a group.
+/// The parts between the commas of a group.
 fn arguments(group: &Group) -> Vec<Vec<TokenTree>> {
     let mut all = vec![Vec::new()];
     for token in group.stream() {

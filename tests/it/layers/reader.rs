@@ -25,13 +25,13 @@ pub struct Import {
     pub handed_on: bool,
 }
 
-/// The path of a module from the root of the crate; `main` stands for the binary's root.
+/// The path of a module from the root of the crate; `main` is the binary's root.
 type ModulePath = Vec<String>;
 
 #[derive(Default)]
 struct Module {
     file: String,
-    /// Names that `use` brings in, with the path each stands for.
+    /// Names that `use` brings in, with the path of each.
     uses: BTreeMap<String, Vec<String>>,
     /// Those that are handed on.
     handed_on: Vec<Vec<String>>,
@@ -201,7 +201,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// What a `use` brings in: the name, and the path that it stands for.
+/// What a `use` brings in: the name and its path.
 fn leaves(tree: &UseTree, before: &[String]) -> Vec<(String, Vec<String>)> {
     let with = |segment: String| before.iter().cloned().chain([segment]).collect::<Vec<_>>();
     match tree {

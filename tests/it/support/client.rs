@@ -31,7 +31,7 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
-    /// The body as JSON, `null` if it is none.
+    /// The body as JSON, `null` if it is not JSON.
     pub body: Value,
     /// The request, for messages.
     pub asked: String,

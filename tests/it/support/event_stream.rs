@@ -26,7 +26,7 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Opens one; with `after` it goes on behind that event.
+    /// Opens one; with `after` it continues after that event.
     pub async fn open(client: &Client, after: Option<&str>) -> Self {
         let mut request = client.request(Method::GET, "/api/v1/events").timeout(Duration::from_secs(120));
         if let Some(after) = after {

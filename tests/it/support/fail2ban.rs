@@ -24,7 +24,7 @@ impl Fail2ban {
         Self::start_in_zone(jails, None).await
     }
 
-    /// Starts one that lives in this time zone.
+    /// Starts one in this time zone.
     pub async fn start_in_zone(jails: &[&str], zone: Option<&str>) -> Self {
         let mut fail2ban = Self { folder: folder(), process: None, zone: zone.map(str::to_owned) };
         fail2ban.configure(jails);
@@ -89,7 +89,7 @@ impl Fail2ban {
         Child::run("fail2ban-server", self.in_foreground(), SOON).await.0
     }
 
-    /// Starts it as a daemon, which does not end with what started it. It ends with a process namespace of its own instead.
+    /// Starts it as a daemon, which does not end with what started it. It ends with a separate process namespace instead.
     pub async fn start_in_background(&mut self) {
         self.kill();
         let mut command = program("unshare");
@@ -161,7 +161,7 @@ impl Fail2ban {
         assert_eq!(code, Some(0), "{printed}");
     }
 
-    /// Writes a file of its configuration; fail2ban is not told.
+    /// Writes a file of its configuration, without a reload.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.config().join(name), text).unwrap();
     }

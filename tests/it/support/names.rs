@@ -1,4 +1,4 @@
-//! Names of the test's own: processes in a mount namespace of their own, where `/etc/hosts` is a file of the test and no
+//! Private host names: processes in a separate mount namespace, where `/etc/hosts` is a file of the test and no
 //! name server answers. So the resolver is the system's, and what it finds can change under way.
 
 use std::fmt::Write as _;

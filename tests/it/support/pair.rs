@@ -1,4 +1,4 @@
-//! A primary and its replica, each with a port of its own, that change places without losing anything.
+//! A primary and its replica, each with its own port, that change places without losing anything.
 
 use super::redis::Redis;
 use super::sentinel::{free_port, role};
@@ -47,8 +47,8 @@ pub async fn replicated(primary: &Redis, replica: &Redis) {
     .await;
 }
 
-/// A coordinated failover, which loses nothing; then the link between the two is held, so that the old primary hears nothing of
-/// what the new one is told.
+/// A coordinated failover, which loses nothing; then the link between the two is held, so that the old primary receives nothing
+/// of what is written to the new one.
 pub async fn fail_over(old: &Redis, (new, new_port): (&Redis, u16)) {
     old.command::<()>(&["FAILOVER", "TO", "127.0.0.1", &new_port.to_string()]).await;
     eventually("the two to change places", SOON, || async {

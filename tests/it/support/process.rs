@@ -67,7 +67,7 @@ pub fn bangui(role: &str) -> Command {
 }
 
 impl Child {
-    /// Starts `command` (see [`program`]) in a process group of its own.
+    /// Starts `command` (see [`program`]) in a separate process group.
     pub fn start(name: &str, mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let (reply, started) = channel();
@@ -112,7 +112,7 @@ impl Child {
         let _ = self.child().wait();
     }
 
-    /// SIGKILL for the process alone: what it has started goes on, and must end by itself when the test does.
+    /// SIGKILL for the process alone: what it has started keeps running, and must end by itself when the test does.
     pub fn kill_alone(self) {
         self.signal(Signal::KILL);
         let _ = self.child().wait();

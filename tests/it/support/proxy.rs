@@ -23,7 +23,7 @@ pub enum Mode {
     /// Accepts connections and bytes, and answers nothing. A connection that has lost bytes stays lost, also when
     /// the network is well again, as behind a firewall that forgot it.
     BlackHole,
-    /// Passes what is asked this much later, in order, also when the asker has given up meanwhile.
+    /// Passes what is asked this much later, in order, even if the sender has given up by then.
     Delay(Duration),
     /// Passes replies, and swallows messages of subscriptions (RESP3).
     SwallowMessages,

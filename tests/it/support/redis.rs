@@ -1,4 +1,4 @@
-//! A private redis-server on a unix socket. Where TCP is wanted, `proxy` stands in front of it: a unix socket
+//! A private redis-server on a unix socket. Where TCP is wanted, `proxy` is in front of it: a unix socket
 //! cannot be taken by another test while this Redis is stopped and started again.
 //!
 //! What is under test connects as the user `bangui`, who may do what the product's rule says and nothing else; the test's
@@ -177,7 +177,7 @@ pub struct Monitor {
 }
 
 /// A watching that takes what it sees as it comes, so that it outlives the server. Sentinel closes every connection of a
-/// Redis whose role it changes; it is made anew then.
+/// Redis whose role it changes; it reconnects then.
 pub struct Recording {
     seen: Arc<Mutex<Vec<Seen>>>,
     _task: tokio::task::JoinSet<()>,
@@ -212,7 +212,7 @@ impl Recording {
     }
 }
 
-/// Takes in a line; the command that stands there.
+/// Takes in a line; returns its command.
 fn take<'a>(line: &'a str, seen: &mut Vec<Seen>) -> Option<&'a str> {
     let (head, command) = line.split_once("] ")?;
     let at = head.trim_start_matches('+').split(' ').next()?.parse().ok()?;
@@ -243,13 +243,13 @@ impl Monitor {
         Some(Self { lines, _writer: writer })
     }
 
-    /// Ends the watching: every command seen until now. A marker command tells where the end is.
+    /// Ends the watching: every command seen until now. A marker command shows where the end is.
     pub async fn stop(mut self, redis: &Redis) -> Vec<Seen> {
         let _: String = redis.command(&["ECHO", "end-of-monitoring"]).await;
         let mut seen: Vec<Seen> = Vec::new();
         loop {
             let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line());
-            let line = line.await.expect("MONITOR goes on").unwrap().expect("MONITOR is open");
+            let line = line.await.expect("MONITOR continues").unwrap().expect("MONITOR is open");
             if take(&line, &mut seen).is_some_and(|command| command.contains("end-of-monitoring")) {
                 seen.pop();
                 return seen;

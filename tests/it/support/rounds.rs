@@ -33,9 +33,9 @@ use faults::Hands;
 const BEFORE: Duration = Duration::from_millis(400);
 const AFTER: Duration = Duration::from_secs(20);
 
-/// What came of them.
+/// Their outcome.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Tally {
     /// Rounds whose logout was answered.
     pub rounds: usize,
     /// Rounds that could not be gone through, since nobody could log in.
@@ -120,8 +120,8 @@ impl Scene {
     }
 
     /// Goes through this many rounds at least, so many at once, while the fault comes and goes, and until it has come twice.
-    pub async fn run(mut self, fault: Fault, rounds: usize, together: usize) -> Told {
-        let told = Mutex::new(Told::default());
+    pub async fn run(mut self, fault: Fault, rounds: usize, together: usize) -> Tally {
+        let tally = Mutex::new(Tally::default());
         let (begun, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let clients = self.clients();
         {
@@ -134,7 +134,7 @@ impl Scene {
                         if n >= rounds && came.load(Ordering::Relaxed) >= 2 {
                             return;
                         }
-                        this.round(&clients, fault, n, &told).await;
+                        this.round(&clients, fault, n, &tally).await;
                     }
                 };
                 let mut lanes: FuturesUnordered<_> = (0..together).map(lane).collect();
@@ -142,7 +142,7 @@ impl Scene {
             };
             tokio::select! {
                 () = rounds => {}
-                () = hands.make(fault, &came) => unreachable!("faults come for ever"),
+                () = hands.make(fault, &came) => unreachable!("faults never end"),
             }
         }
         // The fault may have left it stopped, or dead.
@@ -155,9 +155,9 @@ impl Scene {
         for client in clients {
             *self.hits.lock().unwrap() += hits(&client).await;
         }
-        let mut told = told.into_inner().unwrap();
-        told.hits = *self.hits.lock().unwrap();
-        told
+        let mut tally = tally.into_inner().unwrap();
+        tally.hits = *self.hits.lock().unwrap();
+        tally
     }
 
     fn split(&mut self) -> (View<'_>, Hands<'_>) {
@@ -215,10 +215,10 @@ impl View<'_> {
         begin_session(self.store).await
     }
 
-    async fn round(&self, clients: &[Client], fault: Fault, n: usize, told: &Mutex<Told>) {
+    async fn round(&self, clients: &[Client], fault: Fault, n: usize, tally: &Mutex<Tally>) {
         let Some(token) = self.log_in(&clients[n % 2], n).await else {
             sleep(Duration::from_millis(50)).await;
-            told.lock().unwrap().void += 1;
+            tally.lock().unwrap().void += 1;
             return;
         };
         let victim = *self.victims.lock().unwrap();
@@ -247,12 +247,12 @@ impl View<'_> {
         }
         let took = took.expect("a logout of a hundred is answered");
         let after = futures_util::future::join_all(callers.iter().map(|caller| check(caller, AFTER))).await;
-        let mut told = told.lock().unwrap();
+        let mut tally = tally.lock().unwrap();
         for (worker, status) in after.iter().enumerate().filter(|(_, status)| **status == Some(200)) {
-            told.accepted.push(format!("round {n}: worker {worker} answered {status:?} after the logout"));
+            tally.accepted.push(format!("round {n}: worker {worker} answered {status:?} after the logout"));
         }
-        told.rounds += 1;
-        told.logouts.push(took.as_secs_f64() * 1_000.0);
+        tally.rounds += 1;
+        tally.logouts.push(took.as_secs_f64() * 1_000.0);
     }
 }
 

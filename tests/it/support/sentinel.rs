@@ -1,7 +1,7 @@
-//! A primary, a replica and three Sentinels, each a process with a port of its own.
+//! A primary, a replica and three Sentinels, each a process with its own port.
 //!
-//! The Sentinels have a user of their own on both Redises, so that a test can cut them off from one that goes on
-//! answering everybody else.
+//! The Sentinels have a separate user on both Redises, so that a test can cut them off from one that keeps answering everybody
+//! else.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

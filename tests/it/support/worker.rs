@@ -30,7 +30,7 @@ impl Worker {
         Child::start(name, command)
     }
 
-    /// Waits for the log line that tells the address.
+    /// Waits for the log line with the address.
     pub async fn listening(process: Child) -> Self {
         let address = process
             .line("its address in the log", SOON, |line| {

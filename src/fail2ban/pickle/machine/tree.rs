@@ -1,4 +1,4 @@
-//! The end of a reading: the tree that the nodes describe, written out under limits of its own.
+//! The last step of reading: builds the tree that the nodes describe, under separate limits.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ impl Machine<'_> {
             return Ok(Arc::clone(text));
         }
         let text = self.text_at(range);
-        // Two counters stand before it.
+        // Two counters come before it.
         self.charge(2 * size_of::<usize>() + text.len())?;
         let text: Arc<str> = text.into();
         if let Some(known) = self.texts.get_mut(&id) {

@@ -63,7 +63,7 @@ fn brotli(plain: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(packed)
 }
 
-/// FNV-1a: it tells versions apart and guards nothing.
+/// FNV-1a: it distinguishes versions and protects nothing.
 struct Fnv(u64);
 
 impl Default for Fnv {

@@ -1,4 +1,5 @@
-// A session that ended while the page was open: it is said in place, what was typed stays, and one goes on after logging in again.
+// A session that ended while the page was open: the page says so in place, keeps what was typed, and continues after a new
+// login.
 import { say } from "./dock.js";
 
 const dialog = document.getElementById("ended");

@@ -12,7 +12,7 @@ pub trait Redis {
     /// All that a Redis has in memory.
     type Memory;
     fn login(&mut self, session: Session);
-    /// Whether the session lives.
+    /// Whether the session is alive.
     fn read(&mut self, session: Session) -> bool;
     fn join(&mut self, id: &str) -> (String, u64);
     fn renew(&mut self, id: &str, incarnation: &str, number: u64) -> i64;

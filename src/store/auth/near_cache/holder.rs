@@ -18,7 +18,7 @@ use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
 const RENEW_EVERY: Duration = Duration::from_millis(500);
 /// Holders at most; a revocation reads them all.
 const HOLDERS: usize = 1_000;
-/// Messages that wait here at most. One more is lost, which the gap in the numbers tells.
+/// How many messages can wait here. Any more are lost, which the gap in the numbers reveals.
 const MESSAGES: usize = 1_024;
 /// Where there are too many holders, it is tried again after this time, in ms.
 const RETRY_WHEN_FULL_MS: std::ops::Range<u64> = 5_000..10_000;
@@ -34,7 +34,7 @@ enum Ended {
 }
 
 impl Store {
-    /// Holds sessions near while the settings say so, and settles each Redis that is connected to, for ever.
+    /// Caches sessions while the settings say so, and settles each Redis that this worker connects to. Never returns.
     pub async fn hold_sessions(&self, live: &Live) {
         // Neither returns. If one does, so does this, which its caller notices.
         tokio::select! {
@@ -98,7 +98,7 @@ impl Store {
         }
     }
 
-    /// Empties the cache, then tells Redis that nobody needs to wait for it.
+    /// Empties the cache, then removes this holder from Redis, so that no revocation waits for it.
     pub async fn stop_holding(&self) {
         self.near_cache.lock().empty();
         metrics::gauge!("bangui_session_cache_holder").set(0.0);
@@ -138,7 +138,7 @@ impl Store {
                 () = &mut moved => Next::Rejoin,
                 _ = renewals.tick() => Next::Confirm,
             };
-            // What has come meanwhile is confirmed with it, in one step.
+            // Messages that have arrived since are confirmed along with it, in one step.
             for _ in 0..MESSAGES {
                 let Ok(push) = pushed.try_recv() else { break };
                 next = next.max(self.hear(Some(push)));

@@ -12,7 +12,7 @@
 //!   a revoker waits from after its script's answer, each on its own boot-time clock. A holder stays listed until it leaves or
 //!   somebody has waited a lease for it.
 //! * Renewals and revocations travel on one connection (RESP3), so that a link that swallows the one swallows the other. If
-//!   only messages are stuck, the number in the renewal tells.
+//!   only messages are stuck, the number in the renewal reveals it.
 //! * A renewal that a revocation has overtaken is refused, but the cache stays for what is left of the lease: the message is on
 //!   its way, the next renewal follows it, and otherwise every logout would empty the caches of all others.
 //! * A revoker reads confirmations from the list of holders, again and again, instead of listening for them: there is nothing
@@ -25,8 +25,9 @@
 //! Redis may also come back with what it had a moment before, holders missing. So a holder that is absent has left only if Redis
 //! still has the incarnation and the number that the revoker was given: whatever came before these is there too.
 //!
-//! What breaks it: a machine whose boot-time clock stands still while others go on (a virtual machine frozen by its host). And
-//! a version of bangui without this module revokes without telling the holders: the cache must be off while one runs beside.
+//! What breaks it: a machine whose boot-time clock stops while others keep running (a virtual machine frozen by its host). And
+//! a version of bangui without this module revokes without notifying the holders: the cache must be off while such a version
+//! runs in the same cluster.
 
 #[cfg(test)]
 mod acts;

@@ -1,5 +1,5 @@
 //! Several workers and one Redis, and everything between them in any order: what is asked, served and answered are three steps
-//! each; messages come late or never; workers stop and go on; their clocks run unequally; Redis forgets, or goes back to an
+//! each; messages come late or never; workers pause and continue; their clocks run unequally; Redis forgets, or goes back to an
 //! earlier memory. The caches and the waits are the very rules that workers run. What the scripts do is a [`Redis`]: written
 //! down once more in `model_tests.rs`, and the real one with the real scripts in `tests/it/near_cache_scripts.rs`.
 
@@ -121,7 +121,7 @@ impl<R: Redis> World<R> {
         }
     }
 
-    /// Lives through this, and tells of an acceptance after the answer.
+    /// Plays these acts, and fails if a session is accepted after the answer to its revocation.
     pub fn live_through(&mut self, history: impl IntoIterator<Item = Act>) -> Result<(), TestCaseError> {
         for (n, act) in history.into_iter().enumerate() {
             self.act(act);
@@ -274,7 +274,7 @@ impl<R: Redis> World<R> {
         let wait = Wait::begin(listed, self.workers[by].clock(self.now));
         let gone = (0..self.sessions).filter(|session| !self.live.contains(session)).collect();
         if self.revocations.len() == MOST_WAITING {
-            // Whoever waited longest is killed.
+            // The longest wait is killed.
             self.revocations.remove(0);
         }
         self.revocations.push(Revocation { by, wait, gone, looked: None, outcome: None });

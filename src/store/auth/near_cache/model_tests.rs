@@ -33,7 +33,7 @@ struct Scripts {
     rules: ScriptRules,
     run_id: u32,
     random: u32,
-    /// Goes on whatever is forgotten.
+    /// Keeps running, whatever Redis forgets.
     time: u64,
     memory: Memory,
 }
@@ -157,7 +157,7 @@ fn config(cases: u32) -> Config {
     Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() }
 }
 
-/// Lives through histories; the first with an acceptance after the answer, if there is one.
+/// Plays random histories; returns the first one with an acceptance after the answer, if any.
 fn hole(mut runner: TestRunner, rules: Rules, scripts: ScriptRules) -> (Option<String>, Happened) {
     let happened = std::cell::Cell::new(Happened::default());
     let found = runner.run(&histories(), |history| {
@@ -175,14 +175,14 @@ fn hole(mut runner: TestRunner, rules: Rules, scripts: ScriptRules) -> (Option<S
         });
         lived.map_err(|error| TestCaseError::fail(error.to_string()))
     });
-    let told = match found {
+    let verdict = match found {
         Ok(()) => None,
         Err(TestError::Fail(why, history)) => {
             Some(format!("{why} of {:?}", history.into_iter().map(act_of).collect::<Vec<_>>()))
         }
         Err(TestError::Abort(why)) => panic!("{why}"),
     };
-    (told, happened.get())
+    (verdict, happened.get())
 }
 
 #[test]

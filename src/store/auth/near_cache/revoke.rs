@@ -17,16 +17,16 @@ const LOOKS_AT_ONCE: u32 = 6;
 /// Pauses between the later ones.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-/// How often the holders are looked at.
+/// How often the holders are polled.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
     /// For those who ended something.
     Prompt,
-    /// For whoever shows a token, also one that never was: each pause is twice as long as the one before, so that a whole lease is
-    /// waited in a dozen looks, and nobody waits for twice as long as must be.
+    /// For anyone with a token, even an invented one: each pause is twice as long as the previous one, so that waiting out a
+    /// whole lease takes a dozen polls, and nobody waits more than twice as long as necessary.
     Doubling,
 }
-/// What is not told to Redis in this time after a whole lease, the next revocation finds out again.
+/// How long to try to record in Redis that silent holders have expired; if that fails, the next revocation finds it out again.
 const SETTLE_WITHIN: Duration = Duration::from_millis(200);
 
 /// What is to end.
@@ -113,7 +113,7 @@ impl Store {
             audit.log();
         }
         let outcome = self.wait_for_holders(listed, Pace::Prompt).await;
-        // Replaced in the meantime: what it was told may be lost.
+        // If Redis was replaced in the meantime, the revocation may be lost.
         self.shared.dialer.trusted()?;
         if self.shared.dialer.run_id() != redis {
             return Err(StoreError::unavailable(
@@ -130,12 +130,12 @@ impl Store {
         Ok(ended)
     }
 
-    /// Returns when what was revoked before is refused everywhere, and confirmed by the replicas: for a request to end what is gone
-    /// already, perhaps by one that was cut off before its answer, or was not confirmed. Whoever asks at the same time shares
-    /// one wait: anybody can, with a token that never was.
+    /// Returns once everything revoked earlier is refused everywhere, and confirmed by the replicas. For a request to end a
+    /// session that is gone already, perhaps ended by a request that was cut off before its answer or was not confirmed.
+    /// Concurrent calls share one wait, since anyone can make one, with an invented token.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// See [`StoreError`].
     pub async fn await_revocations(&self) -> Result<()> {
         self.revocations_awaited
             .join(async {

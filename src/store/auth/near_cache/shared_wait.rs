@@ -1,5 +1,5 @@
-//! One wait for many: whoever comes while a run is under way shares the next one. However many ask, strangers among them, one
-//! run at a time is all it costs.
+//! One wait for many: callers that arrive during a run share the next one. However many ask, strangers included, it costs one
+//! run at a time.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_comes_during_a_run_shares_the_next_and_gets_no_outcome_of_one_that_began_before() {
+    async fn calls_during_a_run_share_the_next_one_and_never_the_outcome_of_an_earlier_one() {
         let (waits, runs, go) =
             (Arc::new(SharedWait::default()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let mut asked = JoinSet::new();

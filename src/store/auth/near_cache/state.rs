@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::entries::Entries;
 
-/// How long a cache is believed without a renewal, and how long a revocation waits for one that does not confirm.
+/// How long a cache may answer without a renewal, and how long a revocation waits for one that does not confirm.
 pub const LEASE: Duration = Duration::from_secs(2);
 /// A holder stops this much earlier: clocks of two machines do not run equally fast.
 pub const MARGIN: Duration = Duration::from_millis(250);
@@ -55,9 +55,9 @@ pub enum Event<K> {
 pub enum Next {
     /// Nothing.
     Wait,
-    /// Tell Redis which number was applied.
+    /// Confirm to Redis which number was applied.
     Confirm,
-    /// The cache is emptied: join anew under a new id.
+    /// The cache is emptied: rejoin under a new id.
     Rejoin,
 }
 
@@ -149,7 +149,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
-    /// Answers nothing from here on, until it has joined anew.
+    /// Answers nothing from here on, until it has rejoined.
     pub fn empty(&mut self) {
         self.term += 1;
         self.joined = None;
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_names_what_it_ends_and_anything_else_is_none() {
+    fn a_message_names_what_it_ends_and_anything_else_is_rejected() {
         let read = |text: &[u8]| Event::of_message(text, |id| id);
         let mut message = b"ab.cd|7|9|".to_vec();
         message.extend([b'|'; 32]);

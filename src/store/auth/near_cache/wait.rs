@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::state::LEASE;
 
-/// What the revoking script tells, or the one that tells who is behind.
+/// The answer of the revoking script, or of the one that lists who is behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     pub incarnation: String,
@@ -58,7 +58,7 @@ impl Wait {
         &self.listed
     }
 
-    /// How long the wait goes on at most.
+    /// The longest that the wait can still take.
     pub fn left(&self, now: Duration) -> Duration {
         self.end.saturating_sub(now)
     }

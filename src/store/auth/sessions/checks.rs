@@ -1,12 +1,12 @@
 //! The read behind every authenticated request, many at a time.
 //!
-//! Requests that want to know of their sessions at the same moment are answered by one `MGET`: whoever asks while a
-//! read is on its way waits for the next one. Under load that is far less than a command for each request; a request
-//! that is alone pays two hops between tasks.
+//! Requests that check their sessions at the same moment are answered by one `MGET`: a request that arrives while a read is in
+//! flight waits for the next one. Under load that is far less than a command for each request; a request that is alone pays two
+//! hops between tasks.
 //!
 //! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request
-//! began is seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that no demoted one is
-//! believed. Nothing is remembered from one read to the next.
+//! began is seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that a demoted one is never
+//! trusted. Nothing is remembered from one read to the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const TOGETHER: usize = 256;
 const IN_FLIGHT: usize = 2;
 /// Requests that wait at most; the next ones wait for a place among them.
 const WAITING: usize = 4_096;
-/// An answer that takes longer, waiting included, is none.
+/// How long a check may take in all, waiting included.
 const PATIENCE: Duration = Duration::from_millis(1_000);
 
 /// One request's question.
@@ -78,7 +78,7 @@ async fn read_together(shared: Arc<Shared>, keys: Arc<Keys>, mut asked: mpsc::Re
 }
 
 async fn read(shared: &Shared, keys: &Keys, mut questions: Vec<Question>) {
-    // Clients that have gone away meanwhile need no answer.
+    // Clients that have hung up since need no answer.
     questions.retain(|question| !question.answer.is_closed());
     if questions.is_empty() {
         return;

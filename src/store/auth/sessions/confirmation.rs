@@ -1,8 +1,8 @@
 //! The note that the user of a session has proven the password a moment ago, which sensitive changes ask for.
 //!
-//! It is a key of its own beside the session: sensitive changes read it, and no check of a session does, so that these cost what
-//! they did, and no near cache has to know of it. It ends with the session, of which a renewed token makes another one: a
-//! request without a session never comes to ask for it.
+//! It is a separate key beside the session: only sensitive changes read it, so that session checks cost no more than before,
+//! and no near cache has to know of it. It ends with the session, of which a renewed token makes another one: a request without
+//! a session never comes to ask for it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ impl Store {
     /// Notes that this session's user has proven the password; `false` if the session has ended.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn confirm_session(&self, id: &SessionId, audit: &AuditRecord) -> Result<bool> {
         let call = scripts::SESSION_CONFIRM.call().key(self.keys.session(id)).key(self.keys.confirmed(id));
         let call = self.with_audit_keys(call, audit.trail).arg(millis(GOOD_FOR));

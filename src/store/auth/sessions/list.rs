@@ -1,7 +1,7 @@
 //! Showing sessions: pages of them, and the text of the user agent that each began with.
 //!
-//! Few texts are shared by many sessions, so each is stored once, under its digest. A digest names its text for ever,
-//! which is why a worker may remember the ones it has read: showing the caller's own session stays one read.
+//! Few texts are shared by many sessions, so each is stored once, under its digest. A digest always names the same text, which
+//! is why a worker may remember the ones it has read: showing the caller's own session stays one read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +14,7 @@ impl Store {
     /// Adds the text of the user agent.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn session_details(&self, session: LiveSession) -> Result<SessionDetails> {
         if let Some(user_agent) = self.user_agents.get(session.agent) {
             return Ok(SessionDetails { session, user_agent, error: None });
@@ -51,12 +51,12 @@ impl Store {
             .collect())
     }
 
-    /// The user's live sessions, page by page; newest first within a page. `cursor` is what the page before gave; one
-    /// that is none begins at the start. A session that lives all the while is on exactly one page, unless the index
-    /// is rebuilt meanwhile: then it may come twice. Keep `limit` the same from page to page.
+    /// The user's live sessions, page by page; newest first within a page. `cursor` comes from the previous page; an invalid
+    /// one begins at the start. A session that is alive throughout is on exactly one page, unless the index is rebuilt between
+    /// two pages: then it may appear twice. Keep `limit` the same from page to page.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn list_sessions(
         &self,
         username: &Username,

@@ -40,7 +40,7 @@ pub struct SessionDetails {
 /// The answer to a check.
 #[derive(Debug)]
 pub struct Checked {
-    /// The session, if it lives.
+    /// The session, if it is alive.
     pub session: Option<LiveSession>,
     /// Whether this worker's near cache knew it.
     pub near: bool,
@@ -60,7 +60,7 @@ impl Store {
     /// password was changed, since the account was read): then `None`, and the caller reads the account again.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn begin_session(
         &self,
         username: &Username,
@@ -113,11 +113,11 @@ impl Store {
         Ok(Some((token, details)))
     }
 
-    /// Whether the session lives: from the near cache if that may answer, else one read, shared with whoever asks at the same
-    /// moment. Touches it when the last touch is old enough.
+    /// Whether the session is alive: from the near cache if that may answer, else one read, shared with every check made at the
+    /// same moment. Touches it when the last touch is old enough.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells; an ended session is no session, never an error.
+    /// See [`crate::store::StoreError`]; an ended session is no session, never an error.
     pub async fn check_session(&self, token: &SessionToken, life: SessionLife) -> Result<Checked> {
         // Before the near cache too: its lease may be one of a primary that was superseded.
         self.shared.dialer.trusted()?;
@@ -139,7 +139,7 @@ impl Store {
     /// Whether a session that was checked is alive still. It is not touched by that: who only watches is idle.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn session_lives(&self, id: &SessionId, life: SessionLife) -> Result<bool> {
         let record = self.checks.ask(*id).await?;
         let now = self.shared.clock.now_micros();
@@ -196,7 +196,7 @@ impl Store {
     /// Ends a session of this user; `false` if there is no such session of this user.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn end_session(
         &self,
         username: &Username,
@@ -209,7 +209,7 @@ impl Store {
     /// Ends a session that was just checked: also one that an index which lost data does not know.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn end_checked_session(
         &self,
         username: &Username,
@@ -222,7 +222,7 @@ impl Store {
     /// Ends all sessions of this user but `keep`.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells.
+    /// See [`crate::store::StoreError`].
     pub async fn end_all_sessions(
         &self,
         username: &Username,

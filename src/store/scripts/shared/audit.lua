@@ -1,4 +1,4 @@
--- What scripts that write an audit entry begin with (`scripts/mod.rs` puts it before them): local functions, no step of its own.
+-- The preamble of scripts that write an audit entry (`scripts/mod.rs` prepends it): local functions only, nothing runs here.
 --
 -- Each trail of the audit is a stream and the record of its chain: how many entries were ever written, the hash of the latest,
 -- the bytes kept, and the number and hash of the latest entry that was trimmed (the anchor of what is left).

@@ -21,7 +21,7 @@ use crate::support::{Client, Cluster, SOON, eventually};
 /// Requests at once.
 const TOGETHER: usize = 32;
 
-/// What came of them.
+/// Their outcome.
 #[derive(Debug, Default)]
 pub struct Failovers {
     pub failovers: usize,
@@ -60,7 +60,7 @@ pub async fn coordinated_failovers(revocations: usize, each: usize) -> Failovers
     ];
     let redises = [(&cluster.redis, primary_port), (&replica, replica_port)];
     let behind: Vec<Client> = cluster.workers.iter().map(Worker::client).collect();
-    let mut told = Failovers::default();
+    let mut tally = Failovers::default();
     for now in 0.. {
         let ((old, _), (new, new_port)) = (redises[now % 2], redises[(now + 1) % 2]);
         for (n, client) in behind.iter().enumerate() {
@@ -71,19 +71,20 @@ pub async fn coordinated_failovers(revocations: usize, each: usize) -> Failovers
         replicated(old, new).await;
         fail_over(old, (new, new_port)).await;
         proxy.move_new_connections(new.socket());
-        told.failovers += 1;
-        log_out_and_check(&others[(now + 1) % 2].client(), &behind, &tokens, &mut told).await;
-        are_gone(&behind, &tokens, &mut told).await;
-        if told.revocations >= revocations {
+        tally.failovers += 1;
+        log_out_and_check(&others[(now + 1) % 2].client(), &behind, &tokens, &mut tally).await;
+        are_gone(&behind, &tokens, &mut tally).await;
+        if tally.revocations >= revocations {
             break;
         }
         pair::follow(old, new_port).await;
     }
-    told
+    tally
 }
 
-/// A failover by Sentinel while a holder is stopped (SIGSTOP): the old primary is cut off from the Sentinels and goes on answering
-/// everybody else. Requests wait at the stopped worker when it goes on, each of them begun after the answer to its logout.
+/// A failover by Sentinel while a holder is stopped (SIGSTOP): the old primary is cut off from the Sentinels and keeps
+/// answering everybody else. Requests wait at the stopped worker when it continues, each of them begun after the answer to its
+/// logout.
 pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
     let (primary, sentinels) = sentinel::start().await;
     let builder = Cluster::bare(2).redis(primary).env("BANGUI_REDIS_URL", sentinels.url());
@@ -92,7 +93,7 @@ pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
     let [holder, other] = cluster.workers.as_slice() else { unreachable!("two workers") };
     let first_port = sentinels.first_port().parse().unwrap();
     let redises = [(&cluster.redis, first_port), (&sentinels.replica, sentinels.replica_port)];
-    let mut told = Failovers::default();
+    let mut tally = Failovers::default();
     for now in 0.. {
         let ((old, _), (new, new_port)) = (redises[now % 2], redises[(now + 1) % 2]);
         for worker in &cluster.workers {
@@ -104,11 +105,11 @@ pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
         holder.pause();
         old.command::<()>(&["ACL", "SETUSER", SENTINEL_USER, "-@all"]).await;
         sentinel_fails_over(&sentinels, new, new_port).await;
-        told.failovers += 1;
+        tally.failovers += 1;
         // The stopped one is asked below, as often as the other.
-        log_out_and_check(&other.client(), &[other.client()], &tokens, &mut told).await;
+        log_out_and_check(&other.client(), &[other.client()], &tokens, &mut tally).await;
         let waiting = stream::iter(&tokens).map(|token| {
-            // Each on a connection of its own, since nothing is answered yet.
+            // Each on a separate connection, since nothing is answered yet.
             let caller = holder.client().with_bearer(token);
             async move { check(&caller, AFTER).await }
         });
@@ -118,10 +119,10 @@ pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
             holder.resume();
         };
         for status in tokio::join!(waiting, resumed).0 {
-            told.check("what waited while it was stopped", 0, status);
+            tally.check("what waited while it was stopped", 0, status);
         }
-        are_gone(&[holder.client(), other.client()], &tokens, &mut told).await;
-        if told.revocations >= revocations {
+        are_gone(&[holder.client(), other.client()], &tokens, &mut tally).await;
+        if tally.revocations >= revocations {
             break;
         }
         old.command::<()>(&["ACL", "SETUSER", SENTINEL_USER, "+@all"]).await;
@@ -142,7 +143,7 @@ pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
             .await;
         }
     }
-    told
+    tally
 }
 
 const LOG: &str = "warn,bangui::worker=info";
@@ -187,7 +188,7 @@ async fn warm(clients: &[Client], tokens: &[String]) {
 }
 
 /// Logs each out at `revoker`, and checks it at each of `behind` as soon as that is answered.
-async fn log_out_and_check(revoker: &Client, behind: &[Client], tokens: &[String], told: &mut Failovers) {
+async fn log_out_and_check(revoker: &Client, behind: &[Client], tokens: &[String], tally: &mut Failovers) {
     let rounds = stream::iter(tokens).map(|token| async move {
         let caller = revoker.with_bearer(token);
         eventually("the logout at the new primary", 4 * SOON, || async {
@@ -203,15 +204,15 @@ async fn log_out_and_check(revoker: &Client, behind: &[Client], tokens: &[String
     });
     let mut rounds = rounds.buffer_unordered(TOGETHER);
     while let Some(statuses) = rounds.next().await {
-        told.revocations += 1;
+        tally.revocations += 1;
         for (worker, status) in statuses.into_iter().enumerate() {
-            told.check("what was logged out", worker, status);
+            tally.check("what was logged out", worker, status);
         }
     }
 }
 
 /// Checks each at each of these workers until Redis says that it is gone.
-async fn are_gone(clients: &[Client], tokens: &[String], told: &mut Failovers) {
+async fn are_gone(clients: &[Client], tokens: &[String], tally: &mut Failovers) {
     let pairs = clients.iter().enumerate();
     let pairs = pairs.flat_map(|(n, client)| tokens.iter().map(move |token| (n, client, token)));
     let checked = stream::iter(pairs).map(|(n, client, token)| async move {
@@ -228,7 +229,7 @@ async fn are_gone(clients: &[Client], tokens: &[String], told: &mut Failovers) {
     let mut checked = checked.buffer_unordered(TOGETHER);
     while let Some((worker, seen)) = checked.next().await {
         for status in seen {
-            told.check("what was logged out a while ago", worker, status);
+            tally.check("what was logged out a while ago", worker, status);
         }
     }
 }

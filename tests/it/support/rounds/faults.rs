@@ -19,7 +19,7 @@ use crate::support::{PASSWORD, SETUP_TOKEN, SOON, eventually};
 pub enum Fault {
     /// Nothing.
     None,
-    /// The victim is stopped for longer than its lease, and goes on.
+    /// The victim is paused for longer than its lease, and continues.
     Stopped,
     /// The victim is killed, and another takes its place.
     Killed,

@@ -1,5 +1,5 @@
 //! Rounds in which the client closes at a random moment of a revocation: afterwards the session is alive everywhere or refused
-//! everywhere, what has ended has one audit entry, and whoever tries again is answered once it is refused everywhere.
+//! everywhere, what has ended has one audit entry, and a second try is answered once it is refused everywhere.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -27,7 +27,7 @@ const HANG_UP_WITHIN_US: u64 = 60_000;
 const BEGUN_WITHIN: Duration = Duration::from_millis(500);
 const LIFE: SessionLife = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
 
-/// What came of them.
+/// Their outcome.
 #[derive(Debug, Default)]
 pub struct HangUps {
     pub rounds: usize,
@@ -49,7 +49,7 @@ pub async fn hang_ups(rounds: usize, together: usize) -> HangUps {
     let scene = Scene::set_up(Fault::None).await;
     scene.proxy.set(Mode::Delay(LATENCY));
     let audit = Audit::default();
-    let (told, begun) = (Mutex::new(HangUps::default()), AtomicUsize::new(0));
+    let (tally, begun) = (Mutex::new(HangUps::default()), AtomicUsize::new(0));
     let admin = scene.cluster.client(0).logged_in().await;
     let clients = scene.clients();
     let sessions = {
@@ -60,7 +60,7 @@ pub async fn hang_ups(rounds: usize, together: usize) -> HangUps {
                 if n >= rounds {
                     return sessions;
                 }
-                sessions.push(round(n, &clients, &admin, &scene.store, &told).await);
+                sessions.push(round(n, &clients, &admin, &scene.store, &tally).await);
             }
         };
         let mut lanes: FuturesUnordered<_> = (0..together).map(lane).collect();
@@ -73,24 +73,30 @@ pub async fn hang_ups(rounds: usize, together: usize) -> HangUps {
         };
         tokio::select! {
             all = all => all,
-            () = audit.follow(&scene.cluster.redis) => unreachable!("it follows for ever"),
+            () = audit.follow(&scene.cluster.redis) => unreachable!("it never returns"),
         }
     };
     // The entry is written in the step that ends the session.
     audit.read(&mut scene.cluster.redis.connection().await).await;
-    let mut told = told.into_inner().unwrap();
+    let mut tally = tally.into_inner().unwrap();
     let entries = audit.entries.into_inner().unwrap();
     for id in sessions {
         let count = entries.get(&id).copied().unwrap_or_default();
         if count != 1 {
-            told.unaudited.push(format!("session {id} has {count} entries"));
+            tally.unaudited.push(format!("session {id} has {count} entries"));
         }
     }
-    told
+    tally
 }
 
 /// One session from its beginning to its end; its id.
-async fn round(n: usize, clients: &[Client], admin: &Client, store: &Store, told: &Mutex<HangUps>) -> String {
+async fn round(
+    n: usize,
+    clients: &[Client],
+    admin: &Client,
+    store: &Store,
+    tally: &Mutex<HangUps>,
+) -> String {
     let token = eventually("a session", SOON, || begin_session(store)).await;
     let id = SessionToken::parse(&token).unwrap().id();
     let callers: Vec<Client> = clients.iter().map(|client| client.with_bearer(&token)).collect();
@@ -119,20 +125,20 @@ async fn round(n: usize, clients: &[Client], admin: &Client, store: &Store, told
         sleep(Duration::from_millis(50)).await;
     }
     let after = futures_util::future::join_all(callers.iter().map(|caller| check(caller, AFTER))).await;
-    let mut told = told.lock().unwrap();
-    told.rounds += 1;
-    told.answered += usize::from(answered);
+    let mut tally = tally.lock().unwrap();
+    tally.rounds += 1;
+    tally.answered += usize::from(answered);
     match (&agreed, status) {
-        (Agreed::Never(how), _) => told.split.push(format!("round {n}: {how}")),
-        (Agreed::Ended, Some(204)) => told.split.push(format!("round {n}: it had ended and ended again")),
-        (Agreed::Ended, _) | (Agreed::Unasked, Some(401)) => told.ended += 1,
-        _ => told.alive += 1,
+        (Agreed::Never(how), _) => tally.split.push(format!("round {n}: {how}")),
+        (Agreed::Ended, Some(204)) => tally.split.push(format!("round {n}: it had ended and ended again")),
+        (Agreed::Ended, _) | (Agreed::Unasked, Some(401)) => tally.ended += 1,
+        _ => tally.alive += 1,
     }
     if !matches!(status, Some(204 | 401)) {
-        told.split.push(format!("round {n}: the second try was answered {status:?}"));
+        tally.split.push(format!("round {n}: the second try was answered {status:?}"));
     }
     for (worker, status) in after.iter().enumerate().filter(|(_, status)| **status == Some(200)) {
-        told.accepted.push(format!("round {n}: worker {worker} answered {status:?} after the answer"));
+        tally.accepted.push(format!("round {n}: worker {worker} answered {status:?} after the answer"));
     }
     id.to_string()
 }
