@@ -6,12 +6,12 @@ use super::sources::Reader;
 use super::variables as vars;
 use super::{
     AgentCredentials, AgentListen, AgentTlsConfig, AgentTokenConfig, AgentUrl, Servers, WorkerCertConfig,
-    values,
+    secrets, values,
 };
 
 pub(super) fn agent_token(read: &mut Reader<'_>) -> Option<AgentTokenConfig> {
     read.secret(&vars::AGENT_TOKEN, |text, file| {
-        let tokens = values::agent_tokens(text)?;
+        let tokens = secrets::agent_tokens(text)?;
         Ok(AgentTokenConfig { tokens, file: file.map(PathBuf::from) })
     })
 }

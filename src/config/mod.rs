@@ -24,6 +24,7 @@ pub mod exposure;
 pub mod hosts;
 pub mod redis_url;
 pub mod roles;
+pub mod secrets;
 pub mod sentinel_url;
 pub mod sources;
 mod url_parts;
@@ -31,15 +32,17 @@ pub mod values;
 pub mod variables;
 
 #[cfg(test)]
+mod secret_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trust_tests;
 
 pub use errors::{ConfigError, ConfigErrors};
 pub use roles::Loaded;
+pub use secrets::agent_tokens;
 pub use sentinel_url::SentinelUrl;
 pub use sources::{Environment, Flags};
-pub use values::agent_tokens;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

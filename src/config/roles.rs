@@ -17,7 +17,7 @@ use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
     AgentConfig, AgentListen, CheckConfig, Exposure, LogFormat, RedisConfig, ResetPasswordConfig,
-    ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, values,
+    ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, secrets, values,
 };
 
 /// How long the audit may be kept: up to ten years.
@@ -67,8 +67,8 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
     let metrics_listen = read.value(&vars::METRICS_LISTEN, values::address);
     let redis = redis(&mut read, true);
     let (servers, agents) = agents(&mut read);
-    let setup_token = read.secret(&vars::SETUP_TOKEN, values::setup_token);
-    let admin_password = read.secret(&vars::ADMIN_PASSWORD, values::password);
+    let setup_token = read.secret(&vars::SETUP_TOKEN, secrets::setup_token);
+    let admin_password = read.secret(&vars::ADMIN_PASSWORD, secrets::password);
     let doors = Doors::read(&mut read);
     let (idle, absolute) = session_life(&mut read);
     let probe_interval = read.value(&vars::PROBE_INTERVAL, values::seconds(values::PROBE_INTERVAL_SECONDS));
@@ -150,8 +150,8 @@ fn refuse_shown_password(read: &mut Reader<'_>, url: &SecretString) {
                        into the file of --redis-password-file, or the URL into BANGUI_REDIS_URL";
         read.note(flag, shown(), allowed.to_owned());
     }
-    if passwords.iter().any(|password| values::is_example(password)) {
-        read.note(vars::REDIS_URL.name.to_owned(), shown(), format!("its password {}", values::EXAMPLE));
+    if passwords.iter().any(|password| secrets::is_example(password)) {
+        read.note(vars::REDIS_URL.name.to_owned(), shown(), format!("its password {}", secrets::EXAMPLE));
     }
 }
 
@@ -372,7 +372,7 @@ pub fn reset_password(
 ) -> Result<Loaded<ResetPasswordConfig>, ConfigErrors> {
     load(environment, flags, |mut read| {
         let redis = redis(&mut read, true);
-        let password = read.secret(&vars::ADMIN_PASSWORD, values::password);
+        let password = read.secret(&vars::ADMIN_PASSWORD, secrets::password);
         let audit_kept = read.value(&vars::AUDIT_DAYS, values::days(AUDIT_DAYS));
         read.finish(|| Some(ResetPasswordConfig { redis: redis?, password, audit_kept: audit_kept? }))
     })

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::errors::{ConfigError, ConfigErrors};
 use super::redis_url::hide_passwords;
-use super::values::{EXAMPLE, is_example};
+use super::secrets::{EXAMPLE, is_example};
 use super::variables::Variable;
 
 /// The file of a secret holds one line, not a disk image.

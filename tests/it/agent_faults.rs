@@ -176,10 +176,7 @@ async fn a_crash_is_rolled_back_the_jail_off_and_fail2ban_up_with_its_other_jail
     fail2ban.start_again().await;
     let back = rolling.await.unwrap().unwrap();
     assert!(back.started && back.running == [jail("web")] && back.missing.is_empty(), "{back:?}");
-    eventually("the bans from the database", SOON, || async {
-        fail2ban.bans("web", BANNED).await.then_some(())
-    })
-    .await;
+    fail2ban.bans_again("web", BANNED).await;
 
     // Up, but without its jails: no start, and they are brought back, except for one that is wrong.
     fail2ban.command(&["stop", "web"]).await;

@@ -96,7 +96,7 @@ async fn the_agent_starts_fail2bans_programs_alone_and_never_a_shell_whatever_is
     .await;
     fail2ban.start_again().await;
     rolling.await.unwrap().unwrap();
-    assert!(fail2ban.bans("web", BANNED).await);
+    fail2ban.bans_again("web", BANNED).await;
     agent.kill();
 
     let all = started(&std::fs::read_to_string(&trace).unwrap());

@@ -113,7 +113,7 @@ async fn jails_lost_during_a_refused_change_are_named_and_the_state_offers_the_w
     assert_eq!(back.expect(200).body["running"], json!(["web"]), "{}", back.text);
     let up = server_is(&client, "up").await;
     assert!(up["pending_recovery"].is_null(), "{up}");
-    assert!(cluster.fail2ban().bans("web", BANNED).await);
+    cluster.fail2ban().bans_again("web", BANNED).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use crate::agent_jails::{BANNED, beside, jail};
 use crate::host_changes::set;
 use crate::jails::{beside_web, path, post};
 use crate::support::cluster::{server, server_is};
-use crate::support::{SOON, eventually};
 
 #[tokio::test]
 async fn the_jail_that_keeps_fail2ban_down_is_switched_off_and_fail2ban_starts_again() {
@@ -27,10 +26,7 @@ async fn the_jail_that_keeps_fail2ban_down_is_switched_off_and_fail2ban_starts_a
     assert!(!client.deactivate(&jail("app")).await.unwrap().changed);
     fail2ban.start_again().await;
     assert_eq!(fail2ban.jails().await, ["web"]);
-    eventually("the bans from the database", SOON, || async {
-        fail2ban.bans("web", BANNED).await.then_some(())
-    })
-    .await;
+    fail2ban.bans_again("web", BANNED).await;
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 //! How a worker hears of a change: a message on the wake channel, at once; and, since messages get lost, a look every
 //! `LOOK_EVERY`. A worker whose configuration discovers nothing does neither.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rmpv::Value;
 use tokio::time::timeout;
 
 use crate::domain::discovery::Reconciled;
@@ -21,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct StoredDiscoveries {
     /// By name.
     pub servers: Discoveries,
+    /// Entries that this version cannot read, by their keys: they are kept as they are, and hide nobody else's.
+    pub unread: BTreeMap<String, Value>,
     /// Counts writes; 0 before the first.
     pub revision: u64,
     /// Redis's clock at the read.
@@ -37,9 +41,9 @@ impl Store {
         pipeline.cmd("HMGET").arg(self.keys.discovered()).arg("revision").arg("servers").cmd("TIME");
         type Answer = ((Option<u64>, Option<Vec<u8>>), (i64, i64));
         let ((revision, servers), time): Answer = self.shared.pipeline("discoveries", &pipeline).await?;
-        let servers = servers.map(|bytes| rmp_serde::from_slice(&bytes)).transpose()?.unwrap_or_default();
+        let (servers, unread) = servers.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
         let read_at = moment(time_micros(time));
-        Ok(StoredDiscoveries { servers, revision: revision.unwrap_or_default(), read_at })
+        Ok(StoredDiscoveries { servers, unread, revision: revision.unwrap_or_default(), read_at })
     }
 
     /// Writes what a look led to, if `fence` still holds the lease and nobody wrote since `read`; the new revision.
@@ -62,7 +66,7 @@ impl Store {
         let call = call
             .arg(fence.as_str())
             .arg(read.revision)
-            .arg(rmp_serde::to_vec_named(&reconciled.servers)?)
+            .arg(encode(&reconciled.servers, &read.unread)?)
             .arg(keys.wake())
             .arg(EVENTS_KEPT);
         let call = reconciled.events.iter().fold(call, |call, (server, event)| {
@@ -79,6 +83,9 @@ impl Store {
                 // By value: a Redis that lost its last writes counts the same revisions once more.
                 Ok(stored) if applied.as_ref() == Some(&stored.servers) => {}
                 Ok(stored) => {
+                    for name in stored.unread.keys() {
+                        tracing::error!(server.name = %name, "failed to decode a discovered server: ignoring it");
+                    }
                     apply(&stored.servers);
                     applied = Some(stored.servers);
                 }
@@ -91,5 +98,57 @@ impl Store {
             }
             let _ = timeout(LOOK_EVERY, self.woken(Wake::ServersChanged)).await;
         }
+    }
+}
+
+/// Reads each entry by itself: one that a newer version wrote in another way is that entry's trouble alone.
+fn decode(bytes: &[u8]) -> Result<(Discoveries, BTreeMap<String, Value>)> {
+    let entries: BTreeMap<String, Value> = rmp_serde::from_slice(bytes)?;
+    let (mut servers, mut unread) = (Discoveries::new(), BTreeMap::new());
+    for (key, value) in entries {
+        let read = rmp_serde::to_vec_named(&value).ok().and_then(|bytes| rmp_serde::from_slice(&bytes).ok());
+        match (ServerName::parse(&key), read) {
+            (Ok(name), Some(server)) => drop(servers.insert(name, server)),
+            _ => drop(unread.insert(key, value)),
+        }
+    }
+    Ok((servers, unread))
+}
+
+/// Writes the servers, and what was not read beside them. A server that was found since has its own entry.
+fn encode(servers: &Discoveries, unread: &BTreeMap<String, Value>) -> Result<Vec<u8>> {
+    let mut entries = unread.clone();
+    for (name, server) in servers {
+        let value = rmp_serde::from_slice(&rmp_serde::to_vec_named(server)?)?;
+        entries.insert(name.to_string(), value);
+    }
+    Ok(rmp_serde::to_vec_named(&entries)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_that_cannot_be_read_hides_no_other_and_is_kept_through_a_rewrite() {
+        let entry =
+            json!({ "group": "nodes", "address": "127.0.0.2:9000", "tls": true, "missing_since": null });
+        let newer = json!({ "group": "nodes", "address": { "vsock": [3, 9000] } });
+        let stored = json!({ "node-1": entry, "node-2": newer, "no name": entry });
+        let (servers, unread) = decode(&rmp_serde::to_vec_named(&stored).unwrap()).unwrap();
+        assert_eq!(servers.keys().map(ServerName::as_str).collect::<Vec<_>>(), ["node-1"]);
+        assert_eq!(unread.keys().collect::<Vec<_>>(), ["no name", "node-2"]);
+        let again: serde_json::Value = rmp_serde::from_slice(&encode(&servers, &unread).unwrap()).unwrap();
+        assert_eq!((&again["node-2"], &again["no name"]), (&newer, &entry));
+        assert_eq!(again["node-1"]["address"], "127.0.0.2:9000");
+        // Found by this version now.
+        let found = Discoveries::from([(
+            ServerName::parse("node-2").unwrap(),
+            servers.values().next().unwrap().clone(),
+        )]);
+        let again: serde_json::Value = rmp_serde::from_slice(&encode(&found, &unread).unwrap()).unwrap();
+        assert_eq!(again["node-2"]["address"], "127.0.0.2:9000");
     }
 }

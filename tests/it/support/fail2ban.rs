@@ -226,6 +226,11 @@ impl Fail2ban {
             == "1"
     }
 
+    /// Waits until this ban is back. A jail that starts reads its bans from the database and lists each about a second later.
+    pub async fn bans_again(&self, jail: &str, ip: &str) {
+        eventually("a ban of before", SOON, || async { self.bans(jail, ip).await.then_some(()) }).await;
+    }
+
     /// Writes the log line of a failed login that `jail` watches for.
     pub fn log_failure(&self, jail: &str, ip: &str) {
         self.log_failure_at(jail, ip, chrono::Local::now().format("%Y-%m-%d %H:%M:%S"));

@@ -1,0 +1,156 @@
+//! What one look found, and where it could look at all: what was not judged is unknown, and not fine.
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Finding, Kind};
+use crate::domain::ServerName;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// It found something.
+    Found,
+    /// It was made, and found nothing where it could look.
+    Fine,
+    /// It could not be made.
+    Unknown,
+}
+
+/// Where a check was made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope {
+    /// Which check.
+    pub kind: Kind,
+    /// On this server; none if it is about bangui itself.
+    pub server: Option<ServerName>,
+    /// For this alone, an address say; none if the check covers all there is.
+    pub about: Option<String>,
+}
+
+impl Scope {
+    /// Whether the finding of that id would have been found here.
+    #[must_use]
+    pub fn covers(&self, id: &str) -> bool {
+        let Some(rest) = id.strip_prefix(self.kind.word()) else { return false };
+        let about = rest.split_once('#').map(|(_, about)| about);
+        let place = rest.split(['/', '#']).next().unwrap_or_default();
+        let server = place.strip_prefix(':');
+        (place.is_empty() || server.is_some())
+            && server == self.server.as_ref().map(ServerName::as_str)
+            && (self.about.is_none() || self.about.as_deref() == about)
+    }
+}
+
+/// What was found, and what was checked at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// The checks that were made.
+    pub judged: BTreeSet<Scope>,
+}
+
+impl Report {
+    /// Takes in a check that could be made, with what it found.
+    pub fn judge(
+        &mut self,
+        kind: Kind,
+        server: Option<&ServerName>,
+        found: impl IntoIterator<Item = Finding>,
+    ) {
+        self.judged.insert(Scope { kind, server: server.cloned(), about: None });
+        self.findings.extend(found);
+    }
+
+    /// As [`Self::judge`], for a check of one thing among others of its kind.
+    pub fn judge_one(
+        &mut self,
+        kind: Kind,
+        server: &ServerName,
+        about: String,
+        found: impl IntoIterator<Item = Finding>,
+    ) {
+        self.judged.insert(Scope { kind, server: Some(server.clone()), about: Some(about) });
+        self.findings.extend(found);
+    }
+
+    /// Adds all of another report.
+    pub fn merge(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.judged.extend(other.judged);
+    }
+
+    /// Whether the check was made anywhere.
+    #[must_use]
+    pub fn has_judged(&self, kind: Kind) -> bool {
+        self.judged.iter().any(|scope| scope.kind == kind)
+    }
+
+    /// How each check ended, in the order of the kinds.
+    #[must_use]
+    pub fn checks(&self) -> Vec<(Kind, CheckState)> {
+        let state = |kind: &Kind| {
+            if self.findings.iter().any(|finding| finding.kind == *kind) {
+                CheckState::Found
+            } else if self.has_judged(*kind) {
+                CheckState::Fine
+            } else {
+                CheckState::Unknown
+            }
+        };
+        Kind::ALL.iter().map(|kind| (*kind, state(kind))).collect()
+    }
+
+    /// The worst first, then by kind and place.
+    pub fn sort(&mut self) {
+        self.findings.sort_by(|a, b| {
+            let place = |finding: &Finding| (finding.severity, finding.kind, finding.server.clone());
+            (place(a), &a.jail, &a.about).cmp(&(place(b), &b.jail, &b.about))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::JailName;
+    use crate::domain::findings::{Remedy, Severity};
+
+    #[test]
+    fn a_scope_covers_the_findings_of_its_check_at_its_place_and_no_other() {
+        let web = ServerName::parse("web-1").unwrap();
+        let scope = |kind, server: Option<&ServerName>, about: Option<&str>| Scope {
+            kind,
+            server: server.cloned(),
+            about: about.map(str::to_owned),
+        };
+        let logs = scope(Kind::LogMissing, Some(&web), None);
+        assert!(logs.covers("log-missing:web-1/sshd#/var/log/a#b"));
+        assert!(!logs.covers("log-missing:web-10/sshd#/var/log/a"));
+        assert!(!logs.covers("log-missing"));
+        assert!(!scope(Kind::ServerDown, Some(&web), None).covers("server-downhill:web-1"));
+        assert!(scope(Kind::RedisMemory, None, None).covers("redis-memory"));
+        assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory:web-1"));
+        assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory-of-old"));
+        let mine = scope(Kind::OwnAddress, Some(&web), Some("198.51.100.23"));
+        assert!(mine.covers("own-address:web-1#198.51.100.23"));
+        assert!(!mine.covers("own-address:web-1#198.51.100.24"));
+    }
+
+    #[test]
+    fn every_finding_is_within_the_scope_of_its_check() {
+        let web = ServerName::parse("web-1").unwrap();
+        let jail = JailName::parse("a/b#c").unwrap();
+        for kind in Kind::ALL {
+            let bare = Finding::new(*kind, Severity::Info, "", "", Remedy::text(""));
+            let there = bare.clone().on(&web).jail(&jail).about("x");
+            let scope = |server| Scope { kind: *kind, server, about: None };
+            assert!(scope(None).covers(&bare.id()), "{kind}");
+            assert!(scope(Some(web.clone())).covers(&there.id()), "{kind}");
+            assert!(!scope(None).covers(&there.id()), "{kind}");
+        }
+    }
+}
