@@ -95,7 +95,8 @@ fn every_metric_is_listed_with_its_meaning_and_use() {
 fn is_exported(name: &str) -> bool {
     METRICS.iter().any(|(metric, kind, _)| {
         let part = name.strip_prefix(metric);
-        part == Some("") || matches!(kind, Kind::Seconds) && matches!(part, Some("_bucket" | "_sum" | "_count"))
+        part == Some("")
+            || matches!(kind, Kind::Seconds) && matches!(part, Some("_bucket" | "_sum" | "_count"))
     })
 }
 
