@@ -105,7 +105,7 @@ fn limits_spread_but_for_an_address_and_the_site_around_it() {
 }
 
 #[test]
-fn no_name_that_was_typed_stands_in_a_key() {
+fn no_name_that_was_typed_is_part_of_a_key() {
     let keys = Keys::new("bangui");
     let ip = "::1".parse().unwrap();
     let of = |name| [keys.known(name, ip), keys.failures(name), keys.emptied(name), keys.failed(name, ip)];

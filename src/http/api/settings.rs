@@ -96,7 +96,7 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
     Ok(shown(&state.settings.bootstrap().with(&stored.overrides, stored.revision)))
 }
 
-/// Changes settings for all workers; `null` puts one back. For the lives of sessions and the limits of logins the password must have
+/// Changes settings for all workers; `null` puts one back. For session lifetimes and login limits the password must have
 /// been confirmed.
 #[utoipa::path(patch, path = "/api/v1/settings", tag = "settings", request_body = SettingsPatch,
     params(("If-Match" = String, Header, description = "The `ETag` that the change is made on, or `*`")),
