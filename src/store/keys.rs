@@ -35,6 +35,11 @@
 //! | `ban-job:ID:ips`         | string  | until its end          | users                       | ban jobs |
 //! | `ban-job:ID:failures`    | hash    | a day after its end    | ban jobs                    | pages |
 //! | `jail-change:ID`         | hash    | a day                  | the worker that waits for its end | whoever asks for it |
+//! | `changing:SERVER`      | hash    | an hour after the last | the worker that waits for a change | pages of servers and jails |
+//! | `refused:SERVER`       | hash    | 30 days after the last | the worker that waits for a change | pages of servers and jails |
+//! | `undo:ID`              | hash    | 10 min                 | whoever changed something   | undo, activity |
+//! | `undo:ID:ips`          | string  | 10 min after its job   | ban jobs                    | undo |
+//! | `undos`                | zset    | 10 min, the last 1,000 | whoever changed something   | activity |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | for ever               | users                       | every worker |
@@ -63,7 +68,7 @@
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` tells near
 //! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id.
 //!
-//! A new key goes into this table and into the test below.
+//! A new key goes into this table and into `keys_tests.rs`.
 
 use std::net::IpAddr;
 
@@ -71,6 +76,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::networks::{address_of, site_of};
 use super::{SessionId, Trail, Username, hex};
+use crate::domain::undo::UndoId;
 use crate::domain::{BanJobId, JailChangeId, JailName, ServerName};
 
 /// Builds keys under one prefix.
@@ -228,6 +234,31 @@ impl Keys {
         self.key(&format!("jail-change:{id}"))
     }
 
+    /// The changes of jails that are running on a server.
+    pub(super) fn changing(&self, server: &ServerName) -> String {
+        self.key(&format!("changing:{server}"))
+    }
+
+    /// What was refused last of each jail of a server.
+    pub(super) fn refused(&self, server: &ServerName) -> String {
+        self.key(&format!("refused:{server}"))
+    }
+
+    /// What can be undone.
+    pub(super) fn undo(&self, id: &UndoId) -> String {
+        self.key(&format!("undo:{id}"))
+    }
+
+    /// The addresses of what can be undone, where they are many.
+    pub(super) fn undo_ips(&self, id: &UndoId) -> String {
+        self.key(&format!("undo:{id}:ips"))
+    }
+
+    /// All that can be undone, by the entries of the audit.
+    pub(super) fn undos(&self) -> String {
+        self.key("undos")
+    }
+
     pub(super) fn probe_requests(&self) -> String {
         self.key("probe-requests")
     }
@@ -330,122 +361,5 @@ fn digest(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::SessionToken;
-
-    /// CRC16/XMODEM over the hash tag, modulo 16384: Redis Cluster's slot (cluster specification, "Hash tags").
-    fn slot(key: &[u8]) -> u16 {
-        let tag = key
-            .iter()
-            .position(|byte| *byte == b'{')
-            .and_then(|open| {
-                let close = key[open + 1..].iter().position(|byte| *byte == b'}')?;
-                (close > 0).then(|| &key[open + 1..open + 1 + close])
-            })
-            .unwrap_or(key);
-        let crc = tag.iter().fold(0u16, |crc, byte| {
-            (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
-                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-            })
-        });
-        crc % 16384
-    }
-
-    #[test]
-    fn the_slot_function_is_the_one_of_the_cluster_specification() {
-        assert_eq!(slot(b"123456789"), 0x31C3);
-        assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
-    }
-
-    #[test]
-    fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
-        let keys = Keys::new("bangui");
-        let name = ServerName::parse("web{x}1".replace(['{', '}'], "").as_str()).unwrap();
-        let user = Username::admin();
-        let jail = JailName::parse("sshd").unwrap();
-        let session = SessionToken::fresh().unwrap().id();
-        let all: Vec<Vec<u8>> = [
-            keys.layout(),
-            keys.primary(),
-            keys.account(&user),
-            keys.generation(&user),
-            keys.setup_code(),
-            keys.sessions(&user),
-            keys.user_agent(7),
-            keys.message(&session, "0123456789abcdef"),
-            keys.server(&name),
-            keys.hours(&name),
-            keys.detecting(&name),
-            keys.bans(&name, &jail),
-            keys.bans_beside(&name, &jail, 7),
-            keys.bans_known(&name, &jail),
-            keys.ban_notes(&name, &jail),
-            keys.discovered(),
-            keys.findings(),
-            keys.refused_logins(7),
-            keys.ban_lists(),
-            keys.ban_jobs(),
-            keys.ban_jobs_open(),
-            keys.ban_jobs_line(&name, &jail),
-            keys.ban_job(&BanJobId::of(7)),
-            keys.ban_job_ips(&BanJobId::of(7)),
-            keys.ban_job_failures(&BanJobId::of(7)),
-            keys.jail_change(&JailChangeId::of(7)),
-            keys.probe_requests(),
-            keys.events(),
-            keys.settings(),
-            keys.audit(Trail::Security),
-            keys.audit_chain(Trail::Changes),
-            keys.lease(),
-            keys.epoch(),
-            keys.job("probe"),
-            keys.workers(),
-            keys.holders(),
-        ]
-        .into_iter()
-        .map(String::into_bytes)
-        .chain([keys.session(&session), keys.confirmed(&session)])
-        .collect();
-        let expected = slot(b"bangui");
-        for key in all {
-            assert_eq!(slot(&key), expected, "{}", String::from_utf8_lossy(&key));
-        }
-    }
-
-    #[test]
-    fn no_jail_has_the_key_of_another() {
-        let keys = Keys::new("bangui");
-        let name = ServerName::parse("web").unwrap();
-        let jail = |text: &str| JailName::parse(text).unwrap();
-        assert_eq!(keys.bans(&name, &jail("sshd")), "{bangui}:bans:web/sshd");
-        assert_ne!(keys.bans_beside(&name, &jail("x"), 7), keys.bans(&name, &jail("x/7")));
-        assert_ne!(keys.bans(&name, &jail("x/7")), keys.bans(&name, &jail("x%2F7")));
-    }
-
-    #[test]
-    fn limits_spread_but_for_an_address_and_the_site_around_it() {
-        let keys = Keys::new("bangui");
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let (one, other) = (ip("2001:db8::1"), ip("2001:db8:0:7::1"));
-        assert_eq!(slot(keys.attempts(one).as_bytes()), slot(keys.attempts_of_site(other).as_bytes()));
-        let four = ["198.51.100.1", "198.51.100.2", "198.51.100.3"].map(ip);
-        let slots = four.map(|ip| slot(keys.attempts(ip).as_bytes()));
-        assert!(slots[0] != slots[1] && slots[1] != slots[2], "{slots:?}");
-        assert_ne!(slot(keys.failures("admin").as_bytes()), slot(b"bangui"));
-    }
-
-    #[test]
-    fn no_name_that_was_typed_stands_in_a_key() {
-        let keys = Keys::new("bangui");
-        let ip = "::1".parse().unwrap();
-        let of =
-            |name| [keys.known(name, ip), keys.failures(name), keys.emptied(name), keys.failed(name, ip)];
-        let keys = of("hunter2");
-        assert!(keys.iter().all(|key| !key.contains("hunter2")), "{keys:?}");
-        // A script takes the last three together.
-        let slots: Vec<u16> = keys.iter().map(|key| slot(key.as_bytes())).collect();
-        assert!(slots.iter().all(|one| *one == slots[0]), "{slots:?}");
-        assert_eq!(keys[0], "bangui:known:{f52fbd32b2b3b86ff88ef6c490628285}:::/64");
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

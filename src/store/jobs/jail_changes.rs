@@ -10,7 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, JailName, ServerName, Timestamp};
+use super::running_changes::NotedChange;
+use crate::domain::{
+    JailChangeId, JailChangeKind, JailChangeState, JailName, ServerName, StepTime, Timestamp,
+};
 use crate::store::connection::clock::{millis, moment, time_micros};
 use crate::store::{Result, Store, StoreError, scripts};
 
@@ -54,6 +57,8 @@ pub struct JailChangeView {
     pub began_at: Timestamp,
     /// When it ended; none while that is not known.
     pub finished_at: Option<Timestamp>,
+    /// The steps that its agent has taken, and the one it is at.
+    pub steps: Vec<StepTime>,
     /// What came of it.
     pub end: Option<JailChangeEnd>,
 }
@@ -132,12 +137,15 @@ fn read(id: &JailChangeId, fields: &HashMap<String, redis::Value>, now: i64) -> 
             document: serde_json::from_str(&document).ok()?,
         })
     });
+    // Steps that cannot be read are not shown; the rest of the change is.
+    let noted = bytes("steps").and_then(|bytes| rmp_serde::from_slice::<NotedChange>(&bytes).ok());
     Ok(JailChangeView {
         id: id.clone(),
         about: rmp_serde::from_slice(&bytes("about").ok_or_else(|| lacks("about"))?)?,
         state,
         began_at: at("began_at").ok_or_else(|| lacks("began_at"))?,
         finished_at: at("finished_at"),
+        steps: noted.map(|noted| noted.steps).unwrap_or_default(),
         end,
     })
 }
