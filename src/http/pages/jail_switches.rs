@@ -7,13 +7,14 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use super::form::Form;
+use super::jail_steps::{Step, doing, list};
 use super::message::{Message, done, is_own, see_other};
 use super::page::Page;
 use super::search::jail_path;
 use super::shell::{Shell, Visitor};
 use super::words::sentence;
 use crate::actions::{Actor, JailTarget, switch_jail};
-use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, Timestamp};
+use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, Timestamp, UndoId};
 use crate::http::api::jails::JailSwitched;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
@@ -34,36 +35,42 @@ pub async fn switch(
         "off" => false,
         _ => return Err(Problem::malformed("`do` must be `on` or `off`")),
     };
-    let (word, opposite, other) =
-        if on { ("on", "off", "Switch off again") } else { ("off", "on", "Switch on again") };
+    let word = if on { "on" } else { "off" };
     let kind = if on { JailChangeKind::Activate } else { JailChangeKind::Deactivate };
+    let id = JailChangeId::of(rand::random());
+    let undo = UndoId::from(&id);
     let change = {
-        let (context, actor, target) = (state.clone(), visitor.actor.clone(), target.clone());
+        let (context, actor, target, id) = (state.clone(), visitor.actor.clone(), target.clone(), id.clone());
         async move {
             let switched = match on {
-                true => switch_jail::activate(&context, actor, target).await?,
-                false => switch_jail::deactivate(&context, actor, target).await?,
+                true => switch_jail::activate(&context, actor, target, id).await?,
+                false => switch_jail::deactivate(&context, actor, target, id).await?,
             };
             serde_json::to_value(JailSwitched::from(switched)).map_err(Problem::internal)
         }
     };
     let path = jail_path(&target.server, &target.jail);
     let back = back(&form, &path);
-    let (jail, server) = (&target.jail, &target.server);
-    let message = match answer(&state, &visitor.actor, &target, kind, change).await {
+    let jail = format!("{} on {}", target.jail, target.server);
+    let message = match answer(&state, &visitor.actor, &target, (kind, id), change).await {
         Ok(Outcome::Running(page)) => return Ok(see_other(&page)),
         Ok(Outcome::Done(switched)) if switched["changed"] == false => {
-            Message::ok(format!("{jail} on {server} was {word} already."))
+            Message::ok(format!("{jail} was {word} already."))
         }
-        Ok(Outcome::Done(_)) => Message::ok(format!("Switched {jail} {word} on {server}.")).undo(
-            other,
-            format!("{path}/switch"),
-            &[("do", opposite), ("back", &back)],
-            visitor.shell.clock.now,
-        ),
-        Err(problem) => refused(&format!("{jail} was not switched {word} on {server}"), &problem),
+        Ok(Outcome::Done(_)) => switched(&target, on, &undo, &back, visitor.shell.clock.now),
+        Err(problem) => {
+            refused(&format!("{} was not switched {word} on {}", target.jail, target.server), &problem)
+        }
     };
     Ok(done(&state, &visitor.actor, &back, message).await)
+}
+
+/// The message that a jail was switched.
+#[must_use]
+pub fn switched(target: &JailTarget, on: bool, undo: &UndoId, back: &str, now: Timestamp) -> Message {
+    let (word, label) = if on { ("on", "Switch off again") } else { ("off", "Switch on again") };
+    Message::ok(format!("Switched {} {word} on {}.", target.jail, target.server))
+        .undo_of(undo, label, back, now)
 }
 
 /// What came of a change within the time that a browser waits.
@@ -82,12 +89,12 @@ pub async fn answer(
     state: &AppState,
     actor: &Actor,
     target: &JailTarget,
-    kind: JailChangeKind,
+    (kind, id): (JailChangeKind, JailChangeId),
     change: impl Future<Output = Result<Value>> + Send + 'static,
 ) -> Result<Outcome> {
     let (server, jail) = (target.server.clone(), target.jail.clone());
     let about = NewJailChange { server, jail, kind, username: actor.username().to_owned() };
-    Ok(match answered_soon(state, about, change).await? {
+    Ok(match answered_soon(state, id, about, change).await? {
         Answered::InTime(value) => Outcome::Done(value),
         Answered::UnderWay(view) => {
             Outcome::Running(format!("{}/changes/{}", jail_path(&target.server, &target.jail), view.id))
@@ -127,6 +134,7 @@ struct Change {
     path: String,
     doing: &'static str,
     state: JailChangeState,
+    steps: Vec<Step>,
     username: String,
     began_at: Timestamp,
     finished_at: Option<Timestamp>,
@@ -155,11 +163,8 @@ pub async fn show(
         server: server.clone(),
         path: jail_path(&target.server, &target.jail),
         jail: target.jail.to_string(),
-        doing: match view.about.kind {
-            JailChangeKind::Activate => "switched on",
-            JailChangeKind::Deactivate => "switched off",
-            JailChangeKind::Settings | JailChangeKind::Ignore | JailChangeKind::Unknown => "changed",
-        },
+        doing: doing(view.about.kind),
+        steps: list(&view.steps),
         state: view.state,
         username: view.about.username,
         began_at: view.began_at,
