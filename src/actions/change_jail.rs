@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::follow_change::Followed;
 use super::host_change::HostChange;
-use super::undo::{in_files, in_force};
+use super::settings_seen::{in_files, in_force};
 use super::until_finished::until_finished;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, ChangeSettings, JailView};

@@ -39,6 +39,7 @@ pub mod request_probe;
 pub mod revoke_sessions;
 pub mod roll_back;
 pub mod set_up;
+mod settings_seen;
 pub mod switch_jail;
 pub mod target;
 pub mod unban_all;

@@ -14,11 +14,12 @@ use super::ban::{BanError, BanOutcome, is_own};
 use super::ban_jobs::{EnqueueError, enqueue};
 use super::change_jail::{ChangeJailError, change_settings};
 use super::change_settings::{self as product, ChangeSettingsError};
+use super::settings_seen::{in_files, in_force};
 use super::switch_jail::{self, SwitchError};
 use super::{Actor, Context, JailTarget, UnknownTarget, ban};
 use crate::agent::client::{AgentError, JailView};
 use crate::domain::ban_job::JOB_ABOVE;
-use crate::domain::undo::{Deed, MAX_ADDRESSES, SettingsDeed, SettingsSeen, UndoId, Undoable};
+use crate::domain::undo::{Deed, MAX_ADDRESSES, SettingsDeed, UndoId, Undoable};
 use crate::domain::{BanJobId, BanOrder, JailChangeId, JailSettings, Network, Timestamp};
 use crate::settings::Effective;
 use crate::store::{AuditRecord, StoreError, Taken};
@@ -253,27 +254,6 @@ async fn set_product_back(
         Err(ChangeSettingsError::Stale { .. }) => Err(stale()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The settings in force.
-pub(super) fn in_force(view: &JailView) -> SettingsSeen<'_> {
-    SettingsSeen {
-        bantime: view.bantime,
-        findtime: view.findtime,
-        maxretry: view.maxretry,
-        ignoreip: &view.ignoreip,
-    }
-}
-
-/// The settings of the files.
-pub(super) fn in_files(view: &JailView) -> Option<SettingsSeen<'_>> {
-    let files = view.in_files.as_ref()?;
-    Some(SettingsSeen {
-        bantime: files.bantime,
-        findtime: files.findtime,
-        maxretry: files.maxretry,
-        ignoreip: &files.ignoreip,
-    })
 }
 
 /// Sets settings back, of a change for good in the files first: that loads the jail again.

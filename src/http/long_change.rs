@@ -16,7 +16,7 @@ use crate::cause::chain;
 use crate::domain::JailChangeId;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
-use crate::store::jobs::jail_changes::SILENT_AFTER;
+use crate::store::jobs::running_changes::SILENT_AFTER;
 use crate::store::{JailChangeEnd, JailChangeView, NewJailChange, Store, StoreError};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);

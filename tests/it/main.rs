@@ -63,6 +63,7 @@ mod newer_items;
 mod newer_states;
 mod one_redis;
 mod pages;
+mod pages_activity;
 mod pages_addresses;
 mod pages_bad_input;
 mod pages_changes;

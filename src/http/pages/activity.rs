@@ -11,7 +11,7 @@ use super::activity_events::{Event, GROUPS};
 use super::page::Page;
 use super::search::address_path;
 use super::shell::{Shell, Visitor};
-use super::undo::label;
+use super::undo_label::label;
 use crate::domain::{Timestamp, UndoId};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;

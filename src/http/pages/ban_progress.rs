@@ -11,7 +11,7 @@ use super::marks::{count, counted};
 use super::message::{Message, done};
 use super::search::jail_path;
 use super::shell::Visitor;
-use super::undo::label;
+use super::undo_label::label;
 use crate::actions::ban_jobs::{CancelError, cancel};
 use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, ServerName, Timestamp, UndoId};
 use crate::http::error::{Problem, Result};

@@ -204,7 +204,7 @@ impl Jail {
 
     /// Whether the page loads itself again where no script keeps it as it is now. Where a form is filled in it does not.
     fn follows(&self) -> bool {
-        self.following && self.job.as_ref().is_some_and(|job| job.open) || self.change.is_there()
+        self.following && self.job.as_ref().is_some_and(|job| job.open)
     }
 
     fn banned_shown(&self) -> String {

@@ -8,7 +8,7 @@ use super::jail;
 use super::jail_asked::Typed;
 use super::jail_fields::wanted;
 use super::jail_switches::{Outcome, answer, refused};
-use super::jail_words::{lasting, typed};
+use super::jail_words::{back_to, in_words, numbers, typed};
 use super::message::{Message, done, see_other};
 use super::search::jail_path;
 use super::shell::Visitor;
@@ -78,44 +78,6 @@ pub fn set(named: &str, values: &[(&str, i64)], until: &str) -> Message {
     let words: Vec<String> = values.iter().map(|(name, value)| in_words(name, *value)).collect();
     let words = if words.is_empty() { "its never-banned list".to_owned() } else { words.join(", ") };
     Message::ok(format!("{named}: {words}, {until}."))
-}
-
-/// The numbers among settings.
-#[must_use]
-pub fn numbers(settings: &JailSettings) -> Vec<(&'static str, i64)> {
-    let JailSettings { bantime, findtime, maxretry, ignoreip: _ } = settings;
-    let all = [
-        ("bantime", bantime.map(i64::from)),
-        ("maxretry", maxretry.map(i64::from)),
-        ("findtime", findtime.map(i64::from)),
-    ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-/// What the button says that sets these back.
-#[must_use]
-pub fn back_to(before: &[(&str, Option<i64>)]) -> String {
-    match before {
-        [(name, Some(before))] => format!("Set back to {}", value_in_words(name, *before)),
-        [_] => "Set it back".to_owned(),
-        _ => "Set all back".to_owned(),
-    }
-}
-
-fn in_words(name: &str, value: i64) -> String {
-    let value = value_in_words(name, value);
-    match name {
-        "bantime" => format!("bans for {value}"),
-        "findtime" => format!("within {value}"),
-        _ => format!("after {value} failure{}", if value == "1" { "" } else { "s" }),
-    }
-}
-
-fn value_in_words(name: &str, value: i64) -> String {
-    match name {
-        "maxretry" => value.to_string(),
-        _ => lasting(Some(value)),
-    }
 }
 
 /// Adds to the never-banned list, or takes off it.

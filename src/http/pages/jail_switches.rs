@@ -12,6 +12,7 @@ use super::message::{Message, done, is_own, see_other};
 use super::page::Page;
 use super::search::jail_path;
 use super::shell::{Shell, Visitor};
+use super::undo_label::label;
 use super::words::sentence;
 use crate::actions::{Actor, JailTarget, switch_jail};
 use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, Timestamp, UndoId};
@@ -20,7 +21,7 @@ use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::long_change::{Answered, answered_soon};
 use crate::http::state::AppState;
-use crate::store::NewJailChange;
+use crate::store::{NewJailChange, UNDO_FOR};
 
 /// Switches a jail, as the form says.
 pub async fn switch(
@@ -140,6 +141,8 @@ struct Change {
     finished_at: Option<Timestamp>,
     /// Why it was not done.
     reason: Option<String>,
+    /// Of one that is done: its id, what the button says that undoes it, and until when.
+    undo: Option<(UndoId, String, Timestamp)>,
 }
 
 /// A change that takes long.
@@ -155,6 +158,8 @@ pub async fn show(
     if (&view.about.server, &view.about.jail) != (&target.server, &target.jail) {
         return Err(unknown());
     }
+    let undo =
+        way_back(&state, &id, view.finished_at.filter(|_| view.state == JailChangeState::Done)).await?;
     let reason = view
         .end
         .filter(|_| view.state != JailChangeState::Done)
@@ -170,9 +175,21 @@ pub async fn show(
         began_at: view.began_at,
         finished_at: view.finished_at,
         reason,
+        undo,
         shell: visitor.shell,
     };
     Ok(Page::new(page).into_response())
+}
+
+/// The way back from a change that ended then, if there still is one.
+async fn way_back(
+    state: &AppState,
+    id: &JailChangeId,
+    ended_at: Option<Timestamp>,
+) -> Result<Option<(UndoId, String, Timestamp)>> {
+    let (Some(ended_at), id) = (ended_at, UndoId::from(id)) else { return Ok(None) };
+    let done = state.store.undoable(std::slice::from_ref(&id)).await?.pop().flatten();
+    Ok(done.as_ref().and_then(label).map(|label| (id, label, ended_at + UNDO_FOR)))
 }
 
 impl Change {

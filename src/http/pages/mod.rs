@@ -119,6 +119,7 @@ pub mod shell;
 mod smooth;
 pub mod sparkline;
 mod undo;
+mod undo_label;
 pub mod words;
 
 use axum::Router;

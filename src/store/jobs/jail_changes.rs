@@ -10,15 +10,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::running_changes::NotedChange;
+use super::running_changes::{NotedChange, SILENT_AFTER};
 use crate::domain::{
     JailChangeId, JailChangeKind, JailChangeState, JailName, ServerName, StepTime, Timestamp,
 };
 use crate::store::connection::clock::{millis, moment, time_micros};
 use crate::store::{Result, Store, StoreError, scripts};
 
-/// A worker without a word for so long is believed to have died.
-pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// Longer than any change takes, and so long after its end.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::jail_changes::SILENT_AFTER;
 use crate::domain::change_steps::StepTime;
 use crate::domain::{JailChangeId, JailChangeKind, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::{millis, moment, time_micros};
 use crate::store::{Result, Store, scripts};
 
+/// A worker that waits for a change and says nothing for this long counts as dead.
+pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// Changes of a server that are noted at once; those beyond run without being shown.
 const MAX_RUNNING: usize = 100;
 /// Notes of changes whose workers died go after this.
