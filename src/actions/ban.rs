@@ -16,6 +16,7 @@ use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, BanResult};
 use crate::domain::address::overlaps;
 use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES};
+use crate::domain::undo::{Deed, UndoId};
 use crate::domain::{BanJobId, BanOrder, Network};
 use crate::store::{BanJobView, Store, StoreError};
 
@@ -144,7 +145,8 @@ async fn change(
         let view = enqueue(context, actor, &target, job, order, ips).await?;
         return Ok(BanOutcome::Job(Box::new(view)));
     }
-    context.complete(at_once(task, actor, target, order, ips)).await.map(BanOutcome::AtOnce)
+    let undo = UndoId::from(&job);
+    context.complete(at_once(task, actor, target, order, ips, undo)).await.map(BanOutcome::AtOnce)
 }
 
 /// If the first batch fails, all is refused; after that the outcome says what is known.
@@ -154,6 +156,7 @@ async fn at_once(
     target: JailTarget,
     order: BanOrder,
     ips: Vec<Network>,
+    id: UndoId,
 ) -> Result<Vec<AddressOutcome>, BanError> {
     let what = if order == BanOrder::Ban { "ban.add" } else { "ban.remove" };
     let named: Vec<String> = ips.iter().take(MAX_NAMED).map(ToString::to_string).collect();
@@ -168,7 +171,7 @@ async fn at_once(
         let reason = format!("not tried: {stopped}");
         outcomes.extend(ips[tried..].iter().map(|ip| unknown(*ip, &reason)));
     }
-    let changed: Vec<String> = outcomes.iter().filter_map(AddressOutcome::changed).collect();
+    let changed: Vec<Network> = outcomes.iter().filter_map(AddressOutcome::changed).collect();
     let named = &changed[..changed.len().min(MAX_NAMED)];
     let after = json!({ "ips": named, "changed": changed.len(), "asked": ips.len() });
     let failed = match stopped {
@@ -176,7 +179,11 @@ async fn at_once(
         Some(Stopped::OutOfTime) | None => None,
     };
     let outcome = failed.as_ref().map_or_else(|| "done".to_owned(), ToString::to_string);
-    change.end((Value::Null, after), outcome).await;
+    let entry = change.end((Value::Null, after), outcome).await;
+    if !changed.is_empty() {
+        let (banned, changed, ips) = (order == BanOrder::Ban, changed.len(), changed);
+        change.keep_undo(&id, Deed::Bans { banned, ips, changed }, entry).await;
+    }
     change.request_probe().await;
     match failed {
         Some(error) if !outcomes.iter().any(AddressOutcome::is_known) => Err(match error {
@@ -237,9 +244,9 @@ impl AddressOutcome {
     }
 
     /// Its address, if it was changed.
-    fn changed(&self) -> Option<String> {
+    fn changed(&self) -> Option<Network> {
         match self {
-            Self::Known(BanResult { ip, changed: true, .. }) => Some(ip.to_string()),
+            Self::Known(BanResult { ip, changed: true, .. }) => Some(*ip),
             _ => None,
         }
     }
@@ -251,24 +258,30 @@ fn unknown(ip: Network, reason: &str) -> AddressOutcome {
 
 /// Nobody locks out themselves, all users, or the host by a slip.
 fn refuse_own(ips: &[Network], own: Option<IpAddr>, proxies: &[IpNet]) -> Result<(), BanError> {
+    match ips.iter().find_map(|ip| Some((*ip, locks_out(*ip, own, proxies)?))) {
+        Some((ip, locks_out)) => Err(BanError::NeedsForce { ip, locks_out }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a ban would lock out more than an attacker.
+pub(super) fn is_own(ip: Network, own: Option<IpAddr>, proxies: &[IpNet]) -> bool {
+    locks_out(ip, own, proxies).is_some()
+}
+
+fn locks_out(ip: Network, own: Option<IpAddr>, proxies: &[IpNet]) -> Option<LockedOut> {
     let loopback: [IpNet; 2] = [
         Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(),
         Ipv6Net::from(Ipv6Addr::LOCALHOST).into(),
     ];
-    for ip in ips {
-        let net = ip.net();
-        let locks_out = if own.is_some_and(|own| overlaps(net, own.into())) {
-            LockedOut::Actor
-        } else if proxies.iter().any(|proxy| overlaps(net, *proxy)) {
-            LockedOut::Proxy
-        } else if loopback.iter().any(|own| overlaps(net, *own)) {
-            LockedOut::Loopback
-        } else {
-            continue;
-        };
-        return Err(BanError::NeedsForce { ip: *ip, locks_out });
+    let net = ip.net();
+    if own.is_some_and(|own| overlaps(net, own.into())) {
+        Some(LockedOut::Actor)
+    } else if proxies.iter().any(|proxy| overlaps(net, *proxy)) {
+        Some(LockedOut::Proxy)
+    } else {
+        loopback.iter().any(|own| overlaps(net, *own)).then_some(LockedOut::Loopback)
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, JobEpoch, JobKey, RefusedKind};
+use crate::domain::undo::{Deed, UndoId, Undoable};
 use crate::domain::{BanJobId, BanJobProgress, BanJobState, BanOrder, Network, UnreachableKind};
 use crate::store::{AuditRecord, BanJobClaim, BanJobView, Cancelled, NewBanJob, Store, StoreError, Trail};
 
@@ -168,5 +169,22 @@ pub async fn end(
         // The two entries have the job's id in common.
         begun: None,
     };
-    store.end_ban_job(claim, end, reason, &audit).await
+    let ended = store.end_ban_job(claim, end, reason, &audit).await?;
+    if ended && changed > 0 {
+        keep_undo(store, claim, changed).await;
+    }
+    Ok(ended)
+}
+
+/// Keeps what a job has changed for its undo; which addresses, it has kept itself as it went.
+async fn keep_undo(store: &Store, claim: &BanJobClaim, changed: usize) {
+    let done = Undoable {
+        username: claim.username().to_owned(),
+        server: Some(claim.server.clone()),
+        jail: Some(claim.jail.clone()),
+        deed: Deed::Bans { banned: claim.order == BanOrder::Ban, ips: Vec::new(), changed },
+    };
+    if let Err(error) = store.keep_undo(&UndoId::from(&claim.id), &done, &format!("job/{}", claim.id)).await {
+        tracing::warn!(error = %error, job.id = %claim.id, "failed to keep a ban job for its undo");
+    }
 }

@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::follow_change::Followed;
 use super::host_change::HostChange;
+use super::settings_seen::{in_files, in_force};
 use super::until_finished::until_finished;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, ChangeSettings, JailView};
-use crate::domain::{JailSettings, Network};
+use crate::domain::undo::{Deed, SettingsDeed, UndoId};
+use crate::domain::{JailChangeId, JailChangeKind, JailSettings, Network};
 use crate::store::StoreError;
 
 /// Why the settings of a jail were not changed, or may not have been.
@@ -32,7 +35,8 @@ pub enum ChangeJailError {
     Store(#[from] StoreError),
 }
 
-/// Changes settings of a jail, with `persistent` also after the next reload or restart; the jail as it is then.
+/// Changes settings of a jail, with `persistent` also after the next reload or restart; the jail as it is then. Its steps are shown
+/// under `id`.
 ///
 /// # Errors
 /// [`ChangeJailError`].
@@ -42,6 +46,7 @@ pub async fn change_settings(
     target: JailTarget,
     settings: JailSettings,
     persistent: bool,
+    id: JailChangeId,
 ) -> Result<JailView, ChangeJailError> {
     if settings.is_empty() {
         return Err(ChangeJailError::Empty);
@@ -50,9 +55,14 @@ pub async fn change_settings(
     let action = async move {
         let before = read(&target).await?;
         let change = HostChange::begin(task, actor, target, "jail.settings", json!(wanted)).await?;
-        let (agent, jail, wanted) = (&change.target.agent, &change.target.jail, &wanted);
-        let (answer, _) = until_finished(move || agent.change_settings(jail, wanted)).await;
-        conclude(change, before, json!(wanted), answer).await
+        let mut followed = Followed::new(&change, JailChangeKind::Settings, id.clone());
+        let (agent, jail, wanted) = (&followed.agent(), &change.target.jail, &wanted);
+        let (answer, _) = followed.until(until_finished(move || agent.change_settings(jail, wanted))).await;
+        followed.end(&answer).await;
+        let force = before.as_ref().map(in_force).unwrap_or_default();
+        let files = before.as_ref().and_then(in_files);
+        let deed = SettingsDeed::of(force, files, &wanted.settings, persistent).map(Deed::Settings);
+        conclude(change, before, json!(wanted), answer, (&id, deed)).await
     };
     context.complete(action).await
 }
@@ -67,15 +77,22 @@ pub async fn ignore(
     target: JailTarget,
     network: Network,
     persistent: bool,
+    id: JailChangeId,
 ) -> Result<JailView, ChangeJailError> {
     let task = context.clone();
     let action = async move {
         let before = read(&target).await?;
         let wanted = json!({ "ignore": network, "persistent": persistent });
         let change = HostChange::begin(task, actor, target, "jail.ignore", wanted.clone()).await?;
-        let (agent, jail) = (&change.target.agent, &change.target.jail);
-        let (answer, _) = until_finished(move || agent.ignore(jail, network, persistent)).await;
-        conclude(change, before, wanted, answer).await
+        let mut followed = Followed::new(&change, JailChangeKind::Ignore, id.clone());
+        let (agent, jail) = (&followed.agent(), &change.target.jail);
+        let (answer, _) =
+            followed.until(until_finished(move || agent.ignore(jail, network, persistent))).await;
+        followed.end(&answer).await;
+        let seen = before.as_ref().and_then(|view| in_files(view).filter(|_| persistent));
+        let seen = seen.or_else(|| before.as_ref().map(in_force)).unwrap_or_default();
+        let deed = (!seen.ignores(network)).then_some(Deed::Ignored { network, persistent });
+        conclude(change, before, wanted, answer, (&id, deed)).await
     };
     context.complete(action).await
 }
@@ -89,6 +106,7 @@ async fn conclude(
     before: Option<JailView>,
     wanted: Value,
     answer: Result<Option<JailView>, AgentError>,
+    (id, deed): (&JailChangeId, Option<Deed>),
 ) -> Result<JailView, ChangeJailError> {
     let settings = |view: &JailView| json!({ "bantime": view.bantime, "findtime": view.findtime, "maxretry": view.maxretry, "ignoreip": view.ignoreip });
     let before = before.as_ref().map_or(Value::Null, settings);
@@ -96,7 +114,12 @@ async fn conclude(
         Ok(view) => (view.as_ref().map_or(wanted, settings), "done".to_owned()),
         Err(error) => (wanted, error.to_string()),
     };
-    change.end((before, after), outcome).await;
+    let entry = change.end((before, after), outcome).await;
+    if answer.is_ok()
+        && let Some(deed) = deed
+    {
+        change.keep_undo(&UndoId::from(id), deed, entry).await;
+    }
     change.show(&answer).await;
     let view = answer.map_err(|error| match error {
         error @ AgentError::Refused { .. } => ChangeJailError::Refused(error),

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::confirm_session::ConfirmationRequired;
 use super::{Actor, Context};
+use crate::domain::undo::{Deed, UndoId, Undoable};
 use crate::settings::{self, Effective, Mistake};
 use crate::store::{AuditRecord, StoreError, Trail};
 
@@ -27,7 +28,8 @@ pub enum ChangeSettingsError {
     Store(#[from] StoreError),
 }
 
-/// Changes settings if they have an `expected` revision; `null` removes an override. The settings that are then in force.
+/// Changes settings if they have an `expected` revision; `null` removes an override. The settings that are then in force. The change
+/// can be undone as `undo`.
 ///
 /// # Errors
 /// [`ChangeSettingsError`].
@@ -36,9 +38,10 @@ pub async fn change_settings(
     actor: Actor,
     expected: impl FnOnce(u64) -> bool + Send + 'static,
     patch: Map<String, Value>,
+    undo: UndoId,
 ) -> Result<Effective, ChangeSettingsError> {
     let task = context.clone();
-    context.complete(async move { change(&task, &actor, expected, &patch).await }).await
+    context.complete(async move { change(&task, &actor, expected, &patch, &undo).await }).await
 }
 
 async fn change(
@@ -46,6 +49,7 @@ async fn change(
     actor: &Actor,
     expected: impl FnOnce(u64) -> bool,
     patch: &Map<String, Value>,
+    undo: &UndoId,
 ) -> Result<Effective, ChangeSettingsError> {
     let read = context.store.settings().await?;
     let bootstrap = context.settings.bootstrap();
@@ -68,10 +72,14 @@ async fn change(
         AuditRecord { trail, before: was.clone(), after: is.clone(), ..actor.record("settings.change") };
     let facts = json!({ "revision": read.revision + 1, "before": was, "after": is });
     let written = context.store.write_settings(&read, &overrides, &facts, &audit).await;
-    let revision = written.map_err(|error| match error {
+    let (revision, entry) = written.map_err(|error| match error {
         StoreError::Conflict => ChangeSettingsError::Stale { revision: read.revision + 1 },
         error => error.into(),
     })?;
+    let before = patch.keys().map(|name| (name.clone(), read.overrides.get(name).cloned())).collect();
+    let username = actor.username().to_owned();
+    let done = Undoable { username, server: None, jail: None, deed: Deed::Product { before, revision } };
+    context.keep_undo(undo, &done, &format!("{}/{entry}", trail.as_str())).await;
     Ok(bootstrap.with(&overrides, revision))
 }
 

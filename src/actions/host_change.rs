@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, RefusedKind};
 use crate::domain::ServerName;
+use crate::domain::undo::{Deed, UndoId, Undoable};
 use crate::store::{AuditRecord, BEGUN, StoreError};
 
 /// How long a change waits for the probe that shows what it left of a host.
@@ -44,8 +45,8 @@ impl HostChange {
         Ok(Self { context, actor, target, what, begun })
     }
 
-    /// Writes the second entry, and logs it.
-    pub async fn end(&self, (before, after): (Value, Value), outcome: String) {
+    /// Writes the second entry, and logs it; its place in the audit.
+    pub async fn end(&self, (before, after): (Value, Value), outcome: String) -> Option<String> {
         let (server, jail, what) = (&self.target.server, &self.target.jail, self.what);
         tracing::info!(
             server.name = %server, jail.name = %jail, what,
@@ -59,7 +60,19 @@ impl HostChange {
             begun: Some(self.begun.clone()),
             ..self.actor.record(what)
         };
-        self.context.note(&record).await;
+        self.context.note(&record).await
+    }
+
+    /// Keeps what can be undone of it, once its second entry is written.
+    pub async fn keep_undo(&self, id: &UndoId, deed: Deed, entry: Option<String>) {
+        let Some(entry) = entry else { return };
+        let done = Undoable {
+            username: self.actor.username().to_owned(),
+            server: Some(self.target.server.clone()),
+            jail: Some(self.target.jail.clone()),
+            deed,
+        };
+        self.context.keep_undo(id, &done, &entry).await;
     }
 
     /// Asks the leader for a probe, so that what changed is soon shown; without it the next sweep shows it.

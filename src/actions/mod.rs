@@ -26,6 +26,7 @@ pub mod change_settings;
 pub mod confirm_session;
 pub mod diagnose;
 pub mod dismiss_recovery;
+mod follow_change;
 mod host_change;
 pub mod in_flight;
 pub mod inspections;
@@ -37,15 +38,18 @@ pub mod request_probe;
 pub mod revoke_sessions;
 pub mod roll_back;
 pub mod set_up;
+mod settings_seen;
 pub mod switch_jail;
 pub mod target;
 pub mod unban_all;
+pub mod undo;
 mod until_finished;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::agent::client::fleet::Fleet;
+use crate::domain::undo::{UndoId, Undoable};
 use crate::password::PasswordGate;
 use crate::settings::Live;
 use crate::store::{AuditRecord, LoginLimits, SessionLife, Store, StoreError, WorkerId};
@@ -103,10 +107,21 @@ impl Context {
         self.in_flight.complete(action).await
     }
 
-    /// Writes an audit entry for a change that is already made: one that cannot be written goes into the log instead.
-    async fn note(&self, record: &AuditRecord) {
-        if let Err(error) = self.store.audit(record).await {
-            tracing::error!(error = %error, ?record, "failed to write the audit entry");
+    /// Writes an audit entry for a change that is already made; its place. One that cannot be written goes into the log instead.
+    async fn note(&self, record: &AuditRecord) -> Option<String> {
+        match self.store.audit(record).await {
+            Ok(id) => Some(format!("{}/{id}", record.trail.as_str())),
+            Err(error) => {
+                tracing::error!(error = %error, ?record, "failed to write the audit entry");
+                None
+            }
+        }
+    }
+
+    /// Keeps what can be undone of a change that has this entry in the audit.
+    async fn keep_undo(&self, id: &UndoId, done: &Undoable, entry: &str) {
+        if let Err(error) = self.store.keep_undo(id, done, entry).await {
+            tracing::warn!(error = %error, "failed to keep a change for its undo: it cannot be undone from here");
         }
     }
 

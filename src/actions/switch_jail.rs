@@ -12,11 +12,13 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::follow_change::Followed;
 use super::host_change::HostChange;
 use super::until_finished::until_finished;
 use super::{Actor, Context, JailTarget};
-use crate::agent::client::{AgentError, JailChanged, RefusedKind};
-use crate::domain::{Activation, JailName};
+use crate::agent::client::{AgentClient, AgentError, JailChanged, RefusedKind};
+use crate::domain::undo::{Deed, UndoId};
+use crate::domain::{Activation, JailChangeId, JailChangeKind, JailName};
 use crate::store::{JailSwitch, StoreError};
 
 /// How long a record that may have been written is looked for; after that a probe settles it by what runs.
@@ -50,7 +52,8 @@ pub enum SwitchError {
     Store(#[from] StoreError),
 }
 
-/// Switches a jail on, and keeps it on across restarts. Runs to completion even if the caller stops waiting.
+/// Switches a jail on, and keeps it on across restarts. Runs to completion even if the caller stops waiting; its steps are shown
+/// under `id`.
 ///
 /// # Errors
 /// [`SwitchError`].
@@ -58,12 +61,12 @@ pub async fn activate(
     context: &Context,
     actor: Actor,
     target: JailTarget,
+    id: JailChangeId,
 ) -> Result<JailSwitched, SwitchError> {
-    context.complete(switch(context.clone(), actor, target, true)).await
+    context.complete(switch(context.clone(), actor, target, true, id)).await
 }
 
-/// Switches a jail off, and keeps it off across restarts; its bans are lifted. Runs to completion even if the caller stops
-/// waiting.
+/// Switches a jail off, and keeps it off across restarts; its bans are lifted. Otherwise as [`activate`].
 ///
 /// # Errors
 /// [`SwitchError`].
@@ -71,8 +74,9 @@ pub async fn deactivate(
     context: &Context,
     actor: Actor,
     target: JailTarget,
+    id: JailChangeId,
 ) -> Result<JailSwitched, SwitchError> {
-    context.complete(switch(context.clone(), actor, target, false)).await
+    context.complete(switch(context.clone(), actor, target, false, id)).await
 }
 
 async fn switch(
@@ -80,13 +84,17 @@ async fn switch(
     actor: Actor,
     target: JailTarget,
     on: bool,
+    id: JailChangeId,
 ) -> Result<JailSwitched, SwitchError> {
     let what = if on { "jail.activate" } else { "jail.deactivate" };
     let switch = JailSwitch::new(target.server.clone(), target.jail.clone(), on)?;
     let change = HostChange::begin(context, actor, target, what, json!({ "active": on })).await?;
     let (change, expected) = recorded(change, &switch).await?;
     let store = &change.context.store;
-    let answer = ask(&change.target, on).await;
+    let kind = if on { JailChangeKind::Activate } else { JailChangeKind::Deactivate };
+    let mut followed = Followed::new(&change, kind, id.clone());
+    let agent = followed.agent();
+    let answer = followed.until(ask(&agent, &change.target.jail, on)).await;
     let answer = look_again(&change.target, answer, on).await;
     let answer = given_up(&change.target, answer, !on && expected);
     if let Some(done) = ended(&answer, on)
@@ -98,7 +106,8 @@ async fn switch(
             "failed to finalize the activation record: a crash within its window may be misattributed to it"
         );
     }
-    conclude(change, answer).await
+    followed.end(&answer).await;
+    conclude(change, answer, on, &id).await
 }
 
 /// The change with its switch recorded, and whether the jail was expected to run. What could not be recorded is not begun. A
@@ -151,8 +160,7 @@ fn ended(answer: &Result<JailChanged, AgentError>, on: bool) -> Option<bool> {
     }
 }
 
-async fn ask(target: &JailTarget, on: bool) -> Result<JailChanged, AgentError> {
-    let (agent, jail) = (&target.agent, &target.jail);
+async fn ask(agent: &AgentClient, jail: &JailName, on: bool) -> Result<JailChanged, AgentError> {
     let (answer, begun) = match on {
         true => until_finished(move || agent.activate(jail)).await,
         false => until_finished(move || agent.deactivate(jail)).await,
@@ -195,6 +203,8 @@ async fn look_again(
 async fn conclude(
     change: HostChange,
     answer: Result<JailChanged, AgentError>,
+    on: bool,
+    id: &JailChangeId,
 ) -> Result<JailSwitched, SwitchError> {
     let (states, outcome) = match &answer {
         Ok(JailChanged { active, changed, .. }) => {
@@ -203,7 +213,10 @@ async fn conclude(
         }
         Err(error) => ((Value::Null, Value::Null), error.to_string()),
     };
-    change.end(states, outcome).await;
+    let entry = change.end(states, outcome).await;
+    if matches!(answer, Ok(JailChanged { changed: true, .. })) {
+        change.keep_undo(&UndoId::from(id), Deed::Switched { on }, entry).await;
+    }
     change.show(&answer).await;
     let JailChanged { jail, active, changed } = answer.map_err(|error| match error {
         error @ AgentError::Unreachable { .. } => SwitchError::Unknown(error),

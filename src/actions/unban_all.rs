@@ -1,16 +1,20 @@
 //! Lifting all bans of a jail: at once if it has few, as the last probe counted them, otherwise as a job.
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::ban::{AT_ONCE_TIMEOUT, BanError};
 use super::ban_jobs::enqueue;
 use super::host_change::HostChange;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::AgentError;
-use crate::domain::ban_job::JOB_ABOVE;
-use crate::domain::{BanJobId, BanOrder};
+use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES};
+use crate::domain::undo::{Deed, UndoId};
+use crate::domain::{BanJobId, BanOrder, Network};
 use crate::store::BanJobView;
+
+/// How long the names of those that are to be lifted are waited for.
+const LIST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The outcome of lifting all bans.
 #[derive(Debug)]
@@ -54,17 +58,22 @@ pub async fn unban_all(
         return Ok(UnbanAllOutcome::Job(Box::new(enqueued.map_err(BanError::from)?)));
     }
     let task = context.clone();
-    context.complete(at_once(task, actor, target)).await
+    context.complete(at_once(task, actor, target, UndoId::from(&job))).await
 }
 
 async fn at_once(
     context: Context,
     actor: Actor,
     target: JailTarget,
+    id: UndoId,
 ) -> Result<UnbanAllOutcome, UnbanAllError> {
     let wanted = json!({ "ips": "all" });
     let change = HostChange::begin(context, actor, target, "ban.remove_all", wanted).await;
     let change = change.map_err(BanError::from)?;
+    // Without the list all are lifted as well, and cannot be banned again from here.
+    let listed = timeout(LIST_TIMEOUT, change.target.agent.bans(&change.target.jail)).await;
+    let listed = listed.ok().and_then(Result::ok).map(|list| list.bans).unwrap_or_default();
+    let ips: Vec<Network> = listed.into_iter().map(|ban| ban.0).collect();
     let (begun, mut unbanned) = (Instant::now(), 0);
     let outcome = loop {
         match change.target.agent.unban_all(&change.target.jail, None).await {
@@ -78,7 +87,11 @@ async fn at_once(
         }
     };
     let result = outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
-    change.end((Value::Null, json!({ "unbanned": unbanned })), result).await;
+    let entry = change.end((Value::Null, json!({ "unbanned": unbanned })), result).await;
+    if unbanned > 0 && (1..=MOST_ADDRESSES).contains(&ips.len()) {
+        let deed = Deed::Bans { banned: false, ips, changed: unbanned };
+        change.keep_undo(&id, deed, entry).await;
+    }
     change.request_probe().await;
     Ok(outcome?)
 }

@@ -12,6 +12,7 @@ pub mod address;
 pub mod ban_changes;
 pub mod ban_job;
 pub mod ban_mark;
+pub mod change_steps;
 pub mod discovery;
 pub mod event;
 pub mod findings;
@@ -28,9 +29,11 @@ pub mod recovery;
 pub mod server;
 pub mod switches;
 pub mod transition;
+pub mod undo;
 
 pub use ban_job::{BanJobId, BanJobProgress, BanJobState, BanOrder, OpenBanJob};
 pub use ban_mark::BanMark;
+pub use change_steps::{ChangeStep, StepTime};
 pub use discovery::{Discovered, Discoveries};
 pub use event::Event;
 pub use jail::{BanTime, FindTime, JailSettings, MaxRetry, Network};
@@ -40,6 +43,8 @@ pub use recovery::{Activation, PendingRecovery, Switch, SwitchId};
 pub use server::{
     Answer, BackendCommands, Condition, JailCounts, ProbeOutcome, ServerState, ServerStatus, UnreachableKind,
 };
+
+pub use undo::{UndoId, Undoable};
 
 /// A moment on Redis's clock.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

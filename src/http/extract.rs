@@ -72,7 +72,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// A whole body: 408 if it is too slow, 413 if it has more than `limit` bytes.
-pub(super) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+pub(in crate::http) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     tokio::time::timeout(BODY_PATIENCE, collect(body, limit)).await.map_err(|_| {
         let detail = format!("the body did not arrive within {} s", BODY_PATIENCE.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body was too slow", detail)

@@ -16,7 +16,7 @@ use crate::cause::chain;
 use crate::domain::JailChangeId;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
-use crate::store::jobs::jail_changes::SILENT_AFTER;
+use crate::store::jobs::running_changes::SILENT_AFTER;
 use crate::store::{JailChangeEnd, JailChangeView, NewJailChange, Store, StoreError};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -35,9 +35,10 @@ pub enum Answered<T> {
     UnderWay(JailChangeView),
 }
 
-/// Waits for a change as long as its client should.
+/// Waits for a change as long as its client should. It is called `id` from its beginning: the agent tells its steps under that name.
 pub async fn answered_soon<T: Serialize + Send + 'static>(
     state: &AppState,
+    id: JailChangeId,
     about: NewJailChange,
     change: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<Answered<T>> {
@@ -46,7 +47,6 @@ pub async fn answered_soon<T: Serialize + Send + 'static>(
     if let Ok(ended) = timeout(answer_within(), change.as_mut()).await {
         return ended.map(Answered::InTime);
     }
-    let id = JailChangeId::of(rand::random());
     state
         .store
         .begin_jail_change(&id, &about, began.elapsed())

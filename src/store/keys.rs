@@ -34,7 +34,12 @@
 //! | `ban-job:ID`             | hash    | a day after its end    | users, ban jobs             | ban jobs, pages |
 //! | `ban-job:ID:ips`         | string  | until its end          | users                       | ban jobs |
 //! | `ban-job:ID:failures`    | hash    | a day after its end    | ban jobs                    | pages |
-//! | `jail-change:ID`         | hash    | a day                  | the worker that waits for its end | every worker |
+//! | `jail-change:ID`         | hash    | a day                  | the worker that waits for its end | whoever asks for it |
+//! | `changing:SERVER`      | hash    | an hour after the last | the worker that waits for a change | pages of servers and jails |
+//! | `refused:SERVER`       | hash    | 30 days after the last | the worker that waits for a change | pages of servers and jails |
+//! | `undo:ID`              | hash    | 10 min                 | whoever changed something   | undo, activity |
+//! | `undo:ID:ips`          | string  | 10 min after its job   | ban jobs                    | undo |
+//! | `undos`                | zset    | 10 min, the last 1,000 | whoever changed something   | activity |
 //! | `probe-requests`         | set     | until taken            | users                       | scheduler |
 //! | `events`                 | stream  | the last 10,000        | with every state write      | event stream |
 //! | `settings`               | hash    | permanent              | users                       | every worker |
@@ -63,7 +68,7 @@
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` notifies near
 //! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id.
 //!
-//! A new key goes into this table and into the test below.
+//! A new key goes into this table and into `keys_tests.rs`.
 
 use std::net::IpAddr;
 
@@ -71,6 +76,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::auth::networks::{address_of, site_of};
 use super::{SessionId, Trail, Username, hex};
+use crate::domain::undo::UndoId;
 use crate::domain::{BanJobId, JailChangeId, JailName, ServerName};
 
 /// Builds keys under one prefix.
@@ -226,6 +232,31 @@ impl Keys {
 
     pub(super) fn jail_change(&self, id: &JailChangeId) -> String {
         self.key(&format!("jail-change:{id}"))
+    }
+
+    /// The changes of jails that are running on a server.
+    pub(super) fn changing(&self, server: &ServerName) -> String {
+        self.key(&format!("changing:{server}"))
+    }
+
+    /// What was refused last of each jail of a server.
+    pub(super) fn refused(&self, server: &ServerName) -> String {
+        self.key(&format!("refused:{server}"))
+    }
+
+    /// What can be undone.
+    pub(super) fn undo(&self, id: &UndoId) -> String {
+        self.key(&format!("undo:{id}"))
+    }
+
+    /// The addresses of what can be undone, where they are many.
+    pub(super) fn undo_ips(&self, id: &UndoId) -> String {
+        self.key(&format!("undo:{id}:ips"))
+    }
+
+    /// All that can be undone, by the entries of the audit.
+    pub(super) fn undos(&self) -> String {
+        self.key("undos")
     }
 
     pub(super) fn probe_requests(&self) -> String {

@@ -1,4 +1,4 @@
-//! Every key is in the table, and keys of one script share a slot.
+//! Where keys lie, and that none is another's.
 
 use super::*;
 use crate::store::SessionToken;
@@ -61,6 +61,11 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
         keys.ban_job_ips(&BanJobId::of(7)),
         keys.ban_job_failures(&BanJobId::of(7)),
         keys.jail_change(&JailChangeId::of(7)),
+        keys.changing(&name),
+        keys.refused(&name),
+        keys.undo(&UndoId::of(7)),
+        keys.undo_ips(&UndoId::of(7)),
+        keys.undos(),
         keys.probe_requests(),
         keys.events(),
         keys.settings(),
@@ -105,7 +110,7 @@ fn limits_spread_but_for_an_address_and_the_site_around_it() {
 }
 
 #[test]
-fn no_name_that_was_typed_is_part_of_a_key() {
+fn no_name_that_was_typed_stands_in_a_key() {
     let keys = Keys::new("bangui");
     let ip = "::1".parse().unwrap();
     let of = |name| [keys.known(name, ip), keys.failures(name), keys.emptied(name), keys.failed(name, ip)];

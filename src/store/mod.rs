@@ -22,6 +22,7 @@ mod scripts;
 pub mod servers;
 pub mod settings;
 mod settings_revision;
+pub mod undo;
 pub mod wake;
 mod worker_id;
 
@@ -50,6 +51,7 @@ pub use jobs::ban_jobs::{BanJobClaim, Cancelled, NewBanJob};
 pub use jobs::fence::Fence;
 pub use jobs::jail_changes::{JailChangeEnd, JailChangeView, NewJailChange};
 pub use jobs::lease::{Acquired, Lease};
+pub use jobs::running_changes::{ChangeEnd, NotedChange, RefusedChange, RunningChange, ServerChanges};
 pub use jobs::schedule::{JobTurn, JobView};
 pub use page::Page;
 pub use redis_view::{Persistence, RedisView, ReplicaView};
@@ -60,6 +62,7 @@ pub use servers::discovered::StoredDiscoveries;
 pub use servers::hours::HoursChange;
 pub use servers::state::{ChangeError, StoredServer};
 pub use settings::StoredSettings;
+pub use undo::{Offer, Taken, UNDO_FOR};
 pub use wake::Wake;
 pub use worker_id::WorkerId;
 

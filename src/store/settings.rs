@@ -41,14 +41,15 @@ impl Store {
         Ok(StoredSettings { overrides, revision: revision.unwrap_or_default() })
     }
 
-    /// Writes the overrides unless another wrote since `read` ([`StoreError::Conflict`]); the new revision.
+    /// Writes the overrides unless another wrote since `read` ([`StoreError::Conflict`]); the new revision, and the id of the audit
+    /// entry.
     pub async fn write_settings(
         &self,
         read: &StoredSettings,
         overrides: &Overrides,
         facts: &Value,
         audit: &AuditRecord,
-    ) -> Result<u64> {
+    ) -> Result<(u64, String)> {
         let call = scripts::SETTINGS_WRITE.call().key(self.keys.settings()).key(self.keys.events());
         let call = self
             .with_audit_keys(call, audit.trail)
@@ -57,11 +58,11 @@ impl Store {
             .arg(EVENTS_KEPT)
             .arg(facts.to_string())
             .arg(self.keys.wake());
-        let revision = self.shared.call(&self.with_audit(call, audit)).await?;
+        let written = self.shared.call(&self.with_audit(call, audit)).await?;
         audit.log();
         // This worker need not wait for its own message.
         self.wakes.ring(Wake::SettingsChanged);
-        Ok(revision)
+        Ok(written)
     }
 
     /// Reads the settings into `live`, once: those of now or newer ones, however many ask at the same time.

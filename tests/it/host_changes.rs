@@ -20,7 +20,7 @@ use crate::support::{Answer, Client, SOON, eventually};
 pub const BAD: &str = "[Definition]\nfailregex = ^bad ( from <HOST>$\n";
 
 /// Waits at its import until the test has done something, and fails then: what the trial of a change loads.
-fn waiting_action(fail2ban: &Fail2ban) -> (std::path::PathBuf, std::path::PathBuf) {
+pub fn waiting_action(fail2ban: &Fail2ban) -> (std::path::PathBuf, std::path::PathBuf) {
     let (waits, go) = (fail2ban.config().join("waits"), fail2ban.config().join("go"));
     let text = format!(
         "import os, time\nopen({:?}, 'w').close()\nwhile not os.path.exists({:?}): time.sleep(0.02)\n\

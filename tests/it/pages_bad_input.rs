@@ -76,6 +76,10 @@ async fn whatever_is_typed_into_a_field_is_text_and_breaks_nothing() {
         harmless(&user.post("/confirm", &kept).await, value);
         let kept = [("what", &**value), ("to", value), ("back", value), ("password", value)];
         harmless(&user.post("/confirm", &kept).await, value);
+        let kept = [("what", &**value), ("to", value), ("back", value), ("keep.x", value), ("password", "x")];
+        harmless(&stranger.post("/login", &kept).await, value);
+        harmless(&stranger.post("/account/keys", &[("keys", value), (value, "x")]).await, value);
+        harmless(&user.post("/undo", &[("id", value), ("back", value)]).await, value);
         harmless(
             &user.post("/servers/web-1/recovery", &[("detected_at", value), ("do", value)]).await,
             value,

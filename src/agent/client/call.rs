@@ -13,7 +13,11 @@ use crate::agent::names::{ANY_NAME, NAMES_HEADER};
 use crate::agent::refusal::Refusal;
 use crate::agent::token::Tokens;
 use crate::agent::{tls, wire};
-use crate::domain::{ProbeOutcome, UnreachableKind};
+use crate::domain::change_steps::MAX_STEPS;
+use crate::domain::{JailChangeId, ProbeOutcome, StepTime, UnreachableKind};
+
+/// How far a change is must be known at once, or is not worth waiting for.
+const STEPS_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A client of one agent. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +29,8 @@ pub struct AgentClient {
     pub(super) place: Arc<str>,
     /// Sent with each call; none where the workers' certificate says who asks.
     pub(super) tokens: Option<Arc<Tokens>>,
+    /// What the change is called that this client asks for.
+    pub(super) change: Option<JailChangeId>,
 }
 
 impl AgentClient {
@@ -63,6 +69,21 @@ impl AgentClient {
         Ok(support.supported)
     }
 
+    /// The same client, whose changes are called by this name: [`Self::change_steps`] tells how far they are.
+    #[must_use]
+    pub fn naming(&self, change: &JailChangeId) -> Self {
+        Self { change: Some(change.clone()), ..self.clone() }
+    }
+
+    /// Which steps a change has taken. Nothing of one that the agent does not know; an agent before 0.3 refuses the question.
+    ///
+    /// # Errors
+    /// As [`AgentError`] tells.
+    pub async fn change_steps(&self, change: &JailChangeId) -> Result<Vec<StepTime>, AgentError> {
+        let known: wire::ChangeSteps = self.get(&format!("/v1/changes/{change}"), STEPS_DEADLINE).await?;
+        Ok(known.steps.into_iter().take(MAX_STEPS).collect())
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -72,7 +93,11 @@ impl AgentClient {
     }
 
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.change {
+            Some(change) => request.header(wire::CHANGE_HEADER, change.to_string()),
+            None => request,
+        }
     }
 
     pub(super) async fn call<T: DeserializeOwned>(

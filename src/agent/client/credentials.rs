@@ -193,6 +193,7 @@ impl Credentials {
             base: base.into(),
             place: place.into(),
             tokens,
+            change: None,
         })
     }
 }

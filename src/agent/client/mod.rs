@@ -18,5 +18,5 @@ pub use credentials::{Credentials, Introduction};
 pub use error::{AgentError, RefusedKind};
 
 pub use super::wire::{
-    BanRequest, BanResult, ChangeSettings, JailChanged, JailView, JobEpoch, JobKey, RolledBack,
+    BanRequest, BanResult, ChangeSettings, FileSettings, JailChanged, JailView, JobEpoch, JobKey, RolledBack,
 };

@@ -32,8 +32,9 @@ use super::dropin::DropIn;
 use super::error::{self, ChangeError};
 use super::files::{Journal, Lock};
 use super::losses::names;
+use super::steps::Recorder;
 use super::undo::lost;
-use crate::domain::JailName;
+use crate::domain::{ChangeStep, JailChangeId, JailName};
 use crate::fail2ban::probe::listed;
 use crate::fail2ban::tools::{ConfiguredJail, Verdict};
 use crate::fail2ban::{Command, threads};
@@ -54,18 +55,22 @@ impl Changer {
         self.files.journal().ok().flatten().map(|journal| journal.jail)
     }
 
-    /// Changes a jail. Runs to completion even if the caller has gone; begins only if its turn comes before `deadline`.
+    /// Changes a jail. Runs to completion even if the caller has gone; begins only if its turn comes before `deadline`. Its steps
+    /// are recorded under `id`.
     pub(in crate::agent) async fn change(
         self: &Arc<Self>,
         jail: JailName,
         edit: Edit,
+        id: Option<JailChangeId>,
         deadline: Instant,
     ) -> Result<Changed, ChangeError> {
         let changer = Arc::clone(self);
+        let steps = self.steps.record(id);
         let changing = tokio::spawn(async move {
+            steps.at(ChangeStep::Lock);
             let lock = changer.lock(deadline).await?;
             changer.undo_leftover(&lock).await?;
-            let changed = changer.apply(&lock, &jail, &edit).await;
+            let changed = changer.apply(&lock, &jail, &edit, &steps).await;
             match &changed {
                 Ok(changed) => info!(jail.name = %jail, ?edit, ?changed, "changed a jail"),
                 Err(reason) => warn!(jail.name = %jail, ?edit, "failed to change a jail: {reason}"),
@@ -123,12 +128,19 @@ impl Changer {
         Ok(())
     }
 
-    async fn apply(&self, lock: &Lock, jail: &JailName, edit: &Edit) -> Result<Changed, ChangeError> {
+    async fn apply(
+        &self,
+        lock: &Lock,
+        jail: &JailName,
+        edit: &Edit,
+        steps: &Recorder,
+    ) -> Result<Changed, ChangeError> {
+        steps.at(ChangeStep::Save);
         let running = match self.running().await {
             Err(ChangeError::Down(reason)) => return self.change_while_down(jail, edit, &reason).await,
             running => running?,
         };
-        let outcome = self.transact(lock, jail, edit, &running).await;
+        let outcome = self.transact(lock, jail, edit, &running, steps).await;
         self.unless_jails_were_lost(&running, jail, outcome).await
     }
 
@@ -138,6 +150,7 @@ impl Changer {
         jail: &JailName,
         edit: &Edit,
         running: &Running,
+        steps: &Recorder,
     ) -> Result<Changed, ChangeError> {
         let configured = match self.configured(jail).await {
             Err(ChangeError::UnknownJail(_))
@@ -168,6 +181,7 @@ impl Changer {
             Edit::Set(_) | Edit::Ignore(_) => ran,
         };
         let plan = Plan { jail, edit, active, reloads: active || listed };
+        steps.at(ChangeStep::Test);
         let text = after.render(jail);
         self.files.stage(&text)?;
         let mut journal = Journal {
@@ -182,6 +196,7 @@ impl Changer {
             if same && self.is_in_force(&plan).await {
                 return Ok(false);
             }
+            steps.at(ChangeStep::Write);
             self.files.put_journal(Some(&journal)).map_err(ChangeError::from)?;
             Ok(true)
         };
@@ -199,17 +214,20 @@ impl Changer {
         let changing = async {
             self.files.commit(jail)?;
             if plan.reloads {
+                steps.at(ChangeStep::Load);
                 journal.reloaded = true;
                 self.files.put_journal(Some(&journal))?;
                 if listed && !ran {
                     self.stop(jail).await?;
                 }
                 self.reload(lock, jail).await?;
+                steps.at(ChangeStep::Verify);
                 self.verify(&journal, &plan).await?;
             }
             Ok(())
         };
         if let Err(reason) = changing.await {
+            steps.at(ChangeStep::Undo);
             return Err(match self.undo(lock, &journal).await {
                 Ok(()) => reason,
                 Err(undone) => {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::files::Files;
+use super::steps::StepLog;
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
 use crate::fail2ban::Client;
@@ -53,6 +54,8 @@ pub(in crate::agent) struct Changer {
     pub(in crate::agent) tools: Tools,
     pub(in crate::agent) client: Client,
     pub(in crate::agent) working: Mutex<Option<Working>>,
+    /// Which step each of the latest changes is at.
+    pub(in crate::agent) steps: StepLog,
     pub(in crate::agent) socket: PathBuf,
     /// What starts fail2ban.
     pub(in crate::agent) start: Vec<String>,
@@ -67,6 +70,7 @@ impl Changer {
             tools,
             client,
             working: Mutex::default(),
+            steps: StepLog::default(),
             socket,
             start,
         })

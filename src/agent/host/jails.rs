@@ -15,7 +15,7 @@ use super::changer::{Changer, Edit};
 use super::error::{ChangeError, unknown};
 use super::logs::LogLook;
 use crate::agent::wire;
-use crate::domain::{Answer, JailName, JailSettings, Network};
+use crate::domain::{Answer, JailChangeId, JailName, JailSettings, Network};
 use crate::fail2ban::command::{Field, Setting};
 use crate::fail2ban::pickle::Value;
 use crate::fail2ban::tools::{ConfiguredJail, Survey, Tools};
@@ -104,11 +104,12 @@ impl JailDesk {
         }
     }
 
-    /// Changes settings until the next reload, or for good.
+    /// Changes settings until the next reload, or for good: then with the steps recorded under `id`.
     pub(in crate::agent) async fn set(
         &self,
         jail: &JailName,
         change: &wire::ChangeSettings,
+        id: Option<JailChangeId>,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
         if change.settings.ignoreip.as_ref().is_some_and(|list| list.len() > crate::domain::jail::MAX_IGNORED)
@@ -118,7 +119,7 @@ impl JailDesk {
         }
         if change.persistent {
             let edit = Edit::Set(change.settings.clone());
-            return self.changer.change(jail.clone(), edit, deadline).await.map(drop);
+            return self.changer.change(jail.clone(), edit, id, deadline).await.map(drop);
         }
         for (done, setting) in self.steps(jail, &change.settings, deadline).await?.into_iter().enumerate() {
             let answer = self.ask(Command::Set(jail.clone(), setting), deadline).await;
@@ -136,10 +137,11 @@ impl JailDesk {
         jail: &JailName,
         network: Network,
         persistent: bool,
+        id: Option<JailChangeId>,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
         if persistent {
-            self.changer.change(jail.clone(), Edit::Ignore(network), deadline).await?;
+            self.changer.change(jail.clone(), Edit::Ignore(network), id, deadline).await?;
         } else {
             self.ask(Command::Set(jail.clone(), Setting::Ignore(network)), deadline).await?;
         }

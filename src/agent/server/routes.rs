@@ -20,7 +20,7 @@ use crate::agent::host::service::Desk;
 use crate::agent::names::Names;
 use crate::agent::refusal::RefusalKind;
 use crate::agent::wire;
-use crate::domain::JailName;
+use crate::domain::{JailChangeId, JailName};
 
 type Answer<T> = Result<Json<T>, ChangeError>;
 type Shared = State<Arc<Desk>>;
@@ -36,6 +36,7 @@ pub(in crate::agent) fn router() -> Router<Arc<Desk>> {
         .route("/v1/jails/{jail}/bans", get(bans).post(ban).delete(unban_all))
         .route("/v1/jails/{jail}/unban", post(unban))
         .route("/v1/banned", post(lookup))
+        .route("/v1/changes/{id}", get(steps))
         .route("/v1/rollback", post(rollback))
         .route("/v1/fence", post(fence))
 }
@@ -59,6 +60,7 @@ async fn settings(
 async fn set(
     State(desk): Shared,
     Jail(jail): Jail,
+    ChangeId(id): ChangeId,
     Deadline(deadline): Deadline,
     Body(change): Body<wire::ChangeSettings>,
 ) -> Answer<wire::JailViews> {
@@ -66,7 +68,7 @@ async fn set(
         jail.changeable()?;
     }
     to_its_end(async move {
-        desk.settings.set(&jail, &change, deadline).await?;
+        desk.settings.set(&jail, &change, id, deadline).await?;
         changed(desk.jail_views(Some(&jail), deadline).await)
     })
     .await
@@ -75,6 +77,7 @@ async fn set(
 async fn ignore(
     State(desk): Shared,
     Jail(jail): Jail,
+    ChangeId(id): ChangeId,
     Deadline(deadline): Deadline,
     Body(wire::Ignore { network, persistent }): Body<wire::Ignore>,
 ) -> Answer<wire::JailViews> {
@@ -82,7 +85,7 @@ async fn ignore(
         jail.changeable()?;
     }
     to_its_end(async move {
-        desk.settings.ignore(&jail, network, persistent, deadline).await?;
+        desk.settings.ignore(&jail, network, persistent, id, deadline).await?;
         changed(desk.jail_views(Some(&jail), deadline).await)
     })
     .await
@@ -91,23 +94,36 @@ async fn ignore(
 async fn activate(
     State(desk): Shared,
     Jail(jail): Jail,
+    id: ChangeId,
     Deadline(deadline): Deadline,
 ) -> Answer<wire::JailChanged> {
-    change(&desk, jail, Edit::Activate, deadline).await
+    change(&desk, jail, Edit::Activate, id, deadline).await
 }
 
 async fn deactivate(
     State(desk): Shared,
     Jail(jail): Jail,
+    id: ChangeId,
     Deadline(deadline): Deadline,
 ) -> Answer<wire::JailChanged> {
-    change(&desk, jail, Edit::Deactivate, deadline).await
+    change(&desk, jail, Edit::Deactivate, id, deadline).await
 }
 
-async fn change(desk: &Desk, jail: JailName, edit: Edit, deadline: Instant) -> Answer<wire::JailChanged> {
+async fn change(
+    desk: &Desk,
+    jail: JailName,
+    edit: Edit,
+    ChangeId(id): ChangeId,
+    deadline: Instant,
+) -> Answer<wire::JailChanged> {
     jail.changeable()?;
-    let changed = desk.changer.change(jail.clone(), edit, deadline).await;
+    let changed = desk.changer.change(jail.clone(), edit, id, deadline).await;
     Ok(Json(changed.map(|Changed { active, changed }| wire::JailChanged { jail, active, changed })?))
+}
+
+async fn steps(State(desk): Shared, Path(id): Path<String>) -> Answer<wire::ChangeSteps> {
+    let id = JailChangeId::parse(&id).ok_or_else(|| ChangeError::Request(wire::BAD_CHANGE.to_owned()))?;
+    Ok(Json(wire::ChangeSteps { steps: desk.changer.steps.of(&id) }))
 }
 
 async fn bans(State(desk): Shared, Jail(jail): Jail, Deadline(deadline): Deadline) -> Answer<wire::BanList> {
@@ -191,6 +207,19 @@ async fn to_its_end<T: Send + 'static>(
     let ended = tokio::spawn(work).await;
     let cut = |_| Err(ChangeError::Unsettled("it was cut off: the agent is stopping".into()));
     ended.unwrap_or_else(cut).map(Json)
+}
+
+/// What the caller calls its change, to ask for its steps.
+struct ChangeId(Option<JailChangeId>);
+
+impl<S: Sync> FromRequestParts<S> for ChangeId {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let Some(value) = parts.headers.get(wire::CHANGE_HEADER) else { return Ok(Self(None)) };
+        let id = value.to_str().ok().and_then(JailChangeId::parse);
+        id.map(|id| Self(Some(id))).ok_or_else(|| refuse(RefusalKind::Request, wire::BAD_CHANGE))
+    }
 }
 
 /// The jail in the path.

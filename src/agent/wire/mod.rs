@@ -12,6 +12,7 @@
 //! | `POST /v1/jails/{jail}/bans`, `.../unban` [`BanRequest`] | [`BanResults`] |
 //! | `DELETE /v1/jails/{jail}/bans` [`UnbanAll`] | [`UnbannedAll`] |
 //! | `POST /v1/banned` [`LookupRequest`] | [`Lookups`]: in which jails |
+//! | `GET /v1/changes/{id}` | [`ChangeSteps`]: of a change that named itself in [`CHANGE_HEADER`] |
 //! | `POST /v1/rollback` [`Rollback`] | [`RolledBack`]: the jail off, fail2ban started |
 //! | `POST /v1/fence` [`JobEpoch`] | [`Fenced`]: no command of an older epoch runs or will |
 //! | `GET /v1/backend-commands` | [`BackendSupport`]: the one-time detection |
@@ -37,7 +38,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::findings::jails::LogFile;
-use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome};
+use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome, StepTime};
 use crate::fail2ban::Fail2banError;
 
 /// In how many milliseconds the answer must be on its way. The agent gives up on fail2ban in time to say so, so
@@ -53,6 +54,12 @@ pub const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// What holds without it for a list of bans: fail2ban takes a second for 100,000.
 pub const LIST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a caller calls a change of a jail: under that name the agent says which step it is at.
+pub const CHANGE_HEADER: &str = "x-bangui-change";
+
+/// Why a name of a change is refused.
+pub const BAD_CHANGE: &str = "a change must be named by 32 hexadecimal digits";
 
 /// The most addresses of one look-up.
 pub const MAX_LOOKUPS: usize = 500;
@@ -199,6 +206,14 @@ pub struct JailChanged {
     pub active: bool,
     /// False if it was so already.
     pub changed: bool,
+}
+
+/// How far a change of a jail is. Nothing, if the agent does not know it (yet, or any more).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeSteps {
+    /// Those that were taken, and the one that is being taken.
+    #[serde(default)]
+    pub steps: Vec<StepTime>,
 }
 
 /// A jail of the configuration or of fail2ban, with its settings: those that hold while it runs, else those of the files.

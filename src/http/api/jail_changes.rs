@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::jails::{JailSwitched, JailView};
+use super::running_changes::ChangeStepView;
 use super::time::Time;
 use crate::actions::{Actor, JailTarget};
 use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, JailName, ServerName};
@@ -35,6 +36,8 @@ pub struct JailChange {
     username: String,
     began_at: Time,
     finished_at: Option<Time>,
+    /// The steps that the agent has taken, and the one that it is at; empty before the first, and if its version does not say.
+    steps: Vec<ChangeStepView>,
     /// Of a change that is done, what the request for it would have been answered with.
     #[schema(value_type = Option<JailChangeResult>)]
     result: Option<Value>,
@@ -56,7 +59,7 @@ enum JailChangeResult {
 
 impl From<JailChangeView> for JailChange {
     fn from(view: JailChangeView) -> Self {
-        let JailChangeView { id, about, state, began_at, finished_at, end } = view;
+        let JailChangeView { id, about, state, began_at, finished_at, steps, end } = view;
         let NewJailChange { server, jail, kind, username } = about;
         let document = end.map(|end| end.document);
         let (result, problem) = match state {
@@ -72,6 +75,7 @@ impl From<JailChangeView> for JailChange {
             username,
             began_at: began_at.into(),
             finished_at: finished_at.map(Time),
+            steps: steps.into_iter().map(ChangeStepView::from).collect(),
             result,
             problem,
         }
@@ -83,12 +87,12 @@ pub async fn answer<T: Serialize + Send + 'static>(
     state: &AppState,
     actor: &Actor,
     target: &JailTarget,
-    kind: JailChangeKind,
+    (kind, id): (JailChangeKind, JailChangeId),
     change: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<Response> {
     let (server, jail) = (target.server.clone(), target.jail.clone());
     let about = NewJailChange { server, jail, kind, username: actor.username().to_owned() };
-    match answered_soon(state, about, change).await? {
+    match answered_soon(state, id, about, change).await? {
         Answered::InTime(shown) => Ok(axum::Json(shown).into_response()),
         Answered::UnderWay(view) => {
             let location = format!("/api/v1/jail-changes/{}", view.id);

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::jail_changes::{JailChange, answer};
 use super::jails::JailView;
 use crate::actions::{Actor, change_jail};
-use crate::domain::{BanTime, FindTime, JailChangeKind, JailSettings, MaxRetry, Network};
+use crate::domain::{BanTime, FindTime, JailChangeId, JailChangeKind, JailSettings, MaxRetry, Network};
 use crate::http::error::Result;
 use crate::http::extract::{Json, Path};
 use crate::http::state::AppState;
@@ -49,17 +49,17 @@ pub async fn change(
     Path((server, jail)): Path<(String, String)>,
     Json(wanted): Json<SettingsChange>,
 ) -> Result<Response> {
-    let target = state.jail(&server, &jail)?;
+    let (target, id) = (state.jail(&server, &jail)?, JailChangeId::of(rand::random()));
     let SettingsChange { bantime, findtime, maxretry, ignoreip, persistent } = wanted;
     let settings = JailSettings { bantime, findtime, maxretry, ignoreip };
     let change = {
-        let (state, actor, target) = (state.clone(), actor.clone(), target.clone());
+        let (state, actor, target, id) = (state.clone(), actor.clone(), target.clone(), id.clone());
         async move {
-            let view = change_jail::change_settings(&state, actor, target, settings, persistent).await?;
+            let view = change_jail::change_settings(&state, actor, target, settings, persistent, id).await?;
             Ok(JailView::new(view, None))
         }
     };
-    answer(&state, &actor, &target, JailChangeKind::Settings, change).await
+    answer(&state, &actor, &target, (JailChangeKind::Settings, id), change).await
 }
 
 /// What is to be ignored.
@@ -86,13 +86,13 @@ pub async fn ignore(
     Path((server, jail)): Path<(String, String)>,
     Json(IgnoreRequest { network, persistent }): Json<IgnoreRequest>,
 ) -> Result<Response> {
-    let target = state.jail(&server, &jail)?;
+    let (target, id) = (state.jail(&server, &jail)?, JailChangeId::of(rand::random()));
     let change = {
-        let (state, actor, target) = (state.clone(), actor.clone(), target.clone());
+        let (state, actor, target, id) = (state.clone(), actor.clone(), target.clone(), id.clone());
         async move {
-            let view = change_jail::ignore(&state, actor, target, network, persistent).await?;
+            let view = change_jail::ignore(&state, actor, target, network, persistent, id).await?;
             Ok(JailView::new(view, None))
         }
     };
-    answer(&state, &actor, &target, JailChangeKind::Ignore, change).await
+    answer(&state, &actor, &target, (JailChangeKind::Ignore, id), change).await
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::jail_changes::{JailChange, answer};
 use super::jails::JailSwitched;
 use crate::actions::{Actor, switch_jail};
-use crate::domain::JailChangeKind;
+use crate::domain::{JailChangeId, JailChangeKind};
 use crate::http::error::Result;
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -22,12 +22,12 @@ pub async fn activate(
     actor: Actor,
     Path((server, jail)): Path<(String, String)>,
 ) -> Result<Response> {
-    let target = state.jail(&server, &jail)?;
+    let (target, id) = (state.jail(&server, &jail)?, JailChangeId::of(rand::random()));
     let change = {
-        let (state, actor, target) = (state.clone(), actor.clone(), target.clone());
-        async move { Ok(JailSwitched::from(switch_jail::activate(&state, actor, target).await?)) }
+        let (state, actor, target, id) = (state.clone(), actor.clone(), target.clone(), id.clone());
+        async move { Ok(JailSwitched::from(switch_jail::activate(&state, actor, target, id).await?)) }
     };
-    answer(&state, &actor, &target, JailChangeKind::Activate, change).await
+    answer(&state, &actor, &target, (JailChangeKind::Activate, id), change).await
 }
 
 /// Switches a jail off, also after the next restart; its bans are lifted.
@@ -41,10 +41,10 @@ pub async fn deactivate(
     actor: Actor,
     Path((server, jail)): Path<(String, String)>,
 ) -> Result<Response> {
-    let target = state.jail(&server, &jail)?;
+    let (target, id) = (state.jail(&server, &jail)?, JailChangeId::of(rand::random()));
     let change = {
-        let (state, actor, target) = (state.clone(), actor.clone(), target.clone());
-        async move { Ok(JailSwitched::from(switch_jail::deactivate(&state, actor, target).await?)) }
+        let (state, actor, target, id) = (state.clone(), actor.clone(), target.clone(), id.clone());
+        async move { Ok(JailSwitched::from(switch_jail::deactivate(&state, actor, target, id).await?)) }
     };
-    answer(&state, &actor, &target, JailChangeKind::Deactivate, change).await
+    answer(&state, &actor, &target, (JailChangeKind::Deactivate, id), change).await
 }

@@ -8,9 +8,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::hours::HoursView;
+use super::running_changes::{RefusedChangeView, RunningChangeView};
 use super::server_view::ActivationView;
 use crate::actions::{ServerTarget, UnknownTarget, switch_jail};
 use crate::agent::wire;
+use crate::domain::findings::jails::LogFile;
 use crate::domain::{JailCounts, JailName};
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
@@ -43,6 +45,8 @@ pub struct JailView {
     ignoreip: Vec<String>,
     filter: String,
     log_files: Vec<String>,
+    /// How the log files of a jail that runs are; `null` where its agent cannot look.
+    logs: Option<Vec<LogView>>,
     journal_matches: Vec<String>,
     /// What is wrong in its configuration, in words.
     errors: Vec<String>,
@@ -50,6 +54,28 @@ pub struct JailView {
     after_reload: Option<AfterReload>,
     /// Bans and failures per hour; `null` if no probe has seen it run within a day, and in answers to changes.
     hours: Option<HoursView>,
+    /// The change that is running; `null` if there is none, and in answers to changes.
+    change: Option<RunningChangeView>,
+    /// What was refused last, until a change of the jail works, for 30 days at most; `null` in answers to changes.
+    last_refusal: Option<RefusedChangeView>,
+}
+
+/// A log file as the agent sees it.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogView {
+    path: String,
+    /// Whether there is no such file.
+    missing: bool,
+    /// In bytes; `null` if the agent could not look.
+    size: Option<u64>,
+    /// Seconds since it was last written to.
+    age_seconds: Option<i64>,
+}
+
+impl From<LogFile> for LogView {
+    fn from(LogFile { path, missing, size, age_seconds }: LogFile) -> Self {
+        Self { path, missing, size, age_seconds }
+    }
 }
 
 /// Settings of a jail as the files have them now.
@@ -90,10 +116,13 @@ impl JailView {
             ignoreip: view.ignoreip,
             filter: view.filter,
             log_files: view.log_files,
+            logs: view.logs.map(|logs| logs.into_iter().map(LogView::from).collect()),
             journal_matches: view.journal_matches,
             errors: view.errors,
             after_reload: view.in_files.map(AfterReload::from),
             hours: None,
+            change: None,
+            last_refusal: None,
         }
     }
 }
@@ -182,12 +211,15 @@ async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let mut running: BTreeMap<JailName, wire::Jail> =
         running.into_iter().map(|jail| (jail.name.clone(), jail)).collect();
     let wire::JailViews { jails, errors, .. } = agent.jail_views().await?;
-    let hours = state.store.server_hours(&name).await?;
+    let (hours, changes) = tokio::join!(state.store.server_hours(&name), state.store.changes_of(&name));
+    let (hours, mut changes) = (hours?, changes?);
     let now = state.store.about_now();
     let items = jails.into_iter().map(|view| {
         let jail = running.remove(&view.name);
         let hours = hours.jails.get(&view.name).map(|of_jail| of_jail.hours.shown(now).into());
-        JailView { hours, ..JailView::new(view, jail) }
+        let change = changes.running.remove(&view.name).map(RunningChangeView::from);
+        let last_refusal = changes.refused.remove(&view.name).map(RefusedChangeView::from);
+        JailView { hours, change, last_refusal, ..JailView::new(view, jail) }
     });
     Ok(JailList { items: items.collect(), next_cursor: None, errors })
 }
@@ -226,7 +258,8 @@ mod tests {
                 "name": "sshd", "active": true, "enabled": true, "stalled": false, "currently_failed": 1,
                 "total_failed": 2, "currently_banned": 3, "total_banned": 4, "backend": null, "idle": false,
                 "bantime": 600, "findtime": null, "maxretry": 5, "ignoreip": ["127.0.0.0/8"], "filter": "sshd",
-                "log_files": [], "journal_matches": [], "errors": [], "after_reload": null, "hours": null,
+                "log_files": [], "logs": null, "journal_matches": [], "errors": [], "after_reload": null,
+                "hours": null, "change": null, "last_refusal": null,
             })
         );
     }

@@ -16,6 +16,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::actions::Actor;
 use crate::actions::change_settings::change_settings;
+use crate::domain::UndoId;
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Json;
@@ -110,7 +111,7 @@ pub async fn change(
     Json(patch): Json<Map<String, Value>>,
 ) -> Result<Shown> {
     let expected = move |revision| expected.matches(revision);
-    Ok(shown(&change_settings(&state, actor, expected, patch).await?))
+    Ok(shown(&change_settings(&state, actor, expected, patch, UndoId::of(rand::random())).await?))
 }
 
 fn shown(effective: &Effective) -> Shown {

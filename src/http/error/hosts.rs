@@ -11,6 +11,7 @@ use crate::actions::dismiss_recovery::DismissError;
 use crate::actions::roll_back::RollBackError;
 use crate::actions::switch_jail::SwitchError;
 use crate::actions::unban_all::UnbanAllError;
+use crate::actions::undo::UndoError;
 use crate::agent::client::AgentError;
 use crate::domain::ban_job::MOST_ADDRESSES;
 use crate::domain::transition::RecoveryChanged;
@@ -98,6 +99,29 @@ impl From<UnbanAllError> for Problem {
         match error {
             UnbanAllError::Agent(error) => error.into(),
             UnbanAllError::Ban(error) => error.into(),
+        }
+    }
+}
+
+impl From<UndoError> for Problem {
+    fn from(error: UndoError) -> Self {
+        let refused = |detail: String| Self::conflict("undo-refused", "It cannot be undone", detail);
+        match error {
+            UndoError::Over => refused(
+                "it was more than ten minutes ago, or there is no such change; nothing was changed"
+                    .to_owned(),
+            ),
+            UndoError::Before { at, by } => {
+                refused(format!("`{by}` has undone it at {}; nothing was changed", Time(at)))
+            }
+            UndoError::Changed(what) => refused(format!("{what}; nothing was changed")),
+            UndoError::Target(error) => error.into(),
+            UndoError::Unreadable(error) => not_made(error),
+            UndoError::Switch(error) => error.into(),
+            UndoError::Settings(error) => error.into(),
+            UndoError::Ban(error) => error.into(),
+            UndoError::Product(error) => error.into(),
+            UndoError::Store(error) => error.into(),
         }
     }
 }

@@ -6,16 +6,17 @@ use askama::Template;
 use axum::extract::State;
 use serde::Deserialize;
 
-use super::activity_audit::Deed;
+use super::activity_audit::{Deed, Undo};
 use super::activity_events::{Event, GROUPS};
 use super::page::Page;
 use super::search::address_path;
 use super::shell::{Shell, Visitor};
-use crate::domain::Timestamp;
+use super::undo_label::label;
+use crate::domain::{Timestamp, UndoId};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{AuditCursor, StreamId};
+use crate::store::{AuditCursor, Offer, StreamId};
 
 /// Lines of a page.
 const PAGE: usize = 100;
@@ -171,24 +172,49 @@ pub async fn show(
     }
     if wanted.kind.is_empty() || wanted.kind == PEOPLE {
         let page = state.store.audit_page(before.map(AuditCursor::below), read).await?;
-        oldest = oldest.max(page.next_cursor.as_deref().and_then(AuditCursor::parse).map(AuditCursor::id));
+        // Another trail may have an entry with the id of the last one, which is on no page then: the next page begins with both.
+        let last = page.next_cursor.as_deref().and_then(AuditCursor::parse).map(AuditCursor::id);
+        oldest = oldest.max(last.map(StreamId::next_above));
         let deeds = page.items.into_iter().map(Deed::of).filter(|deed| wanted.takes_deed(deed));
         lines.extend(deeds.map(Line::Deed));
     }
-    let (lines, oldest) = cut(lines, oldest);
+    let (mut lines, oldest) = cut(lines, oldest);
+    offer_undo(&state, &mut lines).await?;
     let older = oldest.map(|oldest| wanted.path(|wanted| wanted.before = oldest.to_string()));
     let looked_back_to = oldest.filter(|_| wanted.is_filtered()).map(StreamId::at);
     Ok(Page::new(Activity { shell: visitor.shell, wanted, lines, older, looked_back_to }))
 }
 
-/// The lines of a page, the newest first, and where the next page begins. Beyond `oldest` one of the streams was not read:
-/// what the other has there belongs to the next page, or it would come too early.
+/// Gives each entry that can still be undone its way back.
+async fn offer_undo(state: &AppState, lines: &mut [Line]) -> Result<()> {
+    let offers = state.store.undo_offers().await?;
+    if offers.is_empty() {
+        return Ok(());
+    }
+    let mut deeds: Vec<(&mut Deed, Offer)> = Vec::new();
+    for line in lines {
+        if let Line::Deed(deed) = line
+            && let Some(offer) = offers.get(&deed.entry)
+        {
+            deeds.push((deed, offer.clone()));
+        }
+    }
+    let ids: Vec<UndoId> = deeds.iter().map(|(_, offer)| offer.id.clone()).collect();
+    for ((deed, Offer { id, until }), done) in deeds.into_iter().zip(state.store.undoable(&ids).await?) {
+        deed.undo = done.as_ref().and_then(label).map(|label| Undo { id: id.to_string(), label, until });
+    }
+    Ok(())
+}
+
+/// The lines of a page, the newest first, and below which id the next page begins. Below `oldest` one of the streams was not
+/// read: what the other has there belongs to the next page, or it would come too early. Entries of several streams may have one id:
+/// they are on one page, which has a few lines more then.
 fn cut(mut lines: Vec<Line>, mut oldest: Option<StreamId>) -> (Vec<Line>, Option<StreamId>) {
     lines.retain(|line| oldest.is_none_or(|oldest| line.at() >= Some(oldest)));
     lines.sort_by_key(|line| std::cmp::Reverse(line.at()));
     if lines.len() > PAGE {
-        lines.truncate(PAGE);
-        oldest = lines.last().and_then(Line::at);
+        oldest = lines.get(PAGE - 1).and_then(Line::at);
+        lines.retain(|line| line.at() >= oldest);
     }
     (lines, oldest)
 }
@@ -218,6 +244,13 @@ mod tests {
             (lines.len(), next),
             (PAGE, Some(place(8))),
             "the next page begins after the last line of this one"
+        );
+        let twins = (1..=PAGE).map(line).chain([line(1), line(1)]).collect();
+        let (lines, next) = cut(twins, None);
+        assert_eq!(
+            (lines.len(), next),
+            (PAGE + 2, Some(place(1))),
+            "those with the id of the last line are not lost"
         );
         assert_eq!(cut(vec![line(1)], None).1, None, "there is no next page");
     }

@@ -28,6 +28,21 @@ pub struct Deed {
     pub outcome: String,
     /// What is different.
     pub changes: Vec<Change>,
+    /// Its place among what can be undone: that in the audit, or of a job that has ended the job.
+    pub entry: String,
+    /// The way back, if there still is one.
+    pub undo: Option<Undo>,
+}
+
+/// The way back from a deed.
+#[derive(Debug)]
+pub struct Undo {
+    /// What it is called.
+    pub id: String,
+    /// What the button says.
+    pub label: String,
+    /// Until when it is offered.
+    pub until: Timestamp,
 }
 
 /// A value that is different.
@@ -54,7 +69,12 @@ impl Deed {
     /// The entry in words.
     #[must_use]
     pub fn of(entry: AuditEntry) -> Self {
+        let job = entry.after["job"].as_str().filter(|_| entry.what == "ban_job.end");
+        let place =
+            job.map_or_else(|| format!("{}/{}", entry.trail.as_str(), entry.id), |job| format!("job/{job}"));
         Self {
+            entry: place,
+            undo: None,
             changes: changes(&entry.before, &entry.after),
             what: words(&entry.what),
             id: entry.id,
@@ -116,9 +136,12 @@ fn words(what: &str) -> String {
         "recovery.roll_back" => "rolled back",
         "jail.activate" => "switched the jail on",
         "jail.deactivate" => "switched the jail off",
-        "jail.change" => "changed the jail",
-        "jail.ban" | "ban.add" => "banned",
-        "jail.unban" | "ban.remove" => "unbanned",
+        "jail.settings" => "changed settings of the jail",
+        "jail.ignore" => "added to the never-banned list",
+        "ban.add" => "banned",
+        "ban.remove" => "unbanned",
+        "ban.remove_all" => "unbanned all",
+        "undo" => "undid a change",
         "ban_job.begin" => "began a job",
         "ban_job.cancel" => "cancelled a job",
         "ban_job.end" => "began a job that has ended",

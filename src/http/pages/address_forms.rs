@@ -18,7 +18,7 @@ use crate::actions::ban::{self, AddressOutcome, BanOutcome};
 use crate::actions::change_jail::ignore;
 use crate::actions::{Actor, JailTarget, UnknownTarget};
 use crate::domain::jail::Network;
-use crate::domain::{BanJobId, JailName};
+use crate::domain::{BanJobId, JailChangeId, JailName};
 use crate::http::api::bans::address;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
@@ -151,7 +151,8 @@ async fn one(
         Deed::Ban { force } => (ban::ban(state, actor, target, networks.clone(), force, id).await, true),
         Deed::Unban => (ban::unban(state, actor, target, networks.clone(), id).await, false),
         Deed::NeverBan { persistent } => {
-            let ignored = ignore(state, actor.clone(), target.clone(), ip, persistent).await;
+            let change = JailChangeId::of(rand::random());
+            let ignored = ignore(state, actor.clone(), target.clone(), ip, persistent, change).await;
             // That unbans the address itself, not what is around it.
             let around: Vec<_> = networks.iter().copied().filter(|network| *network != ip).collect();
             match ignored {

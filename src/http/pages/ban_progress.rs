@@ -11,12 +11,13 @@ use super::marks::{count, counted};
 use super::message::{Message, done};
 use super::search::jail_path;
 use super::shell::Visitor;
+use super::undo_label::label;
 use crate::actions::ban_jobs::{CancelError, cancel};
-use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, ServerName, Timestamp};
+use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, ServerName, Timestamp, UndoId};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
-use crate::store::BanJobView;
+use crate::store::{BanJobView, UNDO_FOR};
 
 /// Jobs that are looked through for one of this jail.
 const LOOKED_THROUGH: usize = 100;
@@ -45,6 +46,8 @@ pub struct Progress {
     pub created_at: Timestamp,
     /// Why it waits or failed.
     pub reason: Option<String>,
+    /// Of one that is over: what the button says that undoes it, and until when.
+    pub undo: Option<(String, Timestamp)>,
 }
 
 impl Progress {
@@ -62,10 +65,21 @@ impl Progress {
         if let Some(id) = BanJobId::parse(id)
             && let Some(view) = state.store.ban_job(&id).await?.filter(here)
         {
-            return Ok(Some(Self::new(view)));
+            return Self::over(state, view).await.map(Some);
         }
         let jobs = state.store.ban_jobs(None, LOOKED_THROUGH).await?.items;
         Ok(jobs.into_iter().find(|view| here(view) && !view.state.is_over()).map(Self::new))
+    }
+
+    /// With the way back, if it is over and there still is one.
+    async fn over(state: &AppState, view: BanJobView) -> Result<Self> {
+        let until = view.finished_at.map(|at| at + UNDO_FOR);
+        let id = UndoId::from(&view.id);
+        let progress = Self::new(view);
+        let Some(until) = until.filter(|_| !progress.open) else { return Ok(progress) };
+        let done = state.store.undoable(&[id]).await?.pop().flatten();
+        let undo = done.as_ref().and_then(label).map(|label| (label, until));
+        Ok(Self { undo, ..progress })
     }
 
     fn new(view: BanJobView) -> Self {
@@ -120,6 +134,7 @@ impl Progress {
             username: view.username,
             created_at: view.created_at,
             reason: view.reason,
+            undo: None,
         }
     }
 }

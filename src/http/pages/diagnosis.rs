@@ -92,11 +92,12 @@ pub async fn show(
     };
     let found = diagnose(sources).await?;
     let checked_at = found.checked_at;
+    let shell = visitor.shell.with_findings(&found.findings);
     let rows =
         found.findings.into_iter().map(|finding| Row { since: finding.since.unwrap_or(checked_at), finding });
     let not_asked = found.not_asked.into_iter().map(|(server, reason)| (server.to_string(), reason));
     Ok(Page::new(Diagnosis {
-        shell: visitor.shell,
+        shell,
         wanted: wanted.severity,
         rows: rows.collect(),
         checks: found.checks,

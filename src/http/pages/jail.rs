@@ -9,6 +9,9 @@ use super::form::Field;
 use super::jail_asked::{Typed, Wanted};
 use super::jail_bans_list::{BanRow, Listed, listed};
 use super::jail_fields::{Settings, settings};
+use super::jail_never::{NeverBanned, NeverRow};
+use super::jail_reads::{LogRow, logs};
+use super::jail_steps::{Refused, Running};
 use super::marks::{Shown, count};
 use super::page::Page;
 use super::paging::Paging;
@@ -16,7 +19,7 @@ use super::search::jail_path;
 use super::server_jails::{JailState, bans_lifted};
 use super::shell::{Shell, Visitor};
 use crate::actions::JailTarget;
-use crate::agent::client::{AgentError, RefusedKind};
+use crate::agent::client::{AgentError, JailView, RefusedKind};
 use crate::domain::jail::Network;
 use crate::domain::{ServerState, Timestamp};
 use crate::http::error::{Problem, Result};
@@ -45,6 +48,10 @@ struct Jail {
     /// Why the agent could not be asked.
     not_asked: Option<String>,
     errors: Vec<String>,
+    /// The change that is running.
+    change: Running,
+    /// What was refused last.
+    refused: Option<Refused>,
     job: Option<Progress>,
     /// Whether the page was asked for to follow its job.
     following: bool,
@@ -58,10 +65,12 @@ struct Jail {
     good: usize,
     lasts: String,
     settings: Settings,
-    never_banned: Vec<(String, bool)>,
+    /// That the files switch it on or off, if it is the other way round now.
+    from_reload: Option<&'static str>,
+    never_banned: NeverBanned,
     network: Field,
     own: Option<String>,
-    log_files: Vec<String>,
+    logs: Vec<LogRow>,
     journal: Vec<String>,
     lifted: String,
 }
@@ -100,12 +109,14 @@ async fn jail_page(
     typed: &Typed,
 ) -> Result<Jail> {
     let JailTarget { server, agent, jail } = &target;
-    let (stored, view, list, job) = tokio::join!(
+    let (stored, view, list, job, changes) = tokio::join!(
         state.store.server(server),
         agent.jail_view(jail),
         listed(state, server, jail, &wanted),
         Progress::of(state, server, jail, &wanted.job),
+        state.store.changes_of(server),
     );
+    let mut changes = changes?;
     let Listed { bans, read_at, paging } = list?;
     let known = match stored {
         Err(StoreError::Corrupt { .. }) => ServerState::default(),
@@ -123,9 +134,9 @@ async fn jail_page(
     }
     let now = JailState::of(jail, &known, view.as_ref());
     let counts = counts.unwrap_or_default();
-    let ignored = view.as_ref().map(|view| view.ignoreip.clone()).unwrap_or_default();
+    let never_banned = view.as_ref().map(NeverBanned::of).unwrap_or_default();
     let part = PARTS.iter().find(|(part, _)| *part == wanted.part).map_or("bans", |(part, _)| part);
-    let own = visitor.actor.address.filter(|own| !covers(&ignored, Network::from(*own)));
+    let own = visitor.actor.address.filter(|own| !never_banned.covers(Network::from(*own)));
     Ok(Jail {
         path: jail_path(server, jail),
         name: jail.to_string(),
@@ -139,6 +150,8 @@ async fn jail_page(
         checked_at: known.status.checked_at,
         not_asked,
         errors: view.as_ref().map(|view| view.errors.clone()).unwrap_or_default(),
+        change: Running::of(changes.running.remove(jail)),
+        refused: changes.refused.remove(jail).map(Refused::from),
         job: job?,
         following: !wanted.job.is_empty() && typed.errors.is_empty(),
         bans,
@@ -157,27 +170,28 @@ async fn jail_page(
         good: typed.good,
         lasts: super::jail_words::lasting(view.as_ref().and_then(|view| view.bantime)),
         settings: settings(view.as_ref(), typed),
-        never_banned: removable(ignored),
+        from_reload: view.as_ref().and_then(switched_by_files),
+        never_banned,
         network: Field::text("network", "Address or network")
             .value(typed.get("network").unwrap_or_default())
             .with(&typed.errors)
             .attribute("autocomplete", "off"),
         own: own.map(|own| own.to_string()),
-        log_files: view.as_ref().map(|view| view.log_files.clone()).unwrap_or_default(),
+        logs: view.as_ref().map(logs).unwrap_or_default(),
         journal: view.map(|view| view.journal_matches).unwrap_or_default(),
         lifted: bans_lifted(Some(counts.currently_banned)),
         shell: visitor.shell,
     })
 }
 
-/// Entries, and whether one can be taken off: a list with names in it is changed in the files alone.
-fn removable(entries: Vec<String>) -> Vec<(String, bool)> {
-    let all = entries.iter().all(|entry| Network::parse(entry).is_some());
-    entries.into_iter().map(|entry| (entry, all)).collect()
-}
-
-fn covers(entries: &[String], own: Network) -> bool {
-    entries.iter().filter_map(|entry| Network::parse(entry)).any(|entry| entry.net().contains(&own.net()))
+/// What the next reload or restart does to it, where the files say otherwise than it is.
+fn switched_by_files(view: &JailView) -> Option<&'static str> {
+    match (view.running, view.in_files.is_some(), view.enabled) {
+        (true, false, _) => Some("The files do not have this jail: it ends at the next reload or restart."),
+        (true, true, false) => Some("The files switch it off: it ends at the next reload or restart."),
+        (false, true, true) => Some("The files switch it on: it begins at the next reload or restart."),
+        _ => None,
+    }
 }
 
 impl Jail {
@@ -197,9 +211,14 @@ impl Jail {
         count(self.banned)
     }
 
-    /// Whether lifting all bans is a job, which cannot be undone here.
+    /// Whether lifting all bans is a job.
     fn many(&self) -> bool {
         self.banned > crate::domain::ban_job::JOB_ABOVE as u64
+    }
+
+    /// Whether not all that are lifted are kept for the way back.
+    fn too_many(&self) -> bool {
+        self.banned > crate::domain::undo::MAX_ADDRESSES as u64
     }
 
     fn ban_label(&self) -> String {

@@ -6,24 +6,21 @@ use axum::response::Response;
 use super::form::{Errors, Form};
 use super::jail;
 use super::jail_asked::{FORM, Typed};
+use super::jail_bans_told::{MAX_NAMED, addresses, back_label, told};
 use super::jail_switches::{back, refused};
 use super::jail_words::typed;
 use super::marks::count;
 use super::message::{Message, done};
 use super::search::jail_path;
 use super::shell::Visitor;
-use crate::actions::ban::{self, AddressOutcome, BanError, BanOutcome, LockedOut};
+use crate::actions::ban::{self, BanError, BanOutcome, LockedOut};
 use crate::actions::unban_all::{self, UnbanAllOutcome};
-use crate::agent::client::BanResult;
-use crate::domain::BanJobId;
-use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES};
+use crate::domain::ban_job::MOST_ADDRESSES;
 use crate::domain::jail::Network;
+use crate::domain::{BanJobId, UndoId};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
-
-/// Lines that are named one by one.
-const MAX_NAMED: usize = 20;
 
 /// What was pasted: addresses that are right, and a sentence for each line that is not.
 struct Pasted {
@@ -95,6 +92,7 @@ pub async fn ban(
     let (named, good) = (target.to_string(), pasted.good);
     let total = good.len();
     let id = BanJobId::of(rand::random());
+    let undo = UndoId::from(&id);
     let outcome = ban::ban(&state, visitor.actor.clone(), target.clone(), good, form.has("force"), id).await;
     let path = jail_path(&target.server, &target.jail);
     let left_out = if pasted.bad.is_empty() {
@@ -123,26 +121,8 @@ pub async fn ban(
                 .and(format!("A job does it, and this page shows how far it is. {left_out}").trim()),
         ),
         Ok(BanOutcome::AtOnce(outcomes)) => {
-            let (changed, same, failed) = sorted(outcomes, true);
-            let title = match (&changed[..], &same[..]) {
-                ([one], []) => format!("Banned {one} in {jail} on {server}."),
-                ([], [one]) if failed.is_empty() => {
-                    format!("{one} was banned already in {jail} on {server}.")
-                }
-                ([], _) => format!("No address was banned now in {jail} on {server}."),
-                (many, _) => format!("Banned {} in {jail} on {server}.", addresses(many.len())),
-            };
-            let already = if same.len() > 1 || !same.is_empty() && !changed.is_empty() {
-                format!("{} were banned already.", addresses(same.len()))
-            } else {
-                String::new()
-            };
-            let label = match changed.len() {
-                1 => "Unban it".to_owned(),
-                many => format!("Unban {}", addresses(many)),
-            };
-            let undo = (!changed.is_empty()).then(|| (label, format!("{path}/unban"), changed.join(" ")));
-            (path, outcome_message(title, [already, left_out], failed, undo, &visitor))
+            let message = told(&target, outcomes, true, &left_out, (&undo, &path, visitor.shell.clock.now));
+            (path, message)
         }
     };
     Ok(done(&state, &visitor.actor, &to, message).await)
@@ -161,6 +141,7 @@ pub async fn unban(
         return Err(Problem::invalid(format!("nothing was unbanned. {first}")));
     }
     let (total, id) = (pasted.good.len(), BanJobId::of(rand::random()));
+    let undo = UndoId::from(&id);
     let path = jail_path(&target.server, &target.jail);
     let (jail, server) = (&target.jail, &target.server);
     let outcome = ban::unban(&state, visitor.actor.clone(), target.clone(), pasted.good, id).await;
@@ -173,25 +154,15 @@ pub async fn unban(
             Message::wait(format!("Unbanning {} in {jail} on {server}.", addresses(total))),
         ),
         Ok(BanOutcome::AtOnce(outcomes)) => {
-            let (changed, same, failed) = sorted(outcomes, false);
-            let title = match (&changed[..], &same[..]) {
-                ([one], _) => format!("Unbanned {one} in {jail} on {server}."),
-                ([], [one]) => format!("{one} was not banned in {jail} on {server}."),
-                ([], _) => format!("No address was unbanned in {jail} on {server}."),
-                (many, _) => format!("Unbanned {} in {jail} on {server}.", addresses(many.len())),
-            };
-            let undo = (!changed.is_empty())
-                .then(|| (again(changed.len()), format!("{path}/bans"), changed.join(" ")));
-            (
-                back(&form, &path),
-                outcome_message(title, [String::new(), String::new()], failed, undo, &visitor),
-            )
+            let to = back(&form, &path);
+            let message = told(&target, outcomes, false, "", (&undo, &to, visitor.shell.clock.now));
+            (to, message)
         }
     };
     Ok(done(&state, &visitor.actor, &to, message).await)
 }
 
-/// Unbans all of a jail. Up to a hundred can be banned again from the message.
+/// Unbans all of a jail. They can be banned again from the message, or from the page of the job that does it.
 pub async fn unban_everybody(
     State(state): State<AppState>,
     visitor: Visitor,
@@ -200,15 +171,15 @@ pub async fn unban_everybody(
     let target = state.jail(&server, &jail)?;
     let path = jail_path(&target.server, &target.jail);
     let (jail, server) = (&target.jail, &target.server);
-    let (before, _) = state.store.bans(server, jail, "", None, JOB_ABOVE).await?;
     let id = BanJobId::of(rand::random());
+    let undo = UndoId::from(&id);
     let outcome = unban_all::unban_all(&state, visitor.actor.clone(), target.clone(), id).await;
     let (to, message) = match outcome {
         Err(error) => (path, refused(&format!("Not all of {target} were unbanned"), &error.into())),
         Ok(UnbanAllOutcome::Job(view)) => (
             format!("{path}?job={}", view.id),
             Message::wait(format!("Lifting all bans in {jail} on {server}."))
-                .and("A job does it, and this page shows how far it is."),
+                .and("A job does it, and this page shows how far it is. When it has ended it can be undone from here."),
         ),
         Ok(UnbanAllOutcome::AtOnce { unbanned, remaining }) => {
             let title = format!("Unbanned {} in {jail} on {server}.", addresses(unbanned));
@@ -217,75 +188,14 @@ pub async fn unban_everybody(
                 left => Message::wait(title)
                     .and(format!("{} are still banned: unban all once more.", addresses(left))),
             };
-            let ips: Vec<String> = before
-                .items
-                .into_iter()
-                .map(|ban| ban.ip)
-                .filter(|ip| Network::parse(ip).is_some())
-                .collect();
-            let whole = before.next_cursor.is_none() && !ips.is_empty() && unbanned > 0;
-            let undo = (again(ips.len()), format!("{path}/bans"), ips.join(" "));
-            (
-                path,
-                if whole {
-                    message.undo(undo.0, undo.1, &[("ips", &undo.2)], visitor.shell.clock.now)
-                } else {
-                    message
-                },
-            )
+            let message = match unbanned {
+                0 => message,
+                many => message.undo_of(&undo, back_label(false, many), &path, visitor.shell.clock.now),
+            };
+            (path, message)
         }
     };
     Ok(done(&state, &visitor.actor, &to, message).await)
-}
-
-/// Those that changed, those that were so already, and a sentence for each that is not as asked.
-fn sorted(outcomes: Vec<AddressOutcome>, banned: bool) -> (Vec<String>, Vec<String>, Vec<String>) {
-    let (mut changed, mut same, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for outcome in outcomes {
-        match outcome {
-            AddressOutcome::Known(BanResult { ip, banned: is, changed: true }) if is == banned => {
-                changed.push(ip.to_string())
-            }
-            AddressOutcome::Known(BanResult { ip, banned: is, .. }) if is == banned => {
-                same.push(ip.to_string())
-            }
-            AddressOutcome::Known(BanResult { ip, .. }) if banned => {
-                failed.push(format!("{ip} is not banned: the jail may never ban it."));
-            }
-            AddressOutcome::Known(BanResult { ip, .. }) => failed.push(format!("{ip} is still banned.")),
-            AddressOutcome::Unknown { ip, reason } => failed.push(format!("{ip} is not known: {reason}.")),
-        }
-    }
-    (changed, same, failed)
-}
-
-fn outcome_message(
-    title: String,
-    more: [String; 2],
-    failed: Vec<String>,
-    undo: Option<(String, String, String)>,
-    visitor: &Visitor,
-) -> Message {
-    let text = more.into_iter().chain(failed.iter().take(MAX_NAMED).cloned()).filter(|text| !text.is_empty());
-    let text = text.collect::<Vec<_>>().join(" ");
-    let message = match (failed.is_empty(), &undo) {
-        (true, _) => Message::ok(title),
-        (false, Some(_)) => Message::wait(title),
-        (false, None) => Message::bad(title),
-    };
-    let message = message.and(text);
-    match undo {
-        Some((label, action, ips)) => message.undo(label, action, &[("ips", &ips)], visitor.shell.clock.now),
-        None => message,
-    }
-}
-
-fn again(many: usize) -> String {
-    if many == 1 { "Ban it again".to_owned() } else { format!("Ban {} again", addresses(many)) }
-}
-
-fn addresses(many: usize) -> String {
-    if many == 1 { "1 address".to_owned() } else { format!("{} addresses", count(many as u64)) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::form::{Errors, Field, Form};
 use super::jail_asked::Typed;
 use super::jail_words::{lasting, typed as shortened};
-use crate::agent::client::JailView;
+use crate::agent::client::{FileSettings, JailView};
 use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry};
 
 /// The fields of the form, each with the value that the jail has.
@@ -24,6 +24,7 @@ pub type Changed = (&'static str, String, String);
 /// The fields of a jail.
 #[must_use]
 pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
+    let files = view.filter(|view| view.running).and_then(|view| view.in_files.as_ref());
     let fields = NAMES.iter().map(|(name, label, was)| {
         let value = view.and_then(|view| match *name {
             "bantime" => view.bantime,
@@ -36,6 +37,11 @@ pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
             "bantime" => format!("{} now; -1 is permanent", lasting(value)),
             _ => format!("{} now", lasting(value)),
         };
+        let hint = match files.and_then(|files| differing(name, value, files)) {
+            Some(says) if hint.is_empty() => says,
+            Some(says) => format!("{hint}. {says}"),
+            None => hint,
+        };
         let field = Field::text(name, *label)
             .value(typed.get(name).unwrap_or(&now))
             .hint(hint)
@@ -45,6 +51,22 @@ pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
         (field, *was, now)
     });
     Settings { fields: fields.collect() }
+}
+
+/// What the files say of a setting, if that is something else than what is in force.
+fn differing(name: &str, now: Option<i64>, files: &FileSettings) -> Option<String> {
+    let value = match name {
+        "bantime" => files.bantime,
+        "findtime" => files.findtime,
+        _ => files.maxretry,
+    };
+    if value.is_none() || value == now {
+        return None;
+    }
+    let value = if name == "maxretry" { value.map(|value| value.to_string()) } else { Some(lasting(value)) };
+    let file =
+        files.origins.get(name).map_or_else(|| "The files say".to_owned(), |file| format!("{file} says"));
+    Some(format!("{file} {}: that counts from the next reload or restart on", value.unwrap_or_default()))
 }
 
 /// What a form wants to be set, each with the value before as the form had it; what is as before is left out.
@@ -73,4 +95,25 @@ pub fn wanted(form: &Form) -> Result<(JailSettings, Vec<Changed>), Errors> {
         }
     }
     if errors.is_empty() { Ok((settings, changed)) } else { Err(errors) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_files_say_is_shown_beside_what_is_in_force_only_where_it_differs() {
+        let origins = [("bantime".to_owned(), "jail.d/x.local".to_owned())].into();
+        let files =
+            FileSettings { bantime: Some(3600), maxretry: Some(5), origins, ..FileSettings::default() };
+        let says = differing("bantime", Some(600), &files);
+        assert_eq!(
+            says.as_deref(),
+            Some("jail.d/x.local says 1 h: that counts from the next reload or restart on")
+        );
+        assert_eq!(differing("bantime", Some(3600), &files), None);
+        let says = differing("maxretry", Some(7), &files);
+        assert_eq!(says.as_deref(), Some("The files say 5: that counts from the next reload or restart on"));
+        assert_eq!(differing("findtime", Some(600), &files), None, "what cannot be computed says nothing");
+    }
 }

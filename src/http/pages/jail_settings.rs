@@ -8,13 +8,13 @@ use super::jail;
 use super::jail_asked::Typed;
 use super::jail_fields::wanted;
 use super::jail_switches::{Outcome, answer, refused};
-use super::jail_words::{lasting, typed};
+use super::jail_words::{back_to, in_words, numbers, typed};
 use super::message::{Message, done, see_other};
 use super::search::jail_path;
 use super::shell::Visitor;
 use crate::actions::change_jail::{change_settings, ignore};
 use crate::domain::jail::{MAX_IGNORED, Network};
-use crate::domain::{JailChangeKind, JailSettings};
+use crate::domain::{JailChangeId, JailChangeKind, JailSettings, UndoId};
 use crate::http::api::jails::JailView;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
@@ -43,64 +43,41 @@ pub async fn change(
         return Ok(done(&state, &visitor.actor, &to, message).await);
     }
     let persistent = form.text("persistent") == "yes";
+    let id = JailChangeId::of(rand::random());
+    let (undo, after) = (UndoId::from(&id), settings.clone());
     let change = {
-        let (context, actor, target) = (state.clone(), visitor.actor.clone(), target.clone());
+        let (context, actor, target, id) = (state.clone(), visitor.actor.clone(), target.clone(), id.clone());
         async move {
-            let view = change_settings(&context, actor, target, settings, persistent).await?;
+            let view = change_settings(&context, actor, target, settings, persistent, id).await?;
             serde_json::to_value(JailView::new(view, None)).map_err(Problem::internal)
         }
     };
     let named = format!("{} on {}", target.jail, target.server);
-    let message = match answer(&state, &visitor.actor, &target, JailChangeKind::Settings, change).await {
+    let message = match answer(&state, &visitor.actor, &target, (JailChangeKind::Settings, id), change).await
+    {
         Ok(Outcome::Running(page)) => return Ok(see_other(&page)),
         Ok(Outcome::Done(_)) => {
-            let words: Vec<String> = changed.iter().map(|(name, value, _)| in_words(name, value)).collect();
+            let before = changed.iter().map(|(name, _, before)| (*name, before.parse().ok()));
+            let before: Vec<(&str, Option<i64>)> = before.collect();
             let until = if persistent { "for good" } else { "until the next reload" };
-            let message = Message::ok(format!("{named}: {}, {until}.", words.join(", ")));
-            let mut fields: Vec<(&str, &str)> = Vec::new();
-            for (name, value, before) in &changed {
-                fields.push((name, before));
-                fields.push((was(name), value));
-            }
-            fields.push(("persistent", if persistent { "yes" } else { "no" }));
-            // What was not known before cannot be set back.
-            if changed.iter().any(|(_, _, before)| before.parse::<i64>().is_err()) {
-                message
-            } else {
-                let label = match &changed[..] {
-                    [(name, _, before)] => format!("Set back to {}", value_in_words(name, before)),
-                    _ => "Set all back".to_owned(),
-                };
-                message.undo(label, format!("{path}/settings"), &fields, visitor.shell.clock.now)
-            }
+            set(&named, &numbers(&after), until).undo_of(
+                &undo,
+                back_to(&before),
+                &to,
+                visitor.shell.clock.now,
+            )
         }
         Err(problem) => refused(&format!("{named} was not changed"), &problem),
     };
     Ok(done(&state, &visitor.actor, &to, message).await)
 }
 
-fn was(name: &str) -> &'static str {
-    match name {
-        "bantime" => "was_bantime",
-        "findtime" => "was_findtime",
-        _ => "was_maxretry",
-    }
-}
-
-fn in_words(name: &str, value: &str) -> String {
-    let value = value_in_words(name, value);
-    match name {
-        "bantime" => format!("bans for {value}"),
-        "findtime" => format!("within {value}"),
-        _ => format!("after {value} failures"),
-    }
-}
-
-fn value_in_words(name: &str, value: &str) -> String {
-    match name {
-        "maxretry" => value.to_owned(),
-        _ => lasting(value.parse().ok()),
-    }
+/// The message that settings of a jail were set: until when, or "as before".
+#[must_use]
+pub fn set(named: &str, values: &[(&str, i64)], until: &str) -> Message {
+    let words: Vec<String> = values.iter().map(|(name, value)| in_words(name, *value)).collect();
+    let words = if words.is_empty() { "its never-banned list".to_owned() } else { words.join(", ") };
+    Message::ok(format!("{named}: {words}, {until}."))
 }
 
 /// Adds to the never-banned list, or takes off it.
@@ -125,39 +102,47 @@ pub async fn never_ban(
     let persistent = removing || form.text("persistent") == "yes";
     let left = if removing { Some(without(&target, network).await?) } else { None };
     let kind = if removing { JailChangeKind::Settings } else { JailChangeKind::Ignore };
+    let id = JailChangeId::of(rand::random());
+    let undo = UndoId::from(&id);
     let change = {
-        let (context, actor, target) = (state.clone(), visitor.actor.clone(), target.clone());
+        let (context, actor, target, id) = (state.clone(), visitor.actor.clone(), target.clone(), id.clone());
         async move {
             let view = match left {
                 Some(ignoreip) => {
                     let settings = JailSettings { ignoreip: Some(ignoreip), ..JailSettings::default() };
-                    change_settings(&context, actor, target, settings, persistent).await?
+                    change_settings(&context, actor, target, settings, persistent, id).await?
                 }
-                None => ignore(&context, actor, target, network, persistent).await?,
+                None => ignore(&context, actor, target, network, persistent, id).await?,
             };
             serde_json::to_value(JailView::new(view, None)).map_err(Problem::internal)
         }
     };
     let path = jail_path(&target.server, &target.jail);
     let named = format!("{} on {}", target.jail, target.server);
-    let (action, now) = (format!("{path}/never-ban"), visitor.shell.clock.now);
-    let value = network.to_string();
-    let message = match answer(&state, &visitor.actor, &target, kind, change).await {
+    let (to, now) = (format!("{path}?part=settings"), visitor.shell.clock.now);
+    let message = match answer(&state, &visitor.actor, &target, (kind, id), change).await {
         Ok(Outcome::Running(page)) => return Ok(see_other(&page)),
-        Ok(Outcome::Done(_)) if removing => Message::ok(format!("{network} may be banned in {named} again."))
-            .undo("Never ban it again", action, &[("network", &value), ("persistent", "yes")], now),
+        Ok(Outcome::Done(_)) if removing => {
+            may_be_banned(network, &named).undo_of(&undo, "Never ban it again", &to, now)
+        }
         Ok(Outcome::Done(_)) => {
             let until = if persistent { "for good" } else { "until the next reload" };
-            Message::ok(format!("{network} is never banned in {named}, {until}.")).undo(
+            Message::ok(format!("{network} is never banned in {named}, {until}.")).undo_of(
+                &undo,
                 "Take it off the list",
-                action,
-                &[("remove", &value)],
+                &to,
                 now,
             )
         }
         Err(problem) => refused(&format!("The never-banned list of {named} was not changed"), &problem),
     };
-    Ok(done(&state, &visitor.actor, &format!("{path}?part=settings"), message).await)
+    Ok(done(&state, &visitor.actor, &to, message).await)
+}
+
+/// The message that a network is off a never-banned list.
+#[must_use]
+pub fn may_be_banned(network: Network, named: &str) -> Message {
+    Message::ok(format!("{network} may be banned in {named} again."))
 }
 
 /// The never-banned list of a jail without one entry.

@@ -7,19 +7,21 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use super::form::Form;
+use super::jail_steps::{Step, doing, list};
 use super::message::{Message, done, is_own, see_other};
 use super::page::Page;
 use super::search::jail_path;
 use super::shell::{Shell, Visitor};
+use super::undo_label::label;
 use super::words::sentence;
 use crate::actions::{Actor, JailTarget, switch_jail};
-use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, Timestamp};
+use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, Timestamp, UndoId};
 use crate::http::api::jails::JailSwitched;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::long_change::{Answered, answered_soon};
 use crate::http::state::AppState;
-use crate::store::NewJailChange;
+use crate::store::{NewJailChange, UNDO_FOR};
 
 /// Switches a jail, as the form says.
 pub async fn switch(
@@ -34,36 +36,42 @@ pub async fn switch(
         "off" => false,
         _ => return Err(Problem::malformed("`do` must be `on` or `off`")),
     };
-    let (word, opposite, other) =
-        if on { ("on", "off", "Switch off again") } else { ("off", "on", "Switch on again") };
+    let word = if on { "on" } else { "off" };
     let kind = if on { JailChangeKind::Activate } else { JailChangeKind::Deactivate };
+    let id = JailChangeId::of(rand::random());
+    let undo = UndoId::from(&id);
     let change = {
-        let (context, actor, target) = (state.clone(), visitor.actor.clone(), target.clone());
+        let (context, actor, target, id) = (state.clone(), visitor.actor.clone(), target.clone(), id.clone());
         async move {
             let switched = match on {
-                true => switch_jail::activate(&context, actor, target).await?,
-                false => switch_jail::deactivate(&context, actor, target).await?,
+                true => switch_jail::activate(&context, actor, target, id).await?,
+                false => switch_jail::deactivate(&context, actor, target, id).await?,
             };
             serde_json::to_value(JailSwitched::from(switched)).map_err(Problem::internal)
         }
     };
     let path = jail_path(&target.server, &target.jail);
     let back = back(&form, &path);
-    let (jail, server) = (&target.jail, &target.server);
-    let message = match answer(&state, &visitor.actor, &target, kind, change).await {
+    let jail = format!("{} on {}", target.jail, target.server);
+    let message = match answer(&state, &visitor.actor, &target, (kind, id), change).await {
         Ok(Outcome::Running(page)) => return Ok(see_other(&page)),
         Ok(Outcome::Done(switched)) if switched["changed"] == false => {
-            Message::ok(format!("{jail} on {server} was {word} already."))
+            Message::ok(format!("{jail} was {word} already."))
         }
-        Ok(Outcome::Done(_)) => Message::ok(format!("Switched {jail} {word} on {server}.")).undo(
-            other,
-            format!("{path}/switch"),
-            &[("do", opposite), ("back", &back)],
-            visitor.shell.clock.now,
-        ),
-        Err(problem) => refused(&format!("{jail} was not switched {word} on {server}"), &problem),
+        Ok(Outcome::Done(_)) => switched(&target, on, &undo, &back, visitor.shell.clock.now),
+        Err(problem) => {
+            refused(&format!("{} was not switched {word} on {}", target.jail, target.server), &problem)
+        }
     };
     Ok(done(&state, &visitor.actor, &back, message).await)
+}
+
+/// The message that a jail was switched.
+#[must_use]
+pub fn switched(target: &JailTarget, on: bool, undo: &UndoId, back: &str, now: Timestamp) -> Message {
+    let (word, label) = if on { ("on", "Switch off again") } else { ("off", "Switch on again") };
+    Message::ok(format!("Switched {} {word} on {}.", target.jail, target.server))
+        .undo_of(undo, label, back, now)
 }
 
 /// The outcome of a change within the time that a browser waits.
@@ -82,12 +90,12 @@ pub async fn answer(
     state: &AppState,
     actor: &Actor,
     target: &JailTarget,
-    kind: JailChangeKind,
+    (kind, id): (JailChangeKind, JailChangeId),
     change: impl Future<Output = Result<Value>> + Send + 'static,
 ) -> Result<Outcome> {
     let (server, jail) = (target.server.clone(), target.jail.clone());
     let about = NewJailChange { server, jail, kind, username: actor.username().to_owned() };
-    Ok(match answered_soon(state, about, change).await? {
+    Ok(match answered_soon(state, id, about, change).await? {
         Answered::InTime(value) => Outcome::Done(value),
         Answered::UnderWay(view) => {
             Outcome::Running(format!("{}/changes/{}", jail_path(&target.server, &target.jail), view.id))
@@ -127,11 +135,14 @@ struct Change {
     path: String,
     doing: &'static str,
     state: JailChangeState,
+    steps: Vec<Step>,
     username: String,
     began_at: Timestamp,
     finished_at: Option<Timestamp>,
     /// Why it was not done.
     reason: Option<String>,
+    /// Of one that is done: its id, what the button says that undoes it, and until when.
+    undo: Option<(UndoId, String, Timestamp)>,
 }
 
 /// A change that takes long.
@@ -147,6 +158,8 @@ pub async fn show(
     if (&view.about.server, &view.about.jail) != (&target.server, &target.jail) {
         return Err(unknown());
     }
+    let undo =
+        way_back(&state, &id, view.finished_at.filter(|_| view.state == JailChangeState::Done)).await?;
     let reason = view
         .end
         .filter(|_| view.state != JailChangeState::Done)
@@ -155,19 +168,28 @@ pub async fn show(
         server: server.clone(),
         path: jail_path(&target.server, &target.jail),
         jail: target.jail.to_string(),
-        doing: match view.about.kind {
-            JailChangeKind::Activate => "switched on",
-            JailChangeKind::Deactivate => "switched off",
-            JailChangeKind::Settings | JailChangeKind::Ignore | JailChangeKind::Unknown => "changed",
-        },
+        doing: doing(view.about.kind),
+        steps: list(&view.steps),
         state: view.state,
         username: view.about.username,
         began_at: view.began_at,
         finished_at: view.finished_at,
         reason,
+        undo,
         shell: visitor.shell,
     };
     Ok(Page::new(page).into_response())
+}
+
+/// The way back from a change that ended then, if there still is one.
+async fn way_back(
+    state: &AppState,
+    id: &JailChangeId,
+    ended_at: Option<Timestamp>,
+) -> Result<Option<(UndoId, String, Timestamp)>> {
+    let (Some(ended_at), id) = (ended_at, UndoId::from(id)) else { return Ok(None) };
+    let done = state.store.undoable(std::slice::from_ref(&id)).await?.pop().flatten();
+    Ok(done.as_ref().and_then(label).map(|label| (id, label, ended_at + UNDO_FOR)))
 }
 
 impl Change {

@@ -1,5 +1,7 @@
 //! Settings of a jail in words.
 
+use crate::domain::JailSettings;
+
 /// A number of seconds: `10 min`, `1 day`, `permanent`; `not known` without one.
 #[must_use]
 pub fn lasting(seconds: Option<i64>) -> String {
@@ -13,6 +15,46 @@ pub fn lasting(seconds: Option<i64>) -> String {
     let number = seconds / size;
     let plural = if number != 1 && matches!(unit, "week" | "day") { "s" } else { "" };
     format!("{number} {unit}{plural}")
+}
+
+/// The numbers among settings.
+#[must_use]
+pub fn numbers(settings: &JailSettings) -> Vec<(&'static str, i64)> {
+    let JailSettings { bantime, findtime, maxretry, ignoreip: _ } = settings;
+    let all = [
+        ("bantime", bantime.map(i64::from)),
+        ("maxretry", maxretry.map(i64::from)),
+        ("findtime", findtime.map(i64::from)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// What the button says that sets these back.
+#[must_use]
+pub fn back_to(before: &[(&str, Option<i64>)]) -> String {
+    match before {
+        [(name, Some(before))] => format!("Set back to {}", value_in_words(name, *before)),
+        [_] => "Set it back".to_owned(),
+        _ => "Set all back".to_owned(),
+    }
+}
+
+/// A setting as part of a sentence.
+#[must_use]
+pub fn in_words(name: &str, value: i64) -> String {
+    let value = value_in_words(name, value);
+    match name {
+        "bantime" => format!("bans for {value}"),
+        "findtime" => format!("within {value}"),
+        _ => format!("after {value} failure{}", if value == "1" { "" } else { "s" }),
+    }
+}
+
+fn value_in_words(name: &str, value: i64) -> String {
+    match name {
+        "maxretry" => value.to_string(),
+        _ => lasting(Some(value)),
+    }
 }
 
 /// What was typed, no longer than a sentence can bear.

@@ -1,5 +1,7 @@
 //! The login, which leads back to where one wanted to go, and the logout.
 
+use std::net::IpAddr;
+
 use askama::Template;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -7,8 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::form::{Errors, Field, Form};
-use super::message::{is_own, see_other};
-use super::page::Page;
+use super::kept::Kept;
+use super::message::{Message, done, is_own, see_other};
+use super::page::{Page, Whole};
 use super::shell::Shell;
 use crate::actions::log_in::{Login, LoginError};
 use crate::actions::{Actor, log_in, log_out, set_up};
@@ -19,7 +22,7 @@ use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{LoginOrigin, Username};
+use crate::store::{LoginOrigin, SessionId, UNDO_FOR, Username};
 
 /// The path of the login that leads back to `here`.
 #[must_use]
@@ -53,6 +56,8 @@ struct LoginPage {
     ended: bool,
     out: bool,
     limited: Option<Limited>,
+    /// A form that was sent when the session had ended.
+    kept: Option<Kept>,
     name: Field,
     password: Field,
 }
@@ -72,6 +77,7 @@ impl LoginPage {
             ended: false,
             out: false,
             limited: None,
+            kept: None,
             name: Field::text("username", "Name")
                 .value(name)
                 .with(errors)
@@ -84,6 +90,16 @@ impl LoginPage {
                 .attribute("autocomplete", "current-password"),
         }
     }
+}
+
+/// The login that a form leads to whose session has ended: it keeps what was typed.
+#[must_use]
+pub fn with_form(shell: Shell, kept: Kept) -> Response {
+    let page = LoginPage::new(shell, &kept.back, Username::ADMIN, &Errors::default());
+    let page = LoginPage { ended: true, kept: Some(kept), ..page };
+    let mut response = Page::new(page).status(StatusCode::UNAUTHORIZED).into_response();
+    response.extensions_mut().insert(Whole);
+    response
 }
 
 /// A path of our own that is a page to go to, or else the first one.
@@ -135,10 +151,18 @@ pub async fn log_in(
     let replaces = cookie.session_of_browser(&headers);
     let login = Login { username: username.clone(), password, origin, replaces };
     let begun = log_in::log_in(&state, login).await;
-    let page = |shell, errors: &Errors| LoginPage::new(shell, form.raw("next"), &username, errors);
+    // A form that may not be kept is not; the login goes on without it.
+    let kept = Kept::from_form(&form).ok().flatten();
+    let page = |shell, errors: &Errors| {
+        let page = LoginPage::new(shell, form.raw("next"), &username, errors);
+        LoginPage { ended: kept.is_some(), kept: kept.clone(), ..page }
+    };
     match begun {
         Ok(log_in::LoggedIn { token, .. }) => {
-            let mut response = see_other(&own(form.raw("next")));
+            let mut response = match &kept {
+                Some(kept) => offered(&state, token.id(), ip, kept.clone(), shell.clock.now).await,
+                None => see_other(&own(form.raw("next"))),
+            };
             response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
             Ok(response)
         }
@@ -169,6 +193,15 @@ pub async fn log_in(
         Err(LoginError::SetupIncomplete) => Ok(see_other("/setup")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Leads back to the page of a form that was kept, whose message has the button that sends it.
+async fn offered(state: &AppState, session: SessionId, ip: IpAddr, kept: Kept, now: Timestamp) -> Response {
+    let actor = Actor { session: Some(session), ..Actor::without_session(ip, &state.worker) };
+    let back = own(&kept.back);
+    let message = Message::wait("Logged in again.").and("What you typed is kept, and nothing was sent yet.");
+    let message = Message { undo: Some(kept.button(now + UNDO_FOR)), ..message };
+    done(state, &actor, &back, message).await
 }
 
 /// Logs out, on every worker at once. A session that is gone already is what was wanted.

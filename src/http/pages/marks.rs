@@ -23,6 +23,8 @@ impl Mark {
     pub const BROKEN: Self = Self("broken");
     /// Not checked, or about to come.
     pub const HOLLOW: Self = Self("hollow");
+    /// A step to come.
+    pub const DOTTED: Self = Self("dotted");
     /// Under way: a ring of three quarters.
     pub const RING: Self = Self("ring");
     /// Off.
@@ -118,6 +120,7 @@ mod tests {
             Mark::SQUARE,
             Mark::BROKEN,
             Mark::HOLLOW,
+            Mark::DOTTED,
             Mark::RING,
             Mark::BAR,
             Mark::CROSS,

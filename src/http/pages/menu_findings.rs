@@ -2,8 +2,12 @@
 
 use std::net::IpAddr;
 
+use chrono::TimeDelta;
+
 use crate::domain::address::host_behind;
-use crate::domain::findings::Kind;
+use crate::domain::findings::seen::Seen;
+use crate::domain::findings::workers::MIXED_AFTER;
+use crate::domain::findings::{Finding, Kind};
 use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::Store;
@@ -25,18 +29,31 @@ pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, boo
     let store: &Store = &state.store;
     let notes = store.finding_notes().await?;
     let own = caller.map(|address| host_behind(address).to_string());
-    let ids: Vec<&str> = notes.keys().map(String::as_str).filter(|id| concerns(id, own.as_deref())).collect();
+    let now = store.about_now();
+    let due = |(id, seen): &(&String, &Seen)| concerns(id, own.as_deref()) && is_due(id, now - seen.first);
+    let ids: Vec<&str> = notes.iter().filter(due).map(|(id, _)| id.as_str()).collect();
     let bad = ids.iter().any(|id| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word()));
     Ok((ids.len() as u64, bad))
 }
 
-/// Not what is about another's address, and not what is only noted until it has lasted.
+/// What is only noted until it has lasted is a finding from then on.
+fn is_due(id: &str, lasts: TimeDelta) -> bool {
+    kind_of(id) != Kind::WorkerVersions.word() || lasts >= MIXED_AFTER
+}
+
+/// The badge for findings that were just made, whoever noted what before.
+#[must_use]
+pub fn of(findings: &[Finding]) -> (u64, bool) {
+    (findings.len() as u64, findings.iter().any(|finding| NOT_PROTECTED.contains(&finding.kind)))
+}
+
+/// Not what is about another's address.
 fn concerns(id: &str, own: Option<&str>) -> bool {
     let kind = kind_of(id);
     if kind == Kind::OwnAddress.word() {
         return id.split_once('#').map(|(_, address)| address) == own;
     }
-    kind != Kind::WorkerVersions.word()
+    true
 }
 
 fn kind_of(id: &str) -> &str {
@@ -54,6 +71,9 @@ mod tests {
         assert!(concerns("own-address:web-1#198.51.100.23", own));
         assert!(!concerns("own-address:web-1#198.51.100.24", own));
         assert!(!concerns("own-address:web-1#198.51.100.23", None));
+        let hours = TimeDelta::hours;
+        assert!(!is_due("worker-versions", TimeDelta::minutes(59)) && is_due("worker-versions", hours(1)));
+        assert!(is_due("redis-eviction", hours(0)));
         assert_eq!(kind_of("log-missing:web-1/sshd#/var/log/auth.log"), "log-missing");
     }
 }

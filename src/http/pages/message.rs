@@ -7,8 +7,6 @@
 //! The address carries an id and no text, and an id counts only in the session that it was made in: nobody can have a page say
 //! what they want. A message lives as long as its undo, ten minutes.
 
-use std::time::Duration;
-
 use askama::Template;
 use askama::filters::HtmlSafe;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -19,12 +17,10 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 use super::marks::Mark;
 use crate::actions::Actor;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, UndoId};
 use crate::http::error::Problem;
 use crate::http::state::AppState;
-
-/// How long a message is kept, and what it offers to undo can be undone.
-pub const UNDO_FOR: Duration = Duration::from_secs(600);
+use crate::store::UNDO_FOR;
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -125,6 +121,12 @@ impl Message {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         self.undo = Some(Undo { label: label.into(), action: action.into(), fields, until: now + UNDO_FOR });
         self
+    }
+
+    /// With the way back of a change that was kept under this id (`actions/undo.rs`); the page at `back` comes next.
+    #[must_use]
+    pub fn undo_of(self, id: &UndoId, label: impl Into<String>, back: &str, now: Timestamp) -> Self {
+        self.undo(label, "/undo", &[("id", id.as_str()), ("back", back)], now)
     }
 
     /// As a part of a page.

@@ -48,7 +48,7 @@
 //! | a mark, a condition, a number | `{{ Mark::DOT }}` as a value, `marks::condition(..)`, `marks::count(..)`, `marks::counted(3, "jail")` |
 //! | a field with label, hint, error | `{{ Field::text("ip", "Address").value(typed).hint("..").with(&errors) }}` as a value (`form.rs`) |
 //! | errors beside fields | `Errors::one("ip", "203.0.113.300 is not an address.")`, then `Page::refused(page, errors)` |
-//! | a message with a way back for 10 minutes | `Message::ok(..).and(..).undo("Ban it again", "/path", &[("ip", ip)], shell.clock.now)` |
+//! | a message with a way back for 10 minutes | `Message::ok(..).and(..).undo_of(&id, "Ban it again", "/path", shell.clock.now)`, where the action has kept it under that id |
 //! | a question in place | `<details class="confirm"><summary class="destroy">Unban all…</summary>`: see `account.html` |
 //! | the password again, where an action ends with `ConfirmationRequired` | `Err(..::Unconfirmed(_)) => return confirm::ask(visitor, "Save the settings", "/settings", &form)` (`confirm.rs`) |
 //! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
@@ -74,17 +74,24 @@ pub mod device;
 mod diagnosis;
 mod diagnosis_rows;
 pub mod form;
+mod form_pages;
 mod help;
 mod jail;
 mod jail_asked;
 mod jail_bans;
 mod jail_bans_list;
+mod jail_bans_told;
 mod jail_fields;
+mod jail_never;
+mod jail_reads;
 mod jail_settings;
+mod jail_steps;
 mod jail_switches;
 mod jail_words;
 mod jobs;
 mod jobs_rows;
+mod keep_form;
+mod kept;
 mod login;
 pub mod marks;
 mod menu_findings;
@@ -111,14 +118,26 @@ mod setup_next;
 pub mod shell;
 mod smooth;
 pub mod sparkline;
+mod undo;
+mod undo_label;
 pub mod words;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use super::api::docs;
 use super::state::AppState;
+
+/// A form, and at its address the way to its page.
+fn form<H, T>(handler: H) -> MethodRouter<AppState>
+where
+    H: Handler<T, AppState>,
+    T: 'static,
+{
+    post(handler).get(form_pages::show)
+}
 
 /// All routes of pages.
 pub fn router() -> Router<AppState> {
@@ -130,38 +149,40 @@ pub fn router() -> Router<AppState> {
         .route("/", get(servers::show))
         .route("/suggestions", get(search::suggest))
         .route("/setup/next", get(setup_next::show))
-        .route("/setup/never-ban", post(never_ban::never_ban))
+        .route("/setup/never-ban", form(never_ban::never_ban))
         .route("/account", get(account::show))
-        .route("/account/password", post(account::change_password))
-        .route("/account/theme", post(account::change_theme))
-        .route("/account/keys", post(account::change_keys))
-        .route("/account/sessions", post(account_sessions::end))
+        .route("/account/password", form(account::change_password))
+        .route("/account/theme", form(account::change_theme))
+        .route("/account/keys", form(account::change_keys))
+        .route("/account/sessions", form(account_sessions::end))
         .route("/activity", get(activity::show))
         .route("/jobs", get(jobs::show))
-        .route("/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/jobs/{id}/cancel", form(jobs::cancel))
         .route("/cluster", get(cluster::show))
         .route("/diagnosis", get(diagnosis::show))
         .route("/settings", get(settings::show).post(settings::change))
-        .route("/confirm", post(confirm::confirm))
+        .route("/confirm", form(confirm::confirm))
+        .route("/undo", form(undo::undo))
         .route("/help", get(help::show))
-        .route("/logout", post(login::log_out))
+        .route("/logout", form(login::log_out))
         .route("/addresses/{ip}", get(address::show))
-        .route("/addresses/{ip}/unban", post(address_forms::unban))
-        .route("/addresses/{ip}/ban", post(address_forms::ban))
-        .route("/addresses/{ip}/never-ban", post(address_forms::never_ban))
+        .route("/addresses/{ip}/unban", form(address_forms::unban))
+        .route("/addresses/{ip}/ban", form(address_forms::ban))
+        .route("/addresses/{ip}/never-ban", form(address_forms::never_ban))
         .route("/servers/{server}", get(server::show))
         .route("/servers/{server}/jails/{jail}", get(jail::show))
-        .route("/servers/{server}/jails/{jail}/switch", post(jail_switches::switch))
+        .route("/servers/{server}/jails/{jail}/switch", form(jail_switches::switch))
         .route("/servers/{server}/jails/{jail}/changes/{id}", get(jail_switches::show))
-        .route("/servers/{server}/jails/{jail}/bans", post(jail_bans::ban))
-        .route("/servers/{server}/jails/{jail}/unban", post(jail_bans::unban))
-        .route("/servers/{server}/jails/{jail}/unban-all", post(jail_bans::unban_everybody))
-        .route("/servers/{server}/jails/{jail}/cancel", post(ban_progress::cancel_job))
-        .route("/servers/{server}/jails/{jail}/settings", post(jail_settings::change))
-        .route("/servers/{server}/jails/{jail}/never-ban", post(jail_settings::never_ban))
-        .route("/servers/{server}/recovery", post(recovery::decide))
-        .route("/servers/{server}/probe", post(recovery::check_again))
+        .route("/servers/{server}/jails/{jail}/bans", form(jail_bans::ban))
+        .route("/servers/{server}/jails/{jail}/unban", form(jail_bans::unban))
+        .route("/servers/{server}/jails/{jail}/unban-all", form(jail_bans::unban_everybody))
+        .route("/servers/{server}/jails/{jail}/cancel", form(ban_progress::cancel_job))
+        .route("/servers/{server}/jails/{jail}/settings", form(jail_settings::change))
+        .route("/servers/{server}/jails/{jail}/never-ban", form(jail_settings::never_ban))
+        .route("/servers/{server}/recovery", form(recovery::decide))
+        .route("/servers/{server}/probe", form(recovery::check_again))
         .route_layer(from_fn(smooth::smooth))
+        .route_layer(from_fn(keep_form::keep))
         // what pages load
         .route("/assets/{hash}/{name}", get(assets::show))
         .route("/docs/{file}", get(docs::file))

@@ -59,6 +59,11 @@ impl Nav {
         Ok(Self { jobs: jobs?, findings: Some(Badge { number, bad }) })
     }
 
+    /// With the findings that were just made in place of those that were noted.
+    pub fn found(&mut self, (number, bad): (u64, bool)) {
+        self.findings = Some(Badge { number, bad });
+    }
+
     /// The count beside a place; none where there is nothing to count.
     #[must_use]
     pub fn badge(&self, place: &Place) -> Option<Badge> {

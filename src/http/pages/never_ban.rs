@@ -13,6 +13,7 @@ use super::server_list::read;
 use super::shell::Visitor;
 use crate::actions::JailTarget;
 use crate::actions::change_jail::ignore;
+use crate::domain::JailChangeId;
 use crate::domain::jail::Network;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
@@ -51,7 +52,8 @@ pub async fn never_ban(State(state): State<AppState>, visitor: Visitor, form: Fo
     let total = jails.len() as u64;
     let tried = stream::iter(jails.into_iter().map(|jail| {
         let (context, actor, named) = (state.clone(), visitor.actor.clone(), jail.to_string());
-        async move { (named, ignore(&context, actor, jail, Network::from(address), true).await) }
+        let id = JailChangeId::of(rand::random());
+        async move { (named, ignore(&context, actor, jail, Network::from(address), true, id).await) }
     }));
     let outcomes: Vec<_> = tried.buffer_unordered(MAX_CONCURRENT).collect().await;
     let failed: Vec<String> = outcomes

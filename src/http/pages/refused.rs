@@ -3,7 +3,7 @@
 //! | refused | shown |
 //! |---|---|
 //! | 401, a page was asked for | 303 to the login, which leads back to that page |
-//! | 401, a form was posted | a page that says that nothing was sent, and how to continue |
+//! | 401, a form was posted | the login, which keeps what was typed (`keep_form.rs`); of a large form, or one with a password in it, a page that says that nothing was sent, and how to continue |
 //! | 503, a page was asked for | a page that loads itself again after 5 s |
 //! | anything else | a page with the refusal's words and the id of the request |
 //!
@@ -14,6 +14,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::kept::Kept;
 use super::message::see_other;
 use super::page::Page;
 use super::prefs::Prefs;
@@ -59,6 +60,12 @@ impl Reader {
         let asked = self.method.is_safe();
         if status == StatusCode::UNAUTHORIZED && asked {
             return see_other(&super::login::path(&self.here, self.has_cookie));
+        }
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(kept) = response.extensions().get::<Kept>()
+        {
+            let shell = Shell::unasked(self.prefs.clone(), &kept.back, state, false);
+            return super::login::with_form(shell, kept.clone());
         }
         let menu = self.has_cookie && status != StatusCode::UNAUTHORIZED;
         let page = RefusedPage {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::attention::Attention;
 use super::marks::{self, count, counted};
 use super::page::Page;
-use super::server_history::{Happened, Refusals, happened};
+use super::server_history::{Happened, happened};
 use super::server_jails::{JailRow, rows};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
@@ -35,7 +35,7 @@ struct Server {
     online_since: Option<Timestamp>,
     rows: Vec<JailRow>,
     off: usize,
-    /// Whether a jail is being switched: then the page loads itself again.
+    /// Whether a jail is being changed: then the page loads itself again, where no script keeps it as it is.
     switching: bool,
     /// Why the agent could not be asked for the jails that are off.
     not_asked: Option<String>,
@@ -55,14 +55,14 @@ pub async fn show(
     let target = state.server(&server)?;
     let name = target.name.clone();
     let path = super::search::server_path(&name);
-    let (stored, views, history, hours) = tokio::join!(
+    let (stored, views, happened, hours, changes) = tokio::join!(
         state.store.server(&name),
         target.agent.jail_views(),
         happened(&state, &name),
         state.store.all_hours(std::slice::from_ref(&name)),
+        state.store.changes_of(&name),
     );
     let hours = hours?.into_iter().next().flatten();
-    let (entries, happened) = history?;
     let shell = visitor.shell;
     let (known, attention) = match stored {
         Ok(stored) => {
@@ -78,8 +78,7 @@ pub async fn show(
         Ok(views) => (views.jails, views.errors, None),
         Err(error) => (Vec::new(), Vec::new(), Some(error.to_string())),
     };
-    let refusals = Refusals::of(&name, entries);
-    let rows = rows(&known, views, &refusals);
+    let rows = rows(&name, &known, views, changes?);
     let totals = known.status.totals();
     let page = Server {
         name: name.to_string(),
@@ -95,11 +94,11 @@ pub async fn show(
         backend_commands: known.backend_commands.as_option(),
         online_since: known.online_since,
         off: rows.iter().filter(|row| row.is_off()).count(),
-        switching: rows.iter().any(|row| row.switching.is_some()),
+        switching: rows.iter().any(|row| row.switching.is_some() || row.change.is_there()),
         rows,
         not_asked,
         unreadable,
-        happened,
+        happened: happened?,
         hours: hours.and_then(|hours| Sparkline::of(&hours.hours.shown(shell.clock.now))),
         shell,
     };

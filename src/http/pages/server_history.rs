@@ -1,9 +1,8 @@
-//! What happened on a server, newest first: its events of the last hour, and what people did there. And what was refused last of
-//! each jail, in fail2ban's own words: the audit has it, so every worker shows it and a reload keeps it.
+//! What happened on a server, newest first: its events of the last hour, and what people did there.
 
 use chrono::TimeDelta;
 
-use crate::domain::{JailName, ServerName, Timestamp};
+use crate::domain::{ServerName, Timestamp};
 use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::{AuditEntry, BEGUN, StoredEvent, StreamId};
@@ -24,55 +23,11 @@ pub struct Happened {
     pub text: String,
 }
 
-/// A switch that was refused.
-#[derive(Debug, Clone)]
-pub struct Refusal {
-    /// Whether it was to run.
-    pub on: bool,
-    /// When.
-    pub at: Timestamp,
-    /// Who had asked for it.
-    pub who: String,
-    /// Why, in the words of fail2ban or its agent.
-    pub words: String,
-}
-
-/// What was refused on one server.
-pub struct Refusals {
-    /// Where.
-    pub server: ServerName,
-    entries: Vec<AuditEntry>,
-}
-
-impl Refusals {
-    /// Those among entries of the audit, newest first.
-    #[must_use]
-    pub fn of(server: &ServerName, entries: Vec<AuditEntry>) -> Self {
-        Self { server: server.clone(), entries }
-    }
-
-    /// The last switch of a jail, if that was refused.
-    #[must_use]
-    pub fn of_jail(&self, jail: &JailName) -> Option<Refusal> {
-        let target = format!("{}/{jail}", self.server);
-        let is_switch = |what: &str| matches!(what, "jail.activate" | "jail.deactivate");
-        let last = self.entries.iter().find(|entry| {
-            is_switch(&entry.what) && entry.target.as_deref() == Some(&target) && entry.outcome != BEGUN
-        })?;
-        (last.outcome != "done").then(|| Refusal {
-            on: last.what == "jail.activate",
-            at: last.at,
-            who: last.username.clone(),
-            words: last.outcome.clone(),
-        })
-    }
-}
-
-/// What people did on a server as the audit has it, and what happened there, both newest first.
+/// What people did on a server, and what happened there, the newest first.
 ///
 /// # Errors
 /// What Redis refuses.
-pub async fn happened(state: &AppState, server: &ServerName) -> Result<(Vec<AuditEntry>, Vec<Happened>)> {
+pub async fn happened(state: &AppState, server: &ServerName) -> Result<Vec<Happened>> {
     let mut entries = state.store.audit_page(None, ENTRIES).await?.items;
     let below = format!("{server}/");
     entries.retain(|entry| {
@@ -95,7 +50,7 @@ pub async fn happened(state: &AppState, server: &ServerName) -> Result<(Vec<Audi
     all.extend(done.map(|entry| Happened { at: entry.at, text: deed(entry, &below) }));
     all.sort_by_key(|item| std::cmp::Reverse(item.at));
     all.truncate(MAX_SHOWN);
-    Ok((entries, all))
+    Ok(all)
 }
 
 fn described(event: &StoredEvent) -> Happened {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::jail_steps::{Refused, Running};
 use super::jail_words::lasting;
 use super::marks::{Mark, Shown, count, counted};
 use super::search::jail_path;
-use super::server_history::{Refusal, Refusals};
 use crate::agent::client::JailView;
-use crate::domain::{JailCounts, JailName, ServerState, Timestamp};
+use crate::domain::{JailCounts, JailName, ServerName, ServerState, Timestamp};
+use crate::store::ServerChanges;
 
 /// How a jail is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,10 @@ pub struct JailRow {
     pub bantime: String,
     /// What is wrong in its configuration.
     pub errors: Vec<String>,
-    /// What was refused last, if nothing was done since.
-    pub refusal: Option<Refusal>,
+    /// What was refused last, if no change has worked since.
+    pub refusal: Option<Refused>,
+    /// The change that is running.
+    pub change: Running,
     /// That it is being switched on or off, and since when.
     pub switching: Option<(bool, Timestamp)>,
     state: JailState,
@@ -129,7 +132,12 @@ pub fn bans_lifted(banned: Option<u64>) -> String {
 
 /// All jails by name: those of the files, and those that are only known to run or to be missing.
 #[must_use]
-pub fn rows(known: &ServerState, views: Vec<JailView>, refusals: &Refusals) -> Vec<JailRow> {
+pub fn rows(
+    server: &ServerName,
+    known: &ServerState,
+    views: Vec<JailView>,
+    mut changes: ServerChanges,
+) -> Vec<JailRow> {
     let mut all: BTreeMap<JailName, Option<JailView>> =
         views.into_iter().map(|view| (view.name.clone(), Some(view))).collect();
     let status = &known.status;
@@ -141,11 +149,12 @@ pub fn rows(known: &ServerState, views: Vec<JailView>, refusals: &Refusals) -> V
             let state = JailState::of(&jail, known, view.as_ref());
             let switch = known.switching.iter().rfind(|switch| switch.jail_name == jail && !switch.done);
             JailRow {
-                path: jail_path(&refusals.server, &jail),
+                path: jail_path(server, &jail),
                 shown: state.shown(),
                 bantime: lasting(view.as_ref().and_then(|view| view.bantime)),
                 errors: view.map(|view| view.errors).unwrap_or_default(),
-                refusal: refusals.of_jail(&jail),
+                refusal: changes.refused.remove(&jail).map(Refused::from),
+                change: Running::of(changes.running.remove(&jail)),
                 switching: switch.map(|switch| (switch.on, switch.at)),
                 counts: status.jails.get(&jail).copied(),
                 name: jail.to_string(),

@@ -5,17 +5,18 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::confirm;
 use super::form::{Errors, Field, Form};
 use super::marks::counted;
 use super::message::{Message, done};
 use super::page::Page;
-use super::settings_form::{mistakes, patch, text, undo};
+use super::settings_form::{mistakes, patch, text};
 use super::settings_words::{Words, of};
 use super::shell::{Shell, Visitor};
 use crate::actions::change_settings::{ChangeSettingsError, change_settings};
+use crate::domain::UndoId;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 use crate::settings::{Effective, Origin, Shape, shapes};
@@ -144,9 +145,11 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
         Err(errors) => return Ok(refused(visitor, &before, &form, errors, StatusCode::UNPROCESSABLE_ENTITY)),
     };
     let expected = move |revision| revision == shown;
-    match change_settings(&state, visitor.actor.clone(), expected, patch.clone()).await {
+    let undo = UndoId::of(rand::random());
+    match change_settings(&state, visitor.actor.clone(), expected, patch.clone(), undo.clone()).await {
         Ok(after) => {
-            let message = changed(&before, &after, &patch, &visitor.shell);
+            let names: Vec<String> = patch.keys().cloned().collect();
+            let message = changed(&before, &after, &names, &undo, &visitor.shell);
             Ok(done(&state, &visitor.actor, "/settings", message).await)
         }
         Err(ChangeSettingsError::Invalid(wrong)) => {
@@ -175,7 +178,14 @@ fn refused(visitor: Visitor, now: &Effective, form: &Form, errors: Errors, statu
 }
 
 /// What was changed, with the way back.
-fn changed(before: &Effective, after: &Effective, patch: &Map<String, Value>, shell: &Shell) -> Message {
+#[must_use]
+pub fn changed(
+    before: &Effective,
+    after: &Effective,
+    names: &[String],
+    undo: &UndoId,
+    shell: &Shell,
+) -> Message {
     let both = shapes().zip(before.shown()).zip(after.shown());
     let changes: Vec<String> = both
         .filter(|((_, was), is)| was.1 != is.1 || was.2 != is.2)
@@ -187,16 +197,15 @@ fn changed(before: &Effective, after: &Effective, patch: &Map<String, Value>, sh
         return Message::ok("Nothing was different, so nothing was changed.");
     }
     let title = format!("{} saved, for all workers.", counted(changes.len() as u64, "setting"));
-    let fields = undo(before, patch, after.revision);
-    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
-    let label = match (changes.len(), before.shown().find(|(name, ..)| patch.contains_key(*name))) {
-        (1, Some((name, value, _))) => {
-            let shape = shapes().find(|(known, _)| *known == name).map(|(_, shape)| shape);
-            shape.map_or("Set back".to_owned(), |shape| format!("Set back to {}", spoken(shape, &value)))
-        }
-        (number, _) => format!("Set {number} settings back"),
-    };
-    Message::ok(title).and(changes.join(" ")).undo(label, "/settings", &fields, shell.clock.now)
+    let label =
+        match (changes.len(), before.shown().find(|(name, ..)| names.iter().any(|named| named == name))) {
+            (1, Some((name, value, _))) => {
+                let shape = shapes().find(|(known, _)| *known == name).map(|(_, shape)| shape);
+                shape.map_or("Set back".to_owned(), |shape| format!("Set back to {}", spoken(shape, &value)))
+            }
+            (number, _) => format!("Set {number} settings back"),
+        };
+    Message::ok(title).and(changes.join(" ")).undo_of(undo, label, "/settings", shell.clock.now)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The form of the settings: what was typed as a patch, and a patch as the fields that undo it.
+//! The form of the settings: what was typed as a patch.
 
 use serde_json::{Map, Value};
 
 use super::form::{Errors, Form};
-use crate::settings::{Effective, Origin, Shape, shapes};
+use crate::settings::{Effective, Shape, shapes};
 
 /// Letters of a typed value that an error repeats.
 const REPEATED: usize = 40;
@@ -37,16 +37,6 @@ pub fn mistakes(form: &Form, mistakes: &[crate::settings::Mistake]) -> Errors {
         errors.add(name, wrong(form.text(name), &mistake.allowed));
     }
     errors
-}
-
-/// The fields that set back what a change named: an own value again, or where the value came from before.
-pub fn undo(before: &Effective, changed: &Map<String, Value>, revision: u64) -> Vec<(String, String)> {
-    let fields = before.shown().filter(|(name, ..)| changed.contains_key(*name));
-    let fields = fields.map(|(name, value, origin)| match origin {
-        Origin::Runtime => (name.to_owned(), text(&value)),
-        _ => ("back".to_owned(), name.to_owned()),
-    });
-    std::iter::once(("revision".to_owned(), revision.to_string())).chain(fields).collect()
 }
 
 /// A value as it is typed.

@@ -10,10 +10,12 @@ use axum::http::request::Parts;
 
 use super::assets;
 use super::clock::Clock;
+use super::menu_findings;
 use super::message::Message;
 use super::nav::{Badge, Nav, PLACES, Place};
 use super::prefs::{Prefs, THEMES};
 use crate::actions::Actor;
+use crate::domain::findings::Finding;
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::Caller;
 use crate::http::error::Problem;
@@ -115,6 +117,13 @@ impl Shell {
             "/" => path == "/" || path.starts_with("/servers/"),
             place => path == place || path.starts_with(&format!("{place}/")),
         }
+    }
+
+    /// Counts findings that were just made in the menu, in place of those that were noted.
+    #[must_use]
+    pub fn with_findings(mut self, findings: &[Finding]) -> Self {
+        self.nav.found(menu_findings::of(findings));
+        self
     }
 
     /// The count beside a place of the menu.

@@ -143,7 +143,7 @@ impl BanJobs {
         progress.done += others;
         progress.changed += lifted;
         progress.failed += others - lifted;
-        match Self::insist(|| self.store.note_ban_job(claim, *progress, &[])).await {
+        match Self::insist(|| self.store.note_ban_job(claim, *progress, &[], &[])).await {
             Some(true) => End::Done,
             _ => End::Lost,
         }
@@ -259,10 +259,12 @@ impl Batches for Work<'_> {
             let (store, claim) = (&self.jobs.store, self.claim);
             ban_batches::note_changes(store, &claim.server, &claim.jail, claim.order, &results).await;
         }
+        let changed: Vec<Network> = results.iter().filter(|one| one.changed).map(|one| one.ip).collect();
         let results: Vec<_> = results.into_iter().map(|one| (one.ip, one.banned, one.changed)).collect();
         let (after, failures) = self.progress.after(self.claim.order, batch.len(), &results);
         *self.progress = after;
-        let noted = BanJobs::insist(|| self.jobs.store.note_ban_job(self.claim, after, &failures)).await;
+        let noted =
+            BanJobs::insist(|| self.jobs.store.note_ban_job(self.claim, after, &changed, &failures)).await;
         if noted == Some(true) { Ok(()) } else { Err(End::Lost) }
     }
 }

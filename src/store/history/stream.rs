@@ -30,6 +30,15 @@ impl StreamId {
         }
     }
 
+    /// The first id above it.
+    #[must_use]
+    pub fn next_above(self) -> Self {
+        match self {
+            Self(ms, u64::MAX) => Self(ms.saturating_add(1), 0),
+            Self(ms, count) => Self(ms, count + 1),
+        }
+    }
+
     /// When the entry was written, on Redis's clock.
     #[must_use]
     pub fn at(self) -> Timestamp {
@@ -69,6 +78,8 @@ mod tests {
         assert_eq!(below("7-3").as_deref(), Some("7-2"));
         assert_eq!(below("7-0").as_deref(), Some("6-18446744073709551615"));
         assert_eq!(below("0-0"), None);
+        let above = |text| StreamId::parse(text).unwrap().next_above().to_string();
+        assert_eq!((above("7-3"), above("6-18446744073709551615")), ("7-4".to_owned(), "7-0".to_owned()));
         assert!(StreamId(9, 0) < StreamId(10, 0) && StreamId(9, 1) < StreamId(9, 2));
     }
 }

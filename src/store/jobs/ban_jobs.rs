@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ban_job_about::About;
 use crate::domain::ban_job::MOST_FAILURES;
+use crate::domain::undo::{MAX_ADDRESSES, UndoId};
 use crate::domain::{
     BanJobId, BanJobProgress, BanJobState, BanOrder, JailName, Network, OpenBanJob, ServerName,
 };
@@ -257,20 +258,25 @@ impl Store {
             .call()
             .key(self.keys.ban_job(&claim.id))
             .key(self.keys.ban_job_failures(&claim.id))
+            .key(self.keys.undo_ips(&UndoId::from(&claim.id)))
             .arg(claim.proof())
             .arg(claim.state.as_str())
             .arg(millis(CLAIM_TTL))
     }
 
-    /// Notes how far the job is; false, and nothing noted, if the claim is lost. Harmless to repeat.
+    /// Notes how far the job is, and which addresses it has changed since the last note; false, and nothing noted, if the claim is
+    /// lost. Harmless to repeat.
     pub async fn note_ban_job(
         &self,
         claim: &BanJobClaim,
         progress: BanJobProgress,
+        addresses: &[Network],
         failures: &[(String, &str)],
     ) -> Result<bool> {
         let BanJobProgress { asked, done, changed, failed } = progress;
+        let lines: String = addresses.iter().map(|ip| format!("{ip}\n")).collect();
         let call = self.renewal(claim).arg(asked).arg(done).arg(changed).arg(failed).arg(MOST_FAILURES);
+        let call = call.arg(lines).arg(addresses.len()).arg(MAX_ADDRESSES).arg(KEPT_FOR.as_secs());
         let call = failures.iter().fold(call, |call, (ip, reason)| call.arg(ip).arg(*reason));
         self.shared.call(&call).await
     }

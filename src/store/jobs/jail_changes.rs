@@ -10,12 +10,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{JailChangeId, JailChangeKind, JailChangeState, JailName, ServerName, Timestamp};
+use super::running_changes::{NotedChange, SILENT_AFTER};
+use crate::domain::{
+    JailChangeId, JailChangeKind, JailChangeState, JailName, ServerName, StepTime, Timestamp,
+};
 use crate::store::connection::clock::{millis, moment, time_micros};
 use crate::store::{Result, Store, StoreError, scripts};
 
-/// A worker that has been silent for this long is presumed dead.
-pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// Longer than any change takes, and so long after its end.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
@@ -54,7 +55,9 @@ pub struct JailChangeView {
     pub began_at: Timestamp,
     /// When it ended; none while that is not known.
     pub finished_at: Option<Timestamp>,
-    /// Its outcome.
+    /// The steps that its agent has taken, and the one it is at.
+    pub steps: Vec<StepTime>,
+    /// What came of it.
     pub end: Option<JailChangeEnd>,
 }
 
@@ -132,12 +135,15 @@ fn read(id: &JailChangeId, fields: &HashMap<String, redis::Value>, now: i64) -> 
             document: serde_json::from_str(&document).ok()?,
         })
     });
+    // Steps that cannot be read are not shown; the rest of the change is.
+    let noted = bytes("steps").and_then(|bytes| rmp_serde::from_slice::<NotedChange>(&bytes).ok());
     Ok(JailChangeView {
         id: id.clone(),
         about: rmp_serde::from_slice(&bytes("about").ok_or_else(|| lacks("about"))?)?,
         state,
         began_at: at("began_at").ok_or_else(|| lacks("began_at"))?,
         finished_at: at("finished_at"),
+        steps: noted.map(|noted| noted.steps).unwrap_or_default(),
         end,
     })
 }

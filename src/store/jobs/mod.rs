@@ -7,4 +7,5 @@ pub mod ban_jobs;
 pub mod fence;
 pub mod jail_changes;
 pub mod lease;
+pub mod running_changes;
 pub mod schedule;

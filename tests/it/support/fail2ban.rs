@@ -256,7 +256,7 @@ impl Fail2ban {
         std::fs::read_to_string(self.folder.path().join("f2b.log")).unwrap_or_default()
     }
 
-    fn app_log(&self, jail: &str) -> PathBuf {
+    pub fn app_log(&self, jail: &str) -> PathBuf {
         Path::new(self.folder.path()).join(format!("{jail}-app.log"))
     }
 }

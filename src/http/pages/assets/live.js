@@ -23,12 +23,14 @@ let running = false;
 let moved = false;
 let over = false;
 let fresh = 0;
+let typed = false;
 
 /** Begins, and keeps going. */
 export function start() {
   connect();
   setInterval(tick, 1_000);
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : resume()));
+  addEventListener("input", () => (typed = true));
   addEventListener("pagehide", disconnect);
   addEventListener("pageshow", (event) => event.persisted && resume());
 }
@@ -69,8 +71,12 @@ function disconnect() {
   stream = null;
 }
 
+const isChanging = () => document.getElementById("changing")?.textContent === "yes";
+
 function tick() {
-  if (!document.hidden && Date.now() - asked >= EVERY) refresh();
+  // The steps of a change are shown as they happen.
+  const soon = isChanging() || document.querySelector("form[aria-busy]");
+  if (!document.hidden && Date.now() - asked >= (soon ? AT_MOST_EVERY : EVERY)) refresh();
   mark();
 }
 
@@ -114,6 +120,7 @@ async function look() {
 }
 
 function patch({ assets, parts, rows }) {
+  const wasChanging = isChanging();
   for (const element of document.querySelectorAll("[data-k]")) {
     const part = parts[element.getAttribute("data-k")];
     if (!part) continue;
@@ -126,10 +133,18 @@ function patch({ assets, parts, rows }) {
   const known = new Set(Array.from(document.querySelectorAll("[data-row]"), (row) => row.getAttribute("data-row")));
   count(rows.filter((row) => !known.has(row)).length);
   document.dispatchEvent(new CustomEvent("bangui:patched"));
+  if (wasChanging && !isChanging()) settled();
   if (assets !== document.documentElement.dataset.assets && !moved) {
     moved = true;
     say("warn", "The workers have moved to another version. What you typed stays until you reload.", ["Reload", () => location.reload()]);
   }
+}
+
+// A change has ended, and the buttons are those from before it. Whoever made it is led on by the answer to the form.
+function settled() {
+  if (document.querySelector("form[aria-busy]")) return;
+  if (typed) say("warn", "A change has ended. What you typed stays until you reload.", ["Reload", () => location.reload()]);
+  else location.reload();
 }
 
 function count(number) {

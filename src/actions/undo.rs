@@ -1,0 +1,349 @@
+//! Undoing a change: from the message that it was answered with, or from its entry in the audit, at any worker, for ten minutes.
+//!
+//! ```text
+//! undo(id) ─▶ still as the change left it? ─▶ take it ─▶ the opposite action ─▶ audit
+//!                    └─ no ─▶ refused           └─ not made ─▶ given back
+//! ```
+//!
+//! The opposite action is an ordinary one: it has its own entries in the audit, and can be undone itself. Beside them is an entry
+//! `undo`, which says whose change was undone, or why it was not.
+
+use serde_json::{Map, Value, json};
+
+use super::ban::{BanError, BanOutcome, is_own};
+use super::ban_jobs::{EnqueueError, enqueue};
+use super::change_jail::{ChangeJailError, change_settings};
+use super::change_settings::{self as product, ChangeSettingsError};
+use super::settings_seen::{in_files, in_force};
+use super::switch_jail::{self, SwitchError};
+use super::{Actor, Context, JailTarget, UnknownTarget, ban};
+use crate::agent::client::{AgentError, JailView};
+use crate::domain::ban_job::JOB_ABOVE;
+use crate::domain::undo::{Deed, MAX_ADDRESSES, SettingsDeed, UndoId, Undoable};
+use crate::domain::{BanJobId, BanOrder, JailChangeId, JailSettings, Network, Timestamp};
+use crate::settings::Effective;
+use crate::store::{AuditRecord, StoreError, Taken};
+
+/// What was undone, and how things are now.
+#[derive(Debug)]
+pub enum Undone {
+    /// The jail is switched back; whether it runs.
+    Switched {
+        /// The jail.
+        target: JailTarget,
+        /// Whether it runs now.
+        on: bool,
+    },
+    /// Settings of the jail are as before.
+    Settings {
+        /// The jail.
+        target: JailTarget,
+        /// What was set back.
+        deed: Box<SettingsDeed>,
+    },
+    /// A network is off the never-banned list.
+    NotIgnored {
+        /// The jail.
+        target: JailTarget,
+        /// The network.
+        network: Network,
+    },
+    /// Addresses are banned or unbanned again.
+    Bans {
+        /// The jail.
+        target: JailTarget,
+        /// Whether they are to be banned now.
+        banned: bool,
+        /// What came of it.
+        outcome: BanOutcome,
+        /// How many were left out, since they are so already, or must not be banned.
+        left_out: usize,
+        /// How many of those that were changed were not kept.
+        not_kept: usize,
+    },
+    /// Settings of bangui are as before.
+    Product {
+        /// What was in force.
+        before: Box<Effective>,
+        /// What is now.
+        after: Box<Effective>,
+        /// The names of the settings.
+        names: Vec<String>,
+    },
+}
+
+/// Why something was not undone.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// It was longer ago than ten minutes, or there is no such change.
+    #[error("it can no longer be undone")]
+    Over,
+    /// Somebody has undone it.
+    #[error("`{by}` has undone it before")]
+    Before {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        by: String,
+    },
+    /// Things are not as the change left them.
+    #[error("{0}")]
+    Changed(String),
+    /// The server or the jail is gone.
+    #[error(transparent)]
+    Target(#[from] UnknownTarget),
+    /// The agent could not be asked how things are, so nothing was tried.
+    #[error(transparent)]
+    Unreadable(AgentError),
+    /// As for switches.
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+    /// As for settings of jails.
+    #[error(transparent)]
+    Settings(#[from] ChangeJailError),
+    /// As for bans.
+    #[error(transparent)]
+    Ban(#[from] BanError),
+    /// As for settings of bangui.
+    #[error(transparent)]
+    Product(#[from] ChangeSettingsError),
+    /// Redis did not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<EnqueueError> for UndoError {
+    fn from(error: EnqueueError) -> Self {
+        BanError::from(error).into()
+    }
+}
+
+/// Undoes a change. `new` names the opposite change, so that it can be undone itself.
+///
+/// # Errors
+/// [`UndoError`].
+pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Result<Undone, UndoError> {
+    let task = context.clone();
+    let action = async move {
+        let done = match task.store.take_undo(&id, actor.username()).await? {
+            Taken::Yours(done) => *done,
+            Taken::Before { at, by } => return Err(UndoError::Before { at, by }),
+            Taken::Over => return Err(UndoError::Over),
+        };
+        let outcome = make(&task, &actor, &id, &done, new).await;
+        if outcome.is_err()
+            && let Err(error) = task.store.give_undo_back(&id).await
+        {
+            tracing::debug!(error = %error, "failed to give an undo back: it cannot be tried again");
+        }
+        note(&task, &actor, &id, &done, &outcome).await;
+        outcome
+    };
+    context.complete(action).await
+}
+
+/// The entry that says what was undone, or why not.
+async fn note(
+    context: &Context,
+    actor: &Actor,
+    id: &UndoId,
+    done: &Undoable,
+    outcome: &Result<Undone, UndoError>,
+) {
+    let place =
+        [done.server.as_ref().map(|name| name.as_str()), done.jail.as_ref().map(|name| name.as_str())];
+    let target = place.into_iter().flatten().collect::<Vec<_>>().join("/");
+    let record = AuditRecord {
+        target: Some(target).filter(|target| !target.is_empty()),
+        after: json!({ "undone": what(&done.deed), "by": done.username, "change": id.as_str() }),
+        outcome: outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned()),
+        ..actor.record("undo")
+    };
+    context.note(&record).await;
+}
+
+/// What the audit calls the change that was undone.
+fn what(deed: &Deed) -> &'static str {
+    match deed {
+        Deed::Switched { on: true } => "jail.activate",
+        Deed::Switched { on: false } => "jail.deactivate",
+        Deed::Settings(_) => "jail.settings",
+        Deed::Ignored { .. } => "jail.ignore",
+        Deed::Bans { banned: true, .. } => "ban.add",
+        Deed::Bans { banned: false, .. } => "ban.remove",
+        Deed::Product { .. } => "settings.change",
+        Deed::Unknown => "unknown",
+    }
+}
+
+async fn make(
+    context: &Context,
+    actor: &Actor,
+    id: &UndoId,
+    done: &Undoable,
+    new: u128,
+) -> Result<Undone, UndoError> {
+    if let Deed::Product { before, revision } = &done.deed {
+        let patch: Map<String, Value> =
+            before.iter().map(|(name, value)| (name.clone(), value.clone().unwrap_or(Value::Null))).collect();
+        return set_product_back(context, actor, patch, *revision, UndoId::of(new)).await;
+    }
+    let (Some(server), Some(jail)) = (&done.server, &done.jail) else { return Err(UndoError::Over) };
+    let target = context.server(server.as_str())?.jail(jail.clone());
+    let change = JailChangeId::of(new);
+    let view = async || {
+        let view = target.agent.jail_view(&target.jail).await.map_err(UndoError::Unreadable)?;
+        view.ok_or(UndoError::Target(UnknownTarget::Jail))
+    };
+    match &done.deed {
+        Deed::Switched { on } => {
+            let view = view().await?;
+            if view.running != *on {
+                let now = if view.running { "runs" } else { "does not run" };
+                return Err(UndoError::Changed(format!(
+                    "{target} {now} by now, which is not how this change left it"
+                )));
+            }
+            let switched = match on {
+                true => switch_jail::deactivate(context, actor.clone(), target.clone(), change).await?,
+                false => switch_jail::activate(context, actor.clone(), target.clone(), change).await?,
+            };
+            Ok(Undone::Switched { target, on: switched.active })
+        }
+        Deed::Settings(deed) => {
+            if !in_force(&view().await?).is_still(&deed.after) {
+                return Err(UndoError::Changed(format!("the settings of {target} were changed again since")));
+            }
+            set_back(context, actor, &target, deed, change).await?;
+            Ok(Undone::Settings { target, deed: Box::new(deed.clone()) })
+        }
+        Deed::Ignored { network, persistent } => {
+            take_off(context, actor, &target, &view().await?, *network, *persistent, change).await?;
+            Ok(Undone::NotIgnored { target, network: *network })
+        }
+        Deed::Bans { banned, ips, changed } => {
+            let kept = if ips.is_empty() { context.store.undo_ips(id).await? } else { ips.clone() };
+            let not_kept = changed.saturating_sub(kept.len());
+            if kept.is_empty() {
+                return Err(UndoError::Over);
+            }
+            let view = view().await?;
+            if !view.running {
+                return Err(UndoError::Changed(format!("{target} does not run by now: it bans nobody")));
+            }
+            bans_back(context, actor, target, &view, (*banned, kept, not_kept), BanJobId::of(new)).await
+        }
+        Deed::Product { .. } | Deed::Unknown => Err(UndoError::Over),
+    }
+}
+
+async fn set_product_back(
+    context: &Context,
+    actor: &Actor,
+    patch: Map<String, Value>,
+    revision: u64,
+    new: UndoId,
+) -> Result<Undone, UndoError> {
+    let read = context.store.settings().await?;
+    let before = context.settings.bootstrap().with(&read.overrides, read.revision);
+    let names = patch.keys().cloned().collect();
+    let stale = || UndoError::Changed("settings were changed again since".to_owned());
+    let expected = move |now| now == revision;
+    match product::change_settings(context, actor.clone(), expected, patch, new).await {
+        Ok(after) => Ok(Undone::Product { before: Box::new(before), after: Box::new(after), names }),
+        Err(ChangeSettingsError::Stale { .. }) => Err(stale()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sets settings back, of a change for good in the files first: that loads the jail again.
+async fn set_back(
+    context: &Context,
+    actor: &Actor,
+    target: &JailTarget,
+    deed: &SettingsDeed,
+    change: JailChangeId,
+) -> Result<(), UndoError> {
+    let set = async |settings: &JailSettings, persistent, id| {
+        change_settings(context, actor.clone(), target.clone(), settings.clone(), persistent, id).await
+    };
+    if deed.persistent {
+        let view = set(&deed.files, true, change).await?;
+        if !view.running || in_force(&view).is_still(&deed.before) {
+            return Ok(());
+        }
+        set(&deed.before, false, JailChangeId::of(rand::random())).await?;
+    } else {
+        set(&deed.before, false, change).await?;
+    }
+    Ok(())
+}
+
+/// Takes a network off the never-banned list that a change has put there.
+async fn take_off(
+    context: &Context,
+    actor: &Actor,
+    target: &JailTarget,
+    view: &JailView,
+    network: Network,
+    persistent: bool,
+    change: JailChangeId,
+) -> Result<(), UndoError> {
+    let files = in_files(view).filter(|_| persistent);
+    let seen = files.unwrap_or_else(|| in_force(view));
+    if !seen.ignores(network) {
+        let gone = format!("{network} was taken off the never-banned list of {target} since");
+        return Err(UndoError::Changed(gone));
+    }
+    let list: Option<Vec<Network>> = seen.ignoreip.iter().map(|entry| Network::parse(entry)).collect();
+    let named =
+        || format!("the never-banned list of {target} has names in it, which only its files can keep");
+    let mut list = list.ok_or_else(|| UndoError::Changed(named()))?;
+    list.retain(|entry| *entry != network);
+    let settings = JailSettings { ignoreip: Some(list), ..JailSettings::default() };
+    change_settings(context, actor.clone(), target.clone(), settings, persistent, change).await?;
+    Ok(())
+}
+
+/// Bans what was unbanned, or the other way round. What is so already is left out, and so is what must not be banned by now.
+async fn bans_back(
+    context: &Context,
+    actor: &Actor,
+    target: JailTarget,
+    view: &JailView,
+    (were_banned, kept, not_kept): (bool, Vec<Network>, usize),
+    job: BanJobId,
+) -> Result<Undone, UndoError> {
+    let total = kept.len();
+    let mut ips = kept;
+    ips.truncate(MAX_ADDRESSES);
+    if !were_banned {
+        let never: Vec<Network> = view.ignoreip.iter().filter_map(|entry| Network::parse(entry)).collect();
+        ips.retain(|ip| {
+            !never.iter().any(|entry| entry.contains(*ip))
+                && !is_own(*ip, actor.address, &context.trusted_proxies)
+        });
+    }
+    let small = ips.len() <= JOB_ABOVE;
+    // Many are a job, which finds out by itself what is so already.
+    if small && !ips.is_empty() {
+        let found = target.agent.banned(&ips).await.map_err(UndoError::Unreadable)?;
+        let is_banned =
+            |ip: &Network| found.iter().any(|lookup| lookup.ip == *ip && lookup.jails.contains(&target.jail));
+        ips.retain(|ip| is_banned(ip) == were_banned);
+    }
+    if ips.is_empty() {
+        let now = if were_banned { "unbanned" } else { "banned, or put on the never-banned list," };
+        return Err(UndoError::Changed(format!("whatever this change is about was {now} in {target} since")));
+    }
+    let left_out = total - ips.len();
+    let outcome = match (small, were_banned) {
+        (true, true) => ban::unban(context, actor.clone(), target.clone(), ips, job).await?,
+        (true, false) => ban::ban(context, actor.clone(), target.clone(), ips, false, job).await?,
+        (false, _) => {
+            let order = if were_banned { BanOrder::Unban } else { BanOrder::Ban };
+            BanOutcome::Job(Box::new(enqueue(context, actor.clone(), &target, job, order, ips).await?))
+        }
+    };
+    Ok(Undone::Bans { target, banned: !were_banned, outcome, left_out, not_kept })
+}

@@ -1,0 +1,135 @@
+//! A form that waits for something: the password once more (`confirm.rs`), or a login where its session had ended (`keep_form.rs`).
+//!
+//! It waits in the browser, as hidden fields of the page in between, so it is checked as it comes back: the path is one of our pages,
+//! as browsers read paths, and the fields are few and short. Fields for secrets are never kept.
+
+use super::form::Form;
+use super::message::{Undo, is_own};
+use crate::domain::Timestamp;
+use crate::http::error::{Problem, Result};
+
+/// The most fields that are kept, and the most bytes of all of them. Three times as many, which they are at worst on the wire,
+/// are still a form.
+const MAX_FIELDS: usize = 100;
+const MAX_BYTES: usize = 16 * 1024;
+/// The longest sentence of what was to be done.
+const MAX_WHAT: usize = 200;
+/// How the names of kept fields begin.
+const KEPT: &str = "keep.";
+/// Fields that are never kept.
+pub const SECRET: [&str; 4] = ["password", "current", "new", "code"];
+/// Paths that are no forms of pages, and those below them.
+const NO_FORMS: [&str; 6] = ["/api", "/assets", "/confirm", "/login", "/logout", "/setup"];
+
+/// A form that waits for the password, or for a login.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// What it does, as a button says it.
+    pub what: String,
+    /// Where it is posted to.
+    pub to: String,
+    /// The page that it is on.
+    pub back: String,
+    /// Its fields.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Kept {
+    /// The form that a page in between has kept in its fields; none if it has kept none.
+    ///
+    /// # Errors
+    /// If it may not be kept.
+    pub fn from_form(form: &Form) -> Result<Option<Self>> {
+        if !form.has("to") {
+            return Ok(None);
+        }
+        let fields = form.fields().filter_map(|(name, value)| Some((name.strip_prefix(KEPT)?, value)));
+        let fields = fields.filter(|(name, _)| !SECRET.contains(name));
+        let kept = Self {
+            what: form.text("what").to_owned(),
+            to: form.text("to").to_owned(),
+            back: form.text("back").to_owned(),
+            fields: fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        };
+        kept.checked().map(Some)
+    }
+
+    /// What a field is called while it is kept.
+    #[must_use]
+    pub fn name(field: &str) -> String {
+        format!("{KEPT}{field}")
+    }
+
+    /// As the button of a message, which sends it.
+    #[must_use]
+    pub fn button(self, until: Timestamp) -> Undo {
+        Undo { label: self.what, action: self.to, fields: self.fields, until }
+    }
+
+    /// The form, if it may be kept.
+    ///
+    /// # Errors
+    /// If it is no form of a page of ours, or too large.
+    pub fn checked(self) -> Result<Self> {
+        let length: usize = self.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if !is_form(&self.to) || !is_own(&self.back) {
+            Err(Problem::malformed("this form does not come from a page of bangui; nothing was done"))
+        } else if self.fields.len() > MAX_FIELDS || length > MAX_BYTES || self.what.len() > MAX_WHAT {
+            Err(Problem::malformed("this form is too large to wait for a password; nothing was done"))
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+/// Whether a browser that posts to this path posts to a page of ours.
+fn is_form(path: &str) -> bool {
+    let below =
+        |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let as_read = url::Url::parse("http://own.invalid/").and_then(|base| base.join(path));
+    is_own(path)
+        && as_read.is_ok_and(|url| url.as_str()["http://own.invalid".len()..] == *path)
+        && !path.contains(['?', '#'])
+        && !NO_FORMS.into_iter().any(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(to: &str, fields: usize, length: usize) -> Result<Kept> {
+        let fields = vec![("x".to_owned(), "y".repeat(length)); fields];
+        Kept { what: "Do it".to_owned(), to: to.to_owned(), back: "/".to_owned(), fields }.checked()
+    }
+
+    #[test]
+    fn only_forms_of_our_pages_are_kept() {
+        for own in ["/account/sessions", "/settings", "/servers/web-1/probe", "/logins"] {
+            assert!(is_form(own), "{own}");
+        }
+        for other in [
+            "",
+            "account",
+            "//evil.example/",
+            "https://evil.example/",
+            "/\\evil.example",
+            "/api/v1/sessions",
+            "/account/../api/v1/sessions",
+            "/account/%2e%2E/api/v1/sessions",
+            "/confirm",
+            "/logout",
+            "/account?x=1",
+            "/account#x",
+            "javascript:alert(1)",
+        ] {
+            assert!(!is_form(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_kept_form_has_bounds() {
+        assert!(kept("/settings", MAX_FIELDS, 1).is_ok());
+        assert!(kept("/settings", MAX_FIELDS + 1, 1).is_err());
+        assert!(kept("/settings", 1, MAX_BYTES).is_err(), "with its name it is too long");
+    }
+}
