@@ -32,6 +32,7 @@ mod confirmation;
 mod cross_site;
 mod dashboard;
 mod deployment;
+mod deposed;
 mod detection;
 mod diagnosis;
 mod discovery;
