@@ -45,6 +45,7 @@ mod hang_ups;
 mod host_changes;
 mod host_down;
 mod host_files;
+mod hostile_words;
 mod hours;
 mod idempotency;
 mod interface;
