@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use super::flood::Flood;
 use super::places::{Capacity, Place, Places};
-use super::socket::{Accepted, Connection, Listener};
+use super::socket::{Accepted, Connection, Listener, RECEIVE_BUFFER};
 use super::watched::{Received, Sent};
 
 /// A pause after an error that the next `accept` would meet again, such as no file descriptors left.
@@ -48,8 +48,12 @@ pub const MAX_HEADER_BYTES: usize = 32 * 1024;
 pub const MAX_HEADERS: usize = 100;
 /// What one connection costs at most where it waits for its client.
 ///
-/// The headers of a request, as much again for what of its body was read (hyper's buffer and the handler's), the buffer of the answer (8 KiB), and what the tasks and the handler keep.
-pub const MAX_CONNECTION_BYTES: usize = 96 * 1024;
+/// For a request: its headers, as much again for what of its body was read (hyper's buffer and the handler's), the buffer of the
+/// answer (8 KiB), and what the tasks and the handler keep: 96 KiB. For an answer that is not read: the 32 KiB of further requests
+/// that were read meanwhile, 8 KiB, and the kernel's buffers, each of them twice (`socket.rs`): 136 KiB.
+pub const MAX_CONNECTION_BYTES: usize = 40 * 1024 + 2 * (MAX_UNREAD_BYTES + RECEIVE_BUFFER);
+/// How much of a worker's answer may wait for its client to read it; browsers and proxies read at once.
+pub const MAX_UNREAD_BYTES: usize = 32 * 1024;
 
 /// In the reserve only a request that comes at once is waited for.
 const RESERVE_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,6 +67,8 @@ pub struct Limits {
     pub capacity: Capacity,
     /// How long a client may take to send a request's headers, and to send none at all.
     pub header_timeout: Duration,
+    /// How much of an answer may wait for its client to read it, in bytes.
+    pub send_buffer: usize,
     /// The paths that are answered in the reserve.
     pub probes: &'static [&'static str],
 }
@@ -72,6 +78,7 @@ pub struct Limits {
 pub struct Server {
     router: Router,
     header_timeout: Duration,
+    send_buffer: usize,
     probes: &'static [&'static str],
     connections: TaskTracker,
     places: Places,
@@ -87,6 +94,7 @@ impl Server {
         Self {
             router,
             header_timeout: limits.header_timeout,
+            send_buffer: limits.send_buffer,
             probes: limits.probes,
             connections: TaskTracker::new(),
             places: Places::new(limits.capacity),
@@ -98,6 +106,7 @@ impl Server {
 
     /// Accepts connections and has them served, until the stop.
     pub async fn accept(&self, listener: Listener) {
+        listener.bound_buffers(self.send_buffer);
         while let Some(accepted) = self.stop.run_until_cancelled(next(&listener)).await {
             let Some(place) = self.places.admit(accepted.peer.map(|peer| peer.ip())) else {
                 self.note_refusal(accepted.peer);

@@ -9,7 +9,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn limits(all: usize, share: usize, reserve: usize) -> Limits {
     let capacity = Capacity { all, share, reserve, proxies: Vec::new() };
-    Limits { capacity, header_timeout: HEADER_TIMEOUT, probes: &["/peer"] }
+    Limits { capacity, header_timeout: HEADER_TIMEOUT, send_buffer: MAX_UNREAD_BYTES, probes: &["/peer"] }
 }
 
 fn router() -> Router {

@@ -10,6 +10,6 @@ pub mod socket;
 mod watched;
 
 pub use flood::Flood;
-pub use listener::{Limits, MAX_CONNECTION_BYTES, Server};
+pub use listener::{Limits, MAX_CONNECTION_BYTES, MAX_UNREAD_BYTES, Server};
 pub use places::Capacity;
 pub use socket::{Certificate, Listener};

@@ -20,6 +20,9 @@ const WRITE_TIMEOUT_MS: u32 = 30_000;
 /// Returns the certificate to show now; asked for at each handshake, since files change while the process runs.
 pub type Certificate = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
+/// What the kernel may keep of a client's requests that were not read yet. No request of bangui's is large.
+pub(super) const RECEIVE_BUFFER: usize = 16 * 1024;
+
 /// A bound socket.
 pub enum Listener {
     /// Plain TCP.
@@ -52,6 +55,19 @@ pub(super) enum Connection {
 }
 
 impl Listener {
+    /// Bounds what the kernel keeps for each connection that is accepted from here on.
+    ///
+    /// It would let the buffers grow to several MiB: a client that asks for much and reads nothing would hold that much memory,
+    /// which counts towards the limit of a container. It accounts for twice what is asked for, with its own records.
+    pub(super) fn bound_buffers(&self, send_buffer: usize) {
+        let (Self::Tcp(listener) | Self::Tls(listener, _)) = self else { return };
+        let bounded = sockopt::set_socket_send_buffer_size(listener, send_buffer)
+            .and_then(|()| sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER));
+        if let Err(error) = bounded {
+            tracing::warn!("failed to bound the buffers of connections: {error}");
+        }
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {

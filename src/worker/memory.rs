@@ -3,7 +3,7 @@
 //! | what | how much | bounded by |
 //! |---|---|---|
 //! | the program itself, and what it caches | 24 MiB | measured: 18 MiB idle, `cargo bench -- footprint` |
-//! | connections: headers, bodies of strangers, buffers | (1,536 + 64) × 96 KiB = 150 MiB | `net/places.rs`, `net/listener.rs` |
+//! | connections: headers, bodies of strangers, buffers, those of the kernel included | (1,536 + 64) × 136 KiB = 213 MiB | `net/places.rs`, `net/listener.rs`, `net/socket.rs` |
 //! | passwords that are being hashed | (cores + 1) × 19 MiB, with the one core of the manifest 38 MiB | `password/gate.rs` |
 //! | lists of bans that a leader reads | 200,000 × 160 bytes = 31 MiB | `scheduler/bans.rs` |
 //!

@@ -33,7 +33,7 @@ use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::http::{self, AllowedHosts, AppState, Proxies, Readiness};
 use crate::jobs::bans::BanJobs;
-use crate::net::{Capacity, Limits, Listener, Server, open_files};
+use crate::net::{Capacity, Limits, Listener, MAX_UNREAD_BYTES, Server, open_files};
 use crate::password::PasswordGate;
 use crate::scheduler::{self, Scheduler};
 use crate::settings::{Bootstrap, Live};
@@ -135,7 +135,7 @@ fn limits(config: &ServeConfig) -> Limits {
         reserve: PROBE_CONNECTIONS,
         proxies: config.trusted_proxies.clone(),
     };
-    Limits { capacity, header_timeout: HEADER_TIMEOUT, probes: PROBES }
+    Limits { capacity, header_timeout: HEADER_TIMEOUT, send_buffer: MAX_UNREAD_BYTES, probes: PROBES }
 }
 
 impl Worker {

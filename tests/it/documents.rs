@@ -273,6 +273,59 @@ fn every_file_that_a_document_names_exists() {
     assert!(checked > 50, "only {checked} paths were found");
 }
 
+/// All Rust files, with their text.
+fn rust_files() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        files_below(&root().join(folder), &mut files);
+    }
+    files.retain(|path| path.extension().is_some_and(|e| e == "rs"));
+    files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The name of a file of tests, without its folder.
+fn file_of_tests(code: &str) -> Option<&str> {
+    (code.ends_with(".rs") && !code.contains(['/', ' '])).then_some(code)
+}
+
+/// The name of a test: a sentence. Settings and metrics have fewer words.
+fn test_name(code: &str) -> Option<&str> {
+    let is_name = code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    (is_name && code.matches('_').count() > 3 && !code.starts_with("bangui_")).then_some(code)
+}
+
+#[test]
+fn every_test_that_a_document_names_exists_in_the_file_it_names() {
+    let files = rust_files();
+    let is_in = |text: &str, name: &str| text.contains(&format!("fn {name}("));
+    let (mut tests, mut named) = (0, 0);
+    for file in documents() {
+        let text = read(&file);
+        // What is in backticks, each with what stands between it and the one before.
+        let parts: Vec<&str> = text.split("```").step_by(2).flat_map(|text| text.split('`')).collect();
+        let mut before: Option<&str> = None;
+        for (at, code) in parts.iter().enumerate().skip(1).step_by(2) {
+            let follows = parts[at - 1] == ": " || parts[at - 1] == " (" || parts[at - 1] == ", ";
+            if let Some(own) = file_of_tests(code) {
+                named += 1;
+                let exists = files.iter().any(|(path, _)| path.file_name().is_some_and(|name| name == own));
+                assert!(exists, "{} names {own}, which does not exist", file.display());
+                before = Some(own);
+            } else if let Some(test) = test_name(code) {
+                tests += 1;
+                let of = before.filter(|_| follows);
+                let exists = files.iter().any(|(path, text)| {
+                    of.is_none_or(|own| path.file_name().is_some_and(|name| name == own)) && is_in(text, test)
+                });
+                assert!(exists, "{} names the test {test} of {of:?}, which does not exist", file.display());
+            } else {
+                before = None;
+            }
+        }
+    }
+    assert!(tests > 5 && named > 20, "only {tests} tests and {named} files were found");
+}
+
 #[test]
 fn every_make_target_and_variable_that_a_document_names_exists() {
     let makefile = read("Makefile");

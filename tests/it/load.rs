@@ -14,7 +14,8 @@ use crate::support::{Client, Cluster, PASSWORD, SOON, eventually, folder};
 
 /// Headers that may still become a request of 32 KiB.
 const UNFINISHED: usize = 31_000;
-/// The limit of k8s/base/worker.yaml and k8s/agents/agent.yaml, which `worker/memory.rs` holds the sum of the worst cases against.
+/// Below the limits of k8s/base/worker.yaml, which `worker/memory.rs` holds the sum of the worst cases against, and of
+/// k8s/agents/agent.yaml.
 const LIMIT_MIB: u64 = 256;
 
 fn stranger(n: u8) -> Ipv4Addr {
@@ -56,7 +57,8 @@ async fn headers_without_an_end_on_5000_connections_take_neither_memory_nor_prob
     }
     let resident = resident(&cluster.workers[0].process);
     assert!(resident < LIMIT_MIB, "{resident} MiB");
-    client.log_in().await;
+    // On a connection that was not there before, which needs one of the places.
+    Client::new(address).post("/api/v1/session", json!({ "password": PASSWORD })).await.expect(201);
     // Those beyond the places were let go, and their clients see it.
     eventually("the others to be closed", SOON, || async {
         (held.iter().filter(|stream| still_open(stream)).count() <= 1536).then_some(())
@@ -99,6 +101,42 @@ async fn idle_connections_from_one_address_shut_nobody_else_out() {
     })
     .await;
     assert!(still_open(&neighbour), "an address lost its connection to the many of another");
+}
+
+/// What the kernel keeps for TCP connections, on this machine.
+fn kernel_mib() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/sockstat").unwrap();
+    let tcp = text.lines().find(|line| line.starts_with("TCP:")).unwrap();
+    let pages = tcp.split_whitespace().skip_while(|word| *word != "mem").nth(1).unwrap();
+    // Of 4 KiB.
+    pages.parse::<u64>().unwrap() / 256
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_take_no_memory_of_the_kernel_either() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let (client, address) = (cluster.client(0), cluster.workers[0].address);
+    let before = kernel_mib();
+    let mut held = Vec::new();
+    // 4 MB to each of them, from one address.
+    let requests = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20);
+    for _ in 0..300 {
+        let mut stream = connect(stranger(1), address).await.unwrap();
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let mut answered = 0;
+    for stream in &held {
+        // All wait for their client now: an answer has come, and its client reads nothing more.
+        answered += usize::from(tokio::time::timeout(SOON, stream.readable()).await.is_ok());
+    }
+    assert_eq!(answered, held.len());
+    is_well(&client, address).await;
+    // The clients' own buffers are part of it.
+    let grown = kernel_mib().saturating_sub(before);
+    assert!(grown < 150, "{grown} MiB for {} connections", held.len());
+    let resident = resident(&cluster.workers[0].process);
+    assert!(resident < LIMIT_MIB, "{resident} MiB");
 }
 
 #[tokio::test]

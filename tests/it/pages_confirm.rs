@@ -108,13 +108,35 @@ async fn a_form_for_another_site_or_for_the_api_or_of_any_size_is_not_kept() {
         let refused = user.post("/confirm", &fields).await;
         assert!(refused.expect(400).to().is_none() && !refused.html.contains("evil"), "{foreign}");
     }
-    let fields = [("what", "x"), ("to", "/account/sessions"), ("back", "//evil.example/"), password];
+    // Where it leads back to: with the right password it would be a redirect, without it a link.
+    for foreign in [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example/",
+        "/\t/evil.example/",
+        "javascript:alert(1)",
+        "evil.example",
+        "",
+    ] {
+        for password in [password, ("password", "a wrong password")] {
+            let fields = [("what", "x"), ("to", "/account/sessions"), ("back", foreign), password];
+            let refused = user.post("/confirm", &fields).await;
+            assert!(refused.expect(400).to().is_none() && !refused.html.contains("evil"), "{foreign}");
+        }
+    }
+    let what = "x".repeat(201);
+    let fields = [("what", &*what), ("to", "/account/sessions"), ("back", "/account"), password];
     user.post("/confirm", &fields).await.expect(400);
     let kept = [("what", "x"), ("to", "/account/sessions"), ("back", "/account"), password];
     let many = [&kept[..], &[("keep.x", "y"); 101]].concat();
     user.post("/confirm", &many).await.expect(400);
     let long = "y".repeat(20_000);
     user.post("/confirm", &[&kept[..], &[("keep.x", &*long)]].concat()).await.expect(400);
+    // A form is measured before the password is asked for, too.
+    for form in [&[("x", "y"); 101][..], &[("x", &*long)]] {
+        let refused = user.post("/account/sessions", &[&[("end", "others")][..], form].concat()).await;
+        assert!(refused.expect(400).html.contains("too large to wait"), "{}", refused.html);
+    }
     // None of them has confirmed anything.
     user.post("/account/sessions", &[("end", "others")]).await.expect(403);
 }

@@ -50,6 +50,8 @@ const MAX_BODY: usize = 64 * 1024;
 /// One address can take no more than half of them, and those who send nothing lose them first: without a token nobody does more.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECTIONS: usize = 2 * MAX_REQUESTS;
+/// How much of an answer may wait for its worker to read it: lists of bans are large, and a worker may be far away.
+const MAX_UNREAD_BYTES: usize = 64 * 1024;
 /// Requests in flight at the stop may take this long.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -73,7 +75,9 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     tokio::spawn(async move { leftover.recover().await });
     let app = router(desk, config.token.as_ref().map(|token| Arc::new(Tokens::new(token))));
     let capacity = Capacity { all: CONNECTIONS, share: CONNECTIONS / 2, reserve: 0, proxies: Vec::new() };
-    let server = Server::new(app, Limits { capacity, header_timeout: HEADER_TIMEOUT, probes: &[] }, shutdown);
+    let limits =
+        Limits { capacity, header_timeout: HEADER_TIMEOUT, send_buffer: MAX_UNREAD_BYTES, probes: &[] };
+    let server = Server::new(app, limits, shutdown);
     server.accept(listener).await;
     drop(file);
     server.finish(STOP_TIMEOUT).await;
