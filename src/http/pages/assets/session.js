@@ -1,7 +1,7 @@
 // A session that ended while the page was open: it is said in place, what was typed stays, and one goes on after logging in again.
 import { say } from "./dock.js";
 
-const dialog = document.getElementById("ended");
+const dialog = document.getElementById("session-ended");
 let after = [];
 
 /** Asks for a login in place; `then` is called after it. */
