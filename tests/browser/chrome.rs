@@ -155,10 +155,15 @@ impl Chrome {
         .await;
     }
 
+    /// How much the page is wider than the window.
+    pub async fn excess(&self) -> i64 {
+        let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        self.run(wider).await.as_i64().unwrap()
+    }
+
     /// Fails if the page is wider than the window.
     pub async fn fits(&self) {
-        let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        assert_eq!(self.run(wider).await, 0, "{} scrolls sideways", self.path().await);
+        assert_eq!(self.excess().await, 0, "{} scrolls sideways", self.path().await);
     }
 
     pub async fn path(&self) -> String {
