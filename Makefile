@@ -94,11 +94,11 @@ test-stock-jails: ## Switch every jail of fail2ban's package on and off
 	@.ci/install rust cc redis-server fail2ban
 	cargo test --locked --test it -- --ignored stock_jails::
 
-test-browser: target/browser/axe.min.js ## Walk through the pages in Chromium, with JavaScript and without, and let axe-core look at them
-	@.ci/install rust cc redis-server fail2ban chromium
+test-browser: target/browser/axe.min.js ## Walk through the pages in Chromium behind HAProxy, with JavaScript and without, and let axe-core look at them
+	@.ci/install rust cc redis-server fail2ban chromium haproxy
 	RUST_TEST_THREADS=2 cargo test --locked --test browser -- --skip support::
 
-screenshots: ## Make a picture of every page, wide and narrow, light and dark, in target/screenshots
+screenshots: ## Make pictures of every page, wide and narrow, in every theme, in target/screenshots; two of them for the README
 	@.ci/install rust cc redis-server fail2ban chromium
 	cargo test --locked --test browser -- --ignored screenshots::
 

@@ -11,14 +11,14 @@ use crate::support::cluster::{SERVER, server_is};
 use crate::support::{Client, Cluster, eventually};
 use crate::{Figure, quantile};
 
-const BANS: u32 = 100_000;
+pub const BANS: u32 = 100_000;
 /// Requests of each kind of page, and probes.
 const PAGES: usize = 300;
 const PROBES: usize = 50;
 /// Addresses of the ban jobs.
 const QUICK: u32 = 5_000;
 const SLOW: u32 = 500;
-const LONG: Duration = Duration::from_secs(300);
+pub const LONG: Duration = Duration::from_secs(300);
 
 pub async fn measure() -> Vec<Figure> {
     let mut cluster = Cluster::with_fail2ban(1)
@@ -72,8 +72,8 @@ fn address(n: u32) -> Network {
     Network::from(std::net::IpAddr::from([10 + b, 20, c, d]))
 }
 
-/// Past bangui, as fast as fail2ban takes it.
-async fn fill(direct: &Fail2banClient) {
+/// Bans [`BANS`] addresses in `web`, past bangui, as fast as fail2ban takes it.
+pub async fn fill(direct: &Fail2banClient) {
     let jail = JailName::parse("web").unwrap();
     let all: Vec<Network> = (0..BANS).map(address).collect();
     for some in all.chunks(25) {
@@ -182,7 +182,7 @@ async fn beside<T>(direct: &Fail2banClient, work: impl Future<Output = T>) -> (T
     }
 }
 
-fn millis(begun: Instant) -> f64 {
+pub fn millis(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 

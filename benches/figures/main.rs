@@ -7,9 +7,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on should panic")]
 
 mod bans;
+#[expect(dead_code, reason = "the browser tests use more of it")]
+#[path = "../../tests/browser/chrome.rs"]
+mod chrome;
 mod footprint;
 mod isolation;
 mod near_cache;
+mod open_pages;
+mod pages;
 mod requests;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/mod.rs"]
@@ -54,6 +59,9 @@ fn main() {
     }
     if runs("bans") {
         say(runtime.block_on(bans::measure()));
+    }
+    if runs("pages") {
+        say(runtime.block_on(pages::measure()));
     }
     if runs("footprint") {
         say(runtime.block_on(footprint::measure()));

@@ -44,7 +44,9 @@ fn name(n: u16) -> String {
     format!("node-{n}.nodes.test")
 }
 
-pub async fn measure() -> Vec<Figure> {
+/// A thousand agents that are this process's, and the Redis and settings for workers that find them by these names. The folder
+/// has the certificate that they are known by.
+pub async fn surroundings() -> (Cluster, Names, tempfile::TempDir) {
     allow_open_files();
     let (ca, folder, names) = (Ca::new(), folder(), Names::new());
     std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
@@ -64,6 +66,11 @@ pub async fn measure() -> Vec<Figure> {
     ] {
         cluster.environment.insert(variable.to_owned(), value);
     }
+    (cluster, names, folder)
+}
+
+pub async fn measure() -> Vec<Figure> {
+    let (cluster, names, _folder) = surroundings().await;
     let store = cluster.store();
     store.ready().await.unwrap();
 
@@ -74,7 +81,7 @@ pub async fn measure() -> Vec<Figure> {
     })
     .await;
     let discovered = begun.elapsed().as_secs_f64();
-    eventually("all states", PATIENCE, || async { all_since(&store, Timestamp::UNIX_EPOCH).await }).await;
+    all_known(&store).await;
 
     let mut warm = Vec::new();
     let before = cpu_seconds(&worker);
@@ -113,13 +120,18 @@ pub async fn measure() -> Vec<Figure> {
     ]
 }
 
+/// Waits until every agent but the one that hangs has answered.
+pub async fn all_known(store: &Store) {
+    eventually("all states", PATIENCE, || async { all_since(store, Timestamp::UNIX_EPOCH).await }).await;
+}
+
 /// Thousands of connections have both their ends here, or one here and one in the worker.
-fn allow_open_files() {
+pub fn allow_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-async fn start(cluster: &Cluster, names: &Names) -> Worker {
+pub async fn start(cluster: &Cluster, names: &Names) -> Worker {
     let mut command = names.bangui("serve");
     command.envs(&cluster.environment);
     let worker = Worker::listening(Child::start("worker", command)).await;
@@ -191,7 +203,7 @@ fn answer(path: &str, n: u16) -> Value {
     }
 }
 
-fn resident_mib(worker: &Worker) -> f64 {
+pub fn resident_mib(worker: &Worker) -> f64 {
     let status = std::fs::read_to_string(proc_file(worker, "status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0

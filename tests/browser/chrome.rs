@@ -1,5 +1,7 @@
 //! A Chromium with a fresh profile, which ends with the test.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fantoccini::wd::Capabilities;
@@ -15,18 +17,21 @@ use crate::support::{SOON, eventually, folder};
 pub struct Look {
     pub width: u32,
     pub height: u32,
-    pub dark: bool,
     pub scripts: bool,
 }
 
-pub const WIDE: Look = Look { width: 1280, height: 900, dark: false, scripts: true };
-pub const PHONE: Look = Look { width: 360, height: 780, dark: false, scripts: true };
+pub const WIDE: Look = Look { width: 1280, height: 900, scripts: true };
+pub const PHONE: Look = Look { width: 360, height: 780, scripts: true };
+
+/// What the system of a user asks for: a short name, whether it is dark, whether it has high contrast.
+pub const SYSTEMS: [(&str, bool, bool); 4] = [
+    ("light", false, false),
+    ("dark", true, false),
+    ("contrast", false, true),
+    ("contrast-dark", true, true),
+];
 
 impl Look {
-    pub fn dark(self) -> Self {
-        Self { dark: true, ..self }
-    }
-
     pub fn without_scripts(self) -> Self {
         Self { scripts: false, ..self }
     }
@@ -60,16 +65,26 @@ impl Chrome {
                 .ok()
         })
         .await;
-        // WebDriver itself needs JavaScript: it is our scripts that are not loaded. `tests/it/pages.rs` has none at all.
+        let chrome = Self { client, _driver: driver, _profile: profile };
         if !look.scripts {
-            for (command, parameters) in
-                [("Network.enable", json!({})), ("Network.setBlockedURLs", json!({ "urls": ["*.js"] }))]
-            {
-                let body = json!({ "cmd": command, "params": parameters });
-                client.issue_cmd(Own("goog/cdp/execute", body)).await.unwrap();
-            }
+            chrome.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
         }
-        Self { client, _driver: driver, _profile: profile }
+        chrome
+    }
+
+    /// A command of the protocol of Chromium's developer tools.
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.client.issue_cmd(Own("goog/cdp/execute", body)).await.unwrap()
+    }
+
+    /// From now on the system is so: one of [`SYSTEMS`].
+    pub async fn system(&self, dark: bool, contrast: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let contrast = if contrast { "more" } else { "no-preference" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-contrast", "value": contrast }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
     pub async fn end(self) {
@@ -87,15 +102,32 @@ impl Chrome {
         field.send_keys(text).await.unwrap();
     }
 
+    /// Pastes a text into the field of that id.
+    pub async fn paste(&self, id: &str, text: &str) {
+        self.run(&format!("document.getElementById('{id}').focus()")).await;
+        self.devtools("Input.insertText", json!({ "text": text })).await;
+    }
+
     /// Presses the first visible button whose text begins with these words.
     pub async fn press(&self, words: &str) {
-        let path = format!("//button[starts-with(normalize-space(.), '{words}')]");
-        for button in self.client.find_all(Locator::XPath(&path)).await.unwrap() {
-            if button.is_displayed().await.unwrap() {
-                return button.click().await.unwrap();
+        self.press_in("body", words).await;
+    }
+
+    /// Presses the first visible button, or opens the first visible question, in what the selector finds, whose text begins with
+    /// these words.
+    pub async fn press_in(&self, selector: &str, words: &str) {
+        let path = format!(".//*[self::button or self::summary][starts-with(normalize-space(.), '{words}')]");
+        for place in self.client.find_all(Locator::Css(selector)).await.unwrap() {
+            for button in place.find_all(Locator::XPath(&path)).await.unwrap() {
+                if button.is_displayed().await.unwrap() {
+                    let middle = "arguments[0].scrollIntoView({ block: 'center' })";
+                    let element = serde_json::to_value(&button).unwrap();
+                    self.client.execute(middle, vec![element]).await.unwrap();
+                    return button.click().await.unwrap();
+                }
             }
         }
-        panic!("no button {words}: {}", self.text("body").await);
+        panic!("no button {words} in {selector}: {}", self.text("body").await);
     }
 
     /// The text of the first element that the selector finds, empty if there is none.
@@ -112,6 +144,26 @@ impl Chrome {
             self.text(selector).await.contains(words).then_some(())
         })
         .await;
+    }
+
+    /// Loads a page again and again until that element has these words in it: pages without scripts do not change by themselves.
+    pub async fn goto_until(&self, url: &str, selector: &str, words: &str) {
+        eventually(&format!("{words:?} in {selector} of {url}"), SOON, || async {
+            self.goto(url).await;
+            self.text(selector).await.contains(words).then_some(())
+        })
+        .await;
+    }
+
+    /// How much the page is wider than the window.
+    pub async fn excess(&self) -> i64 {
+        let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        self.run(wider).await.as_i64().unwrap()
+    }
+
+    /// Fails if the page is wider than the window.
+    pub async fn fits(&self) {
+        assert_eq!(self.excess().await, 0, "{} scrolls sideways", self.path().await);
     }
 
     pub async fn path(&self) -> String {
@@ -147,8 +199,16 @@ impl fantoccini::wd::WebDriverCompatibleCommand for Own {
     }
 }
 
+/// A Chromium that ends with its driver, whatever that dies of.
+fn binary(profile: &std::path::Path) -> PathBuf {
+    let path = profile.join("chromium");
+    std::fs::write(&path, "#!/bin/sh\nexec setpriv --pdeathsig KILL -- chromium \"$@\"\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
 fn capabilities(look: Look, profile: &std::path::Path) -> Capabilities {
-    let mut arguments = vec![
+    let arguments = vec![
         "--headless".to_owned(),
         "--no-sandbox".to_owned(),
         "--disable-gpu".to_owned(),
@@ -162,12 +222,10 @@ fn capabilities(look: Look, profile: &std::path::Path) -> Capabilities {
         format!("--window-size={},{}", look.width, look.height),
         format!("--user-data-dir={}", profile.join("profile").display()),
     ];
-    if look.dark {
-        arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
-    }
-    let mut options = json!({ "args": arguments });
+    let mut options = json!({ "args": arguments, "binary": binary(profile) });
     if look.width < 500 {
-        let metrics = json!({ "width": look.width, "height": look.height, "pixelRatio": 1, "touch": true });
+        // chromedriver ends a touch in a timer, of which a page without scripts has none.
+        let metrics = json!({ "width": look.width, "height": look.height, "pixelRatio": 1, "touch": look.scripts });
         options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
     }
     let all = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "WARNING" } });

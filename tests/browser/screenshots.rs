@@ -1,27 +1,53 @@
-//! A picture of every page, wide and narrow, light and dark: `make screenshots` puts them into `target/screenshots`.
+//! Pictures of every page, wide and narrow, light, dark and with high contrast: `make screenshots` puts them into
+//! `target/screenshots`, and those of the README into `docs/images`.
 
-use crate::chrome::{Chrome, PHONE, WIDE};
-use crate::site::{furnished, logged_in, url};
+use std::path::Path;
+
+use base64::Engine as _;
+use serde_json::json;
+
+use crate::chrome::{Chrome, PHONE, SYSTEMS, WIDE};
+use crate::site::{furnished, logged_in, open};
+
+/// Pages of the README, with the system they are shown on.
+const OF_README: [(&str, &str, &str); 2] = [("overview", "wide", "light"), ("jail", "wide", "dark")];
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it checks nothing: `make screenshots`"]
 async fn pictures() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
-    std::fs::create_dir_all(&folder).unwrap();
-    let (cluster, pages) = furnished().await;
-    for (words, look) in
-        [("light", WIDE), ("dark", WIDE.dark()), ("phone", PHONE), ("phone-dark", PHONE.dark())]
-    {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (folder, images) = (here.join("target/screenshots"), here.join("docs/images"));
+    for folder in [&folder, &images] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let site = furnished().await;
+    let (cluster, pages) = (&site.cluster, &site.pages);
+    for (width, look) in [("wide", WIDE), ("phone", PHONE)] {
         let stranger = Chrome::start(look).await;
-        let chrome = logged_in(&cluster, look).await;
-        for (name, path, inside) in &pages {
+        let chrome = logged_in(cluster, look).await;
+        for (name, path, inside) in pages {
             let browser = if *inside { &chrome } else { &stranger };
-            browser.goto(&url(&cluster, 0, path)).await;
-            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
-            let picture = browser.client.screenshot().await.unwrap();
-            std::fs::write(folder.join(format!("{name}-{words}.png")), picture).unwrap();
+            open(browser, cluster, path).await;
+            if *inside {
+                browser.until("#live", "Live").await;
+            }
+            for (system, dark, contrast) in SYSTEMS {
+                browser.system(dark, contrast).await;
+                let picture = browser.client.screenshot().await.unwrap();
+                std::fs::write(folder.join(format!("{name}-{width}-{system}.png")), picture).unwrap();
+                if OF_README.contains(&(*name, width, system)) {
+                    std::fs::write(images.join(format!("{name}.webp")), small(browser).await).unwrap();
+                }
+            }
         }
         stranger.end().await;
         chrome.end().await;
     }
+}
+
+/// The picture, compressed.
+async fn small(chrome: &Chrome) -> Vec<u8> {
+    let asked = json!({ "format": "webp", "quality": 80 });
+    let picture = chrome.devtools("Page.captureScreenshot", asked).await;
+    base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap()).unwrap()
 }

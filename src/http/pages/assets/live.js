@@ -14,12 +14,14 @@ const KINDS = [
 const EVERY = 10_000;
 const AT_MOST_EVERY = 1_000;
 const STALE_AFTER = 15_000;
+const MOVED_AFTER = 3;
 
 let stream = null;
 let good = Date.now();
 let asked = 0;
 let waiting = 0;
 let running = false;
+let elsewhere = 0;
 let moved = false;
 let over = false;
 let fresh = 0;
@@ -134,7 +136,10 @@ function patch({ assets, parts, rows }) {
   count(rows.filter((row) => !known.has(row)).length);
   document.dispatchEvent(new CustomEvent("bangui:patched"));
   if (wasChanging && !isChanging()) settled();
-  if (assets !== document.documentElement.dataset.assets && !moved) {
+  // During an update, workers of both versions answer: it is over when several answers in a row are of the other one.
+  elsewhere = assets === document.documentElement.dataset.assets ? 0 : elsewhere + 1;
+  if (elsewhere && elsewhere < MOVED_AFTER) refresh();
+  if (elsewhere === MOVED_AFTER && !moved) {
     moved = true;
     say("warn", "The workers have moved to another version. What you typed stays until you reload.", ["Reload", () => location.reload()]);
   }

@@ -2,7 +2,7 @@
 // login.
 import { say } from "./dock.js";
 
-const dialog = document.getElementById("ended");
+const dialog = document.getElementById("session-ended");
 let after = [];
 
 /** Asks for a login in place; `then` is called after it. */

@@ -1,66 +1,8 @@
-//! Walks through the pages as a person does, with JavaScript and without.
+//! What scripts add to pages: they fill in, suggest, patch, and lead around by keys. The walk through everything is in `whole.rs`.
 
-use crate::chrome::{Chrome, Look, PHONE, WIDE};
+use crate::chrome::{Chrome, PHONE, WIDE};
 use crate::site::{cluster, logged_in, url};
-use crate::support::{Client, Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
-
-/// Login, overview, account: the same steps on each browser.
-async fn walk(look: Look) {
-    let cluster = cluster().await;
-    let chrome = Chrome::start(look).await;
-    chrome.goto(&url(&cluster, 0, "/account")).await;
-    assert_eq!(chrome.path().await, "/login?next=%2Faccount");
-    chrome.type_into("password", "wrong").await;
-    chrome.press("Log in").await;
-    chrome.until("#password-error", "The name or the password is wrong.").await;
-    chrome.type_into("password", PASSWORD).await;
-    chrome.press("Log in").await;
-    chrome.until("h1", "Your account").await;
-
-    // Another session, ended from here: the message comes with the next page, and one may take it away.
-    Client::new(cluster.workers[1].address).log_in().await;
-    chrome.goto(&url(&cluster, 1, "/account")).await;
-    chrome.press("End session").await;
-    chrome.until("h1", "Confirm with your password").await;
-    chrome.type_into("password", "wrong").await;
-    chrome.press("Confirm password").await;
-    chrome.until("#password-error", "This is not your password.").await;
-    chrome.type_into("password", PASSWORD).await;
-    chrome.press("Confirm password").await;
-    chrome.until("[role=status]", "One step is left").await;
-    chrome.press("End one of your sessions").await;
-    chrome.until("[role=status]", "The session has ended.").await;
-    // A field that is refused, with what is allowed beside it.
-    chrome.type_into("current", PASSWORD).await;
-    chrome.type_into("new", "short").await;
-    chrome.press("Change password").await;
-    chrome.until("#new-error", "A password must have 12 characters or more, this one has 5.").await;
-
-    chrome.goto(&url(&cluster, 1, "/")).await;
-    chrome.until("table", "web-1").await;
-    chrome.until(".attention", "db-2 cannot be reached").await;
-    if look.scripts {
-        chrome.until("#live", "Live").await;
-    } else {
-        chrome.until("#live", "Not live").await;
-    }
-    let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    if look.scripts {
-        assert_eq!(chrome.run(wider).await, 0, "the page scrolls sideways");
-        assert_eq!(chrome.complaints().await, Vec::<String>::new());
-    }
-    chrome.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn login_overview_and_account_work_with_scripts() {
-    walk(WIDE).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn login_overview_and_account_work_without_scripts_on_a_phone() {
-    walk(PHONE.without_scripts()).await;
-}
+use crate::support::{Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_code_of_the_link_is_filled_in_and_leaves_the_address() {
@@ -87,7 +29,7 @@ async fn a_session_that_ended_is_said_in_place_and_what_was_typed_is_kept() {
     chrome.type_into("current", "what was typed").await;
     let other = cluster.client(1).logged_in().await.confirmed().await;
     other.delete("/api/v1/sessions").await.expect(204);
-    chrome.until("#ended", "Your session has ended").await;
+    chrome.until("#session-ended", "Your session has ended").await;
     chrome.type_into("ended-password", PASSWORD).await;
     chrome.press("Log in here").await;
     chrome.until(".dock", "Logged in again. Nothing was sent yet.").await;

@@ -1,0 +1,95 @@
+//! Markup and marks that turn the direction of text, typed into every field of every form: text, and nothing else.
+
+use serde_json::json;
+
+use crate::chrome::{Chrome, Look, PHONE, WIDE};
+use crate::site::{furnished, logged_in, open};
+use crate::support::{Cluster, SOON, eventually};
+
+const TYPED: &str = "\"'><img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>\u{202e}txt.exe\u{2066}{{x}}";
+
+/// The fields that one can type into, form by form. What the browser would refuse by itself is sent all the same.
+const FORMS: &str = "return Array.from(document.forms, (form) => { \
+    form.noValidate = true; \
+    const fields = Array.from(form.elements).filter((field) => field.id && field.matches('textarea, \
+        input:not([type=hidden], [type=checkbox], [type=radio])') && field.checkVisibility()); \
+    for (const field of fields) { field.removeAttribute('maxlength'); field.removeAttribute('pattern'); } \
+    return fields.map((field) => field.id); })";
+/// Presses the first button of a form of the page, or sends it.
+const SEND: &str = "const form = document.forms[arguments[0]]; window.sent = 1; \
+    const button = Array.from(form.elements).find((button) => button.matches('button:not([type=button])')); \
+    if (button?.ariaDisabled === 'true') return false; \
+    if (button) button.click(); else form.requestSubmit(); \
+    return true;";
+/// What came of it: whether it was answered, whether markup became an element or ran.
+const CAME: &str = "const place = document.querySelector('p.error:not([hidden]), .empty'); \
+    return [document.readyState === 'complete' && (!window.sent || Boolean(place)), \
+        window.hurt === undefined && !document.querySelector('img')]";
+
+/// Types it into each form of a page at once; how many fields there were.
+async fn page(chrome: &Chrome, cluster: &Cluster, path: &str) -> usize {
+    open(chrome, cluster, path).await;
+    let forms = chrome.run(FORMS).await;
+    let mut many = 0;
+    for (n, fields) in forms.as_array().unwrap().iter().enumerate() {
+        let fields = fields.as_array().unwrap();
+        if fields.is_empty() {
+            continue;
+        }
+        open(chrome, cluster, path).await;
+        chrome.run(FORMS).await;
+        for field in fields {
+            let id = field.as_str().unwrap();
+            chrome.run(&format!("document.getElementById('{id}').value = ''")).await;
+            chrome.paste(id, TYPED).await;
+            many += 1;
+        }
+        // A button may not be possible now, and says why.
+        if chrome.client.execute(SEND, vec![json!(n)]).await.unwrap() == false {
+            continue;
+        }
+        let what = format!("an answer to form {n} of {path}");
+        let unharmed = eventually(&what, SOON, || async {
+            let came = chrome.client.execute(CAME, Vec::new()).await.ok()?;
+            came[0].as_bool()?.then(|| came[1] == true)
+        })
+        .await;
+        assert!(unharmed, "markup ran or became an element: form {n} of {path}");
+        // A field that was refused keeps what was typed, but for passwords.
+        for field in fields {
+            let kept = format!(
+                "const field = document.getElementById('{}'); return field?.matches('[aria-invalid]:not([type=password])') \
+                 ? field.value : null",
+                field.as_str().unwrap()
+            );
+            let kept = chrome.run(&kept).await;
+            assert!(kept.is_null() || kept.as_str().unwrap().contains(TYPED), "{field} of {path} has {kept}");
+        }
+    }
+    many
+}
+
+async fn every_page(look: Look) {
+    let (site, fresh) = (furnished().await, Cluster::bare(1).start().await);
+    let (stranger, chrome) = (Chrome::start(look).await, logged_in(&site.cluster, look).await);
+    let mut many = page(&stranger, &fresh, "/setup").await;
+    for (_, path, inside) in &site.pages {
+        many += page(if *inside { &chrome } else { &stranger }, &site.cluster, path).await;
+    }
+    // Login, setup, account, jails, settings, and the search of each page.
+    assert!(many > 40, "{many} fields were found");
+    for browser in [stranger, chrome] {
+        assert_eq!(browser.complaints().await, Vec::<String>::new());
+        browser.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_typed_into_any_field_is_shown_as_text() {
+    every_page(WIDE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_typed_into_any_field_is_shown_as_text_without_javascript() {
+    every_page(PHONE.without_scripts()).await;
+}
