@@ -70,6 +70,7 @@ mod pages_operations;
 mod pages_policy;
 mod parts;
 mod passwords;
+mod patience;
 mod primary_proof;
 mod proxies;
 mod redis_acl;

@@ -44,7 +44,7 @@ pub(in crate::agent) const VERIFY_EVERY: Duration = Duration::from_millis(50);
 /// An answer that a change is still under way leaves this long before the deadline.
 const ANSWER_BEFORE: Duration = Duration::from_millis(500);
 /// For one command to fail2ban.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+pub(in crate::agent) const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
 const UNDO_PAUSE: Duration = Duration::from_secs(2);
 
@@ -128,6 +128,7 @@ impl Changer {
             Err(ChangeError::Down(reason)) => return self.change_while_down(jail, edit, &reason).await,
             running => running?,
         };
+        self.find_log().await;
         let outcome = self.transact(lock, jail, edit, &running).await;
         self.unless_jails_were_lost(&running, jail, outcome).await
     }

@@ -53,6 +53,8 @@ pub(in crate::agent) struct Changer {
     pub(in crate::agent) tools: Tools,
     pub(in crate::agent) client: Client,
     pub(in crate::agent) working: Mutex<Option<Working>>,
+    /// fail2ban's log file, where its process cannot be seen.
+    pub(in crate::agent) log: Mutex<Option<PathBuf>>,
     pub(in crate::agent) socket: PathBuf,
     /// What starts fail2ban.
     pub(in crate::agent) start: Vec<String>,
@@ -67,6 +69,7 @@ impl Changer {
             tools,
             client,
             working: Mutex::default(),
+            log: Mutex::default(),
             socket,
             start,
         })
@@ -78,6 +81,8 @@ impl Changer {
 pub(in crate::agent) struct Working {
     pub(super) jail: JailName,
     pub(super) since: Instant,
-    /// When progress was last seen; none if it cannot be.
-    pub(super) progress: Option<Instant>,
+    /// When progress was last seen; if it cannot be, the beginning.
+    pub(super) seen: Instant,
+    /// Whether progress can be seen.
+    pub(super) visible: bool,
 }

@@ -82,6 +82,7 @@ impl Changer {
             // Jails that do not come back are told below.
             warn!("failed to undo an interrupted change completely: {reason}");
         }
+        self.find_log().await;
         if self.running().await?.contains_key(jail) {
             self.stop(jail).await?;
         }
