@@ -42,7 +42,7 @@ use crate::fail2ban::{Command, threads};
 pub(in crate::agent) const VERIFY_WITHIN: Duration = Duration::from_secs(4);
 pub(in crate::agent) const VERIFY_EVERY: Duration = Duration::from_millis(50);
 /// An answer that a change is still under way leaves this long before the deadline.
-const ANSWER_BEFORE: Duration = Duration::from_millis(500);
+pub(in crate::agent) const ANSWER_BEFORE: Duration = Duration::from_millis(500);
 /// For one command to fail2ban.
 pub(in crate::agent) const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
@@ -64,6 +64,8 @@ impl Changer {
         let changer = Arc::clone(self);
         let changing = tokio::spawn(async move {
             let lock = changer.lock(deadline).await?;
+            // What it left may be otherwise after this change.
+            changer.forget_rollback();
             changer.undo_leftover(&lock).await?;
             let changed = changer.apply(&lock, &jail, &edit).await;
             match &changed {
@@ -81,11 +83,16 @@ impl Changer {
             Ok(changed) => changed.unwrap_or_else(|_| {
                 Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
             }),
-            Err(_) => Err(ChangeError::UnderWay(match self.working() {
-                Some(working) => format!("the change is still under way: {working}"),
-                None => "the change is still under way".to_owned(),
-            })),
+            Err(_) => Err(self.under_way("the change")),
         }
+    }
+
+    /// The answer to whoever cannot wait for the end of `what`.
+    pub(in crate::agent) fn under_way(&self, what: &str) -> ChangeError {
+        ChangeError::UnderWay(match self.working() {
+            Some(working) => format!("{what} is still under way: {working}"),
+            None => format!("{what} is still under way"),
+        })
     }
 
     /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::files::Files;
+use super::rollback::Rollback;
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
 use crate::fail2ban::Client;
@@ -55,6 +56,8 @@ pub(in crate::agent) struct Changer {
     pub(in crate::agent) working: Mutex<Option<Working>>,
     /// fail2ban's log file, where its process cannot be seen.
     pub(in crate::agent) log: Mutex<Option<PathBuf>>,
+    /// The latest one, until its outcome was heard.
+    pub(in crate::agent) rollback: Mutex<Option<Rollback>>,
     pub(in crate::agent) socket: PathBuf,
     /// What starts fail2ban.
     pub(in crate::agent) start: Vec<String>,
@@ -70,6 +73,7 @@ impl Changer {
             client,
             working: Mutex::default(),
             log: Mutex::default(),
+            rollback: Mutex::default(),
             socket,
             start,
         })

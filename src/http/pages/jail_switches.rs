@@ -158,6 +158,7 @@ pub async fn show(
         doing: match view.about.kind {
             JailChangeKind::Activate => "switched on",
             JailChangeKind::Deactivate => "switched off",
+            JailChangeKind::RollBack => "rolled back",
             JailChangeKind::Settings | JailChangeKind::Ignore | JailChangeKind::Unknown => "changed",
         },
         state: view.state,
