@@ -16,11 +16,14 @@ CHAOS_SECONDS ?= 1800
 AXE_VERSION = 4.14.0
 # Most tests wait for processes rather than for a core.
 TEST_THREADS ?= 6
-# Modules of tests/it whose tests start a fail2ban.
-FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: ban_jobs:: ban_times:: bans:: \
-	broken_fail2ban:: config_errors:: dashboard:: detection:: dropin:: events:: host_changes:: host_down:: host_files:: \
-	idempotency:: jail_faults:: jail_names:: jails:: newer_states:: servers:: slow_unbans:: stock_jails:: \
-	support::self_test:: sweep:: switches::
+# Modules of tests/it whose tests start a fail2ban: one that is missing here fails (tests/it/support/fail2ban.rs).
+FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bad_input:: ban_jobs:: ban_lists:: \
+	ban_times:: bans:: broken_fail2ban:: cluster_view:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
+	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
+	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages:: pages_confirm:: \
+	pages_hosts:: pages_operations:: pages_policy:: patience:: redis_away:: redis_fails:: redis_refuses_writes:: \
+	redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
+	sweep:: switches:: up::
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9.-]+):.*## /  make \1\t/' | expand -t 27
@@ -90,9 +93,11 @@ test-fail2ban-1.1: ## Run the tests that involve fail2ban with fail2ban 1.1, if 
 	BANGUI_TEST_FAIL2BAN=$$PWD/target/fail2ban-1.1 RUST_TEST_THREADS=$(TEST_THREADS) \
 		cargo test --locked --test it -- $(FAIL2BAN_TESTS)
 
-test-stock-jails: ## Switch every jail of fail2ban's package on and off
+test-stock-jails: ## Switch every jail of fail2ban's package on and off, of fail2ban 1.1 too if apt's mirror has it
 	@.ci/install rust cc redis-server fail2ban
-	cargo test --locked --test it -- --ignored stock_jails::
+	cargo test --locked --test it -- --ignored --nocapture stock_jails::
+	@.ci/fail2ban-1.1 || { code=$$?; [ $$code -eq 3 ] && exit 0; exit $$code; }; \
+	BANGUI_TEST_FAIL2BAN=$$PWD/target/fail2ban-1.1 cargo test --locked --test it -- --ignored --nocapture stock_jails::
 
 test-browser: target/browser/axe.min.js ## Walk through the pages in Chromium behind HAProxy, with JavaScript and without, and let axe-core look at them
 	@.ci/install rust cc redis-server fail2ban chromium haproxy

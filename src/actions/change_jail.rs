@@ -97,8 +97,12 @@ pub async fn ignore(
     context.complete(action).await
 }
 
+/// The jail before the change; none too while fail2ban is down: the change itself is then refused with what keeps it down.
 async fn read(target: &JailTarget) -> Result<Option<JailView>, ChangeJailError> {
-    target.agent.jail_view(&target.jail).await.map_err(ChangeJailError::Unreadable)
+    match target.agent.jail_view(&target.jail).await {
+        Err(AgentError::Down { .. }) => Ok(None),
+        view => view.map_err(ChangeJailError::Unreadable),
+    }
 }
 
 async fn conclude(
@@ -122,7 +126,8 @@ async fn conclude(
     }
     change.show(&answer).await;
     let view = answer.map_err(|error| match error {
-        error @ AgentError::Refused { .. } => ChangeJailError::Refused(error),
+        // Of a fail2ban that went away during the change, the agent says that it is not settled.
+        error @ (AgentError::Refused { .. } | AgentError::Down { .. }) => ChangeJailError::Refused(error),
         // A busy fail2ban too: a command that it did not answer may be carried out later.
         error => ChangeJailError::Unknown(error),
     })?;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::dismiss_recovery::{DismissError, clear, summary};
 use super::host_change::HostChange;
-use super::target::ServerTarget;
+use super::target::JailTarget;
+use super::until_finished::until_finished;
 use super::{Actor, Context};
 use crate::agent::client::{AgentError, RolledBack};
 use crate::domain::transition::RecoveryChanged;
@@ -40,23 +41,25 @@ impl From<DismissError> for RollBackError {
     }
 }
 
-/// Switches the jail of the pending recovery off again, and brings fail2ban back.
+/// Switches the jail of a [`pending`] recovery off again, and brings fail2ban back. `target` is that jail.
 ///
 /// # Errors
 /// [`RollBackError`].
 pub async fn roll_back(
     context: &Context,
     actor: Actor,
-    server: ServerTarget,
-    expected: Option<Timestamp>,
+    target: JailTarget,
+    pending: PendingRecovery,
 ) -> Result<RolledBack, RollBackError> {
-    let pending = pending(context, &server.name, expected).await?;
     let task = context.clone();
-    context.complete(bring_back(task, actor, server, pending)).await
+    context.complete(bring_back(task, actor, target, pending)).await
 }
 
-/// The recovery that is pending, if it is the one that the user saw.
-async fn pending(
+/// The recovery that is pending, if it is the one that the user saw: `expected` is its `detected_at`.
+///
+/// # Errors
+/// [`RollBackError`].
+pub async fn pending(
     context: &Context,
     server: &ServerName,
     expected: Option<Timestamp>,
@@ -76,12 +79,13 @@ async fn pending(
 async fn bring_back(
     context: Context,
     actor: Actor,
-    server: ServerTarget,
+    target: JailTarget,
     pending: PendingRecovery,
 ) -> Result<RolledBack, RollBackError> {
-    let (target, wanted) = (server.jail(pending.jail_name.clone()), json!({ "active": false }));
+    let wanted = json!({ "active": false });
     let change = HostChange::begin(context, actor, target, "recovery.roll_back", wanted).await?;
-    let rolled_back = change.target.agent.roll_back(&change.target.jail).await;
+    let (agent, jail) = (&change.target.agent, &change.target.jail);
+    let (rolled_back, _) = until_finished(move || agent.roll_back(jail)).await;
     let outcome = rolled_back.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
     let after = rolled_back.as_ref().map_or(Value::Null, |back| json!(back));
     change.end((summary(&pending), after), outcome).await;

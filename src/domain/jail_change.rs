@@ -46,6 +46,8 @@ pub enum JailChangeKind {
     Settings,
     /// A network is unbanned and ignored.
     Ignore,
+    /// Its activation, after which fail2ban went down or lost jails, is rolled back.
+    RollBack,
     /// One that only another version knows.
     #[serde(other)]
     Unknown,
@@ -60,6 +62,7 @@ impl JailChangeKind {
             Self::Deactivate => "deactivate",
             Self::Settings => "settings",
             Self::Ignore => "ignore",
+            Self::RollBack => "roll_back",
             Self::Unknown => "unknown",
         }
     }

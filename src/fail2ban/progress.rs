@@ -1,50 +1,128 @@
 //! Whether a fail2ban that does not answer is at work: it runs the unban action of each address inside one command, and answers
 //! nobody while it works.
 //!
-//! What can be seen from outside is what the kernel counts of its process: time on a processor, and of the children it has
-//! waited for (each action is one) time and page faults. An action that sleeps counts when it ends.
+//! What can be seen from outside, by the best source there is:
+//!
+//! | source | shows |
+//! |---|---|
+//! | its process: what the kernel counts of it and of the children that it has waited for | time on a processor, actions that ended |
+//! | its process: a child that is alive | an action that runs; fail2ban itself ends one that takes too long (`timeout`) |
+//! | its log file, where the process is in another container | a line for each address that is unbanned |
 
 use std::path::Path;
+use std::time::SystemTime;
 
-/// The counts at one moment; two that differ were taken with work in between.
+/// What was seen at one moment; two that differ were taken with work in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress([u64; 6]);
+pub enum Progress {
+    /// `cminflt`, `cmajflt`, `utime`, `stime`, `cutime` and `cstime` of its process.
+    Process([u64; 6]),
+    /// The length of its log file, and when that was last written.
+    Log(u64, Option<SystemTime>),
+}
 
 impl Progress {
     /// Of this process; none where it cannot be seen (it is in another container).
     #[must_use]
-    pub fn of(pid: i32) -> Option<Self> {
-        let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-        Self::parse(&text)
+    pub fn of_process(pid: i32) -> Option<Self> {
+        Self::parse(&stat(pid)?)
     }
 
-    /// `/proc/PID/stat`, see proc(5): `cminflt`, `cmajflt`, `utime`, `stime`, `cutime`, `cstime`.
+    /// By this log file; none where it cannot be seen.
+    #[must_use]
+    pub fn of_log(path: &Path) -> Option<Self> {
+        let log = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self::Log(log.len(), log.modified().ok()))
+    }
+
+    /// `/proc/PID/stat`, see proc(5).
     fn parse(text: &str) -> Option<Self> {
-        // The name may hold anything, brackets too.
-        let (_, rest) = text.rsplit_once(')')?;
-        // The first of the rest is the third field.
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let fields = fields(text)?;
         let mut counts = [0; 6];
+        // The first of the fields is the third of the file.
         for (count, field) in counts.iter_mut().zip([11, 13, 14, 15, 16, 17]) {
             *count = fields.get(field - 3)?.parse().ok()?;
         }
-        Some(Self(counts))
+        Some(Self::Process(counts))
     }
+}
+
+/// Whether this process has a child that is alive.
+#[must_use]
+pub fn has_child(pid: i32) -> bool {
+    let tasks = std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task"));
+    // The kernel lists children by the thread that began them.
+    let lists = tasks.into_iter().flatten().flatten();
+    lists.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok()).any(|children| {
+        children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).any(is_alive)
+    })
+}
+
+/// One that has ended is listed until its parent has heard of it.
+fn is_alive(pid: i32) -> bool {
+    let text = stat(pid).unwrap_or_default();
+    fields(&text).is_some_and(|fields| fields.first().is_some_and(|state| !["Z", "X"].contains(state)))
+}
+
+fn stat(pid: i32) -> Option<String> {
+    std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()
+}
+
+/// What follows the name, which may hold anything, brackets too.
+fn fields(stat: &str) -> Option<Vec<&str>> {
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::process::Command;
+
     use super::*;
 
     #[test]
     fn work_of_a_process_and_of_its_children_is_seen() {
         let line = "42 (fail2ban) ser) S 1 42 42 0 -1 4194560 9000 700 3 1 55 12 80 33 20 0 9 0 5 1 2";
-        assert_eq!(Progress::parse(line), Some(Progress([700, 1, 55, 12, 80, 33])));
+        assert_eq!(Progress::parse(line), Some(Progress::Process([700, 1, 55, 12, 80, 33])));
         assert_eq!(Progress::parse("42 (x) S 1"), None);
         let me = std::process::id().cast_signed();
-        let before = Progress::of(me).unwrap();
-        assert!(std::process::Command::new("true").status().unwrap().success());
-        assert_ne!(Progress::of(me).unwrap(), before);
-        assert_eq!(Progress::of(i32::MAX), None);
+        let before = Progress::of_process(me).unwrap();
+        assert!(Command::new("true").status().unwrap().success());
+        assert_ne!(Progress::of_process(me).unwrap(), before);
+        assert_eq!(Progress::of_process(i32::MAX), None);
+    }
+
+    #[test]
+    fn a_child_is_seen_as_long_as_it_lives_and_not_once_it_has_ended_unheard() {
+        // A process of its own: other tests have children too.
+        let script = "sleep 60 & echo $!; read line; kill $!; read line; exec sleep 60";
+        let mut parent = Command::new("sh");
+        parent.args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut parent = parent.spawn().unwrap();
+        let pid = parent.id().cast_signed();
+        let waits_for = |wanted: bool| {
+            let seen = (0..500).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                has_child(pid) == wanted
+            });
+            assert!(seen, "{wanted}");
+        };
+        waits_for(true);
+        let mut stdin = parent.stdin.take().unwrap();
+        stdin.write_all(b"on\n").unwrap();
+        waits_for(false);
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert!(!has_child(i32::MAX));
+    }
+
+    #[test]
+    fn a_line_in_the_log_is_seen() {
+        let mut log = tempfile::NamedTempFile::new().unwrap();
+        let before = Progress::of_log(log.path()).unwrap();
+        assert_eq!(Progress::of_log(log.path()), Some(before));
+        writeln!(log, "NOTICE  [app] Unban 198.51.100.1").unwrap();
+        assert_ne!(Progress::of_log(log.path()), Some(before));
+        assert_eq!(Progress::of_log(Path::new("/none/such")), None);
     }
 }

@@ -26,6 +26,12 @@ pub fn started<'a>(
     judge(&threads, jails)
 }
 
+/// Whether this process is a fail2ban that names its threads. It is systemd that listens if it owns the socket.
+#[must_use]
+pub fn is_fail2ban(pid: i32) -> bool {
+    has_observer(&names(&Path::new("/proc").join(pid.to_string()).join("task")))
+}
+
 fn names(tasks: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(tasks) else { return Vec::new() };
     let comm =
@@ -38,13 +44,16 @@ fn names(tasks: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// It has one from its first moment on. Without it this is another process, or a fail2ban that cannot name its threads.
+fn has_observer(threads: &[Vec<u8>]) -> bool {
+    threads.iter().any(|name| name == b"f2b/observer")
+}
+
 fn judge<'a>(
     threads: &[Vec<u8>],
     jails: impl Iterator<Item = &'a JailName>,
 ) -> BTreeMap<&'a JailName, Option<bool>> {
-    // It has one from its first moment on. Without it this is another process (systemd, if it owns the socket), or
-    // a fail2ban that cannot name its threads.
-    let is_fail2ban = threads.iter().any(|name| name == b"f2b/observer");
+    let is_fail2ban = has_observer(threads);
     let mut groups: BTreeMap<[Vec<u8>; 2], Vec<&JailName>> = BTreeMap::new();
     for jail in jails {
         groups.entry(["f", "a"].map(|part| kept(&format!("f2b/{part}.{jail}")))).or_default().push(jail);

@@ -52,6 +52,44 @@ fn the_hour_that_autumn_repeats_is_resolved() {
     let ban = times("2026-11-01T01:30:00", 7200, "2026-11-01T02:30:00");
     assert_eq!(Zone::Offset(-5 * HOUR).resolve(&ban, at("2026-11-01T06:10:00")).0, at("2026-11-01T05:30:00"));
     assert_eq!(Zone::Offset(-4 * HOUR).resolve(&ban, at("2026-11-01T05:40:00")).0, at("2026-11-01T05:30:00"));
+    // And in spring: what would be over began an hour later.
+    let ban = times("2026-03-08T01:55:00", 600, "2026-03-08T03:05:00");
+    assert_eq!(Zone::Offset(-4 * HOUR).resolve(&ban, at("2026-03-08T07:03:00")).0, at("2026-03-08T06:55:00"));
+}
+
+/// Every ten minutes around both changes of the clock, for several durations, asked for at every seventh minute of the ban: where
+/// only one moment fits the line that fail2ban prints, it is that one.
+#[test]
+fn a_ban_around_a_change_of_the_clock_has_its_moment_wherever_the_line_and_now_leave_only_one() {
+    let zone = new_york();
+    let shown = |at: i64| chrono::DateTime::from_timestamp(at + zone.offset(at), 0).unwrap().naive_utc();
+    let line = |since: i64, seconds: i64| Times { since: shown(since), seconds, end: shown(since + seconds) };
+    let (mut repeated, mut ambiguous) = ([0, 0], 0);
+    // The clock is put forward and back at these moments.
+    for change in ["2026-03-08T07:00:00", "2026-11-01T06:00:00"].map(at) {
+        for since in (-18..=18).map(|tens| change + tens * 600) {
+            for seconds in [600, 2700, HOUR, 5400, 2 * HOUR, DAY] {
+                for now in (since..=since + seconds).step_by(420) {
+                    let fits = |other: &i64| {
+                        line(*other, seconds) == line(since, seconds)
+                            && (other - SLACK..=other + seconds + SLACK).contains(&now)
+                    };
+                    if [since - HOUR, since + HOUR].iter().any(fits) {
+                        ambiguous += 1;
+                        continue;
+                    }
+                    let found = zone.resolve(&line(since, seconds), now);
+                    assert_eq!(found, (since, Some(since + seconds)), "{since} for {seconds} s at {now}");
+                    if shown(since) == shown(since - HOUR) {
+                        repeated[1] += 1;
+                    } else if shown(since) == shown(since + HOUR) {
+                        repeated[0] += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(repeated.iter().all(|count| *count > 100), "{repeated:?}: not sharp, {ambiguous} ambiguous");
 }
 
 #[test]

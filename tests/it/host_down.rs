@@ -38,15 +38,20 @@ async fn while_fail2ban_is_down_a_change_that_needs_it_says_why_it_is_down_and_t
     assert_eq!(fail2ban.start_in_vain().await, Some(255));
     let files = cluster.fail2ban().jail_d();
     let before = server_is(&client, "down").await["last_activation"].clone();
-    let activated = post(&client, "jails/app/activate").await;
-    assert_eq!(activated.problem(503), "fail2ban-down");
-    let detail = activated.body["detail"].as_str().unwrap();
-    assert!(detail.contains("Have not found any log file for other jail"), "{detail}");
-    assert!(detail.ends_with("nothing was changed") && !detail.contains("not known"), "{detail}");
-    let request = client.request(Method::PATCH, &path("jails/app"));
-    let set = client.send(request.json(&json!({ "bantime": 77, "persistent": true }))).await;
-    assert_eq!(set.problem(503), "fail2ban-down");
-    assert!(set.body["detail"].as_str().unwrap().ends_with("nothing was changed"), "{}", set.text);
+    for (method, rest, body) in [
+        (Method::POST, "jails/app/activate", Value::Null),
+        (Method::PATCH, "jails/app", json!({ "bantime": 77, "persistent": true })),
+        (Method::PATCH, "jails/web", json!({ "bantime": 77, "persistent": false })),
+        (Method::POST, "jails/app/ignore", json!({ "network": BANNED, "persistent": true })),
+        (Method::POST, "jails/web/ignore", json!({ "network": BANNED, "persistent": false })),
+    ] {
+        let asked = client.request(method, &path(rest));
+        let refused = client.send(if body.is_null() { asked } else { asked.json(&body) }).await;
+        assert_eq!(refused.problem(503), "fail2ban-down", "{rest} {body}");
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(detail.contains("Have not found any log file for other jail"), "{rest} {body}: {detail}");
+        assert!(detail.ends_with("nothing was changed") && !detail.contains("not known"), "{detail}");
+    }
     assert_eq!(cluster.fail2ban().jail_d(), files);
     let state = server(&client).await;
     assert_eq!((&state["last_activation"], &state["pending_recovery"]), (&before, &Value::Null), "{state}");

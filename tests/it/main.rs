@@ -79,6 +79,7 @@ mod pages_undo_bans;
 mod pages_user;
 mod parts;
 mod passwords;
+mod patience;
 mod primary_proof;
 mod proxies;
 mod redis_acl;

@@ -13,6 +13,8 @@ use crate::support::{Client, Cluster, SOON, eventually};
 
 /// A second each: longer than a client waits, than fail2ban may be busy without being down, and than a reload was allowed.
 const BANS: u32 = 75;
+/// Longer than an agent waits with the answer that a change is under way.
+const ROLLED_BACK: u32 = 110;
 const LONG: Duration = Duration::from_secs(400);
 
 /// [`beside_web`], where a change becomes a resource after a second.
@@ -101,6 +103,44 @@ async fn a_jail_whose_unbans_take_a_minute_is_switched_off_behind_a_202_and_fail
     assert!(cluster.fail2ban().bans("web", BANNED).await);
     let state = server(&client).await;
     assert!(state["pending_recovery"].is_null() && state["last_activation"].is_null(), "{state}");
+}
+
+#[tokio::test]
+async fn a_rollback_of_a_jail_whose_unbans_take_long_is_followed_behind_a_202_until_it_is_done() {
+    let (mut cluster, client) = impatient().await;
+    let other = client.at(cluster.workers[1].address);
+    slow_bans(&mut cluster, &client, ROLLED_BACK).await;
+    let activated = || async { server(&client).await["last_activation"]["jail_name"] == "app" };
+    eventually("the activation", SOON, || async { activated().await.then_some(()) }).await;
+    cluster.fail2ban().command(&["stop", "web"]).await;
+    let lost = eventually("a pending recovery", SOON, || async {
+        let pending = server(&client).await["pending_recovery"].clone();
+        pending.is_object().then_some(pending)
+    })
+    .await;
+    assert_eq!(lost["jail_name"], "app", "{lost}");
+    let (change, asked) = begun(&client, Method::POST, "recovery/rollback", Value::Null).await;
+    assert_eq!((&asked["change"], &asked["jail"]), (&json!("roll_back"), &json!("app")), "{asked}");
+    assert_eq!(other.get(&change).await.expect(200).body["state"], "running");
+    let done = ended(&other, &change).await;
+    let back = json!({ "jail": "app", "started": false, "running": ["web"], "missing": {} });
+    assert_eq!((&done["state"], &done["result"]), (&json!("done"), &back), "{done}");
+    assert_eq!(cluster.fail2ban().jails().await, ["web"]);
+    eventually("the ban of web", SOON, || async {
+        cluster.fail2ban.as_ref().unwrap().bans("web", BANNED).await.then_some(())
+    })
+    .await;
+    let entry = client.get("/api/v1/audit?limit=1").await.expect(200).body["items"][0].clone();
+    assert_eq!(
+        (&entry["what"], &entry["outcome"]),
+        (&json!("recovery.roll_back"), &json!("done")),
+        "{entry}"
+    );
+    eventually("the end of the recovery", SOON, || async {
+        let state = server(&client).await;
+        (state["pending_recovery"].is_null() && state["status"]["condition"] == "up").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

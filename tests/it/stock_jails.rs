@@ -1,16 +1,21 @@
-//! Every jail that Debian's fail2ban comes with can be switched on and off, with an empty log and an action that does nothing.
+//! Every jail that fail2ban's package comes with can be switched on and off, with an empty log and an action that does nothing.
 //!
 //! All of them take minutes: `make test-stock-jails`. Some of them are in every run.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::agent_jails::{BANNED, beside, jail};
 use crate::support::agent::Agent;
 use crate::support::fail2ban::Fail2ban;
 
 /// Where the package has its configuration.
-const STOCK: &str = "/etc/fail2ban";
+fn stock() -> PathBuf {
+    match std::env::var_os("BANGUI_TEST_FAIL2BAN") {
+        Some(folder) => Path::new(&folder).join("etc/fail2ban"),
+        None => PathBuf::from("/etc/fail2ban"),
+    }
+}
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -26,17 +31,17 @@ fn copy(from: &Path, to: &Path) {
 
 /// A fail2ban that runs `web` beside the stock configuration, its agent, and the names of the stock jails.
 async fn with_stock_jails() -> (Fail2ban, Agent, Vec<String>) {
-    let stock = std::fs::read_to_string(Path::new(STOCK).join("jail.conf")).unwrap();
+    let jails = std::fs::read_to_string(stock().join("jail.conf")).unwrap();
     let name = |line: &str| Some(line.strip_prefix('[')?.split_once(']')?.0.to_owned());
-    let mut names: Vec<String> = stock.lines().filter_map(name).collect();
+    let mut names: Vec<String> = jails.lines().filter_map(name).collect();
     names.retain(|name| name != "INCLUDES" && name != "DEFAULT");
     let (fail2ban, agent) = beside(|f| {
         let own = std::fs::read_to_string(f.config().join("jail.conf")).unwrap();
         for folder in ["action.d", "filter.d"] {
-            copy(&Path::new(STOCK).join(folder), &f.config().join(folder));
+            copy(&stock().join(folder), &f.config().join(folder));
         }
         for file in ["jail.conf", "paths-common.conf", "paths-debian.conf"] {
-            std::fs::copy(Path::new(STOCK).join(file), f.config().join(file)).unwrap();
+            std::fs::copy(stock().join(file), f.config().join(file)).unwrap();
         }
         let no_action = "\n[DEFAULT]\nbanaction = note\nbanaction_allports = note\n";
         f.write("jail.local", &format!("{own}{no_action}"));

@@ -43,9 +43,9 @@ use crate::fail2ban::{Command, threads};
 pub(in crate::agent) const VERIFY_WITHIN: Duration = Duration::from_secs(4);
 pub(in crate::agent) const VERIFY_EVERY: Duration = Duration::from_millis(50);
 /// An answer that a change is still under way leaves this long before the deadline.
-const ANSWER_BEFORE: Duration = Duration::from_millis(500);
+pub(in crate::agent) const ANSWER_BEFORE: Duration = Duration::from_millis(500);
 /// For one command to fail2ban.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+pub(in crate::agent) const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
 const UNDO_PAUSE: Duration = Duration::from_secs(2);
 
@@ -69,6 +69,8 @@ impl Changer {
         let changing = tokio::spawn(async move {
             steps.at(ChangeStep::Lock);
             let lock = changer.lock(deadline).await?;
+            // What it left may be otherwise after this change.
+            changer.forget_rollback();
             changer.undo_leftover(&lock).await?;
             let changed = changer.apply(&lock, &jail, &edit, &steps).await;
             match &changed {
@@ -86,11 +88,16 @@ impl Changer {
             Ok(changed) => changed.unwrap_or_else(|_| {
                 Err(ChangeError::Unsettled("the change was cut off: the agent is stopping".into()))
             }),
-            Err(_) => Err(ChangeError::UnderWay(match self.working() {
-                Some(working) => format!("the change is still under way: {working}"),
-                None => "the change is still under way".to_owned(),
-            })),
+            Err(_) => Err(self.under_way("the change")),
         }
+    }
+
+    /// The answer to whoever cannot wait for the end of `what`.
+    pub(in crate::agent) fn under_way(&self, what: &str) -> ChangeError {
+        ChangeError::UnderWay(match self.working() {
+            Some(working) => format!("{what} is still under way: {working}"),
+            None => format!("{what} is still under way"),
+        })
     }
 
     /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.
@@ -140,6 +147,7 @@ impl Changer {
             Err(ChangeError::Down(reason)) => return self.change_while_down(jail, edit, &reason).await,
             running => running?,
         };
+        self.find_log().await;
         let outcome = self.transact(lock, jail, edit, &running, steps).await;
         self.unless_jails_were_lost(&running, jail, outcome).await
     }

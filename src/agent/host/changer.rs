@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::files::Files;
+use super::rollback::Rollback;
 use super::steps::StepLog;
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
@@ -56,6 +57,10 @@ pub(in crate::agent) struct Changer {
     pub(in crate::agent) working: Mutex<Option<Working>>,
     /// Which step each of the latest changes is at.
     pub(in crate::agent) steps: StepLog,
+    /// fail2ban's log file, where its process cannot be seen.
+    pub(in crate::agent) log: Mutex<Option<PathBuf>>,
+    /// The latest one, until its outcome was heard.
+    pub(in crate::agent) rollback: Mutex<Option<Rollback>>,
     pub(in crate::agent) socket: PathBuf,
     /// What starts fail2ban.
     pub(in crate::agent) start: Vec<String>,
@@ -71,6 +76,8 @@ impl Changer {
             client,
             working: Mutex::default(),
             steps: StepLog::default(),
+            log: Mutex::default(),
+            rollback: Mutex::default(),
             socket,
             start,
         })
@@ -82,6 +89,8 @@ impl Changer {
 pub(in crate::agent) struct Working {
     pub(super) jail: JailName,
     pub(super) since: Instant,
-    /// When progress was last seen; none if it cannot be.
-    pub(super) progress: Option<Instant>,
+    /// When progress was last seen; if it cannot be, the beginning.
+    pub(super) seen: Instant,
+    /// Whether progress can be seen.
+    pub(super) visible: bool,
 }

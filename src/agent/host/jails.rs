@@ -121,6 +121,7 @@ impl JailDesk {
             let edit = Edit::Set(change.settings.clone());
             return self.changer.change(jail.clone(), edit, id, deadline).await.map(drop);
         }
+        self.must_answer(deadline).await?;
         for (done, setting) in self.steps(jail, &change.settings, deadline).await?.into_iter().enumerate() {
             let answer = self.ask(Command::Set(jail.clone(), setting), deadline).await;
             answer.map_err(|reason| match done {
@@ -143,6 +144,7 @@ impl JailDesk {
         if persistent {
             self.changer.change(jail.clone(), Edit::Ignore(network), id, deadline).await?;
         } else {
+            self.must_answer(deadline).await?;
             self.ask(Command::Set(jail.clone(), Setting::Ignore(network)), deadline).await?;
         }
         match self.client.ask(Command::Unban(jail.clone(), vec![network]), deadline).await {
@@ -245,11 +247,22 @@ impl JailDesk {
         Ok(survey)
     }
 
+    /// Before anything is sent: of a fail2ban that is down, why it is.
+    async fn must_answer(&self, deadline: Instant) -> Result<(), ChangeError> {
+        match self.client.ask(Command::Ping, deadline).await {
+            Err(Fail2banError::Down(reason)) => Err(self.changer.down(&reason).await),
+            answer => Ok(answer.map(drop)?),
+        }
+    }
+
     async fn ask(&self, command: Command, deadline: Instant) -> Result<Value, ChangeError> {
+        let changes = command.changes();
         match self.client.ask(command, deadline).await {
             Err(error) if error.is_unknown_jail() => Err(ChangeError::UnknownJail(
                 "the jail does not run: only a persistent change is possible".into(),
             )),
+            // It was sent, perhaps.
+            Err(Fail2banError::Down(reason)) if changes => Err(ChangeError::Unsettled(reason)),
             answer => Ok(answer?),
         }
     }

@@ -9,14 +9,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::change::ANSWERS_WITHIN;
 use super::changer::{Changer, Working};
 use crate::domain::JailName;
-use crate::fail2ban::progress::Progress;
+use crate::fail2ban::progress::{Progress, has_child};
+use crate::fail2ban::{Command, threads, zone};
 
 /// Without any progress for this long it hangs: fail2ban itself ends an action after a minute.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
-/// Where progress cannot be seen.
-const UNSEEN_FOR: Duration = Duration::from_secs(60);
+/// Where progress cannot be seen: a fail2ban that works would be undone under its hands, one that hangs is only waited for.
+const UNSEEN_FOR: Duration = Duration::from_secs(600);
+/// Makes both shorter, in milliseconds, for a test. Compiled as `worker/tasks/test_switch.rs` says.
+#[cfg(debug_assertions)]
+const TEST_VARIABLE: &str = "BANGUI_TEST_STALLED_AFTER_MS";
 /// However busy it is.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -34,36 +39,53 @@ impl Changer {
         tokio::pin!(work);
         loop {
             let now = self.progress();
-            if now != last {
+            if now != last || self.process().is_some_and(has_child) {
                 (last, seen) = (now, Instant::now());
             }
-            let progress = now.is_some().then_some(seen);
-            self.note(Some(Working { jail: jail.clone(), since: began, progress }));
+            let working = Working { jail: jail.clone(), since: began, seen, visible: now.is_some() };
+            if working.has_stalled() || began.elapsed() > MAX_WAIT {
+                return None;
+            }
+            self.note(Some(working));
             tokio::select! {
                 outcome = &mut work => return Some(outcome),
                 () = sleep(LOOK_EVERY) => {}
             }
-            let patience = if now.is_some() { STALLED_AFTER } else { UNSEEN_FOR };
-            if seen.elapsed() > patience || began.elapsed() > MAX_WAIT {
-                return None;
-            }
         }
     }
 
-    /// What fail2ban works on, in words, if it is seen to.
+    /// What fail2ban works on, in words, unless it hangs.
     pub(in crate::agent) fn working(&self) -> Option<String> {
-        let working = self.working.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        working.progress.filter(|at| at.elapsed() < STALLED_AFTER)?;
+        let working = self.working.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let working = working.filter(|working| !working.has_stalled())?;
+        let how = match working.visible {
+            true => "and makes progress: it runs the unban action of each ban",
+            false => "and its progress cannot be seen from here: it runs the unban action of each ban",
+        };
         let seconds = working.since.elapsed().as_secs();
-        Some(format!(
-            "fail2ban has been working on the change of {} for {seconds} s, and makes progress: it runs the unban action of each \
-             ban",
-            working.jail
-        ))
+        Some(format!("fail2ban has been working on the change of {} for {seconds} s, {how}", working.jail))
+    }
+
+    /// Finds out where progress can be seen if not by the process. To be called while fail2ban answers.
+    pub(in crate::agent) async fn find_log(&self) {
+        if self.process().is_some() {
+            return;
+        }
+        let target = self.client.ask(Command::LogTarget, Instant::now() + ANSWERS_WITHIN).await;
+        let log = target.ok().and_then(|target| zone::log_file(target.as_str()?));
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
+    }
+
+    /// fail2ban's process, where it can be seen.
+    fn process(&self) -> Option<i32> {
+        self.client.server_pid().filter(|pid| threads::is_fail2ban(*pid))
     }
 
     fn progress(&self) -> Option<Progress> {
-        self.client.server_pid().and_then(Progress::of)
+        match self.process() {
+            Some(pid) => Progress::of_process(pid),
+            None => Progress::of_log(self.log.lock().unwrap_or_else(PoisonError::into_inner).as_deref()?),
+        }
     }
 
     fn note(&self, working: Option<Working>) {
@@ -78,4 +100,18 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.note(None);
     }
+}
+
+impl Working {
+    fn has_stalled(&self) -> bool {
+        self.seen.elapsed() > patience(self.visible)
+    }
+}
+
+fn patience(visible: bool) -> Duration {
+    #[cfg(debug_assertions)]
+    if let Some(millis) = std::env::var(TEST_VARIABLE).ok().and_then(|millis| millis.parse().ok()) {
+        return Duration::from_millis(millis);
+    }
+    if visible { STALLED_AFTER } else { UNSEEN_FOR }
 }

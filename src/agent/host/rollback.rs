@@ -5,12 +5,14 @@
 //! not undone either: a jail that fail2ban went down by stays off, whatever else goes wrong.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
+use super::change::ANSWER_BEFORE;
 use super::changer::Changer;
 use super::dropin::DropIn;
 use super::error::ChangeError;
@@ -24,26 +26,84 @@ use crate::fail2ban::tools::{Verdict, View};
 const ANSWERS_AFTER: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long the outcome of a rollback is kept for whoever was answered that it is under way.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+
+/// A rollback that is under way, or has just ended.
+#[derive(Debug)]
+pub(in crate::agent) struct Rollback {
+    jail: JailName,
+    outcome: watch::Receiver<Option<(Instant, Outcome)>>,
+}
+
+type Outcome = Result<wire::RolledBack, ChangeError>;
+
+impl Rollback {
+    /// Whether its outcome answers a request that comes now.
+    fn answers(&self, jail: &JailName) -> bool {
+        let ended = self.outcome.borrow().as_ref().map(|(at, _)| *at);
+        // One that was cut off has no outcome.
+        let lives = ended.is_some() || self.outcome.has_changed().is_ok();
+        self.jail == *jail && lives && ended.is_none_or(|at| at.elapsed() < KEPT_FOR)
+    }
+}
+
 impl Changer {
-    /// Runs to completion even if the caller has gone; begins only if its turn comes before `deadline`.
+    /// Runs to completion even if the caller has gone; begins only if its turn comes before `deadline`. Asking again while it is
+    /// under way waits for its end.
     pub(in crate::agent) async fn roll_back(
         self: &Arc<Self>,
         jail: JailName,
         deadline: Instant,
     ) -> Result<wire::RolledBack, ChangeError> {
-        let changer = Arc::clone(self);
-        let rolling = tokio::spawn(async move {
-            let lock = changer.lock(deadline).await?;
-            let outcome = changer.switch_off_and_start(&lock, &jail).await;
-            match &outcome {
+        let mut outcome = self.begun_rollback(&jail, deadline);
+        let ended = match timeout_at(deadline - ANSWER_BEFORE, outcome.wait_for(Option::is_some)).await {
+            Ok(Ok(ended)) => ended.clone(),
+            Ok(Err(_)) => None,
+            Err(_) => return Err(self.under_way("the rollback")),
+        };
+        // It is heard: who asks once more wants another one.
+        self.forget_rollback();
+        ended.map_or_else(
+            || Err(ChangeError::Unsettled("the rollback was interrupted: the agent is stopping".into())),
+            |(_, outcome)| outcome,
+        )
+    }
+
+    /// The rollback of this jail that is under way; else one that begins now.
+    fn begun_rollback(
+        self: &Arc<Self>,
+        jail: &JailName,
+        deadline: Instant,
+    ) -> watch::Receiver<Option<(Instant, Outcome)>> {
+        let mut latest = self.rollback.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rollback) = latest.as_ref().filter(|rollback| rollback.answers(jail)) {
+            return rollback.outcome.clone();
+        }
+        let (ended, outcome) = watch::channel(None);
+        *latest = Some(Rollback { jail: jail.clone(), outcome: outcome.clone() });
+        let (changer, jail) = (Arc::clone(self), jail.clone());
+        tokio::spawn(async move {
+            let rolled_back = async {
+                let lock = changer.lock(deadline).await?;
+                changer.switch_off_and_start(&lock, &jail).await
+            };
+            let rolled_back = rolled_back.await;
+            match &rolled_back {
                 Ok(outcome) => info!(jail.name = %jail, ?outcome, "rolled back an activation"),
                 Err(reason) => warn!(jail.name = %jail, "failed to roll back an activation: {reason}"),
             }
-            outcome
+            ended.send_replace(Some((Instant::now(), rolled_back)));
         });
-        rolling.await.unwrap_or_else(|_| {
-            Err(ChangeError::Unsettled("the rollback was interrupted: the agent is stopping".into()))
-        })
+        outcome
+    }
+
+    /// Drops the outcome of a rollback that has ended.
+    pub(in crate::agent) fn forget_rollback(&self) {
+        let mut latest = self.rollback.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.as_ref().is_some_and(|rollback| rollback.outcome.borrow().is_some()) {
+            *latest = None;
+        }
     }
 
     async fn switch_off_and_start(
@@ -82,6 +142,7 @@ impl Changer {
             // Jails that do not come back are reported below.
             warn!("failed to undo an interrupted change completely: {reason}");
         }
+        self.find_log().await;
         if self.running().await?.contains_key(jail) {
             self.stop(jail).await?;
         }

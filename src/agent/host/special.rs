@@ -35,10 +35,7 @@ impl Changer {
         reason: &str,
     ) -> Result<Changed, ChangeError> {
         if !matches!(edit, Edit::Deactivate) || !self.is_gone() {
-            return Err(ChangeError::Down(match self.tools.test().await {
-                Ok(Verdict::Wrong(words)) => format!("{reason}. fail2ban-client -t says: {words}"),
-                _ => reason.to_owned(),
-            }));
+            return Err(self.down(reason).await);
         }
         let enabled = self.configured(jail).await?.enabled;
         if !enabled {
@@ -53,6 +50,14 @@ impl Changer {
         }
         self.files.commit(jail)?;
         Ok(Changed { active: false, changed: true })
+    }
+
+    /// That fail2ban does not answer, with what keeps it from starting in its own words.
+    pub(in crate::agent) async fn down(&self, reason: &str) -> ChangeError {
+        ChangeError::Down(match self.tools.test().await {
+            Ok(Verdict::Wrong(words)) => format!("{reason}. fail2ban-client -t says: {words}"),
+            _ => reason.to_owned(),
+        })
     }
 
     /// Whether nobody listens on fail2ban's socket: it might run otherwise, and only not answer this agent.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::jails::{JailSwitched, JailView};
+use super::recovery::RolledBack;
 use super::running_changes::ChangeStepView;
 use super::time::Time;
 use crate::actions::{Actor, JailTarget};
@@ -27,7 +28,7 @@ pub struct JailChange {
     server: ServerName,
     #[schema(value_type = String)]
     jail: JailName,
-    /// `activate`, `deactivate`, `settings` or `ignore`.
+    /// `activate`, `deactivate`, `settings`, `ignore` or `roll_back`.
     change: &'static str,
     /// `running`, `done`, `refused` (nothing was changed), `failed`, or `not_known`: the worker that waited for the end is
     /// gone, and the agent completes the change or undoes it. Then look at the jail.
@@ -53,6 +54,8 @@ pub struct JailChange {
 enum JailChangeResult {
     /// Of a switch.
     Switched(JailSwitched),
+    /// Of a rollback.
+    RolledBack(RolledBack),
     /// Of other changes.
     Jail(Box<JailView>),
 }

@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::jail_changes::{JailChange, answer};
 use super::time;
 use crate::actions::dismiss_recovery::dismiss;
 use crate::actions::{Actor, roll_back};
 use crate::agent::client;
-use crate::domain::{JailName, Timestamp};
+use crate::domain::{JailChangeId, JailChangeKind, JailName, Timestamp};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
@@ -69,18 +71,31 @@ pub struct RolledBack {
     missing: BTreeMap<JailName, String>,
 }
 
+impl From<client::RolledBack> for RolledBack {
+    fn from(back: client::RolledBack) -> Self {
+        let client::RolledBack { jail, started, running, missing } = back;
+        Self { jail, started, running, missing }
+    }
+}
+
 /// Switches the jail of the pending recovery off again, and brings fail2ban back.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/recovery/rollback", tag = "servers", params(("server" = String, Path), RecoveryQuery),
-    responses((status = 200, body = RolledBack), (status = 409, description = "None is pending, or another one than the one named"),
+    responses((status = 200, body = RolledBack), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
+        (status = 409, description = "None is pending, or another one than the one named"),
         (status = 422, description = "fail2ban's configuration would be wrong"), (status = 502, description = "The agent cannot be reached")))]
 pub async fn roll_back(
     State(state): State<AppState>,
     actor: Actor,
     Path(server): Path<String>,
     Query(query): Query<RecoveryQuery>,
-) -> Result<axum::Json<RolledBack>> {
+) -> Result<Response> {
     let server = state.server(&server)?;
-    let back = roll_back::roll_back(&state, actor, server, query.detected_at()?).await?;
-    let client::RolledBack { jail, started, running, missing } = back;
-    Ok(axum::Json(RolledBack { jail, started, running, missing }))
+    let pending = roll_back::pending(&state, &server.name, query.detected_at()?).await?;
+    let target = server.jail(pending.jail_name.clone());
+    let change = {
+        let (state, actor, target) = (state.clone(), actor.clone(), target.clone());
+        async move { Ok(RolledBack::from(roll_back::roll_back(&state, actor, target, pending).await?)) }
+    };
+    answer(&state, &actor, &target, (JailChangeKind::RollBack, JailChangeId::of(rand::random())), change)
+        .await
 }

@@ -49,6 +49,7 @@ impl From<RefusedChange> for Refused {
         let what = match noted.kind {
             JailChangeKind::Activate => "Not switched on",
             JailChangeKind::Deactivate => "Not switched off",
+            JailChangeKind::RollBack => "Not rolled back",
             JailChangeKind::Settings => "Settings not changed",
             JailChangeKind::Ignore => "Never-banned list not changed",
             JailChangeKind::Unknown => "Not changed",
@@ -110,6 +111,7 @@ pub fn doing(kind: JailChangeKind) -> &'static str {
     match kind {
         JailChangeKind::Activate => "switched on",
         JailChangeKind::Deactivate => "switched off",
+        JailChangeKind::RollBack => "rolled back",
         JailChangeKind::Settings | JailChangeKind::Ignore | JailChangeKind::Unknown => "changed",
     }
 }

@@ -2,13 +2,18 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::Value;
 
 use super::form::Form;
-use super::message::{Message, done, is_own};
+use super::jail_switches::{Outcome, answer};
+use super::message::{Message, done, is_own, see_other};
 use super::shell::Visitor;
 use crate::actions::dismiss_recovery::{DismissError, dismiss};
 use crate::actions::request_probe::request_probe;
-use crate::actions::roll_back::roll_back;
+use crate::actions::roll_back::{pending, roll_back};
+use crate::actions::{Actor, ServerTarget};
+use crate::domain::{JailChangeId, JailChangeKind, ServerName, Timestamp};
+use crate::http::api::recovery::RolledBack;
 use crate::http::api::time;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
@@ -28,20 +33,10 @@ pub async fn decide(
         seen.ok_or_else(|| Problem::malformed("the form does not name the recovery that was shown"))?;
     let actor = visitor.actor.clone();
     let message = if form.text("do") == "roll_back" {
-        match roll_back(&state, actor, server, Some(seen)).await {
-            Ok(back) => {
-                let how = if back.started { " and started fail2ban" } else { "" };
-                let running = super::marks::counted(back.running.len() as u64, "jail");
-                let missing: Vec<String> =
-                    back.missing.iter().map(|(jail, why)| format!("{jail} does not run: {why}.")).collect();
-                let title = format!("Switched {} off on {name}{how}. {running} run.", back.jail);
-                if missing.is_empty() {
-                    Message::ok(title)
-                } else {
-                    Message::wait(title).and(missing.join(" "))
-                }
-            }
-            Err(error) => Message::refused(&error.into()),
+        match rolled_back(&state, &actor, server, seen).await {
+            Ok(Outcome::Running(page)) => return Ok(see_other(&page)),
+            Ok(Outcome::Done(back)) => said(&name, &back),
+            Err(problem) => Message::refused(&problem),
         }
     } else {
         match dismiss(&state, actor, name.clone(), Some(seen)).await {
@@ -52,6 +47,39 @@ pub async fn decide(
         }
     };
     Ok(done(&state, &visitor.actor, &back(&form), message).await)
+}
+
+/// Rolls back the recovery that was seen.
+async fn rolled_back(
+    state: &AppState,
+    actor: &Actor,
+    server: ServerTarget,
+    seen: Timestamp,
+) -> Result<Outcome> {
+    let pending = pending(state, &server.name, Some(seen)).await?;
+    let target = server.jail(pending.jail_name.clone());
+    let change = {
+        let (context, actor, target) = (state.clone(), actor.clone(), target.clone());
+        async move {
+            let back = RolledBack::from(roll_back(&context, actor, target, pending).await?);
+            serde_json::to_value(back).map_err(Problem::internal)
+        }
+    };
+    answer(state, actor, &target, (JailChangeKind::RollBack, JailChangeId::of(rand::random())), change).await
+}
+
+/// What a rollback has brought back, and what it has not.
+fn said(server: &ServerName, back: &Value) -> Message {
+    let how = if back["started"] == true { " and started fail2ban" } else { "" };
+    let running = back["running"].as_array().map_or(0, Vec::len);
+    let running = super::marks::counted(running as u64, "jail");
+    let jail = back["jail"].as_str().unwrap_or_default();
+    let title = format!("Switched {jail} off on {server}{how}. {running} run.");
+    let missing = back["missing"].as_object().into_iter().flatten();
+    let missing: Vec<String> = missing
+        .map(|(jail, why)| format!("{jail} does not run: {}.", why.as_str().unwrap_or_default()))
+        .collect();
+    if missing.is_empty() { Message::ok(title) } else { Message::wait(title).and(missing.join(" ")) }
 }
 
 /// Asks the leader for a check at once.

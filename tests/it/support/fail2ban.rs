@@ -18,6 +18,24 @@ pub struct Fail2ban {
     zone: Option<String>,
 }
 
+/// Fails a test that `make test-fail2ban-1.1` leaves out: what involves fail2ban is run with each version of it.
+fn must_run_with_every_version() {
+    // The thread of a test has its name, but where there is one thread for all.
+    let thread = std::thread::current();
+    let Some(test) = thread.name().filter(|name| name.contains("::")) else { return };
+    if env!("CARGO_CRATE_NAME") == "it" && !is_run_with_every_version(test) {
+        let module = test.split("::").next().unwrap();
+        panic!("`{test}` starts a fail2ban: add {module}:: to FAIL2BAN_TESTS of the Makefile");
+    }
+}
+
+/// Whether a filter of `FAIL2BAN_TESTS` is a part of this name, which is how cargo reads them.
+pub fn is_run_with_every_version(test: &str) -> bool {
+    let makefile = include_str!("../../../Makefile").replace("\\\n", " ");
+    let filters = makefile.lines().find_map(|line| line.strip_prefix("FAIL2BAN_TESTS = ")).unwrap();
+    filters.split_ascii_whitespace().any(|filter| test.contains(filter))
+}
+
 impl Fail2ban {
     /// Starts one with these jails; each bans at the first failure, for ten minutes.
     pub async fn start(jails: &[&str]) -> Self {
@@ -26,6 +44,7 @@ impl Fail2ban {
 
     /// Starts one in this time zone.
     pub async fn start_in_zone(jails: &[&str], zone: Option<&str>) -> Self {
+        must_run_with_every_version();
         let mut fail2ban = Self { folder: folder(), process: None, zone: zone.map(str::to_owned) };
         fail2ban.configure(jails);
         fail2ban.start_again().await;

@@ -8,11 +8,20 @@ use tokio::net::UnixStream;
 
 use super::broken_fail2ban::{BrokenFail2ban, Fault};
 use super::disk::SmallDisk;
-use super::fail2ban::Fail2ban;
+use super::fail2ban::{Fail2ban, is_run_with_every_version};
 use super::process::{Child, program};
 use super::proxy::{Mode, Proxy};
 use super::redis::{Redis, escaped};
 use super::{SOON, eventually};
+
+#[test]
+fn a_module_that_no_filter_of_the_makefile_names_is_not_run_with_every_version_of_fail2ban() {
+    assert!(is_run_with_every_version("agent_jails::a_jail_is_switched_on"));
+    assert!(is_run_with_every_version("support::self_test::a_test"));
+    assert!(
+        !is_run_with_every_version("passwords::a_test") && !is_run_with_every_version("a_new_module::a_test")
+    );
+}
 
 #[tokio::test]
 async fn a_private_redis_keeps_its_data_over_a_kill_and_counts_commands() {
