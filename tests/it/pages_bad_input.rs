@@ -76,10 +76,16 @@ async fn whatever_is_typed_into_a_field_is_text_and_breaks_nothing() {
         harmless(&user.post("/confirm", &kept).await, value);
         let kept = [("what", &**value), ("to", value), ("back", value), ("password", value)];
         harmless(&user.post("/confirm", &kept).await, value);
-        let kept = [("what", &**value), ("to", value), ("back", value), ("keep.x", value), ("password", "x")];
-        harmless(&stranger.post("/login", &kept).await, value);
-        harmless(&stranger.post("/account/keys", &[("keys", value), (value, "x")]).await, value);
-        harmless(&user.post("/undo", &[("id", value), ("back", value)]).await, value);
+        harmless(&user.post("/undo", &[("id", value)]).await, value);
+        harmless(&stranger.post("/account/keys", &[("keys", value)]).await, value);
+        // Several large ones are cut off before they have arrived.
+        if value.len() < 2_000 {
+            let names = ["what", "to", "back", "keep.x", "password"];
+            harmless(&stranger.post("/login", &names.map(|name| (name, &**value))).await, value);
+            let id = "0123456789abcdef0123456789abcdef";
+            harmless(&user.post("/undo", &[("id", id), ("back", value)]).await, value);
+            harmless(&stranger.post("/account/keys", &[(value, value)]).await, value);
+        }
         harmless(
             &user.post("/servers/web-1/recovery", &[("detected_at", value), ("do", value)]).await,
             value,
