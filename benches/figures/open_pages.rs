@@ -102,7 +102,20 @@ async fn flooded(cluster: &Cluster, chrome: &Chrome) -> String {
         let mut pipeline = redis::pipe();
         for n in written..due {
             let facts = format!(r#"{{"jail":"web","ip":"203.0.{}.{}"}}"#, n / 250 % 250, n % 250);
-            let words = ["XADD", "{it}:events", "MAXLEN", "~", "10000", "*", "type", "ban.added", "server", "web-1", "facts", &facts];
+            let words = [
+                "XADD",
+                "{it}:events",
+                "MAXLEN",
+                "~",
+                "10000",
+                "*",
+                "type",
+                "ban.added",
+                "server",
+                "web-1",
+                "facts",
+                &facts,
+            ];
             let mut command = redis::cmd(words[0]);
             command.arg(&words[1..]);
             pipeline.add_command(command).ignore();
@@ -112,12 +125,7 @@ async fn flooded(cluster: &Cluster, chrome: &Chrome) -> String {
         tokio::time::sleep(TICK).await;
     }
     let seen = chrome.run("return [came, frames.length, Math.max(...frames)]").await;
-    format!(
-        "{:.0} ms ({} events of {written} came, {} frames)",
-        seen[2].as_f64().unwrap(),
-        seen[0],
-        seen[1]
-    )
+    format!("{:.0} ms ({} events of {written} came, {} frames)", seen[2].as_f64().unwrap(), seen[0], seen[1])
 }
 
 /// Every page has its stream of events, and asks for its parts each ten seconds.
@@ -149,6 +157,7 @@ async fn memory(cluster: &Cluster) -> String {
 
 /// Asks for the parts of a page.
 async fn ask(page: &Client) {
-    let asked = page.request(Method::GET, JAIL).header("x-bangui-live", "1").header("accept", "application/json");
+    let asked =
+        page.request(Method::GET, JAIL).header("x-bangui-live", "1").header("accept", "application/json");
     page.send(asked).await.expect(200);
 }

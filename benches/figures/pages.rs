@@ -41,7 +41,11 @@ async fn at_a_thousand_servers() -> Vec<Figure> {
     let store = cluster.store();
     store.ready().await.unwrap();
     let worker = sweep::start(&cluster, &names).await;
-    worker.client().post("/api/v1/setup", json!({ "password": PASSWORD, "token": SETUP_TOKEN })).await.expect(201);
+    worker
+        .client()
+        .post("/api/v1/setup", json!({ "password": PASSWORD, "token": SETUP_TOKEN }))
+        .await
+        .expect(201);
     sweep::all_known(&store).await;
     let client = worker.client().logged_in().await;
     let server = "/servers/node-1.nodes.test";

@@ -142,9 +142,12 @@ async fn more_jails(cluster: &mut Cluster) {
 
 /// The configuration of `docker-compose.yml`, with addresses of this machine in place of Docker's names.
 fn configuration(port: u16, places: &[u16]) -> String {
-    let servers: Vec<String> =
-        places.iter().map(|port| format!("    server worker{port} 127.0.0.1:{port} check source {PROXY}")).collect();
-    let (before, rest) = CONFIGURATION.split_once("resolvers docker\n").expect("the section of Docker's resolver");
+    let servers: Vec<String> = places
+        .iter()
+        .map(|port| format!("    server worker{port} 127.0.0.1:{port} check source {PROXY}"))
+        .collect();
+    let (before, rest) =
+        CONFIGURATION.split_once("resolvers docker\n").expect("the section of Docker's resolver");
     let (_, after) = rest.split_once("\n\n").expect("a section after it");
     let mut text = format!("{before}{after}");
     for (theirs, ours) in [

@@ -225,7 +225,8 @@ fn capabilities(look: Look, profile: &std::path::Path) -> Capabilities {
     let mut options = json!({ "args": arguments, "binary": binary(profile) });
     if look.width < 500 {
         // chromedriver ends a touch in a timer, of which a page without scripts has none.
-        let metrics = json!({ "width": look.width, "height": look.height, "pixelRatio": 1, "touch": look.scripts });
+        let metrics =
+            json!({ "width": look.width, "height": look.height, "pixelRatio": 1, "touch": look.scripts });
         options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
     }
     let all = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "WARNING" } });

@@ -6,7 +6,8 @@ use crate::chrome::{Chrome, Look, PHONE, WIDE};
 use crate::site::{furnished, logged_in, open};
 use crate::support::{Cluster, SOON, eventually};
 
-const TYPED: &str = "\"'><img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>\u{202e}txt.exe\u{2066}{{x}}";
+const TYPED: &str =
+    "\"'><img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>\u{202e}txt.exe\u{2066}{{x}}";
 
 /// The fields that one can type into, form by form. What the browser would refuse by itself is sent all the same.
 const FORMS: &str = "return Array.from(document.forms, (form) => { \

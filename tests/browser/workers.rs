@@ -103,7 +103,8 @@ async fn a_rolling_update_takes_no_page_apart_and_ends_with_the_offer_to_reload(
     assert!(marks.iter().all(|mark| ["Live", "Reconnecting"].contains(&mark.as_str().unwrap())), "{marks:?}");
 
     // What the old page still asks for is answered with the file of the new version, for now.
-    let answer = http().build().unwrap().get(site.url(&format!("/assets/{assets}/app.js"))).send().await.unwrap();
+    let answer =
+        http().build().unwrap().get(site.url(&format!("/assets/{assets}/app.js"))).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["cache-control"], "no-store");
 
