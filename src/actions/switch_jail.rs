@@ -97,9 +97,11 @@ async fn switch(
     let answer = followed.until(ask(&agent, &change.target.jail, on)).await;
     let answer = look_again(&change.target, answer, on).await;
     let answer = given_up(&change.target, answer, !on && expected);
-    if let Some(done) = ended(&answer, on)
-        && let Err(error) = store.end_switch(&switch, done).await
-    {
+    let noted = match ended(&answer, on) {
+        Some(done) => store.end_switch(&switch, done).await,
+        None => store.abandon_switch(&switch).await,
+    };
+    if let Err(error) = noted {
         // The host is changed, or not, whatever Redis says now.
         tracing::warn!(
             server.name = %change.target.server, jail.name = %change.target.jail, error = %error,

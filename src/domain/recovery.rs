@@ -54,6 +54,12 @@ pub struct Switch {
     /// Whether the host has made the change, and only other switches of the same jail keep it here.
     #[serde(default)]
     pub done: bool,
+    /// Whether whoever waited for its end had no answer: nobody waits any more.
+    #[serde(default)]
+    pub abandoned: bool,
+    /// Switches of the same jail that were done or abandoned when it began: what it wants is wanted after them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follows: Vec<SwitchId>,
     /// Whether it is the end of a rollback: activations of the jail before it are blamed for nothing more.
     #[serde(default)]
     pub rollback: bool,
@@ -84,9 +90,9 @@ impl Switch {
     /// A switch that begins at `at`.
     #[must_use]
     pub fn new(id: SwitchId, jail_name: JailName, on: bool, at: Timestamp) -> Self {
-        let (previous, expected, done, rollback) = (None, false, false, false);
-        let (id, unknown) = (Some(id), Unknown::new());
-        Self { id, jail_name, at, on, previous, expected, done, rollback, unknown }
+        let (previous, expected, done, abandoned, rollback) = (None, false, false, false, false);
+        let (id, follows, unknown) = (Some(id), Vec::new(), Unknown::new());
+        Self { id, jail_name, at, on, previous, expected, done, abandoned, follows, rollback, unknown }
     }
 }
 

@@ -36,7 +36,10 @@ pub fn begin_switch(
 ) -> (ServerState, Vec<Event>) {
     adopt(&mut state);
     let (previous, expected) = (state.last_activation.clone(), state.expected_jails.contains(&jail));
-    state.switching.push(Switch { previous, expected, ..Switch::new(id, jail.clone(), on, now) });
+    let of_jail = state.switching.iter().filter(|switch| switch.jail_name == jail);
+    let over = of_jail.filter(|switch| switch.done || switch.abandoned);
+    let follows = over.filter_map(|switch| switch.id.clone()).collect();
+    state.switching.push(Switch { previous, expected, follows, ..Switch::new(id, jail.clone(), on, now) });
     let events = match on {
         true => vec![Event::ActivationRecorded { jail }],
         false => {
@@ -86,6 +89,16 @@ pub fn end_switch(
     recomputed(state)
 }
 
+/// The agent did not answer, and nobody waits for the end of a switch any more. It may be made all the same.
+#[must_use]
+pub fn abandon_switch(mut state: ServerState, id: &SwitchId) -> ServerState {
+    let mut switches = state.switching.iter_mut();
+    if let Some(switch) = switches.find(|switch| switch.id.as_ref() == Some(id)) {
+        switch.abandoned = true;
+    }
+    state
+}
+
 /// An activation of `jail` was rolled back: it is off, and no activation of it that began before is blamed for anything more.
 #[must_use]
 pub fn rolled_back(state: ServerState, id: SwitchId, jail: &JailName, now: Timestamp) -> ServerState {
@@ -118,10 +131,21 @@ pub(super) fn settle_by_what_runs(state: &mut ServerState, answer: &Answer, now:
     *state = recomputed(std::mem::take(state));
 }
 
-/// Whether a jail was activated for certain, and not switched off since: if it does not run, it is lost.
+/// Whether a jail may be off because it was switched off, or is being.
+pub(super) fn may_be_off(switches: &[Switch], jail: &JailName) -> bool {
+    let mut of_jail = switches.iter().filter(|switch| switch.jail_name == *jail);
+    of_jail.any(|switch| !switch.on) && !is_surely_on(switches, jail)
+}
+
+/// Whether a jail was activated for certain, and not switched off since: if it does not run, it is lost. So it is if a switch
+/// off that was given up before is made after all.
 fn is_surely_on(switches: &[Switch], jail: &JailName) -> bool {
     let mut of_jail = switches.iter().filter(|switch| switch.jail_name == *jail);
-    of_jail.clone().all(|switch| switch.on) && of_jail.any(|switch| switch.done)
+    let is_on = |other: &Switch, last: &Switch| {
+        other.on || other.id.as_ref().is_some_and(|id| last.follows.contains(id))
+    };
+    let others = of_jail.clone();
+    of_jail.any(|last| last.on && last.done && others.clone().all(|other| is_on(other, last)))
 }
 
 /// Settles the switches of one jail if all of them have ended and went the same way.

@@ -203,6 +203,33 @@ fn a_jail_activated_beside_a_switch_whose_worker_died_is_missing_if_it_is_lost()
     assert!(going.state.status.missing_jails.is_empty(), "it may be off");
 }
 
+/// Found by `make chaos-host` with seed 14764087476530893333: the agent was killed during the first activation.
+#[test]
+fn a_jail_switched_off_and_on_again_beside_a_switch_whose_outcome_is_not_known_is_missing_if_it_is_lost() {
+    let dead = History::of(&["sshd"]).begin(1, "web", true);
+    let off = dead.begin(2, "web", false).end(1, true).probe(3, &["sshd"]);
+    assert_eq!(off.state.status.condition, Condition::Up);
+    let on = off.begin(4, "web", true).end(2, true).probe(5, &["sshd", "web"]);
+    for second in [6, LATE] {
+        let lost = on.clone().probe(second, &["sshd"]);
+        assert_eq!(lost.state.status.missing_jails, [jail("web")], "{second}");
+    }
+    let refused = on.clone().begin(6, "web", false);
+    assert!(refused.clone().probe(7, &["sshd"]).state.status.missing_jails.is_empty(), "it may be off");
+    assert_eq!(refused.end(3, false).probe(7, &["sshd"]).state.status.missing_jails, [jail("web")]);
+    // Nor does it matter that the first switch off was given up: the jail was wanted on after it.
+    let given_up = History::of(&["web"]).begin(1, "web", false);
+    let id = given_up.begun[0].0.clone();
+    let given_up = History { state: abandon_switch(given_up.state, &id), ..given_up };
+    let on = given_up.clone().begin(2, "web", true).end(1, true).probe(3, &["web"]);
+    assert_eq!(on.probe(4, &[]).state.status.missing_jails, [jail("web")]);
+    assert_eq!(given_up.probe(4, &[]).state.status.condition, Condition::Up, "it may be off");
+    // The switch off was asked for while the activation was in flight: which of them came last is not known.
+    let overlapping =
+        History::of(&["sshd"]).begin(1, "web", true).begin(2, "web", false).end(1, true).end(0, true);
+    assert_eq!(overlapping.probe(3, &["sshd"]).state.status.condition, Condition::Up);
+}
+
 #[test]
 fn after_a_rollback_no_activation_of_that_jail_before_it_is_blamed_also_one_whose_worker_died() {
     let dead = History::of(&["sshd"]).begin(1, "web", true);

@@ -22,7 +22,7 @@
 
 use chrono::TimeDelta;
 
-use super::switches::settle_by_what_runs;
+use super::switches::{may_be_off, settle_by_what_runs};
 use super::{
     Activation, Answer, BackendCommands, Condition, Event, JailName, ProbeOutcome, ServerState, ServerStatus,
     Timestamp,
@@ -113,14 +113,11 @@ fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Conditio
     }
     settle_by_what_runs(state, &answer, now);
     let settled = |jail: &&JailName| !state.switching.iter().any(|switch| switch.jail_name == **jail);
-    // One that ran already is to run however its activation ends.
-    let may_be_off =
-        |jail: &JailName| state.switching.iter().any(|switch| switch.jail_name == *jail && !switch.on);
     state.expected_jails.extend(answer.jails.keys().filter(settled).cloned());
     state.status.missing_jails = state
         .expected_jails
         .iter()
-        .filter(|jail| !may_be_off(jail))
+        .filter(|jail| !may_be_off(&state.switching, jail))
         .filter(|jail| !answer.jails.contains_key(*jail))
         .cloned()
         .collect();

@@ -12,6 +12,8 @@ use crate::support::{Answer, SOON};
 
 /// For a probe, on a machine that is busy.
 const SAID_WITHIN: Duration = Duration::from_secs(25);
+/// For any state at all, where Redis is starved too.
+const READ_WITHIN: Duration = Duration::from_secs(120);
 /// For what only ends when the disk has room again.
 const UNDONE_WITHIN: Duration = Duration::from_secs(3);
 /// A switch whose outcome is not known is settled within 150 s.
@@ -94,7 +96,13 @@ impl Run {
         let (mut older, mut probes) = (first.checked_at, 0);
         let (state, running, lost) = loop {
             let running = self.host.running().await;
-            let state = State::of(&self.state(true).await.body);
+            let answer = self.state(true).await;
+            // A machine that is busy beyond measure leaves even Redis without an answer: that says nothing of a jail.
+            if answer.status != 200 && began.elapsed() < READ_WITHIN {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            let state = State::of(&answer.body);
             // The first one that is newer may have begun before.
             if state.checked_at != older {
                 (older, probes) = (state.checked_at.clone(), probes + 1);

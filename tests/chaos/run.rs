@@ -275,7 +275,9 @@ fn alone(
                 differing.iter().filter(|name| before.files.get(**name) != files.get(**name)).collect();
             wrong.push(format!("refused, and these files differ: {differing:?}"));
         }
-        if before.running != *running && before.running.is_some() {
+        // A fail2ban that is just ending runs nothing, and then there is none.
+        let jails = |running: &Option<BTreeSet<String>>| running.clone().unwrap_or_default();
+        if before.running.is_some() && jails(&before.running) != jails(running) {
             wrong.push(format!("refused, ran {:?}, run {running:?}", before.running));
         }
     }

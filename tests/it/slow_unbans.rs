@@ -144,6 +144,21 @@ async fn a_rollback_of_a_jail_whose_unbans_take_long_is_followed_behind_a_202_un
 }
 
 #[tokio::test]
+async fn lifting_all_slow_bans_at_once_says_how_many_remain_and_is_not_taken_for_a_busy_fail2ban() {
+    let (mut cluster, client) = beside_web().await;
+    slow_bans(&mut cluster, &client, 40).await;
+    let mut left = 40;
+    while left > 0 {
+        let request = client.request(Method::DELETE, &path("jails/app/bans")).timeout(LONG);
+        let lifted = client.send(request).await;
+        let remaining = lifted.expect(200).body["remaining"].as_u64().unwrap();
+        assert!(remaining < left, "{}", lifted.text);
+        left = remaining;
+    }
+    assert!(cluster.fail2ban().bans("web", BANNED).await);
+}
+
+#[tokio::test]
 async fn a_change_whose_worker_was_killed_is_not_known_and_the_host_ends_up_as_asked() {
     let (mut cluster, client) = impatient().await;
     slow_bans(&mut cluster, &client, 12).await;

@@ -29,6 +29,9 @@ const MAX_JOBS: usize = 10_000;
 /// How much of fail2ban's time it may take to look again after a command.
 const VERIFY_WITHIN: Duration = Duration::from_millis(50);
 
+/// What a command that unbans several addresses should take at most.
+const COMMAND_TAKES: Duration = Duration::from_secs(2);
+
 /// Reads and changes fail2ban's bans.
 pub(in crate::agent) struct BanDesk {
     client: Client,
@@ -192,7 +195,7 @@ impl BanDesk {
         Ok(begun.elapsed())
     }
 
-    /// Unbans all that a jail bans, 25 at a time, as many as there is time for.
+    /// Unbans all that a jail bans, as many as there is time for.
     pub(in crate::agent) async fn unban_all(
         &self,
         jail: &JailName,
@@ -202,25 +205,41 @@ impl BanDesk {
         let before = self.list(jail, deadline).await?;
         let networks: Vec<Network> = before.bans.iter().map(|ban| ban.0).collect();
         let marks: Vec<BanMark> = before.marks.into_iter().map(|ban| ban.0).collect();
-        let some = networks.chunks(MAX_ADDRESSES).map(|some| Command::Unban(jail.clone(), some.into()));
-        let more = marks.chunks(MAX_ADDRESSES).map(|some| Command::UnbanMarks(jail.clone(), some.into()));
-        // Kept for the last look.
-        let enough = deadline - (deadline - Instant::now()) / 4;
-        for command in some.chain(more) {
-            if Instant::now() >= enough {
-                break;
-            }
-            let _turn = self.turn.write().await;
-            if let Some(job) = job {
-                self.admit(job)?;
-            }
-            self.ask(jail, command, deadline).await?;
-        }
+        let unban = |some: &[Network]| Command::Unban(jail.clone(), some.into());
+        self.lift(jail, job, &networks, unban, deadline).await?;
+        let unban = |some: &[BanMark]| Command::UnbanMarks(jail.clone(), some.into());
+        self.lift(jail, job, &marks, unban, deadline).await?;
         let left = self.list(jail, deadline).await?;
         let is_gone = |ip: &&Network| left.bans.binary_search_by(|ban| ban.0.cmp(ip)).is_err();
         let is_lifted = |mark: &&BanMark| left.marks.binary_search_by(|ban| ban.0.cmp(mark)).is_err();
         let gone = networks.iter().filter(is_gone).count() + marks.iter().filter(is_lifted).count();
         Ok(wire::UnbannedAll { unbanned: gone, remaining: left.bans.len() + left.others })
+    }
+
+    /// Unbans these, 25 in a command at most, and so few that none takes long: the action of one may take seconds.
+    async fn lift<T>(
+        &self,
+        jail: &JailName,
+        job: Option<&wire::JobEpoch>,
+        mut banned: &[T],
+        unban: impl Fn(&[T]) -> Command,
+        deadline: Instant,
+    ) -> Result<(), ChangeError> {
+        // Kept for the last look.
+        let enough = deadline - (deadline - Instant::now()) / 4;
+        let mut together = 1;
+        while !banned.is_empty() && Instant::now() < enough {
+            let (some, later) = banned.split_at(banned.len().min(together));
+            let _turn = self.turn.write().await;
+            if let Some(job) = job {
+                self.admit(job)?;
+            }
+            let begun = Instant::now();
+            self.ask(jail, unban(some), deadline).await?;
+            together = affordable(begun.elapsed(), some.len());
+            banned = later;
+        }
+        Ok(())
     }
 
     /// All bans of a jail, by address, with their times where fail2ban says them.
@@ -303,6 +322,13 @@ impl BanDesk {
     }
 }
 
+/// How many addresses a command may unban if so many took so long.
+fn affordable(took: Duration, count: usize) -> usize {
+    let each = (took.as_micros() / count.max(1) as u128).max(1);
+    usize::try_from(COMMAND_TAKES.as_micros() / each)
+        .map_or(MAX_ADDRESSES, |some| some.clamp(1, MAX_ADDRESSES))
+}
+
 /// The bans in fail2ban's answer, with their times in UTC.
 fn read(answer: &Value, zone: Option<&Zone>, now: DateTime<Local>) -> Result<wire::BanList, Fail2banError> {
     let (now, own) = (now.timestamp(), i64::from(now.offset().local_minus_utc()));
@@ -329,50 +355,5 @@ fn read(answer: &Value, zone: Option<&Zone>, now: DateTime<Local>) -> Result<wir
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_equal_epoch_of_another_worker_is_refused_and_the_known_one_is_named() {
-        let mut epochs = Epochs::default();
-        let job = |epoch, owner: Option<&str>| wire::JobEpoch {
-            key: wire::JobKey::parse("ban-1").unwrap(),
-            epoch,
-            incarnation: None,
-            owner: owner.map(str::to_owned),
-        };
-        epochs.admit(&job(7, Some("a"))).unwrap();
-        epochs.admit(&job(7, Some("a"))).unwrap();
-        let refused = epochs.admit(&job(7, Some("b"))).unwrap_err();
-        assert!(matches!(refused, ChangeError::Stale { epoch: Some(7), .. }), "{refused}");
-        assert!(epochs.admit(&job(7, None)).is_ok(), "a worker of a version that does not say who it is");
-        epochs.admit(&job(8, Some("b"))).unwrap();
-        let refused = epochs.admit(&job(7, Some("a"))).unwrap_err();
-        assert!(matches!(refused, ChangeError::Stale { epoch: Some(8), .. }), "{refused}");
-    }
-
-    #[test]
-    fn an_epoch_that_was_forgotten_is_not_admitted_again() {
-        let mut epochs = Epochs::default();
-        let job = |n: usize, epoch| wire::JobEpoch {
-            key: wire::JobKey::parse(&n.to_string()).unwrap(),
-            epoch,
-            incarnation: None,
-            owner: None,
-        };
-        let last = u64::try_from(MAX_JOBS).unwrap() + 100;
-        for n in 1..=last {
-            epochs.admit(&job(usize::try_from(n).unwrap(), n)).unwrap();
-        }
-        assert_eq!(epochs.seen.len(), MAX_JOBS);
-        assert!(
-            epochs.admit(&job(1, 1)).is_err(),
-            "its fence is forgotten, and with it whether it was cancelled"
-        );
-        assert!(epochs.admit(&job(1, last + 1)).is_ok());
-        assert!(
-            epochs.admit(&job(MAX_JOBS, u64::try_from(MAX_JOBS).unwrap())).is_ok(),
-            "one that is remembered"
-        );
-    }
-}
+#[path = "bans_tests.rs"]
+mod tests;

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::domain::switches::{begin_switch, end_switch, rolled_back, was_expected};
+use crate::domain::switches::{abandon_switch, begin_switch, end_switch, rolled_back, was_expected};
 use crate::domain::{Event, JailName, ServerName, ServerState, SwitchId, Timestamp};
 use crate::store::{ChangeError, Result, Store, hex, random};
 
@@ -46,6 +46,12 @@ impl Store {
     pub async fn end_switch(&self, switch: &JailSwitch, done: bool) -> Result<()> {
         let end = |state, _| (end_switch(state, &switch.id, &switch.jail, switch.on, done), vec![]);
         self.change_switches(&switch.server, end).await.map(drop)
+    }
+
+    /// Records that nobody knows the outcome, nor waits for it any more.
+    pub async fn abandon_switch(&self, switch: &JailSwitch) -> Result<()> {
+        let abandon = |state, _| (abandon_switch(state, &switch.id), vec![]);
+        self.change_switches(&switch.server, abandon).await.map(drop)
     }
 
     /// Takes back a switch that was not made and whose record may or may not have been written: whether it was. After this
