@@ -33,7 +33,7 @@ const AGENTS: u16 = 1_000;
 const HANGS: u16 = 500;
 const SWEEPS: usize = 5;
 const NAME: &str = "agents.test";
-const PATIENCE: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 fn address(n: u16) -> IpAddr {
     let [high, low] = n.to_be_bytes();
@@ -76,7 +76,7 @@ pub async fn measure() -> Vec<Figure> {
 
     let begun = Instant::now();
     let worker = start(&cluster, &names).await;
-    eventually("all agents", PATIENCE, || async {
+    eventually("all agents", START_TIMEOUT, || async {
         (store.discoveries().await.ok()?.servers.len() == usize::from(AGENTS)).then_some(())
     })
     .await;
@@ -122,7 +122,7 @@ pub async fn measure() -> Vec<Figure> {
 
 /// Waits until every agent but the one that hangs has answered.
 pub async fn all_known(store: &Store) {
-    eventually("all states", PATIENCE, || async { all_since(store, Timestamp::UNIX_EPOCH).await }).await;
+    eventually("all states", START_TIMEOUT, || async { all_since(store, Timestamp::UNIX_EPOCH).await }).await;
 }
 
 /// Thousands of connections have both their ends here, or one here and one in the worker.
@@ -147,8 +147,9 @@ async fn sweep(store: &Store) -> f64 {
     };
     let before = started().await;
     let began =
-        eventually("a sweep", PATIENCE, || async { started().await.filter(|at| Some(*at) != before) }).await;
-    let done = eventually("its end", PATIENCE, || async { all_since(store, began).await }).await;
+        eventually("a sweep", START_TIMEOUT, || async { started().await.filter(|at| Some(*at) != before) })
+            .await;
+    let done = eventually("its end", START_TIMEOUT, || async { all_since(store, began).await }).await;
     (done - began).as_seconds_f64()
 }
 

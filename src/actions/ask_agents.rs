@@ -10,20 +10,20 @@ use crate::agent::wire;
 use crate::domain::ServerName;
 
 /// Agents that are asked at once.
-const ASKED_AT_ONCE: usize = 128;
+const MAX_CONCURRENT_AGENTS: usize = 128;
 /// An agent answers this from memory.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each server with what its agent says of itself, or why it says nothing.
 pub async fn ask_agents(context: &Context) -> Vec<(ServerName, Result<wire::Info, String>)> {
     let agents =
         context.agents.names().into_iter().filter_map(|name| Some((context.agents.get(&name)?, name)));
     let asked = stream::iter(agents).map(|(agent, name)| async move {
-        let answer = match timeout(ANSWERS_WITHIN, agent.info()).await {
+        let answer = match timeout(ANSWER_TIMEOUT, agent.info()).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer within {ANSWERS_WITHIN:?}")),
+            Err(_) => Err(format!("no answer within {ANSWER_TIMEOUT:?}")),
         };
         (name, answer)
     });
-    asked.buffered(ASKED_AT_ONCE).collect().await
+    asked.buffered(MAX_CONCURRENT_AGENTS).collect().await
 }

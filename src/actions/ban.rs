@@ -15,9 +15,9 @@ use super::host_change::HostChange;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, BanResult};
 use crate::domain::address::overlaps;
-use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES};
+use crate::domain::ban_job::{JOB_ABOVE, MAX_JOB_ADDRESSES};
 use crate::domain::undo::{Deed, UndoId};
-use crate::domain::{BanJobId, BanOrder, Network};
+use crate::domain::{BanAction, BanJobId, Network};
 use crate::store::{BanJobView, Store, StoreError};
 
 /// No further batch is sent after this.
@@ -61,7 +61,7 @@ pub enum LockedOut {
 #[derive(Debug, thiserror::Error)]
 pub enum BanError {
     /// None or too many addresses.
-    #[error("1 to {MOST_ADDRESSES} addresses can be named, not {named}")]
+    #[error("1 to {MAX_JOB_ADDRESSES} addresses can be named, not {named}")]
     Count {
         /// How many were named.
         named: usize,
@@ -105,7 +105,7 @@ pub async fn ban(
     if !force {
         refuse_own(&ips, actor.address, &context.trusted_proxies)?;
     }
-    change(context, actor, target, BanOrder::Ban, ips, job).await
+    change(context, actor, target, BanAction::Ban, ips, job).await
 }
 
 /// Unbans addresses in a jail; as [`ban`].
@@ -119,12 +119,12 @@ pub async fn unban(
     ips: Vec<Network>,
     job: BanJobId,
 ) -> Result<BanOutcome, BanError> {
-    change(context, actor, target, BanOrder::Unban, checked(ips)?, job).await
+    change(context, actor, target, BanAction::Unban, checked(ips)?, job).await
 }
 
 /// As many as may be, each once.
 fn checked(mut ips: Vec<Network>) -> Result<Vec<Network>, BanError> {
-    if ips.is_empty() || ips.len() > MOST_ADDRESSES {
+    if ips.is_empty() || ips.len() > MAX_JOB_ADDRESSES {
         return Err(BanError::Count { named: ips.len() });
     }
     ips.sort_unstable();
@@ -136,7 +136,7 @@ async fn change(
     context: &Context,
     actor: Actor,
     target: JailTarget,
-    order: BanOrder,
+    order: BanAction,
     ips: Vec<Network>,
     job: BanJobId,
 ) -> Result<BanOutcome, BanError> {
@@ -154,11 +154,11 @@ async fn at_once(
     context: Context,
     actor: Actor,
     target: JailTarget,
-    order: BanOrder,
+    order: BanAction,
     ips: Vec<Network>,
     id: UndoId,
 ) -> Result<Vec<AddressOutcome>, BanError> {
-    let what = if order == BanOrder::Ban { "ban.add" } else { "ban.remove" };
+    let what = if order == BanAction::Ban { "ban.add" } else { "ban.remove" };
     let named: Vec<String> = ips.iter().take(MAX_NAMED).map(ToString::to_string).collect();
     let wanted = json!({ "ips": named, "asked": ips.len() });
     let change = HostChange::begin(context, actor, target, what, wanted).await?;
@@ -181,7 +181,7 @@ async fn at_once(
     let outcome = failed.as_ref().map_or_else(|| "done".to_owned(), ToString::to_string);
     let entry = change.end((Value::Null, after), outcome).await;
     if !changed.is_empty() {
-        let (banned, changed, ips) = (order == BanOrder::Ban, changed.len(), changed);
+        let (banned, changed, ips) = (order == BanAction::Ban, changed.len(), changed);
         change.keep_undo(&id, Deed::Bans { banned, ips, changed }, entry).await;
     }
     change.request_probe().await;
@@ -198,7 +198,7 @@ async fn at_once(
 struct AtOnce<'a> {
     store: &'a Store,
     target: &'a JailTarget,
-    order: BanOrder,
+    order: BanAction,
     give_up_at: Instant,
     /// Addresses that were sent.
     tried: usize,

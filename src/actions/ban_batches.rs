@@ -8,8 +8,8 @@ use std::future::Future;
 use tokio::time::Instant;
 
 use crate::agent::client::{AgentClient, AgentError, BanRequest, BanResult, JobEpoch};
-use crate::domain::ban_job::{TOGETHER, size_after};
-use crate::domain::{BanOrder, JailName, Network, ServerName};
+use crate::domain::ban_job::{BATCH_SIZE, size_after};
+use crate::domain::{BanAction, JailName, Network, ServerName};
 use crate::store::Store;
 
 /// Sends batches, and keeps the outcome of each.
@@ -34,7 +34,7 @@ pub trait Batches {
 /// # Errors
 /// The first one of `batches`.
 pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::Error> {
-    let (mut left, mut size) = (ips, TOGETHER);
+    let (mut left, mut size) = (ips, BATCH_SIZE);
     while !left.is_empty() {
         let (batch, rest) = left.split_at(size.min(left.len()));
         let sent_at = Instant::now();
@@ -53,16 +53,16 @@ pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::
 pub async fn command(
     agent: &AgentClient,
     jail: &JailName,
-    order: BanOrder,
+    order: BanAction,
     batch: &[Network],
     job: Option<JobEpoch>,
 ) -> Result<Vec<BanResult>, AgentError> {
     let request = BanRequest { ips: batch.to_vec(), job };
     match order {
-        BanOrder::Ban => agent.ban(jail, &request).await,
-        BanOrder::Unban | BanOrder::UnbanAll => agent.unban(jail, &request).await,
+        BanAction::Ban => agent.ban(jail, &request).await,
+        BanAction::Unban | BanAction::UnbanAll => agent.unban(jail, &request).await,
         // Nobody claims a job of it.
-        BanOrder::Unknown => Ok(Vec::new()),
+        BanAction::Unknown => Ok(Vec::new()),
     }
 }
 
@@ -71,7 +71,7 @@ pub async fn note_changes(
     store: &Store,
     server: &ServerName,
     jail: &JailName,
-    order: BanOrder,
+    order: BanAction,
     results: &[BanResult],
 ) {
     let changed = results.iter().filter(|one| one.changed).map(|one| one.ip.to_string());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, JobEpoch, JobKey, RefusedKind};
 use crate::domain::undo::{Deed, UndoId, Undoable};
-use crate::domain::{BanJobId, BanJobProgress, BanJobState, BanOrder, Network, UnreachableKind};
+use crate::domain::{BanAction, BanJobId, BanJobProgress, BanJobState, Network, UnreachableKind};
 use crate::store::{AuditRecord, BanJobClaim, BanJobView, Cancelled, NewBanJob, Store, StoreError, Trail};
 
 /// Addresses that an audit entry names; the others are counted.
@@ -53,7 +53,7 @@ pub(super) async fn enqueue(
     actor: Actor,
     target: &JailTarget,
     id: BanJobId,
-    order: BanOrder,
+    order: BanAction,
     ips: Vec<Network>,
 ) -> Result<BanJobView, EnqueueError> {
     let named: Vec<&Network> = ips.iter().take(MAX_NAMED).collect();
@@ -182,7 +182,7 @@ async fn keep_undo(store: &Store, claim: &BanJobClaim, changed: usize) {
         username: claim.username().to_owned(),
         server: Some(claim.server.clone()),
         jail: Some(claim.jail.clone()),
-        deed: Deed::Bans { banned: claim.order == BanOrder::Ban, ips: Vec::new(), changed },
+        deed: Deed::Bans { banned: claim.order == BanAction::Ban, ips: Vec::new(), changed },
     };
     if let Err(error) = store.keep_undo(&UndoId::from(&claim.id), &done, &format!("job/{}", claim.id)).await {
         tracing::warn!(error = %error, job.id = %claim.id, "failed to keep a ban job for its undo");

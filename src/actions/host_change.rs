@@ -13,8 +13,8 @@ use crate::domain::undo::{Deed, UndoId, Undoable};
 use crate::store::{AuditRecord, BEGUN, StoreError};
 
 /// How long a change waits for the probe that shows what it left of a host.
-const SHOWN_WITHIN: Duration = Duration::from_secs(5);
-const SHOW_EVERY: Duration = Duration::from_millis(50);
+const SHOW_TIMEOUT: Duration = Duration::from_secs(5);
+const SHOW_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A change of one jail that has its first entry.
 pub(super) struct HostChange {
@@ -91,11 +91,11 @@ impl HostChange {
             while unsettled
                 && store.server(server).await?.state.status.checked_at.is_none_or(|at| at <= asked_at)
             {
-                sleep(SHOW_EVERY).await;
+                sleep(SHOW_INTERVAL).await;
             }
             Ok::<_, StoreError>(())
         };
-        match timeout(SHOWN_WITHIN, shown).await {
+        match timeout(SHOW_TIMEOUT, shown).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(error = %error, server.name = %server, "failed to request a probe after a change");

@@ -20,7 +20,7 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 /// An agent that takes longer is late.
 const AGENT_DEADLINE: Duration = Duration::from_secs(8);
 /// The longest a request waits for all agents together.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Agents that are asked at once.
 const MAX_CONCURRENT: usize = 32;
 
@@ -49,10 +49,10 @@ pub struct Inspected {
 
 /// The latest answers. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Inspections(Arc<Shared>);
+pub struct Inspections(Arc<Inner>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Inner {
     kept: Mutex<BTreeMap<ServerName, Arc<Inspection>>>,
     /// Held by the round that asks.
     turn: tokio::sync::Mutex<()>,
@@ -66,7 +66,7 @@ impl Inspections {
         names: &[ServerName],
         clock: impl Fn() -> Timestamp + Copy + Send + Sync,
     ) -> Inspected {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + TOTAL_TIMEOUT;
         let mut failed = BTreeMap::new();
         if let Ok(_turn) = timeout_at(give_up, self.0.turn.lock()).await {
             self.forget_others(agents);

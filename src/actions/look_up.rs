@@ -19,7 +19,7 @@ use crate::domain::{JailName, Network, ServerName, Timestamp};
 use crate::store::{FoundBan, StoreError};
 
 /// Agents that are asked at once.
-const ASKED_AT_ONCE: usize = 64;
+const MAX_CONCURRENT_AGENTS: usize = 64;
 
 /// A ban that the address is under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub async fn look_up(context: &Context, ip: Network) -> Result<LookedUp, StoreEr
             let answer = ask(&agent, ip, &listed).await;
             (server, listed, answer)
         })
-        .buffered(ASKED_AT_ONCE)
+        .buffered(MAX_CONCURRENT_AGENTS)
         .collect()
         .await;
     let mut all = LookedUp {

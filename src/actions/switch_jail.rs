@@ -22,8 +22,8 @@ use crate::domain::{Activation, JailChangeId, JailChangeKind, JailName};
 use crate::store::{JailSwitch, StoreError};
 
 /// How long a record that may have been written is looked for; after that a probe settles it by what runs.
-const TAKE_BACK_WITHIN: Duration = Duration::from_secs(120);
-const TAKE_BACK_EVERY: Duration = Duration::from_secs(1);
+const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+const TAKE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A jail after a switch.
 #[derive(Debug, Clone)]
@@ -136,8 +136,8 @@ async fn take_back(change: HostChange, switch: JailSwitch, error: StoreError) {
         match change.context.store.take_back_if_recorded(&switch).await {
             Ok(true) => break format!("not tried: {error}; the record of it was written, and is taken back"),
             Ok(false) => break format!("not tried: {error}"),
-            Err(_) if began.elapsed() < TAKE_BACK_WITHIN => {
-                let pause = TAKE_BACK_EVERY.mul_f64(rand::rng().random_range(0.5..=1.0));
+            Err(_) if began.elapsed() < TAKE_BACK_TIMEOUT => {
+                let pause = TAKE_BACK_INTERVAL.mul_f64(rand::rng().random_range(0.5..=1.0));
                 sleep(pause).await;
             }
             Err(_) => {

@@ -8,9 +8,9 @@ use super::ban_jobs::enqueue;
 use super::host_change::HostChange;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::AgentError;
-use crate::domain::ban_job::{JOB_ABOVE, MOST_ADDRESSES};
+use crate::domain::ban_job::{JOB_ABOVE, MAX_JOB_ADDRESSES};
 use crate::domain::undo::{Deed, UndoId};
-use crate::domain::{BanJobId, BanOrder, Network};
+use crate::domain::{BanAction, BanJobId, Network};
 use crate::store::BanJobView;
 
 /// How long the names of those that are to be lifted are waited for.
@@ -54,7 +54,7 @@ pub async fn unban_all(
     let stored = context.store.server(&target.server).await.map_err(BanError::from)?;
     let counts = stored.state.status.jails.get(&target.jail);
     if counts.is_some_and(|counts| counts.currently_banned > JOB_ABOVE as u64) {
-        let enqueued = enqueue(context, actor, &target, job, BanOrder::UnbanAll, Vec::new()).await;
+        let enqueued = enqueue(context, actor, &target, job, BanAction::UnbanAll, Vec::new()).await;
         return Ok(UnbanAllOutcome::Job(Box::new(enqueued.map_err(BanError::from)?)));
     }
     let task = context.clone();
@@ -88,7 +88,7 @@ async fn at_once(
     };
     let result = outcome.as_ref().map_or_else(ToString::to_string, |_| "done".to_owned());
     let entry = change.end((Value::Null, json!({ "unbanned": unbanned })), result).await;
-    if unbanned > 0 && (1..=MOST_ADDRESSES).contains(&ips.len()) {
+    if unbanned > 0 && (1..=MAX_JOB_ADDRESSES).contains(&ips.len()) {
         let deed = Deed::Bans { banned: false, ips, changed: unbanned };
         change.keep_undo(&id, deed, entry).await;
     }

@@ -20,7 +20,7 @@ use super::{Actor, Context, JailTarget, UnknownTarget, ban};
 use crate::agent::client::{AgentError, JailView};
 use crate::domain::ban_job::JOB_ABOVE;
 use crate::domain::undo::{Deed, MAX_ADDRESSES, SettingsDeed, UndoId, Undoable};
-use crate::domain::{BanJobId, BanOrder, JailChangeId, JailSettings, Network, Timestamp};
+use crate::domain::{BanAction, BanJobId, JailChangeId, JailSettings, Network, Timestamp};
 use crate::settings::Effective;
 use crate::store::{AuditRecord, StoreError, Taken};
 
@@ -341,7 +341,7 @@ async fn bans_back(
         (true, true) => ban::unban(context, actor.clone(), target.clone(), ips, job).await?,
         (true, false) => ban::ban(context, actor.clone(), target.clone(), ips, false, job).await?,
         (false, _) => {
-            let order = if were_banned { BanOrder::Unban } else { BanOrder::Ban };
+            let order = if were_banned { BanAction::Unban } else { BanAction::Ban };
             BanOutcome::Job(Box::new(enqueue(context, actor.clone(), &target, job, order, ips).await?))
         }
     };

@@ -38,7 +38,7 @@ use pem::{bounded, certificates};
 
 use crate::config::AgentTlsConfig;
 
-const REREAD_EVERY: Duration = Duration::from_secs(10);
+const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The certificate that the agent presents.
 pub(super) struct Identity {
@@ -84,7 +84,7 @@ impl Identity {
                 )
             })?),
             not_after: AtomicI64::new(first_end(&files)),
-            reread: Mutex::new(Reread { due: Instant::now() + REREAD_EVERY, seen: Some(files) }),
+            reread: Mutex::new(Reread { due: Instant::now() + REREAD_INTERVAL, seen: Some(files) }),
             config: config.clone(),
             worker_ca: worker_ca.map(Path::to_owned),
             name: name.map(str::to_owned),
@@ -95,7 +95,7 @@ impl Identity {
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         if Instant::now() >= reread.due {
-            reread.due = Instant::now() + REREAD_EVERY;
+            reread.due = Instant::now() + REREAD_INTERVAL;
             let files = Files::read(&self.config, self.worker_ca.as_deref()).ok();
             if files != reread.seen {
                 let cert = self.config.cert.display();

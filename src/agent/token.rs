@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::{AgentTokenConfig, agent_tokens};
 
-const REREAD_EVERY: Duration = Duration::from_secs(1);
+const REREAD_INTERVAL: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 const MAX_FILE: u64 = 4096;
 
@@ -44,7 +44,7 @@ impl Tokens {
         Self {
             current: ArcSwap::from_pointee(config.tokens.clone()),
             file: config.file.clone(),
-            reread: Mutex::new(Reread { due: Instant::now() + REREAD_EVERY, complaint: None }),
+            reread: Mutex::new(Reread { due: Instant::now() + REREAD_INTERVAL, complaint: None }),
         }
     }
 
@@ -74,7 +74,7 @@ impl Tokens {
         let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         let due = Instant::now() >= reread.due;
         if due {
-            reread.due = Instant::now() + REREAD_EVERY;
+            reread.due = Instant::now() + REREAD_INTERVAL;
         }
         due
     }

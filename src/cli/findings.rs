@@ -14,9 +14,9 @@ use crate::domain::ServerName;
 use crate::domain::findings::{Finding, Kind, Severity};
 use crate::store::Store;
 
-const REDIS_PATIENCE: Duration = Duration::from_secs(5);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// All of it; agents alone are waited for for ten seconds at most.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `check` looks at these itself, now and not as the last probe left them.
 const LINES_OF_CHECK: [Kind; 6] = [
@@ -38,10 +38,10 @@ pub(super) async fn find(
 ) -> anyhow::Result<Vec<Finding>> {
     let store = redis.map(Store::open_unsupervised).transpose()?;
     if let Some(store) = &store {
-        match timeout(REDIS_PATIENCE, store.ready()).await {
+        match timeout(REDIS_TIMEOUT, store.ready()).await {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => anyhow::bail!("{reason}"),
-            Err(_) => anyhow::bail!("Redis has not answered within {} s", REDIS_PATIENCE.as_secs()),
+            Err(_) => anyhow::bail!("Redis has not answered within {} s", REDIS_TIMEOUT.as_secs()),
         }
     }
     let (agents, inspections) = (Fleet::new(None, agents, &[]), Inspections::default());
@@ -52,7 +52,7 @@ pub(super) async fn find(
         caller: None,
         front: None,
     };
-    let mut findings = timeout(PATIENCE, diagnose(sources)).await??.findings;
+    let mut findings = timeout(TOTAL_TIMEOUT, diagnose(sources)).await??.findings;
     findings.retain(|finding| !LINES_OF_CHECK.contains(&finding.kind));
     Ok(findings)
 }

@@ -59,11 +59,11 @@ fn started<T>(loaded: Loaded<T>) -> T {
 }
 
 /// How long a command waits for Redis.
-const REDIS_PATIENCE: Duration = Duration::from_secs(10);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits until Redis answers.
 async fn connected(store: &Store) -> anyhow::Result<()> {
-    let end = Instant::now() + REDIS_PATIENCE;
+    let end = Instant::now() + REDIS_TIMEOUT;
     while let Err(error) = store.available() {
         if Instant::now() >= end {
             return Err(error).context("is BANGUI_REDIS_URL right, and does Redis run?");

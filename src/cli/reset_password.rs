@@ -3,7 +3,7 @@ use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
-use super::{Failure, Outcome, REDIS_PATIENCE, connected, one_thread, started};
+use super::{Failure, Outcome, REDIS_TIMEOUT, connected, one_thread, started};
 use crate::actions::Actor;
 use crate::config::{Environment, Flags, ResetPasswordConfig, roles};
 use crate::password::{self, rules};
@@ -38,7 +38,7 @@ async fn reset(config: ResetPasswordConfig) -> anyhow::Result<String> {
     store.keep_audit_for(config.audit_kept);
     connected(&store).await.context("nothing was changed")?;
     let record = Actor::operator().record("password.reset");
-    timeout(REDIS_PATIENCE, store.reset_password(&hash, &record))
+    timeout(REDIS_TIMEOUT, store.reset_password(&hash, &record))
         .await
         .context("Redis did not answer: the password may or may not have been changed, try again")??;
     Ok("Changed the password of the admin and ended all sessions.".to_owned())

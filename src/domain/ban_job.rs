@@ -20,15 +20,15 @@ use serde::{Deserialize, Serialize};
 use super::{JailName, Network, ServerName};
 
 /// Addresses in one command to fail2ban: its one command thread does nothing else in that time.
-pub const TOGETHER: usize = 25;
+pub const BATCH_SIZE: usize = 25;
 /// What a command should take: a probe waits for one at most, and so does any other request.
 const AIM: Duration = Duration::from_millis(250);
 /// More addresses than this are a job.
 pub const JOB_ABOVE: usize = 100;
 /// Addresses of one job.
-pub const MOST_ADDRESSES: usize = 20_000;
+pub const MAX_JOB_ADDRESSES: usize = 20_000;
 /// Addresses that failed and are listed with their reason; the others are counted.
-pub const MOST_FAILURES: usize = 100;
+pub const MAX_LISTED_FAILURES: usize = 100;
 /// A job that gets no further for so long has failed.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
@@ -66,7 +66,7 @@ impl std::fmt::Display for BanJobId {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum BanOrder {
+pub enum BanAction {
     /// Ban the addresses.
     Ban,
     /// Unban the addresses.
@@ -78,7 +78,7 @@ pub enum BanOrder {
     Unknown,
 }
 
-impl BanOrder {
+impl BanAction {
     /// As it is written in records and answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -159,11 +159,11 @@ impl BanJobProgress {
     #[must_use]
     pub fn after(
         self,
-        order: BanOrder,
+        order: BanAction,
         tried: usize,
         results: &[(Network, bool, bool)],
     ) -> (Self, Vec<(String, &'static str)>) {
-        let wanted = order == BanOrder::Ban;
+        let wanted = order == BanAction::Ban;
         let failures: Vec<_> = results
             .iter()
             .filter(|(_, banned, _)| *banned != wanted)
@@ -184,7 +184,7 @@ impl BanJobProgress {
 /// order.
 #[must_use]
 pub fn by_reason<'a>(
-    order: BanOrder,
+    order: BanAction,
     failed: usize,
     listed: impl IntoIterator<Item = &'a str>,
 ) -> Vec<(String, usize)> {
@@ -195,7 +195,7 @@ pub fn by_reason<'a>(
         rest = rest.saturating_sub(1);
     }
     if rest > 0 {
-        *groups.entry(if order == BanOrder::Ban { NOT_BANNED } else { STILL_BANNED }).or_default() += rest;
+        *groups.entry(if order == BanAction::Ban { NOT_BANNED } else { STILL_BANNED }).or_default() += rest;
     }
     let mut groups: Vec<_> = groups.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
     groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -257,8 +257,8 @@ pub fn claimable(
 #[must_use]
 pub fn size_after(size: usize, took: Duration) -> usize {
     let took = took.as_millis().max(1);
-    let fit = usize::try_from(AIM.as_millis() * size as u128 / took).unwrap_or(TOGETHER);
-    fit.min(size * 2).clamp(1, TOGETHER)
+    let fit = usize::try_from(AIM.as_millis() * size as u128 / took).unwrap_or(BATCH_SIZE);
+    fit.min(size * 2).clamp(1, BATCH_SIZE)
 }
 
 /// After a failure to ask the agent: how long to leave it alone when it has got no further for `idle`; none to give up.
@@ -314,24 +314,24 @@ mod tests {
         let [one, two] = ["203.0.113.1", "203.0.113.2"].map(|ip| Network::parse(ip).unwrap());
         let results = [(one, true, true), (two, false, false)];
         let begun = BanJobProgress { asked: 9, done: 2, changed: 1, failed: 0 };
-        let (after, failures) = begun.after(BanOrder::Ban, 3, &results);
+        let (after, failures) = begun.after(BanAction::Ban, 3, &results);
         assert_eq!(after, BanJobProgress { asked: 9, done: 5, changed: 2, failed: 1 });
         assert_eq!(failures, [("203.0.113.2".to_owned(), NOT_BANNED)]);
-        let (_, failures) = begun.after(BanOrder::UnbanAll, 2, &results);
+        let (_, failures) = begun.after(BanAction::UnbanAll, 2, &results);
         assert_eq!(failures, [("203.0.113.1".to_owned(), STILL_BANNED)]);
     }
 
     #[test]
     fn failures_are_grouped_by_reason_and_those_that_are_not_listed_are_counted_too() {
         let groups = |order, failed, listed: &[&str]| by_reason(order, failed, listed.iter().copied());
-        assert_eq!(groups(BanOrder::Ban, 0, &[]), []);
+        assert_eq!(groups(BanAction::Ban, 0, &[]), []);
         let other = "of a newer version";
         assert_eq!(
-            groups(BanOrder::Ban, 150, &[other, NOT_BANNED, other]),
+            groups(BanAction::Ban, 150, &[other, NOT_BANNED, other]),
             [(NOT_BANNED.to_owned(), 148), (other.to_owned(), 2)]
         );
-        assert_eq!(groups(BanOrder::UnbanAll, 7, &[]), [(STILL_BANNED.to_owned(), 7)]);
-        assert_eq!(groups(BanOrder::Unban, 1, &[other, other]), [(other.to_owned(), 2)]);
+        assert_eq!(groups(BanAction::UnbanAll, 7, &[]), [(STILL_BANNED.to_owned(), 7)]);
+        assert_eq!(groups(BanAction::Unban, 1, &[other, other]), [(other.to_owned(), 2)]);
     }
 
     #[test]

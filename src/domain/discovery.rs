@@ -26,7 +26,7 @@ use super::{Event, ServerName, Timestamp, Unknown};
 pub const GONE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// The most servers that are discovered.
-pub const MOST: usize = 5_000;
+pub const MAX_SERVERS: usize = 5_000;
 
 /// A discovered server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ pub struct Reconciled {
     pub forgotten: Vec<ServerName>,
     /// Names that were reported twice.
     pub conflicts: Vec<Conflict>,
-    /// Agents that were found beyond [`MOST`].
+    /// Agents that were found beyond [`MAX_SERVERS`].
     pub left_out: usize,
 }
 
@@ -205,7 +205,7 @@ pub fn reconcile(known: Discoveries, look: &Look, listed: &[ServerName], now: Ti
         }
     }
     for (address, answering) in &look.asked {
-        let full = done.servers.len() >= MOST;
+        let full = done.servers.len() >= MAX_SERVERS;
         let Some(name) = &answering.name else { continue };
         let Some(tls) = look.groups.get(&answering.group).map(|group| group.tls) else { continue };
         if is_listed(name) {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::address::canonical_network;
 
 /// Ten years: longer times are meant to be permanent.
-const LONGEST: i64 = 315_576_000;
-const MOST_RETRIES: i64 = 1_000_000;
+const MAX_SECONDS: i64 = 315_576_000;
+const MAX_RETRIES: i64 = 1_000_000;
 /// Networks in one list.
 pub const MAX_IGNORED: usize = 1000;
 
@@ -56,17 +56,17 @@ macro_rules! number {
 number!(
     /// How long an address is banned, in seconds; -1 is permanent.
     BanTime, "bantime", "a number of seconds from 1 to 315576000, or -1 for a permanent ban",
-    |seconds| seconds == -1 || (1..=LONGEST).contains(&seconds)
+    |seconds| seconds == -1 || (1..=MAX_SECONDS).contains(&seconds)
 );
 number!(
     /// The time within which failures add up, in seconds.
     FindTime, "findtime", "a number of seconds from 1 to 315576000",
-    |seconds| (1..=LONGEST).contains(&seconds)
+    |seconds| (1..=MAX_SECONDS).contains(&seconds)
 );
 number!(
     /// How many failures make a ban.
     MaxRetry, "maxretry", "a number from 1 to 1000000",
-    |count| (1..=MOST_RETRIES).contains(&count)
+    |count| (1..=MAX_RETRIES).contains(&count)
 );
 
 /// An address or a network in its one spelling (`address.rs`). An address is written without a prefix length, as fail2ban does.

@@ -31,7 +31,7 @@ pub mod switches;
 pub mod transition;
 pub mod undo;
 
-pub use ban_job::{BanJobId, BanJobProgress, BanJobState, BanOrder, OpenBanJob};
+pub use ban_job::{BanAction, BanJobId, BanJobProgress, BanJobState, OpenBanJob};
 pub use ban_mark::BanMark;
 pub use change_steps::{ChangeStep, StepTime};
 pub use discovery::{Discovered, Discoveries};

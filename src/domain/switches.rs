@@ -4,7 +4,7 @@
 //! begin ──▶ in flight ──▶ done ──▶ (held while another switch of the same jail is in flight) ──▶ folded into the record
 //!               │
 //!               ├──▶ not done: removed, as if it had never begun
-//!               └──▶ its worker died: after [`SWITCHED_WITHIN`] decided by what runs
+//!               └──▶ its worker died: after [`SWITCH_TIMEOUT`] decided by what runs
 //! ```
 //!
 //! A host makes its changes one after the other, in an order that nobody here knows. So no switch overwrites what another one
@@ -20,7 +20,7 @@ use chrono::TimeDelta;
 use super::{Activation, Answer, Event, JailName, ServerState, Switch, SwitchId, Timestamp};
 
 /// A switch of a jail that has not ended by then never will: its worker is gone. Longer than the agent takes at most.
-pub const SWITCHED_WITHIN: TimeDelta = TimeDelta::seconds(150);
+pub const SWITCH_TIMEOUT: TimeDelta = TimeDelta::seconds(150);
 
 /// A switch of `jail` begins. To be stored *before* it is applied: a crash during an activation is the likeliest one.
 ///
@@ -115,7 +115,7 @@ pub(super) fn settle_by_what_runs(state: &mut ServerState, answer: &Answer, now:
         return;
     }
     adopt(state);
-    let in_flight = |switch: &&Switch| !switch.done && now - switch.at <= SWITCHED_WITHIN;
+    let in_flight = |switch: &&Switch| !switch.done && now - switch.at <= SWITCH_TIMEOUT;
     let busy: Vec<JailName> =
         state.switching.iter().filter(in_flight).map(|switch| switch.jail_name.clone()).collect();
     let over: Vec<Switch> =

@@ -10,7 +10,7 @@ use crate::domain::transition::on_probe;
 use crate::domain::{Condition, JailCounts, ProbeOutcome};
 
 const WINDOW: TimeDelta = TimeDelta::seconds(60);
-const LATE: i64 = SWITCHED_WITHIN.num_seconds() + 10;
+const LATE: i64 = SWITCH_TIMEOUT.num_seconds() + 10;
 
 fn at(seconds: i64) -> Timestamp {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()

@@ -35,7 +35,7 @@ pub const STRANGERS_BODY: usize = 8 * 1024;
 const DISCARD_LIMIT: usize = 2 * 1024 * 1024;
 
 /// How long a client may take to send one.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body of `LIMIT` bytes at most.
 pub struct Json<T, const LIMIT: usize = BODY_LIMIT>(pub T);
@@ -73,8 +73,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// A whole body: 408 if it is too slow, 413 if it has more than `limit` bytes.
 pub(in crate::http) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    tokio::time::timeout(BODY_PATIENCE, collect(body, limit)).await.map_err(|_| {
-        let detail = format!("the body did not arrive within {} s", BODY_PATIENCE.as_secs());
+    tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await.map_err(|_| {
+        let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "The body was too slow", detail)
     })?
 }

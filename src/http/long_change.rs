@@ -19,12 +19,12 @@ use crate::http::state::AppState;
 use crate::store::jobs::running_changes::SILENT_AFTER;
 use crate::store::{JailChangeEnd, JailChangeView, NewJailChange, Store, StoreError};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Makes it shorter, in milliseconds, for a test. Compiled as `worker/tasks/test_switch.rs` says.
 #[cfg(debug_assertions)]
 const TEST_VARIABLE: &str = "BANGUI_TEST_ANSWER_WITHIN_MS";
 /// How long Redis may be away for the end of a change to be noted all the same.
-const NOTE_WITHIN: Duration = Duration::from_secs(600);
+const NOTE_TIMEOUT: Duration = Duration::from_secs(600);
 const NOTE_AGAIN: Duration = Duration::from_secs(2);
 
 /// The answer to a request for a change.
@@ -77,7 +77,7 @@ fn answer_within() -> Duration {
     if let Some(millis) = std::env::var(TEST_VARIABLE).ok().and_then(|millis| millis.parse().ok()) {
         return Duration::from_millis(millis);
     }
-    ANSWER_WITHIN
+    ANSWER_TIMEOUT
 }
 
 /// Waits for the end of a change, saying that somebody does, and notes it.
@@ -111,7 +111,7 @@ async fn note(store: &Store, id: &JailChangeId, end: &JailChangeEnd) {
                 tracing::warn!(jail_change.id = %id, "Redis lost the record of a jail change before it ended: see the audit");
                 return;
             }
-            Err(error) if began.elapsed() > NOTE_WITHIN => {
+            Err(error) if began.elapsed() > NOTE_TIMEOUT => {
                 tracing::warn!(
                     error = %error, jail_change.id = %id,
                     "failed to save the outcome of a jail change: it is shown as not known, see the audit"

@@ -34,7 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use api::{
-    agents, audit, ban_jobs, ban_orders, bans, cluster, diagnosis, docs, events, health, jail_changes,
+    agents, audit, ban_actions, ban_jobs, bans, cluster, diagnosis, docs, events, health, jail_changes,
     jail_settings, jail_switch, jails, metrics, openapi, password, recovery, servers, session, sessions,
     settings, setup,
 };
@@ -106,9 +106,9 @@ fn fail2ban() -> OpenApiRouter<AppState> {
         .routes(routes!(jail_switch::activate))
         .routes(routes!(jail_switch::deactivate))
         .routes(routes!(jail_changes::show))
-        .routes(routes!(bans::list, ban_orders::ban, ban_orders::unban_all))
-        .routes(routes!(ban_orders::unban))
-        .routes(routes!(ban_orders::unban_some))
+        .routes(routes!(bans::list, ban_actions::ban, ban_actions::unban_all))
+        .routes(routes!(ban_actions::unban))
+        .routes(routes!(ban_actions::unban_some))
         .routes(routes!(ban_jobs::list))
         .routes(routes!(ban_jobs::show))
         .routes(routes!(ban_jobs::cancel))

@@ -37,9 +37,9 @@ pub struct Parts {
 
 /// [`Parts`], shared by all requests and cheap to clone.
 #[derive(Clone)]
-pub struct AppState(Arc<Shared>);
+pub struct AppState(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     parts: Parts,
     event_clients: Arc<EventClients>,
     inspections: Inspections,
@@ -56,7 +56,7 @@ impl AppState {
         let event_clients = Arc::new(EventClients::default());
         let refused = RefusedLog::default();
         let inspections = Inspections::default();
-        Self(Arc::new(Shared { parts, event_clients, inspections, worker_header, refused }))
+        Self(Arc::new(Inner { parts, event_clients, inspections, worker_header, refused }))
     }
 
     /// Whether this worker takes work.

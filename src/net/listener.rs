@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::flood::Flood;
-use super::places::{Capacity, Place, Places};
+use super::places::{Capacity, ConnectionSlot, Places};
 use super::socket::{Accepted, Connection, Listener, RECEIVE_BUFFER};
 use super::watched::{Received, Sent};
 
@@ -142,7 +142,7 @@ impl Server {
         late
     }
 
-    async fn serve(&self, Accepted { stream, peer }: Accepted, place: Arc<Place>) {
+    async fn serve(&self, Accepted { stream, peer }: Accepted, place: Arc<ConnectionSlot>) {
         let connected = tokio::select! {
             connected = stream.connected() => connected,
             () = place.let_go() => return,
@@ -159,7 +159,7 @@ impl Server {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: Option<SocketAddr>,
-        place: Arc<Place>,
+        place: Arc<ConnectionSlot>,
     ) {
         let service = TowerToHyperService::new(self.router.clone());
         let answer = service_fn(|request: Request<Incoming>| {

@@ -71,7 +71,7 @@ struct Connection {
 
 /// The right to a connection; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     places: Places,
     number: u64,
     connection: Arc<Connection>,
@@ -83,7 +83,7 @@ impl Places {
     }
 
     /// A place for a connection from this address (none: a unix socket), or `None` if it must be closed.
-    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Place> {
+    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<ConnectionSlot> {
         let capacity = &self.0.capacity;
         let peer = peer.map(|ip| ip.to_canonical());
         let peer = peer.filter(|ip| !capacity.proxies.iter().any(|net| net.contains(ip))).map(network);
@@ -106,7 +106,7 @@ impl Places {
             let_go: CancellationToken::new(),
         });
         let number = held.add(Arc::clone(&connection));
-        Some(Place { places: self.clone(), number, connection })
+        Some(ConnectionSlot { places: self.clone(), number, connection })
     }
 
     fn turn(&self) -> u64 {
@@ -159,7 +159,7 @@ impl Held {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Whether it is one of the reserve, where only probes are answered.
     pub(super) fn is_reserve(&self) -> bool {
         self.connection.reserve
@@ -187,7 +187,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.places.held().remove(self.number);
     }
@@ -210,11 +210,11 @@ mod tests {
         Places::new(Capacity { all, share, reserve, proxies })
     }
 
-    fn from(places: &Places, ip: &str) -> Option<Place> {
+    fn from(places: &Places, ip: &str) -> Option<ConnectionSlot> {
         places.admit(Some(ip.parse().unwrap()))
     }
 
-    fn is_let_go(place: &Place) -> bool {
+    fn is_let_go(place: &ConnectionSlot) -> bool {
         place.connection.let_go.is_cancelled()
     }
 

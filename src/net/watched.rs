@@ -7,16 +7,16 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 
-use super::places::Place;
+use super::places::ConnectionSlot;
 
 /// The body of a request: while more of it is awaited, its connection is idle.
 pub(super) struct Received {
     body: Incoming,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
 }
 
 impl Received {
-    pub(super) fn new(body: Incoming, place: Arc<Place>) -> Self {
+    pub(super) fn new(body: Incoming, place: Arc<ConnectionSlot>) -> Self {
         Self { body, place }
     }
 }
@@ -56,11 +56,11 @@ impl Drop for Received {
 /// The body of an answer: once it is handed over whole, its connection waits for the next request.
 pub(super) struct Sent {
     body: Body,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
 }
 
 impl Sent {
-    pub(super) fn new(body: Body, place: Arc<Place>) -> Self {
+    pub(super) fn new(body: Body, place: Arc<ConnectionSlot>) -> Self {
         Self { body, place }
     }
 }

@@ -1,6 +1,6 @@
 //! The only door to argon2 for requests: off the async threads, and never more at once than is good for the rest.
 //!
-//! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores, and `MOST`; four
+//! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores, and `MAX_CONCURRENT_HASHES`; four
 //! times that may wait, for 2 s at most; a request that comes then, or waits longer, has to come again (503).
 //!
 //! Those places anybody can fill, with names and passwords that nobody has. So who comes from an address that is known for the
@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::password;
 
 /// How long a request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Hashes at once at most, however many cores there are: 152 MiB.
-const MOST: usize = 8;
+const MAX_CONCURRENT_HASHES: usize = 8;
 
 /// Hashes at once behind the door of known addresses.
 const KNOWN: usize = 1;
@@ -32,7 +32,7 @@ pub const HASH_BYTES: usize = 19 * 1024 * 1024;
 /// Hashes at once on so many cores, behind both doors.
 #[cfg(test)]
 pub fn most_at_once(cores: usize) -> usize {
-    cores.min(MOST) + KNOWN
+    cores.min(MAX_CONCURRENT_HASHES) + KNOWN
 }
 
 /// Places to wait for each one to work in.
@@ -91,7 +91,7 @@ impl Door {
 
     async fn enter(&self) -> Result<Turn> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Busy)?;
-        match tokio::time::timeout(PATIENCE, Arc::clone(&self.cores).acquire_owned()).await {
+        match tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.cores).acquire_owned()).await {
             Ok(Ok(core)) => Ok(Turn { _place: place, _core: core }),
             Ok(Err(_)) | Err(_) => Err(GateError::Busy),
         }
@@ -102,7 +102,9 @@ impl PasswordGate {
     /// A door for this machine.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_cores(std::thread::available_parallelism().map_or(1, usize::from).min(MOST))
+        Self::with_cores(
+            std::thread::available_parallelism().map_or(1, usize::from).min(MAX_CONCURRENT_HASHES),
+        )
     }
 
     /// A gate that lets `cores` work at once, and one more from known addresses.
@@ -230,7 +232,7 @@ mod tests {
         let _working = gate.enter(Origin::Anywhere).await.unwrap();
         let began = tokio::time::Instant::now();
         assert!(gate.enter(Origin::Anywhere).await.is_err());
-        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(began.elapsed(), TURN_TIMEOUT);
         assert_eq!(gate.open.places.available_permits(), 4);
     }
 

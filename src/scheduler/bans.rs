@@ -31,23 +31,23 @@ use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, Stor
 /// What the lists need that a leader reads at once: each ban as it is stored, and its place in two lists.
 pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
 /// How often the counts are checked when no probe reports.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a note about a list is tried when others write the same state.
 const NOTE_TRIES: u32 = 5;
 /// At least this lies between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Lists that are pulled at once, as far as their bans are few enough.
-const PULLS_AT_ONCE: usize = 4;
+const MAX_CONCURRENT_PULLS: usize = 4;
 /// So many bans may have come since they were counted: these, and a quarter.
 const SINCE_COUNTED: usize = 20_000;
 /// How many times as long as a pull took its list rests after it, and how long at most.
 const REST: (u32, Duration) = (9, Duration::from_secs(60));
 /// How often all stored lists are looked through for jails that are gone.
-const LOOK_THROUGH_EVERY: Duration = Duration::from_secs(60);
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
 /// A server that this worker does not know may be one that it does not know yet.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 /// Lists that are forgotten at one look.
-const MOST_FORGOTTEN: usize = 100;
+const MAX_FORGOTTEN: usize = 100;
 
 /// Keeps the lists as new as the counts until the term is over. `probed` is signalled after each probe.
 pub async fn follow(scheduler: &Scheduler, term: &Term, probed: &Notify) {
@@ -57,17 +57,17 @@ pub async fn follow(scheduler: &Scheduler, term: &Term, probed: &Notify) {
             Ok(wait) => wait,
             Err(error) => {
                 on_error(term, "lists of bans", &error);
-                LOOK_EVERY
+                POLL_INTERVAL
             }
         };
         tokio::time::sleep(PAUSE).await;
         // A signal may be lost with its probe, so there is a timer too.
-        let _ = timeout(wait.min(LOOK_EVERY), probed.notified()).await;
+        let _ = timeout(wait.min(POLL_INTERVAL), probed.notified()).await;
     }
 }
 
 /// What this term knows of one list.
-struct Known {
+struct KnownList {
     /// With which counts it was written; none if it must be read again.
     counts: Option<BanCounts>,
     rests_until: Instant,
@@ -76,7 +76,7 @@ struct Known {
 /// What this term knows of all lists.
 #[derive(Default)]
 struct Lists {
-    known: HashMap<BanPlace, Known>,
+    known: HashMap<BanPlace, KnownList>,
     looked_through: Option<Instant>,
     /// The connection that all of this was written over.
     connection: u64,
@@ -121,14 +121,14 @@ impl Lists {
                 let pulled = pull(scheduler, term, &place, counts, bound).await;
                 (place, counts, pulled, begun.elapsed())
             })
-            .buffer_unordered(PULLS_AT_ONCE);
+            .buffer_unordered(MAX_CONCURRENT_PULLS);
         while let Some((place, counts, pulled, took)) = pulls.next().await {
             let (counts, rest) = match pulled? {
                 Pulled::Written => (Some(counts), rest_after(took)),
                 Pulled::Cut => (None, REST.1),
                 Pulled::Nothing => (None, rest_after(took)),
             };
-            self.known.insert(place, Known { counts, rests_until: Instant::now() + rest });
+            self.known.insert(place, KnownList { counts, rests_until: Instant::now() + rest });
         }
         drop(pulls);
         self.forget(scheduler, term, &states).await?;
@@ -180,14 +180,14 @@ impl Lists {
         }
         let counts = scheduler.store.ban_counts(&new).await?;
         let now = Instant::now();
-        let known = |counts| Known { counts, rests_until: now };
+        let known = |counts| KnownList { counts, rests_until: now };
         self.known.extend(new.into_iter().zip(counts.into_iter().map(known)));
         Ok(())
     }
 
     /// The lists whose counts have changed, and when a list that is backing off may be pulled.
     fn due(&self, states: &States, now: Instant) -> (Vec<(BanPlace, BanCounts)>, Duration) {
-        let mut wait = LOOK_EVERY;
+        let mut wait = POLL_INTERVAL;
         let mut due = Vec::new();
         for (place, counts) in places(states) {
             match self.known.get(&place) {
@@ -207,13 +207,13 @@ impl Lists {
         states: &States,
     ) -> Result<(), StoreError> {
         let mut all: Vec<BanPlace> = self.known.keys().cloned().collect();
-        if self.looked_through.is_none_or(|at| at.elapsed() >= LOOK_THROUGH_EVERY) {
+        if self.looked_through.is_none_or(|at| at.elapsed() >= CLEANUP_INTERVAL) {
             all = scheduler.store.ban_lists().await?;
             self.looked_through = Some(Instant::now());
         }
         self.unknown_since.retain(|server, _| !states.contains_key(server));
         let gone: Vec<BanPlace> = all.into_iter().filter(|place| self.is_gone(place, states)).collect();
-        for place in gone.into_iter().take(MOST_FORGOTTEN) {
+        for place in gone.into_iter().take(MAX_FORGOTTEN) {
             scheduler.store.forget_bans(&term.fence, &place).await?;
             tracing::info!(server.name = %place.0, jail.name = %place.1, "dropped the ban list of a jail that no longer exists");
             self.known.remove(&place);
@@ -350,7 +350,7 @@ mod tests {
         let now = Instant::now();
         let mut lists = Lists::default();
         let rests_until = now + rest_after(Duration::from_secs(1));
-        lists.known.insert(place(), Known { counts: Some((3, 3)), rests_until });
+        lists.known.insert(place(), KnownList { counts: Some((3, 3)), rests_until });
         let due = |lists: &Lists, banned, at| lists.due(&states(Condition::Up, banned), at);
         assert!(due(&lists, 3, now).0.is_empty());
         assert_eq!(due(&lists, 4, now), (vec![], Duration::from_secs(9)), "a tenth of fail2ban's time");
@@ -365,12 +365,12 @@ mod tests {
     async fn what_is_known_of_a_list_ends_with_the_connection_that_it_was_written_over() {
         let mut lists = Lists::default();
         lists.suspect_redis(1);
-        lists.known.insert(place(), Known { counts: Some((3, 3)), rests_until: Instant::now() });
+        lists.known.insert(place(), KnownList { counts: Some((3, 3)), rests_until: Instant::now() });
         lists.suspect_redis(1);
         assert!(lists.known.contains_key(&place()));
         lists.suspect_redis(2);
         assert!(!lists.known.contains_key(&place()));
-        lists.known.insert(place(), Known { counts: None, rests_until: Instant::now() });
+        lists.known.insert(place(), KnownList { counts: None, rests_until: Instant::now() });
         lists.suspect_redis(3);
         assert_eq!(
             lists.due(&states(Condition::Up, 3), Instant::now()).0.len(),

@@ -26,13 +26,13 @@ use crate::store::{StoreError, StoredDiscoveries};
 use crate::telemetry::server_gauges;
 
 /// How often DNS is asked.
-pub const LOOK_EVERY: Duration = Duration::from_secs(10);
+pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A resolver that takes longer has failed.
-const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Agents that are asked for their names at once.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT_AGENTS: usize = 64;
 /// The most addresses of one name.
-const MOST_ADDRESSES: usize = 2_000;
+const MAX_ADDRESSES: usize = 2_000;
 
 /// The looks of one term.
 pub struct Discoverer {
@@ -153,17 +153,17 @@ async fn unreachable(
 
 async fn resolve(group: &AgentGroup, complaints: &mut BTreeSet<String>) -> Option<BTreeSet<SocketAddr>> {
     let AgentGroup { host, port, .. } = group;
-    let why = match timeout(RESOLVE_WITHIN, lookup_host((host.as_str(), *port))).await {
+    let why = match timeout(RESOLVE_TIMEOUT, lookup_host((host.as_str(), *port))).await {
         Ok(Ok(addresses)) => {
             let found: BTreeSet<SocketAddr> = addresses.collect();
-            if found.len() > MOST_ADDRESSES {
+            if found.len() > MAX_ADDRESSES {
                 let n = found.len();
-                complaints.insert(format!("{host} has {n} addresses, of which {MOST_ADDRESSES} are taken"));
+                complaints.insert(format!("{host} has {n} addresses, of which {MAX_ADDRESSES} are taken"));
             }
-            return Some(found.into_iter().take(MOST_ADDRESSES).collect());
+            return Some(found.into_iter().take(MAX_ADDRESSES).collect());
         }
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {RESOLVE_WITHIN:?}"),
+        Err(_) => format!("no answer within {RESOLVE_TIMEOUT:?}"),
     };
     complaints.insert(format!("{host} cannot be resolved ({why}): its servers stay as they are"));
     None
@@ -183,7 +183,7 @@ async fn ask(
         }
     });
     // Boxed, or the compiler cannot see that it may move between threads.
-    let mut answers = futures_util::stream::iter(asking).buffer_unordered(AT_ONCE).boxed();
+    let mut answers = futures_util::stream::iter(asking).buffer_unordered(MAX_CONCURRENT_AGENTS).boxed();
     let mut asked = BTreeMap::new();
     while let Some((address, group, answer)) = answers.next().await {
         let (name, instance, fingerprint) = match answer {

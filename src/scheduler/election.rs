@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::context::Scheduler;
 use super::jobs;
-use super::term::{End, Term};
+use super::term::{Term, TermEnd};
 use crate::store::{Acquired, Lease, Store, StoreError, Wake, WorkerId, boot_now};
 use crate::telemetry::server_gauges;
 
@@ -129,7 +129,7 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
         AbortOnDropHandle::new(tokio::spawn(renew(lease, Arc::clone(term), scheduler.store.clone())));
     let ended_early = tokio::select! {
         () = stop.cancelled() => {
-            term.end(End::Released);
+            term.end(TermEnd::Released);
             None
         }
         () = jobs::run(scheduler, term) => None,
@@ -148,7 +148,9 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
         Err(Err(_)) => scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl),
     };
     let why = term.why();
-    if why != End::Lost && !matches!(timeout(RELEASE_TIMEOUT, lease.release(&term.fence)).await, Ok(Ok(_))) {
+    if why != TermEnd::Lost
+        && !matches!(timeout(RELEASE_TIMEOUT, lease.release(&term.fence)).await, Ok(Ok(_)))
+    {
         tracing::warn!(lease.epoch = epoch, "failed to release the lease: it expires");
     }
     show_no_leader();
@@ -176,14 +178,14 @@ async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
             () = sleep(wait.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
         }
         let Some(left) = term.remaining() else {
-            term.end(End::Deadline);
+            term.end(TermEnd::Deadline);
             return lease;
         };
         let asked_at = boot_now();
         if store.available().is_ok() {
             could_work = asked_at;
         } else if asked_at - could_work > lease.ttl() {
-            term.end(End::Blind);
+            term.end(TermEnd::Blind);
             return lease;
         }
         wait = match timeout(left, lease.renew(&term.fence)).await {
@@ -192,7 +194,7 @@ async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
                 every
             }
             Ok(Ok(None)) => {
-                term.end(End::Lost);
+                term.end(TermEnd::Lost);
                 return lease;
             }
             Ok(Err(error)) => {
@@ -200,7 +202,7 @@ async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
                 every / 8
             }
             Err(_) => {
-                term.end(End::Deadline);
+                term.end(TermEnd::Deadline);
                 return lease;
             }
         };

@@ -14,21 +14,21 @@ use super::context::Scheduler;
 use super::discovery::{self, Discoverer};
 use super::outcome::on_error;
 use super::probe::Prober;
-use super::term::{End, Term};
+use super::term::{Term, TermEnd};
 use crate::settings::{Settings, Watcher};
 use crate::store::{Fence, JobTurn, Store, StoreError, Wake};
 
 /// How often a leader polls for requests whose wake-up message was lost.
-const LOOK_FOR_REQUESTS_EVERY: Duration = Duration::from_secs(5);
-const REMOVE_SILENT_WORKERS_EVERY: Duration = Duration::from_secs(60);
+const REQUEST_POLL_INTERVAL: Duration = Duration::from_secs(5);
+const REMOVE_SILENT_WORKERS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs every job until the term is over. Dropping it aborts whatever runs.
 pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>) {
     let prober = Prober::new(Arc::clone(scheduler), Arc::clone(term));
     let store = &scheduler.store;
     let probe_interval: Interval = |settings| settings.probe_interval;
-    let removal_interval: Interval = |_| REMOVE_SILENT_WORKERS_EVERY;
-    let discovery_interval: Interval = |_| discovery::LOOK_EVERY;
+    let removal_interval: Interval = |_| REMOVE_SILENT_WORKERS_INTERVAL;
+    let discovery_interval: Interval = |_| discovery::RESOLVE_INTERVAL;
     let each = async |name, interval, work| {
         each(store, term, name, interval, scheduler.settings.watch(), work).await;
     };
@@ -54,7 +54,7 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>) {
                 sleep(Duration::from_millis(500)).await;
             } else {
                 // The message may be lost, so there is a timer too.
-                let _ = timeout(LOOK_FOR_REQUESTS_EVERY, store.woken(Wake::ProbeRequested)).await;
+                let _ = timeout(REQUEST_POLL_INTERVAL, store.woken(Wake::ProbeRequested)).await;
             }
         }
     };
@@ -106,7 +106,7 @@ async fn each(
         let turn = if term.remaining().is_some() {
             store.begin_job(&term.fence, name, in_force, attempt).await
         } else {
-            term.end(End::Deadline);
+            term.end(TermEnd::Deadline);
             return;
         };
         if turn.is_ok() {

@@ -1,6 +1,6 @@
 //! What an error of a scheduled step means for the term.
 
-use super::term::{End, Term};
+use super::term::{Term, TermEnd};
 use crate::store::StoreError;
 
 /// A refused write is the proof that another leads: the term is over, whatever this worker assumed.
@@ -12,7 +12,7 @@ pub fn on_error(term: &Term, what: &str, error: &StoreError) {
             what,
             "lost leadership: a scheduled write was refused, another worker leads"
         );
-        term.end(End::Fenced);
+        term.end(TermEnd::Fenced);
     } else {
         tracing::warn!(what, error = %error, "scheduled step `{what}` failed");
     }

@@ -4,7 +4,7 @@
 //! revision. If anything wrote in between, an activation above all, the answer may be of before it: it is thrown
 //! away and the probe is run again.
 //!
-//! A sweep asks all servers at once, up to [`AT_ONCE`]. It does not wait for a slow one beyond its share of the
+//! A sweep asks all servers at once, up to [`MAX_CONCURRENT_PROBES`]. It does not wait for a slow one beyond its share of the
 //! interval: that probe continues in the background, the next sweep leaves it alone, and nobody else is delayed.
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::context::Scheduler;
 use super::outcome::on_error;
-use super::term::{End, Term};
+use super::term::{Term, TermEnd};
 use crate::domain::findings::{Finding, Report, servers};
 use crate::domain::hours;
 use crate::domain::transition::on_probe;
@@ -26,21 +26,21 @@ use crate::store::{HoursChange, StoreError, StoredServer};
 use crate::telemetry::server_gauges;
 
 /// Probes in flight at most.
-const AT_ONCE: usize = 256;
+const MAX_CONCURRENT_PROBES: usize = 256;
 /// An agent that takes longer is unreachable; it answers `busy` for fail2ban well before.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often a probe is run again because something wrote in between.
 const TRIES: u32 = 5;
 /// The share of the interval that a sweep waits for its probes.
-const PATIENCE: f64 = 0.9;
+const SWEEP_TIMEOUT_SHARE: f64 = 0.9;
 
 /// The probes of one term. Dropping it aborts them.
 pub struct Prober {
-    shared: Arc<Shared>,
+    shared: Arc<Probes>,
     tasks: tokio::sync::Mutex<JoinSet<()>>,
 }
 
-struct Shared {
+struct Probes {
     scheduler: Arc<Scheduler>,
     term: Arc<Term>,
     /// Servers being probed, and whether another probe was requested since: the running one may predate the request.
@@ -52,11 +52,11 @@ struct Shared {
 
 impl Prober {
     pub fn new(scheduler: Arc<Scheduler>, term: Arc<Term>) -> Self {
-        let shared = Shared {
+        let shared = Probes {
             scheduler,
             term,
             in_flight: Mutex::default(),
-            slots: Semaphore::new(AT_ONCE),
+            slots: Semaphore::new(MAX_CONCURRENT_PROBES),
             probed: Notify::new(),
         };
         Self { shared: Arc::new(shared), tasks: tokio::sync::Mutex::default() }
@@ -71,7 +71,7 @@ impl Prober {
     pub async fn sweep(&self) -> String {
         let scheduler = &self.shared.scheduler;
         let all: Vec<ServerName> = scheduler.agents.names();
-        let patience = scheduler.settings.now().settings.probe_interval.mul_f64(PATIENCE);
+        let patience = scheduler.settings.now().settings.probe_interval.mul_f64(SWEEP_TIMEOUT_SHARE);
         match self.probe(&all, false, patience).await {
             Tally { slow: 0, failed: 0 } => "ok".to_owned(),
             Tally { slow, failed } => {
@@ -101,7 +101,7 @@ impl Prober {
             while tasks.try_join_next().is_some() {}
             let mut mine = Vec::with_capacity(names.len());
             for name in names {
-                let Some(place) = Place::take(&self.shared, name, asked) else { continue };
+                let Some(place) = ProbeSlot::take(&self.shared, name, asked) else { continue };
                 let (done, ended) = tokio::sync::oneshot::channel();
                 mine.push(ended);
                 tasks.spawn(async move {
@@ -136,13 +136,13 @@ struct Tally {
 }
 
 /// A server's place among those being probed; given back when it is dropped, after a panic too.
-struct Place {
-    shared: Arc<Shared>,
+struct ProbeSlot {
+    shared: Arc<Probes>,
     name: ServerName,
 }
 
-impl Place {
-    fn take(shared: &Arc<Shared>, name: &ServerName, asked: bool) -> Option<Self> {
+impl ProbeSlot {
+    fn take(shared: &Arc<Probes>, name: &ServerName, asked: bool) -> Option<Self> {
         let mut in_flight = shared.in_flight();
         if let Some(again) = in_flight.get_mut(name) {
             *again |= asked;
@@ -158,20 +158,20 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ProbeSlot {
     fn drop(&mut self) {
         self.shared.in_flight().remove(&self.name);
     }
 }
 
-impl Shared {
+impl Probes {
     fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<ServerName, bool>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether the outcome was stored.
-async fn probe_server(shared: &Shared, name: &ServerName) -> bool {
+async fn probe_server(shared: &Probes, name: &ServerName) -> bool {
     // The semaphore is never closed.
     let Ok(_slot) = shared.slots.acquire().await else { return false };
     for _ in 0..TRIES {
@@ -188,13 +188,13 @@ async fn probe_server(shared: &Shared, name: &ServerName) -> bool {
     false
 }
 
-async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError> {
-    let Shared { scheduler, term, .. } = shared;
+async fn probe_once(shared: &Probes, name: &ServerName) -> Result<(), StoreError> {
+    let Probes { scheduler, term, .. } = shared;
     let Some(agent) = scheduler.agents.get(name) else { return Ok(()) };
     let before = scheduler.store.server(name).await?;
     // A result that comes after the lease has ended would be refused: do not ask for longer.
     let Some(left) = term.remaining() else {
-        term.end(End::Deadline);
+        term.end(TermEnd::Deadline);
         return Ok(());
     };
     let begun = Instant::now();
@@ -219,8 +219,8 @@ async fn probe_once(shared: &Shared, name: &ServerName) -> Result<(), StoreError
 
 /// Notes which findings this probe began and ended, so that each has its time even if no user looks. If a note is lost, the
 /// next look at the findings makes it.
-async fn note_findings(shared: &Shared, name: &ServerName, before: &StoredServer, state: &ServerState) {
-    let Shared { scheduler, term, .. } = shared;
+async fn note_findings(shared: &Probes, name: &ServerName, before: &StoredServer, state: &ServerState) {
+    let Probes { scheduler, term, .. } = shared;
     let now = before.read_at;
     let (was, is) = (servers::judge(name, &before.state, now), servers::judge(name, state, now));
     let ids = |report: &Report| report.findings.iter().map(Finding::id).collect::<BTreeSet<String>>();
@@ -239,7 +239,7 @@ async fn note_findings(shared: &Shared, name: &ServerName, before: &StoredServer
 
 /// What the counts of this answer change of the hours so far.
 async fn hours_with(
-    shared: &Shared,
+    shared: &Probes,
     name: &ServerName,
     state: &ServerState,
     read: &StoredServer,

@@ -18,7 +18,7 @@ pub fn margin(ttl: Duration) -> Duration {
 
 /// Why a term ended; the `reason` of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum TermEnd {
     /// Redis said that the lease is not this term's any more.
     Lost,
     /// A scheduled write was refused.
@@ -33,7 +33,7 @@ pub enum End {
     Released,
 }
 
-impl End {
+impl TermEnd {
     /// The word in logs and metrics.
     pub fn label(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ pub struct Term {
     pub over: CancellationToken,
     ttl: Duration,
     hold: Mutex<Hold>,
-    end: Mutex<Option<End>>,
+    end: Mutex<Option<TermEnd>>,
 }
 
 impl Term {
@@ -122,19 +122,19 @@ impl Term {
         let renewed = self.hold().renewed(heard, self.ttl);
         match renewed {
             Some(hold) => *self.hold() = hold,
-            None => self.end(End::ClockJump),
+            None => self.end(TermEnd::ClockJump),
         }
     }
 
     /// Ends the term and all its work; the first reason given is kept.
-    pub fn end(&self, end: End) {
+    pub fn end(&self, end: TermEnd) {
         self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(end);
         self.over.cancel();
     }
 
     /// Why it ended.
-    pub fn why(&self) -> End {
-        self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).unwrap_or(End::Deadline)
+    pub fn why(&self) -> TermEnd {
+        self.end.lock().unwrap_or_else(std::sync::PoisonError::into_inner).unwrap_or(TermEnd::Deadline)
     }
 
     fn hold(&self) -> std::sync::MutexGuard<'_, Hold> {

@@ -16,9 +16,9 @@ use super::{Fence, Result, Store, scripts};
 use crate::domain::Timestamp;
 
 /// How often a worker writes that it is there.
-pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// A worker that has not been heard of for this long is silent.
-const HEARD_WITHIN: Duration = Duration::from_secs(15);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A worker that has not been heard of for this long is removed.
 const KEPT_FOR: Duration = Duration::from_secs(3600);
 
@@ -189,7 +189,7 @@ fn heard_of(lines: &HashMap<String, Vec<u8>>, now: i64) -> (Vec<WorkerView>, Vec
             seen_at: moment(line.seen_at),
             error,
         };
-        if unreadable || line.seen_at >= now - micros(HEARD_WITHIN) {
+        if unreadable || line.seen_at >= now - micros(SILENCE_TIMEOUT) {
             lately.push(view);
         } else if line.seen_at >= now - micros(KEPT_FOR) {
             silent.push(view);
@@ -263,8 +263,8 @@ mod tests {
             (lately.len(), silent.len())
         };
         let micro = Duration::from_micros(1);
-        assert_eq!(counted(HEARD_WITHIN), (1, 0));
-        assert_eq!(counted(HEARD_WITHIN + micro), (0, 1));
+        assert_eq!(counted(SILENCE_TIMEOUT), (1, 0));
+        assert_eq!(counted(SILENCE_TIMEOUT + micro), (0, 1));
         assert_eq!(counted(KEPT_FOR), (0, 1));
         assert_eq!(counted(KEPT_FOR + micro), (0, 0));
     }

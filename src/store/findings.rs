@@ -8,7 +8,7 @@ use super::connection::clock::moment;
 use super::{Fence, Result, Store, scripts};
 use crate::domain::discovery::Conflict;
 use crate::domain::findings::redis::RedisFacts;
-use crate::domain::findings::seen::{Changes, Notes, Seen};
+use crate::domain::findings::seen::{Changes, FindingTimes, Notes};
 
 /// Findings that are noted at most; those beyond are new at each look.
 const MAX_NOTES: usize = 5_000;
@@ -126,12 +126,12 @@ impl Store {
     }
 }
 
-fn read_note(note: &str) -> Option<Seen> {
+fn read_note(note: &str) -> Option<FindingTimes> {
     let (first, last) = note.split_once(':')?;
-    Some(Seen { first: moment(first.parse().ok()?), last: moment(last.parse().ok()?) })
+    Some(FindingTimes { first: moment(first.parse().ok()?), last: moment(last.parse().ok()?) })
 }
 
-fn write_note(seen: &Seen) -> String {
+fn write_note(seen: &FindingTimes) -> String {
     format!("{}:{}", seen.first.timestamp_micros(), seen.last.timestamp_micros())
 }
 

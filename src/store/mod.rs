@@ -73,14 +73,14 @@ use crate::domain::Timestamp;
 use auth::near_cache;
 use auth::sessions::{checks, user_agents};
 use connection::clock;
-use connection::shared::{Health, Shared};
+use connection::shared::{Health, SharedConnection};
 use connection::watchdog;
 use keys::Keys;
 
 /// Everything the cluster remembers. Cheap to clone; dropping the last clone ends its connection.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    shared: Arc<SharedConnection>,
     keys: Arc<Keys>,
     user_agents: Arc<user_agents::UserAgents>,
     checks: checks::SessionChecks,
@@ -119,7 +119,7 @@ impl Store {
         let keys = Arc::new(Keys::new(&config.prefix));
         let wakes = Arc::default();
         let settings_seen = Arc::new(settings_revision::SettingsRevision::new(&wakes));
-        let (shared, stop) = Shared::open(config)?;
+        let (shared, stop) = SharedConnection::open(config)?;
         let (checks, session_reads) = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
         let store = Self {
             shared,

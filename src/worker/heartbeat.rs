@@ -4,7 +4,7 @@ use rand::RngExt as _;
 use tokio::time::sleep;
 
 use crate::http::Proxies;
-use crate::store::cluster::HEARTBEAT_EVERY;
+use crate::store::cluster::HEARTBEAT_INTERVAL;
 use crate::store::{Store, WorkerId, WorkerInfo};
 
 /// Writes the heartbeat at every interval.
@@ -21,7 +21,7 @@ pub async fn run(store: Store, worker: WorkerId, proxies: Proxies) {
         if let Err(error) = store.heartbeat(&worker, &info, started_at).await {
             tracing::debug!(error = %error, "failed to write the heartbeat: retrying");
         }
-        let wait = HEARTBEAT_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
+        let wait = HEARTBEAT_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
         sleep(wait).await;
     }
 }

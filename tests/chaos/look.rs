@@ -11,17 +11,17 @@ use crate::support::cluster::SERVER;
 use crate::support::{Answer, SOON};
 
 /// For a probe, on a machine that is busy.
-const SAID_WITHIN: Duration = Duration::from_secs(25);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(25);
 /// For any state at all, where Redis is starved too.
 const READ_WITHIN: Duration = Duration::from_secs(120);
 /// For what only ends when the disk has room again.
-const UNDONE_WITHIN: Duration = Duration::from_secs(3);
+const UNDO_TIMEOUT: Duration = Duration::from_secs(3);
 /// A switch whose outcome is not known is settled within 150 s.
-const ALL_WELL_WITHIN: Duration = Duration::from_secs(200);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(200);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// What a look has shown.
-pub struct Seen {
+pub struct Observation {
     pub running: Option<BTreeSet<String>>,
     pub answers: bool,
     pub text: String,
@@ -90,7 +90,7 @@ impl Run {
     }
 
     /// Waits until the state is newer than now and explains each jail that is missing, and takes in what runs.
-    pub async fn look(&mut self) -> Seen {
+    pub async fn look(&mut self) -> Observation {
         self.undone().await;
         let (began, first) = (Instant::now(), State::of(&self.state(true).await.body));
         let (mut older, mut probes) = (first.checked_at, 0);
@@ -111,7 +111,7 @@ impl Run {
             let lost: BTreeSet<String> =
                 self.expected.difference(running.as_ref().unwrap_or(&none)).cloned().collect();
             let explained = lost.iter().all(|jail| state.explains(jail));
-            if probes >= 2 && explained && state.agrees(&running) || began.elapsed() > SAID_WITHIN {
+            if probes >= 2 && explained && state.agrees(&running) || began.elapsed() > PROBE_TIMEOUT {
                 break (state, running, lost);
             }
             tokio::time::sleep(AGAIN).await;
@@ -148,13 +148,18 @@ impl Run {
         self.expected.extend(certain.cloned());
         self.pending = state.pending;
         self.missing = lost.into_iter().filter(|jail| self.expected.contains(jail)).collect();
-        Seen { running, answers: ["up", "degraded"].contains(&state.condition.as_str()), text, violation }
+        Observation {
+            running,
+            answers: ["up", "degraded"].contains(&state.condition.as_str()),
+            text,
+            violation,
+        }
     }
 
     /// Waits for the end of what the agent undoes; on a full disk it has none.
     async fn undone(&self) {
         let began = Instant::now();
-        while began.elapsed() < UNDONE_WITHIN
+        while began.elapsed() < UNDO_TIMEOUT
             && self.host.agent.lock().await.info().await.interrupted_change.is_some()
         {
             tokio::time::sleep(AGAIN).await;
@@ -171,7 +176,7 @@ impl Run {
             if well {
                 break Vec::new();
             }
-            if began.elapsed() > ALL_WELL_WITHIN {
+            if began.elapsed() > SETTLE_TIMEOUT {
                 break vec![format!(
                     "the state is {}, missing {:?}, stalled {:?}, error {:?}, interrupted {interrupted:?}; {running:?} run",
                     state.condition, state.missing, state.stalled, state.error

@@ -13,16 +13,16 @@ use crate::jails::Kind;
 use crate::neighbour::{Act, repair};
 use crate::support::{Answer, Client};
 use crate::tally::Tally;
-use crate::user::{Change, Said, Verb, kind};
+use crate::user::{JailRequest, Said, Verb, kind};
 
 /// Steps without a fail2ban after which somebody repairs it.
 const DOWN_FOR: u32 = 4;
 /// A switch without an outcome is settled within 150 s.
 const UNCERTAIN_FOR: Duration = Duration::from_secs(170);
 /// So often the table is printed on the way.
-const SHOWN_EVERY: Duration = Duration::from_secs(300);
+const PRINT_INTERVAL: Duration = Duration::from_secs(300);
 /// More of them make nothing clearer.
-const MOST_VIOLATIONS: usize = 12;
+const MAX_VIOLATIONS: usize = 12;
 
 /// One run.
 pub struct Run {
@@ -75,11 +75,11 @@ impl Run {
     pub async fn steps(&mut self, seconds: u64) {
         let (mut number, mut shown) = (0, Duration::ZERO);
         while self.began.elapsed() < Duration::from_secs(seconds)
-            && self.tally.violations.len() < MOST_VIOLATIONS
+            && self.tally.violations.len() < MAX_VIOLATIONS
         {
             number += 1;
             self.step(number).await;
-            if self.began.elapsed() > shown + SHOWN_EVERY {
+            if self.began.elapsed() > shown + PRINT_INTERVAL {
                 shown = self.began.elapsed();
                 self.tally.print(self.seed, shown.as_secs());
             }
@@ -141,19 +141,19 @@ impl Run {
         }
     }
 
-    async fn roll_change(&mut self) -> Change {
+    async fn roll_change(&mut self) -> JailRequest {
         let missing: Vec<String> = self.missing.iter().cloned().collect();
         if !missing.is_empty() && self.dice.random_range(0..3) == 0 {
             let jail = missing[self.dice.random_range(0..missing.len())].clone();
             let verb = if self.dice.random_range(0..2) == 0 { Verb::Activate } else { Verb::Deactivate };
-            return Change { verb, jail };
+            return JailRequest { verb, jail };
         }
         let good = self.dice.random_range(0..3) > 0;
         let of_kind = |jail: &&crate::jails::Jail| (jail.kind == Kind::Good) == good;
         let jails: Vec<_> = self.host.jails.all.iter().filter(of_kind).collect();
         let jail = jails[self.dice.random_range(0..jails.len())].name.clone();
         let runs = self.expected.contains(&jail);
-        Change { verb: Verb::roll(&mut self.dice, runs), jail }
+        JailRequest { verb: Verb::roll(&mut self.dice, runs), jail }
     }
 
     fn roll_acts(&mut self) -> Vec<(Duration, Act)> {
@@ -175,7 +175,7 @@ impl Run {
             .collect()
     }
 
-    fn count(&mut self, change: &Change, acts: &[(Duration, Act)], answer: &Answer) {
+    fn count(&mut self, change: &JailRequest, acts: &[(Duration, Act)], answer: &Answer) {
         self.tally.count("steps", change.verb.group());
         for (_, act) in acts {
             self.tally.count("neighbour", act.group());
@@ -186,7 +186,7 @@ impl Run {
     }
 
     /// Takes in what is to run now.
-    fn expect_after(&mut self, change: &Change, answer: &Answer) {
+    fn expect_after(&mut self, change: &JailRequest, answer: &Answer) {
         let until = Instant::now() + UNCERTAIN_FOR;
         let jail = &change.jail;
         match (&change.verb, Said::of(answer)) {
@@ -242,7 +242,7 @@ impl Run {
     async fn decide_missing(&mut self) {
         for jail in self.missing.clone() {
             for verb in [Verb::Activate, Verb::Deactivate] {
-                let change = Change { verb: verb.clone(), jail: jail.clone() };
+                let change = JailRequest { verb: verb.clone(), jail: jail.clone() };
                 let answer = change.send(&self.client).await;
                 self.tally.step(format!("at the end: {verb:?} {jail} -> {}", kind(&answer)));
                 if answer.status.is_success() {
@@ -259,7 +259,7 @@ impl Run {
 /// What must hold after a change beside which nobody did anything.
 fn alone(
     host: &Host,
-    change: &Change,
+    change: &JailRequest,
     answer: &Answer,
     before: &Before,
     running: &Option<BTreeSet<String>>,

@@ -12,11 +12,11 @@ use crate::support::{Answer, Client, SOON};
 
 /// A change that takes long is asked for so often.
 const FOLLOWED: u32 = 240;
-const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
 /// One change, of the jail of that name.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub struct JailRequest {
     pub verb: Verb,
     pub jail: String,
 }
@@ -100,7 +100,7 @@ impl Verb {
     }
 }
 
-impl Change {
+impl JailRequest {
     /// Sends it.
     pub async fn send(&self, client: &Client) -> Answer {
         let segment = bangui::domain::JailName::parse(&self.jail).unwrap().to_segment();
@@ -147,7 +147,7 @@ impl Change {
                     ..answer
                 };
             }
-            tokio::time::sleep(FOLLOW_EVERY).await;
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
         answer
     }

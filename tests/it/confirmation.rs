@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::redis::Seen;
+use crate::support::redis::MonitoredCommand;
 use crate::support::rounds::holds;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 
@@ -122,7 +122,7 @@ async fn a_check_of_a_confirmed_session_costs_redis_no_more_and_a_sensitive_chan
         }
         let mut names = BTreeMap::new();
         for seen in monitor.stop(&cluster.redis).await {
-            *names.entry(Seen::name(&seen.command)).or_insert(0) += 1;
+            *names.entry(MonitoredCommand::name(&seen.command)).or_insert(0) += 1;
         }
         names
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::agent::client::{JobEpoch, JobKey};
-use bangui::domain::{BanJobId, BanOrder, JailName, ServerName};
+use bangui::domain::{BanAction, BanJobId, JailName, ServerName};
 use bangui::store::{Acquired, Cancelled, NewBanJob, Store, WorkerId};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -156,7 +156,7 @@ fn job(jail: &str) -> NewBanJob<'static> {
         id: BanJobId::of(7),
         server: ServerName::parse("web-1").unwrap(),
         jail: JailName::parse(jail).unwrap(),
-        order: BanOrder::UnbanAll,
+        order: BanAction::UnbanAll,
         ips: &[],
         audit: Actor::operator().record("test"),
     }

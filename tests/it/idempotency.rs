@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{SERVER, server_is};
-use crate::support::redis::Seen;
+use crate::support::redis::MonitoredCommand;
 use crate::support::{Answer, Client, Cluster, SOON, eventually};
 
 fn place(jail: &str) -> String {
@@ -170,8 +170,9 @@ async fn the_session_of_a_request_with_a_key_is_checked_once() {
     let monitor = cluster.redis.monitor().await;
     ban(&client, "counted", &["203.0.113.9".to_owned()]).await.expect(200);
     let seen = monitor.stop(&cluster.redis).await;
-    let checks =
-        seen.iter().filter(|seen| Seen::name(&seen.command) == "MGET" && seen.command.contains("}:session:"));
+    let checks = seen.iter().filter(|seen| {
+        MonitoredCommand::name(&seen.command) == "MGET" && seen.command.contains("}:session:")
+    });
     assert_eq!(checks.count(), 1, "{seen:#?}");
 }
 

@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use crate::support::Cluster;
-use crate::support::browser::{Browser, Seen};
+use crate::support::browser::{Browser, Page};
 
 /// Markup, other scripts, marks that turn the direction, nothing, much.
 fn typed() -> Vec<String> {
@@ -29,7 +29,7 @@ fn typed() -> Vec<String> {
 }
 
 #[track_caller]
-fn harmless(seen: &Seen, value: &str) {
+fn harmless(seen: &Page, value: &str) {
     assert!(seen.status.as_u16() < 500, "{} {value:?}: {}", seen.asked, seen.html);
     for markup in ["<script>alert", "<img src=x", "{{ shell", "set-cookie: x"] {
         let shown = seen.html.contains(markup) && markup.starts_with('<');

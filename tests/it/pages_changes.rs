@@ -166,7 +166,7 @@ async fn words_of_fail2ban_and_names_are_text_in_what_was_refused_whatever_is_in
 async fn a_jail_shows_whether_its_log_is_written_and_what_its_files_say_beside_what_is_in_force() {
     let (mut cluster, client) = beside_web().await;
     let mut user = User::of(&cluster).await;
-    let reads = |page: &crate::support::browser::Seen| page.text("section[aria-labelledby=log-title]");
+    let reads = |page: &crate::support::browser::Page| page.text("section[aria-labelledby=log-title]");
     let page = user.get(WEB).await;
     assert!(reads(&page).contains("being written, last "), "{}", reads(&page));
     assert!(!page.text("#settings").contains("next reload or restart on"), "nothing differs");

@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 
-use crate::support::browser::{Browser, Seen};
+use crate::support::browser::{Browser, Page};
 use crate::support::{Cluster, PASSWORD};
 
 fn browser(cluster: &Cluster, n: usize) -> Browser {
@@ -10,7 +10,7 @@ fn browser(cluster: &Cluster, n: usize) -> Browser {
 }
 
 /// Posts to the page, again where too many passwords at once are checked.
-async fn post(user: &mut Browser, fields: &[(&str, &str)]) -> Seen {
+async fn post(user: &mut Browser, fields: &[(&str, &str)]) -> Page {
     loop {
         let seen = user.post("/confirm", fields).await;
         if seen.status != StatusCode::SERVICE_UNAVAILABLE {

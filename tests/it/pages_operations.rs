@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::browser::{Browser, Seen};
+use crate::support::browser::{Browser, Page};
 use crate::support::cluster::server_is;
 use crate::support::{Cluster, SOON, eventually};
 
@@ -23,7 +23,7 @@ pub async fn confirmed(cluster: &Cluster, n: usize) -> Browser {
 }
 
 /// Follows a form's answer on another worker.
-async fn next(user: &Browser, cluster: &Cluster, n: usize, seen: &Seen) -> Seen {
+async fn next(user: &Browser, cluster: &Cluster, n: usize, seen: &Page) -> Page {
     user.at(cluster.workers[n].address).get(&seen.expect(303).to().unwrap()).await
 }
 
@@ -34,7 +34,7 @@ async fn a_setting_is_saved_for_all_workers_and_set_back_from_the_message() {
     let page = user.get("/settings").await;
     assert_eq!(page.expect(200).texts("li.setting").len(), 8, "{}", page.html);
     assert_eq!(page.attribute("#session_idle_seconds", "value").as_deref(), Some("1800"));
-    let of = |page: &Seen, name: &str| page.text(&format!("[data-k='{name}.origin']"));
+    let of = |page: &Page, name: &str| page.text(&format!("[data-k='{name}.origin']"));
     assert_eq!(of(&page, "session_idle_seconds"), "default");
     assert_eq!(of(&page, "login_limit"), "environment of the worker");
     assert!(

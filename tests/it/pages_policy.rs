@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use scraper::{Html, Selector};
 
-use crate::support::browser::{Browser, Seen};
+use crate::support::browser::{Browser, Page};
 use crate::support::redis::Redis;
 use crate::support::{Cluster, SOON, eventually};
 
@@ -34,7 +34,7 @@ fn selected(html: &Html, selector: &str) -> usize {
     html.select(&Selector::parse(selector).unwrap()).count()
 }
 
-fn assets(seen: &Seen) -> BTreeSet<String> {
+fn assets(seen: &Page) -> BTreeSet<String> {
     let found = seen.html.split('"').filter(|part| part.starts_with("/assets/"));
     found.map(str::to_owned).collect()
 }

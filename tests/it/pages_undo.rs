@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::jails::{BANNED, beside_web, path, post};
 use crate::pages_user::{APP, SERVER_PAGE, User, WEB, says};
-use crate::support::browser::{Browser, Seen};
+use crate::support::browser::{Browser, Page};
 use crate::support::{Client, Cluster};
 
 async fn jail(client: &Client) -> Value {
@@ -26,7 +26,7 @@ async fn last_undo(client: &Client) -> (Value, Value) {
 }
 
 /// The label of the button of the newest entry of the audit that can be undone.
-fn offered(page: &Seen) -> Option<String> {
+fn offered(page: &Page) -> Option<String> {
     page.texts("tr.deed form button").into_iter().next()
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::jails::{BANNED, beside_web, path};
 use crate::pages_user::{User, WEB, banned_now, says, web_listed};
-use crate::support::browser::Seen;
+use crate::support::browser::Page;
 use crate::support::{Client, Cluster, SOON, eventually};
 
 async fn bans(client: &Client, verb: &str, ips: Value) {
@@ -13,7 +13,7 @@ async fn bans(client: &Client, verb: &str, ips: Value) {
 }
 
 /// The page of a job's jail once the job is over.
-async fn ended(user: &User, page: &Seen) -> Seen {
+async fn ended(user: &User, page: &Page) -> Page {
     let to = page.asked.trim_start_matches("GET ").split("&m=").next().unwrap().to_owned();
     eventually("the end of the job", SOON * 4, || {
         let (mut there, to) = (user.there.clone(), to.clone());

@@ -1,6 +1,6 @@
 //! Somebody at a browser without JavaScript, at two workers: forms are posted at the one, and pages are read at the other.
 
-use crate::support::browser::{Browser, Seen};
+use crate::support::browser::{Browser, Page};
 use crate::support::cluster::server;
 use crate::support::{Client, Cluster, SOON, eventually};
 
@@ -22,14 +22,14 @@ impl User {
         Self { here, there }
     }
 
-    pub async fn get(&mut self, path: &str) -> Seen {
+    pub async fn get(&mut self, path: &str) -> Page {
         let seen = self.there.get(path).await;
         seen.expect(200);
         seen
     }
 
     /// Presses a button of a page at one worker; the page that comes next, at the other.
-    pub async fn press(&mut self, page: &Seen, form: &str, typed: &[(&str, &str)], button: &str) -> Seen {
+    pub async fn press(&mut self, page: &Page, form: &str, typed: &[(&str, &str)], button: &str) -> Page {
         let sent = self.here.submit(page, form, typed, button).await;
         let to = sent.expect(303).to().unwrap();
         self.get(&to).await
@@ -37,7 +37,7 @@ impl User {
 }
 
 /// The page of `web` once its list was read: a probe does that.
-pub async fn web_listed(user: &User) -> Seen {
+pub async fn web_listed(user: &User) -> Page {
     eventually("the list of bans to be read", SOON, || {
         let mut there = user.there.clone();
         async move {
@@ -49,7 +49,7 @@ pub async fn web_listed(user: &User) -> Seen {
 }
 
 #[track_caller]
-pub fn says(seen: &Seen, words: &str) {
+pub fn says(seen: &Page, words: &str) {
     let message = seen.text("#messages .message");
     assert!(message.contains(words), "{words} in {message}");
 }

@@ -9,8 +9,8 @@ use crate::support::proxy::Mode;
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
 /// The promises of the issue.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(1500);
-const RIGHT_AGAIN_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long Redis is away: longer than any single timeout.
 const AWAY: Duration = Duration::from_secs(4);
 
@@ -27,7 +27,7 @@ async fn is_unavailable(client: &Client) {
         let answer = client.send(request).await;
         let took = began.elapsed();
         answer.problem(503);
-        assert!(took < ANSWERED_WITHIN, "{} took {took:?}", answer.asked);
+        assert!(took < ANSWER_TIMEOUT, "{} took {took:?}", answer.asked);
         assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
         assert!(answer.body["retry_after_seconds"].as_u64().is_some_and(|seconds| seconds > 0), "{answer:?}");
         assert!(answer.cookies().is_empty(), "the cookie was touched: {answer:?}");
@@ -60,14 +60,14 @@ async fn survives(mut cluster: Cluster, away: impl AsyncFn(&mut Cluster), back: 
         back(&mut cluster).await;
         let began = Instant::now();
         for client in &clients {
-            eventually("the session to be known again", RIGHT_AGAIN_WITHIN, || async {
+            eventually("the session to be known again", RECOVERY_TIMEOUT, || async {
                 let answer = client.get("/api/v1/session").await;
                 assert!([200, 503].contains(&answer.status.as_u16()), "{answer:?}");
                 (answer.status == 200).then_some(())
             })
             .await;
-            assert!(began.elapsed() < RIGHT_AGAIN_WITHIN, "it took {:?}", began.elapsed());
-            eventually("the worker to be ready again", RIGHT_AGAIN_WITHIN, || async {
+            assert!(began.elapsed() < RECOVERY_TIMEOUT, "it took {:?}", began.elapsed());
+            eventually("the worker to be ready again", RECOVERY_TIMEOUT, || async {
                 (client.get("/readyz").await.status == 200).then_some(())
             })
             .await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::cluster::server_is;
 use crate::support::proxy::Mode;
-use crate::support::redis::Seen;
+use crate::support::redis::MonitoredCommand;
 use crate::support::{Client, Cluster, SOON, eventually};
 
 /// What a script does that is refused: it looks at the lease.
@@ -134,7 +134,8 @@ async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes()
         let seen = monitor.stop(&cluster.redis).await;
         let fence = format!("{old}|{old_epoch}");
         for stale in seen.iter().filter(|seen| seen.command.contains(&fence)) {
-            let wrote = stale.inside.iter().any(|command| !READS.contains(&Seen::name(command).as_str()));
+            let wrote =
+                stale.inside.iter().any(|command| !READS.contains(&MonitoredCommand::name(command).as_str()));
             assert!(!wrote, "a write of the old term was taken: {stale:?}");
         }
         assert_eq!(lease(&view(&other).await), Some((new, epoch)), "the new leader was disturbed");
@@ -173,11 +174,12 @@ async fn what_an_old_leader_sent_and_the_network_held_back_is_refused_when_it_ar
     let seen = monitor.stop(&cluster.redis).await;
     let taken = seen.iter().position(|seen| seen.all().any(|command| command.contains(&epoch.to_string())));
     let fence = format!("{old}|{old_epoch}");
-    let late: Vec<&Seen> =
+    let late: Vec<&MonitoredCommand> =
         seen[taken.unwrap()..].iter().filter(|seen| seen.command.contains(&fence)).collect();
     assert!(!late.is_empty(), "nothing came late, so nothing is proven");
     for stale in late {
-        let wrote = stale.inside.iter().any(|command| !READS.contains(&Seen::name(command).as_str()));
+        let wrote =
+            stale.inside.iter().any(|command| !READS.contains(&MonitoredCommand::name(command).as_str()));
         assert!(!wrote, "a write of the old term was taken: {stale:?}");
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::support::cluster::{SERVER, server_is};
 use crate::support::process::{Child, bangui};
-use crate::support::redis::{Recording, Redis, Seen};
+use crate::support::redis::{MonitoredCommand, Recording, Redis};
 use crate::support::sentinel::{self, NAME, SENTINEL_USER, Sentinels, connections, role};
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
@@ -115,10 +115,11 @@ async fn all_back(users: &[Client], cluster: &Cluster) -> Instant {
 }
 
 /// The terms whose fenced writes were accepted, in the order in which they were, by both Redises' own record.
-fn check_one_writer(records: Vec<Vec<Seen>>) -> usize {
+fn check_one_writer(records: Vec<Vec<MonitoredCommand>>) -> usize {
     let mut accepted: Vec<(f64, String, u64)> = Vec::new();
     for seen in records.iter().flatten() {
-        let wrote = seen.inside.iter().any(|command| !READS.contains(&Seen::name(command).as_str()));
+        let wrote =
+            seen.inside.iter().any(|command| !READS.contains(&MonitoredCommand::name(command).as_str()));
         for word in seen.command.split('"').filter(|_| wrote) {
             let Some((owner, epoch)) = word.split_once('|') else { continue };
             if let (32, Ok(epoch)) = (owner.len(), epoch.parse()) {

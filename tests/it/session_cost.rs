@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use crate::support::redis::{Seen, escaped};
+use crate::support::redis::{MonitoredCommand, escaped};
 use crate::support::{Cluster, SOON, eventually};
 
 /// Commands that change a key.
@@ -37,10 +37,10 @@ async fn an_authenticated_check_is_one_round_trip_in_which_the_primary_proves_th
         client.get("/api/v1/session").await.expect(200);
     }
     let seen = monitor.stop(&cluster.redis).await;
-    let reads = seen.iter().filter(|seen| Seen::name(&seen.command) == "MGET").count();
+    let reads = seen.iter().filter(|seen| MonitoredCommand::name(&seen.command) == "MGET").count();
     assert_eq!(reads, checks, "one read each");
     // Both are sent together, so nothing of another connection comes between them.
-    for pair in seen.windows(2).filter(|pair| Seen::name(&pair[1].command) == "MGET") {
+    for pair in seen.windows(2).filter(|pair| MonitoredCommand::name(&pair[1].command) == "MGET") {
         assert_eq!(pair[0].command, r#""SET" "{it}:primary" "" "XX""#, "before {}", pair[1].command);
     }
     // Heartbeats, the lease, the watchdog: a few a second.
@@ -71,8 +71,8 @@ async fn a_busy_session_is_written_at_most_once_a_quarter_of_its_idle_time() {
         requests += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let touches = |seen: &&Seen| {
-        let writes = |command: &str| WRITES.contains(&Seen::name(command).as_str());
+    let touches = |seen: &&MonitoredCommand| {
+        let writes = |command: &str| WRITES.contains(&MonitoredCommand::name(command).as_str());
         seen.all().any(|command| writes(command) && session_keys.iter().any(|key| command.contains(key)))
     };
     let seen = monitor.stop(&cluster.redis).await;

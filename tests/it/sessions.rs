@@ -9,15 +9,15 @@ use crate::support::{Client, Cluster, PASSWORD};
 
 /// Rounds of the promise, and how many of them run at the same time.
 const ROUNDS: usize = 1000;
-const AT_ONCE: usize = 4;
+const CONCURRENT_ROUNDS: usize = 4;
 
 #[tokio::test]
 async fn after_a_logout_on_one_worker_every_worker_refuses_at_once_a_thousand_times() {
     let cluster = Cluster::bare(3).set_up().await;
-    join_all((0..AT_ONCE).map(|lane| {
+    join_all((0..CONCURRENT_ROUNDS).map(|lane| {
         let clients: Vec<Client> = (0..3).map(|n| cluster.client(n)).collect();
         async move {
-            for round in 0..ROUNDS / AT_ONCE {
+            for round in 0..ROUNDS / CONCURRENT_ROUNDS {
                 let [a, b, c] = [0, 1, 2].map(|n| &clients[(lane + round + n) % 3]);
                 let token = a.log_in().await;
                 b.with_cookie(&token).get("/api/v1/session").await.expect(200);

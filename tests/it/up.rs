@@ -11,7 +11,7 @@ use crate::support::process::{Child, bangui, search_path};
 use crate::support::{Client, PASSWORD, eventually, folder};
 
 /// Starting everything, on a machine that is busy with other tests.
-const STARTED_WITHIN: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How Redis and Valkey call themselves in the list of processes.
 const REDIS: &str = "-server unixsocket:";
 
@@ -37,7 +37,7 @@ async fn up(folder: &Path) -> (Child, SocketAddr, Client) {
     command.env("BANGUI_ADMIN_PASSWORD", PASSWORD).env("BANGUI_PROBE_INTERVAL_SECONDS", "1");
     let process = Child::start("bangui up", command);
     let client = Client::new(free);
-    eventually("it to be ready", STARTED_WITHIN, || async {
+    eventually("it to be ready", START_TIMEOUT, || async {
         assert!(process.runs(), "it has ended");
         let answer = client.try_send(client.request(reqwest::Method::GET, "/readyz")).await.ok()?;
         answer.status.is_success().then_some(())
@@ -56,12 +56,12 @@ async fn nothing_is_left(folder: &Path) {
 async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
     let folder = folder();
     let (process, _, client) = up(folder.path()).await;
-    let user = eventually("the admin", STARTED_WITHIN, || async {
+    let user = eventually("the admin", START_TIMEOUT, || async {
         let complete = client.get("/api/v1/setup").await.body["complete"] == true;
         if complete { Some(client.logged_in().await) } else { None }
     })
     .await;
-    let local = eventually("the local server to be up", STARTED_WITHIN, || async {
+    let local = eventually("the local server to be up", START_TIMEOUT, || async {
         let answer = user.get("/api/v1/servers/local").await;
         answer.expect(200);
         (answer.body["status"]["condition"] == "up").then_some(answer.body)
@@ -74,7 +74,7 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
         (answer.body["status"]["total_banned"].as_u64()? > 0).then_some(())
     })
     .await;
-    eventually("two workers behind one port", STARTED_WITHIN, || async {
+    eventually("two workers behind one port", START_TIMEOUT, || async {
         let view = user.get("/api/v1/cluster").await;
         (view.body["workers"].as_array()?.len() == 2).then_some(())
     })
@@ -122,7 +122,7 @@ async fn a_neighbour_on_the_machine_cannot_have_it_write_through_a_link_or_into_
     {
         let mut command = bangui("up");
         command.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
-        let (code, printed) = Child::run("bangui up", command, STARTED_WITHIN).await;
+        let (code, printed) = Child::run("bangui up", command, START_TIMEOUT).await;
         assert_eq!(code, Some(1), "{printed}");
         assert!(printed.contains(why), "{printed}");
     }
@@ -135,7 +135,7 @@ async fn a_neighbour_on_the_machine_cannot_have_it_write_through_a_link_or_into_
 async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
     let folder = folder();
     let (process, address, client) = up(folder.path()).await;
-    let user = eventually("the admin", STARTED_WITHIN, || async {
+    let user = eventually("the admin", START_TIMEOUT, || async {
         let complete = client.get("/api/v1/setup").await.body["complete"] == true;
         if complete { Some(client.logged_in().await) } else { None }
     })
@@ -145,12 +145,12 @@ async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
         let victim =
             *before.first().unwrap_or_else(|| panic!("no {part} in {:?}", processes_of(folder.path())));
         rustix::process::kill_process(rustix::process::Pid::from_raw(victim).unwrap(), Signal::KILL).unwrap();
-        eventually(&format!("another {part}"), STARTED_WITHIN, || async {
+        eventually(&format!("another {part}"), START_TIMEOUT, || async {
             let now = pids_of(folder.path(), part);
             (now.len() == before.len() && !now.contains(&victim)).then_some(())
         })
         .await;
-        eventually(&format!("all to be well after the end of {part}"), STARTED_WITHIN, || async {
+        eventually(&format!("all to be well after the end of {part}"), START_TIMEOUT, || async {
             // New connections, so that both workers are asked.
             let user = user.renewed(address);
             let server =
@@ -164,7 +164,7 @@ async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
     // Another one on the same data would be two masters of one Redis.
     let mut second = bangui("up");
     second.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
-    let (code, printed) = Child::run("a second bangui up", second, STARTED_WITHIN).await;
+    let (code, printed) = Child::run("a second bangui up", second, START_TIMEOUT).await;
     assert!(code.is_some_and(|code| code != 0), "{printed}");
     assert!(printed.contains(folder.path().to_str().unwrap()), "{printed}");
     process.signal(Signal::INT);
@@ -209,7 +209,7 @@ async fn a_part_that_is_killed_while_up_waits_for_it_is_restarted_and_so_is_one_
         format!("p=$(cat {pid}); kill -TERM $p; while kill -0 $p 2>/dev/null; do sleep 0.05; done");
     stand_in(stand_ins.path(), "fail2ban-server", &stop_redis);
     let process = Child::start("bangui up", up_with(stand_ins.path(), data.path()));
-    process.line("its address", STARTED_WITHIN, |line| line.contains("bangui is ready").then_some(())).await;
+    process.line("its address", START_TIMEOUT, |line| line.contains("bangui is ready").then_some(())).await;
     let restarts = |how: &str| process.lines().iter().filter(|line| line.contains(how)).count();
     let counts =
         [": redis was killed by signal 9", ": redis exited with code 0", ": fail2ban "].map(restarts);
@@ -224,7 +224,7 @@ async fn a_part_that_exits_by_itself_while_up_waits_for_it_ends_all_with_its_las
     let (stand_ins, data) = (folder(), folder());
     stand_in(stand_ins.path(), "fail2ban-server", "echo the reason; exit 3");
     let command = up_with(stand_ins.path(), data.path());
-    let (code, printed) = Child::run("bangui up", command, STARTED_WITHIN).await;
+    let (code, printed) = Child::run("bangui up", command, START_TIMEOUT).await;
     assert_eq!(code, Some(1), "{printed}");
     for words in ["fail2ban-server failed to start: fail2ban exited with code 3", "the reason"] {
         assert!(printed.contains(words), "{printed}");
@@ -236,7 +236,7 @@ async fn a_part_that_exits_by_itself_while_up_waits_for_it_ends_all_with_its_las
 async fn when_it_is_killed_nothing_is_left_either_and_a_second_start_finds_the_data() {
     let folder = folder();
     let (process, _, client) = up(folder.path()).await;
-    let user = eventually("the admin", STARTED_WITHIN, || async {
+    let user = eventually("the admin", START_TIMEOUT, || async {
         let complete = client.get("/api/v1/setup").await.body["complete"] == true;
         if complete { Some(client.logged_in().await) } else { None }
     })

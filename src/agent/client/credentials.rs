@@ -32,13 +32,13 @@ use crate::domain::discovery::Discovered;
 use crate::domain::{ServerName, UnreachableKind};
 
 /// No connection takes longer, within the deadline of the call.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Tokens and certificates. Cheap to clone; each file is read once for all clients.
 #[derive(Clone)]
-pub struct Credentials(Arc<Shared>);
+pub struct Credentials(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     tokens: Option<Arc<Tokens>>,
     trust: Trust,
 }
@@ -75,7 +75,7 @@ impl Credentials {
         crypto::provide();
         let tokens = config.token.as_ref().map(|token| Arc::new(Tokens::new(token)));
         let shown = config.worker_cert.as_ref().map(Shown::load).transpose()?;
-        Ok(Self(Arc::new(Shared { tokens, trust: Trust::new(config.ca.clone(), shown) })))
+        Ok(Self(Arc::new(Inner { tokens, trust: Trust::new(config.ca.clone(), shown) })))
     }
 
     /// A client of the agent at `url`; `shared_token` as its entry in the configuration says.
@@ -202,7 +202,7 @@ fn builder() -> ClientBuilder {
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_WITHIN)
+        .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(30))
 }
 

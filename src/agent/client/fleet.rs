@@ -18,10 +18,10 @@ use crate::domain::{Discoveries, ServerName};
 
 /// All servers that this worker knows. Cheap to clone; all clones are one list.
 #[derive(Clone, Default)]
-pub struct Fleet(Arc<Shared>);
+pub struct Fleet(Arc<Inner>);
 
 #[derive(Default)]
-struct Shared {
+struct Inner {
     credentials: Option<Credentials>,
     /// Groups of the configuration whose agents are sent the shared token in any case.
     shared_token: BTreeSet<ServerName>,
@@ -56,7 +56,7 @@ impl Fleet {
         groups: &[AgentGroup],
     ) -> Self {
         let shared_token = groups.iter().filter(|group| group.shared_token).map(|group| group.name.clone());
-        let fleet = Self(Arc::new(Shared {
+        let fleet = Self(Arc::new(Inner {
             credentials,
             shared_token: shared_token.collect(),
             listed,

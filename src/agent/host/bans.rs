@@ -27,13 +27,13 @@ use crate::fail2ban::{Client, Command, Fail2banError, reply};
 const MAX_JOBS: usize = 10_000;
 
 /// How much of fail2ban's time it may take to look again after a command.
-const VERIFY_WITHIN: Duration = Duration::from_millis(50);
+const VERIFY_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What a command that unbans several addresses should take at most.
 const COMMAND_TAKES: Duration = Duration::from_secs(2);
 
 /// Reads and changes fail2ban's bans.
-pub(in crate::agent) struct BanDesk {
+pub(in crate::agent) struct BanService {
     client: Client,
     epochs: Mutex<Epochs>,
     /// Of this process.
@@ -90,7 +90,7 @@ pub(in crate::agent) enum Order {
     Unban,
 }
 
-impl BanDesk {
+impl BanService {
     pub(in crate::agent) fn new(client: Client) -> Self {
         let incarnation = format!("{:032x}", rand::random::<u128>());
         Self { client, epochs: Mutex::default(), incarnation, turn: RwLock::default() }
@@ -173,7 +173,7 @@ impl BanDesk {
         order.sort_by_key(|at| results[*at].changed);
         let (first, rest) = order.split_at(order.len().min(1));
         let took = self.look_again(jail, results, first, deadline).await?;
-        let afford = VERIFY_WITHIN.as_micros() / took.as_micros().max(1);
+        let afford = VERIFY_TIMEOUT.as_micros() / took.as_micros().max(1);
         let afford = usize::try_from(afford).map_or(rest.len(), |afford| afford.min(rest.len()));
         self.look_again(jail, results, &rest[..afford], deadline).await.map(drop)
     }

@@ -40,12 +40,12 @@ use crate::fail2ban::tools::{ConfiguredJail, Verdict};
 use crate::fail2ban::{Command, threads};
 
 /// fail2ban starts and ends threads within this, once a reload has been answered.
-pub(in crate::agent) const VERIFY_WITHIN: Duration = Duration::from_secs(4);
-pub(in crate::agent) const VERIFY_EVERY: Duration = Duration::from_millis(50);
+pub(in crate::agent) const VERIFY_TIMEOUT: Duration = Duration::from_secs(4);
+pub(in crate::agent) const VERIFY_INTERVAL: Duration = Duration::from_millis(50);
 /// An answer that a change is still under way leaves this long before the deadline.
 pub(in crate::agent) const ANSWER_BEFORE: Duration = Duration::from_millis(500);
 /// For one command to fail2ban.
-pub(in crate::agent) const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+pub(in crate::agent) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two attempts to undo what fail2ban could not be asked for.
 const UNDO_PAUSE: Duration = Duration::from_secs(2);
 
@@ -105,7 +105,7 @@ impl Changer {
         let mut logged = None;
         while self.interrupted().is_some() || self.files.half_written() {
             let attempt = async {
-                let lock = self.lock(Instant::now() + ANSWERS_WITHIN).await?;
+                let lock = self.lock(Instant::now() + ANSWER_TIMEOUT).await?;
                 self.undo_leftover(&lock).await
             };
             if let Err(reason) = attempt.await
@@ -294,7 +294,7 @@ impl Changer {
     /// Waits until every jail that ran before runs, and this one is as it should be.
     async fn verify(&self, journal: &Journal, plan: &Plan<'_>) -> Result<(), ChangeError> {
         let active = plan.active;
-        let deadline = Instant::now() + VERIFY_WITHIN;
+        let deadline = Instant::now() + VERIFY_TIMEOUT;
         loop {
             let now = self.running().await?;
             let lost = lost(journal, &now);
@@ -311,12 +311,12 @@ impl Changer {
                 };
                 return Err(ChangeError::Configuration(format!("fail2ban took the configuration, {how}")));
             }
-            sleep(VERIFY_EVERY).await;
+            sleep(VERIFY_INTERVAL).await;
         }
     }
 
     pub(in crate::agent) async fn running(&self) -> Result<Running, ChangeError> {
-        let list = listed(&self.client, Instant::now() + ANSWERS_WITHIN).await?;
+        let list = listed(&self.client, Instant::now() + ANSWER_TIMEOUT).await?;
         let jails: Vec<JailName> = list.iter().filter_map(|name| JailName::parse(name).ok()).collect();
         let pid = self.client.server_pid().unwrap_or_default();
         let started = threads::started(pid, jails.iter());
@@ -327,7 +327,7 @@ impl Changer {
         &self,
         command: Command,
     ) -> Result<crate::fail2ban::pickle::Value, ChangeError> {
-        Ok(self.client.ask(command, Instant::now() + ANSWERS_WITHIN).await?)
+        Ok(self.client.ask(command, Instant::now() + ANSWER_TIMEOUT).await?)
     }
 }
 

@@ -26,7 +26,7 @@ const LOCK: &str = ".bangui-lock";
 const TEMPORARY: &str = ".bangui-new";
 const CANDIDATE: &str = ".bangui-candidate";
 /// Of 255 bytes that a name may have.
-const LONGEST_NAME: usize = 200;
+const MAX_NAME: usize = 200;
 const LOCK_TRIES: Duration = Duration::from_millis(25);
 /// None of them has a reason to be larger.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -183,12 +183,12 @@ impl Files {
 /// A jail's name as a part of a file's: plain ones as they are; of one that would be too long the beginning and a digest.
 fn file_name(jail: &JailName) -> String {
     let name = jail.to_segment();
-    if name.len() <= LONGEST_NAME {
+    if name.len() <= MAX_NAME {
         return name;
     }
     let digest = Sha256::digest(jail.as_str());
     let digest: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("{}~{digest}", &name[..LONGEST_NAME / 2])
+    format!("{}~{digest}", &name[..MAX_NAME / 2])
 }
 
 /// Writes a file that is not there yet, to the disk.

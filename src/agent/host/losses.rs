@@ -12,8 +12,8 @@ use super::error::ChangeError;
 use crate::domain::JailName;
 
 /// A restart of a jail by somebody else takes no longer: it is not running in between.
-const BACK_WITHIN: Duration = Duration::from_secs(4);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(4);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Changer {
     /// The outcome of a change of `jail`, unless jails that ran before are not running now: then that.
@@ -39,7 +39,7 @@ impl Changer {
             let ran = before.iter().filter(|(_, ran)| **ran).map(|(name, _)| name);
             ran.filter(|name| outcome.is_err() || *name != jail)
         };
-        let deadline = Instant::now() + BACK_WITHIN;
+        let deadline = Instant::now() + RESTART_TIMEOUT;
         loop {
             let missing = match self.running().await {
                 Ok(now) => expected().filter(|name| now.get(*name) != Some(&true)).cloned().collect(),
@@ -60,7 +60,7 @@ impl Changer {
                     names(&missing)
                 )));
             }
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }

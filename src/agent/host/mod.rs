@@ -2,7 +2,7 @@
 //!
 //! `service.rs` is the list of what it can do. A change of a jail is `change.rs`, with its files (`files.rs`), what it writes
 //! (`dropin.rs`), its trial on a copy of the configuration (`trial.rs`), the jails that went lost beside it (`losses.rs`), how long it
-//! waits (`patience.rs`), which step it is at (`steps.rs`) and its way back (`undo.rs`, and `rollback.rs` after a crash); `jails.rs` shows jails, `logs.rs` looks at
+//! waits (`waiting.rs`), which step it is at (`steps.rs`) and its way back (`undo.rs`, and `rollback.rs` after a crash); `jails.rs` shows jails, `logs.rs` looks at
 //! their log files, `bans.rs` bans and unbans.
 
 pub(super) mod bans;
@@ -14,10 +14,10 @@ mod files;
 mod jails;
 mod logs;
 mod losses;
-mod patience;
 mod rollback;
 pub(super) mod service;
 mod special;
 mod steps;
 mod trial;
 mod undo;
+mod waiting;

@@ -24,7 +24,7 @@ use crate::fail2ban::tools::{Verdict, View};
 
 /// From the end of the start command to the first answer.
 const ANSWERS_AFTER: Duration = Duration::from_secs(30);
-const ASK_EVERY: Duration = Duration::from_millis(200);
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the outcome of a rollback is kept for whoever was answered that it is under way.
 const KEPT_FOR: Duration = Duration::from_secs(30);
@@ -182,7 +182,7 @@ impl Changer {
                         "the jail is off, and fail2ban does not answer after `{command}`: {reason}\n{said}\n{test}"
                     )));
                 }
-                Err(_) => sleep(ASK_EVERY).await,
+                Err(_) => sleep(ASK_INTERVAL).await,
             }
         }
     }

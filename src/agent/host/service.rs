@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::bans::BanDesk;
+use super::bans::BanService;
 use super::changer::Changer;
 use super::error::ChangeError;
 use super::jails::JailDesk;
@@ -29,12 +29,12 @@ use crate::fail2ban::{Client, Fail2banError};
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a probe waits for the end of a command about bans.
-const QUIET_WITHIN: Duration = Duration::from_secs(2);
+const QUIET_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Probe = Shared<BoxFuture<'static, Result<Answer, Fail2banError>>>;
 
 /// Answers every question of a worker.
-pub(in crate::agent) struct Desk {
+pub(in crate::agent) struct AgentService {
     prober: Prober,
     /// Held by the probe that runs.
     turn: tokio::sync::Mutex<()>,
@@ -48,10 +48,10 @@ pub(in crate::agent) struct Desk {
     detections: AtomicU64,
     pub(in crate::agent) changer: Arc<Changer>,
     pub(in crate::agent) settings: JailDesk,
-    pub(in crate::agent) bans: BanDesk,
+    pub(in crate::agent) bans: BanService,
 }
 
-impl Desk {
+impl AgentService {
     pub(in crate::agent) fn new(
         config: &AgentConfig,
         client: Client,
@@ -62,7 +62,7 @@ impl Desk {
         let folder = config.fail2ban_config.clone();
         Self {
             settings: JailDesk::new(client.clone(), tools, Arc::clone(&changer), folder),
-            bans: BanDesk::new(client.clone()),
+            bans: BanService::new(client.clone()),
             changer,
             prober: Prober::new(client),
             turn: tokio::sync::Mutex::default(),
@@ -179,7 +179,7 @@ impl Desk {
         // From here on it is the running one: who asks now waits for the next.
         self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         // If a command takes longer, this does not wait for its end: fail2ban is reported as busy.
-        let _quiet = timeout(QUIET_WITHIN, self.bans.quiet()).await;
+        let _quiet = timeout(QUIET_TIMEOUT, self.bans.quiet()).await;
         let answer = self.prober.probe(Instant::now() + PROBE_LIMIT).await;
         if let Ok(answer) = &answer {
             *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer.version.clone());

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use tokio::time::{Instant, sleep};
 
-use super::change::{VERIFY_EVERY, VERIFY_WITHIN};
+use super::change::{VERIFY_INTERVAL, VERIFY_TIMEOUT};
 use super::changer::{Changed, Changer, Edit, Plan};
 use super::dropin::{DropIn, Ignored};
 use super::error::ChangeError;
@@ -16,12 +16,12 @@ impl Changer {
     /// Ends a jail that is running or listed and that no file configures: there is nothing to write, nor to come back to.
     pub(in crate::agent) async fn end_unconfigured(&self, jail: &JailName) -> Result<Changed, ChangeError> {
         self.stop(jail).await?;
-        let deadline = Instant::now() + VERIFY_WITHIN;
+        let deadline = Instant::now() + VERIFY_TIMEOUT;
         while self.running().await?.contains_key(jail) {
             if Instant::now() >= deadline {
                 return Err(ChangeError::Unsettled(format!("{jail} was stopped and is still listed")));
             }
-            sleep(VERIFY_EVERY).await;
+            sleep(VERIFY_INTERVAL).await;
         }
         Ok(Changed { active: false, changed: true })
     }

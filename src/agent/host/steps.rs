@@ -80,11 +80,11 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.with(finish);
+        self.with(|steps| finish(steps));
     }
 }
 
-fn finish(steps: &mut Vec<(ChangeStep, Instant, Option<Duration>)>) {
+fn finish(steps: &mut [(ChangeStep, Instant, Option<Duration>)]) {
     if let Some((_, began, took @ None)) = steps.last_mut() {
         *took = Some(began.elapsed());
     }

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use answer::{Deadline, refuse, refuse_with};
 
-use super::host::service::Desk;
+use super::host::service::AgentService;
 use super::names::Names;
 use super::refusal::RefusalKind;
 use super::tls::Identity;
@@ -70,10 +70,10 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     }
     let listen::Open { listener, file } = listen::open(&config.listen, tls.clone()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
-    let desk = Arc::new(Desk::new(&config, client, tls));
-    let leftover = Arc::clone(&desk.changer);
+    let service = Arc::new(AgentService::new(&config, client, tls));
+    let leftover = Arc::clone(&service.changer);
     tokio::spawn(async move { leftover.recover().await });
-    let app = router(desk, config.token.as_ref().map(|token| Arc::new(Tokens::new(token))));
+    let app = router(service, config.token.as_ref().map(|token| Arc::new(Tokens::new(token))));
     let capacity = Capacity { all: CONNECTIONS, share: CONNECTIONS / 2, reserve: 0, proxies: Vec::new() };
     let limits =
         Limits { capacity, header_timeout: HEADER_TIMEOUT, send_buffer: MAX_UNREAD_BYTES, probes: &[] };
@@ -86,7 +86,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
 }
 
 /// The routes, behind the gate.
-fn router(desk: Arc<Desk>, tokens: Option<Arc<Tokens>>) -> Router {
+fn router(service: Arc<AgentService>, tokens: Option<Arc<Tokens>>) -> Router {
     let gate = Gate {
         tokens,
         places: Arc::new(Semaphore::new(MAX_REQUESTS)),
@@ -110,19 +110,19 @@ fn router(desk: Arc<Desk>, tokens: Option<Arc<Tokens>>) -> Router {
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(gate, pass))
-        .with_state(desk)
+        .with_state(service)
 }
 
-async fn info(State(desk): State<Arc<Desk>>, names: Names) -> Json<wire::Info> {
-    Json(names.of(desk.info()))
+async fn info(State(service): State<Arc<AgentService>>, names: Names) -> Json<wire::Info> {
+    Json(names.of(service.info()))
 }
 
 async fn status(
-    State(desk): State<Arc<Desk>>,
+    State(service): State<Arc<AgentService>>,
     Deadline(deadline): Deadline,
     names: Names,
 ) -> Json<wire::Status> {
-    Json(names.of(desk.status(deadline).await))
+    Json(names.of(service.status(deadline).await))
 }
 
 #[derive(Deserialize)]
@@ -133,20 +133,20 @@ struct JailsQuery {
 }
 
 async fn jails(
-    State(desk): State<Arc<Desk>>,
+    State(service): State<Arc<AgentService>>,
     Deadline(deadline): Deadline,
     names: Names,
     query: Result<Query<JailsQuery>, QueryRejection>,
 ) -> Result<Json<wire::Jails>, Response> {
     let Query(query) = query.map_err(|rejection| refuse(RefusalKind::Request, &rejection.body_text()))?;
-    desk.jails(query.backend, deadline).await.map(|jails| Json(names.of(jails))).map_err(not_answered)
+    service.jails(query.backend, deadline).await.map(|jails| Json(names.of(jails))).map_err(not_answered)
 }
 
 async fn backend_commands(
-    State(desk): State<Arc<Desk>>,
+    State(service): State<Arc<AgentService>>,
     Deadline(deadline): Deadline,
 ) -> Result<Json<wire::BackendSupport>, Response> {
-    desk.backend_commands(deadline).await.map(Json).map_err(not_answered)
+    service.backend_commands(deadline).await.map(Json).map_err(not_answered)
 }
 
 #[derive(Clone)]

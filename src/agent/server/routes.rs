@@ -16,17 +16,17 @@ use super::answer::{Deadline, refuse};
 use crate::agent::host::bans::Order;
 use crate::agent::host::changer::{Changed, Edit};
 use crate::agent::host::error::ChangeError;
-use crate::agent::host::service::Desk;
+use crate::agent::host::service::AgentService;
 use crate::agent::names::Names;
 use crate::agent::refusal::RefusalKind;
 use crate::agent::wire;
 use crate::domain::{JailChangeId, JailName};
 
 type Answer<T> = Result<Json<T>, ChangeError>;
-type Shared = State<Arc<Desk>>;
+type Service = State<Arc<AgentService>>;
 
 /// All of them.
-pub(in crate::agent) fn router() -> Router<Arc<Desk>> {
+pub(in crate::agent) fn router() -> Router<Arc<AgentService>> {
     Router::new()
         .route("/v1/jails/settings", get(all_settings))
         .route("/v1/jails/{jail}/settings", get(settings).patch(set))
@@ -42,23 +42,23 @@ pub(in crate::agent) fn router() -> Router<Arc<Desk>> {
 }
 
 async fn all_settings(
-    State(desk): Shared,
+    State(service): Service,
     Deadline(deadline): Deadline,
     names: Names,
 ) -> Answer<wire::JailViews> {
-    Ok(Json(names.of(desk.jail_views(None, deadline).await?)))
+    Ok(Json(names.of(service.jail_views(None, deadline).await?)))
 }
 
 async fn settings(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     Deadline(deadline): Deadline,
 ) -> Answer<wire::JailViews> {
-    Ok(Json(desk.jail_views(Some(&jail), deadline).await?))
+    Ok(Json(service.jail_views(Some(&jail), deadline).await?))
 }
 
 async fn set(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     ChangeId(id): ChangeId,
     Deadline(deadline): Deadline,
@@ -68,14 +68,14 @@ async fn set(
         jail.changeable()?;
     }
     to_its_end(async move {
-        desk.settings.set(&jail, &change, id, deadline).await?;
-        changed(desk.jail_views(Some(&jail), deadline).await)
+        service.settings.set(&jail, &change, id, deadline).await?;
+        changed(service.jail_views(Some(&jail), deadline).await)
     })
     .await
 }
 
 async fn ignore(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     ChangeId(id): ChangeId,
     Deadline(deadline): Deadline,
@@ -85,80 +85,84 @@ async fn ignore(
         jail.changeable()?;
     }
     to_its_end(async move {
-        desk.settings.ignore(&jail, network, persistent, id, deadline).await?;
-        changed(desk.jail_views(Some(&jail), deadline).await)
+        service.settings.ignore(&jail, network, persistent, id, deadline).await?;
+        changed(service.jail_views(Some(&jail), deadline).await)
     })
     .await
 }
 
 async fn activate(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     id: ChangeId,
     Deadline(deadline): Deadline,
 ) -> Answer<wire::JailChanged> {
-    change(&desk, jail, Edit::Activate, id, deadline).await
+    change(&service, jail, Edit::Activate, id, deadline).await
 }
 
 async fn deactivate(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     id: ChangeId,
     Deadline(deadline): Deadline,
 ) -> Answer<wire::JailChanged> {
-    change(&desk, jail, Edit::Deactivate, id, deadline).await
+    change(&service, jail, Edit::Deactivate, id, deadline).await
 }
 
 async fn change(
-    desk: &Desk,
+    service: &AgentService,
     jail: JailName,
     edit: Edit,
     ChangeId(id): ChangeId,
     deadline: Instant,
 ) -> Answer<wire::JailChanged> {
     jail.changeable()?;
-    let changed = desk.changer.change(jail.clone(), edit, id, deadline).await;
+    let changed = service.changer.change(jail.clone(), edit, id, deadline).await;
     Ok(Json(changed.map(|Changed { active, changed }| wire::JailChanged { jail, active, changed })?))
 }
 
-async fn steps(State(desk): Shared, Path(id): Path<String>) -> Answer<wire::ChangeSteps> {
+async fn steps(State(service): Service, Path(id): Path<String>) -> Answer<wire::ChangeSteps> {
     let id = JailChangeId::parse(&id).ok_or_else(|| ChangeError::Request(wire::BAD_CHANGE.to_owned()))?;
-    Ok(Json(wire::ChangeSteps { steps: desk.changer.steps.of(&id) }))
+    Ok(Json(wire::ChangeSteps { steps: service.changer.steps.of(&id) }))
 }
 
-async fn bans(State(desk): Shared, Jail(jail): Jail, Deadline(deadline): Deadline) -> Answer<wire::BanList> {
-    Ok(Json(desk.bans.list(&jail, deadline).await?))
+async fn bans(
+    State(service): Service,
+    Jail(jail): Jail,
+    Deadline(deadline): Deadline,
+) -> Answer<wire::BanList> {
+    Ok(Json(service.bans.list(&jail, deadline).await?))
 }
 
 async fn ban(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     Deadline(deadline): Deadline,
     Body(request): Body<wire::BanRequest>,
 ) -> Answer<wire::BanResults> {
-    to_its_end(async move { desk.bans.order(&jail, Order::Ban, &request, deadline).await }).await
+    to_its_end(async move { service.bans.order(&jail, Order::Ban, &request, deadline).await }).await
 }
 
 async fn unban(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     Deadline(deadline): Deadline,
     Body(request): Body<wire::BanRequest>,
 ) -> Answer<wire::BanResults> {
-    to_its_end(async move { desk.bans.order(&jail, Order::Unban, &request, deadline).await }).await
+    to_its_end(async move { service.bans.order(&jail, Order::Unban, &request, deadline).await }).await
 }
 
 async fn unban_all(
-    State(desk): Shared,
+    State(service): Service,
     Jail(jail): Jail,
     Deadline(deadline): Deadline,
     Body(request): Body<wire::UnbanAll>,
 ) -> Answer<wire::UnbannedAll> {
-    to_its_end(async move { desk.bans.unban_all(&jail, request.job.as_ref(), deadline).await }).await
+    to_its_end(async move { service.bans.unban_all(&jail, request.job.as_ref(), deadline).await }).await
 }
 
 async fn lookup(
-    State(desk): Shared,
+    State(service): Service,
     Deadline(deadline): Deadline,
     names: Names,
     Body(request): Body<wire::LookupRequest>,
@@ -168,25 +172,25 @@ async fn lookup(
             format!("a call looks {} addresses up at most, not {}", wire::MAX_LOOKUPS, request.ips.len());
         return Err(ChangeError::Request(reason));
     }
-    Ok(Json(names.of(desk.look_up(&request, deadline).await?)))
+    Ok(Json(names.of(service.look_up(&request, deadline).await?)))
 }
 
 async fn rollback(
-    State(desk): Shared,
+    State(service): Service,
     Deadline(deadline): Deadline,
     names: Names,
     Body(wire::Rollback { jail }): Body<wire::Rollback>,
 ) -> Answer<wire::RolledBack> {
     jail.changeable()?;
-    Ok(Json(names.of(desk.changer.roll_back(jail, deadline).await?)))
+    Ok(Json(names.of(service.changer.roll_back(jail, deadline).await?)))
 }
 
 async fn fence(
-    State(desk): Shared,
+    State(service): Service,
     Deadline(deadline): Deadline,
     Body(job): Body<wire::JobEpoch>,
 ) -> Answer<wire::Fenced> {
-    Ok(Json(desk.bans.fence(&job, deadline).await?))
+    Ok(Json(service.bans.fence(&job, deadline).await?))
 }
 
 /// The jail after a change that was made; asking for the change again shows it once fail2ban can be asked.

@@ -18,7 +18,7 @@ const CONFIRMED_FOR: TimeDelta = TimeDelta::hours(1);
 
 /// When a finding was first and last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct FindingTimes {
     /// First.
     pub first: Timestamp,
     /// Last.
@@ -26,7 +26,7 @@ pub struct Seen {
 }
 
 /// The notes, by the findings' ids.
-pub type Notes = BTreeMap<String, Seen>;
+pub type Notes = BTreeMap<String, FindingTimes>;
 
 /// What is to be written of a look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Changes {
     /// Findings that are there: new, or to be confirmed.
     pub there: Vec<String>,
     /// Findings that are gone, as they were noted.
-    pub gone: Vec<(String, Seen)>,
+    pub gone: Vec<(String, FindingTimes)>,
 }
 
 impl Changes {
@@ -57,7 +57,7 @@ pub fn take_in(report: &mut Report, besides: &[String], notes: &Notes, now: Time
     }
     let due = |id: &&String| notes.get(*id).is_none_or(|seen| now - seen.last >= CONFIRMED_FOR);
     let there = present.iter().filter(due).cloned().collect();
-    let is_gone = |id: &String, seen: &Seen| {
+    let is_gone = |id: &String, seen: &FindingTimes| {
         let missed = report.judged.iter().any(|scope| scope.covers(id));
         !present.contains(id) && (missed || now - seen.last >= FORGOTTEN_AFTER)
     };
@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn notes(id: &str, first: i64, last: i64) -> Notes {
-        [(id.to_owned(), Seen { first: at(first), last: at(last) })].into()
+        [(id.to_owned(), FindingTimes { first: at(first), last: at(last) })].into()
     }
 
     #[test]

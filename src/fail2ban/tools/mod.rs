@@ -28,12 +28,12 @@ use process::Output;
 
 const CLIENT: &str = "fail2ban-client";
 /// For a run that only reads.
-const READS_WITHIN: Duration = Duration::from_secs(20);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// For a reload: it stops a jail, which runs the unban action of each of its bans. The caller gives up sooner if nothing
 /// happens.
-const RELOADS_WITHIN: Duration = Duration::from_secs(3600);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// For the command that starts fail2ban, which may wait until it is up.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// A thousand jails with a few log files each.
 const MAX_SURVEY: usize = 4 * 1024 * 1024;
 const MAX_WORDS: usize = 64 * 1024;
@@ -255,10 +255,10 @@ impl Tools {
 
     async fn run(&self, what: Run<'_>, stdin: Stdio) -> Result<Output, ToolError> {
         let (limit, most) = match what {
-            Run::Test => (READS_WITHIN, MAX_WORDS),
-            Run::Survey | Run::Rehearse(..) => (READS_WITHIN, MAX_SURVEY),
-            Run::Reload(_) => (RELOADS_WITHIN, MAX_WORDS),
-            Run::Start(_) => (STARTS_WITHIN, MAX_WORDS),
+            Run::Test => (READ_TIMEOUT, MAX_WORDS),
+            Run::Survey | Run::Rehearse(..) => (READ_TIMEOUT, MAX_SURVEY),
+            Run::Reload(_) => (RELOAD_TIMEOUT, MAX_WORDS),
+            Run::Start(_) => (START_TIMEOUT, MAX_WORDS),
         };
         let (program, arguments) = self.line(what)?;
         process::run(&program, &arguments, stdin, limit, most).await

@@ -1,4 +1,4 @@
-//! Bans as they are: listed and searched from Redis, looked up everywhere. `ban_orders.rs` makes and lifts them.
+//! Bans as they are: listed and searched from Redis, looked up everywhere. `ban_actions.rs` makes and lifts them.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ pub async fn list(
 pub struct Found {
     ip: String,
     /// Jails that ban it now, or a network that contains it.
-    banned: Vec<Place>,
+    banned: Vec<BannedIn>,
     /// Entries that keep running jails from banning it. Entries that are names are not resolved.
     never_banned: Vec<NeverBanned>,
     /// Servers that answered, but not which entries keep it from being banned: their agents are of a version that does not say,
@@ -124,7 +124,7 @@ pub struct Found {
 
 /// A jail that bans it.
 #[derive(Serialize, ToSchema)]
-pub struct Place {
+pub struct BannedIn {
     #[schema(value_type = String)]
     server: ServerName,
     #[schema(value_type = String)]
@@ -170,12 +170,12 @@ pub struct Unanswered {
     server: ServerName,
     reason: String,
     /// What its lists of bans had.
-    last_known: Vec<Place>,
+    last_known: Vec<BannedIn>,
     /// When the oldest of those lists was read from fail2ban; `null` if `last_known` is empty.
     read_at: Option<Time>,
 }
 
-impl From<look_up::BannedAt> for Place {
+impl From<look_up::BannedAt> for BannedIn {
     fn from(at: look_up::BannedAt) -> Self {
         let look_up::BannedAt { server, jail, network, since, until } = at;
         Self { server, jail, ban: network.to_string(), banned_at: seconds(since), expires_at: seconds(until) }
@@ -199,12 +199,12 @@ impl From<look_up::LookedUp> for Found {
         let unanswered = |one: look_up::Unanswered| Unanswered {
             server: one.server,
             reason: one.reason,
-            last_known: one.last_known.into_iter().map(Place::from).collect(),
+            last_known: one.last_known.into_iter().map(BannedIn::from).collect(),
             read_at: one.read_at.map(Time),
         };
         Self {
             ip: found.ip.to_string(),
-            banned: found.banned.into_iter().map(Place::from).collect(),
+            banned: found.banned.into_iter().map(BannedIn::from).collect(),
             never_banned: found.never_banned.into_iter().map(NeverBanned::from).collect(),
             never_banned_unknown: found.entries_unknown,
             unanswered: found.unanswered.into_iter().map(unanswered).collect(),

@@ -2,8 +2,8 @@
 
 pub(super) mod agents;
 pub(super) mod audit;
+pub(super) mod ban_actions;
 pub(super) mod ban_jobs;
-pub(super) mod ban_orders;
 pub(super) mod bans;
 pub(super) mod cluster;
 pub mod diagnosis;

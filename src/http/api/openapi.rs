@@ -26,12 +26,12 @@ use crate::http::middleware::idempotency;
     servers((url = "/", description = "The worker that this document came from")),
     security(("token" = []), ("cookie" = []), ("cookie_over_tls" = []))
 )]
-struct About;
+struct Description;
 
 /// The document of these routes, with what is said of the whole and what follows from what each handler takes.
 #[must_use]
 pub fn complete(routes: Openapi) -> Openapi {
-    let mut document = About::openapi();
+    let mut document = Description::openapi();
     document.merge(routes);
     Proofs.modify(&mut document);
     Refusals.modify(&mut document);

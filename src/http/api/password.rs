@@ -15,7 +15,7 @@ use crate::http::state::AppState;
 /// The body of the change.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct PasswordRequest {
     current: String,
     /// 12 characters or more, 1,024 bytes at most, and not one that is tried first.
     #[schema(min_length = 12, max_length = 1024)]
@@ -24,7 +24,7 @@ pub struct Change {
 
 /// Sets another password, ends every other session, and gives this one a new token: it is in `Set-Cookie`, also for a client that
 /// shows its token as a bearer.
-#[utoipa::path(put, path = "/api/v1/password", tag = "session", request_body = Change,
+#[utoipa::path(put, path = "/api/v1/password", tag = "session", request_body = PasswordRequest,
     responses((status = 204, description = "Changed; the session's new token is in `Set-Cookie`"),
         (status = 403, description = "`current` is wrong, or the request comes from another site"),
         (status = 409, description = "Somebody else changed it at the same time"), (status = 429, description = "Too many attempts")))]
@@ -32,7 +32,7 @@ pub async fn change(
     State(state): State<AppState>,
     actor: Actor,
     cookie: CookieKind,
-    Json(Change { current, new }): Json<Change>,
+    Json(PasswordRequest { current, new }): Json<PasswordRequest>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
     let token = change_password(&state, actor, PasswordChange { current, new }).await?.token;
     let set_cookie = token.as_ref().map_or_else(|| cookie.remove(), |token| cookie.set(token));

@@ -13,10 +13,10 @@ use crate::actions::switch_jail::SwitchError;
 use crate::actions::unban_all::UnbanAllError;
 use crate::actions::undo::UndoError;
 use crate::agent::client::AgentError;
-use crate::domain::ban_job::MOST_ADDRESSES;
+use crate::domain::ban_job::MAX_JOB_ADDRESSES;
 use crate::domain::transition::RecoveryChanged;
 use crate::http::api::time::Time;
-use crate::store::jobs::ban_jobs::MOST_OPEN;
+use crate::store::jobs::ban_jobs::MAX_OPEN_JOBS;
 
 /// When to look again whether a job can be enqueued.
 const RETRY_ENQUEUE_AFTER: u32 = 10;
@@ -68,7 +68,7 @@ impl From<BanError> for Problem {
     fn from(error: BanError) -> Self {
         match error {
             BanError::Count { named } => {
-                Self::invalid(format!("`ips` must name 1 to {MOST_ADDRESSES} addresses, it names {named}"))
+                Self::invalid(format!("`ips` must name 1 to {MAX_JOB_ADDRESSES} addresses, it names {named}"))
             }
             BanError::NeedsForce { ip, locks_out } => {
                 let why = match locks_out {
@@ -133,7 +133,7 @@ impl From<EnqueueError> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-ban-jobs",
                 "Too many ban jobs are open",
-                format!("{MOST_OPEN} ban jobs are still open: wait for one to finish, or cancel one"),
+                format!("{MAX_OPEN_JOBS} ban jobs are still open: wait for one to finish, or cancel one"),
             )
             .retry_after(RETRY_ENQUEUE_AFTER),
             EnqueueError::Gone => no_such_job(),

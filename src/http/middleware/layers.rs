@@ -61,7 +61,7 @@ const NOTHING_IS_LOADED: HeaderValue = HeaderValue::from_static(
 );
 
 /// A start takes 30 ms where Redis answers. Where it does not, this is what a request waits for its 503.
-const START_PATIENCE: Duration = Duration::from_secs(1);
+const START_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Puts the layers around all routes and fallbacks.
 pub fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
@@ -69,7 +69,7 @@ pub fn around(router: Router<AppState>, state: &AppState) -> Router<AppState> {
 }
 
 async fn accompany(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let mut accounted = Accounted::begin(About::of(&request, &state), state.refused());
+    let mut accounted = Accounted::begin(RequestInfo::of(&request, &state), state.refused());
     let (mut parts, body) = request.into_parts();
     let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(&mut parts, &state).await;
     accounted.address = Some(address);
@@ -84,7 +84,7 @@ async fn accompany(State(state): State<AppState>, request: Request, next: Next) 
     let mut response = match for_us {
         Ok(()) => {
             if (about.api || about.reader.is_some()) && state.readiness().phase() == Phase::Starting {
-                let _ = tokio::time::timeout(START_PATIENCE, state.readiness().started()).await;
+                let _ = tokio::time::timeout(START_TIMEOUT, state.readiness().started()).await;
             }
             handle(Request::from_parts(parts, body), next, span).await
         }
@@ -111,7 +111,7 @@ fn note_cross_site(state: &AppState, address: IpAddr) {
 /// A request that will have its metrics and its line in the access log, also if it is never answered: a client that hangs up
 /// drops the future that this lives in.
 struct Accounted {
-    about: About,
+    about: RequestInfo,
     span: Span,
     began: Instant,
     address: Option<IpAddr>,
@@ -122,7 +122,7 @@ struct Accounted {
 }
 
 impl Accounted {
-    fn begin(about: About, refused: RefusedLog) -> Self {
+    fn begin(about: RequestInfo, refused: RefusedLog) -> Self {
         let span = info_span!(
             "request",
             request.id = about.id.to_str().unwrap_or_default(),
@@ -158,7 +158,7 @@ async fn handle(request: Request, next: Next, span: &Span) -> Response {
 }
 
 /// What is kept of a request while its handler has it.
-struct About {
+struct RequestInfo {
     id: HeaderValue,
     method: &'static str,
     safe: bool,
@@ -172,7 +172,7 @@ struct About {
     reader: Option<Reader>,
 }
 
-impl About {
+impl RequestInfo {
     fn of(request: &Request, state: &AppState) -> Self {
         let headers = request.headers();
         let peer = address::peer(request.extensions());
@@ -218,7 +218,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-fn finish_headers(response: &mut Response, about: &About, state: &AppState, unauthorized: bool) {
+fn finish_headers(response: &mut Response, about: &RequestInfo, state: &AppState, unauthorized: bool) {
     let headers = response.headers_mut();
     headers.reserve(BROWSERS_MUST_NOT.len() + 6);
     headers.insert(REQUEST_ID, about.id.clone());
@@ -245,7 +245,7 @@ fn finish_headers(response: &mut Response, about: &About, state: &AppState, unau
 /// What a request without an answer is counted and logged as: nginx's number for it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-fn count(about: &About, answered: Option<StatusCode>, took: Duration) {
+fn count(about: &RequestInfo, answered: Option<StatusCode>, took: Duration) {
     let route = SharedString::from_shared(Arc::clone(&about.route));
     let code = answered.map_or("499".into(), status_label);
     metrics::counter!(
@@ -255,7 +255,7 @@ fn count(about: &About, answered: Option<StatusCode>, took: Duration) {
     metrics::histogram!("bangui_http_request_duration_seconds", "route" => route).record(took.as_secs_f64());
 }
 
-fn log(about: &About, answered: Option<StatusCode>, duration_ms: f64, span: &Span) {
+fn log(about: &RequestInfo, answered: Option<StatusCode>, duration_ms: f64, span: &Span) {
     macro_rules! access {
         ($level:ident) => {
             match answered {

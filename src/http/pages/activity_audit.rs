@@ -27,7 +27,7 @@ pub struct Deed {
     /// The outcome.
     pub outcome: String,
     /// What is different.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ChangedValue>,
     /// Its place among what can be undone: that in the audit, or of a job that has ended the job.
     pub entry: String,
     /// The way back, if there still is one.
@@ -47,7 +47,7 @@ pub struct Undo {
 
 /// A value that is different.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ChangedValue {
     /// What it is called.
     pub name: String,
     /// Before; none where there was nothing.
@@ -56,7 +56,7 @@ pub struct Change {
     pub after: Option<String>,
 }
 
-impl Change {
+impl ChangedValue {
     /// Whether it is shown at once.
     #[must_use]
     pub fn is_short(&self) -> bool {
@@ -151,7 +151,7 @@ fn words(what: &str) -> String {
 }
 
 /// What is different between two values: of objects each member, of others the whole.
-fn changes(before: &Value, after: &Value) -> Vec<Change> {
+fn changes(before: &Value, after: &Value) -> Vec<ChangedValue> {
     let empty = serde_json::Map::new();
     let members = |value: &Value| -> Option<serde_json::Map<String, Value>> {
         match value {
@@ -161,13 +161,13 @@ fn changes(before: &Value, after: &Value) -> Vec<Change> {
         }
     };
     let (Some(was), Some(is)) = (members(before), members(after)) else {
-        let change = Change { name: String::new(), before: text(before), after: text(after) };
+        let change = ChangedValue { name: String::new(), before: text(before), after: text(after) };
         return if change.before == change.after { Vec::new() } else { vec![change] };
     };
     let mut names: Vec<&String> = was.keys().chain(is.keys()).collect();
     names.sort_unstable();
     names.dedup();
-    let change = |name: &String| Change {
+    let change = |name: &String| ChangedValue {
         name: name.clone(),
         before: was.get(name).and_then(text),
         after: is.get(name).and_then(text),
@@ -196,7 +196,7 @@ mod tests {
     fn what_is_different_is_shown_member_by_member() {
         let different =
             changes(&json!({ "a": 1, "b": "x", "c": null }), &json!({ "a": 2, "b": "x", "c": ["y", "z"] }));
-        let change = |name: &str, before: Option<&str>, after: Option<&str>| Change {
+        let change = |name: &str, before: Option<&str>, after: Option<&str>| ChangedValue {
             name: name.to_owned(),
             before: before.map(str::to_owned),
             after: after.map(str::to_owned),

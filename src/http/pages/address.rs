@@ -40,13 +40,13 @@ struct Address {
     /// Servers whose never-banned entries are not known, with their paths.
     entries_unknown: Vec<(String, String)>,
     /// Jails that run and do not ban it.
-    others: Vec<Place>,
+    others: Vec<JailChoice>,
     more: usize,
     own: bool,
 }
 
 struct BannedRow {
-    place: Place,
+    place: JailChoice,
     /// What is banned, if that is a network around the address.
     network: Option<String>,
     /// The network or address that is unbanned.
@@ -80,7 +80,7 @@ impl From<Unanswered> for UnansweredRow {
 
 /// A jail, as forms name it.
 #[derive(Debug, Clone)]
-struct Place {
+struct JailChoice {
     value: String,
     server: String,
     server_path: String,
@@ -88,7 +88,7 @@ struct Place {
     path: String,
 }
 
-impl Place {
+impl JailChoice {
     fn of(server: &ServerName, jail: &JailName) -> Self {
         Self {
             value: format!("{server}/{jail}"),
@@ -128,7 +128,7 @@ pub async fn show(
         others.extend(
             jails
                 .filter(|jail| !by.contains(&(server.clone(), jail.clone())))
-                .map(|jail| Place::of(&server, &jail)),
+                .map(|jail| JailChoice::of(&server, &jail)),
         );
     }
     let more = others.len().saturating_sub(MAX_JAILS);
@@ -151,7 +151,7 @@ pub async fn show(
         banned: banned
             .into_iter()
             .map(|ban| BannedRow {
-                place: Place::of(&ban.server, &ban.jail),
+                place: JailChoice::of(&ban.server, &ban.jail),
                 network: (ban.network != ip).then(|| ban.network.to_string()),
                 whom: ban.network.to_string(),
                 since: moment(ban.since),

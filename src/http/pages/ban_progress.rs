@@ -13,7 +13,7 @@ use super::search::jail_path;
 use super::shell::Visitor;
 use super::undo_label::label;
 use crate::actions::ban_jobs::{CancelError, cancel};
-use crate::domain::{BanJobId, BanJobState, BanOrder, JailName, ServerName, Timestamp, UndoId};
+use crate::domain::{BanAction, BanJobId, BanJobState, JailName, ServerName, Timestamp, UndoId};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -85,9 +85,9 @@ impl Progress {
     fn new(view: BanJobView) -> Self {
         let progress = view.progress;
         let (verb, done) = match view.order {
-            BanOrder::Ban => ("Banning", "banned"),
-            BanOrder::Unban | BanOrder::UnbanAll => ("Unbanning", "unbanned"),
-            BanOrder::Unknown => ("Working on", "changed"),
+            BanAction::Ban => ("Banning", "banned"),
+            BanAction::Unban | BanAction::UnbanAll => ("Unbanning", "unbanned"),
+            BanAction::Unknown => ("Working on", "changed"),
         };
         let number = |number: usize| count(number as u64);
         let whom = match progress.asked {

@@ -15,7 +15,7 @@ use super::search::jail_path;
 use super::shell::Visitor;
 use crate::actions::ban::{self, BanError, BanOutcome, LockedOut};
 use crate::actions::unban_all::{self, UnbanAllOutcome};
-use crate::domain::ban_job::MOST_ADDRESSES;
+use crate::domain::ban_job::MAX_JOB_ADDRESSES;
 use crate::domain::jail::Network;
 use crate::domain::{BanJobId, UndoId};
 use crate::http::error::{Problem, Result};
@@ -76,8 +76,8 @@ pub async fn ban(
         Some(pasted.sentences())
     } else if pasted.good.is_empty() {
         Some("Type an address or a network.".to_owned())
-    } else if pasted.good.len() > MOST_ADDRESSES {
-        let (named, most) = (count(pasted.good.len() as u64), count(MOST_ADDRESSES as u64));
+    } else if pasted.good.len() > MAX_JOB_ADDRESSES {
+        let (named, most) = (count(pasted.good.len() as u64), count(MAX_JOB_ADDRESSES as u64));
         Some(format!("{named} addresses are named; {most} at once are allowed."))
     } else {
         None

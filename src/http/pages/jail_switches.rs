@@ -128,7 +128,7 @@ pub fn back<const LIMIT: usize>(form: &Form<LIMIT>, path: &str) -> String {
 
 #[derive(Template)]
 #[template(path = "jail_change.html")]
-struct Change {
+struct ChangePage {
     shell: Shell,
     server: String,
     jail: String,
@@ -164,7 +164,7 @@ pub async fn show(
         .end
         .filter(|_| view.state != JailChangeState::Done)
         .map(|end| end.document["detail"].as_str().map_or_else(|| end.document.to_string(), str::to_owned));
-    let page = Change {
+    let page = ChangePage {
         server: server.clone(),
         path: jail_path(&target.server, &target.jail),
         jail: target.jail.to_string(),
@@ -192,7 +192,7 @@ async fn way_back(
     Ok(done.as_ref().and_then(label).map(|label| (id, label, ended_at + UNDO_FOR)))
 }
 
-impl Change {
+impl ChangePage {
     fn is_running(&self) -> bool {
         self.state == JailChangeState::Running
     }

@@ -60,11 +60,11 @@ fn value_in_words(name: &str, value: i64) -> String {
 /// What was typed, no longer than a sentence can bear.
 #[must_use]
 pub fn typed(text: &str) -> String {
-    const MOST: usize = 80;
-    if text.chars().count() <= MOST {
+    const MAX_TYPED: usize = 80;
+    if text.chars().count() <= MAX_TYPED {
         return text.to_owned();
     }
-    format!("{}… ({} characters)", text.chars().take(MOST).collect::<String>(), text.chars().count())
+    format!("{}… ({} characters)", text.chars().take(MAX_TYPED).collect::<String>(), text.chars().count())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::marks::{Mark, count};
 use super::search::{address_path, jail_path};
-use crate::domain::{BanJobState, BanOrder, Timestamp};
+use crate::domain::{BanAction, BanJobState, Timestamp};
 use crate::store::BanJobView;
 
 /// Addresses that are named of each reason.
@@ -68,11 +68,11 @@ impl Row {
     pub fn what(&self) -> String {
         let number = counted_addresses(self.view.progress.asked);
         match self.view.order {
-            BanOrder::Ban => format!("Ban {number}"),
-            BanOrder::Unban => format!("Unban {number}"),
-            BanOrder::UnbanAll if self.view.progress.asked == 0 => "Unban all addresses".to_owned(),
-            BanOrder::UnbanAll => format!("Unban all {number}"),
-            BanOrder::Unknown => "An order that this version does not know:".to_owned(),
+            BanAction::Ban => format!("Ban {number}"),
+            BanAction::Unban => format!("Unban {number}"),
+            BanAction::UnbanAll if self.view.progress.asked == 0 => "Unban all addresses".to_owned(),
+            BanAction::UnbanAll => format!("Unban all {number}"),
+            BanAction::Unknown => "An order that this version does not know:".to_owned(),
         }
     }
 
@@ -149,9 +149,9 @@ impl Row {
     /// What is done with an address, and what it was before where nothing had to be done.
     fn words(&self) -> (&'static str, &'static str) {
         match self.view.order {
-            BanOrder::Ban => ("banned", "banned already"),
-            BanOrder::Unban | BanOrder::UnbanAll => ("unbanned", "not banned before"),
-            BanOrder::Unknown => ("changed", "as asked before"),
+            BanAction::Ban => ("banned", "banned already"),
+            BanAction::Unban | BanAction::UnbanAll => ("unbanned", "not banned before"),
+            BanAction::Unknown => ("changed", "as asked before"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use chrono::TimeDelta;
 
 use crate::domain::address::host_behind;
-use crate::domain::findings::seen::Seen;
+use crate::domain::findings::seen::FindingTimes;
 use crate::domain::findings::workers::MIXED_AFTER;
 use crate::domain::findings::{Finding, Kind};
 use crate::http::error::Result;
@@ -30,7 +30,8 @@ pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, boo
     let notes = store.finding_notes().await?;
     let own = caller.map(|address| host_behind(address).to_string());
     let now = store.about_now();
-    let due = |(id, seen): &(&String, &Seen)| concerns(id, own.as_deref()) && is_due(id, now - seen.first);
+    let due =
+        |(id, seen): &(&String, &FindingTimes)| concerns(id, own.as_deref()) && is_due(id, now - seen.first);
     let ids: Vec<&str> = notes.iter().filter(due).map(|(id, _)| id.as_str()).collect();
     let bad = ids.iter().any(|id| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word()));
     Ok((ids.len() as u64, bad))

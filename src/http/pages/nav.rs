@@ -8,7 +8,7 @@ use crate::http::state::AppState;
 
 /// A place of the menu.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct MenuItem {
     /// What it is called.
     pub name: &'static str,
     /// Its path.
@@ -20,13 +20,13 @@ pub struct Place {
 }
 
 /// In their order.
-pub const PLACES: &[Place] = &[
-    Place { name: "Servers", path: "/", key: "s", icon: "servers" },
-    Place { name: "Activity", path: "/activity", key: "a", icon: "activity" },
-    Place { name: "Jobs", path: "/jobs", key: "j", icon: "jobs" },
-    Place { name: "Diagnosis", path: "/diagnosis", key: "d", icon: "warning" },
-    Place { name: "Cluster", path: "/cluster", key: "c", icon: "" },
-    Place { name: "Settings", path: "/settings", key: "e", icon: "" },
+pub const MENU: &[MenuItem] = &[
+    MenuItem { name: "Servers", path: "/", key: "s", icon: "servers" },
+    MenuItem { name: "Activity", path: "/activity", key: "a", icon: "activity" },
+    MenuItem { name: "Jobs", path: "/jobs", key: "j", icon: "jobs" },
+    MenuItem { name: "Diagnosis", path: "/diagnosis", key: "d", icon: "warning" },
+    MenuItem { name: "Cluster", path: "/cluster", key: "c", icon: "" },
+    MenuItem { name: "Settings", path: "/settings", key: "e", icon: "" },
 ];
 
 /// A count beside a place.
@@ -66,7 +66,7 @@ impl Nav {
 
     /// The count beside a place; none where there is nothing to count.
     #[must_use]
-    pub fn badge(&self, place: &Place) -> Option<Badge> {
+    pub fn badge(&self, place: &MenuItem) -> Option<Badge> {
         let badge = match place.path {
             "/jobs" => Some(Badge { number: self.jobs, bad: false }),
             "/diagnosis" => self.findings,

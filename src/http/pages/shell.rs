@@ -12,7 +12,7 @@ use super::assets;
 use super::clock::Clock;
 use super::menu_findings;
 use super::message::Message;
-use super::nav::{Badge, Nav, PLACES, Place};
+use super::nav::{Badge, MENU, MenuItem, Nav};
 use super::prefs::{Prefs, THEMES};
 use crate::actions::Actor;
 use crate::domain::findings::Finding;
@@ -99,8 +99,8 @@ impl Shell {
 
     /// The places of the menu.
     #[must_use]
-    pub fn places(&self) -> &'static [Place] {
-        PLACES
+    pub fn places(&self) -> &'static [MenuItem] {
+        MENU
     }
 
     /// The themes to choose from.
@@ -111,7 +111,7 @@ impl Shell {
 
     /// Whether the page is that place, or below it.
     #[must_use]
-    pub fn is_at(&self, place: &Place) -> bool {
+    pub fn is_at(&self, place: &MenuItem) -> bool {
         let path = self.here.split(['?', '#']).next().unwrap_or_default();
         match place.path {
             "/" => path == "/" || path.starts_with("/servers/"),
@@ -128,7 +128,7 @@ impl Shell {
 
     /// The count beside a place of the menu.
     #[must_use]
-    pub fn badge(&self, place: &Place) -> Option<Badge> {
+    pub fn badge(&self, place: &MenuItem) -> Option<Badge> {
         self.nav.badge(place)
     }
 }

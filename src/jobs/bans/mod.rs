@@ -25,9 +25,9 @@ use crate::domain::ban_job::claimable;
 use crate::store::{Store, StoreError, Wake, WorkerId};
 
 /// Jobs that one worker works on at once.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_JOBS: usize = 4;
 /// How often a worker polls for jobs whose wake-up message was lost.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// After an error, before looking again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -73,13 +73,13 @@ impl BanJobs {
         stop: &CancellationToken,
     ) -> Result<Duration, StoreError> {
         while running.try_join_next().is_some() {}
-        if running.len() >= AT_ONCE {
-            return Ok(LOOK_EVERY);
+        if running.len() >= MAX_CONCURRENT_JOBS {
+            return Ok(POLL_INTERVAL);
         }
         let (open, now) = self.store.open_ban_jobs().await?;
         let (free, wait) = claimable(&open, now, |server| self.agents.contains(server));
         for job in free {
-            if running.len() >= AT_ONCE {
+            if running.len() >= MAX_CONCURRENT_JOBS {
                 break;
             }
             // Another worker may have been faster.
@@ -87,7 +87,7 @@ impl BanJobs {
             let (this, stop) = (Arc::clone(self), stop.clone());
             running.spawn(async move { this.work(claim, &stop).await });
         }
-        Ok(wait.unwrap_or(LOOK_EVERY).min(LOOK_EVERY))
+        Ok(wait.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL))
     }
 
     /// Retries a write to Redis for as long as a claim can last; `None` if Redis does not answer, in which case another worker

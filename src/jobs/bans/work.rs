@@ -20,7 +20,7 @@ use crate::actions::ban_batches::{self, Batches};
 use crate::actions::ban_jobs;
 use crate::agent::client::{AgentClient, AgentError, BanResult, JobEpoch, JobKey, RefusedKind};
 use crate::domain::ban_job::pause_after_trouble;
-use crate::domain::{BanJobProgress, BanJobState, BanOrder, Network};
+use crate::domain::{BanAction, BanJobProgress, BanJobState, Network};
 use crate::store::BanJobClaim;
 use crate::store::jobs::ban_jobs::CLAIM_TTL;
 
@@ -31,7 +31,7 @@ const FENCES: usize = 3;
 const NOTED: usize = 200;
 
 /// Why the work on a claim ended.
-enum End {
+enum WorkEnd {
     /// Every address was tried.
     Done,
     /// The agent knows that it is cancelled.
@@ -46,7 +46,7 @@ enum End {
     Stopped,
 }
 
-impl From<AgentError> for End {
+impl From<AgentError> for WorkEnd {
     fn from(error: AgentError) -> Self {
         match error {
             // Whether a newer claim made it so is found out when it is given back.
@@ -66,8 +66,8 @@ impl BanJobs {
         );
         let mut progress = claim.progress;
         let end = tokio::select! {
-            () = stop.cancelled() => End::Stopped,
-            () = self.lost(&claim) => End::Lost,
+            () = stop.cancelled() => WorkEnd::Stopped,
+            () = self.lost(&claim) => WorkEnd::Lost,
             end = self.carry_on(&claim, &mut progress) => end,
         };
         self.conclude(&claim, progress, end).await;
@@ -87,19 +87,19 @@ impl BanJobs {
         }
     }
 
-    async fn carry_on(&self, claim: &BanJobClaim, progress: &mut BanJobProgress) -> End {
+    async fn carry_on(&self, claim: &BanJobClaim, progress: &mut BanJobProgress) -> WorkEnd {
         let Some(agent) = self.agents.get(&claim.server) else {
-            return End::Failed(format!("no worker knows a server {}", claim.server));
+            return WorkEnd::Failed(format!("no worker knows a server {}", claim.server));
         };
         let job = match self.fence(claim, &agent).await {
             Ok(job) => job,
             Err(end) => return end,
         };
         if claim.state == BanJobState::Cancelling {
-            return End::Cancelled;
+            return WorkEnd::Cancelled;
         }
-        if claim.order == BanOrder::Unknown {
-            return End::Trouble("only a newer version of bangui knows what is asked for".to_owned());
+        if claim.order == BanAction::Unknown {
+            return WorkEnd::Trouble("only a newer version of bangui knows what is asked for".to_owned());
         }
         let ips = match self.addresses(claim, &agent, progress).await {
             Ok(ips) => ips,
@@ -121,10 +121,10 @@ impl BanJobs {
         agent: &AgentClient,
         job: JobEpoch,
         progress: &mut BanJobProgress,
-    ) -> End {
+    ) -> WorkEnd {
         let others = progress.asked.saturating_sub(progress.done);
-        if claim.order != BanOrder::UnbanAll || others == 0 {
-            return End::Done;
+        if claim.order != BanAction::UnbanAll || others == 0 {
+            return WorkEnd::Done;
         }
         let mut lifted = 0;
         // A call lifts as many as there is time for.
@@ -144,14 +144,14 @@ impl BanJobs {
         progress.changed += lifted;
         progress.failed += others - lifted;
         match Self::insist(|| self.store.note_ban_job(claim, *progress, &[], &[])).await {
-            Some(true) => End::Done,
-            _ => End::Lost,
+            Some(true) => WorkEnd::Done,
+            _ => WorkEnd::Lost,
         }
     }
 
     /// Raises the agent's epoch, then checks that the claim is still valid. Returns what each command must carry.
-    async fn fence(&self, claim: &BanJobClaim, agent: &AgentClient) -> Result<JobEpoch, End> {
-        let key = JobKey::parse(claim.id.as_str()).map_err(End::Failed)?;
+    async fn fence(&self, claim: &BanJobClaim, agent: &AgentClient) -> Result<JobEpoch, WorkEnd> {
+        let key = JobKey::parse(claim.id.as_str()).map_err(WorkEnd::Failed)?;
         let owner = Some(self.worker.as_str().to_owned());
         let job = JobEpoch { key, epoch: claim.epoch, incarnation: None, owner };
         let fenced = agent.fence(&job).await.inspect_err(|error| {
@@ -162,7 +162,7 @@ impl BanJobs {
         })?;
         match Self::insist(|| self.store.renew_ban_job(claim)).await {
             Some(true) => Ok(JobEpoch { incarnation: fenced.incarnation, ..job }),
-            _ => Err(End::Lost),
+            _ => Err(WorkEnd::Lost),
         }
     }
 
@@ -172,25 +172,25 @@ impl BanJobs {
         claim: &BanJobClaim,
         agent: &AgentClient,
         progress: &mut BanJobProgress,
-    ) -> Result<Vec<Network>, End> {
-        if claim.order == BanOrder::UnbanAll {
+    ) -> Result<Vec<Network>, WorkEnd> {
+        if claim.order == BanAction::UnbanAll {
             let list = agent.bans(&claim.jail).await?;
             progress.asked = progress.done + list.bans.len() + list.others;
             return Ok(list.bans.into_iter().map(|ban| ban.0).collect());
         }
-        let ips = Self::insist(|| self.store.ban_job_ips(&claim.id)).await.ok_or(End::Lost)?;
+        let ips = Self::insist(|| self.store.ban_job_ips(&claim.id)).await.ok_or(WorkEnd::Lost)?;
         Ok(ips.into_iter().skip(progress.done).collect())
     }
 
     /// Notes the end, or gives the claim back.
-    async fn conclude(&self, claim: &BanJobClaim, progress: BanJobProgress, end: End) {
+    async fn conclude(&self, claim: &BanJobClaim, progress: BanJobProgress, end: WorkEnd) {
         let (ending, next) = match end {
-            End::Done => ("done".to_owned(), Next::Over(BanJobState::Done, None)),
-            End::Cancelled => ("cancelled".to_owned(), Next::Over(BanJobState::Cancelled, None)),
-            End::Failed(reason) => {
+            WorkEnd::Done => ("done".to_owned(), Next::Over(BanJobState::Done, None)),
+            WorkEnd::Cancelled => ("cancelled".to_owned(), Next::Over(BanJobState::Cancelled, None)),
+            WorkEnd::Failed(reason) => {
                 (format!("failed: {reason}"), Next::Over(BanJobState::Failed, Some(reason)))
             }
-            End::Trouble(reason) => {
+            WorkEnd::Trouble(reason) => {
                 let idle = if progress.done == claim.progress.done { claim.idle } else { Duration::ZERO };
                 match pause_after_trouble(idle) {
                     Some(pause) => (format!("waits: {reason}"), Next::Again(pause, reason)),
@@ -200,8 +200,8 @@ impl BanJobs {
                     }
                 }
             }
-            End::Lost => ("this worker lost its claim".to_owned(), Next::Nothing),
-            End::Stopped => ("given back".to_owned(), Next::Again(Duration::ZERO, String::new())),
+            WorkEnd::Lost => ("this worker lost its claim".to_owned(), Next::Nothing),
+            WorkEnd::Stopped => ("given back".to_owned(), Next::Again(Duration::ZERO, String::new())),
         };
         let saved = match &next {
             Next::Over(state, reason) => {
@@ -235,9 +235,9 @@ struct Work<'a> {
 }
 
 impl Batches for Work<'_> {
-    type Error = End;
+    type Error = WorkEnd;
 
-    async fn send(&mut self, batch: &[Network]) -> Result<Vec<BanResult>, End> {
+    async fn send(&mut self, batch: &[Network]) -> Result<Vec<BanResult>, WorkEnd> {
         let Self { jobs, claim, agent, .. } = *self;
         for _ in 0..FENCES {
             let job = Some(self.job.clone());
@@ -250,10 +250,10 @@ impl Batches for Work<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(End::Trouble("the agent kept restarting".to_owned()))
+        Err(WorkEnd::Trouble("the agent kept restarting".to_owned()))
     }
 
-    async fn keep(&mut self, batch: &[Network], results: Vec<BanResult>) -> Result<(), End> {
+    async fn keep(&mut self, batch: &[Network], results: Vec<BanResult>) -> Result<(), WorkEnd> {
         // Events name no more than those of the first commands.
         if self.progress.done < NOTED {
             let (store, claim) = (&self.jobs.store, self.claim);
@@ -265,7 +265,7 @@ impl Batches for Work<'_> {
         *self.progress = after;
         let noted =
             BanJobs::insist(|| self.jobs.store.note_ban_job(self.claim, after, &changed, &failures)).await;
-        if noted == Some(true) { Ok(()) } else { Err(End::Lost) }
+        if noted == Some(true) { Ok(()) } else { Err(WorkEnd::Lost) }
     }
 }
 

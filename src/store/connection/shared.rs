@@ -25,7 +25,7 @@ use crate::store::scripts::Call;
 use crate::store::{Result, StoreError};
 
 /// Shorter than the response timeout, so that the answer of `WAIT` still arrives.
-const CONFIRM_WITHIN: Duration = Duration::from_millis(400);
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// How the connection is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(in crate::store) enum Health {
 }
 
 /// The shared connection.
-pub(in crate::store) struct Shared {
+pub(in crate::store) struct SharedConnection {
     pub dialer: Dialer,
     pub clock: RedisClock,
     pub pool: Pool,
@@ -53,7 +53,7 @@ pub(in crate::store) struct Shared {
     _stop: tokio_util::sync::DropGuard,
 }
 
-impl Shared {
+impl SharedConnection {
     /// Not connected yet: that is the watchdog's. The token is cancelled when the last clone is dropped.
     pub fn open(config: &RedisConfig) -> anyhow::Result<(Arc<Self>, CancellationToken)> {
         let stop = CancellationToken::new();
@@ -163,7 +163,7 @@ impl Shared {
         let mut lent = self.pool.lend(&self.dialer, Duration::ZERO).await?;
         let answer = lent.send(Request::Script(call)).await.map_err(|error| self.noted(error))?;
         let mut wait = redis::cmd("WAIT");
-        wait.arg(self.min_replicas).arg(super::clock::millis(CONFIRM_WITHIN));
+        wait.arg(self.min_replicas).arg(super::clock::millis(CONFIRM_TIMEOUT));
         // The write is done: whatever goes wrong from here on, it is only not confirmed.
         let confirmed: u64 = lent.send(Request::Command(&wait)).await.unwrap_or_else(|error| {
             tracing::warn!(error = %error, "failed to ask how many replicas confirmed a change");

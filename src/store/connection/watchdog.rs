@@ -25,25 +25,25 @@ use super::checks;
 use super::clock::time_micros;
 use super::dialer::{Target, Verdict, run_id};
 use super::primary::{self, Standing};
-use super::shared::{DEMOTED, Health, Shared, is_dead};
+use super::shared::{DEMOTED, Health, SharedConnection, is_dead};
 use crate::store::StoreError;
 use crate::store::keys::Keys;
 use crate::store::settings_revision::SettingsRevision;
 
 /// A little under the second within which a changed setting is in force, also where its message was lost.
-const WATCH_EVERY: Duration = Duration::from_millis(900);
+const WATCH_INTERVAL: Duration = Duration::from_millis(900);
 /// Clocks drift by microseconds a second, so asking for the time at each tenth tick is plenty.
 const TIME_EACH_TICKS: u32 = 10;
 /// A few times within the time that a primary is trusted after they named it.
-const SENTINELS_EVERY: Duration = Duration::from_millis(400);
+const SENTINEL_INTERVAL: Duration = Duration::from_millis(400);
 const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
 const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
-const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Connects, and looks after the connection until `stop`. It holds no strong reference while it waits, so that dropping the
 /// store ends it.
 pub(in crate::store) async fn run(
-    shared: Weak<Shared>,
+    shared: Weak<SharedConnection>,
     keys: Keys,
     settings: Arc<SettingsRevision>,
     stop: CancellationToken,
@@ -66,7 +66,7 @@ pub(in crate::store) async fn run(
                 return stop.cancelled().await;
             }
             Err(ConnectError::Away(reason)) => {
-                if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
                     tracing::warn!(error = %reason, "Redis is out of reach: retrying, requests are answered 503");
                     complained = Some(Instant::now());
                 }
@@ -95,7 +95,10 @@ impl From<StoreError> for ConnectError {
     }
 }
 
-async fn connect(shared: &Shared, keys: &Keys) -> std::result::Result<MultiplexedConnection, ConnectError> {
+async fn connect(
+    shared: &SharedConnection,
+    keys: &Keys,
+) -> std::result::Result<MultiplexedConnection, ConnectError> {
     let target = shared.dialer.search().await?;
     let mut connection = target.dial().await.map_err(|error| at(&target, error.into()))?;
     let run_id = run_id(&mut connection).await.map_err(StoreError::from)?;
@@ -140,7 +143,7 @@ fn at(target: &Target, error: ConnectError) -> ConnectError {
 }
 
 async fn sync_clock(
-    shared: &Shared,
+    shared: &SharedConnection,
     connection: &mut MultiplexedConnection,
 ) -> std::result::Result<(), RedisError> {
     let time = redis::cmd("TIME").query_async(connection).await?;
@@ -149,7 +152,7 @@ async fn sync_clock(
 }
 
 /// Asks the Sentinels, again and again, whether the primary in use still is the primary.
-pub(in crate::store) async fn follow_sentinels(shared: Weak<Shared>, stop: CancellationToken) {
+pub(in crate::store) async fn follow_sentinels(shared: Weak<SharedConnection>, stop: CancellationToken) {
     // The log has the reason, which `/readyz` keeps from strangers; once, until a majority has spoken again.
     let mut complained = false;
     while let Some(this) = shared.upgrade() {
@@ -177,7 +180,7 @@ pub(in crate::store) async fn follow_sentinels(shared: Weak<Shared>, stop: Cance
             Err(_) => {}
         }
         drop(this);
-        let wait = SENTINELS_EVERY.mul_f64(rand::rng().random_range(0.9..1.1));
+        let wait = SENTINEL_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(wait) => {}
@@ -187,7 +190,7 @@ pub(in crate::store) async fn follow_sentinels(shared: Weak<Shared>, stop: Cance
 
 /// One look: the standing, then the time or the settings.
 async fn look(
-    shared: &Shared,
+    shared: &SharedConnection,
     keys: &Keys,
     settings: &SettingsRevision,
     connection: &mut MultiplexedConnection,
@@ -207,7 +210,7 @@ async fn look(
 
 /// Returns when the connection has been given up.
 async fn watch_over(
-    shared: &Weak<Shared>,
+    shared: &Weak<SharedConnection>,
     keys: &Keys,
     settings: &SettingsRevision,
     stop: &CancellationToken,
@@ -257,7 +260,7 @@ async fn watch_over(
         drop((this, live));
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep(WATCH_EVERY) => {}
+            () = sleep(WATCH_INTERVAL) => {}
             // A request's own timeout counts as the first of the three.
             () = suspect.notified() => timeouts = 1,
             () = elsewhere => {

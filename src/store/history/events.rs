@@ -26,7 +26,7 @@ const RING: usize = 1_024;
 /// How long one read waits for an event: the longer, the fewer commands of an idle worker.
 const WAIT: Duration = Duration::from_secs(10);
 /// Events of one read.
-const TOGETHER: usize = 200;
+const BATCH_SIZE: usize = 200;
 
 /// An event as it was read. A field that is not there, since another version wrote it, is empty.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,9 +117,9 @@ impl Store {
     /// The events after this place, the oldest first, and whether those are all.
     pub async fn events_after(&self, id: StreamId) -> Result<(Vec<StoredEvent>, bool)> {
         let mut command = redis::cmd("XRANGE");
-        command.arg(self.keys.events()).arg(format!("({id}")).arg("+").arg("COUNT").arg(TOGETHER);
+        command.arg(self.keys.events()).arg(format!("({id}")).arg("+").arg("COUNT").arg(BATCH_SIZE);
         let StreamRangeReply { ids } = self.shared.query_apart("events_after", &command).await?;
-        let all = ids.len() < TOGETHER;
+        let all = ids.len() < BATCH_SIZE;
         Ok((ids.into_iter().filter_map(StoredEvent::from_stored).collect(), all))
     }
 
@@ -184,7 +184,7 @@ impl Store {
 
     async fn read_some(&self, lent: &mut Lent, after: StreamId) -> Result<Vec<StoredEvent>> {
         let mut command = redis::cmd("XREAD");
-        command.arg("BLOCK").arg(crate::store::connection::clock::millis(WAIT)).arg("COUNT").arg(TOGETHER);
+        command.arg("BLOCK").arg(crate::store::connection::clock::millis(WAIT)).arg("COUNT").arg(BATCH_SIZE);
         command.arg("STREAMS").arg(self.keys.events()).arg(after.to_string());
         let read: Option<StreamReadReply> = lent.send(Request::Command(&command)).await?;
         let entries = read.into_iter().flat_map(|read| read.keys).flat_map(|stream| stream.ids);

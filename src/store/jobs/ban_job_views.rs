@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::ban_job_about::About;
-use crate::domain::{BanJobId, BanJobProgress, BanJobState, BanOrder, JailName, ServerName, Timestamp};
+use super::ban_job_header::BanJobHeader;
+use crate::domain::{BanAction, BanJobId, BanJobProgress, BanJobState, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::moment;
 use crate::store::{Page, Result, Store};
 
@@ -17,7 +17,7 @@ pub struct BanJobView {
     /// In which jail.
     pub jail: JailName,
     /// What.
-    pub order: BanOrder,
+    pub order: BanAction,
     /// Its current state.
     pub state: BanJobState,
     /// How far it is.
@@ -100,13 +100,13 @@ impl BanJobView {
         };
         let about: Option<Vec<u8>> =
             fields.get("about").and_then(|value| redis::from_redis_value(value.clone()).ok());
-        let (about, unreadable) = match About::read(about.as_deref()) {
-            Ok(about) if about.order == BanOrder::Unknown => (about, Some(NEWER.to_owned())),
+        let (about, unreadable) = match BanJobHeader::read(about.as_deref()) {
+            Ok(about) if about.order == BanAction::Unknown => (about, Some(NEWER.to_owned())),
             Ok(about) => (about, None),
             Err(error) => {
                 tracing::warn!(job.id = %id, error = %error, "failed to read a ban job");
-                let place = text("place").and_then(|place| About::of_place(&place));
-                (place.or_else(|| About::of_place(NOWHERE))?, Some(error.to_string()))
+                let place = text("place").and_then(|place| BanJobHeader::of_place(&place));
+                (place.or_else(|| BanJobHeader::of_place(NOWHERE))?, Some(error.to_string()))
             }
         };
         let number = |name: &str| text(name).and_then(|number| number.parse().ok()).unwrap_or_default();

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use super::ban_job_about::About;
-use crate::domain::ban_job::MOST_FAILURES;
+use super::ban_job_header::BanJobHeader;
+use crate::domain::ban_job::MAX_LISTED_FAILURES;
 use crate::domain::undo::{MAX_ADDRESSES, UndoId};
 use crate::domain::{
-    BanJobId, BanJobProgress, BanJobState, BanOrder, JailName, Network, OpenBanJob, ServerName,
+    BanAction, BanJobId, BanJobProgress, BanJobState, JailName, Network, OpenBanJob, ServerName,
 };
 use crate::store::connection::clock::{millis, time_micros};
 use crate::store::{AuditRecord, Result, SessionId, Store, Wake, WorkerId, scripts};
@@ -18,9 +18,9 @@ use crate::store::{AuditRecord, Result, SessionId, Store, Wake, WorkerId, script
 /// How long a claim lasts without a renewal: after that another worker continues the job.
 pub const CLAIM_TTL: Duration = Duration::from_secs(10);
 /// Jobs that are not over; one more is refused.
-pub const MOST_OPEN: usize = 50;
+pub const MAX_OPEN_JOBS: usize = 50;
 /// Jobs that are listed; an older one is still found by its id.
-const MOST_LISTED: usize = 1_000;
+const MAX_LISTED_JOBS: usize = 1_000;
 /// A job that is over is kept so long.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
@@ -34,7 +34,7 @@ pub struct NewBanJob<'a> {
     /// In which jail.
     pub jail: JailName,
     /// What.
-    pub order: BanOrder,
+    pub order: BanAction,
     /// Whom; nobody for "unban all".
     pub ips: &'a [Network],
     /// By whom, and that it was asked for.
@@ -51,7 +51,7 @@ pub struct BanJobClaim {
     /// In which jail.
     pub jail: JailName,
     /// What.
-    pub order: BanOrder,
+    pub order: BanAction,
     /// Of this claim; every later one has a higher epoch.
     pub epoch: u64,
     /// `Running`, or `Cancelling`, in which case all that is left is to inform the agent.
@@ -61,7 +61,7 @@ pub struct BanJobClaim {
     /// Since when it has got no further.
     pub idle: Duration,
     owner: WorkerId,
-    about: About,
+    about: BanJobHeader,
 }
 
 /// What became of asking for a cancellation.
@@ -116,7 +116,7 @@ impl Store {
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
     pub async fn create_ban_job(&self, job: &NewBanJob<'_>) -> Result<bool> {
-        let about = About {
+        let about = BanJobHeader {
             server: job.server.clone(),
             jail: job.jail.clone(),
             order: job.order,
@@ -139,8 +139,8 @@ impl Store {
             .arg(format!("{}/{}", job.server, job.jail))
             .arg(ips.len())
             .arg(ips.join("\n"))
-            .arg(MOST_OPEN)
-            .arg(MOST_LISTED)
+            .arg(MAX_OPEN_JOBS)
+            .arg(MAX_LISTED_JOBS)
             .arg(self.keys.wake());
         // Up to 20,000 addresses.
         let put = self.shared.call_apart(&self.with_audit(call, &job.audit)).await?;
@@ -187,8 +187,8 @@ impl Store {
             let (server, jail) = (ServerName::parse(server).ok()?, JailName::parse(jail).ok()?);
             // To let the agent know of a cancellation it is enough to know where.
             let cancelling = state.as_deref() == Some(BanJobState::Cancelling.as_str());
-            let order = About::read(about.as_deref()).map_or(BanOrder::Unknown, |about| about.order);
-            let understood = cancelling || order != BanOrder::Unknown;
+            let order = BanJobHeader::read(about.as_deref()).map_or(BanAction::Unknown, |about| about.order);
+            let understood = cancelling || order != BanAction::Unknown;
             let moved_at = moved_at.unwrap_or_default();
             Some(OpenBanJob { id, server, jail, understood, free_at, moved_at })
         };
@@ -226,7 +226,8 @@ impl Store {
         type Fields = (Option<Vec<u8>>, Option<String>);
         let (about, place): Fields = self.shared.query("ban_job_about", &command).await?;
         let Some(place) = place else { return Ok(None) };
-        let about = About::read(about.as_deref()).or_else(|error| About::of_place(&place).ok_or(error))?;
+        let about = BanJobHeader::read(about.as_deref())
+            .or_else(|error| BanJobHeader::of_place(&place).ok_or(error))?;
         Ok(Some(BanJobClaim {
             id: id.clone(),
             server: about.server.clone(),
@@ -275,7 +276,7 @@ impl Store {
     ) -> Result<bool> {
         let BanJobProgress { asked, done, changed, failed } = progress;
         let lines: String = addresses.iter().map(|ip| format!("{ip}\n")).collect();
-        let call = self.renewal(claim).arg(asked).arg(done).arg(changed).arg(failed).arg(MOST_FAILURES);
+        let call = self.renewal(claim).arg(asked).arg(done).arg(changed).arg(failed).arg(MAX_LISTED_FAILURES);
         let call = call.arg(lines).arg(addresses.len()).arg(MAX_ADDRESSES).arg(KEPT_FOR.as_secs());
         let call = failures.iter().fold(call, |call, (ip, reason)| call.arg(ip).arg(*reason));
         self.shared.call(&call).await

@@ -1,7 +1,7 @@
 //! What is to be done, and by whom: the lease of the scheduler, its schedule, the ban jobs that any worker may claim, and the
 //! changes of jails that take long.
 
-mod ban_job_about;
+mod ban_job_header;
 pub mod ban_job_views;
 pub mod ban_jobs;
 pub mod fence;

@@ -4,7 +4,7 @@
 //! noted here; the leader takes the notes before it reads the list, and removes those in the step that writes it.
 
 use super::bans::BanPlace;
-use crate::domain::BanOrder;
+use crate::domain::BanAction;
 use crate::domain::ban_changes::BanNote;
 use crate::store::{Result, Store};
 
@@ -21,10 +21,10 @@ impl Store {
     pub async fn note_bans(
         &self,
         (server, jail): &BanPlace,
-        order: BanOrder,
+        order: BanAction,
         ips: impl Iterator<Item = String>,
     ) -> Result<()> {
-        let note = |ip| BanNote { ip, banned: order == BanOrder::Ban }.to_string();
+        let note = |ip| BanNote { ip, banned: order == BanAction::Ban }.to_string();
         let notes: Vec<String> = ips.map(note).collect();
         if notes.is_empty() {
             return Ok(());

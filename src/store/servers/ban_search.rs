@@ -9,7 +9,7 @@ use crate::store::connection::clock::moment;
 use crate::store::{BanPlace, Result, Store, StoredBan};
 
 /// Commands of one round trip.
-const TOGETHER: usize = 2_000;
+const BATCH_SIZE: usize = 2_000;
 
 /// A ban that contains what was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct FoundBan {
 }
 
 /// What is known of a list.
-type Known = (Option<i64>, Option<String>, Option<i64>);
+type ListLengths = (Option<i64>, Option<String>, Option<i64>);
 
 impl Store {
     /// Every ban in the lists that contains `network`, as the lists were read last.
@@ -35,13 +35,13 @@ impl Store {
     pub async fn find_bans(&self, network: Network) -> Result<Vec<FoundBan>> {
         let lists = self.ban_lists().await?;
         let mut wanted: Vec<(&BanPlace, Option<i64>, Network)> = Vec::new();
-        for some in lists.chunks(TOGETHER) {
+        for some in lists.chunks(BATCH_SIZE) {
             let mut pipeline = redis::pipe();
             for (server, jail) in some {
                 let fields = ["read_at", "lengths", "lengths_of"];
                 pipeline.cmd("HMGET").arg(self.keys.bans_known(server, jail)).arg(&fields);
             }
-            let known: Vec<Known> = self.shared.pipeline_apart("bans_lengths", &pipeline).await?;
+            let known: Vec<ListLengths> = self.shared.pipeline_apart("bans_lengths", &pipeline).await?;
             for (place, (read_at, lengths, lengths_of)) in some.iter().zip(known) {
                 let lengths = lengths.filter(|_| lengths_of == read_at);
                 let lengths = lengths.as_deref().and_then(PrefixLengths::parse);
@@ -50,7 +50,7 @@ impl Store {
             }
         }
         let mut found = Vec::new();
-        for some in wanted.chunks(TOGETHER) {
+        for some in wanted.chunks(BATCH_SIZE) {
             let mut pipeline = redis::pipe();
             for ((server, jail), _, network) in some {
                 let (from, to) = (format!("[{network}\0"), format!("[{network}\0\u{7f}"));

@@ -14,7 +14,7 @@ use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::{Fence, Page, Result, Store, scripts};
 
 /// Members in one command.
-const TOGETHER: usize = 2_000;
+const BATCH_SIZE: usize = 2_000;
 /// Members in one command that writes. Redis answers nobody else while it executes one, and 2,000 take it 3 ms: every session
 /// check that comes in that time waits.
 const WRITE_BATCH_SIZE: usize = 250;
@@ -64,7 +64,7 @@ impl Store {
             Some((current.parse().ok()?, total.parse().ok()?))
         };
         let mut all = Vec::with_capacity(places.len());
-        for some in places.chunks(TOGETHER) {
+        for some in places.chunks(BATCH_SIZE) {
             let mut pipeline = redis::pipe();
             for (server, jail) in some {
                 pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("counts");
@@ -166,7 +166,7 @@ impl Store {
         let mut changes = BanChanges::to(bans.iter().map(|ban| ban.ip.as_str()), notes);
         let mut cursor: Option<String> = None;
         loop {
-            let (page, _) = self.bans(server, jail, "", cursor.as_deref(), TOGETHER).await?;
+            let (page, _) = self.bans(server, jail, "", cursor.as_deref(), BATCH_SIZE).await?;
             page.items.iter().for_each(|ban| changes.from(&ban.ip));
             match page.next_cursor {
                 Some(next) => cursor = Some(next),

@@ -1,7 +1,7 @@
 //! The discovered servers: one document with a revision, written by the scheduler, read by every worker.
 //!
 //! How a worker hears of a change: a message on the wake channel, at once; and, since messages get lost, a look every
-//! `LOOK_EVERY`. A worker whose configuration discovers nothing does neither.
+//! `POLL_INTERVAL`. A worker whose configuration discovers nothing does neither.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::{Fence, Result, Store, StoreError, Wake, scripts};
 
 /// How often a worker looks when no message wakes it.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The servers as they were read.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +96,7 @@ impl Store {
                     tracing::debug!(error = %error, "failed to read the discovered servers: retrying")
                 }
             }
-            let _ = timeout(LOOK_EVERY, self.woken(Wake::ServersChanged)).await;
+            let _ = timeout(POLL_INTERVAL, self.woken(Wake::ServersChanged)).await;
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Browser {
 
 /// What it was sent.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct Page {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub html: String,
@@ -49,12 +49,12 @@ impl Browser {
     }
 
     /// Asks for a page.
-    pub async fn get(&mut self, path: &str) -> Seen {
+    pub async fn get(&mut self, path: &str) -> Page {
         self.send(Method::GET, path, None, &[]).await
     }
 
     /// Asks for a page, and follows redirects as browsers do.
-    pub async fn open(&mut self, path: &str) -> Seen {
+    pub async fn open(&mut self, path: &str) -> Page {
         let mut seen = self.get(path).await;
         for _ in 0..5 {
             let Some(to) = seen.to() else { return seen };
@@ -64,7 +64,7 @@ impl Browser {
     }
 
     /// Posts a form that says itself what it is.
-    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Seen {
+    pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.send(Method::POST, path, Some(fields), &[("sec-fetch-site", "same-origin")]).await
     }
 
@@ -74,7 +74,7 @@ impl Browser {
         path: &str,
         fields: Option<&[(&str, &str)]>,
         headers: &[(&str, &str)],
-    ) -> Seen {
+    ) -> Page {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut request = self.http.request(method.clone(), format!("http://{}{path}", self.address));
@@ -102,25 +102,25 @@ impl Browser {
                 self.cookies.insert(name.to_owned(), rest.split(';').next().unwrap().to_owned());
             }
         }
-        Seen { status, headers, html: response.text().await.unwrap(), asked: format!("{method} {path}") }
+        Page { status, headers, html: response.text().await.unwrap(), asked: format!("{method} {path}") }
     }
 
     /// Fills in the form that `selector` finds, with what is in it already, and presses the button whose text begins with
     /// `button`.
     pub async fn submit(
         &mut self,
-        seen: &Seen,
+        seen: &Page,
         selector: &str,
         typed: &[(&str, &str)],
         button: &str,
-    ) -> Seen {
+    ) -> Page {
         let (action, fields) = seen.form(selector, typed, button);
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
         self.post(&action, &fields).await
     }
 
     /// Types the password on the page that asks for it again, and presses the button that sends the form once more.
-    pub async fn confirm(&mut self, asked: &Seen) -> Seen {
+    pub async fn confirm(&mut self, asked: &Page) -> Page {
         loop {
             let seen = self
                 .submit(asked.expect(403), "main form", &[("password", PASSWORD)], "Confirm password")
@@ -134,7 +134,7 @@ impl Browser {
     }
 
     /// Logs in by the form of the login.
-    pub async fn log_in(&mut self) -> Seen {
+    pub async fn log_in(&mut self) -> Page {
         loop {
             let page = self.get("/login").await;
             let seen = self.submit(page.expect(200), "main form", &[("password", PASSWORD)], "Log in").await;
@@ -147,7 +147,7 @@ impl Browser {
     }
 }
 
-impl Seen {
+impl Page {
     #[track_caller]
     pub fn expect(&self, status: u16) -> &Self {
         assert_eq!(self.status.as_u16(), status, "{}: {}", self.asked, self.html);

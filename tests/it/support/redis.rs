@@ -23,7 +23,7 @@ pub const USER: &str = "bangui";
 pub const USER_PASSWORD: &str = "password-of-the-redis-user";
 
 /// What the test's own commands may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The product's rule, for `ACL SETUSER` and for this prefix: the name, then what it may.
 pub fn rule(prefix: &str) -> Vec<String> {
@@ -123,7 +123,7 @@ impl Redis {
     /// A connection, if it takes any.
     pub async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(format!("redis+unix://{}", self.socket().display())).unwrap();
-        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(COMMAND_TIMEOUT));
         client.get_multiplexed_async_connection_with_config(&patient).await.ok()
     }
 
@@ -179,7 +179,7 @@ pub struct Monitor {
 /// A watching that takes what it sees as it comes, so that it outlives the server. Sentinel closes every connection of a
 /// Redis whose role it changes; it reconnects then.
 pub struct Recording {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<MonitoredCommand>>>,
     _task: tokio::task::JoinSet<()>,
 }
 
@@ -207,25 +207,25 @@ impl Recording {
     }
 
     /// Every command seen until now.
-    pub fn end(self) -> Vec<Seen> {
+    pub fn end(self) -> Vec<MonitoredCommand> {
         self.seen.lock().unwrap().clone()
     }
 }
 
 /// Takes in a line; returns its command.
-fn take<'a>(line: &'a str, seen: &mut Vec<Seen>) -> Option<&'a str> {
+fn take<'a>(line: &'a str, seen: &mut Vec<MonitoredCommand>) -> Option<&'a str> {
     let (head, command) = line.split_once("] ")?;
     let at = head.trim_start_matches('+').split(' ').next()?.parse().ok()?;
     match seen.last_mut() {
         Some(last) if head.ends_with(" lua") => last.inside.push(command.to_owned()),
-        _ => seen.push(Seen { at, command: command.to_owned(), inside: Vec::new() }),
+        _ => seen.push(MonitoredCommand { at, command: command.to_owned(), inside: Vec::new() }),
     }
     Some(command)
 }
 
 /// One command of a client, with what its script did, if it was one.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct MonitoredCommand {
     /// Seconds since 1970, by the server's clock.
     pub at: f64,
     /// The command with its arguments, quoted and escaped as Redis prints them.
@@ -244,9 +244,9 @@ impl Monitor {
     }
 
     /// Ends the watching: every command seen until now. A marker command shows where the end is.
-    pub async fn stop(mut self, redis: &Redis) -> Vec<Seen> {
+    pub async fn stop(mut self, redis: &Redis) -> Vec<MonitoredCommand> {
         let _: String = redis.command(&["ECHO", "end-of-monitoring"]).await;
-        let mut seen: Vec<Seen> = Vec::new();
+        let mut seen: Vec<MonitoredCommand> = Vec::new();
         loop {
             let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line());
             let line = line.await.expect("MONITOR continues").unwrap().expect("MONITOR is open");
@@ -258,7 +258,7 @@ impl Monitor {
     }
 }
 
-impl Seen {
+impl MonitoredCommand {
     /// This command and those inside it.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.command.as_str()).chain(self.inside.iter().map(String::as_str))

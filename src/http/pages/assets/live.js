@@ -12,7 +12,7 @@ const KINDS = [
   "scheduler.elected",
 ];
 const EVERY = 10_000;
-const AT_MOST_EVERY = 1_000;
+const MIN_INTERVAL = 1_000;
 const STALE_AFTER = 15_000;
 const MOVED_AFTER = 3;
 
@@ -78,7 +78,7 @@ const isChanging = () => document.getElementById("changing")?.textContent === "y
 function tick() {
   // The steps of a change are shown as they happen.
   const soon = isChanging() || document.querySelector("form[aria-busy]");
-  if (!document.hidden && Date.now() - asked >= (soon ? AT_MOST_EVERY : EVERY)) refresh();
+  if (!document.hidden && Date.now() - asked >= (soon ? MIN_INTERVAL : EVERY)) refresh();
   mark();
 }
 
@@ -88,7 +88,7 @@ export function refresh() {
     fresh += running ? 1 : 0;
     return;
   }
-  const wait = Math.max(0, asked + AT_MOST_EVERY - Date.now());
+  const wait = Math.max(0, asked + MIN_INTERVAL - Date.now());
   waiting = setTimeout(look, wait);
 }
 

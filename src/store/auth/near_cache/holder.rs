@@ -15,7 +15,7 @@ use crate::store::connection::clock::millis;
 use crate::store::connection::shared::Health;
 use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
 
-const RENEW_EVERY: Duration = Duration::from_millis(500);
+const RENEW_INTERVAL: Duration = Duration::from_millis(500);
 /// Holders at most; a revocation reads them all.
 const HOLDERS: usize = 1_000;
 /// How many messages can wait here. Any more are lost, which the gap in the numbers reveals.
@@ -129,7 +129,7 @@ impl Store {
         self.step(Event::Joined { sent, incarnation, number });
         metrics::gauge!("bangui_session_cache_holder").set(1.0);
         tracing::debug!(holder.id = id, "near cache acquired its lease");
-        let mut renewals = interval(RENEW_EVERY);
+        let mut renewals = interval(RENEW_INTERVAL);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut next = tokio::select! {

@@ -14,7 +14,7 @@ use super::wait::{Listed, Looked, Outcome, Wait};
 
 const WORKERS: usize = 3;
 /// Revocations that wait at once.
-const MOST_WAITING: usize = 5;
+const MAX_WAITING: usize = 5;
 
 enum Asked {
     Join(String),
@@ -273,7 +273,7 @@ impl<R: Redis> World<R> {
         let by = by % WORKERS;
         let wait = Wait::begin(listed, self.workers[by].clock(self.now));
         let gone = (0..self.sessions).filter(|session| !self.live.contains(session)).collect();
-        if self.revocations.len() == MOST_WAITING {
+        if self.revocations.len() == MAX_WAITING {
             // The longest wait is killed.
             self.revocations.remove(0);
         }

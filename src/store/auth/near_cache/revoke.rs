@@ -13,10 +13,10 @@ use crate::store::{
 
 /// The first looks at the holders follow one another: a confirmation takes about two round trips, a look takes one, and a timer
 /// counts whole milliseconds.
-const LOOKS_AT_ONCE: u32 = 6;
+const IMMEDIATE_POLLS: u32 = 6;
 /// Pauses between the later ones.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_millis(20);
 /// How often the holders are polled.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
@@ -27,7 +27,7 @@ enum Pace {
     Doubling,
 }
 /// How long to try to record in Redis that silent holders have expired; if that fails, the next revocation finds it out again.
-const SETTLE_WITHIN: Duration = Duration::from_millis(200);
+const SETTLE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What is to end.
 pub(in crate::store) enum Revocation<'a> {
@@ -175,10 +175,10 @@ impl Store {
                 sleep(left).await;
             } else {
                 match pace {
-                    Pace::Prompt if looks < LOOKS_AT_ONCE => looks += 1,
+                    Pace::Prompt if looks < IMMEDIATE_POLLS => looks += 1,
                     Pace::Prompt => {
                         sleep(pause.min(left)).await;
-                        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+                        pause = (pause * 3 / 2).min(MAX_PAUSE);
                     }
                     Pace::Doubling => {
                         sleep(pause.min(left)).await;
@@ -208,7 +208,7 @@ impl Store {
             .arg(&listed.incarnation)
             .arg(listed.number)
             .arg(&listed.holders);
-        match timeout(SETTLE_WITHIN, self.shared.call::<()>(&call)).await {
+        match timeout(SETTLE_TIMEOUT, self.shared.call::<()>(&call)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(error = %error, "failed to remove silent near caches"),
             Err(_) => tracing::debug!("timed out removing silent near caches"),

@@ -15,18 +15,18 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::record::Record;
-use crate::store::connection::shared::Shared;
+use crate::store::connection::shared::SharedConnection;
 use crate::store::keys::Keys;
 use crate::store::{Result, SessionId, StoreError, Username};
 
 /// Sessions in one read at most.
-const TOGETHER: usize = 256;
+const BATCH_SIZE: usize = 256;
 /// Reads on their way at once: the second one, so that Redis is not idle while the answers of the first are handed out.
 const IN_FLIGHT: usize = 2;
 /// Requests that wait at most; the next ones wait for a place among them.
 const WAITING: usize = 4_096;
 /// How long a check may take in all, waiting included.
-const PATIENCE: Duration = Duration::from_millis(1_000);
+const CHECK_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// One request's question.
 struct Question {
@@ -42,7 +42,10 @@ pub(in crate::store) struct SessionChecks {
 
 impl SessionChecks {
     /// With the task that answers the questions, which is to be run.
-    pub fn open(shared: Arc<Shared>, keys: Arc<Keys>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn open(
+        shared: Arc<SharedConnection>,
+        keys: Arc<Keys>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (questions, asked) = mpsc::channel(WAITING);
         (Self { questions }, read_together(shared, keys, asked))
     }
@@ -55,18 +58,18 @@ impl SessionChecks {
             self.questions.send(Question { id, answer }).await.map_err(|_| gone(()))?;
             answered.await.map_err(|_| gone(()))?
         };
-        timeout(PATIENCE, asking)
+        timeout(CHECK_TIMEOUT, asking)
             .await
             .unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time".to_owned())))
     }
 }
 
-async fn read_together(shared: Arc<Shared>, keys: Arc<Keys>, mut asked: mpsc::Receiver<Question>) {
+async fn read_together(shared: Arc<SharedConnection>, keys: Arc<Keys>, mut asked: mpsc::Receiver<Question>) {
     let turns = Arc::new(Semaphore::new(IN_FLIGHT));
     // The semaphore is never closed.
     while let Ok(turn) = Arc::clone(&turns).acquire_owned().await {
         let mut questions = Vec::with_capacity(16);
-        if asked.recv_many(&mut questions, TOGETHER).await == 0 {
+        if asked.recv_many(&mut questions, BATCH_SIZE).await == 0 {
             return;
         }
         let (shared, keys) = (Arc::clone(&shared), Arc::clone(&keys));
@@ -77,7 +80,7 @@ async fn read_together(shared: Arc<Shared>, keys: Arc<Keys>, mut asked: mpsc::Re
     }
 }
 
-async fn read(shared: &Shared, keys: &Keys, mut questions: Vec<Question>) {
+async fn read(shared: &SharedConnection, keys: &Keys, mut questions: Vec<Question>) {
     // Clients that have hung up since need no answer.
     questions.retain(|question| !question.answer.is_closed());
     if questions.is_empty() {

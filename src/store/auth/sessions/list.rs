@@ -91,7 +91,7 @@ impl Store {
     /// can come between the look and the removal.
     pub(in crate::store) async fn prune_index(&self, username: &Username) -> Result<()> {
         let index = self.keys.sessions(username);
-        let command = redis::cmd("SRANDMEMBER").arg(&index).arg(PRUNED_AT_ONCE).to_owned();
+        let command = redis::cmd("SRANDMEMBER").arg(&index).arg(PRUNE_BATCH_SIZE).to_owned();
         let members: Vec<Vec<u8>> = self.shared.query("session_sample", &command).await?;
         let ids: Vec<SessionId> =
             members.into_iter().filter_map(|id| Some(SessionId::from_bytes(id.try_into().ok()?))).collect();
@@ -154,7 +154,7 @@ impl Store {
 }
 
 /// How many places of the index a login looks at.
-const PRUNED_AT_ONCE: usize = 16;
+const PRUNE_BATCH_SIZE: usize = 16;
 
 /// A place in the index of sessions: a step of the scan, and the last id of it that was shown.
 #[derive(Default)]

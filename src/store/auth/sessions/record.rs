@@ -31,7 +31,7 @@ pub struct LiveSession {
 }
 
 /// A session that is used is written this often at least.
-const MOST_BETWEEN_TOUCHES: Duration = Duration::from_secs(60);
+const MAX_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,7 @@ impl Record {
     /// Whether it is over by lives that were shortened since it was written; otherwise its key is gone by itself. It is
     /// written less often than it is used, so the idle time has as much grace as two writes may lie apart.
     pub fn is_over(&self, now: i64, life: SessionLife) -> bool {
-        now >= self.expires(life) || now >= self.seen.saturating_add(micros(life.idle + MOST_BETWEEN_TOUCHES))
+        now >= self.expires(life) || now >= self.seen.saturating_add(micros(life.idle + MAX_TOUCH_INTERVAL))
     }
 
     /// When it ends in any case. A life that was lengthened since is for later logins.
@@ -138,7 +138,7 @@ impl SessionLife {
     /// How much time must lie between two touches of a session: `min(60 s, idle / 4)`.
     #[must_use]
     pub fn touch_every(&self) -> Duration {
-        MOST_BETWEEN_TOUCHES.min(self.idle / 4)
+        MAX_TOUCH_INTERVAL.min(self.idle / 4)
     }
 }
 

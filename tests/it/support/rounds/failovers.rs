@@ -19,7 +19,7 @@ use crate::support::worker::Worker;
 use crate::support::{Client, Cluster, SOON, eventually};
 
 /// Requests at once.
-const TOGETHER: usize = 32;
+const CONCURRENT_REQUESTS: usize = 32;
 
 /// Their outcome.
 #[derive(Debug, Default)]
@@ -169,7 +169,7 @@ async fn begin_sessions(redis: &Redis, count: usize) -> Vec<String> {
     let store = Store::open_unsupervised(&store_config(redis)).unwrap();
     eventually("a connection to the primary", SOON, || async { store.available().ok() }).await;
     let begun = stream::iter(0..count).map(|_| eventually("a session", SOON, || begin_session(&store)));
-    begun.buffer_unordered(TOGETHER).collect().await
+    begun.buffer_unordered(CONCURRENT_REQUESTS).collect().await
 }
 
 /// Makes each of these workers know each session: the first check fills a near cache, the second hits.
@@ -184,7 +184,7 @@ async fn warm(clients: &[Client], tokens: &[String]) {
             .await;
         }
     });
-    warmed.buffer_unordered(TOGETHER).collect::<Vec<()>>().await;
+    warmed.buffer_unordered(CONCURRENT_REQUESTS).collect::<Vec<()>>().await;
 }
 
 /// Logs each out at `revoker`, and checks it at each of `behind` as soon as that is answered.
@@ -202,7 +202,7 @@ async fn log_out_and_check(revoker: &Client, behind: &[Client], tokens: &[String
         let checks = checks.map(|caller| async move { check(&caller, AFTER).await });
         futures_util::future::join_all(checks).await
     });
-    let mut rounds = rounds.buffer_unordered(TOGETHER);
+    let mut rounds = rounds.buffer_unordered(CONCURRENT_REQUESTS);
     while let Some(statuses) = rounds.next().await {
         tally.revocations += 1;
         for (worker, status) in statuses.into_iter().enumerate() {
@@ -226,7 +226,7 @@ async fn are_gone(clients: &[Client], tokens: &[String], tally: &mut Failovers) 
         .await;
         (n, seen.into_inner().unwrap())
     });
-    let mut checked = checked.buffer_unordered(TOGETHER);
+    let mut checked = checked.buffer_unordered(CONCURRENT_REQUESTS);
     while let Some((worker, seen)) = checked.next().await {
         for status in seen {
             tally.check("what was logged out a while ago", worker, status);

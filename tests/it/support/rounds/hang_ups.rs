@@ -22,9 +22,9 @@ use crate::support::{Client, SOON, eventually};
 /// A confirmation of the victim takes this much longer, so that there is a middle to hang up in.
 const LATENCY: Duration = Duration::from_millis(15);
 /// Clients hang up within this time.
-const HANG_UP_WITHIN_US: u64 = 60_000;
+const MAX_HANG_UP_DELAY_US: u64 = 60_000;
 /// A request that was sent has begun after this time, or never will.
-const BEGUN_WITHIN: Duration = Duration::from_millis(500);
+const BEGIN_TIMEOUT: Duration = Duration::from_millis(500);
 const LIFE: SessionLife = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
 
 /// Their outcome.
@@ -109,7 +109,7 @@ async fn round(
     } else {
         admin.request(Method::DELETE, &format!("/api/v1/sessions/{id}"))
     };
-    let patience = Duration::from_micros(rand::rng().random_range(0..HANG_UP_WITHIN_US));
+    let patience = Duration::from_micros(rand::rng().random_range(0..MAX_HANG_UP_DELAY_US));
     let answered = tokio::time::timeout(patience, callers[n % 3].try_send(request)).await.is_ok();
     let hung_up = Instant::now();
     // Half of them try again at once.
@@ -163,7 +163,9 @@ async fn agree(callers: &[Client], store: &Store, token: &str, hung_up: Instant)
         let all = |status: u16| seen.iter().all(|seen| *seen == Some(status));
         match (before, after) {
             (Some(false), Some(false)) if all(401) => return Agreed::Ended,
-            (Some(true), Some(true)) if all(200) && hung_up.elapsed() > BEGUN_WITHIN => return Agreed::Alive,
+            (Some(true), Some(true)) if all(200) && hung_up.elapsed() > BEGIN_TIMEOUT => {
+                return Agreed::Alive;
+            }
             _ => how = format!("{before:?}, {seen:?}, {after:?}"),
         }
         sleep(Duration::from_millis(20)).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::change::ANSWERS_WITHIN;
+use super::change::ANSWER_TIMEOUT;
 use super::changer::{Changer, Working};
 use crate::domain::JailName;
 use crate::fail2ban::progress::{Progress, has_child};
@@ -24,7 +24,7 @@ const UNSEEN_FOR: Duration = Duration::from_secs(600);
 const TEST_VARIABLE: &str = "BANGUI_TEST_STALLED_AFTER_MS";
 /// However busy it is.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Changer {
     /// The outcome of `work` on a jail; none if fail2ban shows no progress any more.
@@ -49,7 +49,7 @@ impl Changer {
             self.note(Some(working));
             tokio::select! {
                 outcome = &mut work => return Some(outcome),
-                () = sleep(LOOK_EVERY) => {}
+                () = sleep(POLL_INTERVAL) => {}
             }
         }
     }
@@ -71,7 +71,7 @@ impl Changer {
         if self.process().is_some() {
             return;
         }
-        let target = self.client.ask(Command::LogTarget, Instant::now() + ANSWERS_WITHIN).await;
+        let target = self.client.ask(Command::LogTarget, Instant::now() + ANSWER_TIMEOUT).await;
         let log = target.ok().and_then(|target| zone::log_file(target.as_str()?));
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
     }

@@ -7,21 +7,21 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{BanOrder, JailName, ServerName};
+use crate::domain::{BanAction, JailName, ServerName};
 use crate::store::{Result, StoreError};
 
 /// What never changes of a job; also who is to be named when it ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::store) struct About {
+pub(in crate::store) struct BanJobHeader {
     pub server: ServerName,
     pub jail: JailName,
-    pub order: BanOrder,
+    pub order: BanAction,
     pub username: String,
     pub session: Option<String>,
     pub address: Option<IpAddr>,
 }
 
-impl About {
+impl BanJobHeader {
     /// Reads what is stored.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl About {
         Some(Self {
             server: ServerName::parse(server).ok()?,
             jail: JailName::parse(jail).ok()?,
-            order: BanOrder::Unknown,
+            order: BanAction::Unknown,
             username: String::new(),
             session: None,
             address: None,
@@ -51,23 +51,23 @@ mod tests {
 
     use super::*;
 
-    fn read(about: &Value) -> Result<About> {
-        About::read(Some(&rmp_serde::to_vec_named(about).unwrap()))
+    fn read(about: &Value) -> Result<BanJobHeader> {
+        BanJobHeader::read(Some(&rmp_serde::to_vec_named(about).unwrap()))
     }
 
     #[test]
     fn an_order_of_a_newer_version_is_unknown_and_one_of_another_shape_leaves_the_place() {
         let about = |order: Value| json!({ "server": "web-1", "jail": "sshd", "order": order, "username": "admin", "more": 1 });
-        assert_eq!(read(&about(json!("unban_all"))).unwrap().order, BanOrder::UnbanAll);
+        assert_eq!(read(&about(json!("unban_all"))).unwrap().order, BanAction::UnbanAll);
         let newer = read(&about(json!("sift"))).unwrap();
-        assert_eq!((newer.order, newer.username.as_str()), (BanOrder::Unknown, "admin"));
+        assert_eq!((newer.order, newer.username.as_str()), (BanAction::Unknown, "admin"));
         assert!(matches!(read(&about(json!({ "sift": 1 }))), Err(StoreError::Corrupt { .. })));
-        assert!(About::read(None).is_err());
-        let place = About::of_place("web-1/sshd").unwrap();
+        assert!(BanJobHeader::read(None).is_err());
+        let place = BanJobHeader::of_place("web-1/sshd").unwrap();
         assert_eq!(
             (place.server.as_str(), place.jail.as_str(), place.order),
-            ("web-1", "sshd", BanOrder::Unknown)
+            ("web-1", "sshd", BanAction::Unknown)
         );
-        assert!(About::of_place("sshd").is_none());
+        assert!(BanJobHeader::of_place("sshd").is_none());
     }
 }
