@@ -3,7 +3,7 @@
 //!
 //! The worker that waits for a change notes it every half second (`actions/follow_change.rs`). One that falls silent for
 //! [`SILENT_AFTER`] counts as dead: what comes of its change is then not known. What was refused stays until a change of the jail
-//! works, and for [`REFUSED_FOR`] at most.
+//! works, and for `REFUSED_FOR` at most.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
