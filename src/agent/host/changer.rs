@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::files::Files;
-use super::rollback::Rollback;
 use super::steps::StepLog;
+use super::under_way::Rollback;
 use crate::config::AgentConfig;
 use crate::domain::{JailName, JailSettings, Network};
 use crate::fail2ban::Client;

@@ -17,6 +17,7 @@ use super::changer::Changer;
 use super::dropin::DropIn;
 use super::error::ChangeError;
 use super::files::Lock;
+use super::under_way::{Outcome, Rollback};
 use crate::agent::wire;
 use crate::domain::JailName;
 use crate::fail2ban::Command;
@@ -25,28 +26,6 @@ use crate::fail2ban::tools::{Verdict, View};
 /// From the end of the start command to the first answer.
 const ANSWERS_AFTER: Duration = Duration::from_secs(30);
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How long the outcome of a rollback is kept for whoever was answered that it is under way.
-const KEPT_FOR: Duration = Duration::from_secs(30);
-
-/// A rollback that is under way, or has just ended.
-#[derive(Debug)]
-pub(in crate::agent) struct Rollback {
-    jail: JailName,
-    outcome: watch::Receiver<Option<(Instant, Outcome)>>,
-}
-
-type Outcome = Result<wire::RolledBack, ChangeError>;
-
-impl Rollback {
-    /// Whether its outcome answers a request that comes now.
-    fn answers(&self, jail: &JailName) -> bool {
-        let ended = self.outcome.borrow().as_ref().map(|(at, _)| *at);
-        // One that was cut off has no outcome.
-        let lives = ended.is_some() || self.outcome.has_changed().is_ok();
-        self.jail == *jail && lives && ended.is_none_or(|at| at.elapsed() < KEPT_FOR)
-    }
-}
 
 impl Changer {
     /// Runs to completion even if the caller has gone; begins only if its turn comes before `deadline`. Asking again while it is

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::jails::{JailSwitched, JailView};
-use super::recovery::RolledBack;
+use super::rolled_back::RolledBack;
 use super::running_changes::ChangeStepView;
 use super::time::Time;
 use crate::actions::{Actor, JailTarget};

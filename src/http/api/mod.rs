@@ -20,6 +20,7 @@ pub mod openapi;
 pub(super) mod password;
 pub(super) mod recovery;
 pub(super) mod redis_view;
+pub(super) mod rolled_back;
 pub(super) mod running_changes;
 pub(super) mod server_view;
 pub(super) mod servers;

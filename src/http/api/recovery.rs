@@ -2,20 +2,18 @@
 //!
 //! It is put aside, or rolled back: the jail is switched off again and fail2ban brought back.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::jail_changes::{JailChange, answer};
+use super::rolled_back::RolledBack;
 use super::time;
 use crate::actions::dismiss_recovery::dismiss;
 use crate::actions::{Actor, roll_back};
-use crate::agent::client;
-use crate::domain::{JailChangeId, JailChangeKind, JailName, Timestamp};
+use crate::domain::{JailChangeId, JailChangeKind, Timestamp};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
@@ -53,29 +51,6 @@ pub async fn clear(
     let server = state.server(&server)?.name;
     dismiss(&state, actor, server, query.detected_at()?).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// How things are after a rollback.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RolledBack {
-    /// The jail that was switched off.
-    #[schema(value_type = String)]
-    jail: JailName,
-    /// Whether fail2ban had to be started.
-    started: bool,
-    /// The jails that run.
-    #[schema(value_type = Vec<String>)]
-    running: Vec<JailName>,
-    /// Jails that are switched on and do not run, each with the reason.
-    #[schema(value_type = BTreeMap<String, String>)]
-    missing: BTreeMap<JailName, String>,
-}
-
-impl From<client::RolledBack> for RolledBack {
-    fn from(back: client::RolledBack) -> Self {
-        let client::RolledBack { jail, started, running, missing } = back;
-        Self { jail, started, running, missing }
-    }
 }
 
 /// Switches the jail of the pending recovery off again, and brings fail2ban back.

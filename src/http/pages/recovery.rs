@@ -13,7 +13,7 @@ use crate::actions::request_probe::request_probe;
 use crate::actions::roll_back::{pending, roll_back};
 use crate::actions::{Actor, ServerTarget};
 use crate::domain::{JailChangeId, JailChangeKind, ServerName, Timestamp};
-use crate::http::api::recovery::RolledBack;
+use crate::http::api::rolled_back::RolledBack;
 use crate::http::api::time;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
