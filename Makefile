@@ -13,6 +13,7 @@ N ?= 10
 TESTS ?=
 FUZZ_SECONDS ?= 60
 CHAOS_SECONDS ?= 1800
+BROWSER_ARGS ?=
 AXE_VERSION = 4.14.0
 # Most tests wait for processes rather than for a core.
 TEST_THREADS ?= 6
@@ -100,7 +101,7 @@ test-stock-jails: ## Switch every jail of fail2ban's package on and off, of fail
 
 test-browser: target/browser/axe.min.js ## Walk through the pages in Chromium behind HAProxy, with JavaScript and without, and let axe-core look at them
 	@.ci/install rust cc redis-server fail2ban chromium haproxy
-	RUST_TEST_THREADS=2 cargo test --locked --test browser -- --skip support::
+	RUST_TEST_THREADS=2 cargo test --locked --test browser -- --skip support:: $(BROWSER_ARGS)
 
 screenshots: ## Make pictures of every page, wide and narrow, in every theme, in target/screenshots; two of them for the README
 	@.ci/install rust cc redis-server fail2ban chromium
