@@ -35,7 +35,7 @@ pub enum Answered<T> {
     UnderWay(JailChangeView),
 }
 
-/// Waits for a change as long as its client should. It is called `id` from its beginning: the agent tells its steps under that name.
+/// Waits for a change as long as its client should. It is called `id` from its beginning: the agent reports its steps under that name.
 pub async fn answered_soon<T: Serialize + Send + 'static>(
     state: &AppState,
     id: JailChangeId,

@@ -50,7 +50,7 @@ pub const MAX_HEADERS: usize = 100;
 ///
 /// For a request: its headers, as much again for what of its body was read (hyper's buffer and the handler's), the buffer of the
 /// answer (8 KiB), and what the tasks and the handler keep: 96 KiB. For an answer that is not read: the 32 KiB of further requests
-/// that were read meanwhile, 8 KiB, and the kernel's buffers, each of them twice (`socket.rs`): 136 KiB.
+/// that were read in that time, 8 KiB, and the kernel's buffers, each of them twice (`socket.rs`): 136 KiB.
 pub const MAX_CONNECTION_BYTES: usize = 40 * 1024 + 2 * (MAX_UNREAD_BYTES + RECEIVE_BUFFER);
 /// How much of a worker's answer may wait for its client to read it; browsers and proxies read at once.
 pub const MAX_UNREAD_BYTES: usize = 32 * 1024;

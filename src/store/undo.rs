@@ -45,7 +45,7 @@ impl Store {
     /// Keeps what can be undone; `entry` is the place of its entry in the audit, `TRAIL/ID`, or `job/ID` of a ban job.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// As [`crate::store::StoreError`] says, here and below.
     pub async fn keep_undo(&self, id: &UndoId, done: &Undoable, entry: &str) -> Result<()> {
         let call = scripts::UNDO_KEEP
             .call()

@@ -69,7 +69,7 @@ impl AgentClient {
         Ok(support.supported)
     }
 
-    /// The same client, whose changes are called by this name: [`Self::change_steps`] tells how far they are.
+    /// The same client, whose changes are called by this name: [`Self::change_steps`] says how far they are.
     #[must_use]
     pub fn naming(&self, change: &JailChangeId) -> Self {
         Self { change: Some(change.clone()), ..self.clone() }
@@ -78,7 +78,7 @@ impl AgentClient {
     /// Which steps a change has taken. Nothing of one that the agent does not know; an agent before 0.3 refuses the question.
     ///
     /// # Errors
-    /// As [`AgentError`] tells.
+    /// As [`AgentError`] says.
     pub async fn change_steps(&self, change: &JailChangeId) -> Result<Vec<StepTime>, AgentError> {
         let known: wire::ChangeSteps = self.get(&format!("/v1/changes/{change}"), STEPS_DEADLINE).await?;
         Ok(known.steps.into_iter().take(MAX_STEPS).collect())

@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::form::{Errors, Form};
 use super::jail;
 use super::jail_asked::{FORM, Typed};
-use super::jail_bans_told::{MAX_NAMED, addresses, back_label, told};
+use super::jail_bans_outcome::{MAX_NAMED, addresses, back_label, outcome_message};
 use super::jail_switches::{back, refused};
 use super::jail_words::typed;
 use super::marks::count;
@@ -121,7 +121,8 @@ pub async fn ban(
                 .and(format!("A job does it, and this page shows how far it is. {left_out}").trim()),
         ),
         Ok(BanOutcome::AtOnce(outcomes)) => {
-            let message = told(&target, outcomes, true, &left_out, (&undo, &path, visitor.shell.clock.now));
+            let message =
+                outcome_message(&target, outcomes, true, &left_out, (&undo, &path, visitor.shell.clock.now));
             (path, message)
         }
     };
@@ -155,7 +156,8 @@ pub async fn unban(
         ),
         Ok(BanOutcome::AtOnce(outcomes)) => {
             let to = back(&form, &path);
-            let message = told(&target, outcomes, false, "", (&undo, &to, visitor.shell.clock.now));
+            let message =
+                outcome_message(&target, outcomes, false, "", (&undo, &to, visitor.shell.clock.now));
             (to, message)
         }
     };

@@ -80,7 +80,7 @@ mod jail;
 mod jail_asked;
 mod jail_bans;
 mod jail_bans_list;
-mod jail_bans_told;
+mod jail_bans_outcome;
 mod jail_fields;
 mod jail_never;
 mod jail_reads;

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::confirm;
 use super::form::Form;
-use super::jail_bans_told::{addresses, told};
+use super::jail_bans_outcome::{addresses, outcome_message};
 use super::jail_settings::{may_be_banned, set};
 use super::jail_switches::{Outcome, answer, back, refused, switched};
 use super::jail_words::{back_to, numbers};
@@ -86,7 +86,7 @@ async fn at_once(state: &AppState, visitor: &Visitor, id: UndoId, back: &str) ->
             let text = besides(banned, left_out, not_kept);
             match outcome {
                 BanOutcome::AtOnce(outcomes) => {
-                    (back.to_owned(), told(&target, outcomes, banned, &text, (&undo, back, now)))
+                    (back.to_owned(), outcome_message(&target, outcomes, banned, &text, (&undo, back, now)))
                 }
                 BanOutcome::Job(view) => {
                     let verb = if banned { "Banning" } else { "Unbanning" };

@@ -1,6 +1,6 @@
 //! What the button says that undoes a change: the opposite verb, and of how many.
 
-use super::jail_bans_told::back_label;
+use super::jail_bans_outcome::back_label;
 use super::jail_words::{back_to, numbers};
 use crate::domain::undo::{Deed, Undoable};
 

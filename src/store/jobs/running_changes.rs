@@ -95,7 +95,7 @@ impl Store {
     /// Notes how far a change is; false if another change of the jail is noted, or too many are.
     ///
     /// # Errors
-    /// As [`crate::store::StoreError`] tells, here and below.
+    /// As [`crate::store::StoreError`] says, here and below.
     pub async fn note_change(
         &self,
         server: &ServerName,

@@ -1,4 +1,4 @@
--- Lengthens a claim of a ban job, and notes how far it is, if that is told.
+-- Lengthens a claim of a ban job, and notes how far it is, if that is given.
 -- KEYS[1] job, KEYS[2] its failures, KEYS[3] the addresses that it has changed, for its undo
 -- ARGV[1] owner|epoch, ARGV[2] state it must have, ARGV[3] how long the claim lives without a renewal, in ms
 -- ARGV[4] asked, ARGV[5] done, ARGV[6] changed, ARGV[7] failed, ARGV[8] how many failures are kept

@@ -20,7 +20,7 @@ struct Sorted {
 
 /// The message about addresses that were to be `banned` or unbanned, with the way back under `undo`.
 #[must_use]
-pub fn told(
+pub fn outcome_message(
     target: &JailTarget,
     outcomes: Vec<AddressOutcome>,
     banned: bool,
