@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{JailName, Network, ServerName};
+use super::{JailName, Network, ServerName, hex_id};
 
 /// Addresses in one command to fail2ban: its one command thread does nothing else in that time.
 pub const BATCH_SIZE: usize = 25;
@@ -40,14 +40,13 @@ impl BanJobId {
     /// Of 128 random bits.
     #[must_use]
     pub fn of(bits: u128) -> Self {
-        Self(format!("{bits:032x}"))
+        Self(hex_id::write(bits))
     }
 
     /// Reads one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (text.len() == 32 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+        hex_id::read(text).map(Self)
     }
 
     /// As text.

@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hex_id;
+
 /// Names a change: 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JailChangeId(String);
@@ -17,14 +19,13 @@ impl JailChangeId {
     /// Of 128 random bits.
     #[must_use]
     pub fn of(bits: u128) -> Self {
-        Self(format!("{bits:032x}"))
+        Self(hex_id::write(bits))
     }
 
     /// Reads one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (text.len() == 32 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+        hex_id::read(text).map(Self)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod event;
 pub mod findings;
 pub mod fold;
+mod hex_id;
 pub mod hours;
 pub mod jail;
 pub mod jail_change;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    BanJobId, BanTime, FindTime, JailChangeId, JailName, JailSettings, MaxRetry, Network, ServerName,
+    BanJobId, BanTime, FindTime, JailChangeId, JailName, JailSettings, MaxRetry, Network, ServerName, hex_id,
 };
 
 /// Addresses of one undo that are kept; beyond that an undo bans, or unbans, only so many.
@@ -23,14 +23,13 @@ impl UndoId {
     /// Of 128 random bits.
     #[must_use]
     pub fn of(bits: u128) -> Self {
-        Self(format!("{bits:032x}"))
+        Self(hex_id::write(bits))
     }
 
     /// Reads one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (text.len() == 32 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+        hex_id::read(text).map(Self)
     }
 
     /// As text.
