@@ -78,7 +78,7 @@ pub enum BanError {
     #[error(transparent)]
     Refused(AgentError),
     /// The agent did not answer: it is unknown whether the first addresses were changed.
-    #[error("the outcome is unknown: some of it may have been changed")]
+    #[error("the outcome is unknown: some of the addresses may have been changed")]
     Unknown(#[source] AgentError),
     /// The job was not enqueued.
     #[error(transparent)]

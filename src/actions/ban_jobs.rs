@@ -40,7 +40,7 @@ pub enum CancelError {
     #[error("the ban job was already {}", .0.as_str())]
     Over(BanJobState),
     /// No worker continues it, but the agent does not know yet: a batch that was in flight may still be carried out.
-    #[error("the agent does not know of the cancellation yet")]
+    #[error("the agent has not been informed of the cancellation yet")]
     AgentUnaware(#[source] AgentError),
     /// Redis did not do its part.
     #[error(transparent)]
@@ -116,7 +116,7 @@ async fn inform_agent(context: &Context, claim: &BanJobClaim, begun: bool) -> Re
                 // A worker that can reach the agent lets it know.
                 let why = error.to_string();
                 if let Err(error) = store.put_ban_job_back(claim, Duration::ZERO, &why).await {
-                    tracing::debug!(error = %error, "failed to give a cancellation back: its claim will expire");
+                    tracing::debug!(error = %error, "failed to release the claim of a cancelled ban job: it expires");
                 }
                 return Err(CancelError::AgentUnaware(error));
             }
@@ -185,6 +185,6 @@ async fn keep_undo(store: &Store, claim: &BanJobClaim, changed: usize) {
         deed: Deed::Bans { banned: claim.order == BanAction::Ban, ips: Vec::new(), changed },
     };
     if let Err(error) = store.keep_undo(&UndoId::from(&claim.id), &done, &format!("job/{}", claim.id)).await {
-        tracing::warn!(error = %error, job.id = %claim.id, "failed to keep a ban job for its undo");
+        tracing::warn!(error = %error, job.id = %claim.id, "failed to save what undoes a ban job: it cannot be undone from here");
     }
 }

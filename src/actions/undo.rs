@@ -79,7 +79,7 @@ pub enum UndoError {
     #[error("it can no longer be undone")]
     Over,
     /// Somebody has undone it.
-    #[error("`{by}` has undone it before")]
+    #[error("`{by}` has already undone it")]
     Before {
         /// When.
         at: Timestamp,
@@ -134,7 +134,7 @@ pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Res
         if outcome.is_err()
             && let Err(error) = task.store.give_undo_back(&id).await
         {
-            tracing::debug!(error = %error, "failed to give an undo back: it cannot be tried again");
+            tracing::debug!(error = %error, "failed to release an undo that was refused: it cannot be retried");
         }
         note(&task, &actor, &id, &done, &outcome).await;
         outcome
@@ -297,7 +297,7 @@ async fn take_off(
     }
     let list: Option<Vec<Network>> = seen.ignoreip.iter().map(|entry| Network::parse(entry)).collect();
     let named =
-        || format!("the never-banned list of {target} has names in it, which only its files can keep");
+        || format!("the never-banned list of {target} contains host names, which bangui does not rewrite");
     let mut list = list.ok_or_else(|| UndoError::Changed(named()))?;
     list.retain(|entry| *entry != network);
     let settings = JailSettings { ignoreip: Some(list), ..JailSettings::default() };

@@ -143,13 +143,13 @@ fn first_end(files: &Files) -> i64 {
 
 fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConfig> {
     let Files { cert, key, worker_ca } = files;
-    let chain = certificates(cert).context("the certificate is no PEM file")?;
+    let chain = certificates(cert).context("the certificate is not a PEM file")?;
     let first = chain.first().context("the certificate's file holds none")?;
     if let Some(name) = name {
         carries(first, name)
             .with_context(|| format!("the certificate does not carry the name {name} (BANGUI_AGENT_NAME)"))?;
     }
-    let key = PrivateKeyDer::from_pem_slice(key).context("the key is no PEM file")?;
+    let key = PrivateKeyDer::from_pem_slice(key).context("the key is not a PEM file")?;
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?;
     let builder = match worker_ca {
@@ -166,7 +166,8 @@ fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConf
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).context("certificate and key do not fit")?;
+    let mut config =
+        builder.with_single_cert(chain, key).context("the certificate and the key do not match")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -209,7 +210,7 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
     match error {
         // A bad signature is what another CA of the same name has made.
         rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
-            "its certificate is signed by nobody that is trusted here: set BANGUI_AGENT_CA to the CA's certificate".into()
+            "its certificate is signed by no CA that is trusted here: set BANGUI_AGENT_CA to the CA's certificate".into()
         }
         rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
             "its certificate does not carry the host in the server's URL".into()
@@ -218,7 +219,7 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
             "its certificate has expired (or a clock is wrong)".into()
         }
         rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => {
-            "it shows another certificate than the one that it was first known by".into()
+            "its certificate is not the one that it showed first".into()
         }
         // What an agent says of the worker's certificate, or of its absence.
         rustls::Error::AlertReceived(CertificateRequired | UnknownCA | DecryptError | BadCertificate | CertificateUnknown | CertificateExpired | AccessDenied,

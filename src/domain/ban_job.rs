@@ -201,8 +201,8 @@ pub fn by_reason<'a>(
     groups
 }
 
-const NOT_BANNED: &str = "fail2ban took the command and does not ban it: does the jail ignore it?";
-const STILL_BANNED: &str = "fail2ban took the command and bans it still, or again";
+const NOT_BANNED: &str = "fail2ban accepted the command but does not ban it: does the jail ignore it?";
+const STILL_BANNED: &str = "fail2ban accepted the command but still bans it, or bans it again";
 
 /// A job that is not over, as workers that look for work see it.
 #[derive(Debug, Clone, PartialEq, Eq)]

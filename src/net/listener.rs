@@ -136,7 +136,10 @@ impl Server {
             return 0;
         }
         let late = self.connections.len();
-        tracing::warn!(connections = late, "cut {late} connections still busy {grace:?} after the stop");
+        tracing::warn!(
+            connections = late,
+            "closed {late} connections that were still busy {grace:?} after the stop"
+        );
         self.cut.cancel();
         self.connections.wait().await;
         late

@@ -176,8 +176,9 @@ fn heard_of(lines: &HashMap<String, Vec<u8>>, now: i64) -> (Vec<WorkerView>, Vec
         let (line, error) = match rmp_serde::from_slice::<Heartbeat>(line) {
             Ok(line) => (line, None),
             Err(error) => {
-                let error =
-                    format!("its heartbeat cannot be read, is it of another version of bangui? {error}");
+                let error = format!(
+                    "its heartbeat cannot be read, perhaps because it runs another version of bangui: {error}"
+                );
                 (Heartbeat::readable_part(line), Some(error))
             }
         };

@@ -131,7 +131,7 @@ impl From<RedisError> for StoreError {
 /// What a certificate is refused for, in words that say what to do.
 fn plain(words: String) -> String {
     let remedy = if words.contains("UnknownIssuer") || words.contains("BadSignature") {
-        "its certificate is signed by nobody who is trusted here: BANGUI_REDIS_CA must name the file of the CA that signed it"
+        "its certificate is signed by no CA that is trusted here: BANGUI_REDIS_CA must name the file of the CA that signed it"
     } else if words.contains("NotValidForName") || words.contains("not valid for name") {
         "its certificate is for other names than the host in BANGUI_REDIS_URL"
     } else if words.contains("InvalidContentType") {

@@ -50,7 +50,7 @@ async fn a_switch_is_undone_from_its_entry_in_the_audit_once_and_by_nobody_else_
     for (page, form) in [(&on, "#messages form"), (&activity, "tr.deed form")] {
         let twice = user.press(page, form, &[], "Switch off again").await;
         says(&twice, "Nothing was undone.");
-        says(&twice, "`admin` has undone it at ");
+        says(&twice, "admin already undid it at ");
     }
     // What undid it can be undone, from its message.
     let again = user.press(&off, "#messages form", &[], "Switch on again").await;

@@ -145,7 +145,7 @@ impl BanService {
             }
             if Instant::now() >= deadline {
                 return Err(ChangeError::Busy(format!(
-                    "the call's time was over before the turn of {ip} came: neither it nor what comes after it was touched"
+                    "timed out before {ip}: it and the addresses after it were not changed"
                 )));
             }
             let command = match order {

@@ -309,7 +309,9 @@ impl Changer {
                     (true, false) => format!("and {} is still running", journal.jail),
                     (false, _) => format!("and these jails are not running any more: {}", names(lost)),
                 };
-                return Err(ChangeError::Configuration(format!("fail2ban took the configuration, {how}")));
+                return Err(ChangeError::Configuration(format!(
+                    "fail2ban accepted the configuration, {how}"
+                )));
             }
             sleep(VERIFY_INTERVAL).await;
         }

@@ -36,7 +36,7 @@ impl Shown {
     pub(in crate::agent) fn load(config: &WorkerCertConfig) -> anyhow::Result<Self> {
         let (cert, key) = (&config.cert, &config.key);
         let no_pem =
-            |path: &PathBuf, variable: &str| format!("{} ({variable}) is no PEM file", path.display());
+            |path: &PathBuf, variable: &str| format!("{} ({variable}) is not a PEM file", path.display());
         let chain = certificates(&bounded(cert, "BANGUI_WORKER_CERT")?)
             .ok()
             .filter(|chain| !chain.is_empty())
@@ -47,7 +47,7 @@ impl Shown {
         // Whether the two fit shows when they are used, which is now.
         shown
             .config(Arc::new(Holder { fingerprint: String::new(), algorithms: algorithms() }), true)
-            .context("BANGUI_WORKER_CERT with BANGUI_WORKER_KEY: certificate and key do not fit")?;
+            .context("BANGUI_WORKER_CERT with BANGUI_WORKER_KEY: the certificate and the key do not match")?;
         Ok(shown)
     }
 
@@ -136,7 +136,7 @@ fn roots(ca: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
-            let what = || format!("{} (BANGUI_AGENT_CA) holds no certificate of a CA", path.display());
+            let what = || format!("{} (BANGUI_AGENT_CA) has no CA certificate in it", path.display());
             for certificate in certificates(&bounded(path, "BANGUI_AGENT_CA")?).with_context(what)? {
                 if fingerprint(&certificate) == EXAMPLE_CA {
                     bail!(

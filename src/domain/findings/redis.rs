@@ -77,7 +77,7 @@ fn memory(facts: &RedisFacts) -> Option<Finding> {
             mib(used),
             mib(max)
         );
-        let remedy = Remedy::text("Raise its maxmemory, or free some.").command("redis-cli INFO memory");
+        let remedy = Remedy::text("Raise its maxmemory, or free some memory.").command("redis-cli INFO memory");
         Finding::new(Kind::RedisMemory, Severity::Warning, "Redis is nearly full", detail, remedy)
     })
 }

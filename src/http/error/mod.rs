@@ -176,7 +176,7 @@ impl Problem {
             StatusCode::NOT_FOUND,
             "not-found",
             "Not found",
-            "there is nothing at this address: /docs lists every address",
+            "there is nothing at this path: /docs lists every path of the API",
         )
     }
 

@@ -66,8 +66,11 @@ pub fn ask<const LIMIT: usize>(
 
 /// Confirms the password, and offers the kept form again.
 pub async fn confirm(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
-    let missing =
-        || Problem::malformed("the form does not name what waits for the password; nothing was done");
+    let missing = || {
+        Problem::malformed(
+            "the form does not say what the password is to confirm; nothing was done: go back and send the first form again",
+        )
+    };
     let kept = Kept::from_form(&form)?.ok_or_else(missing)?;
     let (says, status, wait) =
         match confirm_session(&state, visitor.actor.clone(), form.raw("password").to_owned()).await {

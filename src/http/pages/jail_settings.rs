@@ -152,7 +152,8 @@ async fn without(target: &crate::actions::JailTarget, network: Network) -> Resul
     let list = list.filter(|list| list.len() <= MAX_IGNORED);
     let mut list = list.ok_or_else(|| {
         Problem::invalid(
-            "the list has names in it: change `ignoreip` in fail2ban's files, then reload the jail",
+            "the list contains host names, which bangui does not rewrite: change \
+             `ignoreip` in fail2ban's files, then reload the jail",
         )
     })?;
     list.retain(|entry| *entry != network);

@@ -205,7 +205,7 @@ async fn keep(state: &AppState, actor: &Actor, message: &Message) -> Option<Stri
         Ok(bytes) => state.store.keep_message(&session, &bytes, UNDO_FOR).await,
         Err(error) => Err(crate::store::StoreError::corrupt(error.to_string())),
     };
-    kept.inspect_err(|error| tracing::warn!(error = %error, "failed to keep the message for the next page: {}", message.title)).ok()
+    kept.inspect_err(|error| tracing::warn!(error = %error, "failed to save the message for the next page: {}", message.title)).ok()
 }
 
 #[cfg(test)]

@@ -154,10 +154,10 @@ fn role(info: &HashMap<&str, &str>) -> Finding {
 fn writes(standing: &Standing) -> Finding {
     let (level, message) = match standing {
         Standing::Primary => (Level::Ok, "takes writes".to_owned()),
-        Standing::Replica => (Level::Away, "a replica takes no writes".to_owned()),
+        Standing::Replica => (Level::Away, "a replica does not accept writes".to_owned()),
         Standing::Refusing(reason) => (
             Level::ReadsOnly,
-            format!("{reason}; until that is mended only reads are served, and nobody runs the schedule"),
+            format!("{reason}; until that is fixed only reads are served, and no worker leads"),
         ),
     };
     Finding { what: "writes", level, message }
