@@ -49,7 +49,7 @@ pub enum SetupError {
     Store(#[from] StoreError),
 }
 
-/// Whether the first password was set. If not, the setup code is in this worker's log from here on.
+/// Whether the first password has been set. If not, the setup code is in this worker's log from here on.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -72,8 +72,8 @@ pub(super) async fn log_code(context: &Context) {
     }
 }
 
-/// Sets the first password, once in the life of a cluster. Runs to completion once begun: a client that hangs up has still used
-/// the attempt.
+/// Sets the first password, once in the life of an installation. Runs to completion once begun: a client that hangs up has
+/// still used the attempt.
 ///
 /// # Errors
 /// [`SetupError`].

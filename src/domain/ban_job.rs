@@ -148,7 +148,7 @@ pub struct BanJobProgress {
     pub done: usize,
     /// Of them, those that were otherwise before.
     pub changed: usize,
-    /// Of them, those that are not as asked.
+    /// Number of these that are not as requested.
     pub failed: usize,
 }
 

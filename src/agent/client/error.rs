@@ -50,7 +50,7 @@ pub enum RefusedKind {
         /// The one that it knows.
         known: Option<u64>,
     },
-    /// fail2ban's configuration would be wrong.
+    /// fail2ban's configuration would be invalid.
     Configuration,
     /// The host does not let it.
     Failed,

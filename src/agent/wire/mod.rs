@@ -81,7 +81,7 @@ pub struct Info {
     pub instance: Option<String>,
     /// The version of bangui it runs.
     pub agent_version: String,
-    /// The version of fail2ban it last spoke with.
+    /// The version of fail2ban that it last talked to.
     pub fail2ban_version: Option<String>,
     /// Probes it has answered since its start.
     pub probes: u64,
@@ -204,7 +204,7 @@ pub struct JailChanged {
     pub jail: JailName,
     /// Whether it runs now.
     pub active: bool,
-    /// False if it was so already.
+    /// False if the jail was already in that state.
     pub changed: bool,
 }
 
@@ -232,7 +232,7 @@ pub struct JailView {
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.
     pub findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     pub maxretry: Option<i64>,
     /// Addresses, networks and names that are never banned.
     pub ignoreip: Vec<String>,
@@ -264,13 +264,13 @@ pub struct FileSettings {
     /// Seconds in which failures add up.
     #[serde(default)]
     pub findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     #[serde(default)]
     pub maxretry: Option<i64>,
     /// Addresses, networks and names that are never banned.
     #[serde(default)]
     pub ignoreip: Vec<String>,
-    /// Of each setting the file whose word holds, beginning in fail2ban's folder.
+    /// For each setting the file that decides it, relative to fail2ban's folder.
     #[serde(default)]
     pub origins: BTreeMap<String, String>,
 }

@@ -57,7 +57,7 @@ pub struct ConfiguredJail {
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.
     pub findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     pub maxretry: Option<i64>,
     /// Addresses, networks and names that are never banned.
     pub ignoreip: Vec<String>,

@@ -50,7 +50,7 @@ const PROVED_FOR: Duration = Duration::from_secs(2);
 /// After Redis could not be asked.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// An event as it is sent.
+/// An event as it is streamed.
 #[derive(Serialize, ToSchema)]
 pub struct EventView<'a> {
     r#type: &'a str,

@@ -30,7 +30,7 @@ pub struct Ready {
     writes: Option<bool>,
 }
 
-/// Whether this worker should be given requests.
+/// Whether this worker should get requests.
 #[utoipa::path(get, path = "/readyz", tag = "operation", security(()),
     responses((status = 200, body = Ready), (status = 503, description = "Redis is out of reach, or the worker is starting or stopping")))]
 pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {

@@ -54,7 +54,7 @@ pub struct Shown {
     pub retry_after_seconds: Option<u32>,
 }
 
-/// The refusal on the wire.
+/// A problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Document<'a> {

@@ -24,7 +24,7 @@ const LAYOUT_MAJOR: u32 = 1;
 const OLDEST: (u32, u32) = (6, 2);
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// As it should be.
