@@ -184,7 +184,7 @@ async fn a_jail_shows_whether_its_log_is_written_and_what_its_files_say_beside_w
     let now = user.press(&page, "#settings form", &[("bantime", "3600")], "Set until the next reload").await;
     let hint = now.text("#bantime-hint");
     assert!(
-        hint.contains("1 h now") && hint.contains("says 10 min: that counts from the next reload"),
+        hint.contains("1 h now") && hint.contains("says 10 min: that applies from the next reload"),
         "{hint}"
     );
     let never = user.press(&now, "form", &[("network", BANNED)], "Add until").await;

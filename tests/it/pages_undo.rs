@@ -113,7 +113,7 @@ async fn an_entry_of_the_never_banned_list_is_taken_off_and_put_back_and_left_al
     let off = user.press(&activity, "tr.deed form", &[], "Take it off the list").await;
     says(&off, "198.51.100.0/24 may be banned in web on web-1 again.");
     assert!(!ignored(&client).await.contains("198.51.100.0/24"));
-    let again = user.press(&off, "#messages form", &[], "Never ban it again").await;
+    let again = user.press(&off, "#messages form", &[], "Put it back on the list").await;
     assert!(again.text("#messages").contains("web on web-1"), "{}", again.html);
     assert!(ignored(&client).await.contains("198.51.100.0/24"));
     let page = user.get(WEB).await;

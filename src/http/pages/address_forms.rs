@@ -167,7 +167,7 @@ async fn one(
         Err(error) => failed(error.into()),
         Ok(BanOutcome::Job(_)) => Outcome { changed: networks, failed: None },
         Ok(BanOutcome::AtOnce(outcomes)) if outcomes.is_empty() => {
-            Outcome { failed: Some("fail2ban said nothing of it.".to_owned()), ..Outcome::default() }
+            Outcome { failed: Some("fail2ban reported no outcome for it.".to_owned()), ..Outcome::default() }
         }
         Ok(BanOutcome::AtOnce(outcomes)) => {
             let mut all = Outcome::default();

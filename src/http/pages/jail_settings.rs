@@ -123,7 +123,7 @@ pub async fn never_ban(
     let message = match answer(&state, &visitor.actor, &target, (kind, id), change).await {
         Ok(Outcome::Running(page)) => return Ok(see_other(&page)),
         Ok(Outcome::Done(_)) if removing => {
-            may_be_banned(network, &named).undo_of(&undo, "Never ban it again", &to, now)
+            may_be_banned(network, &named).undo_of(&undo, "Put it back on the list", &to, now)
         }
         Ok(Outcome::Done(_)) => {
             let until = if persistent { "for good" } else { "until the next reload" };
