@@ -1,7 +1,7 @@
 //! The agent's end of the bridge: HTTP on a unix socket, on loopback, or over TLS, in front of fail2ban.
 //!
 //! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token,
-//! unless the handshake has asked for a worker's certificate in its place; a small body; a free place. Then come the routes of [`wire`], which ask the service. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
+//! unless the handshake has asked for a worker's certificate in its place; a small body; a free slot. Then come the routes of [`wire`], which ask the service. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
 //! extractors included.
 
 mod answer;

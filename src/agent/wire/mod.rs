@@ -1,4 +1,4 @@
-//! What travels between workers and agents: JSON bodies, both directions, one file so that the ends cannot drift.
+//! What travels between workers and agents: JSON bodies, both directions in one folder, so that the two ends cannot drift apart.
 //!
 //! | call | answer |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `GET /v1/backend-commands` | [`BackendSupport`]: the one-time detection |
 //! | `POST /v1/jails/{jail}/activate`, `.../deactivate` | [`JailChanged`]: a transaction, see `change.rs` |
 //!
-//! Every call carries `Authorization: Bearer <agent token>`, unless the workers' certificate says who asks, and [`DEADLINE_HEADER`] if the caller waits for less
+//! Every call carries `Authorization: Bearer <agent token>`, unless the workers' certificate authenticates the caller, and [`DEADLINE_HEADER`] if the caller waits for less
 //! than [`DEFAULT_DEADLINE`] ([`CHANGE_DEADLINE`] for a change). What is refused has a [`Refusal`](crate::agent::refusal::Refusal) as its body:
 //! 400, 404, 405 and 413 `request`, 401 `token`, 404 `jail`, 409 `stale`, 422 `configuration`, 500
 //! `failed` (as before) or `unsettled`, 503 `busy`, `down` or `under-way` (a change that takes longer than the caller waits).
