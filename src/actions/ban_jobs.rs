@@ -19,13 +19,13 @@ pub(super) const MAX_NAMED: usize = 25;
 /// Why a job was not enqueued.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
-    /// As many as may be are not over yet.
+    /// The maximum number of jobs is open already.
     #[error("too many ban jobs are open")]
     TooMany,
     /// It is gone already.
     #[error("there is no such ban job")]
     Gone,
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -33,16 +33,16 @@ pub enum EnqueueError {
 /// Why a job was not cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum CancelError {
-    /// There is none, or it was over more than a day ago.
+    /// There is none, or it ended more than a day ago.
     #[error("there is no such ban job")]
     Unknown,
-    /// It was over, and not cancelled.
+    /// It had ended already, without being cancelled.
     #[error("the ban job was already {}", .0.as_str())]
     Over(BanJobState),
     /// No worker continues it, but the agent does not know yet: a batch that was in flight may still be carried out.
     #[error("the agent has not been informed of the cancellation yet")]
     AgentUnaware(#[source] AgentError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

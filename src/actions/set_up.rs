@@ -1,4 +1,4 @@
-//! Claiming a fresh cluster: the first password, once, for somebody who can prove that the installation is theirs.
+//! The setup of a new installation: the first password, once, for somebody who can prove that the installation is theirs.
 //!
 //! The proof is `BANGUI_SETUP_TOKEN`, or else a code that the first worker made, all workers share through Redis, and each
 //! prints in its log; that code is valid for a day, and another one is made then. A wrong proof costs an attempt of its address, out
@@ -44,7 +44,7 @@ pub enum SetupError {
     /// The password could not be hashed.
     #[error(transparent)]
     Gate(#[from] GateError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -145,7 +145,7 @@ pub enum ProvisionError {
     /// There is no account yet, and the password is not acceptable.
     #[error("{0}")]
     Weak(#[from] WeakPassword),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -107,7 +107,7 @@ pub enum UndoError {
     /// As for settings of bangui.
     #[error(transparent)]
     Product(#[from] ChangeSettingsError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -178,7 +178,7 @@ pub(super) fn carries(certificate: &CertificateDer<'_>, name: &str) -> anyhow::R
     Ok(verify_server_name(&ParsedCertificate::try_from(certificate)?, &wanted)?)
 }
 
-/// The mistake of TLS among the causes of an error, if there is one.
+/// The TLS error among the causes of an error, if there is one.
 pub(super) fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

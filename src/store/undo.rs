@@ -16,7 +16,7 @@ pub const UNDO_FOR: Duration = Duration::from_secs(600);
 /// Changes that can be undone at once; an older one is still undone from its message.
 const MAX_LISTED: usize = 1_000;
 
-/// What became of taking an undo.
+/// The outcome of claiming an undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
     /// It is this caller's: what was done.

@@ -92,7 +92,7 @@ impl Changer {
         }
     }
 
-    /// The answer to whoever cannot wait for the end of `what`.
+    /// The answer to a caller whose deadline passes before `what` has ended.
     pub(in crate::agent) fn under_way(&self, what: &str) -> ChangeError {
         ChangeError::UnderWay(match self.working() {
             Some(working) => format!("{what} is still under way: {working}"),

@@ -22,7 +22,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use super::pem::{bounded, certificates, fingerprint};
 use crate::config::WorkerCertConfig;
 
-/// The certificate and the key that manifests of version 0.2 had for everybody to read.
+/// The certificate and the key that the manifests of version 0.2 published.
 const EXAMPLE_CA: &str = "a91d6681e3cf308db6bd0589da61f47a2a8e257a405cc262701b708bb986d2b9";
 
 /// What a worker shows.

@@ -45,17 +45,17 @@ use crate::fail2ban::Fail2banError;
 /// that a busy fail2ban is not taken for an agent out of reach.
 pub const DEADLINE_HEADER: &str = "x-bangui-deadline-ms";
 
-/// What holds without that header.
+/// The default deadline, without that header.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What holds without it for a call that changes jails: fail2ban's programs take a second or two, an undoing as much again,
+/// The default deadline of a call that changes jails: fail2ban's programs take a second or two, an undoing as much again,
 /// and a jail that ends runs the unban action of each of its bans.
 pub const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
 
-/// What holds without it for a list of bans: fail2ban takes a second for 100,000.
+/// The default deadline of a call for a list of bans: fail2ban takes a second for 100,000.
 pub const LIST_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a caller calls a change of a jail: under that name the agent says which step it is at.
+/// The header in which a caller names a change of a jail, so that it can ask the agent for its steps by that name.
 pub const CHANGE_HEADER: &str = "x-bangui-change";
 
 /// Why a name of a change is refused.

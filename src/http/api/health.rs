@@ -1,6 +1,6 @@
 //! Whether the worker is alive, and whether it should be given work.
 //!
-//! `/healthz` touches nothing: a worker without Redis is well, and restarting it would not help. `/readyz` tells a load
+//! `/healthz` touches nothing: a worker without Redis is healthy, and restarting it would not help. `/readyz` tells a load
 //! balancer where to send requests; it reports what the connection's watchdog last saw, and asks nobody. A Redis that refuses
 //! writes does not make a worker unready: reads are served, and no other worker could do more.
 //!

@@ -1,6 +1,6 @@
 //! A pending recovery: a jail was switched on and fail2ban went down, or lost jails, soon after.
 //!
-//! It is put aside, or rolled back: the jail is switched off again and fail2ban brought back.
+//! It is dismissed, or rolled back: the jail is switched off and fail2ban started.
 
 use axum::extract::State;
 use axum::http::StatusCode;

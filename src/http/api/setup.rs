@@ -1,4 +1,4 @@
-//! Claiming a fresh cluster: the first password, once, for somebody who can prove that the installation is theirs.
+//! The setup of a new installation: the first password, once, for somebody who can prove that the installation is theirs.
 
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -22,7 +22,7 @@ pub struct Account {
     pub generation: u64,
 }
 
-/// What became of a password that was to be changed.
+/// The outcome of changing a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordSet {
     /// It is set, and the session that asked continues under its new token.
