@@ -87,7 +87,7 @@ impl Store {
         Ok(ips)
     }
 
-    /// What can be undone by now, by the place of its entry in the audit.
+    /// What can be undone now, by the place of its entry in the audit.
     pub async fn undo_offers(&self) -> Result<BTreeMap<String, Offer>> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("ZRANGE").arg(self.keys.undos()).arg(0).arg(-1).arg("WITHSCORES");
