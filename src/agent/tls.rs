@@ -174,7 +174,7 @@ fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConf
 
 /// Whether a certificate is one for this name.
 pub(super) fn carries(certificate: &CertificateDer<'_>, name: &str) -> anyhow::Result<()> {
-    let wanted = ServerName::try_from(name).context("it is no name for a certificate")?;
+    let wanted = ServerName::try_from(name).context("it is not a valid name for a certificate")?;
     Ok(verify_server_name(&ParsedCertificate::try_from(certificate)?, &wanted)?)
 }
 
@@ -223,8 +223,8 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
         }
         // What an agent says of the worker's certificate, or of its absence.
         rustls::Error::AlertReceived(CertificateRequired | UnknownCA | DecryptError | BadCertificate | CertificateUnknown | CertificateExpired | AccessDenied,
-        ) => "it does not obey this worker: BANGUI_WORKER_CA there must hold the certificate in BANGUI_WORKER_CERT here, \
-              or the CA that signed it"
+        ) => "it refuses this worker's certificate: the agent's BANGUI_WORKER_CA must have \
+              the certificate of BANGUI_WORKER_CERT in it, or the CA that signed it"
             .into(),
         rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".into(),
         other => format!("no TLS connection: {other}"),

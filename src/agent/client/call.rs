@@ -147,10 +147,10 @@ impl AgentClient {
 
     fn token_refused(&self) -> AgentError {
         let remedy = if self.tokens.is_some() {
-            "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there"
+            "it refused the token: BANGUI_AGENT_TOKEN must be the same for the agent and the workers"
         } else {
-            "it wants a token, and is sent none since workers have a certificate: set BANGUI_WORKER_CA there in place of \
-             BANGUI_AGENT_TOKEN, or say ?token=shared in its entry of BANGUI_SERVERS"
+            "it requires a token, but is sent none since workers have a certificate: on the agent, \
+             replace BANGUI_AGENT_TOKEN with BANGUI_WORKER_CA, or add ?token=shared to its URL in BANGUI_SERVERS"
         };
         self.unreachable(UnreachableKind::Token, remedy)
     }

@@ -141,7 +141,10 @@ impl Files {
         let Some(text) = read(&self.folder.join(JOURNAL))? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             let path = self.folder.join(JOURNAL);
-            std::io::Error::new(ErrorKind::InvalidData, format!("{} is no journal ({error})", path.display()))
+            std::io::Error::new(
+                ErrorKind::InvalidData,
+                format!("{} is not a journal ({error})", path.display()),
+            )
         })
     }
 
@@ -210,7 +213,7 @@ fn read(path: &Path) -> Result<Option<String>> {
     let strange =
         |what| Err(std::io::Error::new(ErrorKind::InvalidData, format!("{} {what}", path.display())));
     match std::fs::symlink_metadata(path) {
-        Ok(file) if !file.is_file() => strange("is no plain file: remove it first"),
+        Ok(file) if !file.is_file() => strange("is not a regular file: remove it first"),
         Ok(file) if file.len() > MAX_FILE => strange("is too large: remove it first"),
         Ok(_) => std::fs::read_to_string(path).map(Some),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -64,9 +64,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     let tls = config.tls.as_ref().map(|tls| Identity::load(tls, worker_ca, name)).transpose()?.map(Arc::new);
     let by_certificate = tls.is_some() && worker_ca.is_some() && matches!(config.listen, AgentListen::Tcp(_));
     if config.token.is_none() && !by_certificate {
-        anyhow::bail!(
-            "there is neither a token nor a certificate that workers are known by: it would obey anyone"
-        );
+        anyhow::bail!("there is neither a token nor a workers' certificate: the agent would obey anyone");
     }
     let listen::Open { listener, file } = listen::open(&config.listen, tls.clone()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));

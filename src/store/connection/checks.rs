@@ -243,7 +243,7 @@ fn clocks(redis: i64, here: i64) -> Finding {
         (
             Level::Warn,
             format!(
-                "this machine's clock and Redis's are {:.1} s apart: times shown will be Redis's; run NTP on both",
+                "this machine's clock and Redis's differ by {:.1} s: the times shown are Redis's; run NTP on both",
                 apart.as_secs_f64()
             ),
         )
