@@ -279,7 +279,7 @@ mod tests {
 
         files.put(&jail, None).unwrap();
         link(&files.drop_in(&jail));
-        assert!(files.read(&jail).unwrap_err().to_string().contains("no plain file"));
+        assert!(files.read(&jail).unwrap_err().to_string().contains("not a regular file"));
     }
 
     #[test]
@@ -330,6 +330,6 @@ mod tests {
         files.put_journal(None).unwrap();
         assert_eq!(files.journal().unwrap(), None);
         std::fs::write(config.path().join("jail.d").join(JOURNAL), "{").unwrap();
-        assert!(files.journal().unwrap_err().to_string().contains("is no journal"));
+        assert!(files.journal().unwrap_err().to_string().contains("is not a journal"));
     }
 }
