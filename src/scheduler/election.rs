@@ -81,6 +81,8 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
     let mut gone: Option<HeldTerm> = None;
     loop {
         if store.available().is_err() {
+            // What was missed there may not be back yet on the next connection.
+            gone = None;
             sleep(RETRY_AFTER + jitter()).await;
             continue;
         }
@@ -107,8 +109,13 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
                 continue;
             }
         }
-        if let Opening::Deserted(term) = standby.wait(lease, store).await {
-            gone = Some(term);
+        match standby.wait(lease, store).await {
+            Ok(Opening::Deserted(term)) => gone = Some(term),
+            Ok(Opening::MayBeFree) => {}
+            Err(error) => {
+                tracing::debug!(error = %error, "failed to look at the lease or its holder: retrying");
+                sleep(RETRY_AFTER + jitter()).await;
+            }
         }
     }
 }

@@ -48,16 +48,10 @@ struct Watching {
 
 impl Standby {
     /// Waits until the lease may be had.
-    pub async fn wait(&mut self, lease: &mut Lease, store: &Store) -> Opening {
-        // An error is left to the next attempt at the lease, which also knows when to try it.
-        self.until_it_may_be_had(lease, store).await.unwrap_or_else(|error| {
-            tracing::debug!(error = %error, "failed to read the scheduler lease: retrying");
-            self.watch.forget();
-            Opening::MayBeFree
-        })
-    }
-
-    async fn until_it_may_be_had(&mut self, lease: &mut Lease, store: &Store) -> Result<Opening> {
+    ///
+    /// # Errors
+    /// If it cannot be read, or its holder not looked at.
+    pub async fn wait(&mut self, lease: &mut Lease, store: &Store) -> Result<Opening> {
         let mut read_at = Instant::now();
         loop {
             if Instant::now() >= read_at {
@@ -65,11 +59,11 @@ impl Standby {
                 read_at = Instant::now() + held.remaining.min(lease.ttl()).min(READ_INTERVAL) + jitter();
                 self.is_held_for(held.term);
                 if self.watching.is_none() && !held.watched {
-                    self.claim(lease).await?;
+                    self.claim(lease).await;
                 }
             }
             if self.watching.is_some_and(|watching| Instant::now() >= watching.claim_at) {
-                self.claim(lease).await?;
+                self.claim(lease).await;
             }
             if self.watching.is_some_and(|watching| Instant::now() >= watching.look_at)
                 && let Some(opening) = self.look(lease).await?
@@ -95,14 +89,17 @@ impl Standby {
     }
 
     /// Becomes or stays the watcher, unless another worker is.
-    async fn claim(&mut self, lease: &mut Lease) -> Result<()> {
-        let mine = lease.claim_watch().await?;
+    async fn claim(&mut self, lease: &mut Lease) {
+        // A Redis that refuses writes refuses this one too: without a watcher the lease has to expire.
+        let mine = lease.claim_watch().await.unwrap_or_else(|error| {
+            tracing::debug!(error = %error, "failed to claim the watch over the leader: retrying");
+            false
+        });
         let claim_at = Instant::now() + CLAIM_INTERVAL;
         self.watching = mine.then(|| {
             let look_at = self.watching.map_or_else(Instant::now, |watching| watching.look_at);
             Watching { look_at, claim_at }
         });
-        Ok(())
     }
 
     /// One look at the leader, and when the next one is due.
