@@ -147,12 +147,16 @@ async fn of_two_watchers_one_takes_over() {
     let mut cluster = Cluster::bare(3).env("BANGUI_LEASE_TTL_MS", LONG_TTL_MS).set_up().await;
     for round in 0..3 {
         let (term, leader, watcher) = watched(&cluster).await;
-        // The other one begins, and the watcher finds out when it next renews its claim, up to a second later.
+        let watching = eventually("the watcher to look", SOON, || async {
+            Some(lookers(&cluster.redis).await).filter(|lookers| !lookers.is_empty())
+        })
+        .await;
+        // The other one begins at once, and the watcher finds out when it next renews its claim, up to a second later.
         let other = ids(&cluster).await.swap_remove(3 - leader - watcher);
         cluster.redis.command::<()>(&["SET", WATCHER, &other, "PX", "3000"]).await;
         cluster.redis.command::<()>(&["PUBLISH", "it:wake", "released"]).await;
-        eventually("looks of two workers", SOON, || async {
-            (lookers(&cluster.redis).await.len() == 2).then_some(())
+        eventually("the other one to look", SOON, || async {
+            (!lookers(&cluster.redis).await.is_subset(&watching)).then_some(())
         })
         .await;
         let before = elections(&cluster.redis).await;
