@@ -90,10 +90,10 @@ impl Standby {
 
     /// Becomes or stays the watcher, unless another worker is.
     async fn claim(&mut self, lease: &mut Lease) {
-        // A Redis that refuses writes refuses this one too: without a watcher the lease has to expire.
+        // Without an answer it stays what it was: that two watch harms nobody. (A Redis that refuses writes refuses this one too.)
         let mine = lease.claim_watch().await.unwrap_or_else(|error| {
             tracing::debug!(error = %error, "failed to claim the watch over the leader: retrying");
-            false
+            self.watching.is_some()
         });
         let claim_at = Instant::now() + CLAIM_INTERVAL;
         self.watching = mine.then(|| {
