@@ -210,6 +210,25 @@ async fn nobody_takes_over_from_a_leader_that_subscribes_or_whose_lease_is_anoth
 }
 
 #[tokio::test]
+async fn the_watch_is_one_workers_until_it_lets_it_expire_or_another_one_leads() {
+    let (cluster, _) = Cluster::bare(0).start_surroundings().await;
+    let store = cluster.connected_store().await;
+    let waits = || store.lease(WorkerId::fresh().unwrap(), Duration::from_secs(60));
+    let (mut one, mut other) = (waits(), waits());
+    for _ in 0..2 {
+        assert!(one.claim_watch().await.unwrap());
+        assert!(!other.claim_watch().await.unwrap());
+    }
+    let ttl: i64 = cluster.redis.command(&["PTTL", WATCHER]).await;
+    assert!((1..=3000).contains(&ttl), "{ttl}");
+    // Each sees the other one's claim, and not that of its own.
+    let (_leads, _) = fenced_lease(&store, Duration::from_secs(60)).await;
+    assert!(other.claim_watch().await.unwrap(), "a new leader is watched by whoever claims that first");
+    assert!(one.held().await.unwrap().unwrap().watched);
+    assert!(!other.held().await.unwrap().unwrap().watched);
+}
+
+#[tokio::test]
 async fn a_leader_that_never_subscribes_as_those_of_older_versions_is_left_to_its_lease() {
     let cluster = Cluster::bare(0).env("BANGUI_LEASE_TTL_MS", 3000).start().await;
     let store = cluster.connected_store().await;
