@@ -9,20 +9,23 @@ use crate::support::{Cluster, SOON, eventually};
 use crate::{Figure, quantile};
 
 const GRACEFUL_ROUNDS: usize = 100;
-const CRASH_ROUNDS: usize = 8;
+const CRASH_ROUNDS: usize = 200;
+const PAUSE_ROUNDS: usize = 8;
 /// The default of `BANGUI_LEASE_TTL_MS`.
 const TTL_MS: f64 = 5_000.0;
 
 pub async fn measure() -> Vec<Figure> {
     let mut cluster =
-        Cluster::bare(2).env("BANGUI_LEASE_TTL_MS", "5000").env("BANGUI_DRAIN_SECONDS", "0").set_up().await;
-    let mut graceful = Vec::new();
+        Cluster::bare(3).env("BANGUI_LEASE_TTL_MS", "5000").env("BANGUI_DRAIN_SECONDS", "0").set_up().await;
+    let [mut graceful, mut crash, mut pause] = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..GRACEFUL_ROUNDS {
         graceful.push(round(&mut cluster, Signal::TERM).await);
     }
-    let mut crash = Vec::new();
     for _ in 0..CRASH_ROUNDS {
         crash.push(round(&mut cluster, Signal::KILL).await);
+    }
+    for _ in 0..PAUSE_ROUNDS {
+        pause.push(round(&mut cluster, Signal::STOP).await);
     }
     vec![
         Figure {
@@ -36,12 +39,22 @@ pub async fn measure() -> Vec<Figure> {
         },
         Figure {
             what: "takeover after SIGKILL of the leader, lease TTL 5,000 ms",
+            aim: "p99 under 500 ms",
+            measured: format!(
+                "p50 {:.0} ms, p99 {:.0} ms, longest {:.0} ms ({CRASH_ROUNDS} rounds)",
+                quantile(&mut crash, 0.5),
+                quantile(&mut crash, 0.99),
+                quantile(&mut crash, 1.0)
+            ),
+        },
+        Figure {
+            what: "takeover after SIGSTOP of the leader, whose connections stay open, lease TTL 5,000 ms",
             aim: "under TTL + 200 ms",
             measured: format!(
-                "p50 {:.0} ms, longest {:.0} ms = TTL {:+.0} ms ({CRASH_ROUNDS} rounds)",
-                quantile(&mut crash, 0.5),
-                quantile(&mut crash, 1.0),
-                quantile(&mut crash, 1.0) - TTL_MS
+                "p50 {:.0} ms, longest {:.0} ms = TTL {:+.0} ms ({PAUSE_ROUNDS} rounds)",
+                quantile(&mut pause, 0.5),
+                quantile(&mut pause, 1.0),
+                quantile(&mut pause, 1.0) - TTL_MS
             ),
         },
     ]
@@ -53,8 +66,10 @@ async fn round(cluster: &mut Cluster, signal: Signal) -> f64 {
     let key = format!("{{{}}}:lease", crate::support::cluster::PREFIX);
     let leader = eventually("a leader", SOON, || holder(redis.clone(), key.clone())).await;
     let place = place(cluster, &leader).await;
-    // Let the successor finish its subscription: what is measured is the handover, not its start.
-    tokio::time::sleep(Duration::from_millis(if signal == Signal::TERM { 150 } else { 1_000 })).await;
+    // Let the successor finish its subscription, or see the leader's: what is measured is the handover, not its start. Some more,
+    // so that the rounds do not all meet the watcher at the same moment between two of its looks.
+    let settled = if signal == Signal::TERM { 150 } else { 1_000 };
+    tokio::time::sleep(Duration::from_millis(settled + rand::random_range(0..250))).await;
 
     let gone = Instant::now();
     cluster.workers[place].process.signal(signal);
@@ -64,8 +79,15 @@ async fn round(cluster: &mut Cluster, signal: Signal) -> f64 {
             break gone.elapsed();
         }
         assert!(gone.elapsed() < SOON, "nobody has taken over");
+        if signal != Signal::TERM {
+            // Not to keep a core from the others all the while.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     };
     let gone = cluster.workers.remove(place);
+    if signal == Signal::STOP {
+        gone.process.kill();
+    }
     gone.process.ended(SOON).await;
     cluster.add_worker().await;
     took.as_secs_f64() * 1_000.0

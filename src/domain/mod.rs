@@ -28,6 +28,7 @@ pub mod prefixes;
 pub mod printable;
 pub mod recovery;
 pub mod server;
+pub mod succession;
 pub mod switches;
 pub mod transition;
 pub mod undo;

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! campaign ──taken──▶ lead: renewals (own task, own connection)   ──lost, fenced, late──▶ campaign
-//!    ▲                       jobs (this task)                     ──stop──▶ work ends, then release
-//!    └── woken by "released", or when the holder's TTL has run out
+//!    ▲                       presence (own task, own connection)
+//!    │                       jobs (this task)                     ──stop──▶ work ends, then release
+//!    └── standby.rs: woken by "released", or when the holder's TTL has run out, or its process is gone
 //! ```
 //!
 //! An error is never a reason to lead: an answer that did not come means "not ours" until asking again says otherwise.
@@ -18,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::Scheduler;
-use super::jobs;
+use super::standby::{Opening, Standby, jitter};
 use super::term::{Term, TermEnd};
-use crate::store::{Acquired, Lease, Store, StoreError, Wake, WorkerId, boot_now};
+use super::{jobs, presence};
+use crate::store::{Acquired, HeldTerm, Lease, Store, StoreError, WorkerId, boot_now};
 use crate::telemetry::server_gauges;
 
 /// A renewal comes after this share of the TTL: two of them may be lost before the lease is.
@@ -75,44 +77,47 @@ fn show_no_leader() {
 
 /// Waits for the lease. Tried first, then waited for; each new subscription to the wake channel rings, so no release is missed.
 async fn campaign(lease: &mut Lease, store: &Store) -> Term {
+    let mut standby = Standby::default();
+    let mut gone: Option<HeldTerm> = None;
     loop {
         if store.available().is_err() {
+            // What was missed there may not be back yet on the next connection.
+            gone = None;
             sleep(RETRY_AFTER + jitter()).await;
             continue;
         }
         let asked_at = boot_now();
-        match lease.acquire().await {
+        let deserted = gone.take();
+        let asked = match &deserted {
+            Some(gone) => lease.take_over(gone).await,
+            None => lease.acquire().await,
+        };
+        match asked {
             Ok(Acquired::Taken { fence, redis_micros }) => {
+                if let Some(gone) = deserted {
+                    tracing::info!(
+                        lease.epoch = gone.epoch(),
+                        "took over the lease of a leader whose process is gone"
+                    );
+                }
                 return Term::new(fence, lease.ttl(), asked_at, redis_micros);
             }
-            Ok(Acquired::Held { remaining }) => wait_out(lease, remaining, store).await,
+            Ok(Acquired::Held { .. }) => {}
             Err(error) => {
                 tracing::debug!(error = %error, "failed to request the scheduler lease: retrying");
+                sleep(RETRY_AFTER + jitter()).await;
+                continue;
+            }
+        }
+        match standby.wait(lease, store).await {
+            Ok(Opening::Deserted(term)) => gone = Some(term),
+            Ok(Opening::MayBeFree) => {}
+            Err(error) => {
+                tracing::debug!(error = %error, "failed to look at the lease or its holder: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
             }
         }
     }
-}
-
-/// Waits until the lease may be free: it was released, or its time ran out. While the holder keeps renewing, each
-/// look is one plain read, so that many waiting workers cost Redis little.
-async fn wait_out(lease: &mut Lease, mut remaining: Duration, store: &Store) {
-    loop {
-        tokio::select! {
-            // All waiting workers hear it at once and ask at once: the first one wins, the others find it held.
-            () = store.woken(Wake::LeaseReleased) => return,
-            () = sleep(remaining.min(lease.ttl()) + jitter()) => {}
-        }
-        match lease.remaining().await {
-            Ok(Some(left)) => remaining = left,
-            Ok(None) | Err(_) => return,
-        }
-    }
-}
-
-/// So that many waiting workers do not ask at the same instant.
-fn jitter() -> Duration {
-    Duration::from_millis(rand::rng().random_range(0..100))
 }
 
 /// Leads until the term ends or this worker stops, and returns the lease to campaign with again.
@@ -127,6 +132,9 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
     // Aborted when this future is dropped or unwound: nobody may renew a lease under which nothing runs.
     let mut renewals =
         AbortOnDropHandle::new(tokio::spawn(renew(lease, Arc::clone(term), scheduler.store.clone())));
+    // Until the lease is released: a leader that is about to release it is not gone.
+    let mut presence =
+        AbortOnDropHandle::new(tokio::spawn(presence::keep(Arc::clone(term), scheduler.store.clone())));
     let ended_early = tokio::select! {
         () = stop.cancelled() => {
             term.end(TermEnd::Released);
@@ -134,6 +142,15 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
         }
         () = jobs::run(scheduler, term) => None,
         ended = &mut renewals => Some(ended),
+        ended = &mut presence => {
+            let Err(error) = ended;
+            if let Ok(panic) = error.try_into_panic() {
+                // This part's own panic from here on.
+                std::panic::resume_unwind(panic);
+            }
+            term.end(TermEnd::Released);
+            None
+        }
     };
     // `jobs::run` was dropped or has returned: its probes are aborted. Only now may another begin.
     let ended = match ended_early {
@@ -175,6 +192,7 @@ async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
     loop {
         tokio::select! {
             () = term.over.cancelled() => return lease,
+            () = term.renewal_wanted() => {}
             () = sleep(wait.mul_f64(rand::rng().random_range(0.9..1.1))) => {}
         }
         let Some(left) = term.remaining() else {

@@ -5,6 +5,8 @@
 //! * `context.rs`: what it works with;
 //! * `term.rs`: how long a leader may take itself for the leader (pure);
 //! * `election.rs`: how a worker becomes and stops being the leader;
+//! * `standby.rs`: how it waits for that, and watches the leader (when it may take over is decided in `domain/succession.rs`);
+//! * `presence.rs`: how the leader shows that its process runs;
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
 //! * `bans.rs`: the lists of bans;
@@ -19,7 +21,9 @@ mod discovery;
 mod election;
 mod jobs;
 mod outcome;
+mod presence;
 mod probe;
+mod standby;
 mod term;
 
 pub use bans::MAX_LIST_BYTES;

@@ -7,6 +7,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{Fence, boot_now};
@@ -93,6 +94,7 @@ pub struct Term {
     ttl: Duration,
     hold: Mutex<Hold>,
     end: Mutex<Option<TermEnd>>,
+    renew: Notify,
 }
 
 impl Term {
@@ -105,6 +107,7 @@ impl Term {
             ttl,
             hold: Mutex::new(Hold::new(heard, ttl)),
             end: Mutex::new(None),
+            renew: Notify::new(),
         }
     }
 
@@ -124,6 +127,16 @@ impl Term {
             Some(hold) => *self.hold() = hold,
             None => self.end(TermEnd::ClockJump),
         }
+    }
+
+    /// Has the lease renewed without waiting for its time: as a sign of life.
+    pub fn renew_at_once(&self) {
+        self.renew.notify_one();
+    }
+
+    /// Waits until that is wanted.
+    pub async fn renewal_wanted(&self) {
+        self.renew.notified().await;
     }
 
     /// Ends the term and all its work; the first reason given is kept.

@@ -48,6 +48,7 @@
 //! | `audit`                  | stream  | the last 10,000        | version 0.2                 | audit page |
 //! | `lease`                  | string  | lease TTL              | scheduler                   | fenced scripts |
 //! | `epoch`                  | string  | permanent              | scheduler                   | scheduler |
+//! | `watcher`                | string  | 3 s                    | the waiting worker that watches the leader | waiting workers |
 //! | `job:NAME`               | hash    | permanent              | scheduler                   | scheduler, cluster page |
 //! | `workers`                | hash    | pruned by a job        | each worker's heartbeat     | cluster page |
 //! | `holders`                | hash    | permanent              | near caches, revocations    | the same, cluster page |
@@ -66,7 +67,8 @@
 //! a digest of the name that was typed: people type passwords there. `REQUEST` is a digest of the user and the key.
 //!
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` notifies near
-//! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id.
+//! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id. `PREFIX:leader:OWNER|EPOCH` carries no
+//! messages: the leader subscribes to that of its term, and the watcher counts who does.
 //!
 //! A new key goes into this table and into `keys_tests.rs`.
 
@@ -86,6 +88,7 @@ pub struct Keys {
     spread: String,
     wake: String,
     revoked: String,
+    leader: String,
 }
 
 impl Keys {
@@ -95,6 +98,7 @@ impl Keys {
             spread: format!("{prefix}:"),
             wake: format!("{prefix}:wake"),
             revoked: format!("{prefix}:revoked"),
+            leader: format!("{prefix}:leader:"),
         }
     }
 
@@ -292,6 +296,11 @@ impl Keys {
         self.key("epoch")
     }
 
+    /// Which of the waiting workers watches the leader.
+    pub(super) fn watcher(&self) -> String {
+        self.key("watcher")
+    }
+
     pub(super) fn job(&self, name: &str) -> String {
         self.key(&format!("job:{name}"))
     }
@@ -347,6 +356,16 @@ impl Keys {
     /// The channel that wakes workers.
     pub(super) fn wake(&self) -> &str {
         &self.wake
+    }
+
+    /// The channel to which the leader of a term subscribes, `term` being what the lease holds.
+    pub(super) fn leader(&self, term: &str) -> String {
+        format!("{}{term}", self.leader)
+    }
+
+    /// The pattern that the channels of all terms match, as the rule of a user has it.
+    pub(super) fn leaders(&self) -> String {
+        self.leader("*")
     }
 }
 

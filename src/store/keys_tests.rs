@@ -73,6 +73,7 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
         keys.audit_chain(Trail::Changes),
         keys.lease(),
         keys.epoch(),
+        keys.watcher(),
         keys.job("probe"),
         keys.workers(),
         keys.holders(),

@@ -25,6 +25,8 @@ const EPOCH: &str = "{m}:epoch";
 enum Act {
     /// This worker asks for the lease.
     Acquire(usize),
+    /// This worker takes it from a leader that subscribes to no channel.
+    TakeOver(usize),
     /// The holder gives the lease back, or it expires.
     Free,
     /// Redis's clock jumps by so many ms.
@@ -40,6 +42,7 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (0..WORKERS).prop_map(Act::Acquire),
+        3 => (0..WORKERS).prop_map(Act::TakeOver),
         4 => Just(Act::Free),
         3 => prop_oneof![Just(0), Just(1), -5..5_i64, -100_000..100_000_i64].prop_map(Act::Jump),
         2 => Just(Act::Forget),
@@ -59,16 +62,22 @@ fn live_through(connection: &mut Connection, source: &str, history: Vec<Act>) ->
     let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
     for act in history {
         match act {
-            Act::Acquire(w) => {
+            Act::Acquire(w) | Act::TakeOver(w) => {
+                let held: Option<String> = redis::cmd("GET").arg(LEASE).query(connection).unwrap();
+                let gone = held.filter(|_| matches!(act, Act::TakeOver(_))).unwrap_or_default();
                 let (seconds, micros) = (clock / 1000, clock % 1000 * 1000);
                 let (taken, epoch, _, held): (bool, u64, i64, u64) = script
                     .key(LEASE)
                     .key(EPOCH)
                     .key("{m}:events")
+                    .key("{m}:watcher")
                     .arg(format!("worker{}", w))
                     .arg(60_000)
                     .arg(100)
                     .arg(seen[w])
+                    .arg(&gone)
+                    .arg(format!("m:leader:{gone}"))
+                    .arg("m:wake")
                     .arg(seconds)
                     .arg(micros)
                     .invoke(connection)
@@ -126,7 +135,7 @@ async fn broken(source: String) -> Option<String> {
 fn source() -> String {
     let source = include_str!("../../src/store/scripts/lease_acquire.lua");
     assert!(source.contains("redis.call('TIME')"));
-    source.replace("redis.call('TIME')", "{ARGV[5], ARGV[6]}")
+    source.replace("redis.call('TIME')", "{ARGV[8], ARGV[9]}")
 }
 
 #[tokio::test]

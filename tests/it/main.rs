@@ -103,6 +103,7 @@ mod start_up;
 mod stock_jails;
 mod sweep;
 mod switches;
+mod takeover;
 mod trust;
 mod unconfirmed;
 mod up;

@@ -39,6 +39,12 @@ async fn a_logout_waits_out_the_lease_of_a_holder_that_was_killed() {
 }
 
 #[tokio::test]
+async fn a_logout_waits_out_the_lease_of_a_holder_that_was_killed_while_it_led_and_another_leads() {
+    let tally = rounds(Fault::KilledLeader, 30, 8).await;
+    assert!(waited_for_a_lease(&tally) && tally.takeovers.len() >= 2, "{tally:?}");
+}
+
+#[tokio::test]
 async fn a_holder_whose_link_is_cut_accepts_nothing_that_was_logged_out() {
     rounds(Fault::Cut, 30, 4).await;
 }

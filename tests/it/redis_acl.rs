@@ -48,12 +48,15 @@ fn commands_of_the_source() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (lua, text) in &texts {
         if *lua {
-            found.extend(words(text, "redis.call('", '\'').map(|(word, _)| word));
+            for (word, rest) in words(text, "redis.call('", '\'') {
+                let sub = || words(rest, ", '", '\'').next().unwrap().0;
+                found.insert(if word == "pubsub" { format!("{word}|{}", sub()) } else { word });
+            }
             continue;
         }
         for start in ["redis::cmd(\"", ".cmd(\""] {
             for (word, rest) in words(text, start, '"') {
-                let subcommand = ["script", "config"].contains(&word.as_str());
+                let subcommand = ["script", "config", "pubsub"].contains(&word.as_str());
                 let sub = || words(rest, ".arg(\"", '"').next().unwrap().0;
                 found.insert(if subcommand { format!("{word}|{}", sub()) } else { word });
             }

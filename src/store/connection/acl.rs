@@ -43,6 +43,7 @@ const FORMS: &[&str] = &[
     "pexpireat K 0",
     "pttl K",
     "publish C 0",
+    "pubsub numsub",
     "rename K K",
     "rpush K 0",
     "sadd K 0",
@@ -95,6 +96,7 @@ pub(in crate::store) async fn missing(
     let all = std::iter::once(attempt("multi", "", ""))
         .chain(FORMS.iter().map(|form| attempt(form, &tagged, keys.wake())))
         .chain(few.iter().map(|form| attempt(form, &spread, keys.revoked())))
+        .chain(std::iter::once(attempt("subscribe C", "", &keys.leaders())))
         .chain(std::iter::once(attempt("discard", "", "")))
         .collect();
     denied(connection, all).await
@@ -116,8 +118,8 @@ fn attempt(form: &str, key: &str, channel: &str) -> Attempt {
             }
             other => other,
         };
-        if name == "script" && word == "load" {
-            attempt.right.push_str("|load");
+        if matches!((name, word), ("script", "load") | ("pubsub", "numsub")) {
+            attempt.right = format!("+{name}|{word}");
         }
         attempt.command.arg(word);
     }

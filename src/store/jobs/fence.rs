@@ -1,4 +1,4 @@
-//! The proof of leadership that scheduled writes carry.
+//! The proof of leadership that scheduled writes carry, and what others see of a term.
 
 /// The proof that a write belongs to a term: `owner|epoch`, compared inside Redis at every scheduled write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,5 +16,21 @@ impl Fence {
 
     pub(in crate::store) fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+/// What the lease of another worker holds: `owner|epoch`. It proves nothing: no write carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldTerm(pub(super) String);
+
+impl HeldTerm {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The term's number; `None` if a version that is not known yet writes it in another way.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.0.split_once('|')?.1.parse().ok()
     }
 }

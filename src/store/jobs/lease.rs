@@ -18,7 +18,7 @@ use std::time::Duration;
 use redis::FromRedisValue;
 use redis::aio::MultiplexedConnection;
 
-use super::fence::Fence;
+use super::fence::{Fence, HeldTerm};
 use crate::store::connection::clock::millis;
 use crate::store::connection::request::Request;
 use crate::store::history::stream::EVENTS_KEPT;
@@ -45,18 +45,20 @@ pub enum Acquired {
 
 /// One worker's way to the lease.
 pub struct Lease {
-    store: Store,
-    owner: WorkerId,
+    pub(super) store: Store,
+    pub(super) owner: WorkerId,
     ttl: Duration,
     /// With the number of the Redis that it leads to.
     connection: Option<(u64, MultiplexedConnection)>,
+    /// How many connections there were.
+    dialled: u64,
 }
 
 impl Store {
     /// The lease, as asked for by `owner`.
     #[must_use]
     pub fn lease(&self, owner: WorkerId, ttl: Duration) -> Lease {
-        Lease { store: self.clone(), owner, ttl, connection: None }
+        Lease { store: self.clone(), owner, ttl, connection: None, dialled: 0 }
     }
 
     /// The greatest epoch that this process has ever seen, of the lease or of a ban job: what it begins has a greater one, also
@@ -78,34 +80,40 @@ impl Lease {
         self.ttl
     }
 
-    /// How long the holder has left, as one plain read; `None` if nobody holds it. This is how the workers that wait learn of
-    /// each epoch.
-    ///
-    /// # Errors
-    /// See [`crate::store::StoreError`], here and below.
-    pub async fn remaining(&mut self) -> Result<Option<Duration>> {
-        let key = self.store.keys.lease();
-        let mut both = redis::pipe();
-        both.cmd("PTTL").arg(&key).cmd("GET").arg(&key);
-        let (ttl, held): (i64, Option<String>) = self.run(Request::Pipeline(&both)).await?;
-        if let Some(epoch) = held.and_then(|held| held.split_once('|')?.1.parse().ok()) {
-            self.store.see_epoch(epoch);
-        }
-        Ok(u64::try_from(ttl).ok().map(Duration::from_millis))
+    /// Changes with each connection that the lease uses: what was seen over one says nothing of what another one shows.
+    #[must_use]
+    pub fn connection_number(&self) -> u64 {
+        self.dialled
     }
 
     /// Takes the lease if nobody holds it. An error means that it is not ours, until asking again says otherwise.
+    ///
+    /// # Errors
+    /// See [`crate::store::StoreError`], here and below.
     pub async fn acquire(&mut self) -> Result<Acquired> {
+        self.ask(None).await
+    }
+
+    /// Takes the lease, also if it is still held for `gone`, unless the leader of that term subscribes to its channel.
+    pub async fn take_over(&mut self, gone: &HeldTerm) -> Result<Acquired> {
+        self.ask(Some(gone)).await
+    }
+
+    async fn ask(&mut self, gone: Option<&HeldTerm>) -> Result<Acquired> {
         let keys = &self.store.keys;
         let call = scripts::LEASE_ACQUIRE
             .call()
             .key(keys.lease())
             .key(keys.epoch())
             .key(keys.events())
+            .key(keys.watcher())
             .arg(self.owner.as_str())
             .arg(millis(self.ttl))
             .arg(EVENTS_KEPT)
-            .arg(self.store.greatest_epoch());
+            .arg(self.store.greatest_epoch())
+            .arg(gone.map_or("", HeldTerm::as_str))
+            .arg(gone.map_or_else(String::new, |gone| keys.leader(gone.as_str())))
+            .arg(keys.wake());
         let (taken, number, redis_micros, epoch): (bool, i64, i64, u64) = self.call(&call).await?;
         self.store.see_epoch(epoch);
         if !taken {
@@ -143,16 +151,19 @@ impl Lease {
         self.call(&call).await
     }
 
-    async fn call<T: FromRedisValue>(&mut self, call: &Call) -> Result<T> {
+    pub(super) async fn call<T: FromRedisValue>(&mut self, call: &Call) -> Result<T> {
         self.run(Request::Script(call)).await
     }
 
-    async fn run<T: FromRedisValue>(&mut self, request: Request<'_>) -> Result<T> {
+    pub(super) async fn run<T: FromRedisValue>(&mut self, request: Request<'_>) -> Result<T> {
         let dialer = &self.store.shared.dialer;
         let number = dialer.number();
         let mut connection = match self.connection.take() {
             Some((same, connection)) if same == number => connection,
-            _ => dialer.dial().await?,
+            _ => {
+                self.dialled += 1;
+                dialer.dial().await?
+            }
         };
         let answer = request.send(&mut connection).await?;
         // Only a connection that has just answered is kept.

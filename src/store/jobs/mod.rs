@@ -9,3 +9,4 @@ pub mod jail_changes;
 pub mod lease;
 pub mod running_changes;
 pub mod schedule;
+pub mod succession;

@@ -76,6 +76,7 @@ scripts! {
         PROBE_REQUESTS_TAKE = "probe_requests_take",
         UNDO_KEEP = "undo_keep",
         UNDO_TAKE = "undo_take",
+        WATCHER_CLAIM = "watcher_claim",
         WORKERS_REMOVE = "workers_remove",
         SERVER_WRITE_FENCED = "server_write_fenced",
         SESSION_READ = "session_read",

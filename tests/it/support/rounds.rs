@@ -46,6 +46,8 @@ pub struct Tally {
     pub logouts: Vec<f64>,
     /// Checks that were answered from a near cache.
     pub hits: f64,
+    /// How long nobody led after the victim was killed while it did, in ms.
+    pub takeovers: Vec<f64>,
 }
 
 /// Three workers, the third behind a proxy.
@@ -56,6 +58,7 @@ pub struct Scene {
     victims: Mutex<SocketAddr>,
     store: Store,
     hits: Mutex<f64>,
+    takeovers: Mutex<Vec<f64>>,
 }
 
 /// The value of the first series that begins with `name`.
@@ -105,6 +108,7 @@ impl Scene {
             proxy,
             store,
             hits: Mutex::new(0.0),
+            takeovers: Mutex::default(),
         };
         for client in scene.clients() {
             holds(&client, true).await;
@@ -157,6 +161,7 @@ impl Scene {
         }
         let mut tally = tally.into_inner().unwrap();
         tally.hits = *self.hits.lock().unwrap();
+        tally.takeovers = self.takeovers.into_inner().unwrap();
         tally
     }
 
@@ -168,6 +173,7 @@ impl Scene {
             proxy: &self.proxy,
             victims: &self.victims,
             hits: &self.hits,
+            takeovers: &self.takeovers,
         };
         (view, hands)
     }

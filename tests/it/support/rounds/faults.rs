@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::{hits, victim};
-use crate::support::cluster::Cluster;
+use crate::support::cluster::{Cluster, PREFIX};
 use crate::support::proxy::{Mode, Proxy};
 use crate::support::worker::Worker;
 use crate::support::{PASSWORD, SETUP_TOKEN, SOON, eventually};
@@ -23,6 +23,8 @@ pub enum Fault {
     Stopped,
     /// The victim is killed, and another takes its place.
     Killed,
+    /// The same, while the victim is the leader: another one takes over.
+    KilledLeader,
     /// The victim's link to Redis is cut.
     Cut,
     /// The victim's link to Redis swallows everything.
@@ -46,6 +48,7 @@ pub(super) struct Hands<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) victims: &'a Mutex<SocketAddr>,
     pub(super) hits: &'a Mutex<f64>,
+    pub(super) takeovers: &'a Mutex<Vec<f64>>,
 }
 
 impl Hands<'_> {
@@ -63,10 +66,17 @@ impl Hands<'_> {
                     sleep(Duration::from_millis(2_600)).await;
                     self.victim.resume();
                 }
-                Fault::Killed => {
+                Fault::Killed | Fault::KilledLeader => {
+                    let term = match fault {
+                        Fault::KilledLeader => Some(self.victim_leads().await),
+                        _ => None,
+                    };
                     *self.hits.lock().unwrap() += hits(&self.victim.client()).await;
                     self.victim.process.kill();
-                    sleep(Duration::from_millis(300)).await;
+                    match term {
+                        Some(term) => self.another_leads(&term).await,
+                        None => sleep(Duration::from_millis(300)).await,
+                    }
                     *self.victim = victim(self.cluster, self.proxy).await;
                     *self.victims.lock().unwrap() = self.victim.address;
                 }
@@ -99,6 +109,41 @@ impl Hands<'_> {
             }
             came.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    async fn lease(&self) -> Option<String> {
+        self.cluster.redis.command(&["GET", &format!("{{{PREFIX}}}:lease")]).await
+    }
+
+    /// Has the victim lead, by taking the lease away from whoever has it, and waits until its successor watches it; its term.
+    async fn victim_leads(&self) -> String {
+        let answer = self.victim.client().get("/healthz").await;
+        let id = answer.headers["x-bangui-worker"].to_str().unwrap();
+        let redis = &self.cluster.redis;
+        let term = eventually("the victim to lead", 2 * SOON, || async {
+            let term = self.lease().await?;
+            if term.starts_with(id) {
+                return Some(term);
+            }
+            redis.command::<()>(&["DEL", &format!("{{{PREFIX}}}:lease")]).await;
+            redis.command::<()>(&["PUBLISH", &format!("{PREFIX}:wake"), "released"]).await;
+            sleep(Duration::from_millis(100)).await;
+            None
+        })
+        .await;
+        eventually("another one to watch the victim", SOON, || async {
+            let watcher: Option<String> = redis.command(&["GET", &format!("{{{PREFIX}}}:watcher")]).await;
+            watcher.filter(|watcher| watcher != id)
+        })
+        .await;
+        sleep(Duration::from_millis(500)).await;
+        term
+    }
+
+    async fn another_leads(&self, term: &str) {
+        let killed = Instant::now();
+        eventually("another leader", SOON, || async { self.lease().await.filter(|held| held != term) }).await;
+        self.takeovers.lock().unwrap().push(killed.elapsed().as_secs_f64() * 1_000.0);
     }
 
     async fn network(&self, mode: Mode, ms: u64) {

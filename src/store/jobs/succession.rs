@@ -1,0 +1,124 @@
+//! The signs of life of a leader: both ends of the channel of its term.
+//!
+//! The leader subscribes to it on a dedicated connection, which the kernel closes when the process is killed. One of the waiting
+//! workers, the watcher, counts the subscriptions, on the connection of its lease. When that means that the leader is gone is
+//! decided in [`crate::domain::succession`]; taking over is a case of `lease_acquire.lua`.
+//!
+//! Who watches is a claim that expires, and no rank in the list of workers: that list keeps a killed worker for 15 s, and says
+//! nothing of a paused one, or of one whose version cannot watch. The claim is read together with the lease, so that the workers
+//! that do not watch cost Redis no more than if nobody did.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{PushInfo, PushKind};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::fence::{Fence, HeldTerm};
+use super::lease::Lease;
+use crate::store::connection::clock::millis;
+use crate::store::connection::request::Request;
+use crate::store::{Result, Store, scripts};
+
+/// A watcher that was killed or is paused is replaced after this time, and when another one next looks at the lease.
+const WATCH_FOR: Duration = Duration::from_secs(3);
+/// A firewall may silently drop an idle connection, and Redis then ends the subscription of a leader that is well, hours later.
+const CHECK_INTERVAL: Duration = Duration::from_secs(20);
+/// Pushes that wait to be read: the answers to the checks, and the end of the connection.
+const PUSHES: usize = 16;
+
+/// A lease that is held.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// For whom.
+    pub term: HeldTerm,
+    /// How long the holder has left.
+    pub remaining: Duration,
+    /// Whether another worker watches the holder.
+    pub watched: bool,
+}
+
+/// A leader's subscription to the channel of its term; it ends when this is dropped.
+pub struct Presence {
+    connection: MultiplexedConnection,
+    channel: String,
+    pushed: mpsc::Receiver<PushInfo>,
+    moved: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Store {
+    /// Subscribes to the channel of this term, so that others see that its leader's process runs.
+    ///
+    /// # Errors
+    /// See [`crate::store::StoreError`], here and below.
+    pub async fn subscribe_as_leader(&self, fence: &Fence) -> Result<Presence> {
+        let dialer = &self.shared.dialer;
+        let moved = Box::pin(dialer.moved_from(dialer.number()));
+        let (sender, pushed) = mpsc::channel(PUSHES);
+        let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
+        let mut connection = dialer.dial_pushed(push).await?;
+        let channel = self.keys.leader(fence.as_str());
+        connection.subscribe(&channel).await?;
+        Ok(Presence { connection, channel, pushed, moved })
+    }
+}
+
+impl Presence {
+    /// Waits until it is broken, or belongs to a Redis that this worker has left.
+    pub async fn lost(&mut self) {
+        loop {
+            tokio::select! {
+                () = &mut self.moved => return,
+                pushed = self.pushed.recv() => {
+                    if pushed.is_none_or(|info| info.kind == PushKind::Disconnection) {
+                        return;
+                    }
+                }
+                () = sleep(CHECK_INTERVAL) => {
+                    // Once more is no second one.
+                    if self.connection.subscribe(&self.channel).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// Who holds it and for how long, as plain reads; `None` if nobody does. This is how the workers that wait learn of each epoch.
+    pub async fn held(&mut self) -> Result<Option<Held>> {
+        let keys = &self.store.keys;
+        let (lease, watcher) = (keys.lease(), keys.watcher());
+        let mut both = redis::pipe();
+        both.cmd("PTTL").arg(&lease).cmd("MGET").arg(&lease).arg(&watcher);
+        let (ttl, (held, watcher)): (i64, (Option<String>, Option<String>)) =
+            self.run(Request::Pipeline(&both)).await?;
+        let term = held.map(HeldTerm);
+        if let Some(epoch) = term.as_ref().and_then(HeldTerm::epoch) {
+            self.store.see_epoch(epoch);
+        }
+        Ok(term.zip(u64::try_from(ttl).ok()).map(|(term, ttl)| Held {
+            term,
+            remaining: Duration::from_millis(ttl),
+            watched: watcher.is_some_and(|watcher| watcher != self.owner.as_str()),
+        }))
+    }
+
+    /// Claims the watch over the leader, or keeps it; false if another worker has it.
+    pub async fn claim_watch(&mut self) -> Result<bool> {
+        let key = self.store.keys.watcher();
+        let call = scripts::WATCHER_CLAIM.call().key(key).arg(self.owner.as_str()).arg(millis(WATCH_FOR));
+        self.call(&call).await
+    }
+
+    /// Whether the leader of this term subscribes to its channel.
+    pub async fn is_present(&mut self, term: &HeldTerm) -> Result<bool> {
+        let channel = self.store.keys.leader(term.as_str());
+        let command = redis::cmd("PUBSUB").arg("NUMSUB").arg(&channel).to_owned();
+        let (_, subscriptions): (String, u64) = self.run(Request::Command(&command)).await?;
+        Ok(subscriptions > 0)
+    }
+}
