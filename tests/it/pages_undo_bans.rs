@@ -106,12 +106,7 @@ async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_anothe
 #[tokio::test]
 async fn a_large_ban_that_was_cancelled_is_undone_for_what_it_says_that_it_had_done() {
     let mut cluster = Cluster::with_fail2ban(2).jails(&["web"]).set_up().await;
-    let fail2ban = cluster.fail2ban();
-    let slow = "[Definition]\nactionban = sleep 0.05\nactionunban =\n[Init]\nname = default\n";
-    fail2ban.write("action.d/slow.conf", slow);
-    let text = fail2ban.jail("slow", true, "").replace("note[", "slow[");
-    fail2ban.write("jail.d/slow.conf", &text);
-    fail2ban.command(&["reload", "--if-exists", "slow"]).await;
+    cluster.fail2ban().start_slow_jail(0.05).await;
     let mut user = User::of(&cluster).await;
     let ips: Vec<String> = (0..500).map(|n| format!("198.51.{}.{}", 100 + n / 250, n % 250)).collect();
     let slow = "/servers/web-1/jails/slow";
