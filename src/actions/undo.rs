@@ -18,6 +18,7 @@ use super::settings_seen::{in_files, in_force};
 use super::switch_jail::{self, SwitchError};
 use super::{Actor, Context, JailTarget, UnknownTarget, ban};
 use crate::agent::client::{AgentError, JailView};
+use crate::domain::address::is_no_host;
 use crate::domain::ban_job::JOB_ABOVE;
 use crate::domain::undo::{Deed, MAX_ADDRESSES, SettingsDeed, UndoId, Undoable};
 use crate::domain::{BanAction, BanJobId, JailChangeId, JailSettings, Network, Timestamp};
@@ -322,6 +323,7 @@ async fn bans_back(
         ips.retain(|ip| {
             !never.iter().any(|entry| entry.contains(*ip))
                 && !is_own(*ip, actor.address, &context.trusted_proxies)
+                && is_no_host(ip.net()).is_none()
         });
     }
     let small = ips.len() <= JOB_ABOVE;
@@ -342,7 +344,9 @@ async fn bans_back(
         (true, false) => ban::ban(context, actor.clone(), target.clone(), ips, false, job).await?,
         (false, _) => {
             let order = if were_banned { BanAction::Unban } else { BanAction::Ban };
-            BanOutcome::Job(Box::new(enqueue(context, actor.clone(), &target, job, order, ips).await?))
+            BanOutcome::Job(Box::new(
+                enqueue(context, actor.clone(), &target, job, order, ips, Vec::new()).await?,
+            ))
         }
     };
     Ok(Undone::Bans { target, banned: !were_banned, outcome, left_out, not_kept })
