@@ -106,4 +106,8 @@ async fn names_that_nobody_has_cannot_fill_the_gate_against_a_known_address() {
         done.store(true, Relaxed);
     };
     tokio::join!(flood, owner);
+    let log = cluster.workers[0].process.printed();
+    let cause = "unavailable: this worker is busy checking passwords";
+    let says = |line: &str| line.contains("login from 203.0.113.") && line.contains(cause);
+    assert!(log.lines().any(says), "why a login was not decided is in the log");
 }

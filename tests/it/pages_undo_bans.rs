@@ -58,6 +58,26 @@ async fn a_ban_is_lifted_from_its_entry_in_the_audit_and_banned_again_unless_tha
 }
 
 #[tokio::test]
+async fn what_must_not_be_banned_by_a_slip_is_left_out_of_an_undo_and_the_rest_is_banned_again() {
+    let (mut cluster, client) = beside_web().await;
+    let mut user = User::of(&cluster).await;
+    let own = json!({ "ips": ["127.0.0.9", "198.51.100.9"], "force": true });
+    client.post(&path("jails/web/bans"), own).await.expect(200);
+    // No host has it, and fail2ban bans it all the same.
+    cluster.fail2ban().command(&["set", "web", "banip", "0.0.0.0"]).await;
+    let ips = "127.0.0.9 198.51.100.9 0.0.0.0";
+    let sent = user.here.post(&format!("{WEB}/unban"), &[("ips", ips)]).await;
+    let lifted = user.get(&sent.expect(303).to().unwrap()).await;
+    says(&lifted, "Unbanned 3 addresses in web on web-1.");
+    let again = user.press(&lifted, "#messages form", &[], "Ban 3 addresses").await;
+    says(&again, "Banned 198.51.100.9 in web on web-1.");
+    says(&again, "Left out: 2 addresses (");
+    for ip in ["127.0.0.9", "0.0.0.0"] {
+        assert!(!cluster.fail2ban().bans("web", ip).await, "{ip}");
+    }
+}
+
+#[tokio::test]
 async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_another_but_for_those_that_must_not()
  {
     let (mut cluster, client) = beside_web().await;
