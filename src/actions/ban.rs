@@ -362,6 +362,7 @@ mod tests {
         }
         for crowd in ["128.0.0.0/1", "8.0.0.0/7", "2000::/3", "2a00::/12"] {
             assert!(refused(crowd), "{crowd}");
+            assert!(is_own(Network::parse(crowd).unwrap(), None, &[]), "{crowd}: an undo leaves it out");
         }
         let together = ["8.0.0.0/8", "9.0.0.0/8"].map(|net| Network::parse(net).unwrap());
         let refusal = refuse_own(&together, None, &[]);

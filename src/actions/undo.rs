@@ -131,7 +131,8 @@ pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Res
             Taken::Before { at, by } => return Err(UndoError::Before { at, by }),
             Taken::Over => return Err(UndoError::Over),
         };
-        let outcome = make(&task, &actor, &id, &done, new).await;
+        // On the heap: what all kinds of changes need for their opposites is much for a thread's stack.
+        let outcome = Box::pin(make(&task, &actor, &id, &done, new)).await;
         if outcome.is_err()
             && let Err(error) = task.store.give_undo_back(&id).await
         {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::jails::{BANNED, beside_web, path};
+use crate::jails::{BANNED, beside_web, path, post};
 use crate::pages_user::{User, WEB, banned_now, says, web_listed};
 use crate::support::browser::Page;
 use crate::support::{Client, Cluster, SOON, eventually};
@@ -75,6 +75,10 @@ async fn what_must_not_be_banned_by_a_slip_is_left_out_of_an_undo_and_the_rest_i
     for ip in ["127.0.0.9", "0.0.0.0"] {
         assert!(!cluster.fail2ban().bans("web", ip).await, "{ip}");
     }
+    // Nor is anybody unbanned where nobody is banned any more.
+    post(&client, "jails/web/deactivate").await.expect(200);
+    let late = user.press(&again, "#messages form", &[], "Unban it").await;
+    says(&late, "does not run by now: it bans nobody; nothing was changed.");
 }
 
 #[tokio::test]

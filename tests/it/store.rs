@@ -6,9 +6,10 @@ use std::time::Duration;
 use bangui::config::RedisConfig;
 use bangui::domain::hours::{ServerHours, count};
 use bangui::domain::transition::record_activation;
+use bangui::domain::undo::{Deed, UndoId, Undoable};
 use bangui::domain::{JailCounts, JailName, ServerName, ServerState};
 use bangui::store::{
-    Acquired, ChangeError, Fence, HoursChange, JobTurn, Lease, Store, StoreError, StoredBan, WorkerId,
+    Acquired, ChangeError, Fence, HoursChange, JobTurn, Lease, Store, StoreError, StoredBan, Taken, WorkerId,
 };
 
 use crate::support::cluster::PREFIX;
@@ -271,4 +272,27 @@ async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
     assert_eq!(store.ban_counts(&[place]).await.unwrap(), [None]);
     assert!(store.ban_lists().await.unwrap().is_empty());
     assert_eq!(store.take_probe_requests(&leads).await.unwrap(), [server()]);
+}
+
+#[tokio::test]
+async fn an_undo_is_offered_until_its_time_is_over_and_taken_by_one_person_who_may_give_it_back() {
+    let redis = Redis::start().await;
+    let store = store(&redis).await;
+    let [over, open] = [1, 2].map(UndoId::of);
+    let deed = Deed::Switched { on: true };
+    let done = Undoable { username: "admin".to_owned(), server: None, jail: None, deed };
+    for id in [&over, &open] {
+        store.keep_undo(id, &done, &format!("changes/{id}")).await.unwrap();
+    }
+    assert_eq!(store.undo_offers().await.unwrap().len(), 2);
+    redis.command::<u64>(&["ZADD", "{it}:undos", "1", &format!("changes/{over} {over}")]).await;
+    let offered: Vec<String> = store.undo_offers().await.unwrap().into_keys().collect();
+    assert_eq!(offered, [format!("changes/{open}")]);
+
+    assert_eq!(store.take_undo(&open, "admin").await.unwrap(), Taken::Yours(Box::new(done.clone())));
+    let second = store.take_undo(&open, "other").await.unwrap();
+    assert!(matches!(&second, Taken::Before { by, .. } if by == "admin"), "{second:?}");
+    assert_eq!(store.undoable(&[over, open.clone()]).await.unwrap(), [Some(done.clone()), None]);
+    store.give_undo_back(&open).await.unwrap();
+    assert_eq!(store.take_undo(&open, "other").await.unwrap(), Taken::Yours(Box::new(done)));
 }
