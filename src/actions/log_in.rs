@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
 use super::{Actor, Context, Refusal, set_up};
-use crate::cause::chain;
 use crate::password::gate::Turn;
 use crate::password::{GateError, Origin, rules};
 use crate::store::{
@@ -116,7 +115,7 @@ async fn report(context: &Context, login: &Login, outcome: Result<(), &LoginErro
         }
         // Which of Redis, the gate and a revocation it was.
         Err(error) => tracing::info!(
-            client.address = %ip, login.outcome = label, "login from {ip}: {label}: {}", chain(error)
+            client.address = %ip, login.outcome = label, "login from {ip}: {label}: {error}"
         ),
         Ok(()) => tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}"),
     }

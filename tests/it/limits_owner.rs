@@ -101,7 +101,16 @@ async fn names_that_nobody_has_cannot_fill_the_gate_against_a_known_address() {
         })
         .await;
         for _ in 0..9 {
-            log_in_from(&client, &["198.51.100.7"], "admin", PASSWORD).await.expect(201);
+            crate::support::eventually("a login", 4 * SOON, || async {
+                let answer = log_in_from(&client, &["198.51.100.7"], "admin", PASSWORD).await;
+                // On a machine that is busy beyond measure Redis's answer may come too late. The gate never refuses.
+                let late = answer.status == 503 && answer.problem(503) == "redis-unavailable";
+                if !late {
+                    answer.expect(201);
+                }
+                (!late).then_some(())
+            })
+            .await;
         }
         done.store(true, Relaxed);
     };
