@@ -8,8 +8,10 @@ use url::Host;
 use super::values::Parsed;
 use crate::domain::address::network_behind;
 
-/// Networks such as `10.1.2.0/24`, or single addresses, in canonical form. What they add up to may be as large as the largest private
-/// networks, `10.0.0.0/8` and `fc00::/7`: nobody has load balancers in more, and `0.0.0.0/1,128.0.0.0/1` is every address.
+/// Networks such as `10.1.2.0/24`, or single addresses, in canonical form.
+///
+/// What they add up to may be as large as the largest private networks, `10.0.0.0/8` and `fc00::/7`: nobody has load balancers in
+/// more, and `0.0.0.0/1,128.0.0.0/1` is every address.
 pub fn proxies(text: &str) -> Parsed<Vec<IpNet>> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let named = entries.map(proxy).collect::<Parsed<Vec<IpNet>>>()?;
