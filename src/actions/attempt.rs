@@ -86,7 +86,12 @@ impl Attempt {
         let Self { store, account, ip, limits, standing } = self;
         match verdict(&outcome) {
             Verdict::Right { generation } => {
-                log_failure(store.remember_address(&account, ip, generation).await);
+                if let Err(error) = store.remember_address(&account, ip, generation).await {
+                    tracing::warn!(
+                        error = %error, client.address = %ip,
+                        "failed to remember an address after its login: the next one may have to wait among those of strangers"
+                    );
+                }
             }
             Verdict::Wrong => match store.count_failure(&account, ip, standing, limits).await? {
                 Admission::Admitted(_) => {}

@@ -1,4 +1,5 @@
-//! Making and lifting bans: a few at once, many as a job ([`super::ban_jobs`]).
+//! Making and lifting bans: a few at once, many as a job ([`super::ban_jobs`]). Where an action is slow, even a few take longer than
+//! a client waits: what is left then is a job too.
 //!
 //! After each command the agent asks fail2ban for the resulting state, and that is the outcome, address by address.
 
@@ -14,21 +15,21 @@ use super::ban_jobs::{EnqueueError, MAX_NAMED, enqueue};
 use super::host_change::HostChange;
 use super::{Actor, Context, JailTarget};
 use crate::agent::client::{AgentError, BanResult};
-use crate::domain::address::overlaps;
+use crate::domain::address::{is_no_host, largest_crowd, overlaps};
 use crate::domain::ban_job::{JOB_ABOVE, MAX_JOB_ADDRESSES};
 use crate::domain::undo::{Deed, UndoId};
 use crate::domain::{BanAction, BanJobId, Network};
 use crate::store::{BanJobView, Store, StoreError};
 
-/// No further batch is sent after this.
-pub(super) const AT_ONCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// No further batch is sent after this, so that the answer comes within 30 s where an action takes seconds.
+const HANDED_OVER_AFTER: Duration = Duration::from_secs(25);
 
 /// The outcome of a change of bans.
 #[derive(Debug)]
 pub enum BanOutcome {
     /// It was made at once.
     AtOnce(Vec<AddressOutcome>),
-    /// It is large: a job makes it.
+    /// It is large, or slow: a job makes it, or the rest of it.
     Job(Box<BanJobView>),
 }
 
@@ -55,6 +56,8 @@ pub enum LockedOut {
     Proxy,
     /// A loopback address.
     Loopback,
+    /// So large a part of all addresses that ordinary users are among them.
+    Crowd,
 }
 
 /// Why no ban was made or lifted.
@@ -65,6 +68,14 @@ pub enum BanError {
     Count {
         /// How many were named.
         named: usize,
+    },
+    /// A ban that would hold for nobody.
+    #[error("{ip} {why}: no host has this address")]
+    NoHost {
+        /// Which one.
+        ip: Network,
+        /// What it is, in words that follow it.
+        why: &'static str,
     },
     /// A ban that is refused without force.
     #[error("a ban of {ip} would lock out more than an attacker")]
@@ -88,8 +99,8 @@ pub enum BanError {
     Store(#[from] StoreError),
 }
 
-/// Bans addresses in a jail; without `force` none that would lock out more than an attacker. `job` is the name of the job, if
-/// it becomes one.
+/// Bans addresses in a jail; without `force` none that would lock out more than an attacker, and in no case one that no host
+/// has. `job` is the name of the job, if it becomes one.
 ///
 /// # Errors
 /// [`BanError`].
@@ -102,6 +113,9 @@ pub async fn ban(
     job: BanJobId,
 ) -> Result<BanOutcome, BanError> {
     let ips = checked(ips)?;
+    if let Some((ip, why)) = ips.iter().find_map(|ip| Some((*ip, is_no_host(ip.net())?))) {
+        return Err(BanError::NoHost { ip, why });
+    }
     if !force {
         refuse_own(&ips, actor.address, &context.trusted_proxies)?;
     }
@@ -142,31 +156,42 @@ async fn change(
 ) -> Result<BanOutcome, BanError> {
     let task = context.clone();
     if ips.len() > JOB_ABOVE {
-        let view = enqueue(context, actor, &target, job, order, ips).await?;
+        let view = enqueue(context, actor, &target, job, order, ips, Vec::new()).await?;
         return Ok(BanOutcome::Job(Box::new(view)));
     }
-    let undo = UndoId::from(&job);
-    context.complete(at_once(task, actor, target, order, ips, undo)).await.map(BanOutcome::AtOnce)
+    context.complete(at_once(task, actor, target, order, ips, job)).await
 }
 
-/// If the first batch fails, all is refused; after that the outcome says what is known.
+/// If the first batch fails, all is refused; after that the outcome says what is known. What there is no time for becomes a job.
 async fn at_once(
     context: Context,
     actor: Actor,
     target: JailTarget,
     order: BanAction,
     ips: Vec<Network>,
-    id: UndoId,
-) -> Result<Vec<AddressOutcome>, BanError> {
+    id: BanJobId,
+) -> Result<BanOutcome, BanError> {
     let what = if order == BanAction::Ban { "ban.add" } else { "ban.remove" };
     let named: Vec<String> = ips.iter().take(MAX_NAMED).map(ToString::to_string).collect();
     let wanted = json!({ "ips": named, "asked": ips.len() });
     let change = HostChange::begin(context, actor, target, what, wanted).await?;
-    let give_up_at = Instant::now() + AT_ONCE_TIMEOUT;
+    let give_up_at = Instant::now() + HANDED_OVER_AFTER;
     let (store, target) = (&change.context.store, &change.target);
     let mut batches = AtOnce { store, target, order, give_up_at, tried: 0, outcomes: Vec::new() };
     let stopped = ban_batches::run(&mut batches, &ips).await.err();
     let (tried, mut outcomes) = (batches.tried, batches.outcomes);
+    let stopped = match stopped {
+        Some(Stopped::OutOfTime) => {
+            let done: Vec<BanResult> = outcomes.iter().filter_map(AddressOutcome::known).cloned().collect();
+            match enqueue(&change.context, change.actor.clone(), target, id.clone(), order, ips.clone(), done)
+                .await
+            {
+                Ok(view) => return Ok(handed_over(&change, view, &outcomes).await),
+                Err(error) => Some(Stopped::NotHandedOver(error)),
+            }
+        }
+        stopped => stopped,
+    };
     if let Some(stopped) = &stopped {
         let reason = format!("not tried: {stopped}");
         outcomes.extend(ips[tried..].iter().map(|ip| unknown(*ip, &reason)));
@@ -176,22 +201,32 @@ async fn at_once(
     let after = json!({ "ips": named, "changed": changed.len(), "asked": ips.len() });
     let failed = match stopped {
         Some(Stopped::Failed(error)) => Some(error),
-        Some(Stopped::OutOfTime) | None => None,
+        Some(Stopped::OutOfTime | Stopped::NotHandedOver(_)) | None => None,
     };
     let outcome = failed.as_ref().map_or_else(|| "done".to_owned(), ToString::to_string);
     let entry = change.end((Value::Null, after), outcome).await;
     if !changed.is_empty() {
         let (banned, changed, ips) = (order == BanAction::Ban, changed.len(), changed);
-        change.keep_undo(&id, Deed::Bans { banned, ips, changed }, entry).await;
+        change.keep_undo(&UndoId::from(&id), Deed::Bans { banned, ips, changed }, entry).await;
     }
     change.request_probe().await;
     match failed {
-        Some(error) if !outcomes.iter().any(AddressOutcome::is_known) => Err(match error {
+        Some(error) if !outcomes.iter().any(|one| one.known().is_some()) => Err(match error {
             error @ AgentError::Refused { .. } => BanError::Refused(error),
             error => BanError::Unknown(error),
         }),
-        _ => Ok(outcomes),
+        _ => Ok(BanOutcome::AtOnce(outcomes)),
     }
+}
+
+/// A job has the rest, and what was done so far: at its end it keeps the undo of all of it.
+async fn handed_over(change: &HostChange, view: BanJobView, outcomes: &[AddressOutcome]) -> BanOutcome {
+    let changed: Vec<Network> = outcomes.iter().filter_map(AddressOutcome::changed).collect();
+    let named = &changed[..changed.len().min(MAX_NAMED)];
+    let after = json!({ "ips": named, "changed": changed.len(), "asked": view.progress.asked, "job": view.id.as_str() });
+    change.end((Value::Null, after), "it takes long: a ban job does the rest".to_owned()).await;
+    change.request_probe().await;
+    BanOutcome::Job(Box::new(view))
 }
 
 /// The batches of a change that is made while its client waits.
@@ -200,7 +235,7 @@ struct AtOnce<'a> {
     target: &'a JailTarget,
     order: BanAction,
     give_up_at: Instant,
-    /// Addresses that were sent.
+    /// Addresses that were answered, or sent without an answer.
     tried: usize,
     outcomes: Vec<AddressOutcome>,
 }
@@ -210,6 +245,8 @@ struct AtOnce<'a> {
 enum Stopped {
     #[error("timed out before it began")]
     OutOfTime,
+    #[error("timed out before it began, and no job does the rest: {0}")]
+    NotHandedOver(#[source] EnqueueError),
     #[error(transparent)]
     Failed(AgentError),
 }
@@ -221,16 +258,17 @@ impl Batches for AtOnce<'_> {
         if Instant::now() > self.give_up_at {
             return Err(Stopped::OutOfTime);
         }
-        self.tried += batch.len();
         let JailTarget { agent, jail, .. } = self.target;
         ban_batches::command(agent, jail, self.order, batch, None).await.map_err(|error| {
             let reason = error.to_string();
+            self.tried += batch.len();
             self.outcomes.extend(batch.iter().map(|ip| unknown(*ip, &reason)));
             Stopped::Failed(error)
         })
     }
 
-    async fn keep(&mut self, _: &[Network], results: Vec<BanResult>) -> Result<(), Stopped> {
+    async fn keep(&mut self, batch: &[Network], results: Vec<BanResult>) -> Result<(), Stopped> {
+        self.tried += batch.len();
         let JailTarget { server, jail, .. } = self.target;
         ban_batches::note_changes(self.store, server, jail, self.order, &results).await;
         self.outcomes.extend(results.into_iter().map(AddressOutcome::Known));
@@ -239,8 +277,11 @@ impl Batches for AtOnce<'_> {
 }
 
 impl AddressOutcome {
-    fn is_known(&self) -> bool {
-        matches!(self, Self::Known(_))
+    fn known(&self) -> Option<&BanResult> {
+        match self {
+            Self::Known(result) => Some(result),
+            Self::Unknown { .. } => None,
+        }
     }
 
     /// Its address, if it was changed.
@@ -258,8 +299,13 @@ fn unknown(ip: Network, reason: &str) -> AddressOutcome {
 
 /// So that nobody locks out themselves, all users, or the host by accident.
 fn refuse_own(ips: &[Network], own: Option<IpAddr>, proxies: &[IpNet]) -> Result<(), BanError> {
-    match ips.iter().find_map(|ip| Some((*ip, locks_out(*ip, own, proxies)?))) {
-        Some((ip, locks_out)) => Err(BanError::NeedsForce { ip, locks_out }),
+    if let Some((ip, locks_out)) = ips.iter().find_map(|ip| Some((*ip, locks_out(*ip, own, proxies)?))) {
+        return Err(BanError::NeedsForce { ip, locks_out });
+    }
+    // Together they may be more than each.
+    let nets: Vec<IpNet> = ips.iter().map(|ip| ip.net()).collect();
+    match largest_crowd(&nets) {
+        Some(net) => Err(BanError::NeedsForce { ip: net.into(), locks_out: LockedOut::Crowd }),
         None => Ok(()),
     }
 }
@@ -279,8 +325,10 @@ fn locks_out(ip: Network, own: Option<IpAddr>, proxies: &[IpNet]) -> Option<Lock
         Some(LockedOut::Actor)
     } else if proxies.iter().any(|proxy| overlaps(net, *proxy)) {
         Some(LockedOut::Proxy)
+    } else if loopback.iter().any(|own| overlaps(net, *own)) {
+        Some(LockedOut::Loopback)
     } else {
-        loopback.iter().any(|own| overlaps(net, *own)).then_some(LockedOut::Loopback)
+        largest_crowd(&[net]).map(|_| LockedOut::Crowd)
     }
 }
 
@@ -312,7 +360,17 @@ mod tests {
         ] {
             assert!(refused(own), "{own}");
         }
-        for other in ["198.51.100.8", "203.0.113.0/24", "10.0.1.1", "2001:db8::1"] {
+        for crowd in ["128.0.0.0/1", "8.0.0.0/7", "2000::/3", "2a00::/12"] {
+            assert!(refused(crowd), "{crowd}");
+            assert!(is_own(Network::parse(crowd).unwrap(), None, &[]), "{crowd}: an undo leaves it out");
+        }
+        let together = ["8.0.0.0/8", "9.0.0.0/8"].map(|net| Network::parse(net).unwrap());
+        let refusal = refuse_own(&together, None, &[]);
+        assert!(
+            matches!(&refusal, Err(BanError::NeedsForce { ip, locks_out: LockedOut::Crowd }) if ip.to_string() == "8.0.0.0/7"),
+            "{refusal:?}"
+        );
+        for other in ["8.0.0.0/8", "2a00::/16", "198.51.100.8", "203.0.113.0/24", "10.0.1.1", "2001:db8::1"] {
             assert!(!refused(other), "{other}");
         }
     }

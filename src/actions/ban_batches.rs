@@ -1,7 +1,8 @@
 //! The one loop for bans that are made at once and for ban jobs.
 //!
 //! Addresses go to fail2ban in batches of up to 25, since its one command thread does nothing else for that time; the next
-//! batch is smaller where the last one was slow.
+//! batch is smaller where the last one was slow. An agent that had no time for all of a batch answers for the first of it, and the
+//! others come again.
 
 use std::future::Future;
 
@@ -21,7 +22,7 @@ pub trait Batches {
     fn send(&mut self, batch: &[Network])
     -> impl Future<Output = Result<Vec<BanResult>, Self::Error>> + Send;
 
-    /// Keeps its outcome before the next one is sent.
+    /// Keeps the outcome of what was tried of it before the next one is sent.
     fn keep(
         &mut self,
         batch: &[Network],
@@ -36,12 +37,15 @@ pub trait Batches {
 pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::Error> {
     let (mut left, mut size) = (ips, BATCH_SIZE);
     while !left.is_empty() {
-        let (batch, rest) = left.split_at(size.min(left.len()));
+        let batch = &left[..size.min(left.len())];
         let sent_at = Instant::now();
         let results = batches.send(batch).await?;
-        size = size_after(batch.len(), sent_at.elapsed());
-        left = rest;
-        batches.keep(batch, results).await?;
+        let answered = batch.iter().take_while(|ip| results.iter().any(|one| one.ip == **ip)).count();
+        // One that no answer names at all would come again for ever.
+        let tried = if answered == 0 { batch.len() } else { answered };
+        size = size_after(tried, sent_at.elapsed());
+        left = &left[tried..];
+        batches.keep(&batch[..tried], results).await?;
     }
     Ok(())
 }
@@ -57,7 +61,7 @@ pub async fn command(
     batch: &[Network],
     job: Option<JobEpoch>,
 ) -> Result<Vec<BanResult>, AgentError> {
-    let request = BanRequest { ips: batch.to_vec(), job };
+    let request = BanRequest { ips: batch.to_vec(), job, partial: true };
     match order {
         BanAction::Ban => agent.ban(jail, &request).await,
         BanAction::Unban | BanAction::UnbanAll => agent.unban(jail, &request).await,
@@ -92,6 +96,8 @@ mod tests {
         fails_at: usize,
         sizes: Vec<usize>,
         kept: usize,
+        /// Answers about so many at most.
+        answers: usize,
     }
 
     impl Batches for Slow {
@@ -102,8 +108,9 @@ mod tests {
                 return Err("broken");
             }
             self.sizes.push(batch.len());
-            tokio::time::sleep(self.each * batch.len() as u32).await;
-            Ok(Vec::new())
+            let answered = &batch[..batch.len().min(self.answers)];
+            tokio::time::sleep(self.each * answered.len() as u32).await;
+            Ok(answered.iter().map(|ip| BanResult { ip: *ip, banned: true, changed: true }).collect())
         }
 
         async fn keep(&mut self, batch: &[Network], _: Vec<BanResult>) -> Result<(), Self::Error> {
@@ -113,9 +120,12 @@ mod tests {
     }
 
     async fn sent(each: Duration, fails_at: usize) -> (Result<(), &'static str>, Slow) {
+        sent_to(Slow { each, fails_at, sizes: Vec::new(), kept: 0, answers: usize::MAX }).await
+    }
+
+    async fn sent_to(mut slow: Slow) -> (Result<(), &'static str>, Slow) {
         let ips: Vec<Network> =
             (0..100).map(|n| Network::parse(&format!("203.0.113.{n}")).unwrap()).collect();
-        let mut slow = Slow { each, fails_at, sizes: Vec::new(), kept: 0 };
         (run(&mut slow, &ips).await, slow)
     }
 
@@ -126,6 +136,22 @@ mod tests {
         let (all, slow) = sent(Duration::from_secs(1), usize::MAX).await;
         assert_eq!((all, slow.kept, slow.sizes[0]), (Ok(()), 100, 25));
         assert!(slow.sizes[1..].iter().all(|size| *size < 10), "{:?}", slow.sizes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_answer_leaves_out_comes_again_until_all_are_tried() {
+        let slow = |answers| Slow {
+            each: Duration::ZERO,
+            fails_at: usize::MAX,
+            sizes: Vec::new(),
+            kept: 0,
+            answers,
+        };
+        let (all, some) = sent_to(slow(18)).await;
+        assert_eq!((all, some.kept, &some.sizes[..2]), (Ok(()), 100, &[25, 25][..]));
+        assert_eq!(some.sizes.len(), 6, "{:?}", some.sizes);
+        let (all, none) = sent_to(slow(0)).await;
+        assert_eq!((all, none.kept, none.sizes), (Ok(()), 100, vec![25; 4]), "it must end");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Actor, Context, JailTarget};
-use crate::agent::client::{AgentError, JobEpoch, JobKey, RefusedKind};
+use crate::agent::client::{AgentError, BanResult, JobEpoch, JobKey, RefusedKind};
 use crate::domain::undo::{Deed, UndoId, Undoable};
 use crate::domain::{BanAction, BanJobId, BanJobProgress, BanJobState, Network, UnreachableKind};
 use crate::store::{AuditRecord, BanJobClaim, BanJobView, Cancelled, NewBanJob, Store, StoreError, Trail};
@@ -47,7 +47,7 @@ pub enum CancelError {
     Store(#[from] StoreError),
 }
 
-/// Enqueues a job. A second time with the same id, it is the same job.
+/// Enqueues a job of which so much is `done` already. A second time with the same id, it is the same job.
 pub(super) async fn enqueue(
     context: &Context,
     actor: Actor,
@@ -55,9 +55,16 @@ pub(super) async fn enqueue(
     id: BanJobId,
     order: BanAction,
     ips: Vec<Network>,
+    done: Vec<BanResult>,
 ) -> Result<BanJobView, EnqueueError> {
     let named: Vec<&Network> = ips.iter().take(MAX_NAMED).collect();
-    let after = json!({ "job": id.as_str(), "order": order.as_str(), "asked": ips.len(), "ips": named });
+    let mut after = json!({ "job": id.as_str(), "order": order.as_str(), "asked": ips.len(), "ips": named });
+    if !done.is_empty() {
+        after["done"] = done.len().into();
+    }
+    let changed: Vec<Network> = done.iter().filter(|one| one.changed).map(|one| one.ip).collect();
+    let results: Vec<_> = done.into_iter().map(|one| (one.ip, one.banned, one.changed)).collect();
+    let (progress, _) = BanJobProgress::default().after(order, results.len(), &results);
     let audit = AuditRecord {
         target: Some(target.to_string()),
         after,
@@ -66,7 +73,8 @@ pub(super) async fn enqueue(
     };
     let (store, server, jail) = (context.store.clone(), target.server.clone(), target.jail.clone());
     let action = async move {
-        let job = NewBanJob { id: id.clone(), server, jail, order, ips: &ips, audit };
+        let job =
+            NewBanJob { id: id.clone(), server, jail, order, ips: &ips, progress, changed: &changed, audit };
         if !store.create_ban_job(&job).await? {
             return Err(EnqueueError::TooMany);
         }

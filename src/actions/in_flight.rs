@@ -14,14 +14,22 @@ pub struct InFlight(TaskTracker);
 
 impl InFlight {
     /// Runs `action` to its end, also if this future is dropped. A panic in it resumes in the caller, if it still waits.
-    pub async fn complete<T: Send + 'static>(&self, action: impl Future<Output = T> + Send + 'static) -> T {
-        match self.0.spawn(action.in_current_span()).await {
-            Ok(outcome) => outcome,
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // Nobody cancels it but the end of the runtime, which ends this future too.
-                Err(_) => std::future::pending().await,
-            },
+    pub fn complete<T: Send + 'static>(
+        &self,
+        action: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = T> + Send {
+        // On the heap from the beginning: actions call each other, and each would hold the other's future within its own, which
+        // an undo, with one of every kind, has no room for on a thread's stack.
+        let action = Box::pin(action);
+        async move {
+            match self.0.spawn(action.in_current_span()).await {
+                Ok(outcome) => outcome,
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // Nobody cancels it but the end of the runtime, which ends this future too.
+                    Err(_) => std::future::pending().await,
+                },
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl LoginError {
             Self::Limited(_) => "limited",
             Self::SetupIncomplete => "before_setup",
             Self::Overtaken
-            | Self::Gate(GateError::Busy)
+            | Self::Gate(GateError::Busy | GateError::Late)
             | Self::Store(
                 StoreError::Unavailable { .. }
                 | StoreError::Full(_)
@@ -106,13 +106,18 @@ pub async fn log_in(context: &Context, login: Login) -> Result<LoggedIn, LoginEr
 async fn report(context: &Context, login: &Login, outcome: Result<(), &LoginError>) {
     let (ip, label) = (login.origin.ip, outcome.as_ref().map_or_else(|error| error.label(), |()| "success"));
     metrics::counter!("bangui_logins_total", "outcome" => label).increment(1);
-    if let Err(refused @ (LoginError::Wrong | LoginError::Limited(_))) = outcome {
-        let actor = Actor::without_session(ip, &context.worker);
-        // People type passwords into the field for the name: only one that exists is repeated.
-        let (account, reason) = (Username::parse(&login.username), refused.to_string());
-        context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;
-    } else {
-        tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}");
+    match outcome {
+        Err(refused @ (LoginError::Wrong | LoginError::Limited(_))) => {
+            let actor = Actor::without_session(ip, &context.worker);
+            // People type passwords into the field for the name: only one that exists is repeated.
+            let (account, reason) = (Username::parse(&login.username), refused.to_string());
+            context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;
+        }
+        // Which of Redis, the gate and a revocation it was.
+        Err(error) => tracing::info!(
+            client.address = %ip, login.outcome = label, "login from {ip}: {label}: {error}"
+        ),
+        Ok(()) => tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}"),
     }
 }
 

@@ -100,11 +100,11 @@ impl Context {
     }
 
     /// Runs a change to completion even if the caller stops waiting; see [`InFlight::complete`].
-    pub(crate) async fn complete<T: Send + 'static>(
+    pub(crate) fn complete<T: Send + 'static>(
         &self,
         action: impl Future<Output = T> + Send + 'static,
-    ) -> T {
-        self.in_flight.complete(action).await
+    ) -> impl Future<Output = T> + Send {
+        self.in_flight.complete(action)
     }
 
     /// Writes an audit entry for a change that is already made; its place. One that cannot be written goes into the log instead.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::ban::{AT_ONCE_TIMEOUT, BanError};
+use super::ban::BanError;
 use super::ban_jobs::enqueue;
 use super::host_change::HostChange;
 use super::{Actor, Context, JailTarget};
@@ -12,6 +12,9 @@ use crate::domain::ban_job::{JOB_ABOVE, MAX_JOB_ADDRESSES};
 use crate::domain::undo::{Deed, UndoId};
 use crate::domain::{BanAction, BanJobId, Network};
 use crate::store::BanJobView;
+
+/// Nothing more is asked of the agent after this.
+const AT_ONCE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// How long the names of those that are to be lifted are waited for.
 const LIST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -54,7 +57,8 @@ pub async fn unban_all(
     let stored = context.store.server(&target.server).await.map_err(BanError::from)?;
     let counts = stored.state.status.jails.get(&target.jail);
     if counts.is_some_and(|counts| counts.currently_banned > JOB_ABOVE as u64) {
-        let enqueued = enqueue(context, actor, &target, job, BanAction::UnbanAll, Vec::new()).await;
+        let enqueued =
+            enqueue(context, actor, &target, job, BanAction::UnbanAll, Vec::new(), Vec::new()).await;
         return Ok(UnbanAllOutcome::Job(Box::new(enqueued.map_err(BanError::from)?)));
     }
     let task = context.clone();

@@ -18,6 +18,7 @@ use super::settings_seen::{in_files, in_force};
 use super::switch_jail::{self, SwitchError};
 use super::{Actor, Context, JailTarget, UnknownTarget, ban};
 use crate::agent::client::{AgentError, JailView};
+use crate::domain::address::is_no_host;
 use crate::domain::ban_job::JOB_ABOVE;
 use crate::domain::undo::{Deed, MAX_ADDRESSES, SettingsDeed, UndoId, Undoable};
 use crate::domain::{BanAction, BanJobId, JailChangeId, JailSettings, Network, Timestamp};
@@ -130,7 +131,8 @@ pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Res
             Taken::Before { at, by } => return Err(UndoError::Before { at, by }),
             Taken::Over => return Err(UndoError::Over),
         };
-        let outcome = make(&task, &actor, &id, &done, new).await;
+        // On the heap: what all kinds of changes need for their opposites is much for a thread's stack.
+        let outcome = Box::pin(make(&task, &actor, &id, &done, new)).await;
         if outcome.is_err()
             && let Err(error) = task.store.give_undo_back(&id).await
         {
@@ -324,6 +326,7 @@ async fn bans_back(
         ips.retain(|ip| {
             !never.iter().any(|entry| entry.contains(*ip))
                 && !is_own(*ip, actor.address, &context.trusted_proxies)
+                && is_no_host(ip.net()).is_none()
         });
     }
     let small = ips.len() <= JOB_ABOVE;
@@ -346,7 +349,9 @@ async fn bans_back(
         (true, false) => ban::ban(context, actor.clone(), target.clone(), ips, false, job).await?,
         (false, _) => {
             let order = if were_banned { BanAction::Unban } else { BanAction::Ban };
-            BanOutcome::Job(Box::new(enqueue(context, actor.clone(), &target, job, order, ips).await?))
+            BanOutcome::Job(Box::new(
+                enqueue(context, actor.clone(), &target, job, order, ips, Vec::new()).await?,
+            ))
         }
     };
     Ok(Undone::Bans { target, banned: !were_banned, outcome, left_out, not_kept })

@@ -8,9 +8,25 @@ use url::Host;
 use super::values::Parsed;
 use crate::domain::address::network_behind;
 
-/// Networks such as `10.1.2.0/24`, or single addresses, in canonical form. A network of all addresses is refused.
+/// Networks such as `10.1.2.0/24`, or single addresses, in canonical form.
+///
+/// What they add up to may be as large as the largest private networks, `10.0.0.0/8` and `fc00::/7`: nobody has load balancers in
+/// more, and `0.0.0.0/1,128.0.0.0/1` is every address.
 pub fn proxies(text: &str) -> Parsed<Vec<IpNet>> {
-    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(proxy).collect()
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let named = entries.map(proxy).collect::<Parsed<Vec<IpNet>>>()?;
+    // Neighbours together, as the one network that they are.
+    let too_large = IpNet::aggregate(&named).into_iter().find(|net| {
+        let largest = if net.addr().is_ipv4() { 8 } else { 7 };
+        net.prefix_len() < largest
+    });
+    match too_large {
+        Some(net) => Err(format!(
+            "trusts all of {net}: a client from there could pretend to be any other. List your load balancers; a network may be as \
+             large as 10.0.0.0/8 or fc00::/7"
+        )),
+        None => Ok(named),
+    }
 }
 
 fn proxy(entry: &str) -> Parsed<IpNet> {
@@ -19,13 +35,7 @@ fn proxy(entry: &str) -> Parsed<IpNet> {
         .ok()
         .or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from))
         .ok_or_else(|| format!("{entry:?} is neither a network such as 10.1.2.0/24 nor an address"))?;
-    let network = network_behind(network);
-    if network.prefix_len() == 0 {
-        return Err(format!(
-            "{entry:?} is every address: any client could pretend to be any other. List your load balancers"
-        ));
-    }
-    Ok(network)
+    Ok(network_behind(network))
 }
 
 /// Whether a network is wider than any that holds load balancers alone.
@@ -75,6 +85,11 @@ mod tests {
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
             ("::ffff:10.1.2.3", "10.1.2.3/32"),
             ("64:ff9b::10.1.2.0/120", "10.1.2.0/24"),
+            (
+                "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
+                "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7",
+            ),
+            ("10.0.0.0/9,10.128.0.0/9", "10.0.0.0/9 10.128.0.0/9"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(nets), "{text}");
         }
@@ -82,6 +97,13 @@ mod tests {
             "0.0.0.0/0",
             "::/0",
             "10.0.0.1,9.9.9.9/0",
+            "0.0.0.0/1,128.0.0.0/1",
+            "0.0.0.0/1",
+            "0.0.0.0/2,64.0.0.0/3,96.0.0.0/4,112.0.0.0/4",
+            "10.0.0.0/8,11.0.0.0/8",
+            "::/1,8000::/1",
+            "2000::/3",
+            "64:ff9b::/97,64:ff9b::128.0.0.0/97",
             "::ffff:0:0/96",
             "64:ff9b::/96",
             "10.0.0.0/33",

@@ -136,7 +136,14 @@ fn every_bad_value_is_refused_by_name_and_value() {
         ("BANGUI_LOGIN_FAILURE_LIMIT", &["1/", "/1"]),
         (
             "BANGUI_TRUSTED_PROXIES",
-            &["10.0.0.0/33", "proxy.example.org", "10.0.0.1,x", "0.0.0.0/0", "10.0.0.1,::/0"],
+            &[
+                "10.0.0.0/33",
+                "proxy.example.org",
+                "10.0.0.1,x",
+                "0.0.0.0/0",
+                "10.0.0.1,::/0",
+                "0.0.0.0/1,128.0.0.0/1",
+            ],
         ),
         ("BANGUI_TRUSTED_PROXY_HOPS", &["0", "-1", "11", "x"]),
         ("BANGUI_ALLOWED_HOSTS", &["bangui.example:80", "*.example", "a/b"]),

@@ -56,6 +56,31 @@ pub fn overlaps(net: IpNet, other: IpNet) -> bool {
     spellings(canonical_network(net)).iter().any(|one| others.iter().any(|other| overlap(one, other)))
 }
 
+/// Why no host ever has an address of this network, in words that follow it; none if a host may. Packets never come from there, so
+/// a ban would hold for nobody.
+#[must_use]
+pub fn is_no_host(net: IpNet) -> Option<&'static str> {
+    const NOBODY: [(&str, &str); 5] = [
+        ("0.0.0.0/32", "stands for no address in particular"),
+        ("::/128", "stands for no address in particular"),
+        ("255.255.255.255/32", "is every host of a local network at once"),
+        ("224.0.0.0/4", "is in the range of multicast groups"),
+        ("ff00::/8", "is in the range of multicast groups"),
+    ];
+    let behind = network_behind(net);
+    let of = |nobody: &str| nobody.parse::<IpNet>().is_ok_and(|nobody| nobody.contains(&behind));
+    NOBODY.iter().find(|(nobody, _)| of(nobody)).map(|(_, why)| *why)
+}
+
+/// What is so large among these networks, neighbours taken together, that most of its hosts are nobody's enemies: more than a /8 of
+/// IPv4 addresses, or a /16 of IPv6 ones. Registries give nobody more.
+#[must_use]
+pub fn largest_crowd(nets: &[IpNet]) -> Option<IpNet> {
+    let all: Vec<IpNet> = nets.iter().map(|net| network_behind(*net)).collect();
+    let is_crowd = |net: &IpNet| net.prefix_len() < if net.addr().is_ipv4() { 8 } else { 16 };
+    IpNet::aggregate(&all).into_iter().filter(is_crowd).min_by_key(IpNet::prefix_len)
+}
+
 fn spellings(net: IpNet) -> Vec<IpNet> {
     let mut all = vec![net];
     let ipv4 = match net {
@@ -110,6 +135,56 @@ mod tests {
         ] {
             assert_eq!(canonical_network(net(written)).to_string(), is, "{written}");
         }
+    }
+
+    #[test]
+    fn nobody_has_the_unspecified_address_the_broadcast_address_or_that_of_a_group() {
+        for nobody in [
+            "0.0.0.0",
+            "::",
+            "::ffff:0.0.0.0",
+            "64:ff9b::",
+            "255.255.255.255",
+            "224.0.0.1",
+            "239.0.0.0/8",
+            "224.0.0.0/4",
+            "ff02::1",
+            "ff00::/8",
+        ] {
+            assert!(is_no_host(net(nobody)).is_some(), "{nobody}");
+        }
+        for somebody in [
+            "0.0.0.1",
+            "0.0.0.0/31",
+            "::1",
+            "::/127",
+            "255.255.255.254",
+            "240.0.0.1",
+            "223.255.255.255",
+            "224.0.0.0/3",
+            "fe80::1",
+        ] {
+            assert_eq!(is_no_host(net(somebody)), None, "{somebody}");
+        }
+    }
+
+    #[test]
+    fn more_than_a_registry_gives_to_anybody_is_a_crowd_also_in_parts() {
+        let crowd = |nets: &[&str]| {
+            let nets: Vec<IpNet> = nets.iter().map(|one| net(one)).collect();
+            largest_crowd(&nets).map(|net| net.to_string())
+        };
+        for (nets, is) in [
+            (&["128.0.0.0/1"][..], "128.0.0.0/1"),
+            (&["203.0.113.7", "8.0.0.0/7"], "8.0.0.0/7"),
+            (&["8.0.0.0/8", "9.0.0.0/8"], "8.0.0.0/7"),
+            (&["2000::/3", "8.0.0.0/7"], "2000::/3"),
+            (&["2a00::/15"], "2a00::/15"),
+            (&["64:ff9b::/96"], "0.0.0.0/0"),
+        ] {
+            assert_eq!(crowd(nets).as_deref(), Some(is), "{nets:?}");
+        }
+        assert_eq!(crowd(&["8.0.0.0/8", "10.0.0.0/8", "2a00::/16", "203.0.113.7"]), None);
     }
 
     #[test]

@@ -112,6 +112,12 @@ impl From<IpAddr> for Network {
     }
 }
 
+impl From<IpNet> for Network {
+    fn from(network: IpNet) -> Self {
+        Self(canonical_network(network))
+    }
+}
+
 impl TryFrom<String> for Network {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {

@@ -140,24 +140,28 @@ pub(super) fn may_be_off(switches: &[Switch], jail: &JailName) -> bool {
 /// Whether a jail was activated for certain, and not switched off since: if it does not run, it is lost. So it is if a switch
 /// off that was given up before is made after all.
 fn is_surely_on(switches: &[Switch], jail: &JailName) -> bool {
-    let mut of_jail = switches.iter().filter(|switch| switch.jail_name == *jail);
-    let is_on = |other: &Switch, last: &Switch| {
-        other.on || other.id.as_ref().is_some_and(|id| last.follows.contains(id))
-    };
-    let others = of_jail.clone();
-    of_jail.any(|last| last.on && last.done && others.clone().all(|other| is_on(other, last)))
+    let of_jail = || switches.iter().filter(|switch| switch.jail_name == *jail);
+    of_jail().any(|last| last.on && last.done && of_jail().all(|other| other.on || comes_before(other, last)))
 }
 
-/// Settles the switches of one jail if all of them have ended and went the same way.
+/// Whether what `last` wants was wanted after `other` had ended, or had been given up.
+fn comes_before(other: &Switch, last: &Switch) -> bool {
+    other.id.as_ref().is_some_and(|id| last.follows.contains(id))
+}
+
+/// Settles the switches of one jail if one of them has the last word: it is done, and every other one is done the same way or
+/// came before it. One that was given up before, and is made after all, is seen by what runs: in either direction the jail is
+/// then no longer as it was switched, and that is not to be kept silent until the other one has timed out.
 fn settle_done(state: &mut ServerState, jail: &JailName) {
-    let mut of_jail = state.switching.iter().filter(|switch| switch.jail_name == *jail);
-    let Some(first) = of_jail.next() else { return };
-    if !first.done || !of_jail.all(|switch| switch.done && switch.on == first.on) {
-        return;
-    }
+    let of_jail = || state.switching.iter().filter(|switch| switch.jail_name == *jail);
+    let has_last_word = |last: &&Switch| {
+        let same = |other: &Switch| other.done && other.on == last.on;
+        last.done && of_jail().all(|other| same(other) || comes_before(other, last))
+    };
+    let Some(on) = of_jail().find(has_last_word).map(|last| last.on) else { return };
     let over: Vec<Switch> = state.switching.extract_if(.., |switch| switch.jail_name == *jail).collect();
-    for switch in over {
-        fold(state, &switch);
+    for switch in over.iter().filter(|switch| switch.on == on) {
+        fold(state, switch);
     }
 }
 
@@ -239,3 +243,7 @@ fn adopt(state: &mut ServerState) {
 #[cfg(test)]
 #[path = "switches_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "switches_overlap_tests.rs"]
+mod overlap_tests;

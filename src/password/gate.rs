@@ -48,6 +48,12 @@ pub enum GateError {
     /// As many hashes run and wait as this worker allows.
     #[error("this worker is busy checking passwords and its queue is full: try again")]
     Busy,
+    /// Those before it took too long.
+    #[error(
+        "this worker is busy checking passwords and got to none of this request within {}: try again",
+        format_args!("{} s", TURN_TIMEOUT.as_secs())
+    )]
+    Late,
     /// Hashing itself failed.
     #[error("failed to hash a password")]
     Failed(#[source] anyhow::Error),
@@ -93,7 +99,8 @@ impl Door {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Busy)?;
         match tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.cores).acquire_owned()).await {
             Ok(Ok(core)) => Ok(Turn { _place: place, _core: core }),
-            Ok(Err(_)) | Err(_) => Err(GateError::Busy),
+            Ok(Err(_)) => Err(GateError::Busy),
+            Err(_) => Err(GateError::Late),
         }
     }
 }
@@ -116,12 +123,12 @@ impl PasswordGate {
     /// Waits for a turn, at most two seconds at each door.
     ///
     /// # Errors
-    /// [`GateError::Busy`] if too many are waiting already, or for too long.
+    /// [`GateError::Busy`] if too many are waiting already, [`GateError::Late`] after waiting for too long.
     pub async fn enter(&self, origin: Origin) -> Result<Turn> {
         match origin {
             Origin::Anywhere => self.open.enter().await,
             Origin::Known => match self.known.enter().await {
-                Err(GateError::Busy) => self.open.enter().await,
+                Err(GateError::Busy | GateError::Late) => self.open.enter().await,
                 turn => turn,
             },
         }
@@ -231,7 +238,7 @@ mod tests {
         let gate = PasswordGate::with_cores(1);
         let _working = gate.enter(Origin::Anywhere).await.unwrap();
         let began = tokio::time::Instant::now();
-        assert!(gate.enter(Origin::Anywhere).await.is_err());
+        assert!(matches!(gate.enter(Origin::Anywhere).await, Err(GateError::Late)));
         assert_eq!(began.elapsed(), TURN_TIMEOUT);
         assert_eq!(gate.open.places.available_permits(), 4);
     }

@@ -6,6 +6,7 @@
 //! container may have. Only an allocation above the largest possible threshold gets its own mapping.
 
 mod common;
+mod decorated;
 pub mod gate;
 pub mod rules;
 

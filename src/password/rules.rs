@@ -7,6 +7,7 @@
 //! | among the 10,000 most common | `common.rs` |
 //! | made of the name of the product or of its user | with little else in it |
 //! | of one character, or of sequences (`abcdef`, `qwertz`, `987`) | with little else in it |
+//! | a common word or password with digits and symbols around it | `decorated.rs`; the name of the product or the user beside it makes it no better |
 //!
 //! There is no rule about which characters it must have (NIST SP 800-63B, OWASP ASVS 6.2.5). What is merely typed to log in is
 //! not checked, and no password is changed before it is hashed: normalization is for counting and comparing alone.
@@ -14,6 +15,7 @@
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::common;
+use super::decorated::is_decorated_word;
 
 /// How many characters a password must have.
 pub const MIN_CHARACTERS: usize = 12;
@@ -29,9 +31,10 @@ const MIN_BESIDE_SEQUENCES: usize = 4;
 /// How many characters in a row make a sequence.
 const SEQUENCE: usize = 3;
 /// What people run a finger along.
-const ROWS: [&str; 9] = [
+const ROWS: [&str; 10] = [
     "abcdefghijklmnopqrstuvwxyz",
     "01234567890",
+    "!@#$%^&*()",
     "qwertyuiop",
     "qwertzuiop",
     "azertyuiop",
@@ -65,6 +68,11 @@ pub enum WeakPassword {
     /// It is made of one character or of sequences.
     #[error("a password must not be made of one character or of sequences such as abcd, 1234 or qwerty")]
     Sequences,
+    /// It is a common word, decorated.
+    #[error(
+        "this is a common word or password with digits or symbols around it or in place of letters: attackers try those first"
+    )]
+    DecoratedWord,
     /// It is the one that it is to replace.
     #[error("the new password is the current one")]
     Unchanged,
@@ -99,7 +107,13 @@ pub fn check(password: &str, username: &str) -> Result<(), WeakPassword> {
     if left.len() != lower.len() && (left.chars().count() < MIN_BESIDE_NAMES || is_sequences(&left)) {
         return Err(WeakPassword::Names);
     }
-    if is_sequences(&lower) { Err(WeakPassword::Sequences) } else { Ok(()) }
+    if is_sequences(&lower) {
+        return Err(WeakPassword::Sequences);
+    }
+    if is_decorated_word(&lower) || is_decorated_word(&left) {
+        return Err(WeakPassword::DecoratedWord);
+    }
+    Ok(())
 }
 
 fn without_names(lower: &str, username: &str) -> String {
@@ -170,8 +184,8 @@ mod tests {
         for own in ["banguibangui", "Bangui-admin-1", "admin@fail2ban", "bangui12345678", "ADMINadminADMIN"] {
             assert_eq!(refused(own), Some(WeakPassword::Names), "{own}");
         }
-        assert_eq!(check("rosalind-2031", "rosalind"), Err(WeakPassword::Names));
-        assert_eq!(check("rosalind-2031", "admin"), Ok(()));
+        assert_eq!(check("kvistgaard-2031", "kvistgaard"), Err(WeakPassword::Names));
+        assert_eq!(check("kvistgaard-2031", "admin"), Ok(()));
         assert_eq!(refused("bangui on the river oubangui"), None);
     }
 
@@ -186,10 +200,28 @@ mod tests {
             "abcabcabcabcabc",
             "asdfghjklqwertz",
             "aaaabbbbcccc",
+            "123456!@#$%^",
         ] {
             assert_eq!(refused(sequence), Some(WeakPassword::Sequences), "{sequence}");
         }
         for fine in ["correct horse battery staple", "a-password-of-the-walk", "7f3a9c21e8b04d56"] {
+            assert_eq!(refused(fine), None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn nobody_takes_a_common_word_with_digits_or_symbols_around_it() {
+        for decorated in [
+            "Password123456",
+            "welcome12345",
+            "P@$$w0rd-2031",
+            "rosalind-2031",
+            "Bangui-Password-1",
+            "admin.secret.77",
+        ] {
+            assert_eq!(refused(decorated), Some(WeakPassword::DecoratedWord), "{decorated}");
+        }
+        for fine in ["Password of the river 12", "welcome12345 hippo", "kvistgaard-2031"] {
             assert_eq!(refused(fine), None, "{fine}");
         }
     }

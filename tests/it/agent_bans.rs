@@ -15,7 +15,7 @@ fn net(text: &str) -> Network {
 }
 
 fn of(ips: &[&str]) -> BanRequest {
-    BanRequest { ips: ips.iter().map(|ip| net(ip)).collect(), job: None }
+    BanRequest { ips: ips.iter().map(|ip| net(ip)).collect(), job: None, partial: false }
 }
 
 fn job(epoch: u64) -> JobEpoch {

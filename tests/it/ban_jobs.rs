@@ -27,14 +27,7 @@ async fn cluster(workers: usize) -> (Cluster, Client) {
         .env("BANGUI_PROBE_INTERVAL_SECONDS", 300)
         .set_up()
         .await;
-    let fail2ban = cluster.fail2ban();
-    fail2ban.write(
-        "action.d/slow.conf",
-        "[Definition]\nactionban = sleep 0.02\nactionunban =\n[Init]\nname = default\n",
-    );
-    let text = fail2ban.jail("slow", true, "").replace("note[", "slow[");
-    fail2ban.write("jail.d/slow.conf", &text);
-    fail2ban.command(&["reload", "--if-exists", "slow"]).await;
+    cluster.fail2ban().start_slow_jail(0.02).await;
     let client = cluster.client(0).logged_in().await;
     server_is(&client, "up").await;
     (cluster, client)

@@ -14,7 +14,7 @@ use crate::support::{SOON, eventually};
 /// Bans an address now, and returns since when and until when it is listed as banned, both as seconds from now.
 async fn ban_now(agent: &Agent) -> (i64, i64) {
     let (client, web) = (agent.client(), jail("web"));
-    let request = BanRequest { ips: vec![Network::parse("203.0.113.9").unwrap()], job: None };
+    let request = BanRequest { ips: vec![Network::parse("203.0.113.9").unwrap()], job: None, partial: false };
     client.ban(&web, &request).await.unwrap();
     let now = Local::now().timestamp();
     let list = client.bans(&web).await.unwrap();

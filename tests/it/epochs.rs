@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::agent::client::{JobEpoch, JobKey};
-use bangui::domain::{BanAction, BanJobId, JailName, ServerName};
+use bangui::domain::{BanAction, BanJobId, BanJobProgress, JailName, ServerName};
 use bangui::store::{Acquired, Cancelled, NewBanJob, Store, WorkerId};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -167,6 +167,8 @@ fn job(jail: &str) -> NewBanJob<'static> {
         jail: JailName::parse(jail).unwrap(),
         order: BanAction::UnbanAll,
         ips: &[],
+        progress: BanJobProgress::default(),
+        changed: &[],
         audit: Actor::operator().record("test"),
     }
 }

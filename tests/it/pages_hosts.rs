@@ -132,14 +132,7 @@ async fn a_pasted_list_says_what_is_wrong_on_which_line_and_bans_the_good_ones_w
 #[tokio::test]
 async fn more_than_a_hundred_are_a_job_with_progress_that_is_cancelled_from_the_page() {
     let mut cluster = Cluster::with_fail2ban(2).jails(&["web"]).set_up().await;
-    let fail2ban = cluster.fail2ban();
-    fail2ban.write(
-        "action.d/slow.conf",
-        "[Definition]\nactionban = sleep 0.1\nactionunban =\n[Init]\nname = default\n",
-    );
-    let text = fail2ban.jail("slow", true, "").replace("note[", "slow[");
-    fail2ban.write("jail.d/slow.conf", &text);
-    fail2ban.command(&["reload", "--if-exists", "slow"]).await;
+    cluster.fail2ban().start_slow_jail(0.1).await;
     let mut user = User::of(&cluster).await;
     let ips: Vec<String> = (0..500).map(|n| format!("198.51.{}.{}", 100 + n / 250, n % 250)).collect();
     let slow = "/servers/web-1/jails/slow";
@@ -255,9 +248,8 @@ async fn markup_other_directions_and_what_is_too_long_are_refused_beside_their_f
 async fn a_switch_that_takes_long_is_shown_as_running_at_the_other_worker_until_it_is_done() {
     let (mut cluster, _client) = beside_web_with("BANGUI_TEST_ANSWER_WITHIN_MS", 1000).await;
     let fail2ban = cluster.fail2ban();
-    let slow = "[Definition]\nactionban =\nactionunban = sleep 1\n[Init]\nname = default\n";
-    fail2ban.write("action.d/slow.conf", slow);
-    fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", true, "").replace("note[", "slow["));
+    fail2ban.write_slow_action(0.0, 1.0);
+    fail2ban.write_slow_jail("app", true);
     fail2ban.command(&["reload", "--if-exists", "app"]).await;
     let ips: Vec<String> = (0..6).map(|n| format!("198.51.100.{n}")).collect();
     let words: Vec<&str> =

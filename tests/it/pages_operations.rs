@@ -152,14 +152,7 @@ async fn what_is_no_setting_is_refused_beside_its_field_and_shown_as_text() {
 async fn a_job_shows_its_progress_is_cancelled_on_another_worker_and_lists_what_failed_by_reason() {
     let mut cluster =
         Cluster::with_fail2ban(2).jails(&["web"]).env("BANGUI_PROBE_INTERVAL_SECONDS", 300).set_up().await;
-    let fail2ban = cluster.fail2ban();
-    fail2ban.write(
-        "action.d/slow.conf",
-        "[Definition]\nactionban = sleep 0.1\nactionunban =\n[Init]\nname = default\n",
-    );
-    let text = fail2ban.jail("slow", true, "").replace("note[", "slow[");
-    fail2ban.write("jail.d/slow.conf", &text);
-    fail2ban.command(&["reload", "--if-exists", "slow"]).await;
+    cluster.fail2ban().start_slow_jail(0.1).await;
     let client = cluster.client(0).logged_in().await;
     server_is(&client, "up").await;
     let (mut user, mut other) = (browser(&cluster, 0), browser(&cluster, 1));

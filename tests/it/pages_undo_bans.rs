@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::jails::{BANNED, beside_web, path};
+use crate::jails::{BANNED, beside_web, path, post};
 use crate::pages_user::{User, WEB, banned_now, says, web_listed};
 use crate::support::browser::Page;
 use crate::support::{Client, Cluster, SOON, eventually};
@@ -58,6 +58,30 @@ async fn a_ban_is_lifted_from_its_entry_in_the_audit_and_banned_again_unless_tha
 }
 
 #[tokio::test]
+async fn what_must_not_be_banned_by_a_slip_is_left_out_of_an_undo_and_the_rest_is_banned_again() {
+    let (mut cluster, client) = beside_web().await;
+    let mut user = User::of(&cluster).await;
+    let own = json!({ "ips": ["127.0.0.9", "198.51.100.9"], "force": true });
+    client.post(&path("jails/web/bans"), own).await.expect(200);
+    // No host has it, and fail2ban bans it all the same.
+    cluster.fail2ban().command(&["set", "web", "banip", "0.0.0.0"]).await;
+    let ips = "127.0.0.9 198.51.100.9 0.0.0.0";
+    let sent = user.here.post(&format!("{WEB}/unban"), &[("ips", ips)]).await;
+    let lifted = user.get(&sent.expect(303).to().unwrap()).await;
+    says(&lifted, "Unbanned 3 addresses in web on web-1.");
+    let again = user.press(&lifted, "#messages form", &[], "Ban 3 addresses").await;
+    says(&again, "Banned 198.51.100.9 in web on web-1.");
+    says(&again, "Left out: 2 addresses (");
+    for ip in ["127.0.0.9", "0.0.0.0"] {
+        assert!(!cluster.fail2ban().bans("web", ip).await, "{ip}");
+    }
+    // Nor is anybody unbanned where nobody is banned any more.
+    post(&client, "jails/web/deactivate").await.expect(200);
+    let late = user.press(&again, "#messages form", &[], "Unban it").await;
+    says(&late, "does not run by now: it bans nobody; nothing was changed.");
+}
+
+#[tokio::test]
 async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_another_but_for_those_that_must_not()
  {
     let (mut cluster, client) = beside_web().await;
@@ -106,12 +130,7 @@ async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_anothe
 #[tokio::test]
 async fn a_large_ban_that_was_cancelled_is_undone_for_what_it_says_that_it_had_done() {
     let mut cluster = Cluster::with_fail2ban(2).jails(&["web"]).set_up().await;
-    let fail2ban = cluster.fail2ban();
-    let slow = "[Definition]\nactionban = sleep 0.05\nactionunban =\n[Init]\nname = default\n";
-    fail2ban.write("action.d/slow.conf", slow);
-    let text = fail2ban.jail("slow", true, "").replace("note[", "slow[");
-    fail2ban.write("jail.d/slow.conf", &text);
-    fail2ban.command(&["reload", "--if-exists", "slow"]).await;
+    cluster.fail2ban().start_slow_jail(0.05).await;
     let mut user = User::of(&cluster).await;
     let ips: Vec<String> = (0..500).map(|n| format!("198.51.{}.{}", 100 + n / 250, n % 250)).collect();
     let slow = "/servers/web-1/jails/slow";

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bangui::domain::undo::{Deed, UndoId};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -34,9 +35,8 @@ async fn switch_on(client: &Client) {
 /// `app` runs, and bans so many addresses, each of which takes a second to unban.
 async fn slow_bans(cluster: &mut Cluster, client: &Client, bans: u32) {
     let fail2ban = cluster.fail2ban();
-    let slow = "[Definition]\nactionban =\nactionunban = sleep 1\n[Init]\nname = default\n";
-    fail2ban.write("action.d/slow.conf", slow);
-    fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "").replace("note[", "slow["));
+    fail2ban.write_slow_action(0.0, 1.0);
+    fail2ban.write_slow_jail("app", false);
     switch_on(client).await;
     let ips: Vec<String> = (0..bans).map(|n| format!("198.51.100.{n}")).collect();
     let words: Vec<&str> =
@@ -141,6 +141,42 @@ async fn a_rollback_of_a_jail_whose_unbans_take_long_is_followed_behind_a_202_un
         (state["pending_recovery"].is_null() && state["status"]["condition"] == "up").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn named_slow_unbans_are_waited_for_and_what_is_left_after_25_s_is_a_job_that_goes_on_where_they_ended()
+{
+    const MANY: u32 = 40;
+    let (mut cluster, client) = beside_web().await;
+    slow_bans(&mut cluster, &client, MANY).await;
+    let ips: Vec<String> = (0..MANY).map(|n| format!("198.51.100.{n}")).collect();
+    let unban = async |ips: &[String]| {
+        let request = client.request(Method::POST, &path("jails/app/unban")).json(&json!({ "ips": ips }));
+        client.send(request.timeout(LONG)).await
+    };
+    let answer = unban(&ips).await;
+    let job = answer.expect(202).body.clone();
+    let number = |job: &Value, name: &str| job[name].as_u64().unwrap_or_else(|| panic!("{job}"));
+    let done = number(&job, "done");
+    assert!((10..u64::from(MANY)).contains(&done), "{job}");
+    assert_eq!((number(&job, "asked"), number(&job, "changed")), (u64::from(MANY), done), "{job}");
+    let begun = client.get("/api/v1/audit?limit=5").await.expect(200).body["items"].clone();
+    let begun = begun.as_array().unwrap();
+    let first = begun.iter().find(|entry| entry["what"] == "ban.remove" && entry["after"]["job"].is_string());
+    assert_eq!(first.map(|entry| &entry["after"]["changed"]), Some(&json!(done)), "{begun:?}");
+    let place = answer.headers["location"].to_str().unwrap().to_owned();
+    let over = is(&client, &place, "done", |job| job["state"] == "done").await;
+    let counts = ["asked", "done", "changed", "failed"].map(|name| number(&over, name));
+    assert_eq!(counts, [u64::from(MANY), u64::from(MANY), u64::from(MANY), 0], "{over}");
+    assert_eq!(over["id"], job["id"]);
+    for ip in [&ips[0], &ips[39]] {
+        assert!(!cluster.fail2ban().bans("app", ip).await, "{ip}");
+    }
+    // All of it is one undo, also what was done before the job.
+    let (store, id) = (cluster.connected_store().await, UndoId::parse(job["id"].as_str().unwrap()).unwrap());
+    let deed = store.undoable(std::slice::from_ref(&id)).await.unwrap().remove(0).unwrap().deed;
+    assert_eq!(deed, Deed::Bans { banned: false, ips: Vec::new(), changed: MANY as usize });
+    assert_eq!(store.undo_ips(&id).await.unwrap().len(), MANY as usize);
 }
 
 #[tokio::test]

@@ -1,27 +1,24 @@
-//! The atomic steps, each against a real Redis: what they refuse is what the promises rest on.
+//! The atomic steps, each against a real Redis: what they refuse is what the promises rest on. Those of sessions are in
+//! `store_sessions.rs`.
 
 use std::time::Duration;
 
-use bangui::actions::Actor;
 use bangui::config::RedisConfig;
 use bangui::domain::hours::{ServerHours, count};
 use bangui::domain::transition::record_activation;
+use bangui::domain::undo::{Deed, UndoId, Undoable};
 use bangui::domain::{JailCounts, JailName, ServerName, ServerState};
 use bangui::store::{
-    Acquired, AuditRecord, ChangeError, Fence, HoursChange, JobTurn, Lease, LoginOrigin, SessionDetails,
-    SessionLife, SessionToken, Store, StoreError, StoredBan, Username, WorkerId,
+    Acquired, ChangeError, Fence, HoursChange, JobTurn, Lease, Store, StoreError, StoredBan, Taken, WorkerId,
 };
 
 use crate::support::cluster::PREFIX;
 use crate::support::redis::Redis;
-use crate::support::{SOON, eventually};
 
 /// A time in ms that will not come soon.
 const AHEAD: &str = "5000000000000";
-const LIFE: SessionLife =
-    SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) };
 
-async fn store(redis: &Redis) -> Store {
+pub async fn store(redis: &Redis) -> Store {
     let config = RedisConfig {
         url: redis.url().into(),
         prefix: PREFIX.to_owned(),
@@ -47,28 +44,6 @@ async fn take(lease: &mut Lease) -> Fence {
 
 fn server() -> ServerName {
     ServerName::parse("web-1").unwrap()
-}
-
-fn audit() -> AuditRecord {
-    Actor::operator().record("test")
-}
-
-fn begun(_: &SessionDetails) -> AuditRecord {
-    audit()
-}
-
-fn origin() -> LoginOrigin {
-    LoginOrigin { ip: "198.51.100.7".parse().unwrap(), user_agent: "test".to_owned() }
-}
-
-async fn logged_in(store: &Store) -> SessionToken {
-    let admin = Username::admin();
-    let generation = store.account(&admin).await.unwrap().unwrap().generation;
-    store.begin_session(&admin, generation, &origin(), LIFE, begun).await.unwrap().unwrap().0
-}
-
-async fn lives(store: &Store, token: &SessionToken) -> bool {
-    store.check_session(token, LIFE).await.unwrap().session.is_some()
 }
 
 #[tokio::test]
@@ -258,98 +233,6 @@ async fn an_event_is_in_the_stream_if_and_only_if_its_write_was_made() {
 }
 
 #[tokio::test]
-async fn revoking_all_sessions_kills_a_login_in_flight_and_keeps_the_one_that_is_kept() {
-    let redis = Redis::start().await;
-    let store = store(&redis).await;
-    let admin = Username::admin();
-    assert!(store.create_admin("hash", &audit()).await.unwrap());
-    let generation = store.account(&admin).await.unwrap().unwrap().generation;
-    let (kept, other) = (logged_in(&store).await, logged_in(&store).await);
-
-    store.end_all_sessions(&admin, Some(&kept.id()), &audit()).await.unwrap();
-    assert!(lives(&store, &kept).await);
-    assert!(!lives(&store, &other).await);
-    let in_flight = store.begin_session(&admin, generation, &origin(), LIFE, begun).await.unwrap();
-    assert!(in_flight.is_none(), "a login that read the account before the revocation");
-    let listed = store.list_sessions(&admin, None, 10, LIFE).await.unwrap();
-    assert_eq!(listed.items.len(), 1);
-
-    store.end_all_sessions(&admin, None, &audit()).await.unwrap();
-    assert!(!lives(&store, &kept).await);
-}
-
-#[tokio::test]
-async fn a_touch_never_recreates_a_session_that_was_ended_since_it_was_checked() {
-    let redis = Redis::start().await;
-    let script = include_str!("../../src/store/scripts/session_touch.lua");
-    let far = "99999999999999";
-    let touched: u64 = redis.command(&["EVAL", script, "1", "gone", "1000", far, "0"]).await;
-    assert_eq!(touched, 0);
-    assert_eq!(redis.command::<u64>(&["EXISTS", "gone"]).await, 0);
-}
-
-#[tokio::test]
-async fn touches_never_let_a_session_outlive_its_absolute_end() {
-    let redis = Redis::start().await;
-    let store = store(&redis).await;
-    store.create_admin("hash", &audit()).await.unwrap();
-    let life = SessionLife { idle: Duration::from_millis(4_000), absolute: Duration::from_millis(2_500) };
-    let admin = Username::admin();
-    let (token, details) = store.begin_session(&admin, 1, &origin(), life, begun).await.unwrap().unwrap();
-    assert_eq!(details.session.idle_expires_at, details.session.expires_at, "cut at the absolute end");
-    let begun = tokio::time::Instant::now();
-    while store.check_session(&token, life).await.unwrap().session.is_some() {
-        assert!(begun.elapsed() < Duration::from_secs(6), "touched past its absolute end");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(begun.elapsed() > Duration::from_secs(2), "touches kept it alive until then");
-}
-
-#[tokio::test]
-async fn pages_of_sessions_hold_each_session_once() {
-    let redis = Redis::start().await;
-    let store = store(&redis).await;
-    store.create_admin("hash", &audit()).await.unwrap();
-    let mut tokens = Vec::new();
-    for _ in 0..25 {
-        tokens.push(logged_in(&store).await.id().to_string());
-    }
-    let (mut seen, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = store.list_sessions(&Username::admin(), cursor.as_deref(), 10, LIFE).await.unwrap();
-        seen.extend(page.items.iter().map(|item| item.session.id.to_string()));
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    tokens.sort();
-    seen.sort();
-    assert_eq!(seen, tokens);
-}
-
-#[tokio::test]
-async fn logins_take_sessions_that_have_run_out_from_the_index() {
-    let redis = Redis::start().await;
-    let store = store(&redis).await;
-    store.create_admin("hash", &audit()).await.unwrap();
-    let admin = Username::admin();
-    let short = SessionLife { idle: Duration::from_millis(1), ..LIFE };
-    for _ in 0..10 {
-        store.begin_session(&admin, 1, &origin(), short, begun).await.unwrap().unwrap();
-    }
-    let kept = logged_in(&store).await;
-    eventually("the short sessions to leave the index", SOON, || async {
-        store.begin_session(&admin, 1, &origin(), short, begun).await.unwrap().unwrap();
-        let indexed: u64 = redis.command(&["SCARD", "{it}:sessions:admin"]).await;
-        (indexed < 5).then_some(())
-    })
-    .await;
-    let listed = store.list_sessions(&admin, None, 50, LIFE).await.unwrap();
-    assert!(listed.items.iter().any(|item| item.session.id == kept.id()), "the live one stays");
-}
-
-#[tokio::test]
 async fn a_lost_answer_to_the_begin_of_a_job_does_not_lose_the_run() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
@@ -392,13 +275,24 @@ async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
 }
 
 #[tokio::test]
-async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
+async fn an_undo_is_offered_until_its_time_is_over_and_taken_by_one_person_who_may_give_it_back() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
-    store.create_admin("hash", &audit()).await.unwrap();
-    let token = logged_in(&store).await;
-    redis.command::<u64>(&["DEL", "{it}:sessions:admin"]).await;
-    let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
-    store.end_checked_session(&session.username, &session.id, &audit()).await.unwrap();
-    assert!(!lives(&store, &token).await);
+    let [over, open] = [1, 2].map(UndoId::of);
+    let deed = Deed::Switched { on: true };
+    let done = Undoable { username: "admin".to_owned(), server: None, jail: None, deed };
+    for id in [&over, &open] {
+        store.keep_undo(id, &done, &format!("changes/{id}")).await.unwrap();
+    }
+    assert_eq!(store.undo_offers().await.unwrap().len(), 2);
+    redis.command::<u64>(&["ZADD", "{it}:undos", "1", &format!("changes/{over} {over}")]).await;
+    let offered: Vec<String> = store.undo_offers().await.unwrap().into_keys().collect();
+    assert_eq!(offered, [format!("changes/{open}")]);
+
+    assert_eq!(store.take_undo(&open, "admin").await.unwrap(), Taken::Yours(Box::new(done.clone())));
+    let second = store.take_undo(&open, "other").await.unwrap();
+    assert!(matches!(&second, Taken::Before { by, .. } if by == "admin"), "{second:?}");
+    assert_eq!(store.undoable(&[over, open.clone()]).await.unwrap(), [Some(done.clone()), None]);
+    store.give_undo_back(&open).await.unwrap();
+    assert_eq!(store.take_undo(&open, "other").await.unwrap(), Taken::Yours(Box::new(done)));
 }

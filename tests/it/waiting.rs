@@ -13,10 +13,8 @@ use crate::support::{SOON, eventually};
 /// progress for four seconds.
 async fn slow(bans: u32, seconds: u32, under: &[&str]) -> (Fail2ban, Agent) {
     let (fail2ban, mut agent) = beside(|f| {
-        let action =
-            format!("[Definition]\nactionban =\nactionunban = sleep {seconds}\n[Init]\nname = default\n");
-        f.write("action.d/slow.conf", &action);
-        f.write("jail.d/app.conf", &f.jail("app", true, "").replace("note[", "slow["));
+        f.write_slow_action(0.0, seconds as f32);
+        f.write_slow_jail("app", true);
     })
     .await;
     agent.more = vec![("BANGUI_TEST_STALLED_AFTER_MS", "4000".to_owned())];

@@ -7,12 +7,13 @@ use crate::support::worker::Worker;
 use crate::support::{Cluster, PASSWORD, SETUP_TOKEN, SOON};
 
 /// A password, the problem it is refused with, and a word of the reason.
-const WEAK: [(&str, &str, &str); 5] = [
+const WEAK: [(&str, &str, &str); 6] = [
     ("tr0ub4dor&3", "password-length", "12 characters"),
     ("1qaz2wsx3edc", "weak-password", "most common"),
     ("Bangui-admin1", "weak-password", "name"),
     ("((((((((((((((", "weak-password", "one character"),
     ("mnopqrstuvwx98765", "weak-password", "sequences"),
+    ("P@ssw0rd123456", "weak-password", "common word"),
 ];
 
 #[tokio::test]

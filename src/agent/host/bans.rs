@@ -6,7 +6,7 @@
 //! a fence answers with the incarnation of this process, and a command that carries another one is refused.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -120,7 +120,8 @@ impl BanService {
     }
 
     /// Bans or unbans, and returns the resulting state of each address: as fail2ban reports when asked again or, where that
-    /// would block it too long, as it answered the command.
+    /// would block it too long, as it answered the command. Where actions are slow, and the request is `partial`, of the first
+    /// addresses only.
     pub(in crate::agent) async fn order(
         &self,
         jail: &JailName,
@@ -128,9 +129,8 @@ impl BanService {
         request: &wire::BanRequest,
         deadline: Instant,
     ) -> Result<wire::BanResults, ChangeError> {
-        let mut ips = request.ips.clone();
-        ips.sort_unstable();
-        ips.dedup();
+        let mut seen = BTreeSet::new();
+        let ips: Vec<Network> = request.ips.iter().copied().filter(|ip| seen.insert(*ip)).collect();
         if ips.is_empty() || ips.len() > MAX_ADDRESSES {
             let reason = format!("a call takes 1 to {MAX_ADDRESSES} addresses, this one has {}", ips.len());
             return Err(ChangeError::Request(reason));
@@ -138,8 +138,12 @@ impl BanService {
         // One at a time: fail2ban then answers for each whether it changed anything, and its one thread is free for others
         // between two of them. The epoch is checked for each, so that a fence waits for only one.
         let mut results = Vec::with_capacity(ips.len());
+        let enough = time_for_work(deadline);
         for ip in ips {
             let _turn = self.turn.write().await;
+            if request.partial && !results.is_empty() && Instant::now() >= enough {
+                break;
+            }
             if let Some(job) = &request.job {
                 self.admit(job)?;
             }
@@ -157,6 +161,7 @@ impl BanService {
             results.push(wire::BanResult { ip, banned: order == Order::Ban, changed });
         }
         self.verify(jail, &mut results, deadline).await?;
+        results.sort_unstable_by_key(|one| one.ip);
         Ok(wire::BanResults { results })
     }
 
@@ -225,8 +230,7 @@ impl BanService {
         unban: impl Fn(&[T]) -> Command,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
-        // Kept for the last look.
-        let enough = deadline - (deadline - Instant::now()) / 4;
+        let enough = time_for_work(deadline);
         let mut together = 1;
         while !banned.is_empty() && Instant::now() < enough {
             let (some, later) = banned.split_at(banned.len().min(together));
@@ -320,6 +324,11 @@ impl BanService {
             answer => Ok(answer?),
         }
     }
+}
+
+/// Until when commands are begun: the rest is kept for the one that runs then, and for the last look.
+fn time_for_work(deadline: Instant) -> Instant {
+    deadline - deadline.saturating_duration_since(Instant::now()) / 4
 }
 
 /// How many addresses a command may unban if so many took so long.

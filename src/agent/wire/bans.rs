@@ -67,6 +67,10 @@ pub struct BanRequest {
     /// The job it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobEpoch>,
+    /// Whether an answer about the first of them alone is of use: where an action is slow, the others are left untouched, and
+    /// asked for again. Workers before 0.3 would take them for done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// The state of one address after the command.
@@ -83,7 +87,7 @@ pub struct BanResult {
 /// By address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanResults {
-    /// One for each different address.
+    /// One for each different address, by address; of a request that is `partial` perhaps only for the first ones of it.
     pub results: Vec<BanResult>,
 }
 

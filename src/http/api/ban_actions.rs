@@ -27,7 +27,7 @@ pub struct Bans {
     /// Addresses and networks.
     #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples("203.0.113.7"))]
     ips: Vec<Network>,
-    /// Whether to ban your own address, a trusted proxy or a loopback address, too.
+    /// Whether to ban your own address, a trusted proxy, a loopback address, or a network larger than a /8 (IPv6: /16), too.
     #[serde(default)]
     force: bool,
 }
@@ -61,7 +61,7 @@ pub struct Unbans {
     ips: Vec<Network>,
 }
 
-/// Bans addresses in a jail: up to 100 at once, more as a job.
+/// Bans addresses in a jail: up to 100 at once, more as a job, and so what is left of them after 25 s.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/bans", tag = "bans", request_body = Bans,
     params(("server" = String, Path), ("jail" = String, Path)),
     responses((status = 200, body = Outcome),
@@ -79,7 +79,7 @@ pub async fn ban(
     Ok(shown(ban::ban(&state, actor, target, ips, force, job).await?))
 }
 
-/// Unbans addresses in a jail: up to 100 at once, more as a job.
+/// Unbans addresses in a jail: up to 100 at once, more as a job, and so what is left of them after 25 s.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/unban", tag = "bans", request_body = Unbans,
     params(("server" = String, Path), ("jail" = String, Path)),
     responses((status = 200, body = Outcome),

@@ -96,7 +96,7 @@ impl From<AgentError> for Problem {
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         match error {
-            GateError::Busy => Self::new(
+            GateError::Busy | GateError::Late => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too-many-logins",
                 "Too many passwords are being checked",

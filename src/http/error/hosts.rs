@@ -70,11 +70,17 @@ impl From<BanError> for Problem {
             BanError::Count { named } => {
                 Self::invalid(format!("`ips` must name 1 to {MAX_JOB_ADDRESSES} addresses, it names {named}"))
             }
+            BanError::NoHost { ip, why } => Self::invalid(format!(
+                "{ip} {why}: no host has this address, and a ban of it would hold for nobody; nothing was banned"
+            )),
             BanError::NeedsForce { ip, locks_out } => {
                 let why = match locks_out {
                     LockedOut::Actor => "is, or contains, the address that you ask from",
                     LockedOut::Proxy => "is, or overlaps with, a trusted proxy",
                     LockedOut::Loopback => "is, or contains, a loopback address",
+                    LockedOut::Crowd => {
+                        "is, alone or with its neighbours in the request, so large that ordinary users are in it"
+                    }
                 };
                 Self::new(
                     StatusCode::UNPROCESSABLE_ENTITY,

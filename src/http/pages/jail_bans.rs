@@ -102,6 +102,10 @@ pub async fn ban(
     };
     let (jail, server) = (&target.jail, &target.server);
     let (to, message) = match outcome {
+        Err(BanError::NoHost { ip, why }) => {
+            let sentence = format!("{ip} {why}: no host has this address. Nothing was banned.");
+            return jail::refused(&state, visitor, target, refuse(sentence, total)).await;
+        }
         Err(BanError::NeedsForce { ip, locks_out }) => {
             let why = match locks_out {
                 LockedOut::Actor => "is, or contains, your own address",
@@ -109,6 +113,9 @@ pub async fn ban(
                     "is, or contains, a trusted proxy: banning it would lock out everybody behind it"
                 }
                 LockedOut::Loopback => "is, or contains, a loopback address",
+                LockedOut::Crowd => {
+                    "is, alone or with its neighbours in the list, so large that ordinary users are in it"
+                }
             };
             let sentence =
                 format!("{ip} {why}. Nothing was banned. Tick “Also my own address” to ban it all the same.");

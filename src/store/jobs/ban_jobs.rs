@@ -37,6 +37,10 @@ pub struct NewBanJob<'a> {
     pub order: BanAction,
     /// Whom; nobody for "unban all".
     pub ips: &'a [Network],
+    /// How far it is already.
+    pub progress: BanJobProgress,
+    /// What that has changed, for its undo.
+    pub changed: &'a [Network],
     /// By whom, and that it was asked for.
     pub audit: AuditRecord,
 }
@@ -131,7 +135,10 @@ impl Store {
             .key(self.keys.ban_jobs_line(&job.server, &job.jail))
             .key(self.keys.ban_job(&job.id))
             .key(self.keys.ban_job_ips(&job.id))
-            .key(self.keys.ban_jobs());
+            .key(self.keys.ban_jobs())
+            .key(self.keys.undo_ips(&UndoId::from(&job.id)));
+        let BanJobProgress { done, changed, failed, .. } = job.progress;
+        let lines: String = job.changed.iter().map(|ip| format!("{ip}\n")).collect();
         let call = self
             .with_audit_keys(call, job.audit.trail)
             .arg(job.id.as_str())
@@ -141,7 +148,13 @@ impl Store {
             .arg(ips.join("\n"))
             .arg(MAX_OPEN_JOBS)
             .arg(MAX_LISTED_JOBS)
-            .arg(self.keys.wake());
+            .arg(self.keys.wake())
+            .arg(done)
+            .arg(changed)
+            .arg(failed)
+            .arg(lines)
+            .arg(job.changed.len())
+            .arg(KEPT_FOR.as_secs());
         // Up to 20,000 addresses.
         let put = self.shared.call_apart(&self.with_audit(call, &job.audit)).await?;
         if put {

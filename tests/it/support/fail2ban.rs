@@ -195,6 +195,28 @@ impl Fail2ban {
         )
     }
 
+    /// An action `slow`, which takes so many seconds for each address.
+    pub fn write_slow_action(&self, ban: f32, unban: f32) {
+        let sleep = |seconds: f32| if seconds > 0.0 { format!("sleep {seconds}") } else { String::new() };
+        let (ban, unban) = (sleep(ban), sleep(unban));
+        let text =
+            format!("[Definition]\nactionban = {ban}\nactionunban = {unban}\n[Init]\nname = default\n");
+        self.write("action.d/slow.conf", &text);
+    }
+
+    /// This jail with that action.
+    pub fn write_slow_jail(&self, name: &str, enabled: bool) {
+        let text = self.jail(name, enabled, "").replace("note[", "slow[");
+        self.write(&format!("jail.d/{name}.conf"), &text);
+    }
+
+    /// A jail `slow` that runs and takes so many seconds to ban an address.
+    pub async fn start_slow_jail(&self, ban: f32) {
+        self.write_slow_action(ban, 0.0);
+        self.write_slow_jail("slow", true);
+        self.command(&["reload", "--if-exists", "slow"]).await;
+    }
+
     /// Every file of `jail.d` by name, hidden ones too but for the agent's lock, which stays.
     pub fn jail_d(&self) -> std::collections::BTreeMap<String, String> {
         let entries = std::fs::read_dir(self.config().join("jail.d")).unwrap();
