@@ -32,6 +32,18 @@ pub(in crate::store) fn is_replica(error: &RedisError) -> bool {
     error.code() == Some("READONLY") || in_script(error).is_some_and(|words| words.contains("READONLY"))
 }
 
+/// Whether this error says that a node of a Redis Cluster does not serve these keys: the slot is another's, or it has lost
+/// the others.
+pub(in crate::store) fn is_not_served(error: &RedisError) -> bool {
+    matches!(error.code(), Some("MOVED" | "CLUSTERDOWN"))
+}
+
+/// Whether this error says that the slot of these keys is being moved to another node: nothing was done, and as long as some
+/// keys are here and some there, nothing can be that needs more than one.
+pub(in crate::store) fn is_on_its_way(error: &RedisError) -> bool {
+    matches!(error.code(), Some("ASK" | "TRYAGAIN"))
+}
+
 /// A write that changes nothing.
 pub(in crate::store) fn question(keys: &Keys) -> Cmd {
     redis::cmd("SET").arg(keys.primary()).arg("").arg("XX").to_owned()
