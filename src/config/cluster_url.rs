@@ -82,9 +82,8 @@ fn parts(scheme: &'static str, rest: &str) -> Result<ClusterUrl, String> {
         _ => return Err(format!("must have nothing after the hosts; {FORM}")),
     }
     let (user_info, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let seed = |text| {
-        host_port(text, PORT).ok_or_else(|| format!("one of the nodes is not host[:port]; {FORM}"))
-    };
+    let seed =
+        |text| host_port(text, PORT).ok_or_else(|| format!("one of the nodes is not host[:port]; {FORM}"));
     let seeds = hosts.split(',').map(seed).collect::<Result<Vec<_>, _>>()?;
     let credentials = credentials(user_info).ok_or_else(|| FORM.to_owned())?;
     Ok(ClusterUrl { scheme, credentials, seeds })

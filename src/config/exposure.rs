@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
-use super::hosts::is_wide;
 use super::cluster_url::ClusterUrl;
+use super::hosts::is_wide;
 use super::sentinel_url::SentinelUrl;
 use super::{AgentCredentials, AgentUrl, Exposure, Servers};
 

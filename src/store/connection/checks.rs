@@ -56,7 +56,8 @@ pub struct Finding {
 /// If Redis does not answer, or the URL is invalid.
 pub async fn inspect(config: &RedisConfig) -> Result<Vec<Finding>> {
     let keys = Keys::of(config);
-    let dialer = Dialer::new(config, keys.slot()).map_err(|error| StoreError::unavailable(error.to_string()))?;
+    let dialer =
+        Dialer::new(config, keys.slot()).map_err(|error| StoreError::unavailable(error.to_string()))?;
     let target = dialer.search().await?;
     let named = primary(&target);
     let mut connection = target.dial().await?;
@@ -71,7 +72,12 @@ fn primary(target: &Target) -> Option<Finding> {
     } else {
         (
             Level::Warn,
-            format!("{} name {}, but not all of them answer: {}", named.by, named.address, named.silent.join("; ")),
+            format!(
+                "{} name {}, but not all of them answer: {}",
+                named.by,
+                named.address,
+                named.silent.join("; ")
+            ),
         )
     };
     Some(Finding { what: "primary", level, message })

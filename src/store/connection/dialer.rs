@@ -176,7 +176,10 @@ impl Dialer {
         self.home.send_if_modified(|home| {
             let target = home.settled.as_mut().map(|settled| &mut settled.target);
             if let Some(target) = target
-                && target.named.as_ref().is_some_and(|named| named.id == newest.id && named.epoch < newest.epoch)
+                && target
+                    .named
+                    .as_ref()
+                    .is_some_and(|named| named.id == newest.id && named.epoch < newest.epoch)
             {
                 target.named = Some(Arc::new(newest));
             }

@@ -169,11 +169,7 @@ fn voices(view: &View) -> Vec<String> {
 }
 
 impl Round {
-    fn owner(
-        &self,
-        settled: Option<(&str, u64)>,
-        known: &BTreeSet<String>,
-    ) -> Result<Owner, &'static str> {
+    fn owner(&self, settled: Option<(&str, u64)>, known: &BTreeSet<String>) -> Result<Owner, &'static str> {
         let views: Vec<View> = self.views.values().cloned().collect();
         owner(&views, settled, known)
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use redis::aio::MultiplexedConnection;
 use redis::Client;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 

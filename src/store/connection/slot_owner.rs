@@ -115,7 +115,11 @@ fn address(place: &str, endpoint: Option<&(Option<String>, i64)>, asked: &Asked<
         Some((Some(host), port)) => (hostname.filter(|_| asked.tls).unwrap_or(host), port.to_string()),
         None => (hostname.filter(|_| asked.tls).unwrap_or(or_same(ip)), port.to_owned()),
     };
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// Those that name one owner.
@@ -171,7 +175,8 @@ pub(super) fn owner(
         named.retain(|candidate| candidate.nodes.iter().any(|id| known.contains(*id)));
     }
     let newest = named.iter().max_by_key(|candidate| candidate.owner.epoch);
-    let newest = newest.ok_or("these are the nodes of another cluster: if that is meant, restart this worker")?;
+    let newest =
+        newest.ok_or("these are the nodes of another cluster: if that is meant, restart this worker")?;
     if named.iter().any(|other| other.nodes.is_disjoint(&newest.nodes)) {
         return Err("the nodes belong to different clusters");
     }

@@ -16,7 +16,11 @@ fn text(text: &str) -> Value {
 }
 
 fn range(endpoint: Value, port: i64, id: &str) -> Vec<Value> {
-    vec![Value::Int(0), Value::Int(0), Value::Array(vec![endpoint, Value::Int(port), text(id), Value::Array(vec![])])]
+    vec![
+        Value::Int(0),
+        Value::Int(0),
+        Value::Array(vec![endpoint, Value::Int(port), text(id), Value::Array(vec![])]),
+    ]
 }
 
 fn read(slots: &[Vec<Value>], slot: u16, tls: bool) -> View {
