@@ -103,7 +103,7 @@ impl From<RedisError> for StoreError {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
             (_, Some("MOVED")) => Self::unavailable(format!(
-                "this node of a Redis Cluster does not own the slot of bangui's keys: its owner is found if BANGUI_REDIS_URL \
+                "the slot of bangui's keys is at another node of the Redis Cluster, and is followed there if BANGUI_REDIS_URL \
                  begins with redis+cluster:// ({error})"
             ))
             .because(error),

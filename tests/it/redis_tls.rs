@@ -176,7 +176,7 @@ async fn a_node_of_a_cluster_is_spoken_to_over_tls_by_the_name_that_it_announces
         "no",
     ]);
     arguments.extend(["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key]);
-    arguments.extend(["--tls-ca-cert-file", &authority]);
+    arguments.extend(["--tls-ca-cert-file", &authority, "--tls-cluster", "yes"]);
     let redis = Redis::start_with(&arguments).await;
     redis.command::<()>(&[&["ACL", "SETUSER", USER], CLUSTER_RIGHTS.as_slice()].concat()).await;
     redis.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;

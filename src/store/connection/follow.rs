@@ -38,7 +38,8 @@ pub(in crate::store) async fn follow(shared: Weak<SharedConnection>, stop: Cance
         }
         match this.dialer.trusted() {
             Ok(()) => complained = false,
-            Err(error) if !complained => {
+            // Before the first connection there was nothing to lose.
+            Err(error) if !complained && this.dialer.named().is_some() => {
                 warn_of_silence(authority, &error);
                 complained = true;
             }

@@ -111,7 +111,7 @@ impl RedisCluster {
                 silent: round.silent(),
                 by: NAMED_BY,
             }),
-            Err(why) => Err(format!("{why} {} ({})", self.slot, round.words().join("; "))),
+            Err(why) => Err(format!("{why} (slot {}: {})", self.slot, round.words().join("; "))),
         }
     }
 
@@ -119,8 +119,9 @@ impl RedisCluster {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.lost = owner.is_none();
         let Some(owner) = owner else { return };
-        // Not those of another cluster, which a seed may lead to.
-        let views = || round.views.values().filter(|view| view.nodes.contains_key(&owner.id));
+        // Not those of another cluster, which a seed may lead to, nor of a node that was superseded.
+        let agrees = |view: &&View| view.owner.as_ref().is_some_and(|named| named.id == owner.id);
+        let views = || round.views.values().filter(agrees);
         known.ask = views().flat_map(voices).collect();
         known.nodes = views().flat_map(|view| view.nodes.keys().cloned()).collect();
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);

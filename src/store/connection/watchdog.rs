@@ -233,8 +233,9 @@ async fn watch_over(
             // A request's own timeout counts as the first of the three.
             () = suspect.notified() => timeouts = 1,
             () = elsewhere => {
-                tracing::warn!("a new connection led to another Redis than the shared one: reconnecting");
+                // The end of the store wakes it too.
                 let Some(this) = shared.upgrade() else { return };
+                tracing::warn!("a new connection led to another Redis than the shared one: reconnecting");
                 this.live.store(None);
                 this.set_health(Health::Away("a new connection led to another Redis: reconnecting".to_owned()));
                 return;

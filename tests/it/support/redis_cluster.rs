@@ -112,7 +112,8 @@ async fn node(port: u16, bus: u16, announced: u16, is_owner: bool) -> Redis {
     arguments.extend(["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
     arguments.extend(["--cluster-node-timeout", &timeout, "--cluster-replica-validity-factor", "0"]);
     arguments.extend(["--cluster-allow-replica-migration", "no", "--appendonly", "yes"]);
-    arguments.extend(["--repl-diskless-sync-delay", "0"]);
+    // 127.0.0.2 is no loopback address for Redis.
+    arguments.extend(["--repl-diskless-sync-delay", "0", "--bind", "127.0.0.1", "--protected-mode", "no"]);
     let source = OWNER_SOURCE.to_string();
     if is_owner {
         arguments.extend(["--bind-source-addr", &source]);
@@ -139,9 +140,10 @@ async fn bus_proxy(bus: u16, is_owners: bool, cut_off: watch::Receiver<bool>) ->
                 let Ok(up) = TcpStream::connect(("127.0.0.1", bus)).await else { return };
                 let (mut down, mut up) = (down, up);
                 tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut down, &mut up) => {}
+                    biased;
                     // An error is the end of the test.
                     _ = cut_off.wait_for(|cut_off| *cut_off && concerned) => {}
+                    _ = tokio::io::copy_bidirectional(&mut down, &mut up) => {}
                 }
             });
         }
