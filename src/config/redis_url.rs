@@ -240,7 +240,7 @@ mod tests {
                 "redis+sentinel://***@a:1,b/x?sentinel_password=***",
             ),
             ("redis+cluster://u:hunter2@a:1,b/x", "redis+cluster://***@a:1,b/x"),
-            ("redis+cluster://:hunter2/x,b", "redis+cluster://:***/x,b"),
+            ("redis+cluster://:hunter2/x,b", "redis+cluster://:***"),
             ("a=https://u:hunter2,w@host:1", "a=https://***@host:1"),
             ("a=https://x:1,b=ftp://y:2", "a=https://x:1,b=ftp://y:2"),
             ("plain", "plain"),

@@ -115,7 +115,7 @@ fn in_a_cluster_no_key_spreads_and_none_is_that_of_another() {
         assert_eq!(slot(key.as_bytes()), keys.slot(), "{key}");
     }
     assert_eq!(keys.slot(), slot(b"bangui"));
-    assert_eq!(spread[1], "{bangui}:attempts:{198.51.100.1}");
+    assert_eq!(spread[1], "{bangui}:attempts:{198.51.100.1/32}");
     let names: std::collections::BTreeSet<&String> = spread.iter().collect();
     assert_eq!(names.len(), spread.len());
     assert!(keys.are_in_one_slot() && !Keys::new("bangui").are_in_one_slot());

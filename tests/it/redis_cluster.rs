@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bangui::store::connection::acl::CLUSTER_RIGHTS;
+
 use crate::support::cluster::server_is;
 use crate::support::failover::{Load, PROMISED, SLACK, all_back, check_one_writer};
 use crate::support::pair::{follows, replicated};
@@ -277,6 +279,7 @@ async fn commands(cluster: &Cluster, nodes: &RedisCluster, users: &[Client]) {
     assert!(page.text.contains(&format!("127.0.0.1:{port}")), "{}", page.text);
 
     let alone = Redis::start_with(&["--port", &free_port().to_string()]).await;
+    alone.command::<()>(&[&["ACL", "SETUSER", USER], CLUSTER_RIGHTS.as_slice()].concat()).await;
     let port: Vec<String> = alone.command(&["CONFIG", "GET", "port"]).await;
     for (url, exit, said) in [
         (nodes.url(&[free_port()]), 1, "too few masters of the cluster"),

@@ -22,9 +22,10 @@ use redis::{Client, ConnectionInfo, RedisError};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
-use super::authority::{Authority, Primary};
+use super::authority::Authority;
 use super::clock::{boot_now, millis};
 use super::connect::{RESPONSE_TIMEOUT, client, settings_of_a_connection, timed};
+use super::named::Primary;
 use crate::config::RedisConfig;
 use crate::store::auth::near_cache::{LEASE, MARGIN};
 use crate::store::{Result, StoreError};

@@ -13,6 +13,7 @@ pub mod clock;
 pub(super) mod connect;
 pub(super) mod dialer;
 pub(super) mod follow;
+pub(super) mod named;
 pub(super) mod pool;
 pub(super) mod primary;
 pub(super) mod redis_cluster;

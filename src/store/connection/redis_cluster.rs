@@ -15,8 +15,8 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, timeout_at};
 
-use super::authority::{Primary, plain};
 use super::connect::{RESPONSE_TIMEOUT, client, connect};
+use super::named::{Primary, plain};
 use super::slot_owner::{Asked, Owner, View, owner};
 use crate::config::ClusterUrl;
 

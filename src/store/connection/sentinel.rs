@@ -18,8 +18,8 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::authority::{Primary, plain};
 use super::connect::{RESPONSE_TIMEOUT, connect};
+use super::named::{Primary, plain};
 use crate::config::SentinelUrl;
 
 /// For the others, after a majority has named one.
