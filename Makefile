@@ -22,7 +22,7 @@ FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_program
 	ban_times:: bans:: broken_fail2ban:: cluster_view:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
 	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages redis_away:: \
-	redis_fails:: redis_refuses_writes:: redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
+	redis_cluster:: redis_fails:: redis_refuses_writes:: redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
 	sweep:: switches:: up:: waiting::
 
 help: ## List the targets

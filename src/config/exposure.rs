@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
+use super::cluster_url::ClusterUrl;
 use super::hosts::is_wide;
 use super::sentinel_url::SentinelUrl;
 use super::{AgentCredentials, AgentUrl, Exposure, Servers};
@@ -62,14 +63,18 @@ impl Around<'_> {
 
     fn plain_redis(&self) -> Option<String> {
         let url = self.redis?.expose_secret();
-        let hosts: Vec<String> = match SentinelUrl::parse(url) {
-            Some(sentinels) if url.starts_with("redis+") => {
-                let without_port =
-                    |host: &String| host.rsplit_once(':').map_or(host.clone(), |(host, _)| host.to_owned());
-                sentinels.ok()?.sentinels().iter().map(without_port).collect()
-            }
-            Some(_) => return None,
-            None => {
+        if url.starts_with("rediss") {
+            return None;
+        }
+        let several = |hosts: &[String]| {
+            let without_port =
+                |host: &String| host.rsplit_once(':').map_or(host.clone(), |(host, _)| host.to_owned());
+            hosts.iter().map(without_port).collect()
+        };
+        let hosts: Vec<String> = match (SentinelUrl::parse(url), ClusterUrl::parse(url)) {
+            (Some(sentinels), _) => several(sentinels.ok()?.sentinels()),
+            (_, Some(cluster)) => several(cluster.ok()?.seeds()),
+            (None, None) => {
                 let url = Url::parse(url).ok().filter(|url| url.scheme() == "redis")?;
                 vec![url.host_str()?.to_owned()]
             }
@@ -162,6 +167,8 @@ mod tests {
             ("redis://localhost.example", true),
             ("redis+sentinel://127.0.0.1,10.0.0.1/m", true),
             ("redis+sentinel://127.0.0.1,127.0.0.2/m", false),
+            ("redis+cluster://127.0.0.1:7000,10.0.0.1:7000", true),
+            ("rediss+cluster://10.0.0.1:7000", false),
         ] {
             let url: SecretString = url.into();
             let around = Around { redis: Some(&url), ..Around::default() };

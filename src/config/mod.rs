@@ -6,7 +6,7 @@
 //! sources.rs     environment + flags -> the raw text of one variable (a secret's NAME_FILE included)
 //! values.rs      raw text -> a checked value, one small pure function for each kind of value
 //! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden; sentinel_url.rs is its
-//!                form with Sentinels
+//!                form with Sentinels, cluster_url.rs that of a Redis Cluster
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every error
 //! bridge.rs      what concerns agents, at both ends; doors.rs what concerns how requests arrive
 //! hosts.rs       trusted proxies, and hosts that requests may be for
@@ -17,6 +17,7 @@
 //! To add a variable: a row in the table (`variables.rs`), a field here, a line in `roles.rs`. Help, flags, the list of
 //! known names and `docs/configuration.md` (`make docs`) follow from the table.
 mod bridge;
+pub mod cluster_url;
 pub mod command;
 mod doors;
 pub mod errors;
@@ -38,6 +39,7 @@ mod tests;
 #[cfg(test)]
 mod trust_tests;
 
+pub use cluster_url::ClusterUrl;
 pub use errors::{ConfigError, ConfigErrors};
 pub use roles::Loaded;
 pub use secrets::agent_tokens;
@@ -53,7 +55,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::domain::ServerName;
@@ -70,7 +72,7 @@ pub enum Listen {
 /// The Redis of the cluster, and the prefix of its keys.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://`, `rediss://`, `redis+unix://` or `redis+sentinel://`, with its password.
+    /// `redis://`, `rediss://`, `redis+unix://`, `redis+sentinel://` or `redis+cluster://`, with its password.
     pub url: SecretString,
     /// The prefix of every key.
     pub prefix: String,
@@ -80,6 +82,14 @@ pub struct RedisConfig {
     pub min_replicas: u16,
     /// The maximum number of connections for large and blocking exchanges.
     pub pool_size: u16,
+}
+
+impl RedisConfig {
+    /// Whether it is a Redis Cluster.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        ClusterUrl::parse(self.url.expose_secret()).is_some()
+    }
 }
 
 /// The address of an agent.

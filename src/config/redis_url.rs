@@ -5,11 +5,13 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::cluster_url::ClusterUrl;
 use super::sentinel_url::SentinelUrl;
 use super::url_parts::{check_database, decoded, encoded};
 
 const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same with rediss:// for TLS, \
-                     redis+unix:///path?db=N&password=..., or redis+sentinel://[user:password@]host,host/NAME[/db]";
+                     redis+unix:///path?db=N&password=..., redis+sentinel://[user:password@]host,host/NAME[/db], or \
+                     redis+cluster://[user:password@]host,host";
 
 /// Checks the URL.
 ///
@@ -18,6 +20,9 @@ const FORMS: &str = "must be redis://[user:password@]host[:port][/db], the same 
 pub fn parse(text: &str) -> Result<SecretString, String> {
     if let Some(sentinels) = SentinelUrl::parse(text) {
         return sentinels.map(|url| url.text().into());
+    }
+    if let Some(cluster) = ClusterUrl::parse(text) {
+        return cluster.map(|url| url.text().into());
     }
     let url = Url::parse(text).map_err(|error| format!("{FORMS} ({error})"))?;
     match url.scheme() {
@@ -33,6 +38,9 @@ pub fn with_password(url: &SecretString, password: &SecretString) -> SecretStrin
     let password = password.expose_secret();
     if let Some(Ok(sentinels)) = SentinelUrl::parse(url.expose_secret()) {
         return sentinels.with_password(password).text().into();
+    }
+    if let Some(Ok(cluster)) = ClusterUrl::parse(url.expose_secret()) {
+        return cluster.with_password(password).text().into();
     }
     let Ok(mut parsed) = Url::parse(url.expose_secret()) else { return url.clone() };
     if parsed.scheme() == "redis+unix" {
@@ -52,6 +60,9 @@ pub fn with_password(url: &SecretString, password: &SecretString) -> SecretStrin
 pub(super) fn passwords(url: &SecretString) -> Vec<String> {
     if let Some(Ok(sentinels)) = SentinelUrl::parse(url.expose_secret()) {
         return sentinels.passwords();
+    }
+    if let Some(Ok(cluster)) = ClusterUrl::parse(url.expose_secret()) {
+        return cluster.passwords();
     }
     let Ok(parsed) = Url::parse(url.expose_secret()) else { return Vec::new() };
     let named =
@@ -148,6 +159,7 @@ mod tests {
             ("redis+unix:///run/r.sock?db=1&password=old", "redis+unix:///run/r.sock?db=1&pass=p%40%2F%25w"),
             ("redis+sentinel://user:old@a,b/m", "redis+sentinel://user:p%40%2F%25w@a:26379,b:26379/m/"),
             ("redis+sentinel://a/m/1", "redis+sentinel://:p%40%2F%25w@a:26379/m/1"),
+            ("rediss+cluster://user:old@a,b:1", "rediss+cluster://user:p%40%2F%25w@a:6379,b:1"),
         ] {
             let joined = with_password(&parse(url).unwrap(), &"p@/%w".into());
             assert_eq!(joined.expose_secret(), expected);
@@ -155,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_forms_are_taken_as_the_client_knows_them() {
+    fn the_forms_of_one_redis_are_taken_as_the_client_knows_them() {
         for same in [
             "redis://localhost",
             "redis://:p%23w@10.0.0.1:6379/3",
@@ -180,6 +192,8 @@ mod tests {
             ("redis+unix:///run/r.sock?password=p%26w", vec!["p&w"]),
             ("redis+sentinel://a,b/m", vec![]),
             ("redis+sentinel://u:p@a,b/m?sentinel_user=s&sentinel_password=q%2B", vec!["p", "q+"]),
+            ("redis+cluster://a,b", vec![]),
+            ("rediss+cluster://u:p%40w@a,b", vec!["p@w"]),
         ] {
             assert_eq!(passwords(&parse(url).unwrap()), expected, "{url}");
         }
@@ -202,6 +216,7 @@ mod tests {
             "redis+unix:///run/x?db=-1",
             "redis+unix:///run/x?auth=s",
             "redis+sentinel://a,b",
+            "redis+cluster://a,b/1",
             "unix:///run/redis.sock",
         ] {
             assert!(parse(bad).is_err(), "{bad} was taken");
@@ -224,6 +239,8 @@ mod tests {
                 "redis+sentinel://u:hunter2@a:1,b/x?sentinel_password=hunter2",
                 "redis+sentinel://***@a:1,b/x?sentinel_password=***",
             ),
+            ("redis+cluster://u:hunter2@a:1,b/x", "redis+cluster://***@a:1,b/x"),
+            ("redis+cluster://:hunter2/x,b", "redis+cluster://:***"),
             ("a=https://u:hunter2,w@host:1", "a=https://***@host:1"),
             ("a=https://x:1,b=ftp://y:2", "a=https://x:1,b=ftp://y:2"),
             ("plain", "plain"),

@@ -2,9 +2,7 @@
 //!
 //! The credentials before the hosts are those for Redis; those for the Sentinels, if they need any, follow the `?`.
 //! `rediss+sentinel://` uses TLS to the Sentinels and to Redis.
-use url::Url;
-
-use super::url_parts::{check_database, decoded, encoded};
+use super::url_parts::{check_database, credentials, encoded, host_port, password_of, with_password};
 
 const FORM: &str = "must be redis+sentinel://[user:password@]host[:port],host[:port],.../NAME[/db], \
                     the same with rediss+sentinel:// for TLS";
@@ -65,17 +63,13 @@ impl SentinelUrl {
 
     /// The same with this password for Redis.
     pub(super) fn with_password(mut self, password: &str) -> Self {
-        let user = self.credentials.split([':', '@']).next().unwrap_or_default();
-        self.credentials = format!("{user}:{}@", encoded(password));
+        self.credentials = with_password(&self.credentials, &encoded(password));
         self
     }
 
     /// Those for Redis and for the Sentinels, where there are some.
     pub(super) fn passwords(&self) -> Vec<String> {
-        let both = [&self.credentials, &self.sentinel_credentials];
-        let password =
-            |of: &&String| of.trim_end_matches('@').split_once(':').map(|(_, password)| decoded(password));
-        both.iter().filter_map(password).filter(|password| !password.is_empty()).collect()
+        [&self.credentials, &self.sentinel_credentials].into_iter().filter_map(|of| password_of(of)).collect()
     }
 
     /// The URL as text, for [`Self::parse`].
@@ -106,27 +100,14 @@ fn parts(scheme: &'static str, rest: &str) -> Result<SentinelUrl, String> {
     }
     check_database(database)?;
     let sentinels = hosts.split(',').map(sentinel).collect::<Result<Vec<_>, _>>()?;
-    let credentials = if user_info.is_empty() {
-        String::new()
-    } else {
-        let whole = Url::parse(&format!("redis://{user_info}@h")).map_err(|_| FORM.to_owned())?;
-        user_info_of(&whole)
-    };
+    let credentials = credentials(user_info).ok_or_else(|| FORM.to_owned())?;
     let sentinel_credentials = sentinel_credentials(query)?;
     let (name, database) = (name.to_owned(), database.to_owned());
     Ok(SentinelUrl { scheme, credentials, sentinel_credentials, sentinels, name, database })
 }
 
 fn sentinel(text: &str) -> Result<String, String> {
-    let wrong = |_| format!("one of the Sentinels is not host[:port]; {FORM}");
-    let url = Url::parse(&format!("redis://{text}")).map_err(wrong)?;
-    let bare = url.path().is_empty() && url.query().is_none() && url.fragment().is_none();
-    match url.host_str() {
-        Some(host) if !host.is_empty() && bare && url.username().is_empty() => {
-            Ok(format!("{host}:{}", url.port().unwrap_or(PORT)))
-        }
-        _ => Err(format!("one of the Sentinels is not host[:port]; {FORM}")),
-    }
+    host_port(text, PORT).ok_or_else(|| format!("one of the Sentinels is not host[:port]; {FORM}"))
 }
 
 fn sentinel_credentials(query: &str) -> Result<String, String> {
@@ -147,11 +128,6 @@ fn sentinel_credentials(query: &str) -> Result<String, String> {
         None if user.is_empty() => Ok(String::new()),
         None => Err("has a sentinel_user without a sentinel_password".to_owned()),
     }
-}
-
-fn user_info_of(url: &Url) -> String {
-    let password = url.password().map(|password| format!(":{password}")).unwrap_or_default();
-    format!("{}{password}@", url.username())
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ fn a_redis_url_with_a_password_is_no_argument() {
         "redis://:hunter2@h",
         "redis+unix:///r?password=hunter2",
         "redis+sentinel://a/m?sentinel_password=hunter2",
+        "redis+cluster://:hunter2@a,b",
     ] {
         for role in [Role::Serve, Role::Check, Role::ResetPassword] {
             let flags = flags(&[("redis-url", url)]);

@@ -1,4 +1,5 @@
-//! Parts that both kinds of Redis URLs share.
+//! Parts that the kinds of Redis URLs share.
+use url::Url;
 
 /// Percent-encoded, as user and password are before the `@` of a URL.
 pub(super) fn encoded(text: &str) -> String {
@@ -17,4 +18,34 @@ pub(super) fn check_database(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err("the database must be a number; if the password contains a '/', write it as %2F".to_owned())
+}
+
+/// `host:port` of one of several hosts, with this port if it has none.
+pub(super) fn host_port(text: &str, port: u16) -> Option<String> {
+    let url = Url::parse(&format!("redis://{text}")).ok()?;
+    let bare = url.path().is_empty() && url.query().is_none() && url.fragment().is_none();
+    let host = url.host_str().filter(|host| !host.is_empty() && bare && url.username().is_empty())?;
+    Some(format!("{host}:{}", url.port().unwrap_or(port)))
+}
+
+/// What stands before the `@`, percent-encoded and with the `@`; nothing if there is nothing.
+pub(super) fn credentials(user_info: &str) -> Option<String> {
+    if user_info.is_empty() {
+        return Some(String::new());
+    }
+    let whole = Url::parse(&format!("redis://{user_info}@h")).ok()?;
+    let password = whole.password().map(|password| format!(":{password}")).unwrap_or_default();
+    Some(format!("{}{password}@", whole.username()))
+}
+
+/// The same credentials with this password, which is percent-encoded.
+pub(super) fn with_password(credentials: &str, password: &str) -> String {
+    let user = credentials.split([':', '@']).next().unwrap_or_default();
+    format!("{user}:{password}@")
+}
+
+/// The password of `user:password@`.
+pub(super) fn password_of(credentials: &str) -> Option<String> {
+    let (_, password) = credentials.trim_end_matches('@').split_once(':')?;
+    Some(decoded(password)).filter(|password| !password.is_empty())
 }

@@ -101,7 +101,7 @@ variables! {
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
         "Number of worker processes of `up`";
     REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, STORE,
-        "The Redis that all workers share: redis://, rediss://, redis+unix:///path?db=N&password=..., or redis+sentinel://host,host/NAME";
+        "The Redis that all workers share: redis://, rediss://, redis+unix:///path?db=N&password=..., redis+sentinel://host,host/NAME, or redis+cluster://host,host";
     REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, STORE,
         "Password of Redis; replaces the one in the URL";
     REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, STORE,

@@ -102,6 +102,19 @@ impl From<RedisError> for StoreError {
         match (error.kind(), error.code()) {
             (_, Some("FENCED")) => Self::Fenced,
             (_, Some("CONFLICT")) => Self::Conflict,
+            (_, Some("MOVED")) => Self::unavailable(format!(
+                "the slot of bangui's keys is at another node of the Redis Cluster, and is followed there if BANGUI_REDIS_URL \
+                 begins with redis+cluster:// ({error})"
+            ))
+            .because(error),
+            (_, Some("ASK" | "TRYAGAIN")) => Self::unavailable(format!(
+                "the slot of bangui's keys is being moved to another node of the Redis Cluster ({error})"
+            ))
+            .because(error),
+            // Of a script: the slot is being moved, and a key went that the script needs once more.
+            _ if error.to_string().contains("access a non local key") => {
+                Self::unavailable(error.to_string()).because(error)
+            }
             _ if in_script(&error)
                 .is_some_and(|words| REDIS_CANNOT.iter().any(|word| words.contains(word))) =>
             {

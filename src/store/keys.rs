@@ -3,7 +3,7 @@
 //! All of them share the hash tag `{PREFIX}`, so that one script can compare the lease and write the state, or
 //! end a session and its place in the index, in a cluster too. A key that no script combines with another
 //! (login limits) spreads instead: by account, and by site, so that an address and the site around it are one atomic
-//! step.
+//! step. On a Redis Cluster these have the tag too, since bangui talks to the owner of one slot only.
 //!
 //! | key after `{PREFIX}:`    | type    | lives                  | written by                  | read by |
 //! |--------------------------|---------|------------------------|-----------------------------|---------|
@@ -63,7 +63,7 @@
 //! | `PREFIX:known:{ACCOUNT}:ADDRESS`       | string | 30 days            | login        | every login |
 //! | `PREFIX:idempotent:{REQUEST}`          | hash   | a day              | changes with a key | the same |
 //!
-//! `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
+//! On a Redis Cluster, `{PREFIX}` takes the place of `PREFIX`. `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
 //! a digest of the name that was typed: people type passwords there. `REQUEST` is a digest of the user and the key.
 //!
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` notifies near
@@ -77,7 +77,9 @@ use std::net::IpAddr;
 use sha2::{Digest as _, Sha256};
 
 use super::auth::networks::{address_of, site_of};
+use super::slot::slot;
 use super::{SessionId, Trail, Username, hex};
+use crate::config::RedisConfig;
 use crate::domain::undo::UndoId;
 use crate::domain::{BanJobId, JailChangeId, JailName, ServerName};
 
@@ -100,6 +102,26 @@ impl Keys {
             revoked: format!("{prefix}:revoked"),
             leader: format!("{prefix}:leader:"),
         }
+    }
+
+    /// The same for a Redis Cluster: all in one slot.
+    pub(super) fn in_one_slot(prefix: &str) -> Self {
+        let keys = Self::new(prefix);
+        Self { spread: keys.tag.clone(), ..keys }
+    }
+
+    pub(super) fn of(config: &RedisConfig) -> Self {
+        if config.is_cluster() { Self::in_one_slot(&config.prefix) } else { Self::new(&config.prefix) }
+    }
+
+    /// Whether no key spreads.
+    pub(super) fn are_in_one_slot(&self) -> bool {
+        self.spread == self.tag
+    }
+
+    /// The slot of a Redis Cluster that the keys with the tag lie in.
+    pub(super) fn slot(&self) -> u16 {
+        slot(self.primary().as_bytes())
     }
 
     fn key(&self, rest: &str) -> String {

@@ -3,30 +3,6 @@
 use super::*;
 use crate::store::SessionToken;
 
-/// CRC16/XMODEM over the hash tag, modulo 16384: Redis Cluster's slot (cluster specification, "Hash tags").
-fn slot(key: &[u8]) -> u16 {
-    let tag = key
-        .iter()
-        .position(|byte| *byte == b'{')
-        .and_then(|open| {
-            let close = key[open + 1..].iter().position(|byte| *byte == b'}')?;
-            (close > 0).then(|| &key[open + 1..open + 1 + close])
-        })
-        .unwrap_or(key);
-    let crc = tag.iter().fold(0u16, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-        })
-    });
-    crc % 16384
-}
-
-#[test]
-fn the_slot_function_is_the_one_of_the_cluster_specification() {
-    assert_eq!(slot(b"123456789"), 0x31C3);
-    assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
-}
-
 #[test]
 fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
     let keys = Keys::new("bangui");
@@ -121,4 +97,28 @@ fn no_name_that_was_typed_stands_in_a_key() {
     let slots: Vec<u16> = keys.iter().map(|key| slot(key.as_bytes())).collect();
     assert!(slots.iter().all(|one| *one == slots[0]), "{slots:?}");
     assert_eq!(keys[0], "bangui:known:{f52fbd32b2b3b86ff88ef6c490628285}:::/64");
+}
+
+#[test]
+fn in_a_cluster_no_key_spreads_and_none_is_that_of_another() {
+    let keys = Keys::in_one_slot("bangui");
+    let ip = "198.51.100.1".parse().unwrap();
+    let spread = [
+        keys.attempts(ip),
+        keys.attempts_of_site(ip),
+        keys.failures("admin"),
+        keys.emptied("admin"),
+        keys.failed("admin", ip),
+        keys.known("admin", ip),
+        keys.idempotent(&Username::admin(), "key"),
+    ];
+    for key in &spread {
+        assert_eq!(slot(key.as_bytes()), keys.slot(), "{key}");
+    }
+    assert_eq!(keys.slot(), slot(b"bangui"));
+    assert_eq!(spread[1], "{bangui}:attempts:{198.51.100.1/32}");
+    let names: std::collections::BTreeSet<&String> = spread.iter().collect();
+    assert_eq!(names.len(), spread.len());
+    assert!(keys.are_in_one_slot() && !Keys::new("bangui").are_in_one_slot());
+    assert_eq!(Keys::new("bangui").layout(), keys.layout(), "the others are as everywhere");
 }

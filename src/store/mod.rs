@@ -22,6 +22,7 @@ mod scripts;
 pub mod servers;
 pub mod settings;
 mod settings_revision;
+mod slot;
 pub mod undo;
 pub mod wake;
 mod worker_id;
@@ -74,6 +75,7 @@ use crate::domain::Timestamp;
 use auth::near_cache;
 use auth::sessions::{checks, user_agents};
 use connection::clock;
+use connection::follow;
 use connection::shared::{Health, SharedConnection};
 use connection::watchdog;
 use keys::Keys;
@@ -117,10 +119,10 @@ impl Store {
     /// # Errors
     /// If the URL is not one that a Redis client understands.
     pub fn open(config: &RedisConfig) -> anyhow::Result<(Self, Vec<Part>)> {
-        let keys = Arc::new(Keys::new(&config.prefix));
+        let keys = Arc::new(Keys::of(config));
         let wakes = Arc::default();
         let settings_seen = Arc::new(settings_revision::SettingsRevision::new(&wakes));
-        let (shared, stop) = SharedConnection::open(config)?;
+        let (shared, stop) = SharedConnection::open(config, keys.slot())?;
         let (checks, session_reads) = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
         let store = Self {
             shared,
@@ -139,8 +141,8 @@ impl Store {
         let watching = watchdog::run(watched.clone(), Keys::clone(&store.keys), settings_seen, stop.clone());
         let mut parts =
             vec![Part::new("redis-connection", watching), Part::new("session-reads", session_reads)];
-        if store.shared.dialer.has_sentinels() {
-            parts.push(Part::new("sentinels", watchdog::follow_sentinels(watched, stop)));
+        if let Some(authority) = store.shared.dialer.authority() {
+            parts.push(Part::new(authority.part(), follow::follow(watched, stop)));
         }
         Ok((store, parts))
     }

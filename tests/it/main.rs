@@ -84,6 +84,7 @@ mod primary_proof;
 mod proxies;
 mod redis_acl;
 mod redis_away;
+mod redis_cluster;
 mod redis_fails;
 mod redis_refuses_writes;
 mod redis_tls;

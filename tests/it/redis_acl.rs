@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bangui::config::RedisConfig;
-use bangui::store::connection::acl::RULE;
+use bangui::store::connection::acl::{CLUSTER_RIGHTS, RULE};
 use bangui::store::connection::checks;
 use bangui::store::connection::checks::Level;
 
@@ -56,7 +56,7 @@ fn commands_of_the_source() -> BTreeSet<String> {
         }
         for start in ["redis::cmd(\"", ".cmd(\""] {
             for (word, rest) in words(text, start, '"') {
-                let subcommand = ["script", "config", "pubsub"].contains(&word.as_str());
+                let subcommand = ["script", "config", "pubsub", "cluster"].contains(&word.as_str());
                 let sub = || words(rest, ".arg(\"", '"').next().unwrap().0;
                 found.insert(if subcommand { format!("{word}|{}", sub()) } else { word });
             }
@@ -76,6 +76,12 @@ fn the_rule_has_the_commands_that_the_source_sends_and_no_other() {
         assert!(sent.remove(optional), "{optional} is not sent any more");
     }
     sent.remove("sentinel"); // That is asked of a Sentinel.
+    let document =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md")).unwrap();
+    for right in CLUSTER_RIGHTS {
+        assert!(sent.remove(right.trim_start_matches('+')), "{right} is not needed any more");
+        assert!(document.contains(&format!("'{right}'")), "docs/redis.md does not have {right}");
+    }
     let allowed: BTreeSet<String> =
         RULE.split_whitespace().filter_map(|word| word.strip_prefix('+')).map(str::to_owned).collect();
     assert_eq!(allowed, sent);

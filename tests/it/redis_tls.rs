@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bangui::store::connection::acl::CLUSTER_RIGHTS;
+
 use crate::support::cluster::{default_environment, server_is};
 use crate::support::process::{Child, bangui};
 use crate::support::redis::{Redis, USER, USER_PASSWORD};
@@ -149,4 +151,43 @@ async fn sentinels_and_redis_are_both_spoken_to_over_tls() {
     let (code, printed) = check(&environment).await;
     assert_eq!(code, Some(1), "{printed}");
     assert!(printed.contains("no Sentinel") && !printed.contains("wrong-password"), "{printed}");
+}
+
+/// The certificate is for the name that the node announces beside its address.
+#[tokio::test]
+async fn a_node_of_a_cluster_is_spoken_to_over_tls_by_the_name_that_it_announces() {
+    let ca = Ca::new();
+    let folder = folder();
+    let (cert, key) = ca.sign(&["localhost"]);
+    for (name, text) in [("cert.pem", cert), ("key.pem", key), ("ca.pem", ca.pem())] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let path = |name| folder.path().join(name).display().to_string();
+    let [port, bus] = [free_port(), free_port()].map(|port| port.to_string());
+    let (cert, key, authority) = (path("cert.pem"), path("key.pem"), path("ca.pem"));
+    let mut arguments =
+        vec!["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-announce-ip", "127.0.0.1"];
+    arguments.extend([
+        "--cluster-announce-hostname",
+        "localhost",
+        "--appendonly",
+        "yes",
+        "--tls-auth-clients",
+        "no",
+    ]);
+    arguments.extend(["--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key]);
+    arguments.extend(["--tls-ca-cert-file", &authority, "--tls-cluster", "yes"]);
+    let redis = Redis::start_with(&arguments).await;
+    redis.command::<()>(&[&["ACL", "SETUSER", USER], CLUSTER_RIGHTS.as_slice()].concat()).await;
+    redis.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    let url = format!("rediss+cluster://{USER}:{USER_PASSWORD}@localhost:{port}");
+    let cluster = Cluster::bare(1)
+        .redis(redis)
+        .env("BANGUI_REDIS_URL", url)
+        .env("BANGUI_REDIS_CA", &authority)
+        .set_up()
+        .await;
+    cluster.client(0).logged_in().await.get("/api/v1/session").await.expect(200);
+    let (code, printed) = check(&cluster.environment).await;
+    assert!(code == Some(0) && printed.contains(&format!("name localhost:{port}")), "{printed}");
 }

@@ -18,6 +18,8 @@ pub struct RedisFacts {
     pub used_memory: u64,
     /// Bytes allowed; 0 without a limit.
     pub max_memory: u64,
+    /// Its address, where Sentinels or the masters of a Redis Cluster name it, and who does.
+    pub named: Option<(String, &'static str)>,
     /// Replicas that are in step.
     pub replicas: u64,
     /// Replicas that must confirm (`BANGUI_REDIS_MIN_REPLICAS`).

@@ -16,6 +16,10 @@ use crate::store::keys::Keys;
 /// The rule for the prefix `bangui`.
 pub const RULE: &str = include_str!("user.acl");
 
+/// What the user needs besides on a Redis Cluster. They are asked for before anything else there, so a missing one is reported at
+/// once too.
+pub const CLUSTER_RIGHTS: [&str; 2] = ["+cluster|nodes", "+cluster|slots"];
+
 /// Each command as short as Redis takes it: `K` is a key, `C` a channel, anything else is literal.
 const FORMS: &[&str] = &[
     "del K",

@@ -55,22 +55,29 @@ pub struct Finding {
 /// # Errors
 /// If Redis does not answer, or the URL is invalid.
 pub async fn inspect(config: &RedisConfig) -> Result<Vec<Finding>> {
-    let dialer = Dialer::new(config).map_err(|error| StoreError::unavailable(error.to_string()))?;
+    let keys = Keys::of(config);
+    let dialer =
+        Dialer::new(config, keys.slot()).map_err(|error| StoreError::unavailable(error.to_string()))?;
     let target = dialer.search().await?;
     let named = primary(&target);
     let mut connection = target.dial().await?;
-    let findings = run(&mut connection, &Keys::new(&config.prefix)).await?;
+    let findings = run(&mut connection, &keys).await?;
     Ok(named.into_iter().chain(findings).collect())
 }
 
 fn primary(target: &Target) -> Option<Finding> {
     let named = target.named.as_ref()?;
     let (level, message) = if named.silent.is_empty() {
-        (Level::Ok, format!("the Sentinels name {}", named.address))
+        (Level::Ok, format!("{} name {}", named.by, named.address))
     } else {
         (
             Level::Warn,
-            format!("named {}, but not every Sentinel answers: {}", named.address, named.silent.join("; ")),
+            format!(
+                "{} name {}, but not all of them answer: {}",
+                named.by,
+                named.address,
+                named.silent.join("; ")
+            ),
         )
     };
     Some(Finding { what: "primary", level, message })
@@ -90,7 +97,8 @@ pub(in crate::store) async fn run(
     let info = parse_info(&info);
     let snapshots = if info.get("aof_enabled") == Some(&"1") { None } else { snapshots(connection).await };
     let standing = primary::ask(connection, keys).await?;
-    Ok(vec![
+    let node = (info.get("cluster_enabled") == Some(&"1") && !keys.are_in_one_slot()).then(node);
+    let others = vec![
         version(&info),
         role(&info),
         writes(&standing),
@@ -99,7 +107,18 @@ pub(in crate::store) async fn run(
         eviction(&info),
         persistence(&info, snapshots),
         clocks(time_micros(time), here),
-    ])
+    ];
+    Ok(others.into_iter().chain(node).collect())
+}
+
+fn node() -> Finding {
+    Finding {
+        what: "cluster",
+        level: Level::Warn,
+        message: "this Redis is a node of a Redis Cluster, and bangui follows its slot to another node only if BANGUI_REDIS_URL \
+                  begins with redis+cluster:// or rediss+cluster://"
+            .to_owned(),
+    }
 }
 
 /// `CONFIG GET save`, where it is allowed: whether snapshots are on.

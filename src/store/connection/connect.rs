@@ -1,9 +1,9 @@
-//! Opens one connection, with the timeouts that every command here has.
+//! Opens one connection, with the settings and timeouts that every one here has.
 
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo as _, RedisError};
 use tokio::time::timeout;
 
 /// A command without an answer after this time has failed.
@@ -31,4 +31,15 @@ pub(super) async fn timed<T>(
     timeout(CONNECT_TIMEOUT, dialing)
         .await
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+/// A client of this URL; `root_cert` is the CA, if it is one of our own.
+pub(super) fn client(url: &str, root_cert: Option<&Vec<u8>>) -> std::result::Result<Client, RedisError> {
+    let info = url.into_connection_info()?;
+    let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    let info: ConnectionInfo = info.set_tcp_settings(tcp).set_redis_settings(settings);
+    let Some(root_cert) = root_cert else { return Client::open(info) };
+    let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert.clone()) };
+    Client::build_with_tls(info, certificates)
 }

@@ -6,9 +6,10 @@
 //! that moves only new connections (a proxy, a Service, a DNS name) would otherwise leave parts of a worker behind on a
 //! Redis that was superseded; whichever connection finds out first, all of them move.
 //!
-//! With Sentinel the primary is trusted for [`TRUST`] after a majority named it, and not a moment longer, whatever is paused or
-//! cut off in that time: a worker counts on its own boot-time clock, from before it asked. The others move no sooner than a
-//! majority names another one, and no revocation there is answered before a whole cache lease has passed, which is longer.
+//! With Sentinel, and on a Redis Cluster, an [`Authority`] names the primary. It is trusted for [`TRUST`] after that, and not a
+//! moment longer, whatever is paused or cut off in that time: a worker counts on its own boot-time clock, from before it asked.
+//! The others move no sooner than the authority names another one, and no revocation there is answered before a whole cache
+//! lease has passed, which is longer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,29 +18,30 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, RedisError};
+use redis::{Client, ConnectionInfo, RedisError};
 use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
+use super::authority::Authority;
 use super::clock::{boot_now, millis};
-use super::connect::{RESPONSE_TIMEOUT, settings_of_a_connection, timed};
-use super::sentinel::{Primary, Sentinels};
-use crate::config::{RedisConfig, SentinelUrl};
+use super::connect::{RESPONSE_TIMEOUT, client, settings_of_a_connection, timed};
+use super::named::Primary;
+use crate::config::RedisConfig;
 use crate::store::auth::near_cache::{LEASE, MARGIN};
 use crate::store::{Result, StoreError};
 
-/// How long a primary is trusted after a majority of the Sentinels named it: less than a revocation waits on a Redis that is
+/// How long a primary is trusted after the authority named it: less than a revocation waits on a Redis that is
 /// new to it, since two machines' clocks do not run equally fast.
 const TRUST: Duration = LEASE.saturating_sub(MARGIN);
 
 /// The way to Redis.
 pub(in crate::store) struct Dialer {
-    sentinels: Option<Sentinels>,
-    /// A client of the URL, where there are no Sentinels.
+    authority: Option<Authority>,
+    /// A client of the URL, where there is no authority.
     plain: Option<Arc<Client>>,
     root_cert: Option<Vec<u8>>,
     home: watch::Sender<Home>,
-    /// Until when the primary is trusted, on the boot-time clock in ms; kept for Sentinel only.
+    /// Until when the primary is trusted, on the boot-time clock in ms; kept only where there is an authority.
     trusted_until: AtomicU64,
     pub elsewhere: Elsewhere,
 }
@@ -87,40 +89,39 @@ struct Settled {
 #[derive(Clone)]
 pub(in crate::store) struct Target {
     client: Arc<Client>,
-    /// What the Sentinels say, if there are any.
+    /// What the authority says, if there is one.
     pub named: Option<Arc<Primary>>,
     /// Before it was asked for, on the boot-time clock.
     asked_at: Duration,
 }
 
-/// What the Sentinels say of the Redis that was settled on.
+/// What the authority says of the Redis that was settled on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Verdict {
-    /// A majority names it.
+    /// It names it.
     Confirmed,
-    /// A majority names another one.
+    /// It names another one.
     Superseded,
-    /// No majority has spoken.
+    /// It has not spoken.
     Unknown,
 }
 
 impl Dialer {
-    pub fn new(config: &RedisConfig) -> anyhow::Result<Self> {
+    /// `slot` is that of all keys, should it be a Redis Cluster.
+    pub fn new(config: &RedisConfig, slot: u16) -> anyhow::Result<Self> {
         let read = |ca: &PathBuf| {
             let unreadable = || format!("the file of BANGUI_REDIS_CA cannot be read: {}", ca.display());
             std::fs::read(ca).with_context(unreadable)
         };
         let root_cert = config.ca.as_ref().map(read).transpose()?;
         let url = config.url.expose_secret();
-        let elsewhere = Elsewhere::default();
-        let (home, trusted_until) = (watch::Sender::default(), AtomicU64::new(0));
-        let Some(sentinels) = SentinelUrl::parse(url) else {
-            let plain = Some(Arc::new(client(url, root_cert.as_ref())?));
-            return Ok(Self { sentinels: None, plain, root_cert, home, trusted_until, elsewhere });
+        let authority = Authority::of(url, slot, root_cert.as_ref())?;
+        let plain = match authority {
+            None => Some(Arc::new(client(url, root_cert.as_ref())?)),
+            Some(_) => None,
         };
-        let sentinels = sentinels.map_err(anyhow::Error::msg)?;
-        let sentinels = Sentinels::new(sentinels, |url| client(url, root_cert.as_ref()))?;
-        Ok(Self { sentinels: Some(sentinels), plain: None, root_cert, home, trusted_until, elsewhere })
+        let (home, trusted_until) = (watch::Sender::default(), AtomicU64::new(0));
+        Ok(Self { authority, plain, root_cert, home, trusted_until, elsewhere: Elsewhere::default() })
     }
 
     /// Where the primary is now.
@@ -129,38 +130,40 @@ impl Dialer {
         if let Some(client) = &self.plain {
             return Ok(Target { client: Arc::clone(client), named: None, asked_at });
         }
-        let sentinels = self.sentinels.as_ref().ok_or_else(not_connected)?;
-        let primary = sentinels.primary().await.map_err(StoreError::unavailable)?;
-        if let Some(settled) = self.named()
+        let authority = self.authority.as_ref().ok_or_else(not_connected)?;
+        let settled = self.named();
+        let primary = authority.primary(settled.as_deref()).await.map_err(StoreError::unavailable)?;
+        if let Some(settled) = settled
             && primary.supersedes(&settled).is_err()
         {
             return Err(StoreError::unavailable(format!(
-                "the Sentinels name {} of configuration epoch {}, which is older than that of {} ({}): if they were set up \
-                 from scratch, restart this worker",
-                primary.address, primary.epoch, settled.address, settled.epoch
+                "{} name {} of configuration epoch {}, which is older than that of {} ({}): if they were set up from scratch, \
+                 restart this worker",
+                primary.by, primary.address, primary.epoch, settled.address, settled.epoch
             )));
         }
-        let client = client(&sentinels.url_of(&primary), self.root_cert.as_ref())?;
+        let client = client(&authority.url_of(&primary), self.root_cert.as_ref())?;
         Ok(Target { client: Arc::new(client), named: Some(Arc::new(primary)), asked_at })
     }
 
-    /// Whether there are Sentinels to be asked.
-    pub fn has_sentinels(&self) -> bool {
-        self.sentinels.is_some()
+    /// The authority, if there is one.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
     }
 
-    /// Asks the Sentinels about the Redis that was settled on.
-    pub async fn ask_sentinels(&self) -> Verdict {
-        let (Some(sentinels), Some(settled)) = (&self.sentinels, self.named()) else {
+    /// Asks the authority about the Redis that was settled on.
+    pub async fn ask_authority(&self) -> Verdict {
+        let (Some(authority), Some(settled)) = (&self.authority, self.named()) else {
             return Verdict::Unknown;
         };
         let asked_at = boot_now();
-        let Ok(newest) = sentinels.primary().await else { return Verdict::Unknown };
-        if self.named().is_none_or(|now| now.address != settled.address) {
+        let Ok(newest) = authority.primary(Some(&settled)).await else { return Verdict::Unknown };
+        if self.named().is_none_or(|now| now.id != settled.id) {
             return Verdict::Unknown; // The watchdog has moved in the meantime.
         }
         match newest.supersedes(&settled) {
             Ok(false) => {
+                self.note_epoch(newest);
                 self.trust(asked_at);
                 Verdict::Confirmed
             }
@@ -169,11 +172,27 @@ impl Dialer {
         }
     }
 
+    /// The owner of a slot gets a newer configuration epoch with each further slot.
+    fn note_epoch(&self, newest: Primary) {
+        self.home.send_if_modified(|home| {
+            let target = home.settled.as_mut().map(|settled| &mut settled.target);
+            if let Some(target) = target
+                && target
+                    .named
+                    .as_ref()
+                    .is_some_and(|named| named.id == newest.id && named.epoch < newest.epoch)
+            {
+                target.named = Some(Arc::new(newest));
+            }
+            false
+        });
+    }
+
     fn trust(&self, asked_at: Duration) {
         self.trusted_until.fetch_max(millis(asked_at + TRUST), Ordering::Relaxed);
     }
 
-    /// Nothing is answered from this Redis any more, until the next is settled on or the Sentinels name it again.
+    /// Nothing is answered from this Redis any more, until the next is settled on or the authority names it again.
     pub fn distrust(&self) {
         self.trusted_until.store(0, Ordering::Relaxed);
     }
@@ -183,13 +202,12 @@ impl Dialer {
     /// # Errors
     /// Why not.
     pub fn trusted(&self) -> Result<()> {
-        if self.sentinels.is_none() || millis(boot_now()) < self.trusted_until.load(Ordering::Relaxed) {
+        let Some(authority) = &self.authority else { return Ok(()) };
+        if millis(boot_now()) < self.trusted_until.load(Ordering::Relaxed) {
             return Ok(());
         }
         let address = self.named().map_or_else(String::new, |primary| format!(" {}", primary.address));
-        Err(StoreError::unavailable(format!(
-            "no majority of the Sentinels has named{address} as the primary within the last 1.75 s: it may have been replaced"
-        )))
+        Err(StoreError::unavailable(authority.untrusted(&address)))
     }
 
     /// Which Redis was settled on last, if it reports its id.
@@ -197,7 +215,8 @@ impl Dialer {
         self.home.borrow().settled.as_ref()?.run_id.clone()
     }
 
-    fn named(&self) -> Option<Arc<Primary>> {
+    /// What the authority said of it.
+    pub fn named(&self) -> Option<Arc<Primary>> {
         self.home.borrow().settled.as_ref()?.target.named.clone()
     }
 
@@ -297,17 +316,6 @@ impl Target {
         let patient = settings_of_a_connection().set_response_timeout(Some(wait + RESPONSE_TIMEOUT));
         Ok(timed(self.client.get_multiplexed_async_connection_with_config(&patient)).await?)
     }
-}
-
-/// A client of this URL; `root_cert` is the CA, if it is one of our own.
-fn client(url: &str, root_cert: Option<&Vec<u8>>) -> std::result::Result<Client, RedisError> {
-    let info = url.into_connection_info()?;
-    let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    let info: ConnectionInfo = info.set_tcp_settings(tcp).set_redis_settings(settings);
-    let Some(root_cert) = root_cert else { return Client::open(info) };
-    let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert.clone()) };
-    Client::build_with_tls(info, certificates)
 }
 
 #[cfg(test)]

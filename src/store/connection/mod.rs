@@ -1,18 +1,24 @@
 //! How Redis is reached, watched and checked.
 //!
-//! `dialer.rs` finds the address (`sentinel.rs` where Sentinels name the primary), `shared.rs` is the one multiplexed
-//! connection, `watchdog.rs` looks after it, `primary.rs` asks whether it leads to the primary, `pool.rs` lends connections for what is large or blocks,
+//! `dialer.rs` finds the address, `shared.rs` is the one multiplexed connection, `watchdog.rs` looks after it, `primary.rs` asks
+//! whether it leads to the primary, `pool.rs` lends connections for what is large or blocks. Where Sentinels or the masters of a
+//! Redis Cluster name the primary, they are an `authority.rs`, which `follow.rs` asks again and again.
 //! `checks.rs` says whether this Redis may be used, `acl.rs` what its user must be allowed,
 //! `clock.rs` what time it is there.
 
 pub mod acl;
+pub(super) mod authority;
 pub mod checks;
 pub mod clock;
 pub(super) mod connect;
 pub(super) mod dialer;
+pub(super) mod follow;
+pub(super) mod named;
 pub(super) mod pool;
 pub(super) mod primary;
+pub(super) mod redis_cluster;
 pub(super) mod request;
 pub(super) mod sentinel;
 pub(super) mod shared;
+mod slot_owner;
 pub(super) mod watchdog;

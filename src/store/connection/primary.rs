@@ -32,6 +32,18 @@ pub(in crate::store) fn is_replica(error: &RedisError) -> bool {
     error.code() == Some("READONLY") || in_script(error).is_some_and(|words| words.contains("READONLY"))
 }
 
+/// Whether this error says that a node of a Redis Cluster does not serve these keys: the slot is another's, or it has lost
+/// the others.
+pub(in crate::store) fn is_not_served(error: &RedisError) -> bool {
+    matches!(error.code(), Some("MOVED" | "CLUSTERDOWN"))
+}
+
+/// Whether this error says that the slot of these keys is being moved to another node: nothing was done, and as long as some
+/// keys are here and some there, nothing can be that needs more than one.
+pub(in crate::store) fn is_on_its_way(error: &RedisError) -> bool {
+    matches!(error.code(), Some("ASK" | "TRYAGAIN"))
+}
+
 /// A write that changes nothing.
 pub(in crate::store) fn question(keys: &Keys) -> Cmd {
     redis::cmd("SET").arg(keys.primary()).arg("").arg("XX").to_owned()
@@ -90,5 +102,38 @@ fn pair(answers: Vec<RedisResult<Value>>) -> Result<Pair, RedisError> {
     match (answers.next(), answers.next()) {
         (Some(first), Some(second)) => Ok((first, second)),
         _ => Err((redis::ErrorKind::UnexpectedReturnType, "a pipeline of two has fewer answers").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(line: &str) -> RedisError {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn what_a_node_of_a_cluster_says_of_the_slot_is_understood() {
+        for (line, not_served, on_its_way) in [
+            ("MOVED 3999 127.0.0.1:6381", true, false),
+            ("CLUSTERDOWN The cluster is down", true, false),
+            ("ASK 3999 127.0.0.1:6381", false, true),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", false, true),
+            ("READONLY You can't write against a read only replica.", false, false),
+            ("CROSSSLOT Keys in request don't hash to the same slot", false, false),
+            (
+                "ERR Script attempted to access a non local key in a cluster node script: 1, on @user_script:1.",
+                false,
+                false,
+            ),
+        ] {
+            let error = error(line);
+            assert_eq!((is_not_served(&error), is_on_its_way(&error)), (not_served, on_its_way), "{line}");
+            let known = !line.starts_with("CROSSSLOT");
+            let unavailable = matches!(StoreError::from(error), StoreError::Unavailable { .. });
+            assert!(unavailable || !known, "{line} is not said to be corrupt data");
+        }
     }
 }

@@ -13,17 +13,20 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use redis::Client;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{RESPONSE_TIMEOUT, connect};
+use super::named::{Primary, plain};
 use crate::config::SentinelUrl;
-use crate::store::StoreError;
 
 /// For the others, after a majority has named one.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// Who names the primary, in messages.
+const NAMED_BY: &str = "the Sentinels";
 
 /// The Sentinels of `BANGUI_REDIS_URL`.
 pub(in crate::store) struct Sentinels {
@@ -42,32 +45,6 @@ struct Member {
 struct Answer {
     address: String,
     epoch: u64,
-}
-
-/// The primary that a majority names.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::store) struct Primary {
-    /// `host:port`
-    pub address: String,
-    /// The greatest configuration epoch of those that name it.
-    pub epoch: u64,
-    /// What is the matter with those that did not answer.
-    pub silent: Vec<String>,
-}
-
-/// A majority names a primary of a lower configuration epoch than the one in use.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::store) struct OlderConfiguration;
-
-impl Primary {
-    /// Whether this is another one than `settled`, which it replaces.
-    pub fn supersedes(&self, settled: &Self) -> Result<bool, OlderConfiguration> {
-        match self.address == settled.address {
-            true => Ok(false),
-            false if self.epoch < settled.epoch => Err(OlderConfiguration),
-            false => Ok(true),
-        }
-    }
 }
 
 /// What a majority of so many names, with the greatest epoch that goes with it.
@@ -123,7 +100,7 @@ impl Sentinels {
             })
             .collect();
         if let Some(Answer { address, epoch }) = majority(&answers, self.members.len()) {
-            return Ok(Primary { address, epoch, silent });
+            return Ok(Primary { id: address.clone(), address, epoch, silent, by: NAMED_BY });
         }
         let named: Vec<String> = answered
             .iter()
@@ -162,23 +139,12 @@ impl Sentinels {
     }
 }
 
-fn plain(error: RedisError) -> String {
-    match StoreError::from(error) {
-        StoreError::Unavailable { reason, .. } => reason,
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn answer(address: &str, epoch: u64) -> Answer {
         Answer { address: address.to_owned(), epoch }
-    }
-
-    fn primary(address: &str, epoch: u64) -> Primary {
-        Primary { address: address.to_owned(), epoch, silent: Vec::new() }
     }
 
     #[test]
@@ -191,18 +157,5 @@ mod tests {
         assert_eq!(majority(&[old.clone(), new.clone()], 2), None, "half is no majority");
         assert_eq!(majority(&[answer("new:1", 2), answer("new:1", 3)], 2), Some(answer("new:1", 3)));
         assert_eq!(majority(&[], 1), None);
-    }
-
-    #[test]
-    fn no_primary_of_a_lower_configuration_epoch_supersedes_the_one_in_use() {
-        let settled = primary("new:1", 7);
-        assert_eq!(primary("old:1", 6).supersedes(&settled), Err(OlderConfiguration));
-        assert_eq!(primary("other:1", 8).supersedes(&settled), Ok(true));
-        assert_eq!(
-            primary("other:1", 7).supersedes(&settled),
-            Ok(true),
-            "an operator gave it another address"
-        );
-        assert_eq!(primary("new:1", 0).supersedes(&settled), Ok(false), "Sentinels that were set up again");
     }
 }

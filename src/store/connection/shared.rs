@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::clock::RedisClock;
 use super::dialer::Dialer;
 use super::pool::Pool;
-use super::primary::{self, Standing, is_replica};
-use super::request::Request;
+use super::primary::{self, Standing, is_not_served, is_replica};
+use super::request::{Patience, Request};
 use crate::config::RedisConfig;
 use crate::store::keys::Keys;
 use crate::store::scripts::Call;
@@ -55,10 +55,10 @@ pub(in crate::store) struct SharedConnection {
 
 impl SharedConnection {
     /// Not connected yet: that is the watchdog's. The token is cancelled when the last clone is dropped.
-    pub fn open(config: &RedisConfig) -> anyhow::Result<(Arc<Self>, CancellationToken)> {
+    pub fn open(config: &RedisConfig, slot: u16) -> anyhow::Result<(Arc<Self>, CancellationToken)> {
         let stop = CancellationToken::new();
         let shared = Arc::new(Self {
-            dialer: Dialer::new(config)?,
+            dialer: Dialer::new(config, slot)?,
             clock: RedisClock::default(),
             pool: Pool::new(config.pool_size),
             min_replicas: config.min_replicas,
@@ -115,7 +115,13 @@ impl SharedConnection {
         let live = self.live()?;
         let mut connection = MultiplexedConnection::clone(&live);
         let begun = Instant::now();
-        let read = primary::read(&mut connection, keys, command).await;
+        let patience = Patience::new();
+        let read = loop {
+            let read = primary::read(&mut connection, keys, command).await;
+            if !patience.lasts(&read).await {
+                break read;
+            }
+        };
         record(name, begun);
         let (standing, read) = read.map_err(|error| self.failed(&live, error))?;
         match standing {
@@ -286,7 +292,8 @@ fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
 }
 
-/// Whether this error says that the connection itself is of no more use: the socket is, or it leads to a replica.
+/// Whether this error says that the connection itself is of no more use: the socket is, or it leads to a replica, or to a node
+/// that does not serve the keys.
 pub(in crate::store) fn is_dead(error: &RedisError) -> bool {
-    is_replica(error) || (error.is_io_error() && !error.is_timeout())
+    is_replica(error) || is_not_served(error) || (error.is_io_error() && !error.is_timeout())
 }

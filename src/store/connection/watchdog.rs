@@ -5,8 +5,8 @@
 //!
 //! * about each second it asks whether Redis is the primary and takes writes ([`primary`]), and whether there are newer
 //!   settings; at times `TIME`, which keeps [`RedisClock`](super::clock::RedisClock) right;
-//! * three timeouts in a row, a closed socket, a replica, a connection that led to another Redis, or Sentinels that name
-//!   another primary drop the connection;
+//! * three timeouts in a row, a closed socket, a replica, a node of a cluster that does not own the slot, a connection that led
+//!   to another Redis, or an authority that names another primary (`follow.rs`) drop the connection;
 //! * while there is none, it reconnects, with jitter, looking the address up again each time.
 //!
 //! Before a connection is shared it must pass the checks of `checks.rs`, and every script is loaded on it. A Redis that refuses
@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::checks;
 use super::clock::time_micros;
-use super::dialer::{Target, Verdict, run_id};
-use super::primary::{self, Standing};
+use super::dialer::{Target, run_id};
+use super::primary::{self, Standing, is_on_its_way};
 use super::shared::{DEMOTED, Health, SharedConnection, is_dead};
 use crate::store::StoreError;
 use crate::store::keys::Keys;
@@ -34,8 +34,8 @@ use crate::store::settings_revision::SettingsRevision;
 const WATCH_INTERVAL: Duration = Duration::from_millis(900);
 /// Clocks drift by microseconds a second, so asking for the time at each tenth tick is plenty.
 const TIME_EACH_TICKS: u32 = 10;
-/// A few times within the time that a primary is trusted after they named it.
-const SENTINEL_INTERVAL: Duration = Duration::from_millis(400);
+/// While a slot is on its way to another node.
+const MOVING_INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
 const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ async fn connect(
     let target = shared.dialer.search().await?;
     let mut connection = target.dial().await.map_err(|error| at(&target, error.into()))?;
     let run_id = run_id(&mut connection).await.map_err(StoreError::from)?;
-    let findings = checks::run(&mut connection, keys).await?;
+    let findings = checks::run(&mut connection, keys).await.map_err(|error| at(&target, error.into()))?;
     if let Some(refused) = findings.iter().find(|finding| finding.level == checks::Level::Refuse) {
         return Err(ConnectError::Refused(refused.message.clone()));
     }
@@ -132,11 +132,11 @@ async fn write_layout(
     redis::cmd("SET").arg(keys.layout()).arg(checks::LAYOUT).arg("NX").exec_async(connection).await
 }
 
-/// Adds to the error which Redis the Sentinels named, if they did.
+/// Adds to the error which Redis the authority named, if there is one.
 fn at(target: &Target, error: ConnectError) -> ConnectError {
     match (&target.named, error) {
         (Some(primary), ConnectError::Away(reason)) => {
-            ConnectError::Away(format!("{}, which the Sentinels name: {reason}", primary.address))
+            ConnectError::Away(format!("{}, which {} name: {reason}", primary.address, primary.by))
         }
         (_, error) => error,
     }
@@ -149,43 +149,6 @@ async fn sync_clock(
     let time = redis::cmd("TIME").query_async(connection).await?;
     shared.clock.heard(time_micros(time));
     Ok(())
-}
-
-/// Asks the Sentinels, again and again, whether the primary in use still is the primary.
-pub(in crate::store) async fn follow_sentinels(shared: Weak<SharedConnection>, stop: CancellationToken) {
-    // The log has the reason, which `/readyz` keeps from strangers; once, until a majority has spoken again.
-    let mut complained = false;
-    while let Some(this) = shared.upgrade() {
-        let trusted = this.dialer.trusted().is_ok();
-        match this.dialer.ask_sentinels().await {
-            Verdict::Superseded => {
-                tracing::warn!("the Sentinels name another primary: reconnecting");
-                this.dialer.distrust();
-                this.live.store(None);
-                this.set_health(Health::Away("the Sentinels name another primary".to_owned()));
-                this.suspect.notify_one();
-                complained = true;
-            }
-            // The watchdog says so at once.
-            Verdict::Confirmed if !trusted => this.suspect.notify_one(),
-            Verdict::Unknown if trusted && this.dialer.trusted().is_err() => this.suspect.notify_one(),
-            Verdict::Confirmed | Verdict::Unknown => {}
-        }
-        match this.dialer.trusted() {
-            Ok(()) => complained = false,
-            Err(error) if !complained => {
-                tracing::warn!(error = %error, "lost the majority of the Sentinels: retrying, requests are answered 503");
-                complained = true;
-            }
-            Err(_) => {}
-        }
-        drop(this);
-        let wait = SENTINEL_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep(wait) => {}
-        }
-    }
 }
 
 /// One look: the standing, then the time or the settings.
@@ -225,6 +188,7 @@ async fn watch_over(
             return;
         };
         let mut connection = MultiplexedConnection::clone(&live);
+        let mut wait = WATCH_INTERVAL;
         match look(&this, keys, settings, &mut connection, ticks).await {
             Ok(Standing::Replica) => {
                 tracing::warn!("Redis was demoted to a replica: reconnecting to the primary");
@@ -244,6 +208,11 @@ async fn watch_over(
                     _ => Health::Answers,
                 });
             }
+            // It is the primary still, and so it is until the last key has gone.
+            Err(error) if is_on_its_way(&error) => {
+                this.set_health(Health::Away(StoreError::from(error).to_string()));
+                wait = MOVING_INTERVAL;
+            }
             Err(error) => {
                 timeouts += 1;
                 this.set_health(Health::Away(StoreError::from(error.clone()).to_string()));
@@ -260,12 +229,13 @@ async fn watch_over(
         drop((this, live));
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep(WATCH_INTERVAL) => {}
+            () = sleep(wait) => {}
             // A request's own timeout counts as the first of the three.
             () = suspect.notified() => timeouts = 1,
             () = elsewhere => {
-                tracing::warn!("a new connection led to another Redis than the shared one: reconnecting");
+                // The end of the store wakes it too.
                 let Some(this) = shared.upgrade() else { return };
+                tracing::warn!("a new connection led to another Redis than the shared one: reconnecting");
                 this.live.store(None);
                 this.set_health(Health::Away("a new connection led to another Redis: reconnecting".to_owned()));
                 return;
