@@ -25,6 +25,8 @@ const DRAIN_SECONDS: &str = "3";
 pub struct Balanced {
     pub cluster: Cluster,
     pub address: SocketAddr,
+    /// Workers that drain.
+    pub leaving: Vec<Worker>,
     places: Vec<u16>,
     folder: tempfile::TempDir,
     haproxy: Child,
@@ -32,7 +34,7 @@ pub struct Balanced {
 
 impl Balanced {
     /// Three workers, nobody has set up bangui yet. fail2ban on `web-1` runs `sshd` and `slow`, whose bans take a tenth of a
-    /// second; `bad` is off, and fail2ban cannot run it.
+    /// second; `late` and `bad` are off, and fail2ban cannot run `bad`.
     pub async fn start() -> Self {
         let mut cluster = Cluster::with_fail2ban(0)
             .jails(&["sshd"])
@@ -50,7 +52,7 @@ impl Balanced {
         command.arg("-db").arg("-f").arg(&file);
         let haproxy = Child::start("haproxy", command);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut balanced = Self { cluster, address, places, folder, haproxy };
+        let mut balanced = Self { cluster, address, leaving: Vec::new(), places, folder, haproxy };
         for _ in 0..3 {
             balanced.add(Path::new(env!("CARGO_BIN_EXE_bangui"))).await;
         }
@@ -134,6 +136,7 @@ async fn more_jails(cluster: &mut Cluster) {
     let slow = "[Definition]\nactionban = sleep 0.1\nactionunban =\n[Init]\nname = default\n";
     fail2ban.write("action.d/slow.conf", slow);
     fail2ban.write("jail.d/slow.conf", &fail2ban.jail("slow", true, "").replace("note[", "slow["));
+    fail2ban.write("jail.d/late.conf", &fail2ban.jail("late", false, ""));
     fail2ban.write("filter.d/open.conf", "[Definition]\nfailregex = ^login (failed <b>from <ADDR>$\n");
     let bad = fail2ban.jail("bad", false, "").replace("filter = app", "filter = open");
     fail2ban.write("jail.d/bad.conf", &bad);

@@ -78,6 +78,25 @@ impl Chrome {
         self.client.issue_cmd(Own("goog/cdp/execute", body)).await.unwrap()
     }
 
+    /// From now on the window is so: its size, and whether it is that of a phone.
+    pub async fn look(&self, look: Look) {
+        let phone = look.width < 500;
+        let metrics =
+            json!({ "width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": phone });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        self.devtools("Emulation.setTouchEmulationEnabled", json!({ "enabled": phone })).await;
+    }
+
+    /// From now on the system is in this time zone.
+    pub async fn zone(&self, name: &str) {
+        self.devtools("Emulation.setTimezoneOverride", json!({ "timezoneId": name })).await;
+    }
+
+    /// Presses keys, one after the other, where the focus is.
+    pub async fn keys(&self, keys: &str) {
+        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+    }
+
     /// From now on the system is so: one of [`SYSTEMS`].
     pub async fn system(&self, dark: bool, contrast: bool) {
         let scheme = if dark { "dark" } else { "light" };
@@ -142,6 +161,16 @@ impl Chrome {
     pub async fn until(&self, selector: &str, words: &str) {
         eventually(&format!("{words:?} in {selector}"), SOON, || async {
             self.text(selector).await.contains(words).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until a script of the page gives this.
+    pub async fn until_run(&self, what: &str, script: &str, given: impl Into<Value>) {
+        let given = given.into();
+        eventually(what, SOON, || async {
+            let found = self.client.execute(script, Vec::new()).await.ok()?;
+            (found == given).then_some(())
         })
         .await;
     }

@@ -9,12 +9,16 @@
 mod axe;
 mod balanced;
 mod chrome;
+mod forms;
+mod keys;
 mod screenshots;
 mod scripts;
 mod site;
+mod steps;
 #[expect(dead_code, reason = "the integration tests use more of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod times;
 mod typed;
 mod whole;
 mod workers;

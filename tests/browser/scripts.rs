@@ -1,8 +1,9 @@
-//! What scripts add to pages: they fill in, suggest, patch, and lead around by keys. The walk through everything is in `whole.rs`.
+//! What scripts add to pages: they fill in, patch, and say in place what happened. Keys are in `keys.rs`, times in `times.rs`, the walk
+//! through everything in `whole.rs`.
 
 use crate::chrome::{Chrome, PHONE, WIDE};
 use crate::site::{cluster, logged_in, url};
-use crate::support::{Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
+use crate::support::{Cluster, PASSWORD, SETUP_TOKEN};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_code_of_the_link_is_filled_in_and_leaves_the_address() {
@@ -55,29 +56,5 @@ async fn numbers_change_in_place_and_the_focus_stays() {
         true
     );
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
-    chrome.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_keys_lead_around_and_the_search_suggests() {
-    let cluster = cluster().await;
-    let chrome = logged_in(&cluster, WIDE).await;
-    let body = chrome.client.find(fantoccini::Locator::Css("body")).await.unwrap();
-    body.send_keys("?").await.unwrap();
-    chrome.until("#keys", "search").await;
-    body.send_keys("\u{e00c}").await.unwrap();
-    body.send_keys("gm").await.unwrap();
-    chrome.until("h1", "Your account").await;
-    let body = chrome.client.find(fantoccini::Locator::Css("body")).await.unwrap();
-    body.send_keys("/").await.unwrap();
-    let field = chrome.client.active_element().await.unwrap();
-    field.send_keys("web").await.unwrap();
-    chrome.until("#suggestions", "web-1 (up)").await;
-    assert_eq!(chrome.complaints().await, Vec::<String>::new());
-    field.send_keys("-2\u{e007}").await.unwrap();
-    eventually("the page of the server", SOON, || async {
-        (chrome.path().await == "/servers/web-2").then_some(())
-    })
-    .await;
     chrome.end().await;
 }

@@ -166,9 +166,14 @@ pub async fn open(chrome: &Chrome, cluster: &Cluster, path: &str) {
 /// A browser that has logged in at worker 0.
 pub async fn logged_in(cluster: &Cluster, look: Look) -> Chrome {
     let chrome = Chrome::start(look).await;
+    log_in(&chrome, cluster).await;
+    chrome
+}
+
+/// Logs in at worker 0.
+pub async fn log_in(chrome: &Chrome, cluster: &Cluster) {
     chrome.goto(&url(cluster, 0, "/login")).await;
     chrome.type_into("password", PASSWORD).await;
     chrome.press("Log in").await;
     chrome.until("h1", "Servers").await;
-    chrome
 }

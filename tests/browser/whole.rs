@@ -1,6 +1,8 @@
 //! One walk through everything that a person does, on three workers behind the load balancer of `docker-compose.yml`: whichever
-//! worker answers, each step follows from the one before.
+//! worker answers, each step follows from the one before. So it is while workers are killed, and while they are replaced by those of
+//! the neighbouring version. The forms of jails, addresses and the account are in `forms.rs`.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::balanced::Balanced;
@@ -8,34 +10,49 @@ use crate::chrome::{Chrome, Look, PHONE, WIDE};
 use crate::support::cluster::server_is;
 use crate::support::{PASSWORD, SETUP_TOKEN, SOON, eventually};
 
-const SERVER: &str = "/servers/web-1";
-const SSHD: &str = "/servers/web-1/jails/sshd";
-const SLOW: &str = "/servers/web-1/jails/slow";
-const MESSAGE: &str = "#messages .message";
+pub const SERVER: &str = "/servers/web-1";
+pub const SSHD: &str = "/servers/web-1/jails/sshd";
+pub const SLOW: &str = "/servers/web-1/jails/slow";
+pub const MESSAGE: &str = "#messages .message";
 const MANY: usize = 500;
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// A person at a browser.
-struct Walk {
-    site: Balanced,
-    chrome: Chrome,
-    look: Look,
+pub struct Walk {
+    pub site: Balanced,
+    pub chrome: Chrome,
+    pub look: Look,
+}
+
+/// What happens to the workers between one step and the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    /// Another one is killed, and the one before is back.
+    Kills,
+    /// One is replaced by one of the neighbouring version, until all are.
+    Update,
 }
 
 impl Walk {
-    async fn goto(&self, path: &str) {
+    pub async fn start(look: Look) -> Self {
+        let (site, chrome) = tokio::join!(Balanced::start(), Chrome::start(look));
+        Self { site, chrome, look }
+    }
+
+    pub async fn goto(&self, path: &str) {
         self.chrome.goto(&self.site.url(path)).await;
         self.chrome.fits().await;
     }
 
     /// Presses a button; what the page then says.
-    async fn press(&self, place: &str, button: &str, says: &str) {
+    pub async fn press(&self, place: &str, button: &str, says: &str) {
         self.chrome.press_in(place, button).await;
         self.chrome.until(MESSAGE, says).await;
         self.chrome.fits().await;
     }
 
-    async fn first_run(&self) {
+    pub async fn first_run(&self) {
         let code = if self.look.scripts { '#' } else { '?' };
         self.goto(&format!("/setup{code}code={SETUP_TOKEN}")).await;
         self.chrome.type_into("password", PASSWORD).await;
@@ -44,6 +61,18 @@ impl Walk {
         server_is(&self.site.client().logged_in().await, "up").await;
         self.goto("/").await;
         self.chrome.until(".servers", "web-1").await;
+    }
+
+    /// The binary of the neighbouring version, if one is needed.
+    async fn neighbour(&self, meanwhile: Meanwhile) -> PathBuf {
+        if meanwhile != Meanwhile::Update {
+            return PathBuf::new();
+        }
+        self.chrome.goto(&self.site.url("/setup")).await;
+        let assets = self.chrome.run("return document.documentElement.dataset.assets").await;
+        // The link to the same page would load nothing.
+        self.chrome.goto("about:blank").await;
+        self.site.neighbour(assets.as_str().unwrap())
     }
 
     async fn log_out_and_in(&self) {
@@ -144,31 +173,76 @@ impl Walk {
     }
 }
 
-async fn walk(look: Look) {
-    // A browser that hangs says why when the test fails.
-    tokio::time::timeout(LONGEST, walk_through(look)).await.expect("the walk takes too long");
+/// What happens before step `n` of the walk.
+async fn before(walk: &mut Walk, n: usize, meanwhile: Meanwhile, neighbour: &Path) {
+    let workers = &mut walk.site.cluster.workers;
+    match meanwhile {
+        Meanwhile::Kills => {
+            let (now, last) = (n % workers.len(), (n + 2) % workers.len());
+            if !workers[last].process.runs() {
+                walk.site.revive(last).await;
+            }
+            walk.site.cluster.workers[now].process.kill();
+        }
+        Meanwhile::Update if n % 2 == 1 && n / 2 < workers.len() => {
+            let old = workers.remove(0);
+            walk.site.add(neighbour).await;
+            old.terminate();
+            // It drains while the walk goes on.
+            walk.site.leaving.push(old);
+        }
+        _ => {}
+    }
 }
 
-async fn walk_through(look: Look) {
-    let walk = Walk { site: Balanced::start().await, chrome: Chrome::start(look).await, look };
-    walk.first_run().await;
-    walk.log_out_and_in().await;
-    walk.ban_and_unban().await;
-    walk.jail_off_and_on().await;
-    walk.refused_activation().await;
-    walk.many_addresses().await;
-    walk.settings().await;
-    walk.sessions().await;
-    assert_eq!(walk.chrome.complaints().await, Vec::<String>::new());
+/// The steps in turn; a browser that hangs says why when the test fails.
+async fn walk(look: Look, meanwhile: Meanwhile) {
+    let mut walk = Walk::start(look).await;
+    let neighbour = walk.neighbour(meanwhile).await;
+    tokio::time::timeout(LONGEST, async {
+        macro_rules! steps {
+            ($($step:ident),*) => {
+                let mut n = 0;
+                $(before(&mut walk, n, meanwhile, &neighbour).await; walk.$step().await; n += 1;)*
+                assert!(n > 2 * 3, "each worker has its turn");
+            };
+        }
+        steps!(
+            first_run,
+            log_out_and_in,
+            ban_and_unban,
+            jail_off_and_on,
+            refused_activation,
+            many_addresses,
+            settings,
+            sessions
+        );
+    })
+    .await
+    .expect("the walk takes too long");
+    let mut complaints = walk.chrome.complaints().await;
+    // The stream of a worker that is gone ends, which the browser notes.
+    complaints.retain(|text| meanwhile == Meanwhile::Nothing || !text.contains("net::ERR_"));
+    assert_eq!(complaints, Vec::<String>::new());
     walk.chrome.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_on_three_workers_behind_the_load_balancer() {
-    walk(WIDE).await;
+    walk(WIDE, Meanwhile::Nothing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_without_javascript_on_a_phone() {
-    walk(PHONE.without_scripts()).await;
+    walk(PHONE.without_scripts(), Meanwhile::Nothing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_works_while_each_worker_in_turn_is_killed() {
+    walk(WIDE, Meanwhile::Kills).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_works_across_a_rolling_update() {
+    walk(WIDE, Meanwhile::Update).await;
 }

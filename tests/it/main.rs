@@ -71,6 +71,7 @@ mod pages_addresses;
 mod pages_bad_input;
 mod pages_changes;
 mod pages_confirm;
+mod pages_fields;
 mod pages_hosts;
 mod pages_operations;
 mod pages_policy;

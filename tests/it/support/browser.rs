@@ -197,7 +197,7 @@ impl Page {
     fn form(&self, selector: &str, typed: &[(&str, &str)], button: &str) -> (String, Vec<(String, String)>) {
         let document = self.document();
         let (form, control) =
-            (Selector::parse(selector).unwrap(), Selector::parse("input, textarea, button").unwrap());
+            (Selector::parse(selector).unwrap(), Selector::parse("input, textarea, select, button").unwrap());
         let forms = document.select(&form);
         let (form, pressed) = forms
             .filter(|form| form.value().attr("method") == Some("post"))
@@ -210,6 +210,7 @@ impl Page {
             let value = match control.value().name() {
                 "button" if control.id() != pressed.id() => continue,
                 "textarea" => control.text().collect::<String>(),
+                "select" => chosen(control),
                 _ => attribute("value").unwrap_or_default().to_owned(),
             };
             if attribute("type") == Some("checkbox") && attribute("checked").is_none() {
@@ -229,6 +230,15 @@ impl Page {
 fn pressed<'a>(form: ElementRef<'a>, control: &Selector, words: &str) -> Option<ElementRef<'a>> {
     form.select(control)
         .find(|control| control.value().name() == "button" && text_of(*control).starts_with(words))
+}
+
+/// The value of a list of choices.
+fn chosen(list: ElementRef<'_>) -> String {
+    let choices = Selector::parse("option").unwrap();
+    let chosen = list.select(&choices).find(|choice| choice.value().attr("selected").is_some());
+    let chosen =
+        chosen.or_else(|| list.select(&choices).next()).and_then(|choice| choice.value().attr("value"));
+    chosen.unwrap_or_default().to_owned()
 }
 
 fn text_of(element: ElementRef<'_>) -> String {

@@ -76,7 +76,10 @@ function clear(form) {
 /** Goes to a page of our own. */
 function go(to) {
   const url = new URL(to, location.href);
-  if (url.origin === location.origin) location.assign(url);
+  if (url.origin !== location.origin) return;
+  // Nothing that this page still learns may lead elsewhere.
+  document.body.setAttribute("data-leaving", "");
+  location.assign(url);
 }
 
 document.addEventListener("click", (event) => {

@@ -34,7 +34,10 @@ export function start() {
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : resume()));
   addEventListener("input", () => (typed = true));
   addEventListener("pagehide", disconnect);
-  addEventListener("pageshow", (event) => event.persisted && resume());
+  addEventListener("pageshow", (event) => {
+    document.body.removeAttribute("data-leaving");
+    if (event.persisted) resume();
+  });
 }
 
 /** After a login in place, or when the page is seen again. */
@@ -147,7 +150,7 @@ function patch({ assets, parts, rows }) {
 
 // A change has ended, and the buttons are those from before it. Whoever made it is led on by the answer to the form.
 function settled() {
-  if (document.querySelector("form[aria-busy]")) return;
+  if (document.querySelector("form[aria-busy], [data-leaving]")) return;
   if (typed) say("warn", "A change has ended. What you typed stays until you reload.", ["Reload", () => location.reload()]);
   else location.reload();
 }
