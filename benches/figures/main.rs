@@ -67,6 +67,9 @@ fn main() {
     if runs("pages") {
         say(runtime.block_on(pages::measure()));
     }
+    if runs("pages_crowded") {
+        say(runtime.block_on(pages::measure_crowded()));
+    }
     if runs("footprint") {
         say(runtime.block_on(footprint::measure()));
     }

@@ -79,8 +79,8 @@ async fn clients_that_hang_up() -> Figure {
         what: "hang-ups: the client closes at a random moment of a revocation, one holder's link 15 ms slow",
         aim: "0 sessions that are alive on one worker and refused on another; an audit entry for each that ended",
         measured: format!(
-            "0 split, 0 without their entry, 0 acceptances after the answer to a second try in {} rounds ({} ended unheard, {} \
-             went on, {} were answered in time)",
+            "0 split, 0 without their entry, 0 acceptances after the answer to a second try in {} rounds ({} sessions had \
+             ended at the second try, {} had not; {} clients were answered before they hung up)",
             tally.rounds, tally.ended, tally.alive, tally.answered
         ),
     }

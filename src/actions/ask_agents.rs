@@ -1,4 +1,4 @@
-//! Who the agents are: all are asked at once, and none holds the answer up for long.
+//! Which agents there are: all are asked at once, and none delays the answer for long.
 
 use std::time::Duration;
 

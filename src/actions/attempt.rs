@@ -100,9 +100,9 @@ impl Attempt {
     }
 }
 
-/// What fails here is worth less than the answer that is due: without it the limits err on the strict side.
+/// A failure here matters less than the answer: without it the limits err on the strict side.
 fn log_failure(settled: Result<(), StoreError>) {
     if let Err(error) = settled {
-        tracing::debug!(error = %error, "failed to settle an attempt at a password");
+        tracing::debug!(error = %error, "failed to record the outcome of a password attempt");
     }
 }

@@ -60,7 +60,7 @@ pub enum LockedOut {
 /// Why no ban was made or lifted.
 #[derive(Debug, thiserror::Error)]
 pub enum BanError {
-    /// None or too many addresses.
+    /// No addresses, or too many.
     #[error("1 to {MAX_JOB_ADDRESSES} addresses can be named, not {named}")]
     Count {
         /// How many were named.
@@ -78,12 +78,12 @@ pub enum BanError {
     #[error(transparent)]
     Refused(AgentError),
     /// The agent did not answer: it is unknown whether the first addresses were changed.
-    #[error("the outcome is unknown: some of it may have been changed")]
+    #[error("the outcome is unknown: some of the addresses may have been changed")]
     Unknown(#[source] AgentError),
     /// The job was not enqueued.
     #[error(transparent)]
     Enqueue(#[from] EnqueueError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -205,7 +205,7 @@ struct AtOnce<'a> {
     outcomes: Vec<AddressOutcome>,
 }
 
-/// Why not all batches were sent.
+/// Why some batches were not sent.
 #[derive(Debug, thiserror::Error)]
 enum Stopped {
     #[error("timed out before it began")]
@@ -256,7 +256,7 @@ fn unknown(ip: Network, reason: &str) -> AddressOutcome {
     AddressOutcome::Unknown { ip, reason: reason.to_owned() }
 }
 
-/// Nobody locks out themselves, all users, or the host by a slip.
+/// So that nobody locks out themselves, all users, or the host by accident.
 fn refuse_own(ips: &[Network], own: Option<IpAddr>, proxies: &[IpNet]) -> Result<(), BanError> {
     match ips.iter().find_map(|ip| Some((*ip, locks_out(*ip, own, proxies)?))) {
         Some((ip, locks_out)) => Err(BanError::NeedsForce { ip, locks_out }),

@@ -76,7 +76,7 @@ pub async fn note_changes(
 ) {
     let changed = results.iter().filter(|one| one.changed).map(|one| one.ip.to_string());
     if let Err(error) = store.note_bans(&(server.clone(), jail.clone()), order, changed).await {
-        tracing::debug!(error = %error, "failed to note bans for the event stream");
+        tracing::debug!(error = %error, "failed to record bans for the event stream");
     }
 }
 

@@ -19,13 +19,13 @@ pub(super) const MAX_NAMED: usize = 25;
 /// Why a job was not enqueued.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
-    /// As many as may be are not over yet.
+    /// The maximum number of jobs is open already.
     #[error("too many ban jobs are open")]
     TooMany,
     /// It is gone already.
     #[error("there is no such ban job")]
     Gone,
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -33,16 +33,16 @@ pub enum EnqueueError {
 /// Why a job was not cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum CancelError {
-    /// There is none, or it was over more than a day ago.
+    /// There is none, or it ended more than a day ago.
     #[error("there is no such ban job")]
     Unknown,
-    /// It was over, and not cancelled.
+    /// It had ended already, without being cancelled.
     #[error("the ban job was already {}", .0.as_str())]
     Over(BanJobState),
     /// No worker continues it, but the agent does not know yet: a batch that was in flight may still be carried out.
-    #[error("the agent does not know of the cancellation yet")]
+    #[error("the agent has not been informed of the cancellation yet")]
     AgentUnaware(#[source] AgentError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -116,7 +116,7 @@ async fn inform_agent(context: &Context, claim: &BanJobClaim, begun: bool) -> Re
                 // A worker that can reach the agent lets it know.
                 let why = error.to_string();
                 if let Err(error) = store.put_ban_job_back(claim, Duration::ZERO, &why).await {
-                    tracing::debug!(error = %error, "failed to give a cancellation back: its claim will expire");
+                    tracing::debug!(error = %error, "failed to release the claim of a cancelled ban job: it expires");
                 }
                 return Err(CancelError::AgentUnaware(error));
             }
@@ -185,6 +185,6 @@ async fn keep_undo(store: &Store, claim: &BanJobClaim, changed: usize) {
         deed: Deed::Bans { banned: claim.order == BanAction::Ban, ips: Vec::new(), changed },
     };
     if let Err(error) = store.keep_undo(&UndoId::from(&claim.id), &done, &format!("job/{}", claim.id)).await {
-        tracing::warn!(error = %error, job.id = %claim.id, "failed to keep a ban job for its undo");
+        tracing::warn!(error = %error, job.id = %claim.id, "failed to save what undoes a ban job: it cannot be undone from here");
     }
 }

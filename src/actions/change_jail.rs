@@ -30,7 +30,7 @@ pub enum ChangeJailError {
     /// The server has no such jail.
     #[error("there is no such jail")]
     NoJail,
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

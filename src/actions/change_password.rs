@@ -39,7 +39,7 @@ pub enum ChangePasswordError {
     /// No password could be hashed.
     #[error(transparent)]
     Gate(#[from] GateError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

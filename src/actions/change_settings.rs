@@ -23,7 +23,7 @@ pub enum ChangeSettingsError {
     /// Not all values are acceptable.
     #[error("{} settings are invalid", .0.len())]
     Invalid(Vec<Mistake>),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,4 +1,4 @@
-//! Proving the password again: a session may make sensitive changes for five minutes after it.
+//! Confirming the password: a session may then make sensitive changes for five minutes.
 //!
 //! A stolen session can look at everything, and must not be able to shut its owner out: what changes who may do what, or how long
 //! anybody stays logged in, asks for more than a session. Passwords are tried here under the limits of logins.
@@ -29,7 +29,7 @@ pub enum ConfirmError {
     /// No password could be checked.
     #[error(transparent)]
     Gate(#[from] GateError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -121,7 +121,7 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
         && !changes.is_empty()
         && let Err(error) = store.note_findings(&changes).await
     {
-        tracing::debug!(error = %error, "failed to note when findings were seen: they will be new at the next look");
+        tracing::debug!(error = %error, "failed to save when findings were first seen: they are shown as new next time");
     }
     let checks = report.checks();
     Ok(Diagnosis { findings: report.findings, checks, not_asked, checked_at: now })

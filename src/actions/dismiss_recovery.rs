@@ -17,7 +17,7 @@ pub enum DismissError {
     /// Another one is pending than the one that was named.
     #[error(transparent)]
     Changed(#[from] RecoveryChanged),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -60,7 +60,9 @@ impl<'a> Followed<'a> {
                 Ok(steps) => self.noted.steps = steps,
                 // An agent of a version that does not know the question.
                 Err(AgentError::Unreachable { kind: UnreachableKind::Protocol, .. }) => asks = false,
-                Err(error) => tracing::debug!(error = %error, "failed to ask for the step of a change"),
+                Err(error) => {
+                    tracing::debug!(error = %error, "failed to ask the agent for the step of a change")
+                }
             }
         }
     }
@@ -68,7 +70,7 @@ impl<'a> Followed<'a> {
     async fn note(&self) {
         let JailTarget { server, jail, .. } = &self.change.target;
         if let Err(error) = self.change.context.store.note_change(server, jail, &self.id, &self.noted).await {
-            tracing::debug!(error = %error, jail_change.id = %self.id, "failed to note the step of a change");
+            tracing::debug!(error = %error, jail_change.id = %self.id, "failed to save the step of a change");
         }
     }
 
@@ -91,7 +93,7 @@ impl<'a> Followed<'a> {
         };
         let (JailTarget { server, jail, .. }, store) = (&self.change.target, &self.change.context.store);
         if let Err(error) = store.end_change(server, jail, &self.id, &self.noted, end).await {
-            tracing::debug!(error = %error, jail_change.id = %self.id, "failed to note the end of a change");
+            tracing::debug!(error = %error, jail_change.id = %self.id, "failed to save the end of a change");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What agents say to a diagnosis, kept for a moment by each worker: many who look ask each agent once.
+//! What agents answer to a diagnosis, cached for a moment by each worker, so that many viewers cost each agent one request.
 //!
 //! One round at a time asks the agents whose last answer is older than `FRESH_FOR`; requests that arrive during a round wait
 //! for it. Every wait has an end: an agent that is late is one that was not asked, and is asked again at the next look.
@@ -17,7 +17,7 @@ use crate::domain::{ServerName, Timestamp};
 
 /// How long an answer is good.
 const FRESH_FOR: Duration = Duration::from_secs(10);
-/// An agent that takes longer is late.
+/// How long an agent has to answer.
 const AGENT_DEADLINE: Duration = Duration::from_secs(8);
 /// The longest a request waits for all agents together.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -63,7 +63,7 @@ pub enum LoginError {
     /// No password could be checked.
     #[error(transparent)]
     Gate(#[from] GateError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

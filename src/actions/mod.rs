@@ -121,7 +121,7 @@ impl Context {
     /// Keeps what can be undone of a change that has this entry in the audit.
     async fn keep_undo(&self, id: &UndoId, done: &Undoable, entry: &str) {
         if let Err(error) = self.store.keep_undo(id, done, entry).await {
-            tracing::warn!(error = %error, "failed to keep a change for its undo: it cannot be undone from here");
+            tracing::warn!(error = %error, "failed to save what undoes a change: it cannot be undone from here");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Asking for a probe at once, by the worker that leads.
+//! Asking the leader to probe a server now.
 
 use super::Context;
 use crate::domain::ServerName;

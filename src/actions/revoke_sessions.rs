@@ -16,7 +16,7 @@ pub enum RevokeError {
     /// The password was not confirmed.
     #[error(transparent)]
     Unconfirmed(#[from] ConfirmationRequired),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,4 +1,4 @@
-//! Rolling back after a crash: the jail whose activation likely caused it is switched off again, and fail2ban brought back.
+//! Rolling back after a crash: the jail whose activation likely caused it is switched off, and fail2ban started.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ pub enum RollBackError {
     /// The agent refused or did not answer: the jail may be off already.
     #[error(transparent)]
     Agent(#[from] AgentError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -41,7 +41,7 @@ impl From<DismissError> for RollBackError {
     }
 }
 
-/// Switches the jail of a [`pending`] recovery off again, and brings fail2ban back. `target` is that jail.
+/// Switches the jail of a [`pending`] recovery off, and starts fail2ban. `target` is that jail.
 ///
 /// # Errors
 /// [`RollBackError`].

@@ -1,4 +1,4 @@
-//! Claiming a fresh cluster: the first password, once, for somebody who can prove that the installation is theirs.
+//! The setup of a new installation: the first password, once, for somebody who can prove that the installation is theirs.
 //!
 //! The proof is `BANGUI_SETUP_TOKEN`, or else a code that the first worker made, all workers share through Redis, and each
 //! prints in its log; that code is valid for a day, and another one is made then. A wrong proof costs an attempt of its address, out
@@ -44,12 +44,12 @@ pub enum SetupError {
     /// The password could not be hashed.
     #[error(transparent)]
     Gate(#[from] GateError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Whether the first password was set. If not, the setup code is in this worker's log from here on.
+/// Whether the first password has been set. If not, the setup code is in this worker's log from here on.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -72,8 +72,8 @@ pub(super) async fn log_code(context: &Context) {
     }
 }
 
-/// Sets the first password, once in the life of a cluster. Runs to completion once begun: a client that hangs up has still used
-/// the attempt.
+/// Sets the first password, once in the life of an installation. Runs to completion once begun: a client that hangs up has
+/// still used the attempt.
 ///
 /// # Errors
 /// [`SetupError`].
@@ -109,7 +109,7 @@ async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), Se
         return Err(SetupError::WrongToken);
     }
     if let Err(error) = context.store.give_back_attempt(address, limits).await {
-        tracing::debug!(error = %error, "failed to give an attempt back");
+        tracing::debug!(error = %error, "failed to take a setup attempt off the login limit");
     }
     Ok(())
 }
@@ -145,7 +145,7 @@ pub enum ProvisionError {
     /// There is no account yet, and the password is not acceptable.
     #[error("{0}")]
     Weak(#[from] WeakPassword),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

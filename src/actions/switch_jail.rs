@@ -47,7 +47,7 @@ pub enum SwitchError {
     /// The agent did not answer, and the jail is not seen to be as asked.
     #[error("it is unknown whether the jail was changed")]
     Unknown(#[source] AgentError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

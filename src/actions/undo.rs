@@ -79,7 +79,7 @@ pub enum UndoError {
     #[error("it can no longer be undone")]
     Over,
     /// Somebody has undone it.
-    #[error("`{by}` has undone it before")]
+    #[error("`{by}` has already undone it")]
     Before {
         /// When.
         at: Timestamp,
@@ -107,7 +107,7 @@ pub enum UndoError {
     /// As for settings of bangui.
     #[error(transparent)]
     Product(#[from] ChangeSettingsError),
-    /// Redis did not do its part.
+    /// Redis failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -134,7 +134,7 @@ pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Res
         if outcome.is_err()
             && let Err(error) = task.store.give_undo_back(&id).await
         {
-            tracing::debug!(error = %error, "failed to give an undo back: it cannot be tried again");
+            tracing::debug!(error = %error, "failed to release an undo that was refused: it cannot be retried");
         }
         note(&task, &actor, &id, &done, &outcome).await;
         outcome
@@ -201,7 +201,7 @@ async fn make(
             if view.running != *on {
                 let now = if view.running { "runs" } else { "does not run" };
                 return Err(UndoError::Changed(format!(
-                    "{target} {now} by now, which is not how this change left it"
+                    "the jail {target} {now} now, which is not how this change left it"
                 )));
             }
             let switched = match on {
@@ -212,7 +212,7 @@ async fn make(
         }
         Deed::Settings(deed) => {
             if !in_force(&view().await?).is_still(&deed.after) {
-                return Err(UndoError::Changed(format!("the settings of {target} were changed again since")));
+                return Err(UndoError::Changed(format!("the settings of {target} have been changed since")));
             }
             set_back(context, actor, &target, deed, change).await?;
             Ok(Undone::Settings { target, deed: Box::new(deed.clone()) })
@@ -229,7 +229,9 @@ async fn make(
             }
             let view = view().await?;
             if !view.running {
-                return Err(UndoError::Changed(format!("{target} does not run by now: it bans nobody")));
+                return Err(UndoError::Changed(format!(
+                    "the jail {target} no longer runs, so it bans nobody"
+                )));
             }
             bans_back(context, actor, target, &view, (*banned, kept, not_kept), BanJobId::of(new)).await
         }
@@ -247,7 +249,7 @@ async fn set_product_back(
     let read = context.store.settings().await?;
     let before = context.settings.bootstrap().with(&read.overrides, read.revision);
     let names = patch.keys().cloned().collect();
-    let stale = || UndoError::Changed("settings were changed again since".to_owned());
+    let stale = || UndoError::Changed("settings have been changed since".to_owned());
     let expected = move |now| now == revision;
     match product::change_settings(context, actor.clone(), expected, patch, new).await {
         Ok(after) => Ok(Undone::Product { before: Box::new(before), after: Box::new(after), names }),
@@ -292,12 +294,12 @@ async fn take_off(
     let files = in_files(view).filter(|_| persistent);
     let seen = files.unwrap_or_else(|| in_force(view));
     if !seen.ignores(network) {
-        let gone = format!("{network} was taken off the never-banned list of {target} since");
+        let gone = format!("the never-banned list of {target} no longer has {network}");
         return Err(UndoError::Changed(gone));
     }
     let list: Option<Vec<Network>> = seen.ignoreip.iter().map(|entry| Network::parse(entry)).collect();
     let named =
-        || format!("the never-banned list of {target} has names in it, which only its files can keep");
+        || format!("the never-banned list of {target} contains host names, which bangui does not rewrite");
     let mut list = list.ok_or_else(|| UndoError::Changed(named()))?;
     list.retain(|entry| *entry != network);
     let settings = JailSettings { ignoreip: Some(list), ..JailSettings::default() };
@@ -305,7 +307,7 @@ async fn take_off(
     Ok(())
 }
 
-/// Bans what was unbanned, or the other way round. What is so already is left out, and so is what must not be banned by now.
+/// Bans what was unbanned, or the other way round. What is so already is left out, and so is what must not be banned any more.
 async fn bans_back(
     context: &Context,
     actor: &Actor,
@@ -334,7 +336,9 @@ async fn bans_back(
     }
     if ips.is_empty() {
         let now = if were_banned { "unbanned" } else { "banned, or put on the never-banned list," };
-        return Err(UndoError::Changed(format!("whatever this change is about was {now} in {target} since")));
+        return Err(UndoError::Changed(format!(
+            "the addresses of this change have been {now} in {target} since"
+        )));
     }
     let left_out = total - ips.len();
     let outcome = match (small, were_banned) {

@@ -21,7 +21,7 @@ pub enum RefusalKind {
     Jail,
     /// Another epoch of the job is known.
     Stale,
-    /// fail2ban's configuration would be wrong.
+    /// fail2ban's configuration would be invalid.
     Configuration,
     /// The host does not let it.
     Failed,

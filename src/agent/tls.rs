@@ -143,13 +143,13 @@ fn first_end(files: &Files) -> i64 {
 
 fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConfig> {
     let Files { cert, key, worker_ca } = files;
-    let chain = certificates(cert).context("the certificate is no PEM file")?;
+    let chain = certificates(cert).context("the certificate is not a PEM file")?;
     let first = chain.first().context("the certificate's file holds none")?;
     if let Some(name) = name {
         carries(first, name)
             .with_context(|| format!("the certificate does not carry the name {name} (BANGUI_AGENT_NAME)"))?;
     }
-    let key = PrivateKeyDer::from_pem_slice(key).context("the key is no PEM file")?;
+    let key = PrivateKeyDer::from_pem_slice(key).context("the key is not a PEM file")?;
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?;
     let builder = match worker_ca {
@@ -166,18 +166,19 @@ fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConf
         }
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).context("certificate and key do not fit")?;
+    let mut config =
+        builder.with_single_cert(chain, key).context("the certificate and the key do not match")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
 /// Whether a certificate is one for this name.
 pub(super) fn carries(certificate: &CertificateDer<'_>, name: &str) -> anyhow::Result<()> {
-    let wanted = ServerName::try_from(name).context("it is no name for a certificate")?;
+    let wanted = ServerName::try_from(name).context("it is not a valid name for a certificate")?;
     Ok(verify_server_name(&ParsedCertificate::try_from(certificate)?, &wanted)?)
 }
 
-/// The mistake of TLS among the causes of an error, if there is one.
+/// The TLS error among the causes of an error, if there is one.
 pub(super) fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -209,7 +210,7 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
     match error {
         // A bad signature is what another CA of the same name has made.
         rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
-            "its certificate is signed by nobody that is trusted here: set BANGUI_AGENT_CA to the CA's certificate".into()
+            "its certificate is signed by no CA that is trusted here: set BANGUI_AGENT_CA to the CA's certificate".into()
         }
         rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
             "its certificate does not carry the host in the server's URL".into()
@@ -218,12 +219,12 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
             "its certificate has expired (or a clock is wrong)".into()
         }
         rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => {
-            "it shows another certificate than the one that it was first known by".into()
+            "its certificate is not the one that it showed first".into()
         }
         // What an agent says of the worker's certificate, or of its absence.
         rustls::Error::AlertReceived(CertificateRequired | UnknownCA | DecryptError | BadCertificate | CertificateUnknown | CertificateExpired | AccessDenied,
-        ) => "it does not obey this worker: BANGUI_WORKER_CA there must hold the certificate in BANGUI_WORKER_CERT here, \
-              or the CA that signed it"
+        ) => "it refuses this worker's certificate: the agent's BANGUI_WORKER_CA must have \
+              the certificate of BANGUI_WORKER_CERT in it, or the CA that signed it"
             .into(),
         rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".into(),
         other => format!("no TLS connection: {other}"),

@@ -32,7 +32,7 @@ pub const COMMANDS: [(&str, Role, &str); 8] = [
     ("agent", Role::Agent, "Run the agent, beside fail2ban"),
     ("check", Role::Check, "Test every connection that the configuration names; exit 0 only if all is well"),
     ("healthcheck", Role::Healthcheck, "Exit 0 if a worker is ready, for container health checks"),
-    ("openapi", Role::Openapi, "Print the OpenAPI document of the HTTP interface"),
+    ("openapi", Role::Openapi, "Print the OpenAPI document of the HTTP API"),
     ("reset-password", Role::ResetPassword, "Set a new admin password and end all sessions"),
     (
         "audit",

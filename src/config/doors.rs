@@ -33,8 +33,7 @@ impl Doors {
         let proxies = read.value(&vars::TRUSTED_PROXIES, hosts::proxies).unwrap_or_default();
         let hops = read.value(&vars::TRUSTED_PROXY_HOPS, values::hops);
         if let (Some(hops), false) = (hops, proxies.is_empty()) {
-            let allowed = "is set beside BANGUI_TRUSTED_PROXIES: use one of them, which identifies proxies by address or by \
-                           number";
+            let allowed = "cannot be combined with BANGUI_TRUSTED_PROXIES: proxies are identified by number or by address, not both";
             read.note(vars::TRUSTED_PROXY_HOPS.name.to_owned(), Some(hops.to_string()), allowed.to_owned());
         }
         let hosts = read.value(&vars::ALLOWED_HOSTS, hosts::hosts).unwrap_or_default();

@@ -183,7 +183,7 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
         if worker_ca.is_some() && !read.is_set(&vars::AGENT_TLS_CERT) {
             read.require(
                 &vars::AGENT_TLS_CERT,
-                "workers are known by their certificates (BANGUI_WORKER_CA) over TLS alone",
+                "BANGUI_WORKER_CA authenticates workers over TLS only, so the agent needs a certificate too",
             );
         }
         if let (Some(path), Some(AgentListen::Unix(_))) = (&worker_ca, &listen) {
@@ -194,8 +194,7 @@ pub fn agent(environment: &Environment, flags: &Flags) -> Result<Loaded<AgentCon
         if token.is_none() && worker_ca.is_none() {
             read.require(
                 &vars::AGENT_TOKEN,
-                "an agent without it would obey anyone: `openssl rand -hex 32` makes one. Over TLS, BANGUI_WORKER_CA can \
-                 say in its place whom to obey",
+                "an agent without it would obey anyone: `openssl rand -hex 32` makes one. Over TLS, set BANGUI_WORKER_CA instead",
             );
         }
         let socket = read.value(&vars::FAIL2BAN_SOCKET, values::absolute_path);

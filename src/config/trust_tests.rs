@@ -116,7 +116,7 @@ fn proxies_are_known_by_address_or_by_number() {
     let config = serve(&[("BANGUI_TRUSTED_PROXY_HOPS", "2")]).unwrap();
     assert_eq!(config.trusted_proxy_hops.map(std::num::NonZeroU8::get), Some(2));
     let both = [("BANGUI_TRUSTED_PROXY_HOPS", "2"), ("BANGUI_TRUSTED_PROXIES", "10.0.0.1")];
-    assert!(errors(serve(&both)).contains("is set beside BANGUI_TRUSTED_PROXIES"));
+    assert!(errors(serve(&both)).contains("cannot be combined with BANGUI_TRUSTED_PROXIES"));
 }
 
 #[test]

@@ -101,7 +101,7 @@ variables! {
     WORKERS = "BANGUI_WORKERS", "N", Some("2"), open, WORKER,
         "Number of worker processes of `up`";
     REDIS_URL = "BANGUI_REDIS_URL", "URL", None, urls, STORE,
-        "The cluster's Redis: redis://, rediss://, redis+unix:///path?db=N&password=..., or redis+sentinel://host,host/NAME";
+        "The Redis that all workers share: redis://, rediss://, redis+unix:///path?db=N&password=..., or redis+sentinel://host,host/NAME";
     REDIS_PASSWORD = "BANGUI_REDIS_PASSWORD", "PASSWORD", None, secret, STORE,
         "Password of Redis; replaces the one in the URL";
     REDIS_PREFIX = "BANGUI_REDIS_PREFIX", "TEXT", Some("bangui"), open, STORE,
@@ -113,7 +113,7 @@ variables! {
     REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword, Audit],
         "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; 0 sends large exchanges over the shared connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
-        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host, and with &trust=first-use agents are known by the certificate that each showed first. With ?token=shared an https:// agent is sent the shared token although workers have a certificate";
+        "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host, and with &trust=first-use agents are known by the certificate that each showed first. With ?token=shared an https:// agent is sent the shared token even though workers have a certificate";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],
         "Shared secret of workers and agents: 32 characters or more; two, separated by a comma, during a rotation. Anyone who learns it controls every agent that accepts it";
     AGENT_LISTEN = "BANGUI_AGENT_LISTEN", "ADDR", Some("unix:/run/bangui/agent.sock"), open, &[Agent],
@@ -139,15 +139,15 @@ variables! {
     FAIL2BAN_START = "BANGUI_FAIL2BAN_START", "COMMAND", None, open, &[Agent],
         "Command that starts fail2ban when a crash is rolled back: words separated by spaces, no shell. Without it, `systemctl start fail2ban` where systemd runs";
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
-        "Code that the setup call must carry, 24 characters or more; without it, a worker logs a one-time code, valid for a day";
+        "Setup code, with which the first password is set, 24 characters or more; without it, a worker logs a one-time code, valid for a day";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "The admin's password, stored at the first start and never overwritten; 12 characters or more, not a common one";
+        "The admin's password, 12 characters or more, not a common one. Workers store it at the first start and never overwrite it; `reset-password` always sets it";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
         "The address that users type into the browser; with https, the cookie is __Host-bangui";
     ALLOWED_HOSTS = "BANGUI_ALLOWED_HOSTS", "LIST", None, open, CHECKED,
-        "Host names and addresses, without ports, that requests may be for besides that of BANGUI_PUBLIC_URL, separated by commas; others are answered 421. Without both variables: any host, or on a loopback address loopback names only";
+        "Hosts that requests may be for, in addition to that of BANGUI_PUBLIC_URL: names or addresses without ports, separated by commas; others are answered 421. With neither variable: any host, or only loopback names if BANGUI_LISTEN is a loopback address";
     METRICS_LISTEN = "BANGUI_METRICS_LISTEN", "ADDR", None, open, WORKER,
-        "Separate address for /metrics. With `up`, the first worker uses this port and the others the following ones. Without it, `up` gives each worker a free port of 127.0.0.1, and `serve` shows metrics at BANGUI_LISTEN";
+        "Separate address for /metrics. With `up`, the first worker uses this port and the others the following ones. Without it, `up` gives each worker a free port of 127.0.0.1, and `serve` serves metrics at BANGUI_LISTEN";
     SESSION_IDLE = "BANGUI_SESSION_IDLE_SECONDS", "SECONDS", Some("1800"), open, WORKER,
         "A session expires after this time without a request";
     SESSION_ABSOLUTE = "BANGUI_SESSION_ABSOLUTE_SECONDS", "SECONDS", Some("43200"), open, WORKER,
@@ -177,7 +177,7 @@ variables! {
     MAX_CONNECTIONS = "BANGUI_MAX_CONNECTIONS", "N", Some("1536"), open, WORKER,
         "Maximum number of connections of a worker, 64 or more; when they run short, the connections that are idle longest are closed first";
     MAX_CONNECTIONS_PER_ADDRESS = "BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "N", None, open, WORKER,
-        "Maximum number of connections per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter";
+        "Maximum number of connections per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter of BANGUI_MAX_CONNECTIONS";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

@@ -21,7 +21,7 @@ use super::{JailName, Network, ServerName, hex_id};
 
 /// Addresses in one command to fail2ban: its one command thread does nothing else in that time.
 pub const BATCH_SIZE: usize = 25;
-/// What a command should take: a probe waits for one at most, and so does any other request.
+/// How long a command should take: a probe waits for one at most, and so does any other request.
 const AIM: Duration = Duration::from_millis(250);
 /// More addresses than this are a job.
 pub const JOB_ABOVE: usize = 100;
@@ -29,7 +29,7 @@ pub const JOB_ABOVE: usize = 100;
 pub const MAX_JOB_ADDRESSES: usize = 20_000;
 /// Addresses that failed and are listed with their reason; the others are counted.
 pub const MAX_LISTED_FAILURES: usize = 100;
-/// A job that gets no further for so long has failed.
+/// A job that makes no progress for this long has failed.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// Names a ban job: 32 hexadecimal digits.
@@ -78,7 +78,7 @@ pub enum BanAction {
 }
 
 impl BanAction {
-    /// As it is written in records and answers.
+    /// As it is stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -97,9 +97,9 @@ pub enum BanJobState {
     Queued,
     /// A worker has claimed it.
     Running,
-    /// No worker continues it, and the agent must still learn of it.
+    /// No worker continues it, but the agent has not been informed yet.
     Cancelling,
-    /// The agent knows: nothing more happens.
+    /// The agent has been informed: no further address is touched.
     Cancelled,
     /// Every address was tried.
     Done,
@@ -144,17 +144,17 @@ impl BanJobState {
 pub struct BanJobProgress {
     /// Addresses in all; of "unban all" known once it has begun.
     pub asked: usize,
-    /// Addresses that were tried: also where the next worker resumes.
+    /// Number of addresses that were tried, and so where the next worker resumes.
     pub done: usize,
-    /// Of them, those that were otherwise before.
+    /// Number of these whose state changed.
     pub changed: usize,
-    /// Of them, those that are not as asked.
+    /// Number of these that are not as requested.
     pub failed: usize,
 }
 
 impl BanJobProgress {
-    /// After one more command: of each address whether it is banned now, and whether that was otherwise before. Also returns
-    /// the addresses that are not as asked, with the reason.
+    /// After one more command: for each address whether it is banned now, and whether the command changed that. Also returns
+    /// the addresses that are not as requested, with the reason.
     #[must_use]
     pub fn after(
         self,
@@ -179,8 +179,8 @@ impl BanJobProgress {
     }
 }
 
-/// How many addresses failed for which reason, the most first. Only some are `listed` with theirs; the others have that of the
-/// order.
+/// The number of failures by reason, the most frequent first. Only some failures are `listed` with a reason; the others get the
+/// usual reason of the order.
 #[must_use]
 pub fn by_reason<'a>(
     order: BanAction,
@@ -201,8 +201,8 @@ pub fn by_reason<'a>(
     groups
 }
 
-const NOT_BANNED: &str = "fail2ban took the command and does not ban it: does the jail ignore it?";
-const STILL_BANNED: &str = "fail2ban took the command and bans it still, or again";
+const NOT_BANNED: &str = "fail2ban accepted the command but does not ban it: does the jail ignore it?";
+const STILL_BANNED: &str = "fail2ban accepted the command but still bans it, or bans it again";
 
 /// A job that is not over, as workers that look for work see it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,12 +40,12 @@ pub enum Event {
         /// What the server became.
         condition: Condition,
     },
-    /// The server of a pending recovery is well again.
+    /// The server of a pending recovery has recovered.
     RecoveryResolved {
         /// The jail that had been activated.
         jail: JailName,
     },
-    /// A user put a pending recovery aside.
+    /// A user dismissed a pending recovery.
     RecoveryCleared {
         /// The jail that had been activated.
         jail: JailName,

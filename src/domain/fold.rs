@@ -1,4 +1,4 @@
-//! What to say of things that come in floods: the first few from each source, then how many more there were. Pure: the caller has
+//! What to log of events that come in floods: the first few from each source, then how many more there were. Pure: the caller has
 //! the clock.
 //!
 //! Bounded on every side: so many sources are remembered, so many lines are said in a minute for all
@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-/// A window begins with the first thing of a source.
+/// The length of a window, which begins with a source's first event.
 pub const WINDOW: Duration = Duration::from_secs(60);
-/// What is said of one source in a window.
+/// The most lines about one source in a window.
 const SAID_EACH: u32 = 10;
-/// What is said in a window of all sources together.
+/// The most lines about all sources together in a window.
 const SAID_IN_ALL: u32 = 300;
 /// Sources that are remembered.
 const SOURCES: usize = 1_000;

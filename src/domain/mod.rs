@@ -1,4 +1,4 @@
-//! What is true, without how it is stored or asked.
+//! The domain: states, rules and transitions, without how they are stored or asked for.
 //!
 //! Everything here is pure: no async, no clock, no Redis. A transition takes the old state, the news and
 //! `now`, and returns the new state and the events that follow (`transition.rs`). `now` is always Redis's

@@ -115,7 +115,7 @@ impl JailName {
         let comment =
             || text.char_indices().any(|(at, c)| c == ';' && text[..at].ends_with(char::is_whitespace));
         let reason = if NO_JAIL.contains(&text) {
-            "its name is that of a section which is no jail"
+            "its name is that of a section which is not a jail"
         } else if WORDS_OF_FAIL2BAN.contains(&text) {
             "fail2ban takes its name for one of its own settings"
         } else if text.starts_with("--") {

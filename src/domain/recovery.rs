@@ -54,7 +54,7 @@ pub struct Switch {
     /// Whether the host has made the change, and only other switches of the same jail keep it here.
     #[serde(default)]
     pub done: bool,
-    /// Whether whoever waited for its end had no answer: nobody waits any more.
+    /// Whether the caller that waited for its end got no answer: nobody waits any more.
     #[serde(default)]
     pub abandoned: bool,
     /// Switches of the same jail that were done or abandoned when it began: what it wants is wanted after them.

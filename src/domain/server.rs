@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::newer::Newer;
 use super::{Activation, JailName, PendingRecovery, Switch, Timestamp, Unknown};
 
-/// How a server is, in one word. `online` follows from it.
+/// The condition of a server, in one word; it determines `online`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {

@@ -189,7 +189,7 @@ pub struct RecoveryChanged {
     pub detected_at: Timestamp,
 }
 
-/// Puts the pending recovery aside; with none there, nothing changes. `expected` is the `detected_at` that the user saw.
+/// Dismisses the pending recovery; with none there, nothing changes. `expected` is the `detected_at` that the user saw.
 ///
 /// # Errors
 /// [`RecoveryChanged`] if `expected` is given and another recovery has become pending since.

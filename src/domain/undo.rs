@@ -133,7 +133,7 @@ pub struct SettingsSeen<'a> {
     pub bantime: Option<i64>,
     /// Seconds within which failures add up.
     pub findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     pub maxretry: Option<i64>,
     /// What is never banned.
     pub ignoreip: &'a [String],

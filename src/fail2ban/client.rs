@@ -100,7 +100,7 @@ impl Client {
         let name = command.to_string();
         self.queue.try_send(Job { command, deadline, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Fail2banError::Busy(format!(
-                "{} commands wait for fail2ban already",
+                "{} commands are already waiting for fail2ban",
                 self.queue.max_capacity()
             )),
             mpsc::error::TrySendError::Closed(_) => Fail2banError::Down("the agent is stopping".into()),
@@ -109,7 +109,9 @@ impl Client {
         match timeout_at(deadline + Duration::from_millis(50), answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Fail2banError::Down("the agent is stopping".into())),
-            Err(_) => Err(Fail2banError::Busy(format!("fail2ban was not free for `{name}` in time"))),
+            Err(_) => {
+                Err(Fail2banError::Busy(format!("fail2ban was busy and did not get to `{name}` in time")))
+            }
         }
     }
 }

@@ -164,7 +164,10 @@ async fn nobody_there_is_down_at_once_and_a_full_queue_is_busy() {
     });
     sleep(Duration::from_millis(50)).await;
     let error = ping(&client).await.unwrap_err();
-    assert!(matches!(&error, Fail2banError::Busy(reason) if reason.contains("wait for fail2ban")), "{error}");
+    assert!(
+        matches!(&error, Fail2banError::Busy(reason) if reason.contains("waiting for fail2ban")),
+        "{error}"
+    );
     for answer in waiting {
         assert!(matches!(answer.await.unwrap(), Err(Fail2banError::Busy(_))));
     }

@@ -33,7 +33,7 @@ impl Connection {
         match timeout_at(deadline, UnixStream::connect(path)).await {
             Ok(Ok(stream)) => Ok(Self { stream, used: false }),
             Ok(Err(error)) => Err(cannot_connect(path, &error)),
-            Err(_) => Err(Fail2banError::Busy(format!("no connection to {} in time", path.display()))),
+            Err(_) => Err(Fail2banError::Busy(format!("timed out connecting to {}", path.display()))),
         }
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! probe -> client (one connection, one command at a time) -> codec (frames) + pickle (their content)
 //!               command (what may be asked)     reply (what the answers mean)
-//! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)     zone (which time is its)
+//! tools (fail2ban's programs: check, rehearse, reload)     threads (which jails really run)     zone (its time zone)
 //! ```
 //!
 //! fail2ban unpickles what it is sent, as root: anyone who can write to its socket is root. Hence [`Command`] is a

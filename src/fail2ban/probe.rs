@@ -170,7 +170,7 @@ impl Prober {
                 if strange.len() < MAX_STRANGE_NAMES && strange.insert(name.to_owned()) {
                     warn!(
                         jail.name = name,
-                        "left a jail out: its name holds characters that bangui does not take"
+                        "skipped a jail: its name has characters that bangui does not support"
                     );
                 }
                 None

@@ -250,7 +250,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn strange(what: &str) -> Fail2banError {
-    Fail2banError::Down(format!("fail2ban sent {what} in a form that this program does not know"))
+    Fail2banError::Down(format!("fail2ban sent {what} in a form that bangui does not know"))
 }
 
 #[cfg(test)]

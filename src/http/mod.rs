@@ -1,4 +1,4 @@
-//! The HTTP interface: every route on this page, one file per resource, refusals in `error.rs`.
+//! The HTTP interface: every route on this page, one file per resource, refusals in `error/`.
 //!
 //! ```text
 //! listener.rs ─▶ layers.rs (id, span, host, origin, panic, headers, metrics, log) ─▶ router() ─▶ extract.rs ─▶ a handler
@@ -9,7 +9,7 @@
 //! that lacks them. It returns its answer or an [`error::Problem`].
 //!
 //! A new resource needs a file in `api/` and its handlers on this page: method, path and documentation stand at the handler,
-//! once (`#[utoipa::path]`), and both the router and the OpenAPI document are made of them. Its refusals go into `error.rs`.
+//! once (`#[utoipa::path]`), and both the router and the OpenAPI document are made of them. Its refusals go into `error/`.
 //! A new page needs a template and a handler in `pages/` (its `mod.rs` says how).
 //! This layer never imports the scheduler: what a worker is to do it asks for in Redis.
 

@@ -1,4 +1,4 @@
-//! Work that takes long and that any worker may claim.
+//! Long-running work that any worker may claim.
 
 pub mod bans;
 

@@ -138,7 +138,10 @@ impl Server {
             return 0;
         }
         let late = self.connections.len();
-        tracing::warn!(connections = late, "cut {late} connections still busy {grace:?} after the stop");
+        tracing::warn!(
+            connections = late,
+            "closed {late} connections that were still busy {grace:?} after the stop"
+        );
         self.cut.cancel();
         self.connections.wait().await;
         late
@@ -246,7 +249,7 @@ async fn next(listener: &Listener) -> Accepted {
 fn no_place() -> Response<Body> {
     const REFUSAL: &str = concat!(
         r#"{"type":"urn:bangui:problem:too-many-connections","title":"Too many connections","status":503,"#,
-        r#""detail":"your address, or all addresses together, have as many connections open as this worker takes: "#,
+        r#""detail":"too many connections to this worker are open, from your address or in total: "#,
         r#"close some, or try again","retry_after_seconds":1}"#
     );
     let mut response = Response::new(Body::from(REFUSAL));

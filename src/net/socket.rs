@@ -64,7 +64,7 @@ impl Listener {
         let bounded = sockopt::set_socket_send_buffer_size(listener, send_buffer)
             .and_then(|()| sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER));
         if let Err(error) = bounded {
-            tracing::warn!("failed to bound the buffers of connections: {error}");
+            tracing::warn!("failed to limit the socket buffers of connections: {error}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! Password hashes: argon2id in PHC form, synchronous. Never call these on an async thread: they take tens of
 //! milliseconds and 19 MiB ([`gate`] is the door for requests).
 //!
-//! The 19 MiB are given back to the operating system with each hash. That takes care: what the C library takes from the arena
-//! of whatever thread asks stays there when it is freed, and 160 logins took a worker to 480 MiB, beyond what a container may
-//! have. Only an allocation above the largest possible threshold gets its own mapping.
+//! The 19 MiB are returned to the operating system after each hash. That takes care: what the C library allocates from the
+//! arena of the calling thread stays in that arena when it is freed, and 160 logins took a worker to 480 MiB, more than a
+//! container may have. Only an allocation above the largest possible threshold gets its own mapping.
 
 mod common;
 pub mod gate;

@@ -32,13 +32,13 @@ use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, Stor
 pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
 /// How often the counts are checked when no probe reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a note about a list is tried when others write the same state.
+/// How often a write about a list is tried when others write the same state.
 const NOTE_TRIES: u32 = 5;
-/// At least this lies between two looks.
+/// The least time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Lists that are pulled at once, as far as their bans are few enough.
 const MAX_CONCURRENT_PULLS: usize = 4;
-/// So many bans may have come since they were counted: these, and a quarter.
+/// How many more bans than were counted a list may have: this many, and a quarter of the count.
 const SINCE_COUNTED: usize = 20_000;
 /// How many times as long as a pull took its list rests after it, and how long at most.
 const REST: (u32, Duration) = (9, Duration::from_secs(60));

@@ -96,7 +96,10 @@ impl Discoverer {
         metrics::gauge!("bangui_discovery_conflicts").set(reconciled.conflicts.len() as f64);
         complaints.extend(reconciled.conflicts.iter().map(ToString::to_string));
         if reconciled.left_out > 0 {
-            complaints.insert(format!("{} more agents were found than can be taken", reconciled.left_out));
+            complaints.insert(format!(
+                "ignoring {} agents: more were found than bangui supports",
+                reconciled.left_out
+            ));
         }
         write(scheduler, term, &read, &reconciled).await?;
         self.write_conflicts(&reconciled.conflicts).await?;

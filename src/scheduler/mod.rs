@@ -1,17 +1,17 @@
 //! The one scheduler of the cluster, elected among all workers.
 //!
-//! Every worker runs this loop: wait for the lease, lead while it is held, give it back. Reading order:
+//! Every worker runs this loop: wait for the lease, lead while it is held, release it. Reading order:
 //!
 //! * `context.rs`: what it works with;
-//! * `term.rs`: what a leader believes, and for how long (pure);
+//! * `term.rs`: how long a leader may take itself for the leader (pure);
 //! * `election.rs`: how a worker becomes and stops being the leader;
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
 //! * `bans.rs`: the lists of bans;
 //! * `discovery.rs`: agents that are found by DNS.
 //!
-//! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So nothing here must
-//! be right for "at most one scheduler" to hold, it only makes the scheduler quick and polite.
+//! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So "at most
+//! one scheduler" does not depend on the code here: it only makes takeovers quick and rare.
 
 mod bans;
 mod context;

@@ -3,7 +3,7 @@
 use super::term::{Term, TermEnd};
 use crate::store::StoreError;
 
-/// A refused write is the proof that another leads: the term is over, whatever this worker assumed.
+/// A refused write proves that another worker leads: the term is over, whatever this worker assumed.
 pub fn on_error(term: &Term, what: &str, error: &StoreError) {
     if matches!(error, StoreError::Fenced) {
         metrics::counter!("bangui_scheduler_fenced_writes_total").increment(1);

@@ -1,6 +1,6 @@
-//! What a leader believes about its lease, and for how long.
+//! What a leader knows about its lease, and how long that is valid.
 //!
-//! The belief ends at `hold_until`, on the boot-time clock: the moment *before* the last good request was sent, plus
+//! It is valid until `hold_until`, on the boot-time clock: the moment *before* the last good request was sent, plus
 //! the TTL, less a margin. It is checked before each piece of work and each write, never trusted to a timer, since a
 //! process may be stopped between any two instructions.
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order and delay of answers, the belief never reaches past what Redis granted: the TTL from
+        /// Whatever the order and delay of answers, the leader never relies on more than Redis granted: the TTL from
         /// the moment the script ran, which is not before the request was sent. And no delay by itself is a jump.
         #[test]
         fn the_belief_ends_before_redis_lets_the_lease_go_and_not_for_a_delay(

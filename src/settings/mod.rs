@@ -1,4 +1,4 @@
-//! What a worker runs by now: defaults, above them the environment, above that what users changed at run time.
+//! The settings in force: defaults, overridden by the environment, overridden by what users changed at run time.
 //!
 //! ```text
 //! ServeConfig ─▶ Bootstrap (fixed while the process runs)   ─┐

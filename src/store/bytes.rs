@@ -6,7 +6,8 @@ use super::error::{Result, StoreError};
 pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
-        StoreError::unavailable(format!("the system gives no random numbers: {error}")).because(error)
+        StoreError::unavailable(format!("failed to get random bytes from the operating system: {error}"))
+            .because(error)
     })?;
     Ok(bytes)
 }

@@ -1,7 +1,8 @@
 //! Who is there: workers, the lease's holder, the jobs.
 //!
 //! Each worker writes a line about itself every few seconds into one hash, and removes it when it ends. One that has not been
-//! heard of lately without such a farewell was killed, is paused, or is cut off: it is shown as silent for an hour, and then a job
+//! heard of lately without having done so was killed, is paused, or is cut off: it is shown as silent for an hour, and then a
+//! job
 //! of the scheduler removes it.
 
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use super::worker_id::WorkerId;
 use super::{Fence, Result, Store, scripts};
 use crate::domain::Timestamp;
 
-/// How often a worker writes that it is there.
+/// The interval of a worker's heartbeat.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// A worker that has not been heard of for this long is silent.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,7 +62,7 @@ pub struct WorkerView {
     pub error: Option<String>,
 }
 
-/// The lease as Redis has it.
+/// The lease as it is in Redis.
 #[derive(Debug, Clone)]
 pub struct LeaseView {
     /// Its holder.
@@ -77,7 +78,7 @@ pub struct LeaseView {
 pub struct ClusterView {
     /// Workers with a recent heartbeat.
     pub workers: Vec<WorkerView>,
-    /// Workers that went silent without a farewell, within an hour.
+    /// Workers that fell silent within the last hour without a normal stop.
     pub silent: Vec<WorkerView>,
     /// None while nobody holds the lease.
     pub lease: Option<LeaseView>,
@@ -88,7 +89,7 @@ pub struct ClusterView {
 }
 
 impl Store {
-    /// Writes that this worker is there.
+    /// Writes this worker's heartbeat.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
@@ -103,7 +104,7 @@ impl Store {
         self.shared.query("heartbeat", &command).await
     }
 
-    /// Writes that this worker is gone.
+    /// Removes this worker's heartbeat.
     pub async fn leave(&self, id: &WorkerId) -> Result<()> {
         let command = redis::cmd("HDEL").arg(self.keys.workers()).arg(id.as_str()).to_owned();
         self.shared.query("leave", &command).await
@@ -176,8 +177,9 @@ fn heard_of(lines: &HashMap<String, Vec<u8>>, now: i64) -> (Vec<WorkerView>, Vec
         let (line, error) = match rmp_serde::from_slice::<Heartbeat>(line) {
             Ok(line) => (line, None),
             Err(error) => {
-                let error =
-                    format!("its heartbeat cannot be read, is it of another version of bangui? {error}");
+                let error = format!(
+                    "its heartbeat cannot be read, perhaps because it runs another version of bangui: {error}"
+                );
                 (Heartbeat::readable_part(line), Some(error))
             }
         };

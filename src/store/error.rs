@@ -10,7 +10,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Why the store gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// Redis did not answer, or is not in a state to: try again soon. 503 to users.
+    /// Redis did not answer, or cannot at the moment: try again soon. 503 to users.
     #[error("Redis is unavailable: {reason}")]
     Unavailable {
         /// What an operator needs to know of it.
@@ -22,7 +22,7 @@ pub enum StoreError {
     /// Redis has reached its `maxmemory` and refuses writes; reads continue. 503 to users.
     #[error("Redis is full: {0}")]
     Full(String),
-    /// Redis takes no writes for another reason (`MISCONF`, `NOREPLICAS`); reads continue. In its own words. 503 to users.
+    /// Redis refuses writes for another reason (`MISCONF`, `NOREPLICAS`); reads continue. In its own words. 503 to users.
     #[error("Redis refuses writes: {0}")]
     WritesRefused(String),
     /// Done on the primary, and not confirmed by as many replicas as were asked for: a failover may undo it. 503.
@@ -39,7 +39,7 @@ pub enum StoreError {
     /// The lease is lost: a scheduled write was refused.
     #[error("the write was refused: the scheduler lease is lost")]
     Fenced,
-    /// What is stored is not what this version can read: a defect or a foreign writer. 500 to users.
+    /// Stored data cannot be decoded by this version: a bug, or another program wrote it. 500 to users.
     #[error("failed to decode stored data: {reason}")]
     Corrupt {
         /// Which data, and what is wrong with it.
@@ -56,7 +56,7 @@ impl StoreError {
         Self::Unavailable { reason: reason.into(), cause: None }
     }
 
-    /// What is stored is not what this version can read.
+    /// Stored data cannot be decoded by this version.
     pub fn corrupt(reason: impl Into<String>) -> Self {
         Self::Corrupt { reason: reason.into(), cause: None }
     }
@@ -131,7 +131,7 @@ impl From<RedisError> for StoreError {
 /// What a certificate is refused for, in words that say what to do.
 fn plain(words: String) -> String {
     let remedy = if words.contains("UnknownIssuer") || words.contains("BadSignature") {
-        "its certificate is signed by nobody who is trusted here: BANGUI_REDIS_CA must name the file of the CA that signed it"
+        "its certificate is signed by no CA that is trusted here: BANGUI_REDIS_CA must name the file of the CA that signed it"
     } else if words.contains("NotValidForName") || words.contains("not valid for name") {
         "its certificate is for other names than the host in BANGUI_REDIS_URL"
     } else if words.contains("InvalidContentType") {

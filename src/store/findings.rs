@@ -10,9 +10,9 @@ use crate::domain::discovery::Conflict;
 use crate::domain::findings::redis::RedisFacts;
 use crate::domain::findings::seen::{Changes, FindingTimes, Notes};
 
-/// Findings that are noted at most; those beyond are new at each look.
+/// The most findings that are recorded; any others are shown as new each time.
 const MAX_NOTES: usize = 5_000;
-/// Conflicts that are stored at most.
+/// The most conflicts that are stored.
 const MAX_CONFLICTS: usize = 100;
 /// How long the count of an hour is kept, in seconds: until the hour after it has ended.
 const COUNT_KEPT: i64 = 3 * 3_600;
@@ -30,7 +30,7 @@ impl Store {
         Ok(notes.into_iter().filter_map(|(id, note)| Some((id, read_note(&note)?))).collect())
     }
 
-    /// Records the changes that a look at the findings has shown.
+    /// Records which findings are new, and which are gone, since they were last looked for.
     pub async fn note_findings(&self, changes: &Changes) -> Result<()> {
         let gone = changes.gone.iter().map(|(id, seen)| (id.as_str(), write_note(seen)));
         self.write_notes("", &changes.there, gone).await

@@ -36,11 +36,11 @@ pub struct Persistence {
     pub append_only: Option<bool>,
     /// Whether the last write to it succeeded.
     pub append_only_ok: Option<bool>,
-    /// The last snapshot that succeeded, or Redis's start.
+    /// When the last successful snapshot was made, or Redis started.
     pub snapshot_at: Option<Timestamp>,
     /// Whether the last attempt at one succeeded.
     pub snapshot_ok: Option<bool>,
-    /// Changes that are in no snapshot.
+    /// Number of changes since the last snapshot.
     pub unsaved_changes: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ pub struct Persistence {
 pub struct ReplicaView {
     /// Host and port.
     pub address: String,
-    /// `online`, or how far it has got.
+    /// `online`, or the state of its synchronization.
     pub state: String,
     /// Seconds since it was last heard of.
     pub lag_seconds: Option<u64>,

@@ -16,7 +16,7 @@ pub const UNDO_FOR: Duration = Duration::from_secs(600);
 /// Changes that can be undone at once; an older one is still undone from its message.
 const MAX_LISTED: usize = 1_000;
 
-/// What became of taking an undo.
+/// The outcome of claiming an undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
     /// It is this caller's: what was done.
@@ -87,7 +87,7 @@ impl Store {
         Ok(ips)
     }
 
-    /// What can be undone by now, by the place of its entry in the audit.
+    /// What can be undone now, by the place of its entry in the audit.
     pub async fn undo_offers(&self) -> Result<BTreeMap<String, Offer>> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("ZRANGE").arg(self.keys.undos()).arg(0).arg(-1).arg("WITHSCORES");

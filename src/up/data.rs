@@ -149,7 +149,7 @@ fn private(path: &Path) -> anyhow::Result<()> {
         );
     }
     if !folder.is_dir() {
-        bail!("{shown} is no folder; choose another with --data-dir");
+        bail!("{shown} is not a folder; choose another with --data-dir");
     }
     let own = rustix::process::geteuid().as_raw();
     if folder.uid() != own && folder.uid() != 0 {

@@ -19,7 +19,7 @@ async fn the_first_run_leads_from_the_link_to_the_servers_on_any_worker() {
     let wrong = user
         .submit(&page, "main form", &[("code", "<i>wrong</i>"), ("password", PASSWORD)], "Set password")
         .await;
-    assert!(wrong.expect(403).error_at("code").unwrap().contains("This is not the code"), "{wrong:?}");
+    assert!(wrong.expect(403).error_at("code").unwrap().contains("This is not the setup code"), "{wrong:?}");
     assert_eq!(wrong.attribute("#code", "value").as_deref(), Some("<i>wrong</i>"), "what was typed is kept");
     let short = user
         .submit(&page, "main form", &[("code", SETUP_TOKEN), ("password", "short")], "Set password")

@@ -135,7 +135,7 @@ async fn a_form_for_another_site_or_for_the_api_or_of_any_size_is_not_kept() {
     // A form is measured before the password is asked for, too.
     for form in [&[("x", "y"); 101][..], &[("x", &*long)]] {
         let refused = user.post("/account/sessions", &[&[("end", "others")][..], form].concat()).await;
-        assert!(refused.expect(400).html.contains("too large to wait"), "{}", refused.html);
+        assert!(refused.expect(400).html.contains("too large to be kept"), "{}", refused.html);
     }
     // None of them has confirmed anything.
     user.post("/account/sessions", &[("end", "others")]).await.expect(403);

@@ -50,7 +50,7 @@ async fn a_switch_is_undone_from_its_entry_in_the_audit_once_and_by_nobody_else_
     for (page, form) in [(&on, "#messages form"), (&activity, "tr.deed form")] {
         let twice = user.press(page, form, &[], "Switch off again").await;
         says(&twice, "Nothing was undone.");
-        says(&twice, "`admin` has undone it at ");
+        says(&twice, "admin already undid it at ");
     }
     // What undid it can be undone, from its message.
     let again = user.press(&off, "#messages form", &[], "Switch on again").await;
@@ -60,10 +60,13 @@ async fn a_switch_is_undone_from_its_entry_in_the_audit_once_and_by_nobody_else_
     post(&client, "jails/app/deactivate").await.expect(200);
     let late = user.press(&again, "#messages form", &[], "Switch off again").await;
     says(&late, "It cannot be undone.");
-    says(&late, "Web-1/app does not run by now, which is not how this change left it; nothing was changed.");
+    says(
+        &late,
+        "The jail web-1/app does not run now, which is not how this change left it; nothing was changed.",
+    );
     let (undone, outcome) = last_undo(&client).await;
     assert_eq!(undone, "jail.activate");
-    assert!(outcome.as_str().unwrap().contains("does not run by now"), "the refusal is audited: {outcome}");
+    assert!(outcome.as_str().unwrap().contains("does not run now"), "the refusal is audited: {outcome}");
     assert!(user.get(SERVER_PAGE).await.text(".jails").contains("off"));
 }
 
@@ -89,7 +92,7 @@ async fn settings_of_a_jail_go_back_to_what_was_in_force_and_in_the_files_unless
     let now = user.press(&page, "#settings form", &[("findtime", "120")], "Set until the next reload").await;
     set(&client, json!({ "findtime": 240 })).await;
     let late = user.press(&now, "#messages form", &[], "Set back to").await;
-    says(&late, "The settings of web-1/web were changed again since; nothing was changed.");
+    says(&late, "The settings of web-1/web have been changed since; nothing was changed.");
     assert_eq!(jail(&client).await["findtime"], 240);
     // Another setting that was changed since keeps nobody from setting this one back.
     let page = user.get(WEB).await;
@@ -113,14 +116,14 @@ async fn an_entry_of_the_never_banned_list_is_taken_off_and_put_back_and_left_al
     let off = user.press(&activity, "tr.deed form", &[], "Take it off the list").await;
     says(&off, "198.51.100.0/24 may be banned in web on web-1 again.");
     assert!(!ignored(&client).await.contains("198.51.100.0/24"));
-    let again = user.press(&off, "#messages form", &[], "Never ban it again").await;
+    let again = user.press(&off, "#messages form", &[], "Put it back on the list").await;
     assert!(again.text("#messages").contains("web on web-1"), "{}", again.html);
     assert!(ignored(&client).await.contains("198.51.100.0/24"));
     let page = user.get(WEB).await;
     let never = user.press(&page, "form", &[("network", "198.51.100.7")], "Add until").await;
     set(&client, json!({ "ignoreip": ["127.0.0.1"] })).await;
     let late = user.press(&never, "#messages form", &[], "Take it off the list").await;
-    says(&late, "198.51.100.7 was taken off the never-banned list of web-1/web since; nothing was changed.");
+    says(&late, "The never-banned list of web-1/web no longer has 198.51.100.7; nothing was changed.");
 }
 
 #[tokio::test]
@@ -143,7 +146,7 @@ async fn settings_of_bangui_are_set_back_from_the_audit_with_the_password_and_no
     let saved = user.press(&page, "#settings", &[("probe_interval_seconds", "8")], "Save").await;
     client.patch("/api/v1/settings", "*", json!({ "session_cache_ttl_seconds": 3 })).await.expect(200);
     let late = user.press(&saved, "#messages form", &[], "Set back to 1 s").await;
-    says(&late, "Settings were changed again since; nothing was changed.");
+    says(&late, "Settings have been changed since; nothing was changed.");
     assert_eq!(settings(&client, "probe_interval_seconds").await, 8);
 
     // A sensitive one was changed by a program: undoing it asks a browser for the password.

@@ -45,8 +45,8 @@ async fn a_ban_is_lifted_from_its_entry_in_the_audit_and_banned_again_unless_tha
     bans(&client, "unban", json!(["198.51.100.9"])).await;
     let late = user.press(&again, "#messages form", &[], "Unban it").await;
     says(&late, "It cannot be undone.");
-    says(&late, "was unbanned in web-1/web since; nothing was changed.");
-    // Who is never banned by now is not banned again.
+    says(&late, "have been unbanned in web-1/web since; nothing was changed.");
+    // An address that has been put on the never-banned list since is not banned again.
     let sent = user.here.post(&format!("{WEB}/unban"), &[("ips", BANNED)]).await;
     let lifted = user.get(&sent.expect(303).to().unwrap()).await;
     says(&lifted, "Unbanned 203.0.113.77 in web on web-1.");
@@ -100,7 +100,7 @@ async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_anothe
     assert!(!cluster.fail2ban().bans("web", BANNED).await);
     let twice =
         user.press(&over, "section[aria-labelledby=job-title] form", &[], "Ban 230 addresses again").await;
-    says(&twice, "`admin` has undone it at ");
+    says(&twice, "admin already undid it at ");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::agent::{tls, wire};
 use crate::domain::change_steps::MAX_STEPS;
 use crate::domain::{JailChangeId, ProbeOutcome, StepTime, UnreachableKind};
 
-/// How far a change is must be known at once, or is not worth waiting for.
+/// The timeout for asking which step a change is at: a late answer is useless.
 const STEPS_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A client of one agent. Cheap to clone.
@@ -29,7 +29,7 @@ pub struct AgentClient {
     pub(super) place: Arc<str>,
     /// Sent with each call; none where the workers' certificate says who asks.
     pub(super) tokens: Option<Arc<Tokens>>,
-    /// What the change is called that this client asks for.
+    /// The name of the change that this client asks for.
     pub(super) change: Option<JailChangeId>,
 }
 
@@ -69,13 +69,13 @@ impl AgentClient {
         Ok(support.supported)
     }
 
-    /// The same client, whose changes are called by this name: [`Self::change_steps`] says how far they are.
+    /// The same client, with this name for its changes, by which [`Self::change_steps`] asks for their steps.
     #[must_use]
     pub fn naming(&self, change: &JailChangeId) -> Self {
         Self { change: Some(change.clone()), ..self.clone() }
     }
 
-    /// Which steps a change has taken. Nothing of one that the agent does not know; an agent before 0.3 refuses the question.
+    /// The steps that a change has taken; none if the agent does not know the change. An agent before 0.3 refuses the question.
     ///
     /// # Errors
     /// As [`AgentError`] says.
@@ -147,10 +147,10 @@ impl AgentClient {
 
     fn token_refused(&self) -> AgentError {
         let remedy = if self.tokens.is_some() {
-            "it refused the token: BANGUI_AGENT_TOKEN must be the same here and there"
+            "it refused the token: BANGUI_AGENT_TOKEN must be the same for the agent and the workers"
         } else {
-            "it wants a token, and is sent none since workers have a certificate: set BANGUI_WORKER_CA there in place of \
-             BANGUI_AGENT_TOKEN, or say ?token=shared in its entry of BANGUI_SERVERS"
+            "it requires a token, but is sent none since workers have a certificate: on the agent, \
+             replace BANGUI_AGENT_TOKEN with BANGUI_WORKER_CA, or add ?token=shared to its URL in BANGUI_SERVERS"
         };
         self.unreachable(UnreachableKind::Token, remedy)
     }

@@ -253,7 +253,7 @@ fn server_name(reported: &str) -> Result<ServerName, String> {
     let url = url::Url::parse(&format!("https://{small}/")).ok();
     match url.as_ref().and_then(url::Url::host) {
         Some(url::Host::Domain(host)) if host == small => Ok(name),
-        _ => Err("which is no host name".to_owned()),
+        _ => Err("which is not a host name".to_owned()),
     }
 }
 

@@ -50,7 +50,7 @@ pub enum RefusedKind {
         /// The one that it knows.
         known: Option<u64>,
     },
-    /// fail2ban's configuration would be wrong.
+    /// fail2ban's configuration would be invalid.
     Configuration,
     /// The host does not let it.
     Failed,
@@ -69,7 +69,7 @@ impl AgentError {
         self
     }
 
-    /// The meaning of a refusal; none for one that says that the two ends do not fit.
+    /// The meaning of a refusal; `None` for one that means that the versions of the two ends do not match.
     pub(super) fn of(refusal: Refusal) -> Option<Self> {
         let Refusal { kind, reason, epoch } = refusal;
         let kind = match kind {

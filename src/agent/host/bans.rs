@@ -29,7 +29,7 @@ const MAX_JOBS: usize = 10_000;
 /// How much of fail2ban's time it may take to look again after a command.
 const VERIFY_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// What a command that unbans several addresses should take at most.
+/// The longest that a command which unbans several addresses should take.
 const COMMAND_TAKES: Duration = Duration::from_secs(2);
 
 /// Reads and changes fail2ban's bans.
@@ -145,7 +145,7 @@ impl BanService {
             }
             if Instant::now() >= deadline {
                 return Err(ChangeError::Busy(format!(
-                    "the call's time was over before the turn of {ip} came: neither it nor what comes after it was touched"
+                    "timed out before {ip}: it and the addresses after it were not changed"
                 )));
             }
             let command = match order {

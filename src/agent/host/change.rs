@@ -92,7 +92,7 @@ impl Changer {
         }
     }
 
-    /// The answer to whoever cannot wait for the end of `what`.
+    /// The answer to a caller whose deadline passes before `what` has ended.
     pub(in crate::agent) fn under_way(&self, what: &str) -> ChangeError {
         ChangeError::UnderWay(match self.working() {
             Some(working) => format!("{what} is still under way: {working}"),
@@ -309,7 +309,9 @@ impl Changer {
                     (true, false) => format!("and {} is still running", journal.jail),
                     (false, _) => format!("and these jails are not running any more: {}", names(lost)),
                 };
-                return Err(ChangeError::Configuration(format!("fail2ban took the configuration, {how}")));
+                return Err(ChangeError::Configuration(format!(
+                    "fail2ban accepted the configuration, {how}"
+                )));
             }
             sleep(VERIFY_INTERVAL).await;
         }

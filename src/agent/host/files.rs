@@ -141,7 +141,10 @@ impl Files {
         let Some(text) = read(&self.folder.join(JOURNAL))? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             let path = self.folder.join(JOURNAL);
-            std::io::Error::new(ErrorKind::InvalidData, format!("{} is no journal ({error})", path.display()))
+            std::io::Error::new(
+                ErrorKind::InvalidData,
+                format!("{} is not a journal ({error})", path.display()),
+            )
         })
     }
 
@@ -210,7 +213,7 @@ fn read(path: &Path) -> Result<Option<String>> {
     let strange =
         |what| Err(std::io::Error::new(ErrorKind::InvalidData, format!("{} {what}", path.display())));
     match std::fs::symlink_metadata(path) {
-        Ok(file) if !file.is_file() => strange("is no plain file: remove it first"),
+        Ok(file) if !file.is_file() => strange("is not a regular file: remove it first"),
         Ok(file) if file.len() > MAX_FILE => strange("is too large: remove it first"),
         Ok(_) => std::fs::read_to_string(path).map(Some),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -276,7 +279,7 @@ mod tests {
 
         files.put(&jail, None).unwrap();
         link(&files.drop_in(&jail));
-        assert!(files.read(&jail).unwrap_err().to_string().contains("no plain file"));
+        assert!(files.read(&jail).unwrap_err().to_string().contains("not a regular file"));
     }
 
     #[test]
@@ -327,6 +330,6 @@ mod tests {
         files.put_journal(None).unwrap();
         assert_eq!(files.journal().unwrap(), None);
         std::fs::write(config.path().join("jail.d").join(JOURNAL), "{").unwrap();
-        assert!(files.journal().unwrap_err().to_string().contains("is no journal"));
+        assert!(files.journal().unwrap_err().to_string().contains("is not a journal"));
     }
 }

@@ -126,7 +126,9 @@ impl JailDesk {
             let answer = self.ask(Command::Set(jail.clone(), setting), deadline).await;
             answer.map_err(|reason| match done {
                 0 => reason,
-                _ => ChangeError::Unsettled(format!("{done} values were set, and then: {reason}")),
+                _ => {
+                    ChangeError::Unsettled(format!("{done} values were set, but then this failed: {reason}"))
+                }
             })?;
         }
         Ok(())
@@ -152,7 +154,7 @@ impl JailDesk {
             // Configured and not running: it bans nothing.
             Err(error) if persistent && error.is_unknown_jail() => Ok(()),
             Err(error) => Err(ChangeError::Unsettled(format!(
-                "{jail} ignores {network} from now on, and may still ban it: {}",
+                "{jail} never bans {network} from now on, but may still have a ban of it: {}",
                 ChangeError::from(error)
             ))),
         }

@@ -102,7 +102,7 @@ impl Changer {
         self.files.put(jail, Some(&off.render(jail)))?;
         self.bring_up(lock, jail).await.map_err(|reason| match reason {
             ChangeError::Failed(words) => {
-                ChangeError::Unsettled(format!("the jail is off in the files, and then: {words}"))
+                ChangeError::Unsettled(format!("the jail is off in the files, but then this failed: {words}"))
             }
             other => other,
         })

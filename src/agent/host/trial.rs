@@ -80,7 +80,7 @@ impl Changer {
         match differing(plan.edit, &now) {
             None => Ok(()),
             Some((option, found)) => Err(ChangeError::Configuration(format!(
-                "fail2ban took the configuration, and {option} of {} is {found}",
+                "fail2ban accepted the configuration, and {option} of {} is {found}",
                 plan.jail
             ))),
         }

@@ -1,4 +1,4 @@
-//! The rollback that is under way, or has just ended: whoever asks again is given its outcome, and does not begin another.
+//! The rollback that is under way, or has just ended: a caller that asks again gets its outcome, and does not start another.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::error::ChangeError;
 use crate::agent::wire;
 use crate::domain::JailName;
 
-/// How long the outcome of a rollback is kept for whoever was answered that it is under way.
+/// How long the outcome of a rollback is kept for callers that were answered that it is under way.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 
 /// A rollback that is under way, or has just ended.

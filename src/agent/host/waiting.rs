@@ -1,7 +1,8 @@
 //! Waiting for fail2ban as long as it works.
 //!
-//! A jail that ends runs the unban action of each of its bans: a second each makes minutes. To give up in the middle and undo would
-//! undo under its hands, so it is waited for as long as it makes progress, and a status request is answered that it is working.
+//! A jail that ends runs the unban action of each of its bans: a second each makes minutes. Giving up in the middle would undo
+//! a change that fail2ban is still making, so the agent waits as long as fail2ban makes progress, and a status request is
+//! answered that it is working.
 
 use std::future::Future;
 use std::sync::PoisonError;
@@ -17,7 +18,8 @@ use crate::fail2ban::{Command, threads, zone};
 
 /// Without any progress for this long it hangs: fail2ban itself ends an action after a minute.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
-/// Where progress cannot be seen: a fail2ban that works would be undone under its hands, one that hangs is only waited for.
+/// The same where progress cannot be seen. It is longer, since undoing a change that fail2ban is still working on is worse than
+/// waiting for one that hangs.
 const UNSEEN_FOR: Duration = Duration::from_secs(600);
 /// Makes both shorter, in milliseconds, for a test. Compiled as `worker/tasks/test_switch.rs` says.
 #[cfg(debug_assertions)]

@@ -1,7 +1,7 @@
 //! The agent's end of the bridge: HTTP on a unix socket, on loopback, or over TLS, in front of fail2ban.
 //!
 //! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token,
-//! unless the handshake has asked for a worker's certificate in its place; a small body; a free place. Then come the routes of [`wire`], which ask the service. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
+//! unless the handshake has asked for a worker's certificate in its place; a small body; a free slot. Then come the routes of [`wire`], which ask the service. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
 //! extractors included.
 
 mod answer;
@@ -64,9 +64,7 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     let tls = config.tls.as_ref().map(|tls| Identity::load(tls, worker_ca, name)).transpose()?.map(Arc::new);
     let by_certificate = tls.is_some() && worker_ca.is_some() && matches!(config.listen, AgentListen::Tcp(_));
     if config.token.is_none() && !by_certificate {
-        anyhow::bail!(
-            "there is neither a token nor a certificate that workers are known by: it would obey anyone"
-        );
+        anyhow::bail!("there is neither a token nor a workers' certificate: the agent would obey anyone");
     }
     let listen::Open { listener, file } = listen::open(&config.listen, tls.clone()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));

@@ -197,9 +197,9 @@ async fn fence(
 fn changed(view: Result<wire::JailViews, ChangeError>) -> Result<wire::JailViews, ChangeError> {
     view.map_err(|error| match error {
         ChangeError::Busy(reason) => {
-            ChangeError::UnderWay(format!("the change was made, and then: {reason}"))
+            ChangeError::UnderWay(format!("the change was made, but then this failed: {reason}"))
         }
-        error => ChangeError::Unsettled(format!("the change was made, and then: {error}")),
+        error => ChangeError::Unsettled(format!("the change was made, but then this failed: {error}")),
     })
 }
 
@@ -209,7 +209,7 @@ async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
 ) -> Answer<T> {
     let ended = tokio::spawn(work).await;
-    let cut = |_| Err(ChangeError::Unsettled("it was cut off: the agent is stopping".into()));
+    let cut = |_| Err(ChangeError::Unsettled("the request was cut off: the agent is stopping".into()));
     ended.unwrap_or_else(cut).map(Json)
 }
 

@@ -22,7 +22,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use super::pem::{bounded, certificates, fingerprint};
 use crate::config::WorkerCertConfig;
 
-/// The certificate and the key that manifests of version 0.2 had for everybody to read.
+/// The certificate and the key that the manifests of version 0.2 published.
 const EXAMPLE_CA: &str = "a91d6681e3cf308db6bd0589da61f47a2a8e257a405cc262701b708bb986d2b9";
 
 /// What a worker shows.
@@ -36,7 +36,7 @@ impl Shown {
     pub(in crate::agent) fn load(config: &WorkerCertConfig) -> anyhow::Result<Self> {
         let (cert, key) = (&config.cert, &config.key);
         let no_pem =
-            |path: &PathBuf, variable: &str| format!("{} ({variable}) is no PEM file", path.display());
+            |path: &PathBuf, variable: &str| format!("{} ({variable}) is not a PEM file", path.display());
         let chain = certificates(&bounded(cert, "BANGUI_WORKER_CERT")?)
             .ok()
             .filter(|chain| !chain.is_empty())
@@ -47,7 +47,7 @@ impl Shown {
         // Whether the two fit shows when they are used, which is now.
         shown
             .config(Arc::new(Holder { fingerprint: String::new(), algorithms: algorithms() }), true)
-            .context("BANGUI_WORKER_CERT with BANGUI_WORKER_KEY: certificate and key do not fit")?;
+            .context("BANGUI_WORKER_CERT with BANGUI_WORKER_KEY: the certificate and the key do not match")?;
         Ok(shown)
     }
 
@@ -136,7 +136,7 @@ fn roots(ca: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
-            let what = || format!("{} (BANGUI_AGENT_CA) holds no certificate of a CA", path.display());
+            let what = || format!("{} (BANGUI_AGENT_CA) has no CA certificate in it", path.display());
             for certificate in certificates(&bounded(path, "BANGUI_AGENT_CA")?).with_context(what)? {
                 if fingerprint(&certificate) == EXAMPLE_CA {
                     bail!(

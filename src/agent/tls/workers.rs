@@ -17,7 +17,7 @@ use super::pem::certificates;
 
 /// Asks every client for a certificate, and lets nobody in without one that these lead to.
 pub(super) fn verifier(pem: &[u8]) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
-    let listed = certificates(pem).context("it is no PEM file")?;
+    let listed = certificates(pem).context("it is not a PEM file")?;
     if listed.is_empty() {
         bail!("it holds no certificate");
     }

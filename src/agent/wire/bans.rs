@@ -76,7 +76,7 @@ pub struct BanResult {
     pub ip: Network,
     /// Whether the jail bans it now, as fail2ban says when asked again; beside very many bans, as it answered to the command.
     pub banned: bool,
-    /// Whether that was otherwise before.
+    /// Whether the request changed that.
     pub changed: bool,
 }
 

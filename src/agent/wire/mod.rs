@@ -1,4 +1,4 @@
-//! What travels between workers and agents: JSON bodies, both directions, one file so that the ends cannot drift.
+//! What travels between workers and agents: JSON bodies, both directions in one folder, so that the two ends cannot drift apart.
 //!
 //! | call | answer |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | `GET /v1/backend-commands` | [`BackendSupport`]: the one-time detection |
 //! | `POST /v1/jails/{jail}/activate`, `.../deactivate` | [`JailChanged`]: a transaction, see `change.rs` |
 //!
-//! Every call carries `Authorization: Bearer <agent token>`, unless the workers' certificate says who asks, and [`DEADLINE_HEADER`] if the caller waits for less
+//! Every call carries `Authorization: Bearer <agent token>`, unless the workers' certificate authenticates the caller, and [`DEADLINE_HEADER`] if the caller waits for less
 //! than [`DEFAULT_DEADLINE`] ([`CHANGE_DEADLINE`] for a change). What is refused has a [`Refusal`](crate::agent::refusal::Refusal) as its body:
 //! 400, 404, 405 and 413 `request`, 401 `token`, 404 `jail`, 409 `stale`, 422 `configuration`, 500
 //! `failed` (as before) or `unsettled`, 503 `busy`, `down` or `under-way` (a change that takes longer than the caller waits).
@@ -45,17 +45,17 @@ use crate::fail2ban::Fail2banError;
 /// that a busy fail2ban is not taken for an agent out of reach.
 pub const DEADLINE_HEADER: &str = "x-bangui-deadline-ms";
 
-/// What holds without that header.
+/// The default deadline, without that header.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What holds without it for a call that changes jails: fail2ban's programs take a second or two, an undoing as much again,
+/// The default deadline of a call that changes jails: fail2ban's programs take a second or two, an undoing as much again,
 /// and a jail that ends runs the unban action of each of its bans.
 pub const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
 
-/// What holds without it for a list of bans: fail2ban takes a second for 100,000.
+/// The default deadline of a call for a list of bans: fail2ban takes a second for 100,000.
 pub const LIST_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a caller calls a change of a jail: under that name the agent says which step it is at.
+/// The header in which a caller names a change of a jail, so that it can ask the agent for its steps by that name.
 pub const CHANGE_HEADER: &str = "x-bangui-change";
 
 /// Why a name of a change is refused.
@@ -81,7 +81,7 @@ pub struct Info {
     pub instance: Option<String>,
     /// The version of bangui it runs.
     pub agent_version: String,
-    /// The version of fail2ban it last spoke with.
+    /// The version of fail2ban that it last talked to.
     pub fail2ban_version: Option<String>,
     /// Probes it has answered since its start.
     pub probes: u64,
@@ -204,7 +204,7 @@ pub struct JailChanged {
     pub jail: JailName,
     /// Whether it runs now.
     pub active: bool,
-    /// False if it was so already.
+    /// False if the jail was already in that state.
     pub changed: bool,
 }
 
@@ -232,7 +232,7 @@ pub struct JailView {
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.
     pub findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     pub maxretry: Option<i64>,
     /// Addresses, networks and names that are never banned.
     pub ignoreip: Vec<String>,
@@ -264,13 +264,13 @@ pub struct FileSettings {
     /// Seconds in which failures add up.
     #[serde(default)]
     pub findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     #[serde(default)]
     pub maxretry: Option<i64>,
     /// Addresses, networks and names that are never banned.
     #[serde(default)]
     pub ignoreip: Vec<String>,
-    /// Of each setting the file whose word holds, beginning in fail2ban's folder.
+    /// For each setting the file that decides it, relative to fail2ban's folder.
     #[serde(default)]
     pub origins: BTreeMap<String, String>,
 }

@@ -20,7 +20,7 @@ pub fn version(server: &ServerName, agent: &str, workers: &str) -> Option<Findin
             "The agent on {server} runs {agent}, the workers {workers}. Neighbouring versions work together; \
              what only one of them knows is not shown."
         );
-        let remedy = Remedy::text(format!("Install {workers} on {server} and restart the agent."))
+        let remedy = Remedy::text(format!("Install bangui {workers} on {server} and restart the agent."))
             .command("systemctl restart bangui-agent");
         let title = "The agent runs another version";
         Finding::new(Kind::AgentVersion, Severity::Warning, title, detail, remedy).on(server)
@@ -41,8 +41,8 @@ pub fn clock(
     (off > CLOCK_TOLERANCE).then(|| {
         let (by, way) = (duration(off.num_seconds()), if late > early { "ahead" } else { "behind" });
         let detail = format!(
-            "The clock of {server} is {by} {way}. Times of its bans are shown wrong, and log lines from other \
-             machines count as too old or as of the future."
+            "The clock of {server} is {by} {way}. The times of its bans are shown wrong, and log lines from other \
+             machines count as too old or as from the future."
         );
         let remedy = Remedy::text(format!("Have the clock of {server} set by NTP.")).command("timedatectl set-ntp true");
         let title = format!("The clock is {by} {way}");
@@ -101,7 +101,7 @@ pub fn same_name(agents: &[(ServerName, String, String)]) -> Vec<Finding> {
     let found = twice.map(|(name, instances)| {
         let servers: BTreeSet<&str> = instances.into_values().map(ServerName::as_str).collect();
         let servers: Vec<&str> = servers.into_iter().collect();
-        let how = format!("The agents of {} all report the name {name}.", servers.join(", "));
+        let how = format!("The agents of {} report the same name, {name}.", servers.join(", "));
         conflict(&name, &how)
     });
     found.collect()
@@ -110,7 +110,7 @@ pub fn same_name(agents: &[(ServerName, String, String)]) -> Vec<Finding> {
 /// A name that discovery found twice; `how` says where.
 #[must_use]
 pub fn conflict(name: &str, how: &str) -> Finding {
-    let detail = format!("{how} One of them may not be looked after.");
+    let detail = format!("{how} One of them may not be monitored.");
     let remedy = Remedy::text("Give each agent a unique name (BANGUI_AGENT_NAME, and in its certificate).");
     let title = format!("Two agents are called {name}");
     Finding::new(Kind::AgentNames, Severity::Error, title, detail, remedy).about(name)

@@ -42,13 +42,13 @@ fn no_https() -> Finding {
 
 fn proxy_unnamed(proxy: IpAddr) -> Finding {
     let detail = format!(
-        "{proxy} forwards requests and is not trusted: all users count as one address, share one login limit, and the audit \
-         names the proxy."
+        "{proxy} forwards requests but is not in BANGUI_TRUSTED_PROXIES: all users behind it count as \
+         one address and share one login limit, and the audit has the proxy's address."
     );
     let remedy = Remedy::text(format!(
         "Add {proxy} to BANGUI_TRUSTED_PROXIES if it is your proxy, and restart the workers."
     ));
-    let title = format!("The proxy {proxy} is not named");
+    let title = format!("The proxy {proxy} is not trusted");
     Finding::new(Kind::ProxyUnnamed, Severity::Warning, title, detail, remedy).about(proxy.to_string())
 }
 
@@ -61,7 +61,7 @@ pub fn limits_met(refused: u64) -> Option<Finding> {
              share one address."
         );
         let remedy = Remedy::text(
-            "See in the log where they come from (login.outcome=limited). If they are your users, name your proxies in \
+            "The log says where they come from (login.outcome=limited). If they are your users, name your proxies in \
              BANGUI_TRUSTED_PROXIES or raise BANGUI_LOGIN_LIMIT.",
         );
         Finding::new(Kind::LimitsMet, Severity::Warning, "Login limits refuse often", detail, remedy)

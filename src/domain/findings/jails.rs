@@ -69,7 +69,7 @@ pub fn logs_missing(server: &ServerName, jail: &JailFacts) -> Vec<Finding> {
     let found = logs.iter().filter(|log| log.missing).map(|log| {
         let (name, path) = (&jail.name, &log.path);
         let (severity, detail) = if other_source {
-            (Severity::Warning, format!("Failures that would be logged there are not seen by {name}."))
+            (Severity::Warning, format!("{name} does not see the failures that would be logged there."))
         } else {
             (Severity::Error, format!("{name} has nothing to read and bans nobody."))
         };
@@ -141,7 +141,7 @@ pub fn short_ban(server: &ServerName, jail: &JailFacts) -> Option<Finding> {
     (ban >= 0 && ban < find).then(|| {
         let name = &jail.name;
         let detail = format!(
-            "{name} bans for {} and counts failures for {}: an address comes back with its failures still counted.",
+            "{name} bans for {} but counts failures for {}: an address comes back while its old failures still count.",
             duration(ban),
             duration(find)
         );

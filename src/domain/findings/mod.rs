@@ -33,7 +33,7 @@ use utoipa::ToSchema;
 use super::{JailName, ServerName, Timestamp};
 pub use report::{CheckState, Report, Scope};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -47,7 +47,7 @@ pub enum Severity {
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
-        /// What a finding is about. The words never change: pages and scripts go by them.
+        /// What a finding is about. These words never change: pages and scripts depend on them.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
         #[schema(rename_all = "kebab-case")]
         pub enum Kind {
@@ -131,7 +131,7 @@ impl fmt::Display for Kind {
 pub struct Remedy {
     /// What to do, in a sentence.
     pub text: String,
-    /// A command for the host in question.
+    /// A command to run on the host.
     pub command: Option<String>,
     /// A call of the API that does it: method and path.
     pub action: Option<(&'static str, String)>,
@@ -170,7 +170,7 @@ pub struct Finding {
     pub since: Option<Timestamp>,
     /// The finding in a few words.
     pub title: String,
-    /// What that means for protection.
+    /// What the finding means for protection.
     pub detail: String,
     /// What mends it.
     pub remedy: Remedy,

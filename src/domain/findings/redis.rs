@@ -73,11 +73,11 @@ fn memory(facts: &RedisFacts) -> Option<Finding> {
     full.then(|| {
         let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
         let detail = format!(
-            "{} of {} MiB are in use. Once it is full nothing can be changed: no login, no ban through bangui, no schedule.",
+            "{} of {} MiB are in use. Once it is full nothing can be changed: no login, no ban through bangui, no probes.",
             mib(used),
             mib(max)
         );
-        let remedy = Remedy::text("Raise its maxmemory, or free some.").command("redis-cli INFO memory");
+        let remedy = Remedy::text("Raise its maxmemory, or free some memory.").command("redis-cli INFO memory");
         Finding::new(Kind::RedisMemory, Severity::Warning, "Redis is nearly full", detail, remedy)
     })
 }
@@ -86,8 +86,8 @@ fn replicas(facts: &RedisFacts) -> Option<Finding> {
     let RedisFacts { replicas, min_replicas: wanted, .. } = *facts;
     (replicas < wanted).then(|| {
         let title = match replicas {
-            0 => format!("There is no replica, and {wanted} must confirm"),
-            _ => format!("Only {replicas} of {wanted} replicas are in step"),
+            0 => format!("No replica is connected, but {wanted} must confirm"),
+            _ => format!("Only {replicas} of {wanted} replicas are connected and in sync"),
         };
         let detail = format!(
             "BANGUI_REDIS_MIN_REPLICAS is {wanted}: each logout is answered \"not confirmed\" until they are back."

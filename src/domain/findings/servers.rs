@@ -56,7 +56,7 @@ fn unreachable(server: &ServerName, state: &ServerState) -> Option<Finding> {
         let reason = state.status.error.as_deref().unwrap_or("the agent does not answer");
         let detail = format!("Whether fail2ban bans on {server} is not known: {reason}.");
         let remedy =
-            Remedy::text(format!("See whether the agent runs on {server} and can be reached from here."))
+            Remedy::text(format!("Check that the agent runs on {server} and that the workers can reach it."))
                 .command("systemctl status bangui-agent")
                 .action("POST", format!("/api/v1/servers/{server}/probe"));
         let title = "The agent cannot be reached";
@@ -72,7 +72,7 @@ fn busy(server: &ServerName, state: &ServerState, now: Timestamp) -> Option<Find
                 duration(busy.num_seconds()),
                 duration((HUNG_AFTER - busy).num_seconds())
             ),
-            None => "fail2ban works on a long command; bans in force stay, new ones wait.".to_owned(),
+            None => "fail2ban is busy with a long command; bans in force stay, new ones wait.".to_owned(),
         };
         let remedy = Remedy::text("Wait for a minute. If it lasts, see what its log says.")
             .command("tail -n 50 /var/log/fail2ban.log");

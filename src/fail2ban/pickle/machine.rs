@@ -261,7 +261,7 @@ impl<'a> Machine<'a> {
         if matches!(self.node(top), Node::Str(_)) {
             Ok(top)
         } else {
-            Err(self.malformed("a name that is no text"))
+            Err(self.malformed("a name that is not text"))
         }
     }
 

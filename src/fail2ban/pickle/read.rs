@@ -35,7 +35,7 @@ impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Id, PickleError> {
         // Protocols 0 and 1 do not begin with PROTO. fail2ban never sends them.
         if self.bytes.first().is_some_and(|first| *first != PROTO) {
-            return Err(self.malformed("it is of no protocol from 2 to 5"));
+            return Err(self.malformed("its protocol is not one of 2 to 5"));
         }
         for _ in 0..self.limits.ops {
             let opcode = self.byte()?;
@@ -55,7 +55,7 @@ impl<'a> Machine<'a> {
         match opcode {
             PROTO => match self.byte()? {
                 2..=5 if self.at == 2 => {}
-                _ => return Err(self.malformed("it is of no protocol from 2 to 5")),
+                _ => return Err(self.malformed("its protocol is not one of 2 to 5")),
             },
             // FRAME: a hint for buffered readers.
             0x95 => drop(self.take(8)?),

@@ -1,9 +1,9 @@
 //! fail2ban's own programs, for what its socket cannot do: reading, checking and applying its configuration.
 //!
 //! Only the client reads the configuration; the server knows commands alone. So a jail is reloaded by
-//! `fail2ban-client reload --if-exists JAIL`, and what a reload would stumble over is found before by a rehearsal
-//! (`rehearsal.py`, which says why), also of a file that is not there yet (`view.py`). Never by a reload of everything:
-//! one wrong expression in one jail would end all of them.
+//! `fail2ban-client reload --if-exists JAIL`, and a rehearsal finds in advance what a reload would fail on (`rehearsal.py`,
+//! which says why), even in a file that is not written yet (`view.py`). Never is everything reloaded: one invalid expression
+//! in one jail would end all of them.
 //!
 //! `Run` is the closed list of what is ever started, as [`super::Command`] is of what is ever sent. Every run has a deadline,
 //! bounded output, no shell, no environment but `PATH`, and arguments that are the agent's own paths and checked names.
@@ -57,7 +57,7 @@ pub struct ConfiguredJail {
     pub bantime: Option<i64>,
     /// Seconds in which failures add up.
     pub findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     pub maxretry: Option<i64>,
     /// Addresses, networks and names that are never banned.
     pub ignoreip: Vec<String>,

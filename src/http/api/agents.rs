@@ -15,14 +15,14 @@ use crate::http::state::AppState;
 /// An agent as users see it.
 #[derive(Serialize, ToSchema)]
 pub struct Agent {
-    /// The server that it is the agent of.
+    /// The server that this agent belongs to.
     #[schema(value_type = String)]
     server: ServerName,
-    /// The version of bangui it runs; `null` if it could not be asked.
+    /// Its version of bangui; `null` if it could not be asked.
     version: Option<String>,
-    /// The version of fail2ban it last spoke with.
+    /// The version of fail2ban that it last talked to.
     fail2ban_version: Option<String>,
-    /// Names this run of it: the same for two servers, they have one agent.
+    /// Identifies this run of the agent: two servers with the same value share one agent.
     instance: Option<String>,
     /// The jail whose change was interrupted and is being undone.
     #[schema(value_type = Option<String>)]
@@ -47,7 +47,7 @@ impl Agent {
     }
 }
 
-/// The agents of all servers, each asked now: one that does not answer within two seconds has an `error`.
+/// The agents of all servers, all asked now: one that does not answer within two seconds has an `error`.
 #[utoipa::path(get, path = "/api/v1/cluster/agents", tag = "cluster", responses((status = 200, body = List<Agent>)))]
 pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json<List<Agent>>> {
     let items = ask_agents(&state).await.into_iter().map(|(server, answer)| Agent::new(server, answer));

@@ -17,8 +17,8 @@ use crate::store::{AuditCursor, AuditEntry};
 #[utoipa::path(get, path = "/api/v1/audit", tag = "cluster",
     params(
         ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}-[0-9]{1,15}([.][0-3])?$",
-            description = "The `next_cursor` of the page before"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many are wanted; 50 else")
+            description = "The `next_cursor` of the previous page"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Number of items; 50 by default")
     ),
     responses((status = 200, body = List<Entry>)))]
 pub async fn list(
@@ -29,7 +29,7 @@ pub async fn list(
     let limit = page.limit()?;
     let cursor = page.cursor.as_deref().map(|text| {
         let cursor = AuditCursor::parse(text);
-        cursor.ok_or_else(|| Problem::malformed("`cursor` must be the `next_cursor` of the page before"))
+        cursor.ok_or_else(|| Problem::malformed("`cursor` must be the `next_cursor` of the previous page"))
     });
     let cursor = cursor.transpose()?;
     let page = state.store.audit_page(cursor, limit).await?;
@@ -43,12 +43,12 @@ pub async fn list(
 pub struct Entry {
     /// Its place in its trail.
     id: String,
-    /// `security`, `changes`, `refusals`, or `earlier` for what version 0.2 wrote: an entry is named by both.
+    /// `security`, `changes`, `refusals`, or `earlier` for what version 0.2 wrote: trail and `id` together identify an entry.
     trail: &'static str,
     at: Time,
-    /// `-` for somebody who named no account there is.
+    /// `-` if no existing account was named.
     username: String,
-    /// None at the setup, and for what was done past the workers.
+    /// `null` for the setup, and for what was done without a worker.
     session: Option<String>,
     ip: Option<String>,
     worker: Option<String>,
@@ -58,8 +58,8 @@ pub struct Entry {
     after: Value,
     /// `done`, `begun`, or why not.
     outcome: String,
-    /// The `id` of the entry, in the same trail, that recorded the beginning. If no entry refers to a beginning, its outcome is
-    /// not known.
+    /// The `id` of the entry, in the same trail, that recorded the beginning of this change. If no entry refers to a beginning,
+    /// its outcome is not known.
     begun: Option<String>,
 }
 

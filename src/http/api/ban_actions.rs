@@ -27,7 +27,7 @@ pub struct Bans {
     /// Addresses and networks.
     #[schema(value_type = Vec<String>, min_items = 1, max_items = 20000, examples("203.0.113.7"))]
     ips: Vec<Network>,
-    /// Also your own address, a trusted proxy or a loopback address.
+    /// Whether to ban your own address, a trusted proxy or a loopback address, too.
     #[serde(default)]
     force: bool,
 }
@@ -42,10 +42,10 @@ pub struct Outcome {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AddressOutcome {
     ip: String,
-    /// Whether the jail bans it, as fail2ban says when asked again (beside very many bans, as it answered to the command);
-    /// `null` if that is not known.
+    /// Whether the jail bans it now, read back from fail2ban (in a jail with very many bans: as fail2ban answered the command);
+    /// `null` if not known.
     banned: Option<bool>,
-    /// Whether that was otherwise before.
+    /// Whether the request changed that.
     changed: Option<bool>,
     /// Why it is not known.
     error: Option<String>,
@@ -124,11 +124,11 @@ pub async fn unban(
     Ok(shown(ban::unban(&state, actor, target, vec![ip], job).await?))
 }
 
-/// How far lifting all bans of a jail came.
+/// The outcome of lifting all bans of a jail.
 #[derive(Serialize, ToSchema)]
 pub struct UnbannedAll {
     unbanned: usize,
-    /// Bans that are left: ask again.
+    /// Number of bans that are left: send the request again.
     remaining: usize,
 }
 

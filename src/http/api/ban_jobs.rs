@@ -27,21 +27,22 @@ pub struct BanJob {
     server: ServerName,
     #[schema(value_type = String)]
     jail: JailName,
-    /// `ban`, `unban` or `unban_all`; `unknown` if only a newer version of bangui knows.
+    /// `ban`, `unban` or `unban_all`; `unknown` if only a newer version of bangui knows it.
     order: &'static str,
-    /// `queued`, `running`, `cancelling` (the agent does not know yet), `cancelled`, `done` or `failed`; `unknown` as above.
+    /// `queued`, `running`, `cancelling` (the agent has not been informed yet), `cancelled`, `done` or `failed`; `unknown` as
+    /// for `order`.
     state: &'static str,
-    /// Addresses in all; of `unban_all` 0 until it has begun.
+    /// Number of addresses; for `unban_all` 0 until it has begun.
     asked: usize,
-    /// Addresses that were tried.
+    /// Number of addresses tried so far.
     done: usize,
-    /// Of them, those that were seen to change.
+    /// Number of these whose state changed.
     changed: usize,
-    /// Of them, those that are not as asked.
+    /// Number of these that are not as requested.
     failed: usize,
-    /// Up to 100 of those.
+    /// Up to 100 of the failed ones.
     failures: Vec<BanJobFailure>,
-    /// How many failed for which reason, the most first.
+    /// The number of failures by reason, the most frequent first.
     failures_by_reason: Vec<FailureReason>,
     /// Who asked for it.
     username: String,
@@ -52,14 +53,14 @@ pub struct BanJob {
     reason: Option<String>,
 }
 
-/// An address that is not as asked.
+/// An address that is not as requested.
 #[derive(Serialize, ToSchema)]
 pub struct BanJobFailure {
     ip: String,
     reason: String,
 }
 
-/// A reason, and how many addresses are not as asked for it.
+/// A reason, and how many addresses failed for it.
 #[derive(Serialize, ToSchema)]
 pub struct FailureReason {
     reason: String,
@@ -119,8 +120,8 @@ fn parse(id: &str) -> Result<BanJobId> {
 /// The ban jobs, newest first: the open ones, and those that ended within a day.
 #[utoipa::path(get, path = "/api/v1/ban-jobs", tag = "bans",
     params(
-        ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}$", description = "The `next_cursor` of the page before"),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "How many are wanted; 50 else")
+        ("cursor" = Option<String>, Query, pattern = r"^[0-9]{1,15}$", description = "The `next_cursor` of the previous page"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Number of items; 50 by default")
     ),
     responses((status = 200, body = List<BanJob>)))]
 pub async fn list(
@@ -129,7 +130,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<BanJob>>> {
     let limit = page.limit()?;
-    let wrong = || Problem::malformed("`cursor` must be the `next_cursor` of the page before");
+    let wrong = || Problem::malformed("`cursor` must be the `next_cursor` of the previous page");
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let cursor = page.cursor.as_deref().map(|text| number(text).ok_or_else(wrong)).transpose()?;
     let page = state.store.ban_jobs(cursor, limit).await?;
@@ -151,8 +152,8 @@ pub async fn show(
 
 /// Cancels a ban job: once this is answered, no further address is banned or unbanned by it. What it has done stays.
 #[utoipa::path(post, path = "/api/v1/ban-jobs/{id}/cancel", tag = "bans", params(("id" = String, Path)),
-    responses((status = 200, body = BanJob), (status = 409, description = "It was done, or had failed, already"),
-        (status = 502, description = "The job was stopped, but the agent could not be informed yet")))]
+    responses((status = 200, body = BanJob), (status = 409, description = "The job has already ended"),
+        (status = 502, description = "The job is stopped, but its agent could not be informed yet")))]
 pub async fn cancel(
     State(state): State<AppState>,
     actor: Actor,

@@ -18,13 +18,13 @@ use crate::store::StoredBan;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct BansQuery {
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[param(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     cursor: Option<String>,
-    /// How many are wanted.
+    /// Number of items.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
-    /// How their addresses begin, or what else is banned.
+    /// The beginning of the address, or of what else is banned.
     #[param(max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     q: Option<String>,
 }
@@ -32,7 +32,7 @@ pub struct BansQuery {
 /// A ban.
 #[derive(Serialize, ToSchema)]
 pub struct Ban {
-    /// The address or network. Or what else the jail bans: a filter may ban by a user name or any other text.
+    /// The address or network, or what else the jail bans: a filter may ban a user name or any other text.
     ip: String,
     kind: BanKind,
     /// `null` if fail2ban does not report it.
@@ -41,7 +41,7 @@ pub struct Ban {
     expires_at: Option<Time>,
 }
 
-/// What a ban is of.
+/// What is banned: an address or something else.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BanKind {
@@ -80,7 +80,7 @@ pub struct BanPage {
     read_at: Option<Time>,
 }
 
-/// The bans of a jail by the text of their address, as they were when its counts last changed.
+/// The bans of a jail, sorted by the text of the address, as of the last change of its counts.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/jails/{jail}/bans", tag = "bans",
     params(("server" = String, Path), ("jail" = String, Path), BansQuery), responses((status = 200, body = BanPage)))]
 pub async fn list(
@@ -106,16 +106,16 @@ pub async fn list(
     Ok(axum::Json(BanPage { items, next_cursor: page.next_cursor, read_at: read_at.map(Time) }))
 }
 
-/// All about one address.
+/// What is known about one address.
 #[derive(Serialize, ToSchema)]
 pub struct Found {
     ip: String,
-    /// Jails that ban it now, or a network that contains it.
+    /// Jails that ban it now, or that ban a network that contains it.
     banned: Vec<BannedIn>,
-    /// Entries that keep running jails from banning it. Entries that are names are not resolved.
+    /// Entries that keep running jails from banning it. Host names in such lists are not resolved.
     never_banned: Vec<NeverBanned>,
-    /// Servers that answered, but not which entries keep it from being banned: their agents are of a version that does not say,
-    /// or fail2ban was too slow.
+    /// Servers that answered, but could not say which entries keep it from being banned: their agents run an older version, or
+    /// fail2ban was too slow.
     #[schema(value_type = Vec<String>)]
     never_banned_unknown: Vec<ServerName>,
     /// Servers that could not be asked: it may be banned there.
@@ -131,9 +131,9 @@ pub struct BannedIn {
     jail: JailName,
     /// What is banned: the address, or a network that contains it.
     ban: String,
-    /// `null` where fail2ban does not say, or the list of bans was not read since.
+    /// `null` if fail2ban does not report it, or if the list of bans has not been read since.
     banned_at: Option<Time>,
-    /// `null` also if the ban is permanent.
+    /// `null` if the ban is permanent, if fail2ban does not report it, or if the list of bans has not been read since.
     expires_at: Option<Time>,
 }
 
@@ -144,10 +144,10 @@ pub struct NeverBanned {
     server: ServerName,
     #[schema(value_type = String)]
     jail: JailName,
-    /// As fail2ban has it.
+    /// As fail2ban reports it.
     entry: String,
     source: EntrySource,
-    /// The file whose `ignoreip` holds for the jail, beginning in fail2ban's folder; `null` unless `source` is `file`.
+    /// The file whose `ignoreip` applies to the jail, relative to fail2ban's folder; `null` unless `source` is `file`.
     file: Option<String>,
 }
 
@@ -169,7 +169,7 @@ pub struct Unanswered {
     #[schema(value_type = String)]
     server: ServerName,
     reason: String,
-    /// What its lists of bans had.
+    /// The bans of the address in its last lists.
     last_known: Vec<BannedIn>,
     /// When the oldest of those lists was read from fail2ban; `null` if `last_known` is empty.
     read_at: Option<Time>,
@@ -213,7 +213,8 @@ impl From<look_up::LookedUp> for Found {
 }
 
 /// Where an address or network is banned and until when, also by a network that contains it, and what keeps it from being
-/// banned: asked of all servers now. A network that was banned past bangui is found once its list of bans was read again.
+/// banned. All servers are asked now. A network that was banned without bangui is found once the list of bans has been read
+/// again.
 #[utoipa::path(get, path = "/api/v1/bans/{ip}", tag = "bans", params(("ip" = String, Path)), responses((status = 200, body = Found)))]
 pub async fn look_up(
     State(state): State<AppState>,

@@ -13,7 +13,7 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::{ClusterView, JobView, LeaseView, RedisView, WorkerView};
 
-/// The workers, which of them leads, and what the schedule ran.
+/// The workers, the leader, and the scheduled jobs.
 #[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster", responses((status = 200, body = Cluster)))]
 pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json<Cluster>> {
     let (view, redis, found) =
@@ -28,14 +28,14 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json
 #[derive(Serialize, ToSchema)]
 pub struct Cluster {
     workers: Vec<Worker>,
-    /// Workers that went silent within an hour without a farewell: killed, paused or cut off. `seen_at` is since when.
+    /// Workers that fell silent within the last hour without a normal stop: killed, paused or cut off, at `seen_at`.
     silent_workers: Vec<Worker>,
     lease: Option<Lease>,
     jobs: Vec<Job>,
-    /// Near caches of sessions that a logout waits for; one that was killed is among them until the next logout.
+    /// Number of near caches that a logout waits for; one whose worker was killed counts until the next logout.
     cache_holders: usize,
     redis: Redis,
-    /// The agents that were discovered, and what they are known by.
+    /// The discovered agents, and the certificates that identify them.
     agents: Vec<Agent>,
 }
 
@@ -66,7 +66,7 @@ struct Worker {
     started_at: Time,
     seen_at: Time,
     leader: bool,
-    /// Why some of this cannot be read, and is empty or 0: a newer version may have written it.
+    /// Why some of these fields cannot be read and are empty or 0: a newer version may have written them.
     error: Option<String>,
 }
 

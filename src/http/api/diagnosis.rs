@@ -72,7 +72,7 @@ pub struct Diagnosis {
     items: Vec<FindingView>,
     /// How each check ended.
     checks: Vec<CheckView>,
-    /// Servers of which not all is known.
+    /// Servers that could not be asked for everything.
     not_asked: Vec<NotAsked>,
     checked_at: Time,
 }
@@ -80,7 +80,7 @@ pub struct Diagnosis {
 /// One finding.
 #[derive(Serialize, ToSchema)]
 struct FindingView {
-    /// The same for as long as it lasts, on every worker.
+    /// The id of the finding: the same on every worker, for as long as the finding lasts.
     id: String,
     kind: Kind,
     severity: Severity,
@@ -92,17 +92,17 @@ struct FindingView {
     jail: Option<JailName>,
     /// The finding in a few words.
     title: String,
-    /// What that means for protection.
+    /// What the finding means for protection.
     detail: String,
     /// What to do.
     remedy: String,
-    /// A command for the host in question.
+    /// A command to run on the host.
     command: Option<String>,
-    /// A call of this interface that does it.
+    /// A call of this API that fixes it.
     action: Option<FindingAction>,
 }
 
-/// A call of this interface.
+/// A call of this API.
 #[derive(Serialize, ToSchema)]
 struct FindingAction {
     method: &'static str,
@@ -116,7 +116,7 @@ struct CheckView {
     state: CheckState,
 }
 
-/// A server of which not all is known.
+/// A server that could not be asked for everything.
 #[derive(Serialize, ToSchema)]
 struct NotAsked {
     #[schema(value_type = String)]

@@ -67,7 +67,7 @@ pub async fn document(Extension(document): Extension<Document>) -> Typed<Bytes> 
     (headers, document.0)
 }
 
-/// A page that shows this document, and tries requests.
+/// A page that shows this document and can send requests.
 #[utoipa::path(get, path = "/docs", tag = "operation", security(()),
     responses((status = 200, body = String, content_type = "text/html")))]
 pub async fn page() -> Result<Response, Problem> {

@@ -50,7 +50,7 @@ const PROVED_FOR: Duration = Duration::from_secs(2);
 /// After Redis could not be asked.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// An event as it is sent.
+/// An event as it is streamed.
 #[derive(Serialize, ToSchema)]
 pub struct EventView<'a> {
     r#type: &'a str,
@@ -244,14 +244,16 @@ fn crowded(no_place: NoPlace) -> Problem {
     let (status, detail) = match no_place {
         NoPlace::Worker => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("this worker has {MAX_EVENT_CLIENTS} of them, and no place for more: try again"),
+            format!(
+                "this worker already serves {MAX_EVENT_CLIENTS} event streams: try another worker, or try again later"
+            ),
         ),
         NoPlace::Session => (
             StatusCode::TOO_MANY_REQUESTS,
             format!(
-                "this session has {MAX_EVENT_CLIENTS_OF_SESSION} of them at this worker: close one first"
+                "this session already has {MAX_EVENT_CLIENTS_OF_SESSION} event streams at this worker: close one first"
             ),
         ),
     };
-    Problem::new(status, "too-many-streams", "Too many clients follow the events", detail).retry_after(5)
+    Problem::new(status, "too-many-streams", "Too many event streams", detail).retry_after(5)
 }

@@ -1,6 +1,6 @@
 //! Whether the worker is alive, and whether it should be given work.
 //!
-//! `/healthz` touches nothing: a worker without Redis is well, and restarting it would not help. `/readyz` tells a load
+//! `/healthz` touches nothing: a worker without Redis is healthy, and restarting it would not help. `/readyz` tells a load
 //! balancer where to send requests; it reports what the connection's watchdog last saw, and asks nobody. A Redis that refuses
 //! writes does not make a worker unready: reads are served, and no other worker could do more.
 //!
@@ -30,7 +30,7 @@ pub struct Ready {
     writes: Option<bool>,
 }
 
-/// Whether this worker should be given requests.
+/// Whether this worker should get requests.
 #[utoipa::path(get, path = "/readyz", tag = "operation", security(()),
     responses((status = 200, body = Ready), (status = 503, description = "Redis is out of reach, or the worker is starting or stopping")))]
 pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {

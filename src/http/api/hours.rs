@@ -9,9 +9,9 @@ use crate::domain::hours::ShownHours;
 /// How many bans and failures there were in each of the last 24 hours, the current one among them.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HoursView {
-    /// When the latest of them began.
+    /// When the latest hour began.
     latest: Time,
-    /// Bans, the latest hour last; `null` where fail2ban did not answer.
+    /// Number of bans by hour, the latest hour last; `null` for an hour in which fail2ban did not answer.
     #[schema(min_items = 24, max_items = 24)]
     bans: Vec<Option<u64>>,
     /// Failures.

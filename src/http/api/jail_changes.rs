@@ -30,19 +30,20 @@ pub struct JailChange {
     jail: JailName,
     /// `activate`, `deactivate`, `settings`, `ignore` or `roll_back`.
     change: &'static str,
-    /// `running`, `done`, `refused` (nothing was changed), `failed`, or `not_known`: the worker that waited for the end is
-    /// gone, and the agent completes the change or undoes it. Then look at the jail.
+    /// `running`, `done`, `refused` (nothing was changed), `failed`, or `not_known`: the worker that waited for the outcome is
+    /// gone. The agent completes the change or undoes it: look at the jail.
     state: &'static str,
     /// Who asked for it.
     username: String,
     began_at: Time,
     finished_at: Option<Time>,
-    /// The steps that the agent has taken, and the one that it is at; empty before the first, and if its version does not say.
+    /// The steps that the agent has taken, the current one last; empty before the first step, and if its version does not
+    /// report steps.
     steps: Vec<ChangeStepView>,
-    /// Of a change that is done, what the request for it would have been answered with.
+    /// For a change that is done: what the request would have been answered with.
     #[schema(value_type = Option<JailChangeResult>)]
     result: Option<Value>,
-    /// Of one that was refused or failed, why.
+    /// Why the change was refused or failed.
     #[schema(value_type = Option<Document<'static>>)]
     problem: Option<Value>,
 }

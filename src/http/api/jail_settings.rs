@@ -16,7 +16,7 @@ use crate::http::error::Result;
 use crate::http::extract::{Json, Path};
 use crate::http::state::AppState;
 
-/// What is to be set; what is not named stays.
+/// The settings to change; those that are not named stay as they are.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = JailSettingsChange)]
@@ -27,10 +27,10 @@ pub struct SettingsChange {
     /// Seconds within which failures add up.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 315_576_000)]
     findtime: Option<FindTime>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000)]
     maxretry: Option<MaxRetry>,
-    /// Addresses and networks that are never banned, in place of those there were.
+    /// Addresses and networks that are never banned; this replaces the present list.
     #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
     ignoreip: Option<Vec<Network>>,
     /// Also after the next reload or restart.
@@ -41,7 +41,7 @@ pub struct SettingsChange {
 /// Changes settings of a jail.
 #[utoipa::path(patch, path = "/api/v1/servers/{server}/jails/{jail}", tag = "jails", request_body = SettingsChange,
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
+    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: follow it at `Location`"),
         (status = 502, description = "The agent cannot be reached")))]
 pub async fn change(
     State(state): State<AppState>,
@@ -75,10 +75,10 @@ pub struct IgnoreRequest {
     persistent: bool,
 }
 
-/// Unbans an address or network and ignores it from now on, in one step.
+/// Unbans an address or network and never bans it again (`ignoreip`), in one step.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/ignore", tag = "jails", request_body = IgnoreRequest,
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
+    responses((status = 200, body = JailView), (status = 202, body = JailChange, description = "It takes longer than 30 s: follow it at `Location`"),
         (status = 502, description = "The agent cannot be reached")))]
 pub async fn ignore(
     State(state): State<AppState>,

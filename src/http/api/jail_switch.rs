@@ -11,12 +11,12 @@ use crate::http::error::Result;
 use crate::http::extract::Path;
 use crate::http::state::AppState;
 
-/// Switches a jail on, also after the next restart.
+/// Switches a jail on for good: it stays on after a restart.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/activate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: follow it at `Location`"),
         (status = 502, description = "The agent cannot be reached"),
-        (status = 422, description = "fail2ban would not run with it, in its own words; nothing was changed")))]
+        (status = 422, description = "fail2ban would not run with this jail: the detail has its own words; nothing was changed")))]
 pub async fn activate(
     State(state): State<AppState>,
     actor: Actor,
@@ -30,12 +30,12 @@ pub async fn activate(
     answer(&state, &actor, &target, (JailChangeKind::Activate, id), change).await
 }
 
-/// Switches a jail off, also after the next restart; its bans are lifted.
+/// Switches a jail off for good: it stays off after a restart. Its bans are lifted.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/deactivate", tag = "jails",
     params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` will show its outcome"),
+    responses((status = 200, body = JailSwitched), (status = 202, body = JailChange, description = "It takes longer than 30 s: follow it at `Location`"),
         (status = 502, description = "The agent cannot be reached"),
-        (status = 422, description = "fail2ban would not run without it; nothing was changed")))]
+        (status = 422, description = "fail2ban would not run without this jail; nothing was changed")))]
 pub async fn deactivate(
     State(state): State<AppState>,
     actor: Actor,

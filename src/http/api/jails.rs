@@ -33,30 +33,32 @@ pub struct JailView {
     stalled: bool,
     #[serde(flatten)]
     counts: JailCounts,
-    /// `polling`, `pyinotify`, `systemd`: of a jail that does not run, as the files have it.
+    /// `polling`, `pyinotify` or `systemd`; for a jail that does not run, as the files say.
     backend: Option<String>,
     idle: Option<bool>,
     /// Duration of a ban in seconds, -1 if permanent.
     bantime: Option<i64>,
     /// Seconds within which failures add up.
     findtime: Option<i64>,
-    /// Failures until a ban.
+    /// Number of failures that lead to a ban.
     maxretry: Option<i64>,
     ignoreip: Vec<String>,
     filter: String,
     log_files: Vec<String>,
-    /// How the log files of a jail that runs are; `null` where its agent cannot look.
+    /// The log files of a running jail; `null` if its agent cannot inspect them.
     logs: Option<Vec<LogView>>,
     journal_matches: Vec<String>,
     /// What is wrong in its configuration, in words.
     errors: Vec<String>,
-    /// What would hold after a reload; `null` if the files do not have the jail, or its agent is of a version that does not say.
+    /// The settings that would apply after a reload; `null` if the files do not have the jail, or if its agent's version does
+    /// not report it.
     after_reload: Option<AfterReload>,
-    /// Bans and failures per hour; `null` if no probe has seen it run within a day, and in answers to changes.
+    /// Bans and failures per hour; `null` if no probe has seen the jail run within a day, and in answers to changes.
     hours: Option<HoursView>,
-    /// The change that is running; `null` if there is none, and in answers to changes.
+    /// The running change; `null` if there is none, and in answers to changes.
     change: Option<RunningChangeView>,
-    /// What was refused last, until a change of the jail works, for 30 days at most; `null` in answers to changes.
+    /// The last change that was refused, kept until a change of the jail succeeds, for 30 days at most; `null` in answers to
+    /// changes.
     last_refusal: Option<RefusedChangeView>,
 }
 
@@ -66,7 +68,7 @@ struct LogView {
     path: String,
     /// Whether there is no such file.
     missing: bool,
-    /// In bytes; `null` if the agent could not look.
+    /// In bytes; `null` if the agent could not inspect the file.
     size: Option<u64>,
     /// Seconds since it was last written to.
     age_seconds: Option<i64>,
@@ -86,7 +88,7 @@ pub struct AfterReload {
     findtime: Option<i64>,
     maxretry: Option<i64>,
     ignoreip: Vec<String>,
-    /// Of each setting the file whose word holds, beginning in fail2ban's folder.
+    /// For each setting the file that decides it, relative to fail2ban's folder.
     files: BTreeMap<String, String>,
 }
 
@@ -134,7 +136,7 @@ pub struct JailSwitched {
     jail: JailName,
     /// Whether it runs now.
     active: bool,
-    /// False if it was so already.
+    /// False if the jail was already in that state.
     changed: bool,
     last_activation: Option<ActivationView>,
 }
@@ -150,13 +152,13 @@ impl From<switch_jail::JailSwitched> for JailSwitched {
 #[derive(Serialize, ToSchema)]
 pub struct JailList {
     items: Vec<JailView>,
-    /// Always `null`: the list is whole.
+    /// Always `null`: the list is complete.
     next_cursor: Option<String>,
-    /// What fail2ban cannot read of its configuration, in its own words: jails in it are missing in the list.
+    /// What fail2ban cannot read in its configuration, in its own words: jails in those parts are missing from the list.
     errors: Vec<String>,
 }
 
-/// All jails, also those that are configured but off, asked of the server itself.
+/// All jails, including those that are configured but off, read from the server now.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/jails", tag = "jails", params(("server" = String, Path)),
     responses((status = 200, body = JailList), (status = 502, description = "The agent cannot be reached")))]
 pub async fn list(
@@ -169,7 +171,7 @@ pub async fn list(
 
 /// One jail.
 #[utoipa::path(get, path = "/api/v1/servers/{server}/jails/{jail}", tag = "jails", params(("server" = String, Path), ("jail" = String, Path)),
-    responses((status = 200, body = JailView), (status = 422, description = "It may be in what fail2ban cannot read of its configuration"), (status = 502, description = "The agent cannot be reached")))]
+    responses((status = 200, body = JailView), (status = 422, description = "The jail may be in a part of the configuration that fail2ban cannot read"), (status = 502, description = "The agent cannot be reached")))]
 pub async fn show(
     State(state): State<AppState>,
     _: Caller,

@@ -13,7 +13,7 @@ use crate::http::middleware::layers;
 use crate::http::state::AppState;
 use crate::telemetry;
 
-/// This worker's metrics, in the Prometheus text format; not served here if they have a separate address.
+/// This worker's metrics, in the Prometheus text format; not here if they have a separate address.
 #[utoipa::path(get, path = "/metrics", tag = "operation", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn show(State(state): State<AppState>) -> Response {
     match state.metrics() {

@@ -164,20 +164,20 @@ fn take_key(operation: &mut Operation) {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "With the same key the same request is run once within a day, and answered the same on any worker. The \
-             answer then has the header `Idempotency-Replayed: true`",
+            "A request that is sent again with the same key within a day, to any worker, is not made again: it gets \
+             the first answer, with the header `Idempotency-Replayed: true`",
         ))
         .schema(Some(schema))
         .build();
     operation.parameters.get_or_insert_default().push(RefOr::T(key));
     let refusals = [
-        ("400", "The body, the query or the `Idempotency-Key` cannot be read"),
+        ("400", "The body, the query or the `Idempotency-Key` cannot be parsed"),
         ("408", "The body was too slow"),
-        ("409", "Something else came between, or the same request is under way"),
+        ("409", "Something else changed at the same time, or the same request is under way"),
         ("413", "The body is too large"),
         (
             "422",
-            "The body can be read and is not acceptable, or the `Idempotency-Key` came with another request",
+            "The body is well-formed but not acceptable, or the `Idempotency-Key` was used for another request",
         ),
     ];
     for (status, description) in refusals {
@@ -197,20 +197,16 @@ fn refuse(operation: &mut Operation, safe: bool, api: bool, probe: bool) {
     let open = operation.security.is_some();
     let (body, query) = (operation.request_body.is_some(), takes(ParameterIn::Query));
     let refusals = [
-        (400, body || query, "The body or the query cannot be read"),
+        (400, body || query, "The body or the query cannot be parsed"),
         (401, !open, "Nobody is logged in, or the session has ended"),
-        (403, !safe, "The request comes from another site, or the proof it shows is wrong"),
-        (404, takes(ParameterIn::Path), "There is no such thing"),
+        (403, !safe, "The request comes from another site, or its password or setup code is wrong"),
+        (404, takes(ParameterIn::Path), "Not found: the detail says what"),
         (408, body, "The body was too slow"),
         (413, body, "The body is too large"),
         (415, body, "The body is not `application/json`"),
-        (422, body, "The body can be read and is not acceptable"),
-        (500, api, "A defect of bangui"),
-        (
-            503,
-            api,
-            "Redis, or fail2ban, cannot answer now, or too many passwords are being checked: try again",
-        ),
+        (422, body, "The body is well-formed but not acceptable"),
+        (500, api, "A bug in bangui"),
+        (503, api, "Redis or fail2ban cannot answer now, or too many passwords are being checked: try again"),
     ];
     for (status, applies, description) in refusals {
         if applies {

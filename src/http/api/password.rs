@@ -12,18 +12,18 @@ use crate::http::error::Result;
 use crate::http::extract::Json;
 use crate::http::state::AppState;
 
-/// The body of the change.
+/// The body of a change of the password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordRequest {
     current: String,
-    /// 12 characters or more, 1,024 bytes at most, and not one that is tried first.
+    /// 12 characters or more, 1,024 bytes at most, and not an easily guessed one.
     #[schema(min_length = 12, max_length = 1024)]
     new: String,
 }
 
-/// Sets another password, ends every other session, and gives this one a new token: it is in `Set-Cookie`, also for a client that
-/// shows its token as a bearer.
+/// Changes the password, ends every other session, and gives this one a new token, which is in `Set-Cookie` even for a client
+/// that sends its token as a bearer.
 #[utoipa::path(put, path = "/api/v1/password", tag = "session", request_body = PasswordRequest,
     responses((status = 204, description = "Changed; the session's new token is in `Set-Cookie`"),
         (status = 403, description = "`current` is wrong, or the request comes from another site"),

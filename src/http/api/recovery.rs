@@ -1,6 +1,6 @@
 //! A pending recovery: a jail was switched on and fail2ban went down, or lost jails, soon after.
 //!
-//! It is put aside, or rolled back: the jail is switched off again and fail2ban brought back.
+//! It is dismissed, or rolled back: the jail is switched off and fail2ban started.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,7 +23,7 @@ use crate::http::state::AppState;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct RecoveryQuery {
-    /// When the one that the user saw was detected.
+    /// The `detected_at` of the pending recovery that is meant.
     #[param(format = DateTime)]
     detected_at: Option<String>,
 }
@@ -39,9 +39,9 @@ impl RecoveryQuery {
     }
 }
 
-/// Puts the pending recovery aside.
+/// Dismisses the pending recovery; nothing changes on the host.
 #[utoipa::path(delete, path = "/api/v1/servers/{server}/recovery", tag = "servers", params(("server" = String, Path), RecoveryQuery),
-    responses((status = 204), (status = 409, description = "Another one is pending than the one named")))]
+    responses((status = 204), (status = 409, description = "Another recovery is pending than the one named")))]
 pub async fn clear(
     State(state): State<AppState>,
     actor: Actor,
@@ -53,11 +53,11 @@ pub async fn clear(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Switches the jail of the pending recovery off again, and brings fail2ban back.
+/// Rolls back: switches the jail of the pending recovery off and starts fail2ban.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/recovery/rollback", tag = "servers", params(("server" = String, Path), RecoveryQuery),
-    responses((status = 200, body = RolledBack), (status = 202, body = JailChange, description = "It takes longer than 30 s: `Location` shows what comes of it"),
-        (status = 409, description = "None is pending, or another one than the one named"),
-        (status = 422, description = "fail2ban's configuration would be wrong"), (status = 502, description = "The agent cannot be reached")))]
+    responses((status = 200, body = RolledBack), (status = 202, body = JailChange, description = "It takes longer than 30 s: follow it at `Location`"),
+        (status = 409, description = "No recovery is pending, or another one than the one named"),
+        (status = 422, description = "fail2ban's configuration would be invalid"), (status = 502, description = "The agent cannot be reached")))]
 pub async fn roll_back(
     State(state): State<AppState>,
     actor: Actor,

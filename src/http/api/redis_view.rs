@@ -6,16 +6,16 @@ use utoipa::ToSchema;
 use super::time::Time;
 use crate::store::RedisView;
 
-/// How Redis is, as it says itself; `null` where it does not say.
+/// The state of Redis, as it reports it; `null` where it does not.
 #[derive(Serialize, ToSchema)]
 pub struct Redis {
     version: Option<String>,
     /// Microseconds of a round trip from this worker.
     latency_us: u64,
     used_memory_bytes: Option<u64>,
-    /// `null` without a limit, too.
+    /// `null` also if there is no limit.
     max_memory_bytes: Option<u64>,
-    /// What it does when the memory is used up; anything but `noeviction` loses data.
+    /// Its `maxmemory-policy`; anything but `noeviction` loses data.
     eviction: Option<String>,
     persistence: Persistence,
     replicas: Vec<Replica>,
@@ -25,19 +25,19 @@ pub struct Redis {
 struct Persistence {
     append_only: Option<bool>,
     append_only_ok: Option<bool>,
-    /// The last snapshot that succeeded, or Redis's start.
+    /// When the last successful snapshot was made, or Redis started.
     snapshot_at: Option<Time>,
     snapshot_ok: Option<bool>,
-    /// Changes that are in no snapshot.
+    /// Number of changes since the last snapshot.
     unsaved_changes: Option<u64>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Replica {
     address: String,
-    /// `online`, or how far it has got.
+    /// `online`, or the state of its synchronization.
     state: String,
-    /// Seconds since Redis last heard of it.
+    /// Seconds since Redis last heard from it.
     lag_seconds: Option<u64>,
 }
 

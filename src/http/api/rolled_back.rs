@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::agent::client;
 use crate::domain::JailName;
 
-/// How things are after a rollback.
+/// The state after a rollback.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RolledBack {
     /// The jail that was switched off.
@@ -19,7 +19,7 @@ pub struct RolledBack {
     /// The jails that run.
     #[schema(value_type = Vec<String>)]
     running: Vec<JailName>,
-    /// Jails that are switched on and do not run, each with the reason.
+    /// Jails that are switched on but do not run, each with the reason.
     #[schema(value_type = BTreeMap<String, String>)]
     missing: BTreeMap<JailName, String>,
 }

@@ -29,16 +29,16 @@ impl From<StepTime> for ChangeStepView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RunningChange)]
 pub struct RunningChangeView {
-    /// If it takes longer than 30 s, it is shown at `/api/v1/jail-changes/{id}`.
+    /// Its id: if the change takes longer than 30 s, `/api/v1/jail-changes/{id}` shows it.
     id: String,
     /// `activate`, `deactivate`, `settings` or `ignore`.
     change: &'static str,
     /// Who asked for it.
     username: String,
     began_at: Time,
-    /// False if the worker that waits for it has fallen silent: the agent brings it to its end or undoes it.
+    /// False if the worker that waits for it has fallen silent: the agent completes the change or undoes it.
     followed: bool,
-    /// The steps that the agent has taken, and the one that it is at; empty if its version does not say.
+    /// The steps that the agent has taken, the current one last; empty if its version does not report steps.
     steps: Vec<ChangeStepView>,
 }
 
@@ -56,7 +56,7 @@ impl From<RunningChange> for RunningChangeView {
     }
 }
 
-/// What was refused last of a jail.
+/// The last change of a jail that was refused.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RefusedChange)]
 pub struct RefusedChangeView {
@@ -65,7 +65,7 @@ pub struct RefusedChangeView {
     /// Who asked for it.
     username: String,
     at: Time,
-    /// Why, in the words of fail2ban or its agent; of more than 8 KiB the beginning.
+    /// Why, in the words of fail2ban or its agent; cut after 8 KiB.
     reason: String,
     /// The steps that were taken, the last of which was refused or undid the change.
     steps: Vec<ChangeStepView>,

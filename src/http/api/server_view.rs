@@ -25,7 +25,7 @@ pub struct ServerView {
     jail_service: JailServiceView,
     unread_ban_lists: Vec<UnreadBanList>,
     revision: u64,
-    /// Bans and failures per hour; `null` before the first probe, and a day after the last.
+    /// Bans and failures per hour; `null` before the first probe, and from a day after the last one.
     hours: Option<HoursView>,
     /// The jail with the most bans in this hour; `null` without bans.
     busiest_jail: Option<BusiestJail>,
@@ -39,7 +39,7 @@ pub struct BusiestJail {
     bans: u64,
 }
 
-/// A jail whose list of bans is not read: what is shown of it is older, or nothing.
+/// A jail whose list of bans is not read: the list shown is outdated or empty.
 #[derive(Debug, Serialize, ToSchema)]
 struct UnreadBanList {
     #[schema(value_type = String)]

@@ -47,13 +47,13 @@ pub async fn show(
     Ok(axum::Json(ServerView::read(&name, stored, hours.first().and_then(Option::as_ref))))
 }
 
-/// What was asked for will be done.
+/// The request was accepted, and will be carried out.
 #[derive(Serialize, ToSchema)]
 pub struct Requested {
     requested: bool,
 }
 
-/// Asks for a probe at once, by the worker that leads.
+/// Asks the leader to probe the server now.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/probe", tag = "servers", params(("server" = String, Path)), responses((status = 202, body = Requested)))]
 pub async fn probe(
     State(state): State<AppState>,

@@ -41,7 +41,7 @@ pub struct LoggedIn {
     session: SessionView,
 }
 
-/// Logs in: the token for `Authorization`, and the same as a cookie.
+/// Logs in. The answer has the token for `Authorization`, and sets it as a cookie too.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = Login,
     responses((status = 201, body = LoggedIn), (status = 401, description = "Wrong name or password"),
         (status = 409, description = "There is no password yet"), (status = 429, description = "Too many attempts")))]
@@ -69,7 +69,7 @@ pub struct Confirmation {
     password: String,
 }
 
-/// Proves the password again: for five minutes this session may make sensitive changes.
+/// Confirms the password: for five minutes this session may make sensitive changes.
 #[utoipa::path(post, path = "/api/v1/session/confirm", tag = "session", request_body = Confirmation,
     responses((status = 204), (status = 403, description = "Wrong password, or the request comes from another site"),
         (status = 429, description = "Too many attempts")))]
@@ -124,7 +124,7 @@ pub struct SessionView {
     ip: IpAddr,
     user_agent: String,
     current: bool,
-    /// Why only its `id` and its last use can be shown; absent where all of it can. It can be ended all the same.
+    /// Why only its `id` and its last use can be shown; absent otherwise. Such a session can still be ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }

@@ -23,9 +23,9 @@ const MAX_LIMIT: usize = 200;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     pub(in crate::http) cursor: Option<String>,
-    /// How many are wanted.
+    /// Number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
 }
@@ -49,7 +49,7 @@ pub struct List<T> {
     pub(in crate::http) next_cursor: Option<String>,
 }
 
-/// The sessions of the caller's account, page by page, the newest first in each.
+/// The sessions of the caller's account, in pages; within each page the newest first.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "session", params(PageQuery), responses((status = 200, body = List<SessionView>)))]
 pub async fn list(
     State(state): State<AppState>,
@@ -64,9 +64,9 @@ pub async fn list(
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }
 
-/// Ends one session of the caller's account. For another than the caller's own the password must have been confirmed.
+/// Ends one session of the caller's account. Any but the caller's own needs a confirmed password.
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)),
-    responses((status = 204), (status = 403, description = "The password was not confirmed within five minutes")))]
+    responses((status = 204), (status = 403, description = "The password was not confirmed within the last five minutes")))]
 pub async fn end_one(
     State(state): State<AppState>,
     AwaitRevocation(actor): AwaitRevocation<Actor>,
@@ -82,15 +82,15 @@ pub async fn end_one(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EndAllQuery {
-    /// Whether the session that asks is kept.
+    /// Whether to keep the caller's own session.
     #[serde(default)]
     #[param(required = false)]
     keep_current: bool,
 }
 
-/// Ends all sessions of the caller's account. The password must have been confirmed.
+/// Ends all sessions of the caller's account. Needs a confirmed password.
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery),
-    responses((status = 204), (status = 403, description = "The password was not confirmed within five minutes")))]
+    responses((status = 204), (status = 403, description = "The password was not confirmed within the last five minutes")))]
 pub async fn end_all(
     State(state): State<AppState>,
     AwaitRevocation(actor): AwaitRevocation<Actor>,

@@ -90,20 +90,20 @@ fn value_schema(shape: &Shape, kind: SchemaType) -> ObjectBuilder {
     }
 }
 
-/// What is in force, and where it comes from.
+/// The settings that apply, each with its origin.
 #[utoipa::path(get, path = "/api/v1/settings", tag = "settings", responses((status = 200, body = SettingsView, headers(("ETag" = String)))))]
 pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
     let stored = state.store.settings().await?;
     Ok(shown(&state.settings.bootstrap().with(&stored.overrides, stored.revision)))
 }
 
-/// Changes settings for all workers; `null` puts one back. For session lifetimes and login limits the password must have
-/// been confirmed.
+/// Changes settings for all workers; `null` removes the runtime value. Session lifetimes and login limits need a confirmed
+/// password.
 #[utoipa::path(patch, path = "/api/v1/settings", tag = "settings", request_body = SettingsPatch,
-    params(("If-Match" = String, Header, description = "The `ETag` that the change is made on, or `*`")),
+    params(("If-Match" = String, Header, description = "The `ETag` that the change is based on, or `*`")),
     responses((status = 200, body = SettingsView, headers(("ETag" = String))),
-        (status = 403, description = "The password was not confirmed within five minutes"),
-        (status = 412, description = "They were changed since they were read"), (status = 428, description = "`If-Match` is missing")))]
+        (status = 403, description = "The password was not confirmed within the last five minutes"),
+        (status = 412, description = "The settings were changed since they were read"), (status = 428, description = "`If-Match` is missing")))]
 pub async fn change(
     State(state): State<AppState>,
     actor: Actor,
@@ -150,7 +150,7 @@ impl FromRequestParts<AppState> for IfMatch {
                 StatusCode::PRECONDITION_REQUIRED,
                 "if-match-required",
                 "The header If-Match is missing",
-                "send the ETag of the settings that this change is made on, or `*`, in the header `If-Match`",
+                "send the ETag of the settings that this change is based on, or `*`, in the header `If-Match`",
             )),
             [line] if line.trim() == "*" => Ok(Self::Any),
             _ => Ok(Self::Tags(lines.join(","))),

@@ -1,4 +1,4 @@
-//! Claiming a fresh cluster: the first password, once, for somebody who can prove that the installation is theirs.
+//! The setup of a new installation: the first password, once, for somebody who can prove that the installation is theirs.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,32 +11,32 @@ use crate::http::error::Result;
 use crate::http::extract::{Json, STRANGERS_BODY};
 use crate::http::state::AppState;
 
-/// The body of the claim.
+/// The body of the setup.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// 12 characters or more, 1,024 bytes at most, and not one that is tried first.
+    /// 12 characters or more, 1,024 bytes at most, and not an easily guessed one.
     #[schema(min_length = 12, max_length = 1024)]
     password: String,
     /// `BANGUI_SETUP_TOKEN`, or the code in a worker's log.
     token: String,
 }
 
-/// How far setup is.
+/// Whether the setup is complete.
 #[derive(Serialize, ToSchema)]
 pub struct SetupView {
     complete: bool,
 }
 
-/// Whether the first password was set.
+/// Whether the first password has been set.
 #[utoipa::path(get, path = "/api/v1/setup", tag = "session", security(()), responses((status = 200, body = SetupView)))]
 pub async fn show(State(state): State<AppState>) -> Result<axum::Json<SetupView>> {
     Ok(axum::Json(SetupView { complete: set_up::is_complete(&state).await? }))
 }
 
-/// Sets the first password, once in the life of a cluster.
+/// Sets the first password, once in the life of an installation.
 #[utoipa::path(post, path = "/api/v1/setup", tag = "session", security(()), request_body = Claim,
-    responses((status = 201, body = SetupView), (status = 409, description = "It was set before"), (status = 429, description = "Too many attempts")))]
+    responses((status = 201, body = SetupView), (status = 409, description = "The first password has already been set"), (status = 429, description = "Too many attempts")))]
 pub async fn complete(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,

@@ -115,7 +115,7 @@ impl From<SetupError> for Problem {
                 StatusCode::FORBIDDEN,
                 "wrong-setup-token",
                 "Wrong setup token",
-                "the token is not the one of BANGUI_SETUP_TOKEN, or, where that is not set, the code in a worker's log",
+                "the token is wrong: it is BANGUI_SETUP_TOKEN or, if that is not set, the newest setup code in a worker's log",
             ),
             SetupError::Weak(error) => error.into(),
             SetupError::Limited(limited) => limited.into(),

@@ -30,7 +30,7 @@ impl From<StoreError> for Problem {
                 "Redis is full",
                 format!(
                     "Redis refused to write ({reason}): nothing was changed, and reads are still served. Raise its \
-                     maxmemory, or free some"
+                     maxmemory, or free some memory"
                 ),
             )
             .retry_after(5),

@@ -112,7 +112,7 @@ impl From<UndoError> for Problem {
                     .to_owned(),
             ),
             UndoError::Before { at, by } => {
-                refused(format!("`{by}` has undone it at {}; nothing was changed", Time(at)))
+                refused(format!("`{by}` already undid it at {}; nothing was changed", Time(at)))
             }
             UndoError::Changed(what) => refused(format!("{what}; nothing was changed")),
             UndoError::Target(error) => error.into(),
@@ -151,8 +151,8 @@ impl From<CancelError> for Problem {
                 Self::conflict("ban-job-over", "The ban job is over", detail)
             }
             CancelError::AgentUnaware(error) => Self::from(error).and(
-                "no worker continues the job, and the agent is stopped as soon as it can be reached; \
-                 until then a command that was on its way, of up to 25 addresses, may still be carried out",
+                "the job is stopped, but its agent cannot be reached yet to stop the command in flight: \
+                 up to 25 more addresses may be changed until then",
             ),
             CancelError::Store(error) => error.into(),
         }
@@ -160,7 +160,7 @@ impl From<CancelError> for Problem {
 }
 
 fn no_such_job() -> Problem {
-    Problem::not_found("ban job, or it was over more than a day ago")
+    Problem::not_found("ban job, or it ended more than a day ago")
 }
 
 impl From<RecoveryChanged> for Problem {
@@ -169,7 +169,7 @@ impl From<RecoveryChanged> for Problem {
         Self::conflict(
             "recovery-changed",
             "Another recovery has become pending",
-            format!("the recovery that is pending now was detected at {detected_at}; nothing was cleared"),
+            format!("the recovery that is pending now was detected at {detected_at}; nothing was changed"),
         )
         .with("detected_at", detected_at)
     }

@@ -54,7 +54,7 @@ pub struct Shown {
     pub retry_after_seconds: Option<u32>,
 }
 
-/// The refusal on the wire.
+/// A problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Document<'a> {
@@ -176,7 +176,7 @@ impl Problem {
             StatusCode::NOT_FOUND,
             "not-found",
             "Not found",
-            "there is nothing at this address: /docs lists every address",
+            "there is nothing at this path: /docs lists every path of the API",
         )
     }
 

@@ -65,8 +65,7 @@ async fn begin(state: AppState, request: Request, next: Next) -> Result<Response
         Idempotent::Run(run) => run,
         Idempotent::Answered(answer) => return replay(answer),
         Idempotent::Running(left) => {
-            let detail =
-                "the first request with this Idempotency-Key is not answered yet: ask again for its answer";
+            let detail = "the first request with this Idempotency-Key has not been answered yet: send it again to get its answer";
             let seconds = u32::try_from(left.as_secs().clamp(1, 2)).unwrap_or(1);
             return Err(Problem::conflict("request-under-way", "The same request is under way", detail)
                 .retry_after(seconds));
@@ -76,8 +75,8 @@ async fn begin(state: AppState, request: Request, next: Next) -> Result<Response
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "The Idempotency-Key belongs to another request",
-                "this Idempotency-Key came with another method, address or body within a day: nothing was done. \
-                 Take a new key for each new request",
+                "this Idempotency-Key was used for another method, path or body within the last day: nothing was \
+                 done. Use a new key for each new request",
             ));
         }
     };
@@ -144,7 +143,7 @@ fn is_kept(status: StatusCode) -> bool {
 
 fn too_large(answer: &KeptAnswer) -> KeptAnswer {
     let detail = format!(
-        "the request was answered with {} before, in an answer too large to be kept: look at what it changed",
+        "this request was already made and answered with {}; the answer was too large to keep: look at what was changed",
         answer.status
     );
     KeptAnswer {

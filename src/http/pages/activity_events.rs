@@ -77,13 +77,13 @@ fn words(kind: &str, facts: &Value) -> (String, Option<String>) {
         "server.added" => {
             format!("An agent was found at {}.", text("address").unwrap_or("an address not known"))
         }
-        "server.removed" => "The agent has been gone for long, and was forgotten.".to_owned(),
+        "server.removed" => "The agent was gone for ten minutes and was removed.".to_owned(),
         "recovery.pending" => format!(
             "The server became {} {} s after the jail was switched on.",
             text("condition").unwrap_or("another"),
             facts.get("seconds_since_activation").and_then(Value::as_i64).unwrap_or_default()
         ),
-        "recovery.resolved" => "The server is well again.".to_owned(),
+        "recovery.resolved" => "The server has recovered.".to_owned(),
         "recovery.cleared" => "The warning was dismissed.".to_owned(),
         "activation.recorded" => "The jail is about to be switched on.".to_owned(),
         "ban.added" | "ban.removed" => {

@@ -111,7 +111,7 @@ fn targets(state: &AppState, form: &Form, ip: Network) -> Result<Targets> {
         }
         if all.len() > MAX_JAILS {
             return Err(Problem::invalid(format!(
-                "{MAX_JAILS} jails at once are allowed; nothing was changed"
+                "at most {MAX_JAILS} jails can be changed at once; nothing was changed"
             )));
         }
     }
@@ -120,7 +120,8 @@ fn targets(state: &AppState, form: &Form, ip: Network) -> Result<Targets> {
 
 /// A jail, and what contains the address and is banned there.
 fn around(by: &str, ip: Network) -> Result<(&str, Network)> {
-    let malformed = || Problem::malformed("`by` must be a network around the address, a server and a jail");
+    let malformed =
+        || Problem::malformed("`by` must be a network that contains the address, a server and a jail");
     let (network, place) = by.split_once(' ').ok_or_else(malformed)?;
     let network = Network::parse(network).filter(|network| network.net().contains(&ip.net()));
     Ok((place, network.ok_or_else(malformed)?))
@@ -166,7 +167,7 @@ async fn one(
         Err(error) => failed(error.into()),
         Ok(BanOutcome::Job(_)) => Outcome { changed: networks, failed: None },
         Ok(BanOutcome::AtOnce(outcomes)) if outcomes.is_empty() => {
-            Outcome { failed: Some("fail2ban said nothing of it.".to_owned()), ..Outcome::default() }
+            Outcome { failed: Some("fail2ban reported no outcome for it.".to_owned()), ..Outcome::default() }
         }
         Ok(BanOutcome::AtOnce(outcomes)) => {
             let mut all = Outcome::default();

@@ -108,7 +108,7 @@ impl Attention {
     pub fn unreadable(server: &ServerName, error: String) -> Self {
         let mut item = Self::new(server, Condition::Unreachable);
         item.title = "cannot be shown".to_owned();
-        item.text = "What Redis has of it cannot be read.".to_owned();
+        item.text = "Its state in Redis cannot be decoded.".to_owned();
         item.error = error;
         item
     }

@@ -117,7 +117,7 @@ impl Progress {
             tried: progress.done,
             asked: progress.asked,
             says: format!(
-                "{} of {} tried, {} {done}, {} were so already, {} not {done}",
+                "{} of {} tried, {} {done}, {} already {done}, {} not {done}",
                 number(progress.done),
                 number(progress.asked),
                 number(progress.changed),

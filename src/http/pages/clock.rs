@@ -59,7 +59,7 @@ impl Clock {
         self.markup(at, &self.local(at).format("%H:%M:%S").to_string(), " data-form=\"exact\"")
     }
 
-    /// Since when something lasts, and how long that is by now.
+    /// Since when something lasts, and how long that has been.
     #[must_use]
     pub fn since(&self, at: impl Borrow<Timestamp>) -> Markup {
         let at = *at.borrow();

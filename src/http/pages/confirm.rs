@@ -66,16 +66,19 @@ pub fn ask<const LIMIT: usize>(
 
 /// Confirms the password, and offers the kept form again.
 pub async fn confirm(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
-    let missing =
-        || Problem::malformed("the form does not name what waits for the password; nothing was done");
+    let missing = || {
+        Problem::malformed(
+            "the form does not say what the password is to confirm; nothing was done: go back and send the first form again",
+        )
+    };
     let kept = Kept::from_form(&form)?.ok_or_else(missing)?;
     let (says, status, wait) =
         match confirm_session(&state, visitor.actor.clone(), form.raw("password").to_owned()).await {
             Ok(()) => {
                 let until = visitor.shell.clock.now + OFFERED_FOR;
                 let back = kept.back.clone();
-                let message =
-                    Message::wait("The password is right.").and("One step is left: nothing was done so far.");
+                let message = Message::wait("The password is right.")
+                    .and("One step is left: nothing has been done so far.");
                 let message = Message { undo: Some(kept.button(until)), ..message };
                 return Ok(done(&state, &visitor.actor, &back, message).await);
             }

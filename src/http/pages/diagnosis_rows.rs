@@ -2,6 +2,7 @@
 
 use super::marks::Mark;
 use super::search::{jail_path, server_path};
+use super::words::Coded;
 use crate::domain::Timestamp;
 use crate::domain::findings::{Finding, Kind, Severity};
 
@@ -44,6 +45,18 @@ pub fn severity(severity: Severity) -> (&'static str, &'static str, Mark, &'stat
 }
 
 impl Row {
+    /// What it means.
+    #[must_use]
+    pub fn detail(&self) -> Coded<'_> {
+        Coded(&self.finding.detail)
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn remedy(&self) -> Coded<'_> {
+        Coded(&self.finding.remedy.text)
+    }
+
     /// Where it is: what the link says, and its path; none for bangui itself.
     #[must_use]
     pub fn place(&self) -> (String, Option<String>) {

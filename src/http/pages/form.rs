@@ -7,6 +7,7 @@ use askama::filters::HtmlSafe;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 
+use super::words::Coded;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{BODY_LIMIT, read_body};
 use crate::http::state::AppState;
@@ -171,6 +172,10 @@ impl Field {
     pub fn attribute(mut self, name: &'static str, value: &'static str) -> Self {
         let _ = write!(self.attributes, " {name}=\"{value}\"");
         self
+    }
+
+    fn coded_error(&self) -> Coded<'_> {
+        Coded(self.error.as_deref().unwrap_or_default())
     }
 
     fn described_by(&self) -> String {

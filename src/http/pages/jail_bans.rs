@@ -118,7 +118,7 @@ pub async fn ban(
         Ok(BanOutcome::Job(view)) => (
             format!("{path}?job={}", view.id),
             Message::wait(format!("Banning {} in {jail} on {server}.", addresses(total)))
-                .and(format!("A job does it, and this page shows how far it is. {left_out}").trim()),
+                .and(format!("A job does it; this page shows its progress. {left_out}").trim()),
         ),
         Ok(BanOutcome::AtOnce(outcomes)) => {
             let message =
@@ -180,8 +180,9 @@ pub async fn unban_everybody(
         Err(error) => (path, refused(&format!("Not all of {target} were unbanned"), &error.into())),
         Ok(UnbanAllOutcome::Job(view)) => (
             format!("{path}?job={}", view.id),
-            Message::wait(format!("Lifting all bans in {jail} on {server}."))
-                .and("A job does it, and this page shows how far it is. When it has ended it can be undone from here."),
+            Message::wait(format!("Lifting all bans in {jail} on {server}.")).and(
+                "A job does it; this page shows its progress. When it has ended it can be undone from here.",
+            ),
         ),
         Ok(UnbanAllOutcome::AtOnce { unbanned, remaining }) => {
             let title = format!("Unbanned {} in {jail} on {server}.", addresses(unbanned));

@@ -66,7 +66,7 @@ fn differing(name: &str, now: Option<i64>, files: &FileSettings) -> Option<Strin
     let value = if name == "maxretry" { value.map(|value| value.to_string()) } else { Some(lasting(value)) };
     let file =
         files.origins.get(name).map_or_else(|| "The files say".to_owned(), |file| format!("{file} says"));
-    Some(format!("{file} {}: that counts from the next reload or restart on", value.unwrap_or_default()))
+    Some(format!("{file} {}: that applies from the next reload or restart on", value.unwrap_or_default()))
 }
 
 /// What a form wants to be set, each with the value before as the form had it; what is as before is left out.

@@ -6,7 +6,7 @@ use crate::domain::jail::Network;
 /// An entry that is in force.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NeverRow {
-    /// As fail2ban has it.
+    /// As fail2ban reports it.
     pub entry: String,
     /// Whether it can be taken off here: a list with names in it is changed in the files alone.
     pub removable: bool,

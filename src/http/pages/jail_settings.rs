@@ -123,7 +123,7 @@ pub async fn never_ban(
     let message = match answer(&state, &visitor.actor, &target, (kind, id), change).await {
         Ok(Outcome::Running(page)) => return Ok(see_other(&page)),
         Ok(Outcome::Done(_)) if removing => {
-            may_be_banned(network, &named).undo_of(&undo, "Never ban it again", &to, now)
+            may_be_banned(network, &named).undo_of(&undo, "Put it back on the list", &to, now)
         }
         Ok(Outcome::Done(_)) => {
             let until = if persistent { "for good" } else { "until the next reload" };
@@ -152,7 +152,8 @@ async fn without(target: &crate::actions::JailTarget, network: Network) -> Resul
     let list = list.filter(|list| list.len() <= MAX_IGNORED);
     let mut list = list.ok_or_else(|| {
         Problem::invalid(
-            "the list has names in it: change `ignoreip` in fail2ban's files, then reload the jail",
+            "the list contains host names, which bangui does not rewrite: change \
+             `ignoreip` in fail2ban's files, then reload the jail",
         )
     })?;
     list.retain(|entry| *entry != network);

@@ -80,7 +80,7 @@ impl Running {
             format!("Being {doing} by {}", noted.username)
         } else {
             format!(
-                "Was being {doing} by {}; the worker that waited for it is gone. The agent brings the change to its end or undoes it",
+                "Was being {doing} by {}; the worker that waited for it is gone. The agent completes the change or undoes it",
                 noted.username
             )
         }

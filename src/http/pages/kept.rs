@@ -75,7 +75,9 @@ impl Kept {
         if !is_form(&self.to) || !is_own(&self.back) {
             Err(Problem::malformed("this form does not come from a page of bangui; nothing was done"))
         } else if self.fields.len() > MAX_FIELDS || length > MAX_BYTES || self.what.len() > MAX_WHAT {
-            Err(Problem::malformed("this form is too large to wait for a password; nothing was done"))
+            Err(Problem::malformed(
+                "this form is too large to be kept while the password is asked for; nothing was done",
+            ))
         } else {
             Ok(self)
         }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::marks::Mark;
+use super::words::{Coded, sentence};
 use crate::actions::Actor;
 use crate::domain::{Timestamp, UndoId};
 use crate::http::error::Problem;
@@ -92,7 +93,7 @@ impl Message {
     /// It was refused, as the API refuses it.
     #[must_use]
     pub fn refused(problem: &Problem) -> Self {
-        Self::bad(format!("{}.", problem.title())).and(super::words::sentence(problem.detail()))
+        Self::bad(format!("{}.", problem.title())).and(sentence(problem.detail()))
     }
 
     /// With another sentence.
@@ -127,6 +128,14 @@ impl Message {
     #[must_use]
     pub fn undo_of(self, id: &UndoId, label: impl Into<String>, back: &str, now: Timestamp) -> Self {
         self.undo(label, "/undo", &[("id", id.as_str()), ("back", back)], now)
+    }
+
+    fn coded_title(&self) -> Coded<'_> {
+        Coded(&self.title)
+    }
+
+    fn coded_text(&self) -> Coded<'_> {
+        Coded(&self.text)
     }
 
     /// As a part of a page.
@@ -196,7 +205,7 @@ async fn keep(state: &AppState, actor: &Actor, message: &Message) -> Option<Stri
         Ok(bytes) => state.store.keep_message(&session, &bytes, UNDO_FOR).await,
         Err(error) => Err(crate::store::StoreError::corrupt(error.to_string())),
     };
-    kept.inspect_err(|error| tracing::warn!(error = %error, "failed to keep the message for the next page: {}", message.title)).ok()
+    kept.inspect_err(|error| tracing::warn!(error = %error, "failed to save the message for the next page: {}", message.title)).ok()
 }
 
 #[cfg(test)]

@@ -29,8 +29,11 @@ pub async fn decide(
     let server = state.server(&server)?;
     let name = server.name.clone();
     let seen = time::parse(form.text("detected_at"));
-    let seen =
-        seen.ok_or_else(|| Problem::malformed("the form does not name the recovery that was shown"))?;
+    let seen = seen.ok_or_else(|| {
+        Problem::malformed(
+            "the form does not say which pending recovery it is about; nothing was changed: reload the page",
+        )
+    })?;
     let actor = visitor.actor.clone();
     let message = if form.text("do") == "roll_back" {
         match rolled_back(&state, &actor, server, seen).await {

@@ -19,9 +19,9 @@ use super::message::see_other;
 use super::page::Page;
 use super::prefs::Prefs;
 use super::shell::Shell;
-use super::words::sentence;
+use super::words::{Coded, sentence};
 use crate::http::auth::cookie::CookieKind;
-use crate::http::error::Shown;
+use crate::http::error::{Problem, Shown};
 use crate::http::state::AppState;
 
 /// A person at a browser who asked for something that is not the API's.
@@ -120,11 +120,30 @@ impl Words {
                  typed."
                     .to_owned(),
             ),
-            "not-found" if shown.detail.contains("README") => {
+            "not-found" if shown.detail == Problem::no_route().detail() => {
                 ("Not found", "There is no page at this address.".to_owned())
             }
             _ => (shown.title, sentence(&shown.detail)),
         };
         Self { title: title.to_owned(), text }
+    }
+
+    fn text(&self) -> Coded<'_> {
+        Coded(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_page_is_refused_in_words_of_pages() {
+        let response = Problem::no_route().into_response();
+        let shown = response.extensions().get::<Shown>().unwrap();
+        assert_eq!(Words::of(shown, true).text, "There is no page at this address.");
+        let other = Problem::not_found("server").into_response();
+        let shown = other.extensions().get::<Shown>().unwrap();
+        assert_eq!(Words::of(shown, true).text, "There is no such server.");
     }
 }

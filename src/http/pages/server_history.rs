@@ -69,7 +69,7 @@ fn described(event: &StoredEvent) -> Happened {
             format!("lost {}: degraded", names.join(", "))
         }
         "recovery.pending" => format!("went down or lost jails after {jail} was switched on"),
-        "recovery.resolved" => format!("is well again after {jail} was switched on"),
+        "recovery.resolved" => format!("recovered after {jail} was switched on"),
         "recovery.cleared" => format!("the warning about {jail} was dismissed"),
         "activation.recorded" => format!("{jail} is about to be switched on"),
         "ban.added" => format!("{whom} banned in {jail}"),

@@ -19,6 +19,7 @@ use super::server_list::read;
 use super::server_rows::{Grouping, Line, Row, lines};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
+use super::words::Coded;
 use crate::domain::{Condition, ServerName};
 use crate::http::error::Result;
 use crate::http::extract::Query;
@@ -112,6 +113,12 @@ struct Empty {
     title: String,
     text: &'static str,
     link: Option<(&'static str, &'static str)>,
+}
+
+impl Empty {
+    fn text(&self) -> Coded<'static> {
+        Coded(self.text)
+    }
 }
 
 /// The overview.

@@ -133,10 +133,9 @@ fn duration(seconds: u64) -> String {
 /// Saves what was typed, or puts one back.
 pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let before = effective(&state).await?;
-    let shown: u64 = form
-        .text("revision")
-        .parse()
-        .map_err(|_| Problem::malformed("the form does not name the settings that it was made on"))?;
+    let shown: u64 = form.text("revision").parse().map_err(|_| {
+        Problem::malformed("the form has no revision of the settings: reload the page, then save again")
+    })?;
     if shown != before.revision {
         return Ok(stale(visitor, &before, &form));
     }

@@ -105,7 +105,8 @@ pub async fn complete(
         }
         Err(SetupError::Complete) => return Ok(see_other("/login")),
         Err(SetupError::WrongToken) => {
-            let sentence = "This is not the code. It is in the link that was printed, in a worker's log, or in BANGUI_SETUP_TOKEN.";
+            let sentence = "This is not the setup code. It is in the link that was printed, in a worker's log, or in \
+                 BANGUI_SETUP_TOKEN.";
             (Errors::one("code", sentence), StatusCode::FORBIDDEN)
         }
         Err(SetupError::Weak(weak)) => {

@@ -92,7 +92,7 @@ async fn at_once(state: &AppState, visitor: &Visitor, id: UndoId, back: &str) ->
                     let verb = if banned { "Banning" } else { "Unbanning" };
                     let many = addresses(view.progress.asked);
                     let title = format!("{verb} {many} again in {} on {}.", target.jail, target.server);
-                    let text = format!("A job does it, and this page shows how far it is. {text}");
+                    let text = format!("A job does it; this page shows its progress. {text}");
                     let page = format!("{}?job={}", jail_path(&target.server, &target.jail), view.id);
                     (page, Message::wait(title).and(text.trim_end()))
                 }
@@ -122,7 +122,7 @@ fn of_jail_done(undone: Undone, undo: &UndoId, back: &str, now: Timestamp) -> Me
             )
         }
         Undone::NotIgnored { target, network } => {
-            may_be_banned(network, &named(&target)).undo_of(undo, "Never ban it again", back, now)
+            may_be_banned(network, &named(&target)).undo_of(undo, "Put it back on the list", back, now)
         }
         Undone::Bans { target, .. } => Message::ok(format!("The bans in {} are as before.", named(&target))),
         Undone::Product { .. } => Message::ok("The settings are as before."),

@@ -1,13 +1,13 @@
 //! Large bans and unbans, carried out by whichever worker is free.
 //!
 //! Every worker runs this loop: look which jobs may be claimed, claim one, work on it, look again. It is woken by the
-//! message that a job was put or given back, and looks by itself when a claim may have run out.
+//! message that a job was enqueued or released, and looks on its own when a claim may have expired.
 //!
 //! * `domain/ban_job.rs`: what a job is, and which may be claimed (pure);
-//! * `store/jobs/ban_jobs.rs`: claims, and what is noted of a job;
+//! * `store/jobs/ban_jobs.rs`: claims, and what is stored of a job;
 //! * `work.rs`: one job, from its claim to its end.
 //!
-//! As with the scheduler's lease, a claim is a hint. The proof is its epoch, which Redis compares at every note and the
+//! As with the scheduler's lease, a claim is a hint. The proof is its epoch, which Redis compares at every write and the
 //! agent at every command.
 
 mod work;

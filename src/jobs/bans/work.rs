@@ -201,7 +201,9 @@ impl BanJobs {
                 }
             }
             WorkEnd::Lost => ("this worker lost its claim".to_owned(), Next::Nothing),
-            WorkEnd::Stopped => ("given back".to_owned(), Next::Again(Duration::ZERO, String::new())),
+            WorkEnd::Stopped => {
+                ("released for another worker".to_owned(), Next::Again(Duration::ZERO, String::new()))
+            }
         };
         let saved = match &next {
             Next::Over(state, reason) => {
@@ -244,7 +246,7 @@ impl Batches for Work<'_> {
             match ban_batches::command(agent, &claim.jail, claim.order, batch, job).await {
                 Ok(results) => return Ok(results),
                 Err(AgentError::Refused { kind: RefusedKind::Stale { .. }, reason }) => {
-                    tracing::info!(job.id = %claim.id, job.epoch = claim.epoch, "the agent refused: {reason}");
+                    tracing::info!(job.id = %claim.id, job.epoch = claim.epoch, "the agent refused a batch of the ban job: {reason}");
                     self.job = jobs.fence(claim, agent).await?;
                 }
                 Err(error) => return Err(error.into()),

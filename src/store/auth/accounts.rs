@@ -22,7 +22,7 @@ pub struct Account {
     pub generation: u64,
 }
 
-/// What became of a password that was to be changed.
+/// The outcome of changing a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordSet {
     /// It is set, and the session that asked continues under its new token.
@@ -58,7 +58,7 @@ impl Store {
             if logged.as_ref() != Some(code) {
                 tracing::warn!(
                     setup.code = code,
-                    "nobody can log in yet: POST /api/v1/setup takes this code as its token, once"
+                    "nobody can log in yet: open /setup and enter the code of this line, which works once"
                 );
                 *logged = Some(code.clone());
             }
@@ -98,7 +98,7 @@ impl Store {
         }
         let call = scripts::ACCOUNT_CONFIRM.call().key(self.keys.account(username)).arg(mark).arg("done");
         if let Err(error) = self.shared.call::<()>(&call).await {
-            tracing::debug!(error = %error, "failed to clear the mark of a confirmed account: the next login does it");
+            tracing::debug!(error = %error, "failed to mark an account as confirmed: the next login retries");
         }
     }
 

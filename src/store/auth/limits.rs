@@ -39,7 +39,7 @@ use crate::store::{Result, Store, Username};
 
 /// How much wider a site's limit is than an address's.
 const SITE_FACTOR: u32 = 4;
-/// One of so many failures that come back to an account is kept for calm addresses.
+/// Of the failures that an account regains over time, one in this many is reserved for calm addresses.
 const KEPT_OF: u32 = 10;
 /// How long an address is one that has failed, at most: no longer than the account's failures take to come back.
 const FAILED_FOR: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! Who may come in: the account, the limits of its logins, the sessions, and each worker's near cache of them.
+//! Who may log in: the account, the limits of its logins, the sessions, and each worker's near cache of them.
 
 pub mod accounts;
 pub mod limits;

@@ -24,7 +24,7 @@ const LAYOUT_MAJOR: u32 = 1;
 const OLDEST: (u32, u32) = (6, 2);
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// As it should be.
@@ -154,10 +154,10 @@ fn role(info: &HashMap<&str, &str>) -> Finding {
 fn writes(standing: &Standing) -> Finding {
     let (level, message) = match standing {
         Standing::Primary => (Level::Ok, "takes writes".to_owned()),
-        Standing::Replica => (Level::Away, "a replica takes no writes".to_owned()),
+        Standing::Replica => (Level::Away, "a replica does not accept writes".to_owned()),
         Standing::Refusing(reason) => (
             Level::ReadsOnly,
-            format!("{reason}; until that is mended only reads are served, and nobody runs the schedule"),
+            format!("{reason}; until that is fixed only reads are served, and no worker leads"),
         ),
     };
     Finding { what: "writes", level, message }
@@ -243,7 +243,7 @@ fn clocks(redis: i64, here: i64) -> Finding {
         (
             Level::Warn,
             format!(
-                "this machine's clock and Redis's are {:.1} s apart: times shown will be Redis's; run NTP on both",
+                "this machine's clock and Redis's differ by {:.1} s: the times shown are Redis's; run NTP on both",
                 apart.as_secs_f64()
             ),
         )

@@ -188,7 +188,7 @@ impl Dialer {
         }
         let address = self.named().map_or_else(String::new, |primary| format!(" {}", primary.address));
         Err(StoreError::unavailable(format!(
-            "no majority of the Sentinels has named{address} as the primary within the last 2 s: it may have been replaced"
+            "no majority of the Sentinels has named{address} as the primary within the last 1.75 s: it may have been replaced"
         )))
     }
 

@@ -99,10 +99,9 @@ impl Pool {
         match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
             PoolError::PostCreateHook(HookError::Message(why)) => StoreError::unavailable(why),
-            PoolError::Timeout(TimeoutType::Wait) => StoreError::unavailable(format!(
-                "all {} connections for large and blocking exchanges are in use",
-                self.size
-            )),
+            PoolError::Timeout(TimeoutType::Wait) => {
+                StoreError::unavailable(format!("all {} pool connections to Redis are in use", self.size))
+            }
             PoolError::Timeout(_) => StoreError::unavailable("it did not answer in time".to_owned()),
             error => StoreError::unavailable(format!("the pool of connections: {error}")),
         }

@@ -23,7 +23,7 @@ impl Machine<'_> {
     fn name(&mut self, module: Id, name: Id) -> Result<Name, PickleError> {
         let mut text = |id| match self.node(id) {
             Node::Str(range) => self.text(id, range),
-            _ => Err(self.malformed("a name that is no text")),
+            _ => Err(self.malformed("a name that is not text")),
         };
         Ok(Name { module: text(module)?, name: text(name)? })
     }

@@ -1,6 +1,19 @@
 // Messages that a script has to say: docked at the bottom, so that nothing moves. Texts only.
 const SHAPES = { ok: "check", warn: "clock", bad: "cross" };
 
+/** Puts a text into an element: what stands between two backticks becomes code, as `words.rs` has it in pages. */
+export function put(element, text) {
+  const parts = text.split("`");
+  const last = parts.length - 1;
+  element.replaceChildren(...parts.map((part, n) => {
+    if (n % 2 === 0) return part;
+    if (n === last) return "`" + part;
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  }));
+}
+
 /** Shows a message; `action` is the text of a button and what it does. */
 export function say(tone, text, action) {
   const template = document.getElementById("message");
@@ -9,7 +22,7 @@ export function say(tone, text, action) {
   message.classList.add(tone);
   if (tone === "bad") message.setAttribute("role", "alert");
   message.querySelector("use").setAttribute("href", "#" + SHAPES[tone]);
-  message.querySelector("p").textContent = text;
+  put(message.querySelector("p"), text);
   if (action) {
     const button = document.createElement("button");
     button.type = "button";

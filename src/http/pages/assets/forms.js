@@ -1,7 +1,7 @@
 // Forms, sent without leaving the page: errors come beside their fields, an ended session and a lost answer keep what was typed.
 // A form with `data-plain` is left to the browser.
 import { ended } from "./session.js";
-import { say } from "./dock.js";
+import { put, say } from "./dock.js";
 
 const DISABLED = '[aria-disabled="true"]';
 
@@ -48,7 +48,7 @@ function answer(form, document_) {
   if (document_.to) return go(document_.to);
   if (!document_.errors) {
     const detail = document_.detail ?? "";
-    return say("bad", document_.title + ". " + detail.charAt(0).toUpperCase() + detail.slice(1) + ".");
+    return say("bad", document_.title + ". " + detail.charAt(0).toUpperCase() + detail.slice(1) + (/[.?:]$/.test(detail) ? "" : "."));
   }
   let first = null;
   for (const [name, sentence] of Object.entries(document_.errors)) {
@@ -58,7 +58,7 @@ function answer(form, document_) {
       say("bad", sentence);
       continue;
     }
-    (place.querySelector("span") ?? place).textContent = sentence;
+    put(place.querySelector("span") ?? place, sentence);
     place.hidden = false;
     field.setAttribute("aria-invalid", "true");
     const described = (field.getAttribute("aria-describedby") ?? "").split(" ").filter((id) => id && id !== place.id);

@@ -1,6 +1,6 @@
 // A session that ended while the page was open: the page says so in place, keeps what was typed, and continues after a new
 // login.
-import { say } from "./dock.js";
+import { put, say } from "./dock.js";
 
 const dialog = document.getElementById("session-ended");
 let after = [];
@@ -30,7 +30,7 @@ dialog?.querySelector("form").addEventListener("submit", async (event) => {
   }
   password.value = "";
   if (!answer.to) {
-    error.textContent = Object.values(answer.errors ?? {})[0] ?? answer.detail ?? "The login was refused.";
+    put(error, Object.values(answer.errors ?? {})[0] ?? answer.detail ?? "The login was refused.");
     error.hidden = false;
     password.focus();
     return;
