@@ -231,7 +231,8 @@ mod tests {
         assert_eq!(place.take_waiting().len(), 1, "the third one's");
         drop(place);
         assert!(third.try_recv().is_err(), "its reader is gone, so it asks again");
-        assert_eq!((lock(&turns).reading, lock(&turns).waiting.len()), (0, 0));
+        let turns = lock(&turns);
+        assert_eq!((turns.reading, turns.waiting.len()), (0, 0));
     }
 
     #[test]
