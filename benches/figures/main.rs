@@ -15,6 +15,7 @@ mod isolation;
 mod near_cache;
 mod open_pages;
 mod pages;
+mod peers;
 mod requests;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/mod.rs"]
@@ -41,6 +42,9 @@ fn main() {
     };
     if runs("requests") {
         say(runtime.block_on(requests::measure()));
+    }
+    if runs("peers") {
+        say(runtime.block_on(peers::measure()));
     }
     if runs("near_cache") {
         say(runtime.block_on(near_cache::measure()));

@@ -51,8 +51,7 @@ pub async fn measure(cluster: &Cluster) -> Vec<Figure> {
 }
 
 /// When the page was painted for the first time, and when it was live.
-const MOMENTS: &str =
-    "return [performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null, window.liveAt ?? null]";
+const MOMENTS: &str = "return [performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null, window.liveAt ?? null]";
 
 async fn in_browser(cluster: &Cluster) -> (String, String) {
     let chrome = Chrome::start(WIDE).await;

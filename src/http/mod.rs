@@ -45,7 +45,9 @@ use middleware::{idempotency, layers};
 pub fn router(state: AppState) -> Router {
     let about_fail2ban =
         fail2ban().route_layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once));
-    let mut all = open().merge(account()).merge(about_fail2ban).merge(own());
+    // Around its own routes: what lies around every route is paid for by every request.
+    let documentation = documentation().layer(Extension(docs::Document::new(document())));
+    let mut all = open().merge(documentation).merge(account()).merge(about_fail2ban).merge(own());
     if state.metrics().is_some() {
         all = all.merge(monitoring());
     }
@@ -53,14 +55,14 @@ pub fn router(state: AppState) -> Router {
         .merge(pages::router())
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
-    let document = docs::Document::new(document());
-    layers::around(router, &state).layer(Extension(document)).with_state(state)
+    layers::around(router, &state).with_state(state)
 }
 
 /// The OpenAPI document of all routes.
 #[must_use]
 pub fn document() -> OpenApi {
-    let all = open().merge(account()).merge(fail2ban()).merge(own()).merge(monitoring());
+    let public = open().merge(documentation());
+    let all = public.merge(account()).merge(fail2ban()).merge(own()).merge(monitoring());
     openapi::complete(all.into_openapi())
 }
 
@@ -70,11 +72,13 @@ fn open() -> OpenApiRouter<AppState> {
         // for load balancers and monitoring
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
-        // for people and programs that want to know what there is
-        .routes(routes!(docs::document))
-        .routes(routes!(docs::page))
         // before anybody can log in
         .routes(routes!(setup::show, setup::complete))
+}
+
+/// For people and programs that want to know what there is.
+fn documentation() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(docs::document)).routes(routes!(docs::page))
 }
 
 /// Metrics for Prometheus, unless they are served on a separate address.

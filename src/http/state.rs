@@ -102,8 +102,8 @@ impl AppState {
     }
 
     /// The refusals in the access log.
-    pub(in crate::http) fn refused(&self) -> RefusedLog {
-        self.0.refused.clone()
+    pub(in crate::http) fn refused(&self) -> &RefusedLog {
+        &self.0.refused
     }
 
     /// Logs how many refusals were only counted, in the minutes that are over, or in all of them.

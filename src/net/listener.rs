@@ -24,6 +24,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -193,15 +195,24 @@ impl Server {
                 .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), answer)
         );
+        // In a set, since it looks only at what was woken: the connection is looked at several times for each request.
+        let ends = async |then: &CancellationToken| {
+            tokio::select! {
+                () = place.let_go() => End::LetGo,
+                () = then.cancelled() => End::Told,
+            }
+        };
+        let mut end = FuturesUnordered::from_iter([ends(&self.stop)]);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = place.let_go() => return,
-            () = self.stop.cancelled() => {
+            Some(end) = end.next() => {
+                if matches!(end, End::LetGo) {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection.as_mut() => ended,
-                    () = place.let_go() => return,
-                    () = self.cut.cancelled() => return,
+                    _ = ends(&self.cut) => return,
                 }
             }
         };
@@ -209,6 +220,14 @@ impl Server {
             tracing::debug!(client.address = ?peer, "a connection ended early: {error}");
         }
     }
+}
+
+/// Why a connection ends that its client would keep.
+enum End {
+    /// Its place is needed.
+    LetGo,
+    /// The server stops.
+    Told,
 }
 
 /// The next connection.

@@ -276,7 +276,7 @@ async fn pull(
             return Ok(Pulled::Nothing);
         }
     };
-    match scheduler.store.write_bans(&term.fence, place, counts, &bans, notes).await {
+    match scheduler.store.write_bans(&term.fence, place, counts, bans, notes).await {
         Err(error @ StoreError::Conflict) => {
             tracing::debug!(server.name = %server, jail.name = %jail, error = %error, "failed to write a list of bans: reading it again");
             return Ok(Pulled::Nothing);

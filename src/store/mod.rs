@@ -123,7 +123,7 @@ impl Store {
         let wakes = Arc::default();
         let settings_seen = Arc::new(settings_revision::SettingsRevision::new(&wakes));
         let (shared, stop) = SharedConnection::open(config, keys.slot())?;
-        let (checks, session_reads) = checks::SessionChecks::open(Arc::clone(&shared), Arc::clone(&keys));
+        let checks = checks::SessionChecks::new(Arc::clone(&shared), Arc::clone(&keys));
         let store = Self {
             shared,
             keys,
@@ -139,8 +139,7 @@ impl Store {
         };
         let watched = Arc::downgrade(&store.shared);
         let watching = watchdog::run(watched.clone(), Keys::clone(&store.keys), settings_seen, stop.clone());
-        let mut parts =
-            vec![Part::new("redis-connection", watching), Part::new("session-reads", session_reads)];
+        let mut parts = vec![Part::new("redis-connection", watching)];
         if let Some(authority) = store.shared.dialer.authority() {
             parts.push(Part::new(authority.part(), follow::follow(watched, stop)));
         }

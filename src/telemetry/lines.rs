@@ -6,10 +6,11 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use tracing::field::Field;
-use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::fmt::FormatFields;
+use tracing::field::{Field, Visit};
+use tracing::span::Record;
+use tracing_subscriber::field::{MakeExt as _, RecordFields};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::{FormatFields, FormattedFields};
 
 use crate::domain::printable::{printable, printable_json};
 
@@ -23,6 +24,76 @@ pub fn text_fields() -> impl for<'a> FormatFields<'a> + 'static {
         }
     })
     .delimited(" ")
+}
+
+/// How the fields of a span become JSON. The writer that comes with the subscriber sorts them in a map first and reads its own
+/// text again for each field that comes later; every request has a span, and most log nothing.
+pub struct JsonSpanFields;
+
+impl<'writer> FormatFields<'writer> for JsonSpanFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        writer.write_char('{')?;
+        let mut visitor = JsonFields { writer: &mut writer, first: true, written: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.written?;
+        writer.write_char('}')
+    }
+
+    fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
+        let text = &mut current.fields;
+        text.pop();
+        let mut visitor = JsonFields { first: text.len() <= 1, writer: text, written: Ok(()) };
+        fields.record(&mut visitor);
+        visitor.written?;
+        text.push('}');
+        Ok(())
+    }
+}
+
+/// Writes one field after the other.
+struct JsonFields<'a, W> {
+    writer: &'a mut W,
+    first: bool,
+    written: fmt::Result,
+}
+
+impl<W: fmt::Write> JsonFields<'_, W> {
+    fn write(&mut self, field: &Field, value: &str) {
+        if self.written.is_ok() {
+            self.written = self.try_write(field.name(), value);
+        }
+    }
+
+    fn try_write(&mut self, name: &str, value: &str) -> fmt::Result {
+        if !std::mem::take(&mut self.first) {
+            self.writer.write_char(',')?;
+        }
+        write!(self.writer, "\"{name}\":{value}")
+    }
+}
+
+impl<W: fmt::Write> Visit for JsonFields<'_, W> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
+        let quoted = if plain { format!("\"{value}\"") } else { serde_json::Value::from(value).to_string() };
+        self.write(field, &quoted);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.write(field, &value.to_string());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.write(field, &value.to_string());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.write(field, if value { "true" } else { "false" });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
 }
 
 /// Standard error, for lines of JSON.
@@ -59,6 +130,52 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn the_fields_of_a_span_are_json_also_those_that_come_later_and_hostile_ones() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let builder = tracing_subscriber::fmt().with_writer(move || writer.clone()).json();
+        let builder = builder.flatten_event(true).with_span_list(false).fmt_fields(JsonSpanFields);
+        tracing::subscriber::with_default(builder.finish(), || {
+            let hostile = "a\"b\\c\u{1b}[2J\n\u{9b}ä";
+            let span = tracing::info_span!(
+                "request",
+                hostile,
+                count = 7,
+                minus = -1,
+                yes = true,
+                later = tracing::field::Empty
+            );
+            let _in_it = span.enter();
+            span.record("later", "adm\"in");
+            tracing::warn!("gone");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = serde_json::json!({
+            "name": "request", "hostile": "a\"b\\c\u{1b}[2J\n\u{9b}ä", "count": 7, "minus": -1, "yes": true,
+            "later": "adm\"in"
+        });
+        assert_eq!(line["span"], expected, "{text}");
+    }
+
+    #[test]
+    fn a_span_without_fields_takes_one_later() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let builder = tracing_subscriber::fmt().with_writer(move || writer.clone()).json();
+        let builder = builder.flatten_event(true).with_span_list(false).fmt_fields(JsonSpanFields);
+        tracing::subscriber::with_default(builder.finish(), || {
+            let span = tracing::info_span!("request", later = tracing::field::Empty);
+            let _in_it = span.enter();
+            span.record("later", 1);
+            tracing::warn!("gone");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["span"], serde_json::json!({ "name": "request", "later": 1 }), "{text}");
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub fn init(format: LogFormat) {
         LogFormat::Text => builder.with_writer(std::io::stderr).fmt_fields(lines::text_fields()).try_init(),
         LogFormat::Json => {
             let builder = builder.with_writer(|| lines::JsonLines).json();
-            builder.flatten_event(true).with_span_list(false).try_init()
+            let builder = builder.flatten_event(true).with_span_list(false);
+            builder.fmt_fields(lines::JsonSpanFields).try_init()
         }
     };
     if let Some(error) = invalid {

@@ -15,7 +15,7 @@ use crate::support::worker::{Worker, field};
 use crate::support::{Client, Cluster, SOON, eventually, folder};
 
 /// Every part of a worker, in groups that one test ends each.
-const STORE: &[&str] = &["redis-connection", "session-reads", "wakes"];
+const STORE: &[&str] = &["redis-connection", "wakes"];
 const FOLLOWERS: &[&str] = &["settings", "near-cache", "events", "discovery", "metrics-upkeep", "refusals"];
 const LISTENERS: &[&str] = &["http-listener", "metrics-listener"];
 const WORK: &[&str] = &["scheduler", "ban-jobs", "account", "heartbeat"];
@@ -219,13 +219,13 @@ async fn a_part_that_fails_before_the_worker_is_ready_ends_it_too() {
     let cluster = surroundings().await;
     cluster.redis.pause();
     let switches = folder();
-    end_part(switches.path(), "session-reads", "panic");
+    end_part(switches.path(), "redis-connection", "panic");
     let mut environment = cluster.environment.clone();
     environment.insert("BANGUI_TEST_END_PARTS".to_owned(), switches.path().display().to_string());
     environment.insert("BANGUI_DRAIN_SECONDS".to_owned(), "0".to_owned());
     let process = Worker::spawn("the worker", &environment);
     assert_eq!(process.ended(SOON).await.code(), Some(1));
-    assert!(process.printed().contains("worker part `session-reads` panicked"), "{}", process.printed());
+    assert!(process.printed().contains("worker part `redis-connection` panicked"), "{}", process.printed());
     cluster.redis.resume();
 }
 

@@ -85,12 +85,17 @@ pub async fn confirm(
 /// The caller's session.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionView)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Response> {
-    let id = caller.session.id;
-    let details = state.store.session_details(caller.session).await?;
-    // `axum::Json` begins with 128 bytes and lets them grow, and this is the answer to every check of a session.
-    let mut json = Vec::with_capacity(SHOWN_BYTES);
-    serde_json::to_writer(&mut json, &SessionView::new(details, id))
-        .map_err(|error| Problem::internal(format!("a session cannot be shown: {error}")))?;
+    // This is the answer to every check of a session, and hardly ever another one than the last.
+    let json = caller.session.shown(async |session| {
+        let id = session.id;
+        let details = state.store.session_details(session).await?;
+        // `axum::Json` begins with 128 bytes and lets them grow.
+        let mut json = Vec::with_capacity(SHOWN_BYTES);
+        serde_json::to_writer(&mut json, &SessionView::new(details, id))
+            .map_err(|error| Problem::internal(format!("a session cannot be shown: {error}")))?;
+        Ok::<_, Problem>(json)
+    });
+    let json = json.await?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response())
 }
 

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::Extensions;
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 
 use crate::domain::address::host_behind;
 use crate::http::state::AppState;
@@ -18,9 +18,15 @@ impl FromRequestParts<AppState> for CallerAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
-        let peer = peer(&parts.extensions).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        Ok(Self(state.proxies().client(peer, &parts.headers)))
+        Ok(Self(of(&parts.extensions, &parts.headers, state)))
     }
+}
+
+/// The client's address, as far as it can be known.
+#[must_use]
+pub fn of(extensions: &Extensions, headers: &HeaderMap, state: &AppState) -> IpAddr {
+    let peer = peer(extensions).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    state.proxies().client(peer, headers)
 }
 
 /// The other end of the connection; none in tests that have no connection.

@@ -18,9 +18,8 @@
 
 use std::net::IpAddr;
 
-use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{StatusCode, Version, header};
+use axum::http::{Request, StatusCode, Version, header};
 use url::Url;
 
 use crate::http::error::{Problem, Result};
@@ -46,13 +45,13 @@ impl AllowedHosts {
     }
 
     /// 400 or 421 for what is not for one of them.
-    pub(super) fn check(&self, request: &Parts) -> Result<()> {
-        let mut lines = request.headers.get_all(header::HOST).iter();
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<()> {
+        let mut lines = request.headers().get_all(header::HOST).iter();
         let line = lines.next();
         if lines.next().is_some() {
             return Err(Problem::malformed("the request has more than one `Host` header"));
         }
-        if matches!(request.uri.path(), "/healthz" | "/readyz") {
+        if matches!(request.uri().path(), "/healthz" | "/readyz") {
             return Ok(());
         }
         let unreadable = || Problem::malformed("the header `Host` names no host");
@@ -61,10 +60,10 @@ impl AllowedHosts {
         if authority.as_ref().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(unreadable());
         }
-        if authority.is_none() && request.version == Version::HTTP_11 {
+        if authority.is_none() && request.version() == Version::HTTP_11 {
             return Err(Problem::malformed("the request has no header `Host`"));
         }
-        let named = request.uri.authority().into_iter().chain(authority.as_ref());
+        let named = request.uri().authority().into_iter().chain(authority.as_ref());
         named
             .map(Authority::host)
             .find(|host| !self.allow(host))
@@ -102,11 +101,9 @@ fn misdirected(host: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::Request;
 
     fn status(hosts: &AllowedHosts, request: axum::http::request::Builder) -> u16 {
-        let parts = request.body(()).unwrap().into_parts().0;
-        hosts.check(&parts).err().map_or(200, |problem| problem.status().as_u16())
+        hosts.check(&request.body(()).unwrap()).err().map_or(200, |problem| problem.status().as_u16())
     }
 
     fn asked(hosts: &AllowedHosts, host: &str) -> u16 {

@@ -13,8 +13,7 @@
 //!
 //! `Origin` is no leftover: to plain `http://`, but for localhost, browsers send no `Sec-Fetch-Site`.
 
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use url::Url;
 
 use crate::http::error::{Problem, Result};
@@ -22,9 +21,9 @@ use crate::http::error::{Problem, Result};
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// 403 for what another site made a browser send.
-pub fn check(request: &Parts, public_url: Option<&Url>) -> Result<()> {
-    let headers = &request.headers;
-    if request.method.is_safe() || headers.contains_key(header::AUTHORIZATION) {
+pub fn check<B>(request: &Request<B>, public_url: Option<&Url>) -> Result<()> {
+    let headers = request.headers();
+    if request.method().is_safe() || headers.contains_key(header::AUTHORIZATION) {
         return Ok(());
     }
     // Of a header that is there twice each line must be right: who knows which one the browser wrote.
@@ -72,7 +71,7 @@ fn cross_site() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{Method, Request};
+    use axum::http::Method;
 
     const HOST: (&str, &str) = ("host", "bangui.lan:8080");
 
@@ -80,7 +79,7 @@ mod tests {
         let request = Request::builder().method(method);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let public_url = public_url.map(|url| url.parse().unwrap());
-        check(&request.body(()).unwrap().into_parts().0, public_url.as_ref()).is_ok()
+        check(&request.body(()).unwrap(), public_url.as_ref()).is_ok()
     }
 
     fn post(headers: &[(&str, &str)]) -> bool {

@@ -1,8 +1,10 @@
 //! Names of accounts.
 
+use std::borrow::Cow;
+
 /// The name of an account that can exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Username(String);
+pub struct Username(Cow<'static, str>);
 
 impl Username {
     /// The one account there is.
@@ -11,7 +13,7 @@ impl Username {
     /// The admin.
     #[must_use]
     pub fn admin() -> Self {
-        Self(Self::ADMIN.to_owned())
+        Self(Cow::Borrowed(Self::ADMIN))
     }
 
     /// The account of that name; `None` where none can exist.

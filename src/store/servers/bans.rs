@@ -11,7 +11,7 @@ use crate::domain::prefixes::PrefixLengths;
 use crate::domain::{Event, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::moment;
 use crate::store::history::stream::EVENTS_KEPT;
-use crate::store::{Fence, Page, Result, Store, scripts};
+use crate::store::{Fence, Page, Result, Store, StoreError, scripts};
 
 /// Members in one command.
 const BATCH_SIZE: usize = 2_000;
@@ -107,9 +107,10 @@ impl Store {
         fence: &Fence,
         place: &BanPlace,
         (current, total): BanCounts,
-        bans: &[StoredBan],
+        bans: Vec<StoredBan>,
         notes: Vec<BanNote>,
     ) -> Result<()> {
+        let (bans, lengths) = in_order(bans).await?;
         let noted: Vec<String> = notes.iter().map(BanNote::to_string).collect();
         let (server, jail) = place;
         let beside = self.keys.bans_beside(server, jail, fence.epoch());
@@ -127,7 +128,8 @@ impl Store {
             let (new,): (usize,) = self.shared.pipeline_apart("bans_beside", &pipeline).await?;
             added += new;
         }
-        let changes = self.ban_changes(place, bans, notes).await?;
+        let changes = self.ban_changes(place, &bans, notes).await?;
+        discard(bans);
         let call = scripts::BANS_WRITE
             .call()
             .key(self.keys.lease())
@@ -144,7 +146,7 @@ impl Store {
             .arg(server.as_str())
             .arg(format!("{server}/{jail}"))
             .arg(added)
-            .arg(PrefixLengths::of(bans.iter().map(|ban| ban.ip.as_str())).to_string())
+            .arg(lengths.to_string())
             .arg(noted.len());
         let call = noted.iter().fold(call, |call, note| call.arg(note));
         let call =
@@ -203,6 +205,22 @@ impl Store {
         let next_cursor = items.last().filter(|_| more).map(|last| last.ip.clone());
         Ok((Page { items, next_cursor }, read_at.map(moment)))
     }
+}
+
+/// Sorted by their addresses, with the lengths of their prefixes. 100,000 of them take longer than any request should wait for its
+/// turn, so other threads do it.
+async fn in_order(mut bans: Vec<StoredBan>) -> Result<(Vec<StoredBan>, PrefixLengths)> {
+    let sorting = tokio::task::spawn_blocking(move || {
+        bans.sort_unstable_by(|one, other| one.ip.cmp(&other.ip));
+        let lengths = PrefixLengths::of(bans.iter().map(|ban| ban.ip.as_str()));
+        (bans, lengths)
+    });
+    sorting.await.map_err(|_| StoreError::unavailable("this worker is stopping".to_owned()))
+}
+
+/// Gives their memory back, which takes its time too.
+fn discard(bans: Vec<StoredBan>) {
+    drop(tokio::task::spawn_blocking(move || drop(bans)));
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::sessions::record::Record;
+use super::sessions::record::Kept;
 use crate::store::{SessionId, boot_now};
 pub(in crate::store) use revoke::{Ended, Revocation};
 pub(in crate::store) use shared_wait::SharedWait;
@@ -55,7 +55,7 @@ pub(in crate::store) use state::{LEASE, MARGIN, Mark};
 /// This worker's cache.
 #[derive(Default)]
 pub(in crate::store) struct NearCache {
-    state: Mutex<state::Cache<SessionId, Arc<Record>>>,
+    state: Mutex<state::Cache<SessionId, Kept>>,
     /// How long an entry is trusted, in ms; 0 while the cache is off.
     ttl: AtomicU64,
     id: Mutex<Option<String>>,
@@ -63,7 +63,7 @@ pub(in crate::store) struct NearCache {
 
 impl NearCache {
     /// The session, if it may be answered from here.
-    pub fn get(&self, id: &SessionId) -> Option<Arc<Record>> {
+    pub fn get(&self, id: &SessionId) -> Option<Kept> {
         let state = self.lock();
         state.get(id, boot_now())
     }
@@ -76,13 +76,13 @@ impl NearCache {
     }
 
     /// Keeps what was read after `mark`, for as long as the session had `left` then at most.
-    pub fn fill(&self, mark: Mark, id: SessionId, record: Arc<Record>, left: Duration) {
+    pub fn fill(&self, mark: Mark, id: SessionId, kept: Kept, left: Duration) {
         let ttl = Duration::from_millis(self.ttl.load(Ordering::Relaxed));
         let mut state = self.lock();
-        state.fill(mark, id, record, left.min(ttl), boot_now());
+        state.fill(mark, id, kept, left.min(ttl), boot_now());
     }
 
-    fn lock(&self) -> MutexGuard<'_, state::Cache<SessionId, Arc<Record>>> {
+    fn lock(&self) -> MutexGuard<'_, state::Cache<SessionId, Kept>> {
         // Nothing in there panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

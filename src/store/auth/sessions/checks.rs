@@ -1,17 +1,25 @@
 //! The read behind every authenticated request, many at a time.
 //!
-//! Requests that check their sessions at the same moment are answered by one `MGET`: a request that arrives while a read is in
-//! flight waits for the next one. Under load that is far less than a command for each request; a request that is alone pays two
-//! hops between tasks.
+//! Requests that check their sessions at the same moment are answered by one `MGET`. There is no task for it: a request that
+//! finds a place free reads for itself at once, without a hop to another task; one that finds none waits, and is either
+//! answered by the next read, or told that it is its turn to read, for itself and for all who wait:
+//!
+//! ```text
+//! ask ─▶ a place is free ─▶ read (own question, all that wait) ─▶ answer them ─▶ pass the place on, or give it back
+//!     └▶ none is         ─▶ wait ─┬─ answered ─▶ done
+//!                                 ├─ "your turn", with the place ─▶ read, as above
+//!                                 └─ the reader's client hung up in the middle of its read ─▶ ask again
+//! ```
 //!
 //! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request
 //! began is seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that a demoted one is never
 //! trusted. Nothing is remembered from one read to the next.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::record::Record;
@@ -22,99 +30,229 @@ use crate::store::{Result, SessionId, StoreError, Username};
 /// Sessions in one read at most.
 const BATCH_SIZE: usize = 256;
 /// Reads on their way at once: the second one, so that Redis is not idle while the answers of the first are handed out.
-const IN_FLIGHT: usize = 2;
-/// Requests that wait at most; the next ones wait for a place among them.
-const WAITING: usize = 4_096;
+const PLACES: usize = 2;
+/// Requests that wait at most: more than a worker has connections.
+const WAITING: usize = 65_536;
 /// How long a check may take in all, waiting included.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// One request's question.
+/// One request that waits.
 struct Question {
     id: SessionId,
-    answer: oneshot::Sender<Result<Option<Record>>>,
+    reply: oneshot::Sender<Reply>,
 }
 
-/// Where questions are asked. The task that answers them ends with the last clone.
+/// What ends its wait.
+enum Reply {
+    /// The session, if it is alive.
+    Session(Result<Option<Record>>),
+    /// It is to read now.
+    Turn(Place),
+}
+
+/// Those who wait, and how many read.
+#[derive(Default)]
+struct Turns {
+    reading: usize,
+    waiting: VecDeque<Question>,
+}
+
+/// Where questions are asked. All clones are one.
 #[derive(Clone)]
 pub(in crate::store) struct SessionChecks {
-    questions: mpsc::Sender<Question>,
+    shared: Arc<SharedConnection>,
+    keys: Arc<Keys>,
+    turns: Arc<Mutex<Turns>>,
 }
 
 impl SessionChecks {
-    /// With the task that answers the questions, which is to be run.
-    pub fn open(
-        shared: Arc<SharedConnection>,
-        keys: Arc<Keys>,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (questions, asked) = mpsc::channel(WAITING);
-        (Self { questions }, read_together(shared, keys, asked))
+    /// Over this connection.
+    pub fn new(shared: Arc<SharedConnection>, keys: Arc<Keys>) -> Self {
+        Self { shared, keys, turns: Arc::default() }
     }
 
     /// The session, if it is alive: stored, and of its user's present generation.
     pub async fn ask(&self, id: SessionId) -> Result<Option<Record>> {
-        let asking = async {
-            let (answer, answered) = oneshot::channel();
-            let gone = |_| StoreError::unavailable("this worker is stopping".to_owned());
-            self.questions.send(Question { id, answer }).await.map_err(|_| gone(()))?;
-            answered.await.map_err(|_| gone(()))?
-        };
-        timeout(CHECK_TIMEOUT, asking)
+        timeout(CHECK_TIMEOUT, self.answer(id))
             .await
             .unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time".to_owned())))
     }
-}
 
-async fn read_together(shared: Arc<SharedConnection>, keys: Arc<Keys>, mut asked: mpsc::Receiver<Question>) {
-    let turns = Arc::new(Semaphore::new(IN_FLIGHT));
-    // The semaphore is never closed.
-    while let Ok(turn) = Arc::clone(&turns).acquire_owned().await {
-        let mut questions = Vec::with_capacity(16);
-        if asked.recv_many(&mut questions, BATCH_SIZE).await == 0 {
-            return;
+    async fn answer(&self, id: SessionId) -> Result<Option<Record>> {
+        loop {
+            let place = match self.begin(id)? {
+                Begun::Reading(place) => place,
+                Begun::Waiting(reply) => match reply.await {
+                    Ok(Reply::Session(session)) => return session,
+                    Ok(Reply::Turn(place)) => place,
+                    // Whoever read for this request is gone.
+                    Err(_) => continue,
+                },
+            };
+            return self.read(id, place).await;
         }
-        let (shared, keys) = (Arc::clone(&shared), Arc::clone(&keys));
-        tokio::spawn(async move {
-            read(&shared, &keys, questions).await;
-            drop(turn);
-        });
     }
-}
 
-async fn read(shared: &SharedConnection, keys: &Keys, mut questions: Vec<Question>) {
-    // Clients that have hung up since need no answer.
-    questions.retain(|question| !question.answer.is_closed());
-    if questions.is_empty() {
-        return;
+    fn begin(&self, id: SessionId) -> Result<Begun> {
+        let mut turns = lock(&self.turns);
+        if turns.reading < PLACES {
+            turns.reading += 1;
+            return Ok(Begun::Reading(Place(Some(Arc::clone(&self.turns)))));
+        }
+        if turns.waiting.len() >= WAITING {
+            return Err(StoreError::unavailable("too many requests wait for it".to_owned()));
+        }
+        let (reply, replied) = oneshot::channel();
+        turns.waiting.push_back(Question { id, reply });
+        Ok(Begun::Waiting(replied))
     }
-    let mut command = redis::cmd("MGET");
-    command.arg(keys.generation(&Username::admin()));
-    for question in &questions {
-        command.arg(keys.session(&question.id));
-    }
-    let values: Result<Vec<Option<Vec<u8>>>> =
-        shared.read_from_primary("session_check", keys, &command).await;
-    match values {
-        Ok(values) => answer(questions, values),
-        Err(error) => {
-            for question in questions {
-                // An error here means that this client has gone away.
-                let _ = question.answer.send(Err(error.clone()));
+
+    /// Reads this session, and those of all who wait.
+    async fn read(&self, id: SessionId, place: Place) -> Result<Option<Record>> {
+        let questions = place.take_waiting();
+        let mut command = redis::cmd("MGET");
+        command.arg(self.keys.generation(&Username::admin())).arg(self.keys.session(&id));
+        for question in &questions {
+            command.arg(self.keys.session(&question.id));
+        }
+        let values: Result<Vec<Option<Vec<u8>>>> =
+            self.shared.read_from_primary("session_check", &self.keys, &command).await;
+        // The next read leaves before these answers are looked at.
+        drop(place);
+        match values {
+            Ok(values) => {
+                let mut values = values.into_iter();
+                let generation = values.next().flatten().as_deref().and_then(parse_generation);
+                let own = alive(values.next().flatten(), generation);
+                for (question, value) in questions.into_iter().zip(values) {
+                    // An error here means that this client has hung up.
+                    let _ = question.reply.send(Reply::Session(alive(value, generation)));
+                }
+                own
+            }
+            Err(error) => {
+                for question in questions {
+                    let _ = question.reply.send(Reply::Session(Err(error.clone())));
+                }
+                Err(error)
             }
         }
     }
 }
 
-fn answer(questions: Vec<Question>, values: Vec<Option<Vec<u8>>>) {
-    let mut values = values.into_iter();
-    let generation = values.next().flatten().as_deref().and_then(parse_generation);
-    for (question, value) in questions.into_iter().zip(values) {
-        let record = value.map(|value| Record::decode(&value)).transpose();
-        let alive = record.map(|record| record.filter(|record| Some(record.generation) == generation));
-        let _ = question.answer.send(alive);
+/// How a question begins.
+enum Begun {
+    Reading(Place),
+    Waiting(oneshot::Receiver<Reply>),
+}
+
+/// The right to read. Dropped, also by a client that hangs up in the middle of its read, it is passed on to the one who has
+/// waited longest.
+struct Place(Option<Arc<Mutex<Turns>>>);
+
+impl Place {
+    /// Those who wait, as many as one read takes. Clients that have hung up since need no answer.
+    fn take_waiting(&self) -> Vec<Question> {
+        let Some(turns) = &self.0 else { return Vec::new() };
+        let mut turns = lock(turns);
+        let batch = turns.waiting.len().min(BATCH_SIZE - 1);
+        turns.waiting.drain(..batch).filter(|question| !question.reply.is_closed()).collect()
     }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(turns) = self.0.take() else { return };
+        loop {
+            let next = {
+                let mut held = lock(&turns);
+                let next = held.waiting.pop_front();
+                if next.is_none() {
+                    held.reading -= 1;
+                }
+                next
+            };
+            let Some(Question { reply, .. }) = next else { return };
+            match reply.send(Reply::Turn(Self(Some(Arc::clone(&turns))))) {
+                Ok(()) => return,
+                // It has hung up: the next one. The place that comes back must not pass itself on.
+                Err(Reply::Turn(mut place)) => place.0 = None,
+                Err(Reply::Session(_)) => {}
+            }
+        }
+    }
+}
+
+fn lock(turns: &Mutex<Turns>) -> MutexGuard<'_, Turns> {
+    turns.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alive(value: Option<Vec<u8>>, generation: Option<u64>) -> Result<Option<Record>> {
+    let record = value.map(|value| Record::decode(&value)).transpose()?;
+    Ok(record.filter(|record| Some(record.generation) == generation))
 }
 
 /// The decimal number that INCR keeps.
 pub(in crate::store) fn parse_generation(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> SessionId {
+        crate::store::SessionToken::parse(&format!("{}{}", "A".repeat(42), char::from(b'A' + n * 4)))
+            .unwrap()
+            .id()
+    }
+
+    /// As [`SessionChecks`], without a Redis.
+    fn place(turns: &Arc<Mutex<Turns>>) -> Place {
+        lock(turns).reading += 1;
+        Place(Some(Arc::clone(turns)))
+    }
+
+    fn wait(turns: &Arc<Mutex<Turns>>, n: u8) -> oneshot::Receiver<Reply> {
+        let (reply, replied) = oneshot::channel();
+        lock(turns).waiting.push_back(Question { id: id(n), reply });
+        replied
+    }
+
+    #[test]
+    fn a_place_that_is_dropped_goes_to_the_one_who_has_waited_longest_and_has_not_hung_up() {
+        let turns = Arc::<Mutex<Turns>>::default();
+        let first = place(&turns);
+        let (gone, mut second, mut third) = (wait(&turns, 1), wait(&turns, 2), wait(&turns, 3));
+        drop(gone);
+        drop(first);
+        let Ok(Reply::Turn(place)) = second.try_recv() else { panic!("the second one does not read") };
+        assert_eq!(lock(&turns).reading, 1);
+        assert_eq!(place.take_waiting().len(), 1, "the third one's");
+        drop(place);
+        assert!(third.try_recv().is_err(), "its reader is gone, so it asks again");
+        let turns = lock(&turns);
+        assert_eq!((turns.reading, turns.waiting.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_turn_that_nobody_takes_is_passed_on() {
+        let turns = Arc::<Mutex<Turns>>::default();
+        let first = place(&turns);
+        let (second, mut third) = (wait(&turns, 1), wait(&turns, 2));
+        drop(first);
+        // Its client hangs up with the turn in hand.
+        drop(second);
+        assert!(matches!(third.try_recv(), Ok(Reply::Turn(_))));
+        assert_eq!(lock(&turns).reading, 0);
+    }
+
+    #[test]
+    fn one_read_takes_as_many_as_it_may_and_leaves_the_rest() {
+        let turns = Arc::<Mutex<Turns>>::default();
+        let first = place(&turns);
+        let waiting: Vec<_> = (0..300).map(|_| wait(&turns, 1)).collect();
+        assert_eq!(first.take_waiting().len(), BATCH_SIZE - 1);
+        assert_eq!(lock(&turns).waiting.len(), waiting.len() - (BATCH_SIZE - 1));
+    }
 }

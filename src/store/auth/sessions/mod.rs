@@ -16,12 +16,11 @@ pub mod token;
 pub(in crate::store) mod user_agents;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use self::record::{Document, LiveSession, Record, SessionLife};
+use self::record::{Document, Kept, LiveSession, Record, SessionLife};
 use super::near_cache::{Ended, Revocation};
 use crate::store::connection::clock::{micros, millis};
 use crate::store::{AuditRecord, Result, SessionId, SessionToken, Store, Username, scripts};
@@ -123,13 +122,8 @@ impl Store {
         self.shared.dialer.trusted()?;
         let id = token.id();
         let now = self.shared.clock.now_micros();
-        // A hit that looks expired or is due to be touched is read again: only Redis says that a session is gone.
-        let hit = self
-            .near_cache
-            .get(&id)
-            .filter(|record| !record.is_over(now, life) && now - record.seen < micros(life.touch_every()));
-        if let Some(record) = hit {
-            return Ok(Checked { session: Some(record.session(id, life)?), near: true });
+        if let Some(session) = self.near_cache.get(&id).and_then(|kept| kept.session(id, life, now)) {
+            return Ok(Checked { session: Some(session?), near: true });
         }
         // On the heap, so that every handler's future is small where the near cache answers: it is moved more than once.
         let session = Box::pin(self.read_session(id, life)).await?;
@@ -162,7 +156,7 @@ impl Store {
             // What was read is no longer what is stored, so the next request fills.
             self.touch_session(&id, record.expires(life), life).await;
         } else if let Some((mark, _)) = mark {
-            self.near_cache.fill(mark, id, Arc::new(record), left);
+            self.near_cache.fill(mark, id, Kept::new(record), left);
         }
         Ok(Some(session))
     }

@@ -1,8 +1,10 @@
 //! A session as it is stored, and as it is handed out.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
@@ -28,7 +30,37 @@ pub struct LiveSession {
     pub ip: IpAddr,
     /// Names the stored user agent text.
     pub(in crate::store) agent: u64,
+    /// The answer that shows it, kept beside it in the near cache; none where it was read from Redis.
+    pub(in crate::store) shown: Option<Arc<Shown>>,
 }
+
+impl LiveSession {
+    /// The bytes that show this session, made by `show` unless they are kept beside it since an earlier request.
+    ///
+    /// # Errors
+    /// Those of `show`.
+    pub async fn shown<E>(
+        self,
+        show: impl AsyncFnOnce(Self) -> std::result::Result<Vec<u8>, E>,
+    ) -> std::result::Result<Bytes, E> {
+        // The rest of what is shown never changes, but for the time of the last touch, which makes it another entry.
+        let ends = (self.idle_expires_at, self.expires_at);
+        let Some(kept) = self.shown.clone() else { return Ok(show(self).await?.into()) };
+        if let Some((of, bytes)) = kept.0.get()
+            && *of == ends
+        {
+            return Ok(bytes.clone());
+        }
+        let bytes = Bytes::from(show(self).await?);
+        // Another request may have been quicker, or the lives of sessions were changed.
+        let _ = kept.0.set((ends, bytes.clone()));
+        Ok(bytes)
+    }
+}
+
+/// What shows a session, with the ends that it shows.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Shown(OnceLock<((Timestamp, Timestamp), Bytes)>);
 
 /// A session that is used is written this often at least.
 const MAX_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
@@ -130,7 +162,31 @@ impl Record {
             expires_at: moment(expires),
             ip: ip.parse().map_err(|_| corrupt("address"))?,
             agent: *agent,
+            shown: None,
         })
+    }
+}
+
+/// A session in the near cache.
+#[derive(Clone)]
+pub(in crate::store) struct Kept {
+    record: Arc<Record>,
+    shown: Arc<Shown>,
+}
+
+impl Kept {
+    pub(super) fn new(record: Record) -> Self {
+        Self { record: Arc::new(record), shown: Arc::default() }
+    }
+
+    /// The session, unless it looks expired or is due to be touched: only Redis says that a session is gone.
+    pub(super) fn session(&self, id: SessionId, life: SessionLife, now: i64) -> Option<Result<LiveSession>> {
+        let record = &self.record;
+        if record.is_over(now, life) || now - record.seen >= micros(life.touch_every()) {
+            return None;
+        }
+        let session = record.session(id, life);
+        Some(session.map(|session| LiveSession { shown: Some(Arc::clone(&self.shown)), ..session }))
     }
 }
 

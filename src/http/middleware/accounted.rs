@@ -1,0 +1,90 @@
+//! The account that is given of a request when it is over: its metrics and its line in the access log, also if it is never
+//! answered. A client that hangs up drops the future that this lives in.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use tracing::field::Empty;
+use tracing::{Span, info_span};
+
+use super::refused::{self, Refused};
+use super::request_info::RequestInfo;
+use super::route_metrics::{CLIENT_CLOSED_REQUEST, RouteMetrics};
+use crate::http::state::AppState;
+
+/// A request that will have its metrics and its line in the access log.
+pub(super) struct Accounted {
+    pub about: RequestInfo,
+    pub span: Span,
+    pub address: IpAddr,
+    pub answered: Option<StatusCode>,
+    /// The name of the problem that it was answered with.
+    pub reason: &'static str,
+    began: Instant,
+    state: AppState,
+    metrics: RouteMetrics,
+}
+
+impl Accounted {
+    pub(super) fn begin(about: RequestInfo, address: IpAddr, state: AppState, metrics: RouteMetrics) -> Self {
+        let span = info_span!(
+            "request",
+            request.id = about.id.to_str().unwrap_or_default(),
+            http.method = about.method,
+            http.route = &*about.route,
+            user.name = Empty,
+            session.id = Empty,
+        );
+        Self { about, span, address, answered: None, reason: "", began: Instant::now(), state, metrics }
+    }
+
+    pub(super) fn state(&self) -> &AppState {
+        &self.state
+    }
+}
+
+impl Drop for Accounted {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        self.metrics.count(self.about.method, self.answered, took);
+        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        match self.answered.filter(|status| refused::is_refusal(*status)) {
+            Some(status) => {
+                let (method, route, reason) = (self.about.method, &*self.about.route, self.reason);
+                let refused = Refused { method, route, address: self.address, reason, status, duration_ms };
+                self.state.refused().note(&refused, &self.span);
+            }
+            None => log(&self.about, self.answered, duration_ms, &self.span),
+        }
+    }
+}
+
+fn log(about: &RequestInfo, answered: Option<StatusCode>, duration_ms: f64, span: &Span) {
+    macro_rules! access {
+        ($level:ident) => {
+            match answered {
+                Some(status) => tracing::$level!(
+                    parent: span,
+                    http.status = status.as_u16(),
+                    duration_ms = duration_ms,
+                    "{} {} answered {}", about.method, about.route, status.as_u16()
+                ),
+                None => tracing::$level!(
+                    parent: span,
+                    http.status = CLIENT_CLOSED_REQUEST,
+                    duration_ms = duration_ms,
+                    "{} {}: the client hung up before the answer", about.method, about.route
+                ),
+            }
+        };
+    }
+    let ours = |status: StatusCode| status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
+    if answered.is_some_and(ours) {
+        access!(warn);
+    } else if about.safe {
+        access!(debug);
+    } else {
+        access!(info);
+    }
+}
