@@ -201,9 +201,9 @@ mod tests {
             assert_eq!(jail(good).changeable(), Ok(()), "{good}");
         }
         for (bad, reason) in [
-            ("DEFAULT", "no jail"),
-            ("INCLUDES", "no jail"),
-            ("Definition", "no jail"),
+            ("DEFAULT", "not a jail"),
+            ("INCLUDES", "not a jail"),
+            ("Definition", "not a jail"),
             ("logtarget", "its own settings"),
             ("--all", "its own settings"),
             ("--restart", "option"),

@@ -109,11 +109,11 @@ mod tests {
         let says = differing("bantime", Some(600), &files);
         assert_eq!(
             says.as_deref(),
-            Some("jail.d/x.local says 1 h: that counts from the next reload or restart on")
+            Some("jail.d/x.local says 1 h: that applies from the next reload or restart on")
         );
         assert_eq!(differing("bantime", Some(3600), &files), None);
         let says = differing("maxretry", Some(7), &files);
-        assert_eq!(says.as_deref(), Some("The files say 5: that counts from the next reload or restart on"));
+        assert_eq!(says.as_deref(), Some("The files say 5: that applies from the next reload or restart on"));
         assert_eq!(differing("findtime", Some(600), &files), None, "what cannot be computed says nothing");
     }
 }
