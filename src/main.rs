@@ -10,10 +10,6 @@ use bangui::config::{Environment, command};
 use bangui::domain::printable::printable_lines;
 use clap::ArgMatches;
 
-/// Every request allocates some fifty times.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let matches = match command::command().try_get_matches() {
         Ok(matches) => matches,
