@@ -63,6 +63,7 @@ async fn the_steps_of_a_switch_are_shown_as_they_happen_and_each_worker_shows_th
         other.fits().await;
     }
     go("test");
+    // fail2ban answers nobody while it loads, and that takes each look at the page longer.
     chrome.until("[data-k='late.steps']", "load ").await;
     assert_eq!(chrome.run("return window.same").await, true, "all of it without a load of the page");
     other.goto_until(&url(&cluster, 1, "/servers/web-1/jails/late"), ".steps .now", "Load").await;

@@ -81,6 +81,13 @@ async fn each_worker_shows_the_steps_of_a_running_change_and_its_refusal_until_a
     let steps = shown["change"]["steps"].as_array().unwrap();
     assert_eq!(steps.last().unwrap()["step"], "test", "{shown}");
 
+    // While fail2ban loads a jail or lifts many bans, it answers nobody else.
+    cluster.fail2ban().pause();
+    let busy = user.get(SERVER_PAGE).await;
+    assert!(busy.text("[data-k='slow.steps']").contains("test "), "{}", busy.html);
+    assert!(user.get(SLOW).await.text(".steps .now").starts_with("Test "));
+    cluster.fail2ban().resume();
+
     std::fs::write(&go, "").unwrap();
     let refused = user.get(&sent.await.unwrap().expect(303).to().unwrap()).await;
     says(&refused, "slow was not switched on on web-1, and nothing was changed.");

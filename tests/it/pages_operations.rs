@@ -239,7 +239,7 @@ async fn the_diagnosis_says_what_is_not_protected_first_and_is_counted_in_the_me
     server_is(&client, "down").await;
     let mut other = user.at(cluster.workers[1].address);
     let page = other.get("/diagnosis").await;
-    let first = page.expect(200).text("section[aria-labelledby=error] li");
+    let first = page.expect(200).text("section[aria-labelledby=error-title] li");
     assert!(first.starts_with("web-1 since ") && first.contains("fail2ban is down"), "{first}");
     assert!(!page.texts("code.command").is_empty(), "a command mends it: {}", page.html);
     let chips = page.texts(".chip");
@@ -256,11 +256,11 @@ async fn the_diagnosis_says_what_is_not_protected_first_and_is_counted_in_the_me
     let menu = user.get("/account").await.text(".places a[href='/diagnosis'] .count");
     assert_eq!(menu.parse::<usize>().unwrap(), shown);
     let only = other.get("/diagnosis?severity=error").await;
-    assert!(only.texts("section[aria-labelledby=warning]").is_empty(), "{}", only.html);
+    assert!(only.texts("section[aria-labelledby=warning-title]").is_empty(), "{}", only.html);
     let hostile = other.get("/diagnosis?severity=%3Cscript%3Ealert(1)").await;
     assert!(!hostile.expect(200).html.contains("<script>alert"));
     // The button asks for a check and leads back.
-    let checked = other.submit(&page, "section[aria-labelledby=error] form", &[], "Check web-1 now").await;
+    let checked = other.submit(&page, "section[aria-labelledby=error-title] form", &[], "Check web-1 now").await;
     assert!(checked.expect(303).to().unwrap().starts_with("/diagnosis?m="), "{checked:?}");
     for (back, to) in [("/diagnosis", "/diagnosis?m="), ("https://elsewhere.example/", "/setup/next?m=")] {
         let put = other.post("/setup/never-ban", &[("back", back)]).await;

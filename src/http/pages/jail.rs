@@ -111,7 +111,7 @@ async fn jail_page(
     let JailTarget { server, agent, jail } = &target;
     let (stored, view, list, job, changes) = tokio::join!(
         state.store.server(server),
-        agent.jail_view(jail),
+        agent.jail_view_within(jail, super::server::PATIENCE),
         listed(state, server, jail, &wanted),
         Progress::of(state, server, jail, &wanted.job),
         state.store.changes_of(server),

@@ -1,5 +1,7 @@
 //! The page of a server: a decision that waits, its jails with their switches, facts, and what happened there.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -16,6 +18,10 @@ use crate::http::error::Result;
 use crate::http::extract::Path;
 use crate::http::state::AppState;
 use crate::store::StoreError;
+
+/// How long a page waits for an agent. Its own way to fail2ban waits longer, while that loads a jail or lifts many bans and answers
+/// nobody: just then the page is looked at.
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Template)]
 #[template(path = "server.html")]
@@ -57,7 +63,7 @@ pub async fn show(
     let path = super::search::server_path(&name);
     let (stored, views, happened, hours, changes) = tokio::join!(
         state.store.server(&name),
-        target.agent.jail_views(),
+        target.agent.jail_views_within(PATIENCE),
         happened(&state, &name),
         state.store.all_hours(std::slice::from_ref(&name)),
         state.store.changes_of(&name),

@@ -141,7 +141,9 @@ pub fn rows(
     let mut all: BTreeMap<JailName, Option<JailView>> =
         views.into_iter().map(|view| (view.name.clone(), Some(view))).collect();
     let status = &known.status;
-    for jail in status.jails.keys().chain(&status.missing_jails).chain(&status.stalled_jails) {
+    let known_to_run = status.jails.keys().chain(&status.missing_jails).chain(&status.stalled_jails);
+    // One that is off is known only to an agent that answers, and hardly any does while it is switched on.
+    for jail in known_to_run.chain(changes.running.keys()) {
         all.entry(jail.clone()).or_insert(None);
     }
     all.into_iter()
