@@ -238,7 +238,11 @@ async fn a_cancellation_that_the_agent_cannot_hear_says_so_and_is_made_good() {
     cluster.agent().kill();
     let cancelled = client.post(&format!("{job}/cancel"), json!({})).await;
     assert_eq!(cancelled.problem(502), "agent-unreachable");
-    assert!(cancelled.body["detail"].as_str().unwrap().contains("up to 25 more addresses"), "{}", cancelled.text);
+    assert!(
+        cancelled.body["detail"].as_str().unwrap().contains("up to 25 more addresses"),
+        "{}",
+        cancelled.text
+    );
     assert_eq!(client.get(&job).await.body["state"], "cancelling");
     // What had not begun needs no agent.
     assert_eq!(
