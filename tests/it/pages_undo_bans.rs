@@ -78,7 +78,7 @@ async fn what_must_not_be_banned_by_a_slip_is_left_out_of_an_undo_and_the_rest_i
     // Nor is anybody unbanned where nobody is banned any more.
     post(&client, "jails/web/deactivate").await.expect(200);
     let late = user.press(&again, "#messages form", &[], "Unban it").await;
-    says(&late, "does not run by now: it bans nobody; nothing was changed.");
+    says(&late, "no longer runs, so it bans nobody; nothing was changed.");
 }
 
 #[tokio::test]

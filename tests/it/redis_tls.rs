@@ -56,11 +56,15 @@ async fn with_the_right_ca_requests_lease_messages_and_near_cache_go_over_tls() 
         (user.get("/api/v1/cluster").await.body["cache_holders"] == 2).then_some(())
     })
     .await;
-    let list: String = cluster.redis.command(&["CLIENT", "LIST"]).await;
-    let ours = list.lines().filter(|line| line.contains(&format!("user={USER} ")));
-    let (subscribed, others): (Vec<&str>, Vec<&str>) = ours.partition(|line| line.contains(" sub=1 "));
-    // Of each worker: for messages and for the near cache; for requests, and for the lease of the one that has asked.
-    assert_eq!((subscribed.len(), others.len() >= 3), (4, true), "{list}");
+    // Of each worker: for messages and for the near cache; of the leader: its channel, which others see it by. For requests one
+    // each, and one for the lease of the one that has asked.
+    eventually("the connections of both workers", SOON, || async {
+        let list: String = cluster.redis.command(&["CLIENT", "LIST"]).await;
+        let ours = list.lines().filter(|line| line.contains(&format!("user={USER} ")));
+        let (subscribed, others): (Vec<&str>, Vec<&str>) = ours.partition(|line| line.contains(" sub=1 "));
+        (subscribed.len() == 5 && others.len() >= 3).then_some(())
+    })
+    .await;
     cluster.client(1).logged_in().await.delete("/api/v1/session").await.expect(204);
     cluster.fail2ban().kill();
     server_is(&user, "down").await;
