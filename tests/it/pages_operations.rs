@@ -267,7 +267,8 @@ async fn the_diagnosis_says_what_is_not_protected_first_and_is_counted_in_the_me
     let hostile = other.get("/diagnosis?severity=%3Cscript%3Ealert(1)").await;
     assert!(!hostile.expect(200).html.contains("<script>alert"));
     // The button asks for a check and leads back.
-    let checked = other.submit(&page, "section[aria-labelledby=error-title] form", &[], "Check web-1 now").await;
+    let checked =
+        other.submit(&page, "section[aria-labelledby=error-title] form", &[], "Check web-1 now").await;
     assert!(checked.expect(303).to().unwrap().starts_with("/diagnosis?m="), "{checked:?}");
     for (back, to) in [("/diagnosis", "/diagnosis?m="), ("https://elsewhere.example/", "/setup/next?m=")] {
         let put = other.post("/setup/never-ban", &[("back", back)]).await;
