@@ -1,6 +1,6 @@
 //! Session checks beside peers that do the same work, or less: `cargo bench -- peers`.
 //!
-//! The peers are a package of their own (`benches/peers`), and FastAPI where Python is there. All of them, one after the other
+//! The peers are a package of their own (`benches/peers`), and `FastAPI` where Python is there. All of them, one after the other
 //! and that in turn, are asked by the same load generator, on the same two cores, about the same Redis. "Same bytes" is an
 //! answer with the headers and the body that bangui sends. Times are of this machine: the ratios count.
 
@@ -234,7 +234,7 @@ fn build() -> PathBuf {
     target.join("release/peers")
 }
 
-/// A Python with FastAPI, if one can be had.
+/// A Python with `FastAPI`, if one can be had.
 fn python() -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv");
     let python = venv.join("bin/python");

@@ -107,7 +107,7 @@ fn address(place: &str, endpoint: Option<&(Option<String>, i64)>, asked: &Asked<
     let (ip, port) = own.rsplit_once(':').unwrap_or((own, ""));
     let hostname = rest.split(',').nth(1).filter(|name| !name.is_empty());
     let same = asked.address.rsplit_once(':').map_or(asked.address, |(host, _)| host);
-    let or_same = |host| if host == "" { same } else { host };
+    let or_same = |host| if str::is_empty(host) { same } else { host };
     let (host, port) = match endpoint {
         Some((None, port)) => (same, port.to_string()),
         Some((Some(host), port)) if host.is_empty() => (same, port.to_string()),
