@@ -144,7 +144,7 @@ async fn a_list_that_is_empty_says_what_is_so_and_what_to_do() {
             &cluster,
             nobody,
             "Nobody is banned in nginx-botsearch on web-1.",
-            "Ban an address by the form on this page.",
+            "To ban an address, use the form on this page.",
         ),
         (
             &cluster,
