@@ -14,7 +14,7 @@ use crate::answer::Answer;
 /// Its sessions, with a lifetime of a day after the last change.
 pub async fn layer() -> SessionManagerLayer<RedisStore<Pool>> {
     let config = Config::from_url(&crate::redis_url()).expect("an address of Redis");
-    // Measured with 1, 2 and 6 connections: six, as in its examples, is the quickest.
+    // Six connections, as in its examples.
     let pool = Pool::new(config, None, None, None, 6).expect("a pool");
     pool.connect();
     pool.wait_for_connect().await.expect("Redis answers");
