@@ -33,7 +33,8 @@ impl Walk {
         self.press("main", "Add for good", "198.51.100.64/27 is never banned in sshd on web-1, for good.")
             .await;
         self.press(MESSAGE, "Take it off the list", "may be banned in sshd on web-1 again.").await;
-        self.press(MESSAGE, "Put it back on the list", "sshd on web-1: its never-banned list, as before.").await;
+        self.press(MESSAGE, "Put it back on the list", "sshd on web-1: its never-banned list, as before.")
+            .await;
         self.goto(&format!("{SSHD}?part=settings")).await;
         self.press(".rows", "Remove", "198.51.100.64/27 may be banned in sshd on web-1 again.").await;
     }
