@@ -132,13 +132,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_fields_of_a_span_are_json_also_those_that_come_later_and_hostile_ones() {
+    /// The one line of JSON that `log` leads to, and its text.
+    fn logged(log: impl FnOnce()) -> (serde_json::Value, String) {
         let lines = Lines::default();
         let writer = lines.clone();
         let builder = tracing_subscriber::fmt().with_writer(move || writer.clone()).json();
         let builder = builder.flatten_event(true).with_span_list(false).fmt_fields(JsonSpanFields);
-        tracing::subscriber::with_default(builder.finish(), || {
+        tracing::subscriber::with_default(builder.finish(), log);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        (serde_json::from_str(&text).unwrap(), text)
+    }
+
+    #[test]
+    fn the_fields_of_a_span_are_json_also_those_that_come_later_and_hostile_ones() {
+        let (line, text) = logged(|| {
             let hostile = "a\"b\\c\u{1b}[2J\n\u{9b}ä";
             let span = tracing::info_span!(
                 "request",
@@ -152,8 +159,6 @@ mod tests {
             span.record("later", "adm\"in");
             tracing::warn!("gone");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected = serde_json::json!({
             "name": "request", "hostile": "a\"b\\c\u{1b}[2J\n\u{9b}ä", "count": 7, "minus": -1, "yes": true,
             "later": "adm\"in"
@@ -163,18 +168,12 @@ mod tests {
 
     #[test]
     fn a_span_without_fields_takes_one_later() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let builder = tracing_subscriber::fmt().with_writer(move || writer.clone()).json();
-        let builder = builder.flatten_event(true).with_span_list(false).fmt_fields(JsonSpanFields);
-        tracing::subscriber::with_default(builder.finish(), || {
+        let (line, text) = logged(|| {
             let span = tracing::info_span!("request", later = tracing::field::Empty);
             let _in_it = span.enter();
             span.record("later", 1);
             tracing::warn!("gone");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["span"], serde_json::json!({ "name": "request", "later": 1 }), "{text}");
     }
 
