@@ -1,6 +1,5 @@
 //! What is kept of a request while its handler has it.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -54,15 +53,10 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         (1..=128).contains(&id.len())
             && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     };
-    headers.get(&REQUEST_ID).filter(decent).cloned().unwrap_or_else(fresh_id)
-}
-
-/// 128 random bits.
-fn fresh_id() -> HeaderValue {
-    let mut text = String::with_capacity(32);
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{:032x}", rand::random::<u128>());
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
+    headers.get(&REQUEST_ID).filter(decent).cloned().unwrap_or_else(|| {
+        HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()))
+            .unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
+    })
 }
 
 /// Methods anybody can invent; label values must not be.

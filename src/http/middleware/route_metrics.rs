@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use metrics::{Counter, Histogram, SharedString};
 
 /// Statuses whose counters are kept; others are looked up.
-const USUAL: [u16; 8] = [200, 201, 202, 204, 303, 304, 401, 404];
+const USUAL: [u16; 9] = [200, 201, 202, 204, 303, 304, 401, 404, 503];
 /// What a request without an answer is counted and logged as: nginx's number for it.
 pub(super) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
