@@ -41,7 +41,7 @@ pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::
         let sent_at = Instant::now();
         let results = batches.send(batch).await?;
         let answered = batch.iter().take_while(|ip| results.iter().any(|one| one.ip == **ip)).count();
-        // One that no answer names at all would come again for ever.
+        // One that no answer names at all would come again without end.
         let tried = if answered == 0 { batch.len() } else { answered };
         size = size_after(tried, sent_at.elapsed());
         left = &left[tried..];

@@ -16,7 +16,7 @@
 //! Two looks in a row, since a subscription also breaks when its leader is well (`CLIENT KILL`, a proxy that restarts). What they
 //! must span is the time that such a leader needs to subscribe again, which it does at once and within milliseconds. That has
 //! nothing to do with how often the watcher looks while all is well, so the second look comes sooner: the worst case is then
-//! 400 ms and not 500. A leader that cannot subscribe at once renews its lease meanwhile, and is seen to be alive by that.
+//! 400 ms and not 500. A leader that cannot subscribe at once renews its lease until it can, and is seen to be alive by that.
 //!
 //! A wrong decision harms nobody: the fence refuses what the former leader writes from then on.
 

@@ -199,7 +199,7 @@ impl Server {
         let ends = async |then: &CancellationToken| {
             tokio::select! {
                 () = place.let_go() => End::LetGo,
-                () = then.cancelled() => End::Told,
+                () = then.cancelled() => End::Stop,
             }
         };
         let mut end = FuturesUnordered::from_iter([ends(&self.stop)]);
@@ -227,7 +227,7 @@ enum End {
     /// Its place is needed.
     LetGo,
     /// The server stops.
-    Told,
+    Stop,
 }
 
 /// The next connection.

@@ -2,7 +2,7 @@
 //!
 //! A subscription that breaks while the leader is well is made again at once, within milliseconds: the watcher gives the leader up
 //! when it is missed at two looks. Where that takes longer (a slow link, a right that was taken away, too many clients), the lease
-//! is renewed again and again meanwhile: a watcher that sees a renewal between its two looks knows that the leader lives, and
+//! is renewed again and again until then: a watcher that sees a renewal between its two looks knows that the leader lives, and
 //! leaves it to its lease until it has seen a subscription again.
 
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 //!
 //! Requests that check their sessions at the same moment are answered by one `MGET`. There is no task for it: a request that
 //! finds a place free reads for itself at once, without a hop to another task; one that finds none waits, and is either
-//! answered by the next read, or told that it is its turn to read, for itself and for all who wait:
+//! answered by the next read, or gets the turn to read, for itself and for all who wait:
 //!
 //! ```text
 //! ask ─▶ a place is free ─▶ read (own question, all that wait) ─▶ answer them ─▶ pass the place on, or give it back
