@@ -88,20 +88,13 @@ use crate::domain::{BanJobId, JailChangeId, JailName, ServerName};
 pub struct Keys {
     tag: String,
     spread: String,
-    wake: String,
-    revoked: String,
-    leader: String,
+    channel: String,
 }
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        Self {
-            tag: format!("{{{prefix}}}:"),
-            spread: format!("{prefix}:"),
-            wake: format!("{prefix}:wake"),
-            revoked: format!("{prefix}:revoked"),
-            leader: format!("{prefix}:leader:"),
-        }
+        let plain = format!("{prefix}:");
+        Self { tag: format!("{{{prefix}}}:"), spread: plain.clone(), channel: plain }
     }
 
     /// The same for a Redis Cluster: all in one slot.
@@ -371,18 +364,18 @@ impl Keys {
     }
 
     /// The channel that notifies near caches of revocations.
-    pub(super) fn revoked(&self) -> &str {
-        &self.revoked
+    pub(super) fn revoked(&self) -> String {
+        format!("{}revoked", self.channel)
     }
 
     /// The channel that wakes workers.
-    pub(super) fn wake(&self) -> &str {
-        &self.wake
+    pub(super) fn wake(&self) -> String {
+        format!("{}wake", self.channel)
     }
 
     /// The channel to which the leader of a term subscribes, `term` being what the lease holds.
     pub(super) fn leader(&self, term: &str) -> String {
-        format!("{}{term}", self.leader)
+        format!("{}leader:{term}", self.channel)
     }
 
     /// The pattern that the channels of all terms match, as the rule of a user has it.

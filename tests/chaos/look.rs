@@ -10,9 +10,10 @@ use crate::run::Run;
 use crate::support::cluster::SERVER;
 use crate::support::{Answer, SOON};
 
-/// For a probe, on a machine that is busy.
+/// For a probe, on a machine that is busy, from the last change of what runs or of what the state says: a fail2ban that
+/// stops its jails one after the other is right about each of them a moment later, and may take a minute for all.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(25);
-/// For any state at all, where Redis is starved too.
+/// For a look as a whole, where Redis is starved too.
 const READ_WITHIN: Duration = Duration::from_secs(120);
 /// For what only ends when the disk has room again.
 const UNDO_TIMEOUT: Duration = Duration::from_secs(3);
@@ -94,6 +95,7 @@ impl Run {
         self.undone().await;
         let (began, first) = (Instant::now(), State::of(&self.state(true).await.body));
         let (mut older, mut probes) = (first.checked_at, 0);
+        let (mut unchanged_since, mut last) = (began, None);
         let (state, running, lost) = loop {
             let running = self.host.running().await;
             let answer = self.state(true).await;
@@ -111,7 +113,12 @@ impl Run {
             let lost: BTreeSet<String> =
                 self.expected.difference(running.as_ref().unwrap_or(&none)).cloned().collect();
             let explained = lost.iter().all(|jail| state.explains(jail));
-            if probes >= 2 && explained && state.agrees(&running) || began.elapsed() > PROBE_TIMEOUT {
+            let now = Some((running.clone(), state.condition.clone(), state.missing.clone()));
+            if now != last {
+                (unchanged_since, last) = (Instant::now(), now);
+            }
+            let given_up = unchanged_since.elapsed() > PROBE_TIMEOUT || began.elapsed() > READ_WITHIN;
+            if probes >= 2 && explained && state.agrees(&running) || given_up {
                 break (state, running, lost);
             }
             tokio::time::sleep(AGAIN).await;

@@ -98,8 +98,8 @@ pub(in crate::store) async fn missing(
     let [tagged, spread] = keys.patterns();
     let few = ["get K", "set K 0", "publish C 0", "subscribe C"];
     let all = std::iter::once(attempt("multi", "", ""))
-        .chain(FORMS.iter().map(|form| attempt(form, &tagged, keys.wake())))
-        .chain(few.iter().map(|form| attempt(form, &spread, keys.revoked())))
+        .chain(FORMS.iter().map(|form| attempt(form, &tagged, &keys.wake())))
+        .chain(few.iter().map(|form| attempt(form, &spread, &keys.revoked())))
         .chain(std::iter::once(attempt("subscribe C", "", &keys.leaders())))
         .chain(std::iter::once(attempt("discard", "", "")))
         .collect();
