@@ -73,7 +73,7 @@ impl Store {
             eviction_policy: info.get("maxmemory_policy").map(|policy| (*policy).to_owned()),
             used_memory: number("used_memory"),
             max_memory: number("maxmemory"),
-            named: self.shared.dialer.named().map(|primary| (primary.address.clone(), primary.by)),
+            named: self.shared.dialer.named_by(),
             replicas: in_step.count() as u64,
             min_replicas: self.shared.min_replicas().into(),
         })

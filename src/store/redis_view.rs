@@ -25,6 +25,8 @@ pub struct RedisView {
     pub eviction: Option<String>,
     /// How it keeps its data.
     pub persistence: Persistence,
+    /// Its address, where Sentinels or the masters of a Redis Cluster name it, and who does.
+    pub named: Option<(String, &'static str)>,
     /// Its replicas, as it sees them.
     pub replicas: Vec<ReplicaView>,
 }
@@ -65,7 +67,7 @@ impl Store {
         let _: (i64, i64) = self.shared.query("latency", &redis::cmd("TIME")).await?;
         let latency = begun.elapsed();
         let info: String = self.shared.query("info", &redis::cmd("INFO")).await?;
-        Ok(read(&parse_info(&info), latency))
+        Ok(RedisView { named: self.shared.dialer.named_by(), ..read(&parse_info(&info), latency) })
     }
 }
 
@@ -91,6 +93,7 @@ fn read(info: &HashMap<&str, &str>, latency: Duration) -> RedisView {
             snapshot_ok: is("rdb_last_bgsave_status", "ok"),
             unsaved_changes: number("rdb_changes_since_last_save"),
         },
+        named: None,
         replicas: replicas(info),
     }
 }

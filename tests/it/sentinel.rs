@@ -12,6 +12,7 @@ use crate::support::process::{Child, bangui};
 use crate::support::redis::{Recording, Redis};
 use crate::support::sentinel::{self, NAME, SENTINEL_USER, Sentinels, connections, role};
 use crate::support::{Client, Cluster, SOON, eventually};
+use crate::takeover::{LONG_TTL_MS, successor, watched_in};
 
 /// Three workers, set up, with a fail2ban and sessions that the replica has.
 async fn cluster() -> (Cluster, Sentinels, Vec<Client>) {
@@ -37,6 +38,11 @@ async fn service_continues(cluster: &mut Cluster, sentinels: &Sentinels, users: 
         user.at(worker.address).get("/api/v1/session").await.expect(200);
     }
     assert!(connections(&sentinels.replica).await > 0);
+    let view = users[0].get("/api/v1/cluster").await;
+    let named = &view.expect(200).body["redis"]["primary"];
+    assert_eq!(named["named_by"], "the Sentinels");
+    let port = format!(":{}", sentinels.replica_port);
+    assert!(named["address"].as_str().is_some_and(|address| address.ends_with(&port)), "{named}");
     // By the scheduler's writes, and by a message that wakes it: on the new primary both.
     cluster.fail2ban().kill();
     server_is(&users[0], "down").await;
@@ -104,6 +110,27 @@ async fn a_primary_that_is_demoted_and_still_answers_is_left_and_its_sessions_ar
     );
     assert!(right > 0 && writes > 0);
     service_continues(&mut cluster, &sentinels, &users).await;
+}
+
+#[tokio::test]
+async fn after_a_promotion_the_leader_stays_and_is_replaced_as_soon_as_before_if_it_is_killed() {
+    let (primary, sentinels) = sentinel::start().await;
+    let mut cluster = Cluster::bare(3)
+        .redis(primary)
+        .env("BANGUI_REDIS_URL", sentinels.url())
+        .env("BANGUI_REDIS_MIN_REPLICAS", 1)
+        .env("BANGUI_LEASE_TTL_MS", LONG_TTL_MS)
+        .set_up()
+        .await;
+    let (term, ..) = watched_in(&cluster.redis, &cluster).await;
+    sentinels.replicated(&cluster.redis).await;
+    assert!(sentinels.ask::<String>(0, &["SENTINEL", "FAILOVER", NAME]).await.is_some());
+    sentinels.failed_over().await;
+    // Its subscription was the old primary's: not to see it on the new one means nothing until it has been seen there.
+    let (now, leader, _) = watched_in(&sentinels.replica, &cluster).await;
+    assert_eq!(now, term, "the leader is another one");
+    cluster.workers.remove(leader).process.kill();
+    successor(&sentinels.replica, &term).await;
 }
 
 #[tokio::test]

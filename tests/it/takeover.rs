@@ -14,7 +14,7 @@ use crate::support::{Cluster, SOON, eventually};
 const LEASE: &str = "{it}:lease";
 const WATCHER: &str = "{it}:watcher";
 /// A lease that expires long after [`SOON`]: whoever leads before then has taken over from a leader that is gone.
-const LONG_TTL_MS: u64 = 120_000;
+pub const LONG_TTL_MS: u64 = 120_000;
 /// What a script does that is refused: it looks.
 const READS: [&str; 4] = ["GET", "TIME", "PTTL", "PUBSUB"];
 
@@ -64,8 +64,12 @@ async fn is_looked_at(redis: &Redis) {
 
 /// The leader's term, its place and the watcher's among the workers, once the watcher has seen the leader.
 async fn watched(cluster: &Cluster) -> (String, usize, usize) {
+    watched_in(&cluster.redis, cluster).await
+}
+
+/// The same, where the workers use this Redis.
+pub async fn watched_in(redis: &Redis, cluster: &Cluster) -> (String, usize, usize) {
     let ids = ids(cluster).await;
-    let redis = &cluster.redis;
     let found = eventually("a leader that is watched", 2 * SOON, || async {
         let term = held(redis).await?;
         let leader = ids.iter().position(|id| term.starts_with(id))?;
@@ -79,7 +83,7 @@ async fn watched(cluster: &Cluster) -> (String, usize, usize) {
 }
 
 /// What the lease holds once that is another term.
-async fn successor(redis: &Redis, term: &str) -> String {
+pub async fn successor(redis: &Redis, term: &str) -> String {
     eventually("another leader", SOON, || async { held(redis).await.filter(|now| now != term) }).await
 }
 

@@ -172,12 +172,17 @@ mod tests {
             max_memory: None,
             eviction: None,
             persistence: crate::store::Persistence::default(),
+            named: Some(("10.0.0.7:6379".to_owned(), "the Sentinels")),
             replicas: Vec::new(),
         };
         let shown = serde_json::to_value(Cluster::new(view, redis)).unwrap();
         assert_eq!(
             (&shown["silent_workers"][0]["id"], &shown["redis"]["latency_us"]),
             (&"c".into(), &70.into())
+        );
+        assert_eq!(
+            shown["redis"]["primary"],
+            serde_json::json!({"address": "10.0.0.7:6379", "named_by": "the Sentinels"})
         );
         assert_eq!(shown["workers"][0]["leader"], false);
         assert_eq!(shown["workers"][1]["leader"], true);

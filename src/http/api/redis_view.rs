@@ -18,7 +18,19 @@ pub struct Redis {
     /// Its `maxmemory-policy`; anything but `noeviction` loses data.
     eviction: Option<String>,
     persistence: Persistence,
+    /// `null` unless Sentinels or the masters of a Redis Cluster name it.
+    primary: Option<Primary>,
     replicas: Vec<Replica>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Primary {
+    /// Host and port.
+    #[schema(example = "10.0.0.7:6379")]
+    address: String,
+    /// Who names it.
+    #[schema(example = "the Sentinels")]
+    named_by: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -57,6 +69,7 @@ impl From<RedisView> for Redis {
                 snapshot_ok: kept.snapshot_ok,
                 unsaved_changes: kept.unsaved_changes,
             },
+            primary: view.named.map(|(address, named_by)| Primary { address, named_by }),
             replicas: view
                 .replicas
                 .into_iter()

@@ -220,6 +220,11 @@ impl Dialer {
         self.home.borrow().settled.as_ref()?.target.named.clone()
     }
 
+    /// Its address, and who named it, as messages say it.
+    pub fn named_by(&self) -> Option<(String, &'static str)> {
+        self.named().map(|primary| (primary.address.clone(), primary.by))
+    }
+
     /// There is a new shared connection: every other one is to end, and new ones lead to this Redis.
     pub fn settle(&self, target: &Target, run_id: Option<String>) {
         self.trust(target.asked_at);
