@@ -62,7 +62,8 @@ impl State {
     fn explains(&self, jail: &str) -> bool {
         match self.condition.as_str() {
             "down" | "busy" | "unreachable" => self.error.is_some(),
-            "degraded" => self.missing.contains(jail),
+            // A reload that fails stops every jail, and fail2ban lists each until all before it have ended.
+            "degraded" => self.missing.contains(jail) || self.stalled.contains(jail),
             _ => self.stalled.contains(jail),
         }
     }
