@@ -59,7 +59,7 @@ pub use page::Page;
 pub use redis_view::{Persistence, RedisView, ReplicaView};
 pub use servers::activations::JailSwitch;
 pub use servers::ban_search::FoundBan;
-pub use servers::bans::{BanCounts, BanPlace, StoredBan};
+pub use servers::bans::{BanCounts, BanPlace, StoredBan, StoredList};
 pub use servers::discovered::StoredDiscoveries;
 pub use servers::hours::HoursChange;
 pub use servers::state::{ChangeError, StoredServer};

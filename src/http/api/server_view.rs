@@ -57,7 +57,7 @@ impl UnreadBanList {
             jail: jail.clone(),
             currently_banned: counted(jail),
             detail:
-                "its agent sent far more bans than it counts, and the list was not taken: look at that host"
+                "its agent sent more bans than its counts and the other lists of the server leave room for, and the list was not taken: look at that host"
                     .to_owned(),
         });
         let long = long.iter().map(|(jail, bans)| Self {
