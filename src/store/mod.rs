@@ -44,6 +44,7 @@ pub use history::audit::{AuditRecord, BEGUN};
 pub use history::audit_pages::{AuditCursor, AuditEntry};
 pub use history::chain::{BrokenTrail, WholeTrail};
 pub use history::events::{Feed, News, StoredEvent};
+pub use history::mark::{MarkError, TrailMark};
 pub use history::stream::StreamId;
 pub use history::trail::Trail;
 pub use idempotency::{Idempotent, IdempotentRun, KeptAnswer};
