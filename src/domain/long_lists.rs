@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{JailCounts, JailName};
+use super::{JailCounts, JailName, ServerState};
 
 /// Bans of one jail.
 pub const MAX_LIST: usize = 200_000;
@@ -64,6 +64,26 @@ pub fn too_long(jails: &BTreeMap<JailName, JailCounts>) -> BTreeMap<JailName, u6
     long.map(|(bans, jail)| (jail.clone(), bans)).collect()
 }
 
+/// Why a list is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It is too long by its count.
+    Long,
+    /// It was cut off: it is larger than its count, and what else is stored of its server, leave room for.
+    Cut,
+}
+
+/// The jails whose lists are not read, with how many bans each counts: what is shown of them is old or nothing.
+#[must_use]
+pub fn unread(state: &ServerState) -> Vec<(JailName, u64, Unread)> {
+    let jails = &state.status.jails;
+    let long = too_long(jails);
+    let cut = state.cut_lists.iter().filter(|jail| !long.contains_key(*jail));
+    let cut: Vec<_> =
+        cut.filter_map(|jail| Some((jail.clone(), jails.get(jail)?.currently_banned, Unread::Cut))).collect();
+    long.into_iter().map(|(jail, bans)| (jail, bans, Unread::Long)).chain(cut).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +107,10 @@ mod tests {
     #[test]
     fn a_list_may_be_somewhat_longer_than_its_count_and_all_of_a_server_only_once() {
         let alone = |counted| bound(counted, []);
-        assert_eq!([0, 4, 100_000, 200_000, u64::MAX].map(alone), [20_000, 20_005, 145_000, MAX_LIST, MAX_LIST]);
+        assert_eq!(
+            [0, 4, 100_000, 200_000, u64::MAX].map(alone),
+            [20_000, 20_005, 145_000, MAX_LIST, MAX_LIST]
+        );
         // Each of 25 lists counts 1 and brings as many as it may.
         let mut stored: Vec<Charge> = Vec::new();
         for _ in 0..25 {

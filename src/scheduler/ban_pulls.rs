@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::context::Scheduler;
+use super::probe::note_findings;
 use super::term::Term;
 use crate::agent::client::{FromBan, ListError, UNPARSED_BYTES};
 use crate::domain::long_lists::{self, BAN_TEXT, Charge, MAX_LIST};
@@ -197,6 +198,9 @@ async fn note_cut(
             return Ok(());
         }
         let mut state = read.state.clone();
+        // A host may name other jails each time.
+        let jails = &state.status.jails;
+        state.cut_lists.retain(|jail| jails.contains_key(jail));
         if cut {
             state.cut_lists.insert(jail.clone());
         } else {
@@ -208,7 +212,11 @@ async fn note_cut(
             .await
         {
             Err(StoreError::Conflict) => {}
-            written => return written.map(drop),
+            written => {
+                written?;
+                note_findings((scheduler, term), server, &read, &state).await;
+                return Ok(());
+            }
         }
     }
     Ok(())

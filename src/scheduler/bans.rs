@@ -228,7 +228,9 @@ mod tests {
         let now = Instant::now();
         let mut lists = Lists::default();
         let rests_until = now + rest_after(Duration::from_secs(1));
-        lists.known.insert(place(), KnownList { counts: Some((3, 3)), rests_until, ..KnownList::stored(None) });
+        lists
+            .known
+            .insert(place(), KnownList { counts: Some((3, 3)), rests_until, ..KnownList::stored(None) });
         let due = |lists: &Lists, banned, at| lists.due(&states(Condition::Up, banned), at);
         assert!(due(&lists, 3, now).0.is_empty());
         assert_eq!(due(&lists, 4, now), (vec![], Duration::from_secs(9)), "a tenth of fail2ban's time");

@@ -13,7 +13,9 @@ use crate::bad_input::{refused, unharmed};
 use crate::passwords::{peak, resident};
 use crate::support::agent::{AGENT_TOKEN, Agent};
 use crate::support::broken_fail2ban::{BrokenFail2ban, Fault};
+use crate::support::browser::Browser;
 use crate::support::cluster::PREFIX;
+use crate::support::process::{Child, bangui};
 use crate::support::{Client, Cluster, SOON, eventually, folder};
 
 #[tokio::test]
@@ -107,7 +109,9 @@ async fn unread(client: &Client, count: usize) -> Vec<Value> {
 fn liar(asked: &Asked, path: &str) -> Response {
     asked.lock().unwrap().push(path.to_owned());
     if path == "status" {
-        return status([("few", 2), ("liar", 3), ("million", 1_000_000)].map(|(jail, n)| (jail.to_owned(), n)));
+        return status(
+            [("few", 2), ("liar", 3), ("million", 1_000_000)].map(|(jail, n)| (jail.to_owned(), n)),
+        );
     }
     if path == "jails/few/bans" {
         let bans = json!([["192.0.2.1", null, null], ["192.0.2.2", 1, 2]]);
@@ -137,6 +141,25 @@ async fn a_hostile_agent_cannot_take_the_memory_of_the_leader_and_what_is_not_re
         found.iter().all(|list| list["detail"].as_str().is_some_and(|text| text.len() > 20)),
         "{found:?}"
     );
+    // It is a finding of its jail with its time, for people, for programs and for `check`, and pages say that the list is old.
+    let diagnosis = client.get("/api/v1/diagnosis").await.expect(200).body.clone();
+    for jail in ["million", "liar"] {
+        let id = json!(format!("ban-list-unread:liar/{jail}"));
+        let finding = diagnosis["items"].as_array().unwrap().iter().find(|finding| finding["id"] == id);
+        let finding = finding.unwrap_or_else(|| panic!("{id}: {diagnosis}"));
+        assert!(finding["since"].is_string() && finding["severity"] == "warning", "{finding}");
+    }
+    let mut command = bangui("check");
+    command.envs(&cluster.environment);
+    let (code, printed) = Child::run("bangui check", command, 2 * SOON).await;
+    assert!(code == Some(1) && printed.contains("liar bans 3 now"), "{printed}");
+    let mut user = Browser::new(cluster.workers[0].address);
+    user.log_in().await;
+    let page = user.get("/servers/liar").await;
+    assert!(page.expect(200).text("#unread").contains("of 2 jails are old"), "{}", page.html);
+    let page = user.get("/servers/liar/jails/million").await;
+    assert!(page.expect(200).text("#unread").contains("It has never been read."), "{}", page.html);
+    assert!(user.get("/servers/liar/jails/few").await.expect(200).texts("#unread").is_empty());
     // The others are read as ever.
     eventually("the short list", SOON, || async {
         let bans = client.get("/api/v1/servers/liar/jails/few/bans").await.body["items"].as_array()?.len();
@@ -196,7 +219,9 @@ async fn long_texts_in_the_place_of_addresses_take_no_more_of_the_leader_and_of_
             "jails/few/bans" => marks(300),
             "jails/long/bans" => marks(12_000),
             "jails/longer/bans" => marks(30_000),
-            "jails/one/bans" => format!(r#"{{"marks":[["{}",1,2]]}}"#, "x".repeat(30_000_000)).into_response(),
+            "jails/one/bans" => {
+                format!(r#"{{"marks":[["{}",1,2]]}}"#, "x".repeat(30_000_000)).into_response()
+            }
             _ => StatusCode::NOT_FOUND.into_response(),
         }
     })
