@@ -52,6 +52,10 @@ fn dispatch(matches: &ArgMatches) -> Outcome {
         Role::Openapi => cli::openapi::run(),
         Role::ResetPassword => cli::reset_password::run(&environment, &flags),
         // clap takes no other action than `verify`.
-        Role::Audit => cli::audit::run(&environment, &flags),
+        Role::Audit => {
+            let since: Vec<String> =
+                arguments.get_many(command::AUDIT_SINCE).unwrap_or_default().cloned().collect();
+            cli::audit::run(&environment, &flags, &since)
+        }
     }
 }

@@ -113,10 +113,12 @@ async fn report(context: &Context, login: &Login, outcome: Result<(), &LoginErro
             let (account, reason) = (Username::parse(&login.username), refused.to_string());
             context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;
         }
-        // Which of Redis, the gate and a revocation it was.
-        Err(error) => tracing::info!(
-            client.address = %ip, login.outcome = label, "login from {ip}: {label}: {error}"
-        ),
+        // Which of Redis, the gate and a revocation it was; those that are not said are counted in the access log.
+        Err(error) => {
+            if context.refusals.say_failed(ip) {
+                tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}: {error}");
+            }
+        }
         Ok(()) => tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}"),
     }
 }

@@ -3,7 +3,7 @@
 //! Anybody can cause these, as often as they like. So they have a separate trail, where they push nothing else out, and they
 //! are folded: ten of a kind from an address in a minute have an entry each, then one entry has the number of the others.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -25,6 +25,8 @@ pub struct Refusals(Arc<Counted>);
 struct Counted {
     strangers: Mutex<Folds<Source>>,
     sessions: Mutex<Folds<Source>>,
+    /// Logins that failed and were no refusals: they have a line in the log and no entry.
+    failed: Mutex<Folds<Source>>,
 }
 
 impl Refusals {
@@ -35,8 +37,14 @@ impl Refusals {
         lock(counted).say((refusal.what, address_of(address)), boot_now())
     }
 
+    /// Whether a login from there that failed, and was not refused, gets its own line in the log.
+    pub(super) fn say_failed(&self, address: IpAddr) -> bool {
+        lock(&self.0.failed).say(("login.failed", address_of(address)), boot_now())
+    }
+
     /// Entries for what was only counted, in the windows that are over, or in all of them.
     pub(super) fn close(&self, worker: &WorkerId, everything: bool) -> Vec<AuditRecord> {
+        drop(lock(&self.0.failed).close(boot_now(), everything));
         let both = [&self.0.strangers, &self.0.sessions];
         let folded = both.into_iter().flat_map(|counted| lock(counted).close(boot_now(), everything));
         let record = |Folded { source, more }: Folded<Source>| {

@@ -100,18 +100,23 @@ async fn attempt(context: &Context, address: IpAddr, claim: &Claim) -> Result<()
 async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), SetupError> {
     let limits = context.login_limits();
     if let Some((limit, retry_after)) = context.store.admit_attempt(address, limits).await? {
-        return Err(TooManyAttempts::counted(&context.store, limit, retry_after).await.into());
+        let limited = TooManyAttempts::counted(&context.store, limit, retry_after).await;
+        note_refusal(context, address, limited.to_string()).await;
+        return Err(limited.into());
     }
     if !same_secret(token, &expected_token(context).await?) {
-        let (actor, reason) =
-            (Actor::without_session(address, &context.worker), "wrong setup token".to_owned());
-        context.note_refusal(Refusal { what: "setup.refused", actor, account: None, reason }).await;
+        note_refusal(context, address, "wrong setup token".to_owned()).await;
         return Err(SetupError::WrongToken);
     }
     if let Err(error) = context.store.give_back_attempt(address, limits).await {
         tracing::debug!(error = %error, "failed to take a setup attempt off the login limit");
     }
     Ok(())
+}
+
+async fn note_refusal(context: &Context, address: IpAddr, reason: String) {
+    let actor = Actor::without_session(address, &context.worker);
+    context.note_refusal(Refusal { what: "setup.refused", actor, account: None, reason }).await;
 }
 
 async fn create(context: &Context, address: IpAddr, claim: &Claim, turn: Turn) -> Result<(), SetupError> {

@@ -12,6 +12,7 @@
 mod certificate;
 pub mod client;
 pub mod host;
+mod memory;
 mod names;
 pub mod refusal;
 pub mod server;

@@ -1,41 +1,47 @@
 //! `bangui audit verify`: whether the audit is whole, in a sentence for each trail and an exit code.
 //!
 //! ```text
-//! ok    audit security  128 entries; the newest is number 4711 with the hash 9f86d0...
+//! ok    audit security  128 entries; the newest is security:4711:9f86d0...:1767225600
 //! FAIL  audit changes   3 entries before entry 90 (1767225600000-0) are missing
 //! ```
 //!
-//! Keep a printed hash elsewhere: an entry with that number keeps it, however Redis is rewritten.
+//! Keep what is printed elsewhere, and give it to a later run as `--since`: whoever takes away the newest or the oldest entries, and the
+//! record of them, leaves a chain that is whole.
 
 use std::io::Write;
 
 use anyhow::Context as _;
 
 use super::{Failure, Outcome, connected, one_thread, started};
-use crate::config::{Environment, Flags, RedisConfig, roles};
+use crate::config::{AuditConfig, Environment, Flags, roles};
 use crate::domain::printable::printable;
-use crate::store::{Store, Trail};
+use crate::store::{Store, Trail, TrailMark, WholeTrail};
 
 /// Follows the chain of each trail and prints a line about it; fails quietly unless all of them are whole.
 ///
 /// # Errors
 /// If the configuration is wrong, Redis does not answer, or a trail is broken.
-pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
+pub fn run(environment: &Environment, flags: &Flags, since: &[String]) -> Outcome {
+    let read = |text: &String| {
+        text.parse::<TrailMark>().map_err(|error| Failure::Refused(format!("--since {text}: {error}")))
+    };
+    let seen: Vec<TrailMark> = since.iter().map(read).collect::<Result<_, Failure>>()?;
     let config = started(roles::audit(environment, flags)?);
-    let whole = one_thread()?.block_on(verify(&config, &mut std::io::stdout()))?;
+    let whole = one_thread()?.block_on(verify(&config, &seen, &mut std::io::stdout()))?;
     if whole { Ok(()) } else { Err(Failure::Quiet) }
 }
 
-async fn verify(config: &RedisConfig, out: &mut impl Write) -> anyhow::Result<bool> {
-    let store = Store::open_unsupervised(config)?;
+async fn verify(config: &AuditConfig, seen: &[TrailMark], out: &mut impl Write) -> anyhow::Result<bool> {
+    let store = Store::open_unsupervised(&config.redis)?;
+    store.keep_audit_for(config.audit_kept);
     connected(&store).await.context("nothing was verified")?;
     let mut whole = true;
     for trail in Trail::CHAINED {
-        let (level, sentence) = match store.verify_audit(trail).await? {
-            Ok(trail) => {
-                let (entries, number, hash) = (trail.entries, trail.number, trail.hash);
+        let (level, sentence) = match store.verify_audit(trail, seen).await? {
+            Ok(WholeTrail { entries, number, hash, at }) => {
                 let plural = if entries == 1 { "entry" } else { "entries" };
-                ("ok", format!("{entries} {plural}; the newest is number {number} with the hash {hash}"))
+                let newest = TrailMark { trail, number, hash, at };
+                ("ok", format!("{entries} {plural}; the newest is {newest}"))
             }
             Err(broken) => {
                 whole = false;

@@ -14,6 +14,8 @@ pub const SANDBOX: &str = "sandbox";
 pub const URL: &str = "url";
 /// The argument of `audit`.
 pub const AUDIT_ACTION: &str = "action";
+/// The flag of `audit` for what an earlier run printed.
+pub const AUDIT_SINCE: &str = "since";
 /// The hidden subcommand through which `up` starts its children.
 pub const CHILD: &str = "child";
 /// The flag that names the process that a child must not outlive.
@@ -78,13 +80,22 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                 .value_parser(value_parser!(String))
                 .help("URL to request [default: /readyz at BANGUI_LISTEN]"),
         ),
-        Role::Audit => command.arg(
-            Arg::new(AUDIT_ACTION)
-                .value_name("ACTION")
-                .required(true)
-                .value_parser(["verify"])
-                .help("What to do with it"),
-        ),
+        Role::Audit => command
+            .arg(
+                Arg::new(AUDIT_ACTION)
+                    .value_name("ACTION")
+                    .required(true)
+                    .value_parser(["verify"])
+                    .help("What to do with it"),
+            )
+            .arg(
+                Arg::new(AUDIT_SINCE)
+                    .long(AUDIT_SINCE)
+                    .value_name("TRAIL:NUMBER:HASH")
+                    .action(ArgAction::Append)
+                    .value_parser(value_parser!(String))
+                    .help("The newest entry of a trail as an earlier run printed it: fail if it is not there as it was; may be repeated"),
+            ),
         _ => command,
     }
 }

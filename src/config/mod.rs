@@ -355,3 +355,12 @@ pub struct ResetPasswordConfig {
     /// How long entries of the audit are kept.
     pub audit_kept: Duration,
 }
+
+/// What `bangui audit` needs.
+#[derive(Clone)]
+pub struct AuditConfig {
+    /// The Redis that all workers share.
+    pub redis: RedisConfig,
+    /// How long entries of the audit are kept.
+    pub audit_kept: Duration,
+}

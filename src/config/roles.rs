@@ -16,8 +16,8 @@ use super::exposure::Around;
 use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
-    AgentConfig, AgentListen, CheckConfig, Exposure, LogFormat, RedisConfig, ResetPasswordConfig,
-    ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, secrets, values,
+    AgentConfig, AgentListen, AuditConfig, CheckConfig, Exposure, LogFormat, RedisConfig,
+    ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, secrets, values,
 };
 
 /// How long the audit may be kept: up to ten years.
@@ -381,9 +381,10 @@ pub fn reset_password(
 ///
 /// # Errors
 /// With every error in the configuration.
-pub fn audit(environment: &Environment, flags: &Flags) -> Result<Loaded<RedisConfig>, ConfigErrors> {
+pub fn audit(environment: &Environment, flags: &Flags) -> Result<Loaded<AuditConfig>, ConfigErrors> {
     load(environment, flags, |mut read| {
         let redis = redis(&mut read, true);
-        read.finish(|| redis)
+        let audit_kept = read.value(&vars::AUDIT_DAYS, values::days(AUDIT_DAYS));
+        read.finish(|| Some(AuditConfig { redis: redis?, audit_kept: audit_kept? }))
     })
 }

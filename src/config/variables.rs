@@ -170,7 +170,7 @@ variables! {
         "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas; as narrow as possible, since each of them can claim any address";
     TRUSTED_PROXY_HOPS = "BANGUI_TRUSTED_PROXY_HOPS", "N", None, open, CHECKED,
         "Instead of BANGUI_TRUSTED_PROXIES, where nobody else can reach the workers: the number of proxies in front of them; the client is the Nth address of X-Forwarded-For from the right";
-    AUDIT_DAYS = "BANGUI_AUDIT_DAYS", "DAYS", Some("90"), open, &[Serve, Up, ResetPassword],
+    AUDIT_DAYS = "BANGUI_AUDIT_DAYS", "DAYS", Some("90"), open, &[Serve, Up, ResetPassword, Audit],
         "How long audit entries are kept, up to 16 MiB per trail";
     DRAIN = "BANGUI_DRAIN_SECONDS", "SECONDS", Some("5"), open, WORKER,
         "How long a worker keeps serving after SIGTERM while it reports not ready (`up` does not wait unless this is set)";

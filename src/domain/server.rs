@@ -221,7 +221,7 @@ pub struct ServerState {
     /// The latest activation that no switch in `switching` made; none without switches, when `last_activation` is it.
     #[serde(default)]
     pub settled_activation: Option<Activation>,
-    /// Jails whose list of bans was longer than their counts allow, and was not taken.
+    /// Jails whose list of bans was longer than their counts, and the other lists of the server, allow, and was not taken.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub cut_lists: BTreeSet<JailName>,
     /// Whether `get JAIL backend` is answered.

@@ -186,8 +186,9 @@ impl Times {
 ///
 /// # Errors
 /// `Down` if it has another shape.
-pub fn bans(answer: &Value) -> Result<Vec<Ban<'_>>, Fail2banError> {
-    let lines = answer.items().ok_or_else(|| strange("the list of bans"))?;
+pub fn bans(answer: &Value, most: usize) -> Result<Vec<Ban<'_>>, Fail2banError> {
+    let lines = answer.items().filter(|lines| lines.len() <= most);
+    let lines = lines.ok_or_else(|| strange("the list of bans"))?;
     lines
         .iter()
         .map(|line| {
@@ -273,11 +274,12 @@ mod tests {
             Some(Times { since: "2026-11-22T22:01:02".parse().unwrap(), seconds, end: end.parse().unwrap() })
         };
         let ten_minutes = times(600, "2026-11-22T22:11:02");
-        let read = bans(&list).unwrap();
+        let read = bans(&list, 4).unwrap();
         assert_eq!(read[0], Ban { ip: "203.0.113.7", times: ten_minutes });
         assert_eq!(read[1], Ban { ip: "2001:db8::1", times: times(-1, "9999-12-31T23:59:59") });
         assert_eq!(read[2], Ban { ip: "198.51.100.1", times: None });
         assert_eq!(read[3], Ban { ip: "mallory \tx", times: ten_minutes });
-        assert!(bans(&Value::Int(1)).is_err());
+        assert!(bans(&list, 3).is_err(), "a line more than it may have");
+        assert!(bans(&Value::Int(1), 4).is_err());
     }
 }

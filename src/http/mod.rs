@@ -18,6 +18,7 @@ pub mod auth;
 pub mod error;
 mod event_clients;
 pub mod extract;
+mod large_forms;
 pub mod long_change;
 mod middleware;
 pub mod pages;
@@ -25,6 +26,7 @@ pub mod state;
 
 pub use api::metrics::metrics_router;
 pub use auth::proxies::Proxies;
+pub use large_forms::LARGE_FORM_BYTES;
 pub use middleware::host::AllowedHosts;
 pub use state::{AppState, Parts, Phase, Readiness};
 

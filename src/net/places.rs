@@ -24,6 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::address::host_behind;
+
 /// How many connections one server holds.
 #[derive(Debug, Clone, Default)]
 pub struct Capacity {
@@ -85,7 +87,8 @@ impl Places {
     /// A place for a connection from this address (none: a unix socket), or `None` if it must be closed.
     pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<ConnectionSlot> {
         let capacity = &self.0.capacity;
-        let peer = peer.map(|ip| ip.to_canonical());
+        // All IPv4 hosts behind NAT64 would share one /64, and each other's share.
+        let peer = peer.map(host_behind);
         let peer = peer.filter(|ip| !capacity.proxies.iter().any(|net| net.contains(ip))).map(network);
         let mut held = self.held();
         let theirs = peer.as_ref().and_then(|peer| held.of_peer.get(peer)).copied().unwrap_or_default();
@@ -227,8 +230,12 @@ mod tests {
         let third = from(&places, "2001:db8::ffff:1").unwrap();
         assert!(is_let_go(&second) && !is_let_go(&first) && !is_let_go(&other));
         assert!(!third.is_reserve());
-        // Another /64 is another peer, and a mapped address is the address.
+        // Another /64 is another peer, each host behind NAT64 is one, and a mapped address is the address.
         assert!(!from(&places, "2001:db8:0:1::1").unwrap().is_reserve());
+        let behind_nat64 = ["64:ff9b::203.0.113.8", "64:ff9b::203.0.113.9", "64:ff9b::203.0.113.10"];
+        let behind_nat64 = behind_nat64.map(|ip| from(&places, ip).unwrap());
+        assert!(behind_nat64.iter().all(|place| !is_let_go(place) && !place.is_reserve()));
+        drop(behind_nat64);
         let _one = from(&places, "203.0.113.7").unwrap();
         let two = from(&places, "::ffff:203.0.113.7").unwrap();
         two.busy();

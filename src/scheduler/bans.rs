@@ -6,8 +6,7 @@
 //! times as long as the pull took.
 //!
 //! An agent may be in a stranger's hands. A list that is too long by the counts (`domain/long_lists.rs`) is not asked for; one that
-//! is longer than its count allows is cut off, and noted in the server's state. All lists that are read at once together hold no
-//! more bans than one may: each takes as many of [`MAX_LIST`] permits as it may have bans.
+//! is longer than its count and what is stored of its server allow is cut off, and noted in the server's state (`ban_pulls.rs`).
 //!
 //! What is not of this term counts too: a new leader re-reads nothing whose counts equal the stored ones; a leader whose Redis
 //! was replaced re-reads everything, since that Redis may have lost lists. A server that was away is re-read when it is back,
@@ -16,32 +15,21 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::ban_pulls::{self, KnownList};
 use super::context::Scheduler;
 use super::outcome::on_error;
 use super::term::Term;
-use crate::agent::client::{FromBan, ListError};
-use crate::domain::long_lists::{self, MAX_LIST};
+use crate::domain::long_lists;
 use crate::domain::{ServerName, ServerState};
-use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, StoredServer};
+use crate::store::{BanCounts, BanPlace, StoreError, StoredServer};
 
-/// What the lists need that a leader reads at once: each ban as it is stored, and its place in two lists.
-pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
 /// How often the counts are checked when no probe reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a write about a list is tried when others write the same state.
-const NOTE_TRIES: u32 = 5;
 /// The least time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Lists that are pulled at once, as far as their bans are few enough.
-const MAX_CONCURRENT_PULLS: usize = 4;
-/// How many more bans than were counted a list may have: this many, and a quarter of the count.
-const SINCE_COUNTED: usize = 20_000;
-/// How many times as long as a pull took its list rests after it, and how long at most.
-const REST: (u32, Duration) = (9, Duration::from_secs(60));
 /// How often all stored lists are looked through for jails that are gone.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
 /// A server that this worker does not know may be one that it does not know yet.
@@ -66,13 +54,6 @@ pub async fn follow(scheduler: &Scheduler, term: &Term, probed: &Notify) {
     }
 }
 
-/// What this term knows of one list.
-struct KnownList {
-    /// With which counts it was written; none if it must be read again.
-    counts: Option<BanCounts>,
-    rests_until: Instant,
-}
-
 /// What this term knows of all lists.
 #[derive(Default)]
 struct Lists {
@@ -83,15 +64,6 @@ struct Lists {
     unknown_since: HashMap<ServerName, Instant>,
     /// Those that were too long at the last look.
     long: HashSet<BanPlace>,
-}
-
-/// The outcome of asking for a list.
-enum Pulled {
-    Written,
-    /// It was longer than its count allows.
-    Cut,
-    /// The agent cannot be asked, and is asked again at a later look.
-    Nothing,
 }
 
 /// The servers with their states, as the last probes left them.
@@ -107,31 +79,12 @@ impl Lists {
         let states: States = names.into_iter().zip(servers.into_iter().map(state)).collect();
         self.suspect_those_away(&states);
         self.suspect_redis(scheduler.store.connection_number());
-        self.take_over(scheduler, &states).await?;
+        // Before others are read: what is stored of a server is charged to it.
+        let kept = self.forget(scheduler, term, &states).await?;
+        self.take_over(scheduler, &states, kept).await?;
         self.warn_of_long_ones(&states);
         let (due, wait) = self.due(&states, Instant::now());
-        let permits = Semaphore::new(MAX_LIST);
-        let permits = &permits;
-        let mut pulls = stream::iter(due)
-            .map(|(place, counts)| async move {
-                let bound = bound(counts);
-                // Never closed, and never more than there are.
-                let _permits = permits.acquire_many(u32::try_from(bound).unwrap_or(u32::MAX)).await;
-                let begun = Instant::now();
-                let pulled = pull(scheduler, term, &place, counts, bound).await;
-                (place, counts, pulled, begun.elapsed())
-            })
-            .buffer_unordered(MAX_CONCURRENT_PULLS);
-        while let Some((place, counts, pulled, took)) = pulls.next().await {
-            let (counts, rest) = match pulled? {
-                Pulled::Written => (Some(counts), rest_after(took)),
-                Pulled::Cut => (None, REST.1),
-                Pulled::Nothing => (None, rest_after(took)),
-            };
-            self.known.insert(place, KnownList { counts, rests_until: Instant::now() + rest });
-        }
-        drop(pulls);
-        self.forget(scheduler, term, &states).await?;
+        ban_pulls::all(scheduler, term, due, &mut self.known).await?;
         Ok(wait)
     }
 
@@ -171,17 +124,22 @@ impl Lists {
         }
     }
 
-    /// What the leader before this one wrote counts.
-    async fn take_over(&mut self, scheduler: &Scheduler, states: &States) -> Result<(), StoreError> {
-        let new: Vec<BanPlace> =
-            places(states).map(|(place, _)| place).filter(|place| !self.known.contains_key(place)).collect();
+    /// What the leader before this one wrote counts, and so does what is stored beside the jails that run.
+    async fn take_over(
+        &mut self,
+        scheduler: &Scheduler,
+        states: &States,
+        stored: Vec<BanPlace>,
+    ) -> Result<(), StoreError> {
+        let all = places(states).map(|(place, _)| place).chain(stored);
+        let new: HashSet<BanPlace> = all.filter(|place| !self.known.contains_key(place)).collect();
+        let new: Vec<BanPlace> = new.into_iter().collect();
         if new.is_empty() {
             return Ok(());
         }
-        let counts = scheduler.store.ban_counts(&new).await?;
-        let now = Instant::now();
-        let known = |counts| KnownList { counts, rests_until: now };
-        self.known.extend(new.into_iter().zip(counts.into_iter().map(known)));
+        let lists = scheduler.store.ban_counts(&new).await?;
+        let known = lists.into_iter().map(KnownList::stored);
+        self.known.extend(new.into_iter().zip(known));
         Ok(())
     }
 
@@ -199,26 +157,28 @@ impl Lists {
         (due, wait)
     }
 
-    /// Those of this term at once; those of other terms are looked through at times.
+    /// Those of this term at once; those of other terms are looked through at times. Returns what of these is still stored.
     async fn forget(
         &mut self,
         scheduler: &Scheduler,
         term: &Term,
         states: &States,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<BanPlace>, StoreError> {
         let mut all: Vec<BanPlace> = self.known.keys().cloned().collect();
         if self.looked_through.is_none_or(|at| at.elapsed() >= CLEANUP_INTERVAL) {
             all = scheduler.store.ban_lists().await?;
             self.looked_through = Some(Instant::now());
         }
         self.unknown_since.retain(|server, _| !states.contains_key(server));
-        let gone: Vec<BanPlace> = all.into_iter().filter(|place| self.is_gone(place, states)).collect();
-        for place in gone.into_iter().take(MAX_FORGOTTEN) {
+        let (mut gone, mut kept): (Vec<BanPlace>, _) =
+            all.into_iter().partition(|place| self.is_gone(place, states));
+        kept.extend(gone.split_off(gone.len().min(MAX_FORGOTTEN)));
+        for place in gone {
             scheduler.store.forget_bans(&term.fence, &place).await?;
             tracing::info!(server.name = %place.0, jail.name = %place.1, "dropped the ban list of a jail that no longer exists");
             self.known.remove(&place);
         }
-        Ok(())
+        Ok(kept)
     }
 
     fn is_gone(&mut self, (server, jail): &BanPlace, states: &States) -> bool {
@@ -241,91 +201,9 @@ fn places(states: &States) -> impl Iterator<Item = (BanPlace, BanCounts)> {
     })
 }
 
-/// How many bans a list may have by now of which so many were counted.
-fn bound((banned, _): BanCounts) -> usize {
-    let counted = usize::try_from(banned).unwrap_or(MAX_LIST).min(MAX_LIST);
-    (counted + counted / 4 + SINCE_COUNTED).min(MAX_LIST)
-}
-
-fn rest_after(took: Duration) -> Duration {
-    (took * REST.0).min(REST.1)
-}
-
-async fn pull(
-    scheduler: &Scheduler,
-    term: &Term,
-    place: &BanPlace,
-    counts: BanCounts,
-    bound: usize,
-) -> Result<Pulled, StoreError> {
-    let (server, jail) = place;
-    let Some(agent) = scheduler.agents.get(server) else { return Ok(Pulled::Nothing) };
-    let notes = scheduler.store.ban_notes(place).await?;
-    let bans: Vec<StoredBan> = match agent.bans_as(jail, bound).await {
-        Ok(bans) => bans,
-        Err(ListError::TooLong(bound)) => {
-            tracing::warn!(
-                server.name = %server, jail.name = %jail,
-                "dropped the list of bans of {jail} on {server}: more than {bound} bans, though only {} were counted", counts.0
-            );
-            note_cut(scheduler, term, place, true).await?;
-            return Ok(Pulled::Cut);
-        }
-        Err(ListError::Agent(error)) => {
-            tracing::debug!(server.name = %server, jail.name = %jail, error = %error, "failed to read a jail's bans: keeping the previous list");
-            return Ok(Pulled::Nothing);
-        }
-    };
-    match scheduler.store.write_bans(&term.fence, place, counts, bans, notes).await {
-        Err(error @ StoreError::Conflict) => {
-            tracing::debug!(server.name = %server, jail.name = %jail, error = %error, "failed to write a list of bans: reading it again");
-            return Ok(Pulled::Nothing);
-        }
-        written => written?,
-    }
-    note_cut(scheduler, term, place, false).await?;
-    Ok(Pulled::Written)
-}
-
-impl FromBan for StoredBan {
-    fn from_ban(what: String, since: Option<i64>, until: Option<i64>) -> Self {
-        Self { ip: what, since, until }
-    }
-}
-
-/// Notes in the server's state whether the list of a jail was cut off. A write between the look and this one is no reason to give
-/// up: the next pull may be long in coming.
-async fn note_cut(
-    scheduler: &Scheduler,
-    term: &Term,
-    (server, jail): &BanPlace,
-    cut: bool,
-) -> Result<(), StoreError> {
-    for _ in 0..NOTE_TRIES {
-        let read = scheduler.store.server(server).await?;
-        if read.state.cut_lists.contains(jail) == cut {
-            return Ok(());
-        }
-        let mut state = read.state.clone();
-        if cut {
-            state.cut_lists.insert(jail.clone());
-        } else {
-            state.cut_lists.remove(jail);
-        }
-        match scheduler
-            .store
-            .write_probed(&term.fence, server, &read, &state, &HoursChange::default(), &[])
-            .await
-        {
-            Err(StoreError::Conflict) => {}
-            written => return written.map(drop),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::ban_pulls::rest_after;
     use super::*;
     use crate::domain::{Condition, JailCounts, JailName};
 
@@ -350,7 +228,9 @@ mod tests {
         let now = Instant::now();
         let mut lists = Lists::default();
         let rests_until = now + rest_after(Duration::from_secs(1));
-        lists.known.insert(place(), KnownList { counts: Some((3, 3)), rests_until });
+        lists
+            .known
+            .insert(place(), KnownList { counts: Some((3, 3)), rests_until, ..KnownList::stored(None) });
         let due = |lists: &Lists, banned, at| lists.due(&states(Condition::Up, banned), at);
         assert!(due(&lists, 3, now).0.is_empty());
         assert_eq!(due(&lists, 4, now), (vec![], Duration::from_secs(9)), "a tenth of fail2ban's time");
@@ -365,12 +245,12 @@ mod tests {
     async fn what_is_known_of_a_list_ends_with_the_connection_that_it_was_written_over() {
         let mut lists = Lists::default();
         lists.suspect_redis(1);
-        lists.known.insert(place(), KnownList { counts: Some((3, 3)), rests_until: Instant::now() });
+        lists.known.insert(place(), KnownList { counts: Some((3, 3)), ..KnownList::stored(None) });
         lists.suspect_redis(1);
         assert!(lists.known.contains_key(&place()));
         lists.suspect_redis(2);
         assert!(!lists.known.contains_key(&place()));
-        lists.known.insert(place(), KnownList { counts: None, rests_until: Instant::now() });
+        lists.known.insert(place(), KnownList::stored(None));
         lists.suspect_redis(3);
         assert_eq!(
             lists.due(&states(Condition::Up, 3), Instant::now()).0.len(),
@@ -380,12 +260,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_is_too_long_is_never_due_and_one_that_grew_may_be_somewhat_longer() {
+    async fn a_list_that_is_too_long_is_never_due() {
         let lists = Lists::default();
         let due = |banned| lists.due(&states(Condition::Up, banned), Instant::now()).0.len();
         assert_eq!([due(200_000), due(200_001), due(u64::MAX)], [1, 0, 0]);
-        assert_eq!([0, 3, 100_000, 200_000].map(|n| bound((n, n))), [20_000, 20_003, 145_000, 200_000]);
-        assert_eq!(bound((u64::MAX, 0)), MAX_LIST);
     }
 
     #[tokio::test]

@@ -9,12 +9,13 @@
 //! * `presence.rs`: how the leader shows that its process runs;
 //! * `jobs.rs`: what a leader does, on a schedule that lies in Redis and outlives it;
 //! * `probe.rs`: the health probe, the job that matters most;
-//! * `bans.rs`: the lists of bans;
+//! * `bans.rs`: the lists of bans, which of them is due; `ban_pulls.rs`: how they are read;
 //! * `discovery.rs`: agents that are found by DNS.
 //!
 //! Leadership is a hint; the proof is the fence that every write carries and Redis compares. So "at most
 //! one scheduler" does not depend on the code here: it only makes takeovers quick and rare.
 
+mod ban_pulls;
 mod bans;
 mod context;
 mod discovery;
@@ -26,6 +27,6 @@ mod probe;
 mod standby;
 mod term;
 
-pub use bans::MAX_LIST_BYTES;
+pub use ban_pulls::MAX_LIST_BYTES;
 pub use context::Scheduler;
 pub use election::release_left_behind;

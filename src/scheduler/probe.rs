@@ -211,16 +211,20 @@ async fn probe_once(shared: &Probes, name: &ServerName) -> Result<(), StoreError
     let hours =
         if answered { hours_with(shared, name, &state, &after).await? } else { HoursChange::default() };
     scheduler.store.write_probed(&term.fence, name, &after, &state, &hours, &events).await?;
-    note_findings(shared, name, &after, &state).await;
+    note_findings((&shared.scheduler, &shared.term), name, &after, &state).await;
     log_events(name, &state, &events);
     shared.probed.notify_one();
     Ok(())
 }
 
-/// Notes which findings this probe began and ended, so that each has its time even if no user looks. If a note is lost, the
+/// Notes which findings this step from one state to another began and ended, so that each has its time even if no user looks. If a note is lost, the
 /// next look at the findings makes it.
-async fn note_findings(shared: &Probes, name: &ServerName, before: &StoredServer, state: &ServerState) {
-    let Probes { scheduler, term, .. } = shared;
+pub(super) async fn note_findings(
+    (scheduler, term): (&Scheduler, &Term),
+    name: &ServerName,
+    before: &StoredServer,
+    state: &ServerState,
+) {
     let now = before.read_at;
     let (was, is) = (servers::judge(name, &before.state, now), servers::judge(name, state, now));
     let ids = |report: &Report| report.findings.iter().map(Finding::id).collect::<BTreeSet<String>>();

@@ -4,14 +4,16 @@
 //! |---|---|---|
 //! | the program itself, and what it caches | 24 MiB | measured: 18 MiB idle, `cargo bench -- footprint` |
 //! | connections: headers, bodies of strangers, buffers, those of the kernel included | (1,536 + 64) × 136 KiB = 213 MiB | `net/places.rs`, `net/listener.rs`, `net/socket.rs` |
+//! | forms that were kept over a login | 32 × 3 × 64 KiB = 6 MiB | `http/large_forms.rs` |
 //! | passwords that are being hashed | (cores + 1) × 19 MiB, with the one core of the manifest 38 MiB | `password/gate.rs` |
-//! | lists of bans that a leader reads | 200,000 × 160 bytes = 31 MiB | `scheduler/bans.rs` |
+//! | lists of bans that a leader reads | 200,000 × 192 bytes, and 1.6 MiB of each of 4 answers = 43 MiB | `scheduler/ban_pulls.rs` |
 //!
-//! A stranger reaches the first three, a hostile agent the last. Those who are logged in can ask for more at once: pages of bans and
+//! A stranger reaches all but the last, which a hostile agent does. Those who are logged in can ask for more at once: pages of bans and
 //! of events, larger bodies. More connections (`BANGUI_MAX_CONNECTIONS`) or more cores need more memory.
 
 #[cfg(test)]
 mod tests {
+    use crate::http::LARGE_FORM_BYTES;
     use crate::net::MAX_CONNECTION_BYTES;
     use crate::password::gate;
     use crate::scheduler::MAX_LIST_BYTES;
@@ -37,6 +39,7 @@ mod tests {
         let cores = limit(&manifest, "cpu");
         let sum = PROGRAM
             + (connections + PROBE_CONNECTIONS) * MAX_CONNECTION_BYTES
+            + LARGE_FORM_BYTES
             + gate::most_at_once(cores) * gate::HASH_BYTES
             + MAX_LIST_BYTES;
         let allowed = limit(&manifest, "memory");

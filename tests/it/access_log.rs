@@ -57,6 +57,62 @@ async fn nobody_is_refused_without_a_line_that_says_who_from_where_and_why() {
 }
 
 #[tokio::test]
+async fn whatever_strangers_cause_by_requests_without_a_session_has_ten_lines_a_minute_of_an_address() {
+    let proxied = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1");
+    let mut cluster = proxied.env("BANGUI_LOGIN_LIMIT", "1000/1").start().await;
+    let client = cluster.client(0);
+    let send = async |path: &str, from: &str, kind: &str| {
+        let request = client.request(Method::POST, path).header("X-Forwarded-For", from);
+        client.send(request.header("content-type", kind).body("{}")).await
+    };
+    let login = "application/json";
+    for _ in 0..40 {
+        send("/nope", "203.0.113.1", "text/plain").await.expect(404);
+        send("/api/v1/setup", "203.0.113.2", "text/plain").await.expect(415);
+        // Before the setup nobody can log in: 409.
+        let request =
+            client.request(Method::POST, "/api/v1/session").header("X-Forwarded-For", "203.0.113.3");
+        client.send(request.json(&json!({ "password": PASSWORD }))).await.expect(409);
+        send("/login", "203.0.113.4", "application/x-www-form-urlencoded").await.expect(303);
+        send("/api/v1/session", "203.0.113.5", login).await.expect(422);
+    }
+    // Somebody who is logged in has a line for each, whatever strangers of the same address did.
+    cluster.post_setup(0).await.expect(201);
+    let user = client.logged_in().await;
+    for _ in 0..20 {
+        let request =
+            user.request(Method::PATCH, "/api/v1/settings").header("X-Forwarded-For", "203.0.113.5");
+        user.send(request.json(&json!({ "nothing": 1 }))).await;
+    }
+    cluster.workers[0].terminate();
+    cluster.workers[0].process.ended(SOON).await;
+    let log = cluster.workers[0].log();
+    let lines = |of: &dyn Fn(&Value) -> bool| log.iter().filter(|line| of(line)).count();
+    let route = |line: &Value, route: &str| {
+        line["span"]["http.route"] == route && line["span"]["user.name"].is_null()
+    };
+    let from = |line: &Value, address: &str| field(line, "client.address") == Some(&json!(address));
+    for address in ["203.0.113.1", "203.0.113.2", "203.0.113.5"] {
+        assert_eq!(
+            lines(&|line| from(line, address) && field(line, "http.status").is_some()),
+            10,
+            "{address}"
+        );
+    }
+    assert_eq!(lines(&|line| from(line, "203.0.113.3") && field(line, "http.status").is_some()), 10);
+    assert_eq!(lines(&|line| from(line, "203.0.113.3") && field(line, "login.outcome").is_some()), 10);
+    assert!(lines(&|line| route(line, "/login")) <= 20, "{log:#?}");
+    assert_eq!(
+        lines(
+            &|line| line["span"]["http.route"] == "/api/v1/settings" && field(line, "http.status").is_some()
+        ),
+        20
+    );
+    let counted = lines(&|line| field(line, "http.refused").is_some());
+    assert_eq!(counted, 5, "{log:#?}");
+}
+
+#[tokio::test]
 async fn a_flood_from_one_address_has_ten_lines_a_minute_and_is_then_counted() {
     let cluster = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1").set_up().await;
     let client = cluster.client(0);

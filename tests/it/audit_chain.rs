@@ -15,9 +15,9 @@ use crate::support::worker::field;
 use crate::support::{Cluster, PASSWORD, SOON, eventually};
 
 const NEW: &str = "another password altogether";
-const SECURITY: &str = "{it}:audit-security";
+pub const SECURITY: &str = "{it}:audit-security";
 
-fn record(what: &'static str, n: usize) -> AuditRecord {
+pub fn record(what: &'static str, n: usize) -> AuditRecord {
     AuditRecord { after: json!({ "n": n }), ..Actor::operator().record(what) }
 }
 
@@ -33,8 +33,13 @@ async fn all(store: &Store, limit: usize) -> Vec<AuditEntry> {
     }
 }
 
-async fn verify(cluster: &Cluster) -> (Option<i32>, String) {
+pub async fn verify(cluster: &Cluster) -> (Option<i32>, String) {
+    verify_since(cluster, &[]).await
+}
+
+pub async fn verify_since(cluster: &Cluster, since: &[String]) -> (Option<i32>, String) {
     let mut command = bangui("audit");
+    command.args(since.iter().flat_map(|mark| ["--since", mark]));
     command.arg("verify").env("BANGUI_REDIS_URL", cluster.redis.url()).env("BANGUI_REDIS_PREFIX", "it");
     Child::run("bangui audit verify", command, SOON).await
 }
@@ -54,7 +59,7 @@ async fn of_entries_that_workers_write_at_once_each_continues_the_one_before() {
     });
     join_all(writes).await;
     for trail in [Trail::Security, Trail::Changes] {
-        let whole = stores[0].verify_audit(trail).await.unwrap().unwrap();
+        let whole = stores[0].verify_audit(trail, &[]).await.unwrap().unwrap();
         // The setup is one of the first trail.
         assert_eq!(whole.number, 150 + u64::from(trail == Trail::Security), "{whole:?}");
         assert_eq!(whole.entries, whole.number);
@@ -64,7 +69,7 @@ async fn of_entries_that_workers_write_at_once_each_continues_the_one_before() {
     let more = join_all((0..200).map(|n| async move { writer.audit(&one(n)).await.unwrap() }));
     let watched = async {
         for _ in 0..10 {
-            stores[2].verify_audit(Trail::Security).await.unwrap().unwrap();
+            stores[2].verify_audit(Trail::Security, &[]).await.unwrap().unwrap();
         }
     };
     futures_util::future::join(more, watched).await;
@@ -137,7 +142,7 @@ async fn a_changed_entry_is_found_by_its_number() {
         let _: String =
             redis::cmd("XADD").arg(key).arg(id).arg(fields).query_async(&mut connection).await.unwrap();
     }
-    let broken = store.verify_audit(Trail::Changes).await.unwrap().unwrap_err();
+    let broken = store.verify_audit(Trail::Changes, &[]).await.unwrap().unwrap_err();
     assert!(matches!(broken, BrokenTrail::Changed { number: 3, .. }), "{broken:?}");
 }
 
@@ -152,7 +157,7 @@ async fn what_is_trimmed_by_age_or_size_leaves_a_chain_that_is_whole() {
     tokio::time::sleep(Duration::from_millis(60)).await;
     store.keep_audit_for(Duration::from_millis(50));
     store.audit(&record("jail.test", 30)).await.unwrap();
-    let whole = store.verify_audit(Trail::Changes).await.unwrap().unwrap();
+    let whole = store.verify_audit(Trail::Changes, &[]).await.unwrap().unwrap();
     // The newest of those that are over stays, until there is another.
     assert_eq!((whole.entries, whole.number), (2, 31), "{whole:?}");
 
@@ -162,7 +167,7 @@ async fn what_is_trimmed_by_age_or_size_leaves_a_chain_that_is_whole() {
         let after = json!({ "n": n, "text": large });
         store.audit(&AuditRecord { after, ..Actor::operator().record("jail.test") }).await.unwrap();
     }
-    let whole = store.verify_audit(Trail::Changes).await.unwrap().unwrap();
+    let whole = store.verify_audit(Trail::Changes, &[]).await.unwrap().unwrap();
     assert_eq!(whole.number, 331);
     assert!((255..=262).contains(&whole.entries), "16 MiB hold 261 of them, not {whole:?}");
     let bytes: u64 = cluster.redis.command(&["HGET", "{it}:audit-chain-changes", "bytes"]).await;
@@ -282,7 +287,7 @@ async fn nobody_guesses_forges_or_is_limited_without_a_trace_and_a_flood_is_one_
         found.iter().find(|entry| entry.after["more"].is_u64()).unwrap_or_else(|| panic!("{found:?}"));
     assert_eq!(folded.what, "login.refused");
     assert_eq!(folded.after, json!({ "more": 30, "network": "203.0.113.7/32" }));
-    store.verify_audit(Trail::Refusals).await.unwrap().unwrap();
+    store.verify_audit(Trail::Refusals, &[]).await.unwrap().unwrap();
 }
 
 #[tokio::test]

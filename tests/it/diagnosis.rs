@@ -88,6 +88,7 @@ async fn where_all_is_well_nothing_is_found_and_every_check_of_the_host_was_made
     for kind in [
         "server-down",
         "jail-not-running",
+        "ban-list-unread",
         "log-missing",
         "log-stale",
         "database-off",

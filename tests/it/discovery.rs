@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::agent::AGENT_TOKEN;
+use crate::support::browser::Browser;
 use crate::support::cluster::PREFIX;
 use crate::support::fail2ban::Fail2ban;
 use crate::support::names::Names;
@@ -284,6 +285,13 @@ async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate()
     let before = known(&client).await;
     let digest = before["certificate_sha256"].as_str().unwrap();
     assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{before}");
+    // A person compares it on a page.
+    let mut person = Browser::new(stage.cluster.workers[0].address);
+    person.log_in().await;
+    let page = person.get("/cluster").await;
+    let rows = page.expect(200).texts("section[aria-labelledby=found] tbody tr");
+    let row = rows.iter().find(|row| row.starts_with("node-1 ")).unwrap_or_else(|| panic!("{rows:?}"));
+    assert!(row.contains(digest) && row.contains(&stage.at(22).to_string()), "{row}");
 
     drop(node_1);
     stage.resolve(&[23, 24]);

@@ -67,6 +67,32 @@ async fn headers_without_an_end_on_5000_connections_take_neither_memory_nor_prob
     is_well(&client, address).await;
 }
 
+#[tokio::test]
+async fn forms_that_never_end_take_no_more_memory_than_other_requests() {
+    open_files::raise(12_000);
+    let cluster = Cluster::bare(1).set_up().await;
+    let (client, address) = (cluster.client(0), cluster.workers[0].address);
+    let (header, mut held) = ("x".repeat(30_500), Vec::new());
+    // As large as a login may be, as a form that is kept may be, and as a stranger's may be.
+    let forms =
+        [("/login", 65_000), ("/settings", 48_000), ("/login", 8_000), ("/setup", 8_000), ("/setup", 65_000)];
+    for n in (0..4).flat_map(|from| [from + 1; 384]) {
+        let (path, length) = forms[held.len() % forms.len()];
+        let mut stream = connect(stranger(n), address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/html\r\ncontent-length: {length}\r\n\
+             content-type: application/x-www-form-urlencoded\r\nx: {header}\r\n\r\n"
+        );
+        let _ = stream.write_all(head.as_bytes()).await;
+        // All but its last byte. A refusal may have closed the connection already.
+        let _ = stream.write_all("x".repeat(length - 1).as_bytes()).await;
+        held.push(stream);
+    }
+    let resident = resident(&cluster.workers[0].process);
+    assert!(resident < LIMIT_MIB, "{resident} MiB");
+    is_well(&client, address).await;
+}
+
 fn still_open(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0; 16]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
@@ -81,6 +107,20 @@ async fn headers_of_more_than_32_kib_are_refused_and_their_connection_is_closed(
     let closed = tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await;
     assert!(closed.is_ok(), "it waits for more");
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test]
+async fn more_than_100_headers_are_refused_and_as_many_are_not() {
+    let cluster = Cluster::bare(1).start().await;
+    for (lines, expected) in [(99, "HTTP/1.1 200"), (100, "HTTP/1.1 431")] {
+        let mut stream = connect(stranger(1), cluster.workers[0].address).await.unwrap();
+        let more = "x: y\r\n".repeat(lines);
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{more}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), expected);
+    }
 }
 
 #[tokio::test]

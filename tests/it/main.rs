@@ -19,6 +19,7 @@ mod agent_programs;
 mod agent_tls;
 mod audit;
 mod audit_chain;
+mod audit_ends;
 mod bad_input;
 mod ban_jobs;
 mod ban_lists;

@@ -173,3 +173,23 @@ async fn markup_in_what_is_kept_is_shown_as_text() {
     assert!(!offer.expect(200).html.contains("<script>alert"), "{}", offer.html);
     assert!(offer.text("#messages button").contains(markup), "{}", offer.html);
 }
+
+#[tokio::test]
+async fn a_long_form_whose_session_has_ended_is_kept_over_the_login_and_sent_by_a_button() {
+    let cluster = Cluster::bare(2).set_up().await;
+    let mut user = browser(&cluster, 0);
+    // More than any other stranger may send, and as much as is kept; three times that on the wire.
+    let typed = "ä/".repeat(5_400);
+    let ended = user.post("/settings", &[("none", &typed)]).await;
+    assert_eq!(ended.expect(401).attribute("[name='keep.none']", "value").as_deref(), Some(&*typed));
+    let mut user = user.at(cluster.workers[1].address);
+    let wrong = user.submit(&ended, "main form", &[("password", "a wrong password")], "Log in").await;
+    assert_eq!(wrong.expect(422).attribute("[name='keep.none']", "value").as_deref(), Some(&*typed));
+    let right = user.submit(&wrong, "main form", &[("password", PASSWORD)], "Log in").await;
+    let offer = user.get(&right.expect(303).to().unwrap()).await;
+    assert!(offer.expect(200).text("#messages button").contains("Send it now"), "{}", offer.html);
+    assert_eq!(offer.attribute("#messages [name=none]", "value").as_deref(), Some(&*typed));
+    // What is kept is the only reason to send so much before one is logged in.
+    let mut stranger = browser(&cluster, 0);
+    stranger.post("/setup", &[("code", &typed)]).await.expect(413);
+}

@@ -116,8 +116,17 @@ async fn resetting_to_a_password_of_a_wrong_length_or_without_redis_changes_noth
 
 /// Resident memory of a process, in MiB.
 pub fn resident(process: &Child) -> u64 {
+    memory(process, "VmRSS:")
+}
+
+/// The most that a process had of it, in MiB.
+pub fn peak(process: &Child) -> u64 {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: &Child, which: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bangui::store::AuditEntry;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -251,6 +252,14 @@ async fn a_setup_token_cannot_be_guessed_from_one_address_and_each_try_is_in_the
         tries.count()
     };
     eventually("each try in the log", SOON, || async { (logged(0) + logged(1) == 5).then_some(()) }).await;
+    // And in the audit, as those are that the limit refused.
+    let store = cluster.connected_store().await;
+    let entries = store.audit_page(None, 100).await.unwrap().items;
+    let refused = |words: &str| {
+        let of = |entry: &&AuditEntry| entry.what == "setup.refused" && entry.outcome.contains(words);
+        entries.iter().filter(of).count()
+    };
+    assert_eq!((refused("wrong setup token"), refused("too many passwords")), (5, 6), "{entries:#?}");
     // Somebody else is not kept out, and who knows the token is limited by nothing.
     for _ in 0..6 {
         let short = json!({ "password": "short", "token": SETUP_TOKEN });

@@ -4,7 +4,8 @@
 //! the agent ─▶ pieces of its answer ─▶ a queue of a few ─▶ the parser's thread ─▶ each ban, at once in the form it is kept in
 //! ```
 //!
-//! An agent may be in a stranger's hands: it must not take the memory of the worker that asks it, whatever it answers.
+//! An agent may be in a stranger's hands: it must not take the memory of the worker that asks it, whatever it answers. So a list is
+//! cut off at the weight that it may have (`domain/long_lists.rs`), and at a text that is longer than any of a ban.
 
 use std::io::{BufReader, Read};
 use std::sync::Arc;
@@ -19,36 +20,44 @@ use tokio::time::timeout;
 use super::call::AgentClient;
 use super::error::{AgentError, RefusedKind};
 use crate::agent::wire::{self, Ban, BanList, MarkBan};
-use crate::domain::long_lists::MAX_LIST;
+use crate::domain::long_lists::{MAX_LIST, weight};
 use crate::domain::{JailName, UnreachableKind};
 
 /// Pieces that wait for the parser.
-const PIECES: usize = 4;
+const PIECES: usize = 2;
+/// What is in memory of an answer before it is parsed, at most: the pieces that wait, the one that is parsed and the one that
+/// arrives, each as large as the HTTP client reads at once.
+pub const UNPARSED_BYTES: usize = (PIECES + 2) * 408 * 1024;
+/// The longest text in an answer: a mark of 1,024 bytes, each of them escaped, has 6 KiB.
+const MAX_TEXT: usize = 8 * 1024;
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// It is longer than a list may be.
-    #[error("the list of bans is longer than {0}")]
+    /// It is longer than this list may be.
+    #[error("the list of bans is longer than {0}, or as large")]
     TooLong(usize),
     /// The agent was not asked, or did not answer.
     #[error(transparent)]
     Agent(#[from] AgentError),
 }
 
-/// What a list becomes.
+/// What a list becomes. A ban that is kept says how many bytes of text are kept with it.
 trait Keep: Default + Send + 'static {
-    fn ban(&mut self, ban: Ban);
-    fn mark(&mut self, ban: MarkBan);
+    fn ban(&mut self, ban: Ban) -> usize;
+    fn mark(&mut self, ban: MarkBan) -> usize;
     fn others(&mut self, count: usize);
 }
 
 impl Keep for BanList {
-    fn ban(&mut self, ban: Ban) {
+    fn ban(&mut self, ban: Ban) -> usize {
         self.bans.push(ban);
+        0
     }
-    fn mark(&mut self, ban: MarkBan) {
+    fn mark(&mut self, ban: MarkBan) -> usize {
+        let text = ban.0.as_str().len();
         self.marks.push(ban);
+        text
     }
     fn others(&mut self, count: usize) {
         self.others = count;
@@ -69,12 +78,20 @@ impl<T> Default for Kept<T> {
     }
 }
 
-impl<T: FromBan> Keep for Kept<T> {
-    fn ban(&mut self, Ban(network, since, until): Ban) {
-        self.0.push(T::from_ban(network.into(), since, until));
+impl<T: FromBan> Kept<T> {
+    fn push(&mut self, what: String, since: Option<i64>, until: Option<i64>) -> usize {
+        let text = what.len();
+        self.0.push(T::from_ban(what, since, until));
+        text
     }
-    fn mark(&mut self, MarkBan(mark, since, until): MarkBan) {
-        self.0.push(T::from_ban(mark.into(), since, until));
+}
+
+impl<T: FromBan> Keep for Kept<T> {
+    fn ban(&mut self, Ban(network, since, until): Ban) -> usize {
+        self.push(network.into(), since, until)
+    }
+    fn mark(&mut self, MarkBan(mark, since, until): MarkBan) -> usize {
+        self.push(mark.into(), since, until)
     }
     fn others(&mut self, _: usize) {}
 }
@@ -93,7 +110,7 @@ impl AgentClient {
         })
     }
 
-    /// All bans of a jail, `bound` at most and [`MAX_LIST`], each in the form that the caller keeps it in.
+    /// All bans of a jail, which weigh `bound` at most and [`MAX_LIST`], each in the form that the caller keeps it in.
     ///
     /// # Errors
     /// [`ListError`].
@@ -121,10 +138,11 @@ impl AgentClient {
         let seen = Arc::clone(&too_long);
         // Ends with the last piece, or with this future, which drops the sender.
         let parsing = tokio::task::spawn_blocking(move || {
-            let pieces = Pieces { arrived, piece: Vec::new(), at: 0 };
+            let texts = Texts { too_long: Arc::clone(&seen), ..Texts::default() };
+            let pieces = Pieces { arrived, piece: Vec::new(), at: 0, texts };
             let mut kept = K::default();
             let mut reader = serde_json::Deserializer::from_reader(BufReader::new(pieces));
-            let list = List { kept: &mut kept, length: 0, bound, too_long: &seen };
+            let list = List { kept: &mut kept, length: 0, text: 0, bound, too_long: &seen };
             list.deserialize(&mut reader).and_then(|()| reader.end()).map(|()| kept)
         });
         let mut length = 0;
@@ -156,12 +174,43 @@ struct Pieces {
     arrived: mpsc::Receiver<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
+    texts: Texts,
+}
+
+/// Where in a text of JSON the pieces are. The parser takes a text whole, however long it is, before it looks what it says.
+#[derive(Default)]
+struct Texts {
+    length: Option<usize>,
+    escaped: bool,
+    too_long: Arc<AtomicBool>,
+}
+
+impl Texts {
+    fn follow(&mut self, piece: &[u8]) -> std::io::Result<()> {
+        for byte in piece {
+            match (self.length, byte) {
+                (None, b'"') => self.length = Some(0),
+                (None, _) => {}
+                (Some(_), b'"') if !self.escaped => self.length = None,
+                (Some(MAX_TEXT..), _) => {
+                    self.too_long.store(true, Relaxed);
+                    return Err(std::io::Error::other("a text in it is too long"));
+                }
+                (Some(length), byte) => {
+                    self.escaped = !self.escaped && *byte == b'\\';
+                    self.length = Some(length + 1);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while self.at == self.piece.len() {
             let Some(piece) = self.arrived.blocking_recv() else { return Ok(0) };
+            self.texts.follow(&piece)?;
             (self.piece, self.at) = (piece, 0);
         }
         let rest = &self.piece[self.at..];
@@ -176,6 +225,8 @@ impl Read for Pieces {
 struct List<'a, K> {
     kept: &'a mut K,
     length: usize,
+    /// Bytes of the texts that are kept.
+    text: usize,
     bound: usize,
     too_long: &'a AtomicBool,
 }
@@ -209,7 +260,7 @@ impl<'de, K: Keep> Visitor<'de> for List<'_, K> {
 
 struct Items<'a, 'b, K, T> {
     list: &'a mut List<'b, K>,
-    keep: fn(&mut K, T),
+    keep: fn(&mut K, T) -> usize,
 }
 
 impl<'de, K: Keep, T: DeserializeOwned> DeserializeSeed<'de> for Items<'_, '_, K, T> {
@@ -229,12 +280,33 @@ impl<'de, K: Keep, T: DeserializeOwned> Visitor<'de> for Items<'_, '_, K, T> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while let Some(item) = items.next_element()? {
             self.list.length += 1;
-            if self.list.length > self.list.bound {
+            self.list.text += (self.keep)(self.list.kept, item);
+            if weight(self.list.length, self.list.text) > self.list.bound {
                 self.list.too_long.store(true, Relaxed);
                 return Err(A::Error::custom("too long"));
             }
-            (self.keep)(self.list.kept, item);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow(pieces: &[&[u8]]) -> bool {
+        let mut texts = Texts::default();
+        pieces.iter().all(|piece| texts.follow(piece).is_ok())
+    }
+
+    #[test]
+    fn a_text_that_is_longer_than_any_of_a_ban_ends_the_reading_and_many_short_ones_do_not() {
+        let (fits, long) = ("x".repeat(MAX_TEXT), "x".repeat(MAX_TEXT + 1));
+        assert!(follow(&[format!("[\"{fits}\",1]").as_bytes(); 3]));
+        assert!(!follow(&[format!("[\"{long}\",1]").as_bytes()]));
+        // In pieces, and with quotation marks and backslashes in it.
+        assert!(!follow(&[b"[\"", fits.as_bytes(), b"x\"]"]));
+        assert!(!follow(&[&[b"[\"".as_slice(), &br#"\""#.repeat(MAX_TEXT)].concat()]));
+        assert!(follow(&[&br#"["\\",5,"\\"],"#.repeat(MAX_TEXT)]));
     }
 }

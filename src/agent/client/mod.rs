@@ -12,7 +12,7 @@ pub mod fleet;
 mod inspect;
 mod jails;
 
-pub use ban_list::{FromBan, ListError};
+pub use ban_list::{FromBan, ListError, UNPARSED_BYTES};
 pub use call::AgentClient;
 pub use credentials::{Credentials, Introduction};
 pub use error::{AgentError, RefusedKind};

@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Local};
-use tokio::sync::{RwLock, RwLockReadGuard};
-use tokio::time::Instant;
+use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::ChangeError;
 use crate::agent::wire;
@@ -29,6 +29,9 @@ const MAX_JOBS: usize = 10_000;
 /// How much of fail2ban's time it may take to look again after a command.
 const VERIFY_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// The most lines of a list: more than fit into a reply of fail2ban, which says the times of each ban.
+pub(in crate::agent) const MAX_LINES: usize = 300_000;
+
 /// The longest that a command which unbans several addresses should take.
 const COMMAND_TAKES: Duration = Duration::from_secs(2);
 
@@ -42,6 +45,8 @@ pub(in crate::agent) struct BanService {
     /// sent under the previous one has ended. Held for reading by a probe, whose several questions then wait for one command,
     /// not for one each.
     turn: RwLock<()>,
+    /// Held from the question for a list until the answer is made of it: the largest reply there is, and one of them at a time.
+    lists: Semaphore,
 }
 
 /// The latest epoch of each job, of as many jobs as there ever are at once.
@@ -93,7 +98,13 @@ pub(in crate::agent) enum Order {
 impl BanService {
     pub(in crate::agent) fn new(client: Client) -> Self {
         let incarnation = format!("{:032x}", rand::random::<u128>());
-        Self { client, epochs: Mutex::default(), incarnation, turn: RwLock::default() }
+        Self {
+            client,
+            epochs: Mutex::default(),
+            incarnation,
+            turn: RwLock::default(),
+            lists: Semaphore::new(1),
+        }
     }
 
     /// Waits until no command about bans runs; none begins while the guard lives.
@@ -252,9 +263,12 @@ impl BanService {
         jail: &JailName,
         deadline: Instant,
     ) -> Result<wire::BanList, ChangeError> {
+        let Ok(Ok(_one)) = timeout_at(deadline, self.lists.acquire()).await else {
+            return Err(Fail2banError::Busy("other lists of bans are being read".into()).into());
+        };
+        let log = self.log_file(deadline).await;
         let answer = self.ask(jail, Command::Bans(jail.clone()), deadline).await?;
-        let now = Local::now();
-        let (pid, log) = (self.client.server_pid(), self.log_file(deadline).await);
+        let (now, pid) = (Local::now(), self.client.server_pid());
         // 100,000 lines are parsed in some 50 ms: not on a thread that others wait for.
         let bans = tokio::task::spawn_blocking(move || {
             let zone = pid.and_then(Zone::of_process).or_else(|| Zone::of_log(&log?));
@@ -341,7 +355,7 @@ fn affordable(took: Duration, count: usize) -> usize {
 /// The bans in fail2ban's answer, with their times in UTC.
 fn read(answer: &Value, zone: Option<&Zone>, now: DateTime<Local>) -> Result<wire::BanList, Fail2banError> {
     let (now, own) = (now.timestamp(), i64::from(now.offset().local_minus_utc()));
-    let bans = reply::bans(answer)?;
+    let bans = reply::bans(answer, MAX_LINES)?;
     let bounded =
         || Zone::of_bans(bans.iter().filter_map(|ban| ban.times.as_ref()), now, own).map(Cow::Owned);
     let zone = zone.map(Cow::Borrowed).or_else(bounded);

@@ -49,7 +49,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// A worker keeps a few connections. One may lie idle for longer than the timeout: it is closed, and the worker opens another.
 /// One address can take no more than half of them, and those who send nothing lose them first: without a token nobody does more.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECTIONS: usize = 2 * MAX_REQUESTS;
+pub(in crate::agent) const CONNECTIONS: usize = 2 * MAX_REQUESTS;
 /// How much of an answer may wait for its worker to read it: lists of bans are large, and a worker may be far away.
 const MAX_UNREAD_BYTES: usize = 64 * 1024;
 /// Requests in flight at the stop may take this long.

@@ -18,6 +18,7 @@
 pub mod agents;
 pub mod front;
 pub mod jails;
+pub mod lists;
 pub mod own_address;
 pub mod redis;
 mod report;
@@ -80,6 +81,8 @@ kinds! {
     JailNotRunning = "jail-not-running";
     /// fail2ban accepts connections and does not answer.
     ServerBusy = "server-busy";
+    /// A list of bans is not read.
+    BanListUnread = "ban-list-unread";
     /// A log file of a jail is missing.
     LogMissing = "log-missing";
     /// A log file of a jail has not grown while others have.

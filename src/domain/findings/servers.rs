@@ -5,13 +5,14 @@ use crate::domain::transition::HUNG_AFTER;
 use crate::domain::{Condition, JailName, ServerName, ServerState, Timestamp};
 
 /// The kinds that this file judges.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::PendingRecovery,
     Kind::ServerDown,
     Kind::ServerUnreachable,
     Kind::ServerBusy,
     Kind::ServerDegraded,
     Kind::JailNotRunning,
+    Kind::BanListUnread,
 ];
 
 /// All that the state says. Of a server that was never probed nothing is known; of one that cannot be reached or does not
@@ -34,6 +35,7 @@ pub fn judge(server: &ServerName, state: &ServerState, now: Timestamp) -> Report
             Kind::ServerBusy => busy(server, state, now).into_iter().collect(),
             _ if !jails_known => continue,
             Kind::ServerDegraded => degraded(server, state),
+            Kind::BanListUnread => super::lists::unread(server, state),
             _ => not_running(server, state),
         };
         report.judge(kind, Some(server), found);

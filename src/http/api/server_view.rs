@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::hours::HoursView;
 use super::time::Time;
 use crate::domain::hours::AllHours;
+use crate::domain::long_lists::Unread;
 use crate::domain::{
     Activation, Condition, JailName, PendingRecovery, ServerName, ServerState, ServerStatus, Timestamp,
     long_lists,
@@ -51,25 +52,21 @@ struct UnreadBanList {
 
 impl UnreadBanList {
     fn all(state: &ServerState) -> Vec<Self> {
-        let counted = |jail: &JailName| state.status.jails.get(jail).map_or(0, |jail| jail.currently_banned);
-        let long = long_lists::too_long(&state.status.jails);
-        let cut = state.cut_lists.iter().filter(|jail| !long.contains_key(*jail)).map(|jail| Self {
-            jail: jail.clone(),
-            currently_banned: counted(jail),
-            detail:
-                "its agent sent far more bans than it counts, and the list was not taken: look at that host"
-                    .to_owned(),
-        });
-        let long = long.iter().map(|(jail, bans)| Self {
-            jail: jail.clone(),
-            currently_banned: *bans,
-            detail: format!(
-                "a list of more than {} bans is not read, nor more than {} of one server: ban networks, or for shorter times",
-                long_lists::MAX_LIST,
-                long_lists::MAX_SERVER
-            ),
-        });
-        long.chain(cut).collect()
+        let shown = |(jail, currently_banned, why)| {
+            let detail = match why {
+                Unread::Cut => {
+                    "its agent sent more bans than its counts and the other lists of the server leave room for, and the list was not taken: look at that host"
+                        .to_owned()
+                }
+                Unread::Long => format!(
+                    "a list of more than {} bans is not read, nor more than {} of one server: ban networks, or for shorter times",
+                    long_lists::MAX_LIST,
+                    long_lists::MAX_SERVER
+                ),
+            };
+            Self { jail, currently_banned, detail }
+        };
+        long_lists::unread(state).into_iter().map(shown).collect()
     }
 }
 

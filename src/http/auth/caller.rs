@@ -5,6 +5,9 @@
 //! | [`Caller`] | Redis said that this session is alive | 401; 503 if Redis could not be asked |
 //! | [`AwaitRevocation`] | what is in it | the same, the 401 when it is one everywhere |
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -22,6 +25,18 @@ pub struct Caller {
     pub session: LiveSession,
 }
 
+/// Whether a request turned out to come from somebody who is logged in: for whoever has put this into its extensions.
+#[derive(Debug, Clone, Default)]
+pub struct LoggedIn(Arc<AtomicBool>);
+
+impl LoggedIn {
+    /// Whether it did.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
 impl FromRequestParts<AppState> for Caller {
     type Rejection = Problem;
 
@@ -33,7 +48,11 @@ impl FromRequestParts<AppState> for Caller {
         let token = shown_token(parts, state).ok_or_else(Problem::no_session)?;
         let checked = state.store.check_session(&token, state.session_life()).await;
         count(&checked);
-        Ok(Self { session: checked?.session.ok_or_else(Problem::no_session)? })
+        let session = checked?.session.ok_or_else(Problem::no_session)?;
+        if let Some(LoggedIn(logged_in)) = parts.extensions.get() {
+            logged_in.store(true, Relaxed);
+        }
+        Ok(Self { session })
     }
 }
 

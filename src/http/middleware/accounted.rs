@@ -11,6 +11,7 @@ use tracing::{Span, info_span};
 use super::refused::{self, Refused};
 use super::request_info::RequestInfo;
 use super::route_metrics::{CLIENT_CLOSED_REQUEST, RouteMetrics};
+use crate::http::auth::caller::LoggedIn;
 use crate::http::state::AppState;
 
 /// A request that will have its metrics and its line in the access log.
@@ -21,6 +22,8 @@ pub(super) struct Accounted {
     pub answered: Option<StatusCode>,
     /// The name of the problem that it was answered with.
     pub reason: &'static str,
+    /// Of a request that has a line at `info` even if nothing is wrong.
+    pub logged_in: Option<LoggedIn>,
     began: Instant,
     state: AppState,
     metrics: RouteMetrics,
@@ -36,7 +39,22 @@ impl Accounted {
             user.name = Empty,
             session.id = Empty,
         );
-        Self { about, span, address, answered: None, reason: "", began: Instant::now(), state, metrics }
+        let (answered, reason, logged_in, began) = (None, "", None, Instant::now());
+        Self { about, span, address, answered, reason, logged_in, began, state, metrics }
+    }
+
+    /// Whether it counts among the refusals, of which strangers can cause as many as they like.
+    fn kind(&self) -> Kind {
+        let stranger = self.logged_in.as_ref().is_some_and(|logged_in| !logged_in.get());
+        match self.answered {
+            Some(status) if refused::is_refusal(status) => Kind::Refusal(status),
+            Some(status) if stranger && (status.is_client_error() || is_away(status)) => {
+                Kind::Refusal(status)
+            }
+            Some(status) if status.is_server_error() => Kind::Ordinary,
+            _ if stranger => Kind::Strangers,
+            _ => Kind::Ordinary,
+        }
     }
 
     pub(super) fn state(&self) -> &AppState {
@@ -44,18 +62,33 @@ impl Accounted {
     }
 }
 
+/// What line a request has.
+enum Kind {
+    /// That of a refusal.
+    Refusal(StatusCode),
+    /// That of any request, as far as the address has not had enough of them.
+    Strangers,
+    /// That of any request.
+    Ordinary,
+}
+
+fn is_away(status: StatusCode) -> bool {
+    status == StatusCode::SERVICE_UNAVAILABLE
+}
+
 impl Drop for Accounted {
     fn drop(&mut self) {
         let took = self.began.elapsed();
         self.metrics.count(self.about.method, self.answered, took);
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-        match self.answered.filter(|status| refused::is_refusal(*status)) {
-            Some(status) => {
+        match self.kind() {
+            Kind::Refusal(status) => {
                 let (method, route, reason) = (self.about.method, &*self.about.route, self.reason);
                 let refused = Refused { method, route, address: self.address, reason, status, duration_ms };
                 self.state.refused().note(&refused, &self.span);
             }
-            None => log(&self.about, self.answered, duration_ms, &self.span),
+            Kind::Strangers if !self.state.refused().admit(self.address) => {}
+            Kind::Strangers | Kind::Ordinary => log(&self.about, self.answered, duration_ms, &self.span),
         }
     }
 }
@@ -79,7 +112,7 @@ fn log(about: &RequestInfo, answered: Option<StatusCode>, duration_ms: f64, span
             }
         };
     }
-    let ours = |status: StatusCode| status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE;
+    let ours = |status: StatusCode| status.is_server_error() && !is_away(status);
     if answered.is_some_and(ours) {
         access!(warn);
     } else if about.safe {

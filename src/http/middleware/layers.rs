@@ -41,6 +41,7 @@ use super::request_info::{REQUEST_ID, RequestInfo};
 use super::route_metrics::RouteMetrics;
 use crate::actions::{Actor, Refusal};
 use crate::http::auth::address;
+use crate::http::auth::caller::LoggedIn;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Reason, Result};
 use crate::http::state::{AppState, Phase};
@@ -103,11 +104,17 @@ where
         self.handler.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let state = &self.state;
         let about = RequestInfo::of(&request, state, &self.metrics);
         let address = address::of(request.extensions(), request.headers(), state);
-        let accounted = Accounted::begin(about, address, state.clone(), self.metrics.clone());
+        let mut accounted = Accounted::begin(about, address, state.clone(), self.metrics.clone());
+        // Any other request has a line only if it is refused.
+        if !accounted.about.safe {
+            let logged_in = LoggedIn::default();
+            request.extensions_mut().insert(logged_in.clone());
+            accounted.logged_in = Some(logged_in);
+        }
         let refused = refuse(&request, state, address);
         let about = &accounted.about;
         let waits = (about.api || about.reader.is_some()) && state.readiness().phase() == Phase::Starting;

@@ -1,4 +1,5 @@
-//! The lines of the access log about refusals: every 401, 403, 421 and 429 at `info`, with who was refused and why.
+//! The lines of the access log about refusals: every 401, 403, 421 and 429 at `info`, with who was refused and why; of those who are not
+//! logged in, every answer to a request that is more than a look, whatever it is.
 //!
 //! Strangers cause them at will: ten from an address (an IPv6 /64) in a minute have a line each, the others are counted, and a line
 //! has their number when the minute is over.
@@ -27,13 +28,13 @@ pub struct Refused<'a> {
     pub address: IpAddr,
     /// The name of the problem.
     pub reason: &'static str,
-    /// 401, 403, 421 or 429.
+    /// 401, 403, 421 or 429; of a stranger any other 4xx, or 503.
     pub status: StatusCode,
     /// How long it took.
     pub duration_ms: f64,
 }
 
-/// Whether an answer with this status belongs here.
+/// Whether an answer with this status belongs here, whoever asked.
 pub fn is_refusal(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401 | 403 | 421 | 429)
 }
@@ -42,7 +43,7 @@ impl RefusedLog {
     /// Writes its line, or counts it.
     pub fn note(&self, refused: &Refused<'_>, span: &Span) {
         let Refused { method, route, address, reason, status, duration_ms } = refused;
-        if !self.lock().say(address_of(*address), boot_now()) {
+        if !self.admit(*address) {
             return;
         }
         tracing::info!(
@@ -55,6 +56,11 @@ impl RefusedLog {
         );
     }
 
+    /// Whether a line about this address may be written. If not, it is counted.
+    pub fn admit(&self, address: IpAddr) -> bool {
+        self.lock().say(address_of(address), boot_now())
+    }
+
     /// Logs what was counted, in the minutes that are over, or in all of them.
     pub fn close(&self, everything: bool) {
         let folded = self.lock().close(boot_now(), everything);
@@ -63,11 +69,11 @@ impl RefusedLog {
             match folded.source {
                 Some(network) => tracing::info!(
                     client.network = %network, http.refused = more,
-                    "{more} more requests from {network} were refused within a minute"
+                    "{more} more requests from {network} were refused, or came without a session, within a minute"
                 ),
                 None => tracing::info!(
                     http.refused = more,
-                    "{more} more requests from other addresses were refused within a minute"
+                    "{more} more requests from other addresses were refused, or came without a session, within a minute"
                 ),
             }
         }

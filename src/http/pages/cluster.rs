@@ -1,6 +1,7 @@
 //! Who is there: workers, who leads since when, what the schedule ran, Redis, near caches, agents.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use askama::Template;
@@ -12,6 +13,7 @@ use super::marks::counted;
 use super::page::Page;
 use super::server_list::read;
 use super::shell::{Shell, Visitor};
+use crate::domain::discovery::Discovered;
 use crate::domain::findings::redis::RedisFacts;
 use crate::domain::{Condition, ServerName, Timestamp};
 use crate::http::error::Result;
@@ -34,6 +36,17 @@ struct Cluster {
     redis: RedisFacts,
     answers_in: String,
     agents: Agents,
+    /// Those that were found by DNS.
+    found: Vec<FoundAgent>,
+}
+
+/// An agent that was found by DNS.
+struct FoundAgent {
+    name: ServerName,
+    address: SocketAddr,
+    tls: bool,
+    /// Of the certificate that it is known by.
+    sha256: Option<String>,
 }
 
 /// What agents say.
@@ -114,8 +127,16 @@ impl Cluster {
 
 /// The cluster.
 pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Page<impl Template>> {
-    let (view, redis, agents) =
-        tokio::join!(state.store.cluster(), state.store.redis_facts(), agents(&state));
+    let (view, redis, found, agents) = tokio::join!(
+        state.store.cluster(),
+        state.store.redis_facts(),
+        state.store.discoveries(),
+        agents(&state)
+    );
+    let found = found?.servers.into_iter().map(|(name, found)| {
+        let Discovered { address, tls, fingerprint, .. } = found;
+        FoundAgent { name, address, tls, sha256: fingerprint }
+    });
     let began = Instant::now();
     state.store.count_open_ban_jobs().await?;
     let answers_in = format!("{:.1} ms", began.elapsed().as_secs_f64() * 1e3);
@@ -126,6 +147,7 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Pag
         redis: redis?,
         answers_in,
         agents: agents?,
+        found: found.collect(),
     }))
 }
 

@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use super::words::Coded;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{BODY_LIMIT, read_body};
+use crate::http::large_forms::FormPlace;
 use crate::http::state::AppState;
 
 /// A posted form of `LIMIT` bytes at most: 415 unless it is one, 413 if it is larger, 400 if it is no UTF-8. Its fields come in
@@ -20,6 +21,44 @@ impl<const LIMIT: usize> FromRequest<AppState> for Form<LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &AppState) -> Result<Self> {
+        Self::read(request, LIMIT).await
+    }
+}
+
+/// A form of somebody who is not logged in, which may have kept another one over the login: see `http/large_forms.rs`.
+pub struct StrangersForm {
+    form: Form,
+    _place: FormPlace,
+}
+
+impl std::ops::Deref for StrangersForm {
+    type Target = Form;
+    fn deref(&self) -> &Form {
+        &self.form
+    }
+}
+
+impl FromRequest<AppState> for StrangersForm {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &AppState) -> Result<Self> {
+        let Some(place) = FormPlace::of(request.headers()) else {
+            // Taken off the wire, so that a client that is busy sending sees the answer.
+            let _ = read_body(request.into_body(), 0).await;
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-large-forms",
+                "Too many large forms",
+                "too many large forms of people who are not logged in arrive at once: send it again",
+            )
+            .retry_after(1));
+        };
+        Ok(Self { form: Form::read(request, place.limit()).await?, _place: place })
+    }
+}
+
+impl<const LIMIT: usize> Form<LIMIT> {
+    async fn read(request: Request, limit: usize) -> Result<Self> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -30,13 +69,11 @@ impl<const LIMIT: usize> FromRequest<AppState> for Form<LIMIT> {
                 "pages take forms only; programs send JSON to /api/v1",
             ));
         }
-        let body = read_body(request.into_body(), LIMIT).await?;
+        let body = read_body(request.into_body(), limit).await?;
         let fields = url::form_urlencoded::parse(&body).into_owned().collect();
         Ok(Self(fields))
     }
-}
 
-impl<const LIMIT: usize> Form<LIMIT> {
     /// The field of that name, as it was typed.
     #[must_use]
     pub fn raw(&self, name: &str) -> &str {

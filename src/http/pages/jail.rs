@@ -20,6 +20,7 @@ use super::server_jails::{JailState, bans_lifted};
 use super::shell::{Shell, Visitor};
 use crate::actions::JailTarget;
 use crate::agent::client::{AgentError, JailView, RefusedKind};
+use crate::domain::findings::lists;
 use crate::domain::jail::Network;
 use crate::domain::{ServerState, Timestamp};
 use crate::http::error::{Problem, Result};
@@ -57,6 +58,8 @@ struct Jail {
     following: bool,
     bans: Vec<BanRow>,
     read_at: Option<Timestamp>,
+    /// Why the list is not read any more, and what mends that.
+    unread: Option<(String, String)>,
     q: Field,
     searched: String,
     paging: Paging,
@@ -132,6 +135,8 @@ async fn jail_page(
     if never_heard_of && not_asked.is_none() && bans.is_empty() {
         return Err(Problem::not_found("jail"));
     }
+    let unread =
+        lists::unread(server, &known).into_iter().find(|finding| finding.jail.as_ref() == Some(jail));
     let now = JailState::of(jail, &known, view.as_ref());
     let counts = counts.unwrap_or_default();
     let never_banned = view.as_ref().map(NeverBanned::of).unwrap_or_default();
@@ -156,6 +161,7 @@ async fn jail_page(
         following: !wanted.job.is_empty() && typed.errors.is_empty(),
         bans,
         read_at,
+        unread: unread.map(|finding| (finding.detail, finding.remedy.text)),
         q: Field::text("q", "Address begins with")
             .id("begins")
             .value(&wanted.q)

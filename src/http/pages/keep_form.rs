@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing is sent by itself: a person presses the button once more. Forms of more than 16 KiB, and those with secrets in them, are not
-//! kept: the page says so, and the browser has them still, one step back.
+//! kept: the page says so, and the browser has them still, one step back. Nor is one of more than 8 KiB while many of these arrive at
+//! once, since anybody may send them (`http/large_forms.rs`).
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,8 +16,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::form_pages::page_of;
-use super::kept::{Kept, SECRET};
+use super::kept::{Kept, SECRET, is_form};
 use crate::http::extract::read_body;
+use crate::http::large_forms::{FormPlace, length};
 
 /// The largest body that is looked into: three times what is kept, which it is at worst on the wire.
 const MAX_BODY: usize = 48 * 1024;
@@ -28,6 +30,9 @@ pub async fn keep(request: Request, next: Next) -> Response {
     if !is_form_of_a_person(&request) {
         return next.run(request).await;
     }
+    let Some(_place) = FormPlace::of(request.headers()) else {
+        return next.run(request).await;
+    };
     let path = request.uri().path().to_owned();
     let back = referer(&request).unwrap_or_else(|| page_of(&path));
     let (parts, body) = request.into_parts();
@@ -50,12 +55,11 @@ pub async fn keep(request: Request, next: Next) -> Response {
 /// Whether it is a form that a browser sends by itself, and no larger than is kept.
 fn is_form_of_a_person(request: &Request) -> bool {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let length = text(header::CONTENT_LENGTH).parse::<usize>();
     request.method() == Method::POST
-        && request.uri().path() != "/login"
+        && is_form(request.uri().path())
         && text(header::CONTENT_TYPE).starts_with("application/x-www-form-urlencoded")
         && text(header::ACCEPT).contains("text/html")
-        && length.is_ok_and(|length| length <= MAX_BODY)
+        && length(request.headers()).is_some_and(|length| length <= MAX_BODY)
 }
 
 /// The page that the form was on, as the browser says, where that is one of ours: on this host, and no form itself.

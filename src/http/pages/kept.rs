@@ -85,7 +85,8 @@ impl Kept {
 }
 
 /// Whether a browser that posts to this path posts to a page of ours.
-fn is_form(path: &str) -> bool {
+#[must_use]
+pub fn is_form(path: &str) -> bool {
     let below =
         |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let as_read = url::Url::parse("http://own.invalid/").and_then(|base| base.join(path));

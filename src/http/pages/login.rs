@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
-use super::form::{Errors, Field, Form};
+use super::form::{Errors, Field, StrangersForm};
 use super::kept::Kept;
 use super::message::{Message, done, is_own, see_other};
 use super::page::{Page, Whole};
@@ -144,7 +144,7 @@ pub async fn log_in(
     CallerAddress(ip): CallerAddress,
     cookie: CookieKind,
     headers: HeaderMap,
-    form: Form,
+    form: StrangersForm,
 ) -> Result<Response> {
     let (username, password) = (form.text("username").to_owned(), form.raw("password").to_owned());
     let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };

@@ -9,11 +9,12 @@ use axum::response::{IntoResponse as _, Response};
 use super::attention::Attention;
 use super::marks::{self, count, counted};
 use super::page::Page;
+use super::search::jail_path;
 use super::server_history::{Happened, happened};
 use super::server_jails::{JailRow, rows};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
-use crate::domain::{ServerState, Timestamp};
+use crate::domain::{ServerState, Timestamp, long_lists};
 use crate::http::error::Result;
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -47,6 +48,8 @@ struct Server {
     not_asked: Option<String>,
     /// What fail2ban cannot read of its configuration.
     unreadable: Vec<String>,
+    /// Jails whose lists of bans are not read, and their paths.
+    unread: Vec<(String, String)>,
     happened: Vec<Happened>,
     /// Its bans by the hour.
     hours: Option<Sparkline>,
@@ -84,6 +87,7 @@ pub async fn show(
         Ok(views) => (views.jails, views.errors, None),
         Err(error) => (Vec::new(), Vec::new(), Some(error.to_string())),
     };
+    let unread = long_lists::unread(&known);
     let rows = rows(&name, &known, views, changes?);
     let totals = known.status.totals();
     let page = Server {
@@ -104,6 +108,10 @@ pub async fn show(
         rows,
         not_asked,
         unreadable,
+        unread: unread
+            .into_iter()
+            .map(|(jail, ..)| (jail.to_string(), jail_path(&target.name, &jail)))
+            .collect(),
         happened: happened?,
         hours: hours.and_then(|hours| Sparkline::of(&hours.hours.shown(shell.clock.now))),
         shell,

@@ -3,13 +3,17 @@
 //! So an entry that was removed, changed, moved or put in between is noticed. So is the loss of the newest ones, since the record
 //! beside the stream knows how many there ever were.
 //!
-//! What this cannot detect: somebody who may write to Redis may compute the whole chain again, with the record. Each entry's digest is
-//! in the log of the worker that wrote it, and the hash of the newest entry is printed: to keep either elsewhere is what
-//! convicts a forger.
+//! What the chain alone cannot detect: somebody who may write to Redis may take away its newest entries and set the record back, take
+//! away its oldest and set the record on, or compute all of it again. Each entry's digest is in the log of the worker that wrote
+//! it, and the newest entry is printed as a [`TrailMark`]: to keep either elsewhere is what convicts a forger.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use super::audit::digest;
+use super::mark::{Ends, TrailMark};
 use super::trail::Trail;
 use crate::store::{Result, Store, hex};
 
@@ -42,6 +46,8 @@ pub struct WholeTrail {
     pub number: u64,
     /// Its hash.
     pub hash: String,
+    /// When it was written, in seconds since 1970; none without entries.
+    pub at: Option<i64>,
 }
 
 /// What is wrong with a trail, in a sentence.
@@ -79,6 +85,31 @@ pub enum BrokenTrail {
         /// How many there ever were.
         number: u64,
     },
+    /// An entry that an earlier run has seen is not there.
+    #[error("entry {number} of the earlier run is missing: the newest is number {newest}")]
+    SeenMissing {
+        /// Its number.
+        number: u64,
+        /// The number of the newest.
+        newest: u64,
+    },
+    /// Another entry has its number.
+    #[error("entry {number} is not the one of the earlier run")]
+    SeenChanged {
+        /// Its number.
+        number: u64,
+    },
+    /// An entry that an earlier run has seen was trimmed before its time.
+    #[error(
+        "entry {number} of the earlier run was removed before it was too old (BANGUI_AUDIT_DAYS) and before the trail was full"
+    )]
+    SeenRemoved {
+        /// Its number.
+        number: u64,
+    },
+    /// There is an account, and no entry of how that came about.
+    #[error("there is an account, and no entry about it: the trail was removed")]
+    Emptied,
     /// The record beside the stream is not the one that belongs to it.
     #[error("the record of the chain is missing or was changed")]
     Record,
@@ -87,16 +118,23 @@ pub enum BrokenTrail {
 /// Follows a chain from its anchor on.
 struct Walk {
     record: Record,
+    /// What is known of this trail from elsewhere.
+    marks: Vec<TrailMark>,
     number: u64,
     hash: [u8; 32],
     entries: u64,
+    bytes: u64,
+    /// When the first and the last entry so far were written, in ms since 1970.
+    times: Option<(i64, i64)>,
     newest_seen: bool,
 }
 
 impl Walk {
-    fn from(record: Record) -> Self {
-        let newest_seen = record.number == record.trimmed;
-        Self { number: record.trimmed, hash: record.trimmed_hash, record, entries: 0, newest_seen }
+    fn from(record: Record, marks: Vec<TrailMark>) -> Self {
+        // Of a trail that ever had an entry the newest is never trimmed.
+        let newest_seen = record.number == 0 && record.trimmed == 0;
+        let (number, hash) = (record.trimmed, record.trimmed_hash);
+        Self { number, hash, record, marks, entries: 0, bytes: 0, times: None, newest_seen }
     }
 
     fn step(&mut self, Entry { id, fields }: Entry) -> std::result::Result<(), BrokenTrail> {
@@ -118,12 +156,39 @@ impl Walk {
         if value(b"hash") != Some(&hash[..]) {
             return Err(BrokenTrail::Changed { number, id });
         }
+        let written: i64 = at.parse().unwrap_or_default();
+        self.times = Some((self.times.map_or(written, |(oldest, _)| oldest), written));
+        self.bytes += fields.iter().map(|(name, value)| (name.len() + value.len()) as u64).sum::<u64>();
         (self.number, self.hash, self.entries) = (number, hash, self.entries + 1);
+        self.compare(number, hash)?;
         if number == self.record.number {
             if hash != self.record.hash {
                 return Err(BrokenTrail::Record);
             }
             self.newest_seen = true;
+        }
+        Ok(())
+    }
+
+    /// Whether this entry is the one that was seen earlier.
+    fn compare(&self, number: u64, hash: [u8; 32]) -> std::result::Result<(), BrokenTrail> {
+        let differs = |mark: &TrailMark| mark.number == number && mark.hash != hex(&hash);
+        if self.marks.iter().any(differs) { Err(BrokenTrail::SeenChanged { number }) } else { Ok(()) }
+    }
+
+    /// Whether what was seen earlier is there, or was due to go.
+    fn end_of_marks(&self, now: i64, kept_for: Duration) -> std::result::Result<(), BrokenTrail> {
+        self.compare(self.record.trimmed, self.record.trimmed_hash)?;
+        let oldest_at = self.times.map_or(now, |(oldest, _)| oldest / 1000);
+        let ends = Ends { oldest_at, bytes: self.bytes, now, kept_for };
+        for mark in self.marks.iter().filter(|mark| mark.number > 0) {
+            let number = mark.number;
+            if number > self.number {
+                return Err(BrokenTrail::SeenMissing { number, newest: self.number });
+            }
+            if number <= self.record.trimmed && !mark.was_due(ends) {
+                return Err(BrokenTrail::SeenRemoved { number });
+            }
         }
         Ok(())
     }
@@ -135,31 +200,56 @@ impl Walk {
         }
         if !self.newest_seen {
             let number = self.record.number;
-            return Err(BrokenTrail::NewestMissing { count: number.saturating_sub(self.number), number });
+            // Where the record says that all were trimmed, the newest is missing at least.
+            let count = number.saturating_sub(self.number).max(1);
+            return Err(BrokenTrail::NewestMissing { count, number });
         }
-        Ok(WholeTrail { entries: self.entries, number: self.number, hash: hex(&self.hash) })
+        let at = self.times.map(|(_, newest)| newest / 1000);
+        Ok(WholeTrail { entries: self.entries, number: self.number, hash: hex(&self.hash), at })
     }
 }
 
 impl Store {
-    /// Follows a trail from its oldest entry to its newest.
+    /// Follows a trail from its oldest entry to its newest, and compares it with what was seen of it earlier.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`]; what is wrong with the trail is an answer, not an error.
-    pub async fn verify_audit(&self, trail: Trail) -> Result<std::result::Result<WholeTrail, BrokenTrail>> {
-        let mut answer = self.walk(trail).await?;
+    pub async fn verify_audit(
+        &self,
+        trail: Trail,
+        seen: &[TrailMark],
+    ) -> Result<std::result::Result<WholeTrail, BrokenTrail>> {
+        let seen: Vec<TrailMark> = seen.iter().filter(|mark| mark.trail == trail).cloned().collect();
+        let mut answer = self.walk(trail, &seen).await?;
         for _ in 1..TRIES {
             if answer.is_ok() {
                 break;
             }
             // Trimming while it was read looks like a loss: then the next walk begins at another anchor.
-            answer = self.walk(trail).await?;
+            answer = self.walk(trail, &seen).await?;
+        }
+        if trail == Trail::Security
+            && answer.as_ref().is_ok_and(|whole| whole.entries == 0)
+            && self.has_lost_its_beginning().await?
+        {
+            return Ok(Err(BrokenTrail::Emptied));
         }
         Ok(answer)
     }
 
-    async fn walk(&self, trail: Trail) -> Result<std::result::Result<WholeTrail, BrokenTrail>> {
-        let mut walk = Walk::from(self.chain_record(trail).await?);
+    /// Whether there is an account, which never comes without an entry, and no entry of any version.
+    async fn has_lost_its_beginning(&self) -> Result<bool> {
+        let mut earlier = redis::cmd("EXISTS");
+        earlier.arg(self.keys.audit(Trail::Earlier));
+        Ok(self.setup_complete().await? && !self.shared.query::<bool>("audit_earlier", &earlier).await?)
+    }
+
+    async fn walk(
+        &self,
+        trail: Trail,
+        seen: &[TrailMark],
+    ) -> Result<std::result::Result<WholeTrail, BrokenTrail>> {
+        let mut walk = Walk::from(self.chain_record(trail).await?, seen.to_vec());
         let mut from = "-".to_owned();
         loop {
             let mut command = redis::cmd("XRANGE");
@@ -175,7 +265,10 @@ impl Store {
                 }
             }
             if !more {
-                return Ok(walk.end(self.chain_record(trail).await?));
+                let now = self.chain_record(trail).await?;
+                let kept_for = Duration::from_millis(self.audit_kept_ms.load(Ordering::Relaxed));
+                let marks = walk.end_of_marks(self.about_now().timestamp(), kept_for);
+                return Ok(walk.end(now).and_then(|whole| marks.map(|()| whole)));
             }
         }
     }
@@ -199,92 +292,5 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields_of(n: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
-        vec![(b"what".to_vec(), format!("deed {n}").into_bytes()), (b"user".to_vec(), b"admin".to_vec())]
-    }
-
-    /// A chain of so many entries, as the script writes it, and its record.
-    fn chain(count: u64) -> (Vec<Entry>, Record) {
-        let mut record = Record::default();
-        let entries = (1..=count).map(|n| {
-            let mut fields = fields_of(n);
-            let digest = digest(fields.iter().map(|(name, value)| (&name[..], &value[..])));
-            let hash = Sha256::new().chain_update(record.hash).chain_update(digest);
-            record.hash = hash.chain_update(format!("{n}:{}", 100 + n)).finalize().into();
-            record.number = n;
-            for (name, value) in [
-                ("hash", record.hash.to_vec()),
-                ("number", n.to_string().into()),
-                ("at", (100 + n).to_string().into()),
-            ] {
-                fields.push((name.into(), value));
-            }
-            Entry { id: format!("{}-0", 100 + n), fields }
-        });
-        (entries.collect(), record)
-    }
-
-    fn verify(entries: Vec<Entry>, record: Record) -> std::result::Result<WholeTrail, BrokenTrail> {
-        let mut walk = Walk::from(record);
-        for entry in entries {
-            walk.step(entry)?;
-        }
-        walk.end(chain(5).1)
-    }
-
-    #[test]
-    fn a_chain_is_whole_from_its_beginning_or_its_anchor_on_and_beyond_the_record_that_was_read() {
-        let (entries, record) = chain(5);
-        assert_eq!(verify(entries, record).unwrap().entries, 5);
-        assert_eq!(verify(Vec::new(), Record::default()).unwrap().number, 0);
-        let (mut entries, record) = chain(5);
-        let (_, anchor) = chain(2);
-        drop(entries.drain(..2));
-        let trimmed = Record { trimmed: 2, trimmed_hash: anchor.hash, ..record };
-        let whole = verify(entries, trimmed).unwrap();
-        assert_eq!((whole.entries, whole.number, whole.hash), (3, 5, hex(&record.hash)));
-        let (entries, _) = chain(5);
-        assert_eq!(verify(entries, chain(3).1).unwrap().number, 5);
-    }
-
-    #[test]
-    fn whatever_is_removed_changed_or_put_in_is_noticed() {
-        let broken = |tamper: &dyn Fn(&mut Vec<Entry>, &mut Record)| {
-            let (mut entries, mut record) = chain(5);
-            tamper(&mut entries, &mut record);
-            let mut walk = Walk::from(record);
-            entries
-                .into_iter()
-                .try_for_each(|entry| walk.step(entry))
-                .and_then(|()| walk.end(record))
-                .unwrap_err()
-        };
-        let missing = BrokenTrail::Missing { count: 1, before: 3, id: "103-0".to_owned() };
-        assert_eq!(broken(&|entries, _| drop(entries.remove(1))), missing);
-        let missing = BrokenTrail::Missing { count: 2, before: 3, id: "103-0".to_owned() };
-        assert_eq!(broken(&|entries, _| drop(entries.drain(..2))), missing);
-        let gone = BrokenTrail::NewestMissing { count: 2, number: 5 };
-        assert_eq!(broken(&|entries, _| entries.truncate(3)), gone);
-        assert_eq!(broken(&|entries, _| entries.clear()), BrokenTrail::NewestMissing { count: 5, number: 5 });
-        let changed = BrokenTrail::Changed { number: 2, id: "102-0".to_owned() };
-        assert_eq!(broken(&|entries, _| entries[1].fields[0].1 = b"another deed".to_vec()), changed);
-        assert_eq!(broken(&|entries, _| entries[1].fields[1].0 = b"target".to_vec()), changed);
-        assert_eq!(broken(&|entries, _| entries[1].fields[4].1 = b"99".to_vec()), changed);
-        assert_eq!(
-            broken(&|entries, _| entries[1].fields.truncate(3)),
-            BrokenTrail::Foreign { id: "102-0".to_owned() }
-        );
-        let foreign = Entry { id: "102-1".to_owned(), fields: fields_of(9) };
-        let again = chain(2).0.pop().unwrap();
-        for (n, entry) in [foreign, again].into_iter().enumerate() {
-            let (mut entries, record) = chain(5);
-            entries.insert(2, entry);
-            assert!(matches!(verify(entries, record), Err(BrokenTrail::Foreign { .. })), "{n}");
-        }
-        assert_eq!(broken(&|_, record| *record = Record::default()), BrokenTrail::Record);
-        assert_eq!(broken(&|_, record| record.hash = [7; 32]), BrokenTrail::Record);
-    }
-}
+#[path = "chain_tests.rs"]
+mod tests;

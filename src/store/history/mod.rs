@@ -4,5 +4,6 @@ pub mod audit;
 pub mod audit_pages;
 pub mod chain;
 pub mod events;
+pub mod mark;
 pub mod stream;
 pub mod trail;

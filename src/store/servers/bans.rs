@@ -7,6 +7,7 @@
 //! of one.
 
 use crate::domain::ban_changes::{BanChanges, BanNote};
+use crate::domain::long_lists::Charge;
 use crate::domain::prefixes::PrefixLengths;
 use crate::domain::{Event, JailName, ServerName, Timestamp};
 use crate::store::connection::clock::moment;
@@ -53,24 +54,49 @@ pub type BanPlace = (ServerName, JailName);
 /// The counts of a jail when its list was read: currently banned, banned in all.
 pub type BanCounts = (u64, u64);
 
+/// What is known of a list that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredList {
+    /// The counts when it was read.
+    pub counts: BanCounts,
+    /// What it weighs (`domain/long_lists.rs`); as many as were counted where a worker wrote it that knew nothing of weights.
+    pub weight: u64,
+}
+
+impl StoredList {
+    /// What it costs its server.
+    #[must_use]
+    pub fn charge(&self) -> Charge {
+        Charge { weight: self.weight, counted: self.counts.0 }
+    }
+
+    /// The weight is of the list that was read at the time beside it.
+    fn parse(known: &(Option<String>, Option<String>, Option<String>)) -> Option<Self> {
+        let (Some(counts), weight, read_at) = known else { return None };
+        let (current, total) = counts.split_once(' ')?;
+        let counts = (current.parse().ok()?, total.parse().ok()?);
+        let weight = weight.as_deref().and_then(|weight| weight.split_once(' '));
+        let weight = weight.filter(|(_, of)| Some(*of) == read_at.as_deref());
+        let weight = weight.and_then(|(weight, _)| weight.parse().ok()).unwrap_or(counts.0);
+        Some(Self { counts, weight })
+    }
+}
+
 impl Store {
-    /// The counts of each of these lists, as far as it is stored.
+    /// What is known of each of these lists, as far as it is stored.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
-    pub async fn ban_counts(&self, places: &[BanPlace]) -> Result<Vec<Option<BanCounts>>> {
-        let parse = |text: String| {
-            let (current, total) = text.split_once(' ')?;
-            Some((current.parse().ok()?, total.parse().ok()?))
-        };
+    pub async fn ban_counts(&self, places: &[BanPlace]) -> Result<Vec<Option<StoredList>>> {
         let mut all = Vec::with_capacity(places.len());
         for some in places.chunks(BATCH_SIZE) {
             let mut pipeline = redis::pipe();
             for (server, jail) in some {
-                pipeline.cmd("HGET").arg(self.keys.bans_known(server, jail)).arg("counts");
+                let fields = ["counts", "weight", "read_at"];
+                pipeline.cmd("HMGET").arg(self.keys.bans_known(server, jail)).arg(&fields);
             }
-            let counts: Vec<Option<String>> = self.shared.pipeline_apart("ban_counts", &pipeline).await?;
-            all.extend(counts.into_iter().map(|counts| counts.and_then(parse)));
+            let known: Vec<_> = self.shared.pipeline_apart("ban_counts", &pipeline).await?;
+            all.extend(known.iter().map(StoredList::parse));
         }
         Ok(all)
     }
@@ -107,6 +133,7 @@ impl Store {
         fence: &Fence,
         place: &BanPlace,
         (current, total): BanCounts,
+        weight: u64,
         bans: Vec<StoredBan>,
         notes: Vec<BanNote>,
     ) -> Result<()> {
@@ -147,6 +174,7 @@ impl Store {
             .arg(format!("{server}/{jail}"))
             .arg(added)
             .arg(lengths.to_string())
+            .arg(weight)
             .arg(noted.len());
         let call = noted.iter().fold(call, |call, note| call.arg(note));
         let call =
@@ -236,5 +264,18 @@ mod tests {
         assert!(ban("10.0.0.1").member() < ban("10.0.0.10").member());
         assert!(ban("10.0.0.1").member().as_bytes() < &b"10.0.0.1\0\xff"[..]);
         assert!(ban("10.0.0.10").member().as_bytes() > &b"10.0.0.1\0\xff"[..]);
+    }
+
+    #[test]
+    fn a_list_weighs_what_was_written_with_it_and_else_what_was_counted() {
+        let list = |weight: Option<&str>| {
+            let known = (Some("3 9".to_owned()), weight.map(str::to_owned), Some("77".to_owned()));
+            StoredList::parse(&known).map(|list| (list.counts, list.weight))
+        };
+        assert_eq!(list(Some("20000 77")), Some(((3, 9), 20_000)));
+        for other in [None, Some("20000 76"), Some("20000"), Some("x 77")] {
+            assert_eq!(list(other), Some(((3, 9), 3)), "{other:?}");
+        }
+        assert_eq!(StoredList::parse(&(None, None, None)), None);
     }
 }
