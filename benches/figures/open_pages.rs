@@ -125,7 +125,10 @@ async fn flooded(cluster: &Cluster, chrome: &Chrome) -> String {
             command.arg(&words[1..]);
             pipeline.add_command(command).ignore();
         }
-        pipeline.query_async::<()>(&mut connection).await.unwrap();
+        // On a fast machine the first round comes before an event is due.
+        if written < due {
+            pipeline.query_async::<()>(&mut connection).await.unwrap();
+        }
         written = due;
         tokio::time::sleep(TICK).await;
     }
