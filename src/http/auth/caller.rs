@@ -5,12 +5,14 @@
 //! | [`Caller`] | Redis said that this session is alive | 401; 503 if Redis could not be asked |
 //! | [`AwaitRevocation`] | what is in it | the same, the 401 when it is one everywhere |
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+
+use metrics::Counter;
 
 use super::address;
 use super::cookie::CookieKind;
@@ -56,13 +58,16 @@ impl FromRequestParts<AppState> for Caller {
     }
 }
 
-/// Only literal labels cost no allocation, and this is on the way of every request.
+/// Each counter is looked up once: this is on the way of every request.
 fn count(checked: &Result<Checked, StoreError>) {
     macro_rules! one {
-        ($source:literal, $result:literal) => {
-            metrics::counter!("bangui_session_checks_total", "source" => $source, "result" => $result)
-                .increment(1)
-        };
+        ($source:literal, $result:literal) => {{
+            static COUNTER: OnceLock<Counter> = OnceLock::new();
+            let counter = COUNTER.get_or_init(
+                || metrics::counter!("bangui_session_checks_total", "source" => $source, "result" => $result),
+            );
+            counter.increment(1);
+        }};
     }
     match checked {
         Ok(Checked { session: Some(_), near: true }) => one!("near_cache", "live"),

@@ -207,11 +207,14 @@ where
 fn finish(response: Response, accounted: &mut Accounted) -> Response {
     let mut response = response;
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
-    let Accounted { about, .. } = &*accounted;
-    if let Some(reader) = &about.reader {
-        response = reader.dress(response, accounted.state(), &about.id);
+    if let Some(reader) = &accounted.about.reader {
+        response = reader.dress(response, accounted.state(), &accounted.about.id);
     }
-    finish_headers(&mut response, about, accounted.state(), unauthorized);
+    // Nothing asks for it any more, and a copy is two allocations.
+    let id = std::mem::replace(&mut accounted.about.id, HeaderValue::from_static(""));
+    response.headers_mut().reserve(BROWSERS_MUST_NOT.len() + 6);
+    response.headers_mut().insert(REQUEST_ID, id);
+    finish_headers(&mut response, &accounted.about, accounted.state(), unauthorized);
     accounted.answered = Some(response.status());
     accounted.reason = response.extensions().get().map_or("", |Reason(name)| name);
     response
@@ -219,8 +222,6 @@ fn finish(response: Response, accounted: &mut Accounted) -> Response {
 
 fn finish_headers(response: &mut Response, about: &RequestInfo, state: &AppState, unauthorized: bool) {
     let headers = response.headers_mut();
-    headers.reserve(BROWSERS_MUST_NOT.len() + 6);
-    headers.insert(REQUEST_ID, about.id.clone());
     headers.insert(WORKER, state.worker_header());
     for (name, value) in &BROWSERS_MUST_NOT {
         headers.insert(name, value.clone());

@@ -54,7 +54,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
             && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
     };
     headers.get(&REQUEST_ID).filter(decent).cloned().unwrap_or_else(|| {
-        HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()))
+        // As halves: to write 128 bits as one number takes divisions.
+        let [high, low] = rand::random::<[u64; 2]>();
+        HeaderValue::try_from(format!("{high:016x}{low:016x}"))
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
     })
 }

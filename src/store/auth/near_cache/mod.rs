@@ -31,7 +31,7 @@
 
 #[cfg(test)]
 mod acts;
-mod entries;
+pub(super) mod entries;
 mod holder;
 #[cfg(test)]
 mod model;

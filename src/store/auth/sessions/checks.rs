@@ -13,7 +13,7 @@
 //!
 //! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request
 //! began is seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that a demoted one is never
-//! trusted. Nothing is remembered from one read to the next.
+//! trusted. Nothing is remembered from one read to the next but how to read the bytes that came (`decoded.rs`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::record::Record;
+use super::decoded::Decoded;
+use super::record::Kept;
 use crate::store::connection::shared::SharedConnection;
 use crate::store::keys::Keys;
 use crate::store::{Result, SessionId, StoreError, Username};
@@ -45,7 +46,7 @@ struct Question {
 /// What ends its wait.
 enum Reply {
     /// The session, if it is alive.
-    Session(Result<Option<Record>>),
+    Session(Result<Option<Kept>>),
     /// It is to read now.
     Turn(Place),
 }
@@ -63,22 +64,23 @@ pub(in crate::store) struct SessionChecks {
     shared: Arc<SharedConnection>,
     keys: Arc<Keys>,
     turns: Arc<Mutex<Turns>>,
+    decoded: Arc<Decoded>,
 }
 
 impl SessionChecks {
     /// Over this connection.
     pub fn new(shared: Arc<SharedConnection>, keys: Arc<Keys>) -> Self {
-        Self { shared, keys, turns: Arc::default() }
+        Self { shared, keys, turns: Arc::default(), decoded: Arc::default() }
     }
 
     /// The session, if it is alive: stored, and of its user's present generation.
-    pub async fn ask(&self, id: SessionId) -> Result<Option<Record>> {
+    pub async fn ask(&self, id: SessionId) -> Result<Option<Kept>> {
         timeout(CHECK_TIMEOUT, self.answer(id))
             .await
             .unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time".to_owned())))
     }
 
-    async fn answer(&self, id: SessionId) -> Result<Option<Record>> {
+    async fn answer(&self, id: SessionId) -> Result<Option<Kept>> {
         loop {
             let place = match self.begin(id)? {
                 Begun::Reading(place) => place,
@@ -108,7 +110,7 @@ impl SessionChecks {
     }
 
     /// Reads this session, and those of all who wait.
-    async fn read(&self, id: SessionId, place: Place) -> Result<Option<Record>> {
+    async fn read(&self, id: SessionId, place: Place) -> Result<Option<Kept>> {
         let questions = place.take_waiting();
         let mut command = redis::cmd("MGET");
         command.arg(self.keys.generation(&Username::admin())).arg(self.keys.session(&id));
@@ -123,10 +125,12 @@ impl SessionChecks {
             Ok(values) => {
                 let mut values = values.into_iter();
                 let generation = values.next().flatten().as_deref().and_then(parse_generation);
-                let own = alive(values.next().flatten(), generation);
-                for (question, value) in questions.into_iter().zip(values) {
+                let asked = std::iter::once(id).chain(questions.iter().map(|question| question.id));
+                let mut sessions = self.decoded.read(asked.zip(values), generation).into_iter();
+                let own = sessions.next().unwrap_or(Ok(None));
+                for (question, session) in questions.into_iter().zip(sessions) {
                     // An error here means that this client has hung up.
-                    let _ = question.reply.send(Reply::Session(alive(value, generation)));
+                    let _ = question.reply.send(Reply::Session(session));
                 }
                 own
             }
@@ -185,11 +189,6 @@ impl Drop for Place {
 
 fn lock(turns: &Mutex<Turns>) -> MutexGuard<'_, Turns> {
     turns.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn alive(value: Option<Vec<u8>>, generation: Option<u64>) -> Result<Option<Record>> {
-    let record = value.map(|value| Record::decode(&value)).transpose()?;
-    Ok(record.filter(|record| Some(record.generation) == generation))
 }
 
 /// The decimal number that INCR keeps.

@@ -10,6 +10,7 @@
 
 pub(in crate::store) mod checks;
 mod confirmation;
+mod decoded;
 pub(in crate::store) mod list;
 pub(in crate::store) mod record;
 pub mod token;
@@ -137,32 +138,33 @@ impl Store {
     pub async fn session_lives(&self, id: &SessionId, life: SessionLife) -> Result<bool> {
         let record = self.checks.ask(*id).await?;
         let now = self.shared.clock.now_micros();
-        Ok(record.is_some_and(|record| !record.is_over(now, life)))
+        Ok(record.is_some_and(|kept| !kept.record().is_over(now, life)))
     }
 
     async fn read_session(&self, id: SessionId, life: SessionLife) -> Result<Option<LiveSession>> {
         let mark = self.near_cache.mark();
-        let (record, left) = match &mark {
+        let (kept, left) = match &mark {
             None => (self.checks.ask(id).await?, Duration::ZERO),
             Some((_, incarnation)) => self.read_with_life(&id, incarnation).await?,
         };
-        let Some(record) = record else { return Ok(None) };
+        let Some(kept) = kept else { return Ok(None) };
         let now = self.shared.clock.now_micros();
+        let record = kept.record();
         if record.is_over(now, life) {
             return Ok(None);
         }
-        let session = record.session(id, life)?;
+        let session = kept.live(id, life)?;
         if now - record.seen >= micros(life.touch_every()) {
             // What was read is no longer what is stored, so the next request fills.
             self.touch_session(&id, record.expires(life), life).await;
         } else if let Some((mark, _)) = mark {
-            self.near_cache.fill(mark, id, Kept::new(record), left);
+            self.near_cache.fill(mark, id, kept, left);
         }
         Ok(Some(session))
     }
 
     /// The session, if it is alive, and how long it lives without a touch: none if this is not the Redis of this incarnation.
-    async fn read_with_life(&self, id: &SessionId, incarnation: &str) -> Result<(Option<Record>, Duration)> {
+    async fn read_with_life(&self, id: &SessionId, incarnation: &str) -> Result<(Option<Kept>, Duration)> {
         let call = scripts::SESSION_READ
             .call()
             .key(self.keys.generation(&Username::admin()))
@@ -171,7 +173,7 @@ impl Store {
         let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) = self.shared.call(&call).await?;
         let record = value.map(|value| Record::decode(&value)).transpose()?;
         let alive = record.filter(|record| Some(record.generation) == generation);
-        Ok((alive, Duration::from_millis(u64::try_from(left).unwrap_or(0))))
+        Ok((alive.map(Kept::new), Duration::from_millis(u64::try_from(left).unwrap_or(0))))
     }
 
     /// The session was checked already: a touch that fails costs it some idle time at worst, so it is not an error.

@@ -30,7 +30,7 @@ pub struct LiveSession {
     pub ip: IpAddr,
     /// Names the stored user agent text.
     pub(in crate::store) agent: u64,
-    /// The answer that shows it, kept beside it in the near cache; none where it was read from Redis.
+    /// The answer that shows it, kept beside what was decoded; none where that is not kept.
     pub(in crate::store) shown: Option<Arc<Shown>>,
 }
 
@@ -167,7 +167,7 @@ impl Record {
     }
 }
 
-/// A session in the near cache.
+/// A session that was decoded, for as long as it is kept: in the near cache, or until Redis has other bytes.
 #[derive(Clone)]
 pub(in crate::store) struct Kept {
     record: Arc<Record>,
@@ -179,14 +179,23 @@ impl Kept {
         Self { record: Arc::new(record), shown: Arc::default() }
     }
 
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// As it is handed out.
+    pub(super) fn live(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
+        let session = self.record.session(id, life)?;
+        Ok(LiveSession { shown: Some(Arc::clone(&self.shown)), ..session })
+    }
+
     /// The session, unless it looks expired or is due to be touched: only Redis says that a session is gone.
     pub(super) fn session(&self, id: SessionId, life: SessionLife, now: i64) -> Option<Result<LiveSession>> {
         let record = &self.record;
         if record.is_over(now, life) || now - record.seen >= micros(life.touch_every()) {
             return None;
         }
-        let session = record.session(id, life);
-        Some(session.map(|session| LiveSession { shown: Some(Arc::clone(&self.shown)), ..session }))
+        Some(self.live(id, life))
     }
 }
 
