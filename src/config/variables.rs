@@ -184,7 +184,7 @@ variables! {
         "Maximum number of connections of a worker, 64 or more; when they run short, the connections that are idle longest are closed first";
     MAX_CONNECTIONS_PER_ADDRESS = "BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "N", None, open, WORKER,
         "Maximum number of connections per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter of BANGUI_MAX_CONNECTIONS";
-    URL = "BANGUI_URL", "URL", None, open, PEOPLE,
+    URL = "BANGUI_URL", "URL", None, urls, PEOPLE,
         "The server that the commands for people ask: https://host:port of the load balancer or a worker; without it, that of the last `bangui login`";
     TOKEN = "BANGUI_TOKEN", "TOKEN", None, secret, PEOPLE,
         "Token of a session at BANGUI_URL, which must be set too; without it, that of the last `bangui login`";

@@ -159,7 +159,7 @@ async fn in_a_pipe_tables_are_plain_text() {
         (&["bans", SERVER, "app"], &["BANNED       SINCE", "203.0.113.7  20"]),
         (&["why", "203.0.113.7"], &["SERVER  JAIL  BAN OR ENTRY", "web-1   app   203.0.113.7"]),
         (&["why", "198.51.100.1"], &["No jail bans 198.51.100.1."]),
-        (&["audit"], &["TIME", "bans.add", "done"]),
+        (&["audit"], &["TIME", "ban.add", "done"]),
     ];
     for (command, expected) in commands {
         let printed = person.run(command, "").await;

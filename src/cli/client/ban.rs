@@ -71,8 +71,7 @@ async fn send(
     }
     // What is no id leads to no path of another meaning.
     let Some(id) = BanJobId::parse(fields::JOB_ID.text(&document.value)) else {
-        let what = "with a job that has no id".to_owned();
-        return Err(ClientError::Foreign { url: session.server.url().to_owned(), what });
+        return Err(session.server.strange("with a job that has no id"));
     };
     if is_set(matches, NO_WAIT) {
         job::print(&document, output)?;

@@ -63,6 +63,8 @@ pub enum ClientError {
         url: String,
         /// What it answered.
         what: String,
+        /// Whether it says "not now", as a proxy without workers does.
+        is_passing: bool,
     },
     /// What was asked for was not done, or only in part.
     #[error("{0}")]
@@ -111,7 +113,7 @@ impl ClientError {
         match self {
             Self::Refused(problem) => is_passing(problem.document.status) || problem.name == UNDER_WAY,
             Self::Unreachable { source, .. } => !source.is_builder(),
-            Self::Foreign { .. } => true,
+            Self::Foreign { is_passing, .. } => *is_passing,
             _ => false,
         }
     }
@@ -132,7 +134,7 @@ impl ClientError {
 }
 
 /// Whether an answer with this status says "not now".
-fn is_passing(status: StatusCode) -> bool {
+pub fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
 }
 

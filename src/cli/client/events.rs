@@ -65,6 +65,9 @@ impl Following<'_> {
         let mut stream = self.open().await?;
         loop {
             if let Err(error) = self.read(stream).await {
+                if !error.may_pass() {
+                    return Err(error);
+                }
                 self.output.note(&format!("lost the stream of events: {error}; connecting again"));
             }
             self.away_since = Some(Instant::now());
@@ -98,11 +101,8 @@ impl Following<'_> {
         while let Some(bytes) =
             stream.chunk().await.map_err(|error| self.session.server.unreachable(error))?
         {
-            let url = || self.session.server.url().to_owned();
             let events = parser.push(&bytes);
-            let events = events
-                .map_err(|_| ClientError::Foreign { url: url(), what: "with an endless event".to_owned() })?;
-            for event in events {
+            for event in events.map_err(|_| self.session.server.strange("with an endless event"))? {
                 self.take(event)?;
             }
         }

@@ -57,8 +57,7 @@ pub async fn run(session: &Session, matches: &ArgMatches, output: &Output) -> Re
 /// The change, once it has ended. It ends without this command too.
 async fn follow(session: &Session, begun: &Document, output: &Output) -> Result<Document, ClientError> {
     let Some(id) = JailChangeId::parse(fields::CHANGE_ID.text(&begun.value)) else {
-        let what = "with a change that has no id".to_owned();
-        return Err(ClientError::Foreign { url: session.server.url().to_owned(), what });
+        return Err(session.server.strange("with a change that has no id"));
     };
     output
         .note("the change takes longer than 30 s: waiting. Ctrl-C stops waiting, and the change continues.");

@@ -45,8 +45,7 @@ pub async fn log_in(config: &ClientConfig, matches: &ArgMatches, output: &Output
     let answer = server.ask(&calls::LOG_IN.of(&[]).sending(body)).await?.value;
     let token = fields::LOGIN_TOKEN.text(&answer);
     if token.is_empty() {
-        let what = "without a token".to_owned();
-        return Err(ClientError::Foreign { url: server.url().to_owned(), what });
+        return Err(server.strange("without a token"));
     }
     let kept = Kept { url: url.clone(), token: token.into() };
     // Checks the token before it is kept.

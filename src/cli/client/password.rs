@@ -1,6 +1,6 @@
 //! Asks for a password: on the terminal without echo, or from standard input when that is none.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
 use secrecy::SecretString;
 
@@ -19,7 +19,7 @@ pub async fn read(prompt: String) -> Result<SecretString, ClientError> {
     }
     let first_line = || {
         let mut bytes = Vec::new();
-        std::io::stdin().take(MAX_BYTES).read_to_end(&mut bytes)?;
+        std::io::stdin().lock().take(MAX_BYTES).read_until(b'\n', &mut bytes)?;
         Ok(bytes)
     };
     let bytes = blocking(first_line).await?;

@@ -19,7 +19,7 @@ use url::Url;
 
 use super::calls::Request;
 use super::document::Document;
-use super::error::{ClientError, Problem, WRONG_LOGIN};
+use super::error::{ClientError, Problem, WRONG_LOGIN, is_passing};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A change of a jail, or a few bans, are answered within 30 s.
@@ -170,8 +170,7 @@ impl Server {
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
             if bytes.len() + chunk.len() > MAX_ANSWER {
-                let what = format!("with more than {MAX_ANSWER} bytes");
-                return Err(ClientError::Foreign { url: self.base.clone(), what });
+                return Err(self.strange(&format!("with more than {MAX_ANSWER} bytes")));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -200,7 +199,13 @@ impl Server {
             Some(location) => format!("{status} to {location}"),
             None => status.to_string(),
         };
-        ClientError::Foreign { url: self.base.clone(), what }
+        ClientError::Foreign { url: self.base.clone(), what, is_passing: is_passing(status) }
+    }
+
+    /// It answered something that no version of bangui does.
+    #[must_use]
+    pub fn strange(&self, what: &str) -> ClientError {
+        ClientError::Foreign { url: self.base.clone(), what: what.to_owned(), is_passing: false }
     }
 }
 
