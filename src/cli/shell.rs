@@ -28,11 +28,11 @@ pub fn run(name: &str, arguments: &ArgMatches) -> Outcome {
 fn completions(shell: &str) -> Outcome {
     let shell: Shell = shell.parse().map_err(Failure::Refused)?;
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command::command(), "bangui", &mut text);
+    clap_complete::generate(shell, &mut command::documented(), "bangui", &mut text);
     Ok(std::io::stdout().write_all(&text).context("failed to print the completions")?)
 }
 
 fn man(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder)?;
-    Ok(clap_mangen::generate_to(command::command(), folder)?)
+    Ok(clap_mangen::generate_to(command::documented(), folder)?)
 }

@@ -71,6 +71,12 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
 /// The whole command line.
 #[must_use]
 pub fn command() -> Command {
+    documented().subcommand(child())
+}
+
+/// The command line as users know it: without what is hidden, which a shell would offer.
+#[must_use]
+pub fn documented() -> Command {
     let root = Command::new("bangui")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A control plane for fail2ban: any number of stateless workers on one Redis")
@@ -80,8 +86,7 @@ pub fn command() -> Command {
              session has ended, 4 the server cannot be reached or cannot answer now.",
         )
         .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(child());
+        .arg_required_else_help(true);
     COMMANDS.iter().fold(root, |root, (name, role, about)| root.subcommand(subcommand(name, *role, about)))
 }
 

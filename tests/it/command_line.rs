@@ -27,6 +27,17 @@ async fn cluster() -> (Cluster, Client) {
     (cluster, client)
 }
 
+/// Bans addresses, and waits until they are listed.
+async fn ban(client: &Client, ips: &[&str]) {
+    let path = format!("/api/v1/servers/{SERVER}/jails/app/bans");
+    client.post(&path, serde_json::json!({ "ips": ips })).await.expect(200);
+    eventually("the bans to be listed", SOON, || async {
+        let page = client.get(&path).await;
+        (page.expect(200).body["items"].as_array().unwrap().len() == ips.len()).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_login_is_kept_for_its_owner_alone_until_a_logout_ends_it_everywhere() {
     let cluster = Cluster::bare(2).set_up().await;
@@ -149,8 +160,7 @@ async fn with_json_every_command_prints_the_documents_of_the_api_as_they_are() {
 #[tokio::test]
 async fn in_a_pipe_tables_are_plain_text() {
     let (cluster, client) = cluster().await;
-    let path = format!("/api/v1/servers/{SERVER}/jails/app/bans");
-    client.post(&path, serde_json::json!({ "ips": ["203.0.113.7"] })).await.expect(200);
+    ban(&client, &["203.0.113.7"]).await;
     let person = Person::logged_in(&url(&cluster, 0)).await;
     let commands: [(&[&str], &[&str]); 7] = [
         (&["servers"], &["SERVER  CONDITION", "web-1   up"]),
@@ -176,9 +186,8 @@ async fn in_a_pipe_tables_are_plain_text() {
 #[tokio::test]
 async fn a_list_shows_a_page_and_how_to_see_the_next_one() {
     let (cluster, client) = cluster().await;
-    let path = format!("/api/v1/servers/{SERVER}/jails/app/bans");
     let ips = ["203.0.113.1", "203.0.113.2", "203.0.113.3"];
-    client.post(&path, serde_json::json!({ "ips": ips })).await.expect(200);
+    ban(&client, &ips).await;
     let person = Person::logged_in(&url(&cluster, 0)).await;
     let first = person.run(&["bans", SERVER, "app", "--limit", "2"], "").await;
     assert!(first.expect(0).out.contains(ips[1]) && !first.out.contains(ips[2]), "{first:?}");

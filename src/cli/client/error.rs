@@ -10,10 +10,12 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::document::Document;
 use super::fields;
 use crate::cli::Failure;
+use crate::domain::printable::printable;
 use crate::http::error::TYPE_PREFIX;
 
 /// The problem by which a worker asks for the password again.
@@ -133,6 +135,14 @@ impl ClientError {
     }
 }
 
+/// The words of a problem: its title, and each line of its detail, indented, so that none of them looks like a line of this program.
+#[must_use]
+pub fn title_and_detail(problem: &Value) -> Vec<String> {
+    let title = printable(fields::PROBLEM_TITLE.text(problem)).into_owned();
+    let detail = fields::PROBLEM_DETAIL.text(problem).lines().map(|line| format!("  {}", printable(line)));
+    std::iter::once(title).chain(detail).collect()
+}
+
 /// Whether an answer with this status says "not now".
 pub fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
@@ -152,13 +162,11 @@ impl Problem {
 
     /// Title, detail, what to do, and how to find more about it.
     fn in_words(&self) -> String {
-        let value = &self.document.value;
-        let mut lines = vec![fields::PROBLEM_TITLE.text(value).to_owned()];
-        let detail = fields::PROBLEM_DETAIL.text(value);
-        lines.extend((!detail.is_empty()).then(|| format!("  {detail}")));
+        let mut lines = title_and_detail(&self.document.value);
         lines.extend(self.advice().map(|advice| format!("  {advice}")));
-        let request = self.request_id.as_ref().map(|id| format!(", request {id}")).unwrap_or_default();
-        lines.push(format!("  (problem `{}`{request})", self.name));
+        let request =
+            self.request_id.as_ref().map(|id| format!(", request {}", printable(id))).unwrap_or_default();
+        lines.push(format!("  (problem `{}`{request})", printable(&self.name)));
         lines.join("\n")
     }
 

@@ -9,9 +9,10 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// The name of the schema in the API's document.
-    pub schema: &'static str,
+    #[cfg(test)]
+    schema: &'static str,
     /// A JSON pointer.
-    pub at: &'static str,
+    at: &'static str,
 }
 
 const NOTHING: &Value = &Value::Null;
@@ -46,7 +47,7 @@ macro_rules! fields {
     ($($schema:literal { $($name:ident = $at:literal;)* })*) => {
         $($(
             #[doc = concat!("`", $at, "` of `", $schema, "`")]
-            pub const $name: Field = Field { schema: $schema, at: $at };
+            pub const $name: Field = Field { #[cfg(test)] schema: $schema, at: $at };
         )*)*
         #[cfg(test)]
         const ALL: &[Field] = &[$($($name),*),*];
@@ -93,7 +94,6 @@ fields! {
         JAIL_FINDTIME = "/findtime";
         JAIL_MAXRETRY = "/maxretry";
         JAIL_ERRORS = "/errors";
-        JAIL_NEVER = "/ignoreip";
     }
     "JailList" {
         JAILS_ERRORS = "/errors";

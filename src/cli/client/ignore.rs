@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::calls;
 use super::document::Document;
-use super::error::ClientError;
+use super::error::{ClientError, title_and_detail};
 use super::fields;
 use super::interrupts::Interrupts;
 use super::output::Output;
@@ -44,8 +44,8 @@ pub async fn run(session: &Session, matches: &ArgMatches, output: &Output) -> Re
     let state = JailChangeState::parse(fields::CHANGE_STATE.text(&document.value));
     if !at_once && state != Some(JailChangeState::Done) {
         let problem = fields::CHANGE_PROBLEM.of(&document.value);
-        let (title, detail) = (fields::PROBLEM_TITLE.text(problem), fields::PROBLEM_DETAIL.text(problem));
-        return Err(ClientError::NotDone(format!("The change was not made: {title}\n  {detail}")));
+        let words = title_and_detail(problem).join("\n");
+        return Err(ClientError::NotDone(format!("The change was not made: {words}")));
     }
     if output.json {
         return Ok(());
@@ -59,12 +59,13 @@ async fn follow(session: &Session, begun: &Document, output: &Output) -> Result<
     let Some(id) = JailChangeId::parse(fields::CHANGE_ID.text(&begun.value)) else {
         return Err(session.server.strange("with a change that has no id"));
     };
+    let id = id.to_string();
     output
         .note("the change takes longer than 30 s: waiting. Ctrl-C stops waiting, and the change continues.");
     let mut interrupts = Interrupts::catch()?;
     let ended = async {
         loop {
-            let document = session.server.ask_patiently(&calls::CHANGE.of(&[id.as_str()]), PATIENCE).await?;
+            let document = session.server.ask_patiently(&calls::CHANGE.of(&[&id]), PATIENCE).await?;
             match JailChangeState::parse(fields::CHANGE_STATE.text(&document.value)) {
                 Some(JailChangeState::Running) => {}
                 Some(JailChangeState::NotKnown) => {

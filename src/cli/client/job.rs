@@ -115,6 +115,7 @@ fn ended_as(document: &Document, output: &Output) -> Result<Option<String>, Clie
         }
         _ => {
             let (state, done) = (fields::JOB_STATE.text(job), fields::JOB_DONE.number(job));
+            let state = printable(state);
             Err(ClientError::NotDone(format!("the job is {state}: {done} of {asked} addresses were tried")))
         }
     }
