@@ -19,7 +19,7 @@ AXE_VERSION = 4.14.0
 TEST_THREADS ?= 6
 # Modules of tests/it whose tests start a fail2ban: one that is missing here fails (tests/it/support/fail2ban.rs).
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bad_input:: ban_jobs:: ban_lists:: \
-	ban_times:: bans:: broken_fail2ban:: cluster_view:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
+	ban_times:: bans:: broken_fail2ban:: cluster_view:: command_line:: command_line_changes:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
 	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages redis_away:: \
 	redis_cluster:: redis_fails:: redis_refuses_writes:: redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
@@ -38,7 +38,7 @@ up: ## Build and run everything on this machine: Redis, agent, workers, and a sa
 		echo "No fail2ban answers this user: starting a sandbox."; sandbox=--sandbox; \
 	fi; exec target/release/bangui up $$sandbox $(ARGS)
 
-release: ## Build the binary that is released, with its bill of materials (SBOM) and checksums, in target/release-files
+release: ## Build the binary that is released, with completions, man pages, bill of materials (SBOM) and checksums, in target/release-files
 	@.ci/install rust cc python3
 	cargo build --release --locked
 	.ci/release

@@ -1,6 +1,7 @@
 //! Parses the command line, dispatches to a subcommand, and turns its outcome into the exit code.
 //!
-//! Exit codes: 0 done, 1 failed while running, 2 wrong usage or configuration.
+//! Exit codes: 0 done, 1 failed or refused, wholly or partly, 2 wrong usage or configuration; of the commands for people also 3 not
+//! logged in, and 4 the server cannot be reached or cannot answer now.
 
 use std::process::ExitCode;
 
@@ -19,14 +20,10 @@ fn main() -> ExitCode {
         }
     };
     let Err(failure) = dispatch(&matches) else { return ExitCode::SUCCESS };
-    let code = match &failure {
-        Failure::Configuration(_) | Failure::Refused(_) => 2,
-        Failure::Running(_) | Failure::Quiet => 1,
-    };
     if !matches!(failure, Failure::Quiet) {
         eprintln!("bangui: {}", printable_lines(&failure.to_string()));
     }
-    ExitCode::from(code)
+    ExitCode::from(failure.exit_code())
 }
 
 fn dispatch(matches: &ArgMatches) -> Outcome {
@@ -52,10 +49,12 @@ fn dispatch(matches: &ArgMatches) -> Outcome {
         Role::Openapi => cli::openapi::run(),
         Role::ResetPassword => cli::reset_password::run(&environment, &flags),
         // clap takes no other action than `verify`.
-        Role::Audit => {
+        Role::Audit if arguments.contains_id(command::AUDIT_ACTION) => {
             let since: Vec<String> =
                 arguments.get_many(command::AUDIT_SINCE).unwrap_or_default().cloned().collect();
             cli::audit::run(&environment, &flags, &since)
         }
+        Role::Audit | Role::Client => cli::client::run(name, &environment, &flags, arguments),
+        Role::Shell => cli::shell::run(name, arguments),
     }
 }

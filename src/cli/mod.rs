@@ -6,11 +6,13 @@ pub mod agent;
 pub mod audit;
 pub mod check;
 pub mod child;
+pub mod client;
 mod findings;
 pub mod healthcheck;
 pub mod openapi;
 pub mod reset_password;
 pub mod serve;
+pub mod shell;
 pub mod up;
 
 use std::time::Duration;
@@ -41,6 +43,28 @@ pub enum Failure {
     /// The failure has been printed already: exit code 1.
     #[error("failed: see the lines above")]
     Quiet,
+    /// The server refused, or what was asked for was not done, wholly or partly: exit code 1.
+    #[error("{0}")]
+    NotDone(String),
+    /// There is no session, or it has ended: exit code 3.
+    #[error("{0}")]
+    NotLoggedIn(String),
+    /// The server cannot be reached, or cannot answer now: exit code 4.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Failure {
+    /// What the process exits with. Scripts rely on these: they do not change.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Running(_) | Self::Quiet | Self::NotDone(_) => 1,
+            Self::Configuration(_) | Self::Refused(_) => 2,
+            Self::NotLoggedIn(_) => 3,
+            Self::Unavailable(_) => 4,
+        }
+    }
 }
 
 impl From<ConfigErrors> for Failure {

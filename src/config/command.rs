@@ -3,6 +3,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::client_commands;
 use super::sources::Flags;
 use super::variables::{self, Role, Variable};
 
@@ -16,6 +17,14 @@ pub const URL: &str = "url";
 pub const AUDIT_ACTION: &str = "action";
 /// The flag of `audit` for what an earlier run printed.
 pub const AUDIT_SINCE: &str = "since";
+/// The command that prints completions, and its argument.
+pub const COMPLETIONS: &str = "completions";
+/// The shell whose completions are wanted.
+pub const SHELL: &str = "shell";
+/// The command that writes man pages.
+pub const MAN: &str = "man";
+/// The folder for man pages.
+pub const FOLDER: &str = "folder";
 /// The hidden subcommand through which `up` starts its children.
 pub const CHILD: &str = "child";
 /// The flag that names the process that a child must not outlive.
@@ -24,7 +33,7 @@ pub const CHILD_PARENT: &str = "parent";
 pub const CHILD_COMMAND: &str = "command";
 
 /// Every subcommand: its name, the role whose variables it reads, and its help.
-pub const COMMANDS: [(&str, Role, &str); 8] = [
+pub const COMMANDS: [(&str, Role, &str); 22] = [
     (
         "up",
         Role::Up,
@@ -37,25 +46,49 @@ pub const COMMANDS: [(&str, Role, &str); 8] = [
     ("openapi", Role::Openapi, "Print the OpenAPI document of the HTTP API"),
     ("reset-password", Role::ResetPassword, "Set a new admin password and end all sessions"),
     (
+        "login",
+        Role::Client,
+        "Log in to a server, for the commands below; the password comes from the terminal or standard input",
+    ),
+    ("logout", Role::Client, "End that session"),
+    ("servers", Role::Client, "List the servers with their conditions"),
+    ("jails", Role::Client, "List the jails of a server, or of all servers"),
+    ("bans", Role::Client, "List the bans of a jail"),
+    ("ban", Role::Client, "Ban addresses in a jail, up to any number of them from standard input"),
+    ("unban", Role::Client, "Unban addresses in a jail, up to any number of them from standard input"),
+    ("why", Role::Client, "Show where an address is banned, until when, and what keeps it from being banned"),
+    ("ignore", Role::Client, "Unban an address or network in a jail and never ban it again"),
+    ("events", Role::Client, "Show events as they happen"),
+    ("jobs", Role::Client, "List ban jobs; show, await or cancel one"),
+    (
         "audit",
         Role::Audit,
-        "`audit verify` reports removed or changed entries of the audit; exit 0 only if there are none",
+        "List who did what; `audit verify` reports removed or changed entries of the audit in Redis, and exits 0 only if there are none",
     ),
+    ("diagnosis", Role::Client, "Show what is wrong or at risk, and what to do about it"),
+    (COMPLETIONS, Role::Shell, "Print completions for bash, zsh or fish"),
+    (MAN, Role::Shell, "Write man pages into a folder"),
 ];
 
 /// The whole command line.
 #[must_use]
 pub fn command() -> Command {
+    documented().subcommand(child())
+}
+
+/// The command line as users know it: without what is hidden, which a shell would offer.
+#[must_use]
+pub fn documented() -> Command {
     let root = Command::new("bangui")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A control plane for fail2ban: any number of stateless workers on one Redis")
         .after_help(
-            "Every flag is also an environment variable, named in the command's --help; the flag takes precedence.\n\
-             Exit codes: 0 success, 1 failed while running, 2 wrong usage or configuration.",
+            "A flag with [env: NAME] in its command's --help is also an environment variable; the flag takes precedence.\n\
+             Exit codes: 0 success, 1 failed or refused, wholly or partly, 2 wrong usage or configuration, 3 not logged in or the \
+             session has ended, 4 the server cannot be reached or cannot answer now.",
         )
         .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(child());
+        .arg_required_else_help(true);
     COMMANDS.iter().fold(root, |root, (name, role, about)| root.subcommand(subcommand(name, *role, about)))
 }
 
@@ -80,22 +113,18 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                 .value_parser(value_parser!(String))
                 .help("URL to request [default: /readyz at BANGUI_LISTEN]"),
         ),
-        Role::Audit => command
-            .arg(
-                Arg::new(AUDIT_ACTION)
-                    .value_name("ACTION")
-                    .required(true)
-                    .value_parser(["verify"])
-                    .help("What to do with it"),
-            )
-            .arg(
-                Arg::new(AUDIT_SINCE)
-                    .long(AUDIT_SINCE)
-                    .value_name("TRAIL:NUMBER:HASH")
-                    .action(ArgAction::Append)
-                    .value_parser(value_parser!(String))
-                    .help("The newest entry of a trail as an earlier run printed it: fail if it is not there as it was; may be repeated"),
-            ),
+        Role::Audit => client_commands::audit(command),
+        Role::Client => client_commands::with_arguments(name, command),
+        Role::Shell if name == COMPLETIONS => {
+            command.arg(Arg::new(SHELL).value_name("SHELL").required(true).value_parser(["bash", "zsh", "fish"]))
+        }
+        Role::Shell => command.arg(
+            Arg::new(FOLDER)
+                .value_name("FOLDER")
+                .required(true)
+                .value_parser(value_parser!(OsString))
+                .help("Folder that is created if it does not exist"),
+        ),
         _ => command,
     }
 }

@@ -7,6 +7,7 @@
 //! values.rs      raw text -> a checked value, one small pure function for each kind of value
 //! redis_url.rs   the same for `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden; sentinel_url.rs is its
 //!                form with Sentinels, cluster_url.rs that of a Redis Cluster
+//! client_commands.rs  the commands for people: their arguments; client.rs which server they ask, with which token
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every error
 //! bridge.rs      what concerns agents, at both ends; doors.rs what concerns how requests arrive
 //! hosts.rs       trusted proxies, and hosts that requests may be for
@@ -17,6 +18,8 @@
 //! To add a variable: a row in the table (`variables.rs`), a field here, a line in `roles.rs`. Help, flags, the list of
 //! known names and `docs/configuration.md` (`make docs`) follow from the table.
 mod bridge;
+mod client;
+pub mod client_commands;
 pub mod cluster_url;
 pub mod command;
 mod doors;
@@ -39,6 +42,7 @@ mod tests;
 #[cfg(test)]
 mod trust_tests;
 
+pub use client::{ClientConfig, client};
 pub use cluster_url::ClusterUrl;
 pub use errors::{ConfigError, ConfigErrors};
 pub use roles::Loaded;

@@ -34,7 +34,7 @@ pub struct Loaded<T> {
     pub warnings: Vec<String>,
 }
 
-fn load<T>(
+pub(super) fn load<T>(
     environment: &Environment,
     flags: &Flags,
     read: impl FnOnce(Reader<'_>) -> Result<T, ConfigErrors>,

@@ -21,8 +21,12 @@ pub enum Role {
     Openapi,
     /// `bangui reset-password`
     ResetPassword,
-    /// Whether the audit is whole.
+    /// `bangui audit`: the entries as the API lists them; with `verify`, whether the audit in Redis is whole.
     Audit,
+    /// The commands for people, which ask a worker: `bangui login` and so on.
+    Client,
+    /// `bangui completions` and `bangui man`, which read no variable.
+    Shell,
 }
 
 /// One variable.
@@ -65,10 +69,12 @@ impl Variable {
     }
 }
 
-use Role::{Agent, Audit, Check, Healthcheck, ResetPassword, Serve, Up};
+use Role::{Agent, Audit, Check, Client, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
 const STORE: &[Role] = &[Serve, Check, ResetPassword, Audit];
+/// What asks a worker as a person does.
+const PEOPLE: &[Role] = &[Client, Audit];
 /// `check` reports how far a worker with this configuration would be open.
 const CHECKED: &[Role] = &[Serve, Up, Check];
 
@@ -178,6 +184,10 @@ variables! {
         "Maximum number of connections of a worker, 64 or more; when they run short, the connections that are idle longest are closed first";
     MAX_CONNECTIONS_PER_ADDRESS = "BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "N", None, open, WORKER,
         "Maximum number of connections per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter of BANGUI_MAX_CONNECTIONS";
+    URL = "BANGUI_URL", "URL", None, urls, PEOPLE,
+        "The server that the commands for people ask: https://host:port of the load balancer or a worker; without it, that of the last `bangui login`";
+    TOKEN = "BANGUI_TOKEN", "TOKEN", None, secret, PEOPLE,
+        "Token of a session at BANGUI_URL, which must be set too; without it, that of the last `bangui login`";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

@@ -78,6 +78,20 @@ async fn what_happens_at_any_worker_is_sent_to_the_clients_of_every_worker() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_cut_before_its_first_event_continues_where_it_began() {
+    let cluster = Cluster::bare(2).set_up().await;
+    let client = cluster.client(0).logged_in().await;
+    set_interval(&client, 20).await;
+    let stream = EventStream::open(&client, None).await;
+    let began_at = stream.began_at.clone();
+    drop(stream);
+    set_interval(&client, 21).await;
+    let mut stream = EventStream::open(&client.at(cluster.workers[1].address), Some(&began_at)).await;
+    let came = stream.until("settings.changed").await;
+    assert_eq!(came.data["facts"]["after"]["probe_interval_seconds"], 21, "the one before is not sent again");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_from_worker_to_worker_gets_every_event_once_and_in_order() {
     const EVENTS: usize = 600;
     let cluster = Cluster::bare(2).set_up().await;

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use bangui::config::command::COMMANDS;
 use bangui::telemetry::METRICS;
 
 use crate::support::SOON;
@@ -28,9 +29,8 @@ async fn the_openapi_document_is_the_reviewed_one() {
 #[tokio::test]
 async fn the_help_texts_are_the_reviewed_ones() {
     let overview = printed(&["--help"]).await;
-    let commands = ["up", "serve", "agent", "check", "healthcheck", "reset-password", "openapi", "audit"];
     insta::assert_snapshot!("help", overview);
-    for command in commands {
+    for (command, ..) in COMMANDS {
         assert!(overview.contains(command), "{command} is missing: {overview}");
         insta::assert_snapshot!(format!("help-{command}"), printed(&[command, "--help"]).await);
     }

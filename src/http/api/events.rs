@@ -5,7 +5,9 @@
 //! the feed remembers, it is back at Redis, page by page: nobody's slowness fills the memory.
 //!
 //! ```text
-//! retry: 2000                      once, at the beginning
+//! retry: 2000                      once, at the beginning,
+//! id: 1699999999999-0              with the place where it begins: who is cut off before the first event misses nothing either
+//!
 //! id: 1700000000000-0              an event, with its place
 //! event: server.went_offline
 //! data: {"type":...,"at":...,"server":...,"facts":{...}}
@@ -72,7 +74,7 @@ pub async fn follow(State(state): State<AppState>, caller: Caller, after: After)
     // Subscribe first, then determine where to begin: what comes in between is in both, and is sent once.
     let news = state.events().subscribe();
     let newest = state.store.newest_event().await?;
-    let mut ready = VecDeque::from([Event::default().retry(retry())]);
+    let mut ready = VecDeque::new();
     let at = match after.0 {
         None => newest,
         Some(after) => {
@@ -83,6 +85,7 @@ pub async fn follow(State(state): State<AppState>, caller: Caller, after: After)
             after.min(newest)
         }
     };
+    ready.push_front(Event::default().retry(retry()).id(at.to_string()));
     let following = Following {
         behind: after.0.is_some(),
         proved_at: Instant::now(),

@@ -28,6 +28,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+/// What every `type` begins with.
+pub const TYPE_PREFIX: &str = "urn:bangui:problem:";
+
 /// A refusal.
 #[derive(Debug)]
 pub struct Problem {
@@ -218,7 +221,7 @@ impl Problem {
 
     fn document(&self) -> Document<'_> {
         Document {
-            r#type: format!("urn:bangui:problem:{}", self.name),
+            r#type: format!("{TYPE_PREFIX}{}", self.name),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,

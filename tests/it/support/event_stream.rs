@@ -21,6 +21,8 @@ pub struct Came {
 pub struct EventStream {
     response: reqwest::Response,
     text: String,
+    /// The place where it begins.
+    pub began_at: String,
     /// Comments so far: what keeps the connection alive.
     pub comments: usize,
 }
@@ -37,10 +39,11 @@ impl EventStream {
         let kind = response.headers()["content-type"].to_str().unwrap();
         assert!(kind.starts_with("text/event-stream"), "{kind}");
         assert_eq!(response.headers()["cache-control"], "no-store");
-        let mut stream = Self { response, text: String::new(), comments: 0 };
-        // The first thing that comes is when to come back; from then on nothing is missed.
+        let mut stream = Self { response, text: String::new(), began_at: String::new(), comments: 0 };
+        // The first thing that comes is when to come back, and where to continue; from then on nothing is missed.
         let first = stream.next().await.unwrap();
         assert!(first.retry.is_some_and(|ms| (1_000..=3_000).contains(&ms)), "{first:?}");
+        stream.began_at = first.id.expect("the place where it begins");
         stream
     }
 

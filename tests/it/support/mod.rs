@@ -1,6 +1,7 @@
 //! What the tests stand on: processes, a private Redis, a private fail2ban, a cluster of real workers.
 
 pub mod agent;
+pub mod balancer;
 pub mod broken_fail2ban;
 pub mod browser;
 pub mod client;
@@ -9,8 +10,10 @@ pub mod disk;
 pub mod event_stream;
 pub mod fail2ban;
 pub mod failover;
+pub mod front;
 pub mod names;
 pub mod pair;
+pub mod person;
 pub mod process;
 pub mod proxy;
 pub mod redis;

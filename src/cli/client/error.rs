@@ -1,0 +1,229 @@
+//! Why a command for people did not do what was asked, in words for a terminal; and from that the exit code.
+//!
+//! | | exit code |
+//! |---|---|
+//! | the server refused, or it was done only in part | 1 |
+//! | wrong usage, or a kept login that cannot be used | 2 |
+//! | no session, or one that has ended (401) | 3 |
+//! | no server, no bangui, or one that cannot answer now (408, 429, 502, 503, 504) | 4 |
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::document::Document;
+use super::fields;
+use crate::cli::Failure;
+use crate::domain::printable::printable;
+use crate::http::error::TYPE_PREFIX;
+
+/// The problem by which a worker asks for the password again.
+pub const CONFIRMATION_REQUIRED: &str = "confirmation-required";
+/// The problem of a wrong password at the login.
+pub const WRONG_LOGIN: &str = "wrong-login";
+/// The problem of a request whose first copy has not been answered yet.
+const UNDER_WAY: &str = "request-under-way";
+/// No advice of a server is followed for longer.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// A refusal as the server sent it.
+#[derive(Debug)]
+pub struct Problem {
+    /// The answer.
+    pub document: Document,
+    /// The last part of its `type`.
+    pub name: String,
+    /// The `x-request-id`, which the server's log has too.
+    pub request_id: Option<String>,
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server refused.
+    #[error("{}", .0.in_words())]
+    Refused(Box<Problem>),
+    /// There is no session.
+    #[error("Not logged in: {0}")]
+    NotLoggedIn(String),
+    /// Nobody answered.
+    #[error("cannot reach {url}: {}{}", deepest(.source), remedy(.source))]
+    Unreachable {
+        /// The server.
+        url: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// What answered is not bangui, or something between.
+    #[error(
+        "{url} answered {what}, which bangui does not: is the URL right, and does the proxy in front of it reach a worker?"
+    )]
+    Foreign {
+        /// The server.
+        url: String,
+        /// What it answered.
+        what: String,
+        /// Whether it says "not now", as a proxy without workers does.
+        is_passing: bool,
+    },
+    /// What was asked for was not done, or only in part.
+    #[error("{0}")]
+    NotDone(String),
+    /// Wrong usage, or a kept login that cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody reads the output any more.
+    #[error("the output was closed")]
+    OutputClosed,
+    /// This machine is at fault.
+    #[error("{what}: {source}")]
+    Local {
+        /// What failed.
+        what: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ClientError {
+    /// Something failed on this machine.
+    pub fn local(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Local { what, source }
+    }
+
+    /// Done, unless something is to be said of what was not.
+    ///
+    /// # Errors
+    /// If so.
+    pub fn unless_done(failed: Option<String>) -> Result<(), Self> {
+        failed.map_or(Ok(()), |words| Err(Self::NotDone(words)))
+    }
+
+    /// Whether the server refused with the problem of this name.
+    #[must_use]
+    pub fn is_problem(&self, name: &str) -> bool {
+        matches!(self, Self::Refused(problem) if problem.name == name)
+    }
+
+    /// Whether the same request may be answered otherwise soon.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused(problem) => is_passing(problem.document.status) || problem.name == UNDER_WAY,
+            Self::Unreachable { source, .. } => !source.is_builder(),
+            Self::Foreign { is_passing, .. } => *is_passing,
+            _ => false,
+        }
+    }
+
+    /// Whether the request cannot have reached the server.
+    #[must_use]
+    pub fn was_not_sent(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+    }
+
+    /// When the server says to try again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Self::Refused(problem) = self else { return None };
+        let seconds = fields::PROBLEM_RETRY.of(&problem.document.value).as_u64()?;
+        Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+    }
+}
+
+/// The words of a problem: its title, and each line of its detail, indented, so that none of them looks like a line of this program.
+#[must_use]
+pub fn title_and_detail(problem: &Value) -> Vec<String> {
+    let title = printable(fields::PROBLEM_TITLE.text(problem)).into_owned();
+    let detail = fields::PROBLEM_DETAIL.text(problem).lines().map(|line| format!("  {}", printable(line)));
+    std::iter::once(title).chain(detail).collect()
+}
+
+/// Whether an answer with this status says "not now".
+pub fn is_passing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504)
+}
+
+impl Problem {
+    /// The answer as a problem, if it is one of bangui's.
+    ///
+    /// # Errors
+    /// Gives the answer back otherwise.
+    pub fn of(document: Document, request_id: Option<String>) -> Result<Self, Document> {
+        match fields::PROBLEM_TYPE.text(&document.value).strip_prefix(TYPE_PREFIX) {
+            Some(name) => Ok(Self { name: name.to_owned(), document, request_id }),
+            None => Err(document),
+        }
+    }
+
+    /// Title, detail, what to do, and how to find more about it.
+    fn in_words(&self) -> String {
+        let mut lines = title_and_detail(&self.document.value);
+        lines.extend(self.advice().map(|advice| format!("  {advice}")));
+        let request =
+            self.request_id.as_ref().map(|id| format!(", request {}", printable(id))).unwrap_or_default();
+        lines.push(format!("  (problem `{}`{request})", printable(&self.name)));
+        lines.join("\n")
+    }
+
+    fn advice(&self) -> Option<String> {
+        let retry = fields::PROBLEM_RETRY.of(&self.document.value).as_u64();
+        match (self.document.status.as_u16(), self.name.as_str()) {
+            (_, CONFIRMATION_REQUIRED) => {
+                Some("Run this on a terminal, where the password can be asked for.".into())
+            }
+            (404, _) => Some("`bangui servers` and `bangui jails` list what there is.".into()),
+            (421, _) => Some("Use the URL that the server's BANGUI_PUBLIC_URL names.".into()),
+            (status, _) if is_passing(StatusCode::from_u16(status).unwrap_or_default()) => {
+                Some(match retry {
+                    Some(seconds) => format!("Try again in {seconds} s."),
+                    None => "Try again later.".into(),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What it was caused by in the end: what is around it names layers of the HTTP client.
+fn deepest(error: &reqwest::Error) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// What to do about a connection that was not made.
+fn remedy(error: &reqwest::Error) -> &'static str {
+    if deepest(error).contains("certificate") {
+        ": add the CA of its certificate to those of the system, or name a PEM file with it in SSL_CERT_FILE"
+    } else if error.is_timeout() {
+        ": it did not answer in time"
+    } else {
+        ": does it run, and is the URL right?"
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::NotLoggedIn(_) => Self::NotLoggedIn(error.to_string()),
+            ClientError::Unreachable { .. } | ClientError::Foreign { .. } => {
+                Self::Unavailable(error.to_string())
+            }
+            ClientError::Refused(ref problem) if is_passing(problem.document.status) => {
+                Self::Unavailable(error.to_string())
+            }
+            ClientError::Refused(_) | ClientError::NotDone(_) | ClientError::Local { .. } => {
+                Self::NotDone(error.to_string())
+            }
+            ClientError::Usage(words) => Self::Refused(words),
+            ClientError::OutputClosed => Self::Quiet,
+        }
+    }
+}

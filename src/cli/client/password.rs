@@ -1,0 +1,50 @@
+//! Asks for a password: on the terminal without echo, or from standard input when that is none.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+
+use secrecy::SecretString;
+
+use super::error::ClientError;
+
+/// A password has 1024 bytes at most, and a line ends.
+const MAX_BYTES: u64 = 4096;
+
+/// Asks on the terminal if standard input is one, and otherwise takes the first line of standard input.
+///
+/// # Errors
+/// If there is none.
+pub async fn read(prompt: String) -> Result<SecretString, ClientError> {
+    if std::io::stdin().is_terminal() {
+        return ask(prompt).await;
+    }
+    let first_line = || {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().take(MAX_BYTES).read_until(b'\n', &mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = blocking(first_line).await?;
+    let text = String::from_utf8(bytes).map_err(|_| missing("the password is not valid UTF-8"))?;
+    match text.lines().next().unwrap_or_default() {
+        "" => Err(missing("there is no password on standard input, and no terminal to ask on")),
+        password => Ok(password.into()),
+    }
+}
+
+/// Asks on the terminal of this process, whatever standard input is.
+///
+/// # Errors
+/// If it has none.
+pub async fn ask(prompt: String) -> Result<SecretString, ClientError> {
+    blocking(move || rpassword::prompt_password(prompt)).await.map(SecretString::from)
+}
+
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, ClientError> {
+    let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
+    read.flatten().map_err(ClientError::local("failed to read the password"))
+}
+
+fn missing(why: &str) -> ClientError {
+    ClientError::Usage(why.to_owned())
+}
