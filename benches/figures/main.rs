@@ -22,6 +22,7 @@ mod scale_fleet;
 mod scale_load;
 mod scale_sessions;
 mod scale_table;
+mod scale_watch;
 mod scale_workers;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/mod.rs"]

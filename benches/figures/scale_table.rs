@@ -66,6 +66,11 @@ impl Table {
         format!("{},{},measured", self.of, self.columns.join(","))
     }
 
+    /// Forgets what earlier runs have measured at this size.
+    pub fn clear(&mut self, size: u64) {
+        self.rows.remove(&size);
+    }
+
     /// Takes in what was measured at this size, and writes the table.
     pub fn put(&mut self, size: u64, measured: &[(&str, f64)]) {
         let columns = self.columns;
