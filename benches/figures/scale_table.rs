@@ -16,8 +16,8 @@ const GREY: RGBColor = RGBColor(0x6e, 0x76, 0x81);
 const COLOURS: [RGBColor; 3] =
     [RGBColor(0x2f, 0x81, 0xf7), RGBColor(0xd2, 0x6a, 0x1b), RGBColor(0x2d, 0x9a, 0x4b)];
 /// A panel, in pixels, and the title above all of them.
-const PANEL: (u32, u32) = (420, 270);
-const TITLE: u32 = 56;
+const PANEL: (u32, u32) = (440, 290);
+const TITLE: u32 = 60;
 
 /// What was measured at each size.
 pub struct Table {
@@ -118,9 +118,9 @@ impl Table {
             let last = self.rows.values().map(|row| &row.measured).max().cloned().unwrap_or_default();
             let (day, version) = last.split_once(' ').unwrap_or_default();
             let below =
-                format!("bangui {version}, {day}, 2 cores shared by everything; by size: {}", self.of);
-            head.draw(&Text::new(title.to_owned(), (12, 10), text(18))).unwrap();
-            head.draw(&Text::new(below, (12, 34), text(13))).unwrap();
+                format!("bangui {version}, {day}; two cores, shared by load, workers, Redis and agents");
+            head.draw(&Text::new(title.to_owned(), (12, 8), text(22))).unwrap();
+            head.draw(&Text::new(below, (12, 34), text(16))).unwrap();
             for (area, panel) in body.split_evenly((usize::try_from(lines).unwrap(), 2)).iter().zip(panels) {
                 self.draw_panel(area, panel);
             }
@@ -142,8 +142,8 @@ impl Table {
         let most = most.chain(panel.limit).fold(f64::MIN_POSITIVE, f64::max);
         let mut chart = ChartBuilder::on(area)
             .margin(12)
-            .x_label_area_size(42)
-            .y_label_area_size(64)
+            .x_label_area_size(46)
+            .y_label_area_size(70)
             .build_cartesian_2d(0..last.max(1), 0.0..most * 1.25)
             .unwrap();
         let label = |at: &i32| {
@@ -156,8 +156,8 @@ impl Table {
             .axis_style(GREY)
             .bold_line_style(GREY.mix(0.3))
             .light_line_style(TRANSPARENT)
-            .label_style(text(12))
-            .axis_desc_style(text(13))
+            .label_style(text(15))
+            .axis_desc_style(text(16))
             .x_labels(sizes.len())
             .x_label_formatter(&label)
             .y_labels(6)
@@ -176,7 +176,7 @@ impl Table {
             chart.draw_series(line).unwrap();
         }
         let mut legend = chart.configure_series_labels();
-        legend.position(SeriesLabelPosition::UpperLeft).label_font(text(12));
+        legend.position(SeriesLabelPosition::UpperLeft).label_font(text(15));
         legend.background_style(TRANSPARENT).border_style(TRANSPARENT).draw().unwrap();
     }
 }
