@@ -1,6 +1,7 @@
 //! What a leader can lead: agents with 50 jails each, and bans a minute, more and more of both until something gives way.
 //!
-//! `BENCH_AGENTS=1000,2000` measures these numbers of agents alone, in the rows of the table that are theirs. A sweep has to end
+//! `BENCH_AGENTS=1000,2000` measures these numbers of agents alone, in the rows of the table that are theirs, and without a number it only
+//! draws. A sweep has to end
 //! within its interval, and the lists of bans have to be read as fast as they change: both are measured while the bans come.
 
 use std::time::Duration;
@@ -52,18 +53,19 @@ const PANELS: [Panel; 6] = [
 
 pub async fn measure() -> Vec<Figure> {
     let asked = std::env::var("BENCH_AGENTS").ok();
-    let asked: Option<Vec<u16>> = asked.map(|list| list.split(',').map(|n| n.parse().unwrap()).collect());
-    let mut table =
-        Table::open("scale-agents", "agents with 50 jails each, 10 bans a minute at each", &COLUMNS);
+    let numbers = |list: String| list.split(',').filter_map(|number| number.parse().ok()).collect();
+    let asked: Option<Vec<u16>> = asked.map(numbers);
+    let mut table = Table::open("scale-agents", "agents with 50 jails and 10 bans a minute each", &COLUMNS);
     for agents in asked.unwrap_or_else(|| AGENTS.into()) {
         let fleet = Fleet::start(agents, OF_EACH * f64::from(agents)).await;
         let first = first_lists(&fleet).await;
+        sleep(SETTLED).await;
         measure_one(&fleet, &mut table, agents.into()).await;
         if let Some(first) = first {
             table.put(agents.into(), &[("first lists s", first)]);
         }
-        table.draw("What agents cost the leader and Redis", &PANELS);
     }
+    table.draw("What agents cost the leader and Redis", &PANELS);
     let words = |column, unit, digits| table.words(column, unit, digits);
     vec![
         Figure {
@@ -137,8 +139,8 @@ pub async fn measure_bans() -> Vec<Figure> {
         fleet.attack.pace(bans.into());
         sleep(SETTLED).await;
         measure_one(&fleet, &mut table, bans.into()).await;
-        table.draw("What bans cost the leader and Redis", &PANELS);
     }
+    table.draw("What bans cost the leader and Redis", &PANELS);
     let words = |column, unit, digits| table.words(column, unit, digits);
     vec![
         Figure {

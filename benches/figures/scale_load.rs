@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use bangui::store::{SessionToken, Store, Username};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
 use rustix::process::Pid;
 
@@ -13,16 +16,45 @@ use crate::peers::{Load, TICKS, ticks};
 use crate::quantile;
 use crate::support::redis::Redis;
 use crate::support::worker::Worker;
-use bangui::store::{Store, Username};
 
 /// Sessions that are begun at once.
 const TOGETHER: usize = 128;
+/// Copies that are written in one round trip.
+const COPIES_AT_ONCE: usize = 1_000;
 
 /// Begins sessions with these numbers, as logins do once the password was checked; their tokens.
 pub async fn sessions(store: &Store, numbers: std::ops::Range<u32>) -> Vec<String> {
     let generation = store.account(&Username::admin()).await.unwrap().unwrap().generation;
     let begun = futures_util::stream::iter(numbers).map(|n| begin(store.clone(), generation, n));
     begun.buffer_unordered(TOGETHER).collect().await
+}
+
+/// Writes more sessions under new tokens: copies of one that was begun by [`sessions`], byte for byte, with the same end. A login writes its
+/// audit in the same step, a hash of it included, and a million of them take minutes. The tokens.
+pub async fn copied_sessions(redis: &Redis, of: &str, count: usize) -> Vec<String> {
+    let mut connection = redis.connection().await;
+    let original = SessionToken::parse(of).unwrap();
+    let read =
+        redis::pipe().get(session_key(&original)).cmd("PEXPIRETIME").arg(session_key(&original)).to_owned();
+    let (record, ends): (Vec<u8>, i64) = read.query_async(&mut connection).await.unwrap();
+    let tokens: Vec<SessionToken> = (0..count).map(|_| SessionToken::fresh().unwrap()).collect();
+    for some in tokens.chunks(COPIES_AT_ONCE) {
+        let mut pipeline = redis::pipe();
+        for token in some {
+            pipeline.cmd("SET").arg(session_key(token)).arg(&record).arg("PXAT").arg(ends).ignore();
+        }
+        pipeline.sadd("{it}:sessions:admin", some.iter().map(id_bytes).collect::<Vec<_>>()).ignore();
+        pipeline.query_async::<()>(&mut connection).await.unwrap();
+    }
+    tokens.iter().map(SessionToken::reveal).collect()
+}
+
+fn session_key(token: &SessionToken) -> Vec<u8> {
+    [&b"{it}:session:"[..], &id_bytes(token)].concat()
+}
+
+fn id_bytes(token: &SessionToken) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(token.id().to_string()).unwrap()
 }
 
 /// Requests of these sessions, one after the other, for the load generator.
