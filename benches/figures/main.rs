@@ -17,6 +17,13 @@ mod open_pages;
 mod pages;
 mod peers;
 mod requests;
+mod scale_agents;
+mod scale_fleet;
+mod scale_load;
+mod scale_sessions;
+mod scale_table;
+mod scale_watch;
+mod scale_workers;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
@@ -69,6 +76,18 @@ fn main() {
     }
     if runs("pages_crowded") {
         say(runtime.block_on(pages::measure_crowded()));
+    }
+    if runs("scale_workers") {
+        say(runtime.block_on(scale_workers::measure()));
+    }
+    if runs("scale_sessions") {
+        say(runtime.block_on(scale_sessions::measure()));
+    }
+    if runs("scale_agents") {
+        say(runtime.block_on(scale_agents::measure()));
+    }
+    if runs("scale_bans") {
+        say(runtime.block_on(scale_agents::measure_bans()));
     }
     if runs("footprint") {
         say(runtime.block_on(footprint::measure()));

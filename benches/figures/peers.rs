@@ -20,7 +20,7 @@ const ROUNDS: usize = 7;
 /// How long one is measured in a round.
 const MEASURED: Duration = Duration::from_secs(2);
 /// Ticks of `/proc/PID/stat` in a second, on every Linux that Rust runs on.
-const TICKS: f64 = 100.0;
+pub const TICKS: f64 = 100.0;
 
 /// Who is measured.
 struct Peer {
@@ -157,11 +157,11 @@ impl Peer {
 }
 
 /// What the load generator says.
-struct Load {
-    requests: f64,
-    a_second: f64,
-    p50: f64,
-    p99: f64,
+pub struct Load {
+    pub requests: f64,
+    pub a_second: f64,
+    pub p50: f64,
+    pub p99: f64,
 }
 
 fn load(url: &str, header: Option<&str>) -> Load {
@@ -170,20 +170,29 @@ fn load(url: &str, header: Option<&str>) -> Load {
     if let Some(header) = header {
         command.arg("-H").arg(header);
     }
-    let output = command.arg(url).output().expect("wrk is installed by `make bench`");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
-    let after = |word: &str| {
-        let line =
-            text.lines().find_map(|line| line.trim().strip_prefix(word)).unwrap_or_else(|| panic!("{text}"));
-        line.trim().to_owned()
-    };
-    let requests = text.lines().find_map(|line| line.trim().split_once(" requests in")).expect("wrk counts");
-    Load {
-        requests: requests.0.parse().unwrap(),
-        a_second: after("Requests/sec:").parse().unwrap(),
-        p50: milliseconds(&after("50%")),
-        p99: milliseconds(&after("99%")),
+    Load::read(&command.arg(url).output().expect("wrk is installed by `make bench`"))
+}
+
+impl Load {
+    /// From what it printed.
+    pub fn read(output: &std::process::Output) -> Self {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
+        let after = |word: &str| {
+            let line = text
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(word))
+                .unwrap_or_else(|| panic!("{text}"));
+            line.trim().to_owned()
+        };
+        let requests =
+            text.lines().find_map(|line| line.trim().split_once(" requests in")).expect("wrk counts");
+        Self {
+            requests: requests.0.parse().unwrap(),
+            a_second: after("Requests/sec:").parse().unwrap(),
+            p50: milliseconds(&after("50%")),
+            p99: milliseconds(&after("99%")),
+        }
     }
 }
 
@@ -198,7 +207,7 @@ fn milliseconds(text: &str) -> f64 {
 }
 
 /// Processor time of a process, in ticks: user and system.
-fn ticks(pid: rustix::process::Pid) -> f64 {
+pub fn ticks(pid: rustix::process::Pid) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
     // The name in parentheses may hold spaces.
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();

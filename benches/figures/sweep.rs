@@ -35,7 +35,8 @@ const SWEEPS: usize = 5;
 const NAME: &str = "agents.test";
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
-fn address(n: u16) -> IpAddr {
+/// Where agent `n` is.
+pub fn address(n: u16) -> IpAddr {
     let [high, low] = n.to_be_bytes();
     Ipv4Addr::new(127, 9, high, low).into()
 }
@@ -52,7 +53,7 @@ pub async fn surroundings() -> (Cluster, Names, tempfile::TempDir) {
     std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(agents(listener, ca.server(&["*.nodes.test"])));
+    tokio::spawn(agents(listener, ca.server(&["*.nodes.test"]), answer));
     names.set(NAME, &(1..=AGENTS).map(address).collect::<Vec<_>>());
 
     let (mut cluster, _) = Cluster::bare(0).start_surroundings().await;
@@ -170,29 +171,42 @@ async fn all_since(store: &Store, began: Timestamp) -> Option<Timestamp> {
     fresh.then(|| states.last().map(|server| server.read_at))?
 }
 
-async fn agents(listener: TcpListener, tls: Arc<ServerConfig>) {
+/// What agent `n` answers to a request for this path; none if it never answers.
+pub trait Answers: Fn(u16, &str) -> Option<String> + Clone + Send + Sync + 'static {}
+
+impl<F: Fn(u16, &str) -> Option<String> + Clone + Send + Sync + 'static> Answers for F {}
+
+/// All agents: each has an address, and so its number.
+pub async fn agents(listener: TcpListener, tls: Arc<ServerConfig>, answers: impl Answers) {
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        tokio::spawn(agent(stream, TlsAcceptor::from(Arc::clone(&tls))));
+        tokio::spawn(agent(stream, TlsAcceptor::from(Arc::clone(&tls)), answers.clone()));
     }
 }
 
-async fn agent(stream: TcpStream, tls: TlsAcceptor) {
+async fn agent(stream: TcpStream, tls: TlsAcceptor, answers: impl Answers) {
     let SocketAddr::V4(local) = stream.local_addr().unwrap() else { return };
     let [_, _, high, low] = local.ip().octets();
     let n = u16::from_be_bytes([high, low]);
     let Ok(stream) = tls.accept(stream).await else { return };
-    let service = service_fn(move |request: Request<Incoming>| async move {
-        if request.uri().path() == "/v1/status" && n == HANGS {
-            return std::future::pending().await;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answers(n, request.uri().path());
+        async move {
+            match answer {
+                Some(answer) => Ok::<_, std::convert::Infallible>(Response::new(answer)),
+                None => std::future::pending().await,
+            }
         }
-        Ok::<_, std::convert::Infallible>(Response::new(answer(request.uri().path(), n).to_string()))
     });
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// What an agent beside a fail2ban with three jails answers.
-fn answer(path: &str, n: u16) -> Value {
+fn answer(n: u16, path: &str) -> Option<String> {
+    (path != "/v1/status" || n != HANGS).then(|| json_of(n, path).to_string())
+}
+
+fn json_of(n: u16, path: &str) -> Value {
     let counts =
         json!({ "currently_failed": 1, "total_failed": 2, "currently_banned": 0, "total_banned": 0 });
     match path {

@@ -30,8 +30,13 @@ impl Names {
 
     /// Gives `name` these addresses, and no others.
     pub fn set(&self, name: &str, addresses: &[IpAddr]) {
+        self.set_all(addresses.iter().map(|address| (name, *address)));
+    }
+
+    /// The same for several names at once.
+    pub fn set_all<N: std::fmt::Display>(&self, all: impl Iterator<Item = (N, IpAddr)>) {
         let mut hosts = "127.0.0.1 localhost\n".to_owned();
-        for address in addresses {
+        for (name, address) in all {
             writeln!(hosts, "{address} {name}").unwrap();
         }
         // In place: a renamed file would not be the one that is mounted.
