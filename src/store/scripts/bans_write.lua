@@ -1,12 +1,12 @@
--- Puts a list of bans that was written beside in the place of the one there was, with the events of what has changed.
+-- Replaces a jail's list of bans with one that was written under another key, with the events of what has changed.
 -- KEYS[1] lease, KEYS[2] the new list (none if it is empty), KEYS[3] the list, KEYS[4] what is known of it
 -- KEYS[5] events, KEYS[6] names of all lists, KEYS[7] notes of what was banned and unbanned
 -- ARGV[1] owner|epoch, ARGV[2] currently banned, ARGV[3] total banned when it was read
 -- ARGV[4] how many events are kept, ARGV[5] the server's name, ARGV[6] the list's name
--- ARGV[7] how many bans the new list has, ARGV[8] the prefix lengths of the networks in it, ARGV[9] how many notes the events are
--- about, ARGV[10...] those notes, then kind and facts of each event
--- Returns 1, or the error FENCED, or the error CONFLICT if some of the new list is missing: it was written to a Redis that was
--- replaced before it had replicated it
+-- ARGV[7] how many bans the new list has, ARGV[8] the prefix lengths of the networks in it, ARGV[9] how many notes the events
+-- make superfluous, ARGV[10...] those notes, then kind and facts of each event
+-- Returns 1, or the error FENCED, or the error CONFLICT if part of the new list is missing: Redis was replaced before it had
+-- replicated the list
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   redis.call('UNLINK', KEYS[2])
   return redis.error_reply('FENCED the lease is held by another, or by nobody')
@@ -30,7 +30,7 @@ end
 redis.call('SADD', KEYS[6], ARGV[6])
 local time = redis.call('TIME')
 local read_at = string.format('%.0f', time[1] * 1000000 + time[2])
--- A worker that knows nothing of lengths leaves them as they are, so they say of which list they are.
+-- A worker of a version without lengths leaves them as they are, so they name the list that they belong to.
 redis.call('HSET', KEYS[4], 'counts', ARGV[2] .. ' ' .. ARGV[3], 'read_at', read_at,
   'lengths', ARGV[8], 'lengths_of', read_at)
 return 1
