@@ -1,14 +1,14 @@
 //! What has changed between two lists of bans, as events: the first hundred of each kind, then how many more.
 //!
-//! The old list comes piece by piece, as it is read; both are in the order of their text, so that neither is looked
-//! through twice and the old one is never whole in memory.
+//! The old list comes piece by piece, as it is read; both are in the order of their text, so that each is read only once and the
+//! old one is never in memory as a whole.
 
 use std::collections::BTreeMap;
 
 use super::JailName;
 use super::event::{BanDelta, Event};
 
-/// Events of one kind for one list; a jail that loses 100,000 bans at once must not push all else out of the stream.
+/// The most events of one kind for one list; a jail that loses 100,000 bans at once must not push all others out of the stream.
 const MAX_NAMED: usize = 100;
 
 /// An address that was banned or unbanned through bangui between the two lists.
@@ -44,7 +44,7 @@ struct Noted {
     in_new: bool,
 }
 
-/// A comparison under way.
+/// A comparison in progress.
 pub struct BanChanges<'a> {
     noted: BTreeMap<String, Noted>,
     /// The addresses of the new list that are still to come, in order.

@@ -23,7 +23,7 @@ pub enum Event {
     },
     /// fail2ban does not answer any more.
     WentOffline {
-        /// What the agent said of it.
+        /// Why, in the agent's words.
         reason: String,
     },
     /// It answers, but jails that should run are missing.
@@ -59,19 +59,19 @@ pub enum Event {
     BanAdded {
         /// The jail.
         jail: JailName,
-        /// Whom.
+        /// Which addresses.
         what: BanDelta,
-    },
+        },
     /// A jail bans less than before.
     BanRemoved {
         /// The jail.
         jail: JailName,
-        /// Whom not any more.
+        /// Which addresses it no longer bans.
         what: BanDelta,
     },
     /// An agent was discovered.
     ServerAdded {
-        /// Where.
+        /// Its address.
         address: SocketAddr,
     },
     /// A discovered server has been gone for so long that it was forgotten.

@@ -1,15 +1,16 @@
 //! Lists of bans that are too long to be read: a host that is attacked, or hostile, must not exhaust the memory of the worker
 //! that probes it, nor of Redis.
 //!
-//! The counts of the last probe say it before anything is read; a list that is longer than its count is cut off while it is read.
+//! The counts of the last probe tell before anything is read; a list that is longer than its count allows is dropped while it is
+//! read.
 
 use std::collections::BTreeMap;
 
 use super::{JailCounts, JailName};
 
-/// Bans of one jail.
+/// The most bans of one jail.
 pub const MAX_LIST: usize = 200_000;
-/// Bans of all jails of one server.
+/// The most bans of all jails of one server.
 pub const MAX_SERVER: u64 = 400_000;
 
 /// The jails whose lists are not read, with how many bans each has: those over the bound of a list, then the longest until the rest

@@ -1,17 +1,18 @@
-//! The lists of bans: pulled by the leader when a jail's counts have changed, and never else, so that pages and searches
+//! The lists of bans: pulled by the leader when a jail's counts have changed, and only then, so that pages and searches
 //! cost fail2ban nothing, whatever the number of browsers.
 //!
-//! It looks at what the probes stored, beside them: a long list delays no probe. Under a permanent attack the counts
-//! change all the time, and a long list takes fail2ban's one thread a second: so after each pull that list rests for nine
-//! times as long as the pull took.
+//! This runs beside the probes and reads the counts that they stored: a long list delays no probe. Under a permanent attack the
+//! counts change all the time, and a long list takes a second of fail2ban's only command thread, so after each pull that list rests
+//! for nine times as long as the pull took.
 //!
-//! An agent may be in a stranger's hands. A list that is too long by the counts (`domain/long_lists.rs`) is not asked for; one that
-//! is longer than its count allows is cut off, and noted in the server's state. All lists that are read at once together hold no
-//! more bans than one may: each takes as many of [`MAX_LIST`] permits as it may have bans.
+//! An agent may be compromised. A list that is too long by the counts (`domain/long_lists.rs`) is not read; one that is longer
+//! than its count allows is dropped, and recorded in the server's state. All lists that are being read at one time hold no more
+//! bans together than one list may: each takes as many of [`MAX_LIST`] permits as it may have bans.
 //!
-//! What is not of this term counts too: a new leader re-reads nothing whose counts equal the stored ones; a leader whose Redis
-//! was replaced re-reads everything, since that Redis may have lost lists. A server that was away is re-read when it is back,
-//! whatever its counts: they restart from zero with it. A jail that is gone loses its list.
+//! Lists that an earlier leader wrote count too: a new leader does not read a list again whose counts equal the stored ones. A
+//! leader whose connection to Redis was replaced compares all lists with what is stored there, since that Redis may have lost some.
+//! A server that was offline is read again when it is back, whatever its counts: they restart from zero with it. A jail that is
+//! gone loses its list.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -28,25 +29,25 @@ use crate::domain::long_lists::{self, MAX_LIST};
 use crate::domain::{ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, StoredServer};
 
-/// What the lists need that a leader reads at once: each ban as it is stored, and its place in two lists.
+/// The memory for the lists that a leader reads at one time: each ban as it is stored, and its place in two lists.
 pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
 /// How often the counts are checked when no probe reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a write about a list is tried when others write the same state.
+/// How often the note about a list is tried when others write the same state.
 const NOTE_TRIES: u32 = 5;
-/// The least time between two looks.
+/// The least time between two passes.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Lists that are pulled at once, as far as their bans are few enough.
+/// The most lists that are pulled at once, if their bans are few enough.
 const MAX_CONCURRENT_PULLS: usize = 4;
 /// How many more bans than were counted a list may have: this many, and a quarter of the count.
 const SINCE_COUNTED: usize = 20_000;
 /// How many times as long as a pull took its list rests after it, and how long at most.
 const REST: (u32, Duration) = (9, Duration::from_secs(60));
-/// How often all stored lists are looked through for jails that are gone.
+/// How often all stored lists are checked for jails that are gone.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
-/// A server that this worker does not know may be one that it does not know yet.
+/// How long the lists of a server that this worker does not know are kept: it may have been added elsewhere just now.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
-/// Lists that are forgotten at one look.
+/// The most lists that are dropped in one pass.
 const MAX_FORGOTTEN: usize = 100;
 
 /// Keeps the lists as new as the counts until the term is over. `probed` is signalled after each probe.
@@ -68,7 +69,7 @@ pub async fn follow(scheduler: &Scheduler, term: &Term, probed: &Notify) {
 
 /// What this term knows of one list.
 struct KnownList {
-    /// With which counts it was written; none if it must be read again.
+    /// The counts with which it was written; none if it must be read again.
     counts: Option<BanCounts>,
     rests_until: Instant,
 }
@@ -81,7 +82,7 @@ struct Lists {
     /// The connection that all of this was written over.
     connection: u64,
     unknown_since: HashMap<ServerName, Instant>,
-    /// Those that were too long at the last look.
+    /// The lists that were too long in the last pass.
     long: HashSet<BanPlace>,
 }
 
@@ -90,7 +91,7 @@ enum Pulled {
     Written,
     /// It was longer than its count allows.
     Cut,
-    /// The agent cannot be asked, and is asked again at a later look.
+    /// The agent could not be asked; it is asked again in a later pass.
     Nothing,
 }
 
@@ -98,11 +99,11 @@ enum Pulled {
 type States = HashMap<ServerName, ServerState>;
 
 impl Lists {
-    /// Pulls what has changed and forgets what is gone; after which time there may be more to do.
+    /// One pass: pulls what has changed and drops what is gone; returns after which time there may be more to do.
     async fn look(&mut self, scheduler: &Scheduler, term: &Term) -> Result<Duration, StoreError> {
         let names = scheduler.agents.names();
         let servers = scheduler.store.servers(&names).await?;
-        // Of one whose state cannot be read nothing is known: its lists stay as they are.
+        // A server whose state cannot be read counts as never probed: its lists stay as they are.
         let state = |server: Result<StoredServer, _>| server.map(|server| server.state).unwrap_or_default();
         let states: States = names.into_iter().zip(servers.into_iter().map(state)).collect();
         self.suspect_those_away(&states);
@@ -115,7 +116,7 @@ impl Lists {
         let mut pulls = stream::iter(due)
             .map(|(place, counts)| async move {
                 let bound = bound(counts);
-                // Never closed, and never more than there are.
+                // The semaphore is never closed, and no list takes more permits than there are.
                 let _permits = permits.acquire_many(u32::try_from(bound).unwrap_or(u32::MAX)).await;
                 let begun = Instant::now();
                 let pulled = pull(scheduler, term, &place, counts, bound).await;
@@ -152,7 +153,7 @@ impl Lists {
         self.long = long.into_keys().collect();
     }
 
-    /// Counts restart from zero with fail2ban: equal counts may be of other bans.
+    /// Counts restart from zero with fail2ban: equal counts may stand for other bans.
     fn suspect_those_away(&mut self, states: &States) {
         for ((server, _), known) in &mut self.known {
             if states.get(server).is_some_and(|state| !state.status.condition.online()) {
@@ -161,8 +162,8 @@ impl Lists {
         }
     }
 
-    /// Redis may have lost what this term has written: what is stored there counts, as for a new leader. A failover that is
-    /// shorter than the lease ends no term.
+    /// After a reconnect, Redis may have lost what this term has written, so only what is stored there counts, as for a new leader: a
+    /// failover that is shorter than the lease does not end the term.
     fn suspect_redis(&mut self, connection: u64) {
         if self.connection != connection {
             self.connection = connection;
@@ -171,7 +172,7 @@ impl Lists {
         }
     }
 
-    /// What the leader before this one wrote counts.
+    /// Takes over the stored counts of lists that this term does not know yet.
     async fn take_over(&mut self, scheduler: &Scheduler, states: &States) -> Result<(), StoreError> {
         let new: Vec<BanPlace> =
             places(states).map(|(place, _)| place).filter(|place| !self.known.contains_key(place)).collect();
@@ -199,7 +200,7 @@ impl Lists {
         (due, wait)
     }
 
-    /// Those of this term at once; those of other terms are looked through at times.
+    /// Drops the lists of jails that are gone: those that this term knows at once, all others every [`CLEANUP_INTERVAL`].
     async fn forget(
         &mut self,
         scheduler: &Scheduler,
@@ -231,7 +232,7 @@ impl Lists {
     }
 }
 
-/// The jails that can be asked about, with their counts.
+/// The jails whose lists can be read, with their counts.
 fn places(states: &States) -> impl Iterator<Item = (BanPlace, BanCounts)> {
     states.iter().filter(|(_, state)| state.status.condition.online()).flat_map(|(server, state)| {
         let long = long_lists::too_long(&state.status.jails);
@@ -241,7 +242,7 @@ fn places(states: &States) -> impl Iterator<Item = (BanPlace, BanCounts)> {
     })
 }
 
-/// How many bans a list may have by now of which so many were counted.
+/// How many bans a list with this count may have by now.
 fn bound((banned, _): BanCounts) -> usize {
     let counted = usize::try_from(banned).unwrap_or(MAX_LIST).min(MAX_LIST);
     (counted + counted / 4 + SINCE_COUNTED).min(MAX_LIST)
@@ -293,8 +294,8 @@ impl FromBan for StoredBan {
     }
 }
 
-/// Notes in the server's state whether the list of a jail was cut off. A write between the look and this one is no reason to give
-/// up: the next pull may be long in coming.
+/// Records in the server's state whether the list of a jail was dropped because it was longer than counted. Retries when another
+/// write comes between, since the next pull may be far off.
 async fn note_cut(
     scheduler: &Scheduler,
     term: &Term,

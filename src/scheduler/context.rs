@@ -19,6 +19,6 @@ pub struct Scheduler {
     pub worker: WorkerId,
     /// How long the lease lasts without renewal.
     pub lease_ttl: Duration,
-    /// What is in force now: how often servers are probed, what a crash is blamed on.
+    /// The settings in force: the probe interval, the crash window.
     pub settings: Live,
 }

@@ -1,11 +1,11 @@
 //! Whether a trail of the audit is whole: every entry continues the hash of the one before (`scripts/shared/audit.lua`).
 //!
-//! So an entry that was removed, changed, moved or put in between is noticed. So is the loss of the newest ones, since the record
+//! So an entry that was removed, changed, moved or inserted is noticed. So is the loss of the newest ones, since the record
 //! beside the stream knows how many there ever were.
 //!
-//! What this cannot detect: somebody who may write to Redis may compute the whole chain again, with the record. Each entry's digest is
-//! in the log of the worker that wrote it, and the hash of the newest entry is printed: to keep either elsewhere is what
-//! convicts a forger.
+//! What this cannot detect: somebody who can write to Redis can compute the whole chain again, with the record. Each entry's digest
+//! is in the log of the worker that wrote it, and the hash of the newest entry is printed: keep either elsewhere, and a forged
+//! trail no longer matches it.
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,12 +13,12 @@ use super::audit::digest;
 use super::trail::Trail;
 use crate::store::{Result, Store, hex};
 
-/// Entries of one read.
+/// The most entries in one read.
 const PAGE: usize = 500;
 /// How often a trail is read again because it was trimmed under the reader.
 const TRIES: usize = 5;
 
-/// What the record beside a stream knows.
+/// The record beside a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Record {
     number: u64,
@@ -79,7 +79,7 @@ pub enum BrokenTrail {
         /// How many there ever were.
         number: u64,
     },
-    /// The record beside the stream is not the one that belongs to it.
+    /// The record beside the stream does not match it.
     #[error("the record of the chain is missing or was changed")]
     Record,
 }
@@ -128,7 +128,7 @@ impl Walk {
         Ok(())
     }
 
-    /// What was written since the record was read is part of the chain too, and the record as it is `now` knows of it.
+    /// Entries that were written after the record was read are part of the chain too; the record as it is `now` counts them.
     fn end(self, now: Record) -> std::result::Result<WholeTrail, BrokenTrail> {
         if now.number < self.number {
             return Err(BrokenTrail::Record);
@@ -152,7 +152,7 @@ impl Store {
             if answer.is_ok() {
                 break;
             }
-            // Trimming while it was read looks like a loss: then the next walk begins at another anchor.
+            // A trail that was trimmed while it was read looks like a loss, but the next walk begins at another anchor.
             answer = self.walk(trail).await?;
         }
         Ok(answer)
@@ -186,7 +186,7 @@ impl Store {
         command.arg(self.keys.audit_chain(trail)).arg(&fields);
         type Read = (Option<u64>, Option<Vec<u8>>, Option<u64>, Option<Vec<u8>>);
         let (number, hash, trimmed, trimmed_hash): Read = self.shared.query("audit_chain", &command).await?;
-        // What is no hash equals none that was computed.
+        // A value that is not a hash must equal no computed one.
         let hash_of =
             |bytes: Option<Vec<u8>>| bytes.map_or([0; 32], |bytes| bytes.try_into().unwrap_or([0xff; 32]));
         Ok(Record {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{BanAction, JailName, ServerName};
 use crate::store::{Result, StoreError};
 
-/// What never changes of a job; also who is to be named when it ends.
+/// What never changes of a job, including who asked for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::store) struct BanJobHeader {
     pub server: ServerName,
@@ -31,7 +31,7 @@ impl BanJobHeader {
         Ok(rmp_serde::from_slice(stored)?)
     }
 
-    /// The same from `server/jail` alone, where all else cannot be read; none if that cannot either.
+    /// The same from `server/jail` alone, if nothing else can be read; none if that cannot be read either.
     pub fn of_place(place: &str) -> Option<Self> {
         let (server, jail) = place.split_once('/')?;
         Some(Self {

@@ -22,7 +22,7 @@ pub struct BanJobView {
     pub state: BanJobState,
     /// How far it is.
     pub progress: BanJobProgress,
-    /// Addresses that are not as asked, each with the reason; not all, if they are many.
+    /// Addresses for which the job failed, each with the reason; only the first ones if there are many.
     pub failures: Vec<(String, String)>,
     /// Who asked for it.
     pub username: String,
@@ -30,7 +30,7 @@ pub struct BanJobView {
     pub created_at: Timestamp,
     /// When a worker first claimed it.
     pub started_at: Option<Timestamp>,
-    /// When it was over.
+    /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// Why it waits, or why it failed.
     pub reason: Option<String>,

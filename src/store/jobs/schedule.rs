@@ -50,7 +50,7 @@ impl Store {
         Ok(if begun { JobTurn::Begun { next: wait } } else { JobTurn::NotDue { wait } })
     }
 
-    /// Notes how a run ended.
+    /// Records how a run ended.
     pub async fn end_job(&self, fence: &Fence, name: &'static str, outcome: &str) -> Result<()> {
         let call = scripts::JOB_END
             .call()

@@ -1,6 +1,6 @@
 //! What was banned and unbanned through bangui since a jail's list was last read.
 //!
-//! The list alone does not show an address that came and went between two looks at it. Every ban and unban through bangui is
+//! The list alone does not show an address that was banned and unbanned between two reads of it. Every ban and unban through bangui is
 //! noted here; the leader takes the notes before it reads the list, and removes those in the step that writes it.
 
 use super::bans::BanPlace;
@@ -8,9 +8,9 @@ use crate::domain::BanAction;
 use crate::domain::ban_changes::BanNote;
 use crate::store::{Result, Store};
 
-/// Notes that are taken at once: events name fewer addresses.
+/// The most notes that are taken at once: events name fewer addresses.
 const MAX_TAKEN: usize = 1_000;
-/// Where no list is read they go by themselves, seconds.
+/// Notes expire after this many seconds if the list is not read.
 const FORGOTTEN_AFTER: u32 = 600;
 
 impl Store {
