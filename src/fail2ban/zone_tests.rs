@@ -48,7 +48,8 @@ fn the_hour_that_autumn_repeats_is_resolved() {
         assert_eq!(resolved.0, at(since), "{ban:?} at {now}");
         assert_eq!(resolved.1, (seconds >= 0).then(|| at(since) + seconds));
     }
-    // With the offset of now alone, summer time over and not yet: what began in the future began an hour earlier.
+    // If only the present offset is known, before and after the end of summer time: a ban that would have begun in the future began an
+    // hour earlier.
     let ban = times("2026-11-01T01:30:00", 7200, "2026-11-01T02:30:00");
     assert_eq!(Zone::Offset(-5 * HOUR).resolve(&ban, at("2026-11-01T06:10:00")).0, at("2026-11-01T05:30:00"));
     assert_eq!(Zone::Offset(-4 * HOUR).resolve(&ban, at("2026-11-01T05:40:00")).0, at("2026-11-01T05:30:00"));

@@ -1,4 +1,4 @@
-//! One server on real sockets: how it ends, whom it waits for, and whom it lets go.
+//! One server on real sockets: how it ends, which clients it waits for, and which connections it closes.
 
 use super::*;
 use axum::routing::{get, post};

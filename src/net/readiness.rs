@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks `url` (its `/readyz` if it has no path), or `/readyz` of the worker that listens on `listen`; the line to print if it is ready.
+/// Asks `url` (its `/readyz` if it has no path), or `/readyz` of the worker that listens on `listen`; returns the line to print if it
+/// is ready.
 ///
 /// # Errors
 /// If it is not ready, or did not answer in time.

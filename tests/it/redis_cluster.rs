@@ -283,7 +283,7 @@ async fn commands(cluster: &Cluster, nodes: &RedisCluster, users: &[Client]) {
     let port: Vec<String> = alone.command(&["CONFIG", "GET", "port"]).await;
     for (url, exit, said) in [
         (nodes.url(&[free_port()]), 1, "too few masters of the cluster"),
-        (nodes.url(&[port[1].parse().unwrap()]), 1, "it is no node of a Redis Cluster"),
+        (nodes.url(&[port[1].parse().unwrap()]), 1, "it is not a node of a Redis Cluster"),
         (nodes.url(&[nodes.ports[OWNER]]) + "/3", 2, "database 0 only"),
         (
             format!("redis://{USER}:{USER_PASSWORD}@127.0.0.1:{}", nodes.ports[OWNER]),

@@ -4,7 +4,7 @@
 //! the agent ─▶ pieces of its answer ─▶ a queue of a few ─▶ the parser's thread ─▶ each ban, at once in the form it is kept in
 //! ```
 //!
-//! An agent may be in a stranger's hands: it must not take the memory of the worker that asks it, whatever it answers.
+//! An agent may be compromised: whatever it answers, it must not exhaust the memory of the worker that asks it.
 
 use std::io::{BufReader, Read};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::agent::wire::{self, Ban, BanList, MarkBan};
 use crate::domain::long_lists::MAX_LIST;
 use crate::domain::{JailName, UnreachableKind};
 
-/// Pieces that wait for the parser.
+/// The most pieces that wait for the parser.
 const PIECES: usize = 4;
 
 /// Why there is no list.
@@ -36,7 +36,7 @@ pub enum ListError {
     Agent(#[from] AgentError),
 }
 
-/// What a list becomes.
+/// What a list is read into.
 trait Keep: Default + Send + 'static {
     fn ban(&mut self, ban: Ban);
     fn mark(&mut self, ban: MarkBan);
@@ -93,7 +93,7 @@ impl AgentClient {
         })
     }
 
-    /// All bans of a jail, `bound` at most and [`MAX_LIST`], each in the form that the caller keeps it in.
+    /// All bans of a jail, at most `bound` and [`MAX_LIST`], each in the form that the caller keeps it in.
     ///
     /// # Errors
     /// [`ListError`].
@@ -172,7 +172,7 @@ impl Read for Pieces {
     }
 }
 
-/// The body of the answer: [`BanList`], of which nothing is kept that the caller does not keep.
+/// Reads the body of the answer, a [`BanList`], into `kept`.
 struct List<'a, K> {
     kept: &'a mut K,
     length: usize,
