@@ -66,8 +66,8 @@ async fn round(cluster: &mut Cluster, signal: Signal) -> f64 {
     let key = format!("{{{}}}:lease", crate::support::cluster::PREFIX);
     let leader = eventually("a leader", SOON, || holder(redis.clone(), key.clone())).await;
     let place = place(cluster, &leader).await;
-    // Let the successor finish its subscription, or see the leader's: the handover is measured, not a worker's start. A little
-    // more each round, so that the rounds do not all meet the watcher at the same moment between two of its checks.
+    // Let the successor finish its subscription, or see the leader's: the handover is measured, not a worker's start. The random
+    // part spreads the rounds over the time between two checks of the watcher.
     let settled = if signal == Signal::TERM { 150 } else { 1_000 };
     tokio::time::sleep(Duration::from_millis(settled + rand::random_range(0..250))).await;
 

@@ -1,5 +1,5 @@
-//! What scripts add to pages: they fill in, patch, and say in place what happened. Keys are in `keys.rs`, times in `times.rs`, the walk
-//! through everything in `whole.rs`.
+//! What scripts add to pages: they fill in fields, patch numbers, and report in place. Keys are in `keys.rs`, times in `times.rs`, the
+//! walk through everything in `whole.rs`.
 
 use crate::chrome::{Chrome, PHONE, WIDE};
 use crate::site::{cluster, logged_in, url};

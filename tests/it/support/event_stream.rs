@@ -21,7 +21,7 @@ pub struct Came {
 pub struct EventStream {
     response: reqwest::Response,
     text: String,
-    /// Comments so far: what keeps the connection alive.
+    /// Comments so far, which keep the connection alive.
     pub comments: usize,
 }
 
@@ -38,7 +38,7 @@ impl EventStream {
         assert!(kind.starts_with("text/event-stream"), "{kind}");
         assert_eq!(response.headers()["cache-control"], "no-store");
         let mut stream = Self { response, text: String::new(), comments: 0 };
-        // The first thing that comes is when to come back; from then on nothing is missed.
+        // First comes the time to wait before a reconnection; from then on no event is missed.
         let first = stream.next().await.unwrap();
         assert!(first.retry.is_some_and(|ms| (1_000..=3_000).contains(&ms)), "{first:?}");
         stream
@@ -79,7 +79,7 @@ impl EventStream {
         any.then_some(came)
     }
 
-    /// The next event of this type, passing over others.
+    /// The next event of this type, skipping others.
     pub async fn until(&mut self, kind: &str) -> Came {
         loop {
             let came = self.next().await.unwrap_or_else(|| panic!("the stream ended before {kind}"));
