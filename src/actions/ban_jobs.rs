@@ -141,7 +141,7 @@ async fn fence(context: &Context, claim: &BanJobClaim) -> Result<(), AgentError>
         |reason: String| AgentError::Unreachable { kind: UnreachableKind::Network, reason, cause: None };
     let agent = context.agents.get(&claim.server);
     let agent =
-        agent.ok_or_else(|| unreachable(format!("this worker knows no server {} any more", claim.server)))?;
+        agent.ok_or_else(|| unreachable(format!("this worker no longer has the server {}", claim.server)))?;
     let key = JobKey::parse(claim.id.as_str()).map_err(unreachable)?;
     let owner = Some(context.worker.as_str().to_owned());
     agent.fence(&JobEpoch { key, epoch: claim.epoch, incarnation: None, owner }).await.map(|_| ())

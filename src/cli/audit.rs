@@ -1,11 +1,11 @@
-//! `bangui audit verify`: whether the audit is whole, in a sentence for each trail and an exit code.
+//! `bangui audit verify`: checks that the audit is complete and unchanged; prints a line for each trail, and sets the exit code.
 //!
 //! ```text
 //! ok    audit security  128 entries; the newest is number 4711 with the hash 9f86d0...
 //! FAIL  audit changes   3 entries before entry 90 (1767225600000-0) are missing
 //! ```
 //!
-//! Keep a printed hash elsewhere: an entry with that number keeps it, however Redis is rewritten.
+//! Keep a printed hash elsewhere: whoever rewrites Redis cannot give the entry with that number the same hash again.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ use crate::config::{Environment, Flags, RedisConfig, roles};
 use crate::domain::printable::printable;
 use crate::store::{Store, Trail};
 
-/// Follows the chain of each trail and prints a line about it; fails quietly unless all of them are whole.
+/// Follows the chain of each trail and prints a line about it; fails without another message if one is broken.
 ///
 /// # Errors
 /// If the configuration is wrong, Redis does not answer, or a trail is broken.

@@ -14,7 +14,7 @@ pub(super) fn environment(set: &[(&str, &str)]) -> Environment {
     Environment { variables: variables.collect(), ..Environment::default() }
 }
 
-/// The least that a worker needs, and then `set`.
+/// The minimum that a worker needs, and `set`.
 pub(super) fn worker(set: &[(&str, &str)]) -> Environment {
     let mut all = vec![("BANGUI_REDIS_URL", "redis://localhost")];
     all.extend(set);

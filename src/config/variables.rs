@@ -1,7 +1,7 @@
 //! Every variable in one table: name, flag, default, help, and the commands that read it.
 //!
-//! A variable `BANGUI_REDIS_URL` is also the flag `--redis-url`, which wins. A secret has no flag, since every user of a
-//! machine can read the arguments of its processes: it has `BANGUI_AGENT_TOKEN_FILE` and `--agent-token-file` instead.
+//! A variable such as `BANGUI_REDIS_URL` is also a flag, `--redis-url`, which takes precedence. A secret has no flag, since every
+//! user of a machine can read the arguments of its processes: it has `BANGUI_AGENT_TOKEN_FILE` and `--agent-token-file` instead.
 //! The help texts, the parsing, the list of known names and the table of `docs/configuration.md` all come from here.
 
 /// A subcommand that reads variables.
@@ -21,7 +21,7 @@ pub enum Role {
     Openapi,
     /// `bangui reset-password`
     ResetPassword,
-    /// Whether the audit is whole.
+    /// `bangui audit`
     Audit,
 }
 
@@ -69,7 +69,7 @@ use Role::{Agent, Audit, Check, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
 const STORE: &[Role] = &[Serve, Check, ResetPassword, Audit];
-/// `check` reports how far a worker with this configuration would be open.
+/// `check` reports what a worker with this configuration would expose.
 const CHECKED: &[Role] = &[Serve, Up, Check];
 
 macro_rules! variables {
