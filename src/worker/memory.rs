@@ -1,4 +1,4 @@
-//! What a worker may need at most, added up: it stays below the memory limit of `k8s/base/worker.yaml`, which a test here reads.
+//! The most memory that a worker may need: a test here checks that it is below the memory limit of `k8s/base/worker.yaml`.
 //!
 //! | what | how much | bounded by |
 //! |---|---|---|
@@ -7,8 +7,8 @@
 //! | passwords that are being hashed | (cores + 1) × 19 MiB, with the one core of the manifest 38 MiB | `password/gate.rs` |
 //! | lists of bans that a leader reads | 200,000 × 160 bytes = 31 MiB | `scheduler/bans.rs` |
 //!
-//! A stranger reaches the first three, a hostile agent the last. Those who are logged in can ask for more at once: pages of bans and
-//! of events, larger bodies. More connections (`BANGUI_MAX_CONNECTIONS`) or more cores need more memory.
+//! A stranger can use up the first three, a hostile agent the last. Users who are logged in can ask for more at once: pages of bans
+//! and of events, larger bodies. More connections (`BANGUI_MAX_CONNECTIONS`) or more cores need more memory.
 
 #[cfg(test)]
 mod tests {
