@@ -19,7 +19,7 @@ const AT_EACH_FAILOVER: usize = 500;
 
 /// A name, the fault, the rounds, and how many of them run at once.
 const CASES: [(&str, Fault, usize, usize); 12] = [
-    ("a logout with 3 near caches, all well", Fault::None, 2_000, 1),
+    ("a logout with 3 near caches, all holders healthy", Fault::None, 2_000, 1),
     ("the same, four at once", Fault::None, 10_000, 4),
     ("the same, one holder stopped past its lease and continued", Fault::Stopped, 10_000, 32),
     ("the same, one holder killed", Fault::Killed, 10_000, 32),

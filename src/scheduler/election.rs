@@ -104,7 +104,7 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
             }
             Ok(Acquired::Held { .. }) => {}
             Err(error) => {
-                tracing::debug!(error = %error, "failed to request the scheduler lease: retrying");
+                tracing::debug!(error = %error, "failed to request the lease: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
                 continue;
             }
@@ -113,7 +113,7 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
             Ok(Opening::Deserted(term)) => gone = Some(term),
             Ok(Opening::MayBeFree) => {}
             Err(error) => {
-                tracing::debug!(error = %error, "failed to look at the lease or its holder: retrying");
+                tracing::debug!(error = %error, "failed to read the lease or its holder: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
             }
         }

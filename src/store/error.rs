@@ -37,7 +37,7 @@ pub enum StoreError {
     #[error("conflict: another write came first")]
     Conflict,
     /// The lease is lost: a scheduled write was refused.
-    #[error("the write was refused: the scheduler lease is lost")]
+    #[error("the write was refused: this worker is no longer the leader")]
     Fenced,
     /// Stored data cannot be decoded by this version: a bug, or another program wrote it. 500 to users.
     #[error("failed to decode stored data: {reason}")]

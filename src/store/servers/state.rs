@@ -47,7 +47,7 @@ pub type AuditedChange = (ServerState, Vec<Event>, Option<AuditRecord>);
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError<E> {
     /// The domain refused it.
-    #[error("refused")]
+    #[error("the change was refused")]
     Refused(E),
     /// Redis did not take it.
     #[error(transparent)]
