@@ -1,17 +1,17 @@
 //! Whether a request is for a host of this installation (DNS rebinding).
 //!
-//! A page of another site can have its own name resolve to a worker's address, and is then of one origin with it: the browser
-//! of a user who can reach the worker reads and changes whatever needs no session, and logs in with what it guesses. Such a
+//! Another site can let its own name resolve to a worker's address; then its pages have the same origin as the worker: in the browser
+//! of a user who can reach the worker, they can read and change whatever needs no session, and guess passwords. Such a
 //! request names the other site in `Host`, which no page can change.
 //!
 //! | the request | answer |
 //! |---|---|
-//! | for `/healthz` and `/readyz`, which say nothing worth stealing, and whose probes ask by a pod's address | let through |
-//! | two lines `Host`, one that cannot be read, or none in HTTP/1.1 | 400 |
+//! | for `/healthz` and `/readyz`, which show nothing worth stealing, and which probes request by a pod's address | let through |
+//! | has two `Host` headers, an invalid one, or none in HTTP/1.1 | 400 |
 //! | names a host of `BANGUI_PUBLIC_URL` or `BANGUI_ALLOWED_HOSTS`, with any port | let through |
 //! | at a worker that listens on loopback: names a loopback address or `localhost` | let through |
-//! | at a worker beyond loopback with neither variable | let through; warned of at the start |
-//! | HTTP/1.0 without a host: no browser | let through |
+//! | at a worker that listens beyond loopback, with neither variable set | let through; the worker warns at its start |
+//! | HTTP/1.0 without a host, so not from a browser | let through |
 //! | any other | 421 |
 //!
 //! `X-Forwarded-Host` is always ignored. In the absolute form of a request line the host of the URI counts as well.
@@ -27,14 +27,14 @@ use crate::http::error::{Problem, Result};
 /// The hosts that requests may be for.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
-    /// As spelled in the header, without the port.
+    /// As written in the header, without the port.
     names: Vec<String>,
-    /// Whether a worker listens on loopback, which is then a name for it.
+    /// Whether the worker listens on loopback, so that loopback names are its own.
     loopback: bool,
 }
 
 impl AllowedHosts {
-    /// Those of the configuration, of a worker that is bound to this address.
+    /// The hosts of the configuration, for a worker that is bound to this address.
     #[must_use]
     pub fn new(allowed: &[String], public_url: Option<&Url>, bound: IpAddr) -> Self {
         let public = public_url.and_then(Url::host_str).map(str::to_owned);
@@ -44,7 +44,7 @@ impl AllowedHosts {
         }
     }
 
-    /// 400 or 421 for what is not for one of them.
+    /// 400 or 421 for a request that is not for one of them.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<()> {
         let mut lines = request.headers().get_all(header::HOST).iter();
         let line = lines.next();

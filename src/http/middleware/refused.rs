@@ -1,7 +1,7 @@
 //! The lines of the access log about refusals: every 401, 403, 421 and 429 at `info`, with who was refused and why.
 //!
-//! Strangers cause them at will: ten from an address (an IPv6 /64) in a minute have a line each, the others are counted, and a line
-//! has their number when the minute is over.
+//! Strangers can cause them at will: the first ten from an address (an IPv6 /64) in a minute have a line each, the others are counted,
+//! and one line has their number when the minute is over.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tracing::Span;
 use crate::domain::fold::Folds;
 use crate::store::{address_of, boot_now};
 
-/// The refusals of this worker that were counted and are not reported yet. Cheap to clone; all clones are one.
+/// The refusals of this worker that were counted and not reported yet. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct RefusedLog(Arc<Mutex<Folds<IpNet>>>);
 
@@ -29,7 +29,7 @@ pub struct Refused<'a> {
     pub reason: &'static str,
     /// 401, 403, 421 or 429.
     pub status: StatusCode,
-    /// How long it took.
+    /// How long the answer took.
     pub duration_ms: f64,
 }
 
@@ -39,7 +39,7 @@ pub fn is_refusal(status: StatusCode) -> bool {
 }
 
 impl RefusedLog {
-    /// Writes its line, or counts it.
+    /// Logs the refusal, or counts it.
     pub fn note(&self, refused: &Refused<'_>, span: &Span) {
         let Refused { method, route, address, reason, status, duration_ms } = refused;
         if !self.lock().say(address_of(*address), boot_now()) {
@@ -74,7 +74,7 @@ impl RefusedLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Folds<IpNet>> {
-        // Nothing in there panics half way.
+        // No code panics while it holds the lock, so the data is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
