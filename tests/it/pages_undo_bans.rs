@@ -100,7 +100,7 @@ async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_anothe
         "{question}"
     );
     let begun = user.press(&page, "#all form", &[], "Unban 230 addresses").await;
-    says(&begun, "When it has ended it can be undone from here.");
+    says(&begun, "Once it has ended, it can be undone here.");
     let over = ended(&user, &begun).await;
     banned_now(&client, 0).await;
     let ignore = json!({ "network": "203.0.113.77" });

@@ -158,7 +158,7 @@ pub async fn cancel_job(
             count(job.progress.done as u64),
             count(job.progress.asked as u64)
         ))
-        .and("What was done stays so."),
+        .and("What was done stays done."),
         Err(error) => refused("The job was not cancelled", &error.into()),
     };
     let path = format!("{}?job={id}", jail_path(&target.server, &target.jail));

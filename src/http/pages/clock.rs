@@ -75,7 +75,7 @@ impl Clock {
         self.markup(until, &text, " data-form=\"left\"")
     }
 
-    /// How long ago a moment was, in words.
+    /// How long ago a time was, in words.
     #[must_use]
     pub fn ago(&self, at: impl Borrow<Timestamp>) -> String {
         format!("{} ago", rough(self.now - *at.borrow()))
@@ -111,7 +111,7 @@ fn utc() -> FixedOffset {
     chrono::Offset::fix(&chrono::Utc)
 }
 
-/// A duration to the unit that matters: `4 s`, `2 min`, `2 h 31 min`, `3 days`.
+/// A duration in the units that matter: `4 s`, `2 min`, `2 h 31 min`, `3 days`.
 #[must_use]
 pub fn rough(lasts: TimeDelta) -> String {
     let seconds = lasts.num_seconds().max(0);
@@ -125,7 +125,7 @@ pub fn rough(lasts: TimeDelta) -> String {
     }
 }
 
-/// What remains of a time: `2 d 3 h`, `22 h 24 min`, `36 min 12 s`, `0:42`. `time.js` writes the same.
+/// A remaining time: `2 d 3 h`, `22 h 24 min`, `36 min 12 s`, `0:42`. `time.js` writes the same.
 #[must_use]
 pub fn remaining(left: TimeDelta) -> String {
     let seconds = left.num_seconds().max(0);

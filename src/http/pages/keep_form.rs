@@ -1,12 +1,12 @@
-//! What was typed into a form whose session has ended, kept over the login, without JavaScript.
+//! Keeps what was typed into a form whose session has ended during the login, without JavaScript.
 //!
 //! ```text
 //! POST /x ─▶ 401 ─▶ the login, which has the form in hidden fields ─▶ POST /login ─▶ 303 to the page of the form, whose message has
 //!                                                                                   the button that sends it to /x
 //! ```
 //!
-//! Nothing is sent by itself: a person presses the button once more. Forms of more than 16 KiB, and those with secrets in them, are not
-//! kept: the page says so, and the browser has them still, one step back.
+//! Nothing is sent automatically: the user presses the button again. Forms of more than 16 KiB, and those with secrets, are not
+//! kept: the page says so, and the browser still has them, one step back.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -18,12 +18,12 @@ use super::form_pages::page_of;
 use super::kept::{Kept, SECRET};
 use crate::http::extract::read_body;
 
-/// The largest body that is looked into: three times what is kept, which it is at worst on the wire.
+/// The largest body that is read: three times what is kept, as percent-encoding can triple its size.
 const MAX_BODY: usize = 48 * 1024;
-/// What the button says.
+/// The label of the button.
 const WHAT: &str = "Send it now";
 
-/// Around all routes of pages.
+/// The layer around all routes of pages.
 pub async fn keep(request: Request, next: Next) -> Response {
     if !is_form_of_a_person(&request) {
         return next.run(request).await;
@@ -47,7 +47,7 @@ pub async fn keep(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether it is a form that a browser sends by itself, and no larger than is kept.
+/// Whether a browser, not a script, sent this form, and it is small enough to be kept.
 fn is_form_of_a_person(request: &Request) -> bool {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let length = text(header::CONTENT_LENGTH).parse::<usize>();
@@ -58,7 +58,7 @@ fn is_form_of_a_person(request: &Request) -> bool {
         && length.is_ok_and(|length| length <= MAX_BODY)
 }
 
-/// The page that the form was on, as the browser says, where that is one of ours: on this host, and no form itself.
+/// The page of the form by the browser's `Referer`, if it is one of ours: on this host, and not itself the URL of a form.
 fn referer(request: &Request) -> Option<String> {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let url = url::Url::parse(text(header::REFERER)?).ok()?;
