@@ -17,7 +17,7 @@ BROWSER_ARGS ?=
 AXE_VERSION = 4.14.0
 # Most tests wait for processes rather than for a core.
 TEST_THREADS ?= 6
-# Modules of tests/it whose tests start a fail2ban: one that is missing here fails (tests/it/support/fail2ban.rs).
+# Modules of tests/it whose tests start a fail2ban: the tests of a module that is missing here fail (tests/it/support/fail2ban.rs).
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bad_input:: ban_jobs:: ban_lists:: \
 	ban_times:: bans:: broken_fail2ban:: cluster_view:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
@@ -38,7 +38,7 @@ up: ## Build and run everything on this machine: Redis, agent, workers, and a sa
 		echo "No fail2ban answers this user: starting a sandbox."; sandbox=--sandbox; \
 	fi; exec target/release/bangui up $$sandbox $(ARGS)
 
-release: ## Build the binary that is released, with its bill of materials (SBOM) and checksums, in target/release-files
+release: ## Build the release binary, with its bill of materials (SBOM) and checksums, in target/release-files
 	@.ci/install rust cc python3
 	cargo build --release --locked
 	.ci/release
