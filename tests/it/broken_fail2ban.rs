@@ -61,7 +61,7 @@ async fn a_hostile_fail2ban_cannot_take_the_memory_of_its_agent() {
     assert!(grown < 32, "half a megabyte has made {grown} MiB");
 }
 
-/// What a liar's agent was asked for, and what it answers: few bans are counted, and endless ones are listed.
+/// A lying agent: it counts few bans, and lists bans without end. Records what it was asked for.
 async fn liar(asked: Asked, path: axum::extract::Path<String>) -> axum::response::Response {
     use axum::response::IntoResponse as _;
     asked.lock().unwrap().push(path.0.clone());
@@ -115,7 +115,7 @@ async fn a_hostile_agent_cannot_take_the_memory_of_the_leader_and_what_is_not_re
         found.iter().all(|list| list["detail"].as_str().is_some_and(|text| text.len() > 20)),
         "{found:?}"
     );
-    // The others are read as ever.
+    // Other lists are still read.
     eventually("the short list", SOON, || async {
         let bans = client.get("/api/v1/servers/liar/jails/few/bans").await.body["items"].as_array()?.len();
         (bans == 2).then_some(())

@@ -1,4 +1,4 @@
-//! The small commands: `check` tries what the configuration names, `healthcheck` is for containers.
+//! The small commands: `check` tests what the configuration names, `healthcheck` is for containers.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What lies ready for deploying: the numbers that must fit each other do, and the systemd units are as closed as they say.
-//! The manifests of Kubernetes are held against its API by `make test-manifests`; what runs for real is `make test-deploy`.
+//! The files for deployment: numbers that depend on each other match, and the systemd units are as confined as they claim.
+//! `make test-manifests` checks the Kubernetes manifests; `make test-deploy` runs docker-compose.yml.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,7 +64,7 @@ fn where_it_is_deployed_the_figures_and_foreign_hosts_are_kept_from_strangers() 
         let text = read(file);
         assert!(text.contains(metrics) && text.contains(hosts), "{file}");
     }
-    // Nothing leads there from outside.
+    // It is not reachable from outside.
     assert!(
         !read("k8s/base/network.yaml").contains("metrics") && !read(".deploy/haproxy.cfg").contains("9100")
     );

@@ -1,5 +1,5 @@
 //! Words that a hostile agent, fail2ban or client chooses, on their way to a terminal: in the report of `check`, in logs of text and
-//! of JSON. None of them clears a screen, turns the direction of writing round or looks like a line of somebody else.
+//! of JSON. None of them clears a screen, reverses the direction of text or forges a line.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ async fn surroundings(socket: &std::path::Path) -> Cluster {
     cluster
 }
 
-/// What was printed has lines, and nothing else that a terminal obeys.
+/// Fails if the output has control characters other than line ends.
 fn is_harmless(printed: &str) {
     for line in printed.lines() {
         assert_eq!(printable(line), line, "{printed:?}");
@@ -72,7 +72,7 @@ async fn no_agent_and_no_fail2ban_has_check_clear_the_screen_or_print_a_line_of_
     assert!(printed.contains("owned\\u{1b}[2J"), "it is said all the same: {printed}");
 }
 
-/// Requests of a client that writes what HTTP lets it write.
+/// Requests with everything strange that HTTP allows.
 async fn strange_requests(client: &Client) {
     let word = "owned\u{9b}31m\u{202e}";
     for name in
@@ -95,7 +95,7 @@ async fn logged(format: &str) -> String {
     let mut environment: BTreeMap<String, String> = std::mem::take(&mut cluster.environment);
     environment.insert("BANGUI_LOG_FORMAT".to_owned(), format.to_owned());
     environment.insert("RUST_LOG".to_owned(), "info,bangui=debug".to_owned());
-    // The colours of its own lines are no matter here.
+    // Ignore the colours of its own lines.
     environment.insert("NO_COLOR".to_owned(), "1".to_owned());
     let worker = Worker::spawn("worker", &environment);
     let address: SocketAddr = worker

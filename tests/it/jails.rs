@@ -1,5 +1,5 @@
-//! Jails steered through the workers: whichever worker is asked, the same host changes, and a refused change leaves
-//! everything as it was, the record of activations too.
+//! Jails changed through the workers: whichever worker is asked, the same host changes, and a refused change leaves
+//! everything as it was, including the record of activations.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -46,8 +46,8 @@ const RANKS: &[(&str, u32)] = &[
     ("lib", 11),
 ];
 
-/// What a lower rank alone would allow and must not be: workers know nothing of fail2ban's protocol or of a host's files, an
-/// agent nothing of Redis.
+/// Imports that the ranks alone would allow but that are forbidden: workers know nothing of fail2ban's protocol or of a host's files,
+/// an agent nothing of Redis.
 const FORBIDDEN: &[(&str, &str)] = &[
     ("http", "fail2ban"),
     ("http", "agent/host"),
@@ -149,7 +149,7 @@ fn no_file_imports_in_a_circle() {
     assert!(circles.is_empty(), "{} circles:\n  {}", circles.len(), text.join("\n\n  "));
 }
 
-/// A crate of a few files, to be read as `src` is.
+/// A small crate for testing the reader.
 fn imports_of(files: &[(&str, &str)]) -> BTreeSet<Import> {
     let folder = tempfile::tempdir().unwrap();
     for (name, code) in files {

@@ -1,5 +1,5 @@
-//! A change of a jail while it is made, and what was refused of it last, without JavaScript and by what scripts ask for: any worker
-//! shows both, and a reload keeps them. Beside them what a jail reads, and what its files say.
+//! A running change of a jail, and the last refused one, without JavaScript and in the parts that scripts request: any worker
+//! shows both, and a reload keeps them. Also what a jail reads, and what its files say.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ async fn words_of_fail2ban_and_names_are_text_in_what_was_refused_whatever_is_in
     let text = fail2ban.jail("bad", false, "").replace("filter = app", "filter = open");
     fail2ban.write("jail.d/bad.conf", &text);
     post(&client, "jails/bad/activate").await.problem(422);
-    // A jail that there is not leaves nothing behind.
+    // A jail that does not exist leaves nothing behind.
     for n in 0..3 {
         post(&client, &format!("jails/none{n}/activate")).await.problem(404);
     }

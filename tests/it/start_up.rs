@@ -1,4 +1,4 @@
-//! Start-up: what cannot work is refused loudly, all of it at once; what may lose data is warned of.
+//! Start-up: a configuration that cannot work is refused with all errors at once; one that may lose data is a warning.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::redis::Redis;
 use crate::support::worker::Worker;
 use crate::support::{Cluster, SOON, eventually, folder};
 
-/// Runs a role that must refuse to start; what it printed.
+/// Runs a command that must refuse to start; returns what it printed.
 async fn refused(role: &str, environment: &BTreeMap<String, String>) -> String {
     let mut command = bangui(role);
     command.envs(environment);
@@ -206,7 +206,7 @@ async fn a_redis_that_may_lose_data_is_warned_of() {
             })
             .await;
     }
-    // And a good one is not.
+    // A valid one is not refused.
     let cluster = Cluster::bare(1).start().await;
     let log = cluster.workers[0].process.printed();
     assert!(!log.contains("WARN"), "{log}");
