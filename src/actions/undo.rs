@@ -49,11 +49,11 @@ pub enum Undone {
         /// The network.
         network: Network,
     },
-    /// Addresses were banned or unbanned.
+    /// Addresses are banned or unbanned again.
     Bans {
         /// The jail.
         target: JailTarget,
-        /// Whether they were banned, not unbanned.
+        /// Whether the undo bans them; otherwise it unbans them.
         banned: bool,
         /// The outcome.
         outcome: BanOutcome,

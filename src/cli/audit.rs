@@ -5,7 +5,7 @@
 //! FAIL  audit changes   3 entries before entry 90 (1767225600000-0) are missing
 //! ```
 //!
-//! Keep a printed hash elsewhere: whoever rewrites Redis cannot give the entry with that number the same hash again.
+//! Keep a printed hash elsewhere: if somebody has rewritten the chain in Redis, the entry with that number has another hash.
 
 use std::io::Write;
 

@@ -96,7 +96,7 @@ async fn when_the_leader_is_killed_another_takes_over_within_the_lease_and_the_s
         assert!(next > epoch);
         last_epoch = epoch;
         let before = runs(&view(&client).await);
-        eventually("the schedule to go on", SOON, || async {
+        eventually("the schedule to continue", SOON, || async {
             (runs(&view(&client).await) >= before + 2).then_some(())
         })
         .await;
@@ -167,7 +167,7 @@ async fn what_an_old_leader_sent_and_the_network_held_back_is_refused_when_it_ar
     let (_, epoch, took) = successor(&client, &old, SOON).await;
     assert!(took < ttl + SLACK && epoch > old_epoch);
     let before = runs(&view(&client).await);
-    eventually("the schedule to go on", SOON, || async {
+    eventually("the schedule to continue", SOON, || async {
         (runs(&view(&client).await) >= before + 4).then_some(())
     })
     .await;
@@ -236,7 +236,7 @@ async fn a_leader_that_is_asked_to_stop_gives_the_lease_back_at_once() {
     let cluster = cluster;
     assert!(cluster.workers[n].process.runs(), "it still drains");
     let before = runs(&view(&other).await);
-    eventually("the schedule to go on", SOON, || async {
+    eventually("the schedule to continue", SOON, || async {
         (runs(&view(&other).await) > before).then_some(())
     })
     .await;

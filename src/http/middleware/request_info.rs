@@ -21,8 +21,8 @@ pub(super) struct RequestInfo {
     pub route: Arc<str>,
     pub api: bool,
     pub cookie: CookieKind,
-    /// Whether the request carried the cookie: only then does a refusal remove it. A page of another site can make a browser send a
-    /// request without it, and must not log anybody out that way.
+    /// Whether the cookie is the request's proof, not `Authorization`: only then does a refusal remove it. A page of another site can
+    /// make a browser send a request without the cookie, and must not log anybody out that way.
     pub cookie_was_shown: bool,
     /// A person at a browser, who is shown a refusal as a page.
     pub reader: Option<Reader>,
