@@ -84,7 +84,7 @@ pub enum UndoError {
     Before {
         /// When.
         at: Timestamp,
-        /// Who.
+        /// Who did.
         by: String,
     },
     /// Things are not as the change left them.

@@ -1,4 +1,4 @@
-//! Jails being switched on and off, and which activation a crash is blamed on while several switches overlap.
+//! Jails being switched on and off, and which activation a crash is attributed to while several switches overlap.
 //!
 //! ```text
 //! begin ──▶ in flight ──▶ done ──▶ (held while another switch of the same jail is in flight) ──▶ folded into the record
@@ -189,10 +189,10 @@ fn restore_expectation(state: &mut ServerState, switch: &Switch) {
     }
 }
 
-/// The activation that a crash is blamed on: the newest one that is in effect, or may be.
+/// The activation that a crash is attributed to: the newest one that is in effect, or may be.
 ///
 /// A switch off hides the activations of its jail that began before it. If both are done, the host may have made them in the other
-/// order, so until a probe has seen which, a crash is blamed on the activation; unless the switch off is a rollback.
+/// order, so until a probe has seen which, a crash is attributed to the activation; unless the switch off is a rollback.
 fn blamed(state: &ServerState) -> Option<Activation> {
     let hidden = |place: usize, of: &Switch| {
         state.switching.iter().skip(place).any(|later| {

@@ -17,7 +17,7 @@
 //! * `unreachable` says nothing about fail2ban: only what is shown changes, and the next probe is compared
 //!   with the condition before it (`ServerState::settled`).
 //!
-//! Switches of jails, and the activation that a crash is blamed on, are in [`super::switches`].
+//! Switches of jails, and the activation that a crash is attributed to, are in [`super::switches`].
 //!
 //! A new kind of news needs a function here, an [`Event`] if users should hear of it, and a row in the tests.
 

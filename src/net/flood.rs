@@ -26,7 +26,7 @@ impl Flood {
         Self { lines, minute: Mutex::new(None) }
     }
 
-    /// Counts one event. Some if it is to be logged: with how many were left out since the last line.
+    /// Counts one event. `Some` if it should be logged: with how many were left out since the last line.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

@@ -75,7 +75,7 @@ pub struct Limits {
     pub probes: &'static [&'static str],
 }
 
-/// Serves one router, on one listener. Cheap to clone; all clones are one.
+/// Serves one router, on one listener. Cheap to clone; all clones are the same server.
 #[derive(Clone)]
 pub struct Server {
     router: Router,

@@ -38,7 +38,7 @@ pub struct Capacity {
     pub proxies: Vec<IpNet>,
 }
 
-/// The places of one server. Cheap to clone; all clones are one.
+/// The places of one server. Cheap to clone; all clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Places(Arc<Inner>);
 
@@ -171,17 +171,17 @@ impl ConnectionSlot {
         self.connection.let_go.cancelled().await;
     }
 
-    /// To be called when the client has sent what was awaited.
+    /// Call this when the client has sent what was awaited.
     pub(super) fn busy(&self) {
         self.connection.idle.store(false, Relaxed);
     }
 
-    /// To be called when more of the same request is awaited: it counts as idle since the request began.
+    /// Call this when more of the same request is awaited: the connection counts as idle since the request began.
     pub(super) fn waits(&self) {
         self.connection.idle.store(true, Relaxed);
     }
 
-    /// To be called when the next request is awaited.
+    /// Call this when the next request is awaited.
     pub(super) fn idle(&self) {
         self.connection.since.store(self.places.turn(), Relaxed);
         self.waits();

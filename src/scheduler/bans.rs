@@ -33,7 +33,7 @@ use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, Stor
 pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
 /// How often the counts are checked when no probe reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// How often the note about a list is tried when others write the same state.
+/// How many times the note about a list is tried when others write the same state.
 const NOTE_TRIES: u32 = 5;
 /// The least time between two passes.
 const PAUSE: Duration = Duration::from_millis(500);

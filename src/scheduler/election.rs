@@ -81,7 +81,7 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
     let mut gone: Option<HeldTerm> = None;
     loop {
         if store.available().is_err() {
-            // That the leader was missed counts for the old connection only.
+            // An absence of the leader that was seen on the old connection proves nothing on a new one.
             gone = None;
             sleep(RETRY_AFTER + jitter()).await;
             continue;
@@ -145,7 +145,7 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
         ended = &mut presence => {
             let Err(error) = ended;
             if let Ok(panic) = error.try_into_panic() {
-                // This part's own panic from here on.
+            // Its panic becomes this part's own.
                 std::panic::resume_unwind(panic);
             }
             term.end(TermEnd::Released);
@@ -159,7 +159,7 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
     };
     let mut lease = match ended.map_err(JoinError::try_into_panic) {
         Ok(lease) => lease,
-        // This part's own panic from here on.
+        // Its panic becomes this part's own.
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         // The runtime is shutting down.
         Err(Err(_)) => scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl),

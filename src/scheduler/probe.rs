@@ -29,7 +29,7 @@ use crate::telemetry::server_gauges;
 const MAX_CONCURRENT_PROBES: usize = 256;
 /// An agent that takes longer is unreachable; it reports a slow fail2ban as `busy` well before that.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
-/// How often a probe is run again because something wrote in between.
+/// The most runs of a probe, which is run again when something wrote the state in between.
 const TRIES: u32 = 5;
 /// The share of the interval that a sweep waits for its probes.
 const SWEEP_TIMEOUT_SHARE: f64 = 0.9;

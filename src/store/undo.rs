@@ -26,7 +26,7 @@ pub enum Taken {
     Before {
         /// When.
         at: Timestamp,
-        /// Who.
+        /// Who did.
         by: String,
     },
     /// It cannot be undone any more, or never could.

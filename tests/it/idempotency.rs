@@ -29,7 +29,7 @@ fn replayed(answer: &Answer) -> bool {
     answer.headers.contains_key("idempotency-replayed")
 }
 
-/// How often this was done.
+/// How many times this was done.
 async fn audited(client: &Client, what: &str) -> usize {
     let page = client.get("/api/v1/audit?limit=200").await;
     let items = page.expect(200).body["items"].as_array().unwrap();

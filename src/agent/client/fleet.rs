@@ -16,7 +16,7 @@ use crate::config::AgentGroup;
 use crate::domain::discovery::Discovered;
 use crate::domain::{Discoveries, ServerName};
 
-/// All servers that this worker knows. Cheap to clone; all clones are one list.
+/// All servers that this worker knows. Cheap to clone; all clones share one list.
 #[derive(Clone, Default)]
 pub struct Fleet(Arc<Inner>);
 

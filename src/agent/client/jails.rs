@@ -122,7 +122,7 @@ impl AgentClient {
         Ok(results.results)
     }
 
-    /// Unbans all that a jail bans, as far as there is time: to be called until nothing remains.
+    /// Unbans all that a jail bans, as far as there is time. Call this again until nothing remains.
     ///
     /// # Errors
     /// See [`AgentError`].

@@ -16,7 +16,7 @@ use crate::domain::change_steps::{ChangeStep, MAX_STEPS, StepTime};
 /// The most changes that are remembered.
 const MAX_CHANGES: usize = 16;
 
-/// The latest changes. Cheap to clone; all clones are one.
+/// The latest changes. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub(in crate::agent) struct StepLog(Arc<Mutex<VecDeque<Taken>>>);
 

@@ -68,7 +68,7 @@ impl Changer {
         Some(format!("fail2ban has been working on the change of {} for {seconds} s, {how}", working.jail))
     }
 
-    /// Finds the log file in which progress can be seen if the process cannot be. To be called while fail2ban answers.
+    /// Finds the log file in which progress can be seen if the process cannot be. Call this while fail2ban answers.
     pub(in crate::agent) async fn find_log(&self) {
         if self.process().is_some() {
             return;

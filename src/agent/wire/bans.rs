@@ -99,7 +99,7 @@ pub struct UnbanAll {
     pub job: Option<JobEpoch>,
 }
 
-/// How far that got: to be called again until none remains.
+/// How far it got. The caller repeats the call until none remains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnbannedAll {
     /// How many of the bans are gone.

@@ -16,13 +16,13 @@ pub struct Deed {
     pub id: String,
     /// When.
     pub at: Timestamp,
-    /// Who.
+    /// Who did it.
     pub who: String,
     /// From where.
     pub from: Option<String>,
     /// What was done, as a sentence.
     pub what: String,
-    /// To what.
+    /// What it was done to.
     pub target: Option<String>,
     /// The outcome.
     pub outcome: String,

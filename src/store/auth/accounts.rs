@@ -91,7 +91,7 @@ impl Store {
         Ok(if self.shared.confirms() { hex(&random::<16>()?) } else { String::new() })
     }
 
-    /// To be called once the replicas have confirmed what carries this mark.
+    /// Clears this mark. Call this once the replicas have confirmed the write that carries it.
     async fn clear_mark(&self, username: &Username, mark: &str) {
         if mark.is_empty() {
             return;

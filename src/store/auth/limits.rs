@@ -10,15 +10,14 @@
 //!
 //! One IPv6 customer has a /64 at least and often a /48, hence the two. The account's limit is what slows a guesser
 //! with many addresses down, and must not become a weapon: it never refuses an address that has logged in to the
-//! account within 30 days, and there is no lock that somebody would have to open. Nor can guessers keep the
-//! account's owner out who comes from a new address: a refusal costs the address its attempt, so that asking more often gains
-//! nothing; and once the account's failures are used up, the first tenth that comes back is reserved for calm addresses
-//! ([`Standing::calm`]). A known
-//! address is known under the account's generation: a new password, or the end of all sessions, forgets them all at once.
+//! account within 30 days, and there is no lock that somebody would have to open. Nor can guessers keep out an owner who comes
+//! from a new address: a refusal still uses up one of the address's attempts, so trying more often gains nothing; and once the
+//! account's failures are used up, the first tenth that comes back is reserved for calm addresses ([`Standing::calm`]). An
+//! address is known under the account's generation: a new password, or the end of all sessions, forgets all known addresses.
 //!
 //! ```text
 //! admit ─▶ one round trip, before the password is hashed: takes from address and site, looks at account
-//!   ├─ the account's limit refuses ─▶ the attempt is used all the same
+//!   ├─ the account's limit refuses ─▶ the attempt is used up nevertheless
 //!   ├─ the password was wrong      ─▶ count_failure   takes from account
 //!   ├─ it was right                ─▶ remember        the address is known from now on
 //!   └─ it was not checked at all   ─▶ give_back

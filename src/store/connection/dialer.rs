@@ -220,7 +220,7 @@ impl Dialer {
         self.home.borrow().settled.as_ref()?.target.named.clone()
     }
 
-    /// To be called with each new shared connection: all other connections end, and new ones lead to this Redis.
+    /// Call this with each new shared connection: all other connections end, and new ones lead to this Redis.
     pub fn settle(&self, target: &Target, run_id: Option<String>) {
         self.trust(target.asked_at);
         self.home.send_modify(|home| {

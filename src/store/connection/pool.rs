@@ -59,7 +59,7 @@ impl Pool {
     }
 
     fn pool(&self, dialer: &Dialer, number: u64) -> Result<deadpool_redis::Pool> {
-        // Nothing in here panics half way.
+        // No code panics between two changes under this lock, so a poisoned one guards whole data.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lending) = current.as_ref().filter(|lending| lending.number == number) {
             return Ok(lending.pool.clone());

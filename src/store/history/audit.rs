@@ -35,7 +35,7 @@ use crate::store::{Result, SessionId, Store, WorkerId, hex};
 pub struct AuditRecord {
     /// Where it belongs.
     pub trail: Trail,
-    /// Who.
+    /// Who did it.
     pub username: String,
     /// In which session; none for the setup, and for a command on the command line.
     pub session: Option<SessionId>,
@@ -45,7 +45,7 @@ pub struct AuditRecord {
     pub worker: Option<WorkerId>,
     /// What was done: `settings.change`, `jail.activate` ...
     pub what: &'static str,
-    /// To what: a server, a jail, an address; none for what exists only once, such as the settings.
+    /// What it was done to: a server, a jail, an address; none for what exists only once, such as the settings.
     pub target: Option<String>,
     /// How it was before, as far as it was changed.
     pub before: Value,

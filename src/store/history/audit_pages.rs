@@ -23,7 +23,7 @@ pub struct AuditEntry {
     pub trail: Trail,
     /// When.
     pub at: Timestamp,
-    /// Who.
+    /// Who did it.
     pub username: String,
     /// In which session.
     pub session: Option<String>,
@@ -33,7 +33,7 @@ pub struct AuditEntry {
     pub worker: Option<String>,
     /// What was done.
     pub what: String,
-    /// To what.
+    /// What it was done to.
     pub target: Option<String>,
     /// How it was before.
     pub before: Value,

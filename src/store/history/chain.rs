@@ -15,7 +15,7 @@ use crate::store::{Result, Store, hex};
 
 /// The most entries in one read.
 const PAGE: usize = 500;
-/// How often a trail is read again because it was trimmed under the reader.
+/// How many times a trail is read, at most: it is read again when it was trimmed under the reader.
 const TRIES: usize = 5;
 
 /// The record beside a stream.

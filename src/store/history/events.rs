@@ -66,7 +66,7 @@ pub enum News {
     Gap(StreamId),
 }
 
-/// A worker's events for its clients. Cheap to clone; all clones are one.
+/// A worker's events for its clients. Cheap to clone; all clones share them.
 #[derive(Debug, Clone)]
 pub struct Feed(broadcast::Sender<News>);
 

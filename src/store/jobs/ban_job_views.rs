@@ -12,11 +12,11 @@ use crate::store::{Page, Result, Store};
 pub struct BanJobView {
     /// The job's id.
     pub id: BanJobId,
-    /// Where.
+    /// The server.
     pub server: ServerName,
-    /// In which jail.
+    /// The jail.
     pub jail: JailName,
-    /// What.
+    /// Whether it bans or unbans.
     pub order: BanAction,
     /// Its current state.
     pub state: BanJobState,

@@ -29,11 +29,11 @@ const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 pub struct NewBanJob<'a> {
     /// The job's id.
     pub id: BanJobId,
-    /// Where.
+    /// The server.
     pub server: ServerName,
-    /// In which jail.
+    /// The jail.
     pub jail: JailName,
-    /// What.
+    /// Whether it bans or unbans.
     pub order: BanAction,
     /// The addresses; none for "unban all".
     pub ips: &'a [Network],
@@ -50,11 +50,11 @@ pub struct NewBanJob<'a> {
 pub struct BanJobClaim {
     /// The job's id.
     pub id: BanJobId,
-    /// Where.
+    /// The server.
     pub server: ServerName,
-    /// In which jail.
+    /// The jail.
     pub jail: JailName,
-    /// What.
+    /// Whether it bans or unbans.
     pub order: BanAction,
     /// The epoch of this claim; every later claim has a higher one.
     pub epoch: u64,

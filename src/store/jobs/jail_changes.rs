@@ -20,10 +20,10 @@ use crate::store::{Result, Store, StoreError, scripts};
 /// How long a change is kept, after its beginning and once more after its end: longer than any change takes.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// What never changes of it.
+/// The part of a jail change that stays the same until it ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewJailChange {
-    /// Where.
+    /// The server.
     pub server: ServerName,
     /// The jail.
     pub jail: JailName,

@@ -144,7 +144,7 @@ impl Lease {
         }))
     }
 
-    /// Releases the lease and wakes the workers that wait for it. To be called after all work of the term has stopped.
+    /// Releases the lease and wakes the workers that wait for it. Call this after all work of the term has stopped.
     pub async fn release(&mut self, fence: &Fence) -> Result<bool> {
         let keys = &self.store.keys;
         let call = scripts::LEASE_RELEASE.call().key(keys.lease()).arg(fence.as_str()).arg(keys.wake());

@@ -67,9 +67,9 @@ impl Store {
 pub struct JobView {
     /// Its name.
     pub name: String,
-    /// How often it runs.
+    /// Its interval.
     pub interval_seconds: u64,
-    /// How often it was started.
+    /// How many times it was started.
     pub runs: u64,
     /// The latest start.
     pub last_started_at: Option<Timestamp>,

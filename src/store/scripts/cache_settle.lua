@@ -1,4 +1,4 @@
--- To be called when a whole lease has passed since a revocation: removes the holders that have not confirmed it, and records that
+-- Called when a whole lease has passed since a revocation: removes the holders that have not confirmed it, and records that
 -- no forgotten holder can be left either: the leases of all of them have expired. A holder that has confirmed after all stays.
 -- KEYS[1] holders
 -- ARGV[1] incarnation, ARGV[2] number of the revocation, ARGV[3...] holders that had not confirmed when last read

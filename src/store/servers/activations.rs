@@ -31,7 +31,7 @@ impl JailSwitch {
 }
 
 impl Store {
-    /// Records that a switch is about to be made, and returns whether the jail was expected to run. To be called before the switch:
+    /// Records that a switch is about to be made, and returns whether the jail was expected to run. Call this before the switch:
     /// a crash is likeliest during an activation.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use crate::store::scripts;
 use crate::store::scripts::Call;
 use crate::store::{AuditRecord, Fence, Result, Store, StoreError, Trail, hex, random};
 
-/// How often a change is retried when other writes come between.
+/// How many times a change is tried, at most: it is tried again when another write came in between.
 const TRIES: u32 = 20;
 /// How long the lock of a detection is held: longer than a detection may take.
 const DETECTION_LOCK_MS: u64 = 5_000;

@@ -83,7 +83,7 @@ impl NearCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, state::Cache<SessionId, Kept>> {
-        // Nothing in there panics half way.
+        // No code panics while it holds this lock, so a poisoned one guards whole data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -57,7 +57,7 @@ struct Turns {
     waiting: VecDeque<Question>,
 }
 
-/// Where questions are asked. All clones are one.
+/// Where questions are asked. All clones share one queue.
 #[derive(Clone)]
 pub(in crate::store) struct SessionChecks {
     shared: Arc<SharedConnection>,
