@@ -20,7 +20,7 @@ type Source = (&'static str, IpNet);
 #[derive(Debug, Clone, Default)]
 pub struct Refusals(Arc<Counted>);
 
-/// Separately, so that refusals of strangers cannot turn those of somebody with a session into a mere number.
+/// Counted separately, so that refusals of strangers cannot turn those of somebody with a session into a mere number.
 #[derive(Debug, Default)]
 struct Counted {
     strangers: Mutex<Folds<Source>>,

@@ -35,7 +35,7 @@ impl std::fmt::Display for BanNote {
     }
 }
 
-/// What is known of a noted address.
+/// What is known about a noted address.
 #[derive(Default)]
 struct Noted {
     banned: bool,

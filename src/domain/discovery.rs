@@ -1,4 +1,4 @@
-//! Servers that are discovered by a DNS name: what is stored about them, and how a new look changes it.
+//! Servers that are discovered by a DNS name: what is stored about them, and how it changes with what is found in DNS now.
 //!
 //! A server is its name, which its agent reports and proves; the address is only where it was last found. So an agent that
 //! comes back under another address is the same server, with the same state. The rules, in the order of [`reconcile`]:

@@ -19,7 +19,7 @@ const SOURCES: usize = 1_000;
 /// The most sources whose counts are reported one by one: those with the greatest counts.
 const REPORTED: usize = 50;
 
-/// What has been said of one source in its window.
+/// What has been said about one source in its window.
 #[derive(Debug, Default)]
 struct Window {
     since: Duration,

@@ -147,7 +147,8 @@ mod tests {
         assert!(LOOK_INTERVAL + SECOND_LOOK_AFTER <= ms(400));
     }
 
-    /// A look: over which connection, whether the leader is there, how much of its lease is gone since, whether it was renewed.
+    /// A look: over which connection, whether the leader is there, how much of its lease has passed since the look before, and whether
+    /// the lease was renewed.
     type Look = (u64, bool, u64, bool);
 
     proptest! {

@@ -245,7 +245,7 @@ async fn next(listener: &Listener) -> Accepted {
     }
 }
 
-/// The answer in the reserve to all requests but probes: a problem document like those of `http/error`.
+/// What a connection in the reserve gets for every request but a probe: a problem document like those of `http/error`.
 fn no_place() -> Response<Body> {
     const REFUSAL: &str = concat!(
         r#"{"type":"urn:bangui:problem:too-many-connections","title":"Too many connections","status":503,"#,

@@ -29,7 +29,7 @@ use crate::domain::long_lists::{self, MAX_LIST};
 use crate::domain::{ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, StoredServer};
 
-/// The memory for the lists that a leader reads at one time: each ban as it is stored, and its place in two lists.
+/// The memory for the lists that a leader reads at once: each ban as it is stored, and its place in two lists.
 pub const MAX_LIST_BYTES: usize = MAX_LIST * 160;
 /// How often the counts are checked when no probe reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -67,14 +67,14 @@ pub async fn follow(scheduler: &Scheduler, term: &Term, probed: &Notify) {
     }
 }
 
-/// What this term knows of one list.
+/// What this term knows about one list.
 struct KnownList {
     /// The counts with which it was written; none if it must be read again.
     counts: Option<BanCounts>,
     rests_until: Instant,
 }
 
-/// What this term knows of all lists.
+/// What this term knows about all lists.
 #[derive(Default)]
 struct Lists {
     known: HashMap<BanPlace, KnownList>,

@@ -252,7 +252,7 @@ impl Bootstrap {
     /// The overrides after a patch: each named setting is replaced, or reset by `null`; all others are kept.
     ///
     /// # Errors
-    /// With every error in the patch; then nothing of it must be stored.
+    /// With every error in the patch; then no part of the patch may be stored.
     pub fn patched(&self, overrides: &Overrides, patch: &Overrides) -> Result<Overrides, Vec<Mistake>> {
         let mut patched = overrides.clone();
         let mut mistakes = Vec::new();

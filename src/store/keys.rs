@@ -306,7 +306,7 @@ impl Keys {
         }
     }
 
-    /// What is known of a trail besides its entries.
+    /// What is known about a trail besides its entries.
     pub(super) fn audit_chain(&self, trail: Trail) -> String {
         self.key(&format!("audit-chain-{}", trail.as_str()))
     }
@@ -333,7 +333,7 @@ impl Keys {
     }
 
     /// Which near caches a revocation waits for, each with the number of the latest revocation it has confirmed; and the latest
-    /// number, and the incarnation of Redis, so that nothing of these is forgotten without the rest.
+    /// number, and the incarnation of Redis. They share a key, so that Redis loses all of them or none.
     pub(super) fn holders(&self) -> String {
         self.key("holders")
     }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::keys::Keys;
 use super::wake::{Wake, Wakes};
 
-/// What a worker knows of the stored settings.
+/// What a worker knows about the stored settings.
 #[derive(Debug)]
 pub(super) struct SettingsRevision {
     pub(super) revision: AtomicU64,

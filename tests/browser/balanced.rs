@@ -115,7 +115,7 @@ impl Balanced {
     }
 
     /// The binary of the neighbouring version: `BANGUI_TEST_NEIGHBOUR`, or this one with its assets under another hash,
-    /// which is all that a page knows of a version.
+    /// which is all that a page knows about a version.
     pub fn neighbour(&self, assets: &str) -> PathBuf {
         if let Some(path) = std::env::var_os("BANGUI_TEST_NEIGHBOUR") {
             return path.into();

@@ -116,7 +116,7 @@ fn the_units_of_systemd_are_closed() {
     }
 }
 
-/// What systemd says of these units, in a separate file system in which the program exists.
+/// What systemd says about these units, in a separate file system in which the program exists.
 fn verified(spoil: impl Fn(String) -> String) -> String {
     let files = tempfile::tempdir().unwrap();
     let (units, programs) = (files.path().join("etc/systemd/system"), files.path().join("usr/local/bin"));

@@ -233,7 +233,7 @@ async fn logouts_of_strangers_share_one_wait_and_cost_redis_next_to_nothing() {
     );
     let (commands, took) = (total().await - before, begun.elapsed());
     cluster.workers[1].resume();
-    // A check each, and the wait of two: the one that was under way, and that of all who came during it.
+    // One check for each, and two waits: the one that was under way, and one for all who came during it.
     println!("200 strangers: {commands} commands in {took:?}");
     assert!(commands < 200 * 4 + 600, "{commands} commands");
     assert!(took < SOON, "{took:?}");

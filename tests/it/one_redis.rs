@@ -138,7 +138,7 @@ async fn a_near_cache_holds_no_lease_of_a_redis_that_the_rest_of_the_worker_has_
 
 #[tokio::test]
 async fn a_connection_that_leads_elsewhere_ends_all_that_lead_to_the_old_redis() {
-    // Both are primaries and neither knows of the other: only the identity distinguishes them.
+    // Both are primaries and neither knows about the other: only the identity distinguishes them.
     let (old, new) = (Redis::start().await, Redis::start().await);
     let proxy = Proxy::start(old.socket(), Mode::Pass).await;
     let cluster = Cluster::bare(1)

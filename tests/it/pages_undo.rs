@@ -17,7 +17,7 @@ async fn set(client: &Client, change: Value) {
     client.send(request).await.expect(200);
 }
 
-/// The entry `undo` that was written last: what was undone, and what came of it.
+/// The newest entry `undo` of the audit: what was undone, and the outcome.
 async fn last_undo(client: &Client) -> (Value, Value) {
     let audit = client.get("/api/v1/audit?limit=20").await.body.clone();
     let entry =

@@ -15,9 +15,9 @@ use crate::support::process::{Child, bangui};
 use crate::support::redis::{Redis, USER, rule};
 use crate::support::worker::Worker;
 
-/// What redis-rs sends for what the source asks of it.
+/// Calls in the source, and the command that redis-rs sends for each.
 const IMPLIED: [(&str, &str); 2] = [(".subscribe(", "subscribe"), ("invoke_async(", "evalsha")];
-/// Used if it is allowed, and not needed.
+/// Commands that workers use if they are allowed, and do not need.
 const OPTIONAL: [&str; 1] = ["config|get"];
 
 fn files(folder: &Path, texts: &mut Vec<(bool, String)>) {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::domain::findings::jails::LogFile;
 
-/// The most files that are checked; nothing is known of any others.
+/// The most files that are checked; nothing is known about any others.
 const MAX_FILES: usize = 1_000;
 /// A look that takes longer has failed.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);

@@ -31,7 +31,7 @@ pub type Notes = BTreeMap<String, FindingTimes>;
 /// What is to be written after a diagnosis.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Findings that are there: new, or to be confirmed.
+    /// Findings that are there: new ones, and those whose note is due for an update.
     pub there: Vec<String>,
     /// Findings that are gone, as they were noted.
     pub gone: Vec<(String, FindingTimes)>,
@@ -45,7 +45,7 @@ impl Changes {
     }
 }
 
-/// Gives each finding its time, and returns what is to be noted. `besides` are ids of findings that are there but not shown yet.
+/// Gives each finding its time, and returns what must be noted. `besides` are ids of findings that are there but not shown yet.
 #[must_use]
 pub fn take_in(report: &mut Report, besides: &[String], notes: &Notes, now: Timestamp) -> Changes {
     let mut present: BTreeSet<String> = besides.iter().cloned().collect();

@@ -47,7 +47,7 @@ pub(super) enum Node {
         name: Id,
     },
     Tuple(Range),
-    /// The items of this and the next two are in [`Machine::lists`], those of a dict in pairs.
+    /// The index of its items in [`Machine::lists`], as for a set and a dict; a dict's items are keys and values in turn.
     List(u32),
     Set(u32),
     Dict(u32),

@@ -39,7 +39,7 @@ const MAX_SURVEY: usize = 4 * 1024 * 1024;
 const MAX_WORDS: usize = 64 * 1024;
 const REHEARSAL: &str = concat!(include_str!("view.py"), include_str!("rehearsal.py"));
 
-/// What fail2ban said of its configuration.
+/// What fail2ban said about its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing is wrong.

@@ -86,7 +86,7 @@ impl From<BanError> for Problem {
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "ban-needs-force",
                     "This ban would lock out more than an attacker",
-                    format!("{ip} {why}; nothing was banned. If that is intended, send \"force\": true"),
+                    format!("{ip} {why}; nothing was banned. To ban it nevertheless, send \"force\": true"),
                 )
                 .with("ip", ip.to_string())
             }

@@ -110,8 +110,8 @@ impl Store {
         Ok(())
     }
 
-    /// The account, or `None` before setup. [`crate::store::StoreError::Unconfirmed`] if the replicas still do not confirm an earlier
-    /// change of it.
+    /// The account, or `None` before setup. Fails with [`crate::store::StoreError::Unconfirmed`] if the replicas still do not confirm
+    /// an earlier change of the account.
     pub async fn account(&self, username: &Username) -> Result<Option<Account>> {
         // The generation first: if the password changes between the two reads, the login finds that its generation
         // is an old one, and never the other way round.

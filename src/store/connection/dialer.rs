@@ -95,7 +95,7 @@ pub(in crate::store) struct Target {
     asked_at: Duration,
 }
 
-/// What the authority says of the Redis that was settled on.
+/// What the authority says about the Redis that was settled on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Verdict {
     /// It names it.
@@ -215,7 +215,7 @@ impl Dialer {
         self.home.borrow().settled.as_ref()?.run_id.clone()
     }
 
-    /// What the authority said of it.
+    /// What the authority said about the current Redis.
     pub fn named(&self) -> Option<Arc<Primary>> {
         self.home.borrow().settled.as_ref()?.target.named.clone()
     }

@@ -39,7 +39,7 @@ pub(in crate::store) struct RedisCluster {
 struct Known {
     /// Whom to ask.
     ask: BTreeSet<String>,
-    /// Whether too few of them answered, so that the seeds are to be asked too.
+    /// Whether too few of them answered, so that the seeds must be asked too.
     lost: bool,
     /// The ids of all nodes.
     nodes: BTreeSet<String>,

@@ -28,7 +28,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How many bytes of a refusal's text are kept; the audit has all of it.
 const MAX_WORDS: usize = 8 * 1024;
 
-/// What is known of a change.
+/// What is known about a change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NotedChange {
     /// What is changed.
@@ -45,7 +45,7 @@ pub struct NotedChange {
 pub struct RunningChange {
     /// Its id.
     pub id: JailChangeId,
-    /// What is known of it.
+    /// What is known about it.
     pub noted: NotedChange,
     /// When it began.
     pub began_at: Timestamp,

@@ -1,6 +1,6 @@
 -- Records how far a change of a jail is, and until when the worker that waits for it counts as alive.
 -- KEYS[1] running changes of the server, KEYS[2] the change, if it takes longer than a client waits
--- ARGV[1] jail, ARGV[2] id of the change, ARGV[3] what is known of it, ARGV[4] how long its worker counts as alive, in ms
+-- ARGV[1] jail, ARGV[2] id of the change, ARGV[3] what is known about it, ARGV[4] how long its worker counts as alive, in ms
 -- ARGV[5] how many changes are noted at most, ARGV[6] how long they are kept, in s
 -- Returns 1, or 0 if another change of the jail is running, or too many changes are
 local time = redis.call('TIME')

@@ -24,7 +24,7 @@ pub struct FoundBan {
     pub read_at: Option<Timestamp>,
 }
 
-/// What is known of a list.
+/// What is known about a list.
 type ListLengths = (Option<i64>, Option<String>, Option<i64>);
 
 impl Store {

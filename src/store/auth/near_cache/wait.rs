@@ -64,7 +64,7 @@ impl Wait {
     }
 
     /// Takes in what Redis has about the holders. One that is absent has left or was removed; but if Redis has another
-    /// incarnation now, or does not know of this revocation any more, it has forgotten holders, which confirms nothing.
+    /// incarnation now, or does not know about this revocation any more, it has forgotten holders, which confirms nothing.
     pub fn heard(&mut self, looked: &Looked) {
         let number = self.listed.number;
         let same = looked.incarnation.as_ref() == Some(&self.listed.incarnation);
