@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_that_is_under_way_is_asked_for_until_it_is_finished() {
+    async fn a_change_under_way_is_polled_until_it_ends() {
         assert_eq!(asked(&[Ok(())]).await, (Ok(()), false, 1));
         assert_eq!(asked(&[Err(busy()), Ok(())]).await, (Err(busy()), false, 1), "it has not begun");
         assert_eq!(asked(&[Err(under_way()), Err(busy()), Ok(())]).await, (Ok(()), true, 3));

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_or_not_of_a_cluster() {
+    fn any_other_url_is_refused_or_is_not_a_clusters() {
         for bad in [
             "redis+cluster://",
             "redis+cluster:///0",

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_or_not_of_sentinel() {
+    fn any_other_url_is_refused_or_is_not_a_sentinels() {
         for bad in [
             "redis+sentinel://",
             "redis+sentinel://a",

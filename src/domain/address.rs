@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_registry_gives_to_anybody_is_a_crowd_also_in_parts() {
+    fn a_network_larger_than_a_registry_allocates_is_a_crowd_whether_whole_or_in_parts() {
         let crowd = |nets: &[&str]| {
             let nets: Vec<IpNet> = nets.iter().map(|one| net(one)).collect();
             largest_crowd(&nets).map(|net| net.to_string())
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_second_look_changes_nothing(net in networks()) {
+        fn what_is_canonical_stays_as_it_is(net in networks()) {
             let canonical = canonical_network(net);
             prop_assert_eq!(canonical_network(canonical), canonical);
             let behind = network_behind(net);

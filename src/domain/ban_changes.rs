@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_the_difference_of_the_sets(
+        fn the_reported_changes_are_the_difference_of_the_two_lists(
             old in prop::collection::btree_set("[0-9]{1,2}", 0..40),
             new in prop::collection::btree_set("[0-9]{1,2}", 0..40),
         ) {

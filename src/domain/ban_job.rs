@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_with_the_trouble_and_end() {
+    fn pauses_grow_with_the_trouble_until_the_job_gives_up() {
         let pause = |seconds| pause_after_trouble(Duration::from_secs(seconds));
         assert_eq!(pause(0), Some(Duration::from_secs(1)));
         assert_eq!(pause(20), Some(Duration::from_secs(10)));

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_of_a_source_are_said_in_a_minute_and_the_others_counted() {
+    fn ten_a_minute_are_reported_for_each_source_and_the_rest_counted() {
         let mut folds = Folds::default();
         let said = (0..1_000).filter(|_| folds.say("a", s(5))).count();
         assert_eq!(said, 10);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_sources_says_no_more_than_all_may_and_is_remembered_no_further_than_the_table_goes() {
+    fn many_sources_log_no_more_than_their_common_limit_and_the_table_stays_bounded() {
         let mut folds = Folds::default();
         let said = (0..5_000).filter(|source| folds.say(*source, s(0))).count();
         assert_eq!((said, folds.sources.len()), (300, 1_000));

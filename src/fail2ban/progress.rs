@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_seen_as_long_as_it_lives_and_not_once_it_has_ended_unheard() {
+    fn a_child_is_seen_while_it_lives_and_no_longer_once_it_is_a_zombie() {
         // A process of its own: other tests have children too.
         let script = "sleep 60 & echo $!; read line; kill $!; read line; exec sleep 60";
         let mut parent = Command::new("sh");

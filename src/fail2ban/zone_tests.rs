@@ -154,7 +154,7 @@ fn the_last_line_of_the_log_gives_the_offset() {
 }
 
 #[test]
-fn bans_bound_the_offset() {
+fn the_times_of_bans_give_the_offset_or_bound_it() {
     let now = at("2026-07-01T12:00:00");
     let fresh = times("2026-07-01T07:59:50", 600, "2026-07-01T08:09:50");
     let long = times("2026-06-30T20:00:00", 7 * DAY, "2026-07-07T20:00:00");

@@ -237,7 +237,7 @@ async fn a_wrong_method_is_answered_with_the_allowed_ones() {
 }
 
 #[tokio::test]
-async fn a_decent_request_id_comes_back() {
+async fn a_valid_request_id_comes_back() {
     let request = request("GET", "/healthz").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
     assert_eq!(call(parts(), request).await.headers()["x-request-id"], "mine-1");
 }

@@ -92,7 +92,7 @@ fn all_mistakes_of_a_patch_are_reported_together() {
 }
 
 #[test]
-fn values_are_taken_to_their_ends_and_no_further() {
+fn values_are_accepted_up_to_their_bounds_and_no_further() {
     let bootstrap = bootstrap(&[]);
     let takes = |name: &str, value: Value| {
         let patch = [(name.to_owned(), value)].into_iter().collect();

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_is_named_in_a_log_of_text_clears_the_screen_or_forges_a_line() {
+    fn no_name_in_a_text_log_clears_the_screen_or_forges_a_line() {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()

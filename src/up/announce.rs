@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn it_names_an_address_that_works_and_the_code_only_if_it_made_it() {
+    fn the_announcement_names_an_address_that_works_and_the_code_only_if_up_made_it() {
         let own = printed(Access::SetUp(Some("c0de".to_owned())));
         assert!(own.contains("  http://127.0.0.1:8080/setup#code=c0de\n"), "{own}");
         let chosen = printed(Access::SetUp(None));

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_child_sends_the_terminal_anything_to_obey() {
+    async fn no_output_of_a_child_controls_the_terminal() {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::new(folder.path().join("x.log"));
         log.clone().copy(&b"a \x1b[2Jb\r\nc\x9b\n"[..]).await;

@@ -85,7 +85,7 @@ async fn the_steps_of_a_switch_are_shown_as_they_happen_and_each_worker_shows_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_one_has_left_alone_ends_in_place_with_the_words_it_was_refused_with() {
+async fn the_refusal_of_a_change_is_shown_in_place_though_the_user_did_not_wait_for_it() {
     let mut cluster = cluster().await;
     let go = jail(&mut cluster, "late", Some("no such <b>table</b>"));
     let chrome = Chrome::start(WIDE).await;

@@ -48,7 +48,7 @@ async fn complete(chrome: &Chrome) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_noticed_of_a_killed_worker_but_the_mark() {
+async fn users_notice_a_killed_worker_only_by_the_mark() {
     let mut site = Balanced::set_up().await;
     let chrome = at_work(&site).await;
     for n in 0..3 {

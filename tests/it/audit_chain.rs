@@ -171,7 +171,7 @@ async fn what_is_trimmed_by_age_or_size_leaves_a_chain_that_is_whole() {
 }
 
 #[tokio::test]
-async fn no_flood_of_ordinary_changes_or_of_refusals_pushes_a_deed_out() {
+async fn no_flood_of_ordinary_changes_or_refusals_pushes_a_security_event_out() {
     // Without a file: this writes 38 MB, and a slow disk would have Redis answer late.
     let cluster = Cluster::bare(1).redis(Redis::start_with(&[]).await).set_up().await;
     let client = cluster.client(0).logged_in().await.confirmed().await;

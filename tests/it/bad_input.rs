@@ -90,7 +90,7 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_body_over_64_kib_or_of_a_stranger_over_8_kib_is_refused_announced_or_not() {
+async fn a_body_over_64_kib_or_over_8_kib_where_strangers_may_send_it_is_refused_with_and_without_its_length() {
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     for (method, path, good) in calls_with_a_body() {
@@ -180,7 +180,7 @@ async fn a_garbage_cookie_or_bearer_token_is_401_on_every_closed_call() {
 }
 
 #[tokio::test]
-async fn names_paths_and_queries_that_are_none_are_4xx() {
+async fn invalid_names_paths_and_queries_are_answered_4xx() {
     let cluster = Cluster::with_fail2ban(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     let long = "x".repeat(3000);

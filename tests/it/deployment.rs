@@ -48,7 +48,7 @@ fn in_kubernetes_the_grace_period_is_the_drain_and_15_s() {
 }
 
 #[test]
-fn where_it_is_deployed_the_figures_and_foreign_hosts_are_kept_from_strangers() {
+fn deployments_keep_metrics_from_strangers_and_refuse_foreign_hosts() {
     for (file, metrics, hosts) in [
         (
             "docker-compose.yml",

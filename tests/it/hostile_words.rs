@@ -61,7 +61,7 @@ fn is_harmless(printed: &str) {
 }
 
 #[tokio::test]
-async fn no_agent_and_no_fail2ban_has_check_clear_the_screen_or_print_a_line_of_its_choice() {
+async fn no_agent_and_no_fail2ban_can_make_check_clear_the_screen_or_print_a_forged_line() {
     let folder = folder();
     let cluster = surroundings(&folder.path().join("a.sock")).await;
     let mut command = bangui("check");
@@ -127,14 +127,14 @@ async fn logged(format: &str) -> String {
 }
 
 #[tokio::test]
-async fn nobody_who_is_named_in_a_log_of_text_sends_the_terminal_anything_to_obey() {
+async fn no_name_in_a_text_log_controls_the_terminal() {
     let printed = logged("text").await;
     is_harmless(&printed);
     assert!(printed.contains("owned\\u{1b}[2J"), "nothing hostile was logged: {printed}");
 }
 
 #[tokio::test]
-async fn nobody_who_is_named_in_a_log_of_json_sends_the_terminal_anything_to_obey() {
+async fn no_name_in_a_json_log_controls_the_terminal() {
     let printed = logged("json").await;
     assert_eq!(printable_lines(&printed), printed);
     assert!(printed.contains("owned\\u001b[2J"), "nothing hostile was logged: {printed}");

@@ -194,7 +194,7 @@ fn paths_are_followed_to_the_file_that_defines_the_item() {
 }
 
 #[test]
-fn an_arrow_that_turns_round_and_a_circle_are_found() {
+fn an_import_against_the_layers_and_a_circle_are_found() {
     let imports = imports_of(&[
         ("lib.rs", "mod domain; mod store; mod http;"),
         ("domain.rs", "pub struct Jail; fn f(_: super::http::Caller) {}"),

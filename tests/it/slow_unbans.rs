@@ -231,7 +231,7 @@ async fn a_worker_that_was_paused_is_heard_again_and_so_is_what_came_of_the_chan
 }
 
 #[tokio::test]
-async fn a_change_that_redis_does_not_take_past_its_beginning_is_said_to_be_under_way() {
+async fn a_change_whose_end_redis_does_not_record_is_reported_as_under_way() {
     let (mut cluster, client) = beside_web_with("BANGUI_TEST_ANSWER_WITHIN_MS", 4000).await;
     slow_bans(&mut cluster, &client, 8).await;
     let asked = tokio::spawn({

@@ -129,7 +129,7 @@ async fn an_unreadable_secret_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_number_of_workers_that_is_no_positive_number_is_refused() {
+async fn a_number_of_workers_below_1_is_refused() {
     let folder = folder();
     for workers in ["0", "-1", "x", "", "1.5", "99999999999"] {
         let mut environment = with([("BANGUI_WORKERS", workers)]);
@@ -213,7 +213,7 @@ async fn a_redis_that_may_lose_data_is_warned_of() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_far_off_rediss_is_warned_of() {
+async fn a_warning_says_that_the_clock_is_far_from_rediss() {
     let redis = Redis::start().await;
     let (seconds, _): (String, String) = redis.command(&["TIME"]).await;
     // `TIME` answers ten digits as a bulk string; another first digit is decades away.

@@ -233,7 +233,7 @@ async fn a_part_that_exits_by_itself_while_up_waits_for_it_ends_all_with_its_las
 }
 
 #[tokio::test]
-async fn when_it_is_killed_nothing_is_left_either_and_a_second_start_finds_the_data() {
+async fn when_up_is_killed_nothing_is_left_running_and_a_second_start_finds_the_data() {
     let folder = folder();
     let (process, _, client) = up(folder.path()).await;
     let user = eventually("the admin", START_TIMEOUT, || async {

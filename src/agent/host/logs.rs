@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_that_hangs_is_the_only_one() {
+    async fn while_a_look_hangs_no_other_one_begins() {
         let look = LogLook::default();
         let _hanging = Arc::clone(&look.0).try_acquire_owned().unwrap();
         assert_eq!(look.at(["/etc/hostname".to_owned()].into(), Some(own())).await, BTreeMap::new());

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_keeps_no_more_steps_than_may_be() {
+    fn a_change_keeps_no_more_steps_than_the_limit() {
         let log = StepLog::default();
         let recorder = log.record(Some(id(1)));
         (0..50).for_each(|_| recorder.at(ChangeStep::Undo));

@@ -77,7 +77,7 @@ fn generated_clients_get_short_names_and_one_type_for_one_thing() {
 }
 
 #[test]
-fn what_follows_from_what_a_handler_takes_is_documented() {
+fn the_answers_that_follow_from_a_handlers_arguments_are_documented() {
     let statuses = |route: &str| {
         let (_, about) = operations().into_iter().find(|(found, _)| found == route).unwrap();
         about["responses"].as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn only_proxies_leaves_the_farthest_of_them() {
+    fn if_all_are_proxies_the_farthest_one_is_the_client() {
         assert_eq!(from("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
     }
 

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_only_loopback_is_meant() {
+    fn a_worker_on_loopback_accepts_only_loopback_as_its_host() {
         for bound in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             let hosts = hosts(&[], None, bound);
             for host in [
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_it_only_what_is_named_is_meant_with_any_port() {
+    fn beyond_loopback_only_named_hosts_are_accepted_with_any_port() {
         let hosts =
             hosts(&["bangui", "192.0.2.1", "[2001:db8::1]"], Some("https://bangui.example"), "0.0.0.0");
         for host in [
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_on_the_same_host_its_name_and_loopback_are_meant() {
+    fn behind_a_proxy_on_the_same_host_its_name_and_loopback_are_accepted() {
         let hosts = hosts(&[], Some("https://bangui.example"), "127.0.0.1");
         for (host, answer) in [("bangui.example", 200), ("127.0.0.1:8081", 200), ("evil.example", 421)] {
             assert_eq!(asked(&hosts, host), answer, "{host}");

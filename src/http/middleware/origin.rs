@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn without_it_the_origin_must_be_the_host_that_was_asked() {
+    fn without_sec_fetch_site_the_origin_must_be_the_requested_host() {
         for origin in ["http://bangui.lan:8080", "https://bangui.lan:8080", "http://BANGUI.lan:8080"] {
             assert!(post(&[("origin", origin)]), "{origin}");
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_forges_passes() {
+    fn requests_that_no_browser_can_forge_pass() {
         assert!(post(&[]));
         assert!(post(&[("authorization", "Bearer x"), ("sec-fetch-site", "cross-site")]));
         assert!(post(&[("authorization", ""), ("origin", "https://evil.example")]));

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decent_request_id_is_kept_and_any_other_replaced() {
+    fn a_valid_request_id_is_kept_and_any_other_replaced() {
         assert_eq!(id_for("a.B_9-z"), "a.B_9-z");
         assert_eq!(id_for(&"x".repeat(128)).len(), 128);
         for bad in ["", "a b", "a\"b", &"x".repeat(129)] {

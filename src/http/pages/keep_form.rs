@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_a_form_is_believed_of_the_browser_only_on_this_host() {
+    fn the_browser_is_believed_about_the_page_of_a_form_only_if_it_is_on_this_host() {
         let page = "http://bangui.example:8080/servers/web-1/jails/sshd?part=ban";
         assert_eq!(from(page).as_deref(), Some("/servers/web-1/jails/sshd?part=ban"));
         for other in [

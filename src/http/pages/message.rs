@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_paths_of_our_own_are() {
+    fn only_paths_on_this_host_are_our_own() {
         for own in ["/", "/servers/web-1?part=ban#x", "/addresses/2001:db8::1"] {
             assert!(is_own(own), "{own}");
         }

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_place_is_gone_to_and_a_whole_name_comes_first() {
+    fn the_search_opens_the_only_match_and_prefers_a_whole_name() {
         let all = all();
         let only = |words: &str| Found::among(&all, words).only(words);
         assert_eq!(only("web-1").as_deref(), Some("/servers/web-1"));
