@@ -293,7 +293,7 @@ fn check_needs_only_what_it_can_try() {
 }
 
 #[test]
-fn logs_are_text_on_a_terminal_and_json_elsewhere_unless_said() {
+fn logs_are_text_on_a_terminal_and_json_elsewhere_unless_configured() {
     let mut set = worker(&[]);
     let format = |set: &Environment| roles::serve(set, &Flags::new()).ok().unwrap().log_format;
     assert_eq!(format(&set), LogFormat::Json);

@@ -121,7 +121,7 @@ fn proxies_are_known_by_address_or_by_number() {
 }
 
 #[test]
-fn what_is_open_further_than_it_need_be_is_warned_of_and_shown_by_check() {
+fn unnecessary_exposure_causes_a_warning_and_is_shown_by_check() {
     let open = [
         ("BANGUI_LISTEN", "0.0.0.0:8080"),
         ("BANGUI_PUBLIC_URL", "http://bangui.example"),

@@ -23,7 +23,7 @@ async fn the_code_of_the_link_is_filled_in_and_leaves_the_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_ended_is_said_in_place_and_what_was_typed_is_kept() {
+async fn the_end_of_a_session_is_shown_in_place_and_what_was_typed_is_kept() {
     let cluster = cluster().await;
     let chrome = logged_in(&cluster, WIDE).await;
     chrome.goto(&url(&cluster, 0, "/account")).await;

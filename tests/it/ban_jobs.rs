@@ -288,7 +288,7 @@ async fn the_jobs_of_a_jail_run_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_banned_is_refused_before_a_job_is_put() {
+async fn what_may_not_be_banned_is_refused_before_a_job_is_created() {
     let (cluster, client) = cluster(1).await;
     let bans = format!("{}/bans", place("web"));
     for (own, problem) in [("127.0.0.1", "ban-needs-force"), ("203.0.113.1/33", "invalid-request")] {

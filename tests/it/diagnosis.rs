@@ -199,7 +199,7 @@ async fn a_server_that_is_down_has_been_so_since_the_probe_that_saw_it_at_any_wo
 }
 
 #[tokio::test]
-async fn an_agent_that_cannot_be_reached_is_said_so_and_nothing_else_of_its_server() {
+async fn an_unreachable_agent_is_reported_as_such_and_nothing_else_about_its_server() {
     let (mut cluster, client) = up(1).await;
     cluster.agent().kill();
     let unreachable = found(&client, &format!("server-unreachable:{SERVER}")).await;

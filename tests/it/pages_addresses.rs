@@ -90,7 +90,7 @@ async fn an_address_in_a_banned_network_is_unbanned_with_the_network_and_that_is
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_asked_is_said_to_be_not_known_and_never_counted_as_a_no() {
+async fn a_server_that_cannot_be_asked_is_shown_as_unknown_and_never_counted_as_a_no() {
     let (mut cluster, _client) = beside_web().await;
     let mut user = User::of(&cluster).await;
     web_listed(&user).await;

@@ -113,7 +113,7 @@ async fn each_worker_shows_the_steps_of_a_running_change_and_its_refusal_until_a
 }
 
 #[tokio::test]
-async fn a_change_whose_worker_dies_is_said_to_have_lost_it_and_its_jail_is_shown_all_the_same() {
+async fn a_change_whose_worker_dies_is_shown_as_such_and_its_jail_is_shown_nevertheless() {
     let (mut cluster, _client) = beside_web().await;
     let (waits, go) = waiting_jail(&mut cluster);
     let mut user = User::of(&cluster).await;

@@ -61,7 +61,7 @@ async fn all_other_sessions_end_through_the_password_with_each_step_on_another_w
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_beside_its_field_and_the_form_is_kept() {
+async fn a_wrong_password_is_reported_beside_its_field_and_the_form_is_kept() {
     let cluster = Cluster::bare(2).set_up().await;
     let mut user = browser(&cluster, 0);
     user.log_in().await;

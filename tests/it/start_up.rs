@@ -129,7 +129,7 @@ async fn an_unreadable_secret_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_number_of_workers_below_1_is_refused() {
+async fn an_invalid_number_of_workers_is_refused() {
     let folder = folder();
     for workers in ["0", "-1", "x", "", "1.5", "99999999999"] {
         let mut environment = with([("BANGUI_WORKERS", workers)]);
@@ -195,7 +195,7 @@ async fn wrong_usage_is_exit_code_2() {
 }
 
 #[tokio::test]
-async fn a_redis_that_may_lose_data_is_warned_of() {
+async fn a_redis_that_may_lose_data_causes_a_warning() {
     let arguments = ["--maxmemory-policy", "allkeys-lru", "--maxmemory", "64mb"];
     let cluster = Cluster::bare(1).redis(Redis::start_with(&arguments).await).start().await;
     for word in ["allkeys-lru", "persistence"] {

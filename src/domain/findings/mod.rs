@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_said_as_people_say_them() {
+    fn times_are_worded_as_people_say_them() {
         let said = [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (3_600, "1 h"), (5_400, "1 h 30 min")];
         for (seconds, text) in said.into_iter().chain([(86_400, "1 day"), (200_000, "2 days")]) {
             assert_eq!(duration(seconds), text);

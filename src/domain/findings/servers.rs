@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_jail_is_degraded_and_a_listed_one_that_does_not_run_is_said_once() {
+    fn a_missing_jail_is_degraded_and_a_listed_one_that_does_not_run_is_reported_once() {
         let mut lost = state(Condition::Degraded);
         lost.status.missing_jails = vec![jail("sshd"), jail("web")];
         lost.status.stalled_jails = vec![jail("web"), jail("new")];

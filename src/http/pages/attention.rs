@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn down_unreachable_and_busy_are_said_apart() {
+    fn down_unreachable_and_busy_are_told_apart() {
         assert!(shown(&with(Condition::Down)).unwrap().contains("is down: it bans nobody"));
         assert!(shown(&with(Condition::Unreachable)).unwrap().contains("It has not answered yet."));
         let mut unreachable = with(Condition::Unreachable);

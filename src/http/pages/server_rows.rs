@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_said_so_and_never_zero() {
+    fn what_is_not_known_is_shown_as_unknown_and_never_as_zero() {
         assert_eq!(
             (row("x", Condition::Unknown).banned(), row("x", Condition::Unreachable).failing()),
             ("–".into(), "–".into())

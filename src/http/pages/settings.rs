@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_spoken_as_people_count() {
+    fn values_are_worded_as_people_count() {
         for (seconds, text) in [(0, "0 s"), (90, "1 min 30 s"), (43_200, "12 h"), (90_000, "1 d 1 h")] {
             assert_eq!(duration(seconds), text);
         }

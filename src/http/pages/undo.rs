@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_of_an_undo_is_said() {
+    fn an_undo_says_what_it_leaves_out() {
         assert_eq!(besides(true, 0, 0), "");
         assert_eq!(besides(false, 1, 0), "Left out: 1 address (unbanned since).");
         let both = besides(true, 2, 3_000);

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn words_beyond_what_is_kept_are_cut_between_letters_and_that_is_said() {
+    fn words_beyond_what_is_kept_are_cut_between_letters_and_the_text_says_so() {
         assert_eq!(shortened("short"), "short");
         let long = shortened(&"ä".repeat(MAX_WORDS));
         assert!(long.starts_with('ä') && long.contains("the audit has all of it"), "{}", long.len());
