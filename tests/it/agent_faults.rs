@@ -37,7 +37,7 @@ async fn killed_after_each_step_of_an_activation_the_host_is_as_before_or_as_ask
         agent.under = std::iter::once("strace").chain(options).map(str::to_owned).collect();
         agent.start_again().await;
         let answer = agent.client().activate(&jail("app")).await;
-        assert!(answer.is_err(), "it was to die when {name}: {answer:?}");
+        assert!(answer.is_err(), "it should have died when {name}: {answer:?}");
         agent.process.as_ref().unwrap().ended(SOON).await;
         reached += usize::from(fail2ban.jail_d() != before);
         agent.under.clear();
@@ -57,7 +57,7 @@ async fn killed_after_each_step_of_an_activation_the_host_is_as_before_or_as_ask
         }
         assert!(fail2ban.bans("web", BANNED).await, "{name}");
     }
-    assert_eq!(reached, STEPS.len(), "each step left something, and another thing than there was");
+    assert_eq!(reached, STEPS.len(), "after some step, the files were as before");
     assert!(!fail2ban.log().contains("Jail 'web' stopped"));
     // The change has no more steps.
     agent.under = ["strace", "-f", "-qq", "-o"].map(str::to_owned).into();
@@ -119,7 +119,7 @@ async fn killed_at_any_moment_of_a_change_the_host_is_as_before_or_as_asked() {
         assert_eq!(runs, says_on, "{what}: {file:?}");
         if runs == on {
             assert_eq!(file, files.get("zz-bangui-app.local").cloned(), "{what}");
-            assert!(!answered, "{what}: it was said to be done");
+            assert!(!answered, "{what}: it was reported as done");
         }
         outcomes[usize::from(runs != on)] += 1;
         assert!(now.contains(&"web".to_owned()) && fail2ban.bans("web", BANNED).await, "{what}: {now:?}");

@@ -189,7 +189,7 @@ async fn every_route_that_changes_something_leaves_an_entry() {
         .map(|(method, path)| format!("{} {path}", method.to_uppercase()))
         .filter(|route| !NO_CHANGES.contains(&route.as_str()))
         .collect();
-    assert_eq!(tried.routes, changing, "each route that changes something is to be tried here");
+    assert_eq!(tried.routes, changing, "each route that changes something must be tried here");
 }
 
 #[tokio::test]

@@ -111,11 +111,11 @@ fn own() -> Modules {
 }
 
 #[test]
-fn no_arrow_between_the_layers_turns_round() {
+fn no_layer_imports_against_its_arrow() {
     let modules = own();
     assert!(modules.len() > 150, "only {} files were read", modules.len());
     let wrong = wrong_arrows(&modules.imports());
-    assert!(wrong.is_empty(), "arrows that turn round:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "imports against the arrows:\n{}", wrong.join("\n"));
 }
 
 #[test]
