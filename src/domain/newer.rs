@@ -1,5 +1,4 @@
 //! Values of a newer version inside a stored document: unknown words of a closed list, records of another shape, records with more
-//!
 //! fields.
 //!
 //! They are set aside when the document is read: in their place it has as much of them as this version understands, or the default

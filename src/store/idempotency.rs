@@ -43,7 +43,7 @@ pub struct IdempotentRun {
     pub again: bool,
 }
 
-/// What is to be done with a request.
+/// What to do with a request.
 #[derive(Debug)]
 pub enum Idempotent {
     /// Run it.

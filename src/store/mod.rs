@@ -103,7 +103,7 @@ pub struct Store {
 pub struct Part {
     /// `redis-connection` ...
     pub name: &'static str,
-    /// To be run for as long as the store is used.
+    /// Run it for as long as the store is used.
     pub run: BoxFuture<'static, ()>,
 }
 

@@ -16,7 +16,7 @@
 //! The journal is on the disk before the drop-in changes, and is removed once all is verified; as long as it is there, the
 //! change is undone (`undo.rs`): by the change itself, by the agent's next start, or by the next change, whichever comes first.
 //!
-//! Before any answer, even a refusal, it is checked that the jails that ran before still run (`losses.rs`).
+//! Before any answer, even a refusal, the agent checks that the jails that ran before still run (`losses.rs`).
 //!
 //! The lock outlives a killed agent as long as its reload runs (the reload holds it too), so that the next agent does not
 //! undo a change that is still being loaded.

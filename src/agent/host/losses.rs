@@ -1,4 +1,4 @@
-//! Before any answer, even a refusal, it is checked that the jails that ran when the change began still run.
+//! Before any answer, even a refusal, the agent checks that the jails that ran when the change began still run.
 //!
 //! A refused change was never in effect, so a jail that is gone was stopped by somebody else: a person, a package, another reload.
 //! It is named all the same, and the answer does not claim that nothing has changed.

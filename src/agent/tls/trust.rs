@@ -1,6 +1,6 @@
 //! What a worker shows to agents, and whom it trusts.
 //!
-//! | known of the agent | [`Whom`] | trusted |
+//! | known about the agent | [`Whom`] | trusted |
 //! |---|---|---|
 //! | its name | `Named` | a certificate by the CA that carries the name |
 //! | its address, the CA | `SignedByCa` | a certificate by the CA; the name that the agent reports must be checked against it |

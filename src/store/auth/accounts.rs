@@ -1,6 +1,6 @@
 //! Accounts: who may log in. There is one so far, `admin`, which setup creates once in the life of the installation.
 //!
-//! Where replicas are to confirm (`BANGUI_REDIS_MIN_REPLICAS`), a new account and a new password carry a mark until they have.
+//! Where replicas must confirm (`BANGUI_REDIS_MIN_REPLICAS`), a new account and a new password carry a mark until they have.
 //! A worker that reads an account with that mark first obtains the confirmation, so that nothing that a failover may still undo is
 //! used for a login or reported as complete: the worker that wrote it may have answered 503, or may have been killed.
 
@@ -86,7 +86,7 @@ impl Store {
         Ok(created)
     }
 
-    /// The mark of a change that the replicas are to confirm; empty if they are not asked to.
+    /// The mark of a change that the replicas must confirm; empty if they are not asked to.
     fn mark(&self) -> Result<String> {
         Ok(if self.shared.confirms() { hex(&random::<16>()?) } else { String::new() })
     }

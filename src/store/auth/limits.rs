@@ -51,7 +51,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(30 * 86_400);
 pub struct LoginLimits {
     /// Attempts from one address.
     pub attempts: RateLimit,
-    /// Failures with one account.
+    /// Failures to log in to one account.
     pub failures: RateLimit,
 }
 

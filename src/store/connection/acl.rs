@@ -143,7 +143,7 @@ async fn denied(
     let answers: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
     let mut missing = Vec::new();
     for (attempt, answer) in attempts.into_iter().zip(answers) {
-        // Any other error (a full Redis, a replica) says nothing of rights.
+        // Any other error (a full Redis, a replica) says nothing about rights.
         let Err(error) = answer else { continue };
         // The second is what EXEC makes of the first.
         if !matches!(error.code(), Some("NOPERM" | "EXECABORT")) {

@@ -3,7 +3,7 @@
 //! Refused: a version below 6.2 (no `PXAT`), a data layout that a newer major version wrote.
 //! Waited for: a replica to become the primary, a user to get the rights it lacks.
 //! Read from, and reported: a Redis that refuses writes.
-//! Warned of: an eviction policy that may drop sessions or the lease, no persistence, a clock that differs.
+//! Warned about: an eviction policy that may drop sessions or the lease, no persistence, a clock that differs.
 //! Everything is read by INFO, since CONFIG is often blocked.
 
 use std::collections::HashMap;

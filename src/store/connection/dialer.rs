@@ -229,7 +229,7 @@ impl Dialer {
         });
     }
 
-    /// Changes with each shared connection; to be read before dialling what [`Self::moved_from`] is to end.
+    /// Changes with each shared connection. Read it before dialling a connection that [`Self::moved_from`] must end.
     pub fn number(&self) -> u64 {
         self.home.borrow().number
     }

@@ -34,7 +34,7 @@ pub(in crate::store) enum Health {
     Answers,
     /// It was not, or there is no connection.
     Away(String),
-    /// This Redis must not be used (too old, or its data is of a newer version): the process is to end.
+    /// This Redis must not be used (too old, or its data is of a newer version): the process must end.
     Refused(String),
 }
 

@@ -1,6 +1,6 @@
 //! What the nodes of a Redis Cluster say, and who owns a slot according to them.
 //!
-//! A replica becomes a master when a majority of the masters votes for it, and what they say of the slot changes only after
+//! A replica becomes a master when a majority of the masters votes for it, and what they say about the slot changes only after
 //! that. What a master says about its own slot counts for nothing: one that was cut off, or slept through its own replacement,
 //! still claims it. Of the others, with `n` masters in all,
 //!
@@ -10,7 +10,7 @@
 //! Together these are more than all others, so one master is in both groups, and no master goes back to naming the old owner.
 //! Hence a worker that still trusts the old owner has asked before any worker moved to the new one. Masters that have failed are
 //! counted in `n`, as the cluster itself does. A cluster of one master has no others; there the greatest configuration epoch
-//! that any node knows of decides.
+//! that any node knows decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 

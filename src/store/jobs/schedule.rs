@@ -10,7 +10,7 @@ use crate::store::{Fence, Result, Store, scripts};
 /// Every job there is. A new one goes in here and into `scheduler/jobs.rs`.
 pub const NAMES: &[&str] = &["probe", "discover", "remove-silent-workers"];
 
-/// Whether a job is to run now.
+/// Whether a job must run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobTurn {
     /// It has begun: run it. The run after this one is due after `next`.

@@ -1,4 +1,4 @@
-//! The switching of jails in a server's state: recorded before it is applied, settled by its outcome.
+//! Switches of jails in a server's state: recorded before they are made, settled by their outcome.
 //!
 //! Each verb is one read-change-write by revision ([`Store::change_server`]), which makes a concurrent probe fail its write and run
 //! again. The rules are in [`crate::domain::switches`]: between the begin and the end of a switch, what a probe sees of that jail

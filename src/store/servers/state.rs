@@ -81,7 +81,6 @@ impl Store {
     }
 
     /// Writes the outcome of a probe, with the hourly counts that it changed, if `fence` still holds the lease and nobody wrote since
-    ///
     /// `read`; returns the new revision. Fails with [`StoreError::Fenced`] or [`StoreError::Conflict`] otherwise.
     pub async fn write_probed(
         &self,

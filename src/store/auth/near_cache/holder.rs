@@ -36,7 +36,7 @@ enum Ended {
 impl Store {
     /// Caches sessions while the settings say so, and settles each Redis that this worker connects to. Never returns.
     pub async fn hold_sessions(&self, live: &Live) {
-        // Neither returns. If one does, so does this, which its caller notices.
+        // Neither should return. If one does, this function returns too, and its caller notices.
         tokio::select! {
             () = self.hold_while_on(live) => {}
             () = self.settle_after_connecting() => {}

@@ -10,8 +10,8 @@ use crate::store::{
     AuditRecord, Result, SessionId, Store, StoreError, Trail, Username, boot_now, random, scripts,
 };
 
-/// The first looks at the holders follow one another: a confirmation takes about two round trips, a look takes one, and a timer
-/// counts whole milliseconds.
+/// The first polls of the holders follow one another without a pause: a confirmation takes about two round trips, a poll takes one,
+/// and a timer counts whole milliseconds.
 const IMMEDIATE_POLLS: u32 = 6;
 /// Pauses between the later ones.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -28,7 +28,7 @@ enum Pace {
 /// How long to try to record in Redis that silent holders have expired; if that fails, the next revocation does it.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What is to end.
+/// What must end.
 pub(in crate::store) enum Revocation<'a> {
     /// A session of this user's index.
     One(&'a SessionId),
@@ -53,7 +53,7 @@ pub(in crate::store) enum Revocation<'a> {
 pub(in crate::store) enum Ended {
     /// There was no such session, or the password is not the verified one.
     Nothing,
-    /// What was to end.
+    /// What had to end.
     Done,
     /// The same, and the session to keep was kept.
     AllButOne,

@@ -50,7 +50,7 @@ pub enum Event<K> {
     Refused,
 }
 
-/// What a holder is to do after an event, the most pressing last.
+/// What a holder must do after an event, the most pressing last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Next {
     /// Nothing.

@@ -46,7 +46,7 @@ struct Question {
 enum Reply {
     /// The session, if it is alive.
     Session(Result<Option<Record>>),
-    /// It is to read now.
+    /// It must read now.
     Turn(Place),
 }
 
