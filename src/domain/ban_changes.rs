@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 100;
 pub struct BanNote {
     /// In the spelling of the lists.
     pub ip: String,
-    /// Banned, or unbanned.
+    /// Whether it was banned; otherwise it was unbanned.
     pub banned: bool,
 }
 

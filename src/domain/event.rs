@@ -37,7 +37,7 @@ pub enum Event {
         jail: JailName,
         /// Whole seconds between the activation and the crash.
         seconds_since_activation: i64,
-        /// What the server became.
+        /// The condition of the server since then.
         condition: Condition,
     },
     /// The server of a pending recovery has recovered.

@@ -159,7 +159,7 @@ pub struct JailSettings {
 }
 
 impl JailSettings {
-    /// Whether nothing is to be set.
+    /// Whether it sets nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

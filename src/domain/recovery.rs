@@ -42,7 +42,7 @@ pub struct Switch {
     /// Since when, on Redis's clock.
     #[serde(with = "ts_microseconds")]
     pub at: Timestamp,
-    /// Whether it is to run.
+    /// Whether it is being switched on.
     #[serde(default)]
     pub on: bool,
     /// The activation that was recorded before, for versions before 0.3: they restore it if nothing was changed.

@@ -22,7 +22,7 @@ use super::{Activation, Answer, Event, JailName, ServerState, Switch, SwitchId, 
 /// A switch of a jail that has not ended after this time never will: its worker is gone. Longer than the agent can take.
 pub const SWITCH_TIMEOUT: TimeDelta = TimeDelta::seconds(150);
 
-/// Records that a switch of `jail` begins. To be stored *before* it is applied: a crash is likeliest during an activation.
+/// Records that a switch of `jail` begins. Store this *before* it is applied: a crash is likeliest during an activation.
 ///
 /// The jail may start and stop several times until the switch has ended, and a probe may see it at any moment. A stopped jail is
 /// then no loss, unless it ran before it was switched on.

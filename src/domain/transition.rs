@@ -224,7 +224,7 @@ impl DetectedOn {
     }
 }
 
-/// Applies a detection; `None` if fail2ban was restarted or upgraded since it began, so that nothing is to be stored.
+/// Applies a detection; `None` if fail2ban was restarted or upgraded since it began: then nothing must be stored.
 #[must_use]
 pub fn on_detection(mut state: ServerState, on: &DetectedOn, supported: bool) -> Option<ServerState> {
     if DetectedOn::of(&state) != *on {

@@ -87,7 +87,7 @@ pub enum Deed {
     Ignored {
         /// The network.
         network: Network,
-        /// Whether for good.
+        /// Whether it is persistent.
         persistent: bool,
     },
     /// Addresses were banned or unbanned. If there are many, they are kept under a separate key.
@@ -121,7 +121,7 @@ pub struct SettingsDeed {
     pub files: JailSettings,
     /// What the change set.
     pub after: JailSettings,
-    /// Whether for good.
+    /// Whether it is persistent.
     #[serde(default)]
     pub persistent: bool,
 }

@@ -50,8 +50,8 @@ async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
     }
 }
 
-/// Releases the lease that a crashed scheduler of this process may have left behind, so that another worker leads at once. To be
-/// called after its work has stopped.
+/// Releases the lease that a crashed scheduler of this process may have left behind, so that another worker leads at once. Call
+/// this after its work has stopped.
 pub async fn release_left_behind(store: &Store, worker: &WorkerId, ttl: Duration) {
     let mut lease = store.lease(worker.clone(), ttl);
     let releasing = async {

@@ -28,7 +28,7 @@ pub struct FindingTimes {
 /// The notes, by the findings' ids.
 pub type Notes = BTreeMap<String, FindingTimes>;
 
-/// What is to be written after a diagnosis.
+/// What must be written after a diagnosis.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Findings that are there: new ones, and those whose note is due for an update.
