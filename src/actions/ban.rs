@@ -99,8 +99,8 @@ pub enum BanError {
     Store(#[from] StoreError),
 }
 
-/// Bans addresses in a jail; refuses those that would lock out more than an attacker unless `force` is set, and those that no host
-/// can have always. `job` is the id of the job, if one is needed.
+/// Bans addresses in a jail. Refuses those that no host can have and, unless `force` is set, those whose ban would lock out more
+/// than an attacker. `job` is the id of the job, if one is needed.
 ///
 /// # Errors
 /// [`BanError`].

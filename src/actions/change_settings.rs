@@ -28,7 +28,7 @@ pub enum ChangeSettingsError {
     Store(#[from] StoreError),
 }
 
-/// Changes settings if they have an `expected` revision; `null` removes an override. Returns the settings that are then in force. The
+/// Changes settings if `expected` accepts their revision; `null` removes an override. Returns the settings that are then in force. The
 /// change can be undone under the id `undo`.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::password::gate::Turn;
 use crate::password::{GateError, Origin, rules};
 use crate::store::{Account, StoreError};
 
-/// A session asked for a sensitive change whose user has not proven the password within the last five minutes.
+/// A sensitive change was asked for, but the session's user has not confirmed the password within the last five minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the password was not confirmed within the last five minutes")]
 pub struct ConfirmationRequired;

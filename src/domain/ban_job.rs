@@ -204,7 +204,7 @@ pub fn by_reason<'a>(
 const NOT_BANNED: &str = "fail2ban accepted the command but does not ban it: does the jail ignore it?";
 const STILL_BANNED: &str = "fail2ban accepted the command but still bans it, or bans it again";
 
-/// A job that is not over, as the workers see it that look for work.
+/// A job that is not over, as it appears to workers that look for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenBanJob {
     /// The job's id.

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::Report;
 use crate::domain::Timestamp;
 
-/// How long a note is kept that is not confirmed.
+/// How long a note that is not confirmed is kept.
 pub const FORGOTTEN_AFTER: TimeDelta = TimeDelta::days(30);
 /// How old a confirmation may be before it is written again.
 const CONFIRMED_FOR: TimeDelta = TimeDelta::hours(1);

@@ -85,7 +85,7 @@ impl Store {
     }
 }
 
-/// Where a job is shown whose place cannot be read.
+/// The place that is shown for a job whose own place cannot be read.
 const NOWHERE: &str = "unknown/unknown";
 
 impl BanJobView {

@@ -19,7 +19,7 @@ use crate::store::{Result, Store, scripts};
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// The most running changes that are recorded for a server; any others run without being shown.
 const MAX_RUNNING: usize = 100;
-/// How long the record of a change is kept whose worker died.
+/// How long the record of a change is kept after its worker has died.
 const NOTED_FOR: Duration = Duration::from_secs(3600);
 /// The most refusals that are kept for a server; any others are only in the audit.
 const MAX_REFUSED: usize = 200;
