@@ -88,7 +88,7 @@ async fn strange_requests(client: &Client) {
     }
 }
 
-/// Everything a worker has logged of the hostile agent and of strange requests, from its start to its end.
+/// Everything a worker has logged about the hostile agent and strange requests, from its start to its end.
 async fn logged(format: &str) -> String {
     let folder = folder();
     let mut cluster = surroundings(&folder.path().join("a.sock")).await;

@@ -71,7 +71,7 @@ async fn words_of_a_newer_version_are_shown_as_unknown_and_kept() {
         "currently_failed": 1, "total_failed": 2, "currently_banned": 3, "total_banned": 4, "shade": 5
     });
     let newer = json!({ "status": { "jails": { "sshd": counts } }, "settled": "draining" });
-    // Its agent is out of reach: probes rewrite the state, and say nothing of fail2ban.
+    // Its agent is out of reach: probes rewrite the state, and say nothing about fail2ban.
     write(&cluster, OTHER, &rmp_serde::to_vec_named(&newer).unwrap()).await;
     let seen = eventually("a probe's rewrite", SOON, || async {
         let seen = listed(&client, OTHER).await;
