@@ -3,7 +3,11 @@
 //! Real processes, a real Redis and a real fail2ban, as in the integration tests, whose support this shares. Redis
 //! counts its own commands. Times hold for this machine and this run only: compare the ratios.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot continue should panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement that cannot continue should panic"
+)]
 
 mod bans;
 #[expect(dead_code, reason = "the browser tests use more of it")]

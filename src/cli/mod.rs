@@ -66,7 +66,8 @@ async fn connected(store: &Store) -> anyhow::Result<()> {
     let end = Instant::now() + REDIS_TIMEOUT;
     while let Err(error) = store.available() {
         if Instant::now() >= end {
-            return Err(error).context("failed to connect to Redis (check that it runs, and BANGUI_REDIS_URL)");
+            return Err(error)
+                .context("failed to connect to Redis (check that it runs, and BANGUI_REDIS_URL)");
         }
         sleep(Duration::from_millis(50)).await;
     }

@@ -29,7 +29,7 @@ pub enum ChangeStep {
     /// A step that only another version knows.
     #[serde(other)]
     Unknown,
-    }
+}
 
 impl ChangeStep {
     /// The steps of a change that works, in order.

@@ -61,7 +61,7 @@ pub enum Event {
         jail: JailName,
         /// Which addresses.
         what: BanDelta,
-        },
+    },
     /// A jail bans less than before.
     BanRemoved {
         /// The jail.

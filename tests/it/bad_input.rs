@@ -90,7 +90,8 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_body_over_64_kib_or_over_8_kib_where_strangers_may_send_it_is_refused_with_and_without_its_length() {
+async fn a_body_over_64_kib_or_over_8_kib_where_strangers_may_send_it_is_refused_with_and_without_its_length()
+{
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     for (method, path, good) in calls_with_a_body() {

@@ -202,7 +202,10 @@ async fn a_jail_shows_whether_its_log_is_written_and_what_its_files_say_beside_w
         .write("jail.d/zz-more.local", "[web]\nignoreip = 127.0.0.1/8 198.51.100.77\nenabled = false\n");
     let page = user.get(WEB).await;
     let list = page.text("section[aria-labelledby=never-title]");
-    assert!(list.contains("these entries of the files apply too: ") && list.contains("198.51.100.77"), "{list}");
+    assert!(
+        list.contains("these entries of the files apply too: ") && list.contains("198.51.100.77"),
+        "{list}"
+    );
     let warns = page.text("#settings");
     assert!(warns.contains("The files switch it off: it ends at the next reload or restart."), "{warns}");
 }

@@ -96,7 +96,9 @@ impl From<std::io::Error> for ChangeError {
             Kind::StorageFull | Kind::QuotaExceeded => " (make room on that disk, then try again)",
             _ => "",
         };
-        Self::Failed(format!("the agent cannot read or write jail.d of BANGUI_FAIL2BAN_CONFIG: {error}{remedy}"))
+        Self::Failed(format!(
+            "the agent cannot read or write jail.d of BANGUI_FAIL2BAN_CONFIG: {error}{remedy}"
+        ))
     }
 }
 

@@ -65,8 +65,10 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     let tls = config.tls.as_ref().map(|tls| Identity::load(tls, worker_ca, name)).transpose()?.map(Arc::new);
     let by_certificate = tls.is_some() && worker_ca.is_some() && matches!(config.listen, AgentListen::Tcp(_));
     if config.token.is_none() && !by_certificate {
-        anyhow::bail!("neither a token nor the workers' certificate is configured: set BANGUI_AGENT_TOKEN or BANGUI_WORKER_CA, or the agent \
-         would obey anyone");
+        anyhow::bail!(
+            "neither a token nor the workers' certificate is configured: set BANGUI_AGENT_TOKEN or BANGUI_WORKER_CA, \
+             or the agent would obey anyone"
+        );
     }
     let listen::Open { listener, file } = listen::open(&config.listen, tls.clone()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));

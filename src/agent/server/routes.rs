@@ -168,8 +168,11 @@ async fn lookup(
     Body(request): Body<wire::LookupRequest>,
 ) -> Answer<wire::Lookups> {
     if request.ips.len() > wire::MAX_LOOKUPS {
-        let reason =
-            format!("a call may look up at most {} addresses, this one has {}", wire::MAX_LOOKUPS, request.ips.len());
+        let reason = format!(
+            "a call may look up at most {} addresses, this one has {}",
+            wire::MAX_LOOKUPS,
+            request.ips.len()
+        );
         return Err(ChangeError::Request(reason));
     }
     Ok(Json(names.of(service.look_up(&request, deadline).await?)))

@@ -114,9 +114,9 @@ pub(super) fn interpreter(program: &str) -> Result<PathBuf, ToolError> {
         other => other,
     };
     let named = interpreter.filter(|word| word.contains("python"));
-    named
-        .map(PathBuf::from)
-        .ok_or_else(|| missing(format!("{} does not name its Python interpreter in its first line", found.display())))
+    named.map(PathBuf::from).ok_or_else(|| {
+        missing(format!("{} does not name its Python interpreter in its first line", found.display()))
+    })
 }
 
 fn search_path() -> OsString {

@@ -90,10 +90,7 @@ impl Row {
             }
             (Kind::OwnAddress, ..) => {
                 let address = about.as_deref()?;
-                Some(Fix::Form {
-                    path: "/setup/never-ban".to_owned(),
-                    label: format!("Never ban {address}"),
-                })
+                Some(Fix::Form { path: "/setup/never-ban".to_owned(), label: format!("Never ban {address}") })
             }
             (Kind::BanShort, Some(server), Some(jail)) => link(jail_path(server, jail), "Show settings"),
             (_, Some(server), Some(jail)) => link(jail_path(server, jail), "Show the jail"),

@@ -99,7 +99,9 @@ impl BanJobs {
             return WorkEnd::Cancelled;
         }
         if claim.order == BanAction::Unknown {
-            return WorkEnd::Trouble("the job comes from a newer version of bangui, which must carry it out".to_owned());
+            return WorkEnd::Trouble(
+                "the job comes from a newer version of bangui, which must carry it out".to_owned(),
+            );
         }
         let ips = match self.addresses(claim, &agent, progress).await {
             Ok(ips) => ips,

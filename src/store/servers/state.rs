@@ -182,7 +182,8 @@ impl Store {
                 break;
             }
             if begun.elapsed() > DETECTION_WAIT {
-                let reason = format!("another request has taken too long to detect which commands {name} has");
+                let reason =
+                    format!("another request has taken too long to detect which commands {name} has");
                 return Err(StoreError::unavailable(reason).into());
             }
             let wait = rand::rng().random_range(20..60);
