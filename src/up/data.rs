@@ -271,7 +271,7 @@ mod tests {
         let open = parent.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(refusal(&open.join("data")).contains("by everybody"));
+        assert!(refusal(&open.join("data")).contains("everybody can write to"));
         assert!(!open.join("data").exists(), "nothing was made there");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
         drop(DataDir::open(&open.join("data")).unwrap());

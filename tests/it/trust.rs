@@ -210,7 +210,7 @@ async fn an_agent_that_would_obey_other_agents_does_not_start() {
         .env("BANGUI_WORKER_CA", file("ca.pem", &ca.pem()));
     let (code, printed) = Child::run("bangui agent", command, SOON).await;
     assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("BANGUI_WORKER_CA leads to this agent's own certificate"), "{printed}");
+    assert!(printed.contains("BANGUI_WORKER_CA accepts this agent's own certificate"), "{printed}");
 }
 
 /// A hostile host that records everything it receives, and answers as an agent would.
