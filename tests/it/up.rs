@@ -118,7 +118,7 @@ async fn a_neighbour_on_the_machine_cannot_have_it_write_through_a_link_or_into_
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     for (data, why) in
-        [(&link, "is a link"), (&open, "can be written by others"), (&open.join("deeper"), "by everybody")]
+        [(&link, "is a link"), (&open, "can be written by others"), (&open.join("deeper"), "everybody can write to")]
     {
         let mut command = bangui("up");
         command.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
