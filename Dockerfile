@@ -1,10 +1,10 @@
-# bangui as an image: `docker build -t bangui .` is the worker: the binary, the libraries it is linked to, the public
-# certificate authorities, and nothing else, no shell either. It runs as nobody, from a root that may be read-only.
-# `--target host` has what is beside a fail2ban: the agent, with fail2ban's own programs, which the agent runs.
+# bangui as an image. `docker build -t bangui .` makes the worker's: the binary, the libraries it is linked to, the public
+# certificate authorities, and nothing else, not even a shell. It runs as an unprivileged user, and its root may be read-only.
+# `--target host` makes the image for beside a fail2ban: the agent, with fail2ban's own programs, which the agent runs.
 #
 # It needs no BuildKit. The dependencies are a separate layer, rebuilt only when Cargo.toml or Cargo.lock changes.
-# Where fail2ban is of another release of Debian: --build-arg BASE_IMAGE=debian:trixie-slim RUST_IMAGE=rust:1-trixie.
-# A release names both by digest, so that its origin is known exactly: `make release` says how.
+# For the fail2ban of another Debian release: --build-arg BASE_IMAGE=debian:trixie-slim --build-arg RUST_IMAGE=rust:1-trixie.
+# A release names both by digest, so that its origin is known exactly: .ci/release says how.
 ARG RUST_IMAGE=rust:1-bookworm
 ARG BASE_IMAGE=debian:bookworm-slim
 
@@ -12,7 +12,7 @@ FROM ${RUST_IMAGE} AS build
 ARG PROFILE=release
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
-# Sources without content: what the manifest names must be there for the dependencies to be built.
+# Empty sources: the files that Cargo.toml names must exist for the dependencies to be built.
 RUN mkdir -p src/http/pages/assets benches/figures tests/it tests/chaos tests/browser \
  && touch src/lib.rs \
  && echo 'fn main() {}' | tee src/main.rs src/http/pages/assets/build.rs benches/figures/main.rs tests/it/main.rs \
@@ -21,8 +21,8 @@ RUN mkdir -p src/http/pages/assets benches/figures tests/it tests/chaos tests/br
  && rm -r src
 COPY askama.toml askama.toml
 COPY src src
-# Newer than the empty ones, whatever the times in the checkout are. No sources are left: `.ci/test-deploy` builds another
-# version on top of this layer, with its own sources.
+# Make the sources newer than the empty ones, whatever their times in the checkout are. No sources remain in this layer:
+# `.ci/test-deploy` builds another version on top of it, with its own sources.
 RUN touch src/lib.rs src/main.rs src/http/pages/assets/build.rs \
  && cargo build --locked --profile "$PROFILE" --bin bangui \
  && cp "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/bangui" /bangui \
@@ -35,7 +35,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /bangui /usr/local/bin/bangui
 
-# What the binary is linked to, and what it reads: found here, so that the last image needs no list of it.
+# The libraries that the binary is linked to, and the files that it reads: collected here, so that the last image needs no list.
 FROM base AS root
 RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/usr/local/bin \
  && ldd /usr/local/bin/bangui | grep -o '/[^ ]*' | xargs -I{} cp --dereference --parents {} /root-fs/ \
@@ -56,7 +56,7 @@ ENV BANGUI_LOG_FORMAT=json
 ENTRYPOINT ["bangui"]
 CMD ["agent"]
 
-# The last one is what a build without --target makes.
+# The last stage is built if there is no --target.
 FROM scratch AS bangui
 COPY --from=root /root-fs /
 ENV PATH=/usr/local/bin BANGUI_LISTEN=0.0.0.0:8080 BANGUI_LOG_FORMAT=json

@@ -17,7 +17,7 @@ BROWSER_ARGS ?=
 AXE_VERSION = 4.14.0
 # Most tests wait for processes rather than for a core.
 TEST_THREADS ?= 6
-# Modules of tests/it whose tests start a fail2ban: one that is missing here fails (tests/it/support/fail2ban.rs).
+# Modules of tests/it whose tests start a fail2ban: the tests of a module that is missing here fail (tests/it/support/fail2ban.rs).
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bad_input:: ban_jobs:: ban_lists:: \
 	ban_times:: bans:: broken_fail2ban:: cluster_view:: command_line:: command_line_changes:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \

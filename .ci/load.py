@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Keeps a deployed cluster busy while its workers are replaced, and reports what its users would have noticed.
 
-Usage: whatever-replaces-the-workers | load.py URL: the load lasts until standard input ends; the lines that come are
-printed with their second. PASSWORD is the account's, if it is another one than that of walk.py.
+Usage: command-that-replaces-the-workers | load.py URL. The load lasts until standard input ends; the lines of the command are
+printed with the time in seconds. PASSWORD is the account's password, if it differs from that of walk.py.
 
 A mix of session checks, writes (bans and settings) and logins at fixed times, whether the answers are quick or not, on
 connections that stay open as those of browsers do. Nothing is tried twice: a request without the right answer has
-failed. At the same time the schedule is watched in `GET /api/v1/cluster`, and streams of events are held open. Exit 0 only if at least AIM requests a second were
-answered, none failed, no session was lost, and no job ran late or twice.
+failed. At the same time the schedule is watched in `GET /api/v1/cluster`, and streams of events are held open. Exit 0 only if at
+least AIM requests a second were answered, none failed, no session was lost, and no job ran late or twice.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ AIM = 200
 # Connections and requests a second on each. A ban and its end are two requests.
 CHECKS, WRITES, LOGINS = (80, 2.5), (10, 2.0), (4, 0.75)
 LISTENERS = 6
-# A leader that is asked to stop gives the lease away at once: this is what a machine that is busy elsewhere may add.
+# A leader that is stopped releases the lease at once: this is the delay that a busy machine may add.
 TAKEOVER = 2.0
 PATIENCE = 30
 
@@ -116,7 +116,7 @@ def write_to(server):
     async def write(connection, index, turn):
         token = sessions[turn % len(sessions)]
         if index == 0:
-            # Only one, or each would see the other's revisions.
+            # Only one client, or each would see the other's revisions.
             body = {"activation_crash_window_seconds": 60 + turn % 2}
             await right(connection, "write", 200, "PATCH", "/api/v1/settings", body=body, token=token, if_match="*")
             return
@@ -158,7 +158,7 @@ class Listeners:
             self.there = self.there and status != 404
             if self.there and status != 200:
                 raise ValueError(f"a stream of events was answered {status}")
-            # At least a comment comes in this time, or somebody on the way keeps things back.
+            # At least a comment must come in this time; otherwise a proxy buffers the stream.
             while self.there and (line := await asyncio.wait_for(reader.readline(), 20)):
                 if line.startswith(b"id:"):
                     heard.append(line[3:].strip().decode())
@@ -173,7 +173,7 @@ class Listeners:
         events = sorted({event for heard in self.heard for event in heard}, key=lambda event: [int(part) for part in event.split("-")])
         mistakes = []
         for heard in self.heard:
-            # All hear the same, from the first event that one has heard to its last.
+            # All streams must have the same events, from the first to the last that each of them got.
             wanted = events[events.index(heard[0]):events.index(heard[-1]) + 1] if heard else events
             if heard != wanted:
                 where = next((at for at, pair in enumerate(zip(heard, wanted)) if pair[0] != pair[1]), "the end")
@@ -209,7 +209,7 @@ class Schedule:
         if job["runs"] != seen["runs"]:
             gap, runs = at - seen["at"], job["runs"] - seen["runs"]
             seen["gaps"].append(gap)
-            # Two runs between two looks would be one too many, unless the looks were too far apart to know.
+            # Two runs between two polls would be one too many, unless the polls were too far apart to tell.
             if runs != 1 and gap < runs * (seen["interval"] - 1):
                 seen["doubled"] += 1
             seen["at"], seen["runs"] = at, job["runs"]
@@ -263,7 +263,7 @@ async def main():
         stream.cancel()
     await asyncio.gather(*streams, return_exceptions=True)
 
-    # Another connection: this one was idle for too long for any load balancer.
+    # A new connection: the old one was idle for too long for any load balancer.
     setup.close()
     lost = 0
     for token in sessions:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Walks through a deployed cluster by its load balancer: login, check on another worker, ban, jail settings, logout.
+"""Walks through a deployed cluster via its load balancer: login, check on another worker, ban, jail settings, logout.
 
 Usage: walk.py URL ..., with SETUP_CODE in the environment, PASSWORD if the account is to have another one than the walk's,
 FAIL2BAN_CLIENT if fail2ban itself can be asked from here, FAIL2BAN_STOP if it can be stopped and the agent can start it, and
@@ -82,7 +82,7 @@ def the_inside_stays_inside():
     for path in ("/metrics", "/metrics/", "/metrics?x=1", "//metrics", "/%6detrics", "/./metrics"):
         status, _, _ = call("GET", path)
         demand(status == 404, f"{path} is passed on to the outside: {status}")
-    print("no figures are passed on to the outside")
+    print("metrics are not passed on to the outside")
 
 
 def ban(token, jail):

@@ -1,10 +1,10 @@
-//! What an error was caused by, kept where the error itself must be cloned: several requests may wait for one answer.
+//! The cause of an error, in a form that can be cloned: several requests may wait for one answer.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// A cause. Two errors that say the same are equal, whatever each was caused by.
+/// A cause. All causes are equal, so that two errors of the same kind are equal whatever caused them.
 #[derive(Clone)]
 pub struct Cause(Arc<dyn Error + Send + Sync>);
 
@@ -41,7 +41,7 @@ impl Error for Cause {
     }
 }
 
-/// The error with its causes, for the log; a cause whose words are in there already is not repeated.
+/// The error with its causes, for the log; a cause whose text is already included is not repeated.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,12 +1,12 @@
-//! The cryptography of TLS: ring's, everywhere.
+//! The cryptography for TLS: ring, everywhere.
 //!
-//! reqwest is built without a provider (the one it would bring takes minutes to build) and asks for the process's, even for a
+//! reqwest is built without a provider (its default takes minutes to build), and needs that of the process even for a
 //! client that never speaks TLS. So code that builds a client calls [`provide`] first.
 
 use rustls::crypto::ring;
 
 /// Makes ring the process's provider, unless it has one.
 pub fn provide() {
-    // An error says that there is one already.
+    // An error only means that there already is one.
     let _ = ring::default_provider().install_default();
 }

@@ -10,11 +10,11 @@
 //! ```
 //!
 //! `http`, `scheduler` and `jobs` never import each other: they meet in Redis, like any two workers. No file imports in a
-//! circle. A test (`tests/it/layers.rs`) follows every path of the code and fails on an arrow that turns round.
+//! circle. A test (`tests/it/layers.rs`) follows every `use` and path in the code and fails on one against an arrow.
 //!
 //! # Where to start reading
 //!
-//! * `domain/transition.rs`: what is true of a fail2ban server, by pure rules;
+//! * `domain/transition.rs`: how the state of a fail2ban server changes, as pure rules;
 //! * `actions/`: what users can do, the same for every caller;
 //! * `store/mod.rs`: what is remembered in Redis, and by which verbs;
 //! * `scheduler/mod.rs`: what the elected leader does on schedule, and `jobs/`: what any worker may claim;

@@ -1,4 +1,4 @@
-"""Mistakes, each made in a copy of the manifests: a rule that does not find its mistake is no rule.
+"""Mistakes, each made in a copy of the manifests: a rule that does not find its mistake is useless.
 
 Each is a name and what makes it; `find` gives the object to spoil.
 """

@@ -1,4 +1,4 @@
-"""What must be so of the manifests of one rendering: each rule takes all its objects and yields what is wrong.
+"""The rules for the manifests of one rendering: each rule takes all its objects and yields what is wrong.
 
 The types of Kubernetes' API are the first rule; the others are what the types cannot express: whether names, labels, ports and
 numbers that belong together fit each other, and whether a pod is as closed as its namespace demands.
@@ -12,11 +12,11 @@ VERSION = "1.37"
 SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001}
 # What an agent may see of its node, and whether it may write there.
 NODE_PATHS = {"/run/fail2ban": True, "/etc/fail2ban": False, "/etc/fail2ban/jail.d": True, "/var/log": False, "/tls": False}
-# Who makes the agent's own key writes it; nobody else.
+# Only the container that makes the agent's own key may write it.
 MAKES_KEYS = {"certificate": {"/tls": True}}
-# Namespaces that are others' to fill.
+# Namespaces that other components fill.
 ELSEWHERE = {"kube-system", "ingress-nginx", "monitoring"}
-# What a job makes inside the cluster: the keys that an object will have.
+# Objects that a job makes inside the cluster, with the keys that they will have.
 MADE_HERE = "bangui/made-here"
 MONITOR = {"selector", "endpoints", "namespaceSelector"}
 
@@ -52,7 +52,7 @@ def quantity(text):
 def types(items):
     for item in items:
         if item["kind"] == "ServiceMonitor":
-            # Not Kubernetes' own: the operator's. What we use of it.
+            # Not a type of Kubernetes but of the Prometheus operator: the part of it that we use.
             for field in set(item["spec"]) - MONITOR | {f for e in item["spec"]["endpoints"] for f in e} - {"port", "path", "interval"}:
                 yield f"{title(item)}: the field {field} is not known here"
             continue
@@ -81,7 +81,7 @@ def namespaces(items):
 def selectors(items):
     for item, template in pods(items):
         labels = template["metadata"]["labels"]
-        # A job has none to say: the cluster chooses its pods.
+        # A job has no selector: the cluster chooses its pods.
         wanted = [item["spec"]["selector"]["matchLabels"]] if item["kind"] != "Job" else []
         wanted += [spread["labelSelector"]["matchLabels"] for spread in template["spec"].get("topologySpreadConstraints", [])]
         for selector in wanted:
@@ -163,7 +163,7 @@ def policies(items):
                     spaces = {own} if space is None else {n for n, labels in labelled.items() if space.items() <= labels.items()}
                     if space and space.get("kubernetes.io/metadata.name") in ELSEWHERE:
                         continue
-                    # The pod of .ci/k8s/walk.yaml, which no set makes.
+                    # The pod of .ci/k8s/walk.yaml, which no controller makes.
                     if "bangui-test" in peer.get("podSelector", {}).get("matchLabels", {}):
                         continue
                     found = chosen(items, spaces, peer["podSelector"]["matchLabels"])
@@ -289,7 +289,7 @@ def security(items):
                 yield f"{title(item)}: {container['name']} is not restricted, as its namespace demands"
             for mount in container.get("volumeMounts", []):
                 path = paths.get(mount["name"])
-                # The fail2ban that the tests bring takes the place of the node's own.
+                # In the tests, the fail2ban that they add takes the place of the node's own.
                 may = {**NODE_PATHS, **MAKES_KEYS.get(container["name"], {})}.get(mount["mountPath"])
                 if path and not path.startswith("/var/tmp/bangui-test") and may is not (not mount.get("readOnly", False)):
                     yield f"{title(item)}: {container['name']} may have {path} of the node neither there nor so"
@@ -306,7 +306,7 @@ def worker_key(items):
 
 
 def rights(items):
-    """Who may ask the API server may ask for objects by their names, and is somebody who is there."""
+    """Rights at the API server are for named objects only, and for a service account that exists."""
     there = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in items}
     for item in items:
         if item["kind"] in ("ClusterRole", "ClusterRoleBinding"):
@@ -337,5 +337,5 @@ RULES = [types, namespaces, selectors, services, probes, policies, numbers, refe
 
 
 def wrong(items, version):
-    """Whatever any rule finds."""
+    """What all rules find."""
     return [what for rule in RULES for what in rule(items)] + list(images(items, version))

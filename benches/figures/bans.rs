@@ -115,7 +115,7 @@ async fn pages(client: &Client) -> String {
     format!("{} ({PAGES} each)", parts.join("; "))
 }
 
-/// From the request for a probe until the list is there, while others ask fail2ban and Redis.
+/// The time from the request for a probe until the list is there, and how long other clients of fail2ban and Redis waited.
 async fn sync(cluster: &Cluster, client: &Client, direct: &Fail2banClient, agent: &AgentClient) -> String {
     let begun = Instant::now();
     agent.bans(&JailName::parse("web").unwrap()).await.unwrap();
@@ -143,7 +143,7 @@ async fn sync(cluster: &Cluster, client: &Client, direct: &Fail2banClient, agent
     )
 }
 
-/// Bans a second, and how long another client had to wait for fail2ban.
+/// Runs a ban job; returns its bans a second, and how long another client had to wait for fail2ban.
 async fn job(client: &Client, direct: &Fail2banClient, jail: &str, count: u32) -> String {
     let ips: Vec<String> = (0..count).map(|n| String::from(address(5_000_000 + n))).collect();
     let begun = Instant::now();
@@ -186,7 +186,7 @@ pub fn millis(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 
-/// The most that the process has had in memory, in MiB.
+/// The peak resident memory of the process, in MiB.
 fn peak(pid: rustix::process::Pid) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

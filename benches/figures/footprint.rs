@@ -14,7 +14,7 @@ use crate::{Figure, quantile};
 const STARTS: usize = 20;
 const SESSIONS: u32 = 100_000;
 const WATCHED: Duration = Duration::from_secs(20);
-/// What a browser sends, so that its cost is not left out.
+/// User agents as browsers send them: a session stores its own, so its size must be realistic.
 const BROWSERS: [&str; 3] = [
     "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
@@ -27,7 +27,7 @@ pub async fn measure() -> Vec<Figure> {
     figures
 }
 
-/// Commands that the worker costs that watches the leader, and that two more cost, who only stand by.
+/// The Redis commands of the worker that watches the leader, and of two more that only stand by.
 async fn standing_by() -> [Figure; 2] {
     let defaults = |cluster: crate::support::cluster::Builder| {
         cluster.env("BANGUI_LEASE_TTL_MS", "5000").env("BANGUI_PROBE_INTERVAL_SECONDS", "10")
@@ -59,7 +59,7 @@ async fn standing_by() -> [Figure; 2] {
 
 #[expect(clippy::cast_precision_loss, reason = "a small count")]
 async fn commands_a_second(cluster: &Cluster) -> f64 {
-    // Past what a start asks once.
+    // Leave out what a worker asks only once, at its start.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let before: u64 = cluster.redis.command_counts().await.values().sum();
     let begun = Instant::now();
@@ -68,7 +68,7 @@ async fn commands_a_second(cluster: &Cluster) -> f64 {
     (after - before) as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// Resident memory of a worker that has served nobody but its probes of readiness.
+/// Resident memory of a worker that has answered only readiness probes.
 async fn memory() -> Figure {
     let cluster = Cluster::with_fail2ban(2).set_up().await;
     tokio::time::sleep(Duration::from_secs(5)).await;

@@ -1,7 +1,7 @@
-//! How much a session check waits for what else goes to Redis: alone, and beside large exchanges, with and without the pool
+//! How long a session check waits for other traffic to Redis: alone, and beside large exchanges, with and without the pool
 //! of connections for those.
 //!
-//! "Without" is how it was before there was a pool: `BANGUI_REDIS_POOL_SIZE=0` sends everything over the shared connection.
+//! "Without" means `BANGUI_REDIS_POOL_SIZE=0`, which sends everything over the shared connection.
 //! Rounds with and without alternate in one run. On few cores a check also waits for the processor, so each round measures
 //! that alone too: the same load goes to another cluster, with a separate Redis, on the same machine.
 
@@ -31,7 +31,7 @@ const LONG: Duration = Duration::from_secs(120);
 #[derive(Default)]
 struct Checks {
     alone: Vec<f64>,
-    /// While another cluster carries the load: what the processor costs.
+    /// While another cluster carries the load: the wait for the processor alone.
     elsewhere: Vec<f64>,
     beside: Vec<f64>,
 }
@@ -80,11 +80,11 @@ async fn round(pool_size: u32, checks: &mut Checks) {
     drop(load);
 }
 
-/// A cluster with something to read.
+/// A cluster with lists, events and audit entries to read.
 struct Loaded {
     client: Client,
     direct: Fail2banClient,
-    /// Ends with this.
+    /// Kept running.
     _cluster: Cluster,
 }
 
@@ -191,7 +191,7 @@ async fn page(client: Client, path: String) {
     }
 }
 
-/// Reads all events, and begins again.
+/// Reads all events from the first one.
 async fn catch_up(client: Client) {
     loop {
         let mut stream = EventStream::open(&client, Some("0-0")).await;

@@ -1,10 +1,13 @@
-//! Every figure of `docs/benchmarks.md`: `make bench`, or `cargo bench -- takeover` for those whose name
-//! holds a word.
+//! Every figure of `docs/benchmarks.md`: `make bench` for all, `cargo bench -- takeover` for one group.
 //!
 //! Real processes, a real Redis and a real fail2ban, as in the integration tests, whose support this shares. Redis
-//! counts its own commands. Times are of this machine and this run: take the ratios.
+//! counts its own commands. Times hold for this machine and this run only: compare the ratios.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on should panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement that cannot continue should panic"
+)]
 
 mod bans;
 #[expect(dead_code, reason = "the browser tests use more of it")]

@@ -1,4 +1,4 @@
-//! The near cache: never an acceptance after an answered logout, what a logout costs then, and what a check costs no more.
+//! The near cache: no session is accepted after its logout was answered; what a logout costs with it, and what a check saves.
 
 use super::requests::cost;
 use crate::support::Cluster;
@@ -7,19 +7,19 @@ use crate::support::rounds::hang_ups::hang_ups;
 use crate::support::rounds::{Fault, Scene, holds};
 use crate::{Figure, quantile};
 
-/// Rounds of each case where `BENCH_ROUNDS` asks for fewer: to see whether it runs.
+/// The rounds of a case: `all`, or fewer with `BENCH_ROUNDS`, to try out the bench itself.
 fn rounds_of(all: usize) -> usize {
     std::env::var("BENCH_ROUNDS").map_or(all, |asked| asked.parse::<usize>().unwrap().min(all))
 }
 
 /// Rounds of the cases below: sessions whose client hung up, or that were logged out after a failover.
 const ROUNDS: usize = 10_000;
-/// Sessions that are logged out at each failover, which takes seconds.
+/// Sessions that are logged out at each failover: more than one, as a failover takes seconds.
 const AT_EACH_FAILOVER: usize = 500;
 
-/// What happens, how many rounds of it, and how many of them at once.
+/// A name, the fault, the rounds, and how many of them run at once.
 const CASES: [(&str, Fault, usize, usize); 12] = [
-    ("a logout with 3 near caches, all well", Fault::None, 2_000, 1),
+    ("a logout with 3 near caches, all holders healthy", Fault::None, 2_000, 1),
     ("the same, four at once", Fault::None, 10_000, 4),
     ("the same, one holder stopped past its lease and continued", Fault::Stopped, 10_000, 32),
     ("the same, one holder killed", Fault::Killed, 10_000, 32),

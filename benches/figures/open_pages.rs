@@ -1,4 +1,4 @@
-//! What pages that are open cost: the browser until one is painted and live, its frames under many events, and a worker's memory
+//! What open pages cost: the time until one is painted and live in a browser, its frames under many events, and a worker's memory
 //! for a thousand of them.
 
 use std::time::{Duration, Instant};
@@ -16,14 +16,14 @@ use crate::{Figure, quantile};
 const JAIL: &str = "/servers/web-1/jails/web";
 /// Loads of the page in the browser.
 const LOADS: usize = 20;
-/// Events a second, for how long, written so often.
+/// The flood: events a second, its length, and the interval at which they are written.
 const EVENTS: u64 = 1_000;
 const FLOOD: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(20);
-/// Pages that are open at once, and how many of them each session has, as a worker allows.
+/// Pages that are open at once, and how many of them share a session: as many as a worker allows.
 const PAGES: usize = 1_000;
 const OF_SESSION: usize = 20;
-/// What each of them does for so long: asks for its parts, as pages do.
+/// How long each of them is watched while it asks for its parts, as pages do.
 const WATCHED: Duration = Duration::from_secs(30);
 
 pub async fn measure(cluster: &Cluster) -> Vec<Figure> {
@@ -60,7 +60,7 @@ async fn in_browser(cluster: &Cluster) -> (String, String) {
     chrome.type_into("password", PASSWORD).await;
     chrome.press("Log in").await;
     chrome.until("h1", "Servers").await;
-    // Notes when the mark says that the page is live.
+    // Records when the page shows that it is live.
     let watch = "new MutationObserver(() => { const mark = document.getElementById('live'); \
         if (mark?.textContent.includes('Live')) window.liveAt ??= performance.now(); }) \
         .observe(document, { subtree: true, childList: true, characterData: true });";
@@ -69,7 +69,7 @@ async fn in_browser(cluster: &Cluster) -> (String, String) {
     for _ in 0..LOADS {
         chrome.goto(&url(JAIL)).await;
         chrome.until("#live", "Live").await;
-        // The browser notes a paint some time after it.
+        // The browser records a paint some time after it.
         let moments = eventually("the page to be painted and live", SOON, || async {
             let moments = chrome.run(MOMENTS).await;
             Some([moments[0].as_f64()?, moments[1].as_f64()?])
@@ -136,7 +136,7 @@ async fn flooded(cluster: &Cluster, chrome: &Chrome) -> String {
     format!("{:.0} ms ({} events of {written} came, {} frames)", seen[2].as_f64().unwrap(), seen[0], seen[1])
 }
 
-/// Every page has its stream of events, and asks for its parts each ten seconds.
+/// Every page has its stream of events, and asks for its parts every ten seconds.
 async fn memory(cluster: &Cluster) -> String {
     allow_open_files();
     let worker = &cluster.workers[0];
@@ -146,7 +146,7 @@ async fn memory(cluster: &Cluster) -> String {
     for _ in 0..PAGES / OF_SESSION {
         let user = worker.client().logged_in().await;
         for _ in 0..OF_SESSION {
-            // A browser of its own, with connections of its own.
+            // A separate browser, with separate connections.
             let page = user.renewed(worker.address);
             page.get(JAIL).await.expect(200);
             streams.push(EventStream::open(&page, None).await);
@@ -160,7 +160,7 @@ async fn memory(cluster: &Cluster) -> String {
         most = most.max(resident_mib(worker));
         tokio::time::sleep(Duration::from_secs(10).saturating_sub(round.elapsed())).await;
     }
-    format!("{most:.0} MiB (before {before:.0} MiB; {} streams, each page asks each 10 s)", streams.len())
+    format!("{most:.0} MiB (before {before:.0} MiB; {} streams, each page asks every 10 s)", streams.len())
 }
 
 /// Asks for the parts of a page.

@@ -1,8 +1,8 @@
 //! Session checks beside peers that do the same work, or less: `cargo bench -- peers`.
 //!
-//! The peers are a package of their own (`benches/peers`), and `FastAPI` where Python is there. All of them, one after the other
-//! and that in turn, are asked by the same load generator, on the same two cores, about the same Redis. "Same bytes" is an
-//! answer with the headers and the body that bangui sends. Times are of this machine: the ratios count.
+//! The peers are a separate package (`benches/peers`), and `FastAPI` where there is Python. The same load generator asks one
+//! after the other, in each round in the same order, on the same two cores and with the same Redis. "Same bytes" means an
+//! answer with the headers and the body that bangui sends. Times hold for this machine only: compare the ratios.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,14 +15,14 @@ use crate::support::sentinel::free_port;
 use crate::support::{Client, Cluster, SOON, http};
 use crate::{Figure, quantile};
 
-/// Rounds in which each is measured once; medians are taken.
+/// Each peer is measured once in each round; the figures are medians.
 const ROUNDS: usize = 7;
-/// How long one is measured in a round.
+/// How long a peer is measured in a round.
 const MEASURED: Duration = Duration::from_secs(2);
 /// Ticks of `/proc/PID/stat` in a second, on every Linux that Rust runs on.
 pub const TICKS: f64 = 100.0;
 
-/// Who is measured.
+/// A server that is measured.
 struct Peer {
     name: &'static str,
     url: String,
@@ -33,7 +33,7 @@ struct Peer {
     _process: Option<Child>,
 }
 
-/// One of its rounds.
+/// What one round measured.
 struct Round {
     a_second: f64,
     p50: f64,
@@ -54,7 +54,7 @@ pub async fn measure() -> Vec<Figure> {
         builder.env("BANGUI_SESSION_CACHE_ENABLED", near).env("BANGUI_REDIS_URL", &url)
     };
     let strict = ours(false).set_up().await;
-    // Its own keys: the same Redis.
+    // Separate keys in the same Redis.
     let near = ours(true).env("BANGUI_REDIS_PREFIX", "bench-near").set_up().await;
     holds(&near.client(0), true).await;
     let folder = tempfile::tempdir().unwrap();
@@ -122,7 +122,7 @@ pub async fn measure() -> Vec<Figure> {
 }
 
 impl Peer {
-    /// Starts one, and logs in where it has a login.
+    /// Starts a peer, and logs in if it has a login.
     async fn start(name: &'static str, command: Command) -> Self {
         let process = Child::start(name, command);
         let address: std::net::SocketAddr = process.line("its address", SOON, |line| line.parse().ok()).await;
@@ -214,7 +214,7 @@ pub fn ticks(pid: rustix::process::Pid) -> f64 {
     fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
 }
 
-/// What bangui answered, for the peers; hyper writes the date and the length itself.
+/// Saves bangui's answer for the peers, without the headers that hyper writes itself.
 async fn write_answer(path: &Path, client: &Client) {
     let answer = client.get("/api/v1/session").await;
     answer.expect(200);
@@ -243,7 +243,7 @@ fn build() -> PathBuf {
     target.join("release/peers")
 }
 
-/// A Python with `FastAPI`, if one can be had.
+/// A Python with `FastAPI`, if one can be installed.
 fn python() -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv");
     let python = venv.join("bin/python");
@@ -279,7 +279,7 @@ fn table(peers: &[Peer]) {
     println!();
 }
 
-/// The aims: ratios of each round, of which the median counts.
+/// The figures with an aim: the medians of the ratios in each round.
 fn ratios(peers: &[Peer]) -> Vec<Figure> {
     let ratio = |what, aim, ours: &str, theirs: &str| {
         let find = |name: &str| peers.iter().find(|peer| peer.name == name).unwrap();

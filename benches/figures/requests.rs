@@ -8,10 +8,10 @@ use crate::support::Cluster;
 
 /// Requests whose commands are counted.
 const COUNTED: u32 = 5_000;
-/// How long the commands beside them are watched.
+/// How long the commands of an idle worker are counted, to subtract them.
 const WATCHED: Duration = Duration::from_secs(10);
-/// Rounds of throughput; each measures both, so that a noisy machine is noisy for both. Many short ones: two rounds of a noisy
-/// machine differ by a tenth.
+/// Rounds of throughput; each measures both, so that a noisy machine is noisy for both. Many short ones, as two rounds on a
+/// noisy machine differ by a tenth.
 const ROUNDS: usize = 15;
 
 pub async fn measure() -> Vec<Figure> {
@@ -38,7 +38,7 @@ pub struct Cost {
     a_second: Vec<f64>,
 }
 
-/// Measures it on the first worker.
+/// Measures the cost on the first worker.
 pub async fn cost(cluster: &Cluster) -> Cost {
     let client = cluster.client(0);
     let token = client.log_in().await;

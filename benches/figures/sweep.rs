@@ -1,8 +1,8 @@
 //! A thousand agents: discovered, then probed in one sweep, over TLS, while one of them hangs.
 //!
-//! The agents are this process's: one listener on every loopback address, so that each address is a separate agent,
+//! This process plays the agents: one listener on every loopback address, so that each address is a separate agent,
 //! with its own name. Worker, Redis and resolver are real. A sweep is measured in Redis, from the start of the job to a
-//! read in which every state (but the hanging one's) is of this sweep; both moments are on Redis's clock.
+//! read in which every state (but the hanging one's) is from this sweep; both moments are on Redis's clock.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -45,8 +45,8 @@ fn name(n: u16) -> String {
     format!("node-{n}.nodes.test")
 }
 
-/// A thousand agents that are this process's, and the Redis and settings for workers that find them by these names. The folder
-/// has the certificate that they are known by.
+/// A thousand agents that this process plays, and the Redis and settings for workers that find them by these names. The folder
+/// holds the certificate of the agents' CA.
 pub async fn surroundings() -> (Cluster, Names, tempfile::TempDir) {
     allow_open_files();
     let (ca, folder, names) = (Ca::new(), folder(), Names::new());
@@ -114,7 +114,7 @@ pub async fn measure() -> Vec<Figure> {
             measured: format!("{discovered:.1} s"),
         },
         Figure {
-            what: "a leader with 1,000 servers, probed each 10 s",
+            what: "a leader with 1,000 servers, probed every 10 s",
             aim: "none",
             measured: format!("{memory:.0} MiB resident, {:.0} % of a core", share * 100.0),
         },
@@ -126,7 +126,7 @@ pub async fn all_known(store: &Store) {
     eventually("all states", START_TIMEOUT, || async { all_since(store, Timestamp::UNIX_EPOCH).await }).await;
 }
 
-/// Thousands of connections have both their ends here, or one here and one in the worker.
+/// Raises the limit of open files: this process holds one or both ends of thousands of connections.
 pub fn allow_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -140,7 +140,7 @@ pub async fn start(cluster: &Cluster, names: &Names) -> Worker {
     worker
 }
 
-/// Waits for the next sweep; how many seconds it took.
+/// Waits for the next sweep; returns how many seconds it took.
 async fn sweep(store: &Store) -> f64 {
     let started = async || {
         let cluster = store.cluster().await.ok()?;
@@ -154,7 +154,7 @@ async fn sweep(store: &Store) -> f64 {
     (done - began).as_seconds_f64()
 }
 
-/// When all states but that of the agent that hangs were found to be of a probe since then.
+/// The time at which every state, except that of the agent that hangs, was from a probe after `began`.
 async fn all_since(store: &Store, began: Timestamp) -> Option<Timestamp> {
     let hangs = name(HANGS);
     let names: Vec<ServerName> = (1..=AGENTS)

@@ -1,4 +1,4 @@
-//! How long nobody runs the schedule after its leader has gone.
+//! How long there is no leader after the last one has gone.
 
 use std::time::{Duration, Instant};
 
@@ -66,8 +66,8 @@ async fn round(cluster: &mut Cluster, signal: Signal) -> f64 {
     let key = format!("{{{}}}:lease", crate::support::cluster::PREFIX);
     let leader = eventually("a leader", SOON, || holder(redis.clone(), key.clone())).await;
     let place = place(cluster, &leader).await;
-    // Let the successor finish its subscription, or see the leader's: what is measured is the handover, not its start. Some more,
-    // so that the rounds do not all meet the watcher at the same moment between two of its looks.
+    // Let the successor finish its subscription, or see the leader's: the handover is measured, not a worker's start. The random
+    // part spreads the rounds over the time between two checks of the watcher.
     let settled = if signal == Signal::TERM { 150 } else { 1_000 };
     tokio::time::sleep(Duration::from_millis(settled + rand::random_range(0..250))).await;
 
@@ -80,7 +80,7 @@ async fn round(cluster: &mut Cluster, signal: Signal) -> f64 {
         }
         assert!(gone.elapsed() < SOON, "nobody has taken over");
         if signal != Signal::TERM {
-            // Not to keep a core from the others all the while.
+            // So that this loop does not keep a core from the workers.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -98,7 +98,7 @@ async fn holder(mut redis: redis::aio::MultiplexedConnection, key: String) -> Op
     Some(held?.split_once('|')?.0.to_owned())
 }
 
-/// Which worker has this id: each reports its id with every response.
+/// Finds the worker with this id: each reports its id with every response.
 async fn place(cluster: &Cluster, id: &str) -> usize {
     for place in 0..cluster.workers.len() {
         let answer = cluster.client(place).get("/healthz").await;
@@ -107,5 +107,5 @@ async fn place(cluster: &Cluster, id: &str) -> usize {
         }
     }
     let log: Vec<Value> = cluster.workers[0].log();
-    panic!("no worker is {id}: {log:?}");
+    panic!("no worker has the id {id}: {log:?}");
 }

@@ -1,4 +1,4 @@
-//! Which agents there are: all are asked at once, and none delays the answer for long.
+//! Asking every agent what it is: all at once, so that none delays the answer for long.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const MAX_CONCURRENT_AGENTS: usize = 128;
 /// An agent answers this from memory.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Each server with what its agent says of itself, or why it says nothing.
+/// Each server with what its agent reports about itself, or why it did not answer.
 pub async fn ask_agents(context: &Context) -> Vec<(ServerName, Result<wire::Info, String>)> {
     let agents =
         context.agents.names().into_iter().filter_map(|name| Some((context.agents.get(&name)?, name)));

@@ -16,7 +16,7 @@ use crate::store::{Admission, Limit, LoginLimits, Standing, Store, StoreError};
 pub struct TooManyAttempts {
     /// The limit that refused.
     pub limit: Limit,
-    /// When it will let one through again.
+    /// How long until it admits another attempt.
     pub retry_after: Duration,
 }
 
@@ -28,7 +28,7 @@ impl TooManyAttempts {
     }
 }
 
-/// An attempt that was admitted and is to be settled.
+/// An attempt that was admitted and must be settled.
 #[must_use]
 pub struct Attempt {
     store: Store,
@@ -38,15 +38,15 @@ pub struct Attempt {
     standing: Standing,
 }
 
-/// What an attempt says of the limits.
+/// The outcome of an attempt, as the limits count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The password was right: the address is a known one from now on.
+    /// The password was right: from now on the address counts as known.
     Right {
-        /// The account's generation when it was: a later one does not know the address.
+        /// The generation of the account at that time: in a later one the address is unknown again.
         generation: u64,
     },
-    /// It was wrong, which counts as a failure of the account.
+    /// The password was wrong, which counts as a failure of the account.
     Wrong,
     /// The password was not or could not be checked: the attempt does not count.
     Unknown,
@@ -69,12 +69,12 @@ impl Attempt {
         }
     }
 
-    /// The door of the gate that it may use.
+    /// The door of the password gate that it may use.
     pub fn origin(&self) -> Origin {
         if self.standing.known { Origin::Known } else { Origin::Anywhere }
     }
 
-    /// Settles it by what `verdict` says of its outcome.
+    /// Settles the attempt by the `verdict` about its outcome.
     pub async fn settle<T, E>(
         self,
         outcome: Result<T, E>,
@@ -89,7 +89,7 @@ impl Attempt {
                 if let Err(error) = store.remember_address(&account, ip, generation).await {
                     tracing::warn!(
                         error = %error, client.address = %ip,
-                        "failed to remember an address after its login: the next one may have to wait among those of strangers"
+                        "failed to record an address as known after its login: its next login may have to queue with unknown addresses"
                     );
                 }
             }
@@ -105,7 +105,7 @@ impl Attempt {
     }
 }
 
-/// A failure here matters less than the answer: without it the limits err on the strict side.
+/// Only logs: the answer matters more, and without this record the limits err on the strict side.
 fn log_failure(settled: Result<(), StoreError>) {
     if let Err(error) = settled {
         tracing::debug!(error = %error, "failed to record the outcome of a password attempt");

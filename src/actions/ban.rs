@@ -1,7 +1,7 @@
 //! Making and lifting bans: a few at once, many as a job ([`super::ban_jobs`]). Where an action is slow, even a few take longer than
-//! a client waits: what is left then is a job too.
+//! a client waits: a job then does the rest.
 //!
-//! After each command the agent asks fail2ban for the resulting state, and that is the outcome, address by address.
+//! After each command the agent asks fail2ban for the resulting state, which is the outcome, address by address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -29,16 +29,16 @@ const HANDED_OVER_AFTER: Duration = Duration::from_secs(25);
 pub enum BanOutcome {
     /// It was made at once.
     AtOnce(Vec<AddressOutcome>),
-    /// It is large, or slow: a job makes it, or the rest of it.
+    /// It is large or slow: a job does it, or the rest of it.
     Job(Box<BanJobView>),
 }
 
 /// The resulting state of one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressOutcome {
-    /// As fail2ban says when asked again; beside very many bans, as it answered to the command.
+    /// As fail2ban reports it afterwards; in a jail with very many bans, as it answered the command.
     Known(BanResult),
-    /// Not known.
+    /// The state is not known.
     Unknown {
         /// The address.
         ip: Network,
@@ -47,7 +47,7 @@ pub enum AddressOutcome {
     },
 }
 
-/// What a ban would lock out besides an attacker.
+/// Whom a ban would lock out besides an attacker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockedOut {
     /// The address that the request came from.
@@ -56,11 +56,11 @@ pub enum LockedOut {
     Proxy,
     /// A loopback address.
     Loopback,
-    /// So large a part of all addresses that ordinary users are among them.
+    /// So many addresses that ordinary users are among them.
     Crowd,
 }
 
-/// Why no ban was made or lifted.
+/// Why bans were not made or lifted, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub enum BanError {
     /// No addresses, or too many.
@@ -69,12 +69,12 @@ pub enum BanError {
         /// How many were named.
         named: usize,
     },
-    /// A ban that would hold for nobody.
+    /// An address that no host can have, so that its ban would have no effect.
     #[error("{ip} {why}: no host has this address")]
     NoHost {
         /// Which one.
         ip: Network,
-        /// What it is, in words that follow it.
+        /// What kind of address it is: a phrase that follows the address.
         why: &'static str,
     },
     /// A ban that is refused without force.
@@ -99,8 +99,8 @@ pub enum BanError {
     Store(#[from] StoreError),
 }
 
-/// Bans addresses in a jail; without `force` none that would lock out more than an attacker, and in no case one that no host
-/// has. `job` is the name of the job, if it becomes one.
+/// Bans addresses in a jail. Refuses those that no host can have and, unless `force` is set, those whose ban would lock out more
+/// than an attacker. `job` is the id of the job, if one is needed.
 ///
 /// # Errors
 /// [`BanError`].
@@ -122,7 +122,7 @@ pub async fn ban(
     change(context, actor, target, BanAction::Ban, ips, job).await
 }
 
-/// Unbans addresses in a jail; as [`ban`].
+/// Unbans addresses in a jail; otherwise like [`ban`].
 ///
 /// # Errors
 /// [`BanError`].
@@ -136,7 +136,7 @@ pub async fn unban(
     change(context, actor, target, BanAction::Unban, checked(ips)?, job).await
 }
 
-/// As many as may be, each once.
+/// The addresses, each once; refuses none and too many.
 fn checked(mut ips: Vec<Network>) -> Result<Vec<Network>, BanError> {
     if ips.is_empty() || ips.len() > MAX_JOB_ADDRESSES {
         return Err(BanError::Count { named: ips.len() });
@@ -162,7 +162,7 @@ async fn change(
     context.complete(at_once(task, actor, target, order, ips, job)).await
 }
 
-/// If the first batch fails, all is refused; after that the outcome says what is known. What there is no time for becomes a job.
+/// If the first batch fails, the whole change is refused; after that the outcome says what is known. A job does what there is no time for.
 async fn at_once(
     context: Context,
     actor: Actor,
@@ -219,7 +219,7 @@ async fn at_once(
     }
 }
 
-/// A job has the rest, and what was done so far: at its end it keeps the undo of all of it.
+/// A job does the rest and knows what was done so far: at its end it saves the undo of all of it.
 async fn handed_over(change: &HostChange, view: BanJobView, outcomes: &[AddressOutcome]) -> BanOutcome {
     let changed: Vec<Network> = outcomes.iter().filter_map(AddressOutcome::changed).collect();
     let named = &changed[..changed.len().min(MAX_NAMED)];
@@ -229,13 +229,13 @@ async fn handed_over(change: &HostChange, view: BanJobView, outcomes: &[AddressO
     BanOutcome::Job(Box::new(view))
 }
 
-/// The batches of a change that is made while its client waits.
+/// A change that is made in batches while its client waits.
 struct AtOnce<'a> {
     store: &'a Store,
     target: &'a JailTarget,
     order: BanAction,
     give_up_at: Instant,
-    /// Addresses that were answered, or sent without an answer.
+    /// Addresses that were sent, with or without an answer.
     tried: usize,
     outcomes: Vec<AddressOutcome>,
 }
@@ -297,12 +297,12 @@ fn unknown(ip: Network, reason: &str) -> AddressOutcome {
     AddressOutcome::Unknown { ip, reason: reason.to_owned() }
 }
 
-/// So that nobody locks out themselves, all users, or the host by accident.
+/// Refuses bans that would lock out the user, all users, or the host itself.
 fn refuse_own(ips: &[Network], own: Option<IpAddr>, proxies: &[IpNet]) -> Result<(), BanError> {
     if let Some((ip, locks_out)) = ips.iter().find_map(|ip| Some((*ip, locks_out(*ip, own, proxies)?))) {
         return Err(BanError::NeedsForce { ip, locks_out });
     }
-    // Together they may be more than each.
+    // Several small networks together may be too many addresses.
     let nets: Vec<IpNet> = ips.iter().map(|ip| ip.net()).collect();
     match largest_crowd(&nets) {
         Some(net) => Err(BanError::NeedsForce { ip: net.into(), locks_out: LockedOut::Crowd }),

@@ -1,8 +1,8 @@
 //! The one loop for bans that are made at once and for ban jobs.
 //!
-//! Addresses go to fail2ban in batches of up to 25, since its one command thread does nothing else for that time; the next
-//! batch is smaller where the last one was slow. An agent that had no time for all of a batch answers for the first of it, and the
-//! others come again.
+//! Addresses go to fail2ban in batches of up to 25, since its one command thread does nothing else during a batch; the next
+//! batch is smaller if the last one was slow. An agent that had no time for a whole batch answers for its first addresses, and the
+//! others are sent again.
 
 use std::future::Future;
 
@@ -22,7 +22,7 @@ pub trait Batches {
     fn send(&mut self, batch: &[Network])
     -> impl Future<Output = Result<Vec<BanResult>, Self::Error>> + Send;
 
-    /// Keeps the outcome of what was tried of it before the next one is sent.
+    /// Saves the outcome of the addresses that were tried, before the next batch is sent.
     fn keep(
         &mut self,
         batch: &[Network],
@@ -33,7 +33,7 @@ pub trait Batches {
 /// Sends all of `ips`, batch after batch, until one is not sent or not kept.
 ///
 /// # Errors
-/// The first one of `batches`.
+/// The first error of `batches`.
 pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::Error> {
     let (mut left, mut size) = (ips, BATCH_SIZE);
     while !left.is_empty() {
@@ -41,7 +41,7 @@ pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::
         let sent_at = Instant::now();
         let results = batches.send(batch).await?;
         let answered = batch.iter().take_while(|ip| results.iter().any(|one| one.ip == **ip)).count();
-        // One that no answer names at all would come again without end.
+        // A batch of which an answer names no address would be sent again without end.
         let tried = if answered == 0 { batch.len() } else { answered };
         size = size_after(tried, sent_at.elapsed());
         left = &left[tried..];
@@ -50,7 +50,7 @@ pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::
     Ok(())
 }
 
-/// One command about a batch.
+/// Sends one command for a batch.
 ///
 /// # Errors
 /// [`AgentError`].
@@ -65,12 +65,12 @@ pub async fn command(
     match order {
         BanAction::Ban => agent.ban(jail, &request).await,
         BanAction::Unban | BanAction::UnbanAll => agent.unban(jail, &request).await,
-        // Nobody claims a job of it.
+        // No job with this action is ever claimed.
         BanAction::Unknown => Ok(Vec::new()),
     }
 }
 
-/// Notes what a batch has changed, so that events name also what is gone again when the jail's list is read next.
+/// Records what a batch has changed, so that events also name bans that are gone again when the jail's list is read next.
 pub async fn note_changes(
     store: &Store,
     server: &ServerName,
@@ -96,7 +96,7 @@ mod tests {
         fails_at: usize,
         sizes: Vec<usize>,
         kept: usize,
-        /// Answers about so many at most.
+        /// Answers for so many addresses at most.
         answers: usize,
     }
 

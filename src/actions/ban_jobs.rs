@@ -1,7 +1,7 @@
 //! Ban jobs: enqueued and cancelled here for users, and ended here for the worker that carries one out (`crate::jobs::bans`).
 //!
-//! A cancellation is answered once the agent knows of it: from then on no further address is banned or unbanned by the job,
-//! whichever worker was paused with a command in its hand. Where the agent cannot be asked, the answer says so.
+//! A cancellation is answered once the agent knows of it: from then on the job bans or unbans no further address, even if a
+//! paused worker still has a command to send. If the agent does not answer, the answer says so.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ pub(super) const MAX_NAMED: usize = 25;
 /// Why a job was not enqueued.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
-    /// The maximum number of jobs is open already.
+    /// As many jobs as allowed are open already.
     #[error("too many ban jobs are open")]
     TooMany,
-    /// It is gone already.
+    /// The job is gone already.
     #[error("there is no such ban job")]
     Gone,
     /// Redis failed.
@@ -36,10 +36,10 @@ pub enum CancelError {
     /// There is none, or it ended more than a day ago.
     #[error("there is no such ban job")]
     Unknown,
-    /// It had ended already, without being cancelled.
+    /// The job had ended already, without being cancelled.
     #[error("the ban job was already {}", .0.as_str())]
     Over(BanJobState),
-    /// No worker continues it, but the agent does not know yet: a batch that was in flight may still be carried out.
+    /// No worker continues the job, but the agent does not know yet: a batch in flight may still be carried out.
     #[error("the agent has not been informed of the cancellation yet")]
     AgentUnaware(#[source] AgentError),
     /// Redis failed.
@@ -47,7 +47,7 @@ pub enum CancelError {
     Store(#[from] StoreError),
 }
 
-/// Enqueues a job of which so much is `done` already. A second time with the same id, it is the same job.
+/// Enqueues a job of which so much is `done` already. With the id of a job that exists, returns that job.
 pub(super) async fn enqueue(
     context: &Context,
     actor: Actor,
@@ -115,13 +115,13 @@ async fn inform_agent(context: &Context, claim: &BanJobClaim, begun: bool) -> Re
     if begun {
         match fence(context, claim).await {
             Ok(()) => {}
-            // Somebody else cancels it too, under a later claim, or has.
+            // Somebody else is cancelling it too, under a later claim, or has done so.
             Err(AgentError::Refused { kind: RefusedKind::Stale { known }, .. }) => {
                 store.see_epoch(known.unwrap_or_default());
                 return Ok(());
             }
             Err(error) => {
-                // A worker that can reach the agent lets it know.
+                // Another worker that can reach the agent informs it.
                 let why = error.to_string();
                 if let Err(error) = store.put_ban_job_back(claim, Duration::ZERO, &why).await {
                     tracing::debug!(error = %error, "failed to release the claim of a cancelled ban job: it expires");
@@ -141,7 +141,7 @@ async fn fence(context: &Context, claim: &BanJobClaim) -> Result<(), AgentError>
         |reason: String| AgentError::Unreachable { kind: UnreachableKind::Network, reason, cause: None };
     let agent = context.agents.get(&claim.server);
     let agent =
-        agent.ok_or_else(|| unreachable(format!("this worker knows no server {} any more", claim.server)))?;
+        agent.ok_or_else(|| unreachable(format!("this worker no longer has the server {}", claim.server)))?;
     let key = JobKey::parse(claim.id.as_str()).map_err(unreachable)?;
     let owner = Some(context.worker.as_str().to_owned());
     agent.fence(&JobEpoch { key, epoch: claim.epoch, incarnation: None, owner }).await.map(|_| ())
@@ -184,7 +184,7 @@ pub async fn end(
     Ok(ended)
 }
 
-/// Keeps what a job has changed for its undo; which addresses, it has kept itself as it went.
+/// Saves the undo of a job: how many addresses it changed. The job itself has saved which, batch by batch.
 async fn keep_undo(store: &Store, claim: &BanJobClaim, changed: usize) {
     let done = Undoable {
         username: claim.username().to_owned(),

@@ -1,4 +1,4 @@
-//! Changing the settings of a jail, at once and until its next reload, or for good; and "unban, and ignore from now on".
+//! Changing the settings of a jail, until its next reload or for good; and "unban, and ignore from now on".
 
 use serde_json::{Value, json};
 
@@ -35,8 +35,8 @@ pub enum ChangeJailError {
     Store(#[from] StoreError),
 }
 
-/// Changes settings of a jail, with `persistent` also after the next reload or restart; the jail as it is then. Its steps are shown
-/// under `id`.
+/// Changes settings of a jail, with `persistent` also for after the next reload or restart. Returns the jail afterwards. The steps
+/// of the change are shown under `id`.
 ///
 /// # Errors
 /// [`ChangeJailError`].
@@ -67,7 +67,7 @@ pub async fn change_settings(
     context.complete(action).await
 }
 
-/// Unbans an address or network and ignores it from now on, in one step; the jail as it is then.
+/// Unbans an address or network and ignores it from now on, in one step. Returns the jail afterwards.
 ///
 /// # Errors
 /// [`ChangeJailError`].
@@ -97,7 +97,7 @@ pub async fn ignore(
     context.complete(action).await
 }
 
-/// The jail before the change; none too while fail2ban is down: the change itself is then refused with what keeps it down.
+/// The jail before the change; none also while fail2ban is down: the change itself is then refused, with the reason.
 async fn read(target: &JailTarget) -> Result<Option<JailView>, ChangeJailError> {
     match target.agent.jail_view(&target.jail).await {
         Err(AgentError::Down { .. }) => Ok(None),
@@ -126,9 +126,9 @@ async fn conclude(
     }
     change.show(&answer).await;
     let view = answer.map_err(|error| match error {
-        // Of a fail2ban that went away during the change, the agent says that it is not settled.
+        // If fail2ban goes away during the change, the agent answers `Unsettled` instead.
         error @ (AgentError::Refused { .. } | AgentError::Down { .. }) => ChangeJailError::Refused(error),
-        // A busy fail2ban too: a command that it did not answer may be carried out later.
+        // Also for a busy fail2ban: it may carry out later a command that it did not answer.
         error => ChangeJailError::Unknown(error),
     })?;
     view.ok_or(ChangeJailError::NoJail)

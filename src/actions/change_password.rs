@@ -1,7 +1,6 @@
-//! Changing a password, which ends every session of the account but the one that asks, and renews the token of that one.
+//! Changing a password, which ends every session of the account except the one that asks, and renews the token of that one.
 //!
-//! So a copy of the old token is worth nothing any more. Somebody with a session is limited in trying passwords as somebody who
-//! logs in is: the session may be a stolen one.
+//! So a copy of the old token becomes worthless. The limits of logins hold here too: the session may be a stolen one.
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
 use super::{Actor, Context, Refusal};
@@ -10,7 +9,7 @@ use crate::password::rules::{self, WeakPassword};
 use crate::password::{GateError, Origin};
 use crate::store::{Account, PasswordSet, SessionToken, StoreError};
 
-/// The password that is, and the one that shall be.
+/// The current password and the new one.
 pub struct PasswordChange {
     /// The current one.
     pub current: String,
@@ -21,10 +20,10 @@ pub struct PasswordChange {
 /// Why a password was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangePasswordError {
-    /// The new one is not acceptable.
+    /// The new password is not acceptable.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
-    /// The current one is another.
+    /// The current password is another.
     #[error("the current password is wrong")]
     Wrong,
     /// The account is gone.
@@ -36,7 +35,7 @@ pub enum ChangePasswordError {
     /// The limits refused it.
     #[error(transparent)]
     Limited(#[from] TooManyAttempts),
-    /// No password could be hashed.
+    /// The password could not be hashed.
     #[error(transparent)]
     Gate(#[from] GateError),
     /// Redis failed.
@@ -46,14 +45,14 @@ pub enum ChangePasswordError {
 
 type Result<T> = std::result::Result<T, ChangePasswordError>;
 
-/// A password that was changed.
+/// The outcome of a change.
 pub struct Changed {
-    /// The token of the session that asked, from now on; none if the session ended while the password was changed.
+    /// The new token of the session that asked; none if the session ended while the password was changed.
     pub token: Option<SessionToken>,
     generation: u64,
 }
 
-/// Replaces the actor's password, ends its other sessions, and renews its own one.
+/// Replaces the actor's password, ends its other sessions, and renews the token of its own.
 ///
 /// # Errors
 /// [`ChangePasswordError`].
@@ -74,7 +73,7 @@ async fn attempt(context: &Context, actor: &Actor, change: PasswordChange) -> Re
     // Every client has an address; a change without one is rate-limited under the unspecified address.
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let attempt = Attempt::begin::<ChangePasswordError>(context, actor.username(), ip).await?;
-    // A session of the account is worth as much as a known address.
+    // A session of the account counts as much as a known address.
     let ready = ready(context, actor, &change).await;
     let (task, actor) = (context.clone(), actor.clone());
     let action = async move {
@@ -121,7 +120,7 @@ async fn replace(
     if set == PasswordSet::Overtaken {
         return Err(ChangePasswordError::Overtaken);
     }
-    // If another revocation came in between, the generation is a later one, and this address is not known: the safe side.
+    // If another revocation came in between, the generation is a later one, and this address counts as unknown: the safe side.
     let generation = account.generation + 1;
     Ok(Changed { token: (set == PasswordSet::Renewed).then_some(token), generation })
 }

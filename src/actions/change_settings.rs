@@ -11,10 +11,10 @@ use crate::store::{AuditRecord, StoreError, Trail};
 /// Why settings were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeSettingsError {
-    /// They have another revision than the change was made on.
+    /// Their revision is not the one that the change was based on.
     #[error("the settings changed in between: they are at revision {revision}")]
     Stale {
-        /// The revision they have, at least.
+        /// The current revision, or a recent one.
         revision: u64,
     },
     /// One of them is sensitive, and the password was not confirmed.
@@ -28,8 +28,8 @@ pub enum ChangeSettingsError {
     Store(#[from] StoreError),
 }
 
-/// Changes settings if they have an `expected` revision; `null` removes an override. The settings that are then in force. The change
-/// can be undone as `undo`.
+/// Changes settings if `expected` accepts their revision; `null` removes an override. Returns the settings that are then in force. The
+/// change can be undone under the id `undo`.
 ///
 /// # Errors
 /// [`ChangeSettingsError`].

@@ -1,7 +1,7 @@
 //! Confirming the password: a session may then make sensitive changes for five minutes.
 //!
-//! A stolen session can look at everything, and must not be able to shut its owner out: what changes who may do what, or how long
-//! anybody stays logged in, asks for more than a session. Passwords are tried here under the limits of logins.
+//! A stolen session can read everything, but must not be able to shut its owner out: changes of who may do what, or of how long
+//! anybody stays logged in, need more than a session. Passwords are tried here under the limits of logins.
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
 use super::{Actor, Context, Refusal};
@@ -9,7 +9,7 @@ use crate::password::gate::Turn;
 use crate::password::{GateError, Origin, rules};
 use crate::store::{Account, StoreError};
 
-/// A sensitive change was asked for by a session whose user has not proven the password within five minutes.
+/// A sensitive change was asked for, but the session's user has not confirmed the password within the last five minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the password was not confirmed within the last five minutes")]
 pub struct ConfirmationRequired;
@@ -37,7 +37,7 @@ pub enum ConfirmError {
 type Result<T> = std::result::Result<T, ConfirmError>;
 
 impl Context {
-    /// Lets a sensitive change pass, or not. The operator of the installation needs no session.
+    /// Refuses a sensitive change unless the session is confirmed. The operator of the installation needs no session.
     pub(crate) async fn require_confirmation<E>(&self, actor: &Actor) -> std::result::Result<(), E>
     where
         E: From<ConfirmationRequired> + From<StoreError>,

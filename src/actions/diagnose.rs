@@ -1,4 +1,4 @@
-//! Diagnosis: collects the facts that findings need, judges them, and gives each finding the time since when it has been there.
+//! Diagnosis: collects the facts that findings need, judges them, and gives each finding the time since when it holds.
 //!
 //! ```text
 //! Redis: states, workers, INFO, conflicts, refusals ─┐
@@ -6,7 +6,7 @@
 //! the request: who asks, over what ──────────────────┘
 //! ```
 //!
-//! It changes nothing but the notes of when a finding was seen, so that it leaves no audit entry.
+//! It changes nothing except the record of when a finding was first seen, so it leaves no audit entry.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -28,15 +28,15 @@ use crate::domain::findings::{
 use crate::domain::{Condition, ServerName, ServerState, Timestamp};
 use crate::store::{Store, StoreError};
 
-/// From where the facts come.
+/// Where the facts come from.
 pub struct Sources<'a> {
-    /// The cluster's memory; without it only agents are asked.
+    /// Redis; without it only agents are asked.
     pub store: Option<&'a Store>,
     /// The fail2ban servers.
     pub agents: &'a Fleet,
-    /// What agents said lately.
+    /// The recent answers of agents.
     pub inspections: &'a Inspections,
-    /// Whose address is to be on a never-banned list.
+    /// The address of the user, which should be on a never-banned list.
     pub caller: Option<IpAddr>,
     /// How the request came in.
     pub front: Option<Front>,
@@ -49,21 +49,21 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     /// How each check ended.
     pub checks: Vec<(Kind, CheckState)>,
-    /// Servers of which not all is known, and why.
+    /// Servers about which not everything is known, and why.
     pub not_asked: BTreeMap<ServerName, String>,
-    /// When, on Redis's clock where there is one.
+    /// When it was made, by Redis's clock if there is a Redis.
     pub checked_at: Timestamp,
 }
 
-/// Looks at everything.
+/// Runs every check.
 ///
 /// # Errors
-/// [`StoreError`]; an agent that does not answer is no error.
+/// [`StoreError`]; an agent that does not answer is not an error.
 pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
     let store = sources.store;
     #[expect(
         clippy::disallowed_methods,
-        reason = "without Redis there is only this machine's clock to show a wrong one by"
+        reason = "without Redis there is only this machine's clock to compare others with"
     )]
     let clock = move || store.map_or_else(Utc::now, Store::about_now);
     let names = sources.agents.names();
@@ -81,7 +81,7 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
             }
         }
     }
-    // One that the last probe did not reach is not waited for.
+    // Do not wait for an agent that the last probe did not reach.
     let reachable = |name: &&ServerName| {
         states.get(*name).is_none_or(|state| state.status.condition != Condition::Unreachable)
     };
@@ -127,7 +127,7 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
     Ok(Diagnosis { findings: report.findings, checks, not_asked, checked_at: now })
 }
 
-/// What an agent says of itself and its jails.
+/// The facts from an agent's answer about itself and its jails.
 fn of_agent(
     server: &ServerName,
     inspection: &Inspection,
@@ -207,7 +207,7 @@ fn facts(view: &wire::JailView, state: Option<&ServerState>) -> JailFacts {
     }
 }
 
-/// Agents of one name: what discovery found, and what those that answered say. Fine only if all did.
+/// Agents that share a name: from discovery, and from those that answered. Ok only if all answered.
 async fn of_names(
     known: &BTreeMap<ServerName, std::sync::Arc<Inspection>>,
     all_known: bool,

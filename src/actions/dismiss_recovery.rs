@@ -1,5 +1,5 @@
-//! Dismissing a pending recovery: a jail was activated and fail2ban went down, or lost jails, soon after, and the user wants no
-//! rollback.
+//! Dismissing a pending recovery: a jail was activated, fail2ban went down or lost jails soon after, and the user does not want to
+//! roll back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +14,7 @@ use crate::store::{AuditRecord, ChangeError, StoreError};
 /// Why a recovery was not dismissed.
 #[derive(Debug, thiserror::Error)]
 pub enum DismissError {
-    /// Another one is pending than the one that was named.
+    /// The pending recovery is not the one that the user saw.
     #[error(transparent)]
     Changed(#[from] RecoveryChanged),
     /// Redis failed.
@@ -31,7 +31,7 @@ impl From<ChangeError<RecoveryChanged>> for DismissError {
     }
 }
 
-/// Dismisses the pending recovery; with none there, nothing changes. `expected` is the `detected_at` that the user saw.
+/// Dismisses the pending recovery; without one, nothing changes. `expected` is the `detected_at` that the user saw.
 ///
 /// # Errors
 /// [`DismissError`].
@@ -61,7 +61,7 @@ pub(super) async fn clear(
     expected: Option<Timestamp>,
     dismissed_by: Option<&Actor>,
 ) -> Result<bool, DismissError> {
-    // Of the try that was written: each earlier one is overwritten by the next.
+    // Set by each attempt to write; the last attempt is the one that was written.
     let cleared = AtomicBool::new(false);
     let change = |before: ServerState, _now| {
         let record = dismissed_by.zip(before.pending_recovery.as_ref()).map(|(actor, pending)| AuditRecord {
@@ -70,7 +70,7 @@ pub(super) async fn clear(
             ..actor.record("recovery.clear")
         });
         let (after, events) = clear_pending_recovery(before, expected)?;
-        // no event: there was nothing to clear, so nothing is written
+        // Without an event there was nothing to clear, so nothing is written.
         let changed = !events.is_empty();
         cleared.store(changed, Ordering::Relaxed);
         Ok::<_, RecoveryChanged>(changed.then_some((after, events, record)))

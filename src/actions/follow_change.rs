@@ -1,7 +1,7 @@
-//! Following a change of a jail while its agent makes it: the steps that the agent takes are noted in Redis, so that any worker
-//! shows them, and so is what it refused.
+//! Following a change of a jail while its agent makes it: the agent's steps, and a refusal, are saved in Redis, so that any worker
+//! can show them.
 //!
-//! Nothing here decides anything: a step that cannot be asked for or noted is a step that is not shown.
+//! Nothing here decides anything: a step that cannot be asked for or saved is not shown.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::agent::client::{AgentClient, AgentError, RefusedKind};
 use crate::domain::{JailChangeId, JailChangeKind, UnreachableKind};
 use crate::store::{ChangeEnd, NotedChange};
 
-/// How often the agent is asked which step it is at.
+/// The interval at which the agent is asked for its current step.
 const ASK_INTERVAL: Duration = Duration::from_millis(400);
 
 /// A change that is followed.
@@ -22,7 +22,7 @@ pub(super) struct Followed<'a> {
     change: &'a HostChange,
     id: JailChangeId,
     noted: NotedChange,
-    /// Asked under the change's name.
+    /// Its requests carry the id of the change.
     agent: AgentClient,
 }
 
@@ -34,12 +34,12 @@ impl<'a> Followed<'a> {
         Self { change, id, noted: NotedChange { kind, username, steps: Vec::new() }, agent }
     }
 
-    /// The client that makes the change under its name.
+    /// The client for the change, whose requests carry its id.
     pub(super) fn agent(&self) -> AgentClient {
         self.agent.clone()
     }
 
-    /// Waits for the change, and notes its steps until it ends.
+    /// Waits for the change, and saves its steps until it ends.
     pub(super) async fn until<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
@@ -58,7 +58,7 @@ impl<'a> Followed<'a> {
             }
             match self.agent.change_steps(&self.id).await {
                 Ok(steps) => self.noted.steps = steps,
-                // An agent of a version that does not know the question.
+                // An agent of a version without this route.
                 Err(AgentError::Unreachable { kind: UnreachableKind::Protocol, .. }) => asks = false,
                 Err(error) => {
                     tracing::debug!(error = %error, "failed to ask the agent for the step of a change")
@@ -74,7 +74,7 @@ impl<'a> Followed<'a> {
         }
     }
 
-    /// Notes what came of it, with the last steps.
+    /// Saves the outcome, with the last steps.
     pub(super) async fn end<T>(&mut self, answer: &Result<T, AgentError>) {
         if !matches!(answer, Err(AgentError::Unreachable { .. }))
             && let Ok(steps) = self.agent.change_steps(&self.id).await
@@ -84,7 +84,7 @@ impl<'a> Followed<'a> {
         let words = answer.as_ref().map_or_else(ToString::to_string, |_| String::new());
         let end = match answer {
             Ok(_) => ChangeEnd::Done,
-            // The first: there is no such jail to show it of. The second: it is neither made nor refused.
+            // The first: there is no jail to show it for. The second: it is neither made nor refused.
             Err(AgentError::Refused { kind: RefusedKind::Jail | RefusedKind::UnderWay, .. }) => {
                 ChangeEnd::Unknown
             }

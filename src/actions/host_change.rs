@@ -1,5 +1,5 @@
-//! A change on a host, between its two audit entries: one that it was begun, and one with the outcome, which names the first.
-//! Where the second is missing, the worker died in between, or Redis was away: the outcome is unknown.
+//! A change on a host, between its two audit entries: one for its beginning, and one with the outcome, which names the first.
+//! If the second is missing, the worker died in between, or Redis was away: the outcome is unknown.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::domain::ServerName;
 use crate::domain::undo::{Deed, UndoId, Undoable};
 use crate::store::{AuditRecord, BEGUN, StoreError};
 
-/// How long a change waits for the probe that shows what it left of a host.
+/// How long a change waits for the probe that shows the state it left.
 const SHOW_TIMEOUT: Duration = Duration::from_secs(5);
 const SHOW_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A change of one jail that has its first entry.
+/// A change of one jail whose first entry is written.
 pub(super) struct HostChange {
     pub context: Context,
     pub actor: Actor,
@@ -27,7 +27,7 @@ pub(super) struct HostChange {
 }
 
 impl HostChange {
-    /// Writes the first entry; if that cannot be written, nothing is begun.
+    /// Writes the first entry; if that fails, the change must not begin.
     pub async fn begin(
         context: Context,
         actor: Actor,
@@ -45,7 +45,7 @@ impl HostChange {
         Ok(Self { context, actor, target, what, begun })
     }
 
-    /// Writes the second entry, and logs it; its place in the audit.
+    /// Writes the second entry, and logs it. Returns its place in the audit.
     pub async fn end(&self, (before, after): (Value, Value), outcome: String) -> Option<String> {
         let (server, jail, what) = (&self.target.server, &self.target.jail, self.what);
         tracing::info!(
@@ -63,7 +63,7 @@ impl HostChange {
         self.context.note(&record).await
     }
 
-    /// Keeps what can be undone of it, once its second entry is written.
+    /// Saves how to undo it, once its second entry is written.
     pub async fn keep_undo(&self, id: &UndoId, deed: Deed, entry: Option<String>) {
         let Some(entry) = entry else { return };
         let done = Undoable {
@@ -75,7 +75,7 @@ impl HostChange {
         self.context.keep_undo(id, &done, &entry).await;
     }
 
-    /// Asks the leader for a probe, so that what changed is soon shown; without it the next sweep shows it.
+    /// Asks the leader for a probe, so that the change is soon shown; without it the next sweep shows it.
     pub async fn request_probe(&self) {
         self.context.request_probe_or_log(&self.target.server).await;
     }
@@ -108,7 +108,7 @@ impl HostChange {
 }
 
 impl Context {
-    /// Asks the leader for a probe after a change that is made either way.
+    /// Asks the leader for a probe after a change; a failure is only logged, as the change is made.
     pub(super) async fn request_probe_or_log(&self, server: &ServerName) {
         if let Err(error) = self.store.request_probe(server).await {
             tracing::debug!(error = %error, server.name = %server, "failed to request a probe after a change");

@@ -1,6 +1,6 @@
 //! Running actions: each in a separate task, so that a caller that stops waiting does not cut it short.
 //!
-//! A client that hangs up drops the future of its request, wherever that happens to be: between a change and its audit
+//! When a client hangs up, the future of its request is dropped wherever it happens to be: between a change and its audit
 //! entry, or between the two halves of a change on a host. So the change does not run in that future.
 
 use std::future::Future;
@@ -8,12 +8,12 @@ use std::future::Future;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-/// The actions of one worker that are running. Cheap to clone; all clones are one set.
+/// The running actions of one worker. Cheap to clone; all clones share one set.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(TaskTracker);
 
 impl InFlight {
-    /// Runs `action` to its end, also if this future is dropped. A panic in it resumes in the caller, if it still waits.
+    /// Runs `action` to its end, even if this future is dropped. A panic in it resumes in the caller, if it still waits.
     pub fn complete<T: Send + 'static>(
         &self,
         action: impl Future<Output = T> + Send + 'static,
@@ -26,19 +26,19 @@ impl InFlight {
                 Ok(outcome) => outcome,
                 Err(ended) => match ended.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
-                    // Nobody cancels it but the end of the runtime, which ends this future too.
+                    // Only the end of the runtime cancels it, and that ends this future too.
                     Err(_) => std::future::pending().await,
                 },
             }
         }
     }
 
-    /// Runs `action` to its end, and nobody waits for it.
+    /// Runs `action` to its end in the background.
     pub fn spawn(&self, action: impl Future<Output = ()> + Send + 'static) {
         drop(self.0.spawn(action.in_current_span()));
     }
 
-    /// Waits until none is running; for the end of the worker, when no more are begun.
+    /// Waits until no action is running; for the end of the worker, when no more begin.
     pub async fn finished(&self) {
         self.0.close();
         self.0.wait().await;

@@ -1,7 +1,7 @@
 //! What agents answer to a diagnosis, cached for a moment by each worker, so that many viewers cost each agent one request.
 //!
 //! One round at a time asks the agents whose last answer is older than `FRESH_FOR`; requests that arrive during a round wait
-//! for it. Every wait has an end: an agent that is late is one that was not asked, and is asked again at the next look.
+//! for it. Every wait has a timeout: an agent that is late counts as not asked, and is asked again by the next diagnosis.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::agent::client::fleet::Fleet;
 use crate::agent::wire;
 use crate::domain::{ServerName, Timestamp};
 
-/// How long an answer is good.
+/// How long an answer is fresh.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 /// How long an agent has to answer.
 const AGENT_DEADLINE: Duration = Duration::from_secs(8);
@@ -24,21 +24,21 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Agents that are asked at once.
 const MAX_CONCURRENT: usize = 32;
 
-/// What one agent said.
+/// What one agent answered.
 #[derive(Debug)]
 pub struct Inspection {
-    /// Who it is.
+    /// The agent itself.
     pub info: wire::Info,
-    /// When that was asked for, and when the answer was here, on the clock that agents' clocks are compared with.
+    /// When `info` was requested, by the clock that agents' clocks are compared with.
     pub asked: Timestamp,
-    /// See `asked`.
+    /// When its answer arrived, by the same clock.
     pub answered: Timestamp,
     /// Its jails, or why they are not known.
     pub jails: Result<wire::JailViews, String>,
     taken: Instant,
 }
 
-/// What is known of each server, and why of others nothing is.
+/// What is known about each server, or why nothing is.
 #[derive(Debug, Default)]
 pub struct Inspected {
     /// By server.
@@ -47,19 +47,19 @@ pub struct Inspected {
     pub not_asked: BTreeMap<ServerName, String>,
 }
 
-/// The latest answers. Cheap to clone; all clones are one.
+/// The latest answers. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Inspections(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     kept: Mutex<BTreeMap<ServerName, Arc<Inspection>>>,
-    /// Held by the round that asks.
+    /// Locked by the round that asks.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Inspections {
-    /// Asks these servers, as far as what they said is not fresh.
+    /// Asks these servers, except those whose last answer is still fresh.
     pub async fn of(
         &self,
         agents: &Fleet,
@@ -97,7 +97,7 @@ impl Inspections {
         inspected
     }
 
-    /// An answer that was fresh when this round began may be a little older at its end.
+    /// The answer, if it is fresh. One that was fresh when this round began may be a little older at its end.
     fn fresh(&self, name: &ServerName) -> Option<Arc<Inspection>> {
         let kept = self.kept().get(name).cloned();
         kept.filter(|inspection| inspection.taken.elapsed() < FRESH_FOR)

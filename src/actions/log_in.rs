@@ -1,9 +1,9 @@
 //! Logging in: a password under the limits, then a session.
 //!
-//! Once begun, a login runs to completion even if the client hangs up: the attempt is used all the same, a wrong password
-//! counts as a failure, a session has its audit entry, and all of it is counted and logged.
+//! Once begun, a login runs to completion even if the client hangs up: the attempt is still used, a wrong password
+//! counts as a failure, a session has its audit entry, and everything is counted and logged.
 //!
-//! Names that no account can have share one name before the limits, so that inventing names gains nothing: neither tries, nor
+//! For the limits, all names that no account can have are one name, so that inventing names gains nothing: neither attempts, nor
 //! places in the gate, nor keys in Redis.
 //!
 //! A browser that logs in while it has a session gets another one in its place: the older one ends.
@@ -18,13 +18,13 @@ use crate::store::{
     Account, AuditRecord, LoginOrigin, SessionDetails, SessionId, SessionToken, StoreError, Username,
 };
 
-/// How often a login is started again because sessions were revoked while it was under way.
+/// How many times a login is tried if sessions are revoked while it is under way.
 const MAX_TRIES: usize = 3;
 
-/// What the limits call all names that no account can have; none of them is this one.
+/// The name that stands for all names that no account can have. It is not one that an account can have either.
 const NO_ACCOUNT: &str = "";
 
-/// What somebody logs in with.
+/// A login to be tried.
 pub struct Login {
     /// The name, as it was typed.
     pub username: String,
@@ -54,7 +54,7 @@ pub enum LoginError {
     /// There is no account yet.
     #[error("setup is not complete")]
     SetupIncomplete,
-    /// Each time it was tried, all sessions were revoked, or the password was changed.
+    /// At each attempt all sessions were revoked, or the password was changed.
     #[error("the login was revoked while it was under way")]
     Overtaken,
     /// The limits refused it.
@@ -102,14 +102,14 @@ pub async fn log_in(context: &Context, login: Login) -> Result<LoggedIn, LoginEr
     context.complete(action).await
 }
 
-/// Counts the outcome, and has an entry written for what was refused; a session has its own.
+/// Counts and logs the outcome, and records a refusal in the audit; a new session has its own entry.
 async fn report(context: &Context, login: &Login, outcome: Result<(), &LoginError>) {
     let (ip, label) = (login.origin.ip, outcome.as_ref().map_or_else(|error| error.label(), |()| "success"));
     metrics::counter!("bangui_logins_total", "outcome" => label).increment(1);
     match outcome {
         Err(refused @ (LoginError::Wrong | LoginError::Limited(_))) => {
             let actor = Actor::without_session(ip, &context.worker);
-            // People type passwords into the field for the name: only one that exists is repeated.
+            // People type passwords into the name field: only a name that an account can have is repeated.
             let (account, reason) = (Username::parse(&login.username), refused.to_string());
             context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;
         }
@@ -123,8 +123,8 @@ async fn report(context: &Context, login: &Login, outcome: Result<(), &LoginErro
     }
 }
 
-/// Ends the session that the browser had before. One that is gone, or somebody else's, is left alone; what the replicas did not
-/// confirm is in the audit and no reason to keep anybody out.
+/// Ends the session that the browser had before. A session that is gone, or another account's, is left alone. A missing
+/// confirmation by the replicas is in the audit, and no reason to refuse the login.
 async fn replace(context: &Context, login: &Login, begun: &SessionDetails) -> Result<(), StoreError> {
     let Some(older) = &login.replaces else { return Ok(()) };
     if !context.store.session_lives(older, context.session_life()).await? {
@@ -177,8 +177,8 @@ async fn ready(context: &Context, login: &Login, from: Origin) -> Result<(Accoun
     Ok((account, context.gate.enter(from).await?))
 }
 
-/// Checks the password and begins the session. If sessions were revoked, or the password was changed, between the two, this
-/// login may rest on what was true before, and starts again.
+/// Checks the password and begins the session. If sessions were revoked, or the password was changed, between the two, the
+/// check may be outdated, and the login starts again.
 async fn begin(
     context: &Context,
     login: &Login,
@@ -189,7 +189,7 @@ async fn begin(
     let known = Username::parse(&login.username);
     let username = known.clone().unwrap_or_else(Username::admin);
     for tried in 1..=MAX_TRIES {
-        // An unknown name is matched by nothing, at the cost of a wrong password.
+        // An unknown name matches no hash, at the cost of a wrong password.
         let hash = known.as_ref().map(|_| account.password_hash.as_str());
         if !turn.verify(&login.password, hash).await? {
             return Err(LoginError::Wrong);

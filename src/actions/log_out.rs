@@ -3,7 +3,7 @@
 use super::{Actor, Context};
 use crate::store::StoreError;
 
-/// Ends the session that asks. Another request may have ended it a moment ago, which is what this one wants.
+/// Ends the session that asks. If another request ended it a moment ago, that is a success too.
 ///
 /// # Errors
 /// [`StoreError`]: whether the session has ended is then unknown, or not confirmed by the replicas.

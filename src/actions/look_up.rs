@@ -1,12 +1,12 @@
-//! What there is to know about one address: where it is banned and until when, also by a network that contains it; what keeps it
-//! from being banned; and which servers could not say.
+//! Everything known about one address: where it is banned and until when, also by a network that contains it; what keeps it
+//! from being banned; and which servers did not answer.
 //!
 //! ```text
 //! lists in Redis ─▶ networks that contain it ─▶ each agent at once: are these banned, and by which entry never? ─▶ answer
 //! ```
 //!
-//! The lists say which networks to ask for and since when and until when, the agents report the current state. A network that
-//! was banned since its list was read is found once the list is read again.
+//! The lists in Redis say which networks to ask for, and since when and until when each is banned; the agents report the current
+//! state. A network that was banned after its list was read is found once the list is read again.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::store::{FoundBan, StoreError};
 /// Agents that are asked at once.
 const MAX_CONCURRENT_AGENTS: usize = 64;
 
-/// A ban that the address is under.
+/// A ban that covers the address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BannedAt {
     /// The server.
@@ -30,7 +30,7 @@ pub struct BannedAt {
     pub jail: JailName,
     /// What is banned: the address, or a network that contains it.
     pub network: Network,
-    /// Since when, in seconds since 1970; none where that is not known.
+    /// Since when, in seconds since 1970; `None` if that is not known.
     pub since: Option<i64>,
     /// When the ban ends; `None` if it is permanent or the end is not known.
     pub until: Option<i64>,
@@ -52,7 +52,7 @@ pub struct Unanswered {
     pub server: ServerName,
     /// Why.
     pub reason: String,
-    /// What its lists had.
+    /// The bans in its lists.
     pub last_known: Vec<BannedAt>,
     /// When the oldest of those lists was read.
     pub read_at: Option<Timestamp>,
@@ -63,7 +63,7 @@ pub struct Unanswered {
 pub struct LookedUp {
     /// The address or network.
     pub ip: Network,
-    /// The bans it is under.
+    /// The bans that cover it.
     pub banned: Vec<BannedAt>,
     /// What keeps it from being banned.
     pub never_banned: Vec<NeverBannedAt>,
@@ -76,7 +76,7 @@ pub struct LookedUp {
 /// Looks an address or a network up everywhere.
 ///
 /// # Errors
-/// If Redis cannot be asked; an agent that cannot be is named in the answer.
+/// If Redis does not answer. An agent that does not is named in the result.
 pub async fn look_up(context: &Context, ip: Network) -> Result<LookedUp, StoreError> {
     let mut lists: BTreeMap<ServerName, Vec<FoundBan>> = BTreeMap::new();
     for found in context.store.find_bans(ip).await? {
@@ -127,7 +127,7 @@ impl LookedUp {
                 let (since, until) = found.map_or((None, None), |found| (found.ban.since, found.ban.until));
                 self.banned.push(BannedAt { server: server.clone(), jail, network: ip, since, until });
             }
-            // What keeps a network around it from being banned says nothing of this one.
+            // What keeps a larger network from being banned says nothing about this address.
             if ip != self.ip {
                 continue;
             }

@@ -8,7 +8,7 @@
 //!
 //! * takes an [`Actor`], unless it only reads, and the parts of a [`Context`], and knows nothing of HTTP;
 //! * returns the outcome, or its own error type that keeps the cause; the caller words the text for users (`http/error/`);
-//! * writes the audit: nobody else does. What changes in Redis has its entry in the same script, what changes on a host has
+//! * writes the audit: nothing else does. A change in Redis has its entry in the same script, a change on a host has
 //!   one before and one after (`host_change.rs`);
 //! * runs to completion once it has begun to change something, even if the caller has gone ([`InFlight::complete`]).
 //!
@@ -59,7 +59,7 @@ pub use in_flight::InFlight;
 pub use refusals::{Refusal, Refusals};
 pub use target::{JailTarget, ServerTarget, UnknownTarget};
 
-/// The ready parts that actions work with. Cheap to clone.
+/// The parts of a worker that actions use. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     /// Everything the cluster remembers.
@@ -70,7 +70,7 @@ pub struct Context {
     pub worker: WorkerId,
     /// The settings in force.
     pub settings: Live,
-    /// The only way to hash passwords.
+    /// The only place where passwords are hashed.
     pub gate: PasswordGate,
     /// `BANGUI_SETUP_TOKEN`; without it the cluster's one-time code is valid.
     pub setup_token: Option<SecretString>,
@@ -78,21 +78,21 @@ pub struct Context {
     pub admin_is_provisioned: bool,
     /// Peers whose `X-Forwarded-*` headers are trusted; never banned without force.
     pub trusted_proxies: Vec<IpNet>,
-    /// The actions that are running.
+    /// The running actions.
     pub in_flight: InFlight,
-    /// What was refused, as far as it is only counted.
+    /// The refusals that are only counted.
     pub refusals: Refusals,
 }
 
 impl Context {
-    /// How long sessions live, now.
+    /// How long sessions live, by the settings in force.
     #[must_use]
     pub fn session_life(&self) -> SessionLife {
         let now = self.settings.now();
         SessionLife { idle: now.settings.session_idle, absolute: now.settings.session_absolute }
     }
 
-    /// How many passwords may be tried, now.
+    /// How many passwords may be tried, by the settings in force.
     #[must_use]
     pub fn login_limits(&self) -> LoginLimits {
         let now = self.settings.now();
@@ -107,7 +107,7 @@ impl Context {
         self.in_flight.complete(action)
     }
 
-    /// Writes an audit entry for a change that is already made; its place. One that cannot be written goes into the log instead.
+    /// Writes an audit entry for a change that is already made, and returns its place. An entry that cannot be written is logged instead.
     async fn note(&self, record: &AuditRecord) -> Option<String> {
         match self.store.audit(record).await {
             Ok(id) => Some(format!("{}/{id}", record.trail.as_str())),
@@ -118,28 +118,28 @@ impl Context {
         }
     }
 
-    /// Keeps what can be undone of a change that has this entry in the audit.
+    /// Saves how to undo a change that has this entry in the audit.
     async fn keep_undo(&self, id: &UndoId, done: &Undoable, entry: &str) {
         if let Err(error) = self.store.keep_undo(id, done, entry).await {
             tracing::warn!(error = %error, "failed to save what undoes a change: it cannot be undone from here");
         }
     }
 
-    /// Writes an entry for what was refused, unless there were so many that it is only counted.
+    /// Writes an audit entry for a refusal, unless there were so many that it is only counted.
     pub async fn note_refusal(&self, refusal: Refusal) {
         if self.refusals.say(&refusal) {
             self.note(&refusal.record()).await;
         }
     }
 
-    /// Writes entries for what was only counted, in the minutes that are over, or in all of them.
+    /// Writes audit entries for refusals that were only counted, in the minutes that are over, or in all of them.
     pub async fn note_folded_refusals(&self, everything: bool) {
         for record in self.refusals.close(&self.worker, everything) {
             self.note(&record).await;
         }
     }
 
-    /// Adds an audit entry for what Redis did without the replicas having confirmed it: the entry of the script says `done`.
+    /// Adds an audit entry for a change that the replicas did not confirm: the script's own entry says `done`.
     async fn note_unconfirmed<T>(
         &self,
         record: AuditRecord,

@@ -1,7 +1,7 @@
-//! What was refused to somebody, for the audit: wrong passwords, limits, requests that another site forged.
+//! Refusals for the audit: wrong passwords, limits, requests that another site forged.
 //!
-//! Anybody can cause these, as often as they like. So they have a separate trail, where they push nothing else out, and they
-//! are folded: ten of a kind from an address in a minute have an entry each, then one entry has the number of the others.
+//! Anybody can cause these, as often as they like. So they have a separate trail, where they displace nothing else, and they
+//! are folded: the first ten of a kind from an address in a minute have an entry each, then one entry has the number of the others.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +13,14 @@ use super::actor::Actor;
 use crate::domain::fold::{Folded, Folds};
 use crate::store::{AuditRecord, Trail, Username, WorkerId, address_of, boot_now};
 
-/// What comes from one address, by kind.
+/// A kind of refusal and the network that it came from.
 type Source = (&'static str, IpNet);
 
-/// The refusals that were counted and are not reported yet. Cheap to clone; all clones are one.
+/// The refusals that were counted and not reported yet. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Refusals(Arc<Counted>);
 
-/// Apart, so that no crowd of strangers makes what somebody with a session tries a mere number.
+/// Counted separately, so that refusals of strangers cannot turn those of somebody with a session into a mere number.
 #[derive(Debug, Default)]
 struct Counted {
     strangers: Mutex<Folds<Source>>,
@@ -66,11 +66,11 @@ impl Refusals {
 }
 
 fn lock(counted: &Mutex<Folds<Source>>) -> MutexGuard<'_, Folds<Source>> {
-    // Nothing in there panics half way.
+    // No code panics while it holds the lock, so the data is consistent.
     counted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The name in the audit for somebody who named no account there is.
+/// The name in the audit for somebody who named no existing account.
 pub const NOBODY: &str = "-";
 
 /// What was refused, to whom and why.
@@ -80,7 +80,7 @@ pub struct Refusal {
     pub what: &'static str,
     /// Who asked, as far as that is known.
     pub actor: Actor,
-    /// The account that was named, if there is such a one.
+    /// The account that was named, if it is a valid name.
     pub account: Option<Username>,
     /// Why, in a few words.
     pub reason: String,

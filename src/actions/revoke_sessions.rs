@@ -1,6 +1,6 @@
-//! Ending sessions of the actor's own account: one of them, all of them, or all but the one that asks.
+//! Ending sessions of the actor's own account: one of them, all of them, or all except the one that asks.
 //!
-//! Ending any but one's own asks for the password again: a stolen session must not throw its owner out, neither at once nor one
+//! Ending another session needs a confirmed password: a stolen session must not throw its owner out, neither at once nor one
 //! by one.
 
 use super::confirm_session::ConfirmationRequired;
@@ -21,10 +21,10 @@ pub enum RevokeError {
     Store(#[from] StoreError),
 }
 
-/// Whether the session that asked is among those that ended.
+/// The outcome of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revoked {
-    /// It is.
+    /// Whether the session that asked is among those that ended.
     pub own: bool,
 }
 
@@ -50,7 +50,7 @@ pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Resul
     context.complete(action).await
 }
 
-/// Ends all sessions of the actor's account, or all but the one that asks.
+/// Ends all sessions of the actor's account, or all except the one that asks.
 ///
 /// # Errors
 /// [`RevokeError`].

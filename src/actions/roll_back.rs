@@ -12,16 +12,16 @@ use crate::domain::transition::RecoveryChanged;
 use crate::domain::{PendingRecovery, ServerName, Timestamp};
 use crate::store::StoreError;
 
-/// Why a recovery was not rolled back, or may not have been.
+/// Why an activation was not rolled back, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub enum RollBackError {
-    /// The server did not go down after an activation, or is back already.
+    /// The server did not go down after an activation, or is already back.
     #[error("no recovery is pending on {server}")]
     NonePending {
         /// The server.
         server: ServerName,
     },
-    /// Another one is pending than the one that was named.
+    /// The pending recovery is not the one that the user saw.
     #[error(transparent)]
     Changed(#[from] RecoveryChanged),
     /// The agent refused or did not answer: the jail may be off already.
@@ -41,7 +41,7 @@ impl From<DismissError> for RollBackError {
     }
 }
 
-/// Switches the jail of a [`pending`] recovery off, and starts fail2ban. `target` is that jail.
+/// Switches off the jail of a [`pending`] recovery (`target`), and starts fail2ban.
 ///
 /// # Errors
 /// [`RollBackError`].
@@ -55,7 +55,7 @@ pub async fn roll_back(
     context.complete(bring_back(task, actor, target, pending)).await
 }
 
-/// The recovery that is pending, if it is the one that the user saw: `expected` is its `detected_at`.
+/// The pending recovery, if it is the one that the user saw: `expected` is its `detected_at`.
 ///
 /// # Errors
 /// [`RollBackError`].

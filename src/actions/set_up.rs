@@ -1,8 +1,8 @@
 //! The setup of a new installation: the first password, once, for somebody who can prove that the installation is theirs.
 //!
-//! The proof is `BANGUI_SETUP_TOKEN`, or else a code that the first worker made, all workers share through Redis, and each
-//! prints in its log; that code is valid for a day, and another one is made then. A wrong proof costs an attempt of its address, out
-//! of the same bucket as a login, and is logged. Which of many claims at once wins is decided in Redis alone.
+//! The proof is `BANGUI_SETUP_TOKEN`, or else a code that the first worker makes, all workers share through Redis, and each
+//! logs; after a day another code replaces it. A wrong proof costs its address an attempt, from the same limit as a login, and is
+//! logged. Redis alone decides which of several simultaneous claims wins.
 //! `BANGUI_ADMIN_PASSWORD` takes the same once-only step when a worker starts.
 
 use std::net::IpAddr;
@@ -22,14 +22,14 @@ use crate::store::{Store, StoreError, Username};
 pub struct Claim {
     /// The password.
     pub password: String,
-    /// What is shown as `BANGUI_SETUP_TOKEN` or the code.
+    /// The proof: `BANGUI_SETUP_TOKEN` or the code.
     pub token: String,
 }
 
 /// Why setup was not completed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// It was before.
+    /// It was completed before.
     #[error("setup is already complete")]
     Complete,
     /// The proof is wrong.
@@ -49,7 +49,7 @@ pub enum SetupError {
     Store(#[from] StoreError),
 }
 
-/// Whether the first password has been set. If not, the setup code is in this worker's log from here on.
+/// Whether the first password has been set. If not, this logs the setup code.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -65,7 +65,7 @@ async fn has_account(context: &Context) -> Result<bool, StoreError> {
     Ok(context.admin_is_provisioned || context.store.setup_complete().await?)
 }
 
-/// Redis may have lost the account, and with it the setup code: the one that is valid now is in this worker's log from here on.
+/// Logs the setup code that is valid now: Redis may have lost the account, and with it the code that was logged before.
 pub(super) async fn log_code(context: &Context) {
     if let Err(error) = expected_token(context).await {
         tracing::debug!(error = %error, "failed to look up the setup code");
@@ -89,14 +89,14 @@ async fn attempt(context: &Context, address: IpAddr, claim: &Claim) -> Result<()
     prove(context, address, &claim.token).await?;
     rules::check(&claim.password, Username::ADMIN)?;
     let turn = context.gate.enter(Origin::Known).await;
-    // Another may have been first while this one waited: then there is nothing left to hash for.
+    // Another claim may have won while this one waited: then there is nothing left to hash for.
     if has_account(context).await? {
         return Err(SetupError::Complete);
     }
     create(context, address, claim, turn?).await
 }
 
-/// Whether the proof is right: a wrong one has used up an attempt of its address.
+/// Checks the proof; a wrong one uses up an attempt of its address.
 async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), SetupError> {
     let limits = context.login_limits();
     if let Some((limit, retry_after)) = context.store.admit_attempt(address, limits).await? {
@@ -135,9 +135,9 @@ async fn create(context: &Context, address: IpAddr, claim: &Claim, turn: Turn) -
 pub enum Provisioned {
     /// The account was created.
     Created,
-    /// There is one with this password.
+    /// The account exists, with this password.
     Unchanged,
-    /// There is one with another password, which stays.
+    /// The account exists, with another password, which stays.
     Different,
 }
 
@@ -197,7 +197,7 @@ async fn expected_token(context: &Context) -> Result<String, SetupError> {
     }
 }
 
-/// Compares digests, so that neither content nor length shows in the time it takes.
+/// Compares digests, so that the time it takes shows neither content nor length.
 fn same_secret(shown: &str, expected: &str) -> bool {
     Sha256::digest(shown).ct_eq(&Sha256::digest(expected)).into()
 }

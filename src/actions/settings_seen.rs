@@ -1,4 +1,4 @@
-//! The settings of a jail as its agent has them, as an undo compares them.
+//! The settings of a jail as its agent reports them, in the form in which an undo compares them.
 
 use crate::agent::client::JailView;
 use crate::domain::undo::SettingsSeen;
@@ -13,7 +13,7 @@ pub(super) fn in_force(view: &JailView) -> SettingsSeen<'_> {
     }
 }
 
-/// The settings of the files.
+/// The settings in the files.
 pub(super) fn in_files(view: &JailView) -> Option<SettingsSeen<'_>> {
     let files = view.in_files.as_ref()?;
     Some(SettingsSeen {

@@ -1,10 +1,10 @@
-//! Switching a jail on and off: a transaction of the agent, framed by the record in the server's state.
+//! Switching a jail on and off: a transaction of the agent, framed by a record in the server's state.
 //!
-//! The record comes first, because a crash during the change is the likeliest one. What the agent refused is put back as it
-//! was. Where no answer came the record stays: the change may be under way, and a crash would be caused by it. Where Redis did
-//! not answer whether it has the record, nothing is asked of the agent, and the record is looked for by the switch's id.
+//! The record comes first, because a crash is most likely during the change. If the agent refuses, the record is taken back. If it
+//! does not answer, the record stays: the change may be under way, and could cause a crash. If Redis does not answer whether it
+//! has the record, the agent is not asked, and the record is found later by the switch's id and taken back.
 //!
-//! A jail that is expected to run and is in none of the files any more is given up by switching it off.
+//! A jail that is expected to run but no longer in any file is given up by switching it off.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::domain::undo::{Deed, UndoId};
 use crate::domain::{Activation, JailChangeId, JailChangeKind, JailName};
 use crate::store::{JailSwitch, StoreError};
 
-/// How long a record that may have been written is looked for; after that a probe settles it by what runs.
+/// How long this worker tries to take back a record that may have been written; after that a probe settles it by what runs.
 const TAKE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
 const TAKE_BACK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -32,7 +32,7 @@ pub struct JailSwitched {
     pub jail: JailName,
     /// Whether it runs now.
     pub active: bool,
-    /// False if it was so before.
+    /// False if it was already in that state.
     pub changed: bool,
     /// The server's latest activation now.
     pub last_activation: Option<Activation>,
@@ -41,10 +41,10 @@ pub struct JailSwitched {
 /// Why a jail was not switched, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
-    /// Nothing was changed, unless the agent says otherwise.
+    /// The agent refused or failed: nothing was changed, unless the error says otherwise.
     #[error(transparent)]
     NotMade(AgentError),
-    /// The agent did not answer, and the jail is not seen to be as asked.
+    /// The agent did not answer, and a later look did not show the jail as asked.
     #[error("it is unknown whether the jail was changed")]
     Unknown(#[source] AgentError),
     /// Redis failed.
@@ -102,7 +102,7 @@ async fn switch(
         None => store.abandon_switch(&switch).await,
     };
     if let Err(error) = noted {
-        // The host is changed, or not, whatever Redis says now.
+        // The outcome on the host does not depend on Redis: only log.
         tracing::warn!(
             server.name = %change.target.server, jail.name = %change.target.jail, error = %error,
             "failed to finalize the activation record: a crash within its window may be misattributed to it"
@@ -112,15 +112,15 @@ async fn switch(
     conclude(change, answer, on, &id).await
 }
 
-/// The change with its switch recorded, and whether the jail was expected to run. What could not be recorded is not begun. A
-/// write that Redis did not answer may have been made: then it is taken back.
+/// Records the switch; returns the change, and whether the jail was expected to run. A switch that could not be recorded does not
+/// begin. A write that Redis did not answer may have been made: then it is taken back.
 async fn recorded(change: HostChange, switch: &JailSwitch) -> Result<(HostChange, bool), StoreError> {
     let error = match change.context.store.begin_switch(switch).await {
         Ok(expected) => return Ok((change, expected)),
         Err(error) => error,
     };
     if let StoreError::Unavailable { .. } = &error {
-        // The caller is answered before Redis is back.
+        // In the background: the caller is answered before Redis is back.
         let in_flight = change.context.in_flight.clone();
         in_flight.spawn(take_back(change, switch.clone(), error.clone()));
     } else {
@@ -129,7 +129,7 @@ async fn recorded(change: HostChange, switch: &JailSwitch) -> Result<(HostChange
     Err(error)
 }
 
-/// Takes back what may have been recorded of a switch that was not made, as soon as Redis answers.
+/// Takes back the record of a switch that was not made, if it was written, as soon as Redis answers.
 async fn take_back(change: HostChange, switch: JailSwitch, error: StoreError) {
     let began = Instant::now();
     let outcome = loop {
@@ -148,15 +148,15 @@ async fn take_back(change: HostChange, switch: JailSwitch, error: StoreError) {
     change.end((Value::Null, Value::Null), outcome).await;
 }
 
-/// Whether a switch is done, by what an answer says of the host; none if that is not known.
+/// Whether the switch was made, judged by the agent's answer; none if that is not known.
 fn ended(answer: &Result<JailChanged, AgentError>, on: bool) -> Option<bool> {
     match answer {
-        // A jail that ran already was not activated now; one that was off already is off.
+        // A jail that already ran was not activated now; a jail that was already off counts as switched off.
         Ok(JailChanged { changed, .. }) => Some(*changed || !on),
         Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }) => None,
-        // It may run. A jail that is not off is expected to run, and missing if it does not.
+        // It may run. (A jail that may not be off stays expected: it counts as missing if it does not run.)
         Err(AgentError::Refused { kind: RefusedKind::Unsettled, .. }) if on => None,
-        // If it had gone down by what was tried, the agent could not have undone that: unsettled.
+        // If the attempt had brought fail2ban down, the agent could not have undone it, and would have answered `Unsettled`.
         Err(AgentError::Refused { .. } | AgentError::Busy { .. } | AgentError::Down { .. }) => Some(false),
         Err(AgentError::Unreachable { .. }) => None,
     }
@@ -167,11 +167,11 @@ async fn ask(agent: &AgentClient, jail: &JailName, on: bool) -> Result<JailChang
         true => until_finished(move || agent.activate(jail)).await,
         false => until_finished(move || agent.deactivate(jail)).await,
     };
-    // By the one that was under way.
+    // `begun`: changed by the earlier request, which was still under way.
     answer.map(|answer| JailChanged { changed: answer.changed || begun, ..answer })
 }
 
-/// A jail that is neither running nor in any file is off: switching it off is how one that was `expected` to run is given up.
+/// A jail that neither runs nor is in any file is off: switching it off gives up a jail that was `expected` to run.
 fn given_up(
     target: &JailTarget,
     answer: Result<JailChanged, AgentError>,
@@ -185,7 +185,7 @@ fn given_up(
     }
 }
 
-/// An answer that did not come leaves open what was done: if the jail is as asked, it was.
+/// After a missing answer, reads the jail: if it is as asked, the switch was made.
 async fn look_again(
     target: &JailTarget,
     answer: Result<JailChanged, AgentError>,

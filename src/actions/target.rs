@@ -26,7 +26,7 @@ pub struct JailTarget {
     pub jail: JailName,
 }
 
-/// What was named does not exist.
+/// The named server or jail does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownTarget {
     /// No server of the fleet has this name.

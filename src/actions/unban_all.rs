@@ -13,10 +13,10 @@ use crate::domain::undo::{Deed, UndoId};
 use crate::domain::{BanAction, BanJobId, Network};
 use crate::store::BanJobView;
 
-/// Nothing more is asked of the agent after this.
+/// After this the agent is not asked again.
 const AT_ONCE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// How long the names of those that are to be lifted are waited for.
+/// How long to wait for the list of the bans to lift.
 const LIST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The outcome of lifting all bans.
@@ -36,15 +36,15 @@ pub enum UnbanAllOutcome {
 /// Why bans were not lifted, or not all.
 #[derive(Debug, thiserror::Error)]
 pub enum UnbanAllError {
-    /// The agent refused or did not answer; some may be lifted.
+    /// The agent refused or did not answer; some bans may be lifted.
     #[error(transparent)]
     Agent(#[from] AgentError),
-    /// As for other bans.
+    /// The job was not enqueued.
     #[error(transparent)]
     Ban(#[from] BanError),
 }
 
-/// Lifts all bans of a jail. `job` is the name of the job, if it becomes one.
+/// Lifts all bans of a jail. `job` is the id of the job, if one is needed.
 ///
 /// # Errors
 /// [`UnbanAllError`].
@@ -74,7 +74,7 @@ async fn at_once(
     let wanted = json!({ "ips": "all" });
     let change = HostChange::begin(context, actor, target, "ban.remove_all", wanted).await;
     let change = change.map_err(BanError::from)?;
-    // Without the list all are lifted as well, and cannot be banned again from here.
+    // Without the list all bans are still lifted, but the change cannot be undone.
     let listed = timeout(LIST_TIMEOUT, change.target.agent.bans(&change.target.jail)).await;
     let listed = listed.ok().and_then(Result::ok).map(|list| list.bans).unwrap_or_default();
     let ips: Vec<Network> = listed.into_iter().map(|ban| ban.0).collect();

@@ -1,12 +1,12 @@
-//! Undoing a change: from the message that it was answered with, or from its entry in the audit, at any worker, for ten minutes.
+//! Undoing a change: from the message that confirmed it, or from its entry in the audit, at any worker, for ten minutes.
 //!
 //! ```text
 //! undo(id) ─▶ still as the change left it? ─▶ take it ─▶ the opposite action ─▶ audit
 //!                    └─ no ─▶ refused           └─ not made ─▶ given back
 //! ```
 //!
-//! The opposite action is an ordinary one: it has its own entries in the audit, and can be undone itself. Beside them is an entry
-//! `undo`, which says whose change was undone, or why it was not.
+//! The opposite action is an ordinary one: it has its own entries in the audit, and can itself be undone. An additional entry
+//! `undo` says whose change was undone, or why it was not.
 
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ use crate::store::{AuditRecord, StoreError, Taken};
 /// What was undone, and how things are now.
 #[derive(Debug)]
 pub enum Undone {
-    /// The jail is switched back; whether it runs.
+    /// The jail was switched back.
     Switched {
         /// The jail.
         target: JailTarget,
@@ -39,7 +39,7 @@ pub enum Undone {
     Settings {
         /// The jail.
         target: JailTarget,
-        /// What was set back.
+        /// The settings that were set back.
         deed: Box<SettingsDeed>,
     },
     /// A network is off the never-banned list.
@@ -53,22 +53,22 @@ pub enum Undone {
     Bans {
         /// The jail.
         target: JailTarget,
-        /// Whether they are to be banned now.
+        /// Whether the undo bans them; otherwise it unbans them.
         banned: bool,
-        /// What came of it.
+        /// The outcome.
         outcome: BanOutcome,
-        /// How many were left out, since they are so already, or must not be banned.
+        /// How many were left out, as they were already banned or unbanned, or must not be banned.
         left_out: usize,
-        /// How many of those that were changed were not kept.
+        /// How many of the changed addresses were not saved, so that they were not undone.
         not_kept: usize,
     },
     /// Settings of bangui are as before.
     Product {
-        /// What was in force.
+        /// The settings before the undo.
         before: Box<Effective>,
-        /// What is now.
+        /// The settings now.
         after: Box<Effective>,
-        /// The names of the settings.
+        /// The names of the changed settings.
         names: Vec<String>,
     },
 }
@@ -84,7 +84,7 @@ pub enum UndoError {
     Before {
         /// When.
         at: Timestamp,
-        /// Who.
+        /// Who did.
         by: String,
     },
     /// Things are not as the change left them.
@@ -93,19 +93,19 @@ pub enum UndoError {
     /// The server or the jail is gone.
     #[error(transparent)]
     Target(#[from] UnknownTarget),
-    /// The agent could not be asked how things are, so nothing was tried.
+    /// The agent did not report the current state, so nothing was tried.
     #[error(transparent)]
     Unreadable(AgentError),
-    /// As for switches.
+    /// The opposite switch failed.
     #[error(transparent)]
     Switch(#[from] SwitchError),
-    /// As for settings of jails.
+    /// The opposite change of a jail failed.
     #[error(transparent)]
     Settings(#[from] ChangeJailError),
-    /// As for bans.
+    /// The opposite change of bans failed.
     #[error(transparent)]
     Ban(#[from] BanError),
-    /// As for settings of bangui.
+    /// The opposite change of bangui's settings failed.
     #[error(transparent)]
     Product(#[from] ChangeSettingsError),
     /// Redis failed.
@@ -119,7 +119,7 @@ impl From<EnqueueError> for UndoError {
     }
 }
 
-/// Undoes a change. `new` names the opposite change, so that it can be undone itself.
+/// Undoes a change. `new` is the id of the opposite change, so that it can itself be undone.
 ///
 /// # Errors
 /// [`UndoError`].
@@ -131,7 +131,7 @@ pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Res
             Taken::Before { at, by } => return Err(UndoError::Before { at, by }),
             Taken::Over => return Err(UndoError::Over),
         };
-        // On the heap: what all kinds of changes need for their opposites is much for a thread's stack.
+        // On the heap: a future with the opposites of all kinds of changes is too large for a thread's stack.
         let outcome = Box::pin(make(&task, &actor, &id, &done, new)).await;
         if outcome.is_err()
             && let Err(error) = task.store.give_undo_back(&id).await
@@ -260,7 +260,7 @@ async fn set_product_back(
     }
 }
 
-/// Sets settings back, of a change for good in the files first: that loads the jail again.
+/// Sets settings back; of a persistent change, in the files first, as that loads the jail again.
 async fn set_back(
     context: &Context,
     actor: &Actor,
@@ -283,7 +283,7 @@ async fn set_back(
     Ok(())
 }
 
-/// Takes a network off the never-banned list that a change has put there.
+/// Removes from the never-banned list a network that a change had added.
 async fn take_off(
     context: &Context,
     actor: &Actor,
@@ -309,7 +309,7 @@ async fn take_off(
     Ok(())
 }
 
-/// Bans what was unbanned, or the other way round. What is so already is left out, and so is what must not be banned any more.
+/// Bans what was unbanned, or the other way round. Leaves out addresses already in that state, and those that must not be banned now.
 async fn bans_back(
     context: &Context,
     actor: &Actor,
@@ -330,7 +330,7 @@ async fn bans_back(
         });
     }
     let small = ips.len() <= JOB_ABOVE;
-    // Many are a job, which finds out by itself what is so already.
+    // Many become a job, which itself finds the addresses already in that state.
     if small && !ips.is_empty() {
         let found = target.agent.banned(&ips).await.map_err(UndoError::Unreadable)?;
         let is_banned =

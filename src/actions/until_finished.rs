@@ -1,7 +1,7 @@
 //! Asking an agent for a change until it is finished.
 //!
-//! An agent answers before its caller gives up: a change that takes longer is still under way then. It is safe to ask for it
-//! again: that waits for its turn, and then finds the jail as asked.
+//! An agent answers before its caller gives up, so a change that takes longer is still under way then. It is safe to ask for it
+//! again: the new request waits for its turn, and then finds the jail as asked.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::agent::client::{AgentError, RefusedKind};
 
-/// However long it takes; the agent gives up at this time too.
+/// The longest time for a change; the agent gives up after the same time.
 const MAX_CHANGE: Duration = Duration::from_secs(3600);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// The last answer, and whether an earlier one said that the change had begun.
+/// Asks until the change is finished. Returns the last answer, and whether an earlier one said that the change had begun.
 pub(super) async fn until_finished<T, Asked>(ask: impl Fn() -> Asked) -> (Result<T, AgentError>, bool)
 where
     Asked: Future<Output = Result<T, AgentError>>,
@@ -23,7 +23,7 @@ where
     loop {
         let answer = ask().await;
         let under_way = matches!(answer, Err(AgentError::Refused { kind: RefusedKind::UnderWay, .. }));
-        // Its own change, and before that one every other, may be what fail2ban is busy with.
+        // fail2ban may be busy with this change; before it has begun, with others, for which nobody waits here.
         let waits = under_way || begun && matches!(answer, Err(AgentError::Busy { .. }));
         if !waits || began.elapsed() > MAX_CHANGE {
             return (if begun { answer.map_err(interrupted) } else { answer }, begun);
@@ -34,7 +34,8 @@ where
     }
 }
 
-/// What an answer to a later request means for the change that had begun: that this request did nothing says nothing of it.
+/// The error for a change that had begun, from the answer to a later request: that the later one did nothing does not mean that
+/// the change was not made.
 fn interrupted(error: AgentError) -> AgentError {
     match error {
         AgentError::Busy { .. } | AgentError::Down { .. } => AgentError::Refused {
@@ -59,7 +60,7 @@ mod tests {
         AgentError::Busy { reason: "something else".to_owned() }
     }
 
-    /// What is made of these answers, the last of which is repeated; and how often it was asked.
+    /// The result of these answers, the last of which is repeated, and the number of requests.
     async fn asked(answers: &[Result<(), AgentError>]) -> (Result<(), AgentError>, bool, usize) {
         let count = RefCell::new(0);
         let (answer, begun) = until_finished(|| {
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_that_is_under_way_is_asked_for_until_it_is_finished() {
+    async fn a_change_under_way_is_polled_until_it_ends() {
         assert_eq!(asked(&[Ok(())]).await, (Ok(()), false, 1));
         assert_eq!(asked(&[Err(busy()), Ok(())]).await, (Err(busy()), false, 1), "it has not begun");
         assert_eq!(asked(&[Err(under_way()), Err(busy()), Ok(())]).await, (Ok(()), true, 3));

@@ -1,4 +1,4 @@
-//! When a certificate ends: the one date of X.509 that nothing else here reads (rustls checks it and does not show it).
+//! When a certificate expires: rustls checks that date but does not expose it.
 //!
 //! ```text
 //! Certificate ::= SEQUENCE { TBSCertificate ::= SEQUENCE {
@@ -14,7 +14,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// The end of a certificate (DER), in seconds since 1970; none if it cannot be read.
+/// When a certificate (DER) expires, in seconds since 1970; none if it cannot be read.
 pub(super) fn not_after(der: &[u8]) -> Option<i64> {
     let (tag, certificate, _) = element(der)?;
     let (inner, tbs, _) = element(certificate)?;

@@ -5,9 +5,8 @@
 //!             \___ the workers' certificate, or a shared token __/
 //! ```
 //!
-//! The agent keeps no state beyond its connection to fail2ban and the journal of a change that is under way
-//! (`host/change.rs`), needs no Redis, and relays no bytes: a route is a typed question of `fail2ban::Command`, or a typed change
-//! to a jail. A new call goes into [`wire`] (path, body), [`server`] (route) and [`client`] (method).
+//! The agent's only state on disk is its drop-ins and the journal of a change in progress (`host/change.rs`). It needs no Redis,
+//! and relays no bytes: a route is a typed command of `fail2ban::Command`, or a typed change to a jail. A new call goes into [`wire`] (path, body), [`server`] (route) and [`client`] (method).
 
 mod certificate;
 pub mod client;

@@ -1,8 +1,8 @@
-//! Jails of any name beside workers that cannot read all of them.
+//! Jails with any name, beside workers that cannot read all of them.
 //!
-//! Up to version 0.2 a jail's name was of letters, digits and `._-`, and a worker of such a version can read nothing of an
-//! answer that holds another one. So a worker says with a header that it takes any name, and all others are shown plain ones
-//! only. Once no such worker is around any more, this file can go.
+//! Up to version 0.2 a jail's name had only letters, digits and `._-`, and a worker of such a version cannot read an answer with
+//! any other name. So a worker declares with a header that it accepts any name, and all others are shown plain names only. Once
+//! there are no such workers any more, this file can be removed.
 
 use std::convert::Infallible;
 
@@ -12,11 +12,11 @@ use axum::http::request::Parts;
 use super::wire::{Info, JailViews, Jails, Lookups, RolledBack, Status};
 use crate::domain::JailName;
 
-/// Says with [`ANY_NAME`] that the caller takes jails of any name.
+/// Declares with [`ANY_NAME`] that the caller accepts jails with any name.
 pub(super) const NAMES_HEADER: &str = "x-bangui-names";
 pub(super) const ANY_NAME: &str = "any";
 
-/// Which jails a caller can read the names of.
+/// Which names of jails a caller can read.
 pub(super) struct Names {
     any: bool,
 }
@@ -41,7 +41,7 @@ impl<S: Sync> FromRequestParts<S> for Names {
 
 /// An answer that names jails.
 pub(super) trait NamesJails {
-    /// Leaves those out that a caller without the header could not read.
+    /// Removes the jails that a caller without the header could not read.
     fn keep_plain(&mut self);
 }
 

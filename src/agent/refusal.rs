@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why an agent does not do what it was asked. A new one goes in here, into `RefusalKind::status` of the server and into
+/// Why an agent does not do what it was asked. A new one goes in here, into `status_of` of the server and into
 /// `AgentError::of` of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalKind {
-    /// The request is not one that this agent takes.
+    /// The request is invalid, or unknown to this agent.
     Request,
     /// The token is missing or wrong.
     Token,
-    /// The agent or fail2ban does not get to it in time.
+    /// The agent or fail2ban is too busy to do it in time.
     Busy,
     /// Begun, and not finished yet.
     UnderWay,
@@ -23,7 +23,7 @@ pub enum RefusalKind {
     Stale,
     /// fail2ban's configuration would be invalid.
     Configuration,
-    /// The host does not let it.
+    /// Something on the host prevents it.
     Failed,
     /// What was begun could be neither finished nor undone yet.
     Unsettled,

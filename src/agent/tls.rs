@@ -1,14 +1,14 @@
-//! TLS between workers and agents, both ends: what the agent shows, whom it obeys (`tls/workers.rs`), and what a worker shows and
-//! whom it trusts (`tls/trust.rs`).
+//! TLS between workers and agents, both ends: what the agent shows and which workers it accepts (`tls/workers.rs`), and what a
+//! worker shows and which agents it trusts (`tls/trust.rs`).
 //!
-//! The agent reloads its certificate when the files have changed, checked when a connection arrives and at most every ten
+//! The agent reloads its certificate when the files have changed, which it checks when a connection arrives, at most every ten
 //! seconds; new files that cannot be used are logged and ignored. Its name, if it has one, must be in the certificate: that is
-//! how a worker that found it by an address knows which one it is.
+//! how a worker that found it by an address knows which agent it is.
 //!
-//! With certificates at both ends there is no secret that travels: what an agent hears of a worker is worth nothing at another
-//! agent, however hostile its host is. A shared token is worth the same everywhere.
+//! With certificates at both ends no secret is sent: what an agent learns from a worker is useless at another agent, however
+//! hostile its host is. A shared token is valid everywhere.
 //!
-//! The cryptography is ring's, given explicitly, so that nothing depends on what another part has installed.
+//! The cryptography is ring's, passed explicitly, so that nothing depends on which default another part has installed.
 
 mod pem;
 mod trust;
@@ -43,11 +43,11 @@ const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 /// The certificate that the agent presents.
 pub(super) struct Identity {
     config: AgentTlsConfig,
-    /// Whose certificates the workers must show; any worker connects if there is none.
+    /// The certificates, or CAs, of the workers; if there is none, no certificate is required.
     worker_ca: Option<PathBuf>,
     name: Option<String>,
     current: ArcSwap<ServerConfig>,
-    /// When the first of its certificates ends, in seconds since 1970; `i64::MIN` if that cannot be read.
+    /// When the first certificate of its chain expires, in seconds since 1970; `i64::MIN` if that cannot be read.
     not_after: AtomicI64,
     reread: Mutex<Reread>,
 }
@@ -67,7 +67,7 @@ struct Files {
 }
 
 impl Identity {
-    /// Reads certificate and key, and whose certificates the workers must show.
+    /// Reads the certificate, the key, and the file with the workers' certificates or CAs.
     pub(super) fn load(
         config: &AgentTlsConfig,
         worker_ca: Option<&Path>,
@@ -91,7 +91,7 @@ impl Identity {
         })
     }
 
-    /// What holds now.
+    /// The configuration in use, reloaded if the files have changed.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         let mut reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         if Instant::now() >= reread.due {
@@ -119,7 +119,7 @@ impl Identity {
         self.current.load_full()
     }
 
-    /// When the first of its certificates ends, in seconds since 1970.
+    /// When the first certificate of its chain expires, in seconds since 1970.
     pub(super) fn not_after(&self) -> Option<i64> {
         Some(self.not_after.load(Ordering::Relaxed)).filter(|end| *end != i64::MIN)
     }
@@ -135,7 +135,7 @@ impl Files {
     }
 }
 
-/// The end of the certificate, or of one between it and the CA.
+/// When the first certificate of the chain expires.
 fn first_end(files: &Files) -> i64 {
     let chain = certificates(&files.cert).unwrap_or_default();
     chain.iter().filter_map(|certificate| certificate::not_after(certificate)).min().unwrap_or(i64::MIN)
@@ -144,7 +144,7 @@ fn first_end(files: &Files) -> i64 {
 fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConfig> {
     let Files { cert, key, worker_ca } = files;
     let chain = certificates(cert).context("the certificate is not a PEM file")?;
-    let first = chain.first().context("the certificate's file holds none")?;
+    let first = chain.first().context("the certificate's file holds no certificate")?;
     if let Some(name) = name {
         carries(first, name)
             .with_context(|| format!("the certificate does not carry the name {name} (BANGUI_AGENT_NAME)"))?;
@@ -158,8 +158,8 @@ fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConf
             let others = chain.get(1..).unwrap_or_default();
             if verifier.verify_client_cert(first, others, UnixTime::now()).is_ok() {
                 bail!(
-                    "BANGUI_WORKER_CA leads to this agent's own certificate, so that every agent would be obeyed as a worker: \
-                     it must hold the workers' certificate, or a CA that signs no agents"
+                    "BANGUI_WORKER_CA accepts this agent's own certificate, so every agent would be obeyed as a worker: \
+                    it must hold the workers' certificate, or a CA that signs no agents"
                 );
             }
             builder.with_client_cert_verifier(verifier)
@@ -172,7 +172,7 @@ fn server_config(files: &Files, name: Option<&str>) -> anyhow::Result<ServerConf
     Ok(config)
 }
 
-/// Whether a certificate is one for this name.
+/// Checks that a certificate is valid for this name.
 pub(super) fn carries(certificate: &CertificateDer<'_>, name: &str) -> anyhow::Result<()> {
     let wanted = ServerName::try_from(name).context("it is not a valid name for a certificate")?;
     Ok(verify_server_name(&ParsedCertificate::try_from(certificate)?, &wanted)?)
@@ -208,7 +208,7 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
         NotValidForNameContext, UnknownIssuer,
     };
     match error {
-        // A bad signature is what another CA of the same name has made.
+        // Another CA with the same name leads to a bad signature.
         rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
             "its certificate is signed by no CA that is trusted here: set BANGUI_AGENT_CA to the CA's certificate".into()
         }
@@ -219,12 +219,12 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
             "its certificate has expired (or a clock is wrong)".into()
         }
         rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => {
-            "its certificate is not the one that it showed first".into()
+            "its certificate is not the pinned one, which it showed first".into()
         }
-        // What an agent says of the worker's certificate, or of its absence.
+        // What an agent answers if it does not accept the worker's certificate, or gets none.
         rustls::Error::AlertReceived(CertificateRequired | UnknownCA | DecryptError | BadCertificate | CertificateUnknown | CertificateExpired | AccessDenied,
-        ) => "it refuses this worker's certificate: the agent's BANGUI_WORKER_CA must have \
-              the certificate of BANGUI_WORKER_CERT in it, or the CA that signed it"
+        ) => "it refuses this worker's certificate: the agent's BANGUI_WORKER_CA must contain \
+          the certificate of BANGUI_WORKER_CERT, or the CA that signed it"
             .into(),
         rustls::Error::InvalidMessage(_) => "what answers there does not speak TLS".into(),
         other => format!("no TLS connection: {other}"),

@@ -1,9 +1,9 @@
 //! The shared secret between workers and agents: at both ends one or two tokens, read again when their file changes.
 //!
-//! Two of them are for the time in which one replaces the other: an agent takes either, a worker sends the first and,
-//! if that is refused, the second. The file is read at most once a second, whole: it is a few dozen bytes, and a
-//! change of contents shows what a change of its time may not (a mounted secret, two writes within a tick). A file
-//! that has become unreadable or wrong changes nothing but the log.
+//! Two of them are for the time in which one replaces the other: an agent accepts either, a worker sends the first and,
+//! if that is refused, the second. The file is read as a whole, at most once a second: it is a few dozen bytes, and its modification
+//! time does not show every change (a mounted secret, two writes within a tick). If the file becomes unreadable or invalid, that is
+//! logged and the tokens in use stay.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ const REREAD_INTERVAL: Duration = Duration::from_secs(1);
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 const MAX_FILE: u64 = 4096;
 
-/// The tokens that hold now.
+/// The tokens in use.
 #[derive(Debug)]
 pub struct Tokens {
     current: ArcSwap<Vec<SecretString>>,
@@ -33,12 +33,12 @@ pub struct Tokens {
 #[derive(Debug)]
 struct Reread {
     due: Instant,
-    /// What was last wrong with the file, so that each problem is logged once.
+    /// The last problem with the file, so that each is logged once.
     complaint: Option<String>,
 }
 
 impl Tokens {
-    /// The tokens of the configuration, and of its file from now on.
+    /// The tokens of the configuration, reloaded from its file, if any, from now on.
     #[must_use]
     pub fn new(config: &AgentTokenConfig) -> Self {
         Self {
@@ -113,7 +113,7 @@ async fn read(file: &Path) -> Result<Vec<SecretString>, String> {
     match timeout(READ_TIMEOUT, reading).await {
         Ok(Ok(text)) => agent_tokens(text.trim()),
         Ok(Err(error)) => Err(format!("it cannot be read ({error})")),
-        Err(_) => Err("it cannot be read in time".into()),
+        Err(_) => Err("reading it timed out".into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `bangui audit verify`: whether the audit is whole, in a sentence for each trail and an exit code.
+//! `bangui audit verify`: checks that the audit is complete and unchanged; prints a line for each trail, and sets the exit code.
 //!
 //! ```text
 //! ok    audit security  128 entries; the newest is security:4711:9f86d0...:1767225600
@@ -17,7 +17,7 @@ use crate::config::{AuditConfig, Environment, Flags, roles};
 use crate::domain::printable::printable;
 use crate::store::{Store, Trail, TrailMark, WholeTrail};
 
-/// Follows the chain of each trail and prints a line about it; fails quietly unless all of them are whole.
+/// Follows the chain of each trail and prints a line about it; fails without another message if one is broken.
 ///
 /// # Errors
 /// If the configuration is wrong, Redis does not answer, or a trail is broken.

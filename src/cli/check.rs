@@ -6,9 +6,8 @@
 //! FAIL  agent web-1        ...
 //! ```
 //!
-//! After what it tests itself come the findings of the diagnosis (`findings.rs`). The exit code is 0 only if every line says ok or
-//! info: a warning counts as a failure. Every wait has a timeout, so that the
-//! command always ends.
+//! After its own tests come the findings of the diagnosis (`findings.rs`). The exit code is 0 only if every line says ok or
+//! info: a warning counts as a failure. Every wait has a timeout, so that the command always ends.
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -49,7 +48,7 @@ impl Line {
     }
 }
 
-/// Prints the report; fails without another message unless every line is ok.
+/// Prints the report; fails without another message unless every line is ok or info.
 ///
 /// # Errors
 /// If the configuration is wrong, the report cannot be written, or a line of it is not ok.
@@ -175,7 +174,7 @@ async fn redis(config: &CheckConfig) -> Vec<Line> {
     }
 }
 
-/// What the workers that run have noticed: a load balancer that nobody has named. Nothing if they cannot be read.
+/// A warning about load balancers that running workers have seen and the configuration does not name. None if that cannot be read.
 async fn unnamed_proxies(redis: &RedisConfig) -> Option<Line> {
     let store = Store::open_unsupervised(redis).ok()?;
     let reading = async {

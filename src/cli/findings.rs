@@ -15,10 +15,10 @@ use crate::domain::findings::{Finding, Kind, Severity};
 use crate::store::Store;
 
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
-/// All of it; agents alone are waited for for ten seconds at most.
+/// For all checks; agents have ten seconds of it at most.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `check` looks at these itself, now and not as the last probe left them.
+/// `check` tests these itself: their state now, not at the last probe.
 const LINES_OF_CHECK: [Kind; 6] = [
     Kind::RedisPersistence,
     Kind::RedisEviction,
@@ -28,7 +28,7 @@ const LINES_OF_CHECK: [Kind; 6] = [
     Kind::ServerBusy,
 ];
 
-/// What is found, with or without a Redis to ask.
+/// Makes the diagnosis, with or without a Redis to ask.
 ///
 /// # Errors
 /// If Redis stops answering.
@@ -57,7 +57,7 @@ pub(super) async fn find(
     Ok(findings)
 }
 
-/// One finding as a line: the mark, the check with its place, the words.
+/// One finding as a line: the mark, the check with its place, and the text.
 pub(super) fn line(finding: &Finding) -> (&'static str, String, String) {
     let mark = match finding.severity {
         Severity::Error => "FAIL",

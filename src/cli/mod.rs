@@ -1,6 +1,6 @@
 //! The subcommands, one file each: configuration in, exit code out.
 //!
-//! A new one goes into `config::command::COMMANDS`, into a file here, and into the dispatch of `main.rs`.
+//! A new one needs a row in `config::command::COMMANDS`, a file here, and a line in the dispatch of `main.rs`.
 
 pub mod agent;
 pub mod audit;
@@ -90,7 +90,8 @@ async fn connected(store: &Store) -> anyhow::Result<()> {
     let end = Instant::now() + REDIS_TIMEOUT;
     while let Err(error) = store.available() {
         if Instant::now() >= end {
-            return Err(error).context("is BANGUI_REDIS_URL right, and does Redis run?");
+            return Err(error)
+                .context("failed to connect to Redis (check that it runs, and BANGUI_REDIS_URL)");
         }
         sleep(Duration::from_millis(50)).await;
     }

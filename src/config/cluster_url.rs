@@ -1,7 +1,7 @@
-//! `redis+cluster://[user:password@]host[:port],host[:port],...[/0]`: some nodes of a Redis Cluster, of which one that answers
-//! is enough to find the others.
+//! `redis+cluster://[user:password@]host[:port],host[:port],...[/0]`: some nodes of a Redis Cluster. One that answers is enough to
+//! find the others.
 //!
-//! `rediss+cluster://` uses TLS to all nodes. The credentials are those of every node. A cluster has database 0 only.
+//! `rediss+cluster://` uses TLS to all nodes. All nodes have the same credentials. A cluster has database 0 only.
 use super::url_parts::{credentials, encoded, host_port, password_of, with_password};
 
 const FORM: &str = "must be redis+cluster://[user:password@]host[:port],host[:port],..., \
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_or_not_of_a_cluster() {
+    fn any_other_url_is_refused_or_is_not_a_clusters() {
         for bad in [
             "redis+cluster://",
             "redis+cluster:///0",

@@ -27,7 +27,7 @@ pub const MAN: &str = "man";
 pub const FOLDER: &str = "folder";
 /// The hidden subcommand through which `up` starts its children.
 pub const CHILD: &str = "child";
-/// The flag that names the process that a child must not outlive.
+/// The flag for the id of the process that a child must not outlive.
 pub const CHILD_PARENT: &str = "parent";
 /// The program that the child becomes, and its arguments.
 pub const CHILD_COMMAND: &str = "command";
@@ -159,7 +159,7 @@ fn child() -> Command {
         )
 }
 
-/// The flags that a command was given.
+/// The flags given to a command.
 #[must_use]
 pub fn flags(role: Role, matches: &ArgMatches) -> Flags {
     let variables = variables::ALL.iter().filter(|variable| variable.is_for(role));

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, all of it at once, and what is merely suspicious.
+//! Every error in a configuration, all at once, and warnings about what is merely suspicious.
 //!
 //! An error has the variable's name, its value and what is allowed. Secrets are removed before a value gets here
 //! (`sources.rs`).

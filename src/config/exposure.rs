@@ -1,6 +1,6 @@
 //! What a valid configuration exposes more than necessary: a warning at the start, and a line of `bangui check`.
 //!
-//! None of it is refused, since bangui cannot see its surroundings: a private network, a proxy that adds TLS.
+//! Nothing of it is refused, since bangui cannot see its surroundings: a private network, a proxy that adds TLS.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use super::hosts::is_wide;
 use super::sentinel_url::SentinelUrl;
 use super::{AgentCredentials, AgentUrl, Exposure, Servers};
 
-/// The surroundings of a worker, as far as it is configured.
+/// The parts of the configuration that can expose something.
 #[derive(Default)]
 pub(super) struct Around<'a> {
     /// Where it listens; `None` if it inherits its socket.

@@ -10,12 +10,12 @@ use crate::domain::address::network_behind;
 
 /// Networks such as `10.1.2.0/24`, or single addresses, in canonical form.
 ///
-/// What they add up to may be as large as the largest private networks, `10.0.0.0/8` and `fc00::/7`: nobody has load balancers in
-/// more, and `0.0.0.0/1,128.0.0.0/1` is every address.
+/// Neighbouring networks count as one, which may be as large as the largest private networks, `10.0.0.0/8` and `fc00::/7`: nobody
+/// has load balancers in more, and `0.0.0.0/1,128.0.0.0/1` is every address.
 pub fn proxies(text: &str) -> Parsed<Vec<IpNet>> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     let named = entries.map(proxy).collect::<Parsed<Vec<IpNet>>>()?;
-    // Neighbours together, as the one network that they are.
+    // Merge neighbouring networks.
     let too_large = IpNet::aggregate(&named).into_iter().find(|net| {
         let largest = if net.addr().is_ipv4() { 8 } else { 7 };
         net.prefix_len() < largest
@@ -38,7 +38,7 @@ fn proxy(entry: &str) -> Parsed<IpNet> {
     Ok(network_behind(network))
 }
 
-/// Whether a network is wider than any that holds load balancers alone.
+/// Whether a network is too wide to hold only load balancers.
 #[must_use]
 pub fn is_wide(proxies: &IpNet) -> bool {
     let narrow = if proxies.addr().is_ipv4() { 16 } else { 48 };

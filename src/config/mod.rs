@@ -9,9 +9,9 @@
 //!                form with Sentinels, cluster_url.rs that of a Redis Cluster
 //! client_commands.rs  the commands for people: their arguments; client.rs which server they ask, with which token
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every error
-//! bridge.rs      what concerns agents, at both ends; doors.rs what concerns how requests arrive
+//! bridge.rs      how workers and agents authenticate each other; doors.rs: how requests reach a worker
 //! hosts.rs       trusted proxies, and hosts that requests may be for
-//! exposure.rs    what a valid configuration opens further than necessary, for the log and for `bangui check`
+//! exposure.rs    what a valid configuration exposes more than necessary, for the log and for `bangui check`
 //! errors.rs      the list of errors as it is printed; warnings about unknown names
 //! ```
 //!
@@ -114,7 +114,7 @@ pub struct ServerEndpoint {
     pub name: ServerName,
     /// The address of its agent.
     pub url: AgentUrl,
-    /// `?token=shared`: it is sent the shared token although workers have a certificate to show.
+    /// `?token=shared`: workers send it the shared token even though they have a certificate.
     pub shared_token: bool,
 }
 
@@ -129,7 +129,7 @@ pub struct AgentGroup {
     pub port: u16,
     /// Whether they use TLS; without it, only loopback addresses are accepted.
     pub tls: bool,
-    /// `&trust=first-use`: each is known by the certificate that it showed first, and no CA is asked.
+    /// `&trust=first-use`: each agent's first certificate is pinned, and no CA is used.
     pub first_use: bool,
     /// `&token=shared`, as in [`ServerEndpoint`].
     pub shared_token: bool,
@@ -165,7 +165,7 @@ pub struct AgentTlsConfig {
 /// The certificate that workers show to agents, and its key: PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerCertConfig {
-    /// The certificate, with those between it and its CA.
+    /// The certificate with its intermediates.
     pub cert: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -174,9 +174,9 @@ pub struct WorkerCertConfig {
 /// How workers and agents authenticate each other, on the side of a worker.
 #[derive(Debug, Clone, Default)]
 pub struct AgentCredentials {
-    /// Present whenever it is sent to a server or a group.
+    /// Present if it is sent to any server or group.
     pub token: Option<AgentTokenConfig>,
-    /// The CA of the agents' certificates, if it is not one that the system trusts.
+    /// The CA of the agents' certificates; without it, the system's CAs are trusted.
     pub ca: Option<PathBuf>,
     /// The certificate for agents behind `https://`.
     pub worker_cert: Option<WorkerCertConfig>,
@@ -218,12 +218,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Something that a valid configuration opens further than necessary.
+/// Something that a valid configuration exposes more than necessary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposure {
-    /// What, in a word.
+    /// Its short name.
     pub what: &'static str,
-    /// How far, and the remedy.
+    /// What is exposed, and the remedy.
     pub message: String,
 }
 
@@ -260,9 +260,9 @@ pub struct ServeConfig {
     pub lease_ttl: Duration,
     /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// How many proxies are in front of the workers, instead of their addresses.
+    /// The number of proxies in front of the workers, as an alternative to `trusted_proxies`.
     pub trusted_proxy_hops: Option<NonZeroU8>,
-    /// Hosts that requests may be for, besides that of `public_url`; as in the header `Host`.
+    /// Hosts that requests may be for, besides that of `public_url`; without port.
     pub allowed_hosts: Vec<String>,
     /// How long to keep serving after SIGTERM, while not ready.
     pub drain: Duration,
@@ -289,7 +289,7 @@ pub struct AgentConfig {
     pub listen: AgentListen,
     /// The tokens that requests must carry; `None` where `worker_ca` decides.
     pub token: Option<AgentTokenConfig>,
-    /// Certificates of workers, or of the CA that signs them: over TLS, nobody else is answered.
+    /// Certificates of workers, or of the CA that signs them: over TLS, only clients with such a certificate are answered.
     pub worker_ca: Option<PathBuf>,
     /// fail2ban's socket.
     pub fail2ban_socket: PathBuf,
@@ -310,11 +310,11 @@ pub struct UpConfig {
     pub listen: SocketAddr,
     /// Worker processes.
     pub workers: NonZeroU32,
-    /// What users type.
+    /// The address that users type into the browser.
     pub public_url: Option<Url>,
-    /// A host that the workers answer for, beside that.
+    /// A host that the workers accept requests for, besides that of `public_url`.
     pub host: Option<String>,
-    /// The address for the metrics of the first worker; the next ones follow port by port. 0 is any port, for each.
+    /// The address for the metrics of the first worker; the others use the following ports. Port 0 gives each worker any free port.
     pub metrics_listen: SocketAddr,
     /// The folder for the files of Redis and the sandbox.
     pub data_dir: PathBuf,
@@ -334,7 +334,7 @@ pub struct UpConfig {
     pub worker_env: Vec<(String, OsString)>,
 }
 
-/// The configuration of `bangui check`, which tests what is named and nothing else.
+/// The configuration of `bangui check`, which tests only what is configured.
 #[derive(Clone)]
 pub struct CheckConfig {
     /// The cluster's Redis.
@@ -345,7 +345,7 @@ pub struct CheckConfig {
     pub groups: Vec<AgentGroup>,
     /// How they and the workers authenticate each other.
     pub agents: AgentCredentials,
-    /// What the configuration opens further than necessary.
+    /// What the configuration exposes more than necessary.
     pub exposures: Vec<Exposure>,
 }
 
@@ -354,7 +354,7 @@ pub struct CheckConfig {
 pub struct ResetPasswordConfig {
     /// The cluster's Redis.
     pub redis: RedisConfig,
-    /// The new password; without it, the terminal is asked.
+    /// The new password; without it, the command asks on the terminal.
     pub password: Option<SecretString>,
     /// How long entries of the audit are kept.
     pub audit_kept: Duration,

@@ -1,7 +1,7 @@
 //! `BANGUI_REDIS_URL`, and how passwords inside URLs are hidden.
 //!
-//! The URL is kept as text and handed to the Redis client as it is, but for one thing: `password=` of a unix
-//! socket's URL becomes `pass=`, the name the client knows.
+//! The URL is kept as text and passed to the Redis client unchanged, except that `password=` of a unix
+//! socket's URL becomes `pass=`, the name that the client knows.
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
@@ -56,7 +56,7 @@ pub fn with_password(url: &SecretString, password: &SecretString) -> SecretStrin
     String::from(parsed).into()
 }
 
-/// Every password in it: Redis's, and that of the Sentinels.
+/// Every password in the URL: for Redis and for the Sentinels.
 pub(super) fn passwords(url: &SecretString) -> Vec<String> {
     if let Some(Ok(sentinels)) = SentinelUrl::parse(url.expose_secret()) {
         return sentinels.passwords();

@@ -60,7 +60,7 @@ pub fn serve(environment: &Environment, flags: &Flags) -> Result<Loaded<ServeCon
     Ok(loaded)
 }
 
-/// Beside the configuration, what of it is open further than it need be.
+/// Builds the configuration, and adds what it exposes more than necessary to `exposures`.
 fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<ServeConfig, ConfigErrors> {
     let listen = read.value(&vars::LISTEN, values::listen);
     let _ = read.value(&vars::WORKERS, values::positive); // Not used here, but an invalid one is never ignored.
@@ -245,7 +245,7 @@ fn read_up(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<UpConf
     let last =
         workers.map_or(0, NonZeroU32::get).saturating_add(u32::from(metrics_listen.port())).saturating_sub(1);
     if metrics_listen.port() != 0 && last > u32::from(u16::MAX) {
-        let allowed = "leaves no port for the last worker: each has the next one".to_owned();
+        let allowed = "leaves no port for the last worker: each worker uses the next port".to_owned();
         read.note(vars::METRICS_LISTEN.name.to_owned(), Some(metrics_listen.to_string()), allowed);
     }
     let socket = read.value(&vars::FAIL2BAN_SOCKET, values::absolute_path);
@@ -377,7 +377,7 @@ pub fn reset_password(
     })
 }
 
-/// The Redis whose audit `bangui audit` looks at.
+/// The configuration of `bangui audit`: the Redis whose audit it reads.
 ///
 /// # Errors
 /// With every error in the configuration.

@@ -1,5 +1,5 @@
-//! What a secret must be like, as far as its text says it: tokens, passwords, and none that a manifest or document shows. An
-//! error never holds the value.
+//! Rules for the text of secrets: of tokens and passwords, and against examples from manifests and documents. An error never holds
+//! the value.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use secrecy::SecretString;
 
 use super::values::Parsed;
 
-/// The characters of a setup token at least.
+/// The minimum number of characters of a setup token.
 pub const SHORTEST_SETUP_TOKEN: usize = 24;
 
-/// The fewest different characters of a token: what is typed by a hand that rests on one key has fewer.
+/// The minimum number of different characters of a token: a key held down gives fewer.
 const MIN_DIFFERENT: usize = 16;
-/// Of one in hexadecimal digits, of which there are but 16: 32 random ones have fewer than this once in ten million times.
+/// The same for a token in hexadecimal digits, of which there are only 16: 32 random ones have fewer than this once in ten million times.
 const MIN_DIFFERENT_DIGITS: usize = 8;
 
 /// One or two tokens separated by a comma. Also used when the token file changes.
@@ -30,7 +30,7 @@ pub fn agent_tokens(text: &str) -> Parsed<Vec<SecretString>> {
     Ok(tokens.into_iter().map(SecretString::from).collect())
 }
 
-/// What must come with the setup call: too long to be guessed, however many addresses somebody guesses from.
+/// The code for the setup: too long to be guessed, from however many addresses somebody tries.
 pub fn setup_token(text: &str, _file: Option<&Path>) -> Parsed<SecretString> {
     if text.chars().count() >= SHORTEST_SETUP_TOKEN {
         return Ok(text.into());
@@ -71,7 +71,7 @@ pub fn is_example(secret: &str) -> bool {
     secret.trim_start().to_ascii_lowercase().starts_with("replace-this")
 }
 
-/// A password, which may be one that was taken under earlier rules: the rules are checked where it is set.
+/// A password. It may have been accepted under earlier rules, so the rules are checked only where a password is set.
 pub fn password(text: &str, _file: Option<&Path>) -> Parsed<SecretString> {
     if text.len() <= 1024 { Ok(text.into()) } else { Err("can have 1024 bytes at most".to_owned()) }
 }

@@ -1,6 +1,6 @@
 //! `redis+sentinel://[user:password@]host[:port],host[:port],.../NAME[/db][?sentinel_user=U&sentinel_password=P]`.
 //!
-//! The credentials before the hosts are those for Redis; those for the Sentinels, if they need any, follow the `?`.
+//! The credentials before the hosts are for Redis; those for the Sentinels, if they need any, follow the `?`.
 //! `rediss+sentinel://` uses TLS to the Sentinels and to Redis.
 use super::url_parts::{check_database, credentials, encoded, host_port, password_of, with_password};
 
@@ -67,7 +67,7 @@ impl SentinelUrl {
         self
     }
 
-    /// Those for Redis and for the Sentinels, where there are some.
+    /// The passwords for Redis and for the Sentinels, if there are any.
     pub(super) fn passwords(&self) -> Vec<String> {
         [&self.credentials, &self.sentinel_credentials].into_iter().filter_map(|of| password_of(of)).collect()
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_or_not_of_sentinel() {
+    fn any_other_url_is_refused_or_is_not_a_sentinels() {
         for bad in [
             "redis+sentinel://",
             "redis+sentinel://a",

@@ -19,7 +19,7 @@ use super::variables::Variable;
 /// The file of a secret holds one line, not a disk image.
 const MAX_SECRET_FILE_SIZE: u64 = 64 * 1024;
 
-/// What the process was started with, besides its arguments.
+/// The environment that the process was started in.
 #[derive(Clone, Default)]
 pub struct Environment {
     /// All variables whose names are valid UTF-8.
@@ -43,14 +43,14 @@ impl Environment {
         }
     }
 
-    /// One variable.
+    /// The value of one variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(name).map(OsString::as_os_str)
     }
 }
 
-/// What the arguments set: a flag's name without its dashes, and its value. Filled by `command.rs`.
+/// The flags among the arguments: a flag's name without its dashes, and its value. Filled by `command.rs`.
 pub type Flags = BTreeMap<String, OsString>;
 
 /// A secret and the file it was read from, if any.
@@ -93,13 +93,13 @@ impl<'a> Reader<'a> {
         self.errors.extend(new);
     }
 
-    /// The environment this reads.
+    /// The environment that this reader uses.
     #[must_use]
     pub fn environment(&self) -> &'a Environment {
         self.environment
     }
 
-    /// The flags this reads.
+    /// The flags that this reader uses.
     #[must_use]
     pub fn flags(&self) -> &'a Flags {
         self.flags

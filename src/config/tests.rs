@@ -14,7 +14,7 @@ pub(super) fn environment(set: &[(&str, &str)]) -> Environment {
     Environment { variables: variables.collect(), ..Environment::default() }
 }
 
-/// The least that a worker needs, and then `set`.
+/// The minimum that a worker needs, and `set`.
 pub(super) fn worker(set: &[(&str, &str)]) -> Environment {
     let mut all = vec![("BANGUI_REDIS_URL", "redis://localhost")];
     all.extend(set);
@@ -293,7 +293,7 @@ fn check_needs_only_what_it_can_try() {
 }
 
 #[test]
-fn logs_are_text_on_a_terminal_and_json_elsewhere_unless_said() {
+fn logs_are_text_on_a_terminal_and_json_elsewhere_unless_configured() {
     let mut set = worker(&[]);
     let format = |set: &Environment| roles::serve(set, &Flags::new()).ok().unwrap().log_format;
     assert_eq!(format(&set), LogFormat::Json);

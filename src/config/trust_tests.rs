@@ -1,4 +1,4 @@
-//! Whom a configuration trusts, as a user meets it: secrets that are none, what is open further than it need be, who is sent what.
+//! Whom a configuration trusts, as a user meets it: examples used as secrets, what is exposed more than necessary, who is sent the token.
 use super::tests::{TOKEN, environment, errors, flags, serve, worker};
 use super::variables::Role;
 use super::*;
@@ -121,7 +121,7 @@ fn proxies_are_known_by_address_or_by_number() {
 }
 
 #[test]
-fn what_is_open_further_than_it_need_be_is_warned_of_and_shown_by_check() {
+fn unnecessary_exposure_causes_a_warning_and_is_shown_by_check() {
     let open = [
         ("BANGUI_LISTEN", "0.0.0.0:8080"),
         ("BANGUI_PUBLIC_URL", "http://bangui.example"),

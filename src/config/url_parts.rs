@@ -1,12 +1,12 @@
 //! Parts that the kinds of Redis URLs share.
 use url::Url;
 
-/// Percent-encoded, as user and password are before the `@` of a URL.
+/// The text percent-encoded, as user and password are before the `@` of a URL.
 pub(super) fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// As it was before it was put into a URL.
+/// The text of a percent-encoded part of a URL.
 pub(super) fn decoded(text: &str) -> String {
     let plain = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
     let mut pairs = url::form_urlencoded::parse(plain.as_bytes());
@@ -28,7 +28,7 @@ pub(super) fn host_port(text: &str, port: u16) -> Option<String> {
     Some(format!("{host}:{}", url.port().unwrap_or(port)))
 }
 
-/// What stands before the `@`, percent-encoded and with the `@`; nothing if there is nothing.
+/// `user:password@`, percent-encoded, from the text before the `@`; empty if that is empty.
 pub(super) fn credentials(user_info: &str) -> Option<String> {
     if user_info.is_empty() {
         return Some(String::new());
@@ -38,7 +38,7 @@ pub(super) fn credentials(user_info: &str) -> Option<String> {
     Some(format!("{}{password}@", whole.username()))
 }
 
-/// The same credentials with this password, which is percent-encoded.
+/// The same credentials with this password, which this percent-encodes.
 pub(super) fn with_password(credentials: &str, password: &str) -> String {
     let user = credentials.split([':', '@']).next().unwrap_or_default();
     format!("{user}:{password}@")

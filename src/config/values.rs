@@ -26,7 +26,7 @@ pub const PROBE_INTERVAL_SECONDS: RangeInclusive<u64> = 1..=86_400;
 /// The allowed crash window of an activation: up to a day.
 pub const CRASH_WINDOW_SECONDS: RangeInclusive<u64> = 0..=86_400;
 
-/// What `bangui up` sets as `BANGUI_LISTEN` of its workers.
+/// The value of `BANGUI_LISTEN` that `bangui up` gives its workers.
 pub const INHERITED: &str = "inherited";
 
 /// An address with its port.
@@ -281,7 +281,7 @@ struct Options {
 }
 
 impl Options {
-    /// `None` if it is something else: it is part of the URL then, which takes none.
+    /// `None` for anything else, which then counts as part of the URL and is refused there.
     fn parse(text: &str) -> Option<Self> {
         text.split('&').try_fold(Self::default(), |options, option| match option {
             "discover=dns" => Some(Self { discover: true, ..options }),

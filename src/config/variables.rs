@@ -1,7 +1,7 @@
 //! Every variable in one table: name, flag, default, help, and the commands that read it.
 //!
-//! A variable `BANGUI_REDIS_URL` is also the flag `--redis-url`, which wins. A secret has no flag, since every user of a
-//! machine can read the arguments of its processes: it has `BANGUI_AGENT_TOKEN_FILE` and `--agent-token-file` instead.
+//! A variable such as `BANGUI_REDIS_URL` is also a flag, `--redis-url`, which takes precedence. A secret has no flag, since every
+//! user of a machine can read the arguments of its processes: it has `BANGUI_AGENT_TOKEN_FILE` and `--agent-token-file` instead.
 //! The help texts, the parsing, the list of known names and the table of `docs/configuration.md` all come from here.
 
 /// A subcommand that reads variables.

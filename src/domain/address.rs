@@ -1,13 +1,13 @@
-//! One spelling for one address, so that no comparison depends on how somebody wrote it.
+//! One spelling for each address, so that no comparison depends on how somebody wrote it.
 //!
 //! | written | is |
 //! |---|---|
 //! | `::ffff:198.51.100.9` (mapped, RFC 4291) | 198.51.100.9 everywhere: the kernel and fail2ban see the IPv4 address |
 //! | `::ffff:198.51.100.0/120` | 198.51.100.0/24 everywhere |
-//! | `64:ff9b::c633:6409` (NAT64, RFC 6052) | an IPv6 address to a firewall, so it is banned and ignored as written: a ban of 198.51.100.9 would let its packets through; the *host behind it* is 198.51.100.9, which is what limits, trusted proxies, sessions, the audit and the guard against locking oneself out ask for |
+//! | `64:ff9b::c633:6409` (NAT64, RFC 6052) | an IPv6 address to a firewall, so it is banned and ignored as written: a ban of 198.51.100.9 would let its packets through; the *host behind it* is 198.51.100.9, which is what limits, trusted proxies, sessions, the audit and the guard against banning oneself use |
 //!
-//! Every address and network that comes from outside goes once, where it is parsed, through [`canonical_network`] if it is what
-//! fail2ban bans or ignores, and through [`host_behind`] or [`network_behind`] if it says who somebody is.
+//! Where an address or network from outside is parsed, it goes through [`canonical_network`] if fail2ban is to ban or ignore it,
+//! and through [`host_behind`] or [`network_behind`] if it identifies a client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -47,8 +47,8 @@ pub fn network_behind(net: IpNet) -> IpNet {
     }
 }
 
-/// Whether traffic of one of `net`'s addresses can be traffic of one of `other`'s, however each is spelled: an IPv4 host also arrives
-/// as its mapped and its NAT64 address.
+/// Whether the two networks can have a host in common, however each is spelled: an IPv4 host may also appear under its mapped and
+/// its NAT64 address.
 #[must_use]
 pub fn overlaps(net: IpNet, other: IpNet) -> bool {
     let others = spellings(canonical_network(other));
@@ -56,8 +56,8 @@ pub fn overlaps(net: IpNet, other: IpNet) -> bool {
     spellings(canonical_network(net)).iter().any(|one| others.iter().any(|other| overlap(one, other)))
 }
 
-/// Why no host ever has an address of this network, in words that follow it; none if a host may. Packets never come from there, so
-/// a ban would hold for nobody.
+/// Why no host ever has an address of this network, in words that follow its name; none if a host may have one. Packets never come
+/// from there, so a ban would have no effect.
 #[must_use]
 pub fn is_no_host(net: IpNet) -> Option<&'static str> {
     const NOBODY: [(&str, &str); 5] = [
@@ -72,7 +72,7 @@ pub fn is_no_host(net: IpNet) -> Option<&'static str> {
     NOBODY.iter().find(|(nobody, _)| of(nobody)).map(|(_, why)| *why)
 }
 
-/// What is so large among these networks, neighbours taken together, that most of its hosts are nobody's enemies: more than a /8 of
+/// The largest of these networks, neighbours merged, if it is so large that most of its hosts must be harmless: more than a /8 of
 /// IPv4 addresses, or a /16 of IPv6 ones. Registries give nobody more.
 #[must_use]
 pub fn largest_crowd(nets: &[IpNet]) -> Option<IpNet> {
@@ -94,7 +94,7 @@ fn spellings(net: IpNet) -> Vec<IpNet> {
     all
 }
 
-/// The IPv4 network in the last 32 bits, if the 96 before are these.
+/// The IPv4 network in the last 32 bits, if the 96 bits before are `prefix`.
 fn embedded(net: Ipv6Net, prefix: [u16; 6]) -> Option<Ipv4Net> {
     let length = net.prefix_len().checked_sub(96)?;
     let [head @ .., high, low] = net.network().segments();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_a_registry_gives_to_anybody_is_a_crowd_also_in_parts() {
+    fn a_network_larger_than_a_registry_allocates_is_a_crowd_whether_whole_or_in_parts() {
         let crowd = |nets: &[&str]| {
             let nets: Vec<IpNet> = nets.iter().map(|one| net(one)).collect();
             largest_crowd(&nets).map(|net| net.to_string())
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_second_look_changes_nothing(net in networks()) {
+        fn what_is_canonical_stays_as_it_is(net in networks()) {
             let canonical = canonical_network(net);
             prop_assert_eq!(canonical_network(canonical), canonical);
             let behind = network_behind(net);

@@ -1,14 +1,14 @@
 //! What has changed between two lists of bans, as events: the first hundred of each kind, then how many more.
 //!
-//! The old list comes piece by piece, as it is read; both are in the order of their text, so that neither is looked
-//! through twice and the old one is never whole in memory.
+//! The old list comes piece by piece, as it is read; both are in the order of their text, so that each is read only once and the
+//! old one is never in memory as a whole.
 
 use std::collections::BTreeMap;
 
 use super::JailName;
 use super::event::{BanDelta, Event};
 
-/// Events of one kind for one list; a jail that loses 100,000 bans at once must not push all else out of the stream.
+/// The most events of one kind for one list; a jail that loses 100,000 bans at once must not push all others out of the stream.
 const MAX_NAMED: usize = 100;
 
 /// An address that was banned or unbanned through bangui between the two lists.
@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 100;
 pub struct BanNote {
     /// In the spelling of the lists.
     pub ip: String,
-    /// Banned, or unbanned.
+    /// Whether it was banned; otherwise it was unbanned.
     pub banned: bool,
 }
 
@@ -35,7 +35,7 @@ impl std::fmt::Display for BanNote {
     }
 }
 
-/// What is known of a noted address.
+/// What is known about a noted address.
 #[derive(Default)]
 struct Noted {
     banned: bool,
@@ -44,7 +44,7 @@ struct Noted {
     in_new: bool,
 }
 
-/// A comparison under way.
+/// A comparison in progress.
 pub struct BanChanges<'a> {
     noted: BTreeMap<String, Noted>,
     /// The addresses of the new list that are still to come, in order.
@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_the_difference_of_the_sets(
+        fn the_reported_changes_are_the_difference_of_the_two_lists(
             old in prop::collection::btree_set("[0-9]{1,2}", 0..40),
             new in prop::collection::btree_set("[0-9]{1,2}", 0..40),
         ) {

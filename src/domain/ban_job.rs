@@ -7,7 +7,7 @@
 //! queued, running ──cancel──▶ cancelling ──the agent is fenced──▶ cancelled
 //! ```
 //!
-//! A claim is an owner and an epoch, as long as it is renewed. The epoch rises with each claim and each cancellation;
+//! A claim is an owner and an epoch, and lasts as long as it is renewed. The epoch rises with each claim and each cancellation;
 //! every message to the agent carries it, so that "cancelled" means that nothing more happens, even if a worker was paused.
 //! Jobs of one jail run one after the other, in the order in which they were asked for: a ban that was followed by an
 //! unban ends unbanned.
@@ -19,15 +19,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{JailName, Network, ServerName, hex_id};
 
-/// Addresses in one command to fail2ban: its one command thread does nothing else in that time.
+/// The most addresses in one command to fail2ban: its only command thread does nothing else in that time.
 pub const BATCH_SIZE: usize = 25;
-/// How long a command should take: a probe waits for one at most, and so does any other request.
+/// How long a command should take: probes and all other requests to that fail2ban wait for it.
 const AIM: Duration = Duration::from_millis(250);
-/// More addresses than this are a job.
+/// Requests for more addresses than this become a job.
 pub const JOB_ABOVE: usize = 100;
-/// Addresses of one job.
+/// The most addresses of one job.
 pub const MAX_JOB_ADDRESSES: usize = 20_000;
-/// Addresses that failed and are listed with their reason; the others are counted.
+/// The most failures that are listed with their reason; the others are only counted.
 pub const MAX_LISTED_FAILURES: usize = 100;
 /// A job that makes no progress for this long has failed.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -99,11 +99,11 @@ pub enum BanJobState {
     Running,
     /// No worker continues it, but the agent has not been informed yet.
     Cancelling,
-    /// The agent has been informed: no further address is touched.
+    /// The agent has been informed: no further address is changed.
     Cancelled,
     /// Every address was tried.
     Done,
-    /// It could not be ended.
+    /// It could not be completed.
     Failed,
     /// A state that only a newer version knows.
     Unknown,
@@ -132,7 +132,7 @@ impl BanJobState {
             .find(|state| state.as_str() == text)
     }
 
-    /// Whether nothing follows.
+    /// Whether it is over.
     #[must_use]
     pub fn is_over(self) -> bool {
         matches!(self, Self::Cancelled | Self::Done | Self::Failed)
@@ -142,7 +142,7 @@ impl BanJobState {
 /// How far a job is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BanJobProgress {
-    /// Addresses in all; of "unban all" known once it has begun.
+    /// Addresses in all; for "unban all" known once it has begun.
     pub asked: usize,
     /// Number of addresses that were tried, and so where the next worker resumes.
     pub done: usize,
@@ -204,24 +204,24 @@ pub fn by_reason<'a>(
 const NOT_BANNED: &str = "fail2ban accepted the command but does not ban it: does the jail ignore it?";
 const STILL_BANNED: &str = "fail2ban accepted the command but still bans it, or bans it again";
 
-/// A job that is not over, as workers that look for work see it.
+/// A job that is not over, as it appears to workers that look for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenBanJob {
     /// The job's id.
     pub id: BanJobId,
-    /// Where.
+    /// The server.
     pub server: ServerName,
-    /// In which jail.
+    /// The jail.
     pub jail: JailName,
     /// Whether this version can carry it out.
     pub understood: bool,
-    /// From when on it may be claimed, in milliseconds on Redis's clock: the end of a claim, or of a pause.
+    /// When it may be claimed, in milliseconds on Redis's clock: the end of a claim, or of a pause.
     pub free_at: i64,
-    /// When it last got further, began or was asked for.
+    /// When it last made progress, began or was asked for.
     pub moved_at: i64,
 }
 
-/// Of the open jobs, in order, those that may be claimed now, and after which time there may be more.
+/// The open jobs that may be claimed now, in order, and after which time there may be more.
 ///
 /// `known` says which servers this worker can reach; the others are left to other workers, until it is clear that no
 /// worker can.
@@ -252,7 +252,7 @@ pub fn claimable(
     (free, wait.map(|ms| Duration::from_millis(ms.unsigned_abs())))
 }
 
-/// How many addresses go into the next command, after one of `size` that `took` so long: fewer where an action is slow.
+/// How many addresses go into the next command, after one with `size` addresses that `took` this long: fewer if an action is slow.
 #[must_use]
 pub fn size_after(size: usize, took: Duration) -> usize {
     let took = took.as_millis().max(1);
@@ -260,7 +260,7 @@ pub fn size_after(size: usize, took: Duration) -> usize {
     fit.min(size * 2).clamp(1, BATCH_SIZE)
 }
 
-/// After a failure to ask the agent: how long to leave it alone when it has got no further for `idle`; none to give up.
+/// After a failure to ask the agent: how long to wait, if the job has made no progress for `idle`; none to give up.
 #[must_use]
 pub fn pause_after_trouble(idle: Duration) -> Option<Duration> {
     (idle < GIVE_UP_AFTER).then(|| (idle / 2).clamp(Duration::from_secs(1), Duration::from_secs(30)))
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_with_the_trouble_and_end() {
+    fn pauses_grow_with_the_trouble_until_the_job_gives_up() {
         let pause = |seconds| pause_after_trouble(Duration::from_secs(seconds));
         assert_eq!(pause(0), Some(Duration::from_secs(1)));
         assert_eq!(pause(20), Some(Duration::from_secs(10)));

@@ -5,16 +5,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// As long as a failure ID gets in practice, several times over.
+/// Several times as long as failure IDs are in practice.
 const MAX_BYTES: usize = 1024;
 
-/// The text that a jail bans, one that fits into a list and a command: no control characters, nothing that fail2ban would
-/// take for an option or for the end of the command.
+/// A text that a jail bans, if it fits into a list and a command: no control characters, nothing that fail2ban would take for an
+/// option or for the end of the command.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BanMark(String);
 
-/// Why a text is no mark.
+/// Why a text is not a mark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a banned text must have 1 to {MAX_BYTES} bytes, no control characters, and nothing that fail2ban would misread"
@@ -28,7 +28,7 @@ impl BanMark {
     /// If it does not fit into a command of fail2ban.
     pub fn parse(text: &str) -> Result<Self, MarkError> {
         let fits = (1..=MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-        // `unbanip` takes one option, and the protocol marks its ends in the text.
+        // `unbanip` takes an option that begins with `--`, and the protocol ends a command with `<F2B_END_COMMAND>`.
         if fits && !text.starts_with("--") && !text.contains("<F2B_") {
             return Ok(Self(text.to_owned()));
         }

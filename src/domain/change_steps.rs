@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Steps of one change that are kept: each of them, and a few that are taken twice.
+/// The most steps of one change that are kept: each of them, and a few that are taken twice.
 pub const MAX_STEPS: usize = 12;
 
 /// One step.
@@ -16,9 +16,9 @@ pub enum ChangeStep {
     Lock,
     /// Finds out what runs and what the files say, to be able to undo the change.
     Save,
-    /// Tries the new configuration out, where nobody reads it.
+    /// Tests the new configuration on a copy.
     Test,
-    /// Puts it in its place.
+    /// Writes it to its place.
     Write,
     /// fail2ban loads it; a jail that ends runs the unban action of each of its bans.
     Load,
@@ -26,7 +26,7 @@ pub enum ChangeStep {
     Verify,
     /// Undoes the change.
     Undo,
-    /// One that only another version knows.
+    /// A step that only another version knows.
     #[serde(other)]
     Unknown,
 }
@@ -54,7 +54,7 @@ impl ChangeStep {
 /// A step that was taken, or is being taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepTime {
-    /// Which.
+    /// The step.
     pub step: ChangeStep,
     /// How long it took, or has taken so far, in milliseconds.
     pub ms: u64,

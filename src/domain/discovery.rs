@@ -1,4 +1,4 @@
-//! Servers that are discovered by a DNS name: what is remembered of them, and how a new look changes it.
+//! Servers that are discovered by a DNS name: what is stored about them, and how it changes with what is found in DNS now.
 //!
 //! A server is its name, which its agent reports and proves; the address is only where it was last found. So an agent that
 //! comes back under another address is the same server, with the same state. The rules, in the order of [`reconcile`]:
@@ -10,7 +10,7 @@
 //! | an agent reports a name nobody has | a new server |
 //! | an agent reports the name of a server that is gone from its address, or silent there | that server has moved |
 //! | an agent reports the name of one that is there, or listed in the configuration | a conflict: the first stays |
-//! | an agent reports the name of a server that is known by its certificate, and shows another one | a conflict, wherever it is: the server is another's until it has been gone for [`GONE_AFTER`] |
+//! | an agent reports the name of a server with a pinned certificate, and shows another one | a conflict, wherever it is: the name stays with the pinned certificate until that server has been gone for [`GONE_AFTER`] |
 //! | two addresses, one agent (dual stack) | one server, no conflict |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ pub struct Discovered {
     pub address: SocketAddr,
     /// Whether its agent speaks TLS.
     pub tls: bool,
-    /// The certificate that it showed first, where it is known by that: its SHA-256 in hexadecimal digits.
+    /// The pinned certificate, if there is one: its SHA-256 in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// Since when it has been gone from DNS, on Redis's clock; none while it is there.
@@ -70,12 +70,12 @@ pub struct Answering {
     pub name: Option<ServerName>,
     /// The run of the agent.
     pub instance: Option<String>,
-    /// The certificate that it showed, where it is known by that.
+    /// The certificate that it showed, if its group pins certificates.
     pub fingerprint: Option<String>,
 }
 
 impl Answering {
-    /// Whether this may be the agent of that server: its name, and the certificate that it is known by.
+    /// Whether this may be the agent of that server: it reports its name, and shows no other certificate than the pinned one.
     fn is(&self, name: &ServerName, known: &Discovered) -> bool {
         self.name.as_ref() == Some(name) && !self.shows_another(known)
     }
@@ -85,12 +85,12 @@ impl Answering {
     }
 }
 
-/// A look at all groups.
+/// One look at all groups.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
     /// What DNS answered.
     pub groups: BTreeMap<ServerName, Resolved>,
-    /// Who answered, of those who were asked.
+    /// Who answered, of the addresses that were asked.
     pub asked: BTreeMap<SocketAddr, Answering>,
 }
 
@@ -99,11 +99,11 @@ pub struct Look {
 pub struct Conflict {
     /// The name.
     pub name: ServerName,
-    /// Where the agent is that does not get it.
+    /// The address of the agent that does not get the name.
     pub address: SocketAddr,
-    /// Where the one is that has it; none if the configuration lists it.
+    /// The address of the agent that has it; none if the configuration lists the name.
     pub holder: Option<SocketAddr>,
-    /// Whether it shows another certificate than the one that has it.
+    /// Whether it shows another certificate than the agent that has the name.
     pub other_certificate: bool,
 }
 
@@ -134,9 +134,9 @@ impl std::fmt::Display for Conflict {
 pub struct Reconciled {
     /// The servers from now on.
     pub servers: Discoveries,
-    /// What happened, with whom.
+    /// What happened to which server.
     pub events: Vec<(ServerName, Event)>,
-    /// Those that are gone for good: what is remembered of them goes too.
+    /// Those that are gone for good: what is stored about them is deleted too.
     pub forgotten: Vec<ServerName>,
     /// Names that were reported twice.
     pub conflicts: Vec<Conflict>,
@@ -162,7 +162,7 @@ pub fn contested(known: &Discoveries, look: &Look) -> BTreeSet<SocketAddr> {
 }
 
 impl Look {
-    /// Whether this server is where it was; none if DNS did not answer and nobody was asked.
+    /// Whether this server is where it was; none if DNS did not answer and its address was not asked.
     fn shows(&self, name: &ServerName, known: &Discovered) -> Option<bool> {
         if let Some(answering) = self.asked.get(&known.address)
             && answering.name.is_some()
@@ -175,14 +175,14 @@ impl Look {
         }
     }
 
-    /// Whether the server is there beyond doubt, so that nobody else can have its name.
+    /// Whether the server may still be where it was, so that no other agent can have its name.
     fn holds(&self, name: &ServerName, known: &Discovered) -> bool {
         let answers = self.asked.get(&known.address).map(|answering| answering.is(name, known));
         answers.unwrap_or_else(|| self.shows(name, known) != Some(false))
     }
 }
 
-/// Takes in a look. `listed` are the names of the configuration.
+/// Applies a look. `listed` are the names that `BANGUI_SERVERS` lists.
 #[must_use]
 pub fn reconcile(known: Discoveries, look: &Look, listed: &[ServerName], now: Timestamp) -> Reconciled {
     let is_listed =
@@ -194,7 +194,7 @@ pub fn reconcile(known: Discoveries, look: &Look, listed: &[ServerName], now: Ti
         conflicts: Vec::new(),
         left_out: 0,
     };
-    // A name that is listed by now takes its state along.
+    // A server that is listed by now keeps its state, which is stored under its name.
     done.servers.retain(|name, _| !is_listed(name));
     let taken = done.servers.clone();
     for (name, server) in &mut done.servers {
@@ -227,7 +227,7 @@ pub fn reconcile(known: Discoveries, look: &Look, listed: &[ServerName], now: Ti
                 let (name, address) = (name.clone(), *address);
                 done.conflicts.push(Conflict { name, address, holder, other_certificate: true });
             }
-            // Known by its certificate from now on, or by the CA again, as its group says.
+            // Its certificate is pinned from now on, or no longer, as its group says.
             Some(server) if server.address == *address => server.fingerprint = found.fingerprint,
             // Found by this look already, or still there.
             Some(server)
@@ -264,7 +264,7 @@ pub fn reconcile(known: Discoveries, look: &Look, listed: &[ServerName], now: Ti
     done
 }
 
-/// An address as text: msgpack would make a list of numbers of it.
+/// An address as text: msgpack would store it as a list of numbers.
 mod text {
     use std::net::SocketAddr;
 

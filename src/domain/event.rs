@@ -23,7 +23,7 @@ pub enum Event {
     },
     /// fail2ban does not answer any more.
     WentOffline {
-        /// What the agent said of it.
+        /// Why, in the agent's words.
         reason: String,
     },
     /// It answers, but jails that should run are missing.
@@ -37,7 +37,7 @@ pub enum Event {
         jail: JailName,
         /// Whole seconds between the activation and the crash.
         seconds_since_activation: i64,
-        /// What the server became.
+        /// The condition of the server since then.
         condition: Condition,
     },
     /// The server of a pending recovery has recovered.
@@ -59,19 +59,19 @@ pub enum Event {
     BanAdded {
         /// The jail.
         jail: JailName,
-        /// Whom.
+        /// Which addresses.
         what: BanDelta,
     },
     /// A jail bans less than before.
     BanRemoved {
         /// The jail.
         jail: JailName,
-        /// Whom not any more.
+        /// Which addresses it no longer bans.
         what: BanDelta,
     },
     /// An agent was discovered.
     ServerAdded {
-        /// Where.
+        /// Its address.
         address: SocketAddr,
     },
     /// A discovered server has been gone for so long that it was forgotten.

@@ -1,8 +1,8 @@
 //! What to log of events that come in floods: the first few from each source, then how many more there were. Pure: the caller has
 //! the clock.
 //!
-//! Bounded on every side: so many sources are remembered, so many lines are said in a minute for all
-//! of them, everything else is counted, and so many of the counts are reported.
+//! Everything is bounded: the sources that are remembered, the lines per minute for all of them together, and the counts that are
+//! reported. Everything else is only counted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,12 +14,12 @@ pub const WINDOW: Duration = Duration::from_secs(60);
 const SAID_EACH: u32 = 10;
 /// The most lines about all sources together in a window.
 const SAID_IN_ALL: u32 = 300;
-/// Sources that are remembered.
+/// The most sources that are remembered.
 const SOURCES: usize = 1_000;
-/// Sources whose counts are reported one by one: the greatest ones.
+/// The most sources whose counts are reported one by one: those with the greatest counts.
 const REPORTED: usize = 50;
 
-/// What has been said of one source in its window.
+/// What has been said about one source in its window.
 #[derive(Debug, Default)]
 struct Window {
     since: Duration,
@@ -33,10 +33,10 @@ impl Window {
     }
 }
 
-/// What was not said one by one.
+/// What was not logged one by one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folded<K> {
-    /// Of which source; none for all others together.
+    /// The source; none for all others together.
     pub source: Option<K>,
     /// How many there were.
     pub more: u64,
@@ -57,7 +57,7 @@ impl<K> Default for Folds<K> {
 }
 
 impl<K: Eq + Hash> Folds<K> {
-    /// Whether to say that something came from `source` at `now`. If not, it is counted.
+    /// Whether to log that something came from `source` at `now`. If not, it is counted.
     pub fn say(&mut self, source: K, now: Duration) -> bool {
         if self.all.is_over(now) {
             self.all = Window { since: now, ..Window::default() };
@@ -68,7 +68,7 @@ impl<K: Eq + Hash> Folds<K> {
         }
         let window = self.sources.entry(source).or_insert(Window { since: now, ..Window::default() });
         if window.is_over(now) {
-            // What it counted is not reported yet: `close` takes it, in the window that begins now.
+            // What it counted was not reported yet: `close` does so with the window that begins now.
             *window = Window { since: now, said: 0, more: window.more };
         }
         let say = window.said < SAID_EACH && self.all.said < SAID_IN_ALL;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_of_a_source_are_said_in_a_minute_and_the_others_counted() {
+    fn ten_a_minute_are_reported_for_each_source_and_the_rest_counted() {
         let mut folds = Folds::default();
         let said = (0..1_000).filter(|_| folds.say("a", s(5))).count();
         assert_eq!(said, 10);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_sources_says_no_more_than_all_may_and_is_remembered_no_further_than_the_table_goes() {
+    fn many_sources_log_no_more_than_their_common_limit_and_the_table_stays_bounded() {
         let mut folds = Folds::default();
         let said = (0..5_000).filter(|source| folds.say(*source, s(0))).count();
         assert_eq!((said, folds.sources.len()), (300, 1_000));

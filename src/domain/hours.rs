@@ -1,11 +1,12 @@
-//! Bans and failures per hour, made of what fail2ban counts since its start: the totals of one probe less those of the one before.
+//! Bans and failures per hour, computed from what fail2ban counts since its start: the totals of one probe less those of the one
+//! before.
 //!
 //! | between two answers of fail2ban | counts for the hour of the later one |
 //! |---|---|
 //! | the totals rose, the hour is the same or the next | what they rose by |
 //! | a total is lower: fail2ban, or the jail, was started again | what is counted since, less the bans that it restored |
 //! | an hour or more without any answer | nothing: when it happened is not known, and the hours between are unknown |
-//! | the clock went back into the hour before (a failover of Redis) | what they rose by, in the latest hour there is |
+//! | the clock went back into the hour before (a failover of Redis) | what they rose by, for the latest hour there is |
 //! | the clock went back further | nothing: the hours so far had wrong times, and are dropped |
 //! | the jail was not known before | nothing |
 
@@ -15,17 +16,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{JailCounts, JailName, Timestamp, Unknown};
 
-/// Hours that are kept and shown, the current one among them.
+/// How many hours are kept and shown, including the current one.
 pub const SHOWN: usize = 24;
 const HOUR: i64 = 3600;
 
 /// How many bans and failures there were in each of the last hours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hours {
-    /// Of the latest one, counted since 1970.
+    /// The latest hour, counted since 1970.
     #[serde(default)]
     hour: i64,
-    /// Bans and failures, the latest hour last; none of an hour in which fail2ban did not answer.
+    /// Bans and failures, the latest hour last; none for an hour in which fail2ban did not answer.
     #[serde(default)]
     counts: Vec<Option<(u64, u64)>>,
 }
@@ -42,14 +43,14 @@ fn hour_of(now: Timestamp) -> i64 {
 }
 
 impl Hours {
-    /// Makes `hour` the latest one; whether what the totals rose by can be counted for it.
+    /// Makes `hour` the latest one; returns whether what the totals rose by can be counted for it.
     fn turn_to(&mut self, hour: i64) -> bool {
         let passed = hour - self.hour;
         if self.counts.is_empty() || passed < -1 {
             *self = Self { hour, counts: vec![Some((0, 0))] };
             return false;
         }
-        // Nothing was counted in those that were skipped, and more than are kept need not be added.
+        // Hours that were skipped are unknown; no more than are kept need be added.
         let skipped = usize::try_from(passed - 1).unwrap_or(0).min(SHOWN);
         self.counts.extend(std::iter::repeat_n(None, skipped));
         if passed > 0 {
@@ -75,7 +76,7 @@ impl Hours {
     /// As they are shown at `now`.
     #[must_use]
     pub fn shown(&self, now: Timestamp) -> ShownHours {
-        // A clock that went back a little takes no hour away that was begun.
+        // If the clock went back a little, the hour that had begun stays the latest.
         let current = hour_of(now);
         let latest = if self.hour == current + 1 { self.hour } else { current };
         let at = |back: i64| {
@@ -129,8 +130,7 @@ pub struct JailHours {
     /// The totals of bans and of failures, and the bans there were, at the last probe.
     #[serde(default)]
     seen: (u64, u64, u64),
-    /// Bans that there were before fail2ban was started again and that it may still restore, one after the other: its totals
-    /// count each as a new one.
+    /// How many bans from before a restart fail2ban may still restore, one after the other: its totals count each as a new one.
     #[serde(default)]
     owed: u64,
     /// Fields of a newer version.
@@ -157,7 +157,7 @@ impl JailHours {
         }
         let more = total_banned - bans;
         let restored = more.min(self.owed);
-        // It has restored what there was to restore: some may have ended in between.
+        // It has restored all that it will: some bans may have ended in between.
         let over = more == 0 && total_banned > 0;
         self.owed = if over { 0 } else { self.owed - restored };
         Rise { bans: more - restored, failures: total_failed - failures }
@@ -195,7 +195,7 @@ pub struct ServerHours {
     pub jails: BTreeMap<JailName, JailHours>,
 }
 
-/// Takes in what fail2ban answered.
+/// Applies the answer of a probe.
 #[must_use]
 pub fn count(mut before: ServerHours, jails: &BTreeMap<JailName, JailCounts>, now: Timestamp) -> ServerHours {
     let hour = hour_of(now);
@@ -208,7 +208,7 @@ pub fn count(mut before: ServerHours, jails: &BTreeMap<JailName, JailCounts>, no
     let kept = i64::try_from(SHOWN).unwrap_or(i64::MAX);
     before.jails.retain(|_, jail| (-1..kept).contains(&(latest - jail.hours.hour)));
     let of_latest = before.jails.iter().filter(|(_, jail)| jail.hours.hour == latest);
-    // Of several the first by name.
+    // If several have the most, the first by name.
     let busiest =
         of_latest.map(|(name, jail)| (name, jail.hours.latest().0)).rev().max_by_key(|(_, bans)| *bans);
     before.all.busiest = busiest.filter(|(_, bans)| *bans > 0).map(|(name, bans)| (name.clone(), bans));

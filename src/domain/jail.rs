@@ -1,5 +1,5 @@
-//! What can be set of a jail: values that are typed down to what they are, so that none of them can be anything else
-//! in a configuration file or a command.
+//! The settings of a jail that can be changed. Each value has a type that admits only valid values, so that it can do no harm in a
+//! configuration file or a command.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use super::address::canonical_network;
 /// Ten years: longer times are meant to be permanent.
 const MAX_SECONDS: i64 = 315_576_000;
 const MAX_RETRIES: i64 = 1_000_000;
-/// Networks in one list.
+/// The most networks in one list.
 pub const MAX_IGNORED: usize = 1000;
 
 /// Why a value cannot be set.
@@ -75,7 +75,7 @@ number!(
 pub struct Network(IpNet);
 
 impl Network {
-    /// Reads `203.0.113.7`, `203.0.113.0/24` or the like; bits behind the prefix are cut off.
+    /// Reads `203.0.113.7`, `203.0.113.0/24` or the like; bits after the prefix are cleared.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
@@ -88,7 +88,7 @@ impl Network {
         self.0
     }
 
-    /// Itself and every network that contains it, the narrowest first: 33 of an IPv4 address, 129 of an IPv6 one.
+    /// Itself and every network that contains it, the narrowest first: 33 for an IPv4 address, 129 for an IPv6 one.
     pub fn around(self) -> impl Iterator<Item = Self> {
         std::iter::successors(Some(self), |network| network.0.supernet().map(Self))
     }
@@ -140,7 +140,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// The settings to change of a jail; `None` keeps one as it is.
+/// Which settings of a jail to change; `None` keeps a setting as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JailSettings {
@@ -153,13 +153,13 @@ pub struct JailSettings {
     /// How many failures make a ban.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maxretry: Option<MaxRetry>,
-    /// All that is never banned, in place of what was.
+    /// The whole never-banned list, which replaces the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignoreip: Option<Vec<Network>>,
 }
 
 impl JailSettings {
-    /// Whether nothing is to be set.
+    /// Whether it sets nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -47,7 +47,7 @@ pub enum JailChangeKind {
     Settings,
     /// A network is unbanned and ignored.
     Ignore,
-    /// Its activation, after which fail2ban went down or lost jails, is rolled back.
+    /// An activation after which fail2ban went down or lost jails is rolled back.
     RollBack,
     /// One that only another version knows.
     #[serde(other)]
@@ -80,7 +80,7 @@ pub enum JailChangeState {
     Refused,
     /// It could not be made, or not all of it.
     Failed,
-    /// The worker that waited for its end is gone, or cannot reach Redis. The host is as before or as asked, or will be.
+    /// The worker that waited for its end is gone, or cannot reach Redis. The change may have been made, or not, or may still be.
     NotKnown,
 }
 
@@ -105,7 +105,7 @@ impl JailChangeState {
             .find(|state| state.as_str() == text)
     }
 
-    /// What an HTTP status says of a change that has ended.
+    /// The state of a change that has ended with this HTTP status.
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {

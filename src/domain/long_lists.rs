@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use super::{JailCounts, JailName, ServerState};
 
-/// Bans of one jail.
+/// The most bans of one jail.
 pub const MAX_LIST: usize = 200_000;
-/// Bans of all jails of one server.
+/// The most bans of all jails of one server.
 pub const MAX_SERVER: u64 = 400_000;
 /// The text that each ban of a list may have on average, in bytes: the longest network has 43.
 pub const BAN_TEXT: usize = 64;

@@ -1,12 +1,12 @@
-//! The domain: states, rules and transitions, without how they are stored or asked for.
+//! The domain: states, rules and transitions, but not how they are stored or requested.
 //!
 //! Everything here is pure: no async, no clock, no Redis. A transition takes the old state, the news and
 //! `now`, and returns the new state and the events that follow (`transition.rs`). `now` is always Redis's
 //! clock, handed in by the caller.
 //!
-//! A new field of a stored document goes in with `#[serde(default)]`; fields this version does not know are
-//! kept in `unknown` through every rewrite, and words and records that it does not know in `newer.rs`, so that two neighbouring
-//! versions can share one Redis.
+//! A new field of a stored document needs `#[serde(default)]`. Fields that this version does not know are kept in `unknown` through
+//! every rewrite, and so are words and records that it does not know (`newer.rs`), so that two neighbouring versions can share one
+//! Redis.
 
 pub mod address;
 pub mod ban_changes;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a string is no name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be 1 to {max} characters of {allowed}")]
 pub struct NameError {
@@ -63,24 +63,24 @@ macro_rules! name {
 
 name!(
     /// The name an operator gave to a fail2ban host in `BANGUI_SERVERS`.
-    ServerName, "a server name", 63, "a-z, A-Z, 0-9, '.', '_' and '-', the first no '-'", is_plain
+    ServerName, "a server name", 63, "a-z, A-Z, 0-9, '.', '_' and '-', not beginning with '-'", is_plain
 );
 
 name!(
-    /// A jail of fail2ban, which takes any title of a section for one.
+    /// The name of a jail. fail2ban accepts any title of a section as one.
     ///
-    /// So it is shown, counted, searched and addressed whatever it is called. What of it may be *changed* is
-    /// [`JailName::changeable`]'s to say, and what may be sent about it [`JailName::is_word_of_fail2ban`]'s.
-    JailName, "a jail name", 1024, "any characters but control characters, and nothing that ends a command of fail2ban",
+    /// So a jail is shown, counted, searched and addressed whatever it is called. [`JailName::changeable`] decides whether it may be
+    /// *changed*, and [`JailName::is_word_of_fail2ban`] whether a command may name it.
+    JailName, "a jail name", 1024, "any kind but control characters, without `<F2B_`",
     |text| !text.chars().any(|c| c.is_control() && c != '\t') && !text.contains("<F2B_")
 );
 
-/// Letters, digits and `._-`, the first no `-`: fits into a file name, a URL and a command as it is.
+/// Letters, digits and `._-`, not beginning with `-`: fits into a file name, a URL and a command as it is.
 fn is_plain(text: &str) -> bool {
     !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-/// Where fail2ban expects a jail it takes these for its own settings: `set logtarget banip` names a log file `banip`.
+/// In place of a jail, fail2ban takes these words for its own settings: `set logtarget banip` sets the log file to `banip`.
 const WORDS_OF_FAIL2BAN: [&str; 9] = [
     "loglevel",
     "logtarget",
@@ -93,7 +93,7 @@ const WORDS_OF_FAIL2BAN: [&str; 9] = [
     "--all",
 ];
 
-/// Sections of a configuration that are no jail.
+/// Sections of a configuration that are not jails.
 const NO_JAIL: [&str; 3] = ["DEFAULT", "INCLUDES", "Definition"];
 
 /// Why a jail cannot be changed.
@@ -105,7 +105,7 @@ pub struct Unchangeable {
 }
 
 impl JailName {
-    /// Whether a drop-in can be written for it, and fail2ban's own programs take its name for what it is.
+    /// Whether a drop-in can be written for it, and fail2ban's own programs understand its name as that of a jail.
     ///
     /// # Errors
     /// If not, with the reason.
@@ -134,21 +134,21 @@ impl JailName {
         Err(Unchangeable { jail: text.to_owned(), reason })
     }
 
-    /// Whether fail2ban would take it for something else where a command names a jail. There can be no such jail that runs,
-    /// and nothing is ever sent about one.
+    /// Whether fail2ban would take it for something else than a jail in a command. No such jail can run, and no command ever names
+    /// one.
     #[must_use]
     pub fn is_word_of_fail2ban(&self) -> bool {
         WORDS_OF_FAIL2BAN.contains(&self.as_str())
     }
 
-    /// Whether versions of bangui before 0.3 take it for a jail name.
+    /// Whether versions of bangui before 0.3 accept it as a jail name.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.0.len() <= 64 && is_plain(&self.0) && !NO_JAIL.contains(&self.as_str())
     }
 
-    /// As one part of a path that clients do not rewrite: `..` would lead elsewhere, however it is encoded. The other end
-    /// reads it with [`JailName::from_segment`], after the percent-decoding that HTTP does.
+    /// As one part of a path, in a form that clients do not rewrite: `..` would lead elsewhere, however it is encoded. The other end
+    /// reads it with [`JailName::from_segment`], after percent-decoding.
     #[must_use]
     pub fn to_segment(&self) -> String {
         let dots = self.0.chars().all(|c| c == '.');

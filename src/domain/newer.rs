@@ -1,15 +1,14 @@
-//! Values of a newer version inside a stored document.
+//! Values of a newer version inside a stored document: unknown words of a closed list, records of another shape, records with more
+//! fields.
 //!
-//! Unknown words of a closed list, records of another shape, and those with more fields.
-//!
-//! They are set aside when the document is read, which then sees as much of them as it understands, or the default (`unknown`);
-//! and put back when it is written, wherever nothing else took their place since.
+//! They are set aside when the document is read: in their place it has as much of them as this version understands, or the default
+//! (`unknown`). They are put back when it is written, unless that value has been changed since.
 
 use rmpv::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What was set aside of one document.
+/// What was set aside from one document.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Newer(Vec<SetAside>);
 
@@ -22,13 +21,13 @@ struct SetAside {
 }
 
 impl Newer {
-    /// Whether nothing was.
+    /// Whether nothing was set aside.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Sets aside what is at `path`, unless a `T` says all of it.
+    /// Sets aside what is at `path`, unless a `T` holds all of it.
     pub fn set_aside<T>(&mut self, document: &mut Value, path: &[Value])
     where
         T: Default + Serialize + DeserializeOwned,

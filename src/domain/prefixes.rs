@@ -21,7 +21,7 @@ fn of(network: Network) -> (Family, u8) {
 }
 
 impl PrefixLengths {
-    /// Those of this list. What is neither an address nor a network contains nothing.
+    /// The lengths in this list. A ban that is neither an address nor a network contains nothing.
     #[must_use]
     pub fn of<'a>(bans: impl IntoIterator<Item = &'a str>) -> Self {
         // Nearly all of a long list are addresses, which are not worth parsing.
@@ -62,7 +62,7 @@ impl std::fmt::Display for PrefixLengths {
     }
 }
 
-/// The bans that would contain `network`, itself first: of a list of which the lengths are not known, all.
+/// The bans that could contain `network`, itself first: of all lengths if those of the list are not known.
 #[must_use]
 pub fn candidates(network: Network, lengths: Option<&PrefixLengths>) -> Vec<Network> {
     let can_be = |around: &Network| *around == network || lengths.is_none_or(|lengths| lengths.has(*around));

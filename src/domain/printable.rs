@@ -1,32 +1,32 @@
-//! Text that others wrote, made fit for a terminal and for a log of lines: the one place for it.
+//! Makes text from outside safe to print on a terminal and in a log of lines: the one place for it.
 //!
-//! fail2ban, agents and clients choose names and messages. Raw, a control character of theirs would clear the screen, rename the
-//! window or forge a line of the log (CVE-2003-0063 and its like), and an override of the writing direction would show
-//! something else than is there. They are written as escapes, as Rust writes them.
+//! fail2ban, agents and clients choose names and messages. A raw control character in them could clear the screen, rename the
+//! window or forge a line of the log (CVE-2003-0063 and the like), and a character that changes the writing direction could show
+//! something else than is there. They are written as escapes, in Rust's notation.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character may be printed as it is: none that a terminal obeys, and none that moves or hides what is around it.
+/// Whether a character may be printed as it is: it controls no terminal, and does not move or hide what is around it.
 fn is_printable(c: char) -> bool {
     let moves_others = matches!(c,
         '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     !c.is_control() && !moves_others
 }
 
-/// On one line, with nothing in it that a terminal obeys.
+/// On one line, with nothing in it that controls a terminal.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// The same for what is meant to have lines.
+/// The same for text that may have several lines.
 #[must_use]
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n')
 }
 
-/// The same for JSON that is complete but for what JSON allows raw and terminals obey.
+/// The same for valid JSON, which may contain raw characters that control a terminal: they become JSON escapes.
 #[must_use]
 pub fn printable_json(text: &str) -> Cow<'_, str> {
     let fits = |c: char| is_printable(c) || c == '\n';

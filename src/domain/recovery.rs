@@ -1,4 +1,4 @@
-//! What is remembered of a jail's activation, and of a crash that came soon after one.
+//! What is stored about a jail's activation, and about a crash that came soon after one.
 
 use chrono::serde::ts_microseconds;
 use serde::{Deserialize, Serialize};
@@ -18,23 +18,23 @@ pub struct Activation {
     pub unknown: Unknown,
 }
 
-/// Names one switch of a jail: its record is ended or taken back by that alone.
+/// Names one switch of a jail: only by this id is its record ended or taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SwitchId(String);
 
 impl SwitchId {
-    /// The id that is written so.
+    /// An id with this text.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         Self(id.into())
     }
 }
 
-/// A jail that is being switched on or off, noted before and taken away after ([`super::switches`]).
+/// A jail that is being switched on or off: recorded before that, and removed once it is settled ([`super::switches`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Switch {
-    /// Its name; none if a version before 0.3 began it.
+    /// Its id; none if a version before 0.3 began it.
     #[serde(default)]
     pub id: Option<SwitchId>,
     /// The jail.
@@ -42,25 +42,25 @@ pub struct Switch {
     /// Since when, on Redis's clock.
     #[serde(with = "ts_microseconds")]
     pub at: Timestamp,
-    /// Whether it is to run.
+    /// Whether it is being switched on.
     #[serde(default)]
     pub on: bool,
-    /// The record of an activation that was there before, for versions before 0.3: they put it back if nothing was changed.
+    /// The activation that was recorded before, for versions before 0.3: they restore it if nothing was changed.
     #[serde(default)]
     pub previous: Option<Activation>,
     /// Whether the jail was expected to run before.
     #[serde(default)]
     pub expected: bool,
-    /// Whether the host has made the change, and only other switches of the same jail keep it here.
+    /// Whether the host has made the change: it stays here only because of other switches of the same jail.
     #[serde(default)]
     pub done: bool,
-    /// Whether the caller that waited for its end got no answer: nobody waits any more.
+    /// Whether the caller that waited for its end got no answer, and no longer waits.
     #[serde(default)]
     pub abandoned: bool,
-    /// Switches of the same jail that were done or abandoned when it began: what it wants is wanted after them.
+    /// Switches of the same jail that were done or abandoned when it began, so that it comes after them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follows: Vec<SwitchId>,
-    /// Whether it is the end of a rollback: activations of the jail before it are blamed for nothing more.
+    /// Whether it is the end of a rollback: earlier activations of the jail are no longer blamed for a crash.
     #[serde(default)]
     pub rollback: bool,
     /// Fields of a newer version.
@@ -103,7 +103,7 @@ impl Activation {
         Self { jail_name, at, unknown: Unknown::new() }
     }
 
-    /// Whether it is the same one: a newer version may have noted more of it.
+    /// Whether it is the same activation: a newer version may have recorded more about it.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.jail_name == other.jail_name && self.at == other.at

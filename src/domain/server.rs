@@ -1,4 +1,4 @@
-//! A fail2ban server as the cluster knows it: what a probe can say, what is shown, what is remembered.
+//! A fail2ban server as the cluster knows it: what a probe can find, what is shown, what is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,14 +49,14 @@ pub struct JailCounts {
     pub total_banned: u64,
 }
 
-/// What fail2ban said when it was well enough to answer.
+/// The answer of a fail2ban that is healthy enough to answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Its version, such as `1.0.2`.
     pub version: String,
     /// Every jail that runs, with its counts.
     pub jails: BTreeMap<JailName, JailCounts>,
-    /// Jails that fail2ban lists and that do not run: it stumbled over their configuration.
+    /// Jails that fail2ban lists but does not run, because it failed to start them.
     #[serde(default)]
     pub stalled: BTreeSet<JailName>,
 }
@@ -71,7 +71,7 @@ pub enum UnreachableKind {
     Tls,
     /// The agent refused the token.
     Token,
-    /// The agent answered something that is no answer.
+    /// The agent's answer could not be understood.
     Protocol,
 }
 
@@ -80,11 +80,11 @@ pub enum UnreachableKind {
 pub enum ProbeOutcome {
     /// fail2ban answered.
     Answered(Answer),
-    /// fail2ban accepted the connection and did not answer in time.
+    /// fail2ban accepted the connection but did not answer in time.
     Busy {
         /// In words, for the user.
         reason: String,
-        /// Whether it is seen to make progress with a change of a jail: then it does not hang, however long that takes.
+        /// Whether it is making visible progress with a change of a jail: then it does not hang, however long that takes.
         working: bool,
     },
     /// The agent answered that fail2ban does not.
@@ -120,10 +120,10 @@ pub struct ServerStatus {
     /// How the server is.
     #[serde(default)]
     pub condition: Condition,
-    /// fail2ban's version, as far as it is known.
+    /// fail2ban's version, if known.
     #[serde(default)]
     pub version: Option<String>,
-    /// Every running jail with its counts; of the last answer while the server is `busy` or `unreachable`.
+    /// Every running jail with its counts; while the server is `busy` or `unreachable`, those of the last answer.
     #[serde(default)]
     pub jails: BTreeMap<JailName, JailCounts>,
     /// Expected jails that do not run.
@@ -156,10 +156,10 @@ impl ServerStatus {
     }
 }
 
-/// Whether this fail2ban answers `get JAIL backend` and `get JAIL idle`: detected once for the whole cluster.
+/// Whether this fail2ban knows the commands `get JAIL backend` and `get JAIL idle`: detected once for the whole cluster.
 ///
-/// It is bound to the version and to the run of fail2ban it was made on ([`ServerState::online_since`]), so
-/// that a detection which ends after a restart or an upgrade is not stored.
+/// It is valid for the version and the run of fail2ban on which it was made ([`ServerState::online_since`]): a detection that
+/// ends after a restart or an upgrade is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendCommands {
@@ -190,14 +190,14 @@ impl From<bool> for BackendCommands {
     }
 }
 
-/// All that is remembered of one server: one document with a revision in Redis.
+/// All that is stored about one server: one document with a revision in Redis.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ServerState {
     /// The last probe, as shown.
     #[serde(default)]
     pub status: ServerStatus,
-    /// The last condition that said something about fail2ban itself: what the next probe is compared with. It differs
-    /// from `status.condition` only while the agent is unreachable.
+    /// The last condition of fail2ban itself, with which the next probe is compared. It differs from `status.condition` only while
+    /// the agent is unreachable.
     #[serde(default)]
     pub settled: Condition,
     /// Jails that ran before and were not switched off through bangui.
@@ -206,7 +206,7 @@ pub struct ServerState {
     /// Since when fail2ban has accepted connections without answering; none unless it does so now.
     #[serde(default, with = "ts_microseconds_option")]
     pub busy_since: Option<Timestamp>,
-    /// When fail2ban last came online: names this run of it.
+    /// When fail2ban last came online, which identifies this run of it.
     #[serde(default, with = "ts_microseconds_option")]
     pub online_since: Option<Timestamp>,
     /// A crash after an activation.
@@ -218,7 +218,7 @@ pub struct ServerState {
     /// Jails that are being switched on or off, and since when: what a probe sees of them in that time is ignored.
     #[serde(default)]
     pub switching: Vec<Switch>,
-    /// The latest activation that no switch in `switching` made; none without switches, when `last_activation` is it.
+    /// The latest activation apart from those in `switching`; none while `switching` is empty, since it is `last_activation` then.
     #[serde(default)]
     pub settled_activation: Option<Activation>,
     /// Jails whose list of bans was longer than their counts, and the other lists of the server, allow, and was not taken.
@@ -236,7 +236,7 @@ pub struct ServerState {
 }
 
 impl ServerState {
-    /// The state without the jails that versions before 0.3 could not read the names of; none if that is the state itself.
+    /// The state without the jails whose names versions before 0.3 cannot read; none if there are no such jails.
     #[must_use]
     pub fn with_plain_names(&self) -> Option<Self> {
         let mut plain = self.clone();

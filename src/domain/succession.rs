@@ -1,7 +1,7 @@
 //! When a waiting worker may take the lease of a leader whose process is gone, long before the lease expires.
 //!
-//! The kernel closes the connections of a process that is killed, and Redis forgets their subscriptions at once. So a leader
-//! keeps a subscription to the channel of its term, and one waiting worker, the watcher, counts who subscribes to it:
+//! The kernel closes the connections of a process that is killed, and Redis drops their subscriptions at once. So a leader
+//! keeps a subscription to the channel of its term, and one waiting worker, the watcher, counts the subscriptions:
 //!
 //! ```text
 //!              250 ms         250 ms        150 ms
@@ -10,25 +10,25 @@
 //!                                 └─ there again, lease renewed, other connection ──▶ as if nobody had been seen yet
 //! ```
 //!
-//! Absence alone means nothing: a leader of an older version never subscribes, and neither a Redis that was just started or
-//! promoted nor another node of a cluster has its subscription. It has to be missed where it was seen, over the same connection.
+//! A missing subscription alone means nothing: a leader of an older version never subscribes, and neither a Redis that was just
+//! started or promoted nor another node of a cluster has the subscription. It must have been seen before, over the same connection.
 //!
-//! Two looks in a row, since a subscription also breaks when its leader is well (`CLIENT KILL`, a proxy that restarts). What they
-//! must span is the time that such a leader needs to subscribe again, which it does at once and within milliseconds. That has
-//! nothing to do with how often the watcher looks while all is well, so the second look comes sooner: the worst case is then
-//! 400 ms and not 500. A leader that cannot subscribe at once renews its lease until it can, and is seen to be alive by that.
+//! It takes two looks in a row, since a subscription also breaks while its leader is healthy (`CLIENT KILL`, a proxy that
+//! restarts). They must span the time that such a leader needs to subscribe again, which is milliseconds. The interval at which the
+//! watcher looks while all is well does not matter for that, so the second look comes sooner: the worst case is then 400 ms instead
+//! of 500. A leader that cannot subscribe again at once keeps renewing its lease, which shows that it is alive.
 //!
-//! A wrong decision harms nobody: the fence refuses what the former leader writes from then on.
+//! A wrong decision does no harm: the fence refuses what the former leader writes from then on.
 
 use std::time::Duration;
 
-/// Between two looks while the leader is there: four a second.
+/// The time between two looks while the leader is there: four a second.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Between the look that misses the leader and the one that decides.
+/// The time between the look that misses the leader and the one that decides.
 pub const SECOND_LOOK_AFTER: Duration = Duration::from_millis(150);
 
-/// Unless it was renewed, less is left of a lease at the second look by as much at least: the time between the two, but for what
-/// two clocks may differ in it.
+/// A lease that was not renewed has at least this much less left at the second look: the time between the two looks, less what
+/// two clocks may differ by in it.
 const LESS_LEFT: Duration = Duration::from_millis(135);
 
 /// What a look leads to.
@@ -71,7 +71,7 @@ impl Watch {
         }
     }
 
-    /// Nothing is known any more: its subscription has to be seen again before it can be missed.
+    /// Forgets what was seen: the subscription has to be seen again before it can be missed.
     pub fn forget(&mut self) -> Step {
         *self = Self::default();
         Step::Look(LOOK_INTERVAL)
@@ -147,7 +147,8 @@ mod tests {
         assert!(LOOK_INTERVAL + SECOND_LOOK_AFTER <= ms(400));
     }
 
-    /// A look: over which connection, whether the leader is there, how much of its lease is gone since, whether it was renewed.
+    /// A look: over which connection, whether the leader is there, how much of its lease has passed since the look before, and whether
+    /// the lease was renewed.
     type Look = (u64, bool, u64, bool);
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Jails being switched on and off, and which activation a crash is blamed on while several switches overlap.
+//! Jails being switched on and off, and which activation a crash is attributed to while several switches overlap.
 //!
 //! ```text
 //! begin ──▶ in flight ──▶ done ──▶ (held while another switch of the same jail is in flight) ──▶ folded into the record
@@ -7,25 +7,25 @@
 //!               └──▶ its worker died: after [`SWITCH_TIMEOUT`] decided by what runs
 //! ```
 //!
-//! A host makes its changes one after the other, in an order that nobody here knows. So no switch overwrites what another one
+//! A host makes its changes one after the other, in an order that is not known here. So no switch overwrites what another one
 //! recorded: each is a separate entry in `ServerState::switching`, found by its id, and `last_activation` is computed from
-//! them (`blamed`): the newest of the activations in flight and of the one settled before them. Different jails never touch
-//! each other. Of one jail, switches that overlapped are settled together once all of them have ended: if some were done each
-//! way, the order is what decides, and the next probe sees it by whether the jail runs.
+//! them (`blamed`): the newest among the activations in flight and the one settled before them. Switches of different jails are
+//! independent. Switches of one jail that overlapped are settled together once all of them have ended: if some were done in each
+//! direction, their order decides, and the next probe sees it by whether the jail runs.
 //!
-//! Versions before switches had ids write `last_activation` themselves: what they wrote is taken in by `adopt`.
+//! Versions that knew no ids of switches write `last_activation` themselves: `adopt` takes over what they wrote.
 
 use chrono::TimeDelta;
 
 use super::{Activation, Answer, Event, JailName, ServerState, Switch, SwitchId, Timestamp};
 
-/// A switch of a jail that has not ended by then never will: its worker is gone. Longer than the agent takes at most.
+/// A switch of a jail that has not ended after this time never will: its worker is gone. Longer than the agent can take.
 pub const SWITCH_TIMEOUT: TimeDelta = TimeDelta::seconds(150);
 
-/// A switch of `jail` begins. To be stored *before* it is applied: a crash during an activation is the likeliest one.
+/// Records that a switch of `jail` begins. Store this *before* it is applied: a crash is likeliest during an activation.
 ///
-/// The jail may run and stop several times until the switch has ended, and a probe may see it at any moment: neither is a loss,
-/// but for a jail that ran before it was switched on.
+/// The jail may start and stop several times until the switch has ended, and a probe may see it at any moment. A stopped jail is
+/// then no loss, unless it ran before it was switched on.
 #[must_use]
 pub fn begin_switch(
     mut state: ServerState,
@@ -50,16 +50,16 @@ pub fn begin_switch(
     (recomputed(state), events)
 }
 
-/// Whether `jail` was expected to run before the switches of it that are in flight.
+/// Whether `jail` was expected to run before the switches of it in flight began.
 #[must_use]
 pub fn was_expected(state: &ServerState, jail: &JailName) -> bool {
     let mut of_jail = state.switching.iter().filter(|switch| switch.jail_name == *jail);
     state.expected_jails.contains(jail) || of_jail.any(|switch| switch.expected)
 }
 
-/// A switch has ended: the jail is as asked (`done`), or nothing was changed, and then it leaves no trace.
+/// Records that a switch has ended: the jail is as asked (`done`), or nothing was changed, and then the switch leaves no trace.
 ///
-/// Ending it again changes nothing. One that a probe has given up on is only taken at its word about the jail.
+/// Ending it again changes nothing. If a probe has settled it already, it still says whether the jail is expected to run.
 #[must_use]
 pub fn end_switch(
     mut state: ServerState,
@@ -72,7 +72,7 @@ pub fn end_switch(
     match state.switching.iter().position(|switch| switch.id.as_ref() == Some(id)) {
         Some(place) if done => {
             state.switching[place].done = true;
-            // Also beside one whose worker died: if it is lost from here on, it is missing at once.
+            // Even beside a switch whose worker died: if the jail is lost from here on, it is missing at once.
             if is_surely_on(&state.switching, jail) {
                 state.expected_jails.insert(jail.clone());
             }
@@ -89,7 +89,7 @@ pub fn end_switch(
     recomputed(state)
 }
 
-/// The agent did not answer, and nobody waits for the end of a switch any more. It may be made all the same.
+/// Records that the agent did not answer, and that nobody waits for the end of a switch any more. It may still be made.
 #[must_use]
 pub fn abandon_switch(mut state: ServerState, id: &SwitchId) -> ServerState {
     let mut switches = state.switching.iter_mut();
@@ -99,7 +99,7 @@ pub fn abandon_switch(mut state: ServerState, id: &SwitchId) -> ServerState {
     state
 }
 
-/// An activation of `jail` was rolled back: it is off, and no activation of it that began before is blamed for anything more.
+/// Records that an activation of `jail` was rolled back: it is off, and no earlier activation of it is blamed for a crash.
 #[must_use]
 pub fn rolled_back(state: ServerState, id: SwitchId, jail: &JailName, now: Timestamp) -> ServerState {
     let (mut state, _) = begin_switch(state, id.clone(), jail.clone(), false, now);
@@ -109,7 +109,7 @@ pub fn rolled_back(state: ServerState, id: SwitchId, jail: &JailName, now: Times
     end_switch(state, &id, jail, false, true)
 }
 
-/// Settles, by what a probe saw running, the switches of every jail that has none in flight any more.
+/// Settles the switches of every jail that has none in flight any more, by what a probe saw running.
 pub(super) fn settle_by_what_runs(state: &mut ServerState, answer: &Answer, now: Timestamp) {
     if state.switching.is_empty() {
         return;
@@ -131,27 +131,27 @@ pub(super) fn settle_by_what_runs(state: &mut ServerState, answer: &Answer, now:
     *state = recomputed(std::mem::take(state));
 }
 
-/// Whether a jail may be off because it was switched off, or is being.
+/// Whether a jail may be off because it was switched off, or is being switched off.
 pub(super) fn may_be_off(switches: &[Switch], jail: &JailName) -> bool {
     let mut of_jail = switches.iter().filter(|switch| switch.jail_name == *jail);
     of_jail.any(|switch| !switch.on) && !is_surely_on(switches, jail)
 }
 
-/// Whether a jail was activated for certain, and not switched off since: if it does not run, it is lost. So it is if a switch
-/// off that was given up before is made after all.
+/// Whether a jail was activated for certain, and not switched off since: if it does not run, it is lost. That holds even if an
+/// earlier switch off that was abandoned is made after all.
 fn is_surely_on(switches: &[Switch], jail: &JailName) -> bool {
     let of_jail = || switches.iter().filter(|switch| switch.jail_name == *jail);
     of_jail().any(|last| last.on && last.done && of_jail().all(|other| other.on || comes_before(other, last)))
 }
 
-/// Whether what `last` wants was wanted after `other` had ended, or had been given up.
+/// Whether `last` was asked for after `other` had ended or had been abandoned.
 fn comes_before(other: &Switch, last: &Switch) -> bool {
     other.id.as_ref().is_some_and(|id| last.follows.contains(id))
 }
 
-/// Settles the switches of one jail if one of them has the last word: it is done, and every other one is done the same way or
-/// came before it. One that was given up before, and is made after all, is seen by what runs: in either direction the jail is
-/// then no longer as it was switched, and that is not to be kept silent until the other one has timed out.
+/// Settles the switches of one jail if one of them has the last word: it is done, and every other one is done in the same direction
+/// or came before it. If an abandoned one is made after all, the next probe sees by what runs that the jail is no longer as it was
+/// switched, which must not stay hidden until the abandoned switch times out.
 fn settle_done(state: &mut ServerState, jail: &JailName) {
     let of_jail = || state.switching.iter().filter(|switch| switch.jail_name == *jail);
     let has_last_word = |last: &&Switch| {
@@ -165,7 +165,7 @@ fn settle_done(state: &mut ServerState, jail: &JailName) {
     }
 }
 
-/// The jail is as this switch wanted it.
+/// Records that the jail is as this switch wanted it.
 fn fold(state: &mut ServerState, switch: &Switch) {
     if switch.on {
         state.expected_jails.insert(switch.jail_name.clone());
@@ -189,10 +189,10 @@ fn restore_expectation(state: &mut ServerState, switch: &Switch) {
     }
 }
 
-/// The activation that a crash is blamed on: the newest one that is in effect, or may be.
+/// The activation that a crash is attributed to: the newest one that is in effect, or may be.
 ///
-/// A switch off hides those of its jail that began before it. Where both are done, the host may have made them the other way
-/// round, and until a probe has seen it, the crash is the activation's; unless the switch off is a rollback.
+/// A switch off hides the activations of its jail that began before it. If both are done, the host may have made them in the other
+/// order, so until a probe has seen which, a crash is attributed to the activation; unless the switch off is a rollback.
 fn blamed(state: &ServerState) -> Option<Activation> {
     let hidden = |place: usize, of: &Switch| {
         state.switching.iter().skip(place).any(|later| {
@@ -210,7 +210,7 @@ fn blamed(state: &ServerState) -> Option<Activation> {
     settled.into_iter().chain(begun).max_by_key(|one| one.at)
 }
 
-/// The record of an activation, as it is stored if it is the latest: a newer version may have noted more in it.
+/// The activation that this switch made; as it is stored if it is the latest, since a newer version may have recorded more in it.
 fn activation(state: &ServerState, switch: &Switch) -> Activation {
     let fresh = Activation::new(switch.jail_name.clone(), switch.at);
     state.last_activation.clone().filter(|stored| stored.is(&fresh)).unwrap_or(fresh)
@@ -224,7 +224,7 @@ fn recomputed(mut state: ServerState) -> ServerState {
     state
 }
 
-/// Takes in what was recorded by versions that know of no ids, or by none of these functions.
+/// Takes over what was recorded by versions that know no ids of switches, or without these functions.
 fn adopt(state: &mut ServerState) {
     if !state.switching.iter().any(|switch| switch.id.is_some()) {
         let first = state.switching.first();

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::Condition;
 use crate::domain::transition::on_probe;
 
-/// What becomes of a switch.
+/// How a switch ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     /// The host makes it, the worker records the end.
@@ -20,7 +20,7 @@ enum Fate {
     Lost,
     /// The worker dies before the host has it.
     Died,
-    /// The host makes it, or does not, and the worker gives it up.
+    /// The host makes it, or does not, and the worker abandons it.
     GivenUp { made: bool },
 }
 

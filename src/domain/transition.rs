@@ -1,6 +1,7 @@
 //! How a server's state changes: old state + news + `now` -> new state + events.
 //!
-//! The table is the original's `process_health_probe_result` (row by row against it in the tests below):
+//! The table is that of `process_health_probe_result` in the Python program that this one replaces, "the original"; the tests
+//! compare the two:
 //!
 //! | before  | probe   | effect |
 //! |---------|---------|--------|
@@ -16,9 +17,9 @@
 //! * `unreachable` says nothing about fail2ban: only what is shown changes, and the next probe is compared
 //!   with the condition before it (`ServerState::settled`).
 //!
-//! Switches of jails, and the activation that a crash is blamed on, are in [`super::switches`].
+//! Switches of jails, and the activation that a crash is attributed to, are in [`super::switches`].
 //!
-//! A new kind of news wants a function here, an [`Event`] if users should hear of it, and a row in the tests.
+//! A new kind of news needs a function here, an [`Event`] if users should hear of it, and a row in the tests.
 
 use chrono::TimeDelta;
 
@@ -31,7 +32,7 @@ use super::{
 /// A server that has accepted connections for this long without answering counts as down.
 pub const HUNG_AFTER: TimeDelta = TimeDelta::seconds(60);
 
-/// Takes in the outcome of a probe.
+/// Applies the outcome of a probe.
 #[must_use]
 pub fn on_probe(
     mut state: ServerState,
@@ -134,11 +135,11 @@ fn answered(state: &mut ServerState, answer: Answer, now: Timestamp) -> Conditio
     }
 }
 
-/// What is to be said of jails that were never seen running. They make no server degraded: fail2ban lists a jail for a
-/// moment before it starts it, and nothing was lost.
+/// The error about jails that are listed but do not run. They do not make a server degraded: fail2ban lists a jail for a moment
+/// before it starts it, and nothing was lost.
 fn stalled_only(stalled: &[JailName]) -> Option<String> {
     let names: Vec<&str> = stalled.iter().map(JailName::as_str).collect();
-    (!names.is_empty()).then(|| format!("jails that are listed do not run: {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("jails are listed but do not run: {}", names.join(", ")))
 }
 
 /// An offline server shows no jails and no numbers, as in the original; its version stays, to be compared.
@@ -169,8 +170,8 @@ fn resolve_recovery(state: &mut ServerState) -> Option<Event> {
     Some(Event::RecoveryResolved { jail: pending.jail_name.clone() })
 }
 
-/// Notes that `jail` is about to be activated. To be stored *before* the activation is applied: a crash
-/// during it is the likeliest one.
+/// Records an activation of `jail` without a switch, as the original did. Only tests use it: the program records a switch
+/// ([`super::switches::begin_switch`]).
 #[must_use]
 pub fn record_activation(
     mut state: ServerState,
@@ -181,7 +182,7 @@ pub fn record_activation(
     (state, vec![Event::ActivationRecorded { jail }])
 }
 
-/// The pending recovery that was to be cleared is not the one that is there.
+/// The pending recovery that was to be dismissed is no longer the one that is there.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("another recovery has become pending in between, detected at {detected_at}")]
 pub struct RecoveryChanged {
@@ -223,7 +224,7 @@ impl DetectedOn {
     }
 }
 
-/// Takes in a detection; `None` if fail2ban was restarted or upgraded since it began, and nothing is to be stored.
+/// Applies a detection; `None` if fail2ban was restarted or upgraded since it began: then nothing must be stored.
 #[must_use]
 pub fn on_detection(mut state: ServerState, on: &DetectedOn, supported: bool) -> Option<ServerState> {
     if DetectedOn::of(&state) != *on {

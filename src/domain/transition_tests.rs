@@ -251,7 +251,7 @@ fn fields_of_a_newer_version_are_kept_through_a_rewrite() {
     assert_eq!(again, state);
 }
 
-/// The original's `process_health_probe_result`, line by line (seed: `runtime_state.py`), on the facts it knew.
+/// `process_health_probe_result` of the original (`runtime_state.py`), line by line, on the facts it knew.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Original {
     online: bool,

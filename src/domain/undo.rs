@@ -1,7 +1,7 @@
-//! What can be undone for ten minutes: what was done, as far as undoing it needs, and whether things are still as that left them.
+//! What can be undone for ten minutes: what was done, as far as undoing it requires, and whether things are still as it left them.
 //!
-//! Whoever made a change keeps an [`Undoable`] of it, under the id that the change had from its beginning. An undo is refused once
-//! somebody else has changed the same thing: it would take back what it was not made for.
+//! For each such change an [`Undoable`] is kept, under the id that the change had from its beginning. An undo is refused once
+//! somebody else has changed the same thing: it would revert that change too.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::{
     BanJobId, BanTime, FindTime, JailChangeId, JailName, JailSettings, MaxRetry, Network, ServerName, hex_id,
 };
 
-/// Addresses of one undo that are kept; beyond that an undo bans, or unbans, only so many.
+/// The most addresses that are kept for one undo; if there were more, it reverts only these.
 pub const MAX_ADDRESSES: usize = 100_000;
 
-/// Names what can be undone: 32 hexadecimal digits, those of the change itself.
+/// Names a change that can be undone: 32 hexadecimal digits, the id of the change itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UndoId(String);
 
@@ -62,7 +62,7 @@ impl std::fmt::Display for UndoId {
 pub struct Undoable {
     /// Who made it.
     pub username: String,
-    /// The server; none of a change of bangui itself.
+    /// The server; none for a change of bangui itself.
     #[serde(default)]
     pub server: Option<ServerName>,
     /// The jail.
@@ -87,21 +87,21 @@ pub enum Deed {
     Ignored {
         /// The network.
         network: Network,
-        /// Whether for good.
+        /// Whether it is persistent.
         persistent: bool,
     },
-    /// Addresses were banned or unbanned. Which, is kept beside it where they are many.
+    /// Addresses were banned or unbanned. If there are many, they are kept under a separate key.
     Bans {
         /// Whether they were banned.
         banned: bool,
-        /// Which; empty if they are kept beside it.
+        /// The addresses; empty if they are kept under a separate key.
         ips: Vec<Network>,
         /// How many.
         changed: usize,
     },
     /// Settings of bangui were changed.
     Product {
-        /// The overrides that there were of each setting that was changed; none where there was none.
+        /// The override that each changed setting had before; none if it had none.
         before: BTreeMap<String, Option<Value>>,
         /// The revision that the change led to.
         revision: u64,
@@ -116,17 +116,17 @@ pub enum Deed {
 pub struct SettingsDeed {
     /// What was in force.
     pub before: JailSettings,
-    /// What was in the files, of a change for good.
+    /// What was in the files, for a persistent change.
     #[serde(default)]
     pub files: JailSettings,
     /// What the change set.
     pub after: JailSettings,
-    /// Whether for good.
+    /// Whether it is persistent.
     #[serde(default)]
     pub persistent: bool,
 }
 
-/// The settings of a jail as its agent has them, whatever their values.
+/// The settings of a jail as its agent reports them, whatever their values.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SettingsSeen<'a> {
     /// Seconds of a ban.
@@ -182,7 +182,7 @@ fn sorted(list: &[Network]) -> Vec<Network> {
 }
 
 impl SettingsDeed {
-    /// A change from what was seen before; none if that cannot be set back, or nothing was changed.
+    /// The deed of a change from what was seen before; none if that cannot be restored, or nothing was changed.
     #[must_use]
     pub fn of(
         force: SettingsSeen<'_>,

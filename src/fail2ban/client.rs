@@ -1,13 +1,13 @@
-//! The one task that speaks with fail2ban, and the handle through which commands reach it.
+//! The task that talks to fail2ban, and the handle through which commands reach it.
 //!
-//! Shape: handle -> bounded queue -> task -> one connection, one command at a time. fail2ban has a single
-//! command thread, so more connections would gain nothing, and would fill its queue of waiting ones, which is
+//! Handle -> bounded queue -> task -> one connection, one command at a time. fail2ban has a single
+//! command thread, so more connections would gain nothing, and would fill its queue of waiting ones, which is only
 //! a few long.
 //!
-//! `busy` and `down` are distinguished by what was seen: no answer in time, or no room to wait for one, is
-//! [`Busy`](Fail2banError::Busy); refused, missing, closed and garbage are [`Down`](Fail2banError::Down).
-//! After any trouble the connection is dropped, since replies carry no number and a late one would answer the
-//! next command. A connection that fail2ban closed while it lay idle (a restart) is replaced once, unseen.
+//! `busy` and `down` are told apart by what happened: no answer in time, or no room in the queue, is
+//! [`Busy`](Fail2banError::Busy); a refused, missing or closed connection, or garbage, is [`Down`](Fail2banError::Down).
+//! After any failure the connection is dropped, since replies carry no number and a late one would be taken for the answer to the
+//! next command. A connection that fail2ban closed while it was idle (a restart) is replaced once, without an error.
 //! That repeats the command, which is right for one that only reads; one that [changes](Command::changes)
 //! something is not repeated once it has been written, and the caller learns that its effect is unknown.
 
@@ -30,13 +30,13 @@ use super::{Command, Fail2banError, codec, reply};
 pub struct Options {
     /// fail2ban's socket.
     pub socket: PathBuf,
-    /// Commands that may wait; one more is `busy`.
+    /// The most commands that may wait; one more is `busy`.
     pub queue: usize,
     /// The largest reply.
     pub max_reply: usize,
-    /// The wait after the first failed connection; it doubles up to `max_backoff`, each time jittered.
+    /// The wait after the first failed connection; it doubles up to `max_backoff`, with jitter.
     pub min_backoff: Duration,
-    /// The longest wait between two connections.
+    /// The longest wait between two attempts to connect.
     pub max_backoff: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Options {
 #[derive(Debug, Clone)]
 pub struct Client {
     queue: mpsc::Sender<Job>,
-    /// Of the process at the other end of the latest connection; 0 if unknown.
+    /// The process at the other end of the latest connection; 0 if unknown.
     pid: Arc<AtomicI32>,
 }
 
@@ -105,7 +105,7 @@ impl Client {
             )),
             mpsc::error::TrySendError::Closed(_) => Fail2banError::Down("the agent is stopping".into()),
         })?;
-        // The task keeps the deadline itself; this wait is for a task that is late with another command.
+        // The task keeps the deadline itself; this timeout is for a task that is still busy with another command.
         match timeout_at(deadline + Duration::from_millis(50), answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Fail2banError::Down("the agent is stopping".into())),
@@ -127,7 +127,7 @@ impl Worker {
     /// Ends when the last handle is gone.
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.recv().await {
-            // The caller has gone, or its deadline passed in the queue: do not spend fail2ban's time.
+            // If the caller has gone, or its deadline has passed in the queue, do not spend fail2ban's time.
             if job.reply.is_closed() {
                 continue;
             }
@@ -146,7 +146,7 @@ impl Worker {
             message: error.to_string(),
         })?;
         let frame = self.exchange(&request, command, deadline).await?;
-        // A reply that cannot be read, or says that fail2ban ends, is the last one on its connection.
+        // A reply that cannot be read, or says that fail2ban is shutting down, is the last one on its connection.
         let answer = parsed(frame).await.and_then(|read| {
             read.map_err(|error| {
                 Fail2banError::Down(format!("fail2ban's reply to `{command}` cannot be read: {error}"))
@@ -159,7 +159,7 @@ impl Worker {
         answer
     }
 
-    /// One exchange, on a second connection if the first turns out to have died while idle.
+    /// One exchange, on a second connection if the first turns out to have been closed while idle.
     async fn exchange(
         &mut self,
         request: &[u8],
@@ -211,20 +211,20 @@ impl Worker {
     }
 }
 
-/// Off the async threads: a reply may be one of millions of instructions.
+/// Parses off the async threads: a reply may have millions of instructions.
 async fn parsed(frame: codec::Frame) -> Result<Result<Value, PickleError>, Fail2banError> {
     let parsing = tokio::task::spawn_blocking(move || read(frame.pickle().unwrap_or_default()));
     parsing.await.map_err(|_| Fail2banError::Down("the agent is stopping".into()))
 }
 
-/// When the next connection may be tried, after one that failed.
+/// When to connect again after a failure.
 #[derive(Default)]
 struct Backoff {
     failed: Option<(Duration, Instant, Fail2banError)>,
 }
 
 impl Backoff {
-    /// Waits; a command that ends sooner gets the reason of the last failure at once.
+    /// Waits until then; a command whose deadline is sooner fails at once with the reason of the last failure.
     async fn wait(&self, deadline: Instant) -> Result<(), Fail2banError> {
         match &self.failed {
             Some((_, until, error)) if *until >= deadline => Err(error.clone()),

@@ -12,7 +12,7 @@ use super::*;
 
 const PONG: &[u8] = b"\x80\x02K\x00U\x04pong\x86.<F2B_END_COMMAND>";
 
-/// What a peer does with one connection: reads each request, then sends the next of these; closes after the last.
+/// What a peer does with one connection: for each of these, it reads a request and sends these bytes; then it closes.
 type Script = Vec<&'static [u8]>;
 
 /// Sent instead of bytes: nothing more, and the connection stays open.

@@ -1,9 +1,9 @@
 //! Frames: a pickle followed by `<F2B_END_COMMAND>`, in both directions.
 //!
 //! The marker counts only where the bytes received so far *end* with it. That is what fail2ban's own client
-//! does, it costs 17 comparisons a chunk however long the reply is, and a reply that quotes the marker in its
-//! middle is not torn apart. It works because one command is in flight at a time, so that nothing can
-//! follow a reply. The price: bytes behind a marker make the frame incomplete, and the deadline ends the wait.
+//! does, it costs 17 comparisons per chunk however long the reply is, and a reply with the marker in its
+//! middle is not cut there. It works because one command is in flight at a time, so that nothing can
+//! follow a reply. The price: bytes after a marker make the frame incomplete, and the deadline ends the wait.
 
 /// Ends every frame.
 pub const END: &[u8] = b"<F2B_END_COMMAND>";
@@ -15,7 +15,7 @@ pub const MAX_REPLY: usize = 16 * 1024 * 1024;
 /// has, which is 2 or more.
 const FIRST_BYTE: u8 = 0x80;
 
-/// Bytes that cannot become a reply.
+/// Why bytes cannot become a reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// More than the limit without an end.
@@ -24,7 +24,7 @@ pub enum FrameError {
         /// The limit.
         limit: usize,
     },
-    /// Something else than fail2ban is talking.
+    /// Something other than fail2ban is answering.
     #[error("its reply is not fail2ban's protocol: it begins with {start:?}")]
     NotAReply {
         /// The first bytes.
@@ -46,10 +46,10 @@ impl Frame {
         Self { bytes: Vec::new(), limit }
     }
 
-    /// Adds what was received and says whether the frame is complete now.
+    /// Adds what was received and returns whether the frame is complete now.
     ///
     /// # Errors
-    /// If the bytes cannot become a reply; the connection is of no use after that.
+    /// If the bytes cannot become a reply; the connection must not be used after that.
     pub fn push(&mut self, chunk: &[u8]) -> Result<bool, FrameError> {
         if self.bytes.len() + chunk.len() > self.limit {
             return Err(FrameError::TooLarge { limit: self.limit });

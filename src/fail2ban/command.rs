@@ -1,18 +1,18 @@
-//! The closed list of what this program ever asks fail2ban.
+//! The closed list of the commands that this program ever sends to fail2ban.
 //!
-//! `stop` alone, `set ... action`, `addaction` and their like end the server or run commands as root; there is
-//! no variant for them, and no variant that takes free words: names and marks are checked, all else is a number, an address
+//! `stop` alone, `set ... action`, `addaction` and the like end the server or run commands as root; there is
+//! no variant for them, and no variant that takes arbitrary words: names and marks are checked, all else is a number, an address
 //! or a network.
 
 use std::borrow::Cow;
 
 use crate::domain::{BanMark, BanTime, FindTime, JailName, MaxRetry, Network};
 
-/// Addresses in one command, so that fail2ban's only command thread stays responsive: an action costs some
+/// The most addresses in one command, so that fail2ban's only command thread stays responsive: an action costs some
 /// milliseconds for each.
 pub const MAX_ADDRESSES: usize = 25;
 
-/// What is read of one jail.
+/// A value that can be read of a jail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// `backend`: not every fail2ban knows it.
@@ -48,7 +48,7 @@ impl Field {
     }
 }
 
-/// What is set of one jail, until its next reload.
+/// A value that can be set of a jail, until its next reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
     /// `bantime SECONDS`
@@ -76,7 +76,7 @@ impl Setting {
     }
 }
 
-/// One question or order to fail2ban.
+/// One command to fail2ban.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `ping`
@@ -105,9 +105,9 @@ pub enum Command {
     Ban(JailName, Vec<Network>),
     /// `set JAIL unbanip IP...`: a network means every address in it. Changes something.
     Unban(JailName, Vec<Network>),
-    /// `set JAIL unbanip MARK...`: bans of something else than an address. Changes something.
+    /// `set JAIL unbanip MARK...`: bans of something other than an address. Changes something.
     UnbanMarks(JailName, Vec<BanMark>),
-    /// `stop JAIL`: ends one jail, which is started again by a reload. Changes something.
+    /// `stop JAIL`: stops one jail, which a reload starts again. Changes something.
     StopJail(JailName),
 }
 
@@ -159,7 +159,7 @@ impl Command {
         words.into_iter().map(Cow::Borrowed).chain(values.into_iter().map(Cow::Owned)).collect()
     }
 
-    /// Whether it changes something: such a one must not be sent again once it may have been read.
+    /// Whether it changes something: then it must not be sent again once it may have been read.
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {

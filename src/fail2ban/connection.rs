@@ -1,4 +1,4 @@
-//! One connection to fail2ban's socket: sends one command, reads its reply, knows whether it may be used again.
+//! One connection to fail2ban's socket: sends a command, reads its reply, knows whether it may be used again.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,13 +10,13 @@ use tokio::time::{Instant, timeout_at};
 use super::Fail2banError;
 use super::codec::Frame;
 
-/// Why an exchange brought no reply. The connection is of no use after any of them: replies carry no number,
-/// so that a late one would be taken for the answer to the next command.
+/// Why an exchange brought no reply. The connection must not be used again after any of these: replies carry no number,
+/// so a late one would be taken for the answer to the next command.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// Closed before a single byte of the reply: an ended fail2ban, if the connection was an old one.
+    /// It was closed before a single byte of the reply: if it had been idle, fail2ban has probably been restarted.
     BeforeReply,
-    /// Something else, in words for the caller.
+    /// Any other error, for the caller.
     Because(Fail2banError),
 }
 
@@ -42,7 +42,7 @@ impl Connection {
         self.stream.peer_cred().ok().and_then(|peer| peer.pid()).unwrap_or_default()
     }
 
-    /// Whether the peer has closed it, or sent something that nobody asked for, since the last reply.
+    /// Whether the peer has closed it, or sent something unexpected, since the last reply.
     pub(super) fn is_stale(&self) -> bool {
         !matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
@@ -62,10 +62,10 @@ impl Connection {
             }
             Ok(Err(broken)) => Err(broken),
             Err(_) if frame.is_empty() => Err(Broken::Because(Fail2banError::Busy(
-                "fail2ban accepted the command and did not answer in time".into(),
+                "fail2ban accepted the command but did not answer in time".into(),
             ))),
             Err(_) => Err(Broken::Because(Fail2banError::Busy(format!(
-                "fail2ban began to answer and did not finish in time ({} bytes came)",
+                "fail2ban began to answer but did not finish in time ({} bytes received)",
                 frame.len()
             )))),
         }
@@ -106,7 +106,7 @@ fn broken(error: &std::io::Error, frame: &Frame) -> Broken {
 fn cannot_connect(path: &Path, error: &std::io::Error) -> Fail2banError {
     let path = path.display();
     match error.kind() {
-        // The queue of waiting connections is full: fail2ban's is only a few long, and nobody empties it.
+        // The queue of waiting connections is full: fail2ban's is only a few long, and it is not accepting any.
         ErrorKind::WouldBlock => {
             Fail2banError::Busy(format!("fail2ban accepts no further connection on {path} at the moment"))
         }

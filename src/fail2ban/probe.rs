@@ -1,7 +1,7 @@
-//! The probe: is fail2ban well, which version is it, which jails run, with which counts.
+//! The probe: is fail2ban healthy, which version is it, which jails run, with which counts.
 //!
-//! Counts come by the cheapest command that the version has, never with a list of addresses: `stats` from
-//! 1.1.0 on (one command), else `status` and one `status JAIL short` per jail, from 0.11.2 on. A jail that is listed and does
+//! Counts are read by the cheapest command that the version has, never with a list of addresses: `stats` from
+//! 1.1.0 on (one command), else `status` and one `status JAIL short` per jail, from 0.11.2 on. A jail that is listed but does
 //! not run has counts too: see `threads.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use super::pickle::Value;
 use super::{Client, Command, Fail2banError, Version, reply, threads};
 use crate::domain::{Answer, JailCounts, JailName};
 
-/// What one jail says of itself beyond its counts.
+/// What else can be asked of a jail besides its counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Details {
     /// `polling`, `pyinotify`, `systemd`.
@@ -24,17 +24,17 @@ pub struct Details {
     pub idle: Option<bool>,
 }
 
-/// Asks fail2ban how it is.
+/// Probes one fail2ban.
 #[derive(Debug)]
 pub struct Prober {
     client: Client,
-    /// Names already complained of; bounded by [`MAX_STRANGE_NAMES`].
+    /// Invalid names that were logged already; bounded by [`MAX_STRANGE_NAMES`].
     strange: Mutex<BTreeSet<String>>,
 }
 
 const MAX_STRANGE_NAMES: usize = 1000;
 
-/// `[a, b, c]` is one jail, and 1.0.2 lists it as if it were three.
+/// The most pieces that are joined to one name: 1.0.2 lists a jail `[a, b, c]` as if it were three.
 const MAX_PIECES: usize = 4;
 
 impl Prober {
@@ -47,8 +47,7 @@ impl Prober {
     /// Ping, version and counts, all before `deadline`.
     ///
     /// # Errors
-    /// `Busy` or `Down`; `Refused` is reported as `Down`, since no command of a probe is ever refused by a fail2ban
-    /// that is well.
+    /// `Busy` or `Down`; `Refused` is reported as `Down`, since a healthy fail2ban never refuses a command of a probe.
     pub async fn probe(&self, deadline: Instant) -> Result<Answer, Fail2banError> {
         self.ask_all(deadline).await.map_err(|error| match error {
             Fail2banError::Refused { .. } => Fail2banError::Down(error.to_string()),
@@ -75,7 +74,7 @@ impl Prober {
         Ok(Answer { version: text.to_owned(), jails, stalled })
     }
 
-    /// Those that are listed and do not run, as far as their threads show.
+    /// The jails that are listed but do not run, as far as their threads show.
     fn stalled<'a>(&self, jails: impl Iterator<Item = &'a JailName>) -> BTreeSet<JailName> {
         let started = self.client.server_pid().map(|pid| threads::started(pid, jails)).unwrap_or_default();
         started
@@ -112,7 +111,7 @@ impl Prober {
         for jail in listed(&self.client, deadline).await?.iter().filter_map(|name| self.checked(name)) {
             match self.client.ask(Command::ShortStatus(jail.clone()), deadline).await {
                 Ok(answer) => drop(jails.insert(jail, reply::short_status(&answer)?)),
-                // Stopped since the list was read: it does not run, which is what leaving it out says.
+                // It was stopped since the list was read, so it is left out.
                 Err(error) if error.is_unknown_jail() => {}
                 Err(error) => return Err(error),
             }
@@ -144,13 +143,13 @@ impl Prober {
         Ok(Some(Details { backend: backend.as_str().map(str::to_owned), idle: reply::truth(&idle) }))
     }
 
-    /// Whether this fail2ban answers `get JAIL backend` and `get JAIL idle`; none if no jail runs.
+    /// Whether this fail2ban knows `get JAIL backend` and `get JAIL idle`; none if no jail runs.
     ///
     /// # Errors
     /// `Busy` or `Down`.
     pub async fn backend_commands(&self, deadline: Instant) -> Result<Option<bool>, Fail2banError> {
         let list = listed(&self.client, deadline).await?;
-        // A jail may be stopped between the list and the question; three of them are no chance.
+        // A jail may be stopped between the list and the question, but hardly three of them.
         for jail in list.iter().filter_map(|name| self.checked(name)).take(3) {
             match self.details(&jail, deadline).await? {
                 None => return Ok(Some(false)),
@@ -161,7 +160,7 @@ impl Prober {
         Ok(None)
     }
 
-    /// The name as one that can be sent back in a command; others are left out, and logged once.
+    /// The name, if it can be sent back in a command; any other is left out, and logged once.
     fn checked(&self, name: &str) -> Option<JailName> {
         match JailName::parse(name) {
             Ok(jail) => Some(jail),
@@ -179,8 +178,8 @@ impl Prober {
     }
 }
 
-/// The names that fail2ban lists. It joins them by a comma and a blank, which may be in a name too: if there are fewer than
-/// pieces, it is asked which of them belong together.
+/// The names that fail2ban lists. It joins them by a comma and a blank, which may be in a name too: if it counts fewer jails than
+/// there are pieces, it is asked which pieces belong together.
 ///
 /// # Errors
 /// As [`Fail2banError`] says.

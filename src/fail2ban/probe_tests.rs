@@ -115,7 +115,7 @@ async fn from_1_1_0_on_one_command_counts_all() {
 }
 
 #[tokio::test]
-async fn before_it_every_jail_is_asked_for_its_short_status() {
+async fn before_1_1_a_probe_asks_every_jail_for_its_short_status() {
     let peer = Peer::of("1.0.2", "web, gone, --all, sshd");
     let answer = peer.prober.probe(soon()).await.unwrap();
     assert_eq!(answer.jails, BTreeMap::from([(jail("sshd"), COUNTS), (jail("web"), COUNTS)]));

@@ -1,18 +1,18 @@
-//! Whether a fail2ban that does not answer is at work: it runs the unban action of each address inside one command, and answers
-//! nobody while it works.
+//! Whether a fail2ban that does not answer is working: it runs the unban action of each address inside one command, and answers
+//! nobody in that time.
 //!
 //! What can be seen from outside, by the best source there is:
 //!
 //! | source | shows |
 //! |---|---|
-//! | its process: what the kernel counts of it and of the children that it has waited for | time on a processor, actions that ended |
+//! | its process: what the kernel counts for it and for the children that it has waited for | CPU time, actions that ended |
 //! | its process: a child that is alive | an action that runs; fail2ban itself ends one that takes too long (`timeout`) |
 //! | its log file, where the process is in another container | a line for each address that is unbanned |
 
 use std::path::Path;
 use std::time::SystemTime;
 
-/// What was seen at one moment; two that differ were taken with work in between.
+/// What was seen at one moment; if two of them differ, there was work in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// `cminflt`, `cmajflt`, `utime`, `stime`, `cutime` and `cstime` of its process.
@@ -22,13 +22,13 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// Of this process; none where it cannot be seen (it is in another container).
+    /// The progress of this process; none if it cannot be seen (it is in another container).
     #[must_use]
     pub fn of_process(pid: i32) -> Option<Self> {
         Self::parse(&stat(pid)?)
     }
 
-    /// By this log file; none where it cannot be seen.
+    /// The progress as this log file shows it; none if it cannot be read.
     #[must_use]
     pub fn of_log(path: &Path) -> Option<Self> {
         let log = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
@@ -58,7 +58,7 @@ pub fn has_child(pid: i32) -> bool {
     })
 }
 
-/// One that has ended is listed until its parent has heard of it.
+/// Whether it is alive: a child that has ended is listed until its parent has waited for it.
 fn is_alive(pid: i32) -> bool {
     let text = stat(pid).unwrap_or_default();
     fields(&text).is_some_and(|fields| fields.first().is_some_and(|state| !["Z", "X"].contains(state)))
@@ -68,7 +68,7 @@ fn stat(pid: i32) -> Option<String> {
     std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()
 }
 
-/// What follows the name, which may hold anything, brackets too.
+/// The fields after the name, which may contain anything, even brackets.
 fn fields(stat: &str) -> Option<Vec<&str>> {
     Some(stat.rsplit_once(')')?.1.split_ascii_whitespace().collect())
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_seen_as_long_as_it_lives_and_not_once_it_has_ended_unheard() {
+    fn a_child_is_seen_while_it_lives_and_no_longer_once_it_is_a_zombie() {
         // A process of its own: other tests have children too.
         let script = "sleep 60 & echo $!; read line; kill $!; read line; exec sleep 60";
         let mut parent = Command::new("sh");

@@ -51,7 +51,7 @@ pub fn text(answer: &Value) -> Result<&str, Fail2banError> {
     answer.as_str().ok_or_else(|| strange("a text"))
 }
 
-/// Yes or no, however it is written.
+/// A boolean, however it is written.
 #[must_use]
 pub fn truth(answer: &Value) -> Option<bool> {
     match answer {
@@ -72,7 +72,7 @@ pub fn jail_list(answer: &Value) -> Result<Vec<&str>, Fail2banError> {
     Ok(list.split(", ").filter(|name| !name.is_empty()).collect())
 }
 
-/// How many names there are in the answer to `status`: if fewer than pieces, one of them has a comma and a blank in it.
+/// How many jails the answer to `status` counts: if fewer than there are pieces, some name has a comma and a blank in it.
 #[must_use]
 pub fn jail_count(answer: &Value) -> Option<usize> {
     field(answer, "Number of jail")?.as_count()?.try_into().ok()
@@ -152,7 +152,7 @@ pub fn texts(answer: &Value) -> Vec<String> {
         .collect()
 }
 
-/// One ban, with what fail2ban says of its times.
+/// One ban, with its times as fail2ban gives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ban<'a> {
     /// The address, the network, or whatever else the jail bans.
@@ -161,7 +161,7 @@ pub struct Ban<'a> {
     pub times: Option<Times>,
 }
 
-/// The times of a ban, by the clock on fail2ban's wall: see [`super::zone`].
+/// The times of a ban, in fail2ban's local time: see [`super::zone`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
     /// When it began.
@@ -242,7 +242,7 @@ fn words(value: &Value) -> String {
     }
 }
 
-/// Enough of a text to be understood, and not enough to flood a log.
+/// The beginning of a text: enough to understand it, too little to flood a log.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(300) {
         Some((end, _)) => format!("{}...", &text[..end]),

@@ -1,22 +1,22 @@
-//! Which of the listed jails really run: fail2ban lists a jail from `add` on, also one that was never started.
+//! Which of the listed jails really run: fail2ban lists a jail from `add` on, even if it was never started.
 //!
-//! A reload that stumbles over a new jail leaves it so: listed, with counts, watching nothing; and a start in the background
-//! does it to every jail. No command of 1.0.2 shows it (nor does one of 1.1: `get JAIL idle` is about something else). What
-//! does is that fail2ban names its threads (`server/jailthread.py`): a jail runs while there is a thread `f2b/f.JAIL`
-//! (its filter) and a thread `f2b/a.JAIL` (its actions). The kernel keeps 15 bytes of a name, so that jails which begin
-//! alike are judged by their number: all of them run or none does, else nothing is known of them.
+//! A reload that fails on a new jail leaves it like that: listed, with counts, watching nothing; a failed start in the background
+//! does that to every jail. No command of 1.0.2 shows it (nor of 1.1: `get JAIL idle` is about something else). But fail2ban names
+//! its threads (`server/jailthread.py`): a jail runs while there is a thread `f2b/f.JAIL` (its filter) and a thread `f2b/a.JAIL`
+//! (its actions). The kernel keeps 15 bytes of a name, so jails whose names begin alike are judged by the number of threads: all of
+//! them run, or none does; otherwise it is not known.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::domain::JailName;
 
-/// What the kernel keeps of a thread's name.
+/// How many bytes of a thread's name the kernel keeps.
 const KEPT: usize = 15;
-/// No fail2ban has more.
+/// The most threads that are read; no fail2ban has more.
 const MAX_THREADS: usize = 20_000;
 
-/// Whether each listed jail runs, by the threads of the process; none where that cannot be known.
+/// Whether each listed jail runs, by the threads of the process; none if that cannot be known.
 #[must_use]
 pub fn started<'a>(
     pid: i32,
@@ -26,7 +26,7 @@ pub fn started<'a>(
     judge(&threads, jails)
 }
 
-/// Whether this process is a fail2ban that names its threads. It is systemd that listens if it owns the socket.
+/// Whether this process is a fail2ban that names its threads. With socket activation the listening process is systemd.
 #[must_use]
 pub fn is_fail2ban(pid: i32) -> bool {
     has_observer(&names(&Path::new("/proc").join(pid.to_string()).join("task")))
@@ -36,7 +36,7 @@ fn names(tasks: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(tasks) else { return Vec::new() };
     let comm =
         |entry: std::io::Result<std::fs::DirEntry>| std::fs::read(entry.ok()?.path().join("comm")).ok();
-    // Bytes: the kernel cuts a name where it will, also in the middle of a character.
+    // As bytes, since the kernel may cut a name in the middle of a character.
     entries
         .take(MAX_THREADS)
         .filter_map(comm)
@@ -44,7 +44,7 @@ fn names(tasks: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// It has one from its first moment on. Without it this is another process, or a fail2ban that cannot name its threads.
+/// fail2ban has an observer thread from its start. Without one this is another process, or a fail2ban that cannot name its threads.
 fn has_observer(threads: &[Vec<u8>]) -> bool {
     threads.iter().any(|name| name == b"f2b/observer")
 }

@@ -1,7 +1,7 @@
 //! fail2ban's version, as far as commands depend on it.
 //!
-//! Gating by version is not a nicety: an older fail2ban takes a flavour of `status` that it does not know for
-//! the default one and answers with every banned address.
+//! The checks are essential: an older fail2ban takes a variant of `status` that it does not know for the default one, and answers
+//! with every banned address.
 
 use std::fmt;
 
@@ -14,9 +14,9 @@ pub struct Version {
 }
 
 impl Version {
-    /// From here on `status JAIL short` leaves the addresses out.
+    /// From this version on `status JAIL short` leaves the addresses out.
     pub const HAS_SHORT_STATUS: Self = Self::new(0, 11, 2);
-    /// From here on `stats` counts all jails at once.
+    /// From this version on `stats` counts all jails at once.
     pub const HAS_STATS: Self = Self::new(1, 1, 0);
 
     /// A version by its numbers.

@@ -1,7 +1,7 @@
-//! From the clock on fail2ban's wall to UTC.
+//! From fail2ban's local time to UTC.
 //!
-//! fail2ban prints the times of a ban in its process's local time, without saying which zone that is, and the agent
-//! may live in another one. So the zone is found out from fail2ban itself, by the best source there is:
+//! fail2ban prints the times of a ban in the local time of its process, without saying which zone that is, and the agent
+//! may be in another one. So the zone is found out from fail2ban itself, by the best source there is:
 //!
 //! | source | gives |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | its log file: the time in its last line beside the time at which the file was written | the offset now |
 //! | the bans themselves: each has begun, and has not ended yet | bounds of the offset now, within which the agent's own zone is preferred |
 //!
-//! A wall clock shows one hour twice in autumn. The rest of the line distinguishes the two: the end is so many seconds after
-//! the beginning, and *now* lies between them. A permanent ban that began in that hour is taken for the earlier one.
+//! Local time has one hour twice in autumn. The rest of the line distinguishes the two: the end is so many seconds after
+//! the beginning, and *now* lies between them. A permanent ban that began in that hour is assumed to have begun at the earlier one.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -23,23 +23,23 @@ use tz::TimeZone;
 
 use super::reply::Times;
 
-/// Between the clock of the log's last line and the file's own; and how late fail2ban may be to lift a ban.
+/// How far the time of the log's last line may differ from the file's own; and how late fail2ban may be to lift a ban.
 const SLACK: i64 = 120;
 /// Every offset in use is a multiple of this.
 const QUARTER: i64 = 900;
 /// The offsets in use, in seconds.
 const OFFSETS: std::ops::RangeInclusive<i64> = -12 * 3600..=14 * 3600;
 const DAY: i64 = 86_400;
-/// Of a zone's file, an environment, the end of a log.
+/// The most that is read of a zone file or an environment.
 const MAX_READ: u64 = 256 * 1024;
 const LOG_END: u64 = 16 * 1024;
 
-/// How fail2ban's wall clock relates to UTC.
+/// How fail2ban's local time relates to UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Zone {
-    /// All there is to know.
+    /// All rules of the zone.
     Rules(TimeZone),
-    /// What it is ahead of UTC now, in seconds.
+    /// How far it is ahead of UTC now, in seconds.
     Offset(i64),
 }
 
@@ -67,8 +67,8 @@ impl Zone {
         rounded(last - i64::try_from(written.as_secs()).ok()?).map(Self::Offset)
     }
 
-    /// The offset that these bans allow at `now`; `own`, the agent's, if it is one of them. Else the one that makes the newest ban
-    /// the freshest: a list is asked for when its jail has banned somebody.
+    /// An offset that these bans allow at `now`: `own`, the agent's, if that is one of them, or else the one under which the newest ban
+    /// is most recent, since a list is read when its jail has just banned somebody.
     #[must_use]
     pub fn of_bans<'a>(bans: impl Iterator<Item = &'a Times>, now: i64, own: i64) -> Option<Self> {
         let (mut least, mut most) = (*OFFSETS.start(), *OFFSETS.end());
@@ -99,12 +99,12 @@ impl Zone {
         (since, until(since))
     }
 
-    /// The moments at which this clock can show that, the likeliest first.
+    /// The moments at which the local time can have been `shown`, the likeliest first.
     fn moments(&self, shown: NaiveDateTime) -> Vec<i64> {
         let wall = wall(shown);
         let mut offsets = match self {
             Self::Rules(_) => vec![self.offset(wall - DAY), self.offset(wall), self.offset(wall + DAY)],
-            // It may have been put forward or back since.
+            // The clock may have been put forward or back since then.
             Self::Offset(now) => return vec![wall - now, wall - now - 3600, wall - now + 3600],
         };
         offsets.sort_unstable_by(|one, other| other.cmp(one));
@@ -112,7 +112,8 @@ impl Zone {
         offsets.iter().map(|offset| wall - offset).filter(|at| at + self.offset(*at) == wall).collect()
     }
 
-    /// Whether it shows this at that moment. Of an offset alone: whether it is put forward or back by an hour until then, or not.
+    /// Whether the local time is `shown` at that moment. If only the offset is known, the clock may be put forward or back by an hour
+    /// until then.
     fn shows(&self, at: i64, shown: NaiveDateTime, behind: i64) -> bool {
         match self {
             Self::Rules(_) => at + self.offset(at) == wall(shown),
@@ -130,7 +131,7 @@ impl Zone {
     }
 }
 
-/// The rules that a process with this root and this `TZ` goes by, as the C library finds them.
+/// The rules that a process with this root and this `TZ` follows, as the C library finds them.
 fn rules(root: &Path, tz: Option<&str>) -> Option<TimeZone> {
     let Some(tz) = tz else {
         return zone_file(&within(root, Path::new("/etc/localtime"))).or(Some(TimeZone::utc()));
@@ -139,7 +140,7 @@ fn rules(root: &Path, tz: Option<&str>) -> Option<TimeZone> {
     if tz.is_empty() {
         return Some(TimeZone::utc());
     }
-    // An absolute path stays one.
+    // If it is an absolute path, `join` keeps only that.
     let file = zone_file(&within(root, &Path::new("/usr/share/zoneinfo").join(tz)));
     file.or_else(|| TimeZone::from_posix_tz(tz).ok()).or(Some(TimeZone::utc()))
 }
@@ -148,7 +149,7 @@ fn zone_file(path: &Path) -> Option<TimeZone> {
     TimeZone::from_tz_data(&read(path)?).ok()
 }
 
-/// A path as a process with another root sees it. The kernel would look a link up from this process's root.
+/// A path as a process with another root sees it. The kernel would resolve an absolute link from this process's root.
 fn within(root: &Path, path: &Path) -> PathBuf {
     let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     let seen = below(path);
@@ -175,12 +176,12 @@ fn rounded(offset: i64) -> Option<i64> {
     ((offset - quarters).abs() <= SLACK && OFFSETS.contains(&quarters)).then_some(quarters)
 }
 
-/// What a wall clock shows, as if it were UTC.
+/// A local time as if it were UTC, in seconds since 1970.
 fn wall(shown: NaiveDateTime) -> i64 {
     shown.and_utc().timestamp()
 }
 
-/// Where fail2ban writes its log, if that is a file.
+/// The file to which fail2ban writes its log, if it is a file.
 #[must_use]
 pub fn log_file(target: &str) -> Option<PathBuf> {
     target.starts_with('/').then(|| PathBuf::from(std::ffi::OsStr::from_bytes(target.as_bytes())))

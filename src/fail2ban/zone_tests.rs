@@ -48,7 +48,8 @@ fn the_hour_that_autumn_repeats_is_resolved() {
         assert_eq!(resolved.0, at(since), "{ban:?} at {now}");
         assert_eq!(resolved.1, (seconds >= 0).then(|| at(since) + seconds));
     }
-    // With the offset of now alone, summer time over and not yet: what began in the future began an hour earlier.
+    // If only the present offset is known, before and after the end of summer time: a ban that would have begun in the future began an
+    // hour earlier.
     let ban = times("2026-11-01T01:30:00", 7200, "2026-11-01T02:30:00");
     assert_eq!(Zone::Offset(-5 * HOUR).resolve(&ban, at("2026-11-01T06:10:00")).0, at("2026-11-01T05:30:00"));
     assert_eq!(Zone::Offset(-4 * HOUR).resolve(&ban, at("2026-11-01T05:40:00")).0, at("2026-11-01T05:30:00"));
@@ -153,7 +154,7 @@ fn the_last_line_of_the_log_gives_the_offset() {
 }
 
 #[test]
-fn bans_bound_the_offset() {
+fn the_times_of_bans_give_the_offset_or_bound_it() {
     let now = at("2026-07-01T12:00:00");
     let fresh = times("2026-07-01T07:59:50", 600, "2026-07-01T08:09:50");
     let long = times("2026-06-30T20:00:00", 7 * DAY, "2026-07-07T20:00:00");

@@ -1,16 +1,16 @@
-//! The clients that follow the events of one worker: so many in all, and so many of each session.
+//! The clients that follow the events of one worker, with a limit in all and one for each session.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::store::SessionId;
 
-/// Clients that follow the events of one worker at once.
+/// The maximum number of clients that follow the events of one worker.
 pub const MAX_EVENT_CLIENTS: usize = 1_000;
-/// How many of them one session may have: more than anybody opens tabs, and far fewer than would keep others out.
+/// The maximum number of one session: more tabs than anybody opens, and far fewer than would keep others out.
 pub const MAX_EVENT_CLIENTS_OF_SESSION: usize = 20;
 
-/// How many there are, by session.
+/// The number of clients, by session.
 #[derive(Debug, Default)]
 pub struct EventClients(Mutex<Counts>);
 
@@ -23,9 +23,9 @@ struct Counts {
 /// Why there is no place for one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPlace {
-    /// The worker has as many as it takes.
+    /// The worker has as many as it may.
     Worker,
-    /// The session has.
+    /// The session has as many as it may.
     Session,
 }
 

@@ -1,10 +1,10 @@
-//! What handlers may assume: each extractor proves one thing or answers with a problem document.
+//! The extractors: each proves one thing to a handler, or answers with a problem document.
 //!
 //! | extractor | proves | else |
 //! |---|---|---|
-//! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB where many addresses are named, 8 KiB where strangers may send one), 408 too slow, 400 no JSON or no UTF-8, 422 wrong shape |
+//! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB for lists of addresses, 8 KiB where strangers may send one), 408 too slow, 400 not JSON or not UTF-8, 422 wrong shape |
 //! | [`Query`] | parameters of this shape | 400 |
-//! | [`Path`] | parts of the address are text | 404 |
+//! | [`Path`] | parts of the path are text | 404 |
 //!
 //! The caller is authenticated by [`Caller`](super::auth::caller::Caller), which comes first in a handler's arguments: a
 //! stranger learns nothing about what else is wrong.
@@ -24,17 +24,17 @@ use super::state::AppState;
 
 /// The largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
-/// Where a body names many addresses: 20,000 networks of IPv6 are about as much.
+/// For lists of addresses: 20,000 IPv6 networks take about as much.
 pub const LARGE_BODY: usize = 1024 * 1024;
 
-/// Where anybody may send one: a password of 1,024 bytes fits, each of them escaped.
+/// For bodies that strangers may send: a password of 1,024 bytes fits, even if each byte is escaped.
 pub const STRANGERS_BODY: usize = 8 * 1024;
 
-/// How much of a larger one is still taken off the wire, and dropped: a client that is busy sending when the
-/// connection closes under it sees a reset instead of the refusal.
+/// How much of a larger body is still read, and dropped: if the connection were closed while the client is sending, it would
+/// see a reset instead of the refusal.
 const DISCARD_LIMIT: usize = 2 * 1024 * 1024;
 
-/// How long a client may take to send one.
+/// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body of `LIMIT` bytes at most.
@@ -71,7 +71,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// A whole body: 408 if it is too slow, 413 if it has more than `limit` bytes.
+/// Reads a whole body: 408 if it is too slow, 413 if it has more than `limit` bytes.
 pub(in crate::http) async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await.map_err(|_| {
         let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
@@ -112,10 +112,10 @@ fn read_shape<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     Ok(body)
 }
 
-/// What serde says itself; all else is said by a type of this program, which knows what of a value may be repeated.
+/// The beginnings of serde's own messages. Others come from types of this program, which know which values may be repeated.
 const SERDES_WORDS: [&str; 4] = ["invalid type", "invalid value", "invalid length", "unknown variant"];
 
-/// Says what is wrong with a body, and with which field. Of values that serde refused nothing is repeated: they may be passwords.
+/// Says what is wrong with a body, and in which field. Values that serde refused are not repeated: they may be passwords.
 fn shape_problem(field: &str, error: &serde_json::Error) -> Problem {
     let place = format!("at line {} column {}", error.line(), error.column());
     if error.classify() != Category::Data {
@@ -159,7 +159,7 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
     }
 }
 
-/// Parts of the address. One that is no text names nothing.
+/// Parts of the path. A part that is not text names nothing: 404.
 pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {

@@ -1,7 +1,7 @@
 //! A change of a jail is answered within 30 s: with its outcome, or with a resource that will show it.
 //!
-//! A jail that ends runs the unban action of each of its bans, which can take minutes. The change itself runs to its end in
-//! any case ([`InFlight`](crate::actions::InFlight)); this worker waits for that and notes it in Redis, where every worker
+//! A jail that stops runs the unban action of each of its bans, which can take minutes. The change itself runs to its end in
+//! any case ([`InFlight`](crate::actions::InFlight)); this worker waits for that and saves the outcome in Redis, where every worker
 //! finds it (`store/jobs/jail_changes.rs`).
 
 use std::pin::pin;
@@ -20,22 +20,22 @@ use crate::store::jobs::running_changes::SILENT_AFTER;
 use crate::store::{JailChangeEnd, JailChangeView, NewJailChange, Store, StoreError};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Makes it shorter, in milliseconds, for a test. Compiled as `worker/tasks/test_switch.rs` says.
+/// The variable with which a test makes it shorter, in milliseconds. Only in test builds: see `worker/tasks/test_switch.rs`.
 #[cfg(debug_assertions)]
 const TEST_VARIABLE: &str = "BANGUI_TEST_ANSWER_WITHIN_MS";
-/// How long Redis may be away for the end of a change to be noted all the same.
+/// How long saving the end of a change is retried while Redis is away.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(600);
 const NOTE_AGAIN: Duration = Duration::from_secs(2);
 
 /// The answer to a request for a change.
 pub enum Answered<T> {
-    /// Its outcome.
+    /// The outcome.
     InTime(T),
-    /// It takes longer.
+    /// The change takes longer.
     UnderWay(JailChangeView),
 }
 
-/// Waits for a change as long as its client should. It is called `id` from its beginning: the agent reports its steps under that name.
+/// Waits for a change as long as its client should wait. The change has its `id` from its beginning: the agent reports its steps under it.
 pub async fn answered_soon<T: Serialize + Send + 'static>(
     state: &AppState,
     id: JailChangeId,
@@ -62,10 +62,10 @@ pub async fn answered_soon<T: Serialize + Send + 'static>(
     view.map(Answered::UnderWay).ok_or_else(|| Problem::internal(format!("Redis lost jail change {id}")))
 }
 
-/// Redis had taken the first entry of the audit, and does not take this: the change runs all the same.
+/// The answer if Redis took the first audit entry but not the record of the change, which continues nevertheless.
 fn not_followed(error: &StoreError) -> Problem {
     let detail = format!(
-        "the change continues, but its outcome cannot be saved ({}): look at the jail before trying again",
+        "the change continues, but its outcome cannot be saved ({}): check the jail before trying again",
         chain(error)
     );
     let title = "The change has begun and is not finished yet";
@@ -80,7 +80,7 @@ fn answer_within() -> Duration {
     ANSWER_TIMEOUT
 }
 
-/// Waits for the end of a change, saying that somebody does, and notes it.
+/// Waits for the end of a change and saves it; while it waits, renews the record that somebody does.
 async fn follow<T: Serialize>(store: Store, id: JailChangeId, change: impl Future<Output = Result<T>>) {
     let mut change = pin!(change);
     let ended = loop {

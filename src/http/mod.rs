@@ -8,10 +8,10 @@
 //! a body that could be read, [`auth::address::CallerAddress`] where the request comes from. It never sees a request
 //! that lacks them. It returns its answer or an [`error::Problem`].
 //!
-//! A new resource needs a file in `api/` and its handlers on this page: method, path and documentation stand at the handler,
-//! once (`#[utoipa::path]`), and both the router and the OpenAPI document are made of them. Its refusals go into `error/`.
+//! A new resource needs a file in `api/` and its handlers on this page. Method, path and documentation are only at the handler
+//! (`#[utoipa::path]`): the router and the OpenAPI document are both made from them. Its refusals go into `error/`.
 //! A new page needs a template and a handler in `pages/` (its `mod.rs` says how).
-//! This layer never imports the scheduler: what a worker is to do it asks for in Redis.
+//! This layer never imports the scheduler: it asks for work through Redis.
 
 pub mod api;
 pub mod auth;
@@ -47,7 +47,7 @@ use middleware::{idempotency, layers};
 pub fn router(state: AppState) -> Router {
     let about_fail2ban =
         fail2ban().route_layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once));
-    // Around its own routes: what lies around every route is paid for by every request.
+    // Only around these routes: every request pays for a layer around all routes.
     let documentation = documentation().layer(Extension(docs::Document::new(document())));
     let mut all = open().merge(documentation).merge(account()).merge(about_fail2ban).merge(own());
     if state.metrics().is_some() {
@@ -68,7 +68,7 @@ pub fn document() -> OpenApi {
     openapi::complete(all.into_openapi())
 }
 
-/// Routes that nobody logs in for. A handler states its own method and path.
+/// Routes that need no login. A handler states its own method and path.
 fn open() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         // for load balancers and monitoring
@@ -78,7 +78,7 @@ fn open() -> OpenApiRouter<AppState> {
         .routes(routes!(setup::show, setup::complete))
 }
 
-/// For people and programs that want to know what there is.
+/// The documentation of the API, for people and programs.
 fn documentation() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(docs::document)).routes(routes!(docs::page))
 }

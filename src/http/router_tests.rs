@@ -17,7 +17,7 @@ use crate::password::PasswordGate;
 use crate::settings::{Bootstrap, Live};
 use crate::store::Store;
 
-/// Parts with a Redis that nobody listens for.
+/// Parts with the address of a Redis that does not run.
 fn parts() -> Parts {
     let redis = RedisConfig {
         url: "redis://127.0.0.1:1/".into(),
@@ -237,12 +237,12 @@ async fn a_wrong_method_is_answered_with_the_allowed_ones() {
 }
 
 #[tokio::test]
-async fn a_decent_request_id_comes_back() {
+async fn a_valid_request_id_comes_back() {
     let request = request("GET", "/healthz").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
     assert_eq!(call(parts(), request).await.headers()["x-request-id"], "mine-1");
 }
 
-/// All of these must be refused without asking Redis, which would be a 503 here.
+/// All of these must be refused without asking Redis: a question would give a 503 here.
 #[tokio::test]
 async fn a_stranger_and_garbage_are_401_without_asking_redis() {
     let routes = [
@@ -354,7 +354,7 @@ async fn an_unavailable_redis_leaves_the_cookie_alone() {
 #[tokio::test]
 async fn metrics_can_have_an_address_of_their_own() {
     let handle = PrometheusBuilder::new().build_recorder().handle();
-    // Which Prometheus asks by whatever address it has found.
+    // Any host is accepted there, as Prometheus may use any address of the worker.
     let hosts = AllowedHosts::new(&["bangui.example".to_owned()], None, [0, 0, 0, 0].into());
     let router = metrics_router(AppState::new(Parts { metrics: None, hosts, ..parts() }), handle);
     let get = |path| request("GET", path).body(Body::empty()).unwrap();

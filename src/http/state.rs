@@ -1,4 +1,4 @@
-//! What handlers work with: the [`Context`] of actions, which an [`AppState`] dereferences to, and what HTTP has besides.
+//! The state that handlers use: the [`Context`] of actions, to which an [`AppState`] dereferences, and the parts that only HTTP needs.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::actions::Context;
 use crate::actions::inspections::Inspections;
 use crate::store::Feed;
 
-/// The ready-made parts that the HTTP interface is put together from.
+/// The parts that the HTTP interface is built from.
 pub struct Parts {
-    /// What actions work with.
+    /// The parts that actions use.
     pub context: Context,
-    /// Whether this worker takes work; `main` keeps a clone and moves it on.
+    /// Whether this worker is ready; the worker keeps a clone and moves it to the next phase.
     pub readiness: Readiness,
-    /// What users type; `https` makes the cookie a secure one.
+    /// The address that users type; with `https` the cookie is `__Host-bangui`.
     pub public_url: Option<Url>,
     /// The proxies whose `X-Forwarded-*` headers are trusted.
     pub proxies: Proxies,
@@ -59,13 +59,13 @@ impl AppState {
         Self(Arc::new(Inner { parts, event_clients, inspections, worker_header, refused }))
     }
 
-    /// Whether this worker takes work.
+    /// Whether this worker is ready.
     #[must_use]
     pub fn readiness(&self) -> &Readiness {
         &self.0.parts.readiness
     }
 
-    /// What users type.
+    /// The address that users type.
     #[must_use]
     pub fn public_url(&self) -> Option<&Url> {
         self.0.parts.public_url.as_ref()
@@ -95,7 +95,7 @@ impl AppState {
         self.0.parts.metrics.as_ref()
     }
 
-    /// Places of clients that follow the events.
+    /// The clients that follow the events.
     #[must_use]
     pub fn event_clients(&self) -> &Arc<EventClients> {
         &self.0.event_clients
@@ -111,7 +111,7 @@ impl AppState {
         self.0.refused.close(everything);
     }
 
-    /// What agents said lately to a diagnosis.
+    /// The recent answers of agents to a diagnosis.
     #[must_use]
     pub fn inspections(&self) -> &Inspections {
         &self.0.inspections
@@ -136,13 +136,13 @@ impl Deref for AppState {
 pub enum Phase {
     /// Not ready yet.
     Starting,
-    /// Takes work.
+    /// Ready: gets requests.
     Serving,
-    /// Still answers, but says that it is not ready, and asks every client to come back on a new connection.
+    /// Still answers, but reports that it is not ready, and asks every client to reconnect.
     Draining,
 }
 
-/// The worker's [`Phase`], shared between `main`, which moves it on, and the requests, which look at each.
+/// The worker's [`Phase`], shared between the worker, which moves it on, and the requests, which read it.
 #[derive(Debug, Clone)]
 pub struct Readiness {
     phase: Arc<AtomicU8>,
@@ -161,25 +161,25 @@ impl Readiness {
         }
     }
 
-    /// Start is over; a worker that drains already stays so.
+    /// The start is over; a worker that already drains keeps draining.
     pub fn serve(&self) {
         self.phase.fetch_max(1, Ordering::Relaxed);
         self.started.cancel();
     }
 
-    /// The end has begun.
+    /// The worker begins to drain.
     pub fn drain(&self) {
         self.phase.fetch_max(2, Ordering::Relaxed);
         self.started.cancel();
         self.draining.cancel();
     }
 
-    /// Waits until start is over.
+    /// Waits until the start is over.
     pub async fn started(&self) {
         self.started.cancelled().await;
     }
 
-    /// Waits until the end has begun.
+    /// Waits until the worker drains.
     pub async fn drained(&self) {
         self.draining.cancelled().await;
     }

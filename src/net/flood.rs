@@ -1,4 +1,5 @@
-//! Lines about what strangers can cause as often as they like: the first few of each minute are logged, then how many were not.
+//! Log lines about what strangers can cause as often as they like: the first few of each minute are logged, then how many more
+//! there were.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,13 +20,13 @@ struct Minute {
 }
 
 impl Flood {
-    /// At most `lines` a minute.
+    /// Allows at most `lines` a minute.
     #[must_use]
     pub const fn of(lines: u64) -> Self {
         Self { lines, minute: Mutex::new(None) }
     }
 
-    /// Counts one. Some if it is to be logged: with how many were left out since the last line.
+    /// Counts one event. `Some` if it should be logged: with how many were left out since the last line.
     pub fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }

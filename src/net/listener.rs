@@ -1,7 +1,7 @@
-//! Serves connections until it is stopped: the one accept loop, of workers and agents alike.
+//! Serves connections until it is stopped: the accept loop that workers and agents share.
 //!
 //! `axum::serve` cannot bound what a client sends as headers, nor the time it takes for them, nor the number of connections, nor
-//! the time the last requests have to end. This does, on the same hyper underneath:
+//! the time that the last requests have to end. This does, on top of the same hyper:
 //!
 //! ```text
 //! accept ─▶ a place (`places.rs`) ─▶ handshake ─▶ serve ─┬─ client leaves ──────────────▶ done
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! [`Server::accept`] is the loop and [`Server::finish`] the wait for what is in flight: apart, so that requests are finished
-//! even if the loop has crashed. What comes before the stop (not ready, `Connection: close`, still accepting) is the caller's:
-//! see [`Readiness::drain`](crate::http::Readiness::drain).
+//! even if the loop has crashed. What comes before the stop (not ready, `Connection: close`, still accepting) is the caller's
+//! task: see [`Readiness::drain`](crate::http::Readiness::drain).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -58,9 +58,9 @@ pub const MAX_CONNECTION_BYTES: usize = 40 * 1024 + 2 * (MAX_UNREAD_BYTES + RECE
 /// How much of a worker's answer may wait for its client to read it; browsers and proxies read at once.
 pub const MAX_UNREAD_BYTES: usize = 32 * 1024;
 
-/// In the reserve only a request that comes at once is waited for.
+/// A connection in the reserve must send its request within this time.
 const RESERVE_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Lines a minute about connections that were refused.
+/// The most log lines per minute about refused connections.
 const REFUSAL_LINES: u64 = 5;
 
 /// What one server allows its clients.
@@ -68,15 +68,15 @@ const REFUSAL_LINES: u64 = 5;
 pub struct Limits {
     /// Who may hold a connection.
     pub capacity: Capacity,
-    /// How long a client may take to send a request's headers, and to send none at all.
+    /// How long a client may take to send a request's headers, and how long it may send nothing.
     pub header_timeout: Duration,
     /// How much of an answer may wait for its client to read it, in bytes.
     pub send_buffer: usize,
-    /// The paths that are answered in the reserve.
+    /// The paths that are served in the reserve.
     pub probes: &'static [&'static str],
 }
 
-/// Serves one router, on one listener. Cheap to clone; all clones are one.
+/// Serves one router, on one listener. Cheap to clone; all clones are the same server.
 #[derive(Clone)]
 pub struct Server {
     router: Router,
@@ -91,7 +91,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// One that accepts nothing more, and closes each connection after its request, once `stop` is cancelled.
+    /// A server that stops accepting, and closes each connection after its current request, once `stop` is cancelled.
     #[must_use]
     pub fn new(router: Router, limits: Limits, stop: CancellationToken) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Server {
         }
     }
 
-    /// Accepts connections and has them served, until the stop.
+    /// Accepts connections and serves each in its own task, until the stop.
     pub async fn accept(&self, listener: Listener) {
         listener.bound_buffers(self.send_buffer);
         while let Some(accepted) = self.stop.run_until_cancelled(next(&listener)).await {
@@ -131,8 +131,8 @@ impl Server {
         }
     }
 
-    /// After the stop: waits until every request in flight is answered, for `grace` at most. Returns how many connections had to
-    /// be cut.
+    /// After the stop: waits until every request in flight is answered, at most for `grace`. Returns how many connections had to
+    /// be closed.
     pub async fn finish(&self, grace: Duration) -> usize {
         self.connections.close();
         if timeout(grace, self.connections.wait()).await.is_ok() {
@@ -196,7 +196,7 @@ impl Server {
                 .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), answer)
         );
-        // In a set, since it looks only at what was woken: the connection is looked at several times for each request.
+        // In a set, which polls only what was woken, since the connection is polled several times for each request.
         let ends = async |then: &CancellationToken| {
             tokio::select! {
                 () = place.let_go() => End::LetGo,
@@ -223,9 +223,9 @@ impl Server {
     }
 }
 
-/// Why a connection ends that its client would keep.
+/// Why the server closes a connection.
 enum End {
-    /// Its place is needed.
+    /// Another connection needs its place.
     LetGo,
     /// The server stops.
     Stop,
@@ -246,7 +246,7 @@ async fn next(listener: &Listener) -> Accepted {
     }
 }
 
-/// What is said in the reserve to all but probes: a problem document as those of `http/error` are.
+/// What a connection in the reserve gets for every request but a probe: a problem document like those of `http/error`.
 fn no_place() -> Response<Body> {
     const REFUSAL: &str = concat!(
         r#"{"type":"urn:bangui:problem:too-many-connections","title":"Too many connections","status":503,"#,

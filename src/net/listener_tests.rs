@@ -1,4 +1,4 @@
-//! One server on real sockets: how it ends, whom it waits for, and whom it lets go.
+//! One server on real sockets: how it ends, which clients it waits for, and which connections it closes.
 
 use super::*;
 use axum::routing::{get, post};
@@ -175,7 +175,7 @@ async fn nobody_can_send_more_than_32_kib_of_headers_or_more_than_100_of_them() 
     assert!(large.starts_with("HTTP/1.1 431"), "{large}");
     assert!(send("a: x\r\n".repeat(99)).await.starts_with("HTTP/1.1 200"));
     assert!(send("a: x\r\n".repeat(100)).await.starts_with("HTTP/1.1 431"));
-    // Never ended, too.
+    // Also when the headers do not end.
     let mut stream = TcpStream::connect(address).await.unwrap();
     let _ = stream.write_all(format!("GET / HTTP/1.1\r\na: {}", "x".repeat(33_000)).as_bytes()).await;
     assert!(!rest(stream).await.contains("200 OK"));

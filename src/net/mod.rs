@@ -1,5 +1,5 @@
-//! What every process that listens needs: one accept loop, who may hold a connection, the limit of open files, what strangers may
-//! put into the log, and a way to ask whether it is ready.
+//! What every process that listens needs: the accept loop, who may hold a connection, the limit of open files, a limit to log lines
+//! that strangers can cause, and a way to ask whether it is ready.
 
 pub mod flood;
 pub mod listener;

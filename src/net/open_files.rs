@@ -5,7 +5,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit as far as an unprivileged process may, and logs a warning if it is still below `wanted`.
+/// Raises the soft limit to the hard one, and logs a warning if that is still below `wanted`.
 pub fn raise(wanted: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

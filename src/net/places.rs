@@ -1,20 +1,21 @@
-//! Who may hold a connection: so many in all, so many for each peer, and a few that are kept for probes.
+//! Who may hold a connection: there is a limit for all, a limit for each peer, and a reserve for probes.
 //!
 //! A connection is *busy* while this program works on its request or sends the answer, and *idle* while it waits for its client:
-//! for a handshake, a header or a body. Only idle ones are ever let go, and only when places run short:
+//! for a handshake, a header or a body. Only idle ones are ever closed ("let go"), and only when places run short:
 //!
 //! ```text
 //! accepted ─▶ its peer has its share ─▶ that peer's longest idle one is let go, or else: no place
-//!          ─▶ all places are taken   ─▶ the longest idle one is let go, of named proxies last, or else: no place
-//!          ─▶ no place               ─▶ the reserve, in which only probes are answered, and nobody stays
+//!          ─▶ all places are taken   ─▶ the longest idle one is let go, those of proxies last, or else: no place
+//!          ─▶ no place               ─▶ the reserve, where only probes are answered, and no connection is kept open
 //! ```
 //!
-//! So a stranger who holds connections open only blocks themselves, many strangers only block one another, and a client that
-//! sends a request right now is answered. The reserve is what answers `/healthz` and `/readyz` on the one port there is, also
-//! for a kubelet that shares its address with a stranger behind the node's address translation. Its longest idle connection
-//! goes whenever another needs its place: a probe sends its request at once, and is never the longest idle one for long.
+//! So a stranger who holds connections open blocks only themselves, many strangers block only one another, and a client that
+//! sends a request right away is answered. The reserve serves `/healthz` and `/readyz` on the same port, even for a kubelet that
+//! shares its address with a stranger behind the node's address translation. Its longest idle connection is let go whenever another
+//! one needs its place: a probe sends its request at once, so it is never the longest idle one for long.
 //!
-//! A peer is an IPv4 address or an IPv6 /64. Named proxies speak for many, and a unix socket for this machine: they have no share.
+//! A peer is an IPv4 address or an IPv6 /64. Trusted proxies forward for many clients, and a unix socket is this machine: they have
+//! no share.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -33,20 +34,20 @@ pub struct Capacity {
     pub all: usize,
     /// For each peer.
     pub share: usize,
-    /// Beyond all of these, for probes.
+    /// In addition to `all`, for probes.
     pub reserve: usize,
     /// Proxies, which have no share.
     pub proxies: Vec<IpNet>,
 }
 
-/// The places of one server. Cheap to clone; all clones are one.
+/// The places of one server. Cheap to clone; all clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Places(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     capacity: Capacity,
-    /// Counts what begins to wait: the lowest number has waited longest.
+    /// Numbers connections as they begin to wait: the lowest number has waited longest.
     turn: AtomicU64,
     held: Mutex<Held>,
 }
@@ -66,7 +67,7 @@ struct Connection {
     peer: Option<IpNet>,
     reserve: bool,
     idle: AtomicBool,
-    /// When it began to wait for the request it waits for, or has.
+    /// The turn at which it began to wait for its current request.
     since: AtomicU64,
     let_go: CancellationToken,
 }
@@ -134,7 +135,7 @@ impl Held {
         self.next
     }
 
-    /// Lets the longest idle one of these go: its place is free from here on, and its task sees to the rest.
+    /// Lets the longest idle one of these go, if there is one: its place is free at once, and its task closes it.
     fn let_go(&mut self, which: impl Fn(&Connection) -> bool) -> bool {
         let idle = self.connections.iter().filter(|(_, one)| one.idle.load(Relaxed) && which(one));
         let longest = idle.min_by_key(|(_, one)| (one.peer.is_none(), one.since.load(Relaxed)));
@@ -163,27 +164,27 @@ impl Held {
 }
 
 impl ConnectionSlot {
-    /// Whether it is one of the reserve, where only probes are answered.
+    /// Whether it is in the reserve, where only probes are answered.
     pub(super) fn is_reserve(&self) -> bool {
         self.connection.reserve
     }
 
-    /// Waits until the connection must go.
+    /// Waits until the connection must be closed.
     pub(super) async fn let_go(&self) {
         self.connection.let_go.cancelled().await;
     }
 
-    /// The client has sent what was waited for.
+    /// Call this when the client has sent what was awaited.
     pub(super) fn busy(&self) {
         self.connection.idle.store(false, Relaxed);
     }
 
-    /// The rest of the same request is waited for: since when it was begun.
+    /// Call this when more of the same request is awaited: the connection counts as idle since the request began.
     pub(super) fn waits(&self) {
         self.connection.idle.store(true, Relaxed);
     }
 
-    /// The next request is waited for.
+    /// Call this when the next request is awaited.
     pub(super) fn idle(&self) {
         self.connection.since.store(self.places.turn(), Relaxed);
         self.waits();
@@ -196,7 +197,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// What is one peer: an IPv4 address, or the /64 in which an IPv6 host picks its own.
+/// What counts as one peer: an IPv4 address, or the /64 in which an IPv6 host picks its own.
 fn network(ip: IpAddr) -> IpNet {
     match ip {
         IpAddr::V4(ip) => Ipv4Net::from(ip).into(),

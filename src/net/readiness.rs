@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks `url` (its `/readyz` if it has no path), or `/readyz` of the worker that listens on `listen`; the line to print if it is ready.
+/// Asks `url` (its `/readyz` if it has no path), or `/readyz` of the worker that listens on `listen`; returns the line to print if it
+/// is ready.
 ///
 /// # Errors
 /// If it is not ready, or did not answer in time.
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ready_is_a_line_and_anything_else_an_error_with_the_reason() {
+    async fn a_ready_worker_gives_a_line_and_any_other_an_error_with_the_reason() {
         let ready = one_answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         assert!(ask(None, ready).await.unwrap().starts_with("ready: http://127.0.0.1:"));
         let draining = one_answer(

@@ -14,13 +14,13 @@ use tokio_rustls::server::TlsStream;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a client may take none of what is sent to it, in milliseconds.
+/// How long a client may leave unread what is sent to it, in milliseconds.
 const WRITE_TIMEOUT_MS: u32 = 30_000;
 
 /// Returns the certificate to show now; asked for at each handshake, since files change while the process runs.
 pub type Certificate = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
-/// What the kernel may keep of a client's requests that were not read yet. No request of bangui's is large.
+/// How many bytes the kernel may keep that a client has sent and that were not read yet. No request to bangui is large.
 pub(super) const RECEIVE_BUFFER: usize = 16 * 1024;
 
 /// A bound socket.
@@ -29,11 +29,11 @@ pub enum Listener {
     Tcp(TcpListener),
     /// TLS on TCP.
     Tls(TcpListener, Certificate),
-    /// A unix socket; its file is the caller's.
+    /// A unix socket; the caller removes its file.
     Unix(UnixListener),
 }
 
-/// A connection just accepted, no byte of which was read.
+/// A connection that was just accepted and not read from yet.
 pub(super) struct Accepted {
     pub stream: Stream,
     /// None on a unix socket.
@@ -55,10 +55,10 @@ pub(super) enum Connection {
 }
 
 impl Listener {
-    /// Bounds what the kernel keeps for each connection that is accepted from here on.
+    /// Limits the kernel's buffers of each connection that is accepted from here on.
     ///
-    /// It would let the buffers grow to several MiB: a client that asks for much and reads nothing would hold that much memory,
-    /// which counts towards the limit of a container. It accounts for twice what is asked for, with its own records.
+    /// By default they grow to several MiB: a client that requests much and reads nothing would hold that much memory, which counts
+    /// towards the limit of a container. The kernel counts twice the size that is set, for its own bookkeeping.
     pub(super) fn bound_buffers(&self, send_buffer: usize) {
         let (Self::Tcp(listener) | Self::Tls(listener, _)) = self else { return };
         let bounded = sockopt::set_socket_send_buffer_size(listener, send_buffer)
@@ -87,7 +87,7 @@ impl Listener {
 }
 
 impl Stream {
-    /// Completes the handshake, in the connection's own task: a slow client holds up no other.
+    /// Completes the handshake, in the connection's own task, so that a slow client delays no other.
     pub(super) async fn connected(self) -> io::Result<Connection> {
         match self {
             Self::Tcp(stream) => Ok(Connection::Tcp(stream)),

@@ -1,4 +1,5 @@
-//! Bodies that say whom a connection waits for: a request's body waits for the client, an answer's body is this program's work.
+//! Bodies that mark their connection as idle or busy: reading a request's body waits for the client, and an answer's body is this
+//! program's work.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,13 +48,13 @@ impl HttpBody for Received {
 }
 
 impl Drop for Received {
-    /// Nobody waits for the rest of it.
+    /// The rest of it is no longer awaited.
     fn drop(&mut self) {
         self.place.busy();
     }
 }
 
-/// The body of an answer: once it is handed over whole, its connection waits for the next request.
+/// The body of an answer: once all of it has been handed over, its connection waits for the next request.
 pub(super) struct Sent {
     body: Body,
     place: Arc<ConnectionSlot>,

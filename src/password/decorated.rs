@@ -1,17 +1,17 @@
-//! Whether a password is a common word that was only decorated: with digits and symbols around it, in capitals, with `@` for `a`.
+//! Whether a password is only a decorated common word: with digits and symbols around it, in capitals, with `@` for `a`.
 //!
-//! Whoever guesses passwords tries a list of words, and each of them with such decorations: `P@ssw0rd-2031` costs them hardly more than
-//! `password`. What is left without the decoration decides: of a long phrase that has a common word in it, that is much more than
-//! the word.
+//! People who guess passwords try a list of words, each with such decorations: `P@ssw0rd-2031` costs them hardly more than
+//! `password`. The text without the decoration decides: of a long phrase that contains a common word, much more than that word
+//! is left.
 
 use super::common;
 
-/// Characters of a word at most, or of what repeats one.
+/// The maximum length of a word, or of a word that is repeated.
 const MAX_WORD: usize = 48;
-/// Decorations that may belong to the word, on either side of its letters: `$` in `$ecret`, the digits in `1q2w3e`.
+/// The maximum number of decorations on either side that may belong to the word: `$` in `$ecret`, the digits in `1q2w3e`.
 const MAX_AT_EDGE: usize = 8;
 
-/// Whether `lower`, in lower case and NFC, is a common word, once or several times, with no letter beside it.
+/// Whether `lower`, in lower case and NFC, is a common word, once or repeated, without other letters around it.
 pub fn is_decorated_word(lower: &str) -> bool {
     let characters: Vec<char> = lower.chars().collect();
     let is_letter = |c: &char| c.is_alphabetic();
@@ -37,7 +37,7 @@ fn is_common(written: &[char]) -> bool {
     [written.to_vec(), one_is('i'), one_is('l')].iter().any(|word| common::is_word(&once(word)))
 }
 
-/// The letter that this is often typed for, 1 being either of two; none for what merely separates.
+/// The letter that this character often stands for (1 for either of two); none for a mere separator.
 fn stands_for(c: char, one: char) -> Option<char> {
     Some(match c {
         '@' | '4' => 'a',
@@ -51,7 +51,7 @@ fn stands_for(c: char, one: char) -> Option<char> {
     })
 }
 
-/// What it repeats, or itself.
+/// The part that a word repeats, or the word itself.
 fn once(word: &[char]) -> String {
     let repeats = |length: &usize| {
         word.len().is_multiple_of(*length) && word.windows(length + 1).all(|w| w[0] == w[*length])

@@ -1,13 +1,13 @@
-//! The only door to argon2 for requests: off the async threads, and never more at once than is good for the rest.
+//! The only way for requests to reach argon2: off the async threads, and with a limit on how many hashes run at once.
 //!
-//! A hash takes tens of milliseconds of one core and 19 MiB. So at most as many run as there are cores, and `MAX_CONCURRENT_HASHES`; four
-//! times that may wait, for 2 s at most; a request that comes then, or waits longer, has to come again (503).
+//! A hash takes tens of milliseconds of one core and 19 MiB. So no more run at once than there are cores, and at most
+//! `MAX_CONCURRENT_HASHES`; four times that may wait, for 2 s at most; further requests, and those that wait longer, get a 503.
 //!
-//! Those places anybody can fill, with names and passwords that nobody has. So who comes from an address that is known for the
-//! account (see `store/auth/limits.rs`) has a second door, of one more hash and its places to wait, and tries that one first.
+//! Anybody can fill those places with made-up names and passwords. So a request from an address that is known for the account (see
+//! `store/auth/limits.rs`) has a second door, with one more hash and its own places to wait, and tries that one first.
 //!
-//! A request that is dropped while it waits gives its place back (the permits live in its future); a hash that runs is finished,
-//! and holds its place until then, since the core is busy even if nobody waits.
+//! A request that is dropped while it waits gives its place back (the permits live in its future); a running hash is finished,
+//! and keeps its place until then, since the core is busy even if nobody waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,26 +19,26 @@ use crate::password;
 /// How long a request waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Hashes at once at most, however many cores there are: 152 MiB.
+/// The maximum number of hashes at once, however many cores there are: 152 MiB.
 const MAX_CONCURRENT_HASHES: usize = 8;
 
 /// Hashes at once behind the door of known addresses.
 const KNOWN: usize = 1;
 
-/// What a hash needs while it runs, in bytes.
+/// The memory that a running hash needs, in bytes.
 #[cfg(test)]
 pub const HASH_BYTES: usize = 19 * 1024 * 1024;
 
-/// Hashes at once on so many cores, behind both doors.
+/// The maximum number of hashes at once on so many cores, behind both doors.
 #[cfg(test)]
 pub fn most_at_once(cores: usize) -> usize {
     cores.min(MAX_CONCURRENT_HASHES) + KNOWN
 }
 
-/// Places to wait for each one to work in.
+/// Requests that may wait for each hash that may run.
 const WAITING_PER_CORE: usize = 4;
 
-/// A hash that no password has, with the parameters of real ones: an unknown name costs what a wrong password costs.
+/// A hash that no password matches, with the parameters of real ones, so that an unknown name costs as much as a wrong password.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$YmFuZ3VpLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -48,9 +48,9 @@ pub enum GateError {
     /// As many hashes run and wait as this worker allows.
     #[error("this worker is busy checking passwords and its queue is full: try again")]
     Busy,
-    /// Those before it took too long.
+    /// The hashes before it took too long.
     #[error(
-        "this worker is busy checking passwords and got to none of this request within {}: try again",
+        "this worker is busy checking passwords and did not get to this request within {}: try again",
         format_args!("{} s", TURN_TIMEOUT.as_secs())
     )]
     Late,
@@ -65,13 +65,13 @@ pub type Result<T> = std::result::Result<T, GateError>;
 /// Where a password comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// An address that has logged in to the account before, or somebody who is logged in.
+    /// An address that has logged in to the account before, or a session of the account.
     Known,
-    /// Anywhere.
+    /// Any other address.
     Anywhere,
 }
 
-/// Both doors. Cheap to clone.
+/// The gate with both doors. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PasswordGate {
     open: Door,
@@ -81,9 +81,9 @@ pub struct PasswordGate {
 /// One door.
 #[derive(Debug, Clone)]
 struct Door {
-    /// One permit for each that works or waits.
+    /// One permit for each request that is hashed or waits.
     places: Arc<Semaphore>,
-    /// One permit for each that works.
+    /// One permit for each running hash.
     cores: Arc<Semaphore>,
 }
 
@@ -106,7 +106,7 @@ impl Door {
 }
 
 impl PasswordGate {
-    /// A door for this machine.
+    /// A gate for the cores of this machine.
     #[must_use]
     pub fn new() -> Self {
         Self::with_cores(
@@ -114,7 +114,7 @@ impl PasswordGate {
         )
     }
 
-    /// A gate that lets `cores` work at once, and one more from known addresses.
+    /// A gate that runs `cores` hashes at once, and one more for known addresses.
     #[must_use]
     pub fn with_cores(cores: usize) -> Self {
         Self { open: Door::new(cores), known: Door::new(KNOWN) }
@@ -134,7 +134,7 @@ impl PasswordGate {
         }
     }
 
-    /// Whether `password` is the one that `phc` was made of; no hash is matched by none, at the same cost.
+    /// Whether `password` is the one that `phc` was made from. Without a `phc` nothing matches, at the same cost.
     ///
     /// # Errors
     /// As [`enter`](Self::enter) and [`Turn`].
@@ -142,7 +142,7 @@ impl PasswordGate {
         self.enter(Origin::Anywhere).await?.verify(password, phc).await
     }
 
-    /// Hashes a new password, of somebody who has shown the old one.
+    /// Hashes a new password, for somebody who has proven the old one.
     ///
     /// # Errors
     /// As [`enter`](Self::enter) and [`Turn`].
@@ -179,7 +179,7 @@ impl Turn {
         self.work(move || password::hash(&password)).await?.map_err(GateError::Failed)
     }
 
-    /// The turn ends with the work, not with the client's patience: what runs cannot be stopped.
+    /// The turn ends with the hash, even if the client gives up: a running hash cannot be stopped.
     async fn work<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let done = tokio::task::spawn_blocking(move || {
             let done = work();
@@ -251,7 +251,7 @@ mod tests {
         assert!(waiting.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
         assert!(gate.enter(Origin::Anywhere).now_or_never().expect("at once").is_err());
         let known = gate.enter(Origin::Known).now_or_never().expect("at once").expect("a turn");
-        // More of them than that door takes wait at the other one, too.
+        // When that door is full, they may wait at the other one too.
         let mut more: Vec<_> = (0..4).map(|_| Box::pin(gate.enter(Origin::Known))).collect();
         assert!(more.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
         drop((known, waiting));

@@ -1,8 +1,8 @@
 //! Password hashes: argon2id in PHC form, synchronous. Never call these on an async thread: they take tens of
 //! milliseconds and 19 MiB ([`gate`] is the door for requests).
 //!
-//! The 19 MiB are returned to the operating system after each hash. That takes care: what the C library allocates from the
-//! arena of the calling thread stays in that arena when it is freed, and 160 logins took a worker to 480 MiB, more than a
+//! The 19 MiB are returned to the operating system after each hash. That takes some effort: memory that the C library allocates from
+//! the arena of the calling thread stays in that arena after it is freed, and 160 logins took a worker to 480 MiB, more than a
 //! container may have. Only an allocation above the largest possible threshold gets its own mapping.
 
 mod common;
@@ -22,8 +22,8 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const SALT_BYTES: usize = 16;
 
-/// Blocks of 1 KiB: more than glibc's `DEFAULT_MMAP_THRESHOLD_MAX` of 32 MiB, up to which its threshold grows by itself. Those
-/// beyond what a hash needs are never touched, and cost nothing.
+/// Blocks of 1 KiB: more than glibc's `DEFAULT_MMAP_THRESHOLD_MAX` of 32 MiB, up to which its threshold grows by itself. Blocks
+/// beyond those that a hash needs are never touched, and cost nothing.
 const OWN_MAPPING: usize = 33 * 1024;
 
 fn memory(params: &Params) -> Vec<Block> {
@@ -58,13 +58,13 @@ pub fn hash(password: &str) -> anyhow::Result<String> {
     Ok(phc.to_string())
 }
 
-/// Whether `password` is the one that `phc` was made of; `false` too for anything that is no hash.
+/// Whether `password` is the one that `phc` was made from; `false` also if `phc` is not a hash.
 #[must_use]
 pub fn verify(password: &str, phc: &str) -> bool {
     matches(password, phc).unwrap_or(false)
 }
 
-/// `None` for what is no hash.
+/// `None` if `phc` is not a hash.
 fn matches(password: &str, phc: &str) -> Option<bool> {
     let phc = PasswordHash::new(phc).ok()?;
     let (salt, expected) = (phc.salt?, phc.hash?);

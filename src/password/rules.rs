@@ -1,36 +1,36 @@
-//! What a new password must be: long enough, and not one that is tried first.
+//! The rules for a new password: long enough, and not one that attackers try first.
 //!
 //! | refused | because |
 //! |---|---|
 //! | fewer than 12 characters | short ones can be tried one by one; characters are counted after NFC, so that `é` is one however it was typed |
-//! | more than 1,024 bytes | it bounds what is hashed |
+//! | more than 1,024 bytes | this limits the cost of a hash |
 //! | among the 10,000 most common | `common.rs` |
 //! | made of the name of the product or of its user | with little else in it |
 //! | of one character, or of sequences (`abcdef`, `qwertz`, `987`) | with little else in it |
-//! | a common word or password with digits and symbols around it | `decorated.rs`; the name of the product or the user beside it makes it no better |
+//! | a common word or password with digits and symbols around it | `decorated.rs`; also with the name of the product or the user added |
 //!
-//! There is no rule about which characters it must have (NIST SP 800-63B, OWASP ASVS 6.2.5). What is merely typed to log in is
-//! not checked, and no password is changed before it is hashed: normalization is for counting and comparing alone.
+//! There is no rule about which characters it must have (NIST SP 800-63B, OWASP ASVS 6.2.5). A password that is typed to log in is
+//! not checked, and no password is changed before it is hashed: normalization is only for counting and comparing.
 
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::common;
 use super::decorated::is_decorated_word;
 
-/// How many characters a password must have.
+/// The minimum number of characters of a password.
 pub const MIN_CHARACTERS: usize = 12;
-/// How many bytes are ever hashed.
+/// The maximum number of bytes of a password.
 pub const MAX_BYTES: usize = 1024;
 
-/// What bangui is called, and what it works with.
+/// Names that are too obvious.
 const PRODUCT: [&str; 2] = ["bangui", "fail2ban"];
-/// What must be left of a password without the names in it.
+/// The characters that must remain of a password without the names in it.
 const MIN_BESIDE_NAMES: usize = 8;
-/// What must be left of it without its sequences.
+/// The characters that must remain without its sequences.
 const MIN_BESIDE_SEQUENCES: usize = 4;
-/// How many characters in a row make a sequence.
+/// The minimum length of a sequence.
 const SEQUENCE: usize = 3;
-/// What people run a finger along.
+/// Rows of keys, and the alphabet, that people type along.
 const ROWS: [&str; 10] = [
     "abcdefghijklmnopqrstuvwxyz",
     "01234567890",
@@ -73,13 +73,13 @@ pub enum WeakPassword {
         "this is a common word or password with digits or symbols around it or in place of letters: attackers try those first"
     )]
     DecoratedWord,
-    /// It is the one that it is to replace.
+    /// It is the current password.
     #[error("the new password is the current one")]
     Unchanged,
 }
 
 impl WeakPassword {
-    /// Whether its length is what is wrong with it.
+    /// Whether its length is the reason.
     #[must_use]
     pub fn is_length(self) -> bool {
         matches!(self, Self::TooShort { .. } | Self::TooLong { .. })
@@ -122,7 +122,7 @@ fn without_names(lower: &str, username: &str) -> String {
     names.fold(lower.to_owned(), |left, name| left.replace(name, ""))
 }
 
-/// Whether nearly all of it is in runs of characters that follow one another, or are the same one.
+/// Whether nearly all of it consists of sequences, or of runs of the same character.
 fn is_sequences(lower: &str) -> bool {
     let characters: Vec<char> = lower.chars().collect();
     let (mut at, mut beside) = (0, 0);
@@ -138,7 +138,7 @@ fn is_sequences(lower: &str) -> bool {
     beside < MIN_BESIDE_SEQUENCES
 }
 
-/// How many characters from the first one on are one sequence.
+/// The length of the sequence that begins at the first character.
 fn run_at(characters: &[char]) -> usize {
     let longest = |follows: &dyn Fn(char, char) -> bool| {
         1 + characters.windows(2).take_while(|pair| follows(pair[0], pair[1])).count()

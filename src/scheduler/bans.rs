@@ -1,16 +1,17 @@
-//! The lists of bans: pulled by the leader when a jail's counts have changed, and never else, so that pages and searches
+//! The lists of bans: pulled by the leader when a jail's counts have changed, and only then, so that pages and searches
 //! cost fail2ban nothing, whatever the number of browsers.
 //!
-//! It looks at what the probes stored, beside them: a long list delays no probe. Under a permanent attack the counts
-//! change all the time, and a long list takes fail2ban's one thread a second: so after each pull that list rests for nine
-//! times as long as the pull took.
+//! This runs beside the probes and reads the counts that they stored: a long list delays no probe. Under a permanent attack the
+//! counts change all the time, and a long list takes a second of fail2ban's only command thread, so after each pull that list rests
+//! for nine times as long as the pull took.
 //!
 //! An agent may be in a stranger's hands. A list that is too long by the counts (`domain/long_lists.rs`) is not asked for; one that
 //! is longer than its count and what is stored of its server allow is cut off, and noted in the server's state (`ban_pulls.rs`).
 //!
-//! What is not of this term counts too: a new leader re-reads nothing whose counts equal the stored ones; a leader whose Redis
-//! was replaced re-reads everything, since that Redis may have lost lists. A server that was away is re-read when it is back,
-//! whatever its counts: they restart from zero with it. A jail that is gone loses its list.
+//! Lists that an earlier leader wrote count too: a new leader does not read a list again whose counts equal the stored ones. A
+//! leader whose connection to Redis was replaced compares all lists with what is stored there, since that Redis may have lost some.
+//! A server that was offline is read again when it is back, whatever its counts: they restart from zero with it. A jail that is
+//! gone loses its list.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -32,9 +33,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often all stored lists are looked through for jails that are gone.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
-/// A server that this worker does not know may be one that it does not know yet.
+/// How long the lists of a server that this worker does not know are kept: it may have been added elsewhere just now.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
-/// Lists that are forgotten at one look.
+/// The most lists that are dropped in one pass.
 const MAX_FORGOTTEN: usize = 100;
 
 /// Keeps the lists as new as the counts until the term is over. `probed` is signalled after each probe.
@@ -62,7 +63,7 @@ struct Lists {
     /// The connection that all of this was written over.
     connection: u64,
     unknown_since: HashMap<ServerName, Instant>,
-    /// Those that were too long at the last look.
+    /// The lists that were too long in the last pass.
     long: HashSet<BanPlace>,
 }
 
@@ -70,11 +71,11 @@ struct Lists {
 type States = HashMap<ServerName, ServerState>;
 
 impl Lists {
-    /// Pulls what has changed and forgets what is gone; after which time there may be more to do.
+    /// One pass: pulls what has changed and drops what is gone; returns after which time there may be more to do.
     async fn look(&mut self, scheduler: &Scheduler, term: &Term) -> Result<Duration, StoreError> {
         let names = scheduler.agents.names();
         let servers = scheduler.store.servers(&names).await?;
-        // Of one whose state cannot be read nothing is known: its lists stay as they are.
+        // A server whose state cannot be read counts as never probed: its lists stay as they are.
         let state = |server: Result<StoredServer, _>| server.map(|server| server.state).unwrap_or_default();
         let states: States = names.into_iter().zip(servers.into_iter().map(state)).collect();
         self.suspect_those_away(&states);
@@ -105,7 +106,7 @@ impl Lists {
         self.long = long.into_keys().collect();
     }
 
-    /// Counts restart from zero with fail2ban: equal counts may be of other bans.
+    /// Counts restart from zero with fail2ban: equal counts may stand for other bans.
     fn suspect_those_away(&mut self, states: &States) {
         for ((server, _), known) in &mut self.known {
             if states.get(server).is_some_and(|state| !state.status.condition.online()) {
@@ -114,8 +115,8 @@ impl Lists {
         }
     }
 
-    /// Redis may have lost what this term has written: what is stored there counts, as for a new leader. A failover that is
-    /// shorter than the lease ends no term.
+    /// After a reconnect, Redis may have lost what this term has written, so only what is stored there counts, as for a new leader: a
+    /// failover that is shorter than the lease does not end the term.
     fn suspect_redis(&mut self, connection: u64) {
         if self.connection != connection {
             self.connection = connection;
@@ -191,7 +192,7 @@ impl Lists {
     }
 }
 
-/// The jails that can be asked about, with their counts.
+/// The jails whose lists can be read, with their counts.
 fn places(states: &States) -> impl Iterator<Item = (BanPlace, BanCounts)> {
     states.iter().filter(|(_, state)| state.status.condition.online()).flat_map(|(server, state)| {
         let long = long_lists::too_long(&state.status.jails);

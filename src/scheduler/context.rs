@@ -9,16 +9,16 @@ use crate::store::{Store, WorkerId};
 
 /// What the scheduler works with. One per worker.
 pub struct Scheduler {
-    /// The cluster's memory.
+    /// What is in Redis.
     pub store: Store,
     /// The fail2ban servers.
     pub agents: Fleet,
-    /// DNS names behind which there are more of them.
+    /// The DNS names whose agents are discovered.
     pub groups: Vec<AgentGroup>,
-    /// Who this worker is.
+    /// This worker's id.
     pub worker: WorkerId,
     /// How long the lease lasts without renewal.
     pub lease_ttl: Duration,
-    /// What is in force now: how often servers are probed, what a crash is blamed on.
+    /// The settings in force: the probe interval, the crash window.
     pub settings: Live,
 }

@@ -1,11 +1,11 @@
 //! Finds the agents behind the DNS names of `?discover=dns`, and who they are.
 //!
 //! ```text
-//! DNS ─▶ addresses ─▶ ask those that nobody has, and those whose server is unreachable ─▶ reconcile ─▶ Redis ─▶ fleets
+//! DNS ─▶ addresses ─▶ ask those without a server, and those whose server is unreachable ─▶ reconcile ─▶ Redis ─▶ all workers
 //! ```
 //!
-//! What follows from a look is pure (`domain::discovery`). The set lies in Redis, written under the fence; every worker
-//! takes it from there. An agent that is known and answers its probes is not asked again: its name is proved at every
+//! What follows from the answers is pure (`domain::discovery`). The servers are stored in Redis, written under the fence; every
+//! worker reads them there. An agent that is known and answers its probes is not asked again: its name is proved at every
 //! connection.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,16 +29,16 @@ use crate::telemetry::server_gauges;
 pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A resolver that takes longer has failed.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Agents that are asked for their names at once.
+/// The most agents that are asked for their names at once.
 const MAX_CONCURRENT_AGENTS: usize = 64;
 /// The most addresses of one name.
 const MAX_ADDRESSES: usize = 2_000;
 
-/// The looks of one term.
+/// Discovery during one term.
 pub struct Discoverer {
     scheduler: Arc<Scheduler>,
     term: Arc<Term>,
-    /// The latest complaints, so that each is logged once and not at every look.
+    /// The latest complaints, so that each is logged once and not in every run.
     logged: Mutex<BTreeSet<String>>,
     /// The conflicts that this term has written.
     conflicts: Mutex<Option<Vec<Conflict>>>,
@@ -49,7 +49,7 @@ impl Discoverer {
         Self { scheduler, term, logged: Mutex::default(), conflicts: Mutex::default() }
     }
 
-    /// One look: the servers that it found or lost, and its outcome in words.
+    /// One run: returns the servers that it found or lost, and its outcome in words.
     pub async fn look(&self) -> Result<(Vec<ServerName>, String), StoreError> {
         let (scheduler, term) = (&*self.scheduler, &*self.term);
         let mut complaints = BTreeSet::new();
@@ -62,7 +62,7 @@ impl Discoverer {
         }
         let held: BTreeMap<SocketAddr, &ServerName> =
             read.servers.iter().map(|(name, server)| (server.address, name)).collect();
-        // One that is to be known by its certificate and was found before that was so is asked for it.
+        // A server found before its group had `trust=first-use` is asked for its certificate.
         let unknown: BTreeSet<&ServerName> = read
             .servers
             .iter()
@@ -108,7 +108,7 @@ impl Discoverer {
         Ok((reconciled.events.into_iter().map(|(name, _)| name).collect(), outcome))
     }
 
-    /// Writes them if they have changed since the previous look; on the first look of a term in any case.
+    /// Writes them if they have changed since the previous run; in the first run of a term in any case.
     async fn write_conflicts(&self, conflicts: &[Conflict]) -> Result<(), StoreError> {
         let known = |written: &Option<Vec<Conflict>>| written.as_deref() == Some(conflicts);
         if known(&self.conflicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)) {
@@ -119,7 +119,7 @@ impl Discoverer {
         Ok(())
     }
 
-    /// Logs what was not there at the look before.
+    /// Logs what was not there in the previous run.
     fn complain(&self, complaints: BTreeSet<String>) {
         let mut logged = self.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for complaint in complaints.difference(&logged) {
@@ -129,7 +129,7 @@ impl Discoverer {
     }
 }
 
-/// For the job's record, which is read on the cluster's page: the first few.
+/// The first few complaints, for the job's record, which the cluster page shows.
 fn abbreviated(complaints: &BTreeSet<String>) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<&str> = complaints.iter().take(SHOWN).map(String::as_str).collect();
@@ -138,7 +138,7 @@ fn abbreviated(complaints: &BTreeSet<String>) -> String {
     format!("{}{rest}", shown.join("; "))
 }
 
-/// Those servers whose agents did not answer the last probe: another may be at their address.
+/// The servers whose agents did not answer the last probe: another agent may be at their address.
 async fn unreachable(
     scheduler: &Scheduler,
     servers: &Discoveries,
@@ -212,7 +212,7 @@ async fn write(
         return Ok(());
     }
     let jails = jails_of(scheduler, &reconciled.forgotten).await?;
-    // First, no probe may begin that would recreate a state.
+    // First make sure that no probe begins that would write a deleted state again.
     let mut remaining = read.servers.clone();
     remaining.retain(|name, _| reconciled.servers.contains_key(name));
     scheduler.agents.apply(&remaining);
@@ -227,14 +227,14 @@ async fn write(
     Ok(())
 }
 
-/// Every jail that lists of bans may lie there of.
+/// Every jail of these servers that may have a list of bans.
 async fn jails_of(
     scheduler: &Scheduler,
     forgotten: &[ServerName],
 ) -> Result<Vec<(ServerName, JailName)>, StoreError> {
     let states = scheduler.store.servers(forgotten).await?;
     let jails = forgotten.iter().zip(states).flat_map(|(name, server)| {
-        // Lists of one that cannot be read are found when all are looked through.
+        // If the state cannot be read, its lists are found when all stored lists are checked.
         let state = server.map(|server| server.state).unwrap_or_default();
         let jails: BTreeSet<JailName> = state.status.jails.into_keys().chain(state.expected_jails).collect();
         jails.into_iter().map(|jail| (name.clone(), jail))

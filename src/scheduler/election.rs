@@ -1,4 +1,4 @@
-//! How a worker becomes the leader, stays it, and stops.
+//! How a worker becomes the leader, stays the leader, and stops.
 //!
 //! ```text
 //! campaign ──taken──▶ lead: renewals (own task, own connection)   ──lost, fenced, late──▶ campaign
@@ -7,7 +7,7 @@
 //!    └── standby.rs: woken by "released", or when the holder's TTL has run out, or its process is gone
 //! ```
 //!
-//! An error is never a reason to lead: an answer that did not come means "not ours" until asking again says otherwise.
+//! An error is never a reason to lead: without an answer the lease is "not ours" until asking again says otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +50,8 @@ async fn run(scheduler: Arc<Scheduler>, stop: CancellationToken) {
     }
 }
 
-/// Releases the lease that a crashed scheduler of this process may have left behind, so that another worker leads at once. To be
-/// called after its work has stopped.
+/// Releases the lease that a crashed scheduler of this process may have left behind, so that another worker leads at once. Call
+/// this after its work has stopped.
 pub async fn release_left_behind(store: &Store, worker: &WorkerId, ttl: Duration) {
     let mut lease = store.lease(worker.clone(), ttl);
     let releasing = async {
@@ -75,13 +75,13 @@ fn show_no_leader() {
     server_gauges::forget_all();
 }
 
-/// Waits for the lease. Tried first, then waited for; each new subscription to the wake channel rings, so no release is missed.
+/// Waits for the lease: tries first, then waits. Each new subscription to the wake channel rings the bell, so no release is missed.
 async fn campaign(lease: &mut Lease, store: &Store) -> Term {
     let mut standby = Standby::default();
     let mut gone: Option<HeldTerm> = None;
     loop {
         if store.available().is_err() {
-            // What was missed there may not be back yet on the next connection.
+            // An absence of the leader that was seen on the old connection proves nothing on a new one.
             gone = None;
             sleep(RETRY_AFTER + jitter()).await;
             continue;
@@ -104,7 +104,7 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
             }
             Ok(Acquired::Held { .. }) => {}
             Err(error) => {
-                tracing::debug!(error = %error, "failed to request the scheduler lease: retrying");
+                tracing::debug!(error = %error, "failed to request the lease: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
                 continue;
             }
@@ -113,7 +113,7 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
             Ok(Opening::Deserted(term)) => gone = Some(term),
             Ok(Opening::MayBeFree) => {}
             Err(error) => {
-                tracing::debug!(error = %error, "failed to look at the lease or its holder: retrying");
+                tracing::debug!(error = %error, "failed to read the lease or its holder: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
             }
         }
@@ -132,7 +132,7 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
     // Aborted when this future is dropped or unwound: nobody may renew a lease under which nothing runs.
     let mut renewals =
         AbortOnDropHandle::new(tokio::spawn(renew(lease, Arc::clone(term), scheduler.store.clone())));
-    // Until the lease is released: a leader that is about to release it is not gone.
+    // Kept until the lease is released, since a leader that is about to release it is not gone.
     let mut presence =
         AbortOnDropHandle::new(tokio::spawn(presence::keep(Arc::clone(term), scheduler.store.clone())));
     let ended_early = tokio::select! {
@@ -145,21 +145,21 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
         ended = &mut presence => {
             let Err(error) = ended;
             if let Ok(panic) = error.try_into_panic() {
-                // This part's own panic from here on.
+            // Its panic becomes this part's own.
                 std::panic::resume_unwind(panic);
             }
             term.end(TermEnd::Released);
             None
         }
     };
-    // `jobs::run` was dropped or has returned: its probes are aborted. Only now may another begin.
+    // `jobs::run` was dropped or has returned: its probes are aborted. Only now may another worker begin.
     let ended = match ended_early {
         Some(ended) => ended,
         None => renewals.await,
     };
     let mut lease = match ended.map_err(JoinError::try_into_panic) {
         Ok(lease) => lease,
-        // This part's own panic from here on.
+        // Its panic becomes this part's own.
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         // The runtime is shutting down.
         Err(Err(_)) => scheduler.store.lease(scheduler.worker.clone(), scheduler.lease_ttl),
@@ -181,10 +181,10 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
     lease
 }
 
-/// Renews until the term is over, and ends it when the lease is lost or too late.
+/// Renews until the term is over, and ends it when the lease is lost or cannot be renewed in time.
 ///
-/// The lease has its own connection; a leader whose other one is away could renew forever and do nothing. So it
-/// lets go after one TTL of that, and [`campaign`] does not begin while it lasts.
+/// The lease has its own connection, so a leader whose shared connection is broken could renew forever and do nothing. It gives up
+/// the lease once that has lasted for one TTL, and [`campaign`] does not begin while it lasts.
 async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
     let mut could_work = boot_now();
     let every = lease.ttl().mul_f64(RENEW_AFTER);

@@ -1,7 +1,7 @@
-//! What a leader does: jobs, each on a schedule that lies in Redis and outlives every leader.
+//! What a leader does: jobs, each on a schedule that is stored in Redis and outlives every leader.
 //!
 //! Redis decides in one fenced step whether a job is due, so a new leader neither repeats a run that was just done nor
-//! skips one that is due. A new job goes into `store::jobs::NAMES` and into [`run`].
+//! skips one that is due. A new job goes into `store::jobs::schedule::NAMES` and into [`run`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub async fn run(scheduler: &Arc<Scheduler>, term: &Arc<Term>) {
     let removals = each("remove-silent-workers", removal_interval, Work::RemoveSilentWorkers);
     let requests = async {
         while !term.over.is_cancelled() {
-            // Before the first wait too: requests may lie there since before this term.
+            // Before the first wait too: requests may have been waiting since before this term.
             if let Err(error) = prober.answer_requests().await {
                 on_error(term, "probe requests", &error);
                 sleep(Duration::from_millis(500)).await;
@@ -90,7 +90,7 @@ impl Work<'_> {
     }
 }
 
-/// One job: asks Redis whether it is due, runs it, notes its outcome, sleeps until the next.
+/// One job: asks Redis whether it is due, runs it, records its outcome, sleeps until the next.
 async fn each(
     store: &Store,
     term: &Term,
@@ -130,7 +130,7 @@ async fn each(
                 Duration::from_millis(rand::rng().random_range(300..600))
             }
         };
-        // A millisecond later than due, since Redis counts whole ones: else the answer is "not due, 0 ms".
+        // A millisecond later than due, since Redis counts whole ones: otherwise the answer is "not due, 0 ms".
         tokio::select! {
             () = sleep(wait + Duration::from_millis(1)) => {}
             // A new interval does not wait for the end of the old one.

@@ -1,9 +1,9 @@
 //! The leader's sign of life: a subscription to the channel of its term, which ends with its process.
 //!
-//! A subscription that breaks while the leader is well is made again at once, within milliseconds: the watcher gives the leader up
-//! when it is missed at two looks. Where that takes longer (a slow link, a right that was taken away, too many clients), the lease
-//! is renewed again and again until then: a watcher that sees a renewal between its two looks knows that the leader lives, and
-//! leaves it to its lease until it has seen a subscription again.
+//! If the subscription breaks although the leader is healthy, the leader subscribes again within milliseconds, since the watcher
+//! considers it gone once two looks in a row find no subscription. If that takes longer (a slow link, a right that was taken away,
+//! too many clients), the leader keeps renewing its lease until then: a watcher that sees a renewal between its two looks knows that
+//! the leader is alive, and does not take over until it has seen a subscription again.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::term::Term;
 use crate::domain::succession::{LOOK_INTERVAL, SECOND_LOOK_AFTER};
 use crate::store::{Presence, Result, Store};
 
-/// Between two renewals while there is no subscription: a few between the watcher's two looks.
+/// The interval of renewals while there is no subscription: a few come between the watcher's two looks.
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(50);
-/// By then the watcher has made both, and found the lease renewed.
+/// How long these renewals continue: by then the watcher has looked twice, and has found the lease renewed.
 const RENEWED_FOR: Duration = LOOK_INTERVAL.saturating_add(SECOND_LOOK_AFTER).saturating_mul(2);
-/// One that breaks sooner is not made again at once: something ends them as fast as they come.
+/// A subscription that breaks sooner than this is not made again at once: something keeps ending them.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
-/// Before trying again, at first and once the lease is not renewed for it any more.
+/// The pause before subscribing again: at first, and once the extra renewals have ended.
 const RETRY_AFTER_MS: [std::ops::Range<u64>; 2] = [30..60, 500..1000];
 
 /// Subscribes, again and again, until it is aborted with the term.
 pub async fn keep(term: Arc<Term>, store: Store) -> Infallible {
-    // The one before is dropped when the next one is there: one that only seems broken must not leave a gap.
+    // The old one is dropped only once there is a new one, so that one that merely seems broken leaves no gap.
     let mut presence: Option<Presence> = None;
     let mut missing_since = Instant::now();
     loop {
@@ -63,7 +63,7 @@ async fn subscribe(term: &Term, store: &Store, missing_since: Instant) -> Result
     }
 }
 
-/// Has the lease renewed, unless the watcher must have seen that already.
+/// Has the lease renewed, unless the watcher must have seen a renewal already; returns whether it did.
 fn show_life(term: &Term, missing_since: Instant) -> bool {
     let renews = missing_since.elapsed() < RENEWED_FOR;
     if renews {

@@ -1,11 +1,11 @@
 //! The health probe of every fail2ban server.
 //!
 //! A probe reads the state, asks the agent, reads again with Redis's time, and writes what follows, fenced and by
-//! revision. If anything wrote in between, an activation above all, the answer may be of before it: it is thrown
-//! away and the probe is run again.
+//! revision. If anything else was written in between, an activation above all, the answer may be older than that: it is discarded
+//! and the probe is run again.
 //!
-//! A sweep asks all servers at once, up to [`MAX_CONCURRENT_PROBES`]. It does not wait for a slow one beyond its share of the
-//! interval: that probe continues in the background, the next sweep leaves it alone, and nobody else is delayed.
+//! A sweep probes all servers at once, up to [`MAX_CONCURRENT_PROBES`]. It waits for slow ones only for a share of the interval:
+//! their probes continue in the background, the next sweep skips them, and no other server is delayed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,11 +25,11 @@ use crate::domain::{Event, ProbeOutcome, ServerName, ServerState};
 use crate::store::{HoursChange, StoreError, StoredServer};
 use crate::telemetry::server_gauges;
 
-/// Probes in flight at most.
+/// The most probes in flight.
 const MAX_CONCURRENT_PROBES: usize = 256;
-/// An agent that takes longer is unreachable; it answers `busy` for fail2ban well before.
+/// An agent that takes longer is unreachable; it reports a slow fail2ban as `busy` well before that.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
-/// How often a probe is run again because something wrote in between.
+/// The most runs of a probe, which is run again when something wrote the state in between.
 const TRIES: u32 = 5;
 /// The share of the interval that a sweep waits for its probes.
 const SWEEP_TIMEOUT_SHARE: f64 = 0.9;
@@ -93,8 +93,8 @@ impl Prober {
         self.probe(names, true, Duration::ZERO).await;
     }
 
-    /// Starts a probe of each that is not being probed (if `asked` for, one that is will be probed again), waits for
-    /// them at most `patience`, and returns how they ended.
+    /// Starts a probe of each server that is not being probed (one that is gets another probe afterwards if `asked`), waits for them
+    /// at most for `patience`, and returns how they ended.
     async fn probe(&self, names: &[ServerName], asked: bool, patience: Duration) -> Tally {
         let mut mine = {
             let mut tasks = self.tasks.lock().await;
@@ -128,14 +128,14 @@ impl Prober {
     }
 }
 
-/// How the probes of a sweep ended, those that ended well left out.
+/// How many probes of a sweep did not end well.
 #[derive(Default)]
 struct Tally {
     slow: usize,
     failed: usize,
 }
 
-/// A server's place among those being probed; given back when it is dropped, after a panic too.
+/// Marks a server as being probed until it is dropped, after a panic too.
 struct ProbeSlot {
     shared: Arc<Probes>,
     name: ServerName,
@@ -241,7 +241,7 @@ pub(super) async fn note_findings(
     }
 }
 
-/// What the counts of this answer change of the hours so far.
+/// What the counts of this answer change in the hourly counts.
 async fn hours_with(
     shared: &Probes,
     name: &ServerName,
@@ -260,7 +260,7 @@ fn measure(name: &ServerName, outcome: &ProbeOutcome, took: Duration) {
     metrics::histogram!("bangui_probe_duration_seconds", "server" => server).record(took);
 }
 
-/// Says what happened, once, at the flip; and sets the gauges.
+/// Logs what has changed, once; and sets the gauges.
 fn log_events(name: &ServerName, state: &ServerState, events: &[Event]) {
     for event in events {
         let (kind, facts) = (event.kind(), event.facts());

@@ -6,8 +6,8 @@
 //!  └─────────────┴── until "released" comes, or the lease has expired ──▶ may be free
 //! ```
 //!
-//! While the holder keeps renewing, a worker that does not watch makes one plain read in a TTL (5 s at most), so that many waiting workers cost
-//! Redis little.
+//! While the holder keeps renewing, a worker that does not watch reads the lease once per TTL (at least every 5 s), so that many
+//! waiting workers cost Redis little.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::domain::succession::{Step, Watch};
 use crate::store::{HeldTerm, Lease, Result, Store, Wake};
 
-/// A few times within the time after which another worker may claim the watch.
+/// How often the watcher renews its claim: a few times before another worker may claim the watch.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
-/// A worker that does not watch looks this often whether another one does, also under a lease that lasts longer.
+/// A worker that does not watch checks at least this often that another one does, even if the lease lasts longer.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why waiting has an end.
+/// Why the wait has ended.
 #[derive(Debug)]
 pub enum Opening {
     /// The lease was released, has expired, or could not be read.
@@ -31,12 +31,12 @@ pub enum Opening {
     Deserted(HeldTerm),
 }
 
-/// A worker that waits. Kept between two attempts at one lease: what was seen of its holder counts for as long as that holds it.
+/// A worker that waits. It is kept between attempts: what was seen of the holder counts for as long as it holds the lease.
 #[derive(Default)]
 pub struct Standby {
     holder: Option<HeldTerm>,
     watch: Watch,
-    /// If this worker is the watcher.
+    /// When to look and when to renew the claim, if this worker is the watcher.
     watching: Option<Watching>,
 }
 
@@ -47,10 +47,10 @@ struct Watching {
 }
 
 impl Standby {
-    /// Waits until the lease may be had.
+    /// Waits until the lease may be available.
     ///
     /// # Errors
-    /// If it cannot be read, or its holder not looked at.
+    /// If Redis does not answer.
     pub async fn wait(&mut self, lease: &mut Lease, store: &Store) -> Result<Opening> {
         let mut read_at = Instant::now();
         loop {
@@ -90,7 +90,7 @@ impl Standby {
 
     /// Becomes or stays the watcher, unless another worker is.
     async fn claim(&mut self, lease: &mut Lease) {
-        // Without an answer it stays what it was: that two watch harms nobody. (A Redis that refuses writes refuses this one too.)
+        // Without an answer it stays what it was: two watchers do no harm. (A Redis that refuses writes refuses this one too.)
         let mine = lease.claim_watch().await.unwrap_or_else(|error| {
             tracing::debug!(error = %error, "failed to claim the watch over the leader: retrying");
             self.watching.is_some()
@@ -130,7 +130,7 @@ impl Standby {
     }
 }
 
-/// So that many waiting workers do not ask at the same instant.
+/// A random delay, so that many waiting workers do not ask at the same instant.
 pub fn jitter() -> Duration {
     Duration::from_millis(rand::rng().random_range(0..100))
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Fence, boot_now};
 
-/// How much earlier than Redis the holder lets go: a tenth of the TTL, at least 250 ms.
+/// How much earlier than in Redis the lease ends for its holder: a tenth of the TTL, at least 250 ms.
 pub fn margin(ttl: Duration) -> Duration {
     (ttl / 10).max(Duration::from_millis(250))
 }
@@ -26,9 +26,9 @@ pub enum TermEnd {
     Fenced,
     /// It could not be renewed in time.
     Deadline,
-    /// Redis's clock jumped, so that its TTL cannot be reckoned with.
+    /// Redis's clock jumped, so that its TTL cannot be relied on.
     ClockJump,
-    /// The connection that the work goes over has been away for as long as a lease lasts: let another try.
+    /// The connection that the jobs use has been broken for as long as a lease lasts: let another worker try.
     Blind,
     /// This worker is stopping.
     Released,
@@ -48,7 +48,7 @@ impl TermEnd {
     }
 }
 
-/// An answer of Redis: its clock when the script ran, which was some time between our question and the answer.
+/// An answer of Redis: its clock when the script ran, some time between the request and the answer.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
     asked_at: Duration,
@@ -119,7 +119,7 @@ impl Term {
         self.hold().until.checked_sub(boot_now()).filter(|left| !left.is_zero())
     }
 
-    /// Takes in a renewal whose answer has just come.
+    /// Applies a renewal whose answer has just come.
     pub fn renewed(&self, asked_at: Duration, redis_micros: i64) {
         let heard = Heard { asked_at, answered_at: boot_now(), redis_micros };
         let renewed = self.hold().renewed(heard, self.ttl);
@@ -134,7 +134,7 @@ impl Term {
         self.renew.notify_one();
     }
 
-    /// Waits until that is wanted.
+    /// Waits until [`Self::renew_at_once`] is called.
     pub async fn renewal_wanted(&self) {
         self.renew.notified().await;
     }

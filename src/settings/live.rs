@@ -1,7 +1,7 @@
-//! The settings in force, in one place, and the bell that rings when they change.
+//! The settings in force, in one place, and the channel that signals their changes.
 //!
 //! The value is in an `ArcSwap` and nowhere else; the watch channel carries only the revision. So a reader takes no lock,
-//! and waiting code gets the settings handed to it, instead of reading them while it holds the channel's lock: a second
+//! and waiting code receives the settings as an argument, instead of reading them while it holds the channel's lock: a second
 //! read of that lock by the same thread would deadlock with a writer that waits for the first.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Begins with what the process started with.
+    /// Starts with the settings from the configuration.
     #[must_use]
     pub fn new(bootstrap: Bootstrap) -> Self {
         let first = bootstrap.with(&Overrides::new(), 0);
@@ -31,7 +31,7 @@ impl Live {
         }
     }
 
-    /// The settings now. To be read at each use, and not kept.
+    /// The settings now. Read them at each use; do not keep them.
     #[must_use]
     pub fn now(&self) -> Arc<Effective> {
         self.current.load_full()
@@ -43,12 +43,12 @@ impl Live {
         &self.bootstrap
     }
 
-    /// Applies the stored overrides; whether anything changed.
+    /// Applies the stored overrides. Returns whether anything changed.
     pub fn replace(&self, overrides: &Overrides, revision: u64) -> bool {
         let new = self.bootstrap.with(overrides, revision);
-        // Under the channel's lock: concurrent changes are stored in the order in which they ring.
+        // Under the channel's lock, so that concurrent changes are stored in the order in which they are signalled.
         self.revision.send_if_modified(|current| {
-            // Compared by value: a Redis that lost its data counts revisions from 1 again.
+            // Compare values, not revisions: a Redis that lost its data counts revisions from 1 again.
             let changed = **self.current.load() != new;
             if changed {
                 *current = new.revision;
@@ -75,7 +75,7 @@ pub struct Watcher {
 impl Watcher {
     /// The settings now; [`Self::changed`] waits for the ones after these.
     pub fn current(&mut self) -> Arc<Effective> {
-        // Marked as seen before they are read: a change in between rings again, and none is missed.
+        // Mark as seen before reading: a change in between is signalled again, and none is missed.
         self.bell.mark_unchanged();
         self.live.now()
     }

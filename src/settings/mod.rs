@@ -5,8 +5,8 @@
 //! Redis ──────▶ Overrides (by name, shared by all workers)  ─┴▶ Effective ─▶ Live ─▶ read at each use
 //! ```
 //!
-//! Everything here is pure but [`Live`] (`live.rs`), which holds the newest. Overrides are kept by name, those that this version
-//! does not know too: a newer neighbour wrote them.
+//! Everything here is pure except [`Live`] (`live.rs`), which holds the newest settings. Overrides are kept by name, also those that
+//! this version does not know: a newer worker wrote them.
 //!
 //! A new setting needs a variable, a field in [`Settings`], a row in `ROWS` and `make docs`.
 
@@ -25,7 +25,7 @@ pub use live::{Live, Watcher};
 use crate::config::variables::{self as vars, Variable};
 use crate::config::{RateLimit, ServeConfig, SessionCacheConfig, values};
 
-/// What code works with.
+/// The settings, as code uses them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// A session ends after this time without a request.
@@ -36,7 +36,7 @@ pub struct Settings {
     pub session_cache: SessionCacheConfig,
     /// How often every server is probed.
     pub probe_interval: Duration,
-    /// A crash within this time of an activation is blamed on it.
+    /// A crash within this time after an activation is attributed to it.
     pub crash_window: Duration,
     /// Login attempts from one address.
     pub login_limit: RateLimit,
@@ -45,7 +45,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// [`Settings::crash_window`], as times are compared.
+    /// [`Settings::crash_window`] as the type in which times are compared.
     #[must_use]
     pub fn crash_window(&self) -> TimeDelta {
         TimeDelta::from_std(self.crash_window).unwrap_or(TimeDelta::MAX)
@@ -67,7 +67,7 @@ pub enum Origin {
 /// What users set at run time, by name.
 pub type Overrides = Map<String, Value>;
 
-/// What values a setting takes.
+/// The values that a setting accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// Whole seconds.
@@ -79,10 +79,10 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Whether a value has this shape; else what is allowed.
+    /// Checks a value.
     ///
     /// # Errors
-    /// The words for what is allowed.
+    /// Says what is allowed.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         match self {
             Self::Seconds(_) => self.seconds(value).map(drop),
@@ -97,10 +97,10 @@ impl Shape {
     }
 }
 
-/// One setting: how it is called, which variable sets it, how it is shown and read.
+/// One setting: its name, its variable, and how it is shown and read.
 struct Row {
     name: &'static str,
-    /// Whether a change of it lets somebody in, or stay in, who would not be else: it asks for the password again.
+    /// Whether a change of it can let somebody in, or let somebody stay logged in longer: it needs a confirmed password.
     sensitive: bool,
     variable: &'static Variable,
     shape: Shape,
@@ -108,12 +108,12 @@ struct Row {
     set: fn(&mut Settings, &Value, &Shape) -> Result<(), String>,
 }
 
-/// Every setting's name, and what it takes.
+/// The name of each setting, and the values it accepts.
 pub fn shapes() -> impl Iterator<Item = (&'static str, &'static Shape)> {
     ROWS.iter().map(|row| (row.name, &row.shape))
 }
 
-/// Whether a change of the setting of this name asks for the password again.
+/// Whether a change of the setting of this name needs a confirmed password.
 #[must_use]
 pub fn is_sensitive(name: &str) -> bool {
     ROWS.iter().any(|row| row.name == name && row.sensitive)
@@ -198,7 +198,7 @@ fn rate_text(rate: RateLimit) -> String {
     format!("{}/{}", rate.burst, rate.period.as_secs())
 }
 
-/// What is wrong with one setting of a patch.
+/// An error in one setting of a patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
     /// The setting, as it was named.
@@ -215,7 +215,7 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// What the configuration says.
+    /// The settings from the configuration.
     #[must_use]
     pub fn of(config: &ServeConfig) -> Self {
         let settings = Settings {
@@ -233,8 +233,7 @@ impl Bootstrap {
         Self { settings, origins: ROWS.each_ref().map(origin) }
     }
 
-    /// With these overrides above it. One that cannot be read counts for nothing: a newer version allows what this one
-    /// does not.
+    /// The settings with these overrides. An override that this version does not accept is ignored: a newer version may allow more.
     #[must_use]
     pub fn with(&self, overrides: &Overrides, revision: u64) -> Effective {
         let mut effective = Effective { settings: self.settings.clone(), origins: self.origins, revision };
@@ -250,10 +249,10 @@ impl Bootstrap {
         effective
     }
 
-    /// The overrides after a patch: each named setting replaced, or put back by `null`; all others kept.
+    /// The overrides after a patch: each named setting is replaced, or reset by `null`; all others are kept.
     ///
     /// # Errors
-    /// With all that is wrong with it; nothing of it is to be stored then.
+    /// With every error in the patch; then no part of the patch may be stored.
     pub fn patched(&self, overrides: &Overrides, patch: &Overrides) -> Result<Overrides, Vec<Mistake>> {
         let mut patched = overrides.clone();
         let mut mistakes = Vec::new();
@@ -265,7 +264,7 @@ impl Bootstrap {
             }
         }
         if mistakes.is_empty() {
-            mistakes.extend(quarrel(&self.with(&patched, 0).settings));
+            mistakes.extend(inconsistent(&self.with(&patched, 0).settings));
         }
         if mistakes.is_empty() { Ok(patched) } else { Err(mistakes) }
     }
@@ -279,8 +278,8 @@ impl Bootstrap {
     }
 }
 
-/// Two settings that do not go together.
-fn quarrel(settings: &Settings) -> Option<Mistake> {
+/// Two settings that contradict each other.
+fn inconsistent(settings: &Settings) -> Option<Mistake> {
     (settings.session_idle > settings.session_absolute).then(|| Mistake {
         name: "session_idle_seconds".to_owned(),
         allowed: format!(
@@ -291,7 +290,7 @@ fn quarrel(settings: &Settings) -> Option<Mistake> {
     })
 }
 
-/// What a worker runs by.
+/// The settings in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     /// The values.
@@ -302,7 +301,7 @@ pub struct Effective {
 }
 
 impl Effective {
-    /// Every setting: its name, its value, where that comes from.
+    /// Every setting: its name, its value, and where the value comes from.
     pub fn shown(&self) -> impl Iterator<Item = (&'static str, Value, Origin)> {
         ROWS.iter().zip(self.origins).map(|(row, origin)| (row.name, (row.show)(&self.settings), origin))
     }

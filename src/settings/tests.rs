@@ -44,7 +44,7 @@ fn the_environment_overrides_defaults_and_a_user_overrides_both() {
     );
     assert_eq!(effective.settings.login_limit.burst.get(), 3);
     assert_eq!(effective.revision, 4);
-    // Set in the environment to what is the default anyway: still the environment's.
+    // Set in the environment to the default value: it still counts as set there.
     assert_eq!(
         shown(&bootstrap.with(&Overrides::new(), 0))["login_limit"],
         (json!("10/60"), Origin::Environment)
@@ -92,7 +92,7 @@ fn all_mistakes_of_a_patch_are_reported_together() {
 }
 
 #[test]
-fn values_are_taken_to_their_ends_and_no_further() {
+fn values_are_accepted_up_to_their_bounds_and_no_further() {
     let bootstrap = bootstrap(&[]);
     let takes = |name: &str, value: Value| {
         let patch = [(name.to_owned(), value)].into_iter().collect();
@@ -125,7 +125,7 @@ fn settings_are_validated_as_a_whole_and_not_one_by_one() {
     let bootstrap = bootstrap(&[]);
     let both = map(json!({ "session_idle_seconds": 50_000, "session_absolute_seconds": 60_000 }));
     let stored = bootstrap.patched(&Overrides::new(), &both).unwrap();
-    // Putting one of them back leaves the other in a quarrel with the default.
+    // Resetting one of them leaves the other in conflict with the default.
     let mistakes = bootstrap.patched(&stored, &map(json!({ "session_absolute_seconds": null }))).unwrap_err();
     assert_eq!(mistakes[0].name, "session_idle_seconds");
     assert!(mistakes[0].allowed.contains("43200"), "{mistakes:?}");
@@ -180,7 +180,7 @@ fn the_settings_are_read_and_watched_while_another_thread_changes_them() {
         let mut watcher = live.watch();
         let mut seen = 0;
         while seen < 20_000 {
-            // A reader inside the condition: the settings given and those read may differ, but neither read may block.
+            // A read inside the condition: the settings passed and those read may differ, but neither read may block.
             let given = watcher.until(|_| live.now().revision >= seen).now_or_never().expect("it is met");
             assert!(given.revision >= seen, "revision {} after {seen}", given.revision);
             seen = given.revision;

@@ -1,9 +1,7 @@
-//! Who is there: workers, the lease's holder, the jobs.
+//! The cluster: its workers, the holder of the lease, the scheduled jobs.
 //!
-//! Each worker writes a line about itself every few seconds into one hash, and removes it when it ends. One that has not been
-//! heard of lately without having done so was killed, is paused, or is cut off: it is shown as silent for an hour, and then a
-//! job
-//! of the scheduler removes it.
+//! Each worker writes a heartbeat every few seconds into one hash, and removes it when it stops. A worker whose last heartbeat is
+//! still there but old was killed, is paused, or is cut off: it is shown as silent for an hour, and then a scheduled job removes it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -37,7 +35,7 @@ pub struct WorkerInfo {
     pub unnamed_proxy: Option<String>,
 }
 
-/// The line of a worker in the hash.
+/// The heartbeat of a worker, as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Heartbeat {
     #[serde(flatten)]
@@ -58,7 +56,7 @@ pub struct WorkerView {
     pub started_at: Timestamp,
     /// Its latest heartbeat.
     pub seen_at: Timestamp,
-    /// Why some of this cannot be read, and is empty or 0, if it cannot.
+    /// Why some of this could not be read, and is empty or 0, if that is so.
     pub error: Option<String>,
 }
 
@@ -169,8 +167,8 @@ impl Store {
     }
 }
 
-/// The workers that were heard of lately, and those that were not, oldest first; also one whose line cannot be read, until it is
-/// removed.
+/// The workers with a recent heartbeat, and the silent ones, oldest first. One whose heartbeat cannot be read counts as recent
+/// until it is removed.
 fn heard_of(lines: &HashMap<String, Vec<u8>>, now: i64) -> (Vec<WorkerView>, Vec<WorkerView>) {
     let (mut lately, mut silent) = (Vec::with_capacity(lines.len()), Vec::new());
     for (id, line) in lines {
@@ -204,7 +202,7 @@ fn heard_of(lines: &HashMap<String, Vec<u8>>, now: i64) -> (Vec<WorkerView>, Vec
 }
 
 impl Heartbeat {
-    /// What can be read of a line that cannot be read as a whole; the rest is empty, or 0.
+    /// What can be read of a heartbeat that cannot be read as a whole; the rest is empty, or 0.
     fn readable_part(line: &[u8]) -> Self {
         let fields: HashMap<String, rmpv::Value> = rmp_serde::from_slice(line).unwrap_or_default();
         let text = |name| fields.get(name).and_then(rmpv::Value::as_str).unwrap_or_default().to_owned();

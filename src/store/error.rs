@@ -13,7 +13,7 @@ pub enum StoreError {
     /// Redis did not answer, or cannot at the moment: try again soon. 503 to users.
     #[error("Redis is unavailable: {reason}")]
     Unavailable {
-        /// What an operator needs to know of it.
+        /// Why, for the operator.
         reason: String,
         /// The error below.
         #[source]
@@ -22,7 +22,7 @@ pub enum StoreError {
     /// Redis has reached its `maxmemory` and refuses writes; reads continue. 503 to users.
     #[error("Redis is full: {0}")]
     Full(String),
-    /// Redis refuses writes for another reason (`MISCONF`, `NOREPLICAS`); reads continue. In its own words. 503 to users.
+    /// Redis refuses writes for another reason (`MISCONF`, `NOREPLICAS`), given in its own words; reads continue. 503 to users.
     #[error("Redis refuses writes: {0}")]
     WritesRefused(String),
     /// Done on the primary, and not confirmed by as many replicas as were asked for: a failover may undo it. 503.
@@ -37,7 +37,7 @@ pub enum StoreError {
     #[error("conflict: another write came first")]
     Conflict,
     /// The lease is lost: a scheduled write was refused.
-    #[error("the write was refused: the scheduler lease is lost")]
+    #[error("the write was refused: this worker is no longer the leader")]
     Fenced,
     /// Stored data cannot be decoded by this version: a bug, or another program wrote it. 500 to users.
     #[error("failed to decode stored data: {reason}")]
@@ -61,7 +61,7 @@ impl StoreError {
         Self::Corrupt { reason: reason.into(), cause: None }
     }
 
-    /// With the error that it was caused by.
+    /// Adds the error that caused it.
     #[must_use]
     pub fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         if let Self::Unavailable { cause, .. } | Self::Corrupt { cause, .. } = &mut self {
@@ -73,13 +73,13 @@ impl StoreError {
 
 /// Error codes of Redis about its own state, as they appear in the error of a script on Redis 6.2, which wraps them.
 const REDIS_CANNOT: [&str; 3] = ["READONLY", "LOADING", "MASTERDOWN"];
-/// With these Redis refuses a write: its last snapshot or append failed, or it has too few replicas.
+/// The codes with which Redis refuses a write because its last snapshot or append failed, or because it has too few replicas.
 const REFUSES_WRITES: [&str; 2] = ["MISCONF", "NOREPLICAS"];
 
 /// Why Redis refuses to write, in its own words, if this error is such a refusal.
 pub(super) fn refuses_writes(error: &RedisError) -> Option<StoreError> {
     let words = error.to_string();
-    // Its words, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
+    // By its text, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
     if words.contains("command not allowed when used memory") {
         return Some(StoreError::Full(words));
     }
@@ -87,14 +87,14 @@ pub(super) fn refuses_writes(error: &RedisError) -> Option<StoreError> {
     refused.then_some(StoreError::WritesRefused(words))
 }
 
-/// What Redis 6.2 says of an error that a script ran into; Redis 7 passes the error on as it is.
+/// The text that Redis 6.2 makes of an error within a script; Redis 7 passes the error on as it is.
 pub(super) fn in_script(error: &RedisError) -> Option<&str> {
     error.detail().filter(|words| words.contains("rror running script"))
 }
 
 impl From<RedisError> for StoreError {
-    /// A refusal by one of our scripts, data of the wrong shape, or else: Redis cannot do it now. Every answer about Redis's
-    /// own state (LOADING, READONLY, NOAUTH ...) is of the last kind, unless it refuses writes alone.
+    /// A refusal by one of our scripts, data of the wrong shape, a refused write; or else Redis is unavailable, which includes every
+    /// answer about its own state (LOADING, READONLY, NOAUTH ...).
     fn from(error: RedisError) -> Self {
         if let Some(refused) = refuses_writes(&error) {
             return refused;
@@ -111,7 +111,7 @@ impl From<RedisError> for StoreError {
                 "the slot of bangui's keys is being moved to another node of the Redis Cluster ({error})"
             ))
             .because(error),
-            // Of a script: the slot is being moved, and a key went that the script needs once more.
+            // From a script while the slot is being moved: a key that the script still needs has just gone.
             _ if error.to_string().contains("access a non local key") => {
                 Self::unavailable(error.to_string()).because(error)
             }
@@ -141,7 +141,7 @@ impl From<RedisError> for StoreError {
     }
 }
 
-/// What a certificate is refused for, in words that say what to do.
+/// Why a TLS connection failed, in words that say what to do.
 fn plain(words: String) -> String {
     let remedy = if words.contains("UnknownIssuer") || words.contains("BadSignature") {
         "its certificate is signed by no CA that is trusted here: BANGUI_REDIS_CA must name the file of the CA that signed it"

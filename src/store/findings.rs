@@ -1,5 +1,5 @@
-//! What findings need of Redis: since when each has been seen, how Redis itself is, which names discovery found twice, how often
-//! logins were refused.
+//! What the diagnosis needs from Redis: since when each finding has been seen, how Redis itself is, which names discovery found
+//! twice, how often logins were refused.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ impl Store {
     pub async fn finding_notes(&self) -> Result<Notes> {
         let command = redis::cmd("HGETALL").arg(self.keys.findings()).to_owned();
         let notes: HashMap<String, String> = self.shared.query_apart("finding_notes", &command).await?;
-        // What a newer version writes in another form is new here.
+        // A note that a newer version wrote in another form is ignored: the finding counts as new.
         Ok(notes.into_iter().filter_map(|(id, note)| Some((id, read_note(&note)?))).collect())
     }
 
@@ -36,7 +36,7 @@ impl Store {
         self.write_notes("", &changes.there, gone).await
     }
 
-    /// Notes which findings a probe began and ended, if `fence` still holds the lease.
+    /// Records which findings a probe has found and which are gone, if `fence` still holds the lease.
     pub async fn note_probed_findings(&self, fence: &Fence, there: &[String], gone: &[String]) -> Result<()> {
         let gone = gone.iter().map(|id| (id.as_str(), String::new()));
         self.write_notes(fence.as_str(), there, gone).await
@@ -87,7 +87,7 @@ impl Store {
         answer.get("save").map(|save| !save.is_empty())
     }
 
-    /// Names that discovery found twice, each with the words for it.
+    /// Names that discovery found twice, each with a description of the conflict.
     pub async fn discovery_conflicts(&self) -> Result<Vec<(String, String)>> {
         let command = redis::cmd("HGET").arg(self.keys.discovered()).arg("conflicts").to_owned();
         let conflicts: Option<Vec<u8>> = self.shared.query("discovery_conflicts", &command).await?;

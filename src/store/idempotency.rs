@@ -1,4 +1,4 @@
-//! Requests that carry an `Idempotency-Key`: which run, and the answers of those that were run.
+//! Requests that carry an `Idempotency-Key`: which of them are running, and the answers of those that have run.
 //!
 //! A run keeps itself marked as alive in Redis. One that falls silent is presumed to have died with its worker, and the next
 //! request with its key is run; if the silent one ends after all, its answer is not kept.
@@ -13,7 +13,7 @@ use super::{Result, Store, StoreError, Username, hex, random, scripts};
 
 /// A run that has been silent for this long is presumed dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
-/// Answers are kept so long.
+/// How long answers are kept.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// An answer as it was given.
@@ -21,10 +21,10 @@ const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 pub struct KeptAnswer {
     /// Its status.
     pub status: u16,
-    /// What its body is.
+    /// The content type of its body.
     #[serde(default)]
     pub content_type: Option<String>,
-    /// Where what it made is.
+    /// The `Location` of what was created.
     #[serde(default)]
     pub location: Option<String>,
     /// Its body.
@@ -43,14 +43,14 @@ pub struct IdempotentRun {
     pub again: bool,
 }
 
-/// What is to be done with a request.
+/// What to do with a request.
 #[derive(Debug)]
 pub enum Idempotent {
     /// Run it.
     Run(IdempotentRun),
     /// Give this answer.
     Answered(KeptAnswer),
-    /// It runs: ask again, after this time at the latest.
+    /// It is running: it ends within this time, or is presumed dead.
     Running(Duration),
     /// Its key came with another request.
     Other,
@@ -100,7 +100,7 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Keeps the answer of a run, or with none forgets that it was run; false if another has taken it over.
+    /// Keeps the answer of a run; without an answer, forgets that it was run. False if another has taken it over.
     pub async fn end_idempotent(&self, run: &IdempotentRun, answer: Option<&KeptAnswer>) -> Result<bool> {
         let answer = answer.map(rmp_serde::to_vec_named).transpose()?.unwrap_or_default();
         let call = scripts::IDEMPOTENCY_END

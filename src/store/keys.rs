@@ -1,9 +1,9 @@
 //! Every key in Redis.
 //!
-//! All of them share the hash tag `{PREFIX}`, so that one script can compare the lease and write the state, or
-//! end a session and its place in the index, in a cluster too. A key that no script combines with another
-//! (login limits) spreads instead: by account, and by site, so that an address and the site around it are one atomic
-//! step. On a Redis Cluster these have the tag too, since bangui talks to the owner of one slot only.
+//! Most of them share the hash tag `{PREFIX}`, so that one script can compare the lease and write the state, or end a session and
+//! remove it from the index, on a Redis Cluster too. A key that no script combines with these (login limits, idempotency keys)
+//! spreads over slots instead, by account or by site: an address and the site around it are still one atomic step. On a Redis
+//! Cluster these have the tag too, since bangui talks to the owner of one slot only.
 //!
 //! | key after `{PREFIX}:`    | type    | lives                  | written by                  | read by |
 //! |--------------------------|---------|------------------------|-----------------------------|---------|
@@ -63,12 +63,13 @@
 //! | `PREFIX:known:{ACCOUNT}:ADDRESS`       | string | 30 days            | login        | every login |
 //! | `PREFIX:idempotent:{REQUEST}`          | hash   | a day              | changes with a key | the same |
 //!
-//! On a Redis Cluster, `{PREFIX}` takes the place of `PREFIX`. `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48 around it or the IPv4 address once more, `ACCOUNT`
-//! a digest of the name that was typed: people type passwords there. `REQUEST` is a digest of the user and the key.
+//! On a Redis Cluster, `{PREFIX}` takes the place of `PREFIX`. `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48
+//! around it or the same IPv4 address, `ACCOUNT` a digest of the name that was typed: people type passwords there by mistake.
+//! `REQUEST` is a digest of the user and the key.
 //!
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` notifies near
 //! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id. `PREFIX:leader:OWNER|EPOCH` carries no
-//! messages: the leader subscribes to that of its term, and the watcher counts who does.
+//! messages: the leader subscribes to the one of its term, and the watcher counts the subscriptions.
 //!
 //! A new key goes into this table and into `keys_tests.rs`.
 
@@ -121,7 +122,7 @@ impl Keys {
         format!("{}{rest}", self.tag)
     }
 
-    /// The patterns that all keys match, as the rule of a user has them.
+    /// The patterns that all keys match, as the ACL rule has them.
     pub(super) fn patterns(&self) -> [String; 2] {
         [format!("{}*", self.tag), format!("{}*", self.spread)]
     }
@@ -258,7 +259,7 @@ impl Keys {
         self.key(&format!("changing:{server}"))
     }
 
-    /// What was refused last of each jail of a server.
+    /// The latest refused change of each jail of a server.
     pub(super) fn refused(&self, server: &ServerName) -> String {
         self.key(&format!("refused:{server}"))
     }
@@ -298,7 +299,7 @@ impl Keys {
         }
     }
 
-    /// What is known of a trail besides its entries.
+    /// What is known about a trail besides its entries.
     pub(super) fn audit_chain(&self, trail: Trail) -> String {
         self.key(&format!("audit-chain-{}", trail.as_str()))
     }
@@ -325,7 +326,7 @@ impl Keys {
     }
 
     /// Which near caches a revocation waits for, each with the number of the latest revocation it has confirmed; and the latest
-    /// number, and the incarnation of Redis, so that nothing of these is forgotten without the rest.
+    /// number, and the incarnation of Redis. They share a key, so that Redis loses all of them or none.
     pub(super) fn holders(&self) -> String {
         self.key("holders")
     }
@@ -378,18 +379,18 @@ impl Keys {
         format!("{}leader:{term}", self.channel)
     }
 
-    /// The pattern that the channels of all terms match, as the rule of a user has it.
+    /// The pattern that the channels of all terms match, as the ACL rule has it.
     pub(super) fn leaders(&self) -> String {
         self.leader("*")
     }
 }
 
-/// A jail as part of a key: a `/` within a name would make the list of another one of it.
+/// A jail as part of a key: an unescaped `/` within its name could make it the key of another list.
 fn place(server: &ServerName, jail: &JailName) -> String {
     format!("{server}/{}", jail.as_str().replace('%', "%25").replace('/', "%2F"))
 }
 
-/// 128 bits of a digest: nobody can choose two names with the same one, to have one locked out by the other.
+/// 128 bits of a digest: nobody can find a name with the same digest as another, in order to lock that one out.
 fn digest(name: &str) -> String {
     hex(Sha256::digest(name).first_chunk::<16>().unwrap_or(&[0; 16]))
 }

@@ -1,4 +1,4 @@
-//! Where keys lie, and that none is another's.
+//! In which slot keys lie, and that no two keys are the same.
 
 use super::*;
 use crate::store::SessionToken;

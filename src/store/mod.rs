@@ -1,10 +1,10 @@
 //! Redis, in the words of the domain.
 //!
-//! A [`Store`] offers verbs (`begin_session`, `check_session`, `change_server`, `begin_job` ...), one file per
-//! thing; no Redis command is sent from anywhere else. Every verb is bounded in time and answers
-//! [`StoreError::Unavailable`] when Redis does not, which is never the same as an absent thing.
+//! A [`Store`] offers verbs (`begin_session`, `check_session`, `change_server`, `begin_job` ...), one file for each kind of
+//! thing; no Redis command is sent from anywhere else. Every verb is bounded in time and returns
+//! [`StoreError::Unavailable`] when Redis does not answer, which is never the same as an absent thing.
 //!
-//! To add one: the key in `keys.rs`, an atomic step in `scripts/`, the verb in the file of its thing.
+//! To add a verb: the key goes into `keys.rs`, an atomic step into `scripts/`, the verb into the file of its thing.
 
 pub mod auth;
 mod bytes;
@@ -93,18 +93,18 @@ pub struct Store {
     wakes: Arc<wake::Wakes>,
     greatest_epoch: Arc<std::sync::atomic::AtomicU64>,
     revocations_awaited: Arc<near_cache::SharedWait<Result<()>>>,
-    /// The latest one that this worker has logged.
+    /// The latest setup code that this worker has logged.
     logged_setup_code: Arc<std::sync::Mutex<Option<String>>>,
     /// How long entries of the audit are kept.
     audit_kept_ms: Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// A task of the store, under the name by which logs call it. It returns only once every clone of the store is dropped.
+/// A task of the store, with its name in the log. It returns only once every clone of the store is dropped.
 #[must_use = "the store does not work until its parts run"]
 pub struct Part {
     /// `redis-connection` ...
     pub name: &'static str,
-    /// To be run for as long as the store is used.
+    /// Run it for as long as the store is used.
     pub run: BoxFuture<'static, ()>,
 }
 
@@ -115,7 +115,7 @@ impl Part {
 }
 
 impl Store {
-    /// A store and the parts that it cannot work without, which the caller has to run: nothing is connected before.
+    /// A store and its parts, which the caller has to run: until then the store does not connect.
     ///
     /// # Errors
     /// If the URL is not one that a Redis client understands.
@@ -171,7 +171,7 @@ impl Store {
         }
     }
 
-    /// Changes with each connection to Redis: what was written over another one may be lost.
+    /// Changes with each connection to Redis: what was written over an earlier one may be lost.
     #[must_use]
     pub fn connection_number(&self) -> u64 {
         self.shared.dialer.number()
@@ -188,8 +188,7 @@ impl Store {
     /// Waits until Redis answers.
     ///
     /// # Errors
-    /// With the reason and the remedy, when this Redis must not be used: it is too old, or holds data of a newer
-    /// version of bangui.
+    /// The reason and the remedy, if this Redis must not be used: it is too old, or holds data of a newer version of bangui.
     pub async fn ready(&self) -> std::result::Result<(), String> {
         let mut health = self.shared.health();
         // The sender lives in `self.shared`, so this wait ends only with one of the two.
@@ -199,15 +198,15 @@ impl Store {
         }
     }
 
-    /// Waits until Redis answers. Where it must not be used that is never: the worker, which waits for [`Self::refused`], is about
-    /// to end.
+    /// Waits until Redis answers. Never returns if this Redis must not be used: the worker, which waits for [`Self::refused`], is
+    /// about to exit.
     pub async fn connected(&self) {
         if self.ready().await.is_err() {
             std::future::pending().await
         }
     }
 
-    /// Waits until this Redis turns out to be one that must not be used, after a reconnect say; the reason.
+    /// Waits until this Redis turns out to be one that must not be used, after a reconnect say, and returns the reason.
     pub async fn refused(&self) -> String {
         let mut health = self.shared.health();
         match health.wait_for(|health| matches!(health, Health::Refused(_))).await.as_deref() {
@@ -216,13 +215,13 @@ impl Store {
         }
     }
 
-    /// Waits until Redis does not answer.
+    /// Waits until Redis no longer answers.
     pub async fn outage(&self) {
         // An error means that the watchdog is gone, and with it any use of waiting longer.
         let _ = self.shared.health().wait_for(|health| *health != Health::Answers).await;
     }
 
-    /// About now on Redis's clock: right to a round trip, for showing and for hints, not for ordering.
+    /// About now on Redis's clock, accurate to a round trip: for showing and for hints, not for ordering.
     #[must_use]
     pub fn about_now(&self) -> Timestamp {
         clock::moment(self.shared.clock.now_micros())

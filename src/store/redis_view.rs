@@ -13,7 +13,7 @@ use crate::domain::Timestamp;
 /// How Redis is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisView {
-    /// Its version, as far as it says.
+    /// Its version, if it reports one.
     pub version: Option<String>,
     /// A round trip over the connection that all requests of this worker share.
     pub latency: Duration,

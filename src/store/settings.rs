@@ -1,8 +1,7 @@
 //! The overrides of settings: one document with a revision, written by users, in force on every worker at once.
 //!
-//! How a worker hears of a change: a message on the wake channel, at once; and, since messages get lost, the watchdog
-//! of the shared connection, which asks for the revision at most ticks in place of the time: nothing is sent for it
-//! that was not sent before.
+//! A worker learns of a change at once by a message on the wake channel; and, since messages get lost, the watchdog of the shared
+//! connection asks for the revision too: at nine of ten checks, in place of the time, so that this costs no extra command.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,8 +40,8 @@ impl Store {
         Ok(StoredSettings { overrides, revision: revision.unwrap_or_default() })
     }
 
-    /// Writes the overrides unless another wrote since `read` ([`StoreError::Conflict`]); the new revision, and the id of the audit
-    /// entry.
+    /// Writes the overrides, unless somebody else wrote since `read` ([`StoreError::Conflict`]); returns the new revision, and the id
+    /// of the audit entry.
     pub async fn write_settings(
         &self,
         read: &StoredSettings,
@@ -65,7 +64,7 @@ impl Store {
         Ok(written)
     }
 
-    /// Reads the settings into `live`, once: those of now or newer ones, however many ask at the same time.
+    /// Reads the settings into `live` once: the current ones or newer, however many callers ask at the same time.
     pub async fn load_settings(&self, live: &Live) -> Result<()> {
         let _turn = self.settings_seen.turn.lock().await;
         let StoredSettings { overrides, revision } = self.settings().await?;

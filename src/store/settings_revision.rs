@@ -9,17 +9,17 @@ use tokio::sync::Mutex;
 use super::keys::Keys;
 use super::wake::{Wake, Wakes};
 
-/// What a worker knows of the stored settings.
+/// What a worker knows about the stored settings.
 #[derive(Debug)]
 pub(super) struct SettingsRevision {
     pub(super) revision: AtomicU64,
-    /// One reading at a time: of two at once the older could be applied last, and its revision noted first.
+    /// One read at a time: of two at once, the older settings could be applied last.
     pub(super) turn: Mutex<()>,
     wakes: Arc<Wakes>,
 }
 
 impl SettingsRevision {
-    /// Nothing yet; newer ones ring this worker's bell.
+    /// Nothing read yet; newer settings will ring this worker's bell.
     pub fn new(wakes: &Arc<Wakes>) -> Self {
         Self { revision: AtomicU64::default(), turn: Mutex::default(), wakes: Arc::clone(wakes) }
     }

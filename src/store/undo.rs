@@ -1,7 +1,8 @@
-//! What can be undone, at any worker, for [`UNDO_FOR`]: what was done, the addresses of it where they are many, and which entry of the
-//! audit says so.
+//! What can be undone, at any worker, for [`UNDO_FOR`]: what was done, its addresses if there are many, and the audit entry that
+//! recorded it.
 //!
-//! An undo is taken before it is made, so that of two people who press at once one does it. It is given back if it was not made.
+//! An undo is claimed before it is made, so that if two people press at once only one does it. The claim is given back if the undo
+//! was not made.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,19 +14,19 @@ use crate::domain::{Network, Timestamp};
 
 /// How long something can be undone.
 pub const UNDO_FOR: Duration = Duration::from_secs(600);
-/// Changes that can be undone at once; an older one is still undone from its message.
+/// The most changes that are listed as undoable; an older one can still be undone from the message about it.
 const MAX_LISTED: usize = 1_000;
 
 /// The outcome of claiming an undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
-    /// It is this caller's: what was done.
+    /// This caller has it; this is what was done.
     Yours(Box<Undoable>),
-    /// Somebody else has it.
+    /// Somebody else has claimed it.
     Before {
         /// When.
         at: Timestamp,
-        /// Who.
+        /// Who did.
         by: String,
     },
     /// It cannot be undone any more, or never could.
@@ -42,7 +43,7 @@ pub struct Offer {
 }
 
 impl Store {
-    /// Keeps what can be undone; `entry` is the place of its entry in the audit, `TRAIL/ID`, or `job/ID` of a ban job.
+    /// Records a change that can be undone; `entry` is the place of its audit entry, `TRAIL/ID`, or `job/ID` for a ban job.
     ///
     /// # Errors
     /// As [`crate::store::StoreError`] says, here and below.
@@ -59,7 +60,7 @@ impl Store {
         self.shared.call::<()>(&call).await
     }
 
-    /// Takes an undo for `who`.
+    /// Claims an undo for `who`.
     pub async fn take_undo(&self, id: &UndoId, who: &str) -> Result<Taken> {
         let call = scripts::UNDO_TAKE.call().key(self.keys.undo(id)).arg(who);
         let answer: Vec<Option<Vec<u8>>> = self.shared.call(&call).await?;
@@ -70,7 +71,7 @@ impl Store {
         })
     }
 
-    /// Gives an undo back that was taken and not made.
+    /// Gives back an undo that was claimed but not made.
     pub async fn give_undo_back(&self, id: &UndoId) -> Result<()> {
         let mut command = redis::cmd("HDEL");
         command.arg(self.keys.undo(id)).arg("taken");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::bytes::{hex, random};
 use super::error::Result;
 
-/// 128 random bits a process start: names a worker, and owns the lease if it is elected.
+/// 128 random bits, new at each start of the process: names a worker, and owns the lease if it is elected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerId(String);
 

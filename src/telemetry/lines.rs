@@ -1,4 +1,4 @@
-//! Log lines with nothing in them that a terminal obeys, whatever names and messages are logged (`domain/printable.rs`).
+//! Log lines without anything that a terminal would obey, whatever names and messages are logged (`domain/printable.rs`).
 //!
 //! As text each field is made printable before it becomes part of the line, so that the line's own end and colours stay. The
 //! JSON writer escapes control characters itself; what JSON allows raw is escaped on its way out.
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::{FormatFields, FormattedFields};
 
 use crate::domain::printable::{printable, printable_json};
 
-/// How the fields of a line of text are written: the message, then each with its name.
+/// The format of the fields in a line of text: the message, then each field with its name.
 pub fn text_fields() -> impl for<'a> FormatFields<'a> + 'static {
     debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
         let value = format!("{value:?}");
@@ -26,8 +26,8 @@ pub fn text_fields() -> impl for<'a> FormatFields<'a> + 'static {
     .delimited(" ")
 }
 
-/// How the fields of a span become JSON. The writer that comes with the subscriber sorts them in a map first and reads its own
-/// text again for each field that comes later; every request has a span, and most log nothing.
+/// Formats the fields of a span as JSON. The subscriber's own formatter sorts them in a map first, and parses its own text again for
+/// each field that is added later: too expensive for spans, which every request has although most requests log nothing.
 pub struct JsonSpanFields;
 
 impl<'writer> FormatFields<'writer> for JsonSpanFields {
@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    /// The one line of JSON that `log` leads to, and its text.
+    /// The one line of JSON that `log` writes, and its text.
     fn logged(log: impl FnOnce()) -> (serde_json::Value, String) {
         let lines = Lines::default();
         let writer = lines.clone();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_is_named_in_a_log_of_text_clears_the_screen_or_forges_a_line() {
+    fn no_name_in_a_text_log_clears_the_screen_or_forges_a_line() {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()

@@ -21,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// From a near-cache hit (well under a millisecond) to a login that waited in the queue.
+/// The buckets of histograms: from a near-cache hit (well under a millisecond) to a login that waited in the queue.
 const SECONDS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
@@ -94,7 +94,7 @@ fn describe() {
             Kind::Seconds => describe_histogram!(name, Unit::Seconds, text),
         }
     }
-    // Start at zero rather than absent: a rate over the first event is not lost, and a worker that does not lead says so.
+    // Start at zero rather than absent, so that a rate over the first event is not lost, and a worker that is not the leader says so.
     for gauge in [
         "bangui_redis_up",
         "bangui_redis_writable",

@@ -21,7 +21,7 @@ pub enum Access {
 
 /// Everything that is printed.
 pub struct Announcement {
-    /// What to type, without a `/` at its end.
+    /// The URL to type, without a `/` at its end.
     pub url: String,
     /// Where the metrics of each worker are; none if each has a free port.
     pub metrics: Vec<SocketAddr>,
@@ -43,7 +43,7 @@ impl fmt::Display for Announcement {
         let plural = if self.workers == 1 { "" } else { "s" };
         writeln!(f, "\nbangui is ready: {url} ({} worker{plural})\n", self.workers)?;
         match &self.access {
-            // In the fragment, which is in no request and so in no log.
+            // The code is in the fragment, which browsers do not send, so that no log has it.
             Access::SetUp(Some(code)) => {
                 writeln!(f, "Open this link once, and choose a password:\n  {url}/setup#code={code}\n")?;
             }
@@ -70,7 +70,7 @@ impl fmt::Display for Announcement {
     }
 }
 
-/// What users type to reach workers that share this address.
+/// The URL that users type to reach workers that share this address.
 #[must_use]
 pub fn url(listen: SocketAddr, public_url: Option<&Url>, host: Option<&str>) -> String {
     if let Some(url) = public_url {
@@ -82,7 +82,7 @@ pub fn url(listen: SocketAddr, public_url: Option<&Url>, host: Option<&str>) -> 
     }
 }
 
-/// Asks the workers, by the host of `url`, whether setup is complete; `None` if they do not answer.
+/// Asks the workers whether setup is complete, with the host of `url`; `None` if they do not answer.
 pub async fn setup_complete(listen: SocketAddr, url: &str) -> Option<bool> {
     #[derive(Deserialize)]
     struct Setup {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn it_names_an_address_that_works_and_the_code_only_if_it_made_it() {
+    fn the_announcement_names_an_address_that_works_and_the_code_only_if_up_made_it() {
         let own = printed(Access::SetUp(Some("c0de".to_owned())));
         assert!(own.contains("  http://127.0.0.1:8080/setup#code=c0de\n"), "{own}");
         let chosen = printed(Access::SetUp(None));

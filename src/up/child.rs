@@ -2,7 +2,7 @@
 //!
 //! `up` starts each child as `bangui child --parent PID -- program args...`. That asks the kernel for a SIGKILL at the
 //! parent's death, then execs the program; the request survives the exec. If the parent died before the request was
-//! made, the process has another parent by now, and exits. All of this is safe code; a `pre_exec` hook in the parent
+//! made, the process has another parent by then, and exits. All of this is safe code; a `pre_exec` hook in the parent
 //! would not be.
 //!
 //! SIGKILL, because a stopped or hung child would ignore anything milder. By then Redis has handed each acknowledged

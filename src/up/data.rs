@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Anyone who can write here has the power of the user that `up` runs as, often root: they could redirect its writes with a
-//! link, and choose the secrets. So the folder and those in it must belong to this user (or to root) and be writable by nobody
-//! else, none of them may be a link, and no file in them is opened through one. A folder that everybody can write to, further
-//! up, must be sticky as `/tmp` is.
+//! link, and choose the secrets. So the folder and its subfolders must belong to this user (or to root) and be writable by nobody
+//! else, none of them may be a link, and no file in them is opened through a link. A parent folder that everybody can write to
+//! must be sticky, as `/tmp` is.
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -42,7 +42,7 @@ impl DataDir {
     /// # Errors
     /// If it cannot be written, or another `up` uses it.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
-        // Before anything is made in it: the folders above are as others have left them.
+        // Before anything is created in it: others may have made the folders above.
         ours(root)?;
         make_private(root)?;
         let path = root.join("lock");
@@ -130,7 +130,7 @@ pub fn is_plain(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+".contains(&b)))
 }
 
-/// Makes a folder that only its owner can enter, or takes one that is as good.
+/// Creates a folder that only its owner can enter, or accepts one that is as safe.
 pub(super) fn make_private(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| {
         format!("failed to create the folder {}: choose another with --data-dir", path.display())
@@ -138,14 +138,14 @@ pub(super) fn make_private(path: &Path) -> anyhow::Result<()> {
     private(path)
 }
 
-/// Whether a folder is no link, belongs to this user or to root, and is writable by nobody else.
+/// Fails unless a folder is not a link, belongs to this user or to root, and is writable by nobody else.
 fn private(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let folder =
         fs::symlink_metadata(path).with_context(|| format!("failed to read the metadata of {shown}"))?;
     if folder.file_type().is_symlink() {
         bail!(
-            "{shown} is a link, which may lead to a folder of somebody else: name the folder itself with --data-dir"
+            "{shown} is a link, which may lead to somebody else's folder: name the folder itself with --data-dir"
         );
     }
     if !folder.is_dir() {
@@ -154,28 +154,28 @@ fn private(path: &Path) -> anyhow::Result<()> {
     let own = rustix::process::geteuid().as_raw();
     if folder.uid() != own && folder.uid() != 0 {
         bail!(
-            "{shown} belongs to user {}, who could change what lies there under the user {own} who runs this; choose another \
+            "{shown} belongs to user {}, who could change its files while user {own} runs this; choose another \
              folder with --data-dir",
             folder.uid()
         );
     }
     if folder.mode() & 0o022 != 0 {
         bail!(
-            "{shown} can be written by others (mode {:o}): `chmod 700 {shown}`, and look whether the files in it are yours",
+            "{shown} can be written by others (mode {:o}): `chmod 700 {shown}`, and check that the files in it are yours",
             folder.mode() & 0o7777
         );
     }
     Ok(())
 }
 
-/// Whether nobody else can put another folder in the place of one of those that lead there.
+/// Fails if somebody else could replace one of the folders that lead to `root`.
 fn ours(root: &Path) -> anyhow::Result<()> {
     for above in root.ancestors().skip(1) {
-        // As the kernel walks it: links of others' making lie in folders that this loop sees, too.
+        // Resolved as the kernel does: a link that others could make is in a folder that this loop checks too.
         let Ok(folder) = fs::metadata(above) else { continue };
         if folder.mode() & 0o002 != 0 && folder.mode() & 0o1000 == 0 {
             bail!(
-                "{} can be written by everybody, who could put another folder in the place of {}; choose another with \
+                "everybody can write to {}, and so could replace {}; choose another folder with \
                  --data-dir",
                 above.display(),
                 root.display()
@@ -185,7 +185,7 @@ fn ours(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For files here: none is opened through a link, and a new one is its owner's alone.
+/// Options for files here: none is opened through a link, and only the owner can read or write a new one.
 pub(super) fn open_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
@@ -198,9 +198,9 @@ fn read_private(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Writes a file that only its owner can read, whole or not at all; in the place of whatever was there, a link too.
+/// Writes a file that only its owner can read, completely or not at all; replaces whatever was there, even a link.
 pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    // Appended, so that `jail.local` and `jail.conf` do not share one.
+    // The suffix is appended, so that `jail.local` and `jail.conf` do not share a temporary file.
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);
@@ -264,14 +264,14 @@ mod tests {
             assert!(refusal(&root).contains("can be written by others"), "{}", folder.display());
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
         }
-        // Others may see that it is there; what lies in it is closed.
+        // Others may list the folder, but not enter those in it.
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         drop(DataDir::open(&root).unwrap());
 
         let open = parent.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(refusal(&open.join("data")).contains("by everybody"));
+        assert!(refusal(&open.join("data")).contains("everybody can write to"));
         assert!(!open.join("data").exists(), "nothing was made there");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
         drop(DataDir::open(&open.join("data")).unwrap());

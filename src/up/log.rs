@@ -1,4 +1,4 @@
-//! A child's output, kept in a file of bounded size; its last lines are at hand when it dies.
+//! A child's output, kept in a file of bounded size; its last lines stay in memory for when it dies.
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -35,7 +35,7 @@ impl Log {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Copies until the writer closes its end. A full disk loses log lines and nothing else: the child never waits.
+    /// Copies until the writer closes its end. A full disk only loses log lines: the child never waits.
     pub async fn copy(self, from: impl AsyncRead + Unpin) {
         let mut reader = BufReader::new(from);
         let mut file = self.open();
@@ -46,7 +46,7 @@ impl Log {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            // Children repeat what strangers send: neither a pager nor the terminal of `up` is to obey it.
+            // Children repeat what strangers send: neither a pager nor the terminal of `up` must obey it.
             let text = String::from_utf8_lossy(&line);
             let text = printable(text.trim_end_matches(['\n', '\r']));
             self.remember(&text);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_child_sends_the_terminal_anything_to_obey() {
+    async fn no_output_of_a_child_controls_the_terminal() {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::new(folder.path().join("x.log"));
         log.clone().copy(&b"a \x1b[2Jb\r\nc\x9b\n"[..]).await;

@@ -7,10 +7,9 @@
 //!     └─ bangui serve ×N   one listener, bound here, inherited  start last, stop first
 //! ```
 //!
-//! A child that dies is restarted. The one exception: a child that exits by itself while `up` waits for it to become
-//! ready will not do better at the next try (a wrong setting, a damaged file), so `up` stops everything and prints the
-//! child's last lines. A child that is killed says nothing about the next try, and neither does one that was ready
-//! before.
+//! A child that dies is restarted, with one exception: a child that exits by itself while `up` waits for it to become
+//! ready would fail again (a wrong setting, a damaged file), so `up` stops everything and prints the
+//! child's last lines. A child that was killed, or was ready before, may well start the next time.
 //!
 //! On SIGTERM or Ctrl-C the children stop one kind after the other, so that a worker drains while Redis still runs. If
 //! `up` itself is killed, the kernel kills the children (`child.rs`).
@@ -47,7 +46,7 @@ use service::{Death, Service, Watched, bound_to_us};
 
 /// How long each kind of child may take to become ready.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a child may take to stop, on top of its draining: what is in flight may take 10 s.
+/// How long a child may take to stop, in addition to its drain time: requests in flight may take 10 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(12);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -82,10 +81,10 @@ struct Up {
     config: UpConfig,
     data: DataDir,
     shutdown: Shutdown,
-    /// Where children report their deaths, and where `until_ready` hears of them.
+    /// Receives the deaths of children for `until_ready`.
     report: mpsc::Sender<Death>,
     deaths: mpsc::Receiver<Death>,
-    /// In the order of their start; they stop in the opposite order, each stage at once.
+    /// In the order of their start; they stop in the opposite order, all children of a stage together.
     stages: Vec<Vec<Watched>>,
 }
 
@@ -233,7 +232,7 @@ impl Up {
         self.stages.push(services.into_iter().map(|service| service.watch(self.report.clone())).collect());
     }
 
-    /// Waits until the stage that was started last is ready.
+    /// Waits until the last started stage is ready.
     async fn until_ready(&mut self, what: &str, ready: impl AsyncFn() -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         let mut last_death = String::new();
@@ -257,7 +256,7 @@ impl Up {
         }
     }
 
-    /// Whether a child belongs to the stage that was started last.
+    /// Whether a child belongs to the last started stage.
     fn is_starting(&self, name: &str) -> bool {
         self.stages.last().is_some_and(|stage| stage.iter().any(|child| child.name() == name))
     }
@@ -285,7 +284,7 @@ async fn describe_host(socket: &Path) -> String {
     }
 }
 
-/// Finds a program on the `PATH`, or where daemons are installed that a plain user's `PATH` leaves out.
+/// Finds a program on the `PATH`, or in folders for daemons that are not on a plain user's `PATH`.
 fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let daemons = ["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"].map(PathBuf::from);

@@ -38,7 +38,7 @@ pub fn command(program: &Path, data: &DataDir) -> anyhow::Result<Vec<OsString>> 
     Ok(vec![program.into(), path.into()])
 }
 
-/// The URL for the workers. `data.rs` sees to it that the socket's path needs no quoting.
+/// The URL for the workers. `data.rs` makes sure that the socket's path needs no quoting.
 #[must_use]
 pub fn url(data: &DataDir) -> String {
     format!("redis+unix://{}", data.socket("redis").display())

@@ -1,5 +1,5 @@
 //! A private fail2ban for trying things out: its own configuration, socket, database and log, no firewall action, and
-//! log lines of failed logins that it bans documentation addresses for.
+//! invented log lines of failed logins, from addresses reserved for documentation, that it bans.
 //!
 //! Its configuration is rewritten at each start, since it contains paths. Your own changes go into `jail.local` or
 //! `jail.d/`, as with any fail2ban.
@@ -96,7 +96,7 @@ impl Sandbox {
         self.folder.join("app.log")
     }
 
-    /// The command that runs it. `-x` removes the socket of one that was killed.
+    /// The command that runs it. `-x` removes the socket that a killed one left.
     #[must_use]
     pub fn command(&self, program: &Path) -> Vec<OsString> {
         let (config, pid) = (self.config(), self.folder.join("fail2ban.pid"));

@@ -25,10 +25,10 @@ use super::log::Log;
 use crate::config::command::{CHILD, CHILD_PARENT};
 use crate::shutdown::Shutdown;
 
-/// Between the death of a child and its next start, doubled at each death in a row.
+/// The pause between the death of a child and its next start; it doubles at each death in a row.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(15);
-/// A child that lived this long died of something new: the pause is short again.
+/// The pause is short again for a child that ran this long.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// How long to wait for the last lines of a dead child.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(300);
@@ -36,7 +36,7 @@ const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(300);
 /// How a child is started, the first time and after each death.
 #[derive(Clone)]
 pub struct Service {
-    /// Its name in messages and of its log file.
+    /// Its name, in messages and for its log file.
     pub name: String,
     /// The program and its arguments.
     pub command: Vec<OsString>,
@@ -188,7 +188,7 @@ impl Service {
 /// Wraps a command so that it dies with this process.
 ///
 /// # Errors
-/// If failed to find the path of bangui itself.
+/// If the path of bangui itself is not found.
 pub fn bound_to_us(command: impl IntoIterator<Item = OsString>) -> anyhow::Result<Vec<OsString>> {
     let own_program = std::env::current_exe().context("failed to find the path of bangui itself")?;
     let parent = std::process::id().to_string();

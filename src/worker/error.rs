@@ -1,4 +1,4 @@
-//! Why a worker ends that nobody stopped.
+//! Why a worker ends by itself.
 
 /// Why a worker ended without being asked to.
 #[derive(Debug, thiserror::Error)]

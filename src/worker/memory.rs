@@ -1,4 +1,4 @@
-//! What a worker may need at most, added up: it stays below the memory limit of `k8s/base/worker.yaml`, which a test here reads.
+//! The most memory that a worker may need: a test here checks that it is below the memory limit of `k8s/base/worker.yaml`.
 //!
 //! | what | how much | bounded by |
 //! |---|---|---|

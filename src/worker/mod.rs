@@ -42,15 +42,15 @@ use crate::store::{Feed, Store, WorkerId};
 use crate::telemetry;
 use tasks::{Stage, Supervisor};
 
-/// How long a client may take for the headers of a request, and keep a connection without one.
+/// How long a client may take for the headers of a request, and how long it may keep an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// What load balancers and the kubelet ask for: answered even if clients hold all connections.
+/// The paths that load balancers and the kubelet request: answered even if clients hold all connections.
 const PROBES: &[&str] = &["/healthz", "/readyz"];
 /// Connections for them.
 const PROBE_CONNECTIONS: usize = 64;
 /// How long requests and changes in flight may take to finish after the last connection was accepted.
 const GRACE: Duration = Duration::from_secs(10);
-/// The least time for a change that began at the last moment.
+/// The minimum time for a change that began at the last moment.
 const CHANGE_GRACE: Duration = Duration::from_secs(1);
 /// How long signing off from Redis may take.
 const SIGN_OFF_TIMEOUT: Duration = Duration::from_secs(3);
@@ -125,9 +125,9 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     }
 }
 
-/// What strangers may hold of this worker; `memory.rs` adds it up.
+/// How many connections this worker accepts from clients; `memory.rs` adds up what they cost.
 fn limits(config: &ServeConfig) -> Limits {
-    // Where only proxies reach this worker, each connection is one of a proxy.
+    // If only proxies can reach this worker, each connection is a proxy's.
     let only_proxies = config.trusted_proxy_hops.is_some();
     let capacity = Capacity {
         all: config.max_connections,
@@ -287,7 +287,7 @@ impl Worker {
             () = shutdown.hard.cancelled() => {}
         }
         let sign_off = async {
-            // A panic in it has been logged, and a lease that is still held expires.
+            // If it panicked, that is logged, and a lease that is still held expires.
             let _ = handing_over.await;
             self.parts.stop(Stage::Follow);
             self.parts.stopped(Stage::Follow).await;

@@ -1,4 +1,4 @@
-//! Reports the refusals that were only counted, since they came in floods, in the access log and in the audit.
+//! Reports, in the access log and in the audit, the refusals that were only counted because they came in floods.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::AppState;
 
-/// How often it is looked which minutes are over.
+/// How often to check which minutes are over.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Until `stop`; then it reports all that are left.
+/// Reports until `stop`; then reports all that are left.
 pub async fn report(state: AppState, stop: CancellationToken) {
     loop {
         let wait = POLL_INTERVAL.mul_f64(rand::rng().random_range(0.9..1.1));

@@ -1,4 +1,4 @@
-//! What comes before a worker is ready: sockets are bound, stored settings and servers are applied, login is possible.
+//! The steps before a worker is ready: bind sockets, apply stored settings and servers, make login possible.
 
 use std::os::fd::AsFd as _;
 use std::time::Duration;
@@ -109,7 +109,7 @@ async fn prepare_login(config: &ServeConfig, store: &Store) -> Result<(), ServeE
         let Err(error) = make_login_possible(config, store).await else { return Ok(()) };
         if let Some(weak) = error.downcast_ref::<WeakPassword>() {
             return Err(ServeError::Refused(format!(
-                "BANGUI_ADMIN_PASSWORD cannot become the admin's: {weak}"
+                "BANGUI_ADMIN_PASSWORD is refused as the admin's password: {weak}"
             )));
         }
         tracing::warn!(

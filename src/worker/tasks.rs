@@ -8,7 +8,7 @@
 //!    ─▶ not ready at once ─▶ log line with `part.name` ─▶ the usual drain and stop ─▶ exit code 1
 //! ```
 //!
-//! A new long-lived task is registered in `mod.rs`, in the stage of what needs it; its name goes into the table of
+//! Register a new long-lived task in `mod.rs`, in the stage of the parts that need it; add its name to the table of
 //! `tests/it/parts.rs`, which ends every part in turn.
 
 #[cfg(debug_assertions)]
@@ -27,7 +27,7 @@ use crate::http::Readiness;
 /// When a part is stopped. The stages are stopped in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// What other workers can take over. Stopped at the first signal.
+    /// Work that other workers can take over. Stopped at the first signal.
     Work,
     /// What accepts connections. Stopped once the load balancer has had time to notice.
     Listen,

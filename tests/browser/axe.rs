@@ -1,7 +1,7 @@
 //! axe-core on every page, wide and narrow: light, dark, and with high contrast.
 //!
-//! Two browsers share the pages. Each page is loaded once, and then changed in place: its width, and what the system asks for. Of rows
-//! that are built alike, a few stay: axe takes as long as a page is long, and finds in the hundredth row what it finds in the first.
+//! Two browsers share the pages. Each page is loaded once; then the width and the theme of the system change in place. Of rows
+//! with the same structure only a few stay: the time of axe grows with the page, and the hundredth row shows what the first shows.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -11,11 +11,11 @@ use crate::chrome::{Chrome, PHONE, SYSTEMS, WIDE};
 use crate::site::{furnished, log_in, open, url};
 use crate::support::Cluster;
 
-/// What colours have to do with: the other rules see no difference between themes.
+/// The rules about colours: the others find the same in every theme.
 const OF_COLOURS: [&str; 2] = ["color-contrast", "link-in-text-block"];
 const BROWSERS: usize = 2;
 
-/// Leaves three of the rows that are built alike. What takes the place of another is known to the script of the page as that row.
+/// Leaves three of the rows with the same structure. A removed row leaves a placeholder, which the page's script takes for the row.
 const SHORTEN: &str = "const built = (row) => row.outerHTML.replace(/>[^<]+</g, '><').replace(/ (?!class)[a-z-]+=\"[^\"]*\"/g, ''); \
     for (const list of document.querySelectorAll('tbody, ul, ol, dl, table')) { \
         const seen = new Map(); \
@@ -28,7 +28,7 @@ const SHORTEN: &str = "const built = (row) => row.outerHTML.replace(/>[^<]+</g, 
             row.replaceWith(place); \
         } \
     }";
-/// Ids that two elements have: axe knows no rule for them any more.
+/// Ids that two elements share: axe no longer has a rule for them.
 const TWICE: &str = "const ids = Array.from(document.querySelectorAll('[id]'), (element) => element.id); \
     return ids.filter((id, at) => ids.indexOf(id) !== at)";
 const RUN: &str = "const done = arguments[arguments.length - 1]; \
@@ -43,7 +43,7 @@ fn script() -> String {
         .unwrap_or_else(|error| panic!("{}: {error}; `make test-browser` puts it there", path.display()))
 }
 
-/// What is wrong with the page that is open: in both widths, on every system.
+/// What is wrong with the open page: in both widths and every theme.
 async fn wrong(chrome: &Chrome, axe: &str, page: &str) -> Vec<String> {
     let mut all: Vec<String> = strings(&chrome.run(TWICE).await)
         .into_iter()
@@ -74,7 +74,7 @@ async fn wrong(chrome: &Chrome, axe: &str, page: &str) -> Vec<String> {
     all
 }
 
-/// That nothing is found means something: what is wrong in each width and theme is found in each.
+/// Proves that finding nothing means something: a planted fault is found in each width and theme.
 async fn finds_what_is_put_there(chrome: &Chrome, axe: &str) {
     chrome
         .run(
@@ -92,7 +92,7 @@ fn strings(list: &Value) -> Vec<String> {
     list.as_array().unwrap().iter().map(|word| word.as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Takes pages from those that are left, until none is.
+/// Checks one page after the other until none is left.
 async fn walk(
     chrome: &Chrome,
     axe: &str,

@@ -1,5 +1,5 @@
-//! Workers behind HAProxy, which has the configuration of `docker-compose.yml` but for addresses: what walks in which workers come
-//! and go need.
+//! Workers behind HAProxy with the configuration of `docker-compose.yml`, except for addresses: for walks during which workers
+//! come and go.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,18 +14,18 @@ use crate::support::worker::Worker;
 use crate::support::{Client, Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually, folder};
 
 const CONFIGURATION: &str = include_str!("../../.deploy/haproxy.cfg");
-/// The load balancer asks workers from this address, so that the browser's is not that of a proxy.
+/// The load balancer connects to workers from this address, so that the address of the browser is not that of a trusted proxy.
 const PROXY: &str = "127.0.0.2";
-/// Places for workers, as that configuration has.
+/// Places for workers, as many as that configuration has.
 const PLACES: usize = 12;
 /// Longer than the load balancer takes to see that a worker drains: 2 s.
 const DRAIN_SECONDS: &str = "3";
 
-/// A cluster that is asked through its load balancer.
+/// A cluster behind its load balancer.
 pub struct Balanced {
     pub cluster: Cluster,
     pub address: SocketAddr,
-    /// Workers that drain.
+    /// Workers that are draining.
     pub leaving: Vec<Worker>,
     places: Vec<u16>,
     folder: tempfile::TempDir,
@@ -33,7 +33,7 @@ pub struct Balanced {
 }
 
 impl Balanced {
-    /// Three workers, nobody has set up bangui yet. fail2ban on `web-1` runs `sshd` and `slow`, whose bans take a tenth of a
+    /// Three workers of a bangui that is not set up yet. fail2ban on `web-1` runs `sshd` and `slow`, whose bans take a tenth of a
     /// second; `late` and `bad` are off, and fail2ban cannot run `bad`.
     pub async fn start() -> Self {
         let mut cluster = Cluster::with_fail2ban(0)
@@ -78,13 +78,13 @@ impl Balanced {
         Client::new(self.address)
     }
 
-    /// Starts one more worker of that binary, on a place of its own.
+    /// Starts one more worker of that binary in a free place.
     pub async fn add(&mut self, binary: &Path) {
         let port = self.places.pop().expect("a place for one more worker");
         self.cluster.workers.push(self.worker(binary, port).await);
     }
 
-    /// Starts a killed worker on its place.
+    /// Starts a killed worker in its place.
     pub async fn revive(&mut self, n: usize) {
         let port = self.cluster.workers[n].address.port();
         self.cluster.workers[n] = self.worker(Path::new(env!("CARGO_BIN_EXE_bangui")), port).await;
@@ -99,8 +99,8 @@ impl Balanced {
         worker
     }
 
-    /// Waits until the load balancer knows which places are empty: until it has checked, it takes each for a worker. (In Docker
-    /// it knows from the start, since such a place has no address.)
+    /// Waits until the load balancer knows which places are empty: until its first check it treats each as a worker. (In Docker
+    /// it knows from the start, since an empty place has no address.)
     async fn checked(&self) {
         for place in &self.places {
             let down = format!("Server workers/worker{place} is DOWN");
@@ -114,8 +114,8 @@ impl Balanced {
         .await;
     }
 
-    /// The binary of the neighbouring version: that of `BANGUI_TEST_NEIGHBOUR`, or this one with its assets under another hash,
-    /// which is all that a page knows of a version.
+    /// The binary of the neighbouring version: `BANGUI_TEST_NEIGHBOUR`, or this one with its assets under another hash,
+    /// which is all that a page knows about a version.
     pub fn neighbour(&self, assets: &str) -> PathBuf {
         if let Some(path) = std::env::var_os("BANGUI_TEST_NEIGHBOUR") {
             return path.into();

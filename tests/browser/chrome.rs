@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::process::{Child, program};
 use crate::support::{SOON, eventually, folder};
 
-/// How the browser is.
+/// The window of a browser, and whether it runs scripts.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     pub width: u32,
@@ -23,7 +23,7 @@ pub struct Look {
 pub const WIDE: Look = Look { width: 1280, height: 900, scripts: true };
 pub const PHONE: Look = Look { width: 360, height: 780, scripts: true };
 
-/// What the system of a user asks for: a short name, whether it is dark, whether it has high contrast.
+/// The themes that a user's system can ask for: a short name, whether it is dark, whether it has high contrast.
 pub const SYSTEMS: [(&str, bool, bool); 4] = [
     ("light", false, false),
     ("dark", true, false),
@@ -37,7 +37,7 @@ impl Look {
     }
 }
 
-/// A browser.
+/// A running browser.
 pub struct Chrome {
     pub client: Client,
     _driver: Child,
@@ -78,7 +78,7 @@ impl Chrome {
         self.client.issue_cmd(Own("goog/cdp/execute", body)).await.unwrap()
     }
 
-    /// From now on the window is so: its size, and whether it is that of a phone.
+    /// Sets the size of the window, and whether it is a phone's.
     pub async fn look(&self, look: Look) {
         let phone = look.width < 500;
         let metrics =
@@ -87,7 +87,7 @@ impl Chrome {
         self.devtools("Emulation.setTouchEmulationEnabled", json!({ "enabled": phone })).await;
     }
 
-    /// From now on the system is in this time zone.
+    /// Sets the system's time zone.
     pub async fn zone(&self, name: &str) {
         self.devtools("Emulation.setTimezoneOverride", json!({ "timezoneId": name })).await;
     }
@@ -97,7 +97,7 @@ impl Chrome {
         self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
     }
 
-    /// From now on the system is so: one of [`SYSTEMS`].
+    /// Sets the theme that the system asks for: one of [`SYSTEMS`].
     pub async fn system(&self, dark: bool, contrast: bool) {
         let scheme = if dark { "dark" } else { "light" };
         let contrast = if contrast { "more" } else { "no-preference" };
@@ -165,7 +165,7 @@ impl Chrome {
         .await;
     }
 
-    /// Waits until a script of the page gives this.
+    /// Waits until a script, run in the page, returns this.
     pub async fn until_run(&self, what: &str, script: &str, given: impl Into<Value>) {
         let given = given.into();
         eventually(what, SOON, || async {
@@ -184,7 +184,7 @@ impl Chrome {
         .await;
     }
 
-    /// How much the page is wider than the window.
+    /// By how many pixels the page is wider than the window.
     pub async fn excess(&self) -> i64 {
         let wider = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         self.run(wider).await.as_i64().unwrap()
@@ -204,17 +204,17 @@ impl Chrome {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// What the browser has complained about since it was asked last: broken policies and failing scripts.
+    /// What the browser has complained about since the last call: broken policies and failing scripts.
     pub async fn complaints(&self) -> Vec<String> {
         let logs = self.client.issue_cmd(Own("se/log", json!({ "type": "browser" }))).await.unwrap();
         let entries = logs.as_array().cloned().unwrap_or_default();
         let texts = entries.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned());
-        // An error of HTTP is an answer, not a mistake of a page.
+        // An HTTP error is an answer, not a fault of the page.
         texts.filter(|text| !text.contains("the server responded with a status of")).collect()
     }
 }
 
-/// A command of chromedriver's own.
+/// A command that only chromedriver has.
 #[derive(Debug)]
 struct Own(&'static str, Value);
 
@@ -228,7 +228,7 @@ impl fantoccini::wd::WebDriverCompatibleCommand for Own {
     }
 }
 
-/// A Chromium that ends with its driver, whatever that dies of.
+/// A Chromium that ends with its driver, however that ends.
 fn binary(profile: &std::path::Path) -> PathBuf {
     let path = profile.join("chromium");
     std::fs::write(&path, "#!/bin/sh\nexec setpriv --pdeathsig KILL -- chromium \"$@\"\n").unwrap();

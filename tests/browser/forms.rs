@@ -1,4 +1,4 @@
-//! The forms of a jail, an address, the account and the lists of what happened: each is sent, and what it did is taken back.
+//! The forms of a jail, an address, the account and the activity: each is sent, and its effect is undone.
 
 use crate::chrome::{Look, PHONE, WIDE};
 use crate::support::cluster::server_is;
@@ -111,7 +111,7 @@ impl Walk {
         self.chrome.until("main", "Single keys are off in this browser.").await;
         self.chrome.press_in("main", "Switch single keys on").await;
         self.chrome.until("main", "are on in this browser").await;
-        // Whichever worker answers from now on, and after the browser has been closed for a while.
+        // The theme holds at every worker, and after the browser has been closed for a while.
         self.chrome.press_in("main", "Dark").await;
         for page in ["/cluster", "/diagnosis", "/help", "/setup/next"] {
             self.goto(page).await;

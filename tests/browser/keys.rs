@@ -1,4 +1,4 @@
-//! What one does without a mouse: single keys, and what they do not do in a field or after they were switched off.
+//! Use without a mouse: single keys, which do nothing in a field or after they were switched off.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ const ESCAPE: &str = "\u{e00c}";
 const ENTER: &str = "\u{e007}";
 const JAIL: &str = "/servers/web-1/jails/sshd";
 const BANS: &str = "/api/v1/servers/web-1/jails/sshd/bans";
-/// The text of what has the focus, and whether one sees that it has.
+/// The text of the element that has the focus, and whether the focus is visible.
 const FOCUS: &str =
     "return [document.activeElement.textContent.trim(), document.activeElement.matches(':focus-visible')]";
 
@@ -22,7 +22,7 @@ async fn arrives(chrome: &Chrome, path: &str) {
     .await;
 }
 
-/// Bans these; the list of the jail's page has them.
+/// Bans these addresses, and waits until the jail's list has them.
 async fn ban(client: &Client, ips: &[String]) {
     for ips in ips.chunks(100) {
         client.post(BANS, json!({ "ips": ips })).await.expect(200);
@@ -132,7 +132,7 @@ async fn keys_that_are_switched_off_do_nothing_and_all_can_be_reached_by_the_tab
         "return [document.getElementById('keys').open, document.activeElement.tagName, location.pathname]";
     assert_eq!(chrome.run(still).await, json!([false, "BODY", "/account"]));
 
-    // Every stop shows that one is there; the first leads past the menu.
+    // Every stop shows the focus; the first leads past the menu.
     let stop = "const now = document.activeElement, style = getComputedStyle(now); \
         return [now.textContent.trim() || now.name, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]";
     let mut stops = Vec::new();

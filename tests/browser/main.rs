@@ -1,10 +1,10 @@
 //! Pages in a real browser: Debian's Chromium through its WebDriver. `make test-browser`, `make screenshots`.
 //!
-//! What needs no browser is in `tests/it/pages*.rs`. Here is what only a browser can say: that scripts keep the policy, that pages
-//! work with JavaScript on and off, that axe-core finds nothing, and how it all looks. A page that is added gets a row in
-//! [`site::PAGES`]: then axe, the screenshots and what types markup into every field walk it.
+//! What needs no browser is in `tests/it/pages*.rs`. Here is what only a browser can show: that scripts keep the policy, that pages
+//! work with JavaScript on and off, that axe-core finds nothing, and how it all looks. Give a new page a row in
+//! [`site::PAGES`]: then axe, the screenshots and `typed` visit it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue should panic")]
 
 mod axe;
 mod balanced;

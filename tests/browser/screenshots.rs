@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::chrome::{Chrome, PHONE, SYSTEMS, WIDE};
 use crate::site::{furnished, logged_in, open};
 
-/// Pages of the README, with the system they are shown on.
+/// The pages in the README, each with its width and its theme.
 const OF_README: [(&str, &str, &str); 2] = [("overview", "wide", "light"), ("jail", "wide", "dark")];
 
 #[tokio::test(flavor = "multi_thread")]

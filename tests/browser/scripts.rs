@@ -1,5 +1,5 @@
-//! What scripts add to pages: they fill in, patch, and say in place what happened. Keys are in `keys.rs`, times in `times.rs`, the walk
-//! through everything in `whole.rs`.
+//! What scripts add to pages: they fill in fields, patch numbers, and report in place. Keys are in `keys.rs`, times in `times.rs`, the
+//! walk through everything in `whole.rs`.
 
 use crate::chrome::{Chrome, PHONE, WIDE};
 use crate::site::{cluster, logged_in, url};
@@ -23,7 +23,7 @@ async fn the_code_of_the_link_is_filled_in_and_leaves_the_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_ended_is_said_in_place_and_what_was_typed_is_kept() {
+async fn the_end_of_a_session_is_shown_in_place_and_what_was_typed_is_kept() {
     let cluster = cluster().await;
     let chrome = logged_in(&cluster, WIDE).await;
     chrome.goto(&url(&cluster, 0, "/account")).await;

@@ -1,4 +1,4 @@
-//! A cluster to look at, and the list of its pages.
+//! A cluster whose pages the tests visit, and the list of these pages.
 
 use serde_json::json;
 
@@ -7,8 +7,8 @@ use crate::support::agent::Agent;
 use crate::support::fail2ban::Fail2ban;
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
-/// Every page: a short name, its path, whether one is logged in. A page that is added is walked by axe and the screenshots. One
-/// that only a form leads to is `POST` and its path, with the fields of the form after a `?`.
+/// Every page: a short name, its path, whether the browser is logged in. axe and the screenshots visit each. A page that only a
+/// form leads to is `POST` and its path, with the fields of the form after a `?`.
 pub const PAGES: &[(&str, &str, bool)] = &[
     ("login", "/login?next=%2Faddresses%2F203.0.113.77", false),
     ("overview", "/", true),
@@ -41,12 +41,12 @@ pub const PAGES: &[(&str, &str, bool)] = &[
     ("login-refused", "POST /login?username=admin&password=wrong", false),
 ];
 
-/// Two workers, and a server that is up; beside it one that cannot be reached and one whose agent is not there.
+/// Two workers, and three servers: one that is up, one that cannot be reached, and one whose agent's socket does not exist.
 pub async fn cluster() -> Cluster {
     with("web-2=http+unix:///nowhere/agent.sock", &[]).await
 }
 
-/// The same with other servers, and with variables of both workers.
+/// The same with other servers, and with more variables for both workers.
 async fn with(others: &str, variables: &[(&str, &str)]) -> Cluster {
     let (mut cluster, _) =
         Cluster::with_fail2ban(2).jails(&["sshd", "nginx-botsearch"]).start_surroundings().await;
@@ -73,7 +73,7 @@ async fn with(others: &str, variables: &[(&str, &str)]) -> Cluster {
 /// A cluster with something on its pages.
 pub struct Furnished {
     pub cluster: Cluster,
-    /// As [`PAGES`] has them, and the one of a change of a jail.
+    /// [`PAGES`], and the page of a change of a jail.
     pub pages: Vec<(&'static str, String, bool)>,
     _others: Vec<(Fail2ban, Agent)>,
 }
@@ -92,7 +92,7 @@ async fn others() -> Vec<(&'static str, Fail2ban, Agent)> {
     others
 }
 
-/// Waits until the server of that name is so.
+/// Waits until the server of that name has this condition.
 async fn is(client: &Client, name: &str, condition: &str) {
     eventually(&format!("{name} to be {condition}"), SOON, || async {
         let server = client.get(&format!("/api/v1/servers/{name}")).await;
@@ -101,8 +101,8 @@ async fn is(client: &Client, name: &str, condition: &str) {
     .await;
 }
 
-/// Bans, also by a network, and by a job; servers in every condition; a setting that was changed; and a jail whose switch took
-/// longer than a browser waits.
+/// A cluster with bans (also of a network, and by a job), servers in every condition, a changed setting, and a jail whose switch
+/// took longer than a browser waits.
 pub async fn furnished() -> Furnished {
     let mut others = others().await;
     let servers: Vec<String> =

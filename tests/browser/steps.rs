@@ -1,5 +1,5 @@
-//! The steps of a running change of a jail, as they happen: in the page whose button was pressed, in others, after a reload, at any
-//! worker, with JavaScript and without. And how it ends: done, or refused in fail2ban's own words.
+//! The steps of a running change of a jail, as they happen: on the page whose button was pressed, on others, after a reload, at any
+//! worker, with and without JavaScript. And how it ends: done, or refused with fail2ban's own words.
 
 use std::path::PathBuf;
 
@@ -12,8 +12,8 @@ use crate::support::Cluster;
 const SERVER: &str = "/servers/web-1";
 const MESSAGE: &str = "#messages .message";
 
-/// A jail that is off. Its trial waits for the file `NAME-test` beside its configuration, and what loads it after that for the file
-/// `NAME-load`; it runs then, or fails its trial with these words.
+/// A jail that is off. Its trial waits for the file `NAME-test` beside its configuration, and its load for the file `NAME-load`;
+/// then it runs, or fails its trial with these words.
 fn jail(cluster: &mut Cluster, name: &str, fails: Option<&str>) -> impl Fn(&str) + use<> {
     let fail2ban = cluster.fail2ban();
     let folder = fail2ban.config();
@@ -35,7 +35,7 @@ fn jail(cluster: &mut Cluster, name: &str, fails: Option<&str>) -> impl Fn(&str)
     move |step| std::fs::write(file.join(format!("{name}-{step}")), "").unwrap()
 }
 
-/// Presses the button of a jail's row. Whether the page stays the same one from then on is remembered in it.
+/// Presses the button of a jail's row. A mark in the page shows later whether it was loaded again.
 async fn switch_on(chrome: &Chrome, name: &str) {
     chrome.run("window.same = true").await;
     chrome.press_in(&format!("tr[data-row='{name}']"), "Switch on").await;
@@ -63,11 +63,11 @@ async fn the_steps_of_a_switch_are_shown_as_they_happen_and_each_worker_shows_th
         other.fits().await;
     }
     go("test");
-    // fail2ban answers nobody while it loads, and that takes each look at the page longer.
+    // fail2ban answers nobody while it loads, so each page takes longer.
     chrome.until("[data-k='late.steps']", "load ").await;
     assert_eq!(chrome.run("return window.same").await, true, "all of it without a load of the page");
     other.goto_until(&url(&cluster, 1, "/servers/web-1/jails/late"), ".steps .now", "Load").await;
-    // The page that comes next takes a while, and this one learns meanwhile that the change is over.
+    // The next page takes a while, and in that time this one shows that the change is over.
     let slow = json!({ "offline": false, "latency": 700, "downloadThroughput": -1, "uploadThroughput": -1 });
     chrome.devtools("Network.enable", json!({})).await;
     chrome.devtools("Network.emulateNetworkConditions", slow).await;
@@ -85,7 +85,7 @@ async fn the_steps_of_a_switch_are_shown_as_they_happen_and_each_worker_shows_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_one_has_left_alone_ends_in_place_with_the_words_it_was_refused_with() {
+async fn the_refusal_of_a_change_is_shown_in_place_though_the_user_did_not_wait_for_it() {
     let mut cluster = cluster().await;
     let go = jail(&mut cluster, "late", Some("no such <b>table</b>"));
     let chrome = Chrome::start(WIDE).await;
@@ -93,7 +93,7 @@ async fn a_change_that_one_has_left_alone_ends_in_place_with_the_words_it_was_re
     chrome.goto(&url(&cluster, 0, SERVER)).await;
     switch_on(&chrome, "late").await;
     chrome.until("[data-k='late.steps']", "test ").await;
-    // Whoever pressed the button does not wait for the answer, and reads on at the other worker.
+    // The user does not wait for the answer, and continues at the other worker.
     chrome.goto(&url(&cluster, 1, SERVER)).await;
     chrome.until("[data-k='late.steps']", "test ").await;
     chrome.goto(&url(&cluster, 1, "/servers/web-1/jails/late")).await;

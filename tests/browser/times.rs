@@ -9,7 +9,7 @@ use crate::site::{cluster, log_in, logged_in, url};
 use crate::support::{Cluster, SOON, eventually};
 
 const JAIL: &str = "/servers/web-1/jails/sshd?part=ban";
-/// Every moment of the page: what it is, what it says, what it says when one points at it.
+/// Every time on the page: its value, its text, and its text on hover.
 const TIMES: &str = "return Array.from(document.querySelectorAll('time:not([data-form])'), \
     (time) => [time.dateTime, time.textContent, time.title])";
 

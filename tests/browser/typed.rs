@@ -1,4 +1,4 @@
-//! Markup and marks that turn the direction of text, typed into every field of every form: text, and nothing else.
+//! Markup and marks that change the direction of text, typed into every field of every form, are shown as text.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::support::{Cluster, SOON, eventually};
 const TYPED: &str =
     "\"'><img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>\u{202e}txt.exe\u{2066}{{x}}";
 
-/// The fields that one can type into, form by form, after where the form leads. What the browser would refuse by itself is sent all the same.
+/// For each form its address, then its text fields. The checks of the browser are switched off, so that everything is sent.
 const FORMS: &str = "return Array.from(document.forms, (form) => { \
     form.noValidate = true; \
     const fields = Array.from(form.elements).filter((field) => field.id && field.matches('textarea, \
@@ -24,12 +24,12 @@ const SEND: &str = "const form = document.forms[arguments[0]]; window.sent = 1; 
     if (button?.ariaDisabled === 'true') return false; \
     if (button) button.click(); else form.requestSubmit(); \
     return true;";
-/// What came of it: whether it was answered, whether markup became an element or ran.
+/// Whether the form was answered, and whether markup became an element or ran.
 const CAME: &str = "const place = document.querySelector('p.error:not([hidden]), .empty'); \
     return [document.readyState === 'complete' && (!window.sent || Boolean(place)), \
         window.hurt === undefined && !document.querySelector('img')]";
 
-/// Types it into each form of a page at once, but for those that an earlier page had.
+/// Types [`TYPED`] into all fields of each form of a page, except for forms that an earlier page had.
 async fn page(chrome: &Chrome, cluster: &Cluster, path: &str, known: &mut HashSet<String>) {
     open(chrome, cluster, path).await;
     let forms = chrome.run(FORMS).await;
@@ -45,7 +45,7 @@ async fn page(chrome: &Chrome, cluster: &Cluster, path: &str, known: &mut HashSe
             chrome.run(&format!("document.getElementById('{id}').value = ''")).await;
             chrome.paste(id, TYPED).await;
         }
-        // A button may not be possible now, and says why.
+        // A button may be disabled now, and says why.
         if chrome.client.execute(SEND, vec![json!(n)]).await.unwrap() == false {
             continue;
         }
@@ -56,7 +56,7 @@ async fn page(chrome: &Chrome, cluster: &Cluster, path: &str, known: &mut HashSe
         })
         .await;
         assert!(unharmed, "markup ran or became an element: form {n} of {path}");
-        // A field that was refused keeps what was typed, but for passwords.
+        // A refused field keeps what was typed, unless it is a password.
         for field in fields {
             let kept = format!(
                 "const field = document.getElementById('{}'); return field?.matches('[aria-invalid]:not([type=password])') \
@@ -77,7 +77,7 @@ async fn every_page(look: Look) {
     for (_, path, inside) in &site.pages {
         page(if *inside { &chrome } else { &stranger }, &site.cluster, path, &mut known).await;
     }
-    // Login, setup, search, account, settings, those of jails.
+    // Login, setup, search, account, settings, and the forms of jails.
     assert!(known.len() > 10, "{known:?}");
     for browser in [stranger, chrome] {
         assert_eq!(browser.complaints().await, Vec::<String>::new());

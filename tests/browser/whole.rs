@@ -1,5 +1,5 @@
 //! One walk through everything that a person does, on three workers behind the load balancer of `docker-compose.yml`: whichever
-//! worker answers, each step follows from the one before. So it is while workers are killed, and while they are replaced by those of
+//! worker answers, each step follows from the one before; also while workers are killed, and while they are replaced by those of
 //! the neighbouring version. The forms of jails, addresses and the account are in `forms.rs`.
 
 use std::path::{Path, PathBuf};
@@ -24,13 +24,13 @@ pub struct Walk {
     pub look: Look,
 }
 
-/// What happens to the workers between one step and the next.
+/// What happens to the workers between two steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meanwhile {
+enum Disturbance {
     Nothing,
-    /// Another one is killed, and the one before is back.
+    /// The next worker is killed, and the one before is started again.
     Kills,
-    /// One is replaced by one of the neighbouring version, until all are.
+    /// One worker at a time is replaced by one of the neighbouring version, until all are.
     Update,
 }
 
@@ -45,7 +45,7 @@ impl Walk {
         self.chrome.fits().await;
     }
 
-    /// Presses a button; what the page then says.
+    /// Presses a button, and waits until the page says this.
     pub async fn press(&self, place: &str, button: &str, says: &str) {
         self.chrome.press_in(place, button).await;
         self.chrome.until(MESSAGE, says).await;
@@ -64,8 +64,8 @@ impl Walk {
     }
 
     /// The binary of the neighbouring version, if one is needed.
-    async fn neighbour(&self, meanwhile: Meanwhile) -> PathBuf {
-        if meanwhile != Meanwhile::Update {
+    async fn neighbour(&self, disturbance: Disturbance) -> PathBuf {
+        if disturbance != Disturbance::Update {
             return PathBuf::new();
         }
         self.chrome.goto(&self.site.url("/setup")).await;
@@ -174,21 +174,21 @@ impl Walk {
 }
 
 /// What happens before step `n` of the walk.
-async fn before(walk: &mut Walk, n: usize, meanwhile: Meanwhile, neighbour: &Path) {
+async fn before(walk: &mut Walk, n: usize, disturbance: Disturbance, neighbour: &Path) {
     let workers = &mut walk.site.cluster.workers;
-    match meanwhile {
-        Meanwhile::Kills => {
+    match disturbance {
+        Disturbance::Kills => {
             let (now, last) = (n % workers.len(), (n + 2) % workers.len());
             if !workers[last].process.runs() {
                 walk.site.revive(last).await;
             }
             walk.site.cluster.workers[now].process.kill();
         }
-        Meanwhile::Update if n % 2 == 1 && n / 2 < workers.len() => {
+        Disturbance::Update if n % 2 == 1 && n / 2 < workers.len() => {
             let old = workers.remove(0);
             walk.site.add(neighbour).await;
             old.terminate();
-            // It drains while the walk goes on.
+            // It drains while the walk continues.
             walk.site.leaving.push(old);
         }
         _ => {}
@@ -196,14 +196,14 @@ async fn before(walk: &mut Walk, n: usize, meanwhile: Meanwhile, neighbour: &Pat
 }
 
 /// The steps in turn; a browser that hangs says why when the test fails.
-async fn walk(look: Look, meanwhile: Meanwhile) {
+async fn walk(look: Look, disturbance: Disturbance) {
     let mut walk = Walk::start(look).await;
-    let neighbour = walk.neighbour(meanwhile).await;
+    let neighbour = walk.neighbour(disturbance).await;
     tokio::time::timeout(LONGEST, async {
         macro_rules! steps {
             ($($step:ident),*) => {
                 let mut n = 0;
-                $(before(&mut walk, n, meanwhile, &neighbour).await; walk.$step().await; n += 1;)*
+                $(before(&mut walk, n, disturbance, &neighbour).await; walk.$step().await; n += 1;)*
                 assert!(n > 2 * 3, "each worker has its turn");
             };
         }
@@ -221,28 +221,28 @@ async fn walk(look: Look, meanwhile: Meanwhile) {
     .await
     .expect("the walk takes too long");
     let mut complaints = walk.chrome.complaints().await;
-    // The stream of a worker that is gone ends, which the browser notes.
-    complaints.retain(|text| meanwhile == Meanwhile::Nothing || !text.contains("net::ERR_"));
+    // The stream of a worker that is gone ends, and the browser complains about it.
+    complaints.retain(|text| disturbance == Disturbance::Nothing || !text.contains("net::ERR_"));
     assert_eq!(complaints, Vec::<String>::new());
     walk.chrome.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_on_three_workers_behind_the_load_balancer() {
-    walk(WIDE, Meanwhile::Nothing).await;
+    walk(WIDE, Disturbance::Nothing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_without_javascript_on_a_phone() {
-    walk(PHONE.without_scripts(), Meanwhile::Nothing).await;
+    walk(PHONE.without_scripts(), Disturbance::Nothing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_while_each_worker_in_turn_is_killed() {
-    walk(WIDE, Meanwhile::Kills).await;
+    walk(WIDE, Disturbance::Kills).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_across_a_rolling_update() {
-    walk(WIDE, Meanwhile::Update).await;
+    walk(WIDE, Disturbance::Update).await;
 }

@@ -10,8 +10,8 @@ use crate::support::{PASSWORD, SOON, eventually};
 const BAN: &str = "/servers/web-1/jails/sshd?part=ban";
 const TYPED: &str = "203.0.113.200 typed before";
 
-/// A browser that is logged in and shows a jail, with something typed and the focus in that field. Every mark that the page
-/// shows from now on is written down.
+/// A browser that is logged in and shows a jail, with something typed and the focus in that field. The page records every
+/// mark ("Live", "Reconnecting") that it shows from now on.
 async fn at_work(site: &Balanced) -> Chrome {
     let chrome = Chrome::start(WIDE).await;
     chrome.goto(&site.url("/login")).await;
@@ -32,14 +32,14 @@ async fn at_work(site: &Balanced) -> Chrome {
     chrome
 }
 
-/// Fails unless the page is the same one, with what was typed and the focus.
+/// Fails unless the page was not loaded again and kept what was typed and the focus.
 async fn untouched(chrome: &Chrome) {
     let kept = "return [window.field?.value, document.activeElement === window.field, \
                 document.querySelectorAll('#messages .message').length]";
     assert_eq!(chrome.run(kept).await, json!([TYPED, true, 0]));
 }
 
-/// Whether the style and the script of the page came.
+/// Fails unless the page has its style and its script.
 async fn complete(chrome: &Chrome) {
     let rules = "return Array.from(document.styleSheets, (sheet) => sheet.cssRules.length).join()";
     let rules = chrome.run(rules).await;
@@ -48,7 +48,7 @@ async fn complete(chrome: &Chrome) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_noticed_of_a_killed_worker_but_the_mark() {
+async fn users_notice_a_killed_worker_only_by_the_mark() {
     let mut site = Balanced::set_up().await;
     let chrome = at_work(&site).await;
     for n in 0..3 {
@@ -56,7 +56,7 @@ async fn nothing_is_noticed_of_a_killed_worker_but_the_mark() {
         let alive = site.cluster.client((n + 1) % 3).logged_in().await;
         let ban = json!({ "ips": [format!("203.0.113.{}", n + 1)] });
         alive.post("/api/v1/servers/web-1/jails/sshd/bans", ban).await.expect(200);
-        // The page follows.
+        // The page shows the ban.
         chrome.until("[data-k='banned']", &(n + 1).to_string()).await;
         chrome.until("#live", "Live").await;
         untouched(&chrome).await;
@@ -68,7 +68,7 @@ async fn nothing_is_noticed_of_a_killed_worker_but_the_mark() {
     assert!(marks.iter().all(|mark| ["Live", "Reconnecting"].contains(mark)), "{marks:?}");
     assert_eq!(chrome.run("return document.querySelectorAll('.dock .message').length").await, 0);
 
-    // A form that is sent while one is dead, and before the load balancer has noticed, goes to another.
+    // A form that is sent while a worker is dead, before the load balancer has noticed it, goes to another.
     site.cluster.workers[0].process.kill();
     chrome.type_into("ips", "203.0.113.9").await;
     chrome.press_in("#ban", "Ban").await;
@@ -102,7 +102,7 @@ async fn a_rolling_update_takes_no_page_apart_and_ends_with_the_offer_to_reload(
     let marks = marks.as_array().unwrap();
     assert!(marks.iter().all(|mark| ["Live", "Reconnecting"].contains(&mark.as_str().unwrap())), "{marks:?}");
 
-    // What the old page still asks for is answered with the file of the new version, for now.
+    // A request of the old page for its script is answered with the file of the new version, and not cached.
     let answer =
         http().build().unwrap().get(site.url(&format!("/assets/{assets}/app.js"))).send().await.unwrap();
     assert_eq!(answer.status(), 200);

@@ -20,20 +20,20 @@ pub const KEEPER: &str = "keeper";
 const LOCK: &str = ".bangui-lock";
 const PAGES: usize = 160;
 
-/// The host.
+/// The host, with all that runs on it.
 pub struct Host {
     pub jails: Jails,
     pub folder: PathBuf,
-    /// Whether anything is otherwise than it was made.
+    /// Whether an act has changed anything since the last repair.
     pub damaged: AtomicBool,
-    // In the order in which they are to end.
+    // Declared in the order in which they must end.
     pub agent: Mutex<Agent>,
     pub disk: Option<SmallDisk>,
     pub fail2ban: RwLock<Fail2ban>,
 }
 
 impl Host {
-    /// Takes over what was started, and writes all jails.
+    /// Takes a running fail2ban and agent, and writes all jails.
     pub async fn new(fail2ban: Fail2ban, mut agent: Agent) -> Self {
         let folder = fail2ban.config().parent().unwrap().to_owned();
         let mut jails = Jails::new(&folder);
@@ -43,7 +43,7 @@ impl Host {
         jails.logs.push(format!("{}/{KEEPER}-app.log", folder.display()));
         let disk = SmallDisk::mount(&fail2ban.config().join("jail.d"), PAGES).await;
         let script = folder.join("start.sh");
-        // What plays the service manager takes the file away.
+        // `manage`, which plays the service manager, removes the file.
         let text = format!(
             "touch {0}/start\ni=0\nwhile [ -e {0}/start ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done\n",
             folder.display()
@@ -82,12 +82,12 @@ impl Host {
         self.folder.join("config")
     }
 
-    /// The jail of this name, if it is one of ours.
+    /// The jail of this name, if the run made it.
     pub fn jail(&self, name: &str) -> Option<&Jail> {
         self.jails.all.iter().find(|jail| jail.name == name)
     }
 
-    /// The jails that run, by fail2ban's threads; none if fail2ban does not.
+    /// The jails that run, judged by fail2ban's threads; none if fail2ban does not run.
     pub async fn running(&self) -> Option<BTreeSet<String>> {
         let pid = self.fail2ban.read().await.pid()?;
         let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).ok()?;
@@ -101,7 +101,7 @@ impl Host {
         Some(names.filter(|name| has("f", name) && has("a", name)).map(str::to_owned).collect())
     }
 
-    /// Every file of `jail.d` but the agent's lock and what fills the disk.
+    /// Every file of `jail.d` except the agent's lock and the one that fills the disk.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let Ok(entries) = std::fs::read_dir(self.config().join("jail.d")) else { return BTreeMap::new() };
         entries
@@ -114,7 +114,7 @@ impl Host {
             .collect()
     }
 
-    /// Makes every file what it was, and takes away what others wrote; bangui's files stay.
+    /// Restores every file, and removes what others wrote; bangui's files stay.
     pub async fn restore(&self) {
         let config = self.config();
         if let Some(disk) = &self.disk {
@@ -156,7 +156,7 @@ impl Host {
         self.damaged.store(false, Relaxed);
     }
 
-    /// A drop-in that somebody wrote into is to be removed by hand.
+    /// Removes a drop-in that somebody else has edited, as an administrator would by hand.
     fn remove_if_edited(&self, path: &Path) {
         if std::fs::read(path).is_ok_and(|text| text.ends_with(EDITED.as_bytes())) {
             std::fs::remove_file(path).unwrap();
@@ -164,10 +164,10 @@ impl Host {
     }
 }
 
-/// What is written into a drop-in of bangui's by somebody else.
+/// What somebody else writes into one of bangui's drop-ins.
 pub const EDITED: &str = "\nmaxmatches = 3\n";
 
-/// Sets the rights and the owner of a file, if it can be.
+/// Sets the mode and the owner of a file, if possible.
 pub fn give_rights(path: &Path, mode: u32, owner: u32) {
     let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
     let _ = std::os::unix::fs::lchown(path, Some(owner), Some(owner));

@@ -1,34 +1,34 @@
-//! The jails that are switched on and off: good ones, bad ones, and odd ones of which either may come.
+//! The jails that are switched on and off: good ones that run, bad ones that are refused, and odd ones that may do either.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What is right for a jail.
+/// What must happen when the jail is switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Runs.
+    /// It runs.
     Good,
-    /// Is refused.
+    /// It is refused.
     Bad,
-    /// Depends on the version of fail2ban, or on its name.
+    /// Either: it depends on the version of fail2ban, or on the jail's name.
     Odd,
 }
 
-/// A jail by its name, which differs from every other in its first 9 bytes: the kernel keeps no more.
+/// A jail. Its name differs from every other in the first 9 bytes: the kernel keeps no more of it in a thread's name.
 #[derive(Debug, Clone)]
 pub struct Jail {
     pub name: String,
     pub kind: Kind,
-    /// Its file in the configuration.
+    /// Its configuration file.
     pub file: String,
     /// The file of its filter.
     pub filter: String,
 }
 
-/// All jails, each off, and every file that they are made of.
+/// All jails, each off, and every file that they need.
 pub struct Jails {
     pub all: Vec<Jail>,
-    /// By the path inside of the configuration.
+    /// Texts by path inside the configuration folder.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Log files, by absolute path.
     pub logs: Vec<String>,

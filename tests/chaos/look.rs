@@ -1,4 +1,4 @@
-//! What runs, what the API's state says, and whether the one explains the other.
+//! What runs, what state the API reports, and whether that state explains what does not run.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::support::{Answer, SOON};
 const PROBE_TIMEOUT: Duration = Duration::from_secs(25);
 /// For a look as a whole, where Redis is starved too.
 const READ_WITHIN: Duration = Duration::from_secs(120);
-/// For what only ends when the disk has room again.
+/// For the agent to undo something, which on a full disk it cannot.
 const UNDO_TIMEOUT: Duration = Duration::from_secs(3);
 /// A switch whose outcome is not known is settled within 150 s.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(200);
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// What a look has shown.
+/// What was observed after a step.
 pub struct Observation {
     pub running: Option<BTreeSet<String>>,
     pub answers: bool,
@@ -29,7 +29,7 @@ pub struct Observation {
     pub violation: Option<String>,
 }
 
-/// The part of the state that concerns us.
+/// The part of the state that the run checks.
 struct State {
     condition: String,
     active: u64,
@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// Whether it says why this jail does not run.
+    /// Whether the state says why this jail does not run.
     fn explains(&self, jail: &str) -> bool {
         match self.condition.as_str() {
             "down" | "busy" | "unreachable" => self.error.is_some(),
@@ -68,11 +68,11 @@ impl State {
         }
     }
 
-    /// Whether its answer is the true state.
+    /// Whether the state agrees with what runs.
     fn agrees(&self, running: &Option<BTreeSet<String>>) -> bool {
         match (self.condition.as_str(), running) {
             ("up" | "degraded", Some(running)) => self.active == running.len() as u64,
-            // One that hangs has its threads.
+            // A fail2ban that hangs still has its threads.
             ("down", running) => {
                 running.as_ref().is_none_or(BTreeSet::is_empty)
                     || self.error.as_ref().is_some_and(|error| error.starts_with("hung"))
@@ -91,7 +91,7 @@ impl Run {
         self.client.send(self.client.request(Method::GET, &path).timeout(SOON)).await
     }
 
-    /// Waits until the state is newer than now and explains each jail that is missing, and takes in what runs.
+    /// Waits until the state is newer than this call and explains each jail that is missing; then records what runs.
     pub async fn look(&mut self) -> Observation {
         self.undone().await;
         let (began, first) = (Instant::now(), State::of(&self.state(true).await.body));
@@ -100,13 +100,13 @@ impl Run {
         let (state, running, lost) = loop {
             let running = self.host.running().await;
             let answer = self.state(true).await;
-            // A machine that is busy beyond measure leaves even Redis without an answer: that says nothing of a jail.
+            // On an overloaded machine not even Redis answers: that says nothing about a jail.
             if answer.status != 200 && began.elapsed() < READ_WITHIN {
                 tokio::time::sleep(AGAIN).await;
                 continue;
             }
             let state = State::of(&answer.body);
-            // The first one that is newer may have begun before.
+            // The probe behind the first newer state may have begun before this call.
             if state.checked_at != older {
                 (older, probes) = (state.checked_at.clone(), probes + 1);
             }
@@ -149,7 +149,7 @@ impl Run {
                 .map(|error| format!(": {error}"))
                 .unwrap_or_default(),
         );
-        // What is not explained is not looked for again.
+        // An unexplained loss is reported once.
         self.expected.retain(|jail| !unsaid.contains(&jail));
         self.uncertain.retain(|_, until| *until > Instant::now());
         let certain = running.iter().flatten().filter(|jail| !self.uncertain.contains_key(*jail));
@@ -164,7 +164,7 @@ impl Run {
         }
     }
 
-    /// Waits for the end of what the agent undoes; on a full disk it has none.
+    /// Waits until the agent has undone what it must; on a full disk it cannot, so only for a while.
     async fn undone(&self) {
         let began = Instant::now();
         while began.elapsed() < UNDO_TIMEOUT
@@ -174,7 +174,7 @@ impl Run {
         }
     }
 
-    /// What is not as it should be when nobody disturbs any more.
+    /// What is wrong at the end, when nothing disturbs the host any more.
     pub async fn at_the_end(&mut self) -> Vec<String> {
         let began = Instant::now();
         let mut wrong = loop {
@@ -196,7 +196,7 @@ impl Run {
         wrong
     }
 
-    /// Files of bangui's beyond the drop-ins that are in force.
+    /// bangui's files other than the drop-ins that are in force.
     async fn left_behind(&mut self) -> Vec<String> {
         let running = self.host.running().await.unwrap_or_default();
         let (mut wrong, mut in_force) = (Vec::new(), 0);

@@ -1,13 +1,13 @@
-//! A seeded stress on a real host: `make chaos-host`, with `CHAOS_SECONDS` and `CHAOS_SEED`.
+//! A seeded stress test of a host with a real fail2ban: `make chaos-host`, with `CHAOS_SECONDS` and `CHAOS_SEED`.
 //!
 //! A user changes jails through the API of a real worker: good jails, bad ones, odd ones. Beside it a hostile neighbour
 //! edits files, reloads and restarts fail2ban, fills the disk, takes rights away and kills the agent. After every step, each
 //! jail that was running and was not switched off is running, or the API's state says why not; in the end nothing is left
 //! that is not in force. All of it is private, and no ban reaches a firewall.
 //!
-//! The seed decides what is done; the moments are the machine's own.
+//! The seed decides what is done; the timing differs from run to run.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue should panic")]
 
 mod host;
 mod jails;
@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     runtime.block_on(chaos(seed, seconds))
 }
 
-/// So that the small disk goes with the last process, whatever ends this one. Where that is not allowed, there may be none.
+/// Starts this program again in a separate mount namespace, so that the small disk goes with the last process, however this one
+/// ends. Where that is not allowed, there may be no small disk.
 fn in_own_namespace() {
     if std::env::var_os(INSIDE).is_some() {
         return;

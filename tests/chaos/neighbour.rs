@@ -1,5 +1,5 @@
 //! The other people and programs on the host: they edit its files, reload and restart fail2ban, fill the disk, take rights
-//! away, kill the agent. Now and then they put everything in order again, or nothing would run for long.
+//! away, and kill the agent. Now and then they put everything in order again, or nothing would run for long.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,28 +11,28 @@ use rand::rngs::SmallRng;
 use crate::host::{EDITED, Host, give_rights};
 use crate::support::process::Child;
 
-/// For a client of fail2ban, on a machine that is busy.
+/// For `fail2ban-client`, on a busy machine.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(60);
 
-/// One act.
+/// What the neighbour does at once.
 #[derive(Debug, Clone)]
 pub enum Act {
     Reload,
     ReloadOne(String),
     ReloadRestart,
     Stop(String),
-    /// In good order.
+    /// A clean stop and start of fail2ban.
     Restart,
-    /// After a SIGKILL.
+    /// SIGKILL of fail2ban, and a start.
     Crash,
     Edit(Edit, String),
-    /// But for so many pages.
+    /// Except for so many pages.
     FillDisk(usize),
     ClearDisk,
     Rights(Rights, String),
-    /// Alone, or with what it has started; then it is away for so many milliseconds.
+    /// Alone, or with its child processes; then it stays away for so many milliseconds.
     KillAgent(bool, u64),
-    /// Everything as it was made, and a fail2ban that has read it.
+    /// Everything as at the beginning, and loaded by fail2ban.
     Repair,
 }
 
@@ -93,7 +93,7 @@ const RIGHTS: [Rights; 7] = [
 ];
 
 impl Act {
-    /// One by the dice, for a jail of this name.
+    /// A random act, for a jail of this name.
     pub fn roll(dice: &mut SmallRng, jail: &str) -> Self {
         let jail = jail.to_owned();
         match dice.random_range(0..100) {
@@ -112,7 +112,7 @@ impl Act {
         }
     }
 
-    /// Whether fail2ban keeps its jails through this, if their files are in order.
+    /// Whether fail2ban keeps its jails through this act, if their files are in order.
     pub fn harmless(&self) -> bool {
         matches!(
             self,
@@ -125,7 +125,7 @@ impl Act {
         )
     }
 
-    /// How it is counted.
+    /// The name it is counted under.
     pub fn group(&self) -> &'static str {
         match self {
             Self::Reload | Self::ReloadOne(_) | Self::ReloadRestart => "reloads",
@@ -140,7 +140,7 @@ impl Act {
         }
     }
 
-    /// Does it.
+    /// Carries the act out.
     pub async fn run(&self, host: &Host) {
         match self {
             Self::Reload => order(host, &["reload"]).await,
@@ -196,8 +196,8 @@ async fn order(host: &Host, words: &[&str]) {
     client(host, words).await;
 }
 
-/// `fail2ban-client`, given up after a while: a server that is stopped in the middle of a command may never answer it. Whether it
-/// has ended.
+/// Runs `fail2ban-client` with a timeout, as a server that is stopped in the middle of a command may never answer it. Returns
+/// whether it ended in time.
 async fn client(host: &Host, words: &[&str]) -> bool {
     let fail2ban = host.fail2ban.read().await;
     if fail2ban.pid().is_none() {
@@ -221,7 +221,7 @@ fn drop_in(host: &Host, jail: &str) -> PathBuf {
 }
 
 impl Edit {
-    /// Writes what fits onto the disk; that it may be full is part of it.
+    /// Writes what fits onto the disk, which may be full.
     fn run(self, host: &Host, jail: &str) {
         let config = host.config();
         let Some(of) = host.jail(jail) else { return };

@@ -1,4 +1,4 @@
-//! The steps: a change by the user, beside the neighbour or alone, and what must hold after each.
+//! The steps: a change by the user, with the neighbour acting or alone, and what must hold after each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::user::{JailRequest, Said, Verb, kind};
 const DOWN_FOR: u32 = 4;
 /// A switch without an outcome is settled within 150 s.
 const UNCERTAIN_FOR: Duration = Duration::from_secs(170);
-/// So often the table is printed on the way.
+/// How often the table is printed during the run.
 const PRINT_INTERVAL: Duration = Duration::from_secs(300);
-/// More of them make nothing clearer.
+/// The run stops after so many: more would make nothing clearer.
 const MAX_VIOLATIONS: usize = 12;
 
 /// One run.
@@ -33,9 +33,9 @@ pub struct Run {
     pub began: Instant,
     /// Jails that were seen running and not switched off since.
     pub expected: BTreeSet<String>,
-    /// Jails whose last switch had no certain outcome: until then, either is right.
+    /// Jails whose last switch had no certain outcome: until this time they may run or not.
     pub uncertain: BTreeMap<String, Instant>,
-    /// Those of the expected that were missing at the last look.
+    /// The expected jails that were missing after the last step.
     pub missing: BTreeSet<String>,
     /// The jail of the pending recovery.
     pub pending: Option<String>,
@@ -43,14 +43,14 @@ pub struct Run {
     down_for: u32,
 }
 
-/// What was there before a step.
+/// The host before a step.
 struct Before {
     running: Option<BTreeSet<String>>,
     files: BTreeMap<String, Vec<u8>>,
     sound: bool,
-    /// Nobody else does anything, and nothing waits to be undone.
+    /// Whether nobody else acts, and nothing waits to be undone.
     alone: bool,
-    /// Nobody does anything by which a jail may be lost, whatever comes of the change.
+    /// Whether no act can lose a jail, whatever the outcome of the change.
     harmless: bool,
 }
 
@@ -71,7 +71,7 @@ impl Run {
         }
     }
 
-    /// Steps until the time is over; then the settling.
+    /// Takes steps until the time is over; then settles.
     pub async fn steps(&mut self, seconds: u64) {
         let (mut number, mut shown) = (0, Duration::ZERO);
         while self.began.elapsed() < Duration::from_secs(seconds)
@@ -185,7 +185,7 @@ impl Run {
         }
     }
 
-    /// Takes in what is to run now.
+    /// Updates which jails are expected to run.
     fn expect_after(&mut self, change: &JailRequest, answer: &Answer) {
         let until = Instant::now() + UNCERTAIN_FOR;
         let jail = &change.jail;
@@ -196,7 +196,7 @@ impl Run {
                     self.expected.remove(jail);
                 }
             }
-            // A jail that was not switched off is to run, whatever else went wrong.
+            // A jail that was not switched off must run, whatever else went wrong.
             (Verb::Deactivate, Said::Unknown) if answer.status.as_u16() != 500 => {
                 self.expected.remove(jail);
                 self.uncertain.insert(jail.clone(), until);
@@ -220,7 +220,7 @@ impl Run {
         }
     }
 
-    /// All in order again, every jail that is missing switched on or off: then all is well, and nothing is left.
+    /// Puts everything in order and switches every missing jail on or off: then the state must be good, and no stray file left.
     async fn settle(&mut self) {
         repair(&self.host).await;
         let agent_is_done =
@@ -256,7 +256,7 @@ impl Run {
     }
 }
 
-/// What must hold after a change beside which nobody did anything.
+/// What must hold after a change during which nobody else acted.
 fn alone(
     host: &Host,
     change: &JailRequest,
@@ -275,7 +275,7 @@ fn alone(
                 differing.iter().filter(|name| before.files.get(**name) != files.get(**name)).collect();
             wrong.push(format!("refused, and these files differ: {differing:?}"));
         }
-        // A fail2ban that is just ending runs nothing, and then there is none.
+        // A fail2ban that is ending runs no jails, and a moment later it is gone: both count as none.
         let jails = |running: &Option<BTreeSet<String>>| running.clone().unwrap_or_default();
         if before.running.is_some() && jails(&before.running) != jails(running) {
             wrong.push(format!("refused, ran {:?}, run {running:?}", before.running));

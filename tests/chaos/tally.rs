@@ -1,11 +1,11 @@
-//! What is counted, and the table of it.
+//! The counts of a run, and their table.
 
 use std::collections::{BTreeMap, VecDeque};
 
 /// Steps that are shown with a violation.
 const SHOWN: usize = 20;
 
-/// Figures by group and name, the last steps, and what should not have been.
+/// Figures by group and name, the last steps, and the violations.
 #[derive(Default)]
 pub struct Tally {
     figures: BTreeMap<(&'static str, String), u64>,
@@ -25,7 +25,7 @@ impl Tally {
         *self.figures.entry((group, name.into())).or_default() += more;
     }
 
-    /// Remembers a step.
+    /// Keeps a step, to show it with a violation.
     pub fn step(&mut self, step: String) {
         if std::env::var_os("CHAOS_VERBOSE").is_some() {
             println!("{step}");
@@ -36,7 +36,7 @@ impl Tally {
         self.last.push_back(step);
     }
 
-    /// Shows the last steps and this.
+    /// Records a violation, and prints it after the last steps.
     pub fn violation(&mut self, seed: u64, what: &str) {
         println!("\nVIOLATION: {what}\nCHAOS_SEED={seed}, the last {} steps:", self.last.len());
         for step in &self.last {

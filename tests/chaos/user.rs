@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use crate::support::cluster::SERVER;
 use crate::support::{Answer, Client, SOON};
 
-/// A change that takes long is asked for so often.
+/// How many times the outcome of a long change is polled.
 const FOLLOWED: u32 = 240;
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// One change, of the jail of that name.
+/// One change of the jail of that name.
 #[derive(Debug, Clone)]
 pub struct JailRequest {
     pub verb: Verb,
@@ -36,18 +36,18 @@ pub enum Verb {
     Look,
 }
 
-/// What an answer says of the host.
+/// What an answer says about the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
     Done,
     /// Nothing was changed.
     Refused,
-    /// Not all is as it was, or nobody knows.
+    /// Something was changed, or may have been.
     Unknown,
 }
 
 impl Verb {
-    /// One by the dice; `runs`: whether the jail does.
+    /// A random change; `runs` is whether the jail runs.
     pub fn roll(dice: &mut SmallRng, runs: bool) -> Self {
         let address = |dice: &mut SmallRng| match dice.random_range(0..3) {
             0 => format!("198.51.100.{}", dice.random_range(1..60)),
@@ -83,7 +83,7 @@ impl Verb {
         }
     }
 
-    /// How it is counted.
+    /// The name it is counted under.
     pub fn group(&self) -> &'static str {
         match self {
             Self::Activate => "activate",
@@ -126,7 +126,8 @@ impl JailRequest {
         client.send(request.timeout(SOON * 10)).await
     }
 
-    /// Waits for what comes of a change that takes long, as the answer to it would have been; one that stays unknown is left.
+    /// Sends it, and waits for the outcome of a change that takes long, in place of the 202. A change whose outcome stays unknown
+    /// returns what it has.
     pub async fn send_and_follow(&self, client: &Client) -> Answer {
         let answer = self.send(client).await;
         let Some(place) = answer.headers.get("location").filter(|_| answer.status == 202).cloned() else {
@@ -163,7 +164,7 @@ pub fn kind(answer: &Answer) -> String {
 }
 
 impl Said {
-    /// Of a change of a jail.
+    /// From the answer to a change of a jail.
     pub fn of(answer: &Answer) -> Self {
         let kind = kind(answer);
         match answer.status.as_u16() {

@@ -1,4 +1,4 @@
-//! Nobody is refused without a line in the log, and nobody fills the log by being refused.
+//! Every refusal is in the log, and no flood of refusals fills the log.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ async fn a_flood_from_one_address_has_ten_lines_a_minute_and_is_then_counted() {
     })
     .await;
     assert_eq!(lines.len(), 11, "{lines:#?}");
-    // What was counted is logged at the end at the latest.
+    // Counted refusals are logged when the worker ends, at the latest.
     cluster.workers[0].terminate();
     let counted = eventually("the number of the others", SOON, || async {
         let log = cluster.workers[0].log();

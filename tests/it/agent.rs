@@ -1,4 +1,4 @@
-//! The agent: speaks with a real fail2ban, and with nobody who does not know the token.
+//! The agent: talks to a real fail2ban, and only to clients that know the token.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -22,7 +22,7 @@ async fn ask(agent: &Agent, path: &str) -> Value {
     body
 }
 
-/// Waits until the agent's probe says so.
+/// Waits until the agent's probe has this result.
 async fn state(agent: &Agent, state: &str) -> Value {
     eventually(&format!("the state {state}"), SOON, || async {
         let status = ask(agent, "/v1/status").await;
@@ -53,7 +53,7 @@ async fn the_agent_reports_what_fail2ban_says() {
     let info = agent.info().await;
     assert_eq!(info.agent_version, env!("CARGO_PKG_VERSION"));
     assert_eq!(info.fail2ban_version.as_deref(), up["version"].as_str());
-    // With another one than the system's (BANGUI_TEST_FAIL2BAN): client, server and agent agree which.
+    // With another fail2ban than the system's (BANGUI_TEST_FAIL2BAN), client, server and agent use the same one.
     assert_eq!(fail2ban.try_command(&["-V"]).await.1.trim(), up["version"]);
     assert!(info.probes >= 2 && info.backend_detections == 1, "{info:?}");
 }
@@ -177,7 +177,7 @@ async fn two_tokens_are_good_while_one_is_being_replaced_and_the_file_is_read_ag
     becomes("both tokens", true, true).await;
     std::fs::write(&file, new).unwrap();
     becomes("the new token alone", false, true).await;
-    // A file that is broken while it is being written does not open the door, nor close it.
+    // A half-written token file neither lets anybody in nor keeps anybody out.
     std::fs::write(&file, "short").unwrap();
     for _ in 0..20 {
         assert_eq!((accepts(old).await, accepts(new).await), (Some(false), Some(true)));
@@ -192,7 +192,7 @@ async fn an_agent_ends_on_sigterm_and_takes_its_socket_with_it() {
     process.signal(rustix::process::Signal::TERM);
     assert_eq!(process.ended(SOON).await.code(), Some(0));
     assert!(!agent.socket().exists());
-    // After a kill the socket stays behind, and the next one starts all the same.
+    // After a kill the socket stays behind, and the next agent still starts.
     agent.start_again().await;
     agent.kill();
     assert!(agent.socket().exists());

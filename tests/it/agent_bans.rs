@@ -84,7 +84,7 @@ async fn what_is_no_address_no_jail_or_too_much_is_refused_and_nothing_is_done()
 async fn what_is_banned_and_is_no_address_is_listed_and_lifted_with_all_others() {
     let (fail2ban, agent) = beside(|_| ()).await;
     let (client, web) = (agent.client(), jail("web"));
-    // `--all` is nothing that could be sent back.
+    // `--all` cannot be sent back as an address.
     for odd in ["mallory", "a user", "größe", "--all"] {
         fail2ban.command(&["set", "web", "banip", odd]).await;
     }
@@ -143,7 +143,7 @@ async fn an_agent_that_was_restarted_does_nothing_for_a_job_until_it_is_fenced_a
     };
     assert!(agent.client().ban(&web, &under(6, &first)).await.unwrap()[0].banned);
     agent.start_again().await;
-    // It has forgotten that 6 was the latest: what another has cancelled under 7 might be of 6, and come now.
+    // The agent has forgotten that 6 was the latest epoch: a late command of 6, cancelled under 7, could come now.
     refused(agent.client().ban(&web, &under(6, &first)).await, RefusedKind::Stale { known: None });
     let second = agent.client().fence(&job(7)).await.unwrap().incarnation;
     assert_ne!(first, second);
@@ -221,7 +221,7 @@ async fn settings_change_until_the_next_reload_or_for_good() {
 async fn a_setting_whose_reload_would_lose_the_running_jail_is_refused_before_it() {
     let (fail2ban, agent) = beside(|f| f.write("action.d/bad.py", "raise ValueError('boom')\n")).await;
     let (client, web) = (agent.client(), jail("web"));
-    // Since it started, its files have become wrong in a way that `fail2ban-client -t` does not find.
+    // Since it started, its files have become invalid in a way that `fail2ban-client -t` does not find.
     fail2ban.write("jail.local", "[web]\naction = bad.py\n");
     let change = ChangeSettings { settings: settings(json!({ "maxretry": 3 })), persistent: true };
     let answer = client.change_settings(&web, &change).await;

@@ -12,8 +12,8 @@ use crate::support::{SOON, eventually};
 
 const KILLS: u32 = 20;
 
-/// Every step of a change ends with what it wrote being on the disk, so that these are all there are: a temporary file, or
-/// the folder after it was renamed or removed.
+/// The system calls that end the steps of a change: each step ends with its data on the disk, in a temporary file, or in the folder
+/// after a rename or a removal.
 const STEPS: [&str; 7] = [
     "the new drop-in is written beside, not in effect yet",
     "the journal is written beside",
@@ -37,7 +37,7 @@ async fn killed_after_each_step_of_an_activation_the_host_is_as_before_or_as_ask
         agent.under = std::iter::once("strace").chain(options).map(str::to_owned).collect();
         agent.start_again().await;
         let answer = agent.client().activate(&jail("app")).await;
-        assert!(answer.is_err(), "it was to die when {name}: {answer:?}");
+        assert!(answer.is_err(), "it should have died when {name}: {answer:?}");
         agent.process.as_ref().unwrap().ended(SOON).await;
         reached += usize::from(fail2ban.jail_d() != before);
         agent.under.clear();
@@ -57,9 +57,9 @@ async fn killed_after_each_step_of_an_activation_the_host_is_as_before_or_as_ask
         }
         assert!(fail2ban.bans("web", BANNED).await, "{name}");
     }
-    assert_eq!(reached, STEPS.len(), "each step left something, and another thing than there was");
+    assert_eq!(reached, STEPS.len(), "after some step, the files were as before");
     assert!(!fail2ban.log().contains("Jail 'web' stopped"));
-    // There are no more steps than these.
+    // The change has no more steps.
     agent.under = ["strace", "-f", "-qq", "-o"].map(str::to_owned).into();
     let trace = fail2ban.config().join("trace");
     agent.under.extend([
@@ -78,7 +78,7 @@ async fn killed_after_each_step_of_an_activation_the_host_is_as_before_or_as_ask
 #[tokio::test]
 async fn killed_at_any_moment_of_a_change_the_host_is_as_before_or_as_asked() {
     let (fail2ban, mut agent) = beside(|f| f.write("jail.d/app.conf", &f.jail("app", false, ""))).await;
-    // How long one takes here and now.
+    // How long a change takes on this machine now.
     let began = Instant::now();
     agent.client().activate(&jail("app")).await.unwrap();
     let whole = began.elapsed();
@@ -97,7 +97,7 @@ async fn killed_at_any_moment_of_a_change_the_host_is_as_before_or_as_asked() {
         let change = tokio::spawn(async move {
             if on { client.deactivate(&jail("app")).await } else { client.activate(&jail("app")).await }
         });
-        // Evenly over the whole and a little more: one in each twentieth of it.
+        // One kill in each twentieth of the change, and a little beyond its end.
         let moment =
             whole.mul_f64(1.1 * (f64::from(round % KILLS) + dice.random_range(0.0..1.0)) / f64::from(KILLS));
         tokio::time::sleep(moment).await;
@@ -119,7 +119,7 @@ async fn killed_at_any_moment_of_a_change_the_host_is_as_before_or_as_asked() {
         assert_eq!(runs, says_on, "{what}: {file:?}");
         if runs == on {
             assert_eq!(file, files.get("zz-bangui-app.local").cloned(), "{what}");
-            assert!(!answered, "{what}: it was said to be done");
+            assert!(!answered, "{what}: it was reported as done");
         }
         outcomes[usize::from(runs != on)] += 1;
         assert!(now.contains(&"web".to_owned()) && fail2ban.bans("web", BANNED).await, "{what}: {now:?}");
@@ -165,7 +165,7 @@ async fn a_crash_is_rolled_back_the_jail_off_and_fail2ban_up_with_its_other_jail
     agent.start_again().await;
     let client = agent.client();
     client.activate(&jail("app")).await.unwrap();
-    // It goes down, and would not come up: its filter has become wrong.
+    // It goes down, and would not come up again: its filter has become invalid.
     fail2ban.kill();
     let filter = "[Definition]\nfailregex = ^(<ADDR>$\n";
     fail2ban.write("filter.d/open.conf", filter);
@@ -182,7 +182,7 @@ async fn a_crash_is_rolled_back_the_jail_off_and_fail2ban_up_with_its_other_jail
     assert!(back.started && back.running == [jail("web")] && back.missing.is_empty(), "{back:?}");
     fail2ban.bans_again("web", BANNED).await;
 
-    // Up, but without its jails: no start, and they are brought back, except for one that is wrong.
+    // fail2ban is up, but without its jails: it is not started, and they are brought back, except an invalid one.
     fail2ban.command(&["stop", "web"]).await;
     fail2ban.write("jail.d/other.conf", "[other]\nenabled = true\nfilter = open\nlogpath = /dev/null\n");
     let back = client.roll_back(&jail("app")).await.unwrap();
@@ -212,7 +212,7 @@ async fn the_next_agent_waits_for_a_reload_that_outlives_the_last_one() {
     let slow = "[Definition]\nactionstart =\nactionstop =\nactioncheck =\nactionban =\n\
                 actionunban = touch FOLDER/unbanning; while [ -d FOLDER ] && [ ! -e FOLDER/go ]; do sleep 0.05; done\n[Init]\nname = default\n";
     let (fail2ban, mut agent) = beside(|f| {
-        // In its own folder, which goes with the test.
+        // In a separate folder, which is removed with the test.
         f.write("action.d/slow.conf", &slow.replace("FOLDER", &f.config().display().to_string()));
         f.write("jail.d/app.conf", &f.jail("app", false, "").replace("note[", "slow["));
     })
@@ -224,7 +224,7 @@ async fn the_next_agent_waits_for_a_reload_that_outlives_the_last_one() {
     let asked = tokio::spawn(async move { client.deactivate(&jail("app")).await });
     let (unbanning, go) = (fail2ban.config().join("unbanning"), fail2ban.config().join("go"));
     eventually("the unban action", SOON * 2, || async { unbanning.exists().then_some(()) }).await;
-    // The agent alone: its reload continues, as after a SIGKILL from outside.
+    // Only the agent is killed: its reload continues, as after a SIGKILL from outside.
     agent.process.take().unwrap().kill_alone();
     assert!(asked.await.unwrap().is_err());
     agent.start_again().await;

@@ -1,4 +1,4 @@
-//! Jails are switched on and off beside a real fail2ban: whatever is wrong with one, the others keep running and keep
+//! Jails of a real fail2ban are switched on and off: whatever is wrong with one, the others keep running and keep
 //! their bans, and the files are as before.
 
 use bangui::agent::client::{AgentClient, AgentError, RefusedKind};
@@ -34,7 +34,7 @@ pub fn refused<T: std::fmt::Debug>(answer: Result<T, AgentError>, expected: Refu
     }
 }
 
-/// Activates `app`, which is wrong in some way; fail2ban and its files must be as before. Returns the refusal's words.
+/// Activates `app`, whose configuration is invalid; fail2ban and its files must be as before. Returns the refusal's words.
 pub async fn refused_and_as_before(fail2ban: &Fail2ban, client: &AgentClient) -> String {
     let (files, jails) = (fail2ban.jail_d(), fail2ban.jails().await);
     let words = refused(client.activate(&jail("app")).await, RefusedKind::Configuration);
@@ -75,7 +75,7 @@ async fn a_jail_is_switched_on_and_off_and_no_other_is_touched() {
 
 #[tokio::test]
 async fn what_only_the_running_server_finds_out_is_undone() {
-    // It is loaded twice: when the change is tried out, and by fail2ban.
+    // It is loaded twice: by the trial of the change, and by fail2ban.
     let (fail2ban, agent) = beside(|f| {
         let seen = f.config().join("seen").display().to_string();
         let text = format!(

@@ -1,5 +1,5 @@
-//! What an agent starts, seen by the kernel: fail2ban's own programs with checked arguments, the configured start command,
-//! and no shell, whatever a request holds. (The list itself: `src/fail2ban/tools/mod.rs`; of commands on fail2ban's socket:
+//! The programs that an agent starts, as the kernel sees them: fail2ban's own with checked arguments, the configured start command,
+//! and no shell, whatever a request contains. (The list itself: `src/fail2ban/tools/mod.rs`; of commands on fail2ban's socket:
 //! `src/fail2ban/command.rs`.)
 
 use serde_json::json;
@@ -76,7 +76,7 @@ async fn the_agent_starts_fail2bans_programs_alone_and_never_a_shell_whatever_is
             assert!((400..500).contains(&status), "{status} {body}");
         }
     }
-    // And everything that there is to ask for.
+    // And every kind of request.
     client.activate(&jail("app")).await.unwrap();
     client.deactivate(&jail("app")).await.unwrap();
     client.jail_views().await.unwrap();
@@ -142,7 +142,7 @@ fn check(fail2ban: &Fail2ban, all: &[Started]) {
                     _ => panic!("{start:?}"),
                 }
             }
-            // As it was configured; that it holds nothing for a shell, `config` sees to.
+            // As configured; `config` makes sure that it contains no shell syntax.
             ["touch", _] => "start",
             _ => panic!("not on the list: {start:?}"),
         };

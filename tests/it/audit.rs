@@ -1,4 +1,4 @@
-//! Every change leaves an entry in the audit, with who, where and the outcome: the routes of the document are compared
+//! Every change leaves an entry in the audit, with user, place and outcome: the routes of the OpenAPI document are compared
 //! with those that are tried here.
 
 use std::collections::BTreeSet;
@@ -13,11 +13,11 @@ use crate::support::cluster::{SERVER, server_is};
 use crate::support::process::{Child, bangui};
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 
-/// Routes that change nothing, though they are no GET.
+/// Routes that change nothing, although they are not GET.
 const NO_CHANGES: &[&str] = &["POST /api/v1/servers/{server}/probe"];
 const NEW_PASSWORD: &str = "another correct horse battery staple";
 
-/// What was tried: each route, with the entries that it caused.
+/// The routes that were tried, with the entries that each caused.
 struct Tried {
     cluster: Cluster,
     store: Store,
@@ -29,7 +29,7 @@ impl Tried {
         self.store.audit_page(None, 200).await.unwrap().items
     }
 
-    /// Makes the change and returns its entry; a change on a host has one of its beginning besides.
+    /// Makes the change and returns its entry; a change on a host also has one for its beginning.
     async fn change(
         &mut self,
         route: &str,
@@ -116,8 +116,8 @@ async fn every_route_that_changes_something_leaves_an_entry() {
         assert!(entry.session.is_some());
     }
 
-    // A job has an entry when it is put, when it is cancelled, and when it is over. With a fail2ban that answers nothing the
-    // first one does not end, and the second waits.
+    // A job has an entry when it is enqueued, when it is cancelled, and when it ends. With a fail2ban that answers nothing the
+    // first job does not end, and the second waits.
     tried.cluster.fail2ban().pause();
     let ips: Vec<String> = (0..1200_u32).map(|n| format!("2001:db8::{n:x}")).collect();
     let put = json!({ "ips": ips });
@@ -135,7 +135,7 @@ async fn every_route_that_changes_something_leaves_an_entry() {
         assert!(entry.session.is_some() && entry.address.is_some() && entry.worker.is_some(), "{entry:?}");
     }
     tried.cluster.fail2ban().resume();
-    // The first one is not to keep fail2ban busy; it may be over by now.
+    // Cancel the first one, so that it does not keep fail2ban busy; it may have ended by now.
     client.post(&format!("/api/v1/ban-jobs/{first}/cancel"), Value::Null).await;
 
     let recovery = format!("/api/v1/servers/{SERVER}/recovery");
@@ -174,7 +174,7 @@ async fn every_route_that_changes_something_leaves_an_entry() {
     let request = client.request(Method::DELETE, "/api/v1/session");
     tried.change("DELETE /api/v1/session", "session.end", request).await;
 
-    // Nothing that anybody wrote in a password is in it.
+    // No password is in it.
     for entry in tried.entries().await {
         let text = format!("{entry:?}");
         assert!(!text.contains(PASSWORD) && !text.contains(NEW_PASSWORD), "{text}");
@@ -189,7 +189,7 @@ async fn every_route_that_changes_something_leaves_an_entry() {
         .map(|(method, path)| format!("{} {path}", method.to_uppercase()))
         .filter(|route| !NO_CHANGES.contains(&route.as_str()))
         .collect();
-    assert_eq!(tried.routes, changing, "each route that changes something is to be tried here");
+    assert_eq!(tried.routes, changing, "each route that changes something must be tried here");
 }
 
 #[tokio::test]

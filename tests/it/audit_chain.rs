@@ -1,4 +1,5 @@
-//! What nobody can do to the audit unnoticed: remove or change an entry, push a deed out by a flood, or leave no trace of trying.
+//! The audit cannot be tampered with unnoticed: by removing or changing an entry, by a flood that displaces entries, or by attempts
+//! that leave no trace.
 
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ async fn a_changed_entry_is_found_by_its_number() {
     for n in 0..4 {
         store.audit(&record("jail.test", n)).await.unwrap();
     }
-    // A stream's entries cannot be written over: the whole stream is written again, with another word in the third.
+    // Entries of a stream cannot be overwritten: write the whole stream again, with another word in the third entry.
     let key = "{it}:audit-changes";
     let entries: Vec<(String, Vec<Vec<u8>>)> = cluster.redis.command(&["XRANGE", key, "-", "+"]).await;
     let _: i64 = cluster.redis.command(&["DEL", key]).await;
@@ -175,11 +176,11 @@ async fn what_is_trimmed_by_age_or_size_leaves_a_chain_that_is_whole() {
 }
 
 #[tokio::test]
-async fn no_flood_of_ordinary_changes_or_of_refusals_pushes_a_deed_out() {
+async fn no_flood_of_ordinary_changes_or_refusals_pushes_a_security_event_out() {
     // Without a file: this writes 38 MB, and a slow disk would have Redis answer late.
     let cluster = Cluster::bare(1).redis(Redis::start_with(&[]).await).set_up().await;
     let client = cluster.client(0).logged_in().await.confirmed().await;
-    // Of settings the limits of logins are a deed; others are ordinary changes.
+    // A change of the login limits is a security event; other settings are ordinary changes.
     client.patch("/api/v1/settings", "*", json!({ "login_limit": "77777/1" })).await.expect(200);
     client.patch("/api/v1/settings", "*", json!({ "probe_interval_seconds": 77 })).await.expect(200);
     let store = cluster.connected_store().await;
@@ -279,7 +280,7 @@ async fn nobody_guesses_forges_or_is_limited_without_a_trace_and_a_flood_is_one_
         assert_eq!((entry.session.is_some(), entry.username == "admin"), (named, named), "{entry:?}");
         assert!(entry.address.is_some() && entry.worker.is_some(), "{entry:?}");
     }
-    // The others are reported when the minute is over, or the worker ends.
+    // The counted refusals are reported when the minute is over, or when the worker ends.
     cluster.workers[0].terminate();
     assert!(cluster.workers[0].process.ended(SOON).await.success());
     let found = refusals().await;

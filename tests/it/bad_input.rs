@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::support::cluster::SERVER;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON};
 
-/// The calls that take a body, with a body that is right but for what the test breaks.
+/// The calls that take a body, with a valid body, which the test then breaks.
 fn calls_with_a_body() -> [(Method, &'static str, serde_json::Value); 3] {
     [
         (Method::POST, "/api/v1/setup", json!({ "password": PASSWORD, "token": "x" })),
@@ -90,7 +90,8 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_body_over_64_kib_or_of_a_stranger_over_8_kib_is_refused_announced_or_not() {
+async fn a_body_over_64_kib_or_over_8_kib_where_strangers_may_send_it_is_refused_with_and_without_its_length()
+{
     let cluster = Cluster::bare(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     for (method, path, good) in calls_with_a_body() {
@@ -102,7 +103,7 @@ async fn a_body_over_64_kib_or_of_a_stranger_over_8_kib_is_refused_announced_or_
                 client.request(method.clone(), path).header(CONTENT_TYPE, "application/json").body(body),
             )
         };
-        // Just within: it is read, and refused for another reason or none.
+        // Just within the limit: it is read, and not refused for its size.
         let within = send(long.clone().into()).await;
         assert_ne!(within.status, 413, "{}", within.text);
         long.push(b' ');
@@ -180,7 +181,7 @@ async fn a_garbage_cookie_or_bearer_token_is_401_on_every_closed_call() {
 }
 
 #[tokio::test]
-async fn names_paths_and_queries_that_are_none_are_4xx() {
+async fn invalid_names_paths_and_queries_are_answered_4xx() {
     let cluster = Cluster::with_fail2ban(1).set_up().await;
     let client = cluster.client(0).logged_in().await;
     let long = "x".repeat(3000);
@@ -228,7 +229,7 @@ async fn names_paths_and_queries_that_are_none_are_4xx() {
         "/%",
     ] {
         let answer = client.get(path).await;
-        // A page for people may come at the root.
+        // The root may be a page.
         if path != "/" && path != "//" {
             refused(&answer, &[400, 404]);
         }

@@ -20,7 +20,7 @@ fn addresses(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("198.51.{}.{}", 100 + n / 250, n % 250)).collect()
 }
 
-/// A slow schedule, and a jail `slow` whose action takes a while for each address, beside a quick one, `web`.
+/// A cluster with a slow schedule, a jail `slow` whose action takes a while for each address, and a quick jail, `web`.
 async fn cluster(workers: usize) -> (Cluster, Client) {
     let mut cluster = Cluster::with_fail2ban(workers)
         .jails(&["web"])
@@ -33,7 +33,7 @@ async fn cluster(workers: usize) -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// Puts a job; its address.
+/// Enqueues a job; returns its URL.
 async fn put(client: &Client, path: &str, ips: &[String]) -> String {
     let put = client.post(path, json!({ "ips": ips })).await;
     assert_eq!(
@@ -102,7 +102,7 @@ async fn a_large_ban_is_a_job_that_any_worker_shows() {
         (&json!("ban_job.end"), &json!("done"), &json!("admin"))
     );
     assert_eq!(end["target"], format!("{SERVER}/web"));
-    // The counts are known: all of it again, the other way round.
+    // The counts are known now: the same the other way round.
     eventually("the counts", SOON, || async {
         let server = other.get(&format!("/api/v1/servers/{SERVER}")).await;
         (server.body["status"]["currently_banned"] == 130).then_some(())
@@ -137,7 +137,7 @@ async fn a_job_that_lifts_all_bans_lifts_those_that_are_no_addresses_and_counts_
     let command: Vec<&str> =
         ["set", "web", "banip"].into_iter().chain(words.iter().map(String::as_str)).collect();
     cluster.fail2ban().command(&command).await;
-    // That is nothing that could be sent back.
+    // It cannot be sent back as an address.
     cluster.fail2ban().command(&["set", "web", "banip", "--all"]).await;
     client.post(&format!("/api/v1/servers/{SERVER}/probe"), json!({})).await.expect(202);
     eventually("the counts", SOON, || async {
@@ -189,7 +189,7 @@ async fn a_job_outlives_the_worker_that_took_it_and_delays_no_probe() {
 #[tokio::test]
 async fn a_cancelled_job_stays_cancelled_even_if_its_worker_was_paused() {
     let (mut cluster, client) = cluster(2).await;
-    // Each time at another place between two commands.
+    // Each time at another moment between two commands.
     for round in 0..4u64 {
         let job = put(&client, &format!("{}/bans", place("slow")), &addresses(300)).await;
         begun(&client, &job).await;
@@ -244,7 +244,7 @@ async fn a_cancellation_that_the_agent_cannot_hear_says_so_and_is_made_good() {
         cancelled.text
     );
     assert_eq!(client.get(&job).await.body["state"], "cancelling");
-    // What had not begun needs no agent.
+    // A job that has not begun can be cancelled without the agent.
     assert_eq!(
         client.post(&format!("{next}/cancel"), json!({})).await.expect(200).body["state"],
         "cancelled"
@@ -288,7 +288,7 @@ async fn the_jobs_of_a_jail_run_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn what_may_not_be_banned_is_refused_before_a_job_is_put() {
+async fn what_may_not_be_banned_is_refused_before_a_job_is_created() {
     let (cluster, client) = cluster(1).await;
     let bans = format!("{}/bans", place("web"));
     for (own, problem) in [("127.0.0.1", "ban-needs-force"), ("203.0.113.1/33", "invalid-request")] {

@@ -1,5 +1,5 @@
-//! Lists of bans over a failover that is shorter than the scheduler's lease, so that the leader stays: what the old Redis had and
-//! the new one has not is written again, and half of a list is never put in the place of a whole one.
+//! Lists of bans over a failover that is shorter than the lease, so that the leader stays: what the new Redis lacks is written
+//! again, and half a list never replaces a whole one.
 
 use crate::scheduler::leader;
 use crate::support::cluster::{SERVER, server_is};

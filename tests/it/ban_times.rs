@@ -63,7 +63,7 @@ async fn the_hour_that_autumn_repeats_is_resolved() {
     let mut fail2ban = Fail2ban::start_in_zone(&["web"], Some(&autumn())).await;
     fail2ban.write("jail.local", "[web]\nbantime = 55m\n");
     fail2ban.command(&["reload", "web"]).await;
-    // Before the clock was put back, and after it: it showed times within the same hour.
+    // Before and after the clock was put back, when it showed the same hour twice.
     let now = Local::now().timestamp();
     let mut statements = String::new();
     for (ip, minutes) in [("203.0.113.50", 50), ("203.0.113.5", 5)] {

@@ -29,7 +29,7 @@ async fn listed(client: &Client, count: usize) -> Answer {
     .await
 }
 
-/// A slow schedule: what is shown soon is shown because it was asked for.
+/// A cluster with a slow schedule: whatever shows up soon was requested.
 async fn cluster() -> (Cluster, Client) {
     let cluster =
         Cluster::with_fail2ban(2).jails(&["web"]).env("BANGUI_PROBE_INTERVAL_SECONDS", 300).set_up().await;
@@ -175,7 +175,7 @@ async fn bans_that_came_and_went_before_anybody_looked_are_in_the_events() {
     client.post(&bans(), json!({"ips": ["203.0.113.200"]})).await.expect(200);
     listed(&client, 1).await;
     let ips: Vec<String> = (0..20).map(|n| format!("203.0.113.{n}")).collect();
-    // No leader looks in between: a worker that is paused reads no list.
+    // No list is read in between: the leader is paused.
     let leader = client.get("/api/v1/cluster").await.body["lease"]["holder"].clone();
     let at = cluster.workers.iter().position(|worker| {
         worker.log().iter().any(|line| line.to_string().contains(leader.as_str().unwrap()))

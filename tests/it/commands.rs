@@ -1,4 +1,4 @@
-//! The small commands: `check` tries what the configuration names, `healthcheck` is for containers.
+//! The small commands: `check` tests what the configuration names, `healthcheck` is for containers.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ async fn run(
 }
 
 #[tokio::test]
-async fn check_prints_a_line_for_each_thing_and_is_content_only_if_all_is_well() {
+async fn check_prints_a_line_for_each_check_and_succeeds_only_if_all_is_well() {
     let (mut cluster, _) = Cluster::with_fail2ban(0).start_surroundings().await;
     let (code, printed) = run("check", &cluster.environment, &[]).await;
     assert_eq!(code, Some(0), "{printed}");

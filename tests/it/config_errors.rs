@@ -1,11 +1,11 @@
-//! What a mistake in fail2ban's configuration does, row by row, with bangui beside it: the jail is refused in fail2ban's own
-//! words, the others keep running and keep their bans; and where the damage was done past bangui, it is named and mended.
+//! What each mistake in fail2ban's configuration does with bangui: the jail is refused in fail2ban's own words, the others keep
+//! running and keep their bans; and if the damage was done past bangui, it is reported and can be repaired.
 //!
 //! | mistake | fail2ban alone | here |
 //! |---|---|---|
-//! | filter, action or log file missing, INI syntax | `-t` finds it | `-t` is asked before anything |
-//! | expression, host group, duration | `-t` says OK, and a reload of everything ends every jail | found by the rehearsal |
-//! | no jail is switched on | runs with none | the same |
+//! | filter, action or log file missing, INI syntax | `-t` finds it | `-t` runs before any change |
+//! | expression, host group, duration | `-t` says OK, and a reload of everything ends every jail | found by the trial |
+//! | no jail is switched on | runs without jails | the same |
 //! | a wrong expression at a start in the foreground | exits with 255 | a rollback brings it back |
 //! | the same at a start in the background | every jail is listed, none runs | named, and a rollback brings them back |
 

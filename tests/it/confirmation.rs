@@ -1,4 +1,4 @@
-//! What a stolen session cannot do: changes that let somebody in, or keep the owner out, want the password again.
+//! What a stolen session cannot do: changes that let somebody in, or keep the owner out, need the password again.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 const SETTINGS: &str = "/api/v1/settings";
 const NEW: &str = "another password altogether";
 
-/// The changes that ask for a confirmation.
+/// The changes that need a confirmation.
 fn sensitive() -> [Value; 4] {
     [
         json!({ "login_limit": "1000/1" }),
@@ -39,7 +39,7 @@ async fn a_stolen_session_neither_widens_limits_nor_lengthens_lives_nor_throws_i
     let id = owner.get("/api/v1/session").await.body["id"].as_str().unwrap().to_owned();
     refused(&stolen.delete(&format!("/api/v1/sessions/{id}")).await);
     assert_eq!(owner.get(SETTINGS).await.expect(200).body, before);
-    // What is not sensitive is as it was.
+    // Other changes work without it.
     stolen.patch(SETTINGS, "*", json!({ "probe_interval_seconds": 7 })).await.expect(200);
     assert_eq!(stolen.confirm("a wrong password").await.problem(403), "wrong-password");
     refused(&stolen.delete("/api/v1/sessions").await);
@@ -57,7 +57,7 @@ async fn a_confirmation_is_good_on_every_worker_for_its_own_session_and_for_five
     }
     let (one, other) = (cluster.client(0).logged_in().await, cluster.client(0).logged_in().await);
     let at = |client: &Client, n: usize| client.at(cluster.workers[n].address);
-    // Near caches have both sessions as they were before.
+    // The near caches still have both sessions as they were.
     for client in [&one, &other] {
         for _ in 0..2 {
             at(client, 0).get("/api/v1/session").await.expect(200);

@@ -1,4 +1,4 @@
-//! What a page of another site makes a user's browser send, on two workers behind one public address.
+//! Requests that a page of another site makes a user's browser send, at two workers behind one public address.
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HOST};

@@ -1,5 +1,5 @@
-//! The Grafana dashboard against what a cluster exports: a panel that asks for a metric or a label that nobody exports
-//! stays empty, and nobody notices until it is needed.
+//! The Grafana dashboard against what a cluster exports: a panel for a metric or a label that no worker exports
+//! would stay empty, and nobody would notice until it is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

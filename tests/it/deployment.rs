@@ -1,5 +1,5 @@
-//! What lies ready for deploying: the numbers that must fit each other do, and the systemd units are as closed as they say.
-//! The manifests of Kubernetes are held against its API by `make test-manifests`; what runs for real is `make test-deploy`.
+//! The files for deployment: numbers that depend on each other match, and the systemd units are as confined as they claim.
+//! `make test-manifests` checks the Kubernetes manifests; `make test-deploy` runs docker-compose.yml.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,7 +48,7 @@ fn in_kubernetes_the_grace_period_is_the_drain_and_15_s() {
 }
 
 #[test]
-fn where_it_is_deployed_the_figures_and_foreign_hosts_are_kept_from_strangers() {
+fn deployments_keep_metrics_from_strangers_and_refuse_foreign_hosts() {
     for (file, metrics, hosts) in [
         (
             "docker-compose.yml",
@@ -64,7 +64,7 @@ fn where_it_is_deployed_the_figures_and_foreign_hosts_are_kept_from_strangers() 
         let text = read(file);
         assert!(text.contains(metrics) && text.contains(hosts), "{file}");
     }
-    // Nothing leads there from outside.
+    // It is not reachable from outside.
     assert!(
         !read("k8s/base/network.yaml").contains("metrics") && !read(".deploy/haproxy.cfg").contains("9100")
     );
@@ -116,7 +116,7 @@ fn the_units_of_systemd_are_closed() {
     }
 }
 
-/// What systemd says of these units, in a separate file system in which the program exists.
+/// What systemd says about these units, in a separate file system in which the program exists.
 fn verified(spoil: impl Fn(String) -> String) -> String {
     let files = tempfile::tempdir().unwrap();
     let (units, programs) = (files.path().join("etc/systemd/system"), files.path().join("usr/local/bin"));

@@ -1,4 +1,4 @@
-//! What a leader found while it was deposed: it is not written, and takes nothing of what the new leader wrote away.
+//! What a leader found while it was being deposed is not written, and removes nothing that the new leader wrote.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn take(lease: &mut Lease) -> Fence {
     }
 }
 
-/// A store, a fence that nobody honours any more, and the one of the new leader.
+/// A store, the fence of a former leader, and the fence of the new leader.
 async fn deposed(cluster: &Cluster) -> (Store, Fence, Fence) {
     let store = cluster.connected_store().await;
     let mut first = lease(&store);
@@ -46,11 +46,11 @@ async fn a_deposed_leader_neither_notes_findings_nor_forgets_those_of_the_new_on
     }
     let noted = async || store.finding_notes().await.unwrap().into_keys().collect::<Vec<_>>();
     assert_eq!(noted().await, ["server-down:web-1"]);
-    // Whoever looks by himself needs no lease.
+    // Detection by a worker that is not the leader needs no lease.
     store.note_findings(&Changes { there: ids(&["redis-eviction"]), gone: Vec::new() }).await.unwrap();
     store.note_probed_findings(&leads, &[], &ids(&["server-down:web-1"])).await.unwrap();
     assert_eq!(noted().await, ["redis-eviction"]);
-    // Nor is anything written while nobody leads.
+    // Nothing is written while there is no leader, either.
     let _: i64 = cluster.redis.command(&["DEL", "{it}:lease"]).await;
     let late = store.note_probed_findings(&leads, &ids(&["server-down:web-1"]), &[]).await;
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");

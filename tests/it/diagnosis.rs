@@ -1,4 +1,4 @@
-//! What the diagnosis finds on real hosts, and since when it says it has been so.
+//! What the diagnosis finds on real hosts, and since when.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use crate::support::process::{Child, bangui};
 use crate::support::redis::Redis;
 use crate::support::{Client, Cluster, SOON, eventually};
 
-/// A worker keeps what an agent said for ten seconds.
+/// Longer than the ten seconds for which a worker keeps an agent's answer.
 const LOOKED_AGAIN: Duration = SOON.saturating_mul(2);
 
 async fn diagnosis(client: &Client) -> Value {
@@ -104,7 +104,7 @@ async fn where_all_is_well_nothing_is_found_and_every_check_of_the_host_was_made
     ] {
         assert_eq!(check(&well, kind), "fine", "{kind}: {well}");
     }
-    // Over a unix socket there is no certificate, from this machine no need for https or for a place on a list.
+    // Over a unix socket there is no certificate; a user on this machine needs neither https nor an entry on a never-banned list.
     for kind in ["agent-certificate", "no-https", "own-address", "proxy-unnamed"] {
         assert_eq!(check(&well, kind), "unknown", "{kind}: {well}");
     }
@@ -177,7 +177,7 @@ async fn a_server_that_is_down_has_been_so_since_the_probe_that_saw_it_at_any_wo
     cluster.fail2ban().kill();
     server_is(&client, "down").await;
     let id = format!("server-down:{SERVER}");
-    // The leader has noted it before anybody looked.
+    // The leader has recorded it before anybody asked for a diagnosis.
     let store = cluster.connected_store().await;
     let noted = eventually("the note of the probe", SOON, || async {
         store.finding_notes().await.unwrap().get(&id).map(|seen| seen.first)
@@ -200,7 +200,7 @@ async fn a_server_that_is_down_has_been_so_since_the_probe_that_saw_it_at_any_wo
 }
 
 #[tokio::test]
-async fn an_agent_that_cannot_be_reached_is_said_so_and_nothing_else_of_its_server() {
+async fn an_unreachable_agent_is_reported_as_such_and_nothing_else_about_its_server() {
     let (mut cluster, client) = up(1).await;
     cluster.agent().kill();
     let unreachable = found(&client, &format!("server-unreachable:{SERVER}")).await;
@@ -308,7 +308,7 @@ async fn workers_of_two_versions_are_found_after_an_hour_and_a_restart_does_not_
     neighbour(&cluster, "0.0.1", now() - TimeDelta::hours(9)).await;
     let all = diagnosis(&client).await;
     assert_eq!(check(&all, "worker-versions"), "fine", "{version} came a moment ago: {all}");
-    // It is noted all the same: an hour and more ago, say.
+    // But it is recorded: pretend that was more than an hour ago.
     let began = now() - TimeDelta::minutes(61);
     let key = format!("{{{}}}:findings", crate::support::cluster::PREFIX);
     let note: Option<String> = cluster.redis.command(&["HGET", &key, "worker-versions"]).await;

@@ -1,4 +1,4 @@
-//! `?discover=dns`: one server for each address of a name, named and proved by its agent, the same on every worker.
+//! `?discover=dns`: one server for each address of a name, named and authenticated by its agent, the same on every worker.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ use crate::support::tls::{Ca, TlsAgent};
 use crate::support::worker::Worker;
 use crate::support::{Client, Cluster, SOON, eventually, folder};
 
-/// A look comes each 10 s, and what it finds is probed at once.
+/// Long enough for the next discovery (every 10 s) and the probe after it.
 const LOOK: Duration = Duration::from_secs(40);
 const NAME: &str = "agents.test";
 
@@ -41,7 +41,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Nobody is there yet, and no worker.
+    /// The surroundings, without agents and workers.
     async fn new() -> Self {
         let (mut cluster, _) = Cluster::bare(0).start_surroundings().await;
         let (folder, ca) = (folder(), Ca::new());
@@ -114,7 +114,7 @@ async fn servers(client: &Client) -> Vec<Value> {
     client.get("/api/v1/servers").await.expect(200).body["items"].as_array().unwrap().clone()
 }
 
-/// Something with a certificate that answers everything as an agent of that name would; what it was sent.
+/// A server with a certificate that answers everything as an agent of that name would. Records what it was sent.
 async fn liar(listen: SocketAddr, tls: Arc<ServerConfig>, name: &'static str) -> Arc<Mutex<String>> {
     let listener = TcpListener::bind(listen).await.unwrap();
     let heard = Arc::new(Mutex::new(String::new()));
@@ -151,7 +151,7 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
     let client = stage.workers().await;
     stage.shown(&client, &[("node-1", "up"), ("node-2", "down")]).await;
     stage.outcome_says(&client, "ok").await;
-    // Every worker reaches them, not the leader alone.
+    // Every worker reaches them, not only the leader.
     for worker in &stage.cluster.workers {
         let jails = client.at(worker.address).get("/api/v1/servers/node-1/jails").await;
         assert_eq!(jails.expect(200).body["items"][0]["name"], "app", "{}", jails.text);
@@ -185,12 +185,12 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
     stage.shown(&client, &[("node-1", "up"), ("node-2", "down"), ("node-3", "down")]).await;
     assert_eq!(servers(&client).await[0]["status"]["active_jails"], 1);
 
-    // No answer of DNS at all takes nobody away.
+    // If DNS does not answer, no server is removed.
     stage.resolve(&[]);
     stage.outcome_says(&client, "cannot be resolved").await;
     assert_eq!(servers(&client).await.len(), 3);
 
-    // One that is gone stays, unreachable, until it has been gone for long; then its state goes too.
+    // A server that is gone stays, unreachable, for a while; then it is removed with its state.
     drop(first);
     stage.resolve(&[3, 4]);
     stage.outcome_says(&client, "ok").await;
@@ -204,7 +204,7 @@ async fn each_address_of_a_name_is_a_server_named_by_its_agent_wherever_it_comes
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// Makes a server's absence longer than any is borne; none if it is not missed yet.
+/// Backdates a server's absence beyond the limit; none if it is not missing yet.
 async fn age(stage: &Stage, name: &str) -> Option<()> {
     let mut redis = stage.cluster.redis.connection().await;
     let key = format!("{{{PREFIX}}}:discovered");
@@ -265,7 +265,7 @@ async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate()
     for name in ["BANGUI_AGENT_CA", "BANGUI_AGENT_TOKEN"] {
         stage.cluster.environment.remove(name);
     }
-    // Each node has made its own: no two are by one CA.
+    // Each node has made its own certificate: there is no common CA.
     let (first, second) = (Ca::new(), Ca::new());
     let own = first.sign(&["node-1"]);
     let start = async |own: (String, String), name: &str, at: SocketAddr| {
@@ -300,7 +300,7 @@ async fn without_a_ca_nobody_takes_the_name_of_a_node_with_another_certificate()
     assert_eq!(known(&client).await, before, "another one was taken for it");
     drop(impostor);
 
-    // The node itself is known again wherever it comes back.
+    // The node itself is recognized at whatever address it comes back.
     let _again = start(own, "node-1", stage.at(25)).await;
     stage.resolve(&[23, 25]);
     stage.shown(&client, &[("node-1", "down"), ("node-2", "down")]).await;

@@ -1,5 +1,5 @@
-//! The OpenAPI document and its page. What the document says is compared with the router in `src/http/openapi_tests.rs`,
-//! and with the answers of a live cluster by `make test-api`.
+//! The OpenAPI document and its page. `src/http/api/openapi_tests.rs` compares the document with the router,
+//! and `make test-api` with the answers of a live cluster.
 
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ async fn the_page_loads_nothing_from_elsewhere_and_its_looser_policy_is_its_own_
     for elsewhere in ["http://", "https://", "<script>", " style=", "onclick"] {
         assert!(!page.text.contains(elsewhere), "{elsewhere}: {}", page.text);
     }
-    // What it loads is there, and is allowed nothing where it is taken for a page.
+    // The files that it loads exist, and may do nothing if a browser takes them for a page.
     let loaded: Vec<&str> = page.text.split('"').filter(|part| part.starts_with("/docs/")).collect();
     assert!(loaded.len() >= 5, "{}", page.text);
     for file in loaded {

@@ -1,4 +1,4 @@
-//! The documents: what they quote from the code is up to date, and everything they name exists (`documents/named.rs`).
+//! The documents: what they quote from the code is up to date, and everything that they name exists (`documents/named.rs`).
 //!
 //! After a change of the code that a document quotes: `make docs`, then review `git diff docs`. A new log line or problem
 //! appears in `docs/messages.md` with an empty last column: write there what an operator should do.
@@ -107,7 +107,7 @@ fn is_exported(name: &str) -> bool {
     })
 }
 
-/// The value of a field of an alert, on the next line: the file has one field a line, in one order.
+/// The value of a field of an alert, on the next line: the file has one field per line, in a fixed order.
 fn field<'a>(lines: &mut impl Iterator<Item = &'a str>, name: &str) -> &'a str {
     let line = lines.next().unwrap_or_default().trim();
     line.strip_prefix(name).unwrap_or_else(|| panic!("{line:?} instead of {name}")).trim()

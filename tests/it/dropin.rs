@@ -1,5 +1,5 @@
-//! What the agent writes, read by fail2ban itself: whatever a request holds, either it is refused, or fail2ban finds exactly
-//! the values of their kind, in that jail, and nothing else anywhere. (`make fuzz` and proptests beside the code search further;
+//! The agent's drop-ins, read by fail2ban itself: whatever a request contains, either it is refused, or fail2ban finds exactly
+//! the expected values, in that jail, and nothing else anywhere. (`make fuzz` and proptests beside the code search further;
 //! here the reader is the real one.)
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::agent::Agent;
 use crate::support::fail2ban::Fail2ban;
 
-/// Words of the format and of the language around it, and what some reader might take for the end of a line.
+/// Words of the file format and its interpolation, and characters that some parser might take for the end of a line.
 const BITS: &[&str] = &[
     "\n",
     "\r",
@@ -61,7 +61,7 @@ fn word(dice: &mut SmallRng) -> String {
     (0..dice.random_range(1..4)).map(|_| BITS[dice.random_range(0..BITS.len())]).collect()
 }
 
-/// A value as it should be, two times of three, or a hostile one.
+/// A valid value, two times of three, or a hostile one.
 fn value(dice: &mut SmallRng, good: Value) -> Value {
     if dice.random_range(0..6) > 0 { good } else { json!(word(dice)) }
 }
@@ -107,7 +107,7 @@ async fn whatever_is_asked_fail2ban_reads_exactly_the_typed_values_of_that_jail_
             0 => word(&mut dice),
             _ => format!("jail.{}-x_{}", expected.len(), dice.random_range(0..10)),
         };
-        // What the words make of a name may be a good one, in which the mark is no harm; or there is one already.
+        // The words may happen to make a valid name, in which the mark is harmless; or the mark is already there.
         let harmless = bangui::domain::JailName::parse(&name)
             .is_ok_and(|jail| jail.changeable().is_ok() && (name.contains("MARK") || !jail.is_plain()));
         if harmless || expected.contains_key(&name) {
@@ -156,7 +156,7 @@ async fn whatever_is_asked_fail2ban_reads_exactly_the_typed_values_of_that_jail_
         (Some(600), Some(1), "app"),
         "seed {seed}: {web:?}"
     );
-    // What fail2ban would be sent for all of them.
+    // The commands that fail2ban would get for all jails.
     let (well, commands) = fail2ban.try_command(&["-d"]).await;
     assert!(well && !commands.contains("MARK"), "seed {seed}: {commands}");
 }

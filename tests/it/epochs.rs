@@ -1,5 +1,5 @@
-//! Epochs on a real Redis with the real script, whose clock is in the test's hand: it jumps both ways, and Redis forgets, or
-//! comes back with what it had a while ago.
+//! Epochs on a real Redis with the real script, whose clock the test controls: it jumps both ways, and Redis forgets, or
+//! comes back with the data it had a while ago.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,9 +33,9 @@ enum Act {
     Jump(i64),
     /// Redis loses everything.
     Forget,
-    /// What Redis has now may come back.
+    /// A copy of Redis's data is made.
     Remember,
-    /// It does.
+    /// Redis comes back with that copy.
     GoBack,
 }
 

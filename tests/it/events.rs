@@ -1,4 +1,4 @@
-//! `GET /api/v1/events`: what happens anywhere is sent everywhere, each event once, whatever happens to the connection.
+//! `GET /api/v1/events`: every worker sends every event, once, whatever happens to the connection.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ async fn set_interval(client: &Client, seconds: u64) {
     client.patch("/api/v1/settings", "*", patch).await.expect(200);
 }
 
-/// Writes events as fast as it goes: activations of a jail of a server that nobody probes.
+/// Writes events as fast as possible: activations of a jail of a server that is not probed.
 async fn write_events(cluster: &Cluster, n: usize) {
     let (name, store) = (ServerName::parse("nowhere").unwrap(), cluster.store());
     store.ready().await.unwrap();
@@ -287,7 +287,7 @@ async fn one_session_cannot_hold_the_streams_of_all_others() {
     held.pop();
     eventually("the place of a stream that was closed", SOON, || async {
         let request = greedy.request(Method::GET, "/api/v1/events");
-        // An open stream does not end: its head is enough.
+        // An open stream does not end, so read only its head.
         (request.send().await.unwrap().status() == 200).then_some(())
     })
     .await;

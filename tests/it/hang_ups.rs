@@ -1,8 +1,8 @@
-//! A client that hangs up changes nothing about what it has asked for: what was changed has its audit entry, its line in the
-//! access log and its place in the metrics, wherever between the steps of the change the client went away.
+//! A client that hangs up does not affect the change that it requested: a change that was made has its audit entry, its line in the
+//! access log and its place in the metrics, at whatever step of the change the client hung up.
 //!
-//! Each changing route is left at every 50 ms, through a Redis that takes its time, and where sessions end beside a near cache
-//! that is silent, so that hang-ups land in the middle. A new route wants a row in one of the lists that the tests go through.
+//! Clients hang up on each changing route after every 50 ms, with a slow Redis and, where sessions end, with a near cache that is
+//! silent, so that hang-ups come in the middle. A new route needs a row in one of the lists that the tests go through.
 
 mod accounts;
 mod hosts;

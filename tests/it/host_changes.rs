@@ -1,5 +1,5 @@
-//! A change of a jail on a host where other things happen and other files are wrong: nothing is in effect before it has
-//! been checked, only the jail itself can be to blame, what is answered holds, and no other jail is lost.
+//! A change of a jail on a host where other things happen and other files are invalid: nothing takes effect before it has
+//! been checked, only errors of the jail itself lead to a refusal, the answer is true, and no other jail is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -170,7 +170,7 @@ async fn settings_of_the_server_that_a_reload_would_stumble_over_are_refused_bef
         fail2ban.write("fail2ban.local", "");
         assert_eq!(fail2ban.jails().await, ["app", "web"], "{line}");
     }
-    // It logs there already, so that the setting does not matter, whatever has become of the folder.
+    // It already logs there, so the setting does not matter, even if the folder is gone.
     let own = fail2ban.config().parent().unwrap().join("logs");
     std::fs::create_dir(&own).unwrap();
     fail2ban.write("fail2ban.local", &format!("[Definition]\nlogtarget = {}/f2b.log\n", own.display()));
@@ -214,7 +214,7 @@ async fn a_setting_that_a_later_file_overrides_is_refused_with_the_file_that_win
     let client = agent.client();
     fail2ban.write("jail.d/zzz-ansible.local", "[web]\nbantime = 5m\nignoreip = 192.0.2.1\n");
     fail2ban.command(&["reload", "web"]).await;
-    // How long ago its log grew is another matter.
+    // The age of its log may differ.
     let seen = async || JailView { logs: None, ..view(&client, "web").await };
     let (files, before) = (fail2ban.jail_d(), seen().await);
     let said = refused(
@@ -229,7 +229,7 @@ async fn a_setting_that_a_later_file_overrides_is_refused_with_the_file_that_win
     refused(client.change_settings(&jail("web"), &set(list)).await, RefusedKind::Configuration);
     assert_eq!((fail2ban.jail_d(), seen().await), (files, before), "nothing stays behind");
     assert!(fail2ban.bans("web", BANNED).await, "it was not unbanned either");
-    // What the file does not name can be set, also of a jail that is off.
+    // A setting that the file does not name can be set, also for a jail that is off.
     client.change_settings(&jail("web"), &set(json!({ "maxretry": 9 }))).await.unwrap();
     assert_eq!(view(&client, "web").await.maxretry, Some(9));
     client.deactivate(&jail("web")).await.unwrap();
@@ -305,7 +305,7 @@ async fn a_network_is_ignored_beside_a_list_that_refers_to_the_files_before_it()
     client.ignore(&jail("app"), BANNED.parse_network(), true).await.unwrap();
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, "ignoreip = 192.0.2.10"));
     assert_eq!(view(&client, "app").await.ignoreip, ["192.0.2.10", BANNED]);
-    // Until it does: the drop-in that bangui wrote before is written otherwise then.
+    // Until it does: then bangui writes its drop-in differently.
     let text = fail2ban.jail("app", false, "ignoreip = %(known/ignoreip)s 192.0.2.11");
     fail2ban.write("jail.d/app.conf", &text);
     client.ignore(&jail("app"), "198.51.100.7".parse_network(), true).await.unwrap();

@@ -55,7 +55,7 @@ async fn while_fail2ban_is_down_a_change_that_needs_it_says_why_it_is_down_and_t
     assert_eq!(cluster.fail2ban().jail_d(), files);
     let state = server(&client).await;
     assert_eq!((&state["last_activation"], &state["pending_recovery"]), (&before, &Value::Null), "{state}");
-    // What keeps it down can be switched off.
+    // The jail that keeps it down can be switched off.
     assert_eq!(post(&client, "jails/other/deactivate").await.expect(200).body["changed"], json!(true));
     cluster.fail2ban().start_again().await;
     assert_eq!(cluster.fail2ban().jails().await, ["web"]);

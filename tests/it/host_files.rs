@@ -21,14 +21,14 @@ async fn settings_that_change_in_an_included_file_show_at_the_next_look() {
     let client = agent.client();
     let included = fail2ban.config().parent().unwrap().join("common.conf");
     assert_eq!(view(&client, "app").await.bantime, Some(100));
-    // Long enough ago for the first reading to be kept.
+    // Old enough for the first read to be cached.
     let old = std::time::SystemTime::now() - Duration::from_secs(3600);
     let age = || std::fs::File::options().write(true).open(&included).unwrap().set_modified(old).unwrap();
     age();
     assert_eq!(view(&client, "app").await.bantime, Some(100));
     std::fs::write(&included, "[DEFAULT]\nbantime = 200\n").unwrap();
     assert_eq!(view(&client, "app").await.bantime, Some(200));
-    // And in one that was not there.
+    // And in a file that was not there before.
     std::fs::write(included.with_extension("local"), "[DEFAULT]\nbantime = 300\n").unwrap();
     assert_eq!(view(&client, "app").await.bantime, Some(300));
 }
@@ -60,13 +60,13 @@ async fn a_file_of_another_jail_that_cannot_be_read_does_not_keep_a_jail_from_be
         set(77).await.unwrap();
         std::fs::remove_file(fail2ban.config().join(name)).unwrap();
     }
-    // What is no file is not read either.
+    // Anything but a regular file is not read either.
     let folder = fail2ban.config().join("jail.d/zz-bangui-other.local");
     std::fs::create_dir(&folder).unwrap();
     assert!(!client.deactivate(&jail("app")).await.unwrap().active);
     assert!(client.activate(&jail("app")).await.unwrap().active);
     std::fs::remove_dir(&folder).unwrap();
-    // In one that may be about this jail there may be what it needs.
+    // A file that may be about this jail may contain what it needs.
     for text in
         ["[app]\nbantime = 7\n", "[DEFAULT]\nbantime = 7\n", "[INCLUDES]\nafter = x.conf\n", "no title\n"]
     {

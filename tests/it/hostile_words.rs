@@ -1,5 +1,5 @@
 //! Words that a hostile agent, fail2ban or client chooses, on their way to a terminal: in the report of `check`, in logs of text and
-//! of JSON. None of them clears a screen, turns the direction of writing round or looks like a line of somebody else.
+//! of JSON. None of them clears a screen, reverses the direction of text or forges a line.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ async fn surroundings(socket: &std::path::Path) -> Cluster {
     cluster
 }
 
-/// What was printed has lines, and nothing else that a terminal obeys.
+/// Fails if the output has control characters other than line ends.
 fn is_harmless(printed: &str) {
     for line in printed.lines() {
         assert_eq!(printable(line), line, "{printed:?}");
@@ -61,7 +61,7 @@ fn is_harmless(printed: &str) {
 }
 
 #[tokio::test]
-async fn no_agent_and_no_fail2ban_has_check_clear_the_screen_or_print_a_line_of_its_choice() {
+async fn no_agent_and_no_fail2ban_can_make_check_clear_the_screen_or_print_a_forged_line() {
     let folder = folder();
     let cluster = surroundings(&folder.path().join("a.sock")).await;
     let mut command = bangui("check");
@@ -72,7 +72,7 @@ async fn no_agent_and_no_fail2ban_has_check_clear_the_screen_or_print_a_line_of_
     assert!(printed.contains("owned\\u{1b}[2J"), "it is said all the same: {printed}");
 }
 
-/// Requests of a client that writes what HTTP lets it write.
+/// Requests with everything strange that HTTP allows.
 async fn strange_requests(client: &Client) {
     let word = "owned\u{9b}31m\u{202e}";
     for name in
@@ -88,14 +88,14 @@ async fn strange_requests(client: &Client) {
     }
 }
 
-/// Everything a worker has logged of the hostile agent and of strange requests, from its start to its end.
+/// Everything a worker has logged about the hostile agent and strange requests, from its start to its end.
 async fn logged(format: &str) -> String {
     let folder = folder();
     let mut cluster = surroundings(&folder.path().join("a.sock")).await;
     let mut environment: BTreeMap<String, String> = std::mem::take(&mut cluster.environment);
     environment.insert("BANGUI_LOG_FORMAT".to_owned(), format.to_owned());
     environment.insert("RUST_LOG".to_owned(), "info,bangui=debug".to_owned());
-    // The colours of its own lines are no matter here.
+    // Ignore the colours of its own lines.
     environment.insert("NO_COLOR".to_owned(), "1".to_owned());
     let worker = Worker::spawn("worker", &environment);
     let address: SocketAddr = worker
@@ -127,14 +127,14 @@ async fn logged(format: &str) -> String {
 }
 
 #[tokio::test]
-async fn nobody_who_is_named_in_a_log_of_text_sends_the_terminal_anything_to_obey() {
+async fn no_name_in_a_text_log_controls_the_terminal() {
     let printed = logged("text").await;
     is_harmless(&printed);
     assert!(printed.contains("owned\\u{1b}[2J"), "nothing hostile was logged: {printed}");
 }
 
 #[tokio::test]
-async fn nobody_who_is_named_in_a_log_of_json_sends_the_terminal_anything_to_obey() {
+async fn no_name_in_a_json_log_controls_the_terminal() {
     let printed = logged("json").await;
     assert_eq!(printable_lines(&printed), printed);
     assert!(printed.contains("owned\\u001b[2J"), "nothing hostile was logged: {printed}");

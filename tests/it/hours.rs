@@ -77,7 +77,7 @@ async fn bans_that_fail2ban_restores_at_its_start_are_not_counted_again() {
     counted(&client, 0).await;
     ban(&mut cluster, 1, 6).await;
     counted(&client, 5).await;
-    // So that its total is lower than before: it restores three.
+    // Its total is then lower than before: it restores three.
     for n in 1..3 {
         cluster.fail2ban().command(&["set", "app", "unbanip", &format!("203.0.113.{n}")]).await;
     }
@@ -86,7 +86,7 @@ async fn bans_that_fail2ban_restores_at_its_start_are_not_counted_again() {
     })
     .await;
     cluster.fail2ban().kill();
-    // It would read the failures once more: the log is emptied.
+    // Empty the log, or it would read the failures again.
     cluster.fail2ban().jail("app", true, "");
     server_is(&client, "down").await;
     cluster.fail2ban().start_again().await;

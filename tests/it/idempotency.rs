@@ -29,7 +29,7 @@ fn replayed(answer: &Answer) -> bool {
     answer.headers.contains_key("idempotency-replayed")
 }
 
-/// How often this was done.
+/// How many times this was done.
 async fn audited(client: &Client, what: &str) -> usize {
     let page = client.get("/api/v1/audit?limit=200").await;
     let items = page.expect(200).body["items"].as_array().unwrap();
@@ -90,7 +90,7 @@ async fn a_change_that_is_sent_again_to_another_worker_is_answered_as_before_and
         (Some(true), false)
     );
     assert_eq!(audited(&client, "ban.add").await, 2);
-    // What is refused for good is answered the same, too; what is to be tried again is tried again.
+    // A final refusal is repeated too; after a "try again" the request runs again.
     let nothing = async || {
         keyed(&client, Method::DELETE, "/api/v1/servers/web-1/jails/web/bans/nonsense", "three", None).await
     };

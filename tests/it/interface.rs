@@ -1,7 +1,7 @@
-//! What others build on, as snapshots: the OpenAPI document, the help texts, the list of metrics. A change of one of them
-//! shows as a diff to review.
+//! The interfaces that others rely on, as snapshots: the OpenAPI document, the help texts, the list of metrics. A change of one of
+//! them shows as a diff to review.
 //!
-//! After a change that is meant: `INSTA_UPDATE=always cargo test --test it interface::`, then look at `git diff`.
+//! After an intended change: `INSTA_UPDATE=always cargo test --test it interface::`, then look at `git diff`.
 
 use std::fmt::Write as _;
 

@@ -126,7 +126,7 @@ async fn a_name_that_fail2ban_would_misread_is_shown_and_refused_for_changes_wit
         assert_eq!(refused.problem(422), "configuration-refused", "{name}");
         assert!(refused.body["detail"].as_str().unwrap().contains(reason), "{name}: {}", refused.text);
         patch(&client, &path(name, ""), json!({"bantime": 5, "persistent": true})).await.problem(422);
-        // `set logtarget banip ...` would make a log file `banip` of it.
+        // For `set logtarget banip ...` fail2ban would create a log file `banip`.
         client.post(&path(name, "/bans"), json!({"ips": ["203.0.113.9"]})).await.problem(404);
         client.get("/api/v1/bans/203.0.113.9").await.expect(200);
     }
@@ -138,19 +138,19 @@ async fn a_name_that_fail2ban_would_misread_is_shown_and_refused_for_changes_wit
 #[tokio::test]
 async fn a_neighbouring_version_sees_the_names_that_it_can_read() {
     let (mut cluster, client) = cluster().await;
-    // An agent shows others only to those who say that they can read them.
+    // An agent lists other names only for workers that say that they can read them.
     let (_, status) = cluster.agent().get("/v1/status", AGENT_TOKEN).await.unwrap();
     let jails: Vec<_> = status["jails"].as_object().unwrap().keys().collect();
     assert_eq!(jails, [".", "..", "web"], "{status}");
     let (_, views) = cluster.agent().get("/v1/jails/settings", AGENT_TOKEN).await.unwrap();
     assert_eq!(views["jails"].as_array().unwrap().len(), 3, "{views}");
-    // The stored state that such a worker reads names none of them; once it has written, that is the state.
+    // The stored state that an old worker reads has none of these names; after its write, the state has none.
     let key = format!("{{{}}}:server:{SERVER}", crate::support::cluster::PREFIX);
     let mut redis = cluster.redis.connection().await;
     let state: Vec<u8> = redis::cmd("HGET").arg(&key).arg("state").query_async(&mut redis).await.unwrap();
     let text = String::from_utf8_lossy(&state);
     assert!(text.contains("web") && !text.contains("ssh ddos"), "{text}");
-    // A slow probe may come between; it writes all of them again.
+    // A slow probe may come in between; it writes all names again.
     let _: i64 =
         redis::cmd("HINCRBY").arg(&key).arg("revision").arg(1).query_async(&mut redis).await.unwrap();
     eventually("the next probe's state", SOON, || async {

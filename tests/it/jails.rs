@@ -1,5 +1,5 @@
-//! Jails steered through the workers: whichever worker is asked, the same host changes, and a refused change leaves
-//! everything as it was, the record of activations too.
+//! Jails changed through the workers: whichever worker is asked, the same host changes, and a refused change leaves
+//! everything as it was, including the record of activations.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ async fn settings_of_a_jail_change_and_what_is_no_value_never_reaches_the_host()
     assert_eq!((&changed.expect(200).body["bantime"], &changed.body["maxretry"]), (&json!(4711), &json!(7)));
     assert_eq!(client.get(&jail).await.body["bantime"], 4711);
     cluster.fail2ban().command(&["reload"]).await;
-    assert_eq!(client.get(&jail).await.body["bantime"], 4711, "it was to be persistent");
+    assert_eq!(client.get(&jail).await.body["bantime"], 4711, "it should have been persistent");
     let entry = newest_audit(&client).await;
     assert_eq!(
         (&entry["what"], &entry["after"]["bantime"]),
@@ -168,7 +168,7 @@ async fn settings_of_a_jail_change_and_what_is_no_value_never_reaches_the_host()
         "{}",
         ignored.text
     );
-    assert!(!cluster.fail2ban().bans("web", BANNED).await, "it was to be unbanned in the same step");
+    assert!(!cluster.fail2ban().bans("web", BANNED).await, "it should have been unbanned in the same step");
 }
 
 #[tokio::test]

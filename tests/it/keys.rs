@@ -31,7 +31,7 @@ async fn every_key_is_under_the_prefix_and_what_a_session_leaves_runs_out() {
     }
     assert!(with_expiry > 0, "the session runs out");
 
-    // Nothing of a session is left after its end, but what is shared by all of the user's.
+    // Nothing of a session is left after its end, except the keys that all sessions of the user share.
     client.confirm(PASSWORD).await.expect(204);
     client.delete("/api/v1/sessions").await.expect(204);
     let left = cluster.redis.keys().await;
@@ -40,7 +40,7 @@ async fn every_key_is_under_the_prefix_and_what_a_session_leaves_runs_out() {
     };
     let left: Vec<_> =
         left.iter().filter(|key| id(key) && key.windows(9).any(|w| w == b":session:")).collect();
-    // Revoking all raises the user's generation; the dead ones may lie until they run out, but must run out.
+    // Revoking all raises the user's generation; the dead sessions may remain, but must expire.
     for key in left {
         let ttl: i64 =
             redis::cmd("PTTL").arg(key).query_async(&mut cluster.redis.connection().await).await.unwrap();

@@ -46,8 +46,8 @@ const RANKS: &[(&str, u32)] = &[
     ("lib", 11),
 ];
 
-/// What a lower rank alone would allow and must not be: workers know nothing of fail2ban's protocol or of a host's files, an
-/// agent nothing of Redis.
+/// Imports that the ranks alone would allow but that are forbidden: workers know nothing of fail2ban's protocol or of a host's files,
+/// an agent nothing of Redis.
 const FORBIDDEN: &[(&str, &str)] = &[
     ("http", "fail2ban"),
     ("http", "agent/host"),
@@ -111,11 +111,11 @@ fn own() -> Modules {
 }
 
 #[test]
-fn no_arrow_between_the_layers_turns_round() {
+fn no_layer_imports_against_its_arrow() {
     let modules = own();
     assert!(modules.len() > 150, "only {} files were read", modules.len());
     let wrong = wrong_arrows(&modules.imports());
-    assert!(wrong.is_empty(), "arrows that turn round:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "imports against the arrows:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn no_file_imports_in_a_circle() {
     assert!(circles.is_empty(), "{} circles:\n  {}", circles.len(), text.join("\n\n  "));
 }
 
-/// A crate of a few files, to be read as `src` is.
+/// A small crate for testing the reader.
 fn imports_of(files: &[(&str, &str)]) -> BTreeSet<Import> {
     let folder = tempfile::tempdir().unwrap();
     for (name, code) in files {
@@ -194,7 +194,7 @@ fn paths_are_followed_to_the_file_that_defines_the_item() {
 }
 
 #[test]
-fn an_arrow_that_turns_round_and_a_circle_are_found() {
+fn an_import_against_the_layers_and_a_circle_are_found() {
     let imports = imports_of(&[
         ("lib.rs", "mod domain; mod store; mod http;"),
         ("domain.rs", "pub struct Jail; fn f(_: super::http::Caller) {}"),

@@ -51,10 +51,10 @@ async fn of_twice_as_many_racing_logins_as_the_limit_takes_exactly_half_are_chec
     assert_eq!((tried.len(), refused.len()), (8, 8), "{answers:?}");
     for answer in refused {
         assert_eq!(refused_by(answer), "address");
-        // One comes back each 450 s.
+        // One attempt comes back every 450 s.
         assert!((1..=450).contains(&answer.body["retry_after_seconds"].as_u64().unwrap()), "{answer:?}");
     }
-    // The right password is refused as well, and unseen.
+    // The right password is refused too, without being checked.
     let right = cluster.client(1).post("/api/v1/session", json!({ "password": PASSWORD })).await;
     assert_eq!(refused_by(&right), "address");
     let mut counted = 0;
@@ -66,7 +66,7 @@ async fn of_twice_as_many_racing_logins_as_the_limit_takes_exactly_half_are_chec
 
 #[tokio::test]
 async fn one_attempt_comes_back_at_a_time_and_refusals_do_not_put_it_off() {
-    // One comes back each 8 s: a login on a busy machine takes a second of that.
+    // One attempt comes back every 8 s: a login on a busy machine takes a second of that.
     let cluster = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "2/16").set_up().await;
     let login =
         async |n: usize| cluster.client(n % 2).post("/api/v1/session", json!({ "password": PASSWORD })).await;
@@ -84,7 +84,7 @@ async fn one_attempt_comes_back_at_a_time_and_refusals_do_not_put_it_off() {
         assert!(answer.body["retry_after_seconds"].as_u64().unwrap() <= 8, "{answer:?}");
         sleep(Duration::from_millis(100)).await;
     };
-    // On whichever worker, however often one asked before; and one only.
+    // At any worker, however often it was asked before; and only one.
     assert!(asked > 5, "{asked}");
     assert!(came_back >= Duration::from_millis(7900), "{came_back:?}");
     assert!(came_back < Duration::from_millis(15_900), "{came_back:?}");
@@ -106,7 +106,7 @@ async fn ipv6_is_limited_by_64_strictly_and_by_48_loosely() {
         }
         assert_eq!(refused_by(&guess(&b, &format!("2001:db8:1:{network}:ffff::1")).await), "address");
     }
-    // Twelve were tried in this /48: a fresh /64 of it gets no more, and what it was refused cost it nothing.
+    // Twelve were tried in this /48: a fresh /64 of it gets no more, and the refusal costs it nothing.
     for host in 1..=5 {
         assert_eq!(refused_by(&guess(&b, &format!("2001:db8:1:99::{host}")).await), "site");
     }
@@ -123,7 +123,7 @@ async fn ipv6_is_limited_by_64_strictly_and_by_48_loosely() {
 #[tokio::test]
 async fn an_address_that_a_client_invents_does_not_help_it() {
     let wide = Cluster::bare(2).env("BANGUI_LOGIN_LIMIT", "3/3600");
-    // The peer is no proxy that is trusted: whatever it forwards counts for nothing.
+    // The peer is not a trusted proxy: whatever it forwards is ignored.
     let cluster = wide.env("BANGUI_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::/32").set_up().await;
     for n in 0..3 {
         guess(&cluster.client(n % 2), &format!("203.0.113.{n}")).await.problem(401);
@@ -191,7 +191,7 @@ async fn an_account_counts_failures_alone_and_never_refuses_an_address_that_has_
     for answer in refused {
         assert_eq!(refused_by(answer), "account");
     }
-    // A stranger is refused now whatever he shows.
+    // A stranger is refused now, even with the right password.
     assert_eq!(refused_by(&log_in_from(&b, &["192.0.2.9"], "admin", PASSWORD).await), "account");
 
     // Those who have logged in before are not, on either worker, whether they mistype or not.
@@ -255,7 +255,7 @@ async fn a_stolen_session_cannot_be_used_to_guess_the_password_either() {
     }
     assert_eq!(refused_by(&change(0, WRONG).await), "account");
     assert_eq!(refused_by(&change(1, PASSWORD).await), "account");
-    // The session is not the guesser's to lose.
+    // Guesses cannot end the owner's session.
     cluster.client(1).with_bearer(&token).get("/api/v1/session").await.expect(200);
     assert_eq!(refused_by(&guess(&cluster.client(1), "203.0.113.67").await), "account");
 }
@@ -327,7 +327,7 @@ async fn a_client_that_hangs_up_has_used_the_attempt_and_is_counted_and_logged()
     for n in 1..=3 {
         let mut stream = tokio::net::TcpStream::connect(cluster.workers[0].address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        // It has arrived when its attempt is taken.
+        // Once its attempt is counted, it has arrived.
         crate::support::eventually("the attempt", SOON, || async {
             let bucket = "it:attempts:{127.0.0.1/32}:127.0.0.1/32";
             let left: i64 = cluster.redis.command(&["PTTL", bucket]).await;

@@ -1,4 +1,5 @@
-//! Whatever strangers do, the owner of an account gets in: the limits refuse guessers, and never shut out who knows the password.
+//! Whatever strangers do, the owner of an account gets in: the limits refuse guessers, and never shut out somebody who knows the
+//! password.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ async fn owner_gets_in_while_others_poll(pollers: u8, attempts: &str) {
     let cluster = Cluster::bare(2)
         .env("BANGUI_TRUSTED_PROXIES", "127.0.0.1")
         .env("BANGUI_LOGIN_LIMIT", attempts)
-        // One comes back each 10 s, and one is kept for calm addresses.
+        // One attempt comes back every 10 s, and one is reserved for addresses that try rarely.
         .env("BANGUI_LOGIN_FAILURE_LIMIT", "10/100")
         .set_up()
         .await;
@@ -50,10 +51,10 @@ async fn owner_gets_in_while_others_poll(pollers: u8, attempts: &str) {
                 break;
             }
             assert_eq!(refused_by(&answer), "account");
-            // People come a little later: what came back for them must be there still.
+            // People retry a little later: the attempt that came back for them must still be there.
             let seconds = answer.body["retry_after_seconds"].as_u64().unwrap() + 2;
             waited += seconds;
-            // The waiting times in the answers, not what a busy machine makes of them.
+            // Add up the waiting times in the answers, not the real time on a busy machine.
             assert!(waited <= 60 && began.elapsed() < 8 * SOON, "kept out for {:?}", began.elapsed());
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }
@@ -103,7 +104,7 @@ async fn names_that_nobody_has_cannot_fill_the_gate_against_a_known_address() {
         for _ in 0..9 {
             crate::support::eventually("a login", 4 * SOON, || async {
                 let answer = log_in_from(&client, &["198.51.100.7"], "admin", PASSWORD).await;
-                // On a machine that is busy beyond measure Redis's answer may come too late. The gate never refuses.
+                // On an overloaded machine Redis's answer may come too late. The gate never refuses.
                 let late = answer.status == 503 && answer.problem(503) == "redis-unavailable";
                 if !late {
                     answer.expect(201);

@@ -1,4 +1,4 @@
-//! What strangers can hold of a worker and of an agent by connections alone: a share each, and neither memory nor probes.
+//! What strangers can occupy of a worker and of an agent with connections alone: a share each, and neither memory nor probes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -49,7 +49,7 @@ async fn headers_without_an_end_on_5000_connections_take_neither_memory_nor_prob
     for n in 1..=10 {
         for _ in 0..500 {
             let mut stream = connect(stranger(n), address).await.unwrap();
-            // It may have been let go already.
+            // It may have been closed already.
             let _ = stream.write_all(&headers(UNFINISHED)).await;
             held.push(stream);
         }
@@ -59,7 +59,7 @@ async fn headers_without_an_end_on_5000_connections_take_neither_memory_nor_prob
     assert!(resident < LIMIT_MIB, "{resident} MiB");
     // On a connection that was not there before, which needs one of the places.
     Client::new(address).post("/api/v1/session", json!({ "password": PASSWORD })).await.expect(201);
-    // Those beyond the places were let go, and their clients see it.
+    // The connections beyond the limit were closed, and their clients see it.
     eventually("the others to be closed", SOON, || async {
         (held.iter().filter(|stream| still_open(stream)).count() <= 1536).then_some(())
     })

@@ -1,4 +1,5 @@
-//! What is known of one address, at any worker: bans by a network around it, what keeps it from being banned, and who cannot say.
+//! What is known about one address, at any worker: bans of networks that contain it, what keeps it from being banned, and which servers
+//! do not answer.
 
 use serde_json::{Value, json};
 
@@ -34,7 +35,7 @@ async fn look_up(client: &Client, ip: &str) -> Answer {
     found
 }
 
-/// What bans it.
+/// The bans of the address.
 fn bans(found: &Answer) -> Vec<&str> {
     found.body["banned"].as_array().unwrap().iter().map(|place| place["ban"].as_str().unwrap()).collect()
 }
@@ -58,7 +59,7 @@ async fn an_address_is_found_by_each_network_that_contains_it_with_its_times_at_
     assert_eq!(bans(&look_up(&other, "203.0.113.128/25").await), ["203.0.113.0/24"]);
     assert_eq!(bans(&look_up(&other, "203.0.112.0/23").await), [""; 0], "wider than what is banned");
 
-    // The list says which networks to ask for, fail2ban whether they are banned.
+    // The list says which networks to ask about, fail2ban says whether they are banned.
     cluster.fail2ban().command(&["set", "web", "unbanip", "198.51.0.0/16"]).await;
     assert_eq!(bans(&look_up(&other, "198.51.100.16").await), [""; 0]);
 }

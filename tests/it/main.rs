@@ -5,7 +5,7 @@
 //! fail2ban where it needs one, and leaves no process behind (`support::process`), so they run in parallel.
 //! They wait for conditions (`support::eventually`), never for time to pass, except where the passing of time is
 //! what is tested.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue should panic")]
 
 mod store;
 mod support;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::rounds::{Fault, Scene, Tally, holders_are_known, holds, metric};
 use crate::support::{Client, Cluster, SOON};
 
-/// Goes through rounds, none of which may end in an acceptance after the answer; at least so many must have come to a logout.
+/// Runs rounds; no session may be accepted after its logout was answered. At least so many rounds must have come to a logout.
 async fn rounds(fault: Fault, rounds: usize, together: usize) -> Tally {
     let mut tally = Scene::set_up(fault).await.run(fault, rounds, together).await;
     assert!(tally.accepted.is_empty(), "{:?}", tally.accepted);
@@ -18,7 +18,7 @@ async fn rounds(fault: Fault, rounds: usize, together: usize) -> Tally {
     tally
 }
 
-/// Whether a logout has waited for a lease, which proves that the fault came while there was something to fear.
+/// Whether a logout has waited for a lease, which proves that the fault came while a holder had sessions.
 fn waited_for_a_lease(tally: &Tally) -> bool {
     tally.logouts.last().is_some_and(|longest| *longest > 1_000.0)
 }
@@ -181,7 +181,7 @@ async fn ending_a_session_that_is_gone_waits_for_the_holder_that_may_not_know_it
     let store = cluster.store();
     store.ready().await.unwrap();
     holders_are_known(&cluster).await;
-    // On a busy machine a holder may lose its lease by itself, and then nobody waits for it: once of a few it holds.
+    // On a busy machine a holder may lose its lease by itself, so that no logout waits for it: one of a few attempts must succeed.
     for _ in 0..5 {
         holds(&cluster.client(1), true).await;
         let client = cluster.client(0).logged_in().await;
@@ -221,7 +221,7 @@ async fn logouts_of_strangers_share_one_wait_and_cost_redis_next_to_nothing() {
     let total = async || cluster.redis.command_counts().await.values().sum::<u64>();
     let (before, begun) = (total().await, Instant::now());
     let strangers = (0..200).map(|n| {
-        // With tokens that nobody ever had.
+        // With invented tokens.
         let stranger = client.with_bearer(&format!("{n:043}"));
         async move { stranger.delete("/api/v1/session").await.status.as_u16() }
     });
@@ -233,7 +233,7 @@ async fn logouts_of_strangers_share_one_wait_and_cost_redis_next_to_nothing() {
     );
     let (commands, took) = (total().await - before, begun.elapsed());
     cluster.workers[1].resume();
-    // A check each, and the wait of two: the one that was under way, and that of all who came during it.
+    // One check for each, and two waits: the one that was under way, and one for all who came during it.
     println!("200 strangers: {commands} commands in {took:?}");
     assert!(commands < 200 * 4 + 600, "{commands} commands");
     assert!(took < SOON, "{took:?}");
@@ -263,7 +263,7 @@ async fn a_logout_with_a_made_up_token_costs_a_dozen_commands_while_a_near_cache
     assert!([401, 503].contains(&status.as_u16()), "{status}");
     let looks = looks().await - before;
     cluster.workers[1].resume();
-    // A look each 20 ms of a lease of 2 s were about 107. The rest is other polling.
+    // Polling every 20 ms of a lease of 2 s would be about 107. The rest is other polling.
     assert!(looks < 40, "{looks} looks");
     // Where the machine was too busy, its lease had run out before.
     assert!(looks >= 5 || silent_since > Duration::from_secs(1), "{looks} looks");

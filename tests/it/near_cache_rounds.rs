@@ -1,4 +1,4 @@
-//! A few of the rounds that `cargo bench -- near_cache` goes through by the thousand: clients that hang up, and failovers.
+//! A few of the rounds that `cargo bench -- near_cache_failovers` runs by the thousand: clients that hang up, and failovers.
 
 use crate::support::rounds::failovers::{coordinated_failovers, sentinel_failovers};
 use crate::support::rounds::hang_ups::hang_ups;

@@ -1,5 +1,5 @@
-//! The model of near caches (`src/store/auth/near_cache/model.rs`) on a real Redis with the real scripts: the same histories, the very
-//! rules that workers run, and no copy of what the scripts do. Lines can be taken out of a script, and then there must be a hole.
+//! The model of near caches (`src/store/auth/near_cache/model.rs`) on a real Redis with the real scripts: the same histories and the
+//! rules that workers run, without a copy of the scripts' logic. If a line is removed from a script, there must be a hole.
 
 #[path = "../../src/store/auth/near_cache/acts.rs"]
 mod acts;
@@ -256,7 +256,7 @@ async fn on_a_server<T: Send + 'static>(
     worked.await.unwrap()
 }
 
-/// Lives through one history.
+/// Plays one history.
 fn live_through(
     (connection, subscription): (&mut Connection, &mut Connection),
     sources: &Sources,
@@ -267,7 +267,7 @@ fn live_through(
     World::new(scripts, ALL).live_through(history)
 }
 
-/// Lives through histories; the first with an acceptance after the answer, if there is one.
+/// Plays histories; returns the first with an acceptance after the answer, if there is one.
 async fn hole(cases: u32, sources: Sources) -> Option<String> {
     let found = on_a_server(move |connection, subscription| {
         let connections = std::cell::RefCell::new((connection, subscription));
@@ -287,7 +287,7 @@ async fn hole(cases: u32, sources: Sources) -> Option<String> {
     }
 }
 
-/// Fails unless there is a hole: an acceptance, and not a script that broke.
+/// Fails unless there is a hole: an acceptance, not a script error.
 async fn must_open(sources: Sources) {
     let hole = hole(3_000, sources).await.expect("a hole");
     assert!(hole.contains(" accepts "), "{hole}");
@@ -326,7 +326,7 @@ async fn scripts_that_wait_for_no_holders_they_do_not_know_open_a_hole() {
 
 #[tokio::test]
 async fn a_settling_script_that_does_not_look_again_opens_a_hole() {
-    // Too seldom among random histories: the revoker is stopped while the holder confirms, and is renewed.
+    // Too rare among random histories: the revoker is stopped while the holder confirms and renews.
     let history = [
         Act::Login,
         Act::Renew(0),

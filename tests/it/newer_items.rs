@@ -1,5 +1,5 @@
-//! Ban jobs, heartbeats and sessions that a newer version wrote, straight into Redis: what this one cannot read is that one's
-//! error, shown as such, and nobody else's.
+//! Ban jobs, heartbeats and sessions that a newer version wrote, put straight into Redis: one that this version cannot read is shown
+//! with its error, and does not affect others.
 
 use bangui::store::SessionToken;
 use base64::Engine as _;
@@ -24,7 +24,7 @@ async fn write(cluster: &Cluster, name: &str, words: &[&str], bytes: &[u8], more
     command.exec_async(&mut cluster.redis.connection().await).await.unwrap();
 }
 
-/// Puts a job of this kind into the line of jail `app`, as a newer version does.
+/// Enqueues a job of this kind for jail `app`, as a newer version does.
 async fn put_job(cluster: &Cluster, id: &str, order: Value) {
     let about = packed(
         &json!({ "server": SERVER, "jail": "app", "order": order, "username": "admin", "since": "0.9" }),
@@ -66,7 +66,7 @@ async fn a_ban_job_of_a_newer_kind_is_shown_as_unknown_is_claimed_by_nobody_here
     {
         put_job(&cluster, &id, order).await;
         let behind = put_own(&client, "app").await;
-        // Two rounds of looking, each of which finds the newer one first.
+        // Two polls, each of which finds the newer one first.
         for _ in 0..2 {
             let own = put_own(&client, "web").await;
             job_is(&client, &own, "done").await;

@@ -1,5 +1,5 @@
-//! States that a newer version wrote, straight into Redis: what this one cannot read stays as it is, and is no other server's
-//! business.
+//! States that a newer version wrote, put straight into Redis: one that this version cannot read stays as it is, and does not affect
+//! other servers.
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ async fn a_state_that_cannot_be_read_is_that_servers_error_and_lists_of_other_se
     assert_eq!(listed(&client, SERVER).await["status"]["condition"], "up");
     let alone = client.get(&format!("/api/v1/servers/{OTHER}")).await;
     assert_eq!(alone.expect(200).body, broken, "alone as among the others");
-    // Its agent knows the jails all the same.
+    // Its agent still knows the jails.
     write(&cluster, SERVER, &rmp_serde::to_vec_named(&json!({ "status": "of another shape" })).unwrap())
         .await;
     let jails = client.get(&format!("/api/v1/servers/{SERVER}/jails")).await;
@@ -71,7 +71,7 @@ async fn words_of_a_newer_version_are_shown_as_unknown_and_kept() {
         "currently_failed": 1, "total_failed": 2, "currently_banned": 3, "total_banned": 4, "shade": 5
     });
     let newer = json!({ "status": { "jails": { "sshd": counts } }, "settled": "draining" });
-    // Its agent is out of reach: probes rewrite the state, and say nothing of fail2ban.
+    // Its agent is out of reach: probes rewrite the state, and say nothing about fail2ban.
     write(&cluster, OTHER, &rmp_serde::to_vec_named(&newer).unwrap()).await;
     let seen = eventually("a probe's rewrite", SOON, || async {
         let seen = listed(&client, OTHER).await;

@@ -25,7 +25,7 @@ impl Scene {
     async fn set_up(near_cache: bool) -> Self {
         let Pair { primary, replica, replica_port, .. } = Pair::start().await;
         let proxy = Proxy::start(primary.socket(), Mode::Pass).await;
-        // Two: one of them does not lead, and writes nothing for seconds.
+        // Two: one of them is not the leader, and writes nothing for seconds.
         let cluster = Cluster::bare(2)
             .redis(primary)
             .env("BANGUI_REDIS_URL", proxy.redis_url())
@@ -99,8 +99,8 @@ async fn a_check_reads_nothing_from_a_primary_that_is_handing_over() {
     let scene = Scene::set_up(false).await;
     let client = scene.client().await;
     scene.replicated().await;
-    // What `FAILOVER` does first, and until the other one has answered: the old primary takes no writes and calls itself the
-    // primary, which the other one is by then.
+    // What `FAILOVER` does until the other one has answered: the old primary takes no writes but still calls itself the
+    // primary, although the other one already is.
     scene.cluster.redis.command::<()>(&["CLIENT", "PAUSE", "60000", "WRITE"]).await;
     scene.replica.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     scene.proxy.move_new_connections(scene.replica.socket());
@@ -138,7 +138,7 @@ async fn a_near_cache_holds_no_lease_of_a_redis_that_the_rest_of_the_worker_has_
 
 #[tokio::test]
 async fn a_connection_that_leads_elsewhere_ends_all_that_lead_to_the_old_redis() {
-    // Both are primaries and neither knows of the other: only the identity distinguishes them.
+    // Both are primaries and neither knows about the other: only the identity distinguishes them.
     let (old, new) = (Redis::start().await, Redis::start().await);
     let proxy = Proxy::start(old.socket(), Mode::Pass).await;
     let cluster = Cluster::bare(1)
@@ -150,7 +150,7 @@ async fn a_connection_that_leads_elsewhere_ends_all_that_lead_to_the_old_redis()
     let client = cluster.client(0);
     holds(&client, true).await;
     proxy.move_new_connections(new.socket());
-    // One of several breaks: a subscription, of the near cache or of the schedule.
+    // Only one of several connections breaks: a subscription, of the near cache or of the wake channel.
     let list: String = cluster.redis.command(&["CLIENT", "LIST"]).await;
     let ours = list.lines().find(|line| line.contains("user=bangui ") && line.contains("sub=1")).unwrap();
     let id = ours.strip_prefix("id=").unwrap().split(' ').next().unwrap();

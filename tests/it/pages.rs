@@ -103,7 +103,7 @@ async fn the_cookie_is_lax_and_a_cross_site_form_changes_nothing_all_the_same() 
     let login = user.log_in().await;
     let cookie = login.headers["set-cookie"].to_str().unwrap();
     assert!(cookie.contains("; SameSite=Lax") && cookie.contains("; HttpOnly"), "{cookie}");
-    // A link of another site lands logged in.
+    // A link on another site opens a page that is logged in.
     let linked = user.send(Method::GET, "/account", None, &[("sec-fetch-site", "cross-site")]).await;
     assert_eq!(linked.expect(200).text("h1"), "Your account");
     let own = format!("http://{}", cluster.workers[0].address);
@@ -126,7 +126,7 @@ async fn the_cookie_is_lax_and_a_cross_site_form_changes_nothing_all_the_same() 
         }
     }
     user.get("/account").await.expect(200);
-    // A program's body is no form, and a form is no program's body.
+    // Pages refuse JSON, and the API refuses forms.
     let json =
         user.send(Method::POST, "/account/sessions", None, &[("content-type", "application/json")]).await;
     json.expect(415);
@@ -155,7 +155,7 @@ async fn what_came_of_a_form_is_shown_by_another_worker_and_only_to_its_session(
         other.get("/account").await.expect(303).to().as_deref(),
         Some("/login?next=%2Faccount&ended=1")
     );
-    // An id says nothing in another session, and an invented one nothing at all.
+    // An id shows nothing in another session, and an invented one nothing at all.
     let mut third = browser(&cluster, 0);
     third.log_in().await;
     for forged in [to.as_str(), "/account?m=0123456789abcdef", "/account?m=%3Cb%3E", "/account?m="] {
@@ -255,7 +255,7 @@ async fn the_overview_shows_each_server_and_the_search_leads_on() {
     assert!(!none.html.contains("<script>alert"), "markup in the search is text");
     let down = user.get("/?condition=down").await;
     assert!(down.text(".empty").contains("No server is down."), "{}", down.html);
-    // Asking for a check, and what a script takes of the page.
+    // A request for a check, and the parts of the page for scripts.
     let asked = user.post("/servers/web-1/probe", &[]).await;
     let asked = user.get(&asked.expect(303).to().unwrap()).await;
     assert!(asked.text("[role=status]").contains("web-1 is being checked."), "{}", asked.html);

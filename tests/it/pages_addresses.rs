@@ -1,4 +1,4 @@
-//! The page of an address, without JavaScript, on two workers, and what is said of servers that cannot be asked.
+//! The page of an address, without JavaScript, on two workers, and what it says about servers that cannot be asked.
 
 use crate::jails::{BANNED, beside_web};
 use crate::pages_user::{SERVER_PAGE, User, WEB, says, web_listed};
@@ -71,7 +71,7 @@ async fn an_address_in_a_banned_network_is_unbanned_with_the_network_and_that_is
     for whom in [BANNED, around] {
         assert!(cluster.fail2ban().bans("web", whom).await, "{whom}");
     }
-    // A form may name what contains the address, and nothing else.
+    // A form may name networks that contain the address, and no others.
     let other = user.here.post(&format!("{path}/unban"), &[("by", "198.51.100.0/24 web-1/web")]).await;
     other.expect(400);
     let (one, two) = (format!("{around} web-1/web"), format!("{BANNED} web-1/web"));
@@ -90,7 +90,7 @@ async fn an_address_in_a_banned_network_is_unbanned_with_the_network_and_that_is
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_asked_is_said_to_be_not_known_and_never_counted_as_a_no() {
+async fn a_server_that_cannot_be_asked_is_shown_as_unknown_and_never_counted_as_a_no() {
     let (mut cluster, _client) = beside_web().await;
     let mut user = User::of(&cluster).await;
     web_listed(&user).await;

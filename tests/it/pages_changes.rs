@@ -1,5 +1,5 @@
-//! A change of a jail while it is made, and what was refused of it last, without JavaScript and by what scripts ask for: any worker
-//! shows both, and a reload keeps them. Beside them what a jail reads, and what its files say.
+//! A running change of a jail, and the last refused one, without JavaScript and in the parts that scripts request: any worker
+//! shows both, and a reload keeps them. Also what a jail reads, and what its files say.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ async fn each_worker_shows_the_steps_of_a_running_change_and_its_refusal_until_a
 }
 
 #[tokio::test]
-async fn a_change_whose_worker_dies_is_said_to_have_lost_it_and_its_jail_is_shown_all_the_same() {
+async fn a_change_whose_worker_dies_is_shown_as_such_and_its_jail_is_shown_nevertheless() {
     let (mut cluster, _client) = beside_web().await;
     let (waits, go) = waiting_jail(&mut cluster);
     let mut user = User::of(&cluster).await;
@@ -152,7 +152,7 @@ async fn words_of_fail2ban_and_names_are_text_in_what_was_refused_whatever_is_in
     let text = fail2ban.jail("bad", false, "").replace("filter = app", "filter = open");
     fail2ban.write("jail.d/bad.conf", &text);
     post(&client, "jails/bad/activate").await.problem(422);
-    // A jail that there is not leaves nothing behind.
+    // A jail that does not exist leaves nothing behind.
     for n in 0..3 {
         post(&client, &format!("jails/none{n}/activate")).await.problem(404);
     }
@@ -202,7 +202,10 @@ async fn a_jail_shows_whether_its_log_is_written_and_what_its_files_say_beside_w
         .write("jail.d/zz-more.local", "[web]\nignoreip = 127.0.0.1/8 198.51.100.77\nenabled = false\n");
     let page = user.get(WEB).await;
     let list = page.text("section[aria-labelledby=never-title]");
-    assert!(list.contains("the files also have: ") && list.contains("198.51.100.77"), "{list}");
+    assert!(
+        list.contains("these entries of the files apply too: ") && list.contains("198.51.100.77"),
+        "{list}"
+    );
     let warns = page.text("#settings");
     assert!(warns.contains("The files switch it off: it ends at the next reload or restart."), "{warns}");
 }

@@ -9,7 +9,7 @@ fn browser(cluster: &Cluster, n: usize) -> Browser {
     Browser::new(cluster.workers[n].address)
 }
 
-/// Posts to the page, again where too many passwords at once are checked.
+/// Posts to the page; retries if too many passwords are being checked.
 async fn post(user: &mut Browser, fields: &[(&str, &str)]) -> Page {
     loop {
         let seen = user.post("/confirm", fields).await;
@@ -61,7 +61,7 @@ async fn all_other_sessions_end_through_the_password_with_each_step_on_another_w
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_beside_its_field_and_the_form_is_kept() {
+async fn a_wrong_password_is_reported_beside_its_field_and_the_form_is_kept() {
     let cluster = Cluster::bare(2).set_up().await;
     let mut user = browser(&cluster, 0);
     user.log_in().await;
@@ -83,7 +83,7 @@ async fn a_wrong_password_is_said_beside_its_field_and_the_form_is_kept() {
     }
     assert_eq!(wrong.attribute("[name='keep.end']", "value").as_deref(), Some("all"));
     user.get("/account").await.expect(200);
-    // Confirmed after all, by what the page has kept.
+    // Confirmed in the end, with the form that the page kept.
     assert_eq!(user.confirm(&wrong).await.expect(303).to().as_deref(), Some("/login?out=1"));
     assert_eq!(user.cookie("bangui"), None);
 }
@@ -132,7 +132,7 @@ async fn a_form_for_another_site_or_for_the_api_or_of_any_size_is_not_kept() {
     user.post("/confirm", &many).await.expect(400);
     let long = "y".repeat(20_000);
     user.post("/confirm", &[&kept[..], &[("keep.x", &*long)]].concat()).await.expect(400);
-    // A form is measured before the password is asked for, too.
+    // The size of a form is also checked before the password is asked for.
     for form in [&[("x", "y"); 101][..], &[("x", &*long)]] {
         let refused = user.post("/account/sessions", &[&[("end", "others")][..], form].concat()).await;
         assert!(refused.expect(400).html.contains("too large to be kept"), "{}", refused.html);

@@ -20,7 +20,7 @@ struct Field {
     list: bool,
 }
 
-/// Longer than anything that is meant, and what is longer than any field takes.
+/// Longer than any sensible value, and longer than any field accepts.
 fn typed() -> Vec<String> {
     let mut all: Vec<String> = [
         "",
@@ -40,7 +40,7 @@ fn typed() -> Vec<String> {
     all
 }
 
-/// The fields of the forms that change something. A button that is not possible now is pressed all the same.
+/// The fields of the forms that change something. Disabled buttons are pressed too.
 fn fields(page: &Page) -> Vec<Field> {
     let select = |selector: &str| Selector::parse(selector).unwrap();
     let (form, button) = (select("main form[method=post]"), select("button"));
@@ -70,7 +70,7 @@ fn shown(page: &Page, id: &str) -> String {
     let field = document.select(&Selector::parse(&format!("#{id}")).unwrap()).next();
     let field = field.unwrap_or_else(|| panic!("no field {id} in {}: {}", page.asked, page.html));
     match field.value().name() {
-        // The first line break of a text area is no part of it.
+        // The first line break of a text area is not part of its value.
         "textarea" => field.text().collect::<String>().trim_start_matches('\n').to_owned(),
         _ => field.value().attr("value").unwrap_or_default().to_owned(),
     }
@@ -79,7 +79,7 @@ fn shown(page: &Page, id: &str) -> String {
 /// What is wrong with the page that a value in a field was answered with.
 fn wrong(seen: &Page, field: &Field, value: &str) -> Vec<String> {
     let mut all = Vec::new();
-    // A code that is wrong is not allowed to set anything up.
+    // A wrong code must not complete the setup.
     if ![StatusCode::UNPROCESSABLE_ENTITY, StatusCode::FORBIDDEN].contains(&seen.status) {
         return vec![format!("it is answered {}", seen.status)];
     }
@@ -112,7 +112,7 @@ fn wrong(seen: &Page, field: &Field, value: &str) -> Vec<String> {
     all
 }
 
-/// Types each value into each field of a page; how many fields there were, and what was wrong.
+/// Types each value into each field of a page; returns the number of fields, and what was wrong.
 async fn refused(browser: &mut Browser, path: &str) -> (usize, Vec<String>) {
     let page = browser.get(path).await;
     let (fields, mut all) = (fields(page.expect(200)), Vec::new());

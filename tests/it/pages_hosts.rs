@@ -1,5 +1,4 @@
-//! The pages of a server and of a jail, without JavaScript, on two workers: a form is posted at one, and what came of it is shown by
-//! the other.
+//! The pages of a server and of a jail, without JavaScript, on two workers: a form is posted at one, and the other shows the outcome.
 
 use crate::jails::{BANNED, beside_web, beside_web_with};
 use crate::pages_user::{APP, SERVER_PAGE, User, WEB, banned_now, says, web_listed};
@@ -57,7 +56,7 @@ async fn a_refused_switch_stays_in_its_row_in_fail2bans_own_words_at_every_worke
     assert!(row.contains("Not switched on") && row.contains("unterminated"), "{row}");
     assert!(!page.html.contains("<b>from"), "fail2ban's words are text");
     assert_eq!(cluster.fail2ban().jail_d(), files);
-    // Once it is switched on well, the refusal is over.
+    // Once it is switched on successfully, the refusal is gone.
     let text = cluster.fail2ban().jail("bad", false, "");
     cluster.fail2ban().write("jail.d/bad.conf", &text);
     let page = user.get("/servers/web-1/jails/bad").await;
@@ -124,7 +123,7 @@ async fn a_pasted_list_says_what_is_wrong_on_which_line_and_bans_the_good_ones_w
     says(&done, "Banned 2 addresses in web on web-1.");
     says(&done, "Left out: Line 2: 203.0.113.300");
     assert!(cluster.fail2ban().bans("web", "2001:db8::7").await);
-    // The own address needs a tick.
+    // A ban of the user's own address needs a tick.
     let own = user.here.post(&format!("{WEB}/bans"), &[("ips", "127.0.0.0/8")]).await;
     assert!(own.expect(422).error_at("ips").unwrap().contains("Nothing was banned"), "{}", own.html);
 }

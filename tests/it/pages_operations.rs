@@ -99,7 +99,7 @@ async fn of_two_people_who_change_settings_at_once_the_second_looks_again_with_t
         two.get("/settings").await.attribute("#session_idle_seconds", "value").as_deref(),
         Some("1800")
     );
-    // Saving again, on what is shown now, is a decision.
+    // Saving again, based on what is shown now, is allowed.
     let again = two.submit(&stale, "#settings", &[("probe_interval_seconds", "5")], "Save").await;
     let shown = next(&two, &cluster, 0, &again).await;
     assert_eq!(shown.text("[data-k='session_idle_seconds.now']"), "15 min");
@@ -184,7 +184,7 @@ async fn a_job_shows_its_progress_is_cancelled_on_another_worker_and_lists_what_
     assert!(shown.text("section[aria-labelledby=ended] li.job").contains("cancelled Ban"), "{}", shown.html);
     assert!(shown.texts("section[aria-labelledby=running]").is_empty());
 
-    // Once more, as somebody would whose page is old; and what is no job.
+    // Once more, as from an old page; and with an id that is not a job's.
     let twice = other.post(&format!("/jobs/{id}/cancel"), &[]).await;
     next(&other, &cluster, 1, &twice).await.expect(200);
     for none in ["0123456789abcdef0123456789abcdef", "%3Cb%3E", "x"] {

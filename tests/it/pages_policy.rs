@@ -1,4 +1,4 @@
-//! What holds of every page: its policy, its size, its refusals, its assets in a rolling update.
+//! What holds for every page: its policy, its size, its refusals, its assets during a rolling update.
 
 use std::collections::BTreeSet;
 

@@ -17,7 +17,7 @@ async fn set(client: &Client, change: Value) {
     client.send(request).await.expect(200);
 }
 
-/// The entry `undo` that was written last: what was undone, and what came of it.
+/// The newest entry `undo` of the audit: what was undone, and the outcome.
 async fn last_undo(client: &Client) -> (Value, Value) {
     let audit = client.get("/api/v1/audit?limit=20").await.body.clone();
     let entry =
@@ -46,13 +46,13 @@ async fn a_switch_is_undone_from_its_entry_in_the_audit_once_and_by_nobody_else_
     assert!(off.asked.contains("/activity?kind=people&server=web-1&m="), "it leads back: {}", off.asked);
     assert_eq!(cluster.fail2ban().jails().await, ["web"]);
     assert_eq!(last_undo(&client).await, (json!("jail.activate"), json!("done")));
-    // The message of before, and the page of before: it was undone already.
+    // From the old message, and from the old page: it was already undone.
     for (page, form) in [(&on, "#messages form"), (&activity, "tr.deed form")] {
         let twice = user.press(page, form, &[], "Switch off again").await;
         says(&twice, "Nothing was undone.");
         says(&twice, "admin already undid it at ");
     }
-    // What undid it can be undone, from its message.
+    // The undo can itself be undone, from its message.
     let again = user.press(&off, "#messages form", &[], "Switch on again").await;
     says(&again, "Switched app on on web-1.");
     assert_eq!(cluster.fail2ban().jails().await, ["app", "web"]);

@@ -1,5 +1,5 @@
-//! Bans that are undone, without JavaScript, at any worker: a few at once, many as a job, all that were lifted. Nobody is banned again
-//! who must not be by now.
+//! Bans that are undone, without JavaScript, at any worker: a few at once, many as a job, and all lifted ones. No address is banned
+//! again that must not be banned by now.
 
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ async fn what_must_not_be_banned_by_a_slip_is_left_out_of_an_undo_and_the_rest_i
     let mut user = User::of(&cluster).await;
     let own = json!({ "ips": ["127.0.0.9", "198.51.100.9"], "force": true });
     client.post(&path("jails/web/bans"), own).await.expect(200);
-    // No host has it, and fail2ban bans it all the same.
+    // No host has it, but fail2ban bans it nevertheless.
     cluster.fail2ban().command(&["set", "web", "banip", "0.0.0.0"]).await;
     let ips = "127.0.0.9 198.51.100.9 0.0.0.0";
     let sent = user.here.post(&format!("{WEB}/unban"), &[("ips", ips)]).await;
@@ -100,7 +100,7 @@ async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_anothe
         "{question}"
     );
     let begun = user.press(&page, "#all form", &[], "Unban 230 addresses").await;
-    says(&begun, "When it has ended it can be undone from here.");
+    says(&begun, "Once it has ended, it can be undone here.");
     let over = ended(&user, &begun).await;
     banned_now(&client, 0).await;
     let ignore = json!({ "network": "203.0.113.77" });

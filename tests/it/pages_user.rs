@@ -1,4 +1,4 @@
-//! Somebody at a browser without JavaScript, at two workers: forms are posted at the one, and pages are read at the other.
+//! A user with a browser without JavaScript, at two workers: forms are posted at one, and pages are read at the other.
 
 use crate::support::browser::{Browser, Page};
 use crate::support::cluster::server;

@@ -1,4 +1,4 @@
-//! No part of a worker ends unnoticed: whichever does, by a panic or by returning, takes the worker down in good order.
+//! No part of a worker ends unnoticed: if one panics or returns, the worker drains and exits.
 //!
 //! The parts are ended through `worker/tasks/test_switch.rs`, which only test builds have.
 
@@ -72,7 +72,7 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// What a group is tested on: nobody answers behind the name, which is enough to look for it again and again.
+/// The cluster that a group is tested on: the DNS name has no agents, which is enough to keep discovery running.
 async fn surroundings() -> Cluster {
     let cluster = Cluster::bare(0)
         .env("BANGUI_LEASE_TTL_MS", LEASE_TTL_MS)
@@ -243,7 +243,7 @@ async fn a_part_that_fails_while_the_worker_drains_makes_its_exit_code_1() {
     assert_eq!(victim.worker.process.ended(SOON).await.code(), Some(1));
 }
 
-/// What the switch rests on: a release build has no `debug_assertions`, unless its profile says so.
+/// The switch relies on this: a release build has no `debug_assertions`, unless its profile says so.
 #[test]
 fn no_release_build_has_the_switch_that_ends_parts() {
     let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();

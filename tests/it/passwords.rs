@@ -1,4 +1,4 @@
-//! Checking passwords: costly on purpose, so it must neither stop the worker nor be a way in.
+//! Checking passwords is costly on purpose, so it must neither stop the worker nor be a way to attack it.
 
 use std::time::{Duration, Instant};
 

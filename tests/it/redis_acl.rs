@@ -15,9 +15,9 @@ use crate::support::process::{Child, bangui};
 use crate::support::redis::{Redis, USER, rule};
 use crate::support::worker::Worker;
 
-/// What redis-rs sends for what the source asks of it.
+/// Calls in the source, and the command that redis-rs sends for each.
 const IMPLIED: [(&str, &str); 2] = [(".subscribe(", "subscribe"), ("invoke_async(", "evalsha")];
-/// Asked where it is allowed, and missed nowhere.
+/// Commands that workers use if they are allowed, and do not need.
 const OPTIONAL: [&str; 1] = ["config|get"];
 
 fn files(folder: &Path, texts: &mut Vec<(bool, String)>) {
@@ -99,7 +99,7 @@ fn the_documents_show_the_rule() {
     assert_eq!(shown, rule);
 }
 
-/// All that `bangui check` would say of this Redis that is not well.
+/// All problems that `bangui check` would report about this Redis.
 async fn complaints(redis: &Redis) -> String {
     let config = RedisConfig {
         url: redis.url().into(),

@@ -1,4 +1,4 @@
-//! Redis away: 503 soon, the cookie kept, and everything right again soon after it is back, without a restart.
+//! Redis is away: 503 soon, the cookie kept, and everything works again soon after it is back, without a restart.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::proxy::Mode;
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
-/// The promises of the issue.
+/// The bounds of docs/promises.md.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long Redis is away: longer than any single timeout.
@@ -35,7 +35,7 @@ async fn is_unavailable(client: &Client) {
     client.get("/healthz").await.expect(200);
 }
 
-/// Takes Redis away, looks, brings it back, looks.
+/// Takes Redis away, checks, brings it back, checks.
 async fn survives(mut cluster: Cluster, away: impl AsyncFn(&mut Cluster), back: impl AsyncFn(&mut Cluster)) {
     let token = cluster.client(0).log_in().await;
     let clients: Vec<Client> =
@@ -43,7 +43,7 @@ async fn survives(mut cluster: Cluster, away: impl AsyncFn(&mut Cluster), back: 
     for client in &clients {
         client.get("/api/v1/session").await.expect(200);
     }
-    // Twice, since what is rebuilt must survive the next time too.
+    // Twice: connections that were rebuilt must survive the next time too.
     for _ in 0..2 {
         away(&mut cluster).await;
         let began = Instant::now();

@@ -42,7 +42,7 @@ async fn alive(cluster: &Cluster, users: &[Client]) {
     }
 }
 
-/// Asks every worker for so long: none accepts the session.
+/// Asks every worker for this long: none may accept the session.
 async fn refused(cluster: &Cluster, client: &Client, time: Duration) {
     let begun = Instant::now();
     while begun.elapsed() < time {
@@ -161,7 +161,7 @@ async fn an_owner_that_was_superseded_without_knowing_is_left_and_a_paused_worke
             assert_eq!(answer.status, 503, "{:?} after it continued: {}", resumed.elapsed(), answer.text);
         }
     }
-    // Nor is the new owner trusted for long by its own word alone.
+    // The new owner's own word alone does not keep it trusted for long, either.
     eventually("no answer without the other masters", SOON, || async {
         let answer = client.at(other.address).get("/api/v1/session").await;
         (answer.status == 503).then(|| assert!(answer.cookies().is_empty(), "{answer:?}"))
@@ -283,7 +283,7 @@ async fn commands(cluster: &Cluster, nodes: &RedisCluster, users: &[Client]) {
     let port: Vec<String> = alone.command(&["CONFIG", "GET", "port"]).await;
     for (url, exit, said) in [
         (nodes.url(&[free_port()]), 1, "too few masters of the cluster"),
-        (nodes.url(&[port[1].parse().unwrap()]), 1, "it is no node of a Redis Cluster"),
+        (nodes.url(&[port[1].parse().unwrap()]), 1, "it is not a node of a Redis Cluster"),
         (nodes.url(&[nodes.ports[OWNER]]) + "/3", 2, "database 0 only"),
         (
             format!("redis://{USER}:{USER_PASSWORD}@127.0.0.1:{}", nodes.ports[OWNER]),

@@ -1,4 +1,4 @@
-//! Redis that is full, that is started again, and whose replica does not confirm.
+//! A Redis that is full, one that is restarted, and one whose replica does not confirm.
 
 use std::collections::BTreeMap;
 

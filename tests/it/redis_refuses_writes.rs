@@ -1,5 +1,5 @@
 //! Redis refuses writes and answers reads: its last save failed (MISCONF), or it has too few replicas (NOREPLICAS). Reads are
-//! served, whatever needs a write says why it cannot be, and everything is right again as soon as Redis takes writes.
+//! served, requests that need a write are refused with the reason, and everything works again as soon as Redis takes writes.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::rounds::metric;
 use crate::support::worker::Worker;
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
 
-/// What is in Redis's answer.
+/// The word in Redis's answer.
 #[derive(Clone, Copy)]
 enum Refusal {
     Misconf,
@@ -46,7 +46,7 @@ impl Refusal {
     async fn end(self, redis: &Redis) {
         match self {
             Self::NoReplicas => redis.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await,
-            // As an operator would who frees the disk, and does not wait for the next snapshot.
+            // As an operator would do after freeing the disk, instead of waiting for the next snapshot.
             Self::Misconf => {
                 redis.command::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]).await
             }
@@ -103,7 +103,7 @@ async fn reads_continue(refusal: Refusal) {
     let there = client.at(cluster.workers[other].address);
     there.get("/api/v1/session").await.expect(200);
     says_that_it_takes_no_writes(&there).await;
-    // Nobody leads: the lease cannot be renewed.
+    // There is no leader: the lease cannot be renewed.
     eventually("the lease to run out", SOON, || async {
         let view = client.get("/api/v1/cluster").await;
         view.expect(200).body["lease"].is_null().then_some(())

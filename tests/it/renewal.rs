@@ -1,4 +1,4 @@
-//! Tokens and known addresses that are worth nothing any more: after another login of the same browser, and after a new password.
+//! Tokens and known addresses that are no longer valid: after another login of the same browser, and after a new password.
 
 use reqwest::Method;
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn a_browser_that_logs_in_again_leaves_no_older_session_behind_on_any_work
     for cookie in [older.as_str(), "nonsense", &"A".repeat(43)] {
         log_in_with(&client, cookie, PASSWORD).await.expect(201);
     }
-    // A client that shows its session otherwise is no browser: its cookie is ignored, here as everywhere.
+    // The cookie of a client that sends `Authorization` is ignored, here as everywhere.
     let request = client.with_bearer(token).request(Method::POST, "/api/v1/session");
     let kept = client.log_in().await;
     let request = request.header("cookie", format!("bangui={kept}")).json(&json!({ "password": PASSWORD }));
@@ -89,7 +89,7 @@ async fn an_address_that_knew_the_old_password_is_a_stranger_after_a_new_one_or_
     log_in("203.0.113.7", PASSWORD).await.expect(201);
     let owner = log_in("203.0.113.9", PASSWORD).await;
     let owner = client.with_bearer(owner.expect(201).body["token"].as_str().unwrap());
-    // The account's limit is used up by another; who is known gets in all the same.
+    // Another address uses up the account's limit; a known address still gets in.
     let use_up = async || {
         eventually("the account's limit to be used up", SOON, || async {
             (log_in("203.0.113.66", "a wrong password").await.status == 429).then_some(())

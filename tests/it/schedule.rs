@@ -1,4 +1,4 @@
-//! The schedule lies in Redis and outlives every leader: as many probes as the time holds, none twice, none skipped.
+//! The schedule is in Redis and outlives every leader: as many probes as intervals, none twice, none skipped.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::scheduler::{SLACK, leader, runs, successor, view};
 use crate::support::cluster::server_is;
 use crate::support::{Client, Cluster, SOON, eventually};
 
-/// Runs and probes over `time` must be one an interval, plus or minus one.
+/// Runs and probes over `time` must be one per interval, plus or minus one.
 async fn counts_match(
     cluster: &mut Cluster,
     client: &Client,
@@ -86,7 +86,7 @@ async fn a_new_leader_neither_repeats_a_run_just_done_nor_skips_a_due_one() {
         .await
     };
 
-    // Just done: the successor is there at once, and waits for the next one.
+    // The probe was just made: the successor takes over at once, and waits for the next one.
     let done = next_run(&client).await;
     let finished = Instant::now();
     let (n, old, _) = leader(&cluster, &client).await;
@@ -105,7 +105,7 @@ async fn a_new_leader_neither_repeats_a_run_just_done_nor_skips_a_due_one() {
         finished.elapsed()
     );
 
-    // Due while there is no leader: the successor makes it as soon as it is elected.
+    // A probe became due while there was no leader: the successor makes it as soon as it is elected.
     let finished = Instant::now();
     tokio::time::sleep(Duration::from_millis(4300)).await;
     let (n, old, _) = leader(&cluster, &client).await;

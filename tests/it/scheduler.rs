@@ -1,4 +1,4 @@
-//! One scheduler: whichever worker is killed, paused or asked to stop, one worker runs the schedule, and only its writes count.
+//! One leader: whichever worker is killed, paused or stopped, one worker is the leader, and only its writes count.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::proxy::Mode;
 use crate::support::redis::MonitoredCommand;
 use crate::support::{Client, Cluster, SOON, eventually};
 
-/// What a script does that is refused: it looks at the lease.
+/// The commands of a fenced script that is refused: it reads the lease, and writes nothing.
 const READS: [&str; 2] = ["GET", "TIME"];
 
 /// Beyond what the lease's time to live explains, on a machine that is busy with other tests.
@@ -46,7 +46,7 @@ pub async fn leader(cluster: &Cluster, client: &Client) -> (usize, String, u64) 
     .await
 }
 
-/// Waits until another than `old` holds the lease; it, its epoch, and how long it took.
+/// Waits until a worker other than `old` holds the lease; returns it, its epoch, and how long that took.
 pub async fn successor(client: &Client, old: &str, deadline: Duration) -> (String, u64, Duration) {
     let began = Instant::now();
     let (holder, epoch) = eventually("another leader", deadline, || async {
@@ -96,12 +96,12 @@ async fn when_the_leader_is_killed_another_takes_over_within_the_lease_and_the_s
         assert!(next > epoch);
         last_epoch = epoch;
         let before = runs(&view(&client).await);
-        eventually("the schedule to go on", SOON, || async {
+        eventually("the schedule to continue", SOON, || async {
             (runs(&view(&client).await) >= before + 2).then_some(())
         })
         .await;
     }
-    // And it is the schedule that reports it: only the last worker sees fail2ban's end.
+    // And the last worker's own probes report it: only that worker sees fail2ban's end.
     cluster.fail2ban().kill();
     server_is(&client, "down").await;
 }
@@ -114,7 +114,7 @@ async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_when_it_wakes()
     for round in 0..3 {
         let (n, old, old_epoch) = leader(&cluster, &client).await;
         let other = client.at(cluster.workers[1 - n].address);
-        // At another moment of its second each round: between two probes, or within one.
+        // In each round at another moment of the interval: between two probes, or during one.
         tokio::time::sleep(Duration::from_millis(round * 350)).await;
         cluster.workers[n].pause();
         let (new, epoch, _) = successor(&other, &old, SOON).await;
@@ -160,14 +160,14 @@ async fn what_an_old_leader_sent_and_the_network_held_back_is_refused_when_it_ar
     assert_eq!(n, 0);
     server_is(&client, "up").await;
 
-    // For a second or two it still takes itself for the leader, and sends; all of it arrives after the lease.
+    // For a second or two it still considers itself the leader, and sends writes; all arrive after the lease has expired.
     let monitor = cluster.redis.monitor().await;
     let proxy = cluster.proxy.as_ref().unwrap();
     proxy.set(Mode::Delay(ttl + Duration::from_millis(1500)));
     let (_, epoch, took) = successor(&client, &old, SOON).await;
     assert!(took < ttl + SLACK && epoch > old_epoch);
     let before = runs(&view(&client).await);
-    eventually("the schedule to go on", SOON, || async {
+    eventually("the schedule to continue", SOON, || async {
         (runs(&view(&client).await) >= before + 4).then_some(())
     })
     .await;
@@ -236,7 +236,7 @@ async fn a_leader_that_is_asked_to_stop_gives_the_lease_back_at_once() {
     let cluster = cluster;
     assert!(cluster.workers[n].process.runs(), "it still drains");
     let before = runs(&view(&other).await);
-    eventually("the schedule to go on", SOON, || async {
+    eventually("the schedule to continue", SOON, || async {
         (runs(&view(&other).await) > before).then_some(())
     })
     .await;

@@ -1,5 +1,5 @@
 //! A primary that is lost, one that is demoted, one that sleeps, and one that was superseded without knowing it: with
-//! Sentinel every worker finds the new one by itself, no replicated session is refused, and one scheduler's writes count.
+//! Sentinel every worker finds the new one by itself, no replicated session is refused, and only one leader's writes count.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -102,8 +102,8 @@ async fn a_primary_that_is_demoted_and_still_answers_is_left_and_its_sessions_ar
     .await;
     all_back(&users, &cluster).await;
     let (right, unavailable) = load.stop().await;
-    // From the promotion until its own demotion the old primary takes what is thrown away with it: two histories for that
-    // moment, of which one survives, and in each of them one writer.
+    // From the promotion until its own demotion the old primary takes writes that are then thrown away: for that moment there are two
+    // histories, of which one survives, each with one writer.
     let writes = check_one_writer(vec![old.end()]) + check_one_writer(vec![new.end()]);
     println!(
         "failover on demand: {right} answers, {unavailable} times 503, 0 times 401; {writes} scheduled writes"
@@ -210,7 +210,7 @@ async fn check_and_reset_password_find_the_primary_by_sentinel() {
     users[0].get("/api/v1/session").await.problem(401);
 }
 
-/// A Redis by itself is no Sentinel, and says so in plain words.
+/// A Redis that is not a Sentinel is reported in plain words.
 #[tokio::test]
 async fn a_url_of_sentinels_that_leads_to_a_redis_is_recognized() {
     let redis = Redis::start_with(&[]).await;
@@ -220,5 +220,5 @@ async fn a_url_of_sentinels_that_leads_to_a_redis_is_recognized() {
     command.env("BANGUI_REDIS_URL", format!("redis+sentinel://127.0.0.1:{port}/main"));
     let (code, printed) = Child::run("check", command, SOON).await;
     assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("no Sentinel"), "{printed}");
+    assert!(printed.contains("no majority of the Sentinels"), "{printed}");
 }

@@ -1,5 +1,5 @@
-//! A primary is trusted for 2 s after a majority of the Sentinels named it, whatever was paused or cut off in that time; and a
-//! minority of them moves nobody.
+//! A primary is trusted for less than 2 s after a majority of the Sentinels named it, whatever was paused or cut off in that time;
+//! and a minority of them moves no worker.
 
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ async fn a_near_cache_that_was_paused_during_a_failover_accepts_nothing_from_the
 async fn a_worker_without_a_majority_of_the_sentinels_says_so_and_continues_once_it_has_one() {
     let (cluster, mut sentinels, client) = set_up(true).await;
     sentinels.kill(0);
-    // Two of three go on naming it.
+    // Two of three continue to name it.
     for _ in 0..60 {
         client.get("/api/v1/session").await.expect(200);
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -120,7 +120,7 @@ async fn a_minority_of_stale_sentinels_leads_no_worker_back_to_a_superseded_prim
     for worker in &cluster.workers {
         worker.ready(SOON).await;
     }
-    // Of the new primary alone.
+    // Only the new primary has it.
     let client = cluster.client(0).logged_in().await;
     for n in 0..3 {
         sentinels.kill(n);

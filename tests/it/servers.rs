@@ -78,7 +78,7 @@ async fn a_crash_after_an_activation_is_pending_then_recovered_then_cleared_by_w
     assert_eq!(up["pending_recovery"]["recovered"], true, "{up}");
     assert_eq!(up["pending_recovery"]["detected_at"], detected_at.as_str());
 
-    // A user who saw another one clears nothing.
+    // A user who saw another recovery dismisses nothing.
     let clear =
         async |at: &str| client.delete(&format!("/api/v1/servers/{SERVER}/recovery?detected_at={at}")).await;
     clear("2020-01-01T00:00:00Z").await.problem(409);

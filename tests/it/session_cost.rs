@@ -1,4 +1,4 @@
-//! What a session costs Redis and what Redis learns of it, watched with MONITOR; and how a session ends by itself.
+//! What a session costs Redis and what Redis learns of it, watched with MONITOR; and how a session expires.
 
 use std::time::{Duration, Instant};
 

@@ -32,7 +32,7 @@ async fn every_setting_shows_its_value_and_where_it_comes_from() {
     let client = cluster.client(0).logged_in().await.confirmed().await;
     let shown = client.get(SETTINGS).await;
     let setting = |value: Value, origin: &str| json!({ "value": value, "origin": origin });
-    // What the tests set, and what nobody did.
+    // Settings that the tests set, and settings that nobody set.
     assert_eq!(
         shown.expect(200).body,
         json!({
@@ -126,7 +126,7 @@ async fn a_change_is_in_force_on_every_worker_without_a_restart() {
     let cluster = Cluster::bare(3).set_up().await;
     let client = cluster.client(0).logged_in().await.confirmed().await;
     for round in 0..5 {
-        // The limit refuses the third attempt; then it is as wide as before.
+        // The limit refuses the third attempt; then it is as high as before.
         change(&client, json!({ "login_limit": format!("{}/3600", 2 + round) })).await;
         for worker in &cluster.workers {
             eventually("the limit to refuse", SOON, || async {

@@ -1,4 +1,4 @@
-//! Setup: once in the cluster's life, whichever worker is asked, and only by somebody who has the code.
+//! Setup: once in the life of an installation, at any worker, and only by somebody who has the code.
 
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ async fn after_redis_has_lost_its_data_the_code_that_is_valid_is_in_every_worker
                 refused.problem(409) == "setup-incomplete" && refused.text.contains("log"),
                 "{refused:?}"
             );
-            // Not some seconds later, when the worker looks by itself.
+            // At once, not some seconds later, when the worker checks by itself.
             let before = eventually("the refusal in the access log", SOON, || async {
                 let log = cluster.workers[n].log();
                 let refused = |line: &Value| field(line, "http.status").is_some_and(|status| status == 409);
@@ -291,7 +291,7 @@ async fn a_setup_code_is_valid_for_a_day_and_then_every_worker_logs_another() {
     };
     assert_eq!(codes(0).pop(), codes(1).pop());
     claim(&first).await.problem(403);
-    // One that a version before this one has stored for good expires, too.
+    // A code that an earlier version stored without an expiry expires too.
     cluster.redis.command::<bool>(&["PERSIST", "{it}:setup-code"]).await;
     eventually("the code to expire", SOON, || async {
         let left: i64 = cluster.redis.command(&["TTL", "{it}:setup-code"]).await;

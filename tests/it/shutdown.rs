@@ -87,7 +87,7 @@ async fn a_request_that_never_ends_is_given_up_after_ten_seconds() {
 }
 
 #[tokio::test]
-async fn idle_connections_and_an_interrupt_do_not_hold_it_up() {
+async fn idle_connections_do_not_delay_the_stop_and_an_interrupt_is_a_stop_too() {
     for signal in [Signal::TERM, Signal::INT] {
         let cluster = Cluster::bare(1).env("BANGUI_DRAIN_SECONDS", 0).set_up().await;
         let client = cluster.client(0);

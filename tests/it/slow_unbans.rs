@@ -1,5 +1,5 @@
-//! A jail ends when the unban action of each of its bans has run, which can take minutes: fail2ban is waited for as long as it
-//! works, nothing is undone that is under way, and a change that takes longer than a client waits is answered 202 with a
+//! A jail has stopped when the unban action of each of its bans has run, which can take minutes: the agent waits as long as fail2ban
+//! makes progress, nothing that is under way is undone, and a change that takes longer than a client waits is answered 202 with a
 //! resource that will show its outcome.
 
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::jails::{BANNED, beside_web, beside_web_with, path, post};
 use crate::support::cluster::{SERVER, server};
 use crate::support::{Client, Cluster, SOON, eventually};
 
-/// A second each: longer than a client waits, than fail2ban may be busy without being down, and than a reload was allowed.
+/// Bans whose unban actions take a second each: longer than a client waits, than fail2ban may be busy without counting as down, and
+/// than the former timeout of a reload.
 const BANS: u32 = 75;
 /// Longer than an agent waits with the answer that a change is under way.
 const ROLLED_BACK: u32 = 110;
@@ -44,7 +45,7 @@ async fn slow_bans(cluster: &mut Cluster, client: &Client, bans: u32) {
     cluster.fail2ban().command(&words).await;
 }
 
-/// Asks for a change that takes long; its address and how it was answered.
+/// Requests a change that takes long; returns its URL and the answer.
 async fn begun(client: &Client, method: Method, rest: &str, body: Value) -> (String, Value) {
     let request = client.request(method, &path(rest)).json(&body).timeout(LONG);
     let answer = client.send(request).await;
@@ -172,7 +173,7 @@ async fn named_slow_unbans_are_waited_for_and_what_is_left_after_25_s_is_a_job_t
     for ip in [&ips[0], &ips[39]] {
         assert!(!cluster.fail2ban().bans("app", ip).await, "{ip}");
     }
-    // All of it is one undo, also what was done before the job.
+    // One undo covers everything, also what was done before the job.
     let (store, id) = (cluster.connected_store().await, UndoId::parse(job["id"].as_str().unwrap()).unwrap());
     let deed = store.undoable(std::slice::from_ref(&id)).await.unwrap().remove(0).unwrap().deed;
     assert_eq!(deed, Deed::Bans { banned: false, ips: Vec::new(), changed: MANY as usize });
@@ -230,7 +231,7 @@ async fn a_worker_that_was_paused_is_heard_again_and_so_is_what_came_of_the_chan
 }
 
 #[tokio::test]
-async fn a_change_that_redis_does_not_take_past_its_beginning_is_said_to_be_under_way() {
+async fn a_change_whose_end_redis_does_not_record_is_reported_as_under_way() {
     let (mut cluster, client) = beside_web_with("BANGUI_TEST_ANSWER_WITHIN_MS", 4000).await;
     slow_bans(&mut cluster, &client, 8).await;
     let asked = tokio::spawn({
@@ -340,7 +341,7 @@ async fn a_change_of_settings_that_is_asked_for_again_is_not_made_again() {
     assert!(once > 0, "{}", cluster.fail2ban().log());
     set().await;
     assert_eq!(reloads(&cluster.fail2ban().log()), once);
-    // Where another has set something else since, it is made.
+    // The change is made if somebody has set another value since.
     cluster.fail2ban().command(&["set", "web", "bantime", "5"]).await;
     set().await;
     assert!(reloads(&cluster.fail2ban().log()) > once);

@@ -1,4 +1,4 @@
-//! Start-up: what cannot work is refused loudly, all of it at once; what may lose data is warned of.
+//! Start-up: a configuration that cannot work is refused with all errors at once; one that may lose data is a warning.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::redis::Redis;
 use crate::support::worker::Worker;
 use crate::support::{Cluster, SOON, eventually, folder};
 
-/// Runs a role that must refuse to start; what it printed.
+/// Runs a command that must refuse to start; returns what it printed.
 async fn refused(role: &str, environment: &BTreeMap<String, String>) -> String {
     let mut command = bangui(role);
     command.envs(environment);
@@ -129,7 +129,7 @@ async fn an_unreadable_secret_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_number_of_workers_that_is_no_positive_number_is_refused() {
+async fn an_invalid_number_of_workers_is_refused() {
     let folder = folder();
     for workers in ["0", "-1", "x", "", "1.5", "99999999999"] {
         let mut environment = with([("BANGUI_WORKERS", workers)]);
@@ -195,7 +195,7 @@ async fn wrong_usage_is_exit_code_2() {
 }
 
 #[tokio::test]
-async fn a_redis_that_may_lose_data_is_warned_of() {
+async fn a_redis_that_may_lose_data_causes_a_warning() {
     let arguments = ["--maxmemory-policy", "allkeys-lru", "--maxmemory", "64mb"];
     let cluster = Cluster::bare(1).redis(Redis::start_with(&arguments).await).start().await;
     for word in ["allkeys-lru", "persistence"] {
@@ -206,14 +206,14 @@ async fn a_redis_that_may_lose_data_is_warned_of() {
             })
             .await;
     }
-    // And a good one is not.
+    // A valid one is not refused.
     let cluster = Cluster::bare(1).start().await;
     let log = cluster.workers[0].process.printed();
     assert!(!log.contains("WARN"), "{log}");
 }
 
 #[tokio::test]
-async fn a_clock_that_is_far_off_rediss_is_warned_of() {
+async fn a_warning_says_that_the_clock_is_far_from_rediss() {
     let redis = Redis::start().await;
     let (seconds, _): (String, String) = redis.command(&["TIME"]).await;
     // `TIME` answers ten digits as a bulk string; another first digit is decades away.

@@ -1,4 +1,4 @@
-//! The atomic steps, each against a real Redis: what they refuse is what the promises rest on. Those of sessions are in
+//! The atomic steps, each against a real Redis: the promises rely on what they refuse. The steps of sessions are in
 //! `store_sessions.rs`.
 
 use std::time::Duration;
@@ -121,7 +121,7 @@ async fn a_renewal_never_recreates_a_lease_and_a_release_never_takes_anothers() 
 async fn an_epoch_is_greater_than_every_one_before_also_when_redis_lost_its_data() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
-    // As of a clock that was ahead: without what the worker has seen, it would be Redis's time the second time.
+    // As after a clock that was ahead: without the epoch that the worker has seen, the second one would be Redis's time.
     redis.command::<()>(&["SET", "{it}:epoch", AHEAD]).await;
     let before = take(&mut lease(&store, 60_000)).await;
     redis.command::<String>(&["FLUSHALL"]).await;

@@ -1,4 +1,4 @@
-//! The atomic steps of sessions, each against a real Redis: none comes back that was ended, and none is lost from sight.
+//! The atomic steps of sessions, each against a real Redis: no ended session comes back, and none is missing from the list.
 
 use std::time::Duration;
 

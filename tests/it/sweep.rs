@@ -1,4 +1,4 @@
-//! Many servers: what one of them does is no other's delay, and there are files enough for all.
+//! Many servers: one that hangs does not delay the others, and there are enough open files for all.
 
 use std::net::SocketAddr;
 
@@ -28,14 +28,14 @@ async fn an_agent_that_hangs_delays_no_other() {
     let (agent, slow) = (cluster.agent().url(), hanging().await);
     let servers = format!("{SERVER}={agent},slow=http://{slow}");
     cluster.environment.insert("BANGUI_SERVERS".to_owned(), servers);
-    // No probe is given longer than the lease lasts.
+    // The timeout of a probe is shorter than the lease.
     cluster.environment.insert("BANGUI_LEASE_TTL_MS".to_owned(), "10000".to_owned());
     cluster.add_worker().await;
     cluster.post_setup(0).await.expect(201);
     let client = cluster.client(0).logged_in().await;
     server_is(&client, "up").await;
     let before = cluster.agent().info().await.probes;
-    // It takes its five seconds, while a sweep comes each second.
+    // It takes its five seconds, while there is a sweep every second.
     eventually("the one that hangs to be reported", SOON, || async {
         let slow = client.get("/api/v1/servers/slow").await.body;
         (slow["status"]["condition"] == "unreachable").then_some(())

@@ -17,7 +17,7 @@ async fn a_jail_switched_off_and_on_at_once_runs_and_a_crash_after_it_offers_a_r
         let client = client.at(cluster.workers[0].address);
         tokio::spawn(async move { post(&client, "jails/app/deactivate").await })
     };
-    // The overlap is the point of this test: the agent has the first and is not done with it.
+    // The switches must overlap: the agent has the first and has not finished it.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let on = post(&other, "jails/app/activate").await;
     off.await.unwrap().expect(200);

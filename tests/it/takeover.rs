@@ -1,5 +1,5 @@
-//! A leader whose process is gone is replaced long before its lease expires; one that is paused or cut off is not, nor one that is
-//! well and whose subscription Redis has ended.
+//! A leader whose process is gone is replaced long before its lease expires; one that is paused or cut off is not, nor a healthy one
+//! whose subscription Redis has ended.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,13 +41,13 @@ async fn subscriptions(redis: &Redis, term: &str) -> u64 {
     count
 }
 
-/// How often somebody has counted subscriptions.
+/// How many times subscriptions have been counted.
 async fn looks(redis: &Redis) -> u64 {
     let counts = redis.command_counts().await;
     counts.iter().filter(|(name, _)| name.starts_with("pubsub")).map(|(_, calls)| calls).sum()
 }
 
-/// The connections whose last command counted subscriptions, those of the tests aside.
+/// The connections whose last command counted subscriptions, except those of the tests.
 async fn lookers(redis: &Redis) -> BTreeSet<String> {
     let clients: String = redis.command(&["CLIENT", "LIST"]).await;
     let user = format!("user={USER} ");
@@ -55,7 +55,7 @@ async fn lookers(redis: &Redis) -> BTreeSet<String> {
     looking.filter_map(|line| Some(line.split_once(" addr=")?.0.to_owned())).collect()
 }
 
-/// Waits until the watcher has looked a few times more, which are not those of the test.
+/// Waits until the watcher, not the test, has counted a few more times.
 async fn is_looked_at(redis: &Redis) {
     let before = looks(redis).await;
     eventually("looks at the leader", SOON, || async { (looks(redis).await >= before + 4).then_some(()) })
@@ -141,7 +141,7 @@ async fn a_watcher_that_is_killed_or_paused_is_replaced_and_the_leader_is_watche
     let next = successor(&cluster.redis, &term).await;
     assert!(epoch(&next) > epoch(&term));
     paused.resume();
-    // That one counts as well from here on; the new leader is not disturbed.
+    // From here on that worker counts too; the new leader is not affected.
     is_looked_at(&cluster.redis).await;
     assert_eq!(held(&cluster.redis).await, Some(next));
 }
@@ -225,7 +225,7 @@ async fn the_watch_is_one_workers_until_it_lets_it_expire_or_another_one_leads()
     }
     let ttl: i64 = cluster.redis.command(&["PTTL", WATCHER]).await;
     assert!((1..=3000).contains(&ttl), "{ttl}");
-    // Each sees the other one's claim, and not that of its own.
+    // Each worker sees the other's claim instead of its own.
     let (_leads, _) = fenced_lease(&store, Duration::from_secs(60)).await;
     assert!(other.claim_watch().await.unwrap(), "a new leader is watched by whoever claims that first");
     assert!(one.held().await.unwrap().unwrap().watched);
@@ -249,7 +249,8 @@ async fn a_leader_that_never_subscribes_as_those_of_older_versions_is_left_to_it
     assert_eq!(takeovers(&term, &monitor.stop(&cluster.redis).await), 0);
 }
 
-/// Pauses the leader, or cuts it off: what it wrote and what was tried until the next one leads, and what it writes afterwards.
+/// Pauses the leader, or cuts it off. Returns what it wrote and which takeovers were tried until the next leader, and what it writes
+/// afterwards.
 async fn is_replaced_when_its_lease_expires(
     cluster: &Cluster,
     leader: usize,

@@ -1,5 +1,5 @@
-//! What a stranger, a neighbouring pod and a hostile host can no longer do: be another address, another site's page or another
-//! host's worker.
+//! What a stranger, a neighbouring pod and a hostile host cannot do: pretend to be another address, a page of this site, or a worker
+//! at another host.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::support::process::{Child, bangui};
 use crate::support::tls::{Ca, TlsAgent};
 use crate::support::{Cluster, PASSWORD, SOON, eventually, folder};
 
-/// The status of what these bytes are answered.
+/// The status of the answer to these bytes.
 async fn raw(address: SocketAddr, request: &str) -> u16 {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_pod_beside_the_load_balancer_is_its_own_address_and_is_noticed() {
     };
     eventually("a warning", SOON, || async { (warnings() > 0).then_some(()) }).await;
     assert_eq!(warnings(), 1, "one, however many requests");
-    // `check` learns of it from the workers.
+    // `check` gets this from the workers.
     eventually("the finding of `check`", SOON, || async {
         let mut command = bangui("check");
         command.envs(&cluster.environment);
@@ -122,7 +122,7 @@ async fn behind_a_number_of_proxies_what_a_client_invents_does_not_make_it_anoth
     }
     assert_eq!(guess("192.0.2.99, 198.51.100.7, 10.0.0.2").await, 429);
     assert_eq!(guess("198.51.100.8, 10.0.0.1").await, 401);
-    // Past the first proxy all are one, whatever they forward.
+    // Clients that bypass the first proxy count as one address, whatever they forward.
     for n in 0..3 {
         assert_eq!(guess(&format!("203.0.113.{n}")).await, 401);
     }
@@ -147,7 +147,7 @@ async fn one_address_has_one_limit_in_whichever_spelling_it_comes() {
     log_in("64:ff9b::c633:6407", PASSWORD).await.problem(429);
 }
 
-/// The worker's end, with what it shows.
+/// A worker's client, with the credentials that it shows.
 fn credentials(folder: &Path, cert: Option<&(String, String)>, ca: &Ca) -> Credentials {
     let file = |name: &str, text: &str| {
         let path = folder.join(name);
@@ -210,10 +210,10 @@ async fn an_agent_that_would_obey_other_agents_does_not_start() {
         .env("BANGUI_WORKER_CA", file("ca.pem", &ca.pem()));
     let (code, printed) = Child::run("bangui agent", command, SOON).await;
     assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("BANGUI_WORKER_CA leads to this agent's own certificate"), "{printed}");
+    assert!(printed.contains("BANGUI_WORKER_CA accepts this agent's own certificate"), "{printed}");
 }
 
-/// A host that keeps all it hears, and answers as an agent would.
+/// A hostile host that records everything it receives, and answers as an agent would.
 async fn eavesdropper(tls: Arc<ServerConfig>) -> (SocketAddr, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, heard) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(String::new())));
@@ -253,7 +253,7 @@ async fn what_a_hostile_host_hears_of_a_worker_is_obeyed_by_no_other() {
     );
     let cluster = Cluster::bare(1)
         .env("BANGUI_SERVERS", servers)
-        // It is there for others, and sent to neither.
+        // The token exists for others, and is sent to neither.
         .env("BANGUI_AGENT_TOKEN", AGENT_TOKEN)
         .env("BANGUI_AGENT_CA", file("ca.crt", &ca.pem()))
         .env("BANGUI_WORKER_CERT", file("worker.crt", &worker.0))
@@ -273,7 +273,7 @@ async fn what_a_hostile_host_hears_of_a_worker_is_obeyed_by_no_other() {
     let said = heard.lock().unwrap().clone();
     assert!(!said.to_lowercase().contains("authorization") && !said.contains(AGENT_TOKEN), "{said}");
 
-    // With its own certificate, and with every word that it heard, it is nobody to the other.
+    // With its own certificate, and with everything that it received, it is refused by the other host.
     let own = ca.sign(&["localhost"]);
     let client = client_of(&credentials(folder.path(), Some(&own), &ca), honest.address, true);
     let refused = client.info().await.unwrap_err();

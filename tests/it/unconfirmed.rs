@@ -1,5 +1,5 @@
-//! What the replicas have not confirmed (`BANGUI_REDIS_MIN_REPLICAS`) is confirmed before any answer that lets a person believe
-//! it: an earlier try was answered 503, or not at all, and a failover may undo it.
+//! A change that replicas have not confirmed (`BANGUI_REDIS_MIN_REPLICAS`) is confirmed before any later answer implies that it was
+//! made: the earlier try was answered 503, or not at all, and a failover may undo it.
 
 use serde_json::json;
 
@@ -61,7 +61,7 @@ async fn a_logout_that_was_not_confirmed_is_not_answered_as_done_by_another_work
     let client = cluster.client(0).logged_in().await;
     replica.pause();
     not_confirmed(&client.delete("/api/v1/session").await);
-    // What it asks the replica to confirm it has not written itself.
+    // It asks the replica to confirm a write that another worker made.
     let other = client.at(cluster.workers[1].address);
     not_confirmed(&other.delete("/api/v1/session").await);
     replica.resume();

@@ -10,9 +10,9 @@ use rustix::process::Signal;
 use crate::support::process::{Child, bangui, search_path};
 use crate::support::{Client, PASSWORD, eventually, folder};
 
-/// Starting everything, on a machine that is busy with other tests.
+/// For starting everything, on a machine that is busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How Redis and Valkey call themselves in the list of processes.
+/// The names of Redis and Valkey in the list of processes.
 const REDIS: &str = "-server unixsocket:";
 
 /// The processes that have the data folder in their arguments or their environment.
@@ -118,7 +118,7 @@ async fn a_neighbour_on_the_machine_cannot_have_it_write_through_a_link_or_into_
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     for (data, why) in
-        [(&link, "is a link"), (&open, "can be written by others"), (&open.join("deeper"), "by everybody")]
+        [(&link, "is a link"), (&open, "can be written by others"), (&open.join("deeper"), "everybody can write to")]
     {
         let mut command = bangui("up");
         command.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
@@ -161,7 +161,7 @@ async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
         })
         .await;
     }
-    // Another one on the same data would be two masters of one Redis.
+    // Another `up` on the same data would start a second Redis on it.
     let mut second = bangui("up");
     second.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let (code, printed) = Child::run("a second bangui up", second, START_TIMEOUT).await;
@@ -233,7 +233,7 @@ async fn a_part_that_exits_by_itself_while_up_waits_for_it_ends_all_with_its_las
 }
 
 #[tokio::test]
-async fn when_it_is_killed_nothing_is_left_either_and_a_second_start_finds_the_data() {
+async fn when_up_is_killed_nothing_is_left_running_and_a_second_start_finds_the_data() {
     let folder = folder();
     let (process, _, client) = up(folder.path()).await;
     let user = eventually("the admin", START_TIMEOUT, || async {
@@ -241,7 +241,7 @@ async fn when_it_is_killed_nothing_is_left_either_and_a_second_start_finds_the_d
         if complete { Some(client.logged_in().await) } else { None }
     })
     .await;
-    // The one process alone, not its group.
+    // Only this process, not its group.
     process.signal(Signal::KILL);
     process.ended(Duration::from_secs(5)).await;
     nothing_is_left(folder.path()).await;

@@ -1,4 +1,4 @@
-//! fail2ban is waited for as long as it works, by whatever of its work the agent can see.
+//! An agent waits for fail2ban as long as it sees progress, in any of the ways in which it can see it.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn slow(bans: u32, seconds: u32, under: &[&str]) -> (Fail2ban, Agent) {
     (fail2ban, agent)
 }
 
-/// Switches `app` off, and asks how fail2ban is all the while: never does it hang.
+/// Switches `app` off, and probes fail2ban during the change: it never counts as hung.
 async fn is_waited_for(fail2ban: &Fail2ban, agent: &Agent, words: &str) {
     let client = agent.client();
     let off = tokio::spawn(async move { client.deactivate(&jail("app")).await });

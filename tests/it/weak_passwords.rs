@@ -1,4 +1,4 @@
-//! Passwords that are tried first are taken nowhere, and the reason is said.
+//! Passwords that attackers try first are refused everywhere, with the reason.
 
 use serde_json::json;
 
@@ -57,7 +57,7 @@ async fn no_operator_provisions_or_resets_to_one_either_and_a_stored_one_stays_i
         assert_eq!(code, Some(2), "{weak}: {printed}");
         assert!(printed.contains(reason) && !printed.contains(weak), "{printed}");
     }
-    // Of a version with other rules: the worker starts, and says that it is to be changed.
+    // Stored by a version with other rules: the worker starts, and warns that it should be changed.
     let earlier = "ten letters";
     let hash = bangui::password::hash(earlier).unwrap();
     let store = cluster.connected_store().await;

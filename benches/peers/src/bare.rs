@@ -9,12 +9,12 @@ use redis::aio::MultiplexedConnection;
 
 use crate::answer::Answer;
 
-/// Answers, whoever asks.
+/// Answers every request.
 pub fn router() -> Router {
     Router::new().route("/session", get(async |State(answer): State<Answer>| answer)).with_state(Answer::read())
 }
 
-/// Answers those whose token is a key in Redis.
+/// Answers requests whose token is a key in Redis.
 pub async fn router_with_get() -> Router {
     let client = redis::Client::open(crate::redis_url()).expect("an address of Redis");
     let connection = client.get_multiplexed_async_connection().await.expect("Redis answers");

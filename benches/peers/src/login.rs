@@ -45,7 +45,7 @@ impl AuthnBackend for Users {
     }
 }
 
-/// Answers those who are logged in.
+/// Answers requests with a session that is logged in.
 pub async fn router() -> Router {
     Router::new()
         .route("/session", get(checked))

@@ -19,12 +19,12 @@ mod sessions;
 
 use std::net::SocketAddr;
 
-/// Where Redis is; the bench says so.
+/// The address of Redis, which the bench passes.
 fn redis_url() -> String {
     std::env::var("PEER_REDIS_URL").expect("PEER_REDIS_URL names the Redis")
 }
 
-/// Says where this server listens.
+/// Prints where this server listens, for the bench.
 fn listening(address: SocketAddr) {
     println!("{address}");
 }

@@ -11,7 +11,7 @@ use tower_sessions_redis_store::fred::prelude::{ClientLike as _, Config, Pool};
 
 use crate::answer::Answer;
 
-/// Its sessions, with a lifetime of a day after the last change.
+/// The session layer, with a lifetime of a day after the last change.
 pub async fn layer() -> SessionManagerLayer<RedisStore<Pool>> {
     let config = Config::from_url(&crate::redis_url()).expect("an address of Redis");
     // Six connections, as in its examples.
@@ -23,7 +23,7 @@ pub async fn layer() -> SessionManagerLayer<RedisStore<Pool>> {
         .with_expiry(Expiry::OnInactivity(Duration::days(1)))
 }
 
-/// Answers those whose session names a user.
+/// Answers requests whose session names a user.
 pub async fn router() -> Router {
     Router::new()
         .route("/session", get(checked))

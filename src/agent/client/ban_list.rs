@@ -221,7 +221,7 @@ impl Read for Pieces {
     }
 }
 
-/// The body of the answer: [`BanList`], of which nothing is kept that the caller does not keep.
+/// Reads the body of the answer, a [`BanList`], into `kept`.
 struct List<'a, K> {
     kept: &'a mut K,
     length: usize,

@@ -25,16 +25,16 @@ pub struct AgentClient {
     pub(super) http: reqwest::Client,
     /// `http://host:port`, without a slash at its end.
     pub(super) base: Arc<str>,
-    /// Where the agent is, in the words of the configuration.
+    /// Where the agent is, as the configuration names it.
     pub(super) place: Arc<str>,
-    /// Sent with each call; none where the workers' certificate says who asks.
+    /// Sent with each call; none where the workers' certificate authenticates them.
     pub(super) tokens: Option<Arc<Tokens>>,
-    /// The name of the change that this client asks for.
+    /// The id of the change that this client asks for.
     pub(super) change: Option<JailChangeId>,
 }
 
 impl AgentClient {
-    /// Asks how fail2ban is; a failure to ask is an outcome too. Ends within `deadline`.
+    /// Probes fail2ban; a failure to ask is an outcome too. Ends within `deadline`.
     pub async fn probe(&self, deadline: Duration) -> ProbeOutcome {
         match self.get::<wire::Status>("/v1/status", deadline).await {
             Ok(status) => status.into(),
@@ -60,7 +60,7 @@ impl AgentClient {
         Ok(jails.jails)
     }
 
-    /// Asks fail2ban once whether it answers `get JAIL backend`.
+    /// Asks fail2ban once whether it knows `get JAIL backend`.
     ///
     /// # Errors
     /// See [`AgentError`].
@@ -69,13 +69,13 @@ impl AgentClient {
         Ok(support.supported)
     }
 
-    /// The same client, with this name for its changes, by which [`Self::change_steps`] asks for their steps.
+    /// The same client, with this id for its changes, by which [`Self::change_steps`] asks for their steps.
     #[must_use]
     pub fn naming(&self, change: &JailChangeId) -> Self {
         Self { change: Some(change.clone()), ..self.clone() }
     }
 
-    /// The steps that a change has taken; none if the agent does not know the change. An agent before 0.3 refuses the question.
+    /// The steps that a change has taken; none if the agent does not know the change. An agent before 0.3 refuses the request.
     ///
     /// # Errors
     /// As [`AgentError`] says.
@@ -113,7 +113,7 @@ impl AgentClient {
         answer.await.unwrap_or_else(|_| Err(self.too_late(deadline)))
     }
 
-    /// The request of somebody who waits for that long: the agent is to answer a little earlier.
+    /// The request with a deadline for the agent: a little earlier than the caller's, so that its answer arrives in time.
     pub(super) fn within(&self, request: RequestBuilder, deadline: Duration) -> RequestBuilder {
         let budget = deadline.mul_f64(0.8).as_millis().to_string();
         request.header(wire::DEADLINE_HEADER, budget).header(NAMES_HEADER, ANY_NAME)
@@ -123,8 +123,8 @@ impl AgentClient {
         self.unreachable(UnreachableKind::Network, &format!("no answer within {deadline:?}"))
     }
 
-    /// With the first token, and with the second if the agent does not know the first (yet, or any more); or with none. A
-    /// refused token means that nothing was done, so that a change may be sent again as well.
+    /// Sends the request with the first token, and with the second if the agent refuses the first; or without a token. A refused token
+    /// means that nothing was done, so even a change may be sent again.
     pub(super) async fn respond(&self, request: &RequestBuilder) -> Result<Response, AgentError> {
         let tokens = match &self.tokens {
             Some(tokens) => tokens.current().await,
@@ -194,7 +194,7 @@ impl AgentClient {
             let remedy = tls::remedy(mistake);
             return self.unreachable(UnreachableKind::Tls, &remedy).because(error);
         }
-        // The last cause is the one that says something: "connection refused", not "error sending request".
+        // The innermost cause is the useful one: "connection refused", not "error sending request".
         let mut cause: &dyn std::error::Error = &error;
         while let Some(deeper) = cause.source() {
             cause = deeper;

@@ -1,4 +1,4 @@
-//! What all clients of a worker share: what it shows and whom it trusts; and how they are made of it.
+//! What all clients of a worker share: what it shows and whom it trusts; and how clients are made from that.
 //!
 //! ```text
 //! listed       client(url)               the URL's host is whom the certificate must be for
@@ -6,10 +6,10 @@
 //!              client_at(server)         from then on like a listed one, whatever the address; or by its certificate
 //! ```
 //!
-//! Over TLS a worker shows its certificate, if it has one. Who is sent the token is the configuration's to say and is never tried
-//! out: those without TLS, which are on this machine, and those behind `https://` where workers have no certificate or the
-//! entry says `token=shared`. It is sent only to agents with a certificate by the CA, and a name that the certificate does not
-//! carry is rejected.
+//! Over TLS a worker shows its certificate, if it has one. The configuration decides which agents are sent the token; it is never
+//! tried out: those without TLS, which are on this machine, and those behind `https://` if the workers have no certificate or the
+//! entry says `token=shared`. Over TLS it is sent only to agents with a certificate by the CA, and an agent that reports a name which
+//! its certificate does not carry is rejected.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ use crate::crypto;
 use crate::domain::discovery::Discovered;
 use crate::domain::{ServerName, UnreachableKind};
 
-/// No connection takes longer, within the deadline of the call.
+/// The timeout of a connection, within the deadline of the call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Tokens and certificates. Cheap to clone; each file is read once for all clients.
@@ -46,17 +46,17 @@ struct Inner {
 /// Who an agent is, proved by its certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Introduction {
-    /// Its name, in small letters.
+    /// Its name, in lower case.
     pub name: ServerName,
-    /// Its run: the same behind two addresses, it is one agent.
+    /// Identifies its process: two addresses with the same one are one agent.
     pub instance: Option<String>,
-    /// The fingerprint of its certificate, where it is known by that alone from now on.
+    /// The fingerprint of its certificate, if that is to be pinned.
     pub fingerprint: Option<String>,
 }
 
 impl AgentClient {
-    /// A client for the agent at `url` that shows a token alone. Over TLS it trusts the CA in the file `ca`, or those the
-    /// system trusts.
+    /// A client for the agent at `url` that shows only a token. Over TLS it trusts the CA in the file `ca`, or those that the system
+    /// trusts.
     ///
     /// # Errors
     /// If the HTTP client cannot be built, or the file holds no CA.
@@ -67,7 +67,7 @@ impl AgentClient {
 }
 
 impl Credentials {
-    /// As configured; over TLS the CA in the file `ca`, or those the system trusts.
+    /// The configured credentials. Over TLS the CA in the file `ca` is trusted, or those that the system trusts.
     ///
     /// # Errors
     /// If the workers' certificate cannot be used.
@@ -118,12 +118,12 @@ impl Credentials {
         }
         let whom = fingerprint.as_deref().map_or(Whom::Named, Whom::Holder);
         let builder = self.over_tls(whom)?.resolve(name.as_str(), *address);
-        // One that is known by what it showed first alone is sent no token, whatever the group says by now.
+        // An agent known only by its pinned certificate is sent no token, whatever its group says by now.
         let tokens = self.tokens_over_tls(shared_token).filter(|_| fingerprint.is_none());
         self.build(builder, format!("https://{name}:{}", address.port()), place, tokens)
     }
 
-    /// Reads what the agents of a group are to be known by, so that a mistake shows at the start.
+    /// Reads the CA that the agents of a group must be signed by, so that a mistake shows at the start.
     ///
     /// # Errors
     /// If the file of the CA holds none.
@@ -176,7 +176,7 @@ impl Credentials {
         Ok(builder().tls_backend_preconfigured(self.0.trust.config(whom)?).https_only(true))
     }
 
-    /// The tokens for an agent behind `https://`: none where workers show a certificate, unless its entry says so.
+    /// The tokens for an agent behind `https://`: none if the workers show a certificate, unless its entry has `token=shared`.
     fn tokens_over_tls(&self, shared_token: bool) -> Option<Arc<Tokens>> {
         self.0.tokens.clone().filter(|_| shared_token || !self.0.trust.is_shown())
     }

@@ -45,14 +45,14 @@ pub enum AgentError {
 pub enum RefusedKind {
     /// There is no such jail.
     Jail,
-    /// Another epoch of the job is known to the agent: a newer one, or the same of another worker.
+    /// The agent knows another epoch of the job: a newer one, or the same one from another worker.
     Stale {
         /// The one that it knows.
         known: Option<u64>,
     },
     /// fail2ban's configuration would be invalid.
     Configuration,
-    /// The host does not let it.
+    /// Something on the host prevents it.
     Failed,
     /// What was begun could be neither finished nor undone yet.
     Unsettled,
@@ -61,7 +61,7 @@ pub enum RefusedKind {
 }
 
 impl AgentError {
-    /// With the error that it was caused by.
+    /// Adds the error that caused it.
     pub(super) fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
         if let Self::Unreachable { cause, .. } = &mut self {
             *cause = Some(Cause::of(error));
@@ -93,7 +93,7 @@ impl From<AgentError> for ProbeOutcome {
             AgentError::Unreachable { kind, reason, .. } => Self::Unreachable { kind, reason },
             AgentError::Busy { reason } => Self::Busy { reason, working: false },
             AgentError::Down { reason } => Self::Down { reason },
-            // No probe is refused by an agent that is one.
+            // An agent never refuses a probe, so this is not one.
             AgentError::Refused { reason, .. } => {
                 Self::Unreachable { kind: UnreachableKind::Protocol, reason }
             }

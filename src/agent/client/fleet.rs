@@ -1,7 +1,7 @@
-//! The servers that a worker knows, each with the client of its agent: what the scheduler sweeps and what users name.
+//! The servers that a worker knows, each with the client of its agent: those that are probed and that users can name.
 //!
-//! Listed ones are there for good; discovered ones come and go with what the leader writes into Redis
-//! ([`Fleet::apply`]). A name that is listed is never a discovered one's.
+//! Listed ones are always there; discovered ones come and go with what the leader writes into Redis
+//! ([`Fleet::apply`]). A discovered server never gets a name that is listed.
 //!
 //! Callers get a clone of the client, which is cheap, and never hold on to the list itself.
 
@@ -16,14 +16,14 @@ use crate::config::AgentGroup;
 use crate::domain::discovery::Discovered;
 use crate::domain::{Discoveries, ServerName};
 
-/// All servers that this worker knows. Cheap to clone; all clones are one list.
+/// All servers that this worker knows. Cheap to clone; all clones share one list.
 #[derive(Clone, Default)]
 pub struct Fleet(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     credentials: Option<Credentials>,
-    /// Groups of the configuration whose agents are sent the shared token in any case.
+    /// Groups whose agents are sent the shared token even if workers have a certificate.
     shared_token: BTreeSet<ServerName>,
     listed: BTreeMap<ServerName, AgentClient>,
     members: ArcSwap<BTreeMap<ServerName, Member>>,
@@ -38,7 +38,7 @@ struct Member {
     found: Option<Found>,
 }
 
-/// All that a client is made of.
+/// All that the client of a discovered server depends on.
 #[derive(Clone, PartialEq)]
 struct Found {
     address: SocketAddr,
@@ -97,7 +97,7 @@ impl Fleet {
         self.0.credentials.as_ref()
     }
 
-    /// Makes these the discovered servers. One that is where it was keeps its client and its connections.
+    /// Makes these the discovered servers. One that has not changed keeps its client and its connections.
     pub fn apply(&self, discovered: &Discoveries) {
         let _one = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.0.members.load();

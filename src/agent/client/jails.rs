@@ -1,7 +1,7 @@
 //! What a worker asks about jails and bans.
 //!
-//! An error that is not `Refused` leaves open whether a change was made: the host is as asked or as before, and asking
-//! again finds out. None of these calls is repeated unseen.
+//! An error other than `Refused` leaves open whether a change was made: asking again finds out. None of these calls is repeated
+//! automatically.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::domain::{JailName, Network};
 const BAN_DEADLINE: Duration = Duration::from_secs(30);
 
 impl AgentClient {
-    /// Switches a jail on, or finds it on; a transaction, which is undone if the jail does not run in the end.
+    /// Switches a jail on, or finds it on: a transaction that is undone if the jail does not run in the end.
     ///
     /// # Errors
     /// See [`AgentError`]; `Configuration` has fail2ban's own words.
@@ -64,7 +64,7 @@ impl AgentClient {
         Ok(views.jails.into_iter().next())
     }
 
-    /// Changes settings of a jail, until its next reload or for good; how it is then.
+    /// Changes settings of a jail, until its next reload or persistently; returns the resulting jail.
     ///
     /// # Errors
     /// See [`AgentError`].
@@ -78,7 +78,7 @@ impl AgentClient {
         Ok(views.jails.into_iter().next())
     }
 
-    /// Unbans a network and never bans it again, in one step; how the jail is then.
+    /// Unbans a network and never bans it again, in one step; returns the resulting jail.
     ///
     /// # Errors
     /// See [`AgentError`].
@@ -122,7 +122,7 @@ impl AgentClient {
         Ok(results.results)
     }
 
-    /// Unbans all of a jail, as many as there is time for: to be called until none remains.
+    /// Unbans all that a jail bans, as far as there is time. Call this again until nothing remains.
     ///
     /// # Errors
     /// See [`AgentError`].
@@ -143,7 +143,7 @@ impl AgentClient {
         self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: false }).await
     }
 
-    /// As [`Self::banned`], and what keeps them from being banned, where the agent knows.
+    /// As [`Self::banned`], with the entries that keep them from being banned, if the agent knows.
     ///
     /// # Errors
     /// See [`AgentError`].
@@ -157,7 +157,7 @@ impl AgentClient {
         Ok(lookups.results)
     }
 
-    /// Switches a jail off that fail2ban went down by, and starts fail2ban if it does not answer.
+    /// Switches off a jail that brought fail2ban down, and starts fail2ban if it does not answer.
     ///
     /// # Errors
     /// See [`AgentError`]; the jail may be off, and fail2ban not up again.
@@ -166,8 +166,8 @@ impl AgentClient {
             .await
     }
 
-    /// From the answer on no command of an older epoch of this job runs or will, as long as each carries the incarnation
-    /// that is answered.
+    /// Once this has been answered, no command of an older epoch of this job runs or will run, as long as each carries the incarnation
+    /// in the answer.
     ///
     /// # Errors
     /// See [`AgentError`].

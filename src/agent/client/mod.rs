@@ -1,8 +1,8 @@
 //! The worker's end of the bridge.
 //!
-//! Every way in which asking can fail has its own kind, because each has its own remedy, and because an agent out
-//! of reach says nothing about fail2ban. Every call has one deadline for all of it; the agent is given four fifths of it, so
-//! that "fail2ban is busy" arrives before this end gives up. The calls about jails and bans are in `jails.rs`.
+//! Every way in which asking can fail has its own kind, because each has its own remedy, and because an agent that cannot be
+//! reached says nothing about fail2ban. Every call has one deadline in all; the agent gets four fifths of it, so that "fail2ban is
+//! busy" arrives before the worker gives up. The calls about jails and bans are in `jails.rs`.
 
 mod ban_list;
 mod call;

@@ -1,6 +1,6 @@
-//! Bans: who is banned, and banning and unbanning, each verified afterwards.
+//! Lists bans, bans and unbans, and verifies the result.
 //!
-//! fail2ban has one command thread, and an action costs milliseconds for each address: so a call carries 25 at most.
+//! fail2ban has one command thread, and an action costs milliseconds for each address, so a call carries at most 25.
 //! A command of a job carries the job's epoch, and an older epoch than the agent has seen is refused: a worker that was
 //! paused cannot ban again what another has cancelled since. The epochs are kept in memory, which a restart forgets: so
 //! a fence answers with the incarnation of this process, and a command that carries another one is refused.
@@ -23,10 +23,10 @@ use crate::fail2ban::pickle::Value;
 use crate::fail2ban::zone::{self, Zone};
 use crate::fail2ban::{Client, Command, Fail2banError, reply};
 
-/// Jobs whose epochs are remembered.
+/// The most jobs whose epochs are remembered.
 const MAX_JOBS: usize = 10_000;
 
-/// How much of fail2ban's time it may take to look again after a command.
+/// How much of fail2ban's time the verification after a command may take.
 const VERIFY_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The most lines of a list: more than fit into a reply of fail2ban, which says the times of each ban.
@@ -39,7 +39,7 @@ const COMMAND_TAKES: Duration = Duration::from_secs(2);
 pub(in crate::agent) struct BanService {
     client: Client,
     epochs: Mutex<Epochs>,
-    /// Of this process.
+    /// Random, new for each process.
     incarnation: String,
     /// Held for writing from the check of the epoch to the end of the command, so that raising an epoch waits until everything
     /// sent under the previous one has ended. Held for reading by a probe, whose several questions then wait for one command,
@@ -49,13 +49,13 @@ pub(in crate::agent) struct BanService {
     lists: Semaphore,
 }
 
-/// The latest epoch of each job, of as many jobs as there ever are at once.
+/// The latest epoch of each job, for the latest [`MAX_JOBS`] jobs.
 #[derive(Default)]
 struct Epochs {
-    /// With the worker that has it, if it says so.
+    /// With the worker that has the epoch, if it names itself.
     seen: BTreeMap<wire::JobKey, (u64, Option<String>)>,
-    /// Of a job that is not remembered nothing up to here is admitted. Epochs follow Redis's clock, so that a job that
-    /// begins later has a higher one.
+    /// For a job that is not remembered, no epoch up to this one is admitted. Epochs follow Redis's clock, so a job that begins
+    /// later has a higher one.
     floor: u64,
 }
 
@@ -63,7 +63,7 @@ impl Epochs {
     fn admit(&mut self, job: &wire::JobEpoch) -> Result<(), ChangeError> {
         let (seen, owner) =
             self.seen.get(&job.key).map_or((self.floor, None), |(epoch, owner)| (*epoch, owner.as_ref()));
-        // Without Redis's memory two workers may have been given the same number.
+        // If Redis lost its data, two workers may have been given the same number.
         let anothers =
             job.epoch == seen && owner.is_some() && job.owner.is_some() && owner != job.owner.as_ref();
         if job.epoch < seen || anothers {
@@ -112,16 +112,16 @@ impl BanService {
         self.turn.read().await
     }
 
-    /// Remembers a job's epoch; commands under an older one are refused from the answer on, and none is under way.
+    /// Remembers a job's epoch; once this has returned, commands under an older one are refused, and none is in progress.
     pub(in crate::agent) async fn fence(
         &self,
         job: &wire::JobEpoch,
         deadline: Instant,
     ) -> Result<wire::Fenced, ChangeError> {
-        // First, so that those that wait for their turn are refused when it comes.
+        // First, so that commands that wait for their turn are refused when it comes.
         self.admit(job)?;
         let _turn = self.turn.write().await;
-        // One that fail2ban was too slow for may still run; it answers only after it.
+        // A command that timed out may still run in fail2ban, which answers the ping only after it.
         match self.client.ask(Command::Ping, deadline).await {
             Ok(_) | Err(Fail2banError::Down(_)) => {
                 Ok(wire::Fenced { incarnation: Some(self.incarnation.clone()) })
@@ -130,9 +130,8 @@ impl BanService {
         }
     }
 
-    /// Bans or unbans, and returns the resulting state of each address: as fail2ban reports when asked again or, where that
-    /// would block it too long, as it answered the command. Where actions are slow, and the request is `partial`, of the first
-    /// addresses only.
+    /// Bans or unbans, and returns the resulting state of each address: as fail2ban reports when asked again or, if that would
+    /// block it too long, as it answered the command. If actions are slow and the request is `partial`, only for the first addresses.
     pub(in crate::agent) async fn order(
         &self,
         jail: &JailName,
@@ -194,7 +193,7 @@ impl BanService {
         self.look_again(jail, results, &rest[..afford], deadline).await.map(drop)
     }
 
-    /// Asks fail2ban about these; how long it took.
+    /// Asks fail2ban about these; returns how long it took.
     async fn look_again(
         &self,
         jail: &JailName,
@@ -211,7 +210,7 @@ impl BanService {
         Ok(begun.elapsed())
     }
 
-    /// Unbans all that a jail bans, as many as there is time for.
+    /// Unbans all that a jail bans, as far as there is time.
     pub(in crate::agent) async fn unban_all(
         &self,
         jail: &JailName,
@@ -232,7 +231,7 @@ impl BanService {
         Ok(wire::UnbannedAll { unbanned: gone, remaining: left.bans.len() + left.others })
     }
 
-    /// Unbans these, 25 in a command at most, and so few that none takes long: the action of one may take seconds.
+    /// Unbans these, at most 25 in a command, and fewer if that would take long: the action of one may take seconds.
     async fn lift<T>(
         &self,
         jail: &JailName,
@@ -257,7 +256,7 @@ impl BanService {
         Ok(())
     }
 
-    /// All bans of a jail, by address, with their times where fail2ban says them.
+    /// All bans of a jail, by address, with their times if fail2ban gives them.
     pub(in crate::agent) async fn list(
         &self,
         jail: &JailName,
@@ -333,19 +332,19 @@ impl BanService {
     async fn ask(&self, jail: &JailName, command: Command, deadline: Instant) -> Result<Value, ChangeError> {
         match self.client.ask(command, deadline).await {
             Err(error) if error.is_unknown_jail() => {
-                Err(ChangeError::UnknownJail(format!("there is no jail {jail} that runs")))
+                Err(ChangeError::UnknownJail(format!("no jail {jail} is running")))
             }
             answer => Ok(answer?),
         }
     }
 }
 
-/// Until when commands are begun: the rest is kept for the one that runs then, and for the last look.
+/// Until when new commands are begun: the rest of the time is kept for the one that is running then, and for the verification.
 fn time_for_work(deadline: Instant) -> Instant {
     deadline - deadline.saturating_duration_since(Instant::now()) / 4
 }
 
-/// How many addresses a command may unban if so many took so long.
+/// How many addresses the next command may unban, if `count` of them `took` this long.
 fn affordable(took: Duration, count: usize) -> usize {
     let each = (took.as_micros() / count.max(1) as u128).max(1);
     usize::try_from(COMMAND_TAKES.as_micros() / each)

@@ -1,25 +1,25 @@
-//! A change to one jail as a transaction: the host ends up as asked or as before, whatever is wrong with the jail and
+//! A change to one jail as a transaction: the host ends up as requested or as before, whatever is wrong with the jail and
 //! whenever the agent dies, and no other jail is touched.
 //!
 //! ```text
-//! lock ─▶ (undo what was left) ─▶ look ─▶ stage ─▶ try out ─▶ journal ─▶ drop-in ─▶ reload that jail ─▶ verify ─▶ end the journal
+//! lock ─▶ (undo leftovers) ─────▶ read ─▶ stage ─▶ try out ─▶ journal ─▶ drop-in ─▶ reload that jail ─▶ verify ─▶ end the journal
 //!                                           └─ wrong ─┴─▶ discard │         └─ wrong ──┴───────────────┴─▶ undo
 //!                                                             └───┴─▶ look again ─▶ refuse                  │
 //!                                                                          └────────────────────────────────┘
 //! ```
 //!
-//! A file in `jail.d` takes effect the next time anything reloads or restarts fail2ban: cron, a package, a person. So nothing
+//! A file in `jail.d` takes effect the next time anything reloads or restarts fail2ban: cron, a package, a person. So no file
 //! gets there that has not passed `trial.rs`, which reads the configuration as it would be and finds what a reload would
-//! stumble over. A mistake in *another* jail does not keep this one from being changed: a reload of one jail does not
+//! fail on. A mistake in *another* jail does not keep this one from being changed: a reload of one jail does not
 //! read the others.
 //!
-//! The journal is on the disk before the drop-in changes and goes when all is verified; as long as it is there, the
-//! change is undone (`undo.rs`): by the change itself, by the agent's next start, by the next change, whichever comes first.
+//! The journal is on the disk before the drop-in changes, and is removed once all is verified; as long as it is there, the
+//! change is undone (`undo.rs`): by the change itself, by the agent's next start, or by the next change, whichever comes first.
 //!
-//! Whatever the answer, a refusal too, the jails that ran are looked for before it is given (`losses.rs`).
+//! Before any answer, even a refusal, the agent checks that the jails that ran before still run (`losses.rs`).
 //!
 //! The lock outlives a killed agent as long as its reload runs (the reload holds it too), so that the next agent does not
-//! undo under its hands.
+//! undo a change that is still being loaded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +39,14 @@ use crate::fail2ban::probe::listed;
 use crate::fail2ban::tools::{ConfiguredJail, Verdict};
 use crate::fail2ban::{Command, threads};
 
-/// fail2ban starts and ends threads within this, once a reload has been answered.
+/// How long fail2ban may take to start and end threads once it has answered a reload.
 pub(in crate::agent) const VERIFY_TIMEOUT: Duration = Duration::from_secs(4);
 pub(in crate::agent) const VERIFY_INTERVAL: Duration = Duration::from_millis(50);
-/// An answer that a change is still under way leaves this long before the deadline.
+/// How long before the deadline a caller is answered that its change is still under way.
 pub(in crate::agent) const ANSWER_BEFORE: Duration = Duration::from_millis(500);
-/// For one command to fail2ban.
+/// The timeout of one command to fail2ban.
 pub(in crate::agent) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two attempts to undo what fail2ban could not be asked for.
+/// The pause between two attempts to undo a change while fail2ban does not answer.
 const UNDO_PAUSE: Duration = Duration::from_secs(2);
 
 impl Changer {
@@ -69,7 +69,7 @@ impl Changer {
         let changing = tokio::spawn(async move {
             steps.at(ChangeStep::Lock);
             let lock = changer.lock(deadline).await?;
-            // What it left may be otherwise after this change.
+            // The outcome of an earlier rollback may no longer hold after this change.
             changer.forget_rollback();
             changer.undo_leftover(&lock).await?;
             let changed = changer.apply(&lock, &jail, &edit, &steps).await;
@@ -100,7 +100,7 @@ impl Changer {
         })
     }
 
-    /// Undoes what an earlier agent, or a change that fail2ban went away from, has left; tries until it is done.
+    /// Undoes what an earlier agent has left, or a change during which fail2ban stopped answering; retries until it is done.
     pub(in crate::agent) async fn recover(&self) {
         let mut logged = None;
         while self.interrupted().is_some() || self.files.half_written() {
@@ -247,7 +247,7 @@ impl Changer {
         Ok(Changed { active, changed: true })
     }
 
-    /// A jail's drop-in as it is, as text and by its meaning.
+    /// A jail's drop-in as it is: as text, and parsed.
     pub(in crate::agent) fn drop_in(&self, jail: &JailName) -> Result<(Option<String>, DropIn), ChangeError> {
         let text = self.files.read(jail)?;
         let read = text.as_ref().map(|text| {
@@ -267,8 +267,8 @@ impl Changer {
         Err(error::unknown(jail, &survey))
     }
 
-    /// Ends a jail that is listed and does not run, before it is reloaded (fail2ban would start it, and remove it
-    /// at the reload's end), and one that a reload has begun.
+    /// Stops a jail: one that is listed but does not run, before it is reloaded (fail2ban would start it, and remove it at the end of
+    /// the reload), or one that a reload has started.
     pub(in crate::agent) async fn stop(&self, jail: &JailName) -> Result<(), ChangeError> {
         let deadline = Instant::now() + Duration::from_secs(3600);
         let stopping = self.client.ask(Command::StopJail(jail.clone()), deadline);
@@ -305,12 +305,12 @@ impl Changer {
             }
             if Instant::now() >= deadline {
                 let how = match (lost.is_empty(), active) {
-                    (true, true) => format!("and {} is not running", journal.jail),
-                    (true, false) => format!("and {} is still running", journal.jail),
-                    (false, _) => format!("and these jails are not running any more: {}", names(lost)),
+                    (true, true) => format!("{} is not running", journal.jail),
+                    (true, false) => format!("{} is still running", journal.jail),
+                    (false, _) => format!("these jails are no longer running: {}", names(lost)),
                 };
                 return Err(ChangeError::Configuration(format!(
-                    "fail2ban accepted the configuration, {how}"
+                    "fail2ban accepted the configuration, but {how}"
                 )));
             }
             sleep(VERIFY_INTERVAL).await;
@@ -335,6 +335,6 @@ impl Changer {
 
 fn stalled(jail: &JailName) -> ChangeError {
     ChangeError::Unsettled(format!(
-        "fail2ban does not answer, and is not seen to make progress with the change of {jail}"
+        "fail2ban does not answer, and shows no progress with the change of {jail}"
     ))
 }

@@ -1,4 +1,4 @@
-//! What changes of jails work with, and the words for what is changed.
+//! What changes of jails work with, and the types that describe a change.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,20 +14,20 @@ use crate::domain::{JailName, JailSettings, Network};
 use crate::fail2ban::Client;
 use crate::fail2ban::tools::Tools;
 
-/// What is to be changed of a jail.
+/// How a jail is to be changed.
 #[derive(Debug, Clone)]
 pub(in crate::agent) enum Edit {
-    /// On.
+    /// Switches it on.
     Activate,
-    /// Off.
+    /// Switches it off.
     Deactivate,
-    /// These settings, from now on and after every restart.
+    /// Sets these settings, from now on and after every restart.
     Set(JailSettings),
-    /// One network more that is never banned.
+    /// Adds a network that is never banned.
     Ignore(Network),
 }
 
-/// A change that is under way.
+/// A change in progress.
 pub(in crate::agent) struct Plan<'a> {
     pub(in crate::agent) jail: &'a JailName,
     pub(in crate::agent) edit: &'a Edit,
@@ -37,12 +37,12 @@ pub(in crate::agent) struct Plan<'a> {
     pub(in crate::agent) reloads: bool,
 }
 
-/// What a change has come to.
+/// The outcome of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::agent) struct Changed {
     /// Whether the jail runs.
     pub(in crate::agent) active: bool,
-    /// Whether anything was changed: not if it was so already.
+    /// Whether anything was changed: not if it was as requested already.
     pub(in crate::agent) changed: bool,
 }
 
@@ -59,10 +59,10 @@ pub(in crate::agent) struct Changer {
     pub(in crate::agent) steps: StepLog,
     /// fail2ban's log file, where its process cannot be seen.
     pub(in crate::agent) log: Mutex<Option<PathBuf>>,
-    /// The latest one, until its outcome was heard.
+    /// The latest rollback, until its outcome has been delivered.
     pub(in crate::agent) rollback: Mutex<Option<Rollback>>,
     pub(in crate::agent) socket: PathBuf,
-    /// What starts fail2ban.
+    /// The command that starts fail2ban.
     pub(in crate::agent) start: Vec<String>,
 }
 
@@ -84,12 +84,12 @@ impl Changer {
     }
 }
 
-/// What fail2ban is at.
+/// What fail2ban is working on.
 #[derive(Debug, Clone)]
 pub(in crate::agent) struct Working {
     pub(super) jail: JailName,
     pub(super) since: Instant,
-    /// When progress was last seen; if it cannot be, the beginning.
+    /// When progress was last seen; the beginning if it cannot be seen.
     pub(super) seen: Instant,
     /// Whether progress can be seen.
     pub(super) visible: bool,

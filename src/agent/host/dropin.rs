@@ -1,18 +1,18 @@
 //! The one file that bangui writes for a jail: `jail.d/zz-bangui-<jail>.local`, which fail2ban reads last.
 //!
-//! Anyone who can write a fail2ban configuration file can run commands as root, so nothing gets in here but a checked name,
-//! numbers, addresses and networks, and three words of our own. The file is its own memory: it is read back before it is
-//! written again. One that somebody edited is not read, and not overwritten either.
+//! Anyone who can write a fail2ban configuration file can run commands as root, so nothing is written here but a checked name,
+//! numbers, addresses, networks and host names, and a few fixed words. The file is its own record: it is read back before it is
+//! written again. A file that somebody edited is neither read nor overwritten.
 
 use std::fmt::Write as _;
 
 use crate::agent::wire;
 use crate::domain::{BanTime, FindTime, JailName, JailSettings, MaxRetry, Network};
 
-/// Above every such file.
+/// The first line of every such file.
 const NOTE: &str =
     "# Written by bangui, which reads it back: to change this jail by hand, remove the file first.\n";
-/// What the files before this one say.
+/// Refers to what the files before this one say.
 const BEFORE: &str = "%(known/ignoreip)s";
 
 /// The file that these requests would create from nothing: an activation, new `settings` and an ignored network, each as JSON.
@@ -42,21 +42,21 @@ pub(in crate::agent) struct DropIn {
 /// What is never banned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::agent) struct Ignored {
-    /// Beside what the other files say, or in place of it.
+    /// Whether it adds to what the other files say, or replaces it.
     pub(in crate::agent) besides: bool,
-    /// Names that the other files have, kept where theirs cannot be referred to.
+    /// Host names from the other files, copied if those cannot be referred to.
     pub(in crate::agent) names: Vec<HostName>,
     pub(in crate::agent) networks: Vec<Network>,
 }
 
 impl Ignored {
-    /// Whatever the other files say.
+    /// Nothing but what the other files say.
     pub(in crate::agent) fn besides() -> Self {
         Self { besides: true, names: Vec::new(), networks: Vec::new() }
     }
 
-    /// What the other files say, word for word: where they refer to the files before them, a reference to them from here
-    /// would be one without end, on which fail2ban gives up.
+    /// A copy of what the other files say, word for word: if they refer to the files before them, a reference to them from here
+    /// would be endless, and fail2ban would give up on it.
     ///
     /// # Errors
     /// The first word that is neither a network nor a name.
@@ -73,7 +73,8 @@ impl Ignored {
     }
 }
 
-/// A name that fail2ban asks DNS for: letters, digits, dots, dashes and underscores, so that it means nothing else in a file.
+/// A name that fail2ban looks up in DNS: letters, digits, dots, dashes and underscores, so that it cannot mean anything else in a
+/// file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::agent) struct HostName(String);
 
@@ -97,7 +98,7 @@ impl DropIn {
         self
     }
 
-    /// With one network more that is never banned, beside its own and `base`, what the other files say.
+    /// With one more network that is never banned, besides its own and `base`, which is what the other files say.
     pub(in crate::agent) fn ignoring(mut self, network: Network, base: Ignored) -> Self {
         let mut ignored = match self.ignored.take() {
             // Written when the other files could be referred to.
@@ -116,7 +117,7 @@ impl DropIn {
         self
     }
 
-    /// The file.
+    /// The text of the file.
     pub(in crate::agent) fn render(&self, jail: &JailName) -> String {
         let mut text = format!("{NOTE}[{jail}]\n");
         let mut line = |key: &str, value: &dyn std::fmt::Display| {
@@ -165,7 +166,8 @@ impl DropIn {
                 _ => return None,
             }
         }
-        // Byte for byte, but for what a version before wrote of a mapped address: another hand's file is not taken for ours.
+        // Byte for byte, except for mapped addresses as an earlier version wrote them, so that a file edited by hand is never taken for
+        // ours.
         let rendered = read.render(jail);
         (rendered == text || rendered == respelled(text)).then_some(read)
     }

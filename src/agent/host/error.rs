@@ -1,4 +1,4 @@
-//! Why the agent did not do what it was asked; `routes.rs` makes the refusal of it that travels.
+//! Why the agent did not do what it was asked; `server/answer.rs` turns it into the refusal that is sent.
 
 use crate::agent::refusal::RefusalKind;
 use crate::domain::JailName;
@@ -10,10 +10,10 @@ use crate::fail2ban::tools::ToolError;
 /// Why something was not done. The host is as before, unless it is [`ChangeError::Unsettled`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::agent) enum ChangeError {
-    /// Not something to ask for.
+    /// The request is invalid.
     #[error("{0}")]
     Request(String),
-    /// Another epoch of the job is known: a newer one, or the same of another worker.
+    /// Another epoch of the job is known: a newer one, or the same one from another worker.
     #[error("{reason}")]
     Stale {
         /// The reason, for people.
@@ -24,10 +24,10 @@ pub(in crate::agent) enum ChangeError {
     /// No such jail in the configuration.
     #[error("{0}")]
     UnknownJail(String),
-    /// The configuration would be wrong, in fail2ban's own words.
+    /// The configuration would be invalid, in fail2ban's own words.
     #[error("{0}")]
     Configuration(String),
-    /// Another change is under way, or fail2ban is.
+    /// Another change is under way, or fail2ban is busy.
     #[error("{0}")]
     Busy(String),
     /// Begun, and neither finished nor refused yet.
@@ -36,7 +36,7 @@ pub(in crate::agent) enum ChangeError {
     /// fail2ban does not answer.
     #[error("{0}")]
     Down(String),
-    /// Something of the host's.
+    /// Something on the host prevented it.
     #[error("{0}")]
     Failed(String),
     /// The host is not, or may not be, as before: what was begun could be neither finished nor undone yet.
@@ -91,16 +91,18 @@ impl From<std::io::Error> for ChangeError {
         use std::io::ErrorKind as Kind;
         let remedy = match error.kind() {
             Kind::NotFound | Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
-                " (it needs a folder that exists, and the right to write there)"
+                " (make sure that the folder exists and that the agent may write there)"
             }
             Kind::StorageFull | Kind::QuotaExceeded => " (make room on that disk, then try again)",
             _ => "",
         };
-        Self::Failed(format!("the agent cannot write to jail.d of BANGUI_FAIL2BAN_CONFIG: {error}{remedy}"))
+        Self::Failed(format!(
+            "the agent cannot read or write jail.d of BANGUI_FAIL2BAN_CONFIG: {error}{remedy}"
+        ))
     }
 }
 
-/// Why a jail is not there. It may be in a file that fail2ban cannot read, and then it is not to be added once more.
+/// Why a jail is not there. If fail2ban cannot read some file, the jail may be in that file, and should not be added again.
 pub(super) fn unknown(jail: &JailName, survey: &Survey) -> ChangeError {
     if survey.errors.is_empty() {
         return ChangeError::UnknownJail(format!(

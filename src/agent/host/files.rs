@@ -1,12 +1,12 @@
 //! The files of a change, beside one another in fail2ban's `jail.d`: the drop-ins, the journal, the lock.
 //!
-//! A file is replaced by a temporary one that was written to the disk first, and the folder is written to the disk after,
-//! so that each step of a change has happened or has not, also when the power fails. Only names that end in `.conf` or
-//! `.local` and do not begin with a dot are fail2ban's: what a drop-in is to become waits beside it under another name
-//! until it has been checked, and takes effect by one rename.
+//! A file is replaced by a temporary one that was synced to the disk first, and the folder is synced after that, so that each step
+//! of a change has either happened or not, even if the power fails. fail2ban reads only names that end in `.conf` or `.local` and
+//! do not begin with a dot: a new drop-in waits beside them under another name until it has been checked, and takes effect by one
+//! rename.
 //!
 //! Nothing here follows a symbolic link, and the rights of a file do not depend on the umask that the agent was started with:
-//! everybody may read a drop-in, nobody else the journal, nor hold the lock.
+//! everybody may read a drop-in, but only the agent may read the journal or hold the lock.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Result, Write as _};
@@ -25,17 +25,17 @@ const JOURNAL: &str = ".bangui-journal.json";
 const LOCK: &str = ".bangui-lock";
 const TEMPORARY: &str = ".bangui-new";
 const CANDIDATE: &str = ".bangui-candidate";
-/// Of 255 bytes that a name may have.
+/// The longest part of a file's name that a jail's name may take: a file's name may have 255 bytes.
 const MAX_NAME: usize = 200;
 const LOCK_TRIES: Duration = Duration::from_millis(25);
-/// None of them has a reason to be larger.
+/// No file of these has a reason to be larger.
 const MAX_FILE: u64 = 1024 * 1024;
-/// Of a drop-in, as of every other file of fail2ban.
+/// The mode of a drop-in, as of every other file of fail2ban.
 const FOR_ALL: u32 = 0o644;
-/// Of what is the agent's alone.
+/// The mode of the agent's private files.
 const FOR_US: u32 = 0o600;
 
-/// A change that has begun: enough to undo it. Written before anything else is.
+/// A change that has begun: enough to undo it. Written before anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::agent) struct Journal {
     /// The jail.
@@ -54,8 +54,8 @@ pub(in crate::agent) struct Files {
     folder: PathBuf,
 }
 
-/// Held while this host's fail2ban is being changed. A child that has it as its standard input holds it too,
-/// so that the next change also waits for a reload that outlives the agent which started it.
+/// Held while this host's fail2ban is being changed. A child process that has it as its standard input holds it too,
+/// so that the next change also waits for a reload that outlives the agent that started it.
 #[derive(Debug)]
 pub(in crate::agent) struct Lock(File);
 
@@ -76,7 +76,7 @@ impl Files {
         self.folder.join(format!("zz-bangui-{}.local", file_name(jail)))
     }
 
-    /// Takes the lock of this host, or none until `deadline`.
+    /// Takes the lock of this host; none if it is not free before `deadline`.
     pub(in crate::agent) async fn lock(&self, deadline: Instant) -> Result<Option<Lock>> {
         let path = self.folder.join(LOCK);
         let file = OpenOptions::new()
@@ -104,12 +104,12 @@ impl Files {
         read(&self.drop_in(jail))
     }
 
-    /// Where a drop-in waits that is not in effect yet.
+    /// The path of a drop-in that is not in effect yet.
     pub(in crate::agent) fn candidate(&self) -> PathBuf {
         self.folder.join(CANDIDATE)
     }
 
-    /// Writes what a drop-in is to become, to the disk; fail2ban does not read it yet.
+    /// Writes a new drop-in to the disk, where fail2ban does not read it yet.
     pub(in crate::agent) fn stage(&self, text: &str) -> Result<()> {
         let candidate = self.candidate();
         remove(&candidate)?;
@@ -126,7 +126,7 @@ impl Files {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Removes what was staged and is not in effect.
+    /// Removes what was staged but is not in effect.
     pub(in crate::agent) fn discard(&self) -> Result<()> {
         remove(&self.candidate())
     }
@@ -154,12 +154,12 @@ impl Files {
         self.replace(&self.folder.join(JOURNAL), text.as_deref(), FOR_US)
     }
 
-    /// Whether an agent died while it wrote a file, which then took no effect.
+    /// Whether an agent died while it was writing a file, which then took no effect.
     pub(in crate::agent) fn half_written(&self) -> bool {
         [TEMPORARY, CANDIDATE].iter().any(|name| self.folder.join(name).symlink_metadata().is_ok())
     }
 
-    /// Removes what is half written. Only with the lock.
+    /// Removes half-written files. Only with the lock.
     pub(in crate::agent) fn tidy(&self) -> Result<()> {
         remove(&self.folder.join(TEMPORARY))?;
         self.discard()
@@ -172,7 +172,7 @@ impl Files {
                 remove(&temporary)?;
                 let renamed = write(&temporary, text, mode).and_then(|()| std::fs::rename(&temporary, path));
                 if renamed.is_err() {
-                    // A full disk: what was written of it is in the way.
+                    // On a full disk a part of it may have been written, which would be in the way.
                     let _ = remove(&temporary);
                 }
                 renamed?;
@@ -183,7 +183,7 @@ impl Files {
     }
 }
 
-/// A jail's name as a part of a file's: plain ones as they are; of one that would be too long the beginning and a digest.
+/// A jail's name as part of a file's name: a plain one as it is; the beginning and a digest of one that would be too long.
 fn file_name(jail: &JailName) -> String {
     let name = jail.to_segment();
     if name.len() <= MAX_NAME {
@@ -194,7 +194,7 @@ fn file_name(jail: &JailName) -> String {
     format!("{}~{digest}", &name[..MAX_NAME / 2])
 }
 
-/// Writes a file that is not there yet, to the disk.
+/// Writes a new file and syncs it to the disk.
 fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;

@@ -1,8 +1,8 @@
 //! The jails of the configuration, on or off, with their settings; and settings that change.
 //!
-//! What runs is asked of fail2ban, since settings can be changed at run time; what does not is read from the configuration,
-//! as fail2ban computes it. Reading that costs a Python process, so that it is done again only when a file of the
-//! configuration has changed, those that are included from elsewhere too, or after a minute.
+//! The settings of a running jail are asked of fail2ban, since they can be changed at run time; those of any other jail are read
+//! from the configuration, as fail2ban computes them. That costs a Python process, so it is done again only when a file of the
+//! configuration has changed, included ones too, or after a minute.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,17 +22,17 @@ use crate::fail2ban::tools::{ConfiguredJail, Survey, Tools};
 use crate::fail2ban::{Client, Command, Fail2banError, reply};
 
 const SURVEY_HOLDS: Duration = Duration::from_secs(60);
-/// No configuration has more files that matter here.
+/// The most files that are checked; no configuration has more.
 const MAX_FILES: usize = 10_000;
 
-/// A file system's clock is not as fine as ours.
+/// The resolution of a file system's times may be as coarse as this.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 
-/// Which file, when it was last written, how long it is; none if it is not there.
+/// For each file when it was last written and how long it is; none if it is not there.
 type Fingerprint = BTreeMap<PathBuf, Option<(Option<SystemTime>, u64)>>;
 
-/// Reads and sets what belongs to a jail beside its bans.
-pub(in crate::agent) struct JailDesk {
+/// Reads jails and changes their settings.
+pub(in crate::agent) struct JailService {
     client: Client,
     tools: Tools,
     changer: Arc<Changer>,
@@ -41,7 +41,7 @@ pub(in crate::agent) struct JailDesk {
     logs: LogLook,
 }
 
-impl JailDesk {
+impl JailService {
     pub(in crate::agent) fn new(
         client: Client,
         tools: Tools,
@@ -51,7 +51,7 @@ impl JailDesk {
         Self { client, tools, changer, config, survey: Mutex::default(), logs: LogLook::default() }
     }
 
-    /// Every jail that is configured or listed, by name; `only` this one if it is given.
+    /// Every jail that is configured or listed, by name; just the jail `only` if that is given.
     pub(in crate::agent) async fn all(
         &self,
         running: &Answer,
@@ -83,7 +83,7 @@ impl JailDesk {
         }
     }
 
-    /// How the log files of running jails are.
+    /// Adds the state of the log files of running jails.
     async fn look_at_logs(&self, views: &mut [wire::JailView]) {
         let running = || views.iter().filter(|view| view.running);
         let paths = running().flat_map(|view| view.log_files.iter().cloned()).collect();
@@ -98,13 +98,13 @@ impl JailDesk {
         match self.client.ask(Command::Database, deadline).await {
             Ok(Value::None) => Ok(Some(wire::Database { file: None })),
             Ok(answer) => Ok(answer.as_str().map(|file| wire::Database { file: Some(file.to_owned()) })),
-            // A version that does not say.
+            // This version of fail2ban does not say.
             Err(Fail2banError::Refused { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Changes settings until the next reload, or for good: then with the steps recorded under `id`.
+    /// Changes settings until the next reload, or persistently: then with the steps recorded under `id`.
     pub(in crate::agent) async fn set(
         &self,
         jail: &JailName,
@@ -151,7 +151,7 @@ impl JailDesk {
         }
         match self.client.ask(Command::Unban(jail.clone(), vec![network]), deadline).await {
             Ok(_) => Ok(()),
-            // Configured and not running: it bans nothing.
+            // Configured but not running: it bans nothing.
             Err(error) if persistent && error.is_unknown_jail() => Ok(()),
             Err(error) => Err(ChangeError::Unsettled(format!(
                 "{jail} never bans {network} from now on, but may still have a ban of it: {}",
@@ -160,7 +160,7 @@ impl JailDesk {
         }
     }
 
-    /// Of each address the entries of running jails' `ignoreip` that contain it. Names (of DNS) among them are not resolved.
+    /// For each address the entries of running jails' `ignoreip` that contain it. Host names among the entries are not resolved.
     pub(in crate::agent) async fn never_banned(
         &self,
         ips: &[Network],
@@ -183,7 +183,7 @@ impl JailDesk {
             }
         }
         if found.iter().any(|entries| !entries.is_empty()) {
-            // The files cost a Python process: what is known without them must be on its way in time.
+            // Reading the files costs a Python process: the answer must leave in time without them if need be.
             let enough = deadline - (deadline - Instant::now()) / 4;
             if let Ok(Ok(survey)) = timeout_at(enough, self.survey()).await {
                 found.iter_mut().flatten().for_each(|entry| place_in_files(entry, &survey));
@@ -203,7 +203,7 @@ impl JailDesk {
         steps.extend(settings.maxretry.map(Setting::MaxRetry));
         if let Some(wanted) = &settings.ignoreip {
             let answer = self.ask(Command::Get(jail.clone(), Field::IgnoreIp), deadline).await?;
-            // Names (of DNS) stay: they are not bangui's to write, and a persistent change replaces them.
+            // Host names stay here, since bangui cannot write them; a persistent change replaces them.
             let have: Vec<Network> =
                 reply::texts(&answer).iter().filter_map(|text| Network::parse(text)).collect();
             steps.extend(
@@ -218,7 +218,7 @@ impl JailDesk {
     async fn fill_in(&self, view: &mut wire::JailView, deadline: Instant) -> Result<(), ChangeError> {
         let name = view.name.clone();
         let get = async |field| match self.client.ask(Command::Get(name.clone(), field), deadline).await {
-            // Stopped since it was listed, or a question that this version does not know.
+            // The jail was stopped since it was listed, or this version does not know the command.
             Err(Fail2banError::Refused { .. }) => Ok(Value::None),
             answer => answer,
         };
@@ -249,7 +249,7 @@ impl JailDesk {
         Ok(survey)
     }
 
-    /// Before anything is sent: of a fail2ban that is down, why it is.
+    /// Fails before anything is sent if fail2ban is down, with the reason.
     async fn must_answer(&self, deadline: Instant) -> Result<(), ChangeError> {
         match self.client.ask(Command::Ping, deadline).await {
             Err(Fail2banError::Down(reason)) => Err(self.changer.down(&reason).await),
@@ -263,7 +263,7 @@ impl JailDesk {
             Err(error) if error.is_unknown_jail() => Err(ChangeError::UnknownJail(
                 "the jail does not run: only a persistent change is possible".into(),
             )),
-            // It was sent, perhaps.
+            // The command may have been sent.
             Err(Fail2banError::Down(reason)) if changes => Err(ChangeError::Unsettled(reason)),
             answer => Ok(answer?),
         }
@@ -275,7 +275,7 @@ fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts
 }
 
-/// Says of an entry whether the files have it, and which.
+/// Adds to an entry whether the files have it, and which one.
 fn place_in_files(entry: &mut wire::NeverBanned, survey: &Survey) {
     let jail = survey.jails.get(&entry.jail);
     let network = Network::parse(&entry.entry);
@@ -285,7 +285,7 @@ fn place_in_files(entry: &mut wire::NeverBanned, survey: &Survey) {
     entry.file = jail.filter(|_| in_files).and_then(|jail| jail.origins.get("ignoreip").cloned());
 }
 
-/// A jail by what its configuration says; one that has none any more runs on without.
+/// A jail as its configuration describes it; empty if it has no configuration any more and only runs on.
 fn configured(name: &JailName, jail: Option<&ConfiguredJail>) -> wire::JailView {
     let in_files = jail.map(|jail| wire::FileSettings {
         bantime: jail.bantime,
@@ -315,7 +315,7 @@ fn configured(name: &JailName, jail: Option<&ConfiguredJail>) -> wire::JailView 
 }
 
 /// The files that make up the jails: those of the folder itself and of `jail.d`, and those they include, each with the
-/// `.local` that fail2ban would read beside it. What is not there may come.
+/// `.local` that fail2ban would read beside it. Missing ones count too, since they may appear.
 fn fingerprint(config: &Path, included: &[PathBuf]) -> Fingerprint {
     let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_FILES);
     let own = entries(config.into()).chain(entries(config.join("jail.d"))).map(|entry| entry.path());
@@ -330,8 +330,8 @@ fn fingerprint(config: &Path, included: &[PathBuf]) -> Fingerprint {
         .collect()
 }
 
-/// The fingerprint of what was read from `begun` on: a file that was written about then may have been read as it was before,
-/// and counts as another one than it will be.
+/// The fingerprint of what was read from `begun` on, without the files that were written at about that time: they may have been
+/// read before they were written, and so must count as changed.
 fn settled(mut files: Fingerprint, begun: SystemTime) -> Fingerprint {
     let (from, to) = (begun - CLOCK_STEP, SystemTime::now() + CLOCK_STEP);
     files.retain(|_, file| {

@@ -1,8 +1,8 @@
-//! Looks at the log files that jails read: whether they are there, how large they are, when they were last written to.
+//! Checks the log files that jails read: whether they are there, how large they are, when they were last written to.
 //!
-//! fail2ban's view counts: its process may see other files than the agent (a container, a private `/tmp`), so they are looked up
-//! under `/proc/PID/root`. Where the kernel does not allow that, the agent's own view says which files are there; a file only
-//! counts as missing while its folder exists. In another process namespace nothing is known.
+//! What fail2ban sees counts: its process may see other files than the agent (a container, a private `/tmp`), so they are looked up
+//! under `/proc/PID/root`. If the kernel does not allow that, the agent's own view is used, and a file only counts as missing while
+//! its folder exists. In another process namespace nothing is known.
 //!
 //! A file system may hang: one look at a time, in a separate thread, and no caller waits for it beyond [`LOOK_TIMEOUT`].
 
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::domain::findings::jails::LogFile;
 
-/// Files of one look; of those beyond nothing is known.
+/// The most files that are checked; nothing is known about any others.
 const MAX_FILES: usize = 1_000;
 /// A look that takes longer has failed.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ impl Default for LogLook {
 }
 
 impl LogLook {
-    /// The files by path, as the process `pid` sees them. Empty if the look before has not ended yet.
+    /// The files by path, as the process `pid` sees them. Empty if the previous check has not ended yet.
     pub(in crate::agent) async fn at(
         &self,
         paths: BTreeSet<String>,
@@ -51,7 +51,7 @@ impl LogLook {
     }
 }
 
-/// From where paths are looked up.
+/// The root below which paths are looked up.
 struct Root {
     folder: PathBuf,
     /// Whether it is what fail2ban itself sees.
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_that_hangs_is_the_only_one() {
+    async fn while_a_look_hangs_no_other_one_begins() {
         let look = LogLook::default();
         let _hanging = Arc::clone(&look.0).try_acquire_owned().unwrap();
         assert_eq!(look.at(["/etc/hostname".to_owned()].into(), Some(own())).await, BTreeMap::new());

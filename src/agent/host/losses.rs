@@ -1,7 +1,7 @@
-//! Before an answer is given, a refusal too, the jails that ran when the change began are looked for.
+//! Before any answer, even a refusal, the agent checks that the jails that ran when the change began still run.
 //!
-//! Nothing of a refused change was ever in effect, so that a jail which is gone was lost by somebody else: a person, a
-//! package, a reload beside this one. It is named all the same, and the answer is then not that nothing has changed.
+//! A refused change was never in effect, so a jail that is gone was stopped by somebody else: a person, a package, another reload.
+//! It is named all the same, and the answer does not claim that nothing has changed.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::changer::{Changed, Changer, Running};
 use super::error::ChangeError;
 use crate::domain::JailName;
 
-/// A restart of a jail by somebody else takes no longer: it is not running in between.
+/// How long a restart of a jail by somebody else may take, during which it does not run.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(4);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Changer {
-    /// The outcome of a change of `jail`, unless jails that ran before are not running now: then that.
+    /// The outcome of a change of `jail`, unless jails that ran before are not running now: then an error that names them.
     pub(in crate::agent) async fn unless_jails_were_lost(
         &self,
         before: &Running,
@@ -24,7 +24,7 @@ impl Changer {
         outcome: Result<Changed, ChangeError>,
     ) -> Result<Changed, ChangeError> {
         let reason = match &outcome {
-            // It says itself what is not as before, or that this cannot be seen.
+            // These say themselves what has changed, or that this is not known.
             Err(
                 ChangeError::Unsettled(_)
                 | ChangeError::Busy(_)
@@ -34,7 +34,7 @@ impl Changer {
             Err(reason) => reason.to_string(),
             Ok(_) => format!("the change of {jail} was made"),
         };
-        // The jail itself is as asked if the change was made.
+        // If the change was made, the jail itself is as requested.
         let expected = || {
             let ran = before.iter().filter(|(_, ran)| **ran).map(|(name, _)| name);
             ran.filter(|name| outcome.is_err() || *name != jail)

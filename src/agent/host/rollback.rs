@@ -1,8 +1,8 @@
-//! Back from a crash that followed an activation: the jail is switched off in the files, fail2ban is started if it does
-//! not answer, and the jails that should run are brought back, one by one.
+//! Rolls back an activation after which fail2ban crashed: the jail is switched off in the files, fail2ban is started if it does
+//! not answer, and the jails that should run are restarted, one by one.
 //!
-//! This is the one change that may be made while fail2ban is away, so nothing can be verified before it is made. It is
-//! not undone either: a jail that fail2ban went down by stays off, whatever else goes wrong.
+//! This change may be made while fail2ban does not answer, so nothing can be verified before it is made. It is not undone either: a
+//! jail that brought fail2ban down stays off, whatever else goes wrong.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -23,7 +23,7 @@ use crate::domain::JailName;
 use crate::fail2ban::Command;
 use crate::fail2ban::tools::{Verdict, View};
 
-/// From the end of the start command to the first answer.
+/// How long fail2ban may take to answer after the start command has ended.
 const ANSWERS_AFTER: Duration = Duration::from_secs(30);
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -41,7 +41,7 @@ impl Changer {
             Ok(Err(_)) => None,
             Err(_) => return Err(self.under_way("the rollback")),
         };
-        // It is heard: who asks once more wants another one.
+        // The outcome is delivered: a caller that asks again wants another rollback.
         self.forget_rollback();
         ended.map_or_else(
             || Err(ChangeError::Unsettled("the rollback was interrupted: the agent is stopping".into())),
@@ -49,7 +49,7 @@ impl Changer {
         )
     }
 
-    /// The rollback of this jail that is under way; else one that begins now.
+    /// The rollback of this jail that is under way, or else a new one.
     fn begun_rollback(
         self: &Arc<Self>,
         jail: &JailName,
@@ -131,8 +131,8 @@ impl Changer {
         Ok(wire::RolledBack { jail: jail.clone(), started, running, missing })
     }
 
-    /// Of an interrupted change the file is put back before fail2ban is started; the rest follows when it answers.
-    /// If it was of this jail, the rollback itself is the rest.
+    /// Restores the file of an interrupted change before fail2ban is started; the rest follows once it answers. If the change was of
+    /// this jail, the rollback takes care of the rest.
     fn put_leftover_back(&self, jail: &JailName) -> Result<(), ChangeError> {
         let Some(journal) = self.files.journal()? else { return Ok(()) };
         self.put_file_back(&journal)?;
@@ -158,7 +158,7 @@ impl Changer {
                     };
                     let command = self.start.join(" ");
                     return Err(ChangeError::Unsettled(format!(
-                        "the jail is off, and fail2ban does not answer after `{command}`: {reason}\n{said}\n{test}"
+                        "the jail is off, but fail2ban does not answer after `{command}`: {reason}\n{said}\n{test}"
                     )));
                 }
                 Err(_) => sleep(ASK_INTERVAL).await,
@@ -166,7 +166,7 @@ impl Changer {
         }
     }
 
-    /// Reloads each jail that is switched on and does not run, unless it would be refused; those that still do not run.
+    /// Reloads each jail that is switched on but does not run, unless it would be refused; returns those that still do not run.
     async fn bring_back(&self, lock: &Lock) -> Result<BTreeMap<JailName, String>, ChangeError> {
         let mut missing = BTreeMap::new();
         let running = self.running().await?;

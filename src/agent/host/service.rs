@@ -1,8 +1,8 @@
 //! What the agent's routes ask for, without HTTP: probes, jails, the detection, and how often it was asked.
 //!
 //! Probes that are asked for while another one runs share the *next* one. They must not join the running
-//! one: a worker that records an activation and then probes wants news from after the record, and a probe that
-//! began before it has none. So at most one probe runs and one waits, however many workers ask.
+//! one: a worker that records an activation and then probes needs the state after the record, and a probe that
+//! began before may show an older one. So at most one probe runs and one waits, however many workers ask.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::bans::BanService;
 use super::changer::Changer;
 use super::error::ChangeError;
-use super::jails::JailDesk;
+use super::jails::JailService;
 use crate::agent::tls::Identity;
 use crate::agent::wire;
 use crate::config::AgentConfig;
@@ -25,7 +25,7 @@ use crate::fail2ban::probe::{Details, Prober};
 use crate::fail2ban::tools::Tools;
 use crate::fail2ban::{Client, Fail2banError};
 
-/// After this time without an answer a probe calls fail2ban busy, whatever the caller's patience.
+/// After this time without an answer a probe reports fail2ban as busy, even if the caller would wait longer.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a probe waits for the end of a command about bans.
@@ -36,7 +36,7 @@ type Probe = Shared<BoxFuture<'static, Result<Answer, Fail2banError>>>;
 /// Answers every question of a worker.
 pub(in crate::agent) struct AgentService {
     prober: Prober,
-    /// Held by the probe that runs.
+    /// Held by the running probe.
     turn: tokio::sync::Mutex<()>,
     /// The probe that waits for its turn.
     next: Mutex<Option<Probe>>,
@@ -47,7 +47,7 @@ pub(in crate::agent) struct AgentService {
     probes: AtomicU64,
     detections: AtomicU64,
     pub(in crate::agent) changer: Arc<Changer>,
-    pub(in crate::agent) settings: JailDesk,
+    pub(in crate::agent) settings: JailService,
     pub(in crate::agent) bans: BanService,
 }
 
@@ -61,7 +61,7 @@ impl AgentService {
         let changer = Changer::new(config, client.clone(), tools.clone());
         let folder = config.fail2ban_config.clone();
         Self {
-            settings: JailDesk::new(client.clone(), tools, Arc::clone(&changer), folder),
+            settings: JailService::new(client.clone(), tools, Arc::clone(&changer), folder),
             bans: BanService::new(client.clone()),
             changer,
             prober: Prober::new(client),
@@ -116,7 +116,7 @@ impl AgentService {
         Ok(wire::Jails { jails })
     }
 
-    /// Jails with their settings, also those that are off; `only` this one if it is given.
+    /// Jails with their settings, also those that are off; just the jail `only` if that is given.
     pub(in crate::agent) async fn jail_views(
         self: &Arc<Self>,
         only: Option<&JailName>,
@@ -126,7 +126,7 @@ impl AgentService {
         self.settings.all(&running, only, deadline).await
     }
 
-    /// Where addresses are banned, and what keeps them from being banned if that is asked too and can be found out.
+    /// Where addresses are banned, and, if requested and known, which entries keep them from being banned.
     pub(in crate::agent) async fn look_up(
         self: &Arc<Self>,
         request: &wire::LookupRequest,
@@ -148,7 +148,7 @@ impl AgentService {
         Ok(lookups)
     }
 
-    /// Not shared: the cluster takes care that one worker asks, and the counter shows whether it did.
+    /// Not shared: the cluster makes sure that only one worker asks, and the counter shows whether that works.
     pub(in crate::agent) async fn backend_commands(
         &self,
         deadline: Instant,
@@ -176,7 +176,7 @@ impl AgentService {
 
     async fn run_probe(self: Arc<Self>) -> Result<Answer, Fail2banError> {
         let _turn = self.turn.lock().await;
-        // From here on it is the running one: who asks now waits for the next.
+        // From here on this is the running probe: callers that come now wait for the next one.
         self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         // If a command takes longer, this does not wait for its end: fail2ban is reported as busy.
         let _quiet = timeout(QUIET_TIMEOUT, self.bans.quiet()).await;
@@ -188,7 +188,7 @@ impl AgentService {
     }
 }
 
-/// For workers, which show a wrong one. Nothing is ordered by it.
+/// This machine's clock, so that workers can report a wrong one. Nothing is ordered by it.
 #[expect(clippy::disallowed_methods, reason = "this machine's clock is what is asked for")]
 fn own_clock() -> i64 {
     Utc::now().timestamp_micros()

@@ -1,4 +1,4 @@
-//! Changes that are no transaction: of a jail that is in no file any more, and while fail2ban is down.
+//! Changes that are not transactions: of a jail that is no longer in any file, and while fail2ban is down.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
@@ -13,21 +13,21 @@ use crate::domain::JailName;
 use crate::fail2ban::tools::{ConfiguredJail, Verdict, View};
 
 impl Changer {
-    /// Ends a jail that is running or listed and that no file configures: there is nothing to write, nor to come back to.
+    /// Stops a jail that is running or listed but that no file configures: there is nothing to write, and nothing to restore.
     pub(in crate::agent) async fn end_unconfigured(&self, jail: &JailName) -> Result<Changed, ChangeError> {
         self.stop(jail).await?;
         let deadline = Instant::now() + VERIFY_TIMEOUT;
         while self.running().await?.contains_key(jail) {
             if Instant::now() >= deadline {
-                return Err(ChangeError::Unsettled(format!("{jail} was stopped and is still listed")));
+                return Err(ChangeError::Unsettled(format!("{jail} was stopped but is still listed")));
             }
             sleep(VERIFY_INTERVAL).await;
         }
         Ok(Changed { active: false, changed: true })
     }
 
-    /// While fail2ban is down, a jail can be switched off in the files, which is what brings fail2ban back if that jail keeps
-    /// it from starting. All else needs a fail2ban that can be asked; what keeps it down is said in its own words.
+    /// While fail2ban is down, a jail can only be switched off, in the files: that allows fail2ban to start again if that jail is what
+    /// prevents it. Every other change fails, with what keeps fail2ban from starting, in its own words.
     pub(in crate::agent) async fn change_while_down(
         &self,
         jail: &JailName,
@@ -52,7 +52,7 @@ impl Changer {
         Ok(Changed { active: false, changed: true })
     }
 
-    /// That fail2ban does not answer, with what keeps it from starting in its own words.
+    /// The error that fail2ban does not answer, with what keeps it from starting, in its own words.
     pub(in crate::agent) async fn down(&self, reason: &str) -> ChangeError {
         ChangeError::Down(match self.tools.test().await {
             Ok(Verdict::Wrong(words)) => format!("{reason}. fail2ban-client -t says: {words}"),
@@ -60,13 +60,13 @@ impl Changer {
         })
     }
 
-    /// Whether nobody listens on fail2ban's socket: it might run otherwise, and only not answer this agent.
+    /// Whether nobody listens on fail2ban's socket. Otherwise fail2ban might be running and merely not answer this agent.
     fn is_gone(&self) -> bool {
         let gone = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
         UnixStream::connect(&self.socket).is_err_and(|error| gone.contains(&error.kind()))
     }
 
-    /// What the other files say is never banned, in a form that the drop-in can say too.
+    /// What is never banned according to the other files, in a form that the drop-in can use.
     pub(in crate::agent) async fn ignored_by_others(
         &self,
         jail: &JailName,
@@ -78,7 +78,7 @@ impl Changer {
         match others.settings {
             Some(settings) if refers => Ignored::kept(&settings.ignoreip).map_err(|word| {
                 ChangeError::Configuration(format!(
-                    "the ignoreip of {jail} holds `{word}`, which bangui cannot write beside another network: add it by hand"
+                    "the ignoreip of {jail} holds `{word}`, which bangui cannot copy into its drop-in: add the network by hand"
                 ))
             }),
             Some(settings) => Ok(Ignored { besides: !settings.ignoreip.is_empty(), ..Ignored::besides() }),

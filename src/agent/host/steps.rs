@@ -1,8 +1,8 @@
 //! Which step a change of a jail is at, for the worker that waits for it: it names the change in a header, and asks
 //! `GET /v1/changes/{id}` while it waits.
 //!
-//! The last [`MAX_CHANGES`] changes are kept, in memory only. A worker that asks for the same change again, since it took longer
-//! than one request may, gets no second record: what is shown is what the first request began.
+//! The last [`MAX_CHANGES`] changes are kept, in memory only. If a worker asks for the same change again, because it took longer
+//! than one request may, there is no second record: the steps of the first request are shown.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use crate::domain::JailChangeId;
 use crate::domain::change_steps::{ChangeStep, MAX_STEPS, StepTime};
 
-/// Changes that are remembered.
+/// The most changes that are remembered.
 const MAX_CHANGES: usize = 16;
 
-/// The latest changes. Cheap to clone; all clones are one.
+/// The latest changes. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub(in crate::agent) struct StepLog(Arc<Mutex<VecDeque<Taken>>>);
 
@@ -27,7 +27,7 @@ struct Taken {
 }
 
 impl StepLog {
-    /// Records the steps of a change; nothing if it has no name, or is recorded already.
+    /// Records the steps of a change; nothing if it has no id, or is recorded already.
     pub(in crate::agent) fn record(&self, id: Option<JailChangeId>) -> Recorder {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let id = id.filter(|id| log.iter().all(|taken| taken.id != *id));
@@ -38,7 +38,7 @@ impl StepLog {
         Recorder { log: self.clone(), id }
     }
 
-    /// The steps of a change, as far as it is known.
+    /// The steps of a change; none if it is not known.
     pub(in crate::agent) fn of(&self, id: &JailChangeId) -> Vec<StepTime> {
         let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = log.iter().find(|taken| taken.id == *id).map(|taken| taken.steps.as_slice());
@@ -51,7 +51,7 @@ impl StepLog {
     }
 }
 
-/// Records the steps of one change. When it is dropped, no step is being taken any more.
+/// Records the steps of one change. Dropping it ends the step that is being taken.
 #[derive(Debug)]
 pub(in crate::agent) struct Recorder {
     log: StepLog,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_keeps_no_more_steps_than_may_be() {
+    fn a_change_keeps_no_more_steps_than_the_limit() {
         let log = StepLog::default();
         let recorder = log.record(Some(id(1)));
         (0..50).for_each(|_| recorder.at(ChangeStep::Undo));

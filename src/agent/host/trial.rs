@@ -1,8 +1,7 @@
-//! Whether a change would work, tried on the configuration as it would be, before anything of it is in effect; and
-//! whether it has worked, asked of fail2ban afterwards.
+//! Whether a change would work, tested on the configuration as it would be before any of it is in effect; and whether it has
+//! worked, by asking fail2ban afterwards.
 //!
-//! A file that fail2ban reads after the drop-in may say something else: what would not hold is refused, with the name of
-//! the file that wins.
+//! A file that fail2ban reads after the drop-in may override it: such a change is refused, with the name of that file.
 
 use std::path::Path;
 
@@ -14,7 +13,7 @@ use crate::fail2ban::tools::{ConfiguredJail, Rehearsal, View};
 use crate::fail2ban::{Command, reply};
 
 impl Changer {
-    /// Tries out what is staged.
+    /// Tests what is staged.
     pub(in crate::agent) async fn try_out(&self, plan: &Plan<'_>) -> Result<(), ChangeError> {
         let (drop_in, candidate) = (self.files.drop_in(plan.jail), self.files.candidate());
         let view = View::With { drop_in: &drop_in, candidate: &candidate };
@@ -28,7 +27,7 @@ impl Changer {
         if plan.reloads { self.try_server_settings(&rehearsal).await } else { Ok(()) }
     }
 
-    /// A reload of one jail sends the server's own settings along, before the jail, and loses the jail if one is refused.
+    /// A reload of one jail also sends the server's own settings, before the jail, and loses the jail if one is refused.
     async fn try_server_settings(&self, rehearsal: &Rehearsal) -> Result<(), ChangeError> {
         if !rehearsal.server_errors.is_empty() {
             return Err(ChangeError::Configuration(rehearsal.server_errors.join("\n")));
@@ -44,15 +43,15 @@ impl Changer {
         let has = self.ask(Command::Database).await?;
         let has = has.as_str().unwrap_or("None");
         match &rehearsal.database {
-            // Refused by a fail2ban that has jails.
+            // A fail2ban that has jails refuses another database.
             Some(named) if !named.eq_ignore_ascii_case(has) => Err(ChangeError::Configuration(format!(
-                "fail2ban.conf names the database {named}, and fail2ban runs with {has}: restart fail2ban first"
+                "fail2ban.conf names the database {named}, but fail2ban runs with {has}: restart fail2ban first"
             ))),
             _ => Ok(()),
         }
     }
 
-    /// Asks fail2ban whether what was asked for holds now.
+    /// Asks fail2ban whether the requested settings are in effect now.
     pub(in crate::agent) async fn read_back(&self, plan: &Plan<'_>) -> Result<(), ChangeError> {
         if !plan.active {
             return Ok(());
@@ -80,13 +79,13 @@ impl Changer {
         match differing(plan.edit, &now) {
             None => Ok(()),
             Some((option, found)) => Err(ChangeError::Configuration(format!(
-                "fail2ban accepted the configuration, and {option} of {} is {found}",
+                "fail2ban accepted the configuration, but {option} of {} is {found}",
                 plan.jail
             ))),
         }
     }
 
-    /// Whether settings hold already: so it is when a change that took long is asked for again.
+    /// Whether the settings are in effect already, as when a change that took long is requested again.
     pub(in crate::agent) async fn is_in_force(&self, plan: &Plan<'_>) -> bool {
         matches!(plan.edit, Edit::Set(_) | Edit::Ignore(_)) && self.read_back(plan).await.is_ok()
     }
@@ -100,7 +99,7 @@ impl Changer {
     }
 }
 
-/// Which file has the last word instead of the drop-in, if one has.
+/// An error that names the file that overrides the drop-in, if one does.
 fn overruled(plan: &Plan<'_>, drop_in: &Path, rehearsal: &Rehearsal) -> Option<String> {
     let jail = plan.jail;
     let settings = rehearsal.settings.as_ref()?;
@@ -119,7 +118,7 @@ fn overruled(plan: &Plan<'_>, drop_in: &Path, rehearsal: &Rehearsal) -> Option<S
     Some(format!("{}, {after}, sets {option} of {jail} to {found}: change it there", winner(option)))
 }
 
-/// The first setting of an edit that is another one, and what it is.
+/// The first setting of an edit that has another value, and that value.
 fn differing(edit: &Edit, now: &ConfiguredJail) -> Option<(&'static str, String)> {
     let found = |value: Option<i64>| value.map_or("no number".to_owned(), |value| value.to_string());
     let ignored: Vec<Network> = now.ignoreip.iter().filter_map(|text| Network::parse(text)).collect();

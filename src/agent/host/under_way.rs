@@ -9,7 +9,7 @@ use super::error::ChangeError;
 use crate::agent::wire;
 use crate::domain::JailName;
 
-/// How long the outcome of a rollback is kept for callers that were answered that it is under way.
+/// How long the outcome of a rollback is kept for callers whose answer was that it is still under way.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 
 /// A rollback that is under way, or has just ended.
@@ -27,7 +27,7 @@ impl Rollback {
     /// Whether its outcome answers a request that comes now.
     pub(super) fn answers(&self, jail: &JailName) -> bool {
         let ended = self.outcome.borrow().as_ref().map(|(at, _)| *at);
-        // One that was cut off has no outcome.
+        // A rollback that was cut off has no outcome.
         let lives = ended.is_some() || self.outcome.has_changed().is_ok();
         self.jail == *jail && lives && ended.is_none_or(|at| at.elapsed() < KEPT_FOR)
     }

@@ -1,6 +1,6 @@
-//! Undoing a change that failed or was interrupted: its file is put back, the jail, and any other that was lost with it.
+//! Undoes a change that failed or was interrupted: restores its file, the jail, and any other jail that was lost with it.
 //!
-//! It may be done again as often as need be: it looks at what is, and the journal goes last.
+//! It may be repeated as often as necessary: it starts from the present state, and removes the journal last.
 
 use tracing::{error, warn};
 
@@ -12,7 +12,7 @@ use crate::fail2ban::Command;
 use crate::fail2ban::tools::{Rehearsal, View};
 
 impl Changer {
-    /// Puts the file back, the jail, and any other that was lost; ends the journal once that is done.
+    /// Restores the file, the jail, and any other jail that was lost; removes the journal once that is done.
     pub(in crate::agent) async fn undo(&self, lock: &Lock, journal: &Journal) -> Result<(), ChangeError> {
         self.put_file_back(journal)?;
         let missing = if journal.reloaded { self.undo_reload(lock, journal).await? } else { Vec::new() };
@@ -22,13 +22,13 @@ impl Changer {
         }
         let missing: Vec<&str> = missing.iter().map(JailName::as_str).collect();
         Err(ChangeError::Unsettled(format!(
-            "the files are as before, and these jails, which ran before, do not run: {}. Their own files have become wrong, \
-             or they were stopped in the meantime",
+            "the files are as before, but these jails, which ran before, are not running: {}. Their own files have become \
+            invalid, or they were stopped in the meantime",
             missing.join(", ")
         )))
     }
 
-    /// Only if it is another one: on a full disk it could not be written again.
+    /// Writes the file only if it differs: on a full disk it could not be written again.
     pub(in crate::agent) fn put_file_back(&self, journal: &Journal) -> Result<(), ChangeError> {
         if self.files.read(&journal.jail).ok().as_ref() != Some(&journal.before) {
             self.files.put(&journal.jail, journal.before.as_deref())?;
@@ -46,8 +46,8 @@ impl Changer {
         let ran = journal.running.contains(jail);
         let now = self.running().await?;
         if ran {
-            // It may run with the new settings: only a reload brings the old ones back. If they would not be taken any
-            // more, the jail is better left as it is.
+            // It may run with the new settings: only a reload restores the old ones. If a reload would fail now, the jail is better left as
+            // it is.
             let Rehearsal { errors, .. } = self.tools.rehearse(jail, View::Live).await?;
             if errors.is_empty() || now.get(jail) != Some(&true) {
                 self.put_back(lock, jail).await?;
@@ -63,7 +63,7 @@ impl Changer {
         Ok(journal.running.iter().filter(|other| now.get(*other) != Some(&true)).cloned().collect())
     }
 
-    /// Reloads a jail. If its own files have become invalid since, that is logged and the rest continues.
+    /// Reloads a jail. If its own files have become invalid in the meantime, logs that and returns.
     async fn put_back(&self, lock: &Lock, jail: &JailName) -> Result<(), ChangeError> {
         match self.reload(lock, jail).await {
             Err(ChangeError::Configuration(words)) => {
@@ -75,7 +75,7 @@ impl Changer {
     }
 }
 
-/// The other jails that ran before and do not now.
+/// The other jails that ran before but do not run now.
 pub(in crate::agent) fn lost<'a>(journal: &'a Journal, now: &Running) -> Vec<&'a JailName> {
     journal.running.iter().filter(|jail| **jail != journal.jail && now.get(*jail) != Some(&true)).collect()
 }

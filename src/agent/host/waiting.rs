@@ -1,8 +1,8 @@
-//! Waiting for fail2ban as long as it works.
+//! Waits for fail2ban as long as it makes progress.
 //!
-//! A jail that ends runs the unban action of each of its bans: a second each makes minutes. Giving up in the middle would undo
-//! a change that fail2ban is still making, so the agent waits as long as fail2ban makes progress, and a status request is
-//! answered that it is working.
+//! A jail that stops runs the unban action of each of its bans: at a second each that takes minutes. Giving up in the middle would
+//! undo a change that fail2ban is still making, so the agent waits as long as fail2ban makes progress, and reports in its status
+//! that it is working.
 
 use std::future::Future;
 use std::sync::PoisonError;
@@ -16,20 +16,20 @@ use crate::domain::JailName;
 use crate::fail2ban::progress::{Progress, has_child};
 use crate::fail2ban::{Command, threads, zone};
 
-/// Without any progress for this long it hangs: fail2ban itself ends an action after a minute.
+/// Without progress for this long, fail2ban counts as hung: it ends an action itself after a minute.
 const STALLED_AFTER: Duration = Duration::from_secs(90);
 /// The same where progress cannot be seen. It is longer, since undoing a change that fail2ban is still working on is worse than
 /// waiting for one that hangs.
 const UNSEEN_FOR: Duration = Duration::from_secs(600);
-/// Makes both shorter, in milliseconds, for a test. Compiled as `worker/tasks/test_switch.rs` says.
+/// Shortens both for a test, in milliseconds. Not compiled into release builds, see `worker/tasks/test_switch.rs`.
 #[cfg(debug_assertions)]
 const TEST_VARIABLE: &str = "BANGUI_TEST_STALLED_AFTER_MS";
-/// However busy it is.
+/// The longest wait, even if fail2ban makes progress.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Changer {
-    /// The outcome of `work` on a jail; none if fail2ban shows no progress any more.
+    /// The outcome of `work` on a jail; none if fail2ban no longer makes progress.
     pub(in crate::agent) async fn while_it_works<T>(
         &self,
         jail: &JailName,
@@ -68,7 +68,7 @@ impl Changer {
         Some(format!("fail2ban has been working on the change of {} for {seconds} s, {how}", working.jail))
     }
 
-    /// Finds out where progress can be seen if not by the process. To be called while fail2ban answers.
+    /// Finds the log file in which progress can be seen if the process cannot be. Call this while fail2ban answers.
     pub(in crate::agent) async fn find_log(&self) {
         if self.process().is_some() {
             return;
@@ -78,7 +78,7 @@ impl Changer {
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = log;
     }
 
-    /// fail2ban's process, where it can be seen.
+    /// fail2ban's process, if it can be seen.
     fn process(&self) -> Option<i32> {
         self.client.server_pid().filter(|pid| threads::is_fail2ban(*pid))
     }
@@ -95,7 +95,7 @@ impl Changer {
     }
 }
 
-/// Forgets what fail2ban was at, however the wait for it ends.
+/// Clears what fail2ban is working on, however the wait for it ends.
 struct Over<'a>(&'a Changer);
 
 impl Drop for Over<'_> {

@@ -13,7 +13,7 @@ use crate::agent::host::error::ChangeError;
 use crate::agent::refusal::{Refusal, RefusalKind};
 use crate::agent::wire;
 
-/// No caller waits longer than this.
+/// The longest deadline.
 const MAX_DEADLINE: Duration = wire::CHANGE_DEADLINE;
 
 /// Until when a caller waits.

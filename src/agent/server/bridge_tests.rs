@@ -1,4 +1,4 @@
-//! Both ends of the bridge over a real socket: who is let in, what is refused, and how each failure arrives.
+//! Both ends of the bridge over a real socket: who is let in, what is refused, and how the worker sees each failure.
 //!
 //! These tests have no fail2ban, or only a listener that never answers in its place; the integration tests use a real one.
 

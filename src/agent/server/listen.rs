@@ -1,7 +1,7 @@
 //! Where an agent listens: a unix socket, loopback TCP, or any TCP address with TLS.
 //!
-//! A socket file outlives a killed agent, so that an existing one is tried first: if somebody answers on it, it is
-//! another agent's and stays; if nobody does, it is a leftover and goes. Anything but a socket is never removed.
+//! A socket file outlives a killed agent, so an existing one is tried first: if somebody answers on it, it belongs to another
+//! agent and stays; if nobody does, it is a leftover and is removed. Anything but a socket is never removed.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -27,7 +27,7 @@ pub(in crate::agent) enum ListenError {
     #[error("{0} exists and is not a socket: remove it, or set BANGUI_AGENT_LISTEN to another path")]
     NoSocket(PathBuf),
     #[error(
-        "{0} is not a loopback address: set BANGUI_AGENT_TLS_CERT and _KEY, or use a unix socket or loopback"
+        "{0} is not a loopback address: set BANGUI_AGENT_TLS_CERT and BANGUI_AGENT_TLS_KEY, or listen on a unix socket or loopback"
     )]
     NotLoopback(std::net::SocketAddr),
     #[error("cannot listen on {what} (BANGUI_AGENT_LISTEN): {source}")]
@@ -67,7 +67,7 @@ pub(in crate::agent) async fn open(
             remove_leftover(path).await?;
             let listener = UnixListener::bind(path).map_err(io)?;
             let file = SocketFile::of(path).map_err(io)?;
-            // Owner and group: a worker that runs as another user joins the agent's group.
+            // For owner and group: a worker that runs as another user must be in the agent's group.
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(io)?;
             info!(agent.listen = %path.display(), "agent listening");
             Ok(Open { listener: Listener::Unix(listener), file: Some(file) })

@@ -1,8 +1,8 @@
 //! The agent's end of the bridge: HTTP on a unix socket, on loopback, or over TLS, in front of fail2ban.
 //!
-//! The routes about jails and bans are in `routes.rs`. Every request passes the same gate first, whatever its path: a valid token,
-//! unless the handshake has asked for a worker's certificate in its place; a small body; a free slot. Then come the routes of [`wire`], which ask the service. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own
-//! extractors included.
+//! Every request passes the same gate first, whatever its path: a valid token, unless the handshake has required a worker's
+//! certificate instead; a small body; a free slot. Then come the routes of [`wire`], which ask the service; those about jails and
+//! bans are in `routes.rs`. All refusals are a [`Refusal`](super::refusal::Refusal), those of axum's own extractors included.
 
 mod answer;
 mod listen;
@@ -37,22 +37,21 @@ use crate::fail2ban::{Client, Fail2banError, Options};
 use crate::net::flood::shortened;
 use crate::net::{Capacity, Flood, Limits, Server};
 
-/// Requests at the same time; one more is `busy`.
+/// The most requests at the same time; one more is refused as `busy`.
 const MAX_REQUESTS: usize = 256;
-/// Lines a minute about requests that were refused: anybody who reaches the agent can cause them.
+/// The most log lines per minute about refused requests: anybody who reaches the agent can cause them.
 const REFUSAL_LINES: u64 = 10;
-/// What is logged of such a request's path: characters.
+/// How many characters of such a request's path are logged.
 const LOGGED_PATH: usize = 100;
 /// No body has a reason to be larger.
 const MAX_BODY: usize = 64 * 1024;
 
-/// A worker keeps a few connections. One may lie idle for longer than the timeout: it is closed, and the worker opens another.
-/// One address can take no more than half of them, and those who send nothing lose them first: without a token nobody does more.
+/// A worker keeps a few connections. One that is idle for longer than this is closed, and the worker opens another.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(in crate::agent) const CONNECTIONS: usize = 2 * MAX_REQUESTS;
 /// How much of an answer may wait for its worker to read it: lists of bans are large, and a worker may be far away.
 const MAX_UNREAD_BYTES: usize = 64 * 1024;
-/// Requests in flight at the stop may take this long.
+/// How long requests in flight may take once the agent stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the agent until `shutdown`.
@@ -64,7 +63,10 @@ pub async fn run(config: AgentConfig, shutdown: CancellationToken) -> anyhow::Re
     let tls = config.tls.as_ref().map(|tls| Identity::load(tls, worker_ca, name)).transpose()?.map(Arc::new);
     let by_certificate = tls.is_some() && worker_ca.is_some() && matches!(config.listen, AgentListen::Tcp(_));
     if config.token.is_none() && !by_certificate {
-        anyhow::bail!("there is neither a token nor a workers' certificate: the agent would obey anyone");
+        anyhow::bail!(
+            "neither a token nor the workers' certificate is configured: set BANGUI_AGENT_TOKEN or BANGUI_WORKER_CA, \
+             or the agent would obey anyone"
+        );
     }
     let listen::Open { listener, file } = listen::open(&config.listen, tls.clone()).await?;
     let client = Client::start(Options::new(&config.fail2ban_socket));
@@ -149,13 +151,13 @@ async fn backend_commands(
 
 #[derive(Clone)]
 struct Gate {
-    /// None where the handshake has let in nobody but workers.
+    /// None if the handshake lets in nobody but workers.
     tokens: Option<Arc<Tokens>>,
     places: Arc<Semaphore>,
     refusals: Arc<Flood>,
 }
 
-/// What every request must pass, also one for a route that does not exist.
+/// Checks every request, even one for a route that does not exist.
 async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes()).and_then(bearer);
     if let Some(tokens) = &gate.tokens
@@ -178,7 +180,7 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
         );
     }
     let Ok(_place) = gate.places.try_acquire() else {
-        return refuse(RefusalKind::Busy, "the agent has too many requests at once");
+        return refuse(RefusalKind::Busy, "the agent has too many requests at once: try again");
     };
     next.run(request).await
 }

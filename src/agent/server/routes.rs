@@ -168,8 +168,11 @@ async fn lookup(
     Body(request): Body<wire::LookupRequest>,
 ) -> Answer<wire::Lookups> {
     if request.ips.len() > wire::MAX_LOOKUPS {
-        let reason =
-            format!("a call looks {} addresses up at most, not {}", wire::MAX_LOOKUPS, request.ips.len());
+        let reason = format!(
+            "a call may look up at most {} addresses, this one has {}",
+            wire::MAX_LOOKUPS,
+            request.ips.len()
+        );
         return Err(ChangeError::Request(reason));
     }
     Ok(Json(names.of(service.look_up(&request, deadline).await?)))
@@ -193,7 +196,7 @@ async fn fence(
     Ok(Json(service.bans.fence(&job, deadline).await?))
 }
 
-/// The jail after a change that was made; asking for the change again shows it once fail2ban can be asked.
+/// The jail after a change was made. If it cannot be read, asking for the change again shows it once fail2ban answers.
 fn changed(view: Result<wire::JailViews, ChangeError>) -> Result<wire::JailViews, ChangeError> {
     view.map_err(|error| match error {
         ChangeError::Busy(reason) => {
@@ -203,8 +206,8 @@ fn changed(view: Result<wire::JailViews, ChangeError>) -> Result<wire::JailViews
     })
 }
 
-/// Completes what was begun even if the caller hangs up: a command may be on its way to fail2ban, and what follows it (its
-/// verification, the next command's turn) must wait for it.
+/// Completes what was begun even if the caller hangs up: a command may be on its way to fail2ban, and what comes after it (its
+/// verification, the next command) must wait for it.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
 ) -> Answer<T> {
@@ -213,7 +216,7 @@ async fn to_its_end<T: Send + 'static>(
     ended.unwrap_or_else(cut).map(Json)
 }
 
-/// What the caller calls its change, to ask for its steps.
+/// The id that the caller gave its change, to ask for its steps.
 struct ChangeId(Option<JailChangeId>);
 
 impl<S: Sync> FromRequestParts<S> for ChangeId {

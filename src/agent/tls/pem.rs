@@ -23,7 +23,7 @@ pub(super) fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'sta
     Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
 }
 
-/// By what a certificate is known: its SHA-256, in hexadecimal digits.
+/// Identifies a certificate: its SHA-256, in hexadecimal digits.
 pub(in crate::agent) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,11 +1,11 @@
 //! What a worker shows to agents, and whom it trusts.
 //!
-//! | it knows of the agent | [`Whom`] | trusted |
+//! | known about the agent | [`Whom`] | trusted |
 //! |---|---|---|
 //! | its name | `Named` | a certificate by the CA that carries the name |
 //! | its address, the CA | `SignedByCa` | a certificate by the CA; the name that the agent reports must be checked against it |
 //! | its address | `Anybody` | any agent that answers, only to ask for its name: no token is sent, and its answer is stored with its certificate |
-//! | its certificate | `Holder` | who has the key of this very certificate |
+//! | its pinned certificate | `Holder` | whoever has the key of exactly this certificate |
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use super::pem::{bounded, certificates, fingerprint};
 use crate::config::WorkerCertConfig;
 
-/// The certificate and the key that the manifests of version 0.2 published.
+/// The fingerprint of the example CA in the manifests of version 0.2, which published its key.
 const EXAMPLE_CA: &str = "a91d6681e3cf308db6bd0589da61f47a2a8e257a405cc262701b708bb986d2b9";
 
 /// What a worker shows.
@@ -44,7 +44,7 @@ impl Shown {
         let key = PrivateKeyDer::from_pem_slice(&bounded(key, "BANGUI_WORKER_KEY")?)
             .with_context(|| no_pem(key, "BANGUI_WORKER_KEY"))?;
         let shown = Self { chain, key };
-        // Whether the two fit shows when they are used, which is now.
+        // Use them now, to find out whether they match.
         shown
             .config(Arc::new(Holder { fingerprint: String::new(), algorithms: algorithms() }), true)
             .context("BANGUI_WORKER_CERT with BANGUI_WORKER_KEY: the certificate and the key do not match")?;
@@ -65,7 +65,7 @@ pub(in crate::agent) enum Whom<'a> {
     Holder(&'a str),
 }
 
-/// The CA of `BANGUI_AGENT_CA`, else those that the system trusts, read when the first agent wants them; and what is shown.
+/// The CA of `BANGUI_AGENT_CA`, or else those that the system trusts, read when they are first needed; and what is shown.
 pub(in crate::agent) struct Trust {
     ca: Option<PathBuf>,
     roots: OnceLock<Arc<RootCertStore>>,
@@ -82,7 +82,7 @@ impl Trust {
         self.shown.is_some()
     }
 
-    /// A configuration of connections to those.
+    /// A configuration for connections to such agents.
     pub(in crate::agent) fn config(&self, whom: Whom<'_>) -> anyhow::Result<ClientConfig> {
         let algorithms = algorithms();
         let verifier: Arc<dyn ServerCertVerifier> = match whom {
@@ -95,8 +95,7 @@ impl Trust {
             Whom::Anybody => Arc::new(SignedByCa { roots: None, algorithms }),
             Whom::Holder(fingerprint) => Arc::new(Holder { fingerprint: fingerprint.to_owned(), algorithms }),
         };
-        // A resumed connection shows no certificate, and agents that have not reported a name yet all share that of their
-        // group.
+        // A resumed session shows no certificate, and agents that have not reported a name yet share the host name of their group.
         let resumes = matches!(whom, Whom::Named | Whom::Holder(_));
         client_config(verifier, self.shown.as_ref(), resumes)
     }
@@ -140,8 +139,8 @@ fn roots(ca: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
             for certificate in certificates(&bounded(path, "BANGUI_AGENT_CA")?).with_context(what)? {
                 if fingerprint(&certificate) == EXAMPLE_CA {
                     bail!(
-                        "{} (BANGUI_AGENT_CA) is the example of the manifests of version 0.2, whose key anybody can read: make \
-                         a CA of your own",
+                        "{} (BANGUI_AGENT_CA) is the example CA of version 0.2, whose key is public: create \
+                         your own CA",
                         path.display()
                     );
                 }
@@ -161,21 +160,21 @@ fn roots(ca: Option<&PathBuf>) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// Takes a certificate by the CA whatever names it carries; without a CA any.
+/// Accepts a certificate by the CA, whatever names it carries; without a CA any certificate.
 #[derive(Debug)]
 struct SignedByCa {
     roots: Option<Arc<RootCertStore>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Takes one certificate, whatever it carries.
+/// Accepts exactly one certificate, whatever names it carries.
 #[derive(Debug)]
 struct Holder {
     fingerprint: String,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// That the other end has the key of its certificate is proved in the usual way.
+/// The usual proof that the other end has the key of its certificate.
 macro_rules! signatures {
     () => {
         fn verify_tls12_signature(

@@ -1,7 +1,7 @@
-//! Whom an agent obeys: workers that show one of the certificates in a file, or one that a CA in it has signed.
+//! Which workers an agent accepts: those that show one of the certificates in a file, or one that a CA in it has signed.
 //!
-//! The file holds nothing secret. A worker's own certificate may be listed there as it is, made with one command of openssl; so
-//! two of them may, while one replaces the other.
+//! The file holds nothing secret. The workers' certificate itself, self-signed with one openssl command, may be listed there, and
+//! two of them while one replaces the other.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureS
 
 use super::pem::certificates;
 
-/// Asks every client for a certificate, and lets nobody in without one that these lead to.
+/// Asks every client for a certificate, and lets nobody in without an accepted one.
 pub(super) fn verifier(pem: &[u8]) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
     let listed = certificates(pem).context("it is not a PEM file")?;
     if listed.is_empty() {
@@ -23,7 +23,7 @@ pub(super) fn verifier(pem: &[u8]) -> anyhow::Result<Arc<dyn ClientCertVerifier>
     }
     let mut roots = RootCertStore::empty();
     for certificate in &listed {
-        roots.add(certificate.clone()).context("it holds something else than certificates")?;
+        roots.add(certificate.clone()).context("it holds something other than certificates")?;
     }
     let provider = Arc::new(ring::default_provider());
     let signed = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
@@ -47,7 +47,7 @@ impl ClientCertVerifier for Workers {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        // That the client has its key is proved by the signatures below, for either.
+        // In both cases the signatures below prove that the client has the key.
         if self.listed.iter().any(|listed| listed == end_entity) {
             return Ok(ClientCertVerified::assertion());
         }

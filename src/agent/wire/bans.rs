@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{BanMark, JailName, Network};
 
-/// A job's name.
+/// The key of a job.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobKey(String);
@@ -42,7 +42,7 @@ impl From<JobKey> for String {
     }
 }
 
-/// Under which epoch of which job a command is sent.
+/// The job, and its epoch, under which a command is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobEpoch {
     /// The job.
@@ -53,8 +53,8 @@ pub struct JobEpoch {
     /// nothing for a job until it is fenced again. `None` from workers of versions that do not know this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<String>,
-    /// The worker that has the epoch. Two may have one number where Redis has lost its data; the agent takes the first, and
-    /// refuses the other. None from a worker of a version that knew nothing of it.
+    /// The worker that has the epoch. Two workers may have the same number if Redis has lost its data; the agent accepts the first
+    /// and refuses the other. None from workers of versions that do not know this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
 }
@@ -67,8 +67,8 @@ pub struct BanRequest {
     /// The job it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobEpoch>,
-    /// Whether an answer about the first of them alone is of use: where an action is slow, the others are left untouched, and
-    /// asked for again. Workers before 0.3 would take them for done.
+    /// Whether the agent may answer for the first addresses only, if an action is slow: the caller sends the others again.
+    /// Workers before 0.3 would take them for done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
 }
@@ -78,20 +78,20 @@ pub struct BanRequest {
 pub struct BanResult {
     /// The address or network.
     pub ip: Network,
-    /// Whether the jail bans it now, as fail2ban says when asked again; beside very many bans, as it answered to the command.
+    /// Whether the jail bans it now, as fail2ban reports when asked again; with very many bans, as it answered the command.
     pub banned: bool,
     /// Whether the request changed that.
     pub changed: bool,
 }
 
-/// By address.
+/// The states of all addresses after the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BanResults {
-    /// One for each different address, by address; of a request that is `partial` perhaps only for the first ones of it.
+    /// One for each distinct address, by address; if the request is `partial`, perhaps only for its first addresses.
     pub results: Vec<BanResult>,
 }
 
-/// Everything that a jail bans is to be unbanned.
+/// A request to unban everything that a jail bans.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnbanAll {
     /// The job it belongs to.
@@ -99,20 +99,21 @@ pub struct UnbanAll {
     pub job: Option<JobEpoch>,
 }
 
-/// How far that came: to be called again until none remains.
+/// How far it got. The caller repeats the call until none remains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnbannedAll {
-    /// Of the bans that there were, so many are gone.
+    /// How many of the bans are gone.
     pub unbanned: usize,
     /// Bans that are there now.
     pub remaining: usize,
 }
 
-/// An address, since when and until when in seconds since 1970. None where fail2ban does not say, and for a ban without end.
+/// An address, and since when and until when it is banned, in seconds since 1970. None if fail2ban does not say, or if the ban has
+/// no end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban(pub Network, pub Option<i64>, pub Option<i64>);
 
-/// A ban of something else than an address, with the times of [`Ban`].
+/// A ban of something other than an address, with times as in [`Ban`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkBan(pub BanMark, pub Option<i64>, pub Option<i64>);
 
@@ -121,10 +122,10 @@ pub struct MarkBan(pub BanMark, pub Option<i64>, pub Option<i64>);
 pub struct BanList {
     /// By address.
     pub bans: Vec<Ban>,
-    /// Those of something else than an address that can be named, by text.
+    /// Bans of something other than an address, as far as a command can name it, by text.
     #[serde(default)]
     pub marks: Vec<MarkBan>,
-    /// How many are of something else than an address, named or not.
+    /// How many bans are of something other than an address, whether listed in `marks` or not.
     #[serde(default)]
     pub others: usize,
 }
@@ -134,7 +135,7 @@ pub struct BanList {
 pub struct LookupRequest {
     /// At most 500 addresses or networks. An address inside a banned network is not found by itself.
     pub ips: Vec<Network>,
-    /// Whether it is asked too which entries keep them from being banned.
+    /// Whether to look up the entries, too, that keep them from being banned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_banned: bool,
 }
@@ -146,10 +147,10 @@ pub struct NeverBanned {
     pub jail: JailName,
     /// The entry, as fail2ban has it.
     pub entry: String,
-    /// Whether the files have it too, so that it is there after a reload; none if they could not be read in time.
+    /// Whether the files have it too, so that it remains after a reload; none if they could not be read in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_files: Option<bool>,
-    /// The file whose `ignoreip` holds for the jail, if the entry is in it.
+    /// The file whose `ignoreip` is in effect for the jail, if the entry is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }
@@ -161,23 +162,23 @@ pub struct Lookup {
     pub ip: Network,
     /// The jails that ban it.
     pub jails: Vec<JailName>,
-    /// What keeps running jails from banning it; none if that was not asked, could not be found out, or the agent is of a
-    /// version that knew nothing of it.
+    /// The entries that keep running jails from banning it; none if they were not requested or not found in time, or from an agent
+    /// that does not know this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub never_banned: Option<Vec<NeverBanned>>,
 }
 
-/// In the order of the request.
+/// The results, in the order of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookups {
     /// One for each.
     pub results: Vec<Lookup>,
 }
 
-/// The epoch is known.
+/// The agent has recorded the epoch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fenced {
-    /// To which process of the agent: the job's commands carry it.
+    /// The incarnation of the agent's process, which the job's commands must carry.
     #[serde(default)]
     pub incarnation: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What travels between workers and agents: JSON bodies, both directions in one folder, so that the two ends cannot drift apart.
+//! What workers and agents send each other: JSON bodies, both directions in one folder, so that the two ends cannot drift apart.
 //!
 //! | call | answer |
 //! |---|---|
@@ -12,18 +12,18 @@
 //! | `POST /v1/jails/{jail}/bans`, `.../unban` [`BanRequest`] | [`BanResults`] |
 //! | `DELETE /v1/jails/{jail}/bans` [`UnbanAll`] | [`UnbannedAll`] |
 //! | `POST /v1/banned` [`LookupRequest`] | [`Lookups`]: in which jails |
-//! | `GET /v1/changes/{id}` | [`ChangeSteps`]: of a change that named itself in [`CHANGE_HEADER`] |
+//! | `GET /v1/changes/{id}` | [`ChangeSteps`]: of a change whose request had this id in [`CHANGE_HEADER`] |
 //! | `POST /v1/rollback` [`Rollback`] | [`RolledBack`]: the jail off, fail2ban started |
-//! | `POST /v1/fence` [`JobEpoch`] | [`Fenced`]: no command of an older epoch runs or will |
+//! | `POST /v1/fence` [`JobEpoch`] | [`Fenced`]: no command of an older epoch runs or will run |
 //! | `GET /v1/backend-commands` | [`BackendSupport`]: the one-time detection |
 //! | `POST /v1/jails/{jail}/activate`, `.../deactivate` | [`JailChanged`]: a transaction, see `change.rs` |
 //!
-//! Every call carries `Authorization: Bearer <agent token>`, unless the workers' certificate authenticates the caller, and [`DEADLINE_HEADER`] if the caller waits for less
-//! than [`DEFAULT_DEADLINE`] ([`CHANGE_DEADLINE`] for a change). What is refused has a [`Refusal`](crate::agent::refusal::Refusal) as its body:
+//! Every call carries `Authorization: Bearer <agent token>`, unless the workers' certificate authenticates the caller, and
+//! [`DEADLINE_HEADER`] with the time that the agent has; without it, the agent assumes [`DEFAULT_DEADLINE`] ([`CHANGE_DEADLINE`] for
+//! a change). A refused call is answered with a [`Refusal`](crate::agent::refusal::Refusal) as its body:
 //! 400, 404, 405 and 413 `request`, 401 `token`, 404 `jail`, 409 `stale`, 422 `configuration`, 500
 //! `failed` (as before) or `unsettled`, 503 `busy`, `down` or `under-way` (a change that takes longer than the caller waits).
-//! `/v1/status` reports an unresponsive fail2ban in a 200, since the status is what it was asked for; the other calls refuse
-//! with 503.
+//! `/v1/status` reports an unresponsive fail2ban with 200, since that is the status; the other calls answer 503.
 
 mod bans;
 
@@ -41,33 +41,33 @@ use crate::domain::findings::jails::LogFile;
 use crate::domain::{Answer, JailCounts, JailName, JailSettings, Network, ProbeOutcome, StepTime};
 use crate::fail2ban::Fail2banError;
 
-/// In how many milliseconds the answer must be on its way. The agent gives up on fail2ban in time to say so, so
-/// that a busy fail2ban is not taken for an agent out of reach.
+/// Within how many milliseconds the agent must answer. It gives up on fail2ban in time to say so, so that a busy fail2ban is not
+/// mistaken for an unreachable agent.
 pub const DEADLINE_HEADER: &str = "x-bangui-deadline-ms";
 
 /// The default deadline, without that header.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The default deadline of a call that changes jails: fail2ban's programs take a second or two, an undoing as much again,
-/// and a jail that ends runs the unban action of each of its bans.
+/// The default deadline of a call that changes jails: fail2ban's programs take a second or two, an undo as much again,
+/// and a jail that stops runs the unban action of each of its bans.
 pub const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// The default deadline of a call for a list of bans: fail2ban takes a second for 100,000.
 pub const LIST_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The header in which a caller names a change of a jail, so that it can ask the agent for its steps by that name.
+/// The header in which a caller gives a change of a jail an id, by which it can ask the agent for its steps.
 pub const CHANGE_HEADER: &str = "x-bangui-change";
 
-/// Why a name of a change is refused.
-pub const BAD_CHANGE: &str = "a change must be named by 32 hexadecimal digits";
+/// Why an id of a change is refused.
+pub const BAD_CHANGE: &str = "the id of a change must be 32 hexadecimal digits";
 
-/// The most addresses of one look-up.
+/// The most addresses in one look-up.
 pub const MAX_LOOKUPS: usize = 500;
 
-/// No answer is larger: some 20,000 jails.
+/// The largest answer: some 20,000 jails.
 pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-/// But for a list of bans: 100,000 of them are some 6 MB.
+/// The largest list of bans: 100,000 of them are some 6 MB.
 pub const MAX_BAN_LIST: usize = 32 * 1024 * 1024;
 
 /// Who the agent is.
@@ -76,7 +76,7 @@ pub struct Info {
     /// The agent's name, if `BANGUI_AGENT_NAME` is set; its certificate carries this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// 128 random bits of its start, in hexadecimal digits: the same behind two addresses, it is one agent.
+    /// 128 random bits, new at each start of its process, in hexadecimal digits: two addresses with the same ones are one agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// The version of bangui it runs.
@@ -93,7 +93,7 @@ pub struct Info {
     /// Its machine's clock, in microseconds since 1970. None from an agent before 0.3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<i64>,
-    /// When its certificate ends, or one between it and the CA, in seconds since 1970; none without TLS, and before 0.3.
+    /// When the first certificate of its chain expires, in seconds since 1970; none without TLS, or from an agent before 0.3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<i64>,
 }
@@ -108,15 +108,15 @@ pub enum Status {
         version: String,
         /// Each running jail with its counts.
         jails: BTreeMap<JailName, JailCounts>,
-        /// Jails that it lists and that do not run.
+        /// Jails that it lists but does not run.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         stalled: BTreeSet<JailName>,
     },
-    /// It accepted the connection and did not answer in time.
+    /// It accepted the connection but did not answer in time.
     Busy {
         /// The reason, for people.
         reason: String,
-        /// Whether it is seen to make progress with a change of a jail.
+        /// Whether it is making visible progress with a change of a jail.
         #[serde(default)]
         working: bool,
     },
@@ -177,14 +177,14 @@ pub struct BackendSupport {
     pub supported: Option<bool>,
 }
 
-/// A jail that fail2ban went down by.
+/// A request to roll back the activation of a jail that brought fail2ban down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
     /// The jail.
     pub jail: JailName,
 }
 
-/// How things are after a rollback: the jail is off, and fail2ban answers.
+/// The state after a rollback: the jail is off, and fail2ban answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RolledBack {
     /// The jail that was switched off.
@@ -193,14 +193,14 @@ pub struct RolledBack {
     pub started: bool,
     /// The jails that run.
     pub running: Vec<JailName>,
-    /// Jails that are switched on and do not run, each with the reason, in fail2ban's words where it has some.
+    /// Jails that are switched on but do not run, each with the reason, in fail2ban's words if it has any.
     pub missing: BTreeMap<JailName, String>,
 }
 
-/// What became of an activation, a deactivation or a change of settings.
+/// The outcome of an activation or a deactivation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailChanged {
-    /// Which jail.
+    /// The jail.
     pub jail: JailName,
     /// Whether it runs now.
     pub active: bool,
@@ -208,15 +208,15 @@ pub struct JailChanged {
     pub changed: bool,
 }
 
-/// How far a change of a jail is. Nothing, if the agent does not know it (yet, or any more).
+/// How far a change of a jail is. Empty if the agent does not know the change (yet, or any more).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeSteps {
-    /// Those that were taken, and the one that is being taken.
+    /// The steps that were taken, and the one that is being taken.
     #[serde(default)]
     pub steps: Vec<StepTime>,
 }
 
-/// A jail of the configuration or of fail2ban, with its settings: those that hold while it runs, else those of the files.
+/// A jail of the configuration or of fail2ban, with its settings: those in effect if it runs, else those of the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JailView {
     /// Its name.
@@ -225,7 +225,7 @@ pub struct JailView {
     pub enabled: bool,
     /// Whether it runs.
     pub running: bool,
-    /// Whether fail2ban lists it though it does not run.
+    /// Whether fail2ban lists it but does not run it.
     #[serde(default)]
     pub stalled: bool,
     /// Duration of a ban in seconds, -1 if permanent; `None` if it cannot be computed.
@@ -240,17 +240,17 @@ pub struct JailView {
     pub filter: String,
     /// The backend as the files have it.
     pub backend: String,
-    /// Log files; of a jail that does not run, patterns.
+    /// Log files; patterns if the jail does not run.
     pub log_files: Vec<String>,
     /// Journal matches.
     pub journal_matches: Vec<String>,
-    /// How the log files are, of a jail that runs. None where the agent does not look, and from one before 0.3.
+    /// The state of the log files of a running jail. None if the agent could not check them, or from an agent before 0.3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs: Option<Vec<LogFile>>,
     /// What cannot be computed, in words.
     #[serde(default)]
     pub errors: Vec<String>,
-    /// What would hold after a reload; none if the files do not have the jail, or from an agent that knew nothing of it.
+    /// What would be in effect after a reload; none if the files do not have the jail, or from an agent that does not know this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_files: Option<FileSettings>,
 }
@@ -270,7 +270,7 @@ pub struct FileSettings {
     /// Addresses, networks and names that are never banned.
     #[serde(default)]
     pub ignoreip: Vec<String>,
-    /// For each setting the file that decides it, relative to fail2ban's folder.
+    /// For each setting the file that determines it, relative to fail2ban's folder.
     #[serde(default)]
     pub origins: BTreeMap<String, String>,
 }
@@ -280,18 +280,18 @@ pub struct FileSettings {
 pub struct JailViews {
     /// By name.
     pub jails: Vec<JailView>,
-    /// What fail2ban cannot read of its configuration, in its own words: jails in it are missing here.
+    /// Which parts of its configuration fail2ban cannot read, in its own words: jails in these are missing here.
     #[serde(default)]
     pub errors: Vec<String>,
-    /// fail2ban's database. None where it was not asked for, and from an agent before 0.3.
+    /// fail2ban's database. None if only one jail was requested, or from an agent before 0.3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<Database>,
 }
 
-/// Where fail2ban keeps bans over a restart.
+/// Where fail2ban keeps its bans across a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Database {
-    /// The file, as fail2ban says; none if it keeps none.
+    /// The file, as fail2ban reports it; none if it has no database.
     #[serde(default)]
     pub file: Option<String>,
 }
@@ -307,7 +307,7 @@ pub struct ChangeSettings {
     pub persistent: bool,
 }
 
-/// What shall not be banned, and is unbanned.
+/// A network to be unbanned and never banned again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ignore {

@@ -1,4 +1,4 @@
-//! Findings about agents, from what they say of themselves, and about the fail2ban beside them.
+//! Findings about agents, from what they report about themselves, and about the fail2ban beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::domain::{ServerName, Timestamp};
 
 /// How far an agent's clock may be off.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(5);
-/// How long before its end a certificate is a finding.
+/// How long before it expires a certificate is a finding.
 pub const CERTIFICATE_WARNING: TimeDelta = TimeDelta::days(7);
 
 /// An agent of another version than the worker that looks.
@@ -27,8 +27,8 @@ pub fn version(server: &ServerName, agent: &str, workers: &str) -> Option<Findin
     })
 }
 
-/// An agent's clock that is wrong. It said `clock` in an answer that was asked for at `asked` and here at `answered`, both on the
-/// clock that it is compared with.
+/// An agent's clock that is wrong. `clock` is the time in its answer to a request that was sent at `asked` and answered at
+/// `answered`, both on the clock that it is compared with.
 #[must_use]
 pub fn clock(
     server: &ServerName,
@@ -41,8 +41,8 @@ pub fn clock(
     (off > CLOCK_TOLERANCE).then(|| {
         let (by, way) = (duration(off.num_seconds()), if late > early { "ahead" } else { "behind" });
         let detail = format!(
-            "The clock of {server} is {by} {way}. The times of its bans are shown wrong, and log lines from other \
-             machines count as too old or as from the future."
+            "The clock of {server} is {by} {way}. The times of its bans are shown wrong, and fail2ban may ignore log lines \
+            from other machines as too old or as from the future."
         );
         let remedy = Remedy::text(format!("Have the clock of {server} set by NTP.")).command("timedatectl set-ntp true");
         let title = format!("The clock is {by} {way}");
@@ -72,7 +72,7 @@ pub fn certificate(server: &ServerName, not_after: Timestamp, now: Timestamp) ->
     })
 }
 
-/// fail2ban without a database, or with one in memory. `file` is what it says its database is.
+/// fail2ban without a database, or with one in memory. `file` is its database as fail2ban reports it.
 #[must_use]
 pub fn database(server: &ServerName, file: Option<&str>) -> Option<Finding> {
     let off = file.is_none_or(|file| file == ":memory:" || file.eq_ignore_ascii_case("none"));

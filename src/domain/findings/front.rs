@@ -7,7 +7,7 @@ use super::{Finding, Kind, Remedy, Report, Severity};
 /// Refused password attempts in this hour and the one before, from which they are a finding.
 pub const OFTEN: u64 = 20;
 
-/// How the request that asks for the diagnosis came in.
+/// How the request for the diagnosis reached the worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
     /// Whether it came over TLS, as far as a trusted proxy or `BANGUI_PUBLIC_URL` says.
@@ -18,8 +18,8 @@ pub struct Front {
     pub unnamed_proxy: Option<IpAddr>,
 }
 
-/// What the request itself shows. Over TLS that an unnamed proxy ends, or from this machine, nothing is known of TLS; and a
-/// request without a proxy does not show that there is none.
+/// What the request itself shows. If it came through an unnamed proxy, or from this machine, TLS is not judged; and a request
+/// without a proxy does not show that there is none.
 #[must_use]
 pub fn judge(front: &Front) -> Report {
     let mut report = Report::default();

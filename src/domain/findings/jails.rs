@@ -17,7 +17,7 @@ const RECIDIVE: &str = "recidive";
 /// A log file as the agent sees it. If it is neither missing nor has a size, it could not be checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFile {
-    /// Where it is, as fail2ban says.
+    /// Its path, as fail2ban reports it.
     pub path: String,
     /// Whether there is no such file.
     #[serde(default)]
@@ -42,7 +42,7 @@ impl LogFile {
     }
 }
 
-/// What findings go by, of a jail that runs.
+/// The facts about a running jail from which its findings follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JailFacts {
     /// Its name.
@@ -61,7 +61,7 @@ pub struct JailFacts {
     pub total_failed: Option<u64>,
 }
 
-/// Each log file that is missing. A jail that has no other source bans nobody.
+/// Each log file that is missing. A jail without another source bans nobody.
 #[must_use]
 pub fn logs_missing(server: &ServerName, jail: &JailFacts) -> Vec<Finding> {
     let logs = jail.logs.as_deref().unwrap_or_default();
@@ -73,7 +73,7 @@ pub fn logs_missing(server: &ServerName, jail: &JailFacts) -> Vec<Finding> {
         } else {
             (Severity::Error, format!("{name} has nothing to read and bans nobody."))
         };
-        let remedy = Remedy::text(format!("Have the service log to {path}, or correct `logpath` of {name}."))
+        let remedy = Remedy::text(format!("Make the service log to {path}, or correct `logpath` of {name}."))
             .command(format!("fail2ban-client get {} logpath", quoted(name.as_str())));
         let title = format!("The log file {path} is missing");
         let finding = Finding::new(Kind::LogMissing, severity, title, detail, remedy);
@@ -96,7 +96,7 @@ pub fn logs_stale(server: &ServerName, jails: &[JailFacts], now: Timestamp) -> V
              now: then {name} sees nothing.",
             duration(age)
         );
-        let remedy = Remedy::text(format!("See where the service logs to, and correct `logpath` of {name}."))
+        let remedy = Remedy::text(format!("Find out where the service logs, and correct `logpath` of {name}."))
             .command(format!("ls -l {}", quoted(path)));
         let title = format!("The log file {path} does not grow");
         Finding::new(Kind::LogStale, Severity::Warning, title, detail, remedy)

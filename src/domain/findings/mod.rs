@@ -1,4 +1,4 @@
-//! Findings: what is wrong, at risk or worth knowing about this installation, each with what it means and what mends it.
+//! Findings: what is wrong, at risk or worth knowing about this installation, each with what it means and how to fix it.
 //!
 //! ```text
 //! facts (state, agent, jail, Redis, request) ─▶ one pure function per finding ─▶ Report ─▶ seen.rs (since when) ─▶ API, check
@@ -10,8 +10,8 @@
 //! | `warning` | At risk | works now, may not tomorrow |
 //! | `info` | Worth knowing | nothing is wrong |
 //!
-//! There are three answers, not two: a [`Report`] holds what was found and what was judged at all. A check that is in neither could
-//! not be made, and is never shown as fine.
+//! A check has three outcomes, not two: a [`Report`] holds what was found, and which checks were made at all. A check that is in
+//! neither could not be made, and is never shown as fine.
 //!
 //! A new finding needs a [`Kind`], a function with a test at its boundary, and its call in `actions/diagnose.rs`.
 
@@ -129,7 +129,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What mends a finding.
+/// How to fix what a finding reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remedy {
     /// What to do, in a sentence.
@@ -175,7 +175,7 @@ pub struct Finding {
     pub title: String,
     /// What the finding means for protection.
     pub detail: String,
-    /// What mends it.
+    /// How to fix it.
     pub remedy: Remedy,
 }
 
@@ -232,7 +232,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A time that has passed or is left, as people say it.
+/// A duration, rounded as people would say it.
 fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds % 86_400 / 3_600, seconds % 3_600 / 60);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_said_as_people_say_them() {
+    fn times_are_worded_as_people_say_them() {
         let said = [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (3_600, "1 h"), (5_400, "1 h 30 min")];
         for (seconds, text) in said.into_iter().chain([(86_400, "1 day"), (200_000, "2 days")]) {
             assert_eq!(duration(seconds), text);

@@ -1,4 +1,4 @@
-//! Whether the user who is looking could be banned, and be locked out.
+//! Whether the user who asks could be banned, and so locked out.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::{Finding, Kind, Remedy, Severity};
 use crate::domain::ServerName;
 use crate::domain::address::{host_behind, overlaps};
 
-/// What can be said.
+/// The outcome of the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// A list has the address.

@@ -5,12 +5,12 @@ use super::{Finding, Kind, Remedy, Report, Severity};
 /// The share of its memory limit, in percent, from which Redis is nearly full.
 pub const NEARLY_FULL: u64 = 90;
 
-/// What Redis says of itself.
+/// What Redis says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RedisFacts {
     /// Whether the append-only file is on.
     pub append_only: Option<bool>,
-    /// Whether snapshots are on; none where that must not be asked.
+    /// Whether snapshots are on; none if the Redis user may not ask.
     pub snapshots: Option<bool>,
     /// `maxmemory-policy`.
     pub eviction_policy: Option<String>,
@@ -26,7 +26,7 @@ pub struct RedisFacts {
     pub min_replicas: u64,
 }
 
-/// All that is to be said of it.
+/// All findings about it.
 #[must_use]
 pub fn judge(facts: &RedisFacts) -> Report {
     let mut report = Report::default();

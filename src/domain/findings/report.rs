@@ -26,7 +26,7 @@ pub struct Scope {
     pub kind: Kind,
     /// On this server; none if it is about bangui itself.
     pub server: Option<ServerName>,
-    /// For this alone, an address say; none if the check covers all there is.
+    /// Only for this, such as an address; none if the check covers everything there.
     pub about: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Scope {
     }
 }
 
-/// What was found, and what was checked at all.
+/// What was found, and which checks were made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// What was found.
@@ -54,7 +54,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Takes in a check that could be made, with what it found.
+    /// Adds a check that could be made, with what it found.
     pub fn judge(
         &mut self,
         kind: Kind,

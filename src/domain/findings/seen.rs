@@ -1,8 +1,8 @@
-//! Since when a finding has been there: where the facts do not say, since it was first seen by anybody.
+//! Since when a finding has been there: if the facts do not say, since it was first seen.
 //!
-//! What was seen is kept in Redis, so that it outlives every worker. A note goes when the check is made again and finds nothing;
-//! a check that could not be made removes none. What nobody has seen for [`FORGOTTEN_AFTER`] goes too: an address that never
-//! came back, a server that is gone.
+//! What was seen is noted in Redis, so that it outlives every worker. A note is removed when the check is made again and finds
+//! nothing; a check that could not be made removes none. A note of what was not seen for [`FORGOTTEN_AFTER`] is removed too: of an
+//! address that never came back, or a server that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::Report;
 use crate::domain::Timestamp;
 
-/// How long a note is kept that nobody confirms.
+/// How long a note that is not confirmed is kept.
 pub const FORGOTTEN_AFTER: TimeDelta = TimeDelta::days(30);
 /// How old a confirmation may be before it is written again.
 const CONFIRMED_FOR: TimeDelta = TimeDelta::hours(1);
@@ -28,10 +28,10 @@ pub struct FindingTimes {
 /// The notes, by the findings' ids.
 pub type Notes = BTreeMap<String, FindingTimes>;
 
-/// What is to be written of a look.
+/// What must be written after a diagnosis.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Findings that are there: new, or to be confirmed.
+    /// Findings that are there: new ones, and those whose note is due for an update.
     pub there: Vec<String>,
     /// Findings that are gone, as they were noted.
     pub gone: Vec<(String, FindingTimes)>,
@@ -45,7 +45,7 @@ impl Changes {
     }
 }
 
-/// Gives each finding its time, and says what is to be noted. `besides` are ids of what is there and not shown yet.
+/// Gives each finding its time, and returns what must be noted. `besides` are ids of findings that are there but not shown yet.
 #[must_use]
 pub fn take_in(report: &mut Report, besides: &[String], notes: &Notes, now: Timestamp) -> Changes {
     let mut present: BTreeSet<String> = besides.iter().cloned().collect();

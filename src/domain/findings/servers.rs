@@ -15,8 +15,8 @@ const KINDS: [Kind; 7] = [
     Kind::BanListUnread,
 ];
 
-/// All that the state says. Of a server that was never probed nothing is known; of one that cannot be reached or does not
-/// answer, its jails are not known.
+/// All findings from the state. Nothing is judged for a server that was never probed, and no jails for one that cannot be reached
+/// or does not answer.
 #[must_use]
 pub fn judge(server: &ServerName, state: &ServerState, now: Timestamp) -> Report {
     let mut report = Report::default();
@@ -29,7 +29,7 @@ pub fn judge(server: &ServerName, state: &ServerState, now: Timestamp) -> Report
         let found: Vec<Finding> = match kind {
             Kind::PendingRecovery => pending_recovery(server, state).into_iter().collect(),
             Kind::ServerUnreachable => unreachable(server, state).into_iter().collect(),
-            // It says nothing about fail2ban.
+            // An agent that cannot be reached says nothing about fail2ban.
             _ if condition == Condition::Unreachable => continue,
             Kind::ServerDown => down(server, state).into_iter().collect(),
             Kind::ServerBusy => busy(server, state, now).into_iter().collect(),
@@ -106,7 +106,7 @@ fn not_running(server: &ServerName, state: &ServerState) -> Vec<Finding> {
     let found = state.status.stalled_jails.iter().map(|jail| {
         let detail = format!("fail2ban lists {jail} but does not run it: it bans nobody.");
         let remedy =
-            Remedy::text("fail2ban failed to start it: its log says why. Mend that, then load it again.")
+            Remedy::text("fail2ban failed to start it: its log says why. Fix that, then load it again.")
                 .command(format!("grep -F -e {} /var/log/fail2ban.log | tail -n 20", quoted(jail.as_str())));
         let title = "A jail is listed but does not run";
         Finding::new(Kind::JailNotRunning, Severity::Error, title, detail, remedy).on(server).jail(jail)
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_jail_is_degraded_and_a_listed_one_that_does_not_run_is_said_once() {
+    fn a_missing_jail_is_degraded_and_a_listed_one_that_does_not_run_is_reported_once() {
         let mut lost = state(Condition::Degraded);
         lost.status.missing_jails = vec![jail("sshd"), jail("web")];
         lost.status.stalled_jails = vec![jail("web"), jail("new")];

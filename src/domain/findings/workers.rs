@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 /// How long a rolling update may take.
 pub const MIXED_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// Workers of different versions: what it would be a finding of, and whether it is one yet.
+/// Workers of different versions: the finding, and whether it is due yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mixed {
     /// As it will be shown.
@@ -19,7 +19,7 @@ pub struct Mixed {
     pub due: bool,
 }
 
-/// Workers of different versions, each with its version and start. `noted` is since when that has been so, where it was noted
+/// Judges the versions of `workers`, each with its version and start. `noted` is since when they have differed, if that was noted
 /// before: a worker that restarts does not make it new.
 #[must_use]
 pub fn mixed_versions(
@@ -35,14 +35,14 @@ pub fn mixed_versions(
     if versions.len() < 2 {
         return None;
     }
-    // Mixed since the last of the versions came.
+    // They have differed since the newest arrival among the versions.
     let since = versions.values().map(|(_, first)| *first).max()?;
     let since = noted.map_or(since, |noted| noted.min(since));
     let shown: Vec<String> =
         versions.iter().map(|(version, (count, _))| format!("{version} ({count})")).collect();
     let detail = format!(
-        "Versions that run, with the number of workers: {}. They work together, but what is seen depends on which one answers, \
-         and it has been so for {}.",
+        "Versions that run, with the number of workers: {}. They work together, but what users see depends on which one answers. \
+        This has lasted for {}.",
         shown.join(", "),
         duration((now - since).num_seconds())
     );

@@ -1,22 +1,22 @@
-//! How much a reply of fail2ban may make of itself.
+//! How much memory and work a reply of fail2ban may cost.
 
 /// How many bytes of memory a reply may need for each byte of its length.
 pub const MEMORY_FACTOR: usize = 8;
 
-/// How large a pickle may become.
+/// The limits of one pickle.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of the pickle.
+    /// The most bytes of the pickle.
     pub bytes: usize,
-    /// Instructions. 100,000 addresses take about 700,000.
+    /// The most instructions. 100,000 addresses take about 700,000.
     pub ops: usize,
-    /// Entries of the memo. 100,000 addresses make 300,026.
+    /// The most entries of the memo. 100,000 addresses make 300,026.
     pub memo: usize,
-    /// Values in the tree that comes out.
+    /// The most values in the resulting tree.
     pub values: usize,
-    /// How deep values lie in each other.
+    /// How deep values may be nested.
     pub depth: usize,
-    /// Bytes that any reply may need, however short it is: the counts of a jail need more than [`MEMORY_FACTOR`] for each of theirs.
+    /// Bytes of memory that even a short reply may need: the counts of a jail need more than [`MEMORY_FACTOR`] times their length.
     pub memory: usize,
 }
 

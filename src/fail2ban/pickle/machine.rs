@@ -1,11 +1,12 @@
 //! The stack machine behind the reader: stack, marks, memo, and the bytes still to be read.
 //!
-//! Shape: instructions put nodes into an arena, and stack and memo hold indexes into it. Sharing is thus free
+//! Instructions put nodes into an arena, and stack and memo hold indexes into it. Sharing is thus free
 //! while reading (Python's memo refers to lists before they are filled), and nothing is copied until the end: a text is a
-//! place in the reply, and a call is its name and its arguments, both by index. The tree is written out then, under separate
-//! limits: a pickle of a hundred bytes can describe a tree of a billion nodes, or one that holds itself.
+//! range of the reply, and a call is its name and its arguments, both by index. The tree is built at the end, under separate
+//! limits: a pickle of a hundred bytes can describe a tree of a billion nodes, or one that contains itself.
 //!
-//! All that it keeps is counted before it is allocated, so that no reply needs more than [`MEMORY_FACTOR`] times its own size.
+//! All memory is counted before it is allocated, so that no reply needs more than [`MEMORY_FACTOR`] times its own size, or
+//! [`Limits::memory`] if that is more.
 
 mod tree;
 
@@ -32,7 +33,7 @@ impl Range {
     }
 }
 
-/// 16 bytes.
+/// A node of the arena: 16 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Node {
     None,
@@ -46,7 +47,7 @@ pub(super) enum Node {
         name: Id,
     },
     Tuple(Range),
-    /// Their items are in [`Machine::lists`], those of a dict in pairs.
+    /// The index of its items in [`Machine::lists`], as for a set and a dict; a dict's items are keys and values in turn.
     List(u32),
     Set(u32),
     Dict(u32),
@@ -68,7 +69,7 @@ pub(super) struct Machine<'a> {
     /// Heights of the stack at each open MARK; nothing below the last one may be popped.
     marks: Vec<u32>,
     memo: Vec<Id>,
-    /// Texts that the memo was asked for: each is made once.
+    /// Texts that the memo was asked for: each is allocated once.
     texts: HashMap<Id, Option<Arc<str>>>,
     /// The stack and the marks at their highest.
     highest: usize,
@@ -82,7 +83,7 @@ const CONSTANTS: [Node; 3] = [Node::None, Node::Bool(true), Node::Bool(false)];
 /// No node has this index.
 const NEVER_MADE: Id = Id::MAX;
 
-/// A vector that doubles would hold twice what is counted.
+/// Grows a vector by a quarter: one that doubles would take twice the memory that is counted.
 fn make_room<T>(items: &mut Vec<T>, more: usize) {
     if items.capacity() - items.len() < more {
         items.reserve_exact(more.max(items.len() / 4));
@@ -155,7 +156,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Where the next entry without a number goes.
+    /// The index of the next memo entry without a number.
     pub(super) fn remembered(&self) -> usize {
         self.memo.len()
     }
@@ -176,7 +177,7 @@ impl<'a> Machine<'a> {
         self.charge_height()
     }
 
-    /// Adds a node that nothing is on the stack for.
+    /// Adds a node without pushing it.
     pub(super) fn add(&mut self, node: Node) -> Result<Id, PickleError> {
         self.charge(size_of::<Node>())?;
         let id = Id::try_from(self.nodes.len()).ok().filter(|id| *id != NEVER_MADE);
@@ -255,7 +256,7 @@ impl<'a> Machine<'a> {
         String::from_utf8_lossy(range.of(self.bytes))
     }
 
-    /// A name: a text, by its index.
+    /// Pops a name, which must be a text; returns its index.
     pub(super) fn pop_text(&mut self) -> Result<Id, PickleError> {
         let top = self.pop()?;
         if matches!(self.node(top), Node::Str(_)) {
@@ -294,7 +295,7 @@ impl<'a> Machine<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// Bytes behind their length, which has 1, 4 or 8 bytes.
+    /// Bytes that follow their length, which has 1, 4 or 8 bytes.
     pub(super) fn sized(&mut self, opcode: u8) -> Result<Range, PickleError> {
         let length = match opcode {
             0x8c | b'U' | b'C' => self.byte()?.into(),
@@ -304,7 +305,7 @@ impl<'a> Machine<'a> {
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    /// LONG1: little-endian two's complement of any length, of which 64 bits are taken.
+    /// LONG1: little-endian two's complement of any length; more than 64 bits are refused.
     pub(super) fn long(&mut self) -> Result<i64, PickleError> {
         let length = self.byte()?.into();
         let bytes = self.take(length)?.of(self.bytes);
@@ -317,7 +318,7 @@ impl<'a> Machine<'a> {
         Ok(i64::from_le_bytes(number))
     }
 
-    /// A name that ends with its line: its index.
+    /// A name up to the end of its line; returns its index.
     pub(super) fn line(&mut self) -> Result<Id, PickleError> {
         let rest = &self.bytes[self.at..];
         let Some(length) = rest.iter().take(256).position(|byte| *byte == b'\n') else {

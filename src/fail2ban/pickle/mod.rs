@@ -1,4 +1,4 @@
-//! Python's pickle, as far as fail2ban speaks it: a writer for commands, a reader for replies.
+//! Python's pickle, as far as fail2ban uses it: a writer for commands, a reader for replies.
 //!
 //! A pickle is a program for a small stack machine, and Python runs it, calls included. The reader here runs
 //! only the instructions that build data. Where Python would call something (`REDUCE`), it keeps the name
@@ -27,7 +27,7 @@ pub enum Value {
     Int(i64),
     /// A float.
     Float(f64),
-    /// Text; bytes that are no UTF-8 (fail2ban passes file names on as they are) are replaced by U+FFFD.
+    /// Text; bytes that are not UTF-8 (fail2ban passes file names on as they are) are replaced by U+FFFD.
     Str(std::sync::Arc<str>),
     /// Bytes.
     Bytes(std::sync::Arc<[u8]>),
@@ -41,7 +41,7 @@ pub enum Value {
     Set(Vec<Value>),
     /// The name of a class or function.
     Global(Box<Name>),
-    /// A call that Python would make: here it is data and is not made.
+    /// A call that Python would make: here it is only data.
     Reduced(Box<Call>),
 }
 
@@ -57,7 +57,7 @@ pub struct Name {
 /// A call that Python would make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Of what would be called.
+    /// The name of what would be called.
     pub name: Name,
     /// The arguments.
     pub args: Vec<Value>,
@@ -92,7 +92,7 @@ impl Value {
     }
 }
 
-/// Why bytes are no pickle that this reader takes.
+/// Why bytes are not a pickle that this reader accepts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PickleError {
     /// It ends in the middle.
@@ -109,7 +109,7 @@ pub enum PickleError {
         /// Where.
         at: usize,
     },
-    /// An instruction that finds something else on the stack than it needs.
+    /// An instruction does not find on the stack what it needs.
     #[error("the pickle is malformed at byte {at}: {what}")]
     Malformed {
         /// What is wrong.

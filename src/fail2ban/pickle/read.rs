@@ -1,7 +1,7 @@
 //! The instructions: what each one does to the stack machine, under [`Limits`].
 //!
-//! The set is closed. One more goes into `step`, with its name in `pickletools`, if a fail2ban was seen to send it;
-//! one that calls something, or looks something up outside the pickle, never does.
+//! The set is closed. A new one goes into `step`, with its name in `pickletools`, if a fail2ban was seen to send it;
+//! never one that calls something, or looks something up outside the pickle.
 
 use super::limits::Limits;
 use super::machine::{Id, Machine, Node};
@@ -166,7 +166,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// REDUCE: `str(text)` is the text, anything else stays a description of the call.
+    /// REDUCE: `str(text)` becomes the text, anything else stays a description of the call.
     fn reduce(&mut self) -> Result<(), PickleError> {
         let (args, callable) = (self.pop()?, self.pop()?);
         let (Node::Tuple(items), Node::Global { module, name }) = (self.node(args), self.node(callable))

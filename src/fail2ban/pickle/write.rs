@@ -11,10 +11,10 @@ pub enum ArgumentError {
     /// It would end the frame.
     #[error("the argument {0:?} holds fail2ban's end marker: leave it out")]
     Marker(String),
-    /// A character that no argument has.
+    /// It has a character that no argument may have.
     #[error("the argument {0:?} holds a NUL or a line break: leave it out")]
     Character(String),
-    /// Longer than any argument has a reason to be.
+    /// It is longer than any argument needs to be.
     #[error("an argument has {0} bytes, more than the limit of {MAX_ARGUMENT}")]
     TooLong(usize),
 }

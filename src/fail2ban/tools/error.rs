@@ -1,8 +1,8 @@
-//! Why a program of fail2ban gave no answer.
+//! Errors of fail2ban's programs.
 
 use std::time::Duration;
 
-/// Why a program said nothing of use.
+/// Why a program gave no usable answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
     /// It is not there, or cannot be run.
@@ -13,7 +13,7 @@ pub enum ToolError {
         /// Why.
         reason: String,
     },
-    /// It did not end.
+    /// It did not end in time.
     #[error("{program} did not finish within {limit:?} and was killed")]
     Late {
         /// The program.
@@ -21,12 +21,12 @@ pub enum ToolError {
         /// The deadline.
         limit: Duration,
     },
-    /// It said something else than it should.
+    /// Its output is not what it should be.
     #[error("{program} printed something unexpected: {said}")]
     Strange {
         /// The program.
         program: String,
-        /// What it said.
+        /// What it printed.
         said: String,
     },
 }

@@ -1,12 +1,12 @@
 //! fail2ban's own programs, for what its socket cannot do: reading, checking and applying its configuration.
 //!
-//! Only the client reads the configuration; the server knows commands alone. So a jail is reloaded by
+//! Only the client reads the configuration; the server knows nothing but commands. So a jail is reloaded by
 //! `fail2ban-client reload --if-exists JAIL`, and a rehearsal finds in advance what a reload would fail on (`rehearsal.py`,
-//! which says why), even in a file that is not written yet (`view.py`). Never is everything reloaded: one invalid expression
-//! in one jail would end all of them.
+//! which says why), even in a file that is not in place yet (`view.py`). Everything is never reloaded at once: one invalid
+//! expression in one jail would end all of them.
 //!
 //! `Run` is the closed list of what is ever started, as [`super::Command`] is of what is ever sent. Every run has a deadline,
-//! bounded output, no shell, no environment but `PATH`, and arguments that are the agent's own paths and checked names.
+//! bounded output, no shell, no environment but `PATH` and `LC_ALL`, and arguments that are the agent's own paths and checked names.
 
 mod error;
 mod process;
@@ -27,24 +27,24 @@ use crate::domain::JailName;
 use process::Output;
 
 const CLIENT: &str = "fail2ban-client";
-/// For a run that only reads.
+/// The timeout of a run that only reads.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
-/// For a reload: it stops a jail, which runs the unban action of each of its bans. The caller gives up sooner if nothing
-/// happens.
+/// The timeout of a reload: it stops a jail, which runs the unban action of each of its bans. The caller gives up sooner if there is
+/// no progress.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(3600);
-/// For the command that starts fail2ban, which may wait until it is up.
+/// The timeout of the command that starts fail2ban, which may wait until fail2ban is up.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// A thousand jails with a few log files each.
+/// The largest survey: enough for a thousand jails with a few log files each.
 const MAX_SURVEY: usize = 4 * 1024 * 1024;
 const MAX_WORDS: usize = 64 * 1024;
 const REHEARSAL: &str = concat!(include_str!("view.py"), include_str!("rehearsal.py"));
 
-/// What fail2ban said of its configuration.
+/// What fail2ban said about its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing is wrong.
     Well,
-    /// Something is, in fail2ban's own words.
+    /// What is wrong, in fail2ban's own words.
     Wrong(String),
 }
 
@@ -71,7 +71,7 @@ pub struct ConfiguredJail {
     pub journal_matches: Vec<String>,
     /// What cannot be computed.
     pub errors: Vec<String>,
-    /// Of `enabled`, `bantime`, `findtime`, `maxretry` and `ignoreip` the file whose word holds.
+    /// For each of `enabled`, `bantime`, `findtime`, `maxretry` and `ignoreip` the file that determines it.
     #[serde(default)]
     pub origins: BTreeMap<String, String>,
 }
@@ -81,34 +81,34 @@ pub struct ConfiguredJail {
 pub struct Survey {
     /// Each jail whose name can be handled.
     pub jails: BTreeMap<JailName, ConfiguredJail>,
-    /// What is wrong with the files as such.
+    /// What is wrong with the files themselves.
     pub errors: Vec<String>,
     /// The files it was read from, and those that they include.
     pub files: Vec<PathBuf>,
 }
 
-/// The outcome of trying one jail out.
+/// The outcome of rehearsing the reload of one jail.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Rehearsal {
-    /// Whatever of the jail a reload would stumble over, in fail2ban's own words, with the file and the option.
+    /// What a reload would fail on in the jail, in fail2ban's own words, with the file and the option.
     pub errors: Vec<String>,
-    /// What it would stumble over of the server's own settings, which come along.
+    /// What it would fail on in the server's own settings, which a reload sends too.
     pub server_errors: Vec<String>,
     /// Whether the jail would be started.
     pub enabled: bool,
-    /// The database that a reload names: the server refuses another one than it has.
+    /// The database that a reload names: the server refuses any other than the one it has.
     pub database: Option<String>,
     /// The log target that a reload names; none if the configuration could not be read.
     pub log_target: Option<LogTarget>,
-    /// The jail as the files then have it; none if the configuration could not be read.
+    /// The jail as the files would define it; none if the configuration could not be read.
     pub settings: Option<ConfiguredJail>,
-    /// Of `enabled`, `bantime`, `findtime`, `maxretry` and `ignoreip` the file whose word holds.
+    /// For each of `enabled`, `bantime`, `findtime`, `maxretry` and `ignoreip` the file that determines it.
     pub origins: BTreeMap<String, String>,
     /// What that file has for `ignoreip`, with its references to other values.
     pub ignoreip_as_written: Option<String>,
 }
 
-/// Where the configuration wants fail2ban to log. It ignores the setting if it logs there already.
+/// Where the configuration tells fail2ban to log. fail2ban ignores the setting if it logs there already.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct LogTarget {
     /// A path, or a word such as `SYSLOG`.
@@ -124,7 +124,7 @@ pub enum View<'a> {
     Live,
     /// The host's, with the content of `candidate` in place of the file `drop_in`.
     With {
-        /// The file as fail2ban will know it.
+        /// The path under which fail2ban will read it.
         drop_in: &'a Path,
         /// What it will hold.
         candidate: &'a Path,
@@ -133,7 +133,7 @@ pub enum View<'a> {
     Without(&'a Path),
 }
 
-/// Everything that is ever started. Nothing of a request is in it but a name of a jail, which is checked.
+/// Everything that is ever started. Nothing in it comes from a request but the checked name of a jail.
 #[derive(Debug, Clone, Copy)]
 enum Run<'a> {
     /// `fail2ban-client -t`
@@ -148,7 +148,7 @@ enum Run<'a> {
     Start(&'a [String]),
 }
 
-/// The programs, for one fail2ban.
+/// The programs of one fail2ban.
 #[derive(Debug, Clone)]
 pub struct Tools {
     socket: PathBuf,
@@ -162,7 +162,7 @@ impl Tools {
         Self { socket: socket.into(), config: config.into() }
     }
 
-    /// `fail2ban-client -t`: finds files that are missing or cannot be read, in all jails.
+    /// `fail2ban-client -t`: finds missing or unreadable files, in all jails.
     ///
     /// # Errors
     /// If it cannot be run to its end.
@@ -170,8 +170,8 @@ impl Tools {
         Ok(verdict(&self.run(Run::Test, Stdio::null()).await?))
     }
 
-    /// `fail2ban-client reload --if-exists JAIL`: starts, changes or ends this jail and touches no other.
-    /// `held` is its standard input, which it does not read: a lock that must not be free before it has ended.
+    /// `fail2ban-client reload --if-exists JAIL`: starts, changes or stops this jail and touches no other.
+    /// `held` becomes its standard input, which it does not read: a lock that must stay held until the program has ended.
     ///
     /// # Errors
     /// If it cannot be run to its end; the reload may have happened all the same.
@@ -206,7 +206,7 @@ impl Tools {
         Ok(verdict(&self.run(Run::Start(command), Stdio::null()).await?))
     }
 
-    /// What a reload of this jail would stumble over.
+    /// What a reload of this jail would fail on.
     ///
     /// # Errors
     /// If it cannot be tried.
@@ -278,12 +278,12 @@ fn verdict(output: &Output) -> Verdict {
 }
 
 /// fail2ban's words about what is wrong: without the time and process id in front (`2026-11-22 22:32:46,129 fail2ban [10664]:
-/// ERROR   `), without its warnings and notes, which are there when nothing is wrong too, and each line once.
+/// ERROR   `), without its warnings and notes, which it also prints when nothing is wrong, and each line once.
 fn said(printed: &str) -> String {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
     let mut aside = Vec::new();
-    // A message of several lines has its head only in front of the first.
+    // Only the first line of a message has a head.
     let mut wrong = true;
     for line in printed.lines().filter(|line| !line.trim().is_empty()) {
         let (level, words) = head(line).unwrap_or((None, line.trim_end()));

@@ -1,4 +1,4 @@
-//! Running a program to its end: no shell, a deadline, bounded output, and nothing of the agent's environment but `PATH`.
+//! Runs a program to its end: no shell, a deadline, bounded output, and nothing of the agent's environment but `PATH`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use super::error::ToolError;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// For what it has written last, once it has ended.
+/// How long to read what it wrote last, once it has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a program left behind.
@@ -64,7 +64,7 @@ pub(super) async fn run(
         };
         tokio::pin!(reading);
         tokio::select! {
-            // It has closed both: it ends, or continues in silence.
+            // It has closed both pipes: it is about to end, or continues without output.
             _ = &mut reading => child.wait().await,
             status = child.wait() => {
                 // A daemon that it left behind may hold them open forever.
@@ -81,7 +81,7 @@ pub(super) async fn run(
     }
 }
 
-/// Reads everything, of which the first `limit` bytes are kept.
+/// Reads everything, but keeps only the first `limit` bytes.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, limit: usize, kept: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = vec![0; 16 * 1024];
@@ -114,9 +114,9 @@ pub(super) fn interpreter(program: &str) -> Result<PathBuf, ToolError> {
         other => other,
     };
     let named = interpreter.filter(|word| word.contains("python"));
-    named
-        .map(PathBuf::from)
-        .ok_or_else(|| missing(format!("{} does not begin with its Python", found.display())))
+    named.map(PathBuf::from).ok_or_else(|| {
+        missing(format!("{} does not name its Python interpreter in its first line", found.display()))
+    })
 }
 
 fn search_path() -> OsString {

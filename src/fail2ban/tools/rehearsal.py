@@ -1,20 +1,20 @@
-# Reads fail2ban's configuration with fail2ban's own code, and tries a jail out without a server.
+# Reads fail2ban's configuration with fail2ban's own code, and rehearses the reload of a jail without a server.
 #
 #   ARGV  survey FOLDER          every jail of the configuration, with its settings as fail2ban computes them
 #         rehearse FOLDER JAIL [DROP_IN CANDIDATE]
 #                                what `reload JAIL` would send, applied to a server that is never started; with the file
 #                                CANDIDATE in place of DROP_IN, or without DROP_IN if CANDIDATE is empty (view.py)
-#   Prints one JSON object. Whatever is wrong with the configuration is in it ("errors"), and the exit code is 0.
+#   Prints one JSON object. What is wrong with the configuration is in its "errors"; the exit code is 0 all the same.
 #
-# Why a rehearsal: `fail2ban-client -t` compiles no regular expression and reads no duration, and a reload that
-# stumbles over one loses the jail. And it reads all jails, while a reload of one jail is not
-# held up by a mistake in another. Here the same commands meet the same code, in a separate process that has no jail to lose:
-# nothing is started, no action runs, no database is opened, no log target is set. An action written in Python is loaded and
-# created, as the reload would do; it is neither started nor asked to ban.
+# Why a rehearsal: `fail2ban-client -t` compiles no regular expression and parses no duration, and a reload that
+# fails on one loses the jail. And it reads all jails, while a reload of one jail is not affected by a mistake in another. Here the
+# same commands run through the same code, in a separate process that has no jail to lose: nothing is started, no action runs, no
+# database is opened, no log target is set. An action written in Python is loaded and created, as the reload would do; it is
+# neither started nor asked to ban.
 #
-# It runs as `python3 -I -c`, in the interpreter that fail2ban-client names in its first line, so that it is the
-# configured fail2ban's version that judges. Nothing of a request is in its arguments: the paths are the agent's own, JAIL is
-# a checked name.
+# It runs as `python3 -I -c`, with the interpreter that fail2ban-client names in its first line, so that the installed version of
+# fail2ban does the checking. Its arguments contain nothing from a request but JAIL, which is a checked name: the paths are the
+# agent's own.
 import json
 import logging
 import os
@@ -22,7 +22,7 @@ import re
 import sys
 
 words = []
-# fail2ban's reader only warns of it and continues without a value, on which its server then fails.
+# fail2ban's reader only warns about this and continues without a value, on which its server then fails.
 NO_NUMBER = "not a whole number"
 
 
@@ -49,7 +49,7 @@ def seconds(text):
 
 
 def settings(jails, name):
-    """One jail's options, each on its own: one that cannot be computed does not hide the others."""
+    """One jail's options, each computed separately, so that one that fails does not hide the others."""
     errors = []
 
     def get(option, default=None):
@@ -79,7 +79,7 @@ def settings(jails, name):
 
 
 def origins(share, folder, jail):
-    """Of each setting that bangui changes the file whose word holds."""
+    """For each setting that bangui changes the file that determines it."""
     names = ("enabled", "bantime", "findtime", "maxretry", "ignoreip")
     found = {name: origin(share, folder.rstrip("/") + "/jail", jail, name) for name in names}
     return {name: short(found[name][0], folder) for name in names if found[name]}
@@ -91,7 +91,7 @@ def survey(folder):
     share = {}
     jails = JailsReader(share_config=share)
     jails.setBaseDir(folder)
-    # Also those that an include names and that are not there.
+    # Includes that do not exist are listed too.
     files = lambda: [key[len("inc:"):] for key in share if isinstance(key, str) and key.startswith("inc:")]
     try:
         jails.read()
@@ -105,7 +105,7 @@ def survey(folder):
 
 
 class Configuration:
-    """What `reload JAIL` reads: the server's own settings and one jail, in two streams of commands."""
+    """What `reload JAIL` reads: the server's own settings and one jail, as two lists of commands."""
 
     def __init__(self, folder, jail):
         from fail2ban.client.fail2banreader import Fail2banReader
@@ -134,7 +134,7 @@ class Configuration:
         return "%s: %s = %s" % (short(found[0], self.folder), option, value[:300])
 
     def said_of_jail(self, option):
-        """The jail's own word on it, else its filter's."""
+        """What the jail says about an option, or else its filter."""
         if origin(self.share, self.folder + "/jail", self.jail, option):
             return self.said("jail", self.jail, option)
         try:
@@ -162,8 +162,8 @@ def explained(configuration, error):
 
 
 def try_server_settings(configuration, transmitter):
-    """A reload sends them before the jail, which is lost if one of them is refused. What is wrong with them; the database and
-    the log target are returned, since the server refuses or ignores those by what it has."""
+    """A reload sends these before the jail, which is lost if one of them is refused. Returns what is wrong with them, and the
+    database and the log target: whether the server accepts those depends on what it has already."""
     errors, database, target = [], None, None
     for command in configuration.server_commands:
         option, value = command[1], command[2]
@@ -215,7 +215,7 @@ def not_a_log_target(target):
 
 
 def try_jail(configuration, transmitter):
-    """Applies the jail's commands, and says of each that is refused which line of which file is behind it."""
+    """Applies the jail's commands, and returns for each refused one which option of which file caused it."""
     errors = []
     for command in configuration.jail_commands:
         if command[0] not in ("add", "set", "multi-set"):
@@ -229,7 +229,7 @@ def try_jail(configuration, transmitter):
         option = command[2][3:] if command[2].startswith("add") else command[2]
         value = command[3] if len(command) > 3 else None
         if option == "action":
-            # Of an action written in Python the module, of another its option.
+            # For an action written in Python its module, for any other its option.
             of = command[4] if len(command) > 4 and isinstance(command[4], str) else ""
             errors.append("action %s %s: %s: %s" % (value, of, type(answer).__name__, str(answer)[:1000]))
         elif value is None:
@@ -262,7 +262,7 @@ def may_be_about(path, configuration):
         return True
     jail = configuration.jail
     names = (jail.encode(), jail.encode("latin-1", "replace"), b"DEFAULT", b"INCLUDES")
-    # Without a title that can be seen it may say anything.
+    # Without a readable title it may be about any jail.
     return not titles or any(name in titles for name in names)
 
 
@@ -296,7 +296,7 @@ def rehearse(folder, jail, view=None):
 
 
 def main(what, folder, *more):
-    # What Python actions print is not the answer, and a thread that one of them began does not keep this process.
+    # Python actions may print, which must not mix with the answer, and may start threads, which must not keep this process alive.
     answers, sys.stdout = sys.stdout, sys.stderr
     listen()
     if what == "survey":

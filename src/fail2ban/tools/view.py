@@ -1,8 +1,8 @@
-# fail2ban's configuration as it would be with one file of it replaced, and which of its files says what.
+# fail2ban's configuration as it would be with one file of it replaced, and which of its files determines which option.
 #
-# A change is tried before it is made, and a file in jail.d takes effect the next time anything reloads or restarts fail2ban. So
-# the new file is read from elsewhere, under the name it will have: by fail2ban's own reader, in this process alone, with every
-# other file, include and link as the host has it. A copy of the folder would not do: includes lead out of it.
+# A change is tested before it is made, and a file in jail.d would take effect the next time anything reloads or restarts fail2ban.
+# So the new file is read from elsewhere, under the name it will have: by fail2ban's own reader, in this process only, with every
+# other file, include and link as the host has it. A copy of the folder would not do, since includes may lead out of it.
 import configparser
 import fnmatch
 import glob
@@ -52,7 +52,7 @@ def files_of(share, start):
 
 
 def origin(share, start, section, option):
-    """The file whose word on an option holds, and the word: the last file that has it for the section, else for all."""
+    """The file that determines an option, and its value: the last file that has it for the section, or else for all sections."""
     last = None
     for parsed in ("_sections", "_defaults"):
         for path in files_of(share, start):
@@ -67,6 +67,6 @@ def origin(share, start, section, option):
 
 
 def short(path, folder):
-    """A file's name as people say it: without the folder, where it is in it."""
+    """A file's name for messages: without the folder, if the file is in it."""
     folder = folder.rstrip("/") + "/"
     return path[len(folder):] if path.startswith(folder) else path

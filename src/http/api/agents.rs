@@ -1,4 +1,4 @@
-//! The agents with their versions. Apart from `cluster.rs`, which asks nobody but Redis.
+//! The agents with their versions. Separate from `cluster.rs`, which asks only Redis.
 
 use axum::extract::State;
 use serde::Serialize;

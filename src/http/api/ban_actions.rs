@@ -19,7 +19,7 @@ use crate::http::error::Result;
 use crate::http::extract::{Json, LARGE_BODY, Path};
 use crate::http::state::AppState;
 
-/// What is to be banned.
+/// The addresses to ban.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = BansRequest)]
@@ -45,13 +45,13 @@ pub struct AddressOutcome {
     /// Whether the jail bans it now, read back from fail2ban (in a jail with very many bans: as fail2ban answered the command);
     /// `null` if not known.
     banned: Option<bool>,
-    /// Whether the request changed that.
+    /// Whether the request changed this.
     changed: Option<bool>,
     /// Why it is not known.
     error: Option<String>,
 }
 
-/// What is to be unbanned.
+/// The addresses to unban.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = UnbansRequest)]
@@ -61,7 +61,7 @@ pub struct Unbans {
     ips: Vec<Network>,
 }
 
-/// Bans addresses in a jail: up to 100 at once, more as a job, and so what is left of them after 25 s.
+/// Bans addresses in a jail: up to 100 at once; more of them, or what is left after 25 s, as a job.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/bans", tag = "bans", request_body = Bans,
     params(("server" = String, Path), ("jail" = String, Path)),
     responses((status = 200, body = Outcome),
@@ -79,7 +79,7 @@ pub async fn ban(
     Ok(shown(ban::ban(&state, actor, target, ips, force, job).await?))
 }
 
-/// Unbans addresses in a jail: up to 100 at once, more as a job, and so what is left of them after 25 s.
+/// Unbans addresses in a jail: up to 100 at once; more of them, or what is left after 25 s, as a job.
 #[utoipa::path(post, path = "/api/v1/servers/{server}/jails/{jail}/unban", tag = "bans", request_body = Unbans,
     params(("server" = String, Path), ("jail" = String, Path)),
     responses((status = 200, body = Outcome),
@@ -128,7 +128,7 @@ pub async fn unban(
 #[derive(Serialize, ToSchema)]
 pub struct UnbannedAll {
     unbanned: usize,
-    /// Number of bans that are left: send the request again.
+    /// Number of bans that are left: if it is not 0, send the request again.
     remaining: usize,
 }
 

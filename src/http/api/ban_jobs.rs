@@ -1,4 +1,4 @@
-//! Ban jobs: shown and cancelled here, and carried out by whichever worker is free (`crate::jobs::bans` there).
+//! Ban jobs: shown and cancelled here, and carried out by any free worker (`crate::jobs::bans`).
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -93,21 +93,21 @@ impl From<BanJobView> for BanJob {
     }
 }
 
-/// How the job is called that this request puts, if it puts one.
+/// The id of the job that this request enqueues, if it enqueues one.
 #[derive(Debug, Clone)]
 pub struct Name(pub BanJobId);
 
 impl FromRequestParts<AppState> for Name {
     type Rejection = Problem;
 
-    /// A request with an `Idempotency-Key` that is run again puts the same job, not another.
+    /// A request with an `Idempotency-Key` that is run again gets the same job, not another.
     async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self> {
         let given = parts.extensions.get::<Self>().cloned();
         Ok(given.unwrap_or_else(|| Self(BanJobId::of(rand::random()))))
     }
 }
 
-/// 202 with a job that was enqueued, and where it is.
+/// 202 with the enqueued job and its location.
 pub fn accepted(view: BanJobView) -> Response {
     let location = format!("/api/v1/ban-jobs/{}", view.id);
     (StatusCode::ACCEPTED, [(header::LOCATION, location)], axum::Json(BanJob::from(view))).into_response()

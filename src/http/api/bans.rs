@@ -1,4 +1,4 @@
-//! Bans as they are: listed and searched from Redis, looked up everywhere. `ban_actions.rs` makes and lifts them.
+//! The present bans: listed and searched in Redis, or looked up at all agents. `ban_actions.rs` makes and lifts them.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 use crate::store::StoredBan;
 
-/// Which part of a list of bans.
+/// The part of a list of bans to show.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -228,7 +228,7 @@ fn seconds(at: Option<i64>) -> Option<Time> {
     at.and_then(|at| chrono::DateTime::from_timestamp(at, 0)).map(Time)
 }
 
-/// Addresses are listed in one spelling; what a search begins with may be another one.
+/// Lists have one spelling of each address; a search may begin with another spelling.
 pub(in crate::http) fn canonical_beginning(q: String) -> String {
     let of_address = q.bytes().all(|b| b.is_ascii_hexdigit() || b".:/".contains(&b));
     let q = if of_address && q.contains(['.', ':']) { q.to_ascii_lowercase() } else { q };

@@ -1,4 +1,4 @@
-//! Who is there: the workers, which of them leads, and what the scheduler ran.
+//! The workers, which of them is the leader, and the scheduled jobs.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -43,7 +43,7 @@ pub struct Cluster {
 struct Agent {
     server: String,
     address: String,
-    /// The SHA-256 of the certificate that it showed first, where it is known by that.
+    /// The SHA-256 of its pinned certificate; `null` if agents are authenticated by a CA.
     certificate_sha256: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Diagnosis: what is wrong, at risk or worth knowing, with what mends it; and which checks could not be made.
+//! Diagnosis: what is wrong, at risk or worth knowing, with the remedy; and which checks could not be made.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ pub async fn show(
     Ok(axum::Json(found.await?.into()))
 }
 
-/// Behind a proxy that is not named, where the caller is cannot be known.
+/// The caller's address; none behind a proxy that is not trusted, as it cannot be known there.
 #[must_use]
 pub fn own_address(front: &Front) -> Option<IpAddr> {
     front.unnamed_proxy.is_none().then_some(front.client)

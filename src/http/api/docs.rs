@@ -1,7 +1,7 @@
 //! `/openapi.json`, and `/docs`, a page that shows it and tries requests in the session.
 //!
-//! The page is Swagger UI, whose files are in the binary. It works without the internet, and nobody learns who reads it. Its looser policy (it writes styles into its elements) applies
-//! to this page alone.
+//! The page is Swagger UI, whose files are in the binary. It works without the internet, and nobody learns who reads it. Its looser
+//! policy (it writes styles into its elements) applies to this page alone.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
-/// For what is no page.
+/// The policy for everything but the page.
 const NOTHING: HeaderValue =
     HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
 
-/// What the page loads. Swagger UI has more: pages for logins elsewhere, which nobody needs here.
+/// The files that the page loads. Swagger UI has more: pages for logins elsewhere, which nobody needs here.
 const FILES: [&str; 7] = [
     "swagger-ui.css",
     "index.css",
@@ -35,8 +35,8 @@ const FILES: [&str; 7] = [
     "favicon-32x32.png",
 ];
 
-/// The document as text, made once for all requests: anybody may ask for it and not read the answer, and a copy for each would be
-/// memory that strangers take.
+/// The document as text, made once for all requests: anybody may ask for it and not read the answer, so a copy for each request would
+/// let strangers use up memory.
 #[derive(Clone)]
 pub struct Document(Bytes);
 
@@ -73,7 +73,7 @@ pub async fn document(Extension(document): Extension<Document>) -> Typed<Bytes> 
 pub async fn page() -> Result<Response, Problem> {
     let (_, html) = served("index.html")?;
     let html = String::from_utf8(html).map_err(|error| Problem::internal(error.to_string()))?;
-    // It names its files beside itself; ours are below it.
+    // The page expects its files beside itself; here they are below it.
     let html = html.replace("\"./", "\"/docs/").replace("href=\"index.css", "href=\"/docs/index.css");
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
@@ -90,7 +90,7 @@ pub async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
     let kind = HeaderValue::try_from(kind).map_err(|error| Problem::internal(error.to_string()))?;
     let headers = [
         (header::CONTENT_TYPE, kind),
-        // Another version may bring other files under these names.
+        // Another version may have other files under these names.
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600")),
     ];
     Ok((headers, bytes).into_response())
@@ -98,7 +98,7 @@ pub async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
 
 /// A file of Swagger UI: its type and bytes.
 fn served(name: &str) -> Result<(String, Vec<u8>), Problem> {
-    // Without a validator: it would be a site of somebody else.
+    // Without a validator, which would be a third party's site.
     let config = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
     let file = utoipa_swagger_ui::serve(name, Arc::new(config));
     let file = file.map_err(|error| Problem::internal(error.to_string()))?.ok_or_else(Problem::no_route)?;

@@ -1,8 +1,8 @@
-//! What happens, as it happens: server-sent events.
+//! Events as they happen: server-sent events.
 //!
-//! A client is at a place in the stream of events, its `Last-Event-ID`, and may continue from there at any worker. What it
-//! is sent, in this order: what it missed, read from Redis; then what this worker's feed brings. If it is slower than
-//! the feed remembers, it is back at Redis, page by page: nobody's slowness fills the memory.
+//! A client is at a place in the stream of events, its `Last-Event-ID`, and may continue from there at any worker. It is sent
+//! first what it missed, read from Redis, then what this worker's feed brings. A client that is too slow for the feed's buffer
+//! reads from Redis again, page by page, so that slow clients do not fill the memory.
 //!
 //! ```text
 //! retry: 2000                      once, at the beginning,
@@ -14,11 +14,11 @@
 //!
 //! event: gap                       events are missing here, since the stream keeps only so many
 //! event: end                       with the reason: the session has ended, or this worker is stopping
-//! :                                each 15 s, so that nothing between cuts the connection
+//! :                                every 15 s, so that no proxy cuts the connection
 //! ```
 //!
-//! Nothing leaves for a session that was not proved within the last [`PROVED_FOR`]. The proof touches nothing: who only
-//! watches is idle, and their session ends as it would without.
+//! Nothing is sent unless the session was checked within the last [`PROVED_FOR`]. The check does not extend the session: a user
+//! who only watches is idle, and the session expires as it would without the stream.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -45,11 +45,11 @@ use crate::http::event_clients::{EventPlace, MAX_EVENT_CLIENTS, MAX_EVENT_CLIENT
 use crate::http::state::{AppState, Phase};
 use crate::store::{News, SessionId, StoredEvent, StreamId};
 
-/// So that nothing between a client and its worker takes the connection for a dead one.
+/// The interval of comments, so that no proxy takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a proof of the session holds.
+/// How long a check of the session is valid.
 const PROVED_FOR: Duration = Duration::from_secs(2);
-/// After Redis could not be asked.
+/// The pause after Redis did not answer.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// An event as it is streamed.
@@ -71,14 +71,14 @@ pub struct EventView<'a> {
         (status = 429, description = "This session has 20 streams at this worker")))]
 pub async fn follow(State(state): State<AppState>, caller: Caller, after: After) -> Result<Response> {
     let place = state.event_clients().take(caller.session.id).map_err(crowded)?;
-    // Subscribe first, then determine where to begin: what comes in between is in both, and is sent once.
+    // Subscribe first, then determine where to begin: an event in between is in both, and is sent once.
     let news = state.events().subscribe();
     let newest = state.store.newest_event().await?;
     let mut ready = VecDeque::new();
     let at = match after.0 {
         None => newest,
         Some(after) => {
-            // Of an id above the newest, history knows nothing: Redis has lost it.
+            // An id above the newest is not in the history: Redis has lost it.
             if after > newest || !state.store.event_is_kept(after).await? {
                 ready.push_back(gap(after));
             }
@@ -106,7 +106,7 @@ pub async fn follow(State(state): State<AppState>, caller: Caller, after: After)
     Ok(([no_buffers], events).into_response())
 }
 
-/// The place that a client was at.
+/// The event after which a client continues.
 pub struct After(Option<StreamId>);
 
 impl FromRequestParts<AppState> for After {
@@ -129,18 +129,18 @@ struct Following {
     session: SessionId,
     proved_at: Instant,
     news: Receiver<News>,
-    /// The last event that was made ready.
+    /// The last event that was queued.
     at: StreamId,
-    /// Whether there may be events after it that the feed does not bring any more.
+    /// Whether there may be events after it that the feed no longer has.
     behind: bool,
-    /// What is to be sent; a page of events at most.
+    /// The queue to send; a page of events at most.
     ready: VecDeque<Event>,
     ended: bool,
     _place: EventPlace,
 }
 
 impl Following {
-    /// What is to be sent next; none after the end.
+    /// The next event to send; none after the end.
     async fn next(&mut self) -> Option<Event> {
         while !self.ended {
             if self.state.readiness().phase() == Phase::Draining {
@@ -158,7 +158,7 @@ impl Following {
         self.ready.pop_front()
     }
 
-    /// Nothing but this is sent any more, whatever was ready.
+    /// Ends the stream: only this event is sent, whatever was queued.
     fn end(&mut self, reason: &str) {
         let end = Event::default().event("end").retry(retry()).data(json!({ "reason": reason }).to_string());
         self.ready = [end].into();
@@ -169,7 +169,7 @@ impl Following {
         match self.state.store.session_lives(&self.session, self.state.session_life()).await {
             Ok(true) => self.proved_at = Instant::now(),
             Ok(false) => self.end("the session has ended"),
-            // Unavailable is not absent: nothing is sent until Redis can be asked.
+            // Unavailable is not absent: nothing is sent until Redis answers.
             Err(_) => self.pause().await,
         }
     }
@@ -221,7 +221,7 @@ impl Following {
         }
     }
 
-    /// Makes an event ready, unless it was before.
+    /// Queues an event, unless it was queued before.
     fn push(&mut self, event: &StoredEvent) {
         if event.id <= self.at {
             return;
@@ -234,7 +234,7 @@ impl Following {
     }
 }
 
-/// After this time a client comes back; not all of them at once.
+/// The time after which a client reconnects; random, so that not all do at once.
 fn retry() -> Duration {
     Duration::from_millis(rand::rng().random_range(1_000..3_000))
 }

@@ -1,11 +1,10 @@
-//! Whether the worker is alive, and whether it should be given work.
+//! Whether the worker is alive, and whether it should get requests.
 //!
-//! `/healthz` touches nothing: a worker without Redis is healthy, and restarting it would not help. `/readyz` tells a load
-//! balancer where to send requests; it reports what the connection's watchdog last saw, and asks nobody. A Redis that refuses
-//! writes does not make a worker unready: reads are served, and no other worker could do more.
+//! `/healthz` checks nothing: a worker without Redis is healthy, and restarting it would not help. `/readyz` shows a load
+//! balancer where to send requests; it reports what the connection's watchdog last saw, and does not ask Redis itself. A Redis that
+//! refuses writes does not make a worker unready: reads are served, and no other worker could do more.
 //!
-//! Both are open to strangers, who learn what kind of trouble there is and no more: host names, certificates and error texts
-//! are only in the log.
+//! Both are open to strangers, who learn only the kind of trouble: host names, certificates and error texts are only in the log.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -25,7 +24,7 @@ pub async fn live() -> &'static str {
 #[derive(Serialize, ToSchema)]
 pub struct Ready {
     ready: bool,
-    /// `false` while Redis refuses writes: only reads are served. Left out otherwise.
+    /// `false` while Redis refuses writes: only reads are served. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     writes: Option<bool>,
 }

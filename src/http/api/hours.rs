@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::time::Time;
 use crate::domain::hours::ShownHours;
 
-/// How many bans and failures there were in each of the last 24 hours, the current one among them.
+/// The number of bans and failures in each of the last 24 hours, including the current one.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HoursView {
     /// When the latest hour began.

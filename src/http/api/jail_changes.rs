@@ -20,7 +20,7 @@ use crate::http::long_change::{Answered, answered_soon};
 use crate::http::state::AppState;
 use crate::store::{JailChangeView, NewJailChange};
 
-/// A change of a jail that takes long.
+/// A change of a jail that takes longer than 30 s.
 #[derive(Serialize, ToSchema)]
 pub struct JailChange {
     id: String,
@@ -40,7 +40,7 @@ pub struct JailChange {
     /// The steps that the agent has taken, the current one last; empty before the first step, and if its version does not
     /// report steps.
     steps: Vec<ChangeStepView>,
-    /// For a change that is done: what the request would have been answered with.
+    /// For a change that is done: the answer that the request would have got.
     #[schema(value_type = Option<JailChangeResult>)]
     result: Option<Value>,
     /// Why the change was refused or failed.
@@ -48,7 +48,7 @@ pub struct JailChange {
     problem: Option<Value>,
 }
 
-/// What a change that is done is answered with.
+/// The answer to a change that is done.
 #[expect(dead_code, reason = "it is stored as JSON, and this says which")]
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]

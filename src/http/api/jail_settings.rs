@@ -1,7 +1,7 @@
-//! Settings of a jail: at once and until its next reload, or for good; and "unban, and ignore from now on".
+//! Settings of a jail: until its next reload, or for good; and "unban, and ignore from now on".
 //!
-//! Values are numbers, addresses and networks, and nothing else reaches the agent: a line in fail2ban's configuration
-//! is a command of root if one lets it.
+//! Only numbers, addresses and networks reach the agent: any other text in fail2ban's configuration could become a command that
+//! root runs.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -62,7 +62,7 @@ pub async fn change(
     answer(&state, &actor, &target, (JailChangeKind::Settings, id), change).await
 }
 
-/// What is to be ignored.
+/// The address to ignore.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = IgnoreRequest)]

@@ -1,4 +1,4 @@
-//! The jails of a server with their settings, asked of its agent: those that run, and those that are configured but off.
+//! The jails of a server with their settings, read from its agent: those that run, and those that are configured but off.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub struct JailView {
     active: bool,
     /// Whether the configuration switches it on.
     enabled: bool,
-    /// Whether fail2ban lists it though it does not run.
+    /// Whether fail2ban lists it although it does not run.
     stalled: bool,
     #[serde(flatten)]
     counts: JailCounts,
@@ -100,7 +100,7 @@ impl From<wire::FileSettings> for AfterReload {
 }
 
 impl JailView {
-    /// Shows a jail with what it says of itself if it was asked.
+    /// Shows a jail; `running` is what fail2ban reports about it, if it was asked.
     pub fn new(view: wire::JailView, running: Option<wire::Jail>) -> Self {
         let (counts, backend, idle) =
             running.map_or_else(Default::default, |jail| (jail.counts, jail.backend, jail.idle));
@@ -194,18 +194,18 @@ pub async fn show(
     items.into_iter().find(|jail| jail.name == wanted).map(axum::Json).ok_or_else(missing)
 }
 
-/// The jails. Whether this fail2ban can be asked for backend and idleness is found out once for the whole cluster; as
-/// long as that is unknown, it is not asked.
+/// Asks for the jails. Whether this fail2ban reports backend and idleness is detected once for the whole cluster; until that is
+/// known, they are not asked for.
 async fn ask(state: &AppState, server: &str) -> Result<JailList> {
     let ServerTarget { name, agent } = state.server(server)?;
     let (store, asked) = (state.store.clone(), agent.clone());
-    // Runs to completion even if the client hangs up: a detection that is cut short leaves its lock for others to wait for.
+    // Runs to completion even if the client hangs up: an interrupted detection would leave a lock that others wait for.
     let of_detection = name.clone();
     let detection = state.complete(async move {
         store.backend_commands(&of_detection, async || asked.backend_commands().await).await
     });
     let supported = match detection.await {
-        // Its jails can be shown though its state cannot be read.
+        // The jails can be shown even if the server's state cannot be read.
         Err(ChangeError::Store(StoreError::Corrupt { .. })) => None,
         supported => supported?,
     };

@@ -1,5 +1,5 @@
-//! `GET /metrics`: what this worker counted, as Prometheus reads it. On the worker's own address or, with
-//! `BANGUI_METRICS_LISTEN`, on a separate one that users do not reach.
+//! `GET /metrics`: this worker's metrics in the format of Prometheus. At the worker's own address or, with
+//! `BANGUI_METRICS_LISTEN`, at a separate one that users do not reach.
 
 use axum::Router;
 use axum::extract::State;
@@ -22,7 +22,7 @@ pub async fn show(State(state): State<AppState>) -> Response {
     }
 }
 
-/// The routes of an address for metrics alone, which Prometheus asks by whatever name or address it has found.
+/// The routes of an address for metrics alone. Any host is accepted, as Prometheus may use any name or address of the worker.
 pub fn metrics_router(state: AppState, handle: PrometheusHandle) -> Router {
     let router = Router::new()
         .route("/metrics", get(async move || page(&handle)))

@@ -1,8 +1,8 @@
 //! The OpenAPI document, made from the handlers and the types that they take and give.
 //!
-//! A handler's annotation describes what is specific to it: its path, its answer, the refusals that only it gives. What follows
-//! from what a handler takes is added here, once for all (`Refusals`): nobody writes "401, if nobody is logged in" at
-//! thirty places, and nobody forgets it at one.
+//! A handler's annotation describes what is specific to it: its path, its answer, the refusals that only it gives. The refusals that
+//! follow from a handler's arguments are added here for all handlers (`Refusals`), so that nobody has to write "401, if nobody is
+//! logged in" in thirty places, or forgets it in one.
 
 use axum::http::StatusCode;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
@@ -14,7 +14,7 @@ use utoipa::{Modify, OpenApi};
 use crate::http::error::Document as ProblemDocument;
 use crate::http::middleware::idempotency;
 
-/// What the document says of the whole.
+/// The general part of the document.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -28,7 +28,7 @@ use crate::http::middleware::idempotency;
 )]
 struct Description;
 
-/// The document of these routes, with what is said of the whole and what follows from what each handler takes.
+/// The document of these routes, with the general part and the refusals that follow from each handler's arguments.
 #[must_use]
 pub fn complete(routes: Openapi) -> Openapi {
     let mut document = Description::openapi();
@@ -55,7 +55,7 @@ impl Modify for Proofs {
 /// Answered by the HTTP library itself.
 const HEAD_TOO_LARGE: &str = "431";
 
-/// The refusals that follow from what a handler takes, as `extract.rs`, `origin.rs` and `error.rs` give them.
+/// The refusals that follow from a handler's arguments, as `extract.rs`, `middleware/` and `error/` give them.
 struct Refusals;
 
 impl Modify for Refusals {
@@ -82,8 +82,7 @@ impl Modify for Refusals {
     }
 }
 
-/// The names of the operations: generated clients call their functions so. A new route wants one; what it is called once it
-/// stays called.
+/// The ids of the operations, after which generated clients name their functions. A new route needs one, which never changes again.
 const IDS: [(&str, &str, &str); 43] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
@@ -135,7 +134,7 @@ fn id(method: &str, path: &str) -> &'static str {
     found.map_or("unnamed", |(.., id)| id)
 }
 
-/// Lists refer to the schema of their items: of two copies of one schema a generated client makes two types.
+/// Makes lists refer to the schema of their items: from two copies of one schema a generated client would make two types.
 struct Lists;
 
 impl Modify for Lists {
@@ -156,7 +155,7 @@ impl Modify for Lists {
     }
 }
 
-/// What `idempotency.rs` takes and refuses.
+/// Adds the header and the refusals of `idempotency.rs`.
 fn take_key(operation: &mut Operation) {
     let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(idempotency::PATTERN)).build();
     let key = ParameterBuilder::new()
@@ -216,7 +215,7 @@ fn refuse(operation: &mut Operation, safe: bool, api: bool, probe: bool) {
         }
     }
     if operation.responses.responses.keys().all(|status| !status.starts_with('4')) {
-        // Where nothing of the request is read but its head.
+        // For operations that read only the head of the request.
         let too_large = Response::new("The headers are too large; there is no body");
         operation.responses.responses.insert(HEAD_TOO_LARGE.to_owned(), RefOr::T(too_large));
     }

@@ -1,4 +1,4 @@
-//! The document: of every route, and complete.
+//! The document has every route, and is complete.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ fn document() -> Value {
     serde_json::to_value(crate::http::document()).unwrap()
 }
 
-/// Every operation of the document, with what it says.
+/// Every operation of the document, with its description.
 fn operations() -> Vec<(String, Value)> {
     let document = document();
     let paths = document["paths"].as_object().unwrap();
@@ -43,7 +43,7 @@ fn the_document_is_of_version_3_1_and_every_operation_has_a_summary() {
     }
 }
 
-/// As `npx @redocly/cli lint` wants it, which needs Node.js: what it found once.
+/// What `npx @redocly/cli lint` once found; it needs Node.js, so it is not run here.
 #[test]
 fn generated_clients_get_short_names_and_one_type_for_one_thing() {
     let document = document();
@@ -77,7 +77,7 @@ fn generated_clients_get_short_names_and_one_type_for_one_thing() {
 }
 
 #[test]
-fn what_follows_from_what_a_handler_takes_is_documented() {
+fn the_answers_that_follow_from_a_handlers_arguments_are_documented() {
     let statuses = |route: &str| {
         let (_, about) = operations().into_iter().find(|(found, _)| found == route).unwrap();
         about["responses"].as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ")

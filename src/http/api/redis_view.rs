@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::time::Time;
 use crate::store::RedisView;
 
-/// The state of Redis, as it reports it; `null` where it does not.
+/// The state of Redis; `null` for what it does not report.
 #[derive(Serialize, ToSchema)]
 pub struct Redis {
     version: Option<String>,

@@ -1,4 +1,4 @@
-//! The outcome of a rollback, as it is answered and as a job shows it.
+//! The outcome of a rollback, in its answer and in a jail change.
 
 use std::collections::BTreeMap;
 

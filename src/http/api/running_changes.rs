@@ -1,4 +1,4 @@
-//! The change of a jail that is running, step by step, and what was refused of it last: parts of what a jail is shown as.
+//! The running change of a jail, step by step, and its last refused change: parts of a jail in the API.
 
 use serde::Serialize;
 use utoipa::ToSchema;

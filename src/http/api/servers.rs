@@ -1,6 +1,6 @@
 //! The fail2ban servers and their jails.
 //!
-//! What is shown of a server is its document in Redis, as the last probe left it: no request waits for a fail2ban. Only its
+//! A server is shown from its document in Redis, as the last probe left it, so that no request waits for a fail2ban. Only its
 //! jails are read from the agent itself. A name that is not configured, or is not a valid name, is refused the same way, before
 //! Redis is asked.
 
@@ -38,7 +38,7 @@ pub async fn show(
     Path(server): Path<String>,
 ) -> Result<axum::Json<ServerView>> {
     let name = state.server(&server)?.name;
-    // As in the list: what cannot be read is shown with the reason, and what Redis cannot answer is 503.
+    // As in the list: a state that cannot be decoded is shown with the reason, and without Redis the answer is 503.
     let stored = match state.store.server(&name).await {
         Err(unreadable @ StoreError::Corrupt { .. }) => Err(unreadable),
         stored => Ok(stored?),

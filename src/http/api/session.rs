@@ -1,4 +1,4 @@
-//! The caller's own session: log in, look, log out.
+//! The caller's own session: log in, show, confirm, log out.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use crate::http::extract::{Json, STRANGERS_BODY};
 use crate::http::state::AppState;
 use crate::store::{LoginOrigin, SessionDetails, SessionId, Username};
 
-/// More than a session takes as JSON, but for one with a very long user agent.
+/// More than the JSON of a session takes, unless its user agent is very long.
 const SHOWN_BYTES: usize = 512;
 
 /// The body of a login.
@@ -85,11 +85,11 @@ pub async fn confirm(
 /// The caller's session.
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = SessionView)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Response> {
-    // This is the answer to every check of a session, and hardly ever another one than the last.
+    // The answer to every session check, and hardly ever different from the last one.
     let json = caller.session.shown(async |session| {
         let id = session.id;
         let details = state.store.session_details(session).await?;
-        // `axum::Json` begins with 128 bytes and lets them grow.
+        // `axum::Json` would start with 128 bytes and reallocate.
         let mut json = Vec::with_capacity(SHOWN_BYTES);
         serde_json::to_writer(&mut json, &SessionView::new(details, id))
             .map_err(|error| Problem::internal(format!("a session cannot be shown: {error}")))?;
@@ -130,7 +130,7 @@ pub struct SessionView {
 }
 
 impl SessionView {
-    /// Shows a session to the caller whose own one is `current`.
+    /// Shows a session to the caller, whose own session is `current`.
     pub fn new(details: SessionDetails, current: SessionId) -> Self {
         let SessionDetails { session, user_agent, error } = details;
         Self {

@@ -1,4 +1,4 @@
-//! All sessions of the caller's account: list them, end one, end all. Another account's are not there (404).
+//! All sessions of the caller's account: list them, end one, end all. A session of another account is 404.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -18,7 +18,7 @@ use crate::store::SessionId;
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 
-/// Which page of the list.
+/// The page of the list to show.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +31,7 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    /// How many are wanted; 400 unless that is sane.
+    /// The number of items; 400 if it is out of range.
     pub(in crate::http) fn limit(&self) -> Result<usize> {
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         if (1..=MAX_LIMIT).contains(&limit) {
@@ -77,7 +77,7 @@ pub async fn end_one(
     Ok(ended(cookie, revoke_one(&state, actor, id).await?))
 }
 
-/// Whether the caller's own session is kept.
+/// The parameters for ending all sessions.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -100,7 +100,7 @@ pub async fn end_all(
     Ok(ended(cookie, revoke_all(&state, actor, query.keep_current).await?))
 }
 
-/// 204; with the caller's own session its cookie goes too.
+/// 204; removes the cookie if the caller's own session has ended.
 fn ended(cookie: CookieKind, revoked: Revoked) -> (StatusCode, HeaderMap) {
     let removal = revoked.own.then(|| (header::SET_COOKIE, cookie.remove()));
     (StatusCode::NO_CONTENT, removal.into_iter().collect())

@@ -1,7 +1,7 @@
 //! The settings: what is in force, where it comes from, and changing it for all workers.
 //!
-//! A change names the revision it was made on (`If-Match`, the `ETag` of what was shown), so that two people who change
-//! something at once do not overwrite each other unseen.
+//! A change names the revision that it is based on (`If-Match`, the `ETag` of what was shown), so that two people who change
+//! something at once do not overwrite each other unknowingly.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ impl PartialSchema for SettingsView {
 
 impl ToSchema for SettingsView {}
 
-/// What a change may name.
+/// The body of a change.
 pub struct SettingsPatch;
 
 impl PartialSchema for SettingsPatch {
@@ -77,7 +77,7 @@ fn kind(shape: &Shape) -> Type {
     }
 }
 
-/// What a setting of this shape takes.
+/// The schema of a setting's values.
 fn value_schema(shape: &Shape, kind: SchemaType) -> ObjectBuilder {
     let schema = ObjectBuilder::new().schema_type(kind);
     match shape {
@@ -121,9 +121,9 @@ fn shown(effective: &Effective) -> Shown {
     ([(header::ETAG, tag)], axum::Json(SettingsView(settings)))
 }
 
-/// The revisions that a change may be made on.
+/// The revisions that a change may be based on.
 pub enum IfMatch {
-    /// `*`: whatever it is.
+    /// `*`: any revision.
     Any,
     /// One of these.
     Tags(String),
@@ -133,7 +133,7 @@ impl IfMatch {
     fn matches(&self, revision: u64) -> bool {
         match self {
             Self::Any => true,
-            // A weak tag (`W/"1"`) is never enough to change something on (RFC 9110, 13.1.1).
+            // A weak tag (`W/"1"`) never matches for a change (RFC 9110, 13.1.1).
             Self::Tags(tags) => tags.split(',').any(|tag| tag.trim() == format!("\"{revision}\"")),
         }
     }

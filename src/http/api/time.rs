@@ -31,7 +31,8 @@ impl fmt::Display for Time {
 }
 
 impl Time {
-    /// The same by hand, since the answer to every check of a session shows four of them. `None` where a year has not four digits.
+    /// Formats the time by hand, which is faster: the answer to every session check has four times. `None` if the year does not have
+    /// four digits.
     fn write(self, digits: &mut [u8; 27]) -> Option<&str> {
         let at = self.0;
         let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9_999)?;

@@ -1,4 +1,4 @@
-//! The [`Actor`] of a request: somebody who is logged in, with the address that the request comes from and the worker that
+//! The [`Actor`] of a request: a user who is logged in, with the address that the request comes from and the worker that
 //! serves it.
 
 use axum::extract::FromRequestParts;
@@ -14,10 +14,10 @@ impl FromRequestParts<AppState> for Actor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
-        // Whether somebody is logged in comes first: a stranger learns nothing about what else is wrong.
+        // Check the session first: a stranger learns nothing about what else is wrong.
         let Caller { session } = Caller::from_request_parts(parts, state).await?;
         let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(parts, state).await;
-        // Should this be refused in the end, the access log says to whom.
+        // If the request is refused later, the access log says whose it was.
         let span = tracing::Span::current();
         span.record("user.name", session.username.as_str());
         span.record("session.id", session.id.to_string().get(..8).unwrap_or_default());

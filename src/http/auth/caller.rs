@@ -1,9 +1,9 @@
-//! Somebody who is logged in.
+//! The extractors for a user who is logged in.
 //!
 //! | extractor | proves | else |
 //! |---|---|---|
-//! | [`Caller`] | Redis said that this session is alive | 401; 503 if Redis could not be asked |
-//! | [`AwaitRevocation`] | what is in it | the same, the 401 when it is one everywhere |
+//! | [`Caller`] | the session is alive | 401; 503 if Redis could not be asked |
+//! | [`AwaitRevocation`] | the same as the extractor in it | the same; a 401 only once the session is refused everywhere |
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -72,14 +72,14 @@ fn count(checked: &Result<Checked, StoreError>) {
     match checked {
         Ok(Checked { session: Some(_), near: true }) => one!("near_cache", "live"),
         Ok(Checked { session: Some(_), near: false }) => one!("redis", "live"),
-        // Only Redis says so.
+        // Only Redis can say that a session is gone.
         Ok(Checked { session: None, .. }) => one!("redis", "gone"),
         Err(_) => one!("redis", "error"),
     }
 }
 
-/// Somebody who is logged in and wants sessions ended. One whose own is gone hears so only once it is refused on every worker: it
-/// may be the second try of a logout whose answer was lost.
+/// A user who is logged in and wants to end sessions. If their own session is gone, the 401 waits until it is refused on every
+/// worker: this may be the second try of a logout whose answer was lost.
 pub struct AwaitRevocation<T>(pub T);
 
 impl<T: FromRequestParts<AppState, Rejection = Problem> + Send> FromRequestParts<AppState>
@@ -102,7 +102,7 @@ impl<T: FromRequestParts<AppState, Rejection = Problem> + Send> FromRequestParts
 fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
     let mut authorizations = parts.headers.get_all(header::AUTHORIZATION).iter();
     if let Some(authorization) = authorizations.next() {
-        // Two of them: a proxy and this program might each believe another one.
+        // With two headers, a proxy and this program might each use a different one.
         if authorizations.next().is_some() {
             return None;
         }

@@ -2,10 +2,10 @@
 //!
 //! Over TLS it is `__Host-bangui`, which a browser takes only with `Secure`, from this host, for the whole path:
 //! no neighbouring subdomain can plant one, so the plain name is ignored there. Without TLS a browser
-//! would refuse that name, and it is `bangui`. Both are `HttpOnly` and `SameSite=Lax`: a link from a chat or a mail lands
-//! logged in, and what changes something is judged by `middleware/origin.rs` whatever cookie it carries.
+//! would refuse that name, so it is `bangui`. Both are `HttpOnly` and `SameSite=Lax`: a link from a chat or a mail opens a page
+//! that is logged in, and requests that change something are judged by `middleware/origin.rs`, whatever cookie they carry.
 //!
-//! Whether the user's side is TLS cannot be seen from here. It is, if `BANGUI_PUBLIC_URL` says `https`, or if a
+//! A worker cannot see whether the browser uses TLS. It assumes so if `BANGUI_PUBLIC_URL` says `https`, or if a
 //! trusted proxy says so in `X-Forwarded-Proto`.
 
 use std::convert::Infallible;
@@ -55,13 +55,13 @@ impl CookieKind {
         }
     }
 
-    /// `Set-Cookie` that gives a browser its session. It lives as long as the browser; Redis says how long it is worth.
+    /// `Set-Cookie` that gives a browser its session. The cookie lives as long as the browser; Redis decides how long the session is valid.
     #[must_use]
     pub fn set(self, token: &SessionToken) -> HeaderValue {
         header_value(&format!("{}={}; {}", self.name(), token.reveal(), self.attributes()))
     }
 
-    /// `Set-Cookie` that takes it away.
+    /// `Set-Cookie` that removes it.
     #[must_use]
     pub fn remove(self) -> HeaderValue {
         header_value(&format!("{}=; {}; Max-Age=0", self.name(), self.attributes()))
@@ -73,7 +73,7 @@ impl CookieKind {
         value(headers, self.name())
     }
 
-    /// The session that a browser logs in with. The cookie of a client that shows its session otherwise is ignored, here too.
+    /// The session that a browser already has when it logs in. The cookie of a client that sends `Authorization` is ignored here too.
     #[must_use]
     pub fn session_of_browser(self, headers: &HeaderMap) -> Option<SessionId> {
         let token = self.find(headers).filter(|_| !headers.contains_key(header::AUTHORIZATION))?;
@@ -94,7 +94,7 @@ pub fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Base64url and the fixed texts above are always valid; were they not, no cookie is the safe answer.
+/// A header value. Base64url and the fixed texts above are always valid; if they were not, no cookie is the safe answer.
 fn header_value(text: &str) -> HeaderValue {
     let mut value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""));
     value.set_sensitive(true);

@@ -1,13 +1,13 @@
 //! Which proxies are trusted to report a client's address, and so where a request comes from.
 //!
-//! The peer's address, unless proxies are named. How they are known is one of two ways:
+//! A request comes from the peer's address, unless proxies are configured, in one of two ways:
 //!
 //! | configured | the client is |
 //! |---|---|
 //! | `BANGUI_TRUSTED_PROXIES` | where the peer is one of them, the rightmost address of `X-Forwarded-For` that is not one of them: everything to its left was written by that client, and proves nothing. An entry that is not an address stops the walk at the last proxy that was understood |
 //! | `BANGUI_TRUSTED_PROXY_HOPS` | the Nth address from the right, whatever the peer; the peer's own, if there are fewer or the entry is not an address |
 //!
-//! All lines of the header count, in order. An entry may have a port and brackets; empty ones are none. `::ffff:192.0.2.1` and
+//! All lines of the header count, in order. An entry may have a port and brackets; empty entries are ignored. `::ffff:192.0.2.1` and
 //! `64:ff9b::192.0.2.1` are 192.0.2.1.
 
 use std::net::{IpAddr, SocketAddr};
@@ -26,12 +26,12 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 pub struct Proxies {
     named: Arc<[IpNet]>,
     hops: Option<NonZeroU8>,
-    /// The first peer that forwarded and is not named.
+    /// The first peer that sent `X-Forwarded-For` without being configured.
     stranger: Arc<OnceLock<IpAddr>>,
 }
 
 impl Proxies {
-    /// As they are configured.
+    /// The proxies of the configuration.
     #[must_use]
     pub fn new(named: &[IpNet], hops: Option<NonZeroU8>) -> Self {
         Self { named: named.into(), hops, stranger: Arc::default() }
@@ -50,7 +50,7 @@ impl Proxies {
         self.stranger.get().copied()
     }
 
-    /// Looks whether the peer is a load balancer that nobody has named, and warns of the first.
+    /// Checks whether the peer may be a load balancer that is not configured, and warns about the first.
     pub fn watch(&self, peer: Option<IpAddr>, headers: &HeaderMap) {
         let Some(peer) = peer.filter(|peer| headers.contains_key(FORWARDED_FOR) && !self.trust(Some(*peer)))
         else {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn only_proxies_leaves_the_farthest_of_them() {
+    fn if_all_are_proxies_the_farthest_one_is_the_client() {
         assert_eq!(from("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
     }
 
@@ -207,9 +207,9 @@ mod tests {
         };
         assert_eq!(from(1, &[b"203.0.113.9, 198.51.100.7"]), "198.51.100.7");
         assert_eq!(from(2, &[b"203.0.113.9", b"198.51.100.7:1, 10.0.0.1,"]), "198.51.100.7");
-        // What a client invents is to the left, however much of it there is.
+        // What a client makes up is on the left, however much it is.
         assert_eq!(from(1, &[b"203.0.113.1", b"203.0.113.2, 203.0.113.3", b"198.51.100.7"]), "198.51.100.7");
-        // A request that did not pass them all is known by where it came from.
+        // A request that did not pass all proxies counts as the peer's.
         assert_eq!(from(2, &[]), "192.0.2.1");
         assert_eq!(from(2, &[b"198.51.100.7"]), "192.0.2.1");
         assert_eq!(from(2, &[b"unknown, 10.0.0.1"]), "192.0.2.1");

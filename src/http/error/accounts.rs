@@ -17,7 +17,7 @@ use crate::store::Limit;
 impl From<LoginError> for Problem {
     fn from(error: LoginError) -> Self {
         match error {
-            // The same words for a wrong password and a name that nobody has.
+            // The same words for a wrong password and an unknown name.
             LoginError::Wrong => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "wrong-login",

@@ -1,4 +1,4 @@
-//! What Redis, an agent and the gate of password hashes refuse.
+//! The refusals caused by Redis, an agent or the password gate.
 
 use axum::http::StatusCode;
 

@@ -18,7 +18,7 @@ use crate::domain::transition::RecoveryChanged;
 use crate::http::api::time::Time;
 use crate::store::jobs::ban_jobs::MAX_OPEN_JOBS;
 
-/// When to look again whether a job can be enqueued.
+/// Seconds after which to try to enqueue a job again.
 const RETRY_ENQUEUE_AFTER: u32 = 10;
 
 impl From<UnknownTarget> for Problem {
@@ -35,7 +35,7 @@ impl From<SwitchError> for Problem {
         match error {
             SwitchError::NotMade(error) => not_made(error),
             SwitchError::Unknown(error) => Self::from(error)
-                .and("whether the jail was changed is not known: look at it before trying again"),
+                .and("whether the jail was changed is not known: check it before trying again"),
             SwitchError::Store(error) => error.into(),
         }
     }
@@ -49,14 +49,14 @@ impl From<ChangeJailError> for Problem {
             }
             ChangeJailError::Unreadable(error) | ChangeJailError::Refused(error) => not_made(error),
             ChangeJailError::Unknown(error) => Self::from(error)
-                .and("whether the settings were changed is not known: look at the jail before trying again"),
+                .and("whether the settings were changed is not known: check the jail before trying again"),
             ChangeJailError::NoJail => UnknownTarget::Jail.into(),
             ChangeJailError::Store(error) => error.into(),
         }
     }
 }
 
-/// A refusal has said itself what it left.
+/// A refusal already says what it left; other errors mean that nothing was changed.
 fn not_made(error: AgentError) -> Problem {
     match error {
         error @ AgentError::Refused { .. } => error.into(),
@@ -71,7 +71,7 @@ impl From<BanError> for Problem {
                 Self::invalid(format!("`ips` must name 1 to {MAX_JOB_ADDRESSES} addresses, it names {named}"))
             }
             BanError::NoHost { ip, why } => Self::invalid(format!(
-                "{ip} {why}: no host has this address, and a ban of it would hold for nobody; nothing was banned"
+                "{ip} {why}: no host has this address, so a ban would have no effect; nothing was banned"
             )),
             BanError::NeedsForce { ip, locks_out } => {
                 let why = match locks_out {
@@ -86,7 +86,7 @@ impl From<BanError> for Problem {
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "ban-needs-force",
                     "This ban would lock out more than an attacker",
-                    format!("{ip} {why}; nothing was banned. If that is intended, send \"force\": true"),
+                    format!("{ip} {why}; nothing was banned. To ban it nevertheless, send \"force\": true"),
                 )
                 .with("ip", ip.to_string())
             }
@@ -197,7 +197,7 @@ impl From<RollBackError> for Problem {
                 "no-pending-recovery",
                 "No recovery is pending",
                 format!(
-                    "server `{server}` did not go down after an activation, or is back already; nothing was changed"
+                    "server `{server}` did not go down after an activation, or is already back; nothing was changed"
                 ),
             ),
             RollBackError::Changed(changed) => changed.into(),

@@ -5,12 +5,12 @@
 //!  "detail": "...", "retry_after_seconds": 1}
 //! ```
 //!
-//! The rules that hang on the status:
+//! The rules that depend on the status:
 //!
-//! * 401 means that Redis said the session is gone (or that what was shown can be no session): the cookie is
-//!   removed (`layers.rs`). 503 means that nobody could be asked: the cookie stays.
+//! * 401 means that Redis said that the session is gone (or that what was sent cannot be a session): the cookie is
+//!   removed (`layers.rs`). 503 means that Redis could not be asked: the cookie stays.
 //! * `detail` is for the user: what happened, with which value, what to do. Never a secret, never a request body.
-//! * A cause that is ours is logged as an error, once, here; an unavailable Redis at debug, since the
+//! * A fault of bangui is logged as an error, once, here; an unavailable Redis at debug, since the
 //!   connection's watchdog logs it once for all requests; the caller's mistakes at debug.
 //!
 //! A new refusal has a `type` that never changes again. Those of the parts below are made in `causes.rs`, those of actions in
@@ -40,11 +40,11 @@ pub struct Problem {
     detail: Cow<'static, str>,
     retry_after_seconds: Option<u32>,
     extensions: Map<String, Value>,
-    /// What is logged in addition to the detail; set where the fault is ours.
+    /// The cause, which is only logged; set if it is a fault of bangui.
     cause: Option<String>,
 }
 
-/// What a page says of a refusal: goes with the answer, for `pages/refused.rs`.
+/// A refusal for `pages/refused.rs`, which shows it as a page; travels with the answer.
 #[derive(Debug, Clone)]
 pub struct Shown {
     /// The last part of its `type`.
@@ -108,7 +108,7 @@ impl Problem {
         self
     }
 
-    /// With another sentence at the end of its detail.
+    /// Adds a phrase to the end of its detail.
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.detail = format!("{}; {more}", self.detail).into();
@@ -145,12 +145,12 @@ impl Problem {
         self.retry_after_seconds
     }
 
-    /// 400: cannot be read at all.
+    /// 400: the request cannot be parsed.
     pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed-request", "Malformed request", detail)
     }
 
-    /// 422: can be read, and is not acceptable.
+    /// 422: the request can be parsed, but is not acceptable.
     pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Invalid request", detail)
     }
@@ -172,7 +172,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", format!("there is no such {what}"))
     }
 
-    /// 404: no such thing below an address.
+    /// 404: no route has this path.
     #[must_use]
     pub fn no_route() -> Self {
         Self::new(
@@ -194,7 +194,7 @@ impl Problem {
         )
     }
 
-    /// 409: something else came between, or is already so.
+    /// 409: another change came in between, or there is nothing left to change.
     pub fn conflict(name: &'static str, title: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, name, title, detail)
     }
@@ -212,7 +212,7 @@ impl Problem {
         problem
     }
 
-    /// The refusal as a part of another document; logged as the answer of one is.
+    /// The refusal as a part of another document; logged as if it were the answer.
     #[must_use]
     pub fn into_value(self) -> Value {
         self.log();

@@ -1,5 +1,5 @@
-//! The account that is given of a request when it is over: its metrics and its line in the access log, also if it is never
-//! answered. A client that hangs up drops the future that this lives in.
+//! What is recorded when a request is over, even if it is never answered: its metrics and its line in the access log. When a client
+//! hangs up, the future that holds this is dropped, and this with it.
 
 use std::net::IpAddr;
 use std::time::Instant;

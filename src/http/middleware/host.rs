@@ -1,17 +1,17 @@
 //! Whether a request is for a host of this installation (DNS rebinding).
 //!
-//! A page of another site can have its own name resolve to a worker's address, and is then of one origin with it: the browser
-//! of a user who can reach the worker reads and changes whatever needs no session, and logs in with what it guesses. Such a
+//! Another site can let its own name resolve to a worker's address; then its pages have the same origin as the worker: in the browser
+//! of a user who can reach the worker, they can read and change whatever needs no session, and guess passwords. Such a
 //! request names the other site in `Host`, which no page can change.
 //!
 //! | the request | answer |
 //! |---|---|
-//! | for `/healthz` and `/readyz`, which say nothing worth stealing, and whose probes ask by a pod's address | let through |
-//! | two lines `Host`, one that cannot be read, or none in HTTP/1.1 | 400 |
+//! | for `/healthz` and `/readyz`, which show nothing worth stealing, and which probes request by a pod's address | let through |
+//! | has two `Host` headers, an invalid one, or none in HTTP/1.1 | 400 |
 //! | names a host of `BANGUI_PUBLIC_URL` or `BANGUI_ALLOWED_HOSTS`, with any port | let through |
 //! | at a worker that listens on loopback: names a loopback address or `localhost` | let through |
-//! | at a worker beyond loopback with neither variable | let through; warned of at the start |
-//! | HTTP/1.0 without a host: no browser | let through |
+//! | at a worker that listens beyond loopback, with neither variable set | let through; the worker warns at its start |
+//! | HTTP/1.0 without a host, so not from a browser | let through |
 //! | any other | 421 |
 //!
 //! `X-Forwarded-Host` is always ignored. In the absolute form of a request line the host of the URI counts as well.
@@ -27,14 +27,14 @@ use crate::http::error::{Problem, Result};
 /// The hosts that requests may be for.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
-    /// As spelled in the header, without the port.
+    /// As written in the header, without the port.
     names: Vec<String>,
-    /// Whether a worker listens on loopback, which is then a name for it.
+    /// Whether the worker listens on loopback, so that loopback names are its own.
     loopback: bool,
 }
 
 impl AllowedHosts {
-    /// Those of the configuration, of a worker that is bound to this address.
+    /// The hosts of the configuration, for a worker that is bound to this address.
     #[must_use]
     pub fn new(allowed: &[String], public_url: Option<&Url>, bound: IpAddr) -> Self {
         let public = public_url.and_then(Url::host_str).map(str::to_owned);
@@ -44,7 +44,7 @@ impl AllowedHosts {
         }
     }
 
-    /// 400 or 421 for what is not for one of them.
+    /// 400 or 421 for a request that is not for one of them.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<()> {
         let mut lines = request.headers().get_all(header::HOST).iter();
         let line = lines.next();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_only_loopback_is_meant() {
+    fn a_worker_on_loopback_accepts_only_loopback_as_its_host() {
         for bound in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             let hosts = hosts(&[], None, bound);
             for host in [
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_it_only_what_is_named_is_meant_with_any_port() {
+    fn beyond_loopback_only_named_hosts_are_accepted_with_any_port() {
         let hosts =
             hosts(&["bangui", "192.0.2.1", "[2001:db8::1]"], Some("https://bangui.example"), "0.0.0.0");
         for host in [
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_on_the_same_host_its_name_and_loopback_are_meant() {
+    fn behind_a_proxy_on_the_same_host_its_name_and_loopback_are_accepted() {
         let hosts = hosts(&[], Some("https://bangui.example"), "127.0.0.1");
         for (host, answer) in [("bangui.example", 200), ("127.0.0.1:8081", 200), ("evil.example", 421)] {
             assert_eq!(asked(&hosts, host), answer, "{host}");

@@ -8,11 +8,11 @@
 //! | with this request, which was answered | that answer, with `Idempotency-Replayed: true` |
 //! | with this request, whose worker has died | the change is made again, marked by `Idempotency-Rerun: true` |
 //!
-//! The last is right because every change here is one in effect when it is made twice: a ban of what is banned, a jail
-//! that is switched on and on already, a ban job of the same name. An answer that says "try again" (5xx, 401, 403, 408,
-//! 409, 429) is not kept, so that trying again does. Without Redis nothing is run: 503.
+//! The last row is right because every change here has the same result when it is made twice: a ban of an address that is banned,
+//! switching on a jail that is on, a ban job with the same id. An answer that means "try again" (5xx, 401, 403, 408,
+//! 409, 429) is not kept, so that a retry runs the request. Without Redis nothing is run: 503.
 //!
-//! Around the routes, so that no handler knows of it, but for the name of a ban job.
+//! It lies around the routes, so that handlers know nothing of it, except for the id of a ban job.
 
 use std::pin::pin;
 
@@ -35,15 +35,15 @@ use crate::store::{Idempotent, IdempotentRun, KeptAnswer};
 
 /// The header.
 pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// What it may be: of an alphabet in which tokens, UUIDs and base64 are written, quoted or not.
+/// A valid key: characters of tokens, UUIDs and base64, quoted or not.
 pub const PATTERN: &str = r#"^("[A-Za-z0-9_.:+/=~-]{1,255}"|[A-Za-z0-9_.:+/=~-]{1,255})$"#;
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const RERUN: HeaderName = HeaderName::from_static("idempotency-rerun");
 const YES: HeaderValue = HeaderValue::from_static("true");
 
-/// No handler behind this gives a larger answer.
+/// No handler behind this layer gives a larger answer.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// A larger one is given and not kept.
+/// A larger answer is given but not kept.
 const LARGEST_KEPT: usize = 256 * 1024;
 
 /// Runs a change once for each key.
@@ -83,7 +83,7 @@ async fn begin(state: AppState, request: Request, next: Next) -> Result<Response
     parts.extensions.insert(Name(BanJobId::of(run.name)));
     parts.extensions.insert(caller);
     let request = Request::from_parts(parts, Body::from(body));
-    // To its end also if its client goes away: it may ask again for the answer.
+    // Runs to its end even if the client hangs up: it may come back for the answer.
     let in_flight = state.in_flight.clone();
     let work = async move {
         let response = alive(&state, &run, next.run(request)).await;
@@ -125,7 +125,7 @@ async fn keep(state: &AppState, run: &IdempotentRun, response: Response) -> Resu
         Ok(false) => {
             tracing::warn!("an idempotent request exceeded its claim and ran again on another worker")
         }
-        // The client has its answer. If it asks again, the request runs again, and is marked as a rerun.
+        // The client has its answer. If it sends the request again, it runs again, and is marked as a rerun.
         Err(error) => {
             tracing::warn!(error = %error, "failed to save the answer of an idempotent request: a retry runs it again")
         }
@@ -136,14 +136,14 @@ async fn keep(state: &AppState, run: &IdempotentRun, response: Response) -> Resu
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
-/// Whether an answer stays true when the request comes again.
+/// Whether an answer is also right for a repeated request.
 fn is_kept(status: StatusCode) -> bool {
     !status.is_server_error() && !matches!(status.as_u16(), 401 | 403 | 408 | 409 | 429)
 }
 
 fn too_large(answer: &KeptAnswer) -> KeptAnswer {
     let detail = format!(
-        "this request was already made and answered with {}; the answer was too large to keep: look at what was changed",
+        "this request was already made and answered with {}; the answer was too large to keep: check what was changed",
         answer.status
     );
     KeptAnswer {

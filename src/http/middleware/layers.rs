@@ -1,22 +1,22 @@
 //! What happens around every request, in this order, in one place:
 //!
-//! 1. an id: the caller's `x-request-id` if it is a decent one, else 128 random bits
+//! 1. an id: the caller's `x-request-id` if it is safe to log, else 128 random bits
 //! 2. a span that carries it, so that everything logged during the request can be found by it
-//! 3. what is for another host (`host.rs`), and what another site made a browser send (`origin.rs`), is refused
-//! 4. a worker that is starting lets a request of the API, or for a page, wait a moment: some load balancers send work to a new worker
+//! 3. requests for another host (`host.rs`), and those that another site made a browser send (`origin.rs`), are refused
+//! 4. while a worker is starting, a request of the API or for a page waits a moment: some load balancers send requests to a new worker
 //!    before they have asked whether it is ready
 //! 5. the handler; a panic in it becomes a 500 like any other defect
 //! 6. a refusal that a person at a browser gets becomes a page (`pages/refused.rs`)
-//! 7. headers: `x-request-id`, `x-bangui-worker`, those that forbid things to a browser, no caching of the
-//!    API; a 401 takes the cookie away; while the worker drains, `Connection: close`
+//! 7. headers: `x-request-id`, `x-bangui-worker`, those that restrict browsers, no caching of the
+//!    API; a 401 removes the cookie; while the worker drains, `Connection: close`
 //! 8. metrics, by route (`route_metrics.rs`), also for a client that hung up before the answer
-//! 9. one line in the access log: `info` for what changes something, `debug` for what looks, `warn` for 5xx,
-//!    but for 503: while Redis is away there would be one for every request, and the connection's watchdog logs it once for all
-//!    of them; 499 where the client hung up: the change it asked for is finished all the same; what was refused to somebody
-//!    (401, 403, 421, 429) is logged separately (`refused.rs`)
+//! 9. one line in the access log: `info` for a request that changes something, `debug` for one that only reads, `warn` for 5xx
+//!    except 503: while Redis is away there would be one for every request, and the connection's watchdog logs it once for all
+//!    of them; 499 if the client hung up, whose change is still completed; refusals (401, 403, 421, 429) are logged
+//!    separately (`refused.rs`)
 //!
-//! One service rather than a stack of layers: the order is plain to see. Its future is written by hand, so that the cheapest
-//! request pays for no box and no copy of the routes: this is on the way of every request.
+//! This is one service rather than a stack of layers, so that the order is easy to see. Its future is written by hand, so that the
+//! cheapest request pays for no box and no copy of the routes: every request passes through here.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -48,8 +48,8 @@ use crate::http::state::{AppState, Phase};
 
 const WORKER: HeaderName = HeaderName::from_static("x-bangui-worker");
 
-/// Guess what something is, show it in a frame, reveal to other sites where the user comes from, hand the window to the page
-/// that opened it, or let other sites include what is here.
+/// Headers that forbid browsers to guess the type of an answer, show it in a frame, send the page's address to other sites, give the
+/// page that opened a window access to it, or let other sites include what is here.
 const BROWSERS_MUST_NOT: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -58,12 +58,13 @@ const BROWSERS_MUST_NOT: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// The policy for everything that is not a page: were it ever taken for one, it could do nothing.
+/// The policy for everything that is not a page: if a browser ever took it for one, it could do nothing.
 const NOTHING_IS_LOADED: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// A start takes 30 ms where Redis answers. Where it does not, this is what a request waits for its 503.
+/// How long a request waits for a worker that is starting: a start takes 30 ms if Redis answers. If not, the request gets a 503
+/// after this time.
 const START_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Puts the layer around all routes and fallbacks.
@@ -127,7 +128,7 @@ where
     }
 }
 
-/// What is not for this worker, or not from who it seems to be.
+/// Refuses requests for another host, and those that another site made a browser send.
 fn refuse(request: &Request, state: &AppState, address: IpAddr) -> Result<()> {
     state.proxies().watch(address::peer(request.extensions()), request.headers());
     // Where metrics have a separate address, nothing else is served there.
@@ -137,7 +138,7 @@ fn refuse(request: &Request, state: &AppState, address: IpAddr) -> Result<()> {
     origin::check(request, state.public_url()).inspect_err(|_| note_cross_site(state, address))
 }
 
-/// For the audit; the answer does not wait for Redis.
+/// Records the refusal in the audit; the answer does not wait for Redis.
 fn note_cross_site(state: &AppState, address: IpAddr) {
     let (task, actor) = (state.clone(), Actor::without_session(address, &state.worker));
     let reason = "the request came from another site".to_owned();
@@ -164,7 +165,7 @@ pin_project! {
     }
 
     impl<F> PinnedDrop for Accompanied<F> {
-        /// What a handler logs when its client hangs up is logged in its span.
+        /// Drops the handler within its span: what it logs when its client hangs up belongs there.
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             let _in_span = this.accounted.span.enter();

@@ -1,4 +1,4 @@
-//! What lies around every route.
+//! The code around every route.
 
 mod accounted;
 pub(super) mod host;

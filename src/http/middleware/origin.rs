@@ -1,17 +1,17 @@
 //! Whether a request that changes something comes from our own pages, and not from a page of another site that makes
 //! the user's browser send it (CSRF).
 //!
-//! Asked of every unsafe method on every route, so that no new handler can forget it; of those without a session too,
+//! This is checked for every unsafe method on every route, so that no new handler can forget it; also without a session,
 //! since setup and login are worth forging. The rules are those of OWASP and of Go's `CrossOriginProtection`:
 //!
 //! | the request carries | it is let through if |
 //! |---|---|
 //! | `Authorization` | always: a browser adds it to no forged request, and the cookie is then ignored |
 //! | `Sec-Fetch-Site` | `same-origin`, or `none` (typed by the user) |
-//! | else `Origin` | it is `BANGUI_PUBLIC_URL`, or the `Host` that was asked |
-//! | neither | always: every browser of the last years sends one of them, this is curl |
+//! | else `Origin` | it is `BANGUI_PUBLIC_URL`, or the request's own `Host` |
+//! | neither | always: every browser of recent years sends one of them, so this is curl or the like |
 //!
-//! `Origin` is no leftover: to plain `http://`, but for localhost, browsers send no `Sec-Fetch-Site`.
+//! `Origin` is still needed: to plain `http://`, except localhost, browsers send no `Sec-Fetch-Site`.
 
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use url::Url;
@@ -20,13 +20,13 @@ use crate::http::error::{Problem, Result};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
-/// 403 for what another site made a browser send.
+/// 403 for a request that another site made a browser send.
 pub fn check<B>(request: &Request<B>, public_url: Option<&Url>) -> Result<()> {
     let headers = request.headers();
     if request.method().is_safe() || headers.contains_key(header::AUTHORIZATION) {
         return Ok(());
     }
-    // Of a header that is there twice each line must be right: who knows which one the browser wrote.
+    // If a header is there twice, each line must be right: it is not known which one the browser wrote.
     let all = |name: &str, right: &dyn Fn(&str) -> bool| {
         headers.get_all(name).iter().all(|value| value.to_str().is_ok_and(right))
     };
@@ -38,8 +38,8 @@ pub fn check<B>(request: &Request<B>, public_url: Option<&Url>) -> Result<()> {
     if ours { Ok(()) } else { Err(cross_site()) }
 }
 
-/// Scheme, host and port as users type them, if that is known; else the host that was asked, whose scheme is not seen
-/// from here.
+/// Whether an origin is this installation's: scheme, host and port as users type them, if that is configured; else only the
+/// request's own `Host`, as a worker cannot see the scheme.
 fn is_ours(origin: &str, headers: &HeaderMap, public_url: Option<&Url>) -> bool {
     let Ok(origin) = Url::parse(origin) else { return false };
     if let Some(public) = public_url
@@ -47,11 +47,11 @@ fn is_ours(origin: &str, headers: &HeaderMap, public_url: Option<&Url>) -> bool 
     {
         return public.origin() == origin.origin();
     }
-    // An origin that is opaque (`null`, `file:`) equals nothing, itself neither.
+    // An opaque origin (`null`, `file:`) equals nothing, not even itself.
     asked(headers, &origin) == Some(origin.origin())
 }
 
-/// The `Host` that was asked, as an origin of the same scheme as `like`, so that its usual port may be left out.
+/// The request's `Host` as an origin with the scheme of `like`, so that the default port may be left out.
 fn asked(headers: &HeaderMap, like: &Url) -> Option<url::Origin> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     let url = Url::parse(&format!("{}://{host}", like.scheme())).ok()?;
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn without_it_the_origin_must_be_the_host_that_was_asked() {
+    fn without_sec_fetch_site_the_origin_must_be_the_requested_host() {
         for origin in ["http://bangui.lan:8080", "https://bangui.lan:8080", "http://BANGUI.lan:8080"] {
             assert!(post(&[("origin", origin)]), "{origin}");
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_forges_passes() {
+    fn requests_that_no_browser_can_forge_pass() {
         assert!(post(&[]));
         assert!(post(&[("authorization", "Bearer x"), ("sec-fetch-site", "cross-site")]));
         assert!(post(&[("authorization", ""), ("origin", "https://evil.example")]));

@@ -1,8 +1,8 @@
 //! The lines of the access log about refusals: every 401, 403, 421 and 429 at `info`, with who was refused and why; of those who are not
 //! logged in, every answer to a request that is more than a look, whatever it is.
 //!
-//! Strangers cause them at will: ten from an address (an IPv6 /64) in a minute have a line each, the others are counted, and a line
-//! has their number when the minute is over.
+//! Strangers can cause them at will: the first ten from an address (an IPv6 /64) in a minute have a line each, the others are counted,
+//! and one line has their number when the minute is over.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tracing::Span;
 use crate::domain::fold::Folds;
 use crate::store::{address_of, boot_now};
 
-/// The refusals of this worker that were counted and are not reported yet. Cheap to clone; all clones are one.
+/// The refusals of this worker that were counted and not reported yet. Cheap to clone; all clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct RefusedLog(Arc<Mutex<Folds<IpNet>>>);
 
@@ -30,7 +30,7 @@ pub struct Refused<'a> {
     pub reason: &'static str,
     /// 401, 403, 421 or 429; of a stranger any other 4xx, or 503.
     pub status: StatusCode,
-    /// How long it took.
+    /// How long the answer took.
     pub duration_ms: f64,
 }
 
@@ -40,7 +40,7 @@ pub fn is_refusal(status: StatusCode) -> bool {
 }
 
 impl RefusedLog {
-    /// Writes its line, or counts it.
+    /// Logs the refusal, or counts it.
     pub fn note(&self, refused: &Refused<'_>, span: &Span) {
         let Refused { method, route, address, reason, status, duration_ms } = refused;
         if !self.admit(*address) {
@@ -80,7 +80,7 @@ impl RefusedLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Folds<IpNet>> {
-        // Nothing in there panics half way.
+        // No code panics while it holds the lock, so the data is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept of a request while its handler has it.
+//! The facts about a request that are needed after its handler has consumed it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::http::state::AppState;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What is kept of a request while its handler has it.
+/// The facts about a request that are needed after its handler has consumed it.
 pub(super) struct RequestInfo {
     pub id: HeaderValue,
     pub method: &'static str,
@@ -21,8 +21,8 @@ pub(super) struct RequestInfo {
     pub route: Arc<str>,
     pub api: bool,
     pub cookie: CookieKind,
-    /// Whether the request was judged by a cookie: only then does a refusal take it away. A page of another site can
-    /// make a browser come without it, and must not log anybody out by that.
+    /// Whether the cookie is the request's proof, not `Authorization`: only then does a refusal remove it. A page of another site can
+    /// make a browser send a request without the cookie, and must not log anybody out that way.
     pub cookie_was_shown: bool,
     /// A person at a browser, who is shown a refusal as a page.
     pub reader: Option<Reader>,
@@ -47,7 +47,7 @@ impl RequestInfo {
     }
 }
 
-/// The caller's id is kept if it is safe for a log line as it is.
+/// The request's id: the caller's, if it is safe in a log line.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let decent = |id: &&HeaderValue| {
         (1..=128).contains(&id.len())
@@ -61,7 +61,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Methods anybody can invent; label values must not be.
+/// Anybody can invent methods, but the values of labels must stay few.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decent_request_id_is_kept_and_any_other_replaced() {
+    fn a_valid_request_id_is_kept_and_any_other_replaced() {
         assert_eq!(id_for("a.B_9-z"), "a.B_9-z");
         assert_eq!(id_for(&"x".repeat(128)).len(), 128);
         for bad in ["", "a b", "a\"b", &"x".repeat(129)] {

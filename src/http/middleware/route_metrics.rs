@@ -1,4 +1,4 @@
-//! The metrics of one route, looked up once and not for each request: a look-up hashes a name and its labels, and takes a lock.
+//! The metrics of one route, looked up once instead of for each request: a look-up hashes a name and its labels, and takes a lock.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,23 +9,23 @@ use metrics::{Counter, Histogram, SharedString};
 
 /// Statuses whose counters are kept; others are looked up.
 const USUAL: [u16; 9] = [200, 201, 202, 204, 303, 304, 401, 404, 503];
-/// What a request without an answer is counted and logged as: nginx's number for it.
+/// The status that a request without an answer is counted and logged with: nginx's number for it.
 pub(super) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The metrics of the route that a copy of the layer lies around; made with its first request. Cheap to clone; all clones are one.
+/// The metrics of the route that a copy of the layer surrounds; made at its first request. Cheap to clone; all clones share them.
 #[derive(Clone, Default)]
 pub(super) struct RouteMetrics(Arc<OnceLock<Handles>>);
 
 struct Handles {
     route: Arc<str>,
     duration: Histogram,
-    /// For the method that this copy of the layer serves; another one (`HEAD`) is looked up.
+    /// The method whose counters are kept; those of another one (`HEAD`) are looked up.
     method: &'static str,
     counters: [OnceLock<Counter>; USUAL.len()],
 }
 
 impl RouteMetrics {
-    /// The route of this request, as it is labelled: never with an address in it, since their number must stay small.
+    /// The label of this request's route: the route's pattern, not the path, since the number of labels must stay small.
     pub(super) fn route(&self, request: &Request, method: &'static str) -> Arc<str> {
         let handles = self.0.get_or_init(|| {
             let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
@@ -37,7 +37,7 @@ impl RouteMetrics {
         Arc::clone(&handles.route)
     }
 
-    /// Counts a request; without an answer if its client hung up.
+    /// Counts a request; `answered` is none if its client hung up.
     pub(super) fn count(&self, method: &'static str, answered: Option<StatusCode>, took: Duration) {
         let Some(handles) = self.0.get() else { return };
         handles.duration.record(took.as_secs_f64());

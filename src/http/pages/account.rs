@@ -1,4 +1,4 @@
-//! The own account: sessions, password, theme, keys.
+//! The user's own account: sessions, password, theme, keys.
 
 use askama::Template;
 use axum::extract::State;
@@ -23,10 +23,10 @@ use crate::http::state::AppState;
 use crate::password::rules;
 use crate::store::SessionToken;
 
-/// Sessions of a page.
+/// The number of sessions on a page.
 const PAGE: usize = 50;
 
-/// Which page of sessions.
+/// The page of sessions to show.
 #[derive(Deserialize)]
 pub struct Wanted {
     cursor: Option<String>,
@@ -122,7 +122,7 @@ pub async fn change_password(
     {
         Ok(Changed { token, .. }) => {
             let message = Message::ok("The password was changed.").and("All other sessions have ended.");
-            // The message is kept under the session, whose token is another now.
+            // The message is stored under the session, which has a new token now.
             let actor = Actor { session: token.as_ref().map(SessionToken::id), ..visitor.actor };
             let mut response = done(&state, &actor, "/account", message).await;
             let set = token.map_or_else(|| cookie.remove(), |token| cookie.set(&token));
@@ -145,12 +145,12 @@ pub async fn change_password(
     Ok(Page::refused(page, errors).status(status).into_response())
 }
 
-/// Remembers the theme, in this browser.
+/// Saves the theme in this browser.
 pub async fn change_theme(_: Visitor, form: Form) -> Response {
     remembered(&form, remember("bangui-theme", theme(form.text("theme"))))
 }
 
-/// Remembers whether single keys do something, in this browser.
+/// Saves in this browser whether single keys are on.
 pub async fn change_keys(_: Visitor, form: Form) -> Response {
     remembered(&form, remember("bangui-keys", if form.text("keys") == "off" { "off" } else { "on" }))
 }

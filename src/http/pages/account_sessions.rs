@@ -1,4 +1,4 @@
-//! Ending sessions: one, all others, or all. The password is asked for again (`confirm.rs`).
+//! Ending sessions: one, all others, or all. It needs the password again (`confirm.rs`).
 
 use axum::extract::State;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::SessionId;
 
-/// Ends what the form names: `others`, `all`, or the id of one.
+/// Ends the sessions that the form names: `others`, `all`, or the id of one.
 pub async fn end(
     State(state): State<AppState>,
     AwaitRevocation(visitor): AwaitRevocation<Visitor>,

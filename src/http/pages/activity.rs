@@ -18,14 +18,14 @@ use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::{AuditCursor, Offer, StreamId};
 
-/// Lines of a page.
+/// The number of lines on a page.
 const PAGE: usize = 100;
-/// Entries of each stream that a page with a filter looks through.
+/// The number of entries of each stream that a page with a filter reads.
 const MAX_READ: usize = 2_000;
-/// The kind that means what people did.
+/// The kind of line for what people did.
 const PEOPLE: &str = "people";
 
-/// Which, and from where on.
+/// The filters, and where the page begins.
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]
 pub struct Wanted {
@@ -33,7 +33,7 @@ pub struct Wanted {
     server: String,
     jail: String,
     address: String,
-    /// Events and entries of the audit before this place.
+    /// Show events and audit entries before this place.
     before: String,
 }
 
@@ -117,7 +117,7 @@ impl Activity {
             .collect()
     }
 
-    /// The filters that are on besides the kind: what it says, and the path without it.
+    /// The filters that are on besides the kind: the text of each, and the path without it.
     fn filters(&self) -> Vec<(String, String)> {
         let wanted = &self.wanted;
         let without = [
@@ -141,7 +141,7 @@ impl Activity {
         self.wanted.path(|wanted| address.clone_into(&mut wanted.address))
     }
 
-    /// The beginning of this list.
+    /// The path of the first page.
     fn newest(&self) -> String {
         self.wanted.path(|_| {})
     }
@@ -165,14 +165,14 @@ pub async fn show(
     let (mut lines, mut oldest) = (Vec::new(), None);
     if wanted.kind != PEOPLE {
         let (events, more) = state.store.events_before(before, read).await?;
-        // Beyond the oldest of a stream that has more, the other stream must not run ahead.
+        // The page must not go further back in one stream than it has read of the other.
         oldest = oldest.max(events.last().filter(|_| more).map(|event| event.id));
         let events = events.into_iter().map(Event::of).filter(|event| wanted.takes_event(event));
         lines.extend(events.map(Line::Event));
     }
     if wanted.kind.is_empty() || wanted.kind == PEOPLE {
         let page = state.store.audit_page(before.map(AuditCursor::below), read).await?;
-        // Another trail may have an entry with the id of the last one, which is on no page then: the next page begins with both.
+        // Another trail may have an entry with the same id as the last one, which would then be on no page: the next page begins with both.
         let last = page.next_cursor.as_deref().and_then(AuditCursor::parse).map(AuditCursor::id);
         oldest = oldest.max(last.map(StreamId::next_above));
         let deeds = page.items.into_iter().map(Deed::of).filter(|deed| wanted.takes_deed(deed));
@@ -185,7 +185,7 @@ pub async fn show(
     Ok(Page::new(Activity { shell: visitor.shell, wanted, lines, older, looked_back_to }))
 }
 
-/// Gives each entry that can still be undone its way back.
+/// Adds an undo to each entry that can still be undone.
 async fn offer_undo(state: &AppState, lines: &mut [Line]) -> Result<()> {
     let offers = state.store.undo_offers().await?;
     if offers.is_empty() {
@@ -206,9 +206,9 @@ async fn offer_undo(state: &AppState, lines: &mut [Line]) -> Result<()> {
     Ok(())
 }
 
-/// The lines of a page, the newest first, and below which id the next page begins. Below `oldest` one of the streams was not
-/// read: what the other has there belongs to the next page, or it would come too early. Entries of several streams may have one id:
-/// they are on one page, which has a few lines more then.
+/// The lines of a page, the newest first, and the id below which the next page begins. Below `oldest` one of the streams was not
+/// read: the other stream's entries there belong on the next page. Entries of several streams may have the same id: they are on one
+/// page, which then has a few more lines.
 fn cut(mut lines: Vec<Line>, mut oldest: Option<StreamId>) -> (Vec<Line>, Option<StreamId>) {
     lines.retain(|line| oldest.is_none_or(|oldest| line.at() >= Some(oldest)));
     lines.sort_by_key(|line| std::cmp::Reverse(line.at()));

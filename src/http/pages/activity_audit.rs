@@ -1,4 +1,4 @@
-//! An entry of the audit in words: who did what to what, how it was before, and how it is after.
+//! An entry of the audit in words: who did what to what, and the values before and after.
 
 use serde_json::Value;
 
@@ -6,58 +6,58 @@ use super::marks::Mark;
 use crate::domain::Timestamp;
 use crate::store::AuditEntry;
 
-/// Letters of a value that are shown at once; a longer one is unfolded.
+/// The longest value that is shown at once; a longer one is folded.
 const SHORT: usize = 120;
 
 /// What a person did.
 #[derive(Debug)]
 pub struct Deed {
-    /// Its place.
+    /// Its id.
     pub id: String,
     /// When.
     pub at: Timestamp,
-    /// Who.
+    /// Who did it.
     pub who: String,
     /// From where.
     pub from: Option<String>,
     /// What was done, as a sentence.
     pub what: String,
-    /// To what.
+    /// What it was done to.
     pub target: Option<String>,
     /// The outcome.
     pub outcome: String,
-    /// What is different.
+    /// The changed values.
     pub changes: Vec<ChangedValue>,
-    /// Its place among what can be undone: that in the audit, or of a job that has ended the job.
+    /// The key of its undo: its place in the audit or, for a ban job that has ended, the job.
     pub entry: String,
-    /// The way back, if there still is one.
+    /// Its undo, if there still is one.
     pub undo: Option<Undo>,
 }
 
-/// The way back from a deed.
+/// The undo of a deed.
 #[derive(Debug)]
 pub struct Undo {
-    /// What it is called.
+    /// Its id.
     pub id: String,
     /// What the button says.
     pub label: String,
-    /// Until when it is offered.
+    /// How long it is offered.
     pub until: Timestamp,
 }
 
-/// A value that is different.
+/// A changed value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ChangedValue {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Before; none where there was nothing.
+    /// The value before; none if there was none.
     pub before: Option<String>,
-    /// After; none where there is nothing.
+    /// The value after; none if there is none.
     pub after: Option<String>,
 }
 
 impl ChangedValue {
-    /// Whether it is shown at once.
+    /// Whether it is shown at once, not folded.
     #[must_use]
     pub fn is_short(&self) -> bool {
         let length = |text: &Option<String>| text.as_ref().map_or(0, |text| text.chars().count());
@@ -107,7 +107,7 @@ impl Deed {
         }
     }
 
-    /// Whether this address is what it was about.
+    /// Whether it was about this address.
     #[must_use]
     pub fn is_about(&self, address: &str) -> bool {
         let has = |text: &Option<String>| text.as_ref().is_some_and(|text| names(text, address));
@@ -115,7 +115,7 @@ impl Deed {
     }
 }
 
-/// Whether a text names this address whole.
+/// Whether a text contains this address as a whole, not as a part of another.
 fn names(text: &str, address: &str) -> bool {
     let part = |letter: char| letter.is_ascii_hexdigit() || matches!(letter, '.' | ':');
     text.match_indices(address).any(|(at, found)| {
@@ -150,7 +150,7 @@ fn words(what: &str) -> String {
     words.to_owned()
 }
 
-/// What is different between two values: of objects each member, of others the whole.
+/// The differences between two values: of objects the changed members, of others the whole.
 fn changes(before: &Value, after: &Value) -> Vec<ChangedValue> {
     let empty = serde_json::Map::new();
     let members = |value: &Value| -> Option<serde_json::Map<String, Value>> {

@@ -1,4 +1,4 @@
-//! An event in words, and what it can be filtered by.
+//! An event in words, and the filters by kind.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::marks::{Mark, count};
 use crate::domain::Timestamp;
 use crate::store::StoredEvent;
 
-/// The kinds that one can filter by: what the link says, its word in the address, and the types of events it means.
+/// The kinds to filter by: the text of the link, its word in the URL, and the types of its events.
 pub const GROUPS: [(&str, &str, &[&str]); 4] = [
     ("bans", "bans", &["ban."]),
     ("servers", "servers", &["server."]),
@@ -17,7 +17,7 @@ pub const GROUPS: [(&str, &str, &[&str]); 4] = [
 /// An event.
 #[derive(Debug)]
 pub struct Event {
-    /// Its place.
+    /// Its id.
     pub id: String,
     /// When.
     pub at: Timestamp,
@@ -27,9 +27,9 @@ pub struct Event {
     pub server: Option<String>,
     /// In which jail.
     pub jail: Option<String>,
-    /// Whom it is about.
+    /// The address that it is about.
     pub address: Option<String>,
-    /// What there is to say beyond these.
+    /// The sentence about it.
     pub says: String,
     /// fail2ban's own words, or the agent's.
     pub said: Option<String>,

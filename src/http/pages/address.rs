@@ -21,7 +21,7 @@ use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
 
-/// Jails that can be chosen on one page.
+/// The maximum number of jails that can be chosen on one page.
 pub const MAX_JAILS: usize = 200;
 
 #[derive(Template)]
@@ -47,9 +47,9 @@ struct Address {
 
 struct BannedRow {
     place: JailChoice,
-    /// What is banned, if that is a network around the address.
+    /// The banned network, if the ban is not of the address itself.
     network: Option<String>,
-    /// The network or address that is unbanned.
+    /// The network or address to unban.
     whom: String,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -60,7 +60,7 @@ struct UnansweredRow {
     path: String,
     server: String,
     reason: String,
-    /// What its lists had: the jail, and what is banned there.
+    /// The bans in its lists: the jail, and what is banned there.
     last_known: Vec<(String, String)>,
     read_at: Option<Timestamp>,
 }
@@ -100,7 +100,7 @@ impl JailChoice {
     }
 }
 
-/// The path of the page of an address that is one.
+/// The path of an address's page.
 ///
 /// # Errors
 /// If the text is not an address or network.
@@ -166,7 +166,7 @@ pub async fn show(
 }
 
 impl Address {
-    /// The answer.
+    /// The heading: whether the address is banned, and where.
     fn heading(&self) -> String {
         let ip = &self.ip;
         match (self.places().len() as u64, self.unanswered.is_empty(), self.answered) {

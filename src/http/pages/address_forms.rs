@@ -1,6 +1,6 @@
 //! Forms about an address in several jails at once: unban, ban, never ban. The message has the outcome for each jail.
 //!
-//! A jail is named by `place` (`server/jail`), or by `by` (`network server/jail`) where a network around the address is what is banned.
+//! A form names a jail by `place` (`server/jail`), or by `by` (`network server/jail`) if a network that contains the address is banned.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
 
-/// Agents are asked side by side.
+/// Agents that are asked at once.
 const MAX_CONCURRENT: usize = 8;
-/// Jails that are named one by one.
+/// The maximum number of jails that a message names.
 const MAX_NAMED: usize = 5;
 
 /// What to do in each jail.
@@ -37,7 +37,7 @@ enum Deed {
     NeverBan { persistent: bool },
 }
 
-/// Unbans it in the jails that the form names.
+/// Unbans the address in the jails that the form names.
 pub async fn unban(
     state: State<AppState>,
     visitor: Visitor,
@@ -47,13 +47,13 @@ pub async fn unban(
     everywhere(state, visitor, ip, form, Deed::Unban).await
 }
 
-/// Bans it in them.
+/// Bans the address in the jails that the form names.
 pub async fn ban(state: State<AppState>, visitor: Visitor, ip: Path<String>, form: Form) -> Result<Response> {
     let force = form.has("force");
     everywhere(state, visitor, ip, form, Deed::Ban { force }).await
 }
 
-/// Never bans it in them.
+/// Adds the address to the never-banned lists of the jails that the form names.
 pub async fn never_ban(
     state: State<AppState>,
     visitor: Visitor,
@@ -92,7 +92,7 @@ async fn everywhere(
     Ok(done(&state, &visitor.actor, &path, message).await)
 }
 
-/// The jails that the form names, and what is banned in each: the address, networks that contain it.
+/// The jails that the form names, each with the addresses or networks to change there.
 type Targets = BTreeMap<String, (JailTarget, Vec<Network>)>;
 
 fn targets(state: &AppState, form: &Form, ip: Network) -> Result<Targets> {
@@ -118,7 +118,7 @@ fn targets(state: &AppState, form: &Form, ip: Network) -> Result<Targets> {
     Ok(all)
 }
 
-/// A jail, and what contains the address and is banned there.
+/// A jail, and the network in it that is banned and contains the address.
 fn around(by: &str, ip: Network) -> Result<(&str, Network)> {
     let malformed =
         || Problem::malformed("`by` must be a network that contains the address, a server and a jail");
@@ -130,13 +130,13 @@ fn around(by: &str, ip: Network) -> Result<(&str, Network)> {
 /// The outcome for one jail.
 #[derive(Default)]
 struct Outcome {
-    /// What is banned or unbanned now and was not before.
+    /// The addresses and networks whose state changed.
     changed: Vec<Network>,
-    /// Why it was not done, or not all of it.
+    /// Why it was not done, or not completely.
     failed: Option<String>,
 }
 
-/// Does it in one jail.
+/// Makes the change in one jail.
 async fn one(
     state: &AppState,
     actor: Actor,
@@ -154,7 +154,7 @@ async fn one(
         Deed::NeverBan { persistent } => {
             let change = JailChangeId::of(rand::random());
             let ignored = ignore(state, actor.clone(), target.clone(), ip, persistent, change).await;
-            // That unbans the address itself, not what is around it.
+            // That unbans only the address itself, not networks that contain it.
             let around: Vec<_> = networks.iter().copied().filter(|network| *network != ip).collect();
             match ignored {
                 Err(error) => return failed(error.into()),

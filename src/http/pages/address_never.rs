@@ -1,4 +1,4 @@
-//! What keeps an address from being banned: an entry a row, with its file and the jails that it holds for.
+//! What keeps an address from being banned: one row for each entry, with its file and the jails that it applies to.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ pub struct NeverBannedRow {
     pub server: String,
     /// Its page.
     pub server_path: String,
-    /// The jails that it holds for, with their pages.
+    /// The jails that it applies to, with their pages.
     pub jails: Vec<(String, String)>,
-    /// Where it is from.
+    /// Where it comes from.
     pub from: Origin,
 }
 
-/// Where an entry is from.
+/// Where an entry comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A file.
     File(String),
-    /// The configuration; which file of it is not known.
+    /// A file of the configuration; which one is not known.
     Files,
     /// A command: it is gone after a reload.
     Command,
@@ -35,7 +35,7 @@ pub enum Origin {
     Unknown,
 }
 
-/// The entries, those of one file together.
+/// The rows for these entries: an entry from one place is one row, with all its jails.
 #[must_use]
 pub fn never_banned(entries: Vec<NeverBannedAt>) -> Vec<NeverBannedRow> {
     let mut rows: BTreeMap<(ServerName, Origin, String), Vec<JailName>> = BTreeMap::new();

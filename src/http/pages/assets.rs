@@ -1,8 +1,8 @@
-//! What pages load: the style sheet, the scripts and the icon, out of the binary.
+//! The files that pages load: the style sheet, the scripts and the icon, from the binary.
 //!
-//! The address of each carries the hash of all of them (`/assets/HASH/NAME`), so that scripts import each other by name, and a
-//! browser may keep them indefinitely. During a rolling update a page of one version asks a worker of the other: a hash that is
-//! not ours is answered with our file of that name, not to be kept, so that no page loses its style or script.
+//! Their URLs contain the hash of all of them (`/assets/HASH/NAME`), so that scripts import each other by name, and a
+//! browser may cache them indefinitely. During a rolling update a page of one version asks a worker of the other: a request with
+//! another hash is answered with this version's file of that name, not to be cached, so that no page loses its style or script.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -20,7 +20,7 @@ struct Asset {
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// The address of an asset of this version.
+/// The path of an asset of this version.
 #[must_use]
 pub fn address(name: &str) -> String {
     format!("/assets/{HASH}/{name}")

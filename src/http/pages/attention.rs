@@ -1,4 +1,4 @@
-//! What needs attention, in its order: a decision, down, unreachable, degraded, busy. Each says what is, what that means for
+//! What needs attention, in this order: a decision, down, unreachable, degraded, busy. Each says what is wrong, what that means for
 //! protection, since when, and what to do.
 
 use askama::Template;
@@ -9,7 +9,7 @@ use super::clock::{Clock, rough};
 use super::marks::{self, count, counted};
 use crate::domain::{Condition, JailName, PendingRecovery, ServerName, ServerState, Timestamp};
 
-/// A server that accepts connections and does not answer counts as down after this.
+/// A server that accepts connections but does not answer counts as down after this time.
 const BUSY_FOR: TimeDelta = TimeDelta::seconds(60);
 
 /// One server that needs attention.
@@ -18,7 +18,7 @@ const BUSY_FOR: TimeDelta = TimeDelta::seconds(60);
 pub struct Attention {
     server: String,
     shown: marks::Shown,
-    /// What follows the server's name.
+    /// The text after the server's name.
     title: String,
     text: String,
     since: Option<String>,
@@ -29,10 +29,10 @@ pub struct Attention {
     order: u8,
 }
 
-/// A decision that somebody has to make, with what each button does.
+/// A decision that the user has to make, with the effect of each button.
 #[derive(Debug)]
 struct Decision {
-    /// Which one, as the form names it.
+    /// Identifies the pending recovery in the form.
     detected_at: String,
     roll_back: Option<String>,
     effect: &'static str,
@@ -175,14 +175,14 @@ impl Attention {
         self.since.as_deref().map(Since)
     }
 
-    /// Its forms lead back to that page of our own.
+    /// Makes its forms lead back to this page of bangui.
     #[must_use]
     pub fn back(mut self, path: &str) -> Self {
         path.clone_into(&mut self.back);
         self
     }
 
-    /// Where it comes in the list.
+    /// Its position in the list.
     #[must_use]
     pub fn order(&self) -> u8 {
         self.order
@@ -200,7 +200,7 @@ impl std::fmt::Display for Since<'_> {
 
 impl HtmlSafe for Since<'_> {}
 
-/// Where a condition comes in every list.
+/// The position of a condition in every list.
 #[must_use]
 pub fn order(condition: Condition) -> u8 {
     match condition {
@@ -213,7 +213,7 @@ pub fn order(condition: Condition) -> u8 {
     }
 }
 
-/// Jails that should run and do not.
+/// Jails that should run but do not.
 #[must_use]
 pub fn absent(state: &ServerState) -> Vec<&JailName> {
     let status = &state.status;
@@ -240,7 +240,7 @@ fn others(state: &ServerState) -> String {
     }
 }
 
-/// Whether what was read of a server is older than it should be: more than three times the interval of probes, 15 s at least.
+/// Whether the state of a server is older than it should be: more than three times the probe interval, and at least 15 s.
 #[must_use]
 pub fn is_late(checked_at: Option<Timestamp>, now: Timestamp, interval: std::time::Duration) -> bool {
     let allowed = (interval * 3).max(std::time::Duration::from_secs(15));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn down_unreachable_and_busy_are_said_apart() {
+    fn down_unreachable_and_busy_are_told_apart() {
         assert!(shown(&with(Condition::Down)).unwrap().contains("is down: it bans nobody"));
         assert!(shown(&with(Condition::Unreachable)).unwrap().contains("It has not answered yet."));
         let mut unreachable = with(Condition::Unreachable);

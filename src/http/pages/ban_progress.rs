@@ -1,4 +1,4 @@
-//! A ban job on the page of its jail: how far it is, what was not done by reason, and the way to cancel it.
+//! A ban job on the page of its jail: its progress, the failures by reason, and the button to cancel it.
 
 use std::collections::BTreeMap;
 
@@ -19,26 +19,26 @@ use crate::http::extract::Path;
 use crate::http::state::AppState;
 use crate::store::{BanJobView, UNDO_FOR};
 
-/// Jobs that are looked through for one of this jail.
+/// The number of jobs that are searched for one of this jail.
 const LOOKED_THROUGH: usize = 100;
-/// Reasons that are named.
+/// The maximum number of reasons that are shown.
 const MAX_REASONS: usize = 5;
 
 /// A job as a page shows it.
 pub struct Progress {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// What it does.
     pub title: String,
     /// Whether it is still running.
     pub open: bool,
-    /// Addresses that were tried, of how many.
+    /// The number of addresses that were tried.
     pub tried: usize,
-    /// Of how many.
+    /// The number of all its addresses.
     pub asked: usize,
-    /// How far it is, in numbers.
+    /// Its progress in numbers.
     pub says: String,
-    /// What was not done, by reason.
+    /// The failures, by reason.
     pub reasons: Vec<String>,
     /// Who asked for it.
     pub username: String,
@@ -46,15 +46,15 @@ pub struct Progress {
     pub created_at: Timestamp,
     /// Why it waits or failed.
     pub reason: Option<String>,
-    /// Of one that is over: what the button says that undoes it, and until when.
+    /// For a job that has ended: the label of the undo button, and until when it is offered.
     pub undo: Option<(String, Timestamp)>,
 }
 
 impl Progress {
-    /// The job of that id if it is one of this jail, else the newest one of the jail that is not over.
+    /// The job with that id if it is one of this jail, else the newest open job of the jail.
     ///
     /// # Errors
-    /// What Redis refuses.
+    /// If Redis fails.
     pub async fn of(
         state: &AppState,
         server: &ServerName,
@@ -71,7 +71,7 @@ impl Progress {
         Ok(jobs.into_iter().find(|view| here(view) && !view.state.is_over()).map(Self::new))
     }
 
-    /// With the way back, if it is over and there still is one.
+    /// The job with its undo, if it has ended and can still be undone.
     async fn over(state: &AppState, view: BanJobView) -> Result<Self> {
         let until = view.finished_at.map(|at| at + UNDO_FOR);
         let id = UndoId::from(&view.id);
@@ -158,7 +158,7 @@ pub async fn cancel_job(
             count(job.progress.done as u64),
             count(job.progress.asked as u64)
         ))
-        .and("What was done stays so."),
+        .and("What was done stays done."),
         Err(error) => refused("The job was not cancelled", &error.into()),
     };
     let path = format!("{}?job={id}", jail_path(&target.server, &target.jail));

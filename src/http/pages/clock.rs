@@ -1,8 +1,8 @@
 //! Times and durations as pages show them: local, short, with the exact value on hover.
 //!
 //! ```text
-//! time("22:41", "yesterday 17:20", "5 Nov 03:12")   a moment
-//! since("since 22:41 (2 min)")                      something that lasts
+//! time("22:41", "yesterday 17:20", "5 Nov 03:12")   a time
+//! since("since 22:41 (2 min)")                      a beginning, and how long ago it was
 //! left("22 h 24 min", "36 min 12 s", "0:42")        a countdown, which `time.js` keeps ticking
 //! ```
 
@@ -15,17 +15,17 @@ use chrono::{DateTime, FixedOffset, SecondsFormat, TimeDelta};
 use super::prefs::Prefs;
 use crate::domain::Timestamp;
 
-/// The time of a page: when it was made, and in which zone it is read.
+/// The clock of a page: when the page was made, and the zone of its reader.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// When the page was made.
     pub now: Timestamp,
     offset: FixedOffset,
-    /// What the user calls the zone.
+    /// The name of the zone.
     pub zone: String,
 }
 
-/// Markup that was made of numbers and fixed words alone.
+/// Markup made only of numbers and fixed words.
 pub struct Markup(String);
 
 impl fmt::Display for Markup {
@@ -45,21 +45,21 @@ impl Clock {
         Self { now, offset, zone: prefs.zone.clone() }
     }
 
-    /// A moment: the shortest text that is clear today.
+    /// A time, as the shortest text that is clear today.
     #[must_use]
     pub fn time(&self, at: impl Borrow<Timestamp>) -> Markup {
         let at = *at.borrow();
         self.markup(at, &self.short(at), "")
     }
 
-    /// A moment with its seconds, such as when the page was made.
+    /// A time with its seconds, such as when the page was made.
     #[must_use]
     pub fn exact(&self, at: impl Borrow<Timestamp>) -> Markup {
         let at = *at.borrow();
         self.markup(at, &self.local(at).format("%H:%M:%S").to_string(), " data-form=\"exact\"")
     }
 
-    /// Since when something lasts, and how long that has been.
+    /// Since when something has been true, and how long that is.
     #[must_use]
     pub fn since(&self, at: impl Borrow<Timestamp>) -> Markup {
         let at = *at.borrow();
@@ -67,7 +67,7 @@ impl Clock {
         Markup(format!("since {} ({lasts})", self.time(at)))
     }
 
-    /// How long until a moment; a countdown.
+    /// How long until a time; a countdown.
     #[must_use]
     pub fn left(&self, until: impl Borrow<Timestamp>) -> Markup {
         let until = *until.borrow();
@@ -75,7 +75,7 @@ impl Clock {
         self.markup(until, &text, " data-form=\"left\"")
     }
 
-    /// How long ago a moment was, in words.
+    /// How long ago a time was, in words.
     #[must_use]
     pub fn ago(&self, at: impl Borrow<Timestamp>) -> String {
         format!("{} ago", rough(self.now - *at.borrow()))
@@ -111,7 +111,7 @@ fn utc() -> FixedOffset {
     chrono::Offset::fix(&chrono::Utc)
 }
 
-/// A duration to the unit that matters: `4 s`, `2 min`, `2 h 31 min`, `3 days`.
+/// A duration in the units that matter: `4 s`, `2 min`, `2 h 31 min`, `3 days`.
 #[must_use]
 pub fn rough(lasts: TimeDelta) -> String {
     let seconds = lasts.num_seconds().max(0);
@@ -125,7 +125,7 @@ pub fn rough(lasts: TimeDelta) -> String {
     }
 }
 
-/// What remains of a time: `2 d 3 h`, `22 h 24 min`, `36 min 12 s`, `0:42`. `time.js` writes the same.
+/// A remaining time: `2 d 3 h`, `22 h 24 min`, `36 min 12 s`, `0:42`. `time.js` writes the same.
 #[must_use]
 pub fn remaining(left: TimeDelta) -> String {
     let seconds = left.num_seconds().max(0);

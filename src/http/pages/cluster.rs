@@ -1,4 +1,4 @@
-//! Who is there: workers, who leads since when, what the schedule ran, Redis, near caches, agents.
+//! The page of the cluster: workers, the leader and since when, scheduled jobs, Redis, near caches, agents.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::store::{ClusterView, WorkerView};
 
 /// How long a silent worker stays in the list.
 const LISTED_FOR: TimeDelta = TimeDelta::seconds(60);
-/// Agents of another version that are named.
+/// The maximum number of agents of another version that are named.
 const MAX_NAMED: usize = 10;
 const MIB: u64 = 1024 * 1024;
 
@@ -49,13 +49,13 @@ struct FoundAgent {
     sha256: Option<String>,
 }
 
-/// What agents say.
+/// What agents report.
 struct Agents {
     number: usize,
     versions: Vec<Version>,
-    /// The one whose clock is the most off, and by how much.
+    /// The agent with the largest clock offset, and that offset.
     clock: Option<(ServerName, String)>,
-    /// The certificate that ends first.
+    /// The certificate that expires first.
     certificate: Option<(ServerName, Timestamp)>,
     not_asked: Vec<ServerName>,
 }
@@ -63,7 +63,7 @@ struct Agents {
 struct Version {
     version: String,
     number: usize,
-    /// Named where it is another than the workers'.
+    /// The agents with it, if it is not the workers' version.
     named: Vec<ServerName>,
 }
 
@@ -86,7 +86,7 @@ impl Cluster {
         worker.id.as_str() == self.here
     }
 
-    /// Whether it is of another version than this worker.
+    /// Whether it differs from this worker's version.
     fn differs(&self, version: &str) -> bool {
         version != env!("CARGO_PKG_VERSION")
     }
@@ -154,7 +154,7 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Pag
 async fn agents(state: &AppState) -> Result<Agents> {
     let listed = read(state).await?;
     let number = listed.len();
-    // One that the last probe did not reach is not waited for.
+    // Do not wait for an agent that the last probe did not reach.
     let silent = |stored: &std::result::Result<crate::store::StoredServer, _>| {
         stored.as_ref().is_ok_and(|stored| stored.state.status.condition == Condition::Unreachable)
     };
@@ -168,7 +168,7 @@ async fn agents(state: &AppState) -> Result<Agents> {
         let info = &inspection.info;
         by_version.entry(info.agent_version.clone()).or_default().push(name.clone());
         if let Some(theirs) = info.clock.and_then(DateTime::from_timestamp_micros) {
-            // Between the question and the answer any time is right.
+            // Any time between the question and the answer counts as right.
             let off = (inspection.asked - theirs).max(theirs - inspection.answered).max(TimeDelta::zero());
             clock = clock.max(Some((off, name.clone())));
         }

@@ -1,4 +1,5 @@
-//! The password again, before what a stolen session must not do. Any form whose action wants it leads here, by one call of [`ask`].
+//! Asks for the password again before an action that a stolen session must not do. Any form whose action needs it leads here, with one
+//! call of [`ask`].
 //!
 //! ```text
 //! POST /x ─▶ action ─▶ ConfirmationRequired ─▶ ask(..) ─▶ 403, a page that keeps the form and asks for the password
@@ -6,8 +7,8 @@
 //!               └▶ right ─▶ 303 to the page of the form, whose message has the button that sends the kept form to /x
 //! ```
 //!
-//! What is kept comes back from the browser, so it is checked as it comes (`kept.rs`). Only our own pages can post here
-//! (`middleware`), as everywhere.
+//! The kept form comes back from the browser, so it is checked then (`kept.rs`). As everywhere, only our own pages can post here
+//! (`middleware`).
 
 use askama::Template;
 use axum::extract::State;
@@ -24,7 +25,7 @@ use crate::actions::confirm_session::{ConfirmError, confirm_session};
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 
-/// How long the button is offered: as long as a confirmation is good.
+/// How long the button is offered: as long as a confirmation is valid.
 const OFFERED_FOR: std::time::Duration = std::time::Duration::from_secs(300);
 
 #[derive(Template)]
@@ -46,8 +47,8 @@ impl ConfirmPage {
     }
 }
 
-/// Answers a form whose action wants the password: a page that asks for it. `what` is what the form does, as its button says it;
-/// `back` the page that the form is on.
+/// Answers a form whose action needs the password with a page that asks for it. `what` is what the form does, as on its button;
+/// `back` is the page of the form.
 pub fn ask<const LIMIT: usize>(
     visitor: Visitor,
     what: &str,

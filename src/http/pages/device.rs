@@ -1,9 +1,9 @@
-//! What a session was begun with, in words a person knows: `Firefox on Linux`.
+//! The device of a session in words that people know: `Firefox on Linux`.
 
 /// The browser or program, and the system, that a user agent names.
 #[must_use]
 pub fn device(user_agent: &str) -> String {
-    // In this order: each of them names those below it too.
+    // In this order: each user agent also names the browsers below its own.
     let browsers = [
         ("Edg", "Edge"),
         ("OPR/", "Opera"),

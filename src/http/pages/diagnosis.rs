@@ -1,10 +1,10 @@
-//! The product's own findings: what is not protected first, each with since when, what it means, and what mends it.
+//! The page of the diagnosis: the findings, first what is not protected, each with since when, what it means, and the remedy.
 
 use askama::Template;
 use axum::extract::State;
 use serde::Deserialize;
 
-use super::diagnosis_rows::{Mends, Row, severity};
+use super::diagnosis_rows::{Fix, Row, severity};
 use super::marks::Mark;
 use super::page::Page;
 use super::shell::{Shell, Visitor};
@@ -18,7 +18,7 @@ use crate::http::state::AppState;
 
 const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Info];
 
-/// Which findings.
+/// The findings to show.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Wanted {

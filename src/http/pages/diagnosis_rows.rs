@@ -1,4 +1,4 @@
-//! A finding as a page shows it: where it is, and the button or link that mends it.
+//! A finding as a page shows it: its place, and the button or link that helps to fix it.
 
 use super::marks::Mark;
 use super::search::{jail_path, server_path};
@@ -8,31 +8,31 @@ use crate::domain::findings::{Finding, Kind, Severity};
 
 /// A finding.
 pub struct Row {
-    /// As it was found.
+    /// The finding itself.
     pub finding: Finding,
     /// Since when.
     pub since: Timestamp,
 }
 
-/// What can be pressed beside a finding.
-pub enum Mends {
-    /// A form that posts there.
+/// The button or link beside a finding.
+pub enum Fix {
+    /// A button that fixes it.
     Form {
-        /// Where.
+        /// The path that it posts to.
         path: String,
-        /// What its button says.
+        /// The label of the button.
         label: String,
     },
-    /// A page where it is mended.
+    /// A link to the page where it can be fixed.
     Link {
-        /// The path of the file.
+        /// The path of the page.
         path: String,
-        /// What it says.
+        /// The text of the link.
         label: &'static str,
     },
 }
 
-/// How a severity is shown: its heading, what that means, mark, colour, its word in addresses.
+/// How a severity is shown: its heading, what that means, its mark, its colour, and its word in URLs.
 #[must_use]
 pub fn severity(severity: Severity) -> (&'static str, &'static str, Mark, &'static str, &'static str) {
     match severity {
@@ -57,7 +57,7 @@ impl Row {
         Coded(&self.finding.remedy.text)
     }
 
-    /// Where it is: what the link says, and its path; none for bangui itself.
+    /// Its place: the text of the link, and its path; none for bangui itself.
     #[must_use]
     pub fn place(&self) -> (String, Option<String>) {
         let Finding { kind, server, jail, .. } = &self.finding;
@@ -75,25 +75,22 @@ impl Row {
         }
     }
 
-    /// What mends it.
+    /// The button or link that helps to fix it.
     #[must_use]
-    pub fn mends(&self) -> Option<Mends> {
+    pub fn fix(&self) -> Option<Fix> {
         let Finding { kind, server, jail, about, .. } = &self.finding;
-        let link = |path, label| Some(Mends::Link { path, label });
+        let link = |path, label| Some(Fix::Link { path, label });
         match (kind, server, jail) {
             (Kind::PendingRecovery, Some(server), _) => link(server_path(server), "Decide"),
             (Kind::ServerUnreachable | Kind::ServerBusy | Kind::ServerDown, Some(server), _) => {
-                Some(Mends::Form {
+                Some(Fix::Form {
                     path: format!("/servers/{server}/probe"),
                     label: format!("Check {server} now"),
                 })
             }
             (Kind::OwnAddress, ..) => {
                 let address = about.as_deref()?;
-                Some(Mends::Form {
-                    path: "/setup/never-ban".to_owned(),
-                    label: format!("Never ban {address}"),
-                })
+                Some(Fix::Form { path: "/setup/never-ban".to_owned(), label: format!("Never ban {address}") })
             }
             (Kind::BanShort, Some(server), Some(jail)) => link(jail_path(server, jail), "Show settings"),
             (_, Some(server), Some(jail)) => link(jail_path(server, jail), "Show the jail"),

@@ -1,4 +1,4 @@
-//! Forms: what was posted, the errors beside its fields, and the fields themselves.
+//! Forms: a posted form, the errors beside its fields, and the fields themselves.
 
 use std::fmt::Write as _;
 
@@ -13,8 +13,8 @@ use crate::http::extract::{BODY_LIMIT, read_body};
 use crate::http::large_forms::FormPlace;
 use crate::http::state::AppState;
 
-/// A posted form of `LIMIT` bytes at most: 415 unless it is one, 413 if it is larger, 400 if it is no UTF-8. Its fields come in
-/// order; one that is missing is empty.
+/// A posted form of `LIMIT` bytes at most: 415 if it is not a form, 413 if it is larger, 400 if it is not UTF-8. Its fields are in
+/// order; a missing field is empty.
 pub struct Form<const LIMIT: usize = BODY_LIMIT>(Vec<(String, String)>);
 
 impl<const LIMIT: usize> FromRequest<AppState> for Form<LIMIT> {
@@ -106,7 +106,7 @@ impl<const LIMIT: usize> Form<LIMIT> {
     }
 }
 
-/// What is wrong with a form: a sentence for each field that has something wrong. The name `""` is the form itself.
+/// The errors in a form: a sentence for each field with an error. The name `""` stands for the form itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Errors(Vec<(&'static str, String)>);
 
@@ -117,24 +117,24 @@ impl Errors {
         Self(vec![(field, sentence.into())])
     }
 
-    /// Adds one.
+    /// Adds an error.
     pub fn add(&mut self, field: &'static str, sentence: impl Into<String>) {
         self.0.push((field, sentence.into()));
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is no error.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is wrong with this field.
+    /// The error in this field.
     #[must_use]
     pub fn of(&self, field: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| *name == field).map(|(_, sentence)| &**sentence)
     }
 
-    /// All of them, in order.
+    /// All errors, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.iter().map(|(field, sentence)| (*field, &**sentence))
     }
@@ -183,7 +183,7 @@ impl Field {
         self
     }
 
-    /// With this in it.
+    /// With this value.
     #[must_use]
     pub fn value(mut self, value: impl Into<String>) -> Self {
         self.value = value.into();
@@ -197,7 +197,7 @@ impl Field {
         self
     }
 
-    /// With the error that `errors` has for it.
+    /// With its error from `errors`, if there is one.
     #[must_use]
     pub fn with(mut self, errors: &Errors) -> Self {
         self.error = errors.of(self.name).map(str::to_owned);

@@ -1,13 +1,13 @@
-//! What is at the address of a form when a browser asks for it, by a reload or from its history: the page that the form is on.
+//! When a browser requests the URL of a form, by a reload or from its history, it is redirected to the page of the form.
 //!
-//! Without this, somebody who reloads after a refused form would read "Method not allowed".
+//! Without this, a user who reloads after a refused form would get "Method not allowed".
 
 use axum::http::Uri;
 use axum::response::Response;
 
 use super::message::see_other;
 
-/// Leads to the page of a form.
+/// Redirects to the page of a form.
 pub async fn show(uri: Uri) -> Response {
     see_other(&page_of(uri.path()))
 }
@@ -18,7 +18,7 @@ pub fn page_of(form: &str) -> String {
     match form {
         "/confirm" | "/logout" => return "/".to_owned(),
         "/undo" => return "/activity".to_owned(),
-        // A page, and its form.
+        // The page and its form have the same path.
         "/settings" => return form.to_owned(),
         "/setup/never-ban" => return "/setup/next".to_owned(),
         _ => {}

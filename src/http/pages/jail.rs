@@ -1,4 +1,4 @@
-//! The page of a jail: a job that runs, bans with paging and search, forms to ban, settings, never-banned list, the whole jail.
+//! The page of a jail: a running job, bans with paging and search, forms to ban, settings, the never-banned list, the whole jail.
 
 use askama::Template;
 use axum::extract::State;
@@ -28,7 +28,7 @@ use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
-/// Parts of the page, one of which narrow screens show at a time.
+/// The parts of the page; narrow screens show one at a time.
 const PARTS: [(&str, &str); 4] =
     [("bans", "Bans"), ("ban", "Ban"), ("settings", "Settings"), ("all", "Whole jail")];
 
@@ -49,12 +49,12 @@ struct Jail {
     /// Why the agent could not be asked.
     not_asked: Option<String>,
     errors: Vec<String>,
-    /// The change that is running.
+    /// The running change.
     change: Running,
-    /// What was refused last.
+    /// The last refused change.
     refused: Option<Refused>,
     job: Option<Progress>,
-    /// Whether the page was asked for to follow its job.
+    /// Whether the page was opened to follow its job.
     following: bool,
     bans: Vec<BanRow>,
     read_at: Option<Timestamp>,
@@ -68,7 +68,7 @@ struct Jail {
     good: usize,
     lasts: String,
     settings: Settings,
-    /// That the files switch it on or off, if it is the other way round now.
+    /// What the next reload does, if the files switch the jail on or off and now it is the other way round.
     from_reload: Option<&'static str>,
     never_banned: NeverBanned,
     network: Field,
@@ -92,7 +92,7 @@ pub async fn show(
 /// The page again, with what was typed and an error beside each field that has one.
 ///
 /// # Errors
-/// What Redis refuses.
+/// If Redis fails.
 pub async fn refused(
     state: &AppState,
     visitor: Visitor,
@@ -190,7 +190,7 @@ async fn jail_page(
     })
 }
 
-/// What the next reload or restart does to it, where the files say otherwise than it is.
+/// What the next reload or restart does to the jail, if its state differs from the files.
 fn switched_by_files(view: &JailView) -> Option<&'static str> {
     match (view.running, view.in_files.is_some(), view.enabled) {
         (true, false, _) => Some("The files do not have this jail: it ends at the next reload or restart."),
@@ -208,7 +208,7 @@ impl Jail {
             .collect()
     }
 
-    /// Whether the page loads itself again where no script keeps it as it is now. Where a form is filled in it does not.
+    /// Whether the page reloads itself if scripts are off. Not while a form is being filled in.
     fn follows(&self) -> bool {
         self.following && self.job.as_ref().is_some_and(|job| job.open)
     }
@@ -217,12 +217,12 @@ impl Jail {
         count(self.banned)
     }
 
-    /// Whether lifting all bans is a job.
+    /// Whether a job lifts all bans.
     fn many(&self) -> bool {
         self.banned > crate::domain::ban_job::JOB_ABOVE as u64
     }
 
-    /// Whether not all that are lifted are kept for the way back.
+    /// Whether there are too many bans to save all of them for the undo.
     fn too_many(&self) -> bool {
         self.banned > crate::domain::undo::MAX_ADDRESSES as u64
     }

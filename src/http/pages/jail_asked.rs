@@ -1,4 +1,4 @@
-//! What is asked of the page of a jail: by its query, and by a form of it that was refused.
+//! The input of the page of a jail: its query, and a form that was refused.
 
 use serde::Deserialize;
 
@@ -8,13 +8,13 @@ use crate::http::extract::LARGE_BODY;
 /// The largest form of this page: many addresses.
 pub const FORM: usize = LARGE_BODY;
 
-/// Which bans, which part, and which job.
+/// The bans, the part and the job to show.
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]
 pub struct Wanted {
-    /// How an address begins.
+    /// The beginning of the addresses.
     pub q: String,
-    /// The last address of the page before.
+    /// The last address of the previous page.
     pub cursor: Option<String>,
     /// The part of the page that narrow screens show.
     pub part: String,
@@ -27,16 +27,16 @@ pub struct Wanted {
 pub struct Typed {
     /// Each field with its value.
     pub fields: Vec<(&'static str, String)>,
-    /// What is wrong.
+    /// The errors.
     pub errors: Errors,
-    /// Addresses that are right, of those to be banned.
+    /// The number of valid addresses among those to ban.
     pub good: usize,
     /// The part of the page that the form is in.
     pub part: &'static str,
 }
 
 impl Typed {
-    /// What these fields of a form have in them, with errors.
+    /// The values of these fields of a form, with errors.
     #[must_use]
     pub fn of<const LIMIT: usize>(
         form: &Form<LIMIT>,

@@ -1,4 +1,4 @@
-//! Forms that ban and unban in a jail: one address, a list that was pasted, all of them.
+//! Forms that ban and unban in a jail: one address, a pasted list, or all.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -22,14 +22,14 @@ use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
 
-/// What was pasted: addresses that are right, and a sentence for each line that is not.
+/// A pasted list: the valid addresses, and a sentence for each line that is not one.
 struct Pasted {
     good: Vec<Network>,
     bad: Vec<String>,
 }
 
 impl Pasted {
-    /// Addresses stand on lines, or on one line with spaces or commas between them.
+    /// Reads a list: addresses on separate lines, or on one line with spaces or commas between them.
     fn read(text: &str) -> Self {
         let (mut good, mut bad) = (Vec::new(), Vec::new());
         for (line, words) in text.lines().enumerate() {
@@ -45,7 +45,7 @@ impl Pasted {
         Self { good, bad }
     }
 
-    /// The sentences, one a line, and how many more there are.
+    /// The sentences, one per line, and how many more there are.
     fn sentences(&self) -> String {
         let mut shown: Vec<String> = self.bad.iter().take(MAX_NAMED).cloned().collect();
         if self.bad.len() > MAX_NAMED {
@@ -62,7 +62,7 @@ impl Pasted {
     }
 }
 
-/// Bans what was typed or pasted.
+/// Bans the addresses that were typed or pasted.
 pub async fn ban(
     State(state): State<AppState>,
     visitor: Visitor,
@@ -171,7 +171,7 @@ pub async fn unban(
     Ok(done(&state, &visitor.actor, &to, message).await)
 }
 
-/// Unbans all of a jail. They can be banned again from the message, or from the page of the job that does it.
+/// Lifts all bans of a jail. They can be banned again from the message, or from the page of the job that lifts them.
 pub async fn unban_everybody(
     State(state): State<AppState>,
     visitor: Visitor,
@@ -188,7 +188,7 @@ pub async fn unban_everybody(
         Ok(UnbanAllOutcome::Job(view)) => (
             format!("{path}?job={}", view.id),
             Message::wait(format!("Lifting all bans in {jail} on {server}.")).and(
-                "A job does it; this page shows its progress. When it has ended it can be undone from here.",
+                "A job does it; this page shows its progress. Once it has ended, it can be undone here.",
             ),
         ),
         Ok(UnbanAllOutcome::AtOnce { unbanned, remaining }) => {

@@ -1,4 +1,4 @@
-//! The bans of a jail, a page at a time by cursor: a list of 100,000 costs what a page of it costs.
+//! The bans of a jail, one page at a time by cursor: a list of 100,000 costs no more than one page.
 
 use chrono::DateTime;
 
@@ -12,17 +12,17 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::StoredBan;
 
-/// Bans of a page.
+/// The number of bans on a page.
 const PAGE: usize = 100;
-/// As long as a search or a cursor may be.
+/// The maximum length of a search or a cursor.
 const LONGEST: usize = 1024;
 
 /// A ban.
 #[derive(Debug)]
 pub struct BanRow {
-    /// Who: an address, a network, or whatever else the filter bans.
+    /// The banned address, network, or other text.
     pub ip: String,
-    /// The page of the address; none of what is neither address nor network.
+    /// The path of the address's page; none if it is neither an address nor a network.
     pub path: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
@@ -36,14 +36,14 @@ pub struct Listed {
     pub bans: Vec<BanRow>,
     /// When the list was read from fail2ban.
     pub read_at: Option<Timestamp>,
-    /// The way to the others.
+    /// The links to the other pages.
     pub paging: Paging,
 }
 
-/// The page of bans that is wanted.
+/// Reads a page of bans.
 ///
 /// # Errors
-/// What Redis refuses.
+/// If Redis fails.
 pub async fn listed(
     state: &AppState,
     server: &ServerName,
@@ -71,7 +71,7 @@ pub async fn listed(
     Ok(Listed { bans: page.items.into_iter().map(row).collect(), read_at, paging })
 }
 
-/// A moment of a list of bans.
+/// A time in a list of bans.
 #[must_use]
 pub fn moment(seconds: Option<i64>) -> Option<Timestamp> {
     seconds.and_then(|at| DateTime::from_timestamp(at, 0))
@@ -82,7 +82,7 @@ fn row(ban: StoredBan) -> BanRow {
     BanRow { path, since: moment(ban.since), until: moment(ban.until), ip: ban.ip }
 }
 
-/// No address is as long, and none has a control character in it: what is longer finds nothing.
+/// The text, or nothing if it is longer than any address or has control characters: then it finds nothing.
 fn fitting(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect()
 }

@@ -1,4 +1,4 @@
-//! What came of a change of bans in a jail, as the message on the next page says it.
+//! The outcome of a change of bans in a jail, as the message on the next page.
 
 use super::marks::count;
 use super::message::Message;
@@ -7,10 +7,10 @@ use crate::actions::ban::AddressOutcome;
 use crate::agent::client::BanResult;
 use crate::domain::{Timestamp, UndoId};
 
-/// Lines that are named one by one.
+/// The maximum number of lines that are shown one by one.
 pub const MAX_NAMED: usize = 20;
 
-/// Those that changed, those that were so already, and a sentence for each that is not as asked.
+/// The addresses that changed, those that were already in that state, and a sentence for each other one.
 #[derive(Default)]
 struct Sorted {
     changed: Vec<String>,
@@ -18,7 +18,7 @@ struct Sorted {
     failed: Vec<String>,
 }
 
-/// The message about addresses that were to be `banned` or unbanned, with the way back under `undo`.
+/// The message about a change that `banned` or unbanned addresses, with its undo under the id `undo`.
 #[must_use]
 pub fn outcome_message(
     target: &JailTarget,
@@ -56,7 +56,7 @@ pub fn outcome_message(
     }
 }
 
-/// What the button says that takes a change of this many addresses back.
+/// The label of the button that undoes a change of this many addresses.
 #[must_use]
 pub fn back_label(banned: bool, many: usize) -> String {
     match (banned, many) {

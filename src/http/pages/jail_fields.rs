@@ -1,4 +1,4 @@
-//! The settings of a jail as fields, and as they were typed.
+//! The settings of a jail as fields of a form, and read back from the form.
 
 use super::form::{Errors, Field, Form};
 use super::jail_asked::Typed;
@@ -8,7 +8,7 @@ use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry};
 
 /// The fields of the form, each with the value that the jail has.
 pub struct Settings {
-    /// Field, value of the jail, as the form names that, and the value in words.
+    /// Each field, the name of the hidden field with the jail's present value, and that value.
     pub fields: Vec<(Field, &'static str, String)>,
 }
 
@@ -18,7 +18,7 @@ const NAMES: [(&str, &str, &str); 3] = [
     ("findtime", "Within, in seconds", "was_findtime"),
 ];
 
-/// A setting that is to be changed: its name, its new value, and the value before.
+/// A setting to change: its name, its new value, and the value before.
 pub type Changed = (&'static str, String, String);
 
 /// The fields of a jail.
@@ -53,7 +53,7 @@ pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
     Settings { fields: fields.collect() }
 }
 
-/// What the files say of a setting, if that is something else than what is in force.
+/// What the files say about a setting, if that differs from the value in force.
 fn differing(name: &str, now: Option<i64>, files: &FileSettings) -> Option<String> {
     let value = match name {
         "bantime" => files.bantime,
@@ -69,10 +69,10 @@ fn differing(name: &str, now: Option<i64>, files: &FileSettings) -> Option<Strin
     Some(format!("{file} {}: that applies from the next reload or restart on", value.unwrap_or_default()))
 }
 
-/// What a form wants to be set, each with the value before as the form had it; what is as before is left out.
+/// The settings that a form changes, each with the value before as the form had it.
 ///
 /// # Errors
-/// A sentence beside each field that is wrong.
+/// A sentence for each field with an error.
 pub fn wanted(form: &Form) -> Result<(JailSettings, Vec<Changed>), Errors> {
     let (mut settings, mut changed, mut errors) = (JailSettings::default(), Vec::new(), Errors::default());
     for (name, _, was) in NAMES {

@@ -1,4 +1,4 @@
-//! The never-banned list of a jail: the entries in force, and beside them what the files say, which counts from the next reload on.
+//! The never-banned list of a jail: the entries in force, and those in the files, which apply after the next reload.
 
 use crate::agent::client::JailView;
 use crate::domain::jail::Network;
@@ -8,9 +8,9 @@ use crate::domain::jail::Network;
 pub struct NeverRow {
     /// As fail2ban reports it.
     pub entry: String,
-    /// Whether it can be taken off here: a list with names in it is changed in the files alone.
+    /// Whether it can be removed here: a list with host names can only be changed in the files.
     pub removable: bool,
-    /// Whether the files do not have it: then it is gone after the next reload.
+    /// Whether the files do not have it, so that it is gone after the next reload.
     pub until_reload: bool,
 }
 
@@ -24,7 +24,7 @@ pub struct NeverBanned {
 }
 
 impl NeverBanned {
-    /// The list as its agent has it.
+    /// The list as its agent reports it.
     #[must_use]
     pub fn of(view: &JailView) -> Self {
         let removable = view.ignoreip.iter().all(|entry| Network::parse(entry).is_some());

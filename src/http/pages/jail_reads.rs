@@ -1,4 +1,4 @@
-//! What a jail reads: each log file with its last write, as its agent saw it when it was asked for the jail.
+//! What a jail reads: each log file with its last write, as its agent reports it.
 
 use chrono::TimeDelta;
 
@@ -7,7 +7,7 @@ use super::marks::Mark;
 use crate::agent::client::JailView;
 use crate::domain::findings::jails::{LogFile, STALE_AFTER};
 
-/// A file that was written to within this, in seconds, is being written.
+/// A file whose last write is at most this many seconds ago counts as being written.
 const FRESH_FOR: i64 = 3_600;
 
 /// A log file.
@@ -19,7 +19,7 @@ pub struct LogRow {
     pub mark: Mark,
     /// The class of its colour.
     pub colour: &'static str,
-    /// Whether it is being written.
+    /// Whether it is being written, in words.
     pub says: String,
 }
 
@@ -29,7 +29,7 @@ pub fn logs(view: &JailView) -> Vec<LogRow> {
     let row = |path: &String| {
         let log = view.logs.iter().flatten().find(|log| log.path == *path);
         let (mark, colour, says) = match log {
-            // Of a jail that does not run these are patterns, which nobody looks at.
+            // For a jail that does not run these are patterns, which are not resolved.
             None if !view.running => (Mark::BAR, "muted", "not read: the jail does not run".to_owned()),
             None => (Mark::HOLLOW, "muted", "not known: its agent cannot look".to_owned()),
             Some(log) => shown(log),

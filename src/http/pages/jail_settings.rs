@@ -1,4 +1,4 @@
-//! Forms that change the settings of a jail and its never-banned list, now or for good.
+//! Forms that change the settings of a jail and its never-banned list, until the next reload or for good.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -72,7 +72,7 @@ pub async fn change(
     Ok(done(&state, &visitor.actor, &to, message).await)
 }
 
-/// The message that settings of a jail were set: until when, or "as before".
+/// The message that settings of a jail were set; `until` says for how long, or "as before".
 #[must_use]
 pub fn set(named: &str, values: &[(&str, i64)], until: &str) -> Message {
     let words: Vec<String> = values.iter().map(|(name, value)| in_words(name, *value)).collect();
@@ -80,7 +80,7 @@ pub fn set(named: &str, values: &[(&str, i64)], until: &str) -> Message {
     Message::ok(format!("{named}: {words}, {until}."))
 }
 
-/// Adds to the never-banned list, or takes off it.
+/// Adds a network to the never-banned list, or removes it.
 pub async fn never_ban(
     State(state): State<AppState>,
     visitor: Visitor,

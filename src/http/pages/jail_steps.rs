@@ -1,7 +1,7 @@
-//! The steps of a running change of a jail, and what was refused of it last: on the page of the jail, and in its row on the page of
+//! The steps of a running change of a jail, and its last refused change: on the page of the jail, and in its row on the page of
 //! its server. Both come from Redis, so every worker shows them and a reload keeps them.
 //!
-//! All of it is there when nothing runs, and hidden: a script patches texts and classes, and inserts nothing.
+//! The elements are on the page, hidden, even when no change runs: scripts patch texts and classes, and insert nothing.
 
 use super::marks::Mark;
 use crate::domain::{ChangeStep, JailChangeKind, StepTime, Timestamp};
@@ -12,9 +12,9 @@ use crate::store::{RefusedChange, RunningChange};
 pub struct Step {
     /// Its key within the page.
     pub key: &'static str,
-    /// What it is called.
+    /// Its name.
     pub word: &'static str,
-    /// How long it took, or has taken so far; nothing if it is still to come.
+    /// How long it took, or has taken so far; empty if it is still to come.
     pub time: String,
     /// The shape of its mark.
     pub mark: Mark,
@@ -22,7 +22,7 @@ pub struct Step {
     pub class: &'static str,
 }
 
-/// A change that is running, if one is.
+/// The running change, if there is one.
 #[derive(Debug, Default)]
 pub struct Running {
     change: Option<RunningChange>,
@@ -39,7 +39,7 @@ pub struct Refused {
     pub who: String,
     /// Why, in the words of fail2ban or its agent.
     pub words: String,
-    /// How far it came; nothing if that is not known.
+    /// The steps that it took; empty if they are not known.
     pub steps: String,
 }
 
@@ -71,7 +71,7 @@ impl Running {
         self.change.is_some()
     }
 
-    /// What is being done, who asked for it; nothing if no change is running.
+    /// What is being done, and who asked for it; empty if no change is running.
     #[must_use]
     pub fn says(&self) -> String {
         let Some(RunningChange { noted, is_alive, .. }) = &self.change else { return String::new() };
@@ -116,7 +116,7 @@ pub fn doing(kind: JailChangeKind) -> &'static str {
     }
 }
 
-/// The list of steps: those of a change that works, and the undoing, which is hidden unless it is needed.
+/// The list of steps: those of a successful change, and the undo, which is hidden unless it is needed.
 #[must_use]
 pub fn list(taken: &[StepTime]) -> Vec<Step> {
     let step = |step: &ChangeStep| {

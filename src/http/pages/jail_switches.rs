@@ -1,5 +1,5 @@
-//! Switching a jail on and off, and changes of jails that take longer than a browser waits: those have a page that loads itself
-//! again until they end, at any worker.
+//! Switching a jail on and off; and changes of jails that take longer than a browser waits, which have a page that reloads itself
+//! until they end, at any worker.
 
 use askama::Template;
 use axum::extract::State;
@@ -76,16 +76,16 @@ pub fn switched(target: &JailTarget, on: bool, undo: &UndoId, back: &str, now: T
 
 /// The outcome of a change within the time that a browser waits.
 pub enum Outcome {
-    /// It is done.
+    /// The change is done.
     Done(Value),
-    /// It takes longer; the page that shows it.
+    /// The change takes longer: the path of the page that shows it.
     Running(String),
 }
 
 /// Waits for a change of a jail as long as a browser should.
 ///
 /// # Errors
-/// What the change was refused with.
+/// The refusal of the change.
 pub async fn answer(
     state: &AppState,
     actor: &Actor,
@@ -119,7 +119,7 @@ pub fn refused(what: &str, problem: &Problem) -> Message {
     }
 }
 
-/// The page that a form was on, as it says itself; else this one.
+/// The page of a form, from its field `back`; else this one.
 #[must_use]
 pub fn back<const LIMIT: usize>(form: &Form<LIMIT>, path: &str) -> String {
     let back = form.text("back");
@@ -141,11 +141,11 @@ struct ChangePage {
     finished_at: Option<Timestamp>,
     /// Why it was not done.
     reason: Option<String>,
-    /// Of one that is done: its id, what the button says that undoes it, and until when.
+    /// For a change that is done: the id of its undo, the label of the button, and until when it is offered.
     undo: Option<(UndoId, String, Timestamp)>,
 }
 
-/// A change that takes long.
+/// The page of a change that takes longer than a browser waits.
 pub async fn show(
     State(state): State<AppState>,
     visitor: Visitor,
@@ -181,7 +181,7 @@ pub async fn show(
     Ok(Page::new(page).into_response())
 }
 
-/// The way back from a change that ended then, if there still is one.
+/// The undo of a change that ended at this time, if there still is one.
 async fn way_back(
     state: &AppState,
     id: &JailChangeId,

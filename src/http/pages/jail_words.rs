@@ -29,7 +29,7 @@ pub fn numbers(settings: &JailSettings) -> Vec<(&'static str, i64)> {
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// What the button says that sets these back.
+/// The label of the button that sets these back.
 #[must_use]
 pub fn back_to(before: &[(&str, Option<i64>)]) -> String {
     match before {
@@ -57,7 +57,7 @@ fn value_in_words(name: &str, value: i64) -> String {
     }
 }
 
-/// What was typed, no longer than a sentence can bear.
+/// What was typed, shortened for a sentence.
 #[must_use]
 pub fn typed(text: &str) -> String {
     const MAX_TYPED: usize = 80;

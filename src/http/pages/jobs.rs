@@ -1,4 +1,4 @@
-//! Ban jobs: those that are not over, with their progress and how to cancel them; what was not done, by reason; what ended.
+//! The page of ban jobs: open ones, with their progress and a button to cancel them; failures by reason; ended ones.
 
 use askama::Template;
 use axum::extract::State;
@@ -17,10 +17,10 @@ use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
 
-/// Jobs of a page.
+/// The number of jobs on a page.
 const PAGE: usize = 50;
 
-/// Which page of jobs.
+/// The page of jobs to show.
 #[derive(Deserialize)]
 pub struct Wanted {
     cursor: Option<String>,
@@ -37,7 +37,7 @@ struct Jobs {
 }
 
 impl Jobs {
-    /// The jobs in the order of how much they matter now: heading, its id, jobs.
+    /// The jobs by how much they matter now: a heading, its id, and the jobs.
     fn parts(&self) -> [(&'static str, &'static str, Vec<&Row>); 3] {
         let of = |which: &dyn Fn(&Row) -> bool| self.jobs.iter().filter(|job| which(job)).collect();
         [

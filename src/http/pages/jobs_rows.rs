@@ -1,4 +1,4 @@
-//! A ban job in words: how far it is, what cancelling would leave, and what was not done, by reason.
+//! A ban job in words: its progress, what a cancellation would leave, and the failures by reason.
 
 use std::collections::BTreeMap;
 
@@ -7,36 +7,36 @@ use super::search::{address_path, jail_path};
 use crate::domain::{BanAction, BanJobState, Timestamp};
 use crate::store::BanJobView;
 
-/// Addresses that are named of each reason.
+/// The maximum number of addresses that are named for each reason.
 const EXAMPLES: usize = 5;
 
 /// A job.
 pub struct Row {
-    /// As it is stored.
+    /// The stored job.
     pub view: BanJobView,
 }
 
-/// Addresses that were not done, for one reason.
+/// Addresses that failed for the same reason.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reason {
     /// The reason.
     pub reason: String,
-    /// How many have it.
+    /// The number of addresses.
     pub number: usize,
     /// Some of them, each with the path of its page.
     pub examples: Vec<(String, String)>,
-    /// How many are not named.
+    /// The number of addresses that are not named.
     pub more: usize,
 }
 
 impl Row {
-    /// Whether it is not over.
+    /// Whether it has not ended.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.view.state.is_over()
     }
 
-    /// Whether it is over, and not all was done.
+    /// Whether it has ended with failures.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         !self.is_open() && (self.view.state == BanJobState::Failed || self.view.progress.failed > 0)
@@ -82,13 +82,13 @@ impl Row {
         jail_path(&self.view.server, &self.view.jail)
     }
 
-    /// The end of its bar.
+    /// The maximum of its progress bar.
     #[must_use]
     pub fn most(&self) -> usize {
         self.view.progress.asked.max(1)
     }
 
-    /// How far it is.
+    /// Its progress in words.
     #[must_use]
     pub fn says(&self, now: &Timestamp) -> String {
         let progress = self.view.progress;
@@ -128,25 +128,25 @@ impl Row {
         format!("{rest} that were not tried yet are left as they are. {done}.")
     }
 
-    /// How many were not done.
+    /// The number of failures, in words.
     #[must_use]
     pub fn not_done(&self) -> String {
         format!("{} not {}", count(self.view.progress.failed as u64), self.words().0)
     }
 
-    /// Those that are listed, by reason, the most frequent first.
+    /// The listed failures by reason, the most frequent first.
     #[must_use]
     pub fn reasons(&self) -> Vec<Reason> {
         grouped(&self.view.failures)
     }
 
-    /// Those that failed and are not listed.
+    /// The number of failures that are not listed.
     #[must_use]
     pub fn unlisted(&self) -> usize {
         self.view.progress.failed.saturating_sub(self.view.failures.len())
     }
 
-    /// What is done with an address, and what it was before where nothing had to be done.
+    /// What is done to an address, and its state if nothing had to be done.
     fn words(&self) -> (&'static str, &'static str) {
         match self.view.order {
             BanAction::Ban => ("banned", "banned already"),

@@ -1,4 +1,4 @@
-//! What was typed into a form whose session has ended, kept over the login, without JavaScript.
+//! Keeps what was typed into a form whose session has ended during the login, without JavaScript.
 //!
 //! ```text
 //! POST /x ─▶ 401 ─▶ the login, which has the form in hidden fields ─▶ POST /login ─▶ 303 to the page of the form, whose message has
@@ -20,12 +20,12 @@ use super::kept::{Kept, SECRET, is_form};
 use crate::http::extract::read_body;
 use crate::http::large_forms::{FormPlace, length};
 
-/// The largest body that is looked into: three times what is kept, which it is at worst on the wire.
+/// The largest body that is read: three times what is kept, as percent-encoding can triple its size.
 const MAX_BODY: usize = 48 * 1024;
-/// What the button says.
+/// The label of the button.
 const WHAT: &str = "Send it now";
 
-/// Around all routes of pages.
+/// The layer around all routes of pages.
 pub async fn keep(request: Request, next: Next) -> Response {
     if !is_form_of_a_person(&request) {
         return next.run(request).await;
@@ -52,7 +52,7 @@ pub async fn keep(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether it is a form that a browser sends by itself, and no larger than is kept.
+/// Whether a browser, not a script, sent this form, and it is small enough to be kept.
 fn is_form_of_a_person(request: &Request) -> bool {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     request.method() == Method::POST
@@ -62,7 +62,7 @@ fn is_form_of_a_person(request: &Request) -> bool {
         && length(request.headers()).is_some_and(|length| length <= MAX_BODY)
 }
 
-/// The page that the form was on, as the browser says, where that is one of ours: on this host, and no form itself.
+/// The page of the form by the browser's `Referer`, if it is one of ours: on this host, and not itself the URL of a form.
 fn referer(request: &Request) -> Option<String> {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let url = url::Url::parse(text(header::REFERER)?).ok()?;
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_of_a_form_is_believed_of_the_browser_only_on_this_host() {
+    fn the_browser_is_believed_about_the_page_of_a_form_only_if_it_is_on_this_host() {
         let page = "http://bangui.example:8080/servers/web-1/jails/sshd?part=ban";
         assert_eq!(from(page).as_deref(), Some("/servers/web-1/jails/sshd?part=ban"));
         for other in [

@@ -1,32 +1,32 @@
-//! A form that waits for something: the password once more (`confirm.rs`), or a login where its session had ended (`keep_form.rs`).
+//! A form that waits for the password (`confirm.rs`), or for a login because its session had ended (`keep_form.rs`).
 //!
-//! It waits in the browser, as hidden fields of the page in between, so it is checked as it comes back: the path is one of our pages,
-//! as browsers read paths, and the fields are few and short. Fields for secrets are never kept.
+//! It waits in the browser, as hidden fields of the page in between, so it is checked when it comes back: its path must be one of our
+//! pages, as browsers parse paths, and its fields few and short. Fields for secrets are never kept.
 
 use super::form::Form;
 use super::message::{Undo, is_own};
 use crate::domain::Timestamp;
 use crate::http::error::{Problem, Result};
 
-/// The most fields that are kept, and the most bytes of all of them. Three times as many, which they are at worst on the wire,
-/// are still a form.
+/// The maximum number of fields that are kept, and of bytes of all of them. Percent-encoding can triple their size, which is still
+/// within the limit of a form.
 const MAX_FIELDS: usize = 100;
 const MAX_BYTES: usize = 16 * 1024;
-/// The longest sentence of what was to be done.
+/// The maximum length of the text that says what the form does.
 const MAX_WHAT: usize = 200;
-/// How the names of kept fields begin.
+/// The prefix of the names of kept fields.
 const KEPT: &str = "keep.";
 /// Fields that are never kept.
 pub const SECRET: [&str; 4] = ["password", "current", "new", "code"];
-/// Paths that are no forms of pages, and those below them.
+/// Paths, with all below them, that are not forms of pages.
 const NO_FORMS: [&str; 6] = ["/api", "/assets", "/confirm", "/login", "/logout", "/setup"];
 
 /// A form that waits for the password, or for a login.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// What it does, as a button says it.
+    /// What it does, as on its button.
     pub what: String,
-    /// Where it is posted to.
+    /// The path that it is posted to.
     pub to: String,
     /// The page that it is on.
     pub back: String,
@@ -35,7 +35,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The form that a page in between has kept in its fields; none if it has kept none.
+    /// The form that the page in between has kept in its fields, if there is one.
     ///
     /// # Errors
     /// If it may not be kept.
@@ -54,13 +54,13 @@ impl Kept {
         kept.checked().map(Some)
     }
 
-    /// What a field is called while it is kept.
+    /// The name of a field while it is kept.
     #[must_use]
     pub fn name(field: &str) -> String {
         format!("{KEPT}{field}")
     }
 
-    /// As the button of a message, which sends it.
+    /// The form as the button of a message, which sends it.
     #[must_use]
     pub fn button(self, until: Timestamp) -> Undo {
         Undo { label: self.what, action: self.to, fields: self.fields, until }
@@ -69,7 +69,7 @@ impl Kept {
     /// The form, if it may be kept.
     ///
     /// # Errors
-    /// If it is no form of a page of ours, or too large.
+    /// If it is not a form of one of our pages, or too large.
     pub fn checked(self) -> Result<Self> {
         let length: usize = self.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         if !is_form(&self.to) || !is_own(&self.back) {

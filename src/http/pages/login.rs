@@ -1,4 +1,4 @@
-//! The login, which leads back to where one wanted to go, and the logout.
+//! The login, which leads back to the page that the user wanted, and the logout.
 
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ struct LoginPage {
     ended: bool,
     out: bool,
     limited: Option<Limited>,
-    /// A form that was sent when the session had ended.
+    /// A form that was sent after its session had ended.
     kept: Option<Kept>,
     name: Field,
     password: Field,
@@ -92,7 +92,7 @@ impl LoginPage {
     }
 }
 
-/// The login that a form leads to whose session has ended: it keeps what was typed.
+/// The login page for a form whose session has ended: it keeps what was typed.
 #[must_use]
 pub fn with_form(shell: Shell, kept: Kept) -> Response {
     let page = LoginPage::new(shell, &kept.back, Username::ADMIN, &Errors::default());
@@ -102,14 +102,14 @@ pub fn with_form(shell: Shell, kept: Kept) -> Response {
     response
 }
 
-/// A path of our own that is a page to go to, or else the first one.
+/// The path, if it is one of our pages to go to; else the first page.
 fn own(next: &str) -> String {
     let leads_on =
         is_own(next) && !["/login", "/logout", "/setup", "/assets"].iter().any(|not| next.starts_with(not));
     if leads_on { next.to_owned() } else { "/".to_owned() }
 }
 
-/// What a path leads to, in a word: the last part of it.
+/// The name of a path's page: its last part.
 fn goal(next: &str) -> String {
     let path = next.split(['?', '#']).next().unwrap_or_default();
     let last = path.rsplit('/').next().unwrap_or_default().replace('+', "%2B");
@@ -151,7 +151,7 @@ pub async fn log_in(
     let replaces = cookie.session_of_browser(&headers);
     let login = Login { username: username.clone(), password, origin, replaces };
     let begun = log_in::log_in(&state, login).await;
-    // A form that may not be kept is not; the login goes on without it.
+    // A form that cannot be kept is dropped; the login continues without it.
     let kept = Kept::from_form(&form).ok().flatten();
     let page = |shell, errors: &Errors| {
         let page = LoginPage::new(shell, form.raw("next"), &username, errors);
@@ -195,7 +195,7 @@ pub async fn log_in(
     }
 }
 
-/// Leads back to the page of a form that was kept, whose message has the button that sends it.
+/// Redirects to the page of the kept form, with a message whose button sends it.
 async fn offered(state: &AppState, session: SessionId, ip: IpAddr, kept: Kept, now: Timestamp) -> Response {
     let actor = Actor { session: Some(session), ..Actor::without_session(ip, &state.worker) };
     let back = own(&kept.back);
@@ -204,7 +204,7 @@ async fn offered(state: &AppState, session: SessionId, ip: IpAddr, kept: Kept, n
     done(state, &actor, &back, message).await
 }
 
-/// Logs out, on every worker at once. A session that is gone already is what was wanted.
+/// Logs out, on every worker at once. If the session is already gone, that is a success too.
 pub async fn log_out(
     State(state): State<AppState>,
     cookie: CookieKind,
@@ -227,7 +227,7 @@ pub fn logged_out(cookie: CookieKind) -> Response {
     response
 }
 
-/// What a browser calls itself.
+/// The browser's user agent.
 #[must_use]
 pub fn user_agent(headers: &HeaderMap) -> String {
     let bytes = headers.get(header::USER_AGENT).map_or(&[][..], |value| value.as_bytes());

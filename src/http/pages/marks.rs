@@ -33,7 +33,7 @@ impl Mark {
     pub const CROSS: Self = Self("cross");
     /// Done.
     pub const CHECK: Self = Self("check");
-    /// Put back.
+    /// Undone.
     pub const BACK: Self = Self("back");
     /// Banned.
     pub const BARRED: Self = Self("barred");

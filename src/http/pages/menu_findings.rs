@@ -1,4 +1,4 @@
-//! The count of findings in the menu: what the probe and the last looks noted, so that no page has to ask agents for it.
+//! The count of findings in the menu, from what probes and the last diagnoses recorded, so that no page has to ask agents for it.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::Store;
 
-/// Kinds that mean that bans do not happen as they should.
+/// The kinds of findings that mean that bans do not happen as they should.
 const NOT_PROTECTED: [Kind; 5] = [
     Kind::PendingRecovery,
     Kind::ServerDown,
@@ -21,10 +21,10 @@ const NOT_PROTECTED: [Kind; 5] = [
     Kind::JailNotRunning,
 ];
 
-/// How many findings there are for somebody at this address, and whether one means that something is not protected.
+/// The number of findings for a user at this address, and whether one means that something is not protected.
 ///
 /// # Errors
-/// What Redis refuses.
+/// If Redis fails.
 pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, bool)> {
     let store: &Store = &state.store;
     let notes = store.finding_notes().await?;
@@ -37,18 +37,18 @@ pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, boo
     Ok((ids.len() as u64, bad))
 }
 
-/// What is only noted until it has lasted is a finding from then on.
+/// Whether it has lasted long enough to be a finding: some kinds are only recorded at first.
 fn is_due(id: &str, lasts: TimeDelta) -> bool {
     kind_of(id) != Kind::WorkerVersions.word() || lasts >= MIXED_AFTER
 }
 
-/// The badge for findings that were just made, whoever noted what before.
+/// The count of findings that were just made, independent of what was recorded before.
 #[must_use]
 pub fn of(findings: &[Finding]) -> (u64, bool) {
     (findings.len() as u64, findings.iter().any(|finding| NOT_PROTECTED.contains(&finding.kind)))
 }
 
-/// Not what is about another's address.
+/// Whether it concerns this user: not if it is about another user's address.
 fn concerns(id: &str, own: Option<&str>) -> bool {
     let kind = kind_of(id);
     if kind == Kind::OwnAddress.word() {

@@ -4,8 +4,8 @@
 //! POST ─▶ action ─▶ done(.., "/path", Message) ─▶ Redis, under the session ─▶ 303 /path?m=ID ─▶ any worker shows it
 //! ```
 //!
-//! The address carries an id and no text, and an id counts only in the session that it was made in: nobody can have a page say
-//! what they want. A message lives as long as its undo, ten minutes.
+//! The URL carries an id and no text, and an id is valid only in the session that it was made in, so that nobody can make a page show
+//! a text of their own. A message lives as long as its undo, ten minutes.
 
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -23,7 +23,7 @@ use crate::http::error::Problem;
 use crate::http::state::AppState;
 use crate::store::UNDO_FOR;
 
-/// How it went.
+/// The kind of outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tone {
@@ -42,16 +42,16 @@ pub struct Message {
     /// How it went.
     #[serde(default)]
     pub tone: Tone,
-    /// The sentence that answers: in bold.
+    /// The main sentence, shown in bold.
     #[serde(default)]
     pub title: String,
-    /// What else there is to know.
+    /// Further sentences.
     #[serde(default)]
     pub text: String,
     /// fail2ban's own words.
     #[serde(default)]
     pub said: String,
-    /// The way back.
+    /// The undo.
     #[serde(default)]
     pub undo: Option<Undo>,
 }
@@ -59,9 +59,9 @@ pub struct Message {
 /// A form with the opposite action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Undo {
-    /// What its button says: the opposite verb.
+    /// The label of its button: the opposite verb.
     pub label: String,
-    /// Where it is posted to: a path of our own.
+    /// The path that it is posted to, on this host.
     pub action: String,
     /// Its hidden fields.
     #[serde(default)]
@@ -90,7 +90,7 @@ impl Message {
         Self { tone: Tone::Bad, title: title.into(), ..Self::default() }
     }
 
-    /// It was refused, as the API refuses it.
+    /// The same refusal as in the API.
     #[must_use]
     pub fn refused(problem: &Problem) -> Self {
         Self::bad(format!("{}.", problem.title())).and(sentence(problem.detail()))
@@ -110,7 +110,7 @@ impl Message {
         self
     }
 
-    /// With the way back: a button that posts `fields` to `action`, for ten minutes from `now` on.
+    /// With an undo: a button that posts `fields` to `action`, for ten minutes from `now` on.
     #[must_use]
     pub fn undo(
         mut self,
@@ -124,7 +124,7 @@ impl Message {
         self
     }
 
-    /// With the way back of a change that was kept under this id (`actions/undo.rs`); the page at `back` comes next.
+    /// With the undo that was saved under this id (`actions/undo.rs`); it leads to the page at `back`.
     #[must_use]
     pub fn undo_of(self, id: &UndoId, label: impl Into<String>, back: &str, now: Timestamp) -> Self {
         self.undo(label, "/undo", &[("id", id.as_str()), ("back", back)], now)
@@ -138,7 +138,7 @@ impl Message {
         Coded(&self.text)
     }
 
-    /// As a part of a page.
+    /// The message as a part of a page.
     #[must_use]
     pub fn markup<'a>(&'a self, clock: &'a Clock) -> Shown<'a> {
         let (class, mark, role) = match self.tone {
@@ -165,7 +165,7 @@ pub struct Shown<'a> {
 
 impl HtmlSafe for Shown<'_> {}
 
-/// Whether this is a path of our own, and not one that a browser takes for another site's.
+/// Whether this is a path on this host, and not one that a browser would take for another site's.
 #[must_use]
 pub fn is_own(path: &str) -> bool {
     let Ok(base) = url::Url::parse("http://own.invalid/") else { return false };
@@ -174,7 +174,7 @@ pub fn is_own(path: &str) -> bool {
         && base.join(path).is_ok_and(|url| url.origin() == base.origin())
 }
 
-/// Answers a form that was carried out: the page at `to`, a path of our own, comes next, with the message.
+/// Answers a form that was carried out: redirects to the page at `to`, a path on this host, with the message.
 pub async fn done(state: &AppState, actor: &Actor, to: &str, message: Message) -> Response {
     let to = match keep(state, actor, &message).await {
         Some(id) => {
@@ -198,7 +198,7 @@ pub fn see_other(to: &str) -> Response {
         .into_response()
 }
 
-/// What was done is done: a message that cannot be kept goes into the log instead.
+/// Saves the message. The change is made, so a message that cannot be saved is only logged.
 async fn keep(state: &AppState, actor: &Actor, message: &Message) -> Option<String> {
     let session = actor.session?;
     let kept = match rmp_serde::to_vec_named(message) {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_paths_of_our_own_are() {
+    fn only_paths_on_this_host_are_our_own() {
         for own in ["/", "/servers/web-1?part=ban#x", "/addresses/2001:db8::1"] {
             assert!(is_own(own), "{own}");
         }

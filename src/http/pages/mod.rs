@@ -6,8 +6,8 @@
 //!                                                      └─▶ Page::refused(template, errors) ─▶ 422, what was typed kept
 //! ```
 //!
-//! Pages and the API are two faces of the same actions: neither calls the other. A refusal ([`crate::http::error::Problem`])
-//! becomes a page by itself (`refused.rs`); what our scripts ask for is made of the same pages (`smooth.rs`).
+//! Pages and the API use the same actions: neither calls the other. A refusal ([`crate::http::error::Problem`])
+//! automatically becomes a page (`refused.rs`); what our scripts request is made from the same pages (`smooth.rs`).
 //!
 //! # To add a page
 //!
@@ -48,7 +48,7 @@
 //! | a mark, a condition, a number | `{{ Mark::DOT }}` as a value, `marks::condition(..)`, `marks::count(..)`, `marks::counted(3, "jail")` |
 //! | a field with label, hint, error | `{{ Field::text("ip", "Address").value(typed).hint("..").with(&errors) }}` as a value (`form.rs`) |
 //! | errors beside fields | `Errors::one("ip", "203.0.113.300 is not an address.")`, then `Page::refused(page, errors)` |
-//! | a message with a way back for 10 minutes | `Message::ok(..).and(..).undo_of(&id, "Ban it again", "/path", shell.clock.now)`, where the action has kept it under that id |
+//! | a message with an undo for 10 minutes | `Message::ok(..).and(..).undo_of(&id, "Ban it again", "/path", shell.clock.now)`, where the action has saved the undo under that id |
 //! | a question in place | `<details class="confirm"><summary class="destroy">Unban all…</summary>`: see `account.html` |
 //! | the password again, where an action ends with `ConfirmationRequired` | `Err(..::Unconfirmed(_)) => return confirm::ask(visitor, "Save the settings", "/settings", &form)` (`confirm.rs`) |
 //! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
@@ -130,7 +130,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::api::docs;
 use super::state::AppState;
 
-/// A form, and at its address the way to its page.
+/// The route of a form; a `GET` redirects to its page.
 fn form<H, T>(handler: H) -> MethodRouter<AppState>
 where
     H: Handler<T, AppState>,

@@ -9,7 +9,7 @@ use crate::http::state::AppState;
 /// A place of the menu.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MenuItem {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Its path.
     pub path: &'static str,
@@ -19,7 +19,7 @@ pub struct MenuItem {
     pub icon: &'static str,
 }
 
-/// In their order.
+/// The places, in their order.
 pub const MENU: &[MenuItem] = &[
     MenuItem { name: "Servers", path: "/", key: "s", icon: "servers" },
     MenuItem { name: "Activity", path: "/activity", key: "a", icon: "activity" },
@@ -32,18 +32,18 @@ pub const MENU: &[MenuItem] = &[
 /// A count beside a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Badge {
-    /// How many.
+    /// The count.
     pub number: u64,
     /// Whether something is not protected.
     pub bad: bool,
 }
 
-/// The counts of the menu, read once a page.
+/// The counts of the menu, read once per page.
 #[derive(Debug, Default)]
 pub struct Nav {
-    /// Ban jobs that are not over.
+    /// The number of open ban jobs.
     jobs: u64,
-    /// Findings of the diagnosis, and whether one of them is an error; none where nobody looked.
+    /// The findings of the diagnosis, and whether one of them is an error; none if they were not read.
     findings: Option<Badge>,
 }
 
@@ -51,7 +51,7 @@ impl Nav {
     /// Reads the counts.
     ///
     /// # Errors
-    /// What Redis refuses.
+    /// If Redis fails.
     pub async fn read(state: &AppState, caller: Option<IpAddr>) -> Result<Self> {
         let (jobs, findings) =
             tokio::join!(state.store.count_open_ban_jobs(), menu_findings::count(state, caller));
@@ -59,12 +59,12 @@ impl Nav {
         Ok(Self { jobs: jobs?, findings: Some(Badge { number, bad }) })
     }
 
-    /// With the findings that were just made in place of those that were noted.
+    /// Replaces the recorded findings with those that were just made.
     pub fn found(&mut self, (number, bad): (u64, bool)) {
         self.findings = Some(Badge { number, bad });
     }
 
-    /// The count beside a place; none where there is nothing to count.
+    /// The count beside a place; none if there is nothing to count.
     #[must_use]
     pub fn badge(&self, place: &MenuItem) -> Option<Badge> {
         let badge = match place.path {

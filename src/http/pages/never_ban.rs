@@ -18,17 +18,17 @@ use crate::domain::jail::Network;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 
-/// Jails of one go: enough for a first run. Beyond that a configuration file is the better place.
+/// The maximum number of jails: enough for a first run. For more, a configuration file is the better place.
 pub const MAX_JAILS: usize = 200;
-/// Agents are asked side by side.
+/// Agents that are asked at once.
 const MAX_CONCURRENT: usize = 8;
-/// Jails that are named one by one.
+/// The maximum number of jails that a message names.
 const MAX_NAMED: usize = 5;
 
 /// The jails that run on servers that answer.
 ///
 /// # Errors
-/// What Redis refuses.
+/// If Redis fails.
 pub async fn jails(state: &AppState) -> Result<Vec<JailTarget>> {
     let mut jails = Vec::new();
     for (name, stored) in read(state).await? {
@@ -42,7 +42,7 @@ pub async fn jails(state: &AppState) -> Result<Vec<JailTarget>> {
     Ok(jails)
 }
 
-/// Puts the caller's address on all of them, for good; the page that the form was on comes next.
+/// Adds the caller's address to all these lists, for good, and redirects to the page of the form.
 pub async fn never_ban(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let address = visitor
         .actor

@@ -7,30 +7,30 @@ use axum::response::{IntoResponse, Response};
 use super::form::Errors;
 use crate::http::error::Problem;
 
-/// What a page may load and do: its own style and scripts, and no markup made of text by a script.
+/// What a page may load and do: its own style and scripts, and no script may turn text into markup.
 pub const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'",
 );
 
-/// A page to be sent. `T` has the field `shell` that `layout.html` shows.
+/// A page to send. `T` has the field `shell`, which `layout.html` shows.
 pub struct Page<T> {
     template: T,
     status: StatusCode,
     errors: Errors,
 }
 
-/// Goes with a page that is shown whole, never in place: our script has the browser send the form itself.
+/// Marks a page that must be shown whole, not patched into the present one: our script lets the browser send the form itself.
 #[derive(Clone, Copy)]
 pub struct Whole;
 
 impl<T> Page<T> {
-    /// A page that shows what was asked for.
+    /// A page with status 200.
     pub fn new(template: T) -> Self {
         Self { template, status: StatusCode::OK, errors: Errors::default() }
     }
 
-    /// The page of a form that was refused: with what was typed, and an error beside each field that has one.
+    /// The page of a refused form, with what was typed, and the errors beside its fields.
     pub fn refused(template: T, errors: Errors) -> Self {
         Self { template, status: StatusCode::UNPROCESSABLE_ENTITY, errors }
     }

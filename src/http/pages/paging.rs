@@ -1,4 +1,4 @@
-//! Pages of a list: what is shown of how many, and links to the one before and after.
+//! Pages of a list: which items of how many are shown, and links to the previous and next page.
 
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -11,18 +11,18 @@ use super::marks::count;
 pub struct Paging {
     /// What is shown, such as `1–100 of 100,000, by address`.
     pub says: String,
-    /// Where the page before is; without, the browser's own way back is the only one.
+    /// The path of the previous page; if there is none, users can only go back with the browser.
     pub previous: Option<String>,
-    /// Where the next one is.
+    /// The path of the next page.
     pub next: Option<String>,
-    /// How many the next one has at most.
+    /// The maximum number of items on the next page.
     pub size: usize,
 }
 
 impl HtmlSafe for Paging {}
 
 impl Paging {
-    /// The pages of a list that is cut by place: page `page`, from 1 on, of `total` items.
+    /// Page `page`, from 1 on, of a list of `total` items.
     #[must_use]
     pub fn by_place(page: usize, size: usize, total: usize, path: impl Fn(usize) -> String) -> Self {
         let first = (page.max(1) - 1) * size;

@@ -1,4 +1,4 @@
-//! What a browser remembers of how its user wants pages: cookies that are no secret, each with a value of a closed set.
+//! A browser's preferences for pages: cookies that are not secret, each with a value from a closed set.
 //!
 //! | cookie | values | else |
 //! |---|---|---|
@@ -19,11 +19,11 @@ pub const THEMES: [(&str, &str); 4] =
 pub struct Prefs {
     /// One of [`THEMES`].
     pub theme: &'static str,
-    /// Whether single keys do something.
+    /// Whether single keys are on.
     pub keys: bool,
     /// Minutes east of UTC.
     pub offset: i32,
-    /// What the user calls that zone.
+    /// The name of that zone.
     pub zone: String,
 }
 
@@ -55,7 +55,7 @@ fn zone(value: &str) -> Option<(i32, String)> {
     ((1..=12).contains(&name.len()) && name.chars().all(decent)).then(|| (offset, name.to_owned()))
 }
 
-/// `Set-Cookie` that remembers one for a year.
+/// `Set-Cookie` that saves a preference for a year.
 #[must_use]
 pub fn remember(name: &'static str, value: &'static str) -> HeaderValue {
     HeaderValue::try_from(format!("{name}={value}; Path=/; SameSite=Lax; Max-Age=31536000"))

@@ -1,4 +1,4 @@
-//! The decision about a pending recovery, and asking for a check at once: forms of the overview and of a server's page.
+//! The decision about a pending recovery, and the request for a check: forms of the overview and of a server's page.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -19,7 +19,7 @@ use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
 
-/// Rolls back, or dismisses. The form names the recovery that was seen: another one since is left alone.
+/// Rolls back, or dismisses. The form names the recovery that the user saw: a newer one is left alone.
 pub async fn decide(
     State(state): State<AppState>,
     visitor: Visitor,
@@ -71,7 +71,7 @@ async fn rolled_back(
     answer(state, actor, &target, (JailChangeKind::RollBack, JailChangeId::of(rand::random())), change).await
 }
 
-/// What a rollback has brought back, and what it has not.
+/// The message about a rollback: which jails run again, and which do not.
 fn said(server: &ServerName, back: &Value) -> Message {
     let how = if back["started"] == true { " and started fail2ban" } else { "" };
     let running = back["running"].as_array().map_or(0, Vec::len);
@@ -85,7 +85,7 @@ fn said(server: &ServerName, back: &Value) -> Message {
     if missing.is_empty() { Message::ok(title) } else { Message::wait(title).and(missing.join(" ")) }
 }
 
-/// Asks the leader for a check at once.
+/// Asks the leader to check a server now.
 pub async fn check_again(
     State(state): State<AppState>,
     visitor: Visitor,
@@ -101,7 +101,7 @@ pub async fn check_again(
     Ok(done(&state, &visitor.actor, &back(&form), message).await)
 }
 
-/// The page that the form was on, as it says itself; else the overview.
+/// The page of the form, from its field `back`; else the overview.
 fn back<const LIMIT: usize>(form: &Form<LIMIT>) -> String {
     let back = form.text("back");
     if is_own(back) { back.to_owned() } else { "/".to_owned() }

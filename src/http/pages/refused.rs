@@ -3,8 +3,8 @@
 //! | refused | shown |
 //! |---|---|
 //! | 401, a page was asked for | 303 to the login, which leads back to that page |
-//! | 401, a form was posted | the login, which keeps what was typed (`keep_form.rs`); of a large form, or one with a password in it, a page that says that nothing was sent, and how to continue |
-//! | 503, a page was asked for | a page that loads itself again after 5 s |
+//! | 401, a form was posted | the login, which keeps what was typed (`keep_form.rs`); for a large form, or one with a password, a page that says that nothing was sent, and how to continue |
+//! | 503, a page was asked for | a page that reloads itself after 5 s |
 //! | anything else | a page with the refusal's words and the id of the request |
 //!
 //! Programs, and our scripts, send no `Accept: text/html`: they get the problem document as it is.
@@ -24,7 +24,7 @@ use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Shown};
 use crate::http::state::AppState;
 
-/// A person at a browser who asked for something that is not the API's.
+/// A person at a browser who requested something outside the API.
 pub struct Reader {
     prefs: Prefs,
     here: String,
@@ -52,7 +52,7 @@ impl Reader {
         })
     }
 
-    /// The answer as this reader is shown it: a refusal as a page, anything else as it is.
+    /// The answer for this reader: a refusal becomes a page, anything else stays as it is.
     #[must_use]
     pub fn dress(&self, response: Response, state: &AppState, request_id: &HeaderValue) -> Response {
         let Some(shown) = response.extensions().get::<Shown>() else { return response };
@@ -90,7 +90,7 @@ impl Reader {
 struct RefusedPage {
     shell: Shell,
     words: Words,
-    /// Seconds until the page loads itself again.
+    /// Seconds until the page reloads itself.
     again: Option<u32>,
     login: Option<String>,
     request_id: String,
@@ -110,7 +110,7 @@ impl Words {
             ),
             "redis-unavailable" => (
                 "bangui cannot reach Redis",
-                "Whether this was done is not known: look before you try again. You are still logged in. fail2ban on your \
+                "Whether this was done is not known: check before you try again. You are still logged in. fail2ban on your \
                  servers keeps banning without bangui."
                     .to_owned(),
             ),

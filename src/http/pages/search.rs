@@ -1,4 +1,4 @@
-//! The one search of the product: an address is answered, exactly one server or jail is gone to, anything else filters the overview.
+//! The search: it looks up an address, opens the page of a server or jail if exactly one matches, and else filters the overview.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -12,17 +12,17 @@ use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::StoredServer;
 
-/// Lines that are suggested.
+/// The maximum number of suggestions.
 const MAX_SUGGESTIONS: usize = 7;
 
-/// What a search has found, by name.
+/// The servers and jails that a search found by name.
 pub struct Found<'a> {
     servers: Vec<&'a ServerName>,
     jails: Vec<(&'a ServerName, &'a JailName)>,
 }
 
 impl<'a> Found<'a> {
-    /// Servers and jails whose name has these words in it.
+    /// Servers and jails whose name contains these words.
     #[must_use]
     pub fn among(all: &'a [(ServerName, Option<StoredServer>)], words: &str) -> Self {
         let words = words.to_lowercase();
@@ -41,7 +41,7 @@ impl<'a> Found<'a> {
         self.servers.contains(&server) || self.jails.iter().any(|(found, _)| *found == server)
     }
 
-    /// Where to go, if there is but one place: a name that was typed whole comes before those that it is a part of.
+    /// The page to open, if there is only one: a complete name takes precedence over names that it is a part of.
     #[must_use]
     pub fn only(&self, words: &str) -> Option<String> {
         if let Some(whole) = self.servers.iter().find(|name| name.as_str() == words) {
@@ -81,7 +81,7 @@ pub struct Words {
     q: String,
 }
 
-/// Suggestions, the answer itself first.
+/// Suggestions, the best first.
 #[derive(Serialize)]
 pub struct Suggestions {
     items: Vec<Suggestion>,
@@ -95,7 +95,7 @@ struct Suggestion {
     count: Option<String>,
 }
 
-/// What may be meant by what was typed so far.
+/// Suggestions for what was typed so far.
 pub async fn suggest(
     State(state): State<AppState>,
     _: Visitor,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_place_is_gone_to_and_a_whole_name_comes_first() {
+    fn the_search_opens_the_only_match_and_prefers_a_whole_name() {
         let all = all();
         let only = |words: &str| Found::among(&all, words).only(words);
         assert_eq!(only("web-1").as_deref(), Some("/servers/web-1"));

@@ -1,4 +1,4 @@
-//! The page of a server: a decision that waits, its jails with their switches, facts, and what happened there.
+//! The page of a server: a pending decision, its jails with their switches, facts, and what happened there.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::http::extract::Path;
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
-/// How long a page waits for an agent. Its own way to fail2ban waits longer, while that loads a jail or lifts many bans and answers
-/// nobody: just then the page is looked at.
+/// How long a page waits for an agent. The agent itself waits longer for fail2ban, which answers nobody while it loads a jail or
+/// lifts many bans: just then users open the page.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Template)]
@@ -42,11 +42,11 @@ struct Server {
     online_since: Option<Timestamp>,
     rows: Vec<JailRow>,
     off: usize,
-    /// Whether a jail is being changed: then the page loads itself again, where no script keeps it as it is.
+    /// Whether a jail is being changed: then the page reloads itself if scripts are off.
     switching: bool,
     /// Why the agent could not be asked for the jails that are off.
     not_asked: Option<String>,
-    /// What fail2ban cannot read of its configuration.
+    /// The parts of the configuration that fail2ban cannot read.
     unreadable: Vec<String>,
     /// Jails whose lists of bans are not read, and their paths.
     unread: Vec<(String, String)>,

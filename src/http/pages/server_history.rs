@@ -7,11 +7,11 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::{AuditEntry, BEGUN, StoredEvent, StreamId};
 
-/// Entries of the audit that are looked through.
+/// The number of audit entries that are read.
 const ENTRIES: usize = 200;
-/// Reads of events, of 200 each.
+/// The maximum number of reads of 200 events each.
 const MAX_READS: usize = 5;
-/// Items that are shown.
+/// The maximum number of items that are shown.
 const MAX_SHOWN: usize = 12;
 
 /// One thing that happened.
@@ -19,14 +19,14 @@ const MAX_SHOWN: usize = 12;
 pub struct Happened {
     /// When.
     pub at: Timestamp,
-    /// What, as a sentence without its end.
+    /// What happened, as a sentence without a full stop.
     pub text: String,
 }
 
 /// What people did on a server, and what happened there, the newest first.
 ///
 /// # Errors
-/// What Redis refuses.
+/// If Redis fails.
 pub async fn happened(state: &AppState, server: &ServerName) -> Result<Vec<Happened>> {
     let mut entries = state.store.audit_page(None, ENTRIES).await?.items;
     let below = format!("{server}/");

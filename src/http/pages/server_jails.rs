@@ -1,4 +1,4 @@
-//! The rows of a server's page: each jail, whether it runs, is off, is missing or has failed, and what was refused of it last.
+//! The rows of a server's page: each jail, whether it runs, is off, is missing or has failed, and its last refused change.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::agent::client::JailView;
 use crate::domain::{JailCounts, JailName, ServerName, ServerState, Timestamp};
 use crate::store::ServerChanges;
 
-/// How a jail is.
+/// The state of a jail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JailState {
     /// It runs.
     Running,
-    /// It should run, and does not.
+    /// It should run but does not.
     Missing,
-    /// fail2ban lists it though it does not run.
+    /// fail2ban lists it although it does not run.
     Failed,
     /// It is configured, and off.
     Off,
@@ -34,20 +34,20 @@ pub struct JailRow {
     pub shown: Shown,
     /// How long it bans.
     pub bantime: String,
-    /// What is wrong in its configuration.
+    /// The errors in its configuration.
     pub errors: Vec<String>,
-    /// What was refused last, if no change has worked since.
+    /// The last refused change, if no change has succeeded since.
     pub refusal: Option<Refused>,
-    /// The change that is running.
+    /// The running change.
     pub change: Running,
-    /// That it is being switched on or off, and since when.
+    /// Whether it is being switched on (or off), and since when.
     pub switching: Option<(bool, Timestamp)>,
     state: JailState,
     counts: Option<JailCounts>,
 }
 
 impl JailState {
-    /// The state of a jail, as the last check and its agent have it.
+    /// The state of a jail by the last probe and its agent.
     #[must_use]
     pub fn of(jail: &JailName, known: &ServerState, view: Option<&JailView>) -> Self {
         let status = &known.status;
@@ -76,7 +76,7 @@ impl JailState {
 }
 
 impl JailRow {
-    /// Whether it is off, and meant to be.
+    /// Whether it is off on purpose.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.state == JailState::Off
@@ -88,7 +88,7 @@ impl JailRow {
         self.state == JailState::Running
     }
 
-    /// What the button does that makes it run.
+    /// The label of the button that makes it run.
     #[must_use]
     pub fn verb(&self) -> &'static str {
         if self.is_off() { "Switch on" } else { "Load again" }
@@ -130,7 +130,7 @@ pub fn bans_lifted(banned: Option<u64>) -> String {
     }
 }
 
-/// All jails by name: those of the files, and those that are only known to run or to be missing.
+/// All jails by name: those in the files, and those that are only known to run or to be missing.
 #[must_use]
 pub fn rows(
     server: &ServerName,
@@ -142,7 +142,7 @@ pub fn rows(
         views.into_iter().map(|view| (view.name.clone(), Some(view))).collect();
     let status = &known.status;
     let known_to_run = status.jails.keys().chain(&status.missing_jails).chain(&status.stalled_jails);
-    // One that is off is known only to an agent that answers, and hardly any does while it is switched on.
+    // Only an agent that answers knows a jail that is off, and hardly any agent answers while it switches a jail on.
     for jail in known_to_run.chain(changes.running.keys()) {
         all.entry(jail.clone()).or_insert(None);
     }

@@ -5,13 +5,13 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::{StoreError, StoredServer};
 
-/// A server, and what is stored of it, as far as it can be read.
+/// A server and its stored state, or why that cannot be read.
 pub type Listed = (ServerName, std::result::Result<StoredServer, StoreError>);
 
-/// All of them, by name.
+/// All servers, by name.
 ///
 /// # Errors
-/// What Redis refuses.
+/// If Redis fails.
 pub async fn read(state: &AppState) -> Result<Vec<Listed>> {
     let names = state.agents.names();
     let stored = state.store.servers(&names).await?;

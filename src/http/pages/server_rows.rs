@@ -1,4 +1,4 @@
-//! The rows of the overview: one a server, under the group that its name puts it in.
+//! The rows of the overview: one for each server, in the group that its name belongs to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::sparkline::Sparkline;
 use crate::domain::{Condition, ServerName};
 use crate::store::StoredServer;
 
-/// Above so many servers a group in which all are up is folded.
+/// With more servers than this, a group in which all are up is folded.
 const FOLDED_ABOVE: usize = 60;
 
 /// How rows are grouped.
@@ -25,14 +25,14 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    /// As the query has them, with the word of the link.
+    /// Each with its value in the query and the text of its link.
     pub const ALL: [(&str, &str, Self); 3] = [
         ("", "name", Self::Name),
         ("condition", "condition", Self::Condition),
         ("none", "nothing", Self::Nothing),
     ];
 
-    /// The one of that name, or else by name.
+    /// The grouping with this value; by name for any other.
     #[must_use]
     pub fn of(value: &str) -> Self {
         Self::ALL.iter().find(|(name, ..)| *name == value).map_or(Self::Name, |(.., grouping)| *grouping)
@@ -44,11 +44,11 @@ impl Grouping {
 pub struct Row {
     /// Its name.
     pub name: String,
-    /// How it is.
+    /// Its condition.
     pub condition: Condition,
     /// Jails that run.
     pub running: u64,
-    /// Jails that should run and do not.
+    /// Jails that should run but do not.
     pub missing: u64,
     /// Addresses banned now, as far as is known.
     pub banned: u64,
@@ -72,19 +72,19 @@ pub enum Line {
 /// The head of a group.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// What its servers have in common.
+    /// The part of the name that its servers share.
     pub name: String,
     servers: usize,
     up: usize,
     running: u64,
     banned: u64,
     failing: u64,
-    /// Where it is unfolded, if it is folded.
+    /// The path that unfolds it, if it is folded.
     pub unfold: Option<String>,
 }
 
 impl Row {
-    /// What the last probe left of a server.
+    /// The row of a server, from its last probe.
     #[must_use]
     pub fn of(
         name: &ServerName,
@@ -133,7 +133,7 @@ impl Row {
         marks::condition(self.condition)
     }
 
-    /// Whether its counts are those of now.
+    /// Whether its counts are current.
     #[must_use]
     pub fn is_known(&self) -> bool {
         !matches!(self.condition, Condition::Unreachable | Condition::Unknown | Condition::Down)
@@ -151,7 +151,7 @@ impl Row {
         }
     }
 
-    /// How many are banned; `none` where nobody can be.
+    /// How many are banned; `none` if fail2ban is down.
     #[must_use]
     pub fn banned(&self) -> String {
         match self.condition {
@@ -161,7 +161,7 @@ impl Row {
         }
     }
 
-    /// How many have failed lately; a dash where nobody knows.
+    /// How many have failed recently; a dash if that is not known.
     #[must_use]
     pub fn failing(&self) -> String {
         if self.is_known() { count(self.failing) } else { "–".to_owned() }
@@ -215,14 +215,14 @@ impl Group {
         count(self.banned)
     }
 
-    /// Addresses that failed lately.
+    /// Addresses that failed recently.
     #[must_use]
     pub fn failing(&self) -> String {
         count(self.failing)
     }
 }
 
-/// The lines of the table. Where there are many servers, a group in which all are up is its head alone, unless it is `open`.
+/// The lines of the table. With many servers, a group in which all are up shows only its head, unless it is `open`.
 pub fn lines(rows: Vec<Row>, grouping: Grouping, open: &str, unfold: impl Fn(&str) -> String) -> Vec<Line> {
     let many = rows.len() > FOLDED_ABOVE;
     if grouping == Grouping::Nothing {
@@ -236,7 +236,7 @@ pub fn lines(rows: Vec<Row>, grouping: Grouping, open: &str, unfold: impl Fn(&st
         };
         groups.entry(key).or_default().push(row);
     }
-    // A head for a single server would say everything twice.
+    // A head for a single group would only repeat the totals.
     if groups.len() == 1 && !many {
         return groups.into_values().flatten().map(Line::Row).collect();
     }
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_said_so_and_never_zero() {
+    fn what_is_not_known_is_shown_as_unknown_and_never_as_zero() {
         assert_eq!(
             (row("x", Condition::Unknown).banned(), row("x", Condition::Unreachable).failing()),
             ("–".into(), "–".into())

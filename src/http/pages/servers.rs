@@ -1,4 +1,4 @@
-//! The overview: what needs attention, how many servers are in which condition, and the table of them all.
+//! The overview: what needs attention, how many servers are in which condition, and the table of all servers.
 //!
 //! A cell whose data is missing is empty: without a probe in a day, a server has no bans by the hour.
 
@@ -26,9 +26,9 @@ use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::StoredServer;
 
-/// Lines of a page.
+/// The number of lines on a page.
 const PAGE: usize = 100;
-/// So many that need attention are shown at once.
+/// The number of servers needing attention that are shown at first.
 const MAX_ATTENTION: usize = 5;
 const CONDITIONS: [Condition; 6] = [
     Condition::Down,
@@ -39,14 +39,14 @@ const CONDITIONS: [Condition; 6] = [
     Condition::Up,
 ];
 
-/// Which servers, and how.
+/// The servers to show, and how.
 #[derive(Deserialize, Default, Clone)]
 #[serde(default)]
 pub struct Wanted {
     q: String,
     condition: String,
     group: String,
-    /// A group that is to be unfolded.
+    /// The group to unfold.
     open: String,
     page: usize,
     attention: String,
@@ -82,7 +82,7 @@ struct Overview {
     shell: Shell,
     total: Total,
     attention: Vec<Attention>,
-    /// How many need attention.
+    /// The number of servers that need attention.
     troubled: usize,
     more_attention: Option<(usize, String)>,
     chips: Vec<Chip>,
@@ -97,7 +97,7 @@ struct Total {
     running: String,
     missing: u64,
     banned: String,
-    /// Servers whose counts are not in the sums, or not of now.
+    /// Servers whose counts are not in the sums, or not current.
     unknown: u64,
 }
 

@@ -1,5 +1,5 @@
-//! The settings: each with its value, where it comes from, and what goes wrong at each end. They are saved as one, on the
-//! revision that was shown: of two people who change them at once, the second is asked to look again.
+//! The page of the settings: each with its value, where it comes from, and what goes wrong if it is very low or very high. They are
+//! saved together, based on the revision that was shown: of two people who change them at once, the second is asked to check again.
 
 use askama::Template;
 use axum::extract::State;
@@ -21,7 +21,7 @@ use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 use crate::settings::{Effective, Origin, Shape, shapes};
 
-/// Seconds, as a person counts them.
+/// In seconds.
 const MINUTE: u64 = 60;
 
 #[derive(Template)]
@@ -130,7 +130,7 @@ fn duration(seconds: u64) -> String {
     if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
 }
 
-/// Saves what was typed, or puts one back.
+/// Saves what was typed, or resets one setting.
 pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let before = effective(&state).await?;
     let shown: u64 = form.text("revision").parse().map_err(|_| {
@@ -176,7 +176,7 @@ fn refused(visitor: Visitor, now: &Effective, form: &Form, errors: Errors, statu
     Page::refused(page, errors).status(status).into_response()
 }
 
-/// What was changed, with the way back.
+/// The message about what was changed, with its undo.
 #[must_use]
 pub fn changed(
     before: &Effective,
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_spoken_as_people_count() {
+    fn values_are_worded_as_people_count() {
         for (seconds, text) in [(0, "0 s"), (90, "1 min 30 s"), (43_200, "12 h"), (90_000, "1 d 1 h")] {
             assert_eq!(duration(seconds), text);
         }

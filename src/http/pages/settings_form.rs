@@ -1,14 +1,14 @@
-//! The form of the settings: what was typed as a patch.
+//! The form of the settings: turns what was typed into a patch.
 
 use serde_json::{Map, Value};
 
 use super::form::{Errors, Form};
 use crate::settings::{Effective, Shape, shapes};
 
-/// Letters of a typed value that an error repeats.
+/// The maximum length of a typed value that an error repeats.
 const REPEATED: usize = 40;
 
-/// What the form changes of what is in force; beside each field that cannot be read, why.
+/// The changes that the form makes to the settings in force; or the errors, for fields that cannot be parsed.
 pub fn patch(form: &Form, effective: &Effective) -> Result<Map<String, Value>, Errors> {
     let (mut patch, mut errors) = (Map::new(), Errors::default());
     for ((name, shape), (_, now, _)) in shapes().zip(effective.shown()) {
@@ -29,7 +29,7 @@ pub fn patch(form: &Form, effective: &Effective) -> Result<Map<String, Value>, E
     if errors.is_empty() { Ok(patch) } else { Err(errors) }
 }
 
-/// What the settings themselves refuse, beside its field.
+/// The mistakes that the settings themselves refuse, each at its field.
 pub fn mistakes(form: &Form, mistakes: &[crate::settings::Mistake]) -> Errors {
     let mut errors = Errors::default();
     for mistake in mistakes {
@@ -55,7 +55,7 @@ fn read(shape: &Shape, typed: &str) -> Option<Value> {
     }
 }
 
-/// What a field of this shape takes.
+/// What a field of this shape accepts.
 #[must_use]
 pub fn allowed(shape: &Shape) -> &'static str {
     match shape {

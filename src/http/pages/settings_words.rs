@@ -1,17 +1,17 @@
-//! What a person should know of each setting: its name, and what goes wrong at each end.
+//! What a person should know about each setting: its name, and what goes wrong if it is very low or very high.
 
 /// The words about one setting.
 #[derive(Debug)]
 pub struct Words {
-    /// As the API calls it.
+    /// Its name in the API.
     pub name: &'static str,
-    /// As the page calls it.
+    /// Its label on the page.
     pub label: &'static str,
-    /// What it decides.
+    /// Its effect and its unit.
     pub decides: &'static str,
-    /// What goes wrong where it is very low, or off.
+    /// What goes wrong if it is very low, or off.
     pub low: &'static str,
-    /// What goes wrong where it is very high, or on.
+    /// What goes wrong if it is very high, or on.
     pub high: &'static str,
 }
 
@@ -29,7 +29,7 @@ pub const WORDS: [Words; 8] = [
         label: "A session ends this long after its login",
         decides: "In seconds, however much it is used.",
         low: "Low: people log in again in the middle of their work.",
-        high: "High: a stolen session is of use for that long.",
+        high: "High: a stolen session can be used for that long.",
     },
     Words {
         name: "session_cache_enabled",
@@ -54,10 +54,10 @@ pub const WORDS: [Words; 8] = [
     },
     Words {
         name: "activation_crash_window_seconds",
-        label: "A crash is blamed on a jail that was switched on at most this long before",
+        label: "A crash is attributed to a jail that was switched on at most this long before",
         decides: "In seconds.",
         low: "Low: if a jail takes longer to bring fail2ban down, no rollback is offered.",
-        high: "High: a crash with another cause is blamed on the jail.",
+        high: "High: a crash with another cause is attributed to the jail.",
     },
     Words {
         name: "login_limit",

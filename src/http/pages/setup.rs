@@ -1,4 +1,4 @@
-//! First run: the code, a password, and one is logged in.
+//! The setup page: takes the code and a password, and logs the user in.
 
 use askama::Template;
 use axum::extract::State;
@@ -21,7 +21,7 @@ use crate::http::state::AppState;
 use crate::password::rules;
 use crate::store::{LoginOrigin, Username};
 
-/// The code, where a link carries it. One in the fragment (`/setup#code=...`) is in nobody's log, and put in its field by a script.
+/// The code, if it is in the query of a link. A code in the fragment (`/setup#code=...`) is in no log; a script puts it into its field.
 #[derive(Deserialize)]
 pub struct Wanted {
     #[serde(default)]
@@ -95,7 +95,7 @@ pub async fn complete(
                 origin,
                 replaces: None,
             };
-            // The password is set: if this login is refused, the form for it says why.
+            // The password is set: if this login is refused, the login page says why.
             let Ok(LoggedIn { token, .. }) = log_in(&state, login).await else {
                 return Ok(see_other("/login"));
             };

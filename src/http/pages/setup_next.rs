@@ -1,4 +1,4 @@
-//! After the setup: what to do next, each with what is wrong now.
+//! After the setup: what to do next, and why.
 
 use askama::Template;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::state::AppState;
 
-/// So many servers are listed; the overview has the rest.
+/// The maximum number of servers that are listed; the overview has the rest.
 const MAX_LISTED: usize = 20;
 
 #[derive(Template)]
@@ -24,7 +24,7 @@ pub struct Next {
     total: String,
     https: bool,
     address: String,
-    /// Whether it is this machine's own, which no ban keeps out.
+    /// Whether the user's address is this machine's own, which no ban keeps out.
     here: bool,
     jails: String,
 }

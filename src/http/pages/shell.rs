@@ -1,8 +1,8 @@
-//! What every page shows around its content (`layout.html`): where one is, who is logged in, counts in the menu, a message.
+//! What every page shows around its content (`layout.html`): the current place, who is logged in, counts in the menu, a message.
 //!
 //! | extractor | for | else |
 //! |---|---|---|
-//! | [`Visitor`] | pages and forms of somebody who is logged in: the shell, and the actor for actions | 401, which a person sees as the login page; 503 |
+//! | [`Visitor`] | pages and forms for users who are logged in: the shell, and the actor for actions | 401, which a person sees as the login page; 503 |
 //! | [`Shell`] | pages for everybody: login, setup | never |
 
 use axum::extract::FromRequestParts;
@@ -22,7 +22,7 @@ use crate::http::error::Problem;
 use crate::http::state::AppState;
 use crate::store::LiveSession;
 
-/// Somebody who is logged in, and what is shown around the page that they asked for.
+/// A user who is logged in, and what is shown around the page that they requested.
 pub struct Visitor {
     /// What `layout.html` shows.
     pub shell: Shell,
@@ -34,13 +34,13 @@ pub struct Visitor {
 
 /// What `layout.html` shows.
 pub struct Shell {
-    /// What the browser remembers.
+    /// The browser's preferences.
     pub prefs: Prefs,
     /// The time of the page.
     pub clock: Clock,
     /// The name of the user who is logged in; `None` on pages for everybody.
     pub who: Option<String>,
-    /// The message of the form before.
+    /// The outcome of the previous form.
     pub message: Option<Message>,
     /// Path and query of the page, without a message.
     pub here: String,
@@ -52,7 +52,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// The shell of a page for nobody in particular.
+    /// The shell of a page for everybody.
     #[must_use]
     pub fn open(prefs: Prefs, here: &str, state: &AppState) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Shell {
         }
     }
 
-    /// The shell of an error page: with the menu where there is a session cookie, but nothing is asked of Redis for it.
+    /// The shell of an error page: with the menu if there is a session cookie, but without asking Redis.
     #[must_use]
     pub fn unasked(prefs: Prefs, here: &str, state: &AppState, menu: bool) -> Self {
         Self { who: menu.then(|| "Account".to_owned()), ..Self::open(prefs, here, state) }
@@ -79,7 +79,7 @@ impl Shell {
         assets::address(name)
     }
 
-    /// The hash of the assets: a page notices by it that the workers have moved on.
+    /// The hash of the assets, by which a page notices that the workers have another version.
     #[must_use]
     pub fn assets(&self) -> &'static str {
         assets::HASH
@@ -119,7 +119,7 @@ impl Shell {
         }
     }
 
-    /// Counts findings that were just made in the menu, in place of those that were noted.
+    /// Replaces the recorded findings in the menu's count with those that were just made.
     #[must_use]
     pub fn with_findings(mut self, findings: &[Finding]) -> Self {
         self.nav.found(menu_findings::of(findings));

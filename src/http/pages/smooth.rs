@@ -1,9 +1,9 @@
-//! What our scripts ask of the same handlers, so that no handler knows of them: the pages and forms below are complete without.
+//! What our scripts request from the same handlers, which know nothing of them: pages and forms work without this.
 //!
 //! | header of the request | answer |
 //! |---|---|
-//! | `x-bangui-live` | of the page that would be sent: the texts and attributes that a script patches, by key |
-//! | `x-bangui-form` | `{"to"}` for a redirect, `{"errors": {FIELD: SENTENCE}}` for a form that was refused, `{"whole": true}` where a page comes next that only the browser can show |
+//! | `x-bangui-live` | from the page that would be sent, the texts and attributes that a script patches, by key |
+//! | `x-bangui-form` | `{"to"}` for a redirect, `{"errors": {FIELD: SENTENCE}}` for a form that was refused, `{"whole": true}` if the next page must be shown by the browser itself |
 //!
 //! A patched element has `data-k="KEY"`: `<td data-k="web-1.banned">412</td>`. Its text is patched if it has no elements in it,
 //! and those of its attributes that are listed below. A row that may come or go has `data-row="KEY"`: rows that are new are
@@ -21,12 +21,12 @@ use super::form::Errors;
 use super::page::Whole;
 use crate::http::error::Problem;
 
-/// The largest page whose parts are looked for.
+/// The largest page whose parts are extracted.
 const LARGEST: usize = 4 * 1024 * 1024;
 /// Attributes that a script may patch.
 const PATCHED: [&str; 8] = ["class", "href", "d", "value", "max", "datetime", "title", "aria-label"];
 
-/// Around all routes of pages.
+/// The layer around all routes of pages.
 pub async fn smooth(request: Request, next: Next) -> Response {
     let live = request.headers().contains_key("x-bangui-live");
     let form = request.headers().contains_key("x-bangui-form");

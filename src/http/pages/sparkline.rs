@@ -6,9 +6,9 @@ use askama::filters::HtmlSafe;
 use super::marks::count;
 use crate::domain::hours::{SHOWN, ShownHours};
 
-/// Of a bar, with the gap after it.
+/// The width of a bar with the gap after it.
 const STEP: usize = 3;
-/// Of the highest bar.
+/// The height of the highest bar.
 const HEIGHT: u64 = 14;
 
 /// Bars and a sentence. `{{ sparkline }}` in a template shows them.
@@ -17,7 +17,7 @@ const HEIGHT: u64 = 14;
 pub struct Sparkline {
     /// The bars, as the path of an SVG image; an hour that is not known has none.
     bars: String,
-    /// How many in all.
+    /// The number of bans in all.
     sum: String,
     /// The rest of the sentence.
     says: String,
@@ -26,13 +26,13 @@ pub struct Sparkline {
 impl HtmlSafe for Sparkline {}
 
 impl Sparkline {
-    /// Of these; none where no hour is known.
+    /// The bars of these hours; none if no hour is known.
     #[must_use]
     pub fn of(hours: &ShownHours) -> Option<Self> {
         let known: Vec<u64> = hours.bans.iter().copied().flatten().collect();
         let highest = known.iter().copied().max()?.max(1);
         let bars = hours.bans.iter().enumerate().filter_map(|(place, bans)| {
-            // Even none is a dot: a gap is what is not known.
+            // An hour without bans has a dot: a gap means that the number is not known.
             let high = (u128::from((*bans)?) * u128::from(HEIGHT) / u128::from(highest)).max(1);
             Some(format!("M{} {}v-{high}", place * STEP + 1, HEIGHT))
         });

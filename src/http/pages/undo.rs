@@ -1,5 +1,5 @@
-//! The way back: one form for every change that can be undone, from the message that it was answered with and from its entry on the
-//! page of what happened, for ten minutes, at any worker.
+//! Undoing changes: one form for every change that can be undone, in the message that confirmed it and in its entry on the activity
+//! page, for ten minutes, at any worker.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -22,7 +22,7 @@ use crate::domain::{JailChangeId, JailChangeKind, Timestamp};
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 
-/// Undoes what the form names.
+/// Undoes the change that the form names.
 pub async fn undo(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let id = UndoId::parse(form.text("id"))
         .ok_or_else(|| Problem::malformed("the form does not name what is to be undone; nothing was done"))?;
@@ -44,11 +44,11 @@ pub async fn undo(State(state): State<AppState>, visitor: Visitor, form: Form) -
     Ok(done(&state, &visitor.actor, &to, message).await)
 }
 
-/// What comes next.
+/// The page that comes next.
 enum Next {
     /// A page with a message.
     Shown(String, Box<Message>),
-    /// The page of a change that takes long.
+    /// The page of a change that takes longer than a browser waits.
     Running(String),
 }
 
@@ -76,7 +76,7 @@ async fn of_jail(
     })
 }
 
-/// Undoes what is answered at once: bans, settings of bangui, and what is not known any more.
+/// Undoes changes that are answered at once: bans and settings of bangui; also answers for those that are no longer known.
 async fn at_once(state: &AppState, visitor: &Visitor, id: UndoId, back: &str) -> Result<Next> {
     let new: u128 = rand::random();
     let (undo, now) = (UndoId::of(new), visitor.shell.clock.now);
@@ -106,7 +106,7 @@ async fn at_once(state: &AppState, visitor: &Visitor, id: UndoId, back: &str) ->
     Ok(Next::Shown(to, Box::new(message)))
 }
 
-/// The message of a jail that is as before, which can be undone itself.
+/// The message about a jail that is as before, with an undo of the undo.
 fn of_jail_done(undone: Undone, undo: &UndoId, back: &str, now: Timestamp) -> Message {
     let named = |target: &JailTarget| format!("{} on {}", target.jail, target.server);
     match undone {
@@ -129,7 +129,7 @@ fn of_jail_done(undone: Undone, undo: &UndoId, back: &str, now: Timestamp) -> Me
     }
 }
 
-/// What was not done of it, and why.
+/// What the undo left out, and why.
 fn besides(banned: bool, left_out: usize, not_kept: usize) -> String {
     let mut text = String::new();
     if left_out > 0 {
@@ -142,13 +142,13 @@ fn besides(banned: bool, left_out: usize, not_kept: usize) -> String {
     text.trim_end().to_owned()
 }
 
-/// The jail that a change was of, if its server is still there.
+/// The jail of a change, if its server is still there.
 fn jail_of(state: &AppState, done: &Undoable) -> Option<JailTarget> {
     let server = state.server(done.server.as_ref()?.as_str()).ok()?;
     Some(server.jail(done.jail.clone()?))
 }
 
-/// What the change of a jail is that undoes this; none of what is no change of a jail.
+/// The kind of jail change that undoes this; none if it is not a change of a jail.
 fn kind(deed: &Deed) -> Option<JailChangeKind> {
     match deed {
         Deed::Switched { on: true } => Some(JailChangeKind::Deactivate),
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_of_an_undo_is_said() {
+    fn an_undo_says_what_it_leaves_out() {
         assert_eq!(besides(true, 0, 0), "");
         assert_eq!(besides(false, 1, 0), "Left out: 1 address (unbanned since).");
         let both = besides(true, 2, 3_000);

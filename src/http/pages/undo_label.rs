@@ -1,10 +1,10 @@
-//! What the button says that undoes a change: the opposite verb, and of how many.
+//! The label of the button that undoes a change: the opposite verb, and how many.
 
 use super::jail_bans_outcome::back_label;
 use super::jail_words::{back_to, numbers};
 use crate::domain::undo::{Deed, Undoable};
 
-/// What the button says that undoes this; none of what this version cannot undo.
+/// The label of the button that undoes this; none for what this version cannot undo.
 #[must_use]
 pub fn label(done: &Undoable) -> Option<String> {
     Some(match &done.deed {

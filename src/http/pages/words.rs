@@ -6,7 +6,7 @@ use askama::filters::{Html, HtmlSafe, escape};
 
 /// A text with names between backticks, as markup: it is escaped, then each pair of backticks becomes `<code>`.
 ///
-/// What a problem or a finding says goes through here on its way into a page. Scripts have the same in `dock.js`.
+/// Pages show the texts of problems and findings through this. Scripts have the same in `dock.js`.
 #[derive(Debug, Clone, Copy)]
 pub struct Coded<'a>(pub &'a str);
 
@@ -20,7 +20,7 @@ impl fmt::Display for Coded<'_> {
             match (n % 2 == 1, parts.peek().is_some()) {
                 (false, _) => write!(out, "{part}")?,
                 (true, true) => write!(out, "<code>{part}</code>")?,
-                // A last backtick without a partner is a letter like any other.
+                // A last backtick without a partner is an ordinary character.
                 (true, false) => write!(out, "`{part}")?,
             }
         }

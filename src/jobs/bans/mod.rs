@@ -1,14 +1,14 @@
 //! Large bans and unbans, carried out by whichever worker is free.
 //!
-//! Every worker runs this loop: look which jobs may be claimed, claim one, work on it, look again. It is woken by the
-//! message that a job was enqueued or released, and looks on its own when a claim may have expired.
+//! Every worker runs this loop: find the jobs that may be claimed, claim one, work on it, repeat. It is woken by the
+//! message that a job was enqueued or released, and also polls when a claim may have expired.
 //!
 //! * `domain/ban_job.rs`: what a job is, and which may be claimed (pure);
 //! * `store/jobs/ban_jobs.rs`: claims, and what is stored of a job;
 //! * `work.rs`: one job, from its claim to its end.
 //!
-//! As with the scheduler's lease, a claim is a hint. The proof is its epoch, which Redis compares at every write and the
-//! agent at every command.
+//! As with the leader's lease, holding a claim is only a hint. What counts is its epoch, which Redis compares at every write and
+//! the agent at every command.
 
 mod work;
 
@@ -28,22 +28,22 @@ use crate::store::{Store, StoreError, Wake, WorkerId};
 const MAX_CONCURRENT_JOBS: usize = 4;
 /// How often a worker polls for jobs whose wake-up message was lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// After an error, before looking again.
+/// The pause after an error.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The dependencies of the ban job runner. One per worker.
 #[derive(Clone)]
 pub struct BanJobs {
-    /// The cluster's memory.
+    /// Redis.
     pub store: Store,
     /// The fail2ban servers.
     pub agents: Fleet,
-    /// Who this worker is.
+    /// This worker's id.
     pub worker: WorkerId,
 }
 
 impl BanJobs {
-    /// Works on jobs until `stop`; when it returns, those it worked on are given back.
+    /// Works on jobs until `stop`; releases those it was working on before it returns.
     pub async fn run(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let mut running = JoinSet::new();
@@ -66,7 +66,7 @@ impl BanJobs {
         while running.join_next().await.is_some() {}
     }
 
-    /// Claims what may be claimed, as long as there are places; after which time to look again.
+    /// Claims what may be claimed, as long as there are places. Returns after which time to look again.
     async fn fill(
         self: &Arc<Self>,
         running: &mut JoinSet<()>,

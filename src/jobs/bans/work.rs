@@ -1,10 +1,10 @@
 //! One ban job, from its claim to its end.
 //!
 //! ```text
-//! claim ─▶ fence the agent ─▶ claim still valid? ─▶ up to 25 addresses, note, up to 25, note ... ─▶ end
+//! claim ─▶ fence the agent ─▶ claim still valid? ─▶ up to 25 addresses, save, up to 25, save ... ─▶ end
 //! ```
 //!
-//! The fence comes first: whatever an earlier claim sent has finished, and anything it may still send is refused. The claim is
+//! The fence comes first: after it, whatever an earlier claim sent has finished, and anything it may still send is refused. The claim is
 //! checked after the fence: a worker that was paused before fencing, while the job was cancelled and the agent restarted, must
 //! not start. Each command carries the epoch and the agent's incarnation; a command whose answer was lost is sent again by the
 //! worker that resumes the job, which bans nobody twice.
@@ -24,32 +24,32 @@ use crate::domain::{BanAction, BanJobProgress, BanJobState, Network};
 use crate::store::BanJobClaim;
 use crate::store::jobs::ban_jobs::CLAIM_TTL;
 
-/// How often a restarted agent is fenced again before the job is put back for a while.
+/// How many times a restarted agent is fenced again before the job is released for a while.
 const FENCES: usize = 3;
 
-/// Addresses of a job that are noted for the event stream.
+/// The maximum number of addresses of a job that are recorded for the event stream.
 const NOTED: usize = 200;
 
 /// Why the work on a claim ended.
 enum WorkEnd {
     /// Every address was tried.
     Done,
-    /// The agent knows that it is cancelled.
+    /// The job is cancelled, and the agent knows it.
     Cancelled,
-    /// No worker can end it.
+    /// No worker can carry it out.
     Failed(String),
-    /// The agent could not be asked.
+    /// The agent could not carry it out now.
     Trouble(String),
-    /// Another has a claim, or Redis does not answer.
+    /// Another worker has a newer claim, or Redis does not answer.
     Lost,
-    /// This worker ends.
+    /// This worker shuts down.
     Stopped,
 }
 
 impl From<AgentError> for WorkEnd {
     fn from(error: AgentError) -> Self {
         match error {
-            // Whether a newer claim made it so is found out when it is given back.
+            // If the reason is a newer claim, the release shows it.
             AgentError::Refused { kind: RefusedKind::Stale { .. }, reason } => Self::Trouble(reason),
             AgentError::Refused { reason, .. } => Self::Failed(reason),
             error => Self::Trouble(error.to_string()),
@@ -73,7 +73,7 @@ impl BanJobs {
         self.conclude(&claim, progress, end).await;
     }
 
-    /// Renews the claim; ends when it is lost.
+    /// Renews the claim; returns when it is lost.
     async fn lost(&self, claim: &BanJobClaim) {
         loop {
             let wait = CLAIM_TTL.mul_f64(rand::rng().random_range(0.25..0.35));
@@ -81,7 +81,7 @@ impl BanJobs {
             match self.store.renew_ban_job(claim).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                // It may run out, and then another has a higher epoch: nothing that is done here until then is wrong.
+                // The claim may expire; then another worker gets a higher epoch, and this one is fenced off.
                 Err(error) => tracing::debug!(error = %error, "failed to renew a claim: retrying"),
             }
         }
@@ -89,7 +89,7 @@ impl BanJobs {
 
     async fn carry_on(&self, claim: &BanJobClaim, progress: &mut BanJobProgress) -> WorkEnd {
         let Some(agent) = self.agents.get(&claim.server) else {
-            return WorkEnd::Failed(format!("no worker knows a server {}", claim.server));
+            return WorkEnd::Failed(format!("no server {} is configured or discovered", claim.server));
         };
         let job = match self.fence(claim, &agent).await {
             Ok(job) => job,
@@ -99,7 +99,9 @@ impl BanJobs {
             return WorkEnd::Cancelled;
         }
         if claim.order == BanAction::Unknown {
-            return WorkEnd::Trouble("only a newer version of bangui knows what is asked for".to_owned());
+            return WorkEnd::Trouble(
+                "the job comes from a newer version of bangui, which must carry it out".to_owned(),
+            );
         }
         let ips = match self.addresses(claim, &agent, progress).await {
             Ok(ips) => ips,
@@ -114,7 +116,7 @@ impl BanJobs {
         self.lift_others(claim, &agent, job, progress).await
     }
 
-    /// What a jail bans beside addresses can be named by its agent only: the rest of "unban all" is left to it.
+    /// Lifts bans that are not of addresses, which only the agent can name: the rest of "unban all".
     async fn lift_others(
         &self,
         claim: &BanJobClaim,
@@ -127,7 +129,7 @@ impl BanJobs {
             return WorkEnd::Done;
         }
         let mut lifted = 0;
-        // A call lifts as many as there is time for.
+        // Each call lifts as many as there is time for.
         while lifted < others {
             match agent.unban_all(&claim.jail, Some(job.clone())).await {
                 Ok(step) => {
@@ -155,7 +157,7 @@ impl BanJobs {
         let owner = Some(self.worker.as_str().to_owned());
         let job = JobEpoch { key, epoch: claim.epoch, incarnation: None, owner };
         let fenced = agent.fence(&job).await.inspect_err(|error| {
-            // The next claim has a greater one then.
+            // Makes the next claim greater than the epoch that the agent knows.
             if let AgentError::Refused { kind: RefusedKind::Stale { known: Some(known) }, .. } = error {
                 self.store.see_epoch(*known);
             }
@@ -166,7 +168,7 @@ impl BanJobs {
         }
     }
 
-    /// The addresses that are left.
+    /// The addresses that are not tried yet.
     async fn addresses(
         &self,
         claim: &BanJobClaim,
@@ -182,7 +184,7 @@ impl BanJobs {
         Ok(ips.into_iter().skip(progress.done).collect())
     }
 
-    /// Notes the end, or gives the claim back.
+    /// Saves the end of the job, or releases the claim.
     async fn conclude(&self, claim: &BanJobClaim, progress: BanJobProgress, end: WorkEnd) {
         let (ending, next) = match end {
             WorkEnd::Done => ("done".to_owned(), Next::Over(BanJobState::Done, None)),
@@ -210,13 +212,13 @@ impl BanJobs {
                 let ended =
                     Self::insist(|| ban_jobs::end(&self.store, claim, *state, progress, reason.as_deref()))
                         .await;
-                // The counts are to be seen soon; the next sweep would show them too.
+                // Shows the new counts soon; otherwise the next sweep does.
                 if let Err(error) = self.store.request_probe(&claim.server).await {
                     tracing::debug!(error = %error, "failed to request a probe after a ban job");
                 }
                 ended
             }
-            // A worker that ends does not insist: the claim runs out.
+            // A worker that shuts down does not retry: the claim expires.
             Next::Again(pause, why) => self.store.put_ban_job_back(claim, *pause, why).await.ok(),
             Next::Nothing => None,
         };
@@ -256,7 +258,7 @@ impl Batches for Work<'_> {
     }
 
     async fn keep(&mut self, batch: &[Network], results: Vec<BanResult>) -> Result<(), WorkEnd> {
-        // Events name no more than those of the first commands.
+        // Events name only the addresses of the first batches.
         if self.progress.done < NOTED {
             let (store, claim) = (&self.jobs.store, self.claim);
             ban_batches::note_changes(store, &claim.server, &claim.jail, claim.order, &results).await;
@@ -271,7 +273,7 @@ impl Batches for Work<'_> {
     }
 }
 
-/// What is noted of the end of the work on a claim.
+/// What happens to the job after the work on a claim.
 enum Next {
     Over(BanJobState, Option<String>),
     Again(Duration, String),

@@ -1,8 +1,8 @@
-//! Accounts: who may log in. There is one so far, `admin`, made once in the cluster's life by setup.
+//! Accounts: who may log in. There is one so far, `admin`, which setup creates once in the life of the installation.
 //!
-//! Where replicas are to confirm (`BANGUI_REDIS_MIN_REPLICAS`), a new account and a new password carry a mark until they have.
-//! A worker that reads an account with that mark first obtains the confirmation, so that nothing a failover may still undo is
-//! used for a login or reported as complete: the worker that wrote it may have been answered 503, or killed.
+//! Where replicas must confirm (`BANGUI_REDIS_MIN_REPLICAS`), a new account and a new password carry a mark until they have.
+//! A worker that reads an account with that mark first obtains the confirmation, so that nothing that a failover may still undo is
+//! used for a login or reported as complete: the worker that wrote it may have answered 503, or may have been killed.
 
 use std::sync::PoisonError;
 
@@ -18,7 +18,7 @@ const SETUP_CODE_SECONDS: u32 = 86_400;
 pub struct Account {
     /// The password's argon2id hash in PHC form.
     pub password_hash: String,
-    /// Counts revocations of all sessions: a session of an older generation is dead.
+    /// Counts revocations of all sessions: a session of an older generation has ended.
     pub generation: u64,
 }
 
@@ -80,18 +80,18 @@ impl Store {
             audit.log();
             self.clear_mark(&admin, &mark).await;
         } else {
-            // By another, whose account may be unconfirmed.
+            // Another worker created it, and it may be unconfirmed: reading it obtains the confirmation.
             self.account(&admin).await?;
         }
         Ok(created)
     }
 
-    /// What goes with a change that the replicas are to confirm.
+    /// The mark of a change that the replicas must confirm; empty if they are not asked to.
     fn mark(&self) -> Result<String> {
         Ok(if self.shared.confirms() { hex(&random::<16>()?) } else { String::new() })
     }
 
-    /// The replicas have what carries this mark.
+    /// Clears this mark. Call this once the replicas have confirmed the write that carries it.
     async fn clear_mark(&self, username: &Username, mark: &str) {
         if mark.is_empty() {
             return;
@@ -110,8 +110,8 @@ impl Store {
         Ok(())
     }
 
-    /// The account, or `None` before setup. [`crate::store::StoreError::Unconfirmed`] if the replicas still do not confirm an earlier
-    /// change of it.
+    /// The account, or `None` before setup. Fails with [`crate::store::StoreError::Unconfirmed`] if the replicas still do not confirm
+    /// an earlier change of the account.
     pub async fn account(&self, username: &Username) -> Result<Option<Account>> {
         // The generation first: if the password changes between the two reads, the login finds that its generation
         // is an old one, and never the other way round.

@@ -10,14 +10,14 @@
 //!
 //! One IPv6 customer has a /64 at least and often a /48, hence the two. The account's limit is what slows a guesser
 //! with many addresses down, and must not become a weapon: it never refuses an address that has logged in to the
-//! account within 30 days, and there is no lock that somebody would have to open. Nor can guessers keep the account's owner out
-//! who comes from a new address: a refusal costs the address its attempt, so that asking more often gains nothing; and once the
-//! account's failures are used up, the first tenth that comes back is kept for calm addresses ([`Standing::calm`]). A known
-//! address is known under the account's generation: a new password, or the end of all sessions, forgets them all at once.
+//! account within 30 days, and there is no lock that somebody would have to open. Nor can guessers keep out an owner who comes
+//! from a new address: a refusal still uses up one of the address's attempts, so trying more often gains nothing; and once the
+//! account's failures are used up, the first tenth that comes back is reserved for calm addresses ([`Standing::calm`]). An
+//! address is known under the account's generation: a new password, or the end of all sessions, forgets all known addresses.
 //!
 //! ```text
 //! admit ─▶ one round trip, before the password is hashed: takes from address and site, looks at account
-//!   ├─ the account's limit refuses ─▶ the attempt is used all the same
+//!   ├─ the account's limit refuses ─▶ the attempt is used up nevertheless
 //!   ├─ the password was wrong      ─▶ count_failure   takes from account
 //!   ├─ it was right                ─▶ remember        the address is known from now on
 //!   └─ it was not checked at all   ─▶ give_back
@@ -41,7 +41,7 @@ use crate::store::{Result, Store, Username};
 const SITE_FACTOR: u32 = 4;
 /// Of the failures that an account regains over time, one in this many is reserved for calm addresses.
 const KEPT_OF: u32 = 10;
-/// How long an address is one that has failed, at most: no longer than the account's failures take to come back.
+/// How long an address counts as one that has failed, at most; never longer than the account's failures take to come back.
 const FAILED_FOR: Duration = Duration::from_secs(3600);
 /// How long an address is known to an account after a login.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 86_400);
@@ -51,7 +51,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(30 * 86_400);
 pub struct LoginLimits {
     /// Attempts from one address.
     pub attempts: RateLimit,
-    /// Failures with one account.
+    /// Failures to log in to one account.
     pub failures: RateLimit,
 }
 
@@ -92,10 +92,10 @@ pub enum Admission {
     },
 }
 
-/// What is known of an address and an account.
+/// How an address stands with an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// The address has logged in to the account before: the account's limit does not hold for it.
+    /// The address has logged in to the account before: the account's limit does not apply to it.
     pub known: bool,
     /// The address has not failed there lately, and has not used up half of its attempts: the behaviour of a user who knows the
     /// password, not of one who guesses.
@@ -128,7 +128,7 @@ impl Store {
         Ok(account_admission(standing, failures))
     }
 
-    /// Asks whether something else than a login may be tried that has a secret to guess.
+    /// Asks whether something other than a login may be tried in which a secret could be guessed, such as the setup.
     pub async fn admit_attempt(&self, ip: IpAddr, limits: LoginLimits) -> Result<Option<(Limit, Duration)>> {
         let attempts = self.attempts(ip, limits);
         let attempted: Taken = self.shared.call(&take(&attempts, 1)).await?;
@@ -155,7 +155,7 @@ impl Store {
         self.shared.query("login_remember", &command).await
     }
 
-    /// Undoes the taking of an attempt that was not made in the end.
+    /// Gives back an attempt that was taken but not made.
     pub async fn give_back_attempt(&self, ip: IpAddr, limits: LoginLimits) -> Result<()> {
         let attempts = self.attempts(ip, limits);
         let call = scripts::LIMIT_GIVE_BACK.call();
@@ -171,7 +171,7 @@ impl Store {
         std::iter::once(address).chain(wider.then(site)).collect()
     }
 
-    /// A look, or the count of a failure of an address of this standing.
+    /// A check; or, with the standing of the address that `failed`, the count of a failure.
     fn account_limit(
         &self,
         account: &str,
@@ -204,7 +204,7 @@ type Taken = (usize, u64, u64);
 /// failed lately.
 type Failures = (u64, u64, bool);
 
-/// At least one, if there is more than one.
+/// How many of the failures are reserved for calm addresses: at least one, if there is more than one.
 fn kept_for_calm(burst: u32) -> u32 {
     (burst / KEPT_OF).max(1).min(burst - 1)
 }
@@ -221,7 +221,7 @@ fn account_admission(standing: Standing, (calm, other, _): Failures) -> Admissio
     Admission::Refused { limit: Limit::Account, retry_after: Duration::from_millis(wait) }
 }
 
-/// A bucket, in the measures of its script: microseconds.
+/// A bucket, in microseconds as its script counts.
 #[derive(Debug, PartialEq, Eq)]
 struct Bucket {
     limit: Limit,

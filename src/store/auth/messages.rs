@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::store::connection::clock::millis;
 use crate::store::{Result, SessionId, Store, hex, random};
 
-/// Digits of an id: 64 bits, and one is valid in its session only.
+/// Digits of an id. 64 bits are enough, since an id is valid in its session only.
 const ID_DIGITS: usize = 16;
 
 impl Store {

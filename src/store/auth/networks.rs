@@ -6,13 +6,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::domain::address::host_behind;
 
-/// What is one address to the limits: an IPv4 address, or the /64 in which an IPv6 host picks its own.
+/// What counts as one address for the limits: an IPv4 address, or the /64 in which an IPv6 host picks its own.
 #[must_use]
 pub fn address_of(ip: IpAddr) -> IpNet {
     network_of(ip, 64)
 }
 
-/// What is one site to them: an IPv4 address, or the /48 that one customer may have.
+/// What counts as one site for the limits: an IPv4 address, or the /48 that one customer may have.
 pub(in crate::store) fn site_of(ip: IpAddr) -> IpNet {
     network_of(ip, 48)
 }

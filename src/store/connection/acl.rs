@@ -1,4 +1,4 @@
-//! What the user of `BANGUI_REDIS_URL` must be allowed, and whether it is.
+//! Which rights the user of `BANGUI_REDIS_URL` needs, and which of them are missing.
 //!
 //! `user.acl` is the rule, as a line of a Redis ACL file: docs/redis.md shows it, every Redis of the tests has that user and
 //! the workers there run as it, and a test compares it with the commands that the source sends. A new command goes in
@@ -16,11 +16,11 @@ use crate::store::keys::Keys;
 /// The rule for the prefix `bangui`.
 pub const RULE: &str = include_str!("user.acl");
 
-/// What the user needs besides on a Redis Cluster. They are asked for before anything else there, so a missing one is reported at
+/// What else the user needs on a Redis Cluster. These commands come before all others there, so a missing right is reported at
 /// once too.
 pub const CLUSTER_RIGHTS: [&str; 2] = ["+cluster|nodes", "+cluster|slots"];
 
-/// Each command as short as Redis takes it: `K` is a key, `C` a channel, anything else is literal.
+/// Each command in its shortest valid form: `K` is a key, `C` a channel, anything else is literal.
 const FORMS: &[&str] = &[
     "del K",
     "evalsha 0 0",
@@ -76,16 +76,16 @@ const FORMS: &[&str] = &[
     "zremrangebyrank K 0 0",
 ];
 
-/// A command that is tried, and the rights it takes.
+/// A command that is tried, and the rights it needs.
 struct Attempt {
     command: Cmd,
     right: String,
-    /// That to its key or channel.
+    /// The right to its key or channel.
     object: String,
 }
 
-/// The rights that are missing, as `ACL SETUSER` takes them. If there are some, the connection is of no more use: it may
-/// be left within a transaction.
+/// The rights that are missing, as `ACL SETUSER` takes them. If there are any, the connection must not be used any more: it may
+/// still be inside a transaction.
 pub(in crate::store) async fn missing(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -130,7 +130,7 @@ fn attempt(form: &str, key: &str, channel: &str) -> Attempt {
     attempt
 }
 
-/// Sends them; each right that one of them was refused for, once.
+/// Sends them; returns each right that was missing for one of them, once.
 async fn denied(
     connection: &mut MultiplexedConnection,
     attempts: Vec<Attempt>,
@@ -143,7 +143,7 @@ async fn denied(
     let answers: Vec<RedisResult<Value>> = pipeline.query_async(connection).await?;
     let mut missing = Vec::new();
     for (attempt, answer) in attempts.into_iter().zip(answers) {
-        // Any other error (a full Redis, a replica) says nothing of rights.
+        // Any other error (a full Redis, a replica) says nothing about rights.
         let Err(error) = answer else { continue };
         // The second is what EXEC makes of the first.
         if !matches!(error.code(), Some("NOPERM" | "EXECABORT")) {

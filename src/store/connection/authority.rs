@@ -26,7 +26,7 @@ pub(in crate::store) enum Authority {
 }
 
 impl Authority {
-    /// That of this URL, if it has one.
+    /// The authority of this URL, if it has one.
     pub fn of(url: &str, slot: u16, root_cert: Option<&Vec<u8>>) -> anyhow::Result<Option<Self>> {
         if let Some(sentinels) = SentinelUrl::parse(url) {
             let sentinels = sentinels.map_err(anyhow::Error::msg)?;
@@ -54,7 +54,7 @@ impl Authority {
         }
     }
 
-    /// The name of the part that asks it again and again.
+    /// The name of the worker's part that asks it again and again.
     pub fn part(&self) -> &'static str {
         match self {
             Self::Sentinels(_) => "sentinels",

@@ -1,9 +1,9 @@
-//! Is this a Redis to build on? Asked at every connect and by `bangui check`.
+//! Can this Redis be used? Asked at every connect and by `bangui check`.
 //!
-//! Refused: a version below 6.2 (no `PXAT`, no `GETEX`), a data layout that a newer major version wrote. Waited for: a
-//! replica to become the primary, a user to get the rights it lacks.
-//! Read from and reported: one that refuses writes.
-//! Warned of: an eviction policy that may drop sessions or the lease, no persistence, a clock that differs.
+//! Refused: a version below 6.2 (no `PXAT`), a data layout that a newer major version wrote.
+//! Waited for: a replica to become the primary, a user to get the rights it lacks.
+//! Read from, and reported: a Redis that refuses writes.
+//! Warned about: an eviction policy that may drop sessions or the lease, no persistence, a clock that differs.
 //! Everything is read by INFO, since CONFIG is often blocked.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use crate::config::RedisConfig;
 use crate::store::keys::Keys;
 use crate::store::{Result, StoreError};
 
-/// `major.minor` of how things lie in Redis. A new major version means that older programs must not touch it.
+/// `major.minor` of the layout of the data in Redis. A new major version means that older programs must not touch it.
 pub const LAYOUT: &str = "1.0";
 const LAYOUT_MAJOR: u32 = 1;
 const OLDEST: (u32, u32) = (6, 2);
@@ -50,7 +50,7 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Connects and looks at everything, for `bangui check`.
+/// Connects and makes all checks, for `bangui check`.
 ///
 /// # Errors
 /// If Redis does not answer, or the URL is invalid.
@@ -89,7 +89,7 @@ pub(in crate::store) async fn run(
 ) -> Result<Vec<Finding>> {
     let rights = rights(&super::acl::missing(connection, keys).await?);
     if rights.level != Level::Ok {
-        return Ok(vec![rights]); // What follows takes rights itself.
+        return Ok(vec![rights]); // What follows needs rights itself.
     }
     let (info, layout, time): (String, Option<String>, (i64, i64)) =
         redis::pipe().cmd("INFO").cmd("GET").arg(keys.layout()).cmd("TIME").query_async(connection).await?;

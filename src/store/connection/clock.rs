@@ -20,7 +20,7 @@ pub fn boot_now() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// Redis's clock as it was last heard, carried on by our own.
+/// Redis's clock as last read, carried on by the boot-time clock.
 #[derive(Debug, Default)]
 pub(in crate::store) struct RedisClock {
     /// Microseconds between boot time and Redis's time.

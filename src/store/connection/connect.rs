@@ -24,7 +24,7 @@ pub(super) fn settings_of_a_connection() -> AsyncConnectionConfig {
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
 }
 
-/// The handshake is inside the bound too: redis-rs bounds only the connect itself.
+/// Includes the handshake in the timeout: redis-rs applies its own only to the connect itself.
 pub(super) async fn timed<T>(
     dialing: impl Future<Output = std::result::Result<T, RedisError>>,
 ) -> std::result::Result<T, RedisError> {
@@ -33,7 +33,7 @@ pub(super) async fn timed<T>(
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
-/// A client of this URL; `root_cert` is the CA, if it is one of our own.
+/// A client of this URL; `root_cert` is the CA of `BANGUI_REDIS_CA`, if there is one.
 pub(super) fn client(url: &str, root_cert: Option<&Vec<u8>>) -> std::result::Result<Client, RedisError> {
     let info = url.into_connection_info()?;
     let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);

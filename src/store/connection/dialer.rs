@@ -1,7 +1,7 @@
-//! Opens connections to the one Redis, each with the timeouts that every command here has.
+//! Opens connections to the one Redis, all with the same timeouts.
 //!
-//! The shared connection's watchdog alone looks for the primary ([`Dialer::search`]), and when it has a connection that
-//! passed the checks, that is [`Dialer::settle`]d. Every other connection of the process (lease, subscriptions,
+//! Only the shared connection's watchdog looks for the primary ([`Dialer::search`]); once it has a connection that passed the
+//! checks, it settles on that Redis ([`Dialer::settle`]). Every other connection of the process (lease, subscriptions,
 //! confirmations) must lead to the same Redis, known by its `run_id`, and is left when there is a new shared one. An address
 //! that moves only new connections (a proxy, a Service, a DNS name) would otherwise leave parts of a worker behind on a
 //! Redis that was superseded; whichever connection finds out first, all of them move.
@@ -30,8 +30,8 @@ use crate::config::RedisConfig;
 use crate::store::auth::near_cache::{LEASE, MARGIN};
 use crate::store::{Result, StoreError};
 
-/// How long a primary is trusted after the authority named it: less than a revocation waits on a Redis that is
-/// new to it, since two machines' clocks do not run equally fast.
+/// How long a primary is trusted after the authority named it: less than a revocation waits on a Redis that has just become the
+/// primary, since two machines' clocks do not run equally fast.
 const TRUST: Duration = LEASE.saturating_sub(MARGIN);
 
 /// The way to Redis.
@@ -55,9 +55,9 @@ struct Home {
     settled: Option<Settled>,
 }
 
-/// The number of the newest shared connection than which a new connection led to another Redis.
+/// The number of the newest shared connection for which a new connection led to another Redis.
 ///
-/// A number and no mere bell: a connection that was compared with the one before says nothing about the shared one of now.
+/// A number and not a mere signal: a connection that was compared with an earlier shared one says nothing about the present one.
 #[derive(Clone, Default)]
 pub(in crate::store) struct Elsewhere(Arc<watch::Sender<u64>>);
 
@@ -67,7 +67,7 @@ impl Elsewhere {
         self.0.send_if_modified(|newest| std::mem::replace(newest, number.max(*newest)) < number);
     }
 
-    /// Waits until that was found of the shared connection of this number.
+    /// Waits until a new connection led to another Redis than the shared one of this number.
     pub fn than(&self, number: u64) -> impl Future<Output = ()> + Send + use<> {
         let mut newest = self.0.subscribe();
         async move {
@@ -81,7 +81,7 @@ impl Elsewhere {
 #[derive(Clone)]
 struct Settled {
     target: Target,
-    /// Not every service reports it.
+    /// None if the service does not report it.
     run_id: Option<String>,
 }
 
@@ -91,23 +91,23 @@ pub(in crate::store) struct Target {
     client: Arc<Client>,
     /// What the authority says, if there is one.
     pub named: Option<Arc<Primary>>,
-    /// Before it was asked for, on the boot-time clock.
+    /// The time before the authority was asked, on the boot-time clock.
     asked_at: Duration,
 }
 
-/// What the authority says of the Redis that was settled on.
+/// What the authority says about the Redis that was settled on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Verdict {
     /// It names it.
     Confirmed,
     /// It names another one.
     Superseded,
-    /// It has not spoken.
+    /// It has not answered.
     Unknown,
 }
 
 impl Dialer {
-    /// `slot` is that of all keys, should it be a Redis Cluster.
+    /// `slot` is the slot of all keys, for a Redis Cluster.
     pub fn new(config: &RedisConfig, slot: u16) -> anyhow::Result<Self> {
         let read = |ca: &PathBuf| {
             let unreadable = || format!("the file of BANGUI_REDIS_CA cannot be read: {}", ca.display());
@@ -172,7 +172,7 @@ impl Dialer {
         }
     }
 
-    /// The owner of a slot gets a newer configuration epoch with each further slot.
+    /// Records a newer configuration epoch of the same primary: the owner of a slot gets one with each further slot.
     fn note_epoch(&self, newest: Primary) {
         self.home.send_if_modified(|home| {
             let target = home.settled.as_mut().map(|settled| &mut settled.target);
@@ -192,15 +192,15 @@ impl Dialer {
         self.trusted_until.fetch_max(millis(asked_at + TRUST), Ordering::Relaxed);
     }
 
-    /// Nothing is answered from this Redis any more, until the next is settled on or the authority names it again.
+    /// From now on nothing is answered from this Redis, until another one is settled on or the authority names it again.
     pub fn distrust(&self) {
         self.trusted_until.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the Redis that was settled on may be answered from now.
+    /// Whether requests may be answered from the Redis that was settled on.
     ///
     /// # Errors
-    /// Why not.
+    /// [`StoreError::Unavailable`] with the reason why not.
     pub fn trusted(&self) -> Result<()> {
         let Some(authority) = &self.authority else { return Ok(()) };
         if millis(boot_now()) < self.trusted_until.load(Ordering::Relaxed) {
@@ -215,7 +215,7 @@ impl Dialer {
         self.home.borrow().settled.as_ref()?.run_id.clone()
     }
 
-    /// What the authority said of it.
+    /// What the authority said about the current Redis.
     pub fn named(&self) -> Option<Arc<Primary>> {
         self.home.borrow().settled.as_ref()?.target.named.clone()
     }
@@ -234,7 +234,7 @@ impl Dialer {
         });
     }
 
-    /// Changes with each shared connection; to be read before dialling what [`Self::moved_from`] is to end.
+    /// Changes with each shared connection. Read it before dialling a connection that [`Self::moved_from`] must end.
     pub fn number(&self) -> u64 {
         self.home.borrow().number
     }
@@ -303,7 +303,7 @@ fn not_connected() -> StoreError {
     StoreError::unavailable("the first connection is not made yet".to_owned())
 }
 
-/// Which Redis this is: another one after each restart.
+/// The id of the Redis process: another one after each restart.
 pub(super) async fn run_id(
     connection: &mut MultiplexedConnection,
 ) -> std::result::Result<Option<String>, RedisError> {

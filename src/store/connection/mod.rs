@@ -1,10 +1,9 @@
 //! How Redis is reached, watched and checked.
 //!
 //! `dialer.rs` finds the address, `shared.rs` is the one multiplexed connection, `watchdog.rs` looks after it, `primary.rs` asks
-//! whether it leads to the primary, `pool.rs` lends connections for what is large or blocks. Where Sentinels or the masters of a
-//! Redis Cluster name the primary, they are an `authority.rs`, which `follow.rs` asks again and again.
-//! `checks.rs` says whether this Redis may be used, `acl.rs` what its user must be allowed,
-//! `clock.rs` what time it is there.
+//! whether it leads to the primary, `pool.rs` lends connections for what is large or blocks. `authority.rs` stands for the
+//! Sentinels or the masters of a Redis Cluster that name the primary, and `follow.rs` asks them again and again.
+//! `checks.rs` says whether this Redis may be used, `acl.rs` which rights its user needs, `clock.rs` what time it is there.
 
 pub mod acl;
 pub(super) mod authority;

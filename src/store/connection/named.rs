@@ -7,13 +7,13 @@ use crate::store::StoreError;
 /// The primary that was named.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) struct Primary {
-    /// What it is known by.
+    /// Identifies it: the address, or the id of the node on a Redis Cluster.
     pub id: String,
     /// `host:port`
     pub address: String,
     /// The greatest configuration epoch of those that name it.
     pub epoch: u64,
-    /// What is the matter with those that did not answer.
+    /// Those that did not answer, each with the reason.
     pub silent: Vec<String>,
     /// Who named it, in messages: `the Sentinels`.
     pub by: &'static str,
@@ -34,7 +34,7 @@ impl Primary {
     }
 }
 
-/// An error in words.
+/// The text of an error, without "Redis is unavailable".
 pub(super) fn plain(error: RedisError) -> String {
     match StoreError::from(error) {
         StoreError::Unavailable { reason, .. } => reason,

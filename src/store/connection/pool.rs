@@ -5,8 +5,8 @@
 //! large, blocking, WAIT ─▶ lent from here, UNWATCH and PING first, given back after a whole answer
 //! ```
 //!
-//! The pool leads to the Redis that the dialer has settled on. When the dialer moves, the pool is replaced: what is idle closes,
-//! what is lent ends with an error, and nobody is handed a socket to a primary that was left. A connection whose exchange did
+//! The pool leads to the Redis that the dialer has settled on. When the dialer moves, the pool is replaced: idle connections
+//! close, lent ones end with an error, and nobody gets a connection to a primary that was left. A connection whose exchange did
 //! not end (an error, a timeout, a caller that went away) is closed and not given back: a reply may still be on its way.
 
 use std::sync::{Mutex, PoisonError};
@@ -29,7 +29,7 @@ pub(in crate::store) struct Pool {
 
 /// The pool for one Redis.
 struct Lending {
-    /// Of the dialer.
+    /// The number that the dialer gave the shared connection.
     number: u64,
     pool: deadpool_redis::Pool,
 }
@@ -40,7 +40,7 @@ impl Pool {
         Self { size: size.into(), current: Mutex::new(None) }
     }
 
-    /// Whether there is one.
+    /// Whether there is a pool.
     pub fn is_on(&self) -> bool {
         self.size > 0
     }
@@ -59,7 +59,7 @@ impl Pool {
     }
 
     fn pool(&self, dialer: &Dialer, number: u64) -> Result<deadpool_redis::Pool> {
-        // Nothing in here panics half way.
+        // No code panics between two changes under this lock, so a poisoned one guards whole data.
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lending) = current.as_ref().filter(|lending| lending.number == number) {
             return Ok(lending.pool.clone());

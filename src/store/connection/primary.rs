@@ -1,9 +1,9 @@
-//! Is this Redis the primary, and does it take writes? Asked by a write that changes nothing: `SET ... XX` on a key that is
-//! never there.
+//! Is this Redis the primary, and does it take writes? Asked by a write that changes nothing: `SET ... XX` on a key that never
+//! exists.
 //!
-//! Only a write reveals all of it. A replica answers `READONLY`; a primary that hands over (`FAILOVER`) still calls itself one,
-//! and holds the write back until it is a replica, while the other one has taken over already. `ROLE` would miss that. And
-//! `SET` is a command that every user and every managed service has.
+//! Only a write reveals all of it. A replica answers `READONLY`; a primary that hands over (`FAILOVER`) still calls itself the
+//! primary, and delays the write until it is a replica, although the other one may have taken over already. `ROLE` would miss
+//! that. And every user and every managed service is allowed `SET`.
 //!
 //! A session check sends it before its read, in the same round trip ([`read`]): a request that began after a logout was
 //! answered elsewhere is never answered by a Redis that had handed over before. Where writes are refused for another reason
@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::error::{in_script, refuses_writes};
 use crate::store::keys::Keys;
 
-/// What a Redis is good for.
+/// The role of a Redis, and whether it takes writes.
 #[derive(Debug, Clone)]
 pub(in crate::store) enum Standing {
     /// It is the primary and takes writes.
@@ -32,14 +32,14 @@ pub(in crate::store) fn is_replica(error: &RedisError) -> bool {
     error.code() == Some("READONLY") || in_script(error).is_some_and(|words| words.contains("READONLY"))
 }
 
-/// Whether this error says that a node of a Redis Cluster does not serve these keys: the slot is another's, or it has lost
-/// the others.
+/// Whether this error says that a node of a Redis Cluster does not serve these keys: the slot belongs to another node, or it has
+/// lost contact with the cluster.
 pub(in crate::store) fn is_not_served(error: &RedisError) -> bool {
     matches!(error.code(), Some("MOVED" | "CLUSTERDOWN"))
 }
 
-/// Whether this error says that the slot of these keys is being moved to another node: nothing was done, and as long as some
-/// keys are here and some there, nothing can be that needs more than one.
+/// Whether this error says that the slot of these keys is being moved to another node: nothing was done, and as long as the keys
+/// are spread over both nodes, nothing that needs more than one of them can be.
 pub(in crate::store) fn is_on_its_way(error: &RedisError) -> bool {
     matches!(error.code(), Some("ASK" | "TRYAGAIN"))
 }
@@ -49,7 +49,7 @@ pub(in crate::store) fn question(keys: &Keys) -> Cmd {
     redis::cmd("SET").arg(keys.primary()).arg("").arg("XX").to_owned()
 }
 
-/// Asks, and reads in the same round trip. What was read is worth nothing from a replica.
+/// Asks, and reads in the same round trip. What was read from a replica must not be used.
 pub(in crate::store) async fn read<T: FromRedisValue>(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -60,7 +60,7 @@ pub(in crate::store) async fn read<T: FromRedisValue>(
     let (proof, read) = pair(both.query_async(connection).await?)?;
     match proof {
         Ok(_) => Ok((Standing::Primary, redis::from_redis_value(read?)?)),
-        // What else was refused may come from that: the role is what matters.
+        // The role is what matters: that the read failed may be a consequence.
         Err(error) if is_replica(&error) => Err(error),
         Err(error) => {
             let Some(reason) = refuses_writes(&error) else { return Err(error) };
@@ -74,7 +74,7 @@ pub(in crate::store) async fn read<T: FromRedisValue>(
     }
 }
 
-/// Asks, by the role that Redis gives itself too: a replica may have been made to take writes.
+/// Asks for the role in `INFO` as well: a replica may be configured to take writes.
 pub(in crate::store) async fn ask(
     connection: &mut MultiplexedConnection,
     keys: &Keys,

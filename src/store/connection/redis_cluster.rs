@@ -1,9 +1,9 @@
 //! Asks the nodes of a Redis Cluster who owns the slot that all keys lie in.
 //!
 //! No connection is one "to the cluster": bangui needs a single node at a time, the owner, and this finds it. The nodes in
-//! `BANGUI_REDIS_URL` are asked at first, and whenever too few of the known masters have answered; of those that they name, the
-//! masters are asked, again and again (`follow.rs`). Whose word counts how much is in `slot_owner.rs`. That the owner takes
-//! writes for the slot it must show itself: the checks of each connection write there.
+//! `BANGUI_REDIS_URL` are asked at first, and whenever too few of the known masters have answered; of the nodes that they list,
+//! the masters are asked, again and again (`follow.rs`). `slot_owner.rs` decides whose word counts how much. The owner itself must
+//! show that it takes writes for the slot: the checks of each connection write there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use super::named::{Primary, plain};
 use super::slot_owner::{Asked, Owner, View, owner};
 use crate::config::ClusterUrl;
 
-/// For the others, after enough have named one.
+/// How long the remaining masters have to answer once enough have named an owner.
 const GRACE: Duration = Duration::from_millis(100);
 /// Who names the owner, in messages.
 const NAMED_BY: &str = "the masters of the cluster";
@@ -39,7 +39,7 @@ pub(in crate::store) struct RedisCluster {
 struct Known {
     /// Whom to ask.
     ask: BTreeSet<String>,
-    /// Whether too few of them answered, so that the seeds are to be asked too.
+    /// Whether too few of them answered, so that the seeds must be asked too.
     lost: bool,
     /// The ids of all nodes.
     nodes: BTreeSet<String>,
@@ -48,7 +48,7 @@ struct Known {
 /// The connection that a node answered on last: it is asked several times a second.
 type Member = tokio::sync::Mutex<Option<MultiplexedConnection>>;
 
-/// One time of asking all.
+/// The answers of asking all nodes once.
 #[derive(Default)]
 struct Round {
     views: BTreeMap<String, View>,
@@ -119,7 +119,7 @@ impl RedisCluster {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.lost = owner.is_none();
         let Some(owner) = owner else { return };
-        // Not those of another cluster, which a seed may lead to, nor of a node that was superseded.
+        // Leaves out the nodes of another cluster, which a seed may lead to, and what an owner that was superseded says.
         let agrees = |view: &&View| view.owner.as_ref().is_some_and(|named| named.id == owner.id);
         let views = || round.views.values().filter(agrees);
         known.ask = views().flat_map(voices).collect();
@@ -138,7 +138,7 @@ impl RedisCluster {
     }
 
     async fn view(&self, member: &Member, address: &str) -> Result<View, String> {
-        // Concurrent callers wait for this one, and no longer than for an answer to a question of theirs.
+        // Concurrent callers wait for this one, at most as long as they would wait for an answer themselves.
         let mut kept = member.lock().await;
         let mut connection = match kept.take() {
             Some(connection) => connection,
@@ -152,7 +152,7 @@ impl RedisCluster {
         let (nodes, slots): (String, Vec<Vec<Value>>) = match both.query_async(&mut connection).await {
             Ok(answer) => answer,
             Err(error) if error.to_string().contains("cluster support disabled") => {
-                return Err("it is no node of a Redis Cluster: BANGUI_REDIS_URL must begin with redis:// or rediss://".to_owned());
+                return Err("it is not a node of a Redis Cluster: BANGUI_REDIS_URL must begin with redis:// or rediss://".to_owned());
             }
             Err(error) => return Err(plain(error)),
         };
@@ -175,7 +175,7 @@ impl Round {
         owner(&views, settled, known)
     }
 
-    /// What is the matter with those that did not answer.
+    /// Those that did not answer, each with the reason.
     fn silent(&self) -> Vec<String> {
         let silent = self.asked.iter().filter(|address| !self.views.contains_key(*address));
         let why = |address| self.errors.get(address).map_or("it did not answer in time", String::as_str);

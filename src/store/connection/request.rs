@@ -25,7 +25,7 @@ pub(in crate::store) enum Request<'a> {
 const PATIENCE: Duration = Duration::from_millis(300);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The patience of one request with a slot that is being moved.
+/// How long one request still waits for a slot that is being moved.
 pub(in crate::store) struct Patience(Instant);
 
 impl Patience {

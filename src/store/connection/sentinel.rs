@@ -1,12 +1,12 @@
 //! Asks Sentinels which Redis is the primary.
 //!
 //! All are asked at once, and only what a majority of those in `BANGUI_REDIS_URL` names counts: a minority that was cut off
-//! keeps naming the old primary until it is reconnected. Sentinel raises the configuration epoch with every failover, so a
-//! majority of stale ones (of which some were restored from an old disk, say) is known by an epoch that is lower than that of
-//! the primary in use ([`Primary::supersedes`]).
+//! keeps naming the old primary until it is reconnected. Sentinel raises the configuration epoch with every failover, so a stale
+//! majority (some Sentinels were restored from an old disk, say) is recognized by an epoch lower than that of the primary in use
+//! ([`Primary::supersedes`]).
 //!
-//! What they say is taken as it is: where addresses are translated, `announce-ip` or `announce-hostnames` is Sentinel's
-//! business.
+//! Addresses are used as the Sentinels give them: where addresses are translated, set `announce-ip` or `announce-hostnames` in
+//! Sentinel's configuration.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::connect::{RESPONSE_TIMEOUT, connect};
 use super::named::{Primary, plain};
 use crate::config::SentinelUrl;
 
-/// For the others, after a majority has named one.
+/// How long the remaining Sentinels have to answer once a majority has named a primary.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Who names the primary, in messages.
@@ -47,7 +47,7 @@ struct Answer {
     epoch: u64,
 }
 
-/// What a majority of so many names, with the greatest epoch that goes with it.
+/// The address that a majority of `of` Sentinels names, with the greatest epoch named with it.
 fn majority(answers: &[Answer], of: usize) -> Option<Answer> {
     let votes = |address: &str| answers.iter().filter(|answer| answer.address == address).count();
     let named = answers.iter().filter(|answer| votes(&answer.address) * 2 > of);
@@ -108,11 +108,11 @@ impl Sentinels {
             .map(|(by, answer)| format!("{by} names {}", answer.address))
             .collect();
         let why = named.into_iter().chain(silent).collect::<Vec<_>>().join("; ");
-        Err(format!("no Sentinel majority names a primary ({why})"))
+        Err(format!("no majority of the Sentinels names a primary ({why})"))
     }
 
     async fn ask(&self, member: &Member) -> Result<Answer, String> {
-        // Concurrent callers wait for this one, and no longer than for an answer to a question of theirs.
+        // Concurrent callers wait for this one, at most as long as they would wait for an answer themselves.
         let mut kept = member.connection.lock().await;
         let mut connection = match kept.take() {
             Some(connection) => connection,

@@ -34,7 +34,7 @@ pub(in crate::store) enum Health {
     Answers,
     /// It was not, or there is no connection.
     Away(String),
-    /// This Redis must not be used (too old, newer data): the process is to end.
+    /// This Redis must not be used (too old, or its data is of a newer version): the process must end.
     Refused(String),
 }
 
@@ -48,13 +48,13 @@ pub(in crate::store) struct SharedConnection {
     health: watch::Sender<Health>,
     /// Why Redis refuses writes; none while it takes them.
     refusal: watch::Sender<Option<StoreError>>,
-    /// Has the watchdog look at once.
+    /// Makes the watchdog check the connection at once.
     pub(in crate::store) suspect: Arc<Notify>,
     _stop: tokio_util::sync::DropGuard,
 }
 
 impl SharedConnection {
-    /// Not connected yet: that is the watchdog's. The token is cancelled when the last clone is dropped.
+    /// Not connected yet: the watchdog does that. The token is cancelled when the last clone is dropped.
     pub fn open(config: &RedisConfig, slot: u16) -> anyhow::Result<(Arc<Self>, CancellationToken)> {
         let stop = CancellationToken::new();
         let shared = Arc::new(Self {
@@ -80,7 +80,7 @@ impl SharedConnection {
         self.refusal.subscribe()
     }
 
-    /// Replicas that must confirm what must not be undone.
+    /// How many replicas must confirm a write that a failover must not undo.
     pub fn min_replicas(&self) -> u16 {
         self.min_replicas
     }
@@ -158,9 +158,8 @@ impl SharedConnection {
 
     /// One script, answered once `BANGUI_REDIS_MIN_REPLICAS` replicas have it: for what must not be undone by a failover.
     ///
-    /// `WAIT` blocks whatever else travels on its connection and covers only what was written on the same one before, so both
-    /// go over a lent one. It covers all that was written before, so a repetition that only writes the same once more confirms
-    /// too.
+    /// `WAIT` blocks everything else on its connection and covers only what was written on the same connection before, so both use a
+    /// lent one. Replicas apply writes in order, so a later write that is confirmed confirms all writes before it, too.
     pub async fn call_confirmed<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
         if self.min_replicas == 0 {
             return self.call(call).await;
@@ -170,7 +169,7 @@ impl SharedConnection {
         let answer = lent.send(Request::Script(call)).await.map_err(|error| self.noted(error))?;
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.min_replicas).arg(super::clock::millis(CONFIRM_TIMEOUT));
-        // The write is done: whatever goes wrong from here on, it is only not confirmed.
+        // The write is done: if anything goes wrong from here on, it is merely not confirmed.
         let confirmed: u64 = lent.send(Request::Command(&wait)).await.unwrap_or_else(|error| {
             tracing::warn!(error = %error, "failed to ask how many replicas confirmed a change");
             0
@@ -181,7 +180,7 @@ impl SharedConnection {
         Ok(answer)
     }
 
-    /// Without a pool over the shared connection, as everything else.
+    /// If there is no pool: over the shared connection, like everything else.
     async fn run_apart<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
         if !self.pool.is_on() {
             return self.run(name, request).await;
@@ -231,7 +230,7 @@ impl SharedConnection {
         }))
     }
 
-    /// Draws the conclusions from an error on this connection.
+    /// Acts on an error of this connection: leaves it, or has the watchdog check it.
     fn failed(&self, live: &Arc<MultiplexedConnection>, error: RedisError) -> StoreError {
         if is_dead(&error) {
             self.leave(live);
@@ -292,8 +291,8 @@ fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
 }
 
-/// Whether this error says that the connection itself is of no more use: the socket is, or it leads to a replica, or to a node
-/// that does not serve the keys.
+/// Whether this error says that the connection must be replaced: it is broken, or leads to a replica or to a node that does not
+/// serve the keys.
 pub(in crate::store) fn is_dead(error: &RedisError) -> bool {
     is_replica(error) || is_not_served(error) || (error.is_io_error() && !error.is_timeout())
 }

@@ -1,16 +1,16 @@
-//! What the nodes of a Redis Cluster say, and who owns a slot by their words.
+//! What the nodes of a Redis Cluster say, and who owns a slot according to them.
 //!
-//! A replica becomes a master when a majority of the masters votes for it, and what they say of the slot changes only after
-//! that. So the word of a master for its own slot counts for nothing: one that was cut off, or slept through its own
-//! replacement, says what it said before. Of the others, with `n` masters in all,
+//! A replica becomes a master when a majority of the masters votes for it, and what they say about the slot changes only after
+//! that. What a master says about its own slot counts for nothing: one that was cut off, or slept through its own replacement,
+//! still claims it. Of the others, with `n` masters in all,
 //!
 //! * the owner in use *stays* while `n / 2` others name it, rounded down: with itself they are a majority;
 //! * a worker *moves* to an owner once `n / 2` others name it, rounded up: never more than have voted for it.
 //!
-//! Together these are more than all others. So whoever still trusts an old owner has asked before anybody moved to the next
-//! one: of the masters that have named the new one, one was among those that named the old one, and none goes back. Masters that
-//! have failed are counted in `n`, as the cluster itself does. A cluster of one master has no others; there the greatest
-//! configuration epoch counts that any node knows of.
+//! Together these are more than all others, so one master is in both groups, and no master goes back to naming the old owner.
+//! Hence a worker that still trusts the old owner has asked before any worker moved to the new one. Masters that have failed are
+//! counted in `n`, as the cluster itself does. A cluster of one master has no others; there the greatest configuration epoch
+//! that any node knows decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ pub(super) struct Owner {
     pub epoch: u64,
 }
 
-/// Who asked which node how.
+/// Which node was asked, for which slot, and whether over TLS.
 pub(super) struct Asked<'a> {
     /// `host:port` of the node.
     pub address: &'a str,
@@ -122,7 +122,7 @@ fn address(place: &str, endpoint: Option<&(Option<String>, i64)>, asked: &Asked<
     }
 }
 
-/// Those that name one owner.
+/// An owner, with the nodes that name it.
 struct Candidate<'a> {
     owner: &'a Owner,
     by: BTreeSet<&'a str>,
@@ -146,8 +146,8 @@ fn to_move(masters: usize) -> usize {
     masters.div_ceil(2).min(masters.saturating_sub(1))
 }
 
-/// Who owns the slot, if enough say the same. `settled` is the id and the epoch of the one in use, `known` the nodes of its
-/// cluster: a node that was taken over by another cluster leads nobody there.
+/// Who owns the slot, if enough masters name the same one. `settled` is the id and the epoch of the owner in use, `known` the
+/// nodes of its cluster: a node that now belongs to another cluster must lead no worker there.
 pub(super) fn owner(
     views: &[View],
     settled: Option<(&str, u64)>,

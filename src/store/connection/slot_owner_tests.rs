@@ -1,4 +1,4 @@
-//! What is read from the answers of real nodes, and that no old owner is trusted once somebody has moved to the next one.
+//! What is read from the answers of real nodes, and that no old owner is trusted once a worker has moved to the next one.
 
 use super::*;
 

@@ -30,11 +30,11 @@ use crate::store::StoreError;
 use crate::store::keys::Keys;
 use crate::store::settings_revision::SettingsRevision;
 
-/// A little under the second within which a changed setting is in force, also where its message was lost.
+/// A little under the second within which a changed setting takes effect, even if its message was lost.
 const WATCH_INTERVAL: Duration = Duration::from_millis(900);
-/// Clocks drift by microseconds a second, so asking for the time at each tenth tick is plenty.
+/// Clocks drift by microseconds a second, so asking for the time at every tenth check is plenty.
 const TIME_EACH_TICKS: u32 = 10;
-/// While a slot is on its way to another node.
+/// The interval of the checks while a slot is being moved to another node.
 const MOVING_INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
 const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
@@ -151,7 +151,7 @@ async fn sync_clock(
     Ok(())
 }
 
-/// One look: the standing, then the time or the settings.
+/// One check: the standing, then the time or the settings.
 async fn look(
     shared: &SharedConnection,
     keys: &Keys,
@@ -221,7 +221,7 @@ async fn watch_over(
                     this.live.store(None);
                     return;
                 }
-                // The answer was waited for already: ask again at once, so that three take 1.5 s.
+                // After a timeout the wait is over already: ask again at once, so that three take 1.5 s.
                 continue;
             }
         }

@@ -5,17 +5,18 @@
 //! | `security` | logins, setup, passwords, sessions, limits | no flood of ordinary changes pushes them out |
 //! | `changes`  | every other change | |
 //! | `refusals` | what was refused to somebody: wrong passwords, limits, other sites | no stranger pushes anything else out |
-//! | `earlier`  | what version 0.2 wrote, and writes beside this one | it is shown, and not chained |
+//! | `earlier`  | what version 0.2 wrote, or still writes while it runs beside this one | it is shown, and not chained |
 //!
-//! Entries are kept for `BANGUI_AUDIT_DAYS`, and up to 16 MiB of each trail. What is over goes when the next entry is written
+//! Entries are kept for `BANGUI_AUDIT_DAYS`, and up to 16 MiB of each trail. Older ones are trimmed when the next entry is written
 //! (`scripts/shared/audit.lua`); `chain.rs` reports whether anything else has gone or changed.
 //!
-//! An entry that a change must not go without is written by the script that makes the change (`with_audit_keys` and
-//! `with_audit`); everything else is written by [`Store::audit`]. A change that is made elsewhere, on a host, has two entries:
-//! one that it was begun, written before, and one with the outcome, which names the first. Where the second is missing, the
-//! worker died in between, or Redis was away, the outcome is not known.
+//! A change that is made in Redis gets its entry from the script that makes it (`with_audit_keys` and `with_audit`); every other
+//! entry is written by [`Store::audit`]. A change on a host has two entries: one that it was begun, written before, and one with
+//! the outcome, which names the first. If the second is missing, because the worker died in between or Redis was unavailable, the
+//! outcome is not known.
 //!
-//! Every entry is a line of the log too, with its digest: who can write to Redis can forge a whole trail, but not the log.
+//! Every entry is a line of the log too, with its digest: an attacker who can write to Redis can forge a whole trail, but not the
+//! log.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -34,17 +35,17 @@ use crate::store::{Result, SessionId, Store, WorkerId, hex};
 pub struct AuditRecord {
     /// Where it belongs.
     pub trail: Trail,
-    /// Who.
+    /// Who did it.
     pub username: String,
-    /// In which session; in none at the setup, and past the workers.
+    /// In which session; none for the setup, and for a command on the command line.
     pub session: Option<SessionId>,
-    /// From where; none past the workers.
+    /// From which address; none for a command on the command line.
     pub address: Option<IpAddr>,
-    /// On which worker; none past the workers.
+    /// On which worker; none for a command on the command line.
     pub worker: Option<WorkerId>,
     /// What was done: `settings.change`, `jail.activate` ...
     pub what: &'static str,
-    /// To what: a server, a jail, an address; nothing for what there is one of.
+    /// What it was done to: a server, a jail, an address; none for what exists only once, such as the settings.
     pub target: Option<String>,
     /// How it was before, as far as it was changed.
     pub before: Value,
@@ -56,7 +57,7 @@ pub struct AuditRecord {
     pub begun: Option<String>,
 }
 
-/// The outcome of what is only begun.
+/// The outcome of an entry that only records the beginning.
 pub const BEGUN: &str = "begun";
 
 impl AuditRecord {
@@ -81,7 +82,7 @@ impl AuditRecord {
         ]
     }
 
-    /// Logs it. Ids of sessions are shortened: enough to find the session by, and nothing that anybody could use.
+    /// Logs it. Ids of sessions are shortened: enough to find the session by.
     pub(in crate::store) fn log(&self) {
         let fields = self.fields();
         let digest = digest(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
@@ -126,17 +127,17 @@ pub(in crate::store) fn digest<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [
 }
 
 impl Store {
-    /// From now on entries of the audit are kept this long.
+    /// Sets how long entries of the audit are kept from now on.
     pub fn keep_audit_for(&self, kept: Duration) {
         self.audit_kept_ms.store(millis(kept), Ordering::Relaxed);
     }
 
-    /// The keys that a script needs to write the entry: in their places among its other keys.
+    /// Adds the keys that a script needs to write the entry, at their place among its other keys.
     pub(in crate::store) fn with_audit_keys(&self, call: Call, trail: Trail) -> Call {
         call.key(self.keys.audit(trail)).key(self.keys.audit_chain(trail))
     }
 
-    /// The arguments that a script needs to write the entry.
+    /// Adds the arguments that a script needs to write the entry.
     pub(in crate::store) fn with_audit(&self, call: Call, record: &AuditRecord) -> Call {
         let fields = record.fields();
         let digest = digest(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
@@ -144,7 +145,7 @@ impl Store {
         fields.into_iter().fold(call, |call, (name, value)| call.arg(name).arg(value))
     }
 
-    /// Writes an entry; its id.
+    /// Writes an entry, and returns its id.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`].

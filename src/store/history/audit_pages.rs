@@ -1,7 +1,7 @@
 //! The audit as it is read: the trails together, page by page, the newest entries first.
 //!
-//! Ids are given by each stream for itself, so two trails may have the same one: among those, entries are in the order of
-//! [`Trail::ALL`], and a [`AuditCursor`] has the trail of the last entry that was shown besides its id.
+//! Each stream assigns its own ids, so entries of two trails may have the same one: they are in the order of [`Trail::ALL`], and
+//! an [`AuditCursor`] has the trail of the last entry that was shown besides its id.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct AuditEntry {
     pub trail: Trail,
     /// When.
     pub at: Timestamp,
-    /// Who.
+    /// Who did it.
     pub username: String,
     /// In which session.
     pub session: Option<String>,
@@ -33,7 +33,7 @@ pub struct AuditEntry {
     pub worker: Option<String>,
     /// What was done.
     pub what: String,
-    /// To what.
+    /// What it was done to.
     pub target: Option<String>,
     /// How it was before.
     pub before: Value,
@@ -92,7 +92,7 @@ pub struct AuditCursor {
 }
 
 impl AuditCursor {
-    /// Reads what [`Page::next_cursor`] was. Version 0.2 gave an id alone.
+    /// Reads a [`Page::next_cursor`]. Those of version 0.2 were an id alone.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let last = Trail::ALL.len() - 1;

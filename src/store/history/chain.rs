@@ -1,6 +1,6 @@
 //! Whether a trail of the audit is whole: every entry continues the hash of the one before (`scripts/shared/audit.lua`).
 //!
-//! So an entry that was removed, changed, moved or put in between is noticed. So is the loss of the newest ones, since the record
+//! So an entry that was removed, changed, moved or inserted is noticed. So is the loss of the newest ones, since the record
 //! beside the stream knows how many there ever were.
 //!
 //! What the chain alone cannot detect: somebody who may write to Redis may take away its newest entries and set the record back, take
@@ -17,12 +17,12 @@ use super::mark::{Ends, TrailMark};
 use super::trail::Trail;
 use crate::store::{Result, Store, hex};
 
-/// Entries of one read.
+/// The most entries in one read.
 const PAGE: usize = 500;
-/// How often a trail is read again because it was trimmed under the reader.
+/// How many times a trail is read, at most: it is read again when it was trimmed under the reader.
 const TRIES: usize = 5;
 
-/// What the record beside a stream knows.
+/// The record beside a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Record {
     number: u64,
@@ -279,7 +279,7 @@ impl Store {
         command.arg(self.keys.audit_chain(trail)).arg(&fields);
         type Read = (Option<u64>, Option<Vec<u8>>, Option<u64>, Option<Vec<u8>>);
         let (number, hash, trimmed, trimmed_hash): Read = self.shared.query("audit_chain", &command).await?;
-        // What is no hash equals none that was computed.
+        // A value that is not a hash must equal no computed one.
         let hash_of =
             |bytes: Option<Vec<u8>>| bytes.map_or([0; 32], |bytes| bytes.try_into().unwrap_or([0xff; 32]));
         Ok(Record {

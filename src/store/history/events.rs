@@ -5,7 +5,7 @@
 //!                       └──────────── XRANGE: a client that resumes, or was slower than the ring ───▶ it
 //! ```
 //!
-//! The ids order everything: a client is at an id, whichever worker it is at, and gets what is after it.
+//! The ids order everything: a client names the last id it has, at whichever worker, and gets what comes after it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use crate::store::{Result, Store, StreamId};
 
 /// Events that a client may be behind before it has to read the stream for itself.
 const RING: usize = 1_024;
-/// How long one read waits for an event: the longer, the fewer commands of an idle worker.
+/// How long one read waits for an event: the longer, the fewer commands an idle worker sends.
 const WAIT: Duration = Duration::from_secs(10);
-/// Events of one read.
+/// The most events in one read.
 const BATCH_SIZE: usize = 200;
 
 /// An event as it was read. A field that is not there, since another version wrote it, is empty.
@@ -35,9 +35,9 @@ pub struct StoredEvent {
     pub id: StreamId,
     /// Its type: `server.went_offline` ...
     pub kind: String,
-    /// Of which server; none for what is the cluster's.
+    /// Of which server; none for an event of the cluster.
     pub server: Option<String>,
-    /// What there is to say of it.
+    /// Its details.
     pub facts: Value,
 }
 
@@ -66,12 +66,12 @@ pub enum News {
     Gap(StreamId),
 }
 
-/// A worker's events for its clients. Cheap to clone; all clones are one.
+/// A worker's events for its clients. Cheap to clone; all clones share them.
 #[derive(Debug, Clone)]
 pub struct Feed(broadcast::Sender<News>);
 
 impl Feed {
-    /// One that [`Store::follow_events`] is to fill.
+    /// A feed for [`Store::follow_events`] to fill.
     #[must_use]
     pub fn new() -> Self {
         Self(broadcast::channel(RING).0)
@@ -151,13 +151,13 @@ impl Store {
         }
     }
 
-    /// Returns only with the error that ended it. `at` is where it is, once it is somewhere.
+    /// Returns only with the error that ended it. `at` is the place of the last event read; none before the first connection.
     async fn read_events(&self, feed: &Feed, at: &mut Option<StreamId>) -> Result<std::convert::Infallible> {
         let dialer = &self.shared.dialer;
         let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
         let mut place = match *at {
             None => self.newest_event().await?,
-            // Where it was there may be nothing any more, or another history with older ids.
+            // The event at that place may be gone, or Redis may have lost data and its ids are older now.
             Some(before) if !self.event_is_kept(before).await? => {
                 // An error only means that nobody is subscribed.
                 let _ = feed.0.send(News::Gap(before));
@@ -170,7 +170,7 @@ impl Store {
         loop {
             let read = tokio::select! {
                 () = &mut moved => return Err(crate::store::StoreError::unavailable("it is another one now".to_owned())),
-                // A link that has swallowed bytes once is not waited on.
+                // Do not keep waiting on a connection that may have lost bytes.
                 () = self.outage() => return Err(crate::store::StoreError::unavailable("it was away".to_owned())),
                 read = self.read_some(&mut lent, place) => read?,
             };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long entries are kept where nothing else is set.
+/// How long entries are kept unless `BANGUI_AUDIT_DAYS` is set.
 pub const KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
 
 /// Where an entry belongs.
@@ -14,7 +14,7 @@ pub enum Trail {
     Changes,
     /// What was refused.
     Refusals,
-    /// What version 0.2 wrote: it is read, and never written.
+    /// What version 0.2 wrote: it is only read.
     Earlier,
 }
 
@@ -35,7 +35,7 @@ impl Trail {
         }
     }
 
-    /// Where an entry about this deed belongs.
+    /// The trail of an entry about `what` was done.
     #[must_use]
     pub fn of(what: &str) -> Self {
         match what.split('.').next() {

@@ -1,4 +1,4 @@
-//! What never changes of a ban job, as far as this version can read it.
+//! The part of a ban job that never changes, as far as this version can read it.
 //!
 //! A newer version may ask for what this one does not know. Such a job is shown as unknown and can be cancelled; it keeps its
 //! place in its jail's line, and is left to workers that know it.
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{BanAction, JailName, ServerName};
 use crate::store::{Result, StoreError};
 
-/// What never changes of a job; also who is to be named when it ends.
+/// The part of a job that never changes, including who asked for it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::store) struct BanJobHeader {
     pub server: ServerName,
@@ -31,7 +31,7 @@ impl BanJobHeader {
         Ok(rmp_serde::from_slice(stored)?)
     }
 
-    /// The same from `server/jail` alone, where all else cannot be read; none if that cannot either.
+    /// The same from `server/jail` alone, if nothing else can be read; none if that cannot be read either.
     pub fn of_place(place: &str) -> Option<Self> {
         let (server, jail) = place.split_once('/')?;
         Some(Self {

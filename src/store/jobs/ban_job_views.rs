@@ -12,17 +12,17 @@ use crate::store::{Page, Result, Store};
 pub struct BanJobView {
     /// The job's id.
     pub id: BanJobId,
-    /// Where.
+    /// The server.
     pub server: ServerName,
-    /// In which jail.
+    /// The jail.
     pub jail: JailName,
-    /// What.
+    /// Whether it bans or unbans.
     pub order: BanAction,
     /// Its current state.
     pub state: BanJobState,
     /// How far it is.
     pub progress: BanJobProgress,
-    /// Addresses that are not as asked, each with the reason; not all, if they are many.
+    /// Addresses for which the job failed, each with the reason; only the first ones if there are many.
     pub failures: Vec<(String, String)>,
     /// Who asked for it.
     pub username: String,
@@ -30,7 +30,7 @@ pub struct BanJobView {
     pub created_at: Timestamp,
     /// When a worker first claimed it.
     pub started_at: Option<Timestamp>,
-    /// When it was over.
+    /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// Why it waits, or why it failed.
     pub reason: Option<String>,
@@ -85,7 +85,7 @@ impl Store {
     }
 }
 
-/// Where a job is shown whose place cannot be read.
+/// The place that is shown for a job whose own place cannot be read.
 const NOWHERE: &str = "unknown/unknown";
 
 impl BanJobView {

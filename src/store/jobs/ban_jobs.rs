@@ -1,8 +1,8 @@
-//! Ban jobs: what is asked for, who works on it, and how far it is.
+//! Ban jobs: what is asked for, which worker runs it, and how far it is.
 //!
 //! A job is a hash, with its addresses beside it; each jail has its line of jobs, of which the first may be claimed. A
-//! claim is an owner and an epoch, compared inside Redis at every write: a worker that was paused writes nothing any more
-//! about a job that another has taken over or cancelled. What is over is kept for a day.
+//! claim is an owner and an epoch, compared inside Redis at every write: a worker that was paused can no longer write to a job
+//! that another has taken over or cancelled. A job that is over is kept for a day.
 
 use std::time::Duration;
 
@@ -17,31 +17,31 @@ use crate::store::{AuditRecord, Result, SessionId, Store, Wake, WorkerId, script
 
 /// How long a claim lasts without a renewal: after that another worker continues the job.
 pub const CLAIM_TTL: Duration = Duration::from_secs(10);
-/// Jobs that are not over; one more is refused.
+/// The most jobs that may be open; one more is refused.
 pub const MAX_OPEN_JOBS: usize = 50;
-/// Jobs that are listed; an older one is still found by its id.
+/// The most jobs that are listed; an older one is still found by its id.
 const MAX_LISTED_JOBS: usize = 1_000;
-/// A job that is over is kept so long.
+/// How long a job that is over is kept.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// What is asked for.
+/// A ban job to be created.
 #[derive(Debug, Clone)]
 pub struct NewBanJob<'a> {
-    /// Its name.
+    /// The job's id.
     pub id: BanJobId,
-    /// Where.
+    /// The server.
     pub server: ServerName,
-    /// In which jail.
+    /// The jail.
     pub jail: JailName,
-    /// What.
+    /// Whether it bans or unbans.
     pub order: BanAction,
-    /// Whom; nobody for "unban all".
+    /// The addresses; none for "unban all".
     pub ips: &'a [Network],
-    /// How far it is already.
+    /// What the request has done already.
     pub progress: BanJobProgress,
-    /// What that has changed, for its undo.
+    /// The addresses that this has changed, for the undo.
     pub changed: &'a [Network],
-    /// By whom, and that it was asked for.
+    /// The audit entry that it was asked for, and by whom.
     pub audit: AuditRecord,
 }
 
@@ -50,30 +50,30 @@ pub struct NewBanJob<'a> {
 pub struct BanJobClaim {
     /// The job's id.
     pub id: BanJobId,
-    /// Where.
+    /// The server.
     pub server: ServerName,
-    /// In which jail.
+    /// The jail.
     pub jail: JailName,
-    /// What.
+    /// Whether it bans or unbans.
     pub order: BanAction,
-    /// Of this claim; every later one has a higher epoch.
+    /// The epoch of this claim; every later claim has a higher one.
     pub epoch: u64,
-    /// `Running`, or `Cancelling`, in which case all that is left is to inform the agent.
+    /// `Running`, or `Cancelling`: then all that is left to do is to inform the agent.
     pub state: BanJobState,
     /// Where to continue.
     pub progress: BanJobProgress,
-    /// Since when it has got no further.
+    /// How long it has made no progress.
     pub idle: Duration,
     owner: WorkerId,
     about: BanJobHeader,
 }
 
-/// What became of asking for a cancellation.
+/// The outcome of asking for a cancellation.
 #[derive(Debug)]
 pub enum Cancelled {
     /// There is no such job.
     Unknown,
-    /// It was over.
+    /// It was over already.
     Over(BanJobState),
     /// No worker continues it; the agent must be informed under this claim, unless the job had not `begun`.
     Begun {
@@ -115,7 +115,7 @@ impl BanJobClaim {
 }
 
 impl Store {
-    /// Puts a job; false if too many are open. A second time with the same id does nothing.
+    /// Creates a job; false if too many are open. A second call with the same id does nothing.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
@@ -198,7 +198,7 @@ impl Store {
             let (server, jail) = place.split_once('/')?;
             let free_at = until.unwrap_or_default().max(retry_at.unwrap_or_default());
             let (server, jail) = (ServerName::parse(server).ok()?, JailName::parse(jail).ok()?);
-            // To let the agent know of a cancellation it is enough to know where.
+            // To inform the agent of a cancellation it is enough to know the server and the jail.
             let cancelling = state.as_deref() == Some(BanJobState::Cancelling.as_str());
             let order = BanJobHeader::read(about.as_deref()).map_or(BanAction::Unknown, |about| about.order);
             let understood = cancelling || order != BanAction::Unknown;
@@ -208,7 +208,7 @@ impl Store {
         Ok((ids.into_iter().zip(answers).filter_map(read).collect(), now))
     }
 
-    /// Claims a job; none if another has, or it has no longer the first place in its line.
+    /// Claims a job; none if another worker has, or if it is no longer the first in its line.
     pub async fn claim_ban_job(&self, job: &OpenBanJob, owner: &WorkerId) -> Result<Option<BanJobClaim>> {
         let call = scripts::BAN_JOB_CLAIM
             .call()
@@ -278,8 +278,8 @@ impl Store {
             .arg(millis(CLAIM_TTL))
     }
 
-    /// Notes how far the job is, and which addresses it has changed since the last note; false, and nothing noted, if the claim is
-    /// lost. Harmless to repeat.
+    /// Saves the job's progress, and which addresses it has changed since the last call; if the claim is lost, saves nothing and
+    /// returns false. Harmless to repeat.
     pub async fn note_ban_job(
         &self,
         claim: &BanJobClaim,
@@ -327,7 +327,7 @@ impl Store {
         Ok(ended)
     }
 
-    /// Gives the claim back for a while; false if it is lost.
+    /// Gives up the claim, so that any worker may claim the job after `pause`; false if it is lost.
     pub async fn put_ban_job_back(&self, claim: &BanJobClaim, pause: Duration, why: &str) -> Result<bool> {
         let call = scripts::BAN_JOB_PUT_BACK
             .call()

@@ -28,7 +28,7 @@ impl HeldTerm {
         &self.0
     }
 
-    /// The term's number; `None` if a version that is not known yet writes it in another way.
+    /// The term's number; `None` if a newer version has written it in another form.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
         self.0.split_once('|')?.1.parse().ok()

@@ -1,8 +1,8 @@
 //! Changes of jails that take longer than a client should wait for an answer.
 //!
-//! The worker that was asked waits for the end of the change and notes it; any worker shows it. A worker that waits says
-//! every few seconds that it is alive: one that falls silent is presumed dead, and the outcome is then unknown, until the
-//! worker is heard from again.
+//! The worker that was asked waits for the end of the change and records it; any worker shows it. A worker that waits renews a sign
+//! of life every few seconds: one that falls silent is presumed dead, and the outcome is then unknown, until the worker is heard
+//! from again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,23 +17,23 @@ use crate::domain::{
 use crate::store::connection::clock::{millis, moment, time_micros};
 use crate::store::{Result, Store, StoreError, scripts};
 
-/// Longer than any change takes, and so long after its end.
+/// How long a change is kept, after its beginning and once more after its end: longer than any change takes.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// What never changes of it.
+/// The part of a jail change that stays the same until it ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewJailChange {
-    /// Where.
+    /// The server.
     pub server: ServerName,
     /// The jail.
     pub jail: JailName,
-    /// What is changed of it.
+    /// What is changed.
     pub kind: JailChangeKind,
     /// Who asked for it.
     pub username: String,
 }
 
-/// The answer that the request would have had.
+/// The answer that the request would have got, had it waited.
 #[derive(Debug, Clone)]
 pub struct JailChangeEnd {
     /// Its HTTP status.
@@ -45,7 +45,7 @@ pub struct JailChangeEnd {
 /// A change as it is shown.
 #[derive(Debug, Clone)]
 pub struct JailChangeView {
-    /// Its name.
+    /// Its id.
     pub id: JailChangeId,
     /// What it is.
     pub about: NewJailChange,
@@ -57,12 +57,12 @@ pub struct JailChangeView {
     pub finished_at: Option<Timestamp>,
     /// The steps that its agent has taken, and the one it is at.
     pub steps: Vec<StepTime>,
-    /// What came of it.
+    /// Its outcome.
     pub end: Option<JailChangeEnd>,
 }
 
 impl Store {
-    /// Notes a change that has been running for so long.
+    /// Records a change that has been running for this long.
     ///
     /// # Errors
     /// [`StoreError`], here and below.
@@ -82,13 +82,13 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Says that this worker still waits for the end; false if Redis has lost the change.
+    /// Records that this worker still waits for the end; false if Redis has lost the change.
     pub async fn hold_jail_change(&self, id: &JailChangeId) -> Result<bool> {
         let call = scripts::JAIL_CHANGE_HOLD.call().key(self.keys.jail_change(id));
         self.shared.call(&call.arg(millis(SILENT_AFTER))).await
     }
 
-    /// Notes the end; false if Redis has lost the change.
+    /// Records the end; false if Redis has lost the change.
     pub async fn end_jail_change(&self, id: &JailChangeId, end: &JailChangeEnd) -> Result<bool> {
         let call = scripts::JAIL_CHANGE_END
             .call()

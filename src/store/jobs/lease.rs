@@ -1,10 +1,10 @@
-//! The lease that elects the one scheduler.
+//! The lease that elects the leader.
 //!
-//! Redis judges who holds it (a key with a TTL); the holder judges only its own deadline, by its own boot-time clock,
-//! counted from *before* the request went out: a late answer can only shorten the time that the holder counts on. Nobody
-//! compares two machines' clocks.
+//! Redis decides who holds it (a key with a TTL); the holder decides only when its own deadline is over, by its own boot-time
+//! clock, counted from *before* the request was sent: a late answer can only shorten the time that the holder counts on. No two
+//! machines' clocks are compared.
 //!
-//! Holding it authorises nothing by itself. What makes "one scheduler" true is the [`Fence`], owner and epoch, that
+//! Holding the lease authorizes nothing by itself. What makes "one leader" true is the [`Fence`], owner and epoch, that
 //! every scheduled write carries and that Redis compares in the same script. With asynchronous replication a failover
 //! may forget the newest epoch; the old holder's fence is then refused by the new primary, and revisions still protect
 //! every document.
@@ -48,9 +48,9 @@ pub struct Lease {
     pub(super) store: Store,
     pub(super) owner: WorkerId,
     ttl: Duration,
-    /// With the number of the Redis that it leads to.
+    /// With the number of the shared connection whose Redis it leads to.
     connection: Option<(u64, MultiplexedConnection)>,
-    /// How many connections there were.
+    /// How many connections were opened.
     dialled: u64,
 }
 
@@ -61,13 +61,13 @@ impl Store {
         Lease { store: self.clone(), owner, ttl, connection: None, dialled: 0 }
     }
 
-    /// The greatest epoch that this process has ever seen, of the lease or of a ban job: what it begins has a greater one, also
-    /// where Redis has lost its data and its clock was set back.
+    /// The greatest epoch that this process has ever seen, of the lease or of a ban job: what it begins has a greater one, even if
+    /// Redis has lost its data and its clock was set back.
     pub(in crate::store) fn greatest_epoch(&self) -> u64 {
         self.greatest_epoch.load(Ordering::Relaxed)
     }
 
-    /// There is an epoch.
+    /// Records an epoch that this process has seen.
     pub fn see_epoch(&self, epoch: u64) {
         self.greatest_epoch.fetch_max(epoch, Ordering::Relaxed);
     }
@@ -80,7 +80,7 @@ impl Lease {
         self.ttl
     }
 
-    /// Changes with each connection that the lease uses: what was seen over one says nothing of what another one shows.
+    /// Changes with each connection that the lease uses: what was seen over one must not be combined with what another shows.
     #[must_use]
     pub fn connection_number(&self) -> u64 {
         self.dialled
@@ -94,7 +94,7 @@ impl Lease {
         self.ask(None).await
     }
 
-    /// Takes the lease, also if it is still held for `gone`, unless the leader of that term subscribes to its channel.
+    /// Takes the lease, even if it is still held for the term `gone`, unless the leader of that term subscribes to its channel.
     pub async fn take_over(&mut self, gone: &HeldTerm) -> Result<Acquired> {
         self.ask(Some(gone)).await
     }
@@ -125,7 +125,7 @@ impl Lease {
         Ok(Acquired::Taken { fence, redis_micros })
     }
 
-    /// Lengthens the term; `None` if it is lost. Redis's clock in microseconds otherwise.
+    /// Renews the lease; `None` if it is lost, otherwise Redis's clock in microseconds.
     pub async fn renew(&mut self, fence: &Fence) -> Result<Option<i64>> {
         let key = self.store.keys.lease();
         let call = scripts::LEASE_RENEW.call().key(key).arg(fence.as_str()).arg(millis(self.ttl));
@@ -144,7 +144,7 @@ impl Lease {
         }))
     }
 
-    /// Gives the lease back and wakes those who wait. To be called after all work of the term has stopped.
+    /// Releases the lease and wakes the workers that wait for it. Call this after all work of the term has stopped.
     pub async fn release(&mut self, fence: &Fence) -> Result<bool> {
         let keys = &self.store.keys;
         let call = scripts::LEASE_RELEASE.call().key(keys.lease()).arg(fence.as_str()).arg(keys.wake());

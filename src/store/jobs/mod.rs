@@ -1,5 +1,5 @@
-//! What is to be done, and by whom: the lease of the scheduler, its schedule, the ban jobs that any worker may claim, and the
-//! changes of jails that take long.
+//! What is to be done, and by whom: the lease of the leader, the schedule, the ban jobs that any worker may claim, and the changes
+//! of jails that take long.
 
 mod ban_job_header;
 pub mod ban_job_views;

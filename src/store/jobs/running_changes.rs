@@ -1,9 +1,9 @@
-//! The changes of jails that are running, with their steps, and what was refused last of each jail: any worker shows them, and a
-//! reload of a page keeps them.
+//! The changes of jails that are running, with their steps, and the latest refused change of each jail: any worker shows them, also
+//! after a page is reloaded.
 //!
-//! The worker that waits for a change notes it every half second (`actions/follow_change.rs`). One that falls silent for
-//! [`SILENT_AFTER`] counts as dead: what comes of its change is then not known. What was refused stays until a change of the jail
-//! works, and for `REFUSED_FOR` at most.
+//! The worker that waits for a change records its progress every half second (`actions/follow_change.rs`). One that falls silent
+//! for [`SILENT_AFTER`] counts as dead: the outcome of its change is then not known. A refusal stays until a change of the jail
+//! succeeds, and for `REFUSED_FOR` at most.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -17,18 +17,18 @@ use crate::store::{Result, Store, scripts};
 
 /// A worker that waits for a change and says nothing for this long counts as dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
-/// Changes of a server that are noted at once; those beyond run without being shown.
+/// The most running changes that are recorded for a server; any others run without being shown.
 const MAX_RUNNING: usize = 100;
-/// Notes of changes whose workers died go after this.
+/// How long the record of a change is kept after its worker has died.
 const NOTED_FOR: Duration = Duration::from_secs(3600);
-/// Refusals of a server that are kept; those beyond are in the audit alone.
+/// The most refusals that are kept for a server; any others are only in the audit.
 const MAX_REFUSED: usize = 200;
 /// How long a refusal is kept.
 const REFUSED_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Bytes that are kept of the words of a refusal; the audit has them all.
+/// How many bytes of a refusal's text are kept; the audit has all of it.
 const MAX_WORDS: usize = 8 * 1024;
 
-/// What is known of a change.
+/// What is known about a change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NotedChange {
     /// What is changed.
@@ -45,15 +45,15 @@ pub struct NotedChange {
 pub struct RunningChange {
     /// Its id.
     pub id: JailChangeId,
-    /// What is known of it.
+    /// What is known about it.
     pub noted: NotedChange,
     /// When it began.
     pub began_at: Timestamp,
-    /// Whether its worker is alive; if not, what comes of it is not known.
+    /// Whether its worker is alive; if not, its outcome is not known.
     pub is_alive: bool,
 }
 
-/// What was refused of a jail.
+/// A refused change of a jail.
 #[derive(Debug, Clone)]
 pub struct RefusedChange {
     /// What it was, with the steps that it took.
@@ -71,7 +71,7 @@ pub enum ChangeEnd<'a> {
     Done,
     /// It was refused, for this reason.
     Refused(&'a str),
-    /// What came of it is not known, or the jail is not.
+    /// Its outcome is not known, or there is no such jail.
     Unknown,
 }
 
@@ -80,7 +80,7 @@ pub enum ChangeEnd<'a> {
 pub struct ServerChanges {
     /// Those that are running.
     pub running: BTreeMap<JailName, RunningChange>,
-    /// What was refused last of each jail.
+    /// The latest refused change of each jail.
     pub refused: BTreeMap<JailName, RefusedChange>,
 }
 
@@ -92,7 +92,7 @@ struct Refused {
 }
 
 impl Store {
-    /// Notes how far a change is; false if another change of the jail is noted, or too many are.
+    /// Records how far a change is; false if another change of the jail is recorded, or too many are.
     ///
     /// # Errors
     /// As [`crate::store::StoreError`] says, here and below.
@@ -116,7 +116,7 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Notes the end of a change.
+    /// Records the end of a change.
     pub async fn end_change(
         &self,
         server: &ServerName,
@@ -168,7 +168,7 @@ impl Store {
     }
 }
 
-/// As much of it as is kept.
+/// Cut to what is kept, with a note if anything was cut.
 fn shortened(words: &str) -> String {
     if words.len() <= MAX_WORDS {
         return words.to_owned();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn words_beyond_what_is_kept_are_cut_between_letters_and_that_is_said() {
+    fn words_beyond_what_is_kept_are_cut_between_letters_and_the_text_says_so() {
         assert_eq!(shortened("short"), "short");
         let long = shortened(&"ä".repeat(MAX_WORDS));
         assert!(long.starts_with('ä') && long.contains("the audit has all of it"), "{}", long.len());

@@ -10,7 +10,7 @@ use crate::store::{Fence, Result, Store, scripts};
 /// Every job there is. A new one goes in here and into `scheduler/jobs.rs`.
 pub const NAMES: &[&str] = &["probe", "discover", "remove-silent-workers"];
 
-/// Whether a job is to run now.
+/// Whether a job must run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobTurn {
     /// It has begun: run it. The run after this one is due after `next`.
@@ -50,7 +50,7 @@ impl Store {
         Ok(if begun { JobTurn::Begun { next: wait } } else { JobTurn::NotDue { wait } })
     }
 
-    /// Notes how a run ended.
+    /// Records how a run ended.
     pub async fn end_job(&self, fence: &Fence, name: &'static str, outcome: &str) -> Result<()> {
         let call = scripts::JOB_END
             .call()
@@ -67,9 +67,9 @@ impl Store {
 pub struct JobView {
     /// Its name.
     pub name: String,
-    /// How often it runs.
+    /// Its interval.
     pub interval_seconds: u64,
-    /// How often it was started.
+    /// How many times it was started.
     pub runs: u64,
     /// The latest start.
     pub last_started_at: Option<Timestamp>,

@@ -1,12 +1,12 @@
 //! The signs of life of a leader: both ends of the channel of its term.
 //!
 //! The leader subscribes to it on a dedicated connection, which the kernel closes when the process is killed. One of the waiting
-//! workers, the watcher, counts the subscriptions, on the connection of its lease. When that means that the leader is gone is
-//! decided in [`crate::domain::succession`]; taking over is a case of `lease_acquire.lua`.
+//! workers, the watcher, counts the subscriptions, on the connection of its lease. [`crate::domain::succession`] decides when that
+//! means that the leader is gone; taking over is a case of `lease_acquire.lua`.
 //!
-//! Who watches is a claim that expires, and no rank in the list of workers: that list keeps a killed worker for 15 s, and says
-//! nothing of a paused one, or of one whose version cannot watch. The claim is read together with the lease, so that the workers
-//! that do not watch cost Redis no more than if nobody did.
+//! The watcher has a claim that expires; it is not chosen from the list of workers, since that list keeps a killed worker for 15 s,
+//! and does not show that one is paused, or that its version cannot watch. The claim is read together with the lease, so that the
+//! workers that do not watch cost Redis no more than if nobody did.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -22,9 +22,10 @@ use crate::store::connection::clock::millis;
 use crate::store::connection::request::Request;
 use crate::store::{Result, Store, scripts};
 
-/// A watcher that was killed or is paused is replaced after this time, and when another one next looks at the lease.
+/// A watcher that was killed or is paused is replaced after this time, as soon as another worker next reads the lease.
 const WATCH_FOR: Duration = Duration::from_secs(3);
-/// A firewall may silently drop an idle connection, and Redis then ends the subscription of a leader that is well, hours later.
+/// How often the leader sends something on this connection: a firewall may silently drop an idle one, and Redis would then end the
+/// subscription of a healthy leader hours later.
 const CHECK_INTERVAL: Duration = Duration::from_secs(20);
 /// Pushes that wait to be read: the answers to the checks, and the end of the connection.
 const PUSHES: usize = 16;
@@ -32,7 +33,7 @@ const PUSHES: usize = 16;
 /// A lease that is held.
 #[derive(Debug, Clone)]
 pub struct Held {
-    /// For whom.
+    /// The leader and its term.
     pub term: HeldTerm,
     /// How long the holder has left.
     pub remaining: Duration,
@@ -77,7 +78,7 @@ impl Presence {
                     }
                 }
                 () = sleep(CHECK_INTERVAL) => {
-                    // Once more is no second one.
+                    // Subscribing again changes nothing: it only shows whether the connection works.
                     if self.connection.subscribe(&self.channel).await.is_err() {
                         return;
                     }
@@ -88,7 +89,7 @@ impl Presence {
 }
 
 impl Lease {
-    /// Who holds it and for how long, as plain reads; `None` if nobody does. This is how the workers that wait learn of each epoch.
+    /// Who holds it and for how long, by reads alone; `None` if nobody does. This is how the waiting workers learn of each epoch.
     pub async fn held(&mut self) -> Result<Option<Held>> {
         let keys = &self.store.keys;
         let (lease, watcher) = (keys.lease(), keys.watcher());

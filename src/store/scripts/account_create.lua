@@ -1,4 +1,4 @@
--- Creates the admin's account with its audit entry, once in the cluster's life, whichever worker asks first.
+-- Creates the admin's account with its audit entry, once in the life of the installation, for the worker that asks first.
 -- KEYS[1] account, KEYS[2] generation, KEYS[3] setup code, KEYS[4] audit, KEYS[5] its chain
 -- ARGV[1] password hash, ARGV[2] a mark that stays until the replicas have confirmed it, or ''
 -- ARGV[3...] the audit entry

@@ -1,4 +1,4 @@
--- Writes an audit entry that belongs to no other step in Redis.
+-- Writes an audit entry by itself, for what changes nothing else in Redis.
 -- KEYS[1] audit, KEYS[2] its chain
 -- ARGV[1...] the audit entry
 -- Returns the entry's id

@@ -1,9 +1,10 @@
--- Takes a ban job away from the worker that has claimed it: from here on no worker continues it. It is cancelled for good once
--- the agent knows (ban_job_end), by the worker that gets the claim returned here. KEYS[1] job, KEYS[2] audit, KEYS[3] its chain
--- ARGV[1] owner, ARGV[2] how long the claim lives without a renewal, in ms, ARGV[3] the greatest epoch that
--- the owner has seen, ARGV[4...] the audit entry
--- Returns {state now, epoch, 1 if it had begun}; the state is the one it ended in if it is over; nothing if there is no
--- such job
+-- Begins to cancel a ban job: takes it away from the worker that has claimed it, so that no worker continues it. The caller gets
+-- the claim, informs the agent, and then ends the job as cancelled (ban_job_end).
+-- KEYS[1] job, KEYS[2] audit, KEYS[3] its chain
+-- ARGV[1] owner, ARGV[2] how long the claim lives without a renewal, in ms, ARGV[3] the greatest epoch that the owner has seen
+-- ARGV[4...] the audit entry
+-- Returns {state now, epoch, 1 if it had begun}, or nothing if there is no such job; if it is over, the state is the one it
+-- ended in
 local job = redis.call('HMGET', KEYS[1], 'state', 'epoch', 'started_at')
 if not job[1] then return false end
 if job[1] == 'done' or job[1] == 'failed' or job[1] == 'cancelled' then return {job[1], job[2] or '0', 1} end

@@ -1,9 +1,9 @@
--- Claims a ban job that nobody works on and that is the first of its jail's line. The epoch rises with every claim, also
--- over a Redis that lost its data, since it is at least Redis's time, and greater than any that the worker has ever seen.
+-- Claims a ban job that nobody works on and that is the first of its jail's line. The epoch rises with every claim, even if
+-- Redis lost its data, since it is at least Redis's time, and greater than any that the worker has ever seen.
 -- KEYS[1] job, KEYS[2] line of the jail
 -- ARGV[1] id, ARGV[2] owner, ARGV[3] how long the claim lives without a renewal, in ms, ARGV[4] the greatest epoch that the owner
 -- has seen
--- Returns {epoch, state, asked, done, changed, failed, ms since it last got further}, or nothing
+-- Returns {epoch, state, asked, done, changed, failed, ms since its last progress}, or nothing
 local job = redis.call('HMGET', KEYS[1], 'state', 'until', 'retry_at', 'epoch')
 if job[1] ~= 'queued' and job[1] ~= 'running' and job[1] ~= 'cancelling' then return false end
 if redis.call('LINDEX', KEYS[2], 0) ~= ARGV[1] then return false end

@@ -6,12 +6,12 @@
 -- ARGV[9] how many addresses are done already, ARGV[10] how many of them were changed, ARGV[11] how many failed
 -- ARGV[12] the changed ones, one a line, empty for none, ARGV[13] how many, ARGV[14] how long they are kept, in s
 -- ARGV[15...] the audit entry
--- Returns 1; also if it is there already, since the answer may have been lost; 0 if too many are open
+-- Returns 1, also if the job is there already, since the answer may have been lost; 0 if too many are open
 if redis.call('EXISTS', KEYS[3]) == 1 then return 1 end
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[6]) then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- Two of the same millisecond have an order, too.
+-- So that two jobs of the same millisecond have an order, too.
 local last = redis.call('ZRANGE', KEYS[5], -1, -1, 'WITHSCORES')
 local at = string.format('%.0f', math.max(now, tonumber(last[2] or '0') + 1))
 now = string.format('%.0f', now)

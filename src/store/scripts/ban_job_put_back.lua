@@ -1,6 +1,6 @@
--- Gives a claim of a ban job back: another worker, or the same, may claim it after a while.
+-- Gives up the claim of a ban job: another worker, or the same one, may claim it after a while.
 -- KEYS[1] job
--- ARGV[1] owner|epoch, ARGV[2] after how many ms, ARGV[3] why, empty for no trouble, ARGV[4] channel that wakes workers
+-- ARGV[1] owner|epoch, ARGV[2] after how many ms, ARGV[3] why, empty if nothing went wrong, ARGV[4] channel that wakes workers
 -- Returns 1, or 0 if the claim is lost
 local job = redis.call('HMGET', KEYS[1], 'state', 'owner', 'epoch')
 if (job[2] or '') .. '|' .. (job[3] or '') ~= ARGV[1] then return 0 end

@@ -1,5 +1,5 @@
--- Forgets the list of bans of a jail that is gone.
--- KEYS[1] lease, KEYS[2] the list, KEYS[3] what is known of it, KEYS[4] names of all lists, KEYS[5] notes about it
+-- Deletes the list of bans of a jail that is gone.
+-- KEYS[1] lease, KEYS[2] the list, KEYS[3] what is known about it, KEYS[4] names of all lists, KEYS[5] notes about it
 -- ARGV[1] owner|epoch, ARGV[2] its name
 -- Returns 1, or the error FENCED
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then

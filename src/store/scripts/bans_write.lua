@@ -1,5 +1,5 @@
--- Puts a list of bans that was written beside in the place of the one there was, with the events of what has changed.
--- KEYS[1] lease, KEYS[2] the new list (none if it is empty), KEYS[3] the list, KEYS[4] what is known of it
+-- Replaces a jail's list of bans with one that was written under another key, with the events of what has changed.
+-- KEYS[1] lease, KEYS[2] the new list (none if it is empty), KEYS[3] the list, KEYS[4] what is known about it
 -- KEYS[5] events, KEYS[6] names of all lists, KEYS[7] notes of what was banned and unbanned
 -- ARGV[1] owner|epoch, ARGV[2] currently banned, ARGV[3] total banned when it was read
 -- ARGV[4] how many events are kept, ARGV[5] the server's name, ARGV[6] the list's name

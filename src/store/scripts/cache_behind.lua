@@ -1,5 +1,5 @@
--- Lists the holders that have not confirmed the latest revocation. Changes nothing, and writes all the same: the replicas that
--- confirm that have all that came before, a revocation among it that was not confirmed.
+-- Lists the holders that have not confirmed the latest revocation. Changes nothing, but writes all the same: replicas that
+-- confirm this write have everything before it, including a revocation that was not confirmed yet.
 -- KEYS[1] holders
 -- ARGV none
 -- Returns {1, incarnation, number, 1 settled or 0 a whole lease must be waited, holders...}

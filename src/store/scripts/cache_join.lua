@@ -1,9 +1,9 @@
 -- Makes a near cache a holder, at the number of the latest revocation.
--- Another run_id in the incarnation than this Redis has, or no incarnation at all: holders may have been forgotten that still
--- answer. None is kept, and revocations wait whole leases until one has passed.
+-- If the incarnation has another run_id than this Redis, or if there is none, Redis may have forgotten holders that still answer.
+-- Then none is kept, and each revocation waits for a whole lease until one has passed.
 -- KEYS[1] holders
--- ARGV[1] id of the holder, random, new at each joining, ARGV[2] how many holders there may be
--- Returns {incarnation, number}, nil when there are too many, or an error when Redis has no run_id
+-- ARGV[1] id of the holder, random, a new one for each join, ARGV[2] how many holders there may be
+-- Returns {incarnation, number}, nil if there are too many, or an error if Redis has no run_id
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 if not run_id then return redis.error_reply('ERR this Redis reports no run_id in INFO: near caches need it') end
 local known = redis.call('HMGET', KEYS[1], 'incarnation', 'number')

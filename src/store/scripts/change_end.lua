@@ -1,6 +1,6 @@
--- Notes the end of a change of a jail: it no longer runs, and what was refused of the jail is replaced or over.
--- KEYS[1] running changes of the server, KEYS[2] what was refused there, KEYS[3] the change, if it took longer than a client waits
--- ARGV[1] jail, ARGV[2] id of the change, ARGV[3] what is known of it, ARGV[4] done, refused, or unknown
+-- Records the end of a change of a jail: it no longer runs, and the jail's latest refusal is replaced, or removed if it was done.
+-- KEYS[1] running changes of the server, KEYS[2] the latest refusal for each of its jails, KEYS[3] the change, if it took longer than a client waits
+-- ARGV[1] jail, ARGV[2] id of the change, ARGV[3] what is known about it, ARGV[4] done, refused, or unknown
 -- ARGV[5] what was refused, ARGV[6] how many refusals are kept at most, ARGV[7] how long, in s
 -- Returns 1
 if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('HSET', KEYS[3], 'steps', ARGV[3]) end

@@ -1,8 +1,8 @@
--- Notes how far a change of a jail is, and until when the worker that waits for it counts as alive.
+-- Records how far a change of a jail is, and until when the worker that waits for it counts as alive.
 -- KEYS[1] running changes of the server, KEYS[2] the change, if it takes longer than a client waits
--- ARGV[1] jail, ARGV[2] id of the change, ARGV[3] what is known of it, ARGV[4] how long its worker counts as alive, in ms
+-- ARGV[1] jail, ARGV[2] id of the change, ARGV[3] what is known about it, ARGV[4] how long its worker counts as alive, in ms
 -- ARGV[5] how many changes are noted at most, ARGV[6] how long they are kept, in s
--- Returns 1, or 0 if another change of the jail is noted, or too many are
+-- Returns 1, or 0 if another change of the jail is running, or too many changes are
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('HSET', KEYS[2], 'steps', ARGV[3]) end

@@ -1,4 +1,4 @@
--- Writes which names discovery found twice, on behalf of the scheduler: only while it holds the lease.
+-- Writes which names discovery found twice, for the leader: only while it holds the lease.
 -- KEYS[1] lease, KEYS[2] discovered
 -- ARGV[1] owner|epoch, ARGV[2] conflicts
 -- Returns nothing, or the error FENCED

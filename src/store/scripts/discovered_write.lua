@@ -1,7 +1,6 @@
--- Writes which servers are discovered, on behalf of the scheduler: only while it holds the lease, and only if the
--- revision is still the one that was read; with the events that belong to it. What is remembered of servers that are
--- gone for good goes in the same step.
--- KEYS[1] lease, KEYS[2] discovered, KEYS[3] events, KEYS[4...] what is remembered of servers that go
+-- Writes which servers are discovered, with the events of the change, for the leader: only while it holds the lease, and only if
+-- the revision is still the one that was read. Deletes in the same step what was kept for servers that are gone for good.
+-- KEYS[1] lease, KEYS[2] discovered, KEYS[3] events, KEYS[4...] what is to be deleted
 -- ARGV[1] owner|epoch, ARGV[2] revision read, ARGV[3] servers, ARGV[4] channel that wakes workers
 -- ARGV[5] how many events are kept, ARGV[6...] server, kind and facts of each event
 -- Returns the new revision, or the errors FENCED, CONFLICT

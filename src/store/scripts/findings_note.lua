@@ -1,9 +1,9 @@
--- Notes which findings are there and which are gone, each with the time of the first and the latest look at it; for the
--- scheduler only while it holds the lease.
+-- Records which findings are there, each with the time at which it was first and last seen, and removes those that are gone; for
+-- the leader only while it holds the lease.
 -- KEYS[1] findings, KEYS[2] lease
--- ARGV[1] owner|epoch, or empty for a look of somebody else, ARGV[2] how many are kept, ARGV[3] how many are there,
---   ARGV[4...] the id of each that is there, then id and note of each that is gone: the note as it was read, or empty for any
--- Returns how many are noted, or the error FENCED
+-- ARGV[1] owner|epoch, or empty if the caller is not the leader, ARGV[2] how many are kept, ARGV[3] how many are there
+-- ARGV[4...] the id of each that is there, then id and record of each that is gone: the record as it was read, or empty for any
+-- Returns how many are recorded, or the error FENCED
 if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return redis.error_reply('FENCED the lease is held by another, or by nobody')
 end

@@ -1,4 +1,4 @@
--- Notes that a change of a jail is under way, and for how long its worker counts as alive without another sign of life.
+-- Records that a change of a jail is running, and for how long its worker counts as alive without another sign of life.
 -- KEYS[1] change
 -- ARGV[1] what it is, ARGV[2] how long ago it began, in ms, ARGV[3] how long its worker counts as alive, in ms
 -- ARGV[4] how long it is kept, in s

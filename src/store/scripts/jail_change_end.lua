@@ -1,4 +1,4 @@
--- Notes the end of a change of a jail, with the answer that the request for it would have had.
+-- Records the end of a change of a jail, with the answer that the request would have got, had it waited.
 -- KEYS[1] change
 -- ARGV[1] state, ARGV[2] HTTP status of the answer, ARGV[3] its body, ARGV[4] how long it is kept, in s
 -- Returns 1, or 0 if Redis has lost the change

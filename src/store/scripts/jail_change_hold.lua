@@ -1,4 +1,4 @@
--- Notes that the worker which waits for the end of a change of a jail is alive.
+-- Records that the worker that waits for the end of a change of a jail is alive.
 -- KEYS[1] change
 -- ARGV[1] how long its worker counts as alive without another call, in ms
 -- Returns 1, or 0 if Redis has lost the change

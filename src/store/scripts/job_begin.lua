@@ -1,7 +1,7 @@
--- Begins a run of a job if it is due. The schedule is a grid: a late run does not move the ones after it, and missed
--- ones collapse into one. A run that an earlier leader began and did not end is due at once.
+-- Begins a run of a scheduled job if it is due. The schedule is a grid: a late run does not move the ones after it, and missed
+-- runs collapse into one. A run that an earlier leader began and did not end is due at once.
 -- KEYS[1] lease, KEYS[2] job
--- ARGV[1] owner|epoch, ARGV[2] interval in ms, ARGV[3] attempt: the same until an answer has come, so that a lost
+-- ARGV[1] owner|epoch, ARGV[2] interval in ms, ARGV[3] number of the attempt: the same until an answer has come, so that a lost
 --   answer does not lose the run
 -- Returns {1 begun or 0 not due, ms until the next run}, or the error FENCED
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -19,7 +19,7 @@ if due > now + interval then
 end
 local attempt = ARGV[1] .. '#' .. ARGV[3]
 if stored[2] == attempt then return {1, due - now} end
--- A run of this same term that was not noted as ended has ended: its leader would not ask for the next one else.
+-- A run of this same term has ended even if that was not recorded: otherwise its leader would not ask for the next one.
 local interrupted = stored[2] and string.sub(stored[2], 1, #ARGV[1] + 1) ~= ARGV[1] .. '#'
 if now < due and not interrupted then return {0, due - now} end
 if now >= due then due = due + (math.floor((now - due) / interval) + 1) * interval end

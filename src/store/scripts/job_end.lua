@@ -1,4 +1,4 @@
--- Notes how a run of a job ended.
+-- Records how a run of a scheduled job ended.
 -- KEYS[1] lease, KEYS[2] job
 -- ARGV[1] owner|epoch, ARGV[2] outcome: 'ok' or what went wrong
 -- Returns 1, or the error FENCED

@@ -1,4 +1,4 @@
--- Lengthens the lease, only if it is exactly this term's; never recreates one.
+-- Renews the lease, only if it is exactly this term's; never recreates one.
 -- KEYS[1] lease
 -- ARGV[1] owner|epoch, ARGV[2] lease TTL in ms
 -- Returns {1, us since 1970} renewed, {0, us since 1970} lost

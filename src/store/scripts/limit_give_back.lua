@@ -1,6 +1,6 @@
 -- Puts one back into each bucket.
 -- KEYS[...] buckets
--- ARGV[...] for each bucket: us that one takes to come back
+-- ARGV[...] for each bucket: us until one comes back by itself
 -- Returns nothing
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

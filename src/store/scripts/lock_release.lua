@@ -1,6 +1,6 @@
--- Gives back a short lock, if it is still ours.
+-- Releases a lock, if it is still the caller's.
 -- KEYS[1] lock
--- ARGV[1] our token
--- Returns 1 given back, 0 it had run out
+-- ARGV[1] the caller's token
+-- Returns 1 released, 0 it had expired
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0

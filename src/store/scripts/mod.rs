@@ -1,8 +1,8 @@
-//! The atomic steps, each a `.lua` file that opens with its sentence, KEYS, ARGV and Returns.
+//! The atomic steps, each a `.lua` file that opens with what it does, KEYS, ARGV and Returns.
 //!
 //! They are addressed by hash (EVALSHA), so that two versions of bangui can run different ones on one Redis,
-//! and loaded at every connect. A new script goes into the folder and into the list below; one that writes an audit entry into the
-//! second part of it, whose scripts begin with the functions of `shared/audit.lua`.
+//! and loaded at every connect. A new script goes into the folder and into the list below: one that writes an audit entry into the
+//! `audited` part, whose scripts begin with the functions of `shared/audit.lua`, any other into the `plain` part.
 
 use std::sync::LazyLock;
 
@@ -131,7 +131,7 @@ impl Call {
         self.invocation.invoke_async(connection).await
     }
 
-    /// Appends it to a pipeline, where nobody loads a script that Redis has forgotten: see [`load_all`].
+    /// Appends it to a pipeline. A pipeline does not load a script that Redis has forgotten: see [`load_all`].
     pub fn append_to(&self, pipeline: &mut Pipeline) {
         pipeline.invoke_script(&self.invocation);
     }

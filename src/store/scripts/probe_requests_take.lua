@@ -1,5 +1,5 @@
--- Takes the requests for probes that wait, for the scheduler alone: a worker that was paused must not take away what
--- the one that leads now is to answer.
+-- Takes the waiting requests for probes, for the leader only: a former leader that was paused must not take requests that the
+-- present one is to serve.
 -- KEYS[1] lease, KEYS[2] probe requests
 -- ARGV[1] owner|epoch, ARGV[2] how many at most
 -- Returns the names of the servers, or the error FENCED

@@ -1,16 +1,18 @@
--- Ends sessions, takes the next number for it, and notifies all near caches: every revocation is this one script.
--- Another run_id in the incarnation than this Redis has, or no incarnation at all: holders may have been forgotten that still
--- answer. None is kept, and revocations wait whole leases until one has passed.
--- What a user of Redis may not be allowed to do comes before the first write, and the number before the message: a revocation
--- that breaks off half way leaves no holder that continues as if nothing had happened. KEYS[1] holders, KEYS[2] generation,
--- KEYS[3] index of sessions, KEYS[4] account, KEYS[5] setup code, KEYS[6] audit KEYS[7] its chain, KEYS[8] the session to end
--- or to keep, if any, KEYS[9] the one that takes its place, if it is renewed ARGV[1] 'one', 'known' (this user's whatever the
--- index says), 'all', 'password', or 'none' to find out which holders are left ARGV[2] id of that session, or '', ARGV[3]
--- channel, ARGV[4] random, for an incarnation ARGV[5] the hash that was verified, or '' to set it whatever it was, ARGV[6] the
--- new hash, ARGV[7] a mark that stays with it until the replicas have confirmed it, or '', ARGV[8] id of the session that takes
--- the kept one's place, or '' ARGV[9...] the audit entry for what was done, if there is to be one
--- Returns {1 done, 2 done and a session was kept, or 0 no such session, incarnation, number, 1 settled or 0 a whole lease must be waited, holders...}, or {-1}:
--- the password is another one and nothing changed
+-- Ends sessions, gives the revocation the next number, and notifies all near caches: every revocation is this one script.
+-- If the incarnation has another run_id than this Redis, or if there is none, Redis may have forgotten holders that still answer.
+-- Then none is kept, and each revocation waits for a whole lease until one has passed.
+-- What the Redis user may lack the right to do comes before the first write, and the number before the message: if the script
+-- breaks off half way, no holder continues as if nothing had happened.
+-- KEYS[1] holders, KEYS[2] generation, KEYS[3] index of sessions, KEYS[4] account, KEYS[5] setup code, KEYS[6] audit
+-- KEYS[7] its chain, KEYS[8] the session to end or to keep, if any, KEYS[9] the one that takes its place, if it is renewed
+-- ARGV[1] 'one', 'known' (ends it even if the index does not list it), 'all', 'password', or 'none' to find out which holders
+--   are left
+-- ARGV[2] id of that session, or '', ARGV[3] channel, ARGV[4] random, for an incarnation
+-- ARGV[5] the hash that was verified, or '' to set it whatever it was, ARGV[6] the new hash
+-- ARGV[7] a mark that stays with it until the replicas have confirmed it, or ''
+-- ARGV[8] id of the session that takes the kept one's place, or '', ARGV[9...] the audit entry, if there is to be one
+-- Returns {1 done, 2 done and a session was kept, or 0 no such session; incarnation; number; 1 settled, or 0 a whole lease must
+--   be waited; holders...}, or {-1}: the password is another one and nothing changed
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '?'
 local time = redis.call('TIME')
 local known = redis.call('HMGET', KEYS[1], 'incarnation', 'number', 'unsettled')

@@ -1,9 +1,9 @@
--- Writes a server's state on behalf of the scheduler: only while it holds the lease, and only if the revision is
--- still the one that was read. An absent lease refuses too: nobody may write on schedule without one.
+-- Writes a server's state for the leader: only while it holds the lease, and only if the revision is still the one that was
+-- read. An absent lease refuses too: nobody may write on schedule without one.
 -- KEYS[1] lease, KEYS[2] server, KEYS[3] events, KEYS[4] counts per hour
 -- ARGV[1] owner|epoch, ARGV[2] revision read, ARGV[3] state, ARGV[4] the state with all jails, if that is another one
 -- ARGV[5] how many events are kept, ARGV[6] the server's name, ARGV[7] how long counts per hour are kept, in s, ARGV[8] how many
--- of their fields change, ARGV[9...] name and value of each (empty: it goes), then kind and facts of each event
+-- of their fields change, ARGV[9...] name and value of each (empty to delete it), then kind and facts of each event
 -- Returns the new revision, or the errors FENCED, CONFLICT
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return redis.error_reply('FENCED the lease is held by another, or by nobody')

@@ -1,9 +1,9 @@
--- Begins a session with its audit entry, unless all of the user's sessions were revoked since the login read the account.
+-- Begins a session, with its audit entry, unless all of the user's sessions were revoked after the login had read the account.
 -- KEYS[1] session, KEYS[2] index of sessions, KEYS[3] generation, KEYS[4] user agent, KEYS[5] audit, KEYS[6] its chain
 -- ARGV[1] generation that the login read, ARGV[2] value, ARGV[3] idle ms, ARGV[4] absolute end in ms since 1970
--- ARGV[5] id, ARGV[6] text of the user agent, ARGV[7] ms that this text must live
+-- ARGV[5] id, ARGV[6] text of the user agent, ARGV[7] ms for which that text must be kept
 -- ARGV[8...] the audit entry
--- Returns 1 begun, 0 the generation is another
+-- Returns 1 begun, 0 there is a newer generation and nothing changed
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

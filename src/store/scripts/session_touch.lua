@@ -1,4 +1,4 @@
--- Notes that a session was used now, and lets it live for another idle time. Never recreates one that is gone.
+-- Records that a session was used now, which restarts its idle timeout. Never recreates one that is gone.
 -- KEYS[1] session
 -- ARGV[1] idle ms, ARGV[2] absolute end in ms since 1970, ARGV[3] us that must lie between two touches
 -- Returns 1 touched, 0 gone, or touched by another worker in between

@@ -1,6 +1,6 @@
--- Keeps what can be undone, and that it can.
--- KEYS[1] what is kept, KEYS[2] all that can be undone, KEYS[3] the addresses beside it
--- ARGV[1] what was done, ARGV[2] entry of the audit and id, ARGV[3] how long it is kept, in ms, ARGV[4] how many are at most
+-- Records a change that can be undone, and lists it.
+-- KEYS[1] the record, KEYS[2] the list of all that can be undone, KEYS[3] the addresses that belong to it
+-- ARGV[1] what was done, ARGV[2] audit entry and id, ARGV[3] how long it is kept, in ms, ARGV[4] how many are kept at most
 -- Returns 1
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

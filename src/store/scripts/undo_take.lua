@@ -1,7 +1,7 @@
--- Takes what is to be undone, so that nobody else undoes it too.
--- KEYS[1] what is kept
--- ARGV[1] who takes it
--- Returns {what was done} if it is free, {false, time in ms and who has taken it}, or {} if it is over
+-- Claims the undo of a change, so that nobody else undoes it too.
+-- KEYS[1] the record
+-- ARGV[1] who undoes it
+-- Returns {what was done} if nobody has, {false, time in ms and who has undone it}, or {} if it can no longer be undone
 local kept = redis.call('HMGET', KEYS[1], 'done', 'taken')
 if not kept[1] then return {} end
 if kept[2] then return {false, kept[2]} end

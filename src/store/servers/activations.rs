@@ -1,8 +1,8 @@
-//! The switching of jails in a server's state: recorded before it is applied, settled by its outcome.
+//! Switches of jails in a server's state: recorded before they are made, settled by their outcome.
 //!
-//! Each verb is one read-change-write by revision ([`Store::change_server`]); a probe that was on its way is thus discarded and
-//! run again. The rules are in [`crate::domain::switches`]: between the begin and the end of a switch a probe's sight of that
-//! jail counts for nothing, and what a worker that dies in between leaves, a later probe settles.
+//! Each verb is one read-change-write by revision ([`Store::change_server`]), which makes a concurrent probe fail its write and run
+//! again. The rules are in [`crate::domain::switches`]: between the begin and the end of a switch, what a probe sees of that jail
+//! is ignored; if the worker dies in between, a later probe settles the switch.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +31,8 @@ impl JailSwitch {
 }
 
 impl Store {
-    /// Records that a switch is about to be made; whether the jail was expected to run. To be called before: a crash during an
-    /// activation is the likeliest one.
+    /// Records that a switch is about to be made, and returns whether the jail was expected to run. Call this before the switch:
+    /// a crash is likeliest during an activation.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
@@ -48,19 +48,19 @@ impl Store {
         self.change_switches(&switch.server, end).await.map(drop)
     }
 
-    /// Records that nobody knows the outcome, nor waits for it any more.
+    /// Records that the outcome is not known and that nobody waits for it any more.
     pub async fn abandon_switch(&self, switch: &JailSwitch) -> Result<()> {
         let abandon = |state, _| (abandon_switch(state, &switch.id), vec![]);
         self.change_switches(&switch.server, abandon).await.map(drop)
     }
 
-    /// Takes back a switch that was not made and whose record may or may not have been written: whether it was. After this
-    /// one, that write cannot arrive any more: this one is made in any case, and moves the revision on that it would need.
+    /// Takes back a switch that was not made and whose record may or may not have been written; returns whether it was. This always
+    /// writes, which raises the revision, so that a delayed write of the record can no longer succeed.
     pub async fn take_back_if_recorded(&self, switch: &JailSwitch) -> Result<bool> {
         let recorded = AtomicBool::new(false);
         let take_back = |state: ServerState, _| {
             let found = state.switching.iter().any(|other| other.id.as_ref() == Some(&switch.id));
-            // Of the last try, which is the one that is written.
+            // The last attempt counts: it is the one that is written.
             recorded.store(found, Ordering::Relaxed);
             (end_switch(state, &switch.id, &switch.jail, switch.on, false), vec![])
         };

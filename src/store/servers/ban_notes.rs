@@ -1,16 +1,16 @@
-//! What was banned and unbanned through bangui since a jail's list was last read.
+//! Notes about what was banned and unbanned through bangui since a jail's list was last read.
 //!
-//! The list alone does not show an address that came and went between two looks at it. Every ban and unban through bangui is
-//! noted here; the leader takes the notes before it reads the list, and removes those in the step that writes it.
+//! The list alone does not show an address that was banned and unbanned between two reads of it. Every ban and unban through bangui is
+//! noted here. The leader reads the notes before it reads the list, and removes the notes it has read when it writes the list.
 
 use super::bans::BanPlace;
 use crate::domain::BanAction;
 use crate::domain::ban_changes::BanNote;
 use crate::store::{Result, Store};
 
-/// Notes that are taken at once: events name fewer addresses.
+/// The most notes that are read at once: events name fewer addresses.
 const MAX_TAKEN: usize = 1_000;
-/// Where no list is read they go by themselves, seconds.
+/// Notes expire after this many seconds if the list is not read.
 const FORGOTTEN_AFTER: u32 = 600;
 
 impl Store {
@@ -36,7 +36,7 @@ impl Store {
         self.shared.pipeline("ban_note", &pipeline).await
     }
 
-    /// Notes about a jail.
+    /// Some of the notes about a jail's list: all of them, unless there are too many to read at once.
     pub async fn ban_notes(&self, (server, jail): &BanPlace) -> Result<Vec<BanNote>> {
         let mut command = redis::cmd("SRANDMEMBER");
         command.arg(self.keys.ban_notes(server, jail)).arg(MAX_TAKEN);

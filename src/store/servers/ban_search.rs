@@ -1,14 +1,14 @@
 //! Which lists of bans have an address, or a network that contains it.
 //!
-//! Each list says which prefix lengths its networks have, so that a look-up is a few exact reads a list, whatever its length, 2,000
-//! of them in a round trip. A list that a worker before 0.3 wrote does not say: it is read at all 33 or 129 lengths.
+//! Each list says which prefix lengths its networks have, so that a look-up takes a few exact reads per list, however long it is,
+//! and 2,000 of them go in one round trip. A list written by a version before 0.3 does not say: all 33 or 129 lengths are read.
 
 use crate::domain::prefixes::{PrefixLengths, candidates};
 use crate::domain::{Network, Timestamp};
 use crate::store::connection::clock::moment;
 use crate::store::{BanPlace, Result, Store, StoredBan};
 
-/// Commands of one round trip.
+/// The most commands in one round trip.
 const BATCH_SIZE: usize = 2_000;
 
 /// A ban that contains what was looked for.
@@ -24,7 +24,7 @@ pub struct FoundBan {
     pub read_at: Option<Timestamp>,
 }
 
-/// What is known of a list.
+/// What is known about a list.
 type ListLengths = (Option<i64>, Option<String>, Option<i64>);
 
 impl Store {

@@ -1,10 +1,10 @@
 //! The lists of bans, one for each server and jail.
 //!
-//! A list is a sorted set whose members begin with the address, so that a page, and a search by the beginning of an
-//! address, is one range of it, however many there are.
+//! A list is a sorted set whose members begin with the address, so that a page, or a search by the beginning of an
+//! address, is one range of it, however many bans there are.
 //!
-//! The leader writes a list beside the old one, in pieces, and puts it in its place in one fenced step: no reader sees half
-//! of one.
+//! The leader writes a new list beside the old one, in pieces, and replaces the old one in one fenced step: no reader sees half
+//! a list.
 
 use crate::domain::ban_changes::{BanChanges, BanNote};
 use crate::domain::long_lists::Charge;
@@ -14,12 +14,12 @@ use crate::store::connection::clock::moment;
 use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::{Fence, Page, Result, Store, StoreError, scripts};
 
-/// Members in one command.
+/// The most members in one command.
 const BATCH_SIZE: usize = 2_000;
-/// Members in one command that writes. Redis answers nobody else while it executes one, and 2,000 take it 3 ms: every session
-/// check that comes in that time waits.
+/// The most members in one command that writes. Redis answers nobody else while it runs a command, and 2,000 members take 3 ms:
+/// every session check that arrives in that time waits.
 const WRITE_BATCH_SIZE: usize = 250;
-/// A list that is written beside and never put in its place goes by itself, seconds.
+/// A new list that never replaces the old one expires after this many seconds.
 const ABANDONED_AFTER: u32 = 300;
 
 /// One ban.
@@ -29,7 +29,7 @@ pub struct StoredBan {
     pub ip: String,
     /// Since when, in seconds since 1970; none where fail2ban does not say.
     pub since: Option<i64>,
-    /// Until when; none for a ban without end too.
+    /// Until when; none where fail2ban does not say, or for a ban without end.
     pub until: Option<i64>,
 }
 
@@ -126,8 +126,8 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Replaces the stored list, if `fence` still holds the lease, and returns what has changed. `notes`
-    /// were taken before it was read. [`crate::store::StoreError::Conflict`] if Redis has lost some of it since, in a failover.
+    /// Replaces the stored list, if `fence` still holds the lease, with the events of what has changed. `notes` must have been taken
+    /// before the list was read. [`crate::store::StoreError::Conflict`] if Redis has lost part of the new list in a failover.
     pub async fn write_bans(
         &self,
         fence: &Fence,
@@ -182,7 +182,7 @@ impl Store {
         self.shared.call_apart(&call).await
     }
 
-    /// How this list differs from the one that is stored; where none is, nothing has changed, it was only read.
+    /// How this list differs from the stored one. If none is stored, this is the first read, and nothing has changed.
     async fn ban_changes(
         &self,
         place: &BanPlace,
@@ -235,8 +235,8 @@ impl Store {
     }
 }
 
-/// Sorted by their addresses, with the lengths of their prefixes. 100,000 of them take longer than any request should wait for its
-/// turn, so other threads do it.
+/// Sorted by their addresses, with the lengths of their prefixes. Sorting 100,000 would block the async threads for too long, so
+/// another thread does it.
 async fn in_order(mut bans: Vec<StoredBan>) -> Result<(Vec<StoredBan>, PrefixLengths)> {
     let sorting = tokio::task::spawn_blocking(move || {
         bans.sort_unstable_by(|one, other| one.ip.cmp(&other.ip));
@@ -246,7 +246,7 @@ async fn in_order(mut bans: Vec<StoredBan>) -> Result<(Vec<StoredBan>, PrefixLen
     sorting.await.map_err(|_| StoreError::unavailable("this worker is stopping".to_owned()))
 }
 
-/// Gives their memory back, which takes its time too.
+/// Frees their memory on another thread, since that takes a while too.
 fn discard(bans: Vec<StoredBan>) {
     drop(tokio::task::spawn_blocking(move || drop(bans)));
 }

@@ -1,7 +1,7 @@
-//! The discovered servers: one document with a revision, written by the scheduler, read by every worker.
+//! The discovered servers: one document with a revision, written by the leader, read by every worker.
 //!
-//! How a worker hears of a change: a message on the wake channel, at once; and, since messages get lost, a look every
-//! `POLL_INTERVAL`. A worker whose configuration discovers nothing does neither.
+//! A worker learns of a change at once by a message on the wake channel; and, since messages get lost, it also reads the document
+//! every `POLL_INTERVAL`. A worker whose configuration discovers nothing does neither.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::store::connection::clock::{moment, time_micros};
 use crate::store::history::stream::EVENTS_KEPT;
 use crate::store::{Fence, Result, Store, StoreError, Wake, scripts};
 
-/// How often a worker looks when no message wakes it.
+/// How often a worker reads the document when no message wakes it.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The servers as they were read.
@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 pub struct StoredDiscoveries {
     /// By name.
     pub servers: Discoveries,
-    /// Entries that this version cannot read, by their keys: they are kept as they are, and hide nobody else's.
+    /// Entries that this version cannot read, by their keys: they are kept as they are, and do not affect the others.
     pub unread: BTreeMap<String, Value>,
     /// Counts writes; 0 before the first.
     pub revision: u64,
@@ -46,8 +46,8 @@ impl Store {
         Ok(StoredDiscoveries { servers, unread, revision: revision.unwrap_or_default(), read_at })
     }
 
-    /// Writes what a look led to, if `fence` still holds the lease and nobody wrote since `read`; the new revision.
-    /// Of servers that are gone for good the state goes, and the lists of the jails in `jails`.
+    /// Writes the outcome of a discovery, if `fence` still holds the lease and nobody wrote since `read`; returns the new revision.
+    /// Deletes the state of servers that are gone for good, and the lists of the jails in `jails`.
     pub async fn write_discoveries(
         &self,
         fence: &Fence,
@@ -75,12 +75,12 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Hands over the discovered servers whenever they change. Never returns. While Redis is away the last ones are kept.
+    /// Passes the discovered servers to `apply` whenever they change. Never returns. While Redis is unavailable the last ones are kept.
     pub async fn follow_discoveries(&self, apply: impl Fn(&Discoveries)) {
         let mut applied = None;
         loop {
             match self.discoveries().await {
-                // By value: a Redis that lost its last writes counts the same revisions once more.
+                // Compared by value: a Redis that lost its last writes may assign the same revision again.
                 Ok(stored) if applied.as_ref() == Some(&stored.servers) => {}
                 Ok(stored) => {
                     for name in stored.unread.keys() {
@@ -101,7 +101,7 @@ impl Store {
     }
 }
 
-/// Reads each entry by itself: one that a newer version wrote in another way is that entry's trouble alone.
+/// Reads each entry by itself: one that a newer version wrote in another form does not affect the others.
 fn decode(bytes: &[u8]) -> Result<(Discoveries, BTreeMap<String, Value>)> {
     let entries: BTreeMap<String, Value> = rmp_serde::from_slice(bytes)?;
     let (mut servers, mut unread) = (Discoveries::new(), BTreeMap::new());
@@ -115,7 +115,7 @@ fn decode(bytes: &[u8]) -> Result<(Discoveries, BTreeMap<String, Value>)> {
     Ok((servers, unread))
 }
 
-/// Writes the servers, and what was not read beside them. A server that was found since has its own entry.
+/// Writes the servers, along with the entries that could not be read. A server that was found again replaces its unread entry.
 fn encode(servers: &Discoveries, unread: &BTreeMap<String, Value>) -> Result<Vec<u8>> {
     let mut entries = unread.clone();
     for (name, server) in servers {

@@ -1,8 +1,8 @@
 //! Bans and failures per hour: a hash for each server, with a field for each jail and one for all of them, so that a page of many
 //! servers reads one field of each.
 //!
-//! They are written with what a probe led to, in the same fenced step ([`Store::write_probed`]). One that cannot be read counts
-//! from the next probe on: nobody's bans depend on it.
+//! They are written with the outcome of a probe, in the same fenced step ([`Store::write_probed`]). A field that cannot be read
+//! starts again from zero with the next probe: no ban depends on it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::domain::{JailName, ServerName};
 use crate::store::scripts::Call;
 use crate::store::{Result, Store};
 
-/// Without a probe they are forgotten once none of them would be shown.
+/// How long they are kept without a probe: then none of them would be shown any more.
 const KEPT_FOR: Duration = Duration::from_secs(25 * 3600);
 const ALL: &str = "all";
 const OF_JAIL: &str = "jail/";
@@ -85,7 +85,8 @@ impl Store {
         Ok(hours)
     }
 
-    /// The hours of several servers as a whole, in order, in one round trip; none of one that was not probed in a day.
+    /// The hours of several servers, for all jails together, in order, in one round trip; none for a server that was not probed for a
+    /// day.
     pub async fn all_hours(&self, servers: &[ServerName]) -> Result<Vec<Option<AllHours>>> {
         if servers.is_empty() {
             return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! What is known of each fail2ban server: its state, the activations of its jails, its bans, and the servers that DNS names.
+//! What is known about each fail2ban server: its state, the activations of its jails, its bans, and the servers that DNS names.
 
 pub mod activations;
 mod ban_notes;

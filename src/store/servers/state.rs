@@ -1,11 +1,11 @@
 //! The runtime state of each fail2ban server: one document with a revision.
 //!
-//! Who writes: the scheduler, fenced by its lease (`write_probed`), and users, by revision only (`change_server`).
-//! Both compare the revision they read, and both carry the events that led to the write into the stream in the same
-//! step, so that nobody hears of a change that was not made.
+//! Who writes: the leader, fenced by its lease (`write_probed`), and users, by revision only (`change_server`).
+//! Both compare the revision they read, and both add the events of the change to the stream in the same step, so that nobody
+//! hears of a change that was not made.
 //!
-//! A worker before 0.3 reads no state that names a jail in other characters than its own, so that `state` is written without
-//! such jails, and all of it beside it as `full_state`, with the revision it has: once such a worker has written, that is stale.
+//! A version before 0.3 cannot read a state with a jail whose name has characters that were not allowed then. So `state` is written
+//! without such jails, and all of it beside it as `full_state`, with its revision: once such a worker has written, that is stale.
 
 use std::time::Duration;
 
@@ -22,11 +22,11 @@ use crate::store::scripts;
 use crate::store::scripts::Call;
 use crate::store::{AuditRecord, Fence, Result, Store, StoreError, Trail, hex, random};
 
-/// How often a change is retried when other writes come between.
+/// How many times a change is tried, at most: it is tried again when another write came in between.
 const TRIES: u32 = 20;
-/// How long the detection's lock lives: longer than a detection may take.
+/// How long the lock of a detection is held: longer than a detection may take.
 const DETECTION_LOCK_MS: u64 = 5_000;
-/// How long a request waits for another's detection.
+/// How long a request waits for a detection that another one runs.
 const DETECTION_WAIT: Duration = Duration::from_secs(5);
 
 /// A server's state as it was read.
@@ -40,14 +40,14 @@ pub struct StoredServer {
     pub read_at: Timestamp,
 }
 
-/// A new state, the events that led to it, and the audit entry that belongs to it.
+/// A new state, with its events and its audit entry.
 pub type AuditedChange = (ServerState, Vec<Event>, Option<AuditRecord>);
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError<E> {
     /// The domain refused it.
-    #[error("refused")]
+    #[error("the change was refused")]
     Refused(E),
     /// Redis did not take it.
     #[error(transparent)]
@@ -80,9 +80,8 @@ impl Store {
         Ok(answers.into_iter().map(|answer| read(answer, read_at)).collect())
     }
 
-    /// Writes what a probe led to, and what it changed of the hours, if `fence` still holds the lease and nobody wrote since `read`.
-    ///
-    /// Fails with [`StoreError::Fenced`] or [`StoreError::Conflict`]; the new revision otherwise.
+    /// Writes the outcome of a probe, with the hourly counts that it changed, if `fence` still holds the lease and nobody wrote since
+    /// `read`; returns the new revision. Fails with [`StoreError::Fenced`] or [`StoreError::Conflict`] otherwise.
     pub async fn write_probed(
         &self,
         fence: &Fence,
@@ -143,7 +142,7 @@ impl Store {
         Err(StoreError::Conflict.into())
     }
 
-    /// Asks the scheduler to probe this server at once.
+    /// Asks the leader to probe this server at once.
     pub async fn request_probe(&self, name: &ServerName) -> Result<()> {
         let call = scripts::PROBE_REQUEST
             .call()
@@ -183,7 +182,8 @@ impl Store {
                 break;
             }
             if begun.elapsed() > DETECTION_WAIT {
-                let reason = format!("another worker has been detecting what {name} can do for too long");
+                let reason =
+                    format!("another request has taken too long to detect which commands {name} has");
                 return Err(StoreError::unavailable(reason).into());
             }
             let wait = rand::rng().random_range(20..60);
@@ -194,7 +194,7 @@ impl Store {
         answer
     }
 
-    /// Under the lock: another may have stored its answer between our look and our lock.
+    /// Under the lock: another request may have stored its answer before this one got the lock.
     async fn detect<E>(
         &self,
         name: &ServerName,
@@ -236,7 +236,7 @@ impl Store {
     }
 }
 
-/// What needs no asking: a detection that was made, or that there is no jail to make it on.
+/// The answer, if it is known without asking: it was detected before, or there is no jail to detect it on.
 fn known(state: &ServerState) -> Option<Option<bool>> {
     match state.backend_commands.as_option() {
         Some(supported) => Some(Some(supported)),
@@ -263,7 +263,7 @@ fn with_state(call: Call, name: &ServerName, revision: u64, state: &ServerState)
     Ok(call.arg(revision).arg(state).arg(full).arg(EVENTS_KEPT).arg(name.as_str()))
 }
 
-/// Their last ones.
+/// The last arguments of both write scripts.
 fn with_events(call: Call, events: &[Event]) -> Call {
     events.iter().fold(call, |call, event| call.arg(event.kind()).arg(event.facts().to_string()))
 }

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 /// Why a waiting part of a worker is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wake {
-    /// The scheduler's lease was released.
+    /// The leader's lease was released.
     LeaseReleased,
     /// A probe was requested.
     ProbeRequested,

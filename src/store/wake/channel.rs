@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::bells::Wake;
 use crate::store::{Result, Store};
 
-/// Messages that wait here at most. One more is lost, which a timer makes up for.
+/// The most messages that wait here. One more is lost; the listeners' timers make up for it.
 const MESSAGES: usize = 256;
 /// A firewall may silently drop a subscription that was idle for hours, so it is renewed this often.
 const RESUBSCRIBE_INTERVAL: Duration = Duration::from_secs(60);
@@ -36,8 +36,8 @@ impl Store {
         }
     }
 
-    /// One subscription. Ends with its connection, when Redis was away (a link that has swallowed bytes once is not listened to),
-    /// and after [`RESUBSCRIBE_INTERVAL`].
+    /// One subscription. Ends with its connection, when Redis stops answering (the connection may have lost messages), and after
+    /// [`RESUBSCRIBE_INTERVAL`].
     async fn forward_wakes(&self) -> Result<()> {
         let mut messages = pin!(self.subscribe_to_wakes().await?);
         for wake in Wake::ALL {

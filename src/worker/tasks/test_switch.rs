@@ -2,7 +2,7 @@
 //! the word `panic` or `return`, ends that part in this way.
 //!
 //! Compiled only with `debug_assertions`, which every test build has and no release build can have unless `[profile.release]` in
-//! Cargo.toml says so (a test looks). A cargo feature would be switched on by `--all-features`, and a variable
+//! Cargo.toml says so (a test checks that). A cargo feature would be switched on by `--all-features`, and a variable
 //! alone by anyone who can set one. A release binary does not know the variable.
 
 use std::path::PathBuf;

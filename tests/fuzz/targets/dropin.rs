@@ -1,8 +1,8 @@
-//! Arbitrary texts as the parts of requests that change what the agent writes into fail2ban's configuration: refused, or a
-//! file in which a reader of such files finds one section, of that jail, with known keys and values of their kind.
+//! Arbitrary texts as the parts of requests that change what the agent writes into fail2ban's configuration: they are refused, or
+//! they make a file in which a parser finds one section, of that jail, with known keys and values of the right type.
 //!
-//! The parts are separated by a byte that is in no text. The reader is as wide as any could be: whatever some reader might
-//! take for the end of a line is one.
+//! The parts are separated by a byte that is in no text. The parser here is the most lenient one: whatever any parser might
+//! take for the end of a line ends one.
 #![no_main]
 
 use bangui::agent::host::dropin::written;

@@ -1,4 +1,4 @@
-//! Arbitrary bytes in arbitrary pieces: the first byte of the input says how they are cut.
+//! Arbitrary bytes as replies of fail2ban, in arbitrary pieces: the first byte of the input says how they are cut.
 #![no_main]
 
 use bangui::fail2ban::codec::{END, Frame};

@@ -1,4 +1,4 @@
-//! Arbitrary bytes as a pickle, and as a reply whose meaning is asked for.
+//! Arbitrary bytes as a pickle, and as a reply of fail2ban.
 #![no_main]
 
 use bangui::fail2ban::{pickle, reply};

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! With `INSTA_UPDATE=always` (as `make docs` sets it) a part is rewritten, otherwise it must be up to date. The last column
-//! of some tables is written by hand: it is kept as long as the rest of its row is. Where a text changes and its row stays
-//! otherwise (same file, same number of rows), it moves along.
+//! of some tables is written by hand: it is kept as long as the rest of its row stays the same. If only the text of a row changes
+//! (same file, same number of rows), it moves to the new row.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ static WRITING: Mutex<()> = Mutex::new(());
 /// A row of a table.
 pub struct Row {
     cells: Vec<String>,
-    /// Whether a last column follows that is written by hand.
+    /// Whether the row has a last column that is written by hand.
     advice: bool,
 }
 
@@ -54,7 +54,7 @@ impl Row {
     }
 }
 
-/// A cell on one line, with no end of the cell in it.
+/// The text of a cell: on one line, with `|` escaped.
 fn escape(cell: String) -> String {
     cell.replace('\\', "\\\\").replace('|', "\\|").replace('\n', " ")
 }
@@ -84,7 +84,7 @@ fn is_advised(columns: usize, cells: &[String]) -> bool {
     cells.len() == columns && cells.last().is_some_and(String::is_empty)
 }
 
-/// Where a file (the second cell) lost as many texts as it gained, the new ones are the old ones reworded.
+/// If a file (the second cell) lost as many texts as it gained, the new ones count as the old ones reworded.
 fn move_advice(old: &[Vec<String>], new: &mut [Vec<String>], unmatched: &[(usize, Vec<String>)]) {
     let lost: Vec<&Vec<String>> =
         old.iter().filter(|row| !new.iter().any(|kept| kept[0] == row[0])).collect();

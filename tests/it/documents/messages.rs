@@ -3,7 +3,7 @@
 //! The source is read as tokens. A log line is a macro `error!`, `warn!`, `info!` or `debug!`, with or without `tracing::`
 //! before it; its text is the first argument that is a string. A problem is a call or a tuple that begins with a status, a name
 //! and a title: `Problem::new(StatusCode::CONFLICT, "name", "Title", detail)`, or one of the short forms of
-//! `http/error/mod.rs`. What of that a variable holds is looked for in the statements before the call. The text of an error is in its attribute, `#[error("...")]`. Code of tests is left out.
+//! `http/error/mod.rs`. The value of a variable is searched for in the statements before the call. The text of an error is in its attribute, `#[error("...")]`. Code of tests is left out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ pub fn error_texts(src: &Path) -> Vec<(String, String)> {
                 _ => return,
             };
             let text = arguments(text).first().and_then(|argument| literal(argument));
-            // `{0}` alone is the text of something else.
+            // `{0}` alone is the text of another error.
             let text = text.filter(|text| !(text.starts_with('{') && text.ends_with('}')));
             add(&mut found, text.map(|text| (file.clone(), text)));
         });
@@ -100,7 +100,7 @@ fn add<T: PartialEq>(all: &mut Vec<T>, new: Option<T>) {
     all.extend(new.filter(|new| !all.contains(new)));
 }
 
-/// One place where a problem is made, as far as it is written there in one piece.
+/// One place where a problem is made, with the parts that are literals there.
 struct Made {
     name: String,
     statuses: Vec<u16>,
@@ -108,7 +108,7 @@ struct Made {
     detail: Option<String>,
 }
 
-/// The problems that this group is the arguments of, if it is those of one.
+/// The problems that are made with the arguments in this group, if any.
 fn made_here(before: &[TokenTree], group: &Group) -> Option<Vec<Made>> {
     let arguments = arguments(group);
     let at = |n: usize| arguments.get(n).and_then(|argument| text(argument));
@@ -167,7 +167,7 @@ fn status(argument: &[TokenTree]) -> Option<u16> {
     (100..600).find(is)
 }
 
-/// The level, if a group is the arguments of a macro that logs.
+/// The level, if a group has the arguments of a macro that logs.
 fn level(before: &[TokenTree]) -> Option<String> {
     let [.., name, bang] = before else { return None };
     // `$level!` of a macro that logs at several levels.

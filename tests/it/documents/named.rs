@@ -108,7 +108,7 @@ fn every_test_that_a_document_names_exists_in_the_file_it_names() {
     let (mut tests, mut named) = (0, 0);
     for file in documents() {
         let text = read(&file);
-        // What is in backticks, each with what stands between it and the one before.
+        // Each text in backticks, with the text between it and the one before.
         let parts: Vec<&str> = text.split("```").step_by(2).flat_map(|text| text.split('`')).collect();
         let mut before: Option<&str> = None;
         for (at, code) in parts.iter().enumerate().skip(1).step_by(2) {

@@ -31,7 +31,7 @@ pub const OTHERS: &[Route] = &[
     Route::new("POST", "/api/v1/ban-jobs/{id}/cancel", "ban_job.cancel"),
 ];
 
-/// The address of a route of these tests.
+/// The path of a route of these tests.
 fn filled(route: &Route) -> String {
     let jail = if route.what.ends_with("activate") { "app" } else { "web" };
     route.path.replace("{server}", SERVER).replace("{jail}", jail).replace("{ip}", "203.0.113.7")
@@ -60,7 +60,7 @@ async fn crashed(seen: &Observed, jail: &str) {
     .await;
 }
 
-/// One jail that runs and one that does not, and nothing that probes by itself.
+/// A cluster with one jail that runs and one that does not, without scheduled probes.
 async fn observed() -> (Observed, Client) {
     let builder = Cluster::with_fail2ban(1).jails(&["web"]).proxied();
     let mut cluster = builder.env("BANGUI_PROBE_INTERVAL_SECONDS", 300).set_up().await;
@@ -133,7 +133,7 @@ async fn settings_probes_and_cancellations_are_accounted_for_though_the_client_h
     for after in after_and_answered(8) {
         hang_up(&client, client.request(probe.method(), &filled(probe)), after).await;
     }
-    // It changes nothing that the audit would name: that it was asked for shows in the state.
+    // It has no audit entry: the request shows in the state.
     eventually("the probe that was asked for", SOON, || async {
         (probed_at().await != before).then_some(())
     })

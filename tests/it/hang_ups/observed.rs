@@ -1,4 +1,4 @@
-//! What can be seen from outside of a change whose client hung up: Redis, the audit, the access log, the metrics.
+//! The visible traces of a change whose client hung up: in Redis, the audit, the access log, the metrics.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::support::worker::field;
 use crate::support::{Client, Cluster, SOON, eventually};
 
 const STEP: Duration = Duration::from_millis(50);
-/// What each command of a worker takes more than usual.
+/// The delay added to each Redis command of a worker.
 const LATENCY: Duration = Duration::from_millis(80);
 pub const LIFE: SessionLife =
     SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
 
-/// What can be seen of the changes from outside.
+/// The visible traces of the changes.
 pub struct Observed {
     pub cluster: Cluster,
     pub store: Store,
@@ -108,7 +108,7 @@ pub fn sum(page: &str, start: &str) -> usize {
     page.lines().filter(|line| line.starts_with(start)).filter_map(of).sum::<f64>() as usize
 }
 
-/// Sends a request and hangs up after this time; whether the answer came before.
+/// Sends a request and hangs up after this time; returns whether the answer came before.
 pub async fn hang_up(client: &Client, request: RequestBuilder, after: Duration) -> bool {
     tokio::time::timeout(after, client.try_send(request)).await.is_ok()
 }
@@ -118,7 +118,7 @@ pub fn after(steps: u32) -> Vec<Duration> {
     (1..=steps).map(|n| STEP * n).collect()
 }
 
-/// The same, and at last one who waits for the answer: on a busy machine nothing may have begun before the others left.
+/// The same, and one that waits for the answer: on a busy machine no change may have begun before the others hung up.
 pub fn after_and_answered(steps: u32) -> Vec<Duration> {
     [after(steps), vec![SOON]].concat()
 }

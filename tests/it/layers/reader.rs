@@ -21,7 +21,7 @@ pub struct Import {
     pub from: String,
     /// The file that defines it.
     pub to: String,
-    /// Whether the item is only handed on (`pub use`).
+    /// Whether the item is only re-exported (`pub use`).
     pub handed_on: bool,
 }
 
@@ -33,7 +33,7 @@ struct Module {
     file: String,
     /// Names that `use` brings in, with the path of each.
     uses: BTreeMap<String, Vec<String>>,
-    /// Those that are handed on.
+    /// Names that are re-exported.
     handed_on: Vec<Vec<String>>,
     /// Everything else, to be searched for paths.
     code: Vec<TokenStream>,

@@ -11,26 +11,26 @@ use super::{SOON, eventually, folder, http};
 /// The token that workers and agents of the tests share.
 pub const AGENT_TOKEN: &str = "integration-test-token-of-40-characters.";
 
-/// An agent of the test's own.
+/// A private agent.
 pub struct Agent {
     folder: tempfile::TempDir,
     fail2ban: PathBuf,
     config: PathBuf,
     token: String,
-    /// Variables beside the usual ones, from the next start on.
+    /// Additional environment variables, from the next start on.
     pub more: Vec<(&'static str, String)>,
-    /// What it is started by, with arguments, from the next start on: strace.
+    /// A program that runs it, with arguments, from the next start on: strace.
     pub under: Vec<String>,
     pub process: Option<Child>,
 }
 
 impl Agent {
-    /// Starts one beside the fail2ban at that socket.
+    /// Starts an agent for the fail2ban at that socket.
     pub async fn start(fail2ban: &Path, config: &Path) -> Self {
         Self::start_with_token(fail2ban, config, AGENT_TOKEN).await
     }
 
-    /// Starts one that wants this token.
+    /// Starts an agent that wants this token.
     pub async fn start_with_token(fail2ban: &Path, config: &Path, token: &str) -> Self {
         let mut agent = Self {
             folder: folder(),
@@ -108,7 +108,7 @@ impl Agent {
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
     }
 
-    /// The worker's end of the bridge to it.
+    /// A client as workers use it.
     pub fn client(&self) -> bangui::agent::client::AgentClient {
         let token = bangui::config::AgentTokenConfig { tokens: vec![self.token.clone().into()], file: None };
         bangui::agent::client::AgentClient::new(&bangui::config::AgentUrl::Unix(self.socket()), &token, None)

@@ -10,23 +10,23 @@ use super::folder;
 /// What it answers to every command.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    /// Bytes that are no pickle, with the right end mark.
+    /// Bytes that are not a pickle, with the right end mark.
     Garbage,
     /// A pickle that calls a function, as an attacker would write it.
     Hostile,
-    /// The first half of a right reply, and then silence.
+    /// The first half of a correct reply, and then silence.
     HalfThenSilence,
-    /// The first half of a right reply, and then the end.
+    /// The first half of a correct reply, and then the end of the connection.
     HalfThenClosed,
     /// Nothing.
     Silence,
-    /// It hangs up at once.
+    /// The end of the connection at once.
     Closed,
     /// Bytes without an end.
     Endless,
-    /// A reply that is well formed and of the wrong shape.
+    /// A well-formed reply of the wrong type.
     WrongShape,
-    /// Half a megabyte that describes gigabytes: ten thousand arguments that 80,000 calls share.
+    /// Half a megabyte that describes gigabytes: 80,000 calls share ten thousand arguments.
     Swelling,
 }
 

@@ -19,7 +19,7 @@ pub struct Browser {
     cookies: BTreeMap<String, String>,
 }
 
-/// What it was sent.
+/// An answer to the browser.
 #[derive(Debug, Clone)]
 pub struct Page {
     pub status: StatusCode,
@@ -63,7 +63,7 @@ impl Browser {
         panic!("{path} leads from page to page: {seen:?}");
     }
 
-    /// Posts a form that says itself what it is.
+    /// Posts a form with these fields, without a page before it.
     pub async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.send(Method::POST, path, Some(fields), &[("sec-fetch-site", "same-origin")]).await
     }
@@ -119,7 +119,7 @@ impl Browser {
         self.post(&action, &fields).await
     }
 
-    /// Types the password on the page that asks for it again, and presses the button that sends the form once more.
+    /// Types the password on the page that asks for it again, and presses the button that sends the original form again.
     pub async fn confirm(&mut self, asked: &Page) -> Page {
         loop {
             let seen = self
@@ -133,7 +133,7 @@ impl Browser {
         }
     }
 
-    /// Logs in by the form of the login.
+    /// Logs in through the login form.
     pub async fn log_in(&mut self) -> Page {
         loop {
             let page = self.get("/login").await;
@@ -163,7 +163,7 @@ impl Page {
         Html::parse_document(&self.html)
     }
 
-    /// The text of the first element that `selector` finds, its spaces made one.
+    /// The text of the first element that `selector` finds, with runs of white space as one space.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
         self.texts(selector)

@@ -25,7 +25,7 @@ pub struct Client {
     proof: Proof,
 }
 
-/// A whole answer.
+/// An answer, read to its end.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
@@ -33,7 +33,7 @@ pub struct Answer {
     pub text: String,
     /// The body as JSON, `null` if it is not JSON.
     pub body: Value,
-    /// The request, for messages.
+    /// The method and URL, for messages.
     pub asked: String,
 }
 
@@ -68,7 +68,7 @@ impl Client {
         Self { proof: Proof::Bearer(token.to_owned()), ..self.clone() }
     }
 
-    /// A request to be filled.
+    /// A request with the proof of this client, to be completed.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.proof {
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    /// Sends a request; an error is one of the network.
+    /// Sends a request. An error means that there was no answer.
     pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
         let request = request.build()?;
         let asked = format!("{} {}", request.method(), request.url());
@@ -115,7 +115,7 @@ impl Client {
         self.send(self.request(Method::PUT, path).json(&body)).await
     }
 
-    /// Logs in as the admin; the session's token. Tries again when the password check is overcrowded (503).
+    /// Logs in as the admin; returns the session's token. Tries again when too many passwords are being checked (503).
     pub async fn log_in(&self) -> String {
         loop {
             let answer = self.anonymous().post("/api/v1/session", json!({ "password": PASSWORD })).await;
@@ -126,7 +126,7 @@ impl Client {
         }
     }
 
-    /// Logs in; the client with the session as bearer token.
+    /// Logs in; returns the client with the session as bearer token.
     pub async fn logged_in(&self) -> Self {
         self.with_bearer(&self.log_in().await)
     }
@@ -147,7 +147,7 @@ impl Client {
         self
     }
 
-    /// Changes the password; the client with the token that its session has from then on.
+    /// Changes the password; returns the client with the new token of its session.
     pub async fn change_password(&self, current: &str, new: &str) -> Self {
         let answer = self.put("/api/v1/password", json!({ "current": current, "new": new })).await;
         self.with_bearer(&answer.expect(204).session_cookie())
@@ -155,7 +155,7 @@ impl Client {
 }
 
 impl Answer {
-    /// The token in the session cookie that it sets.
+    /// The token in the session cookie that the answer sets.
     #[track_caller]
     pub fn session_cookie(&self) -> String {
         let cookies = self.cookies();
@@ -170,7 +170,7 @@ impl Answer {
         self
     }
 
-    /// Fails unless it is a problem document with this status; its kebab name.
+    /// Fails unless it is a problem document with this status; returns the last part of its type.
     #[track_caller]
     pub fn problem(&self, status: u16) -> &str {
         self.expect(status);

@@ -13,11 +13,11 @@ use super::{Answer, Client, SOON};
 
 /// The admin's password.
 pub const PASSWORD: &str = "correct horse battery staple";
-/// What must come with the setup call.
+/// The token that the setup needs.
 pub const SETUP_TOKEN: &str = "the-setup-token-of-the-tests";
 /// The fail2ban server's name.
 pub const SERVER: &str = "web-1";
-/// First part of every key.
+/// The prefix of every key.
 pub const PREFIX: &str = "it";
 
 /// What a cluster is made of.
@@ -32,7 +32,7 @@ pub struct Builder {
 
 /// A running cluster.
 pub struct Cluster {
-    // In the order in which they are to end.
+    // Declared in the order in which they must end.
     pub workers: Vec<Worker>,
     pub agent: Option<Agent>,
     pub fail2ban: Option<Fail2ban>,
@@ -42,7 +42,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// `workers` workers on a Redis, with no fail2ban server to look after.
+    /// `workers` workers on a Redis, without a fail2ban server.
     pub fn bare(workers: usize) -> Builder {
         Builder { workers, ..Builder::default() }
     }
@@ -60,7 +60,7 @@ impl Builder {
         self
     }
 
-    /// Takes a variable away.
+    /// Removes a variable.
     pub fn without(mut self, name: &str) -> Self {
         self.environment.insert(name.to_owned(), None);
         self
@@ -133,7 +133,7 @@ impl Builder {
     }
 }
 
-/// The limits of logins are wide, so that they disturb no test but their own.
+/// The variables of every worker. The login limits are high, so that only the tests of the limits meet them.
 pub fn default_environment(redis_url: String) -> BTreeMap<String, String> {
     [
         ("BANGUI_LISTEN", "127.0.0.1:0".to_owned()),
@@ -185,13 +185,13 @@ impl Cluster {
         store
     }
 
-    /// The product's own view of the Redis, past the workers.
+    /// A store on the same Redis, past the workers.
     pub fn store(&self) -> bangui::store::Store {
         bangui::store::Store::open_unsupervised(&store_config(&self.redis)).unwrap()
     }
 }
 
-/// How the product's own view of this Redis is configured.
+/// The configuration of a store on this Redis.
 pub fn store_config(redis: &Redis) -> bangui::config::RedisConfig {
     bangui::config::RedisConfig {
         url: redis.url().into(),
@@ -209,7 +209,7 @@ pub async fn server(client: &Client) -> Value {
     answer.body
 }
 
-/// Waits until the server's condition is this; the server then.
+/// Waits until the server has this condition; returns the server then.
 pub async fn server_is(client: &Client, condition: &str) -> Value {
     super::eventually(&format!("the server to be {condition}"), SOON, || async {
         let server = server(client).await;

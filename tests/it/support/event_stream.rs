@@ -82,7 +82,7 @@ impl EventStream {
         any.then_some(came)
     }
 
-    /// The next event of this type, passing over others.
+    /// The next event of this type, skipping others.
     pub async fn until(&mut self, kind: &str) -> Came {
         loop {
             let came = self.next().await.unwrap_or_else(|| panic!("the stream ended before {kind}"));

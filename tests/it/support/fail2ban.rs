@@ -10,17 +10,17 @@ use rustix::process::Signal;
 use super::process::{Child, program};
 use super::{SOON, eventually, folder};
 
-/// A fail2ban of the test's own.
+/// A private fail2ban.
 pub struct Fail2ban {
     folder: tempfile::TempDir,
     process: Option<Child>,
-    /// Its `TZ`; none: the machine's zone.
+    /// Its `TZ`; without one, the machine's zone.
     zone: Option<String>,
 }
 
-/// Fails a test that `make test-fail2ban-1.1` leaves out: what involves fail2ban is run with each version of it.
+/// Fails a test that `make test-fail2ban-1.1` leaves out: tests that start fail2ban must run with each version of it.
 fn must_run_with_every_version() {
-    // The thread of a test has its name, but where there is one thread for all.
+    // The thread of a test has the test's name, unless one thread runs all tests.
     let thread = std::thread::current();
     let Some(test) = thread.name().filter(|name| name.contains("::")) else { return };
     if env!("CARGO_CRATE_NAME") == "it" && !is_run_with_every_version(test) {
@@ -37,12 +37,12 @@ pub fn is_run_with_every_version(test: &str) -> bool {
 }
 
 impl Fail2ban {
-    /// Starts one with these jails; each bans at the first failure, for ten minutes.
+    /// Starts a fail2ban with these jails; each bans at the first failure, for ten minutes.
     pub async fn start(jails: &[&str]) -> Self {
         Self::start_in_zone(jails, None).await
     }
 
-    /// Starts one in this time zone.
+    /// Starts a fail2ban in this time zone.
     pub async fn start_in_zone(jails: &[&str], zone: Option<&str>) -> Self {
         must_run_with_every_version();
         let mut fail2ban = Self { folder: folder(), process: None, zone: zone.map(str::to_owned) };
@@ -130,7 +130,7 @@ impl Fail2ban {
         self.process = Some(process);
     }
 
-    /// As [`Self::start_again`], with a configuration that it may not start with; whether it does.
+    /// As [`Self::start_again`], with a configuration that may keep it from starting; returns whether it starts.
     pub async fn try_start_again(&mut self) -> bool {
         self.kill();
         let process = Child::start("fail2ban-server", self.in_foreground());
@@ -165,7 +165,7 @@ impl Fail2ban {
         self.process.as_ref().unwrap().signal(Signal::CONT);
     }
 
-    /// `fail2ban-client` with these words: what an administrator does past bangui.
+    /// Runs `fail2ban-client` with these words, as an administrator would, past bangui.
     pub async fn command(&self, words: &[&str]) {
         let (well, printed) = self.try_command(words).await;
         assert!(well, "{words:?}: {printed}");
@@ -195,7 +195,7 @@ impl Fail2ban {
         )
     }
 
-    /// An action `slow`, which takes so many seconds for each address.
+    /// Writes an action `slow`, which takes so many seconds for each address.
     pub fn write_slow_action(&self, ban: f32, unban: f32) {
         let sleep = |seconds: f32| if seconds > 0.0 { format!("sleep {seconds}") } else { String::new() };
         let (ban, unban) = (sleep(ban), sleep(unban));
@@ -204,20 +204,20 @@ impl Fail2ban {
         self.write("action.d/slow.conf", &text);
     }
 
-    /// This jail with that action.
+    /// Writes this jail with the action `slow`.
     pub fn write_slow_jail(&self, name: &str, enabled: bool) {
         let text = self.jail(name, enabled, "").replace("note[", "slow[");
         self.write(&format!("jail.d/{name}.conf"), &text);
     }
 
-    /// A jail `slow` that runs and takes so many seconds to ban an address.
+    /// Starts a jail `slow`, which takes so many seconds to ban an address.
     pub async fn start_slow_jail(&self, ban: f32) {
         self.write_slow_action(ban, 0.0);
         self.write_slow_jail("slow", true);
         self.command(&["reload", "--if-exists", "slow"]).await;
     }
 
-    /// Every file of `jail.d` by name, hidden ones too but for the agent's lock, which stays.
+    /// Every file of `jail.d` by name, also hidden ones, except the agent's lock, which stays.
     pub fn jail_d(&self) -> std::collections::BTreeMap<String, String> {
         let entries = std::fs::read_dir(self.config().join("jail.d")).unwrap();
         entries
@@ -232,7 +232,7 @@ impl Fail2ban {
             .collect()
     }
 
-    /// What `fail2ban-client` prints, and whether it is content.
+    /// What `fail2ban-client` prints, and whether it succeeds.
     pub async fn try_command(&self, words: &[&str]) -> (bool, String) {
         let (code, printed) = Child::run("fail2ban-client", self.client(words), SOON).await;
         (code == Some(0), printed)
@@ -267,7 +267,7 @@ impl Fail2ban {
             == "1"
     }
 
-    /// Waits until this ban is back. A jail that starts reads its bans from the database and lists each about a second later.
+    /// Waits until this ban is listed again. A jail that starts reads its bans from the database and lists each about a second later.
     pub async fn bans_again(&self, jail: &str, ip: &str) {
         eventually("a ban of before", SOON, || async { self.bans(jail, ip).await.then_some(()) }).await;
     }

@@ -1,4 +1,4 @@
-//! What goes on while a primary is replaced: users at work on every worker, and what must be true of it.
+//! The load while a primary is replaced: users at work on every worker, and what must hold for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::cluster::SERVER;
 use super::redis::MonitoredCommand;
 use super::{Client, Cluster, PASSWORD, SOON, eventually};
 
-/// What is promised beyond the time of whatever promotes the replica.
+/// How soon after the promotion of the replica workers promise to be back.
 pub const PROMISED: Duration = Duration::from_secs(2);
-/// Allowed beyond that, for a machine that is busy with other tests.
+/// Added to that, for a machine that is busy with other tests.
 pub const SLACK: Duration = Duration::from_secs(3);
-/// What a script does that is refused: it looks at the lease.
+/// The commands of a fenced script that is refused: it reads the lease, and writes nothing.
 const READS: [&str; 2] = ["GET", "TIME"];
 
 /// Users who check their sessions, log in and write, on every worker, until stopped.
@@ -29,7 +29,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts it.
+    /// Starts the load.
     pub fn start(cluster: &Cluster, users: &[Client]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered: Arc<[AtomicU64; 600]> = Arc::new([const { AtomicU64::new(0) }; 600]);
@@ -60,7 +60,7 @@ impl Load {
         Self { stop, answered, tasks }
     }
 
-    /// Ends it; a wrong answer that any of them got fails the test here. How many answers were right, and how many 503.
+    /// Ends the load; fails if any user got a wrong answer. Returns how many answers were right, and how many 503.
     pub async fn stop(mut self) -> (u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
@@ -71,7 +71,7 @@ impl Load {
     }
 }
 
-/// Waits until every worker checks sessions, takes logins and is ready; when that was.
+/// Waits until every worker checks sessions, takes logins and is ready; returns when that was.
 pub async fn all_back(users: &[Client], cluster: &Cluster) -> Instant {
     let mut waits = JoinSet::new();
     for worker in &cluster.workers {
@@ -95,7 +95,7 @@ pub async fn all_back(users: &[Client], cluster: &Cluster) -> Instant {
     last
 }
 
-/// The terms whose fenced writes were accepted, in the order in which they were, by both Redises' own record.
+/// Fails unless the fenced writes that both Redises recorded as accepted are in the order of their terms. Returns their number.
 pub fn check_one_writer(records: Vec<Vec<MonitoredCommand>>) -> usize {
     let mut accepted: Vec<(f64, String, u64)> = Vec::new();
     for seen in records.iter().flatten() {

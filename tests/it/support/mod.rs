@@ -1,4 +1,4 @@
-//! What the tests stand on: processes, a private Redis, a private fail2ban, a cluster of real workers.
+//! What the tests use: processes, a private Redis, a private fail2ban, a cluster of real workers.
 
 pub mod agent;
 pub mod balancer;
@@ -30,10 +30,10 @@ use std::time::{Duration, Instant};
 pub use client::{Answer, Client};
 pub use cluster::{Cluster, PASSWORD, SETUP_TOKEN};
 
-/// Long enough for anything that should happen at once, on a machine that is busy with other tests.
+/// Long enough for anything that should happen at once, even on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(15);
 
-/// Asks again and again until `condition` gives something, and fails after `deadline` with `what` it waited for.
+/// Polls `condition` until it returns something; fails after `deadline` with `what` it waited for.
 pub async fn eventually<T, F, Fut>(what: &str, deadline: Duration, mut condition: F) -> T
 where
     F: FnMut() -> Fut,
@@ -49,13 +49,13 @@ where
     }
 }
 
-/// A client of HTTP to be built on.
+/// A builder of HTTP clients for tests.
 pub fn http() -> reqwest::ClientBuilder {
     bangui::crypto::provide();
     reqwest::Client::builder().no_proxy()
 }
 
-/// A folder of the test's own, with a path short enough for unix sockets.
+/// A private folder, with a path short enough for unix sockets.
 pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("bangui-it-").tempdir().unwrap()
 }

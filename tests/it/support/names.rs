@@ -1,5 +1,5 @@
 //! Private host names: processes in a separate mount namespace, where `/etc/hosts` is a file of the test and no
-//! name server answers. So the resolver is the system's, and what it finds can change under way.
+//! name server answers. So they use the system's resolver, and the test can change what it finds.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -8,10 +8,10 @@ use std::process::Command;
 use super::folder;
 use super::process::program;
 
-/// The names; they last as long as this does.
+/// The names; they end when this is dropped.
 pub struct Names(tempfile::TempDir);
 
-/// Lays the files of the folder (the first argument) over those of `/etc`, then becomes the rest.
+/// Mounts the files of the folder (`$0`) over those of `/etc`, then runs the rest of its arguments.
 const ENTER: &str = r#"for file in hosts nsswitch.conf resolv.conf host.conf; do
     [ ! -e "/etc/$file" ] || mount --bind "$0/$file" "/etc/$file"
 done
@@ -39,7 +39,7 @@ impl Names {
         for (name, address) in all {
             writeln!(hosts, "{address} {name}").unwrap();
         }
-        // In place: a renamed file would not be the one that is mounted.
+        // In place: a file that is renamed into place would not be the mounted one.
         std::fs::write(self.0.path().join("hosts"), hosts).unwrap();
     }
 

@@ -1,10 +1,10 @@
-//! A primary and its replica, each with its own port, that change places without losing anything.
+//! A primary and its replica, each with its own port, that change roles without losing anything.
 
 use super::redis::Redis;
 use super::sentinel::{free_port, role};
 use super::{SOON, eventually};
 
-/// The two, the first of which begins as the primary.
+/// The two.
 pub struct Pair {
     pub primary: Redis,
     pub primary_port: u16,
@@ -59,12 +59,12 @@ pub async fn fail_over(old: &Redis, (new, new_port): (&Redis, u16)) {
     hold_link(old).await;
 }
 
-/// The replica follows nobody from here on, and keeps what it has.
+/// Holds the replication link: the replica keeps what it has, and receives nothing more.
 pub async fn hold_link(replica: &Redis) {
     replica.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
 }
 
-/// Lets it follow the primary on this port.
+/// Lets the replica follow the primary on this port.
 pub async fn follow(replica: &Redis, port: u16) {
     replica.command::<()>(&["REPLICAOF", "127.0.0.1", &port.to_string()]).await;
     follows(replica).await;

@@ -4,7 +4,7 @@
 //! killed (`SIGKILL`): `setpriv` (`util-linux`, in every Debian) sets the parent-death signal and execs. That signal is tied to
 //! the *thread* that forked, so one thread that never ends forks for all tests.
 //!
-//! Everything the child prints is kept: tests wait for a line of it, and a failing test shows the end of it.
+//! Everything the child prints is kept: tests wait for a line of it, and a failing test shows its last lines.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -36,7 +36,7 @@ pub struct Child {
     lines: Arc<Mutex<Vec<String>>>,
 }
 
-/// A program to start: the environment is empty but for `PATH`, so that nothing of the developer's leaks in.
+/// A program to start: the environment has only `PATH`, so that nothing of the developer's leaks in.
 pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(path);
@@ -45,8 +45,8 @@ pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// Where programs are found. `BANGUI_TEST_FAIL2BAN` names a folder with another fail2ban than the system's, whose `bin`
-/// comes first: for the agents too, which take fail2ban's programs and their Python from there.
+/// Where programs are found. `BANGUI_TEST_FAIL2BAN` names a folder with another fail2ban than the system's. Its `bin`
+/// comes first, for the agents too: they take fail2ban's programs and their Python from there.
 pub fn search_path() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let Some(folder) = std::env::var_os("BANGUI_TEST_FAIL2BAN") else { return path };
@@ -80,7 +80,7 @@ impl Child {
         Self { name: name.to_owned(), child: Mutex::new(child), lines }
     }
 
-    /// Runs `command` to its end; the exit code and all it printed.
+    /// Runs `command` to its end; returns the exit code and all it printed.
     pub async fn run(name: &str, command: Command, deadline: Duration) -> (Option<i32>, String) {
         let child = Self::start(name, command);
         let status = child.ended(deadline).await;
@@ -88,10 +88,11 @@ impl Child {
         (status.code(), child.printed())
     }
 
-    /// The threads that read what it prints may be behind its exit; one that it has started may hold its output open for longer.
+    /// Waits for the threads that read its output, which may end later than it. Not for long: a process that it has started may hold
+    /// its output open.
     async fn all_is_read(&self) {
         let begun = tokio::time::Instant::now();
-        // Each thread holds one until it meets the end.
+        // Each thread holds a reference until it meets the end of the output.
         while Arc::strong_count(&self.lines) > 1 && begun.elapsed() < Duration::from_secs(2) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -144,7 +145,7 @@ impl Child {
         self.lines.lock().unwrap().clone()
     }
 
-    /// Waits for a line that `pick` finds something in; a process that has ended prints none any more.
+    /// Waits for a line in which `pick` finds something; fails if the process ends first.
     pub async fn line<T>(&self, what: &str, deadline: Duration, pick: impl Fn(&str) -> Option<T>) -> T {
         let what = format!("{}: {what}", self.name);
         eventually(&what, deadline, || async {

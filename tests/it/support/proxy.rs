@@ -1,4 +1,4 @@
-//! A TCP proxy of our own in front of a unix socket: the network between a worker and Redis, to be broken at will.
+//! A TCP proxy in front of a unix socket: the network between a worker and Redis, which tests break at will.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,18 +20,18 @@ pub enum Mode {
     Pass,
     /// Cuts every connection and refuses new ones.
     Refuse,
-    /// Accepts connections and bytes, and answers nothing. A connection that has lost bytes stays lost, also when
-    /// the network is well again, as behind a firewall that forgot it.
+    /// Accepts connections and bytes, and answers nothing. A connection that has lost bytes stays lost, even when
+    /// the network works again, as behind a firewall that forgot it.
     BlackHole,
-    /// Passes what is asked this much later, in order, even if the sender has given up by then.
+    /// Delivers requests this much later, in order, even if the sender has given up by then.
     Delay(Duration),
-    /// Passes replies, and swallows messages of subscriptions (RESP3).
+    /// Passes replies, and drops messages of subscriptions (RESP3).
     SwallowMessages,
     /// The same, and the replies arrive this much later.
     LateReplies(Duration),
     /// Passes a request with these bytes in it, and loses its answer and all later ones of that connection.
     LoseAnswerTo(Vec<u8>),
-    /// Replaces bytes in replies by others of the same length.
+    /// Replaces bytes in replies with others of the same length.
     Rewrite(Vec<u8>, Vec<u8>),
 }
 
@@ -54,7 +54,7 @@ impl Proxy {
         Self { address, upstream, mode: sender, task }
     }
 
-    /// Leads new connections to another Redis, and leaves open ones where they are: as HAProxy, a Service or a DNS name does.
+    /// Directs new connections to another Redis, and leaves open ones where they are: as HAProxy, a Service or a DNS name does.
     pub fn move_new_connections(&self, upstream: PathBuf) {
         *self.upstream.lock().unwrap() = upstream;
     }
@@ -134,7 +134,7 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
                 closed |= replies.arrive(&mut down).await.is_err();
             }
             read = down.read(&mut asked), if !closed => {
-                // What was sent before the end arrives all the same.
+                // What was sent before the end still arrives.
                 let Ok(read @ 1..) = read else { closed = true; continue };
                 lost |= now == Mode::BlackHole;
                 if let Mode::LoseAnswerTo(request) = &now {
@@ -164,7 +164,7 @@ async fn serve(mut down: TcpStream, upstream: PathBuf, mut mode: watch::Receiver
     }
 }
 
-/// What is under way in one direction, in order, each with the time at which it arrives.
+/// The bytes in flight in one direction, in order, each with the time at which they arrive.
 #[derive(Default)]
 struct Line(VecDeque<(Instant, Vec<u8>)>);
 
@@ -184,7 +184,7 @@ impl Line {
         to: &mut (impl AsyncWrite + Unpin),
     ) -> std::io::Result<()> {
         if delay.is_zero() && self.is_empty() {
-            // Without the timer, which counts whole milliseconds: a network that is well costs next to nothing.
+            // Without the timer, which counts whole milliseconds: a working network has next to no latency.
             return to.write_all(&bytes).await;
         }
         self.0.push_back((Instant::now() + delay, bytes));
@@ -199,7 +199,7 @@ impl Line {
     }
 }
 
-/// What is left when the messages are taken out; like replies they are small and come in one piece.
+/// Removes the messages; like replies they are small and come in one piece.
 fn without_messages(mut bytes: &[u8]) -> Vec<u8> {
     const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
     let mut passed = Vec::new();
@@ -217,7 +217,7 @@ fn without_messages(mut bytes: &[u8]) -> Vec<u8> {
     passed
 }
 
-/// Replies are small and come in one piece, so a match never spans two reads.
+/// Replaces bytes. Replies are small and come in one piece, so a match never spans two reads.
 fn rewrite(bytes: &mut [u8], from: &[u8], to: &[u8]) {
     assert_eq!(from.len(), to.len(), "a reply announces its length");
     let mut at = 0;

@@ -1,8 +1,8 @@
 //! A private redis-server on a unix socket. Where TCP is wanted, `proxy` is in front of it: a unix socket
 //! cannot be taken by another test while this Redis is stopped and started again.
 //!
-//! What is under test connects as the user `bangui`, who may do what the product's rule says and nothing else; the test's
-//! own eyes are the default user.
+//! The program under test connects as the user `bangui`, who may do what the program's own ACL rule allows and nothing else; the
+//! test itself connects as the default user.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use super::cluster::PREFIX;
 use super::process::{Child, program};
 use super::{SOON, eventually, folder};
 
-/// The user that the product connects as, and the password.
+/// The user that the program connects as, and its password.
 pub const USER: &str = "bangui";
 pub const USER_PASSWORD: &str = "password-of-the-redis-user";
 
-/// What the test's own commands may take on a busy machine.
+/// For the test's own commands on a busy machine.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The product's rule, for `ACL SETUSER` and for this prefix: the name, then what it may.
+/// The program's own ACL rule for this prefix, as arguments of `ACL SETUSER`: the name, then what it may do.
 pub fn rule(prefix: &str) -> Vec<String> {
     let rule =
         bangui::store::connection::acl::RULE.trim().strip_prefix("user ").expect("a line of an ACL file");
@@ -40,7 +40,7 @@ pub fn rule(prefix: &str) -> Vec<String> {
     words
 }
 
-/// A redis-server of the test's own.
+/// A private redis-server.
 pub struct Redis {
     folder: tempfile::TempDir,
     arguments: Vec<String>,
@@ -48,19 +48,19 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one with AOF on, as the product wants it.
+    /// Starts one with AOF on, as bangui wants it.
     pub async fn start() -> Self {
         Self::start_with(&["--appendonly", "yes"]).await
     }
 
-    /// Starts one with these arguments, without persistence but for what they say.
+    /// Starts one with these arguments; without them it has no persistence.
     pub async fn start_with(arguments: &[&str]) -> Self {
         let mut redis = Self::prepare(arguments);
         redis.restart().await;
         redis
     }
 
-    /// One that is not running yet, with its address known already.
+    /// One that does not run yet, but whose address is known.
     pub fn prepare(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Self { folder: folder(), arguments, process: None }
@@ -91,8 +91,8 @@ impl Redis {
         let mut command = program("redis-server");
         command.args(["--port", "0", "--save", "", "--rdbcompression", "no", "--daemonize", "no", "--dir"]);
         command.arg(self.folder.path()).arg("--unixsocket").arg(self.socket());
-        // Written before each answer, so that SIGKILL loses nothing: `everysec` puts a write off for as long as a slow disk
-        // has not ended the fsync before.
+        // The file is written before each answer, so that SIGKILL loses nothing: `everysec` delays a write while a slow disk
+        // is still at the fsync before.
         command.args(["--appendfsync", "no"]);
         command.arg("--user").args(rule(PREFIX)).args(&self.arguments);
         self.process = Some(Child::start("redis-server", command));
@@ -120,7 +120,7 @@ impl Redis {
         self.process.as_ref().unwrap().signal(Signal::CONT);
     }
 
-    /// A connection, if it takes any.
+    /// A connection, if Redis accepts one.
     pub async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(format!("redis+unix://{}", self.socket().display())).unwrap();
         let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(COMMAND_TIMEOUT));
@@ -158,7 +158,7 @@ impl Redis {
         self.command(&["KEYS", "*"]).await
     }
 
-    /// All keys and values as one heap of bytes: an uncompressed dump, so that anything stored is found in it.
+    /// All keys and values as bytes of an uncompressed dump, so that anything stored can be found in it.
     pub async fn everything(&self) -> Vec<u8> {
         let _: String = self.command(&["SAVE"]).await;
         std::fs::read(self.folder.path().join("dump.rdb")).unwrap()
@@ -176,15 +176,15 @@ pub struct Monitor {
     _writer: OwnedWriteHalf,
 }
 
-/// A watching that takes what it sees as it comes, so that it outlives the server. Sentinel closes every connection of a
-/// Redis whose role it changes; it reconnects then.
+/// A `MONITOR` that records in the background, so that its record outlives the server. Sentinel closes every connection of a
+/// Redis whose role it changes; the recording reconnects then.
 pub struct Recording {
     seen: Arc<Mutex<Vec<MonitoredCommand>>>,
     _task: tokio::task::JoinSet<()>,
 }
 
 impl Recording {
-    /// Begins.
+    /// Starts recording.
     pub async fn start(redis: &Redis) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let mut task = tokio::task::JoinSet::new();
@@ -223,7 +223,7 @@ fn take<'a>(line: &'a str, seen: &mut Vec<MonitoredCommand>) -> Option<&'a str> 
     Some(command)
 }
 
-/// One command of a client, with what its script did, if it was one.
+/// One command of a client; of a script, also the commands that it ran.
 #[derive(Debug, Clone)]
 pub struct MonitoredCommand {
     /// Seconds since 1970, by the server's clock.
@@ -243,7 +243,7 @@ impl Monitor {
         Some(Self { lines, _writer: writer })
     }
 
-    /// Ends the watching: every command seen until now. A marker command shows where the end is.
+    /// Ends the stream; returns every command seen until now. A marker command shows where the end is.
     pub async fn stop(mut self, redis: &Redis) -> Vec<MonitoredCommand> {
         let _: String = redis.command(&["ECHO", "end-of-monitoring"]).await;
         let mut seen: Vec<MonitoredCommand> = Vec::new();

@@ -1,8 +1,8 @@
-//! A Redis Cluster of six: three masters, each with a replica. The first master owns the slot of the tests' keys, and belongs to
-//! the cluster of workers; this is the rest.
+//! A Redis Cluster of six nodes: three masters, each with a replica. The first master, the "owner", owns the slot of the tests' keys;
+//! it is the Redis of the test's `Cluster`. This module has the others.
 //!
-//! The nodes talk to one another through a proxy each, so that the owner can be cut off from all of them while clients reach
-//! every one.
+//! The nodes talk to one another through a proxy each, so that the owner can be cut off from the others while clients still reach
+//! every node.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,34 +16,34 @@ use super::redis::{Redis, USER, USER_PASSWORD};
 use super::sentinel::free_port;
 use super::{SOON, eventually};
 
-/// Until a node without an answer has failed for the others.
+/// How long a node may not answer before the others take it for failed.
 const NODE_TIMEOUT_MS: u32 = 1000;
-/// Where the connections of the owner to the others come from.
+/// The source address of the owner's connections to the others.
 const OWNER_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const RANGES: [(&str, &str); 3] = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
 
-/// The nodes but the owner.
+/// The nodes other than the owner.
 pub struct RedisCluster {
     /// The other two masters.
     pub masters: [Redis; 2],
     /// The replica of the owner.
     pub replica: Redis,
-    /// Those of the other two.
+    /// The replicas of the other two masters.
     pub replicas: [Redis; 2],
-    /// Owner, masters, replica, replicas.
+    /// The ports of the owner, the masters, the replica, and the replicas.
     pub ports: [u16; 6],
-    /// The same of their ids.
+    /// Their ids, in the same order.
     pub ids: [String; 6],
     pub slot: String,
     owner_is_cut_off: watch::Sender<bool>,
 }
 
-/// Where each of them is in `ports` and `ids`.
+// Indexes into `ports` and `ids`.
 pub const OWNER: usize = 0;
 pub const MASTERS: [usize; 2] = [1, 2];
 pub const REPLICA: usize = 3;
 
-/// Starts all of them, and waits until every one knows all others and every replica follows.
+/// Starts all nodes, and waits until each knows all others and every replica follows.
 pub async fn start() -> (Redis, RedisCluster) {
     let ports = std::array::from_fn(|_| free_port());
     let (owner_is_cut_off, cut_off) = watch::channel(false);
@@ -112,7 +112,7 @@ async fn node(port: u16, bus: u16, announced: u16, is_owner: bool) -> Redis {
     arguments.extend(["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
     arguments.extend(["--cluster-node-timeout", &timeout, "--cluster-replica-validity-factor", "0"]);
     arguments.extend(["--cluster-allow-replica-migration", "no", "--appendonly", "yes"]);
-    // 127.0.0.2 is no loopback address for Redis.
+    // Redis does not count 127.0.0.2 as a loopback address.
     arguments.extend(["--repl-diskless-sync-delay", "0", "--bind", "127.0.0.1", "--protected-mode", "no"]);
     let source = OWNER_SOURCE.to_string();
     if is_owner {
@@ -124,7 +124,7 @@ async fn node(port: u16, bus: u16, announced: u16, is_owner: bool) -> Redis {
     redis
 }
 
-/// A proxy before the bus port of a node; its port.
+/// Starts a proxy in front of the bus port of a node; returns its port.
 async fn bus_proxy(bus: u16, is_owners: bool, cut_off: watch::Receiver<bool>) -> u16 {
     let port = free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -158,18 +158,18 @@ impl RedisCluster {
         format!("redis+cluster://{USER}:{USER_PASSWORD}@{}", hosts.join(","))
     }
 
-    /// The owner hears nothing of the others, nor they of it, and it does not notice; clients reach it as before.
+    /// Cuts the links between the owner and the others. The owner does not notice; clients reach it as before.
     pub async fn cut_off(&self, owner: &Redis) {
         owner.command::<()>(&["CONFIG", "SET", "cluster-node-timeout", "600000"]).await;
         self.owner_is_cut_off.send_replace(true);
     }
 
-    /// Ends that.
+    /// Restores the links that [`Self::cut_off`] cut.
     pub fn connect_again(&self) {
         self.owner_is_cut_off.send_replace(false);
     }
 
-    /// Waits until these nodes say that this one owns the slot.
+    /// Waits until the `asked` nodes report that `node` owns the slot.
     pub async fn owner_is(&self, node: usize, asked: &[&Redis]) {
         for redis in asked {
             eventually("a node to name the new owner", SOON * 2, || async {
@@ -185,13 +185,13 @@ impl RedisCluster {
         self.owner_is(REPLICA, &[&self.replica, &self.masters[0], &self.masters[1]]).await;
     }
 
-    /// Begins to move the slot from one node to another.
+    /// Starts moving the slot from one node to another.
     pub async fn begin_to_move(&self, (from, from_n): (&Redis, usize), (to, to_n): (&Redis, usize)) {
         to.command::<()>(&["CLUSTER", "SETSLOT", &self.slot, "IMPORTING", &self.ids[from_n]]).await;
         from.command::<()>(&["CLUSTER", "SETSLOT", &self.slot, "MIGRATING", &self.ids[to_n]]).await;
     }
 
-    /// Moves up to so many keys; how many there were.
+    /// Moves up to `most` keys; returns how many it moved.
     pub async fn move_keys(&self, from: &Redis, to_n: usize, most: usize) -> usize {
         let mut connection = from.connection().await;
         let keys: Vec<Vec<u8>> = redis::cmd("CLUSTER")
@@ -209,7 +209,7 @@ impl RedisCluster {
         keys.len()
     }
 
-    /// Moves what is left, and gives the slot to the other node.
+    /// Moves the remaining keys, and gives the slot to the other node.
     pub async fn end_move(&self, from: &Redis, (to, to_n): (&Redis, usize)) {
         while self.move_keys(from, to_n, 10).await > 0 {}
         let words = ["CLUSTER", "SETSLOT", &self.slot, "NODE", &self.ids[to_n]];
@@ -218,7 +218,7 @@ impl RedisCluster {
     }
 }
 
-/// The id of the owner of a slot, in the words of `CLUSTER NODES`.
+/// The id of the owner of a slot, from the output of `CLUSTER NODES`.
 fn owner_in(nodes: &str, slot: &str) -> Option<String> {
     let slot: u16 = slot.parse().unwrap();
     let owns = |line: &&str| {
@@ -232,7 +232,7 @@ fn owner_in(nodes: &str, slot: &str) -> Option<String> {
     nodes.lines().find(owns)?.split(' ').next().map(str::to_owned)
 }
 
-/// Runs one command on a node that may be away.
+/// Runs one command on a node that may not answer.
 pub async fn try_command<T: FromRedisValue>(redis: &Redis, words: &[&str]) -> Option<T> {
     let mut connection = redis.try_connect().await?;
     let mut command = redis::Cmd::new();

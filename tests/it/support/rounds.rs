@@ -1,8 +1,8 @@
 //! Rounds of login, check on three workers, logout, check on three workers, with near caches on, while something goes wrong.
 //! Tests run a few of them, `cargo bench -- near_cache` thousands.
 //!
-//! The third worker is the victim: its Redis lies behind a proxy, and it is stopped and killed. Logouts go to the other two,
-//! and to all three where nothing is wrong with it.
+//! The third worker is the victim: it reaches Redis through a proxy, and it is stopped and killed. Logouts go to the other two,
+//! or to all three if the case has no fault.
 
 pub mod failovers;
 mod faults;
@@ -28,25 +28,25 @@ use super::{Client, SOON, eventually};
 pub use faults::Fault;
 use faults::Hands;
 
-/// A check before the logout waits this long for its answer: a worker that is stopped is not to hold up the logout. It may be
-/// answered, and fill a cache, after the logout.
+/// A check before the logout waits this long for its answer, so that a stopped worker does not hold up the logout. The check may
+/// be answered, and fill a cache, after the logout.
 const BEFORE: Duration = Duration::from_millis(400);
 const AFTER: Duration = Duration::from_secs(20);
 
-/// Their outcome.
+/// The outcome of the rounds.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Rounds whose logout was answered.
     pub rounds: usize,
-    /// Rounds that could not be gone through, since nobody could log in.
+    /// Rounds that did not happen, as the login failed.
     pub void: usize,
-    /// Acceptances after the answer, each as a sentence.
+    /// Sessions that were accepted after the answer to their logout, each as a sentence.
     pub accepted: Vec<String>,
     /// How long each answered logout took, in ms.
     pub logouts: Vec<f64>,
     /// Checks that were answered from a near cache.
     pub hits: f64,
-    /// How long nobody led after the victim was killed while it did, in ms.
+    /// How long there was no leader after the victim was killed as the leader, in ms.
     pub takeovers: Vec<f64>,
 }
 
@@ -77,7 +77,7 @@ pub async fn holds(client: &Client, holds: bool) {
     .await;
 }
 
-/// Waits until a logout need not wait a lease for holders that Redis might have forgotten.
+/// Waits until a logout no longer waits out a lease because Redis may have forgotten holders.
 pub async fn holders_are_known(cluster: &Cluster) {
     eventually("a logout that waits for no lease", SOON, || async {
         let client = cluster.client(0).logged_in().await;
@@ -89,7 +89,7 @@ pub async fn holders_are_known(cluster: &Cluster) {
 }
 
 impl Scene {
-    /// Starts one, with every cache on and holding.
+    /// Starts the three workers, with every near cache in use.
     pub async fn set_up(fault: Fault) -> Self {
         let redis = match fault {
             Fault::Forgetful => Redis::start_with(&[]).await,
@@ -123,13 +123,13 @@ impl Scene {
         workers.chain([victim]).map(Client::new).collect()
     }
 
-    /// Goes through this many rounds at least, so many at once, while the fault comes and goes, and until it has come twice.
+    /// Runs at least this many rounds, `together` at once, while the fault comes and goes; and until it has come twice.
     pub async fn run(mut self, fault: Fault, rounds: usize, together: usize) -> Tally {
         let tally = Mutex::new(Tally::default());
         let (begun, came) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let clients = self.clients();
         {
-            // The fault needs some of the scene for itself.
+            // The fault needs exclusive access to parts of the scene.
             let (this, mut hands) = self.split();
             let rounds = async {
                 let lane = |_| async {
@@ -149,7 +149,7 @@ impl Scene {
                 () = hands.make(fault, &came) => unreachable!("faults never end"),
             }
         }
-        // The fault may have left it stopped, or dead.
+        // The fault may have left the victim stopped, or dead.
         let mut clients = self.clients();
         if self.victim.process.runs() {
             self.victim.resume();
@@ -191,7 +191,7 @@ async fn hits(client: &Client) -> f64 {
     metric(client, "bangui_session_checks_total{source=\"near_cache\"").await
 }
 
-/// Begins a session past the workers; its token.
+/// Begins a session past the workers; returns its token.
 async fn begin_session(store: &Store) -> Option<String> {
     let life = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
     let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "rounds".to_owned() };
@@ -209,8 +209,8 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// Every twentieth with the password, which costs as much as a thousand checks; the others begin their session as a login does
-    /// that has checked it.
+    /// Logs in every twentieth with the password, which costs as much as a thousand checks; the others only begin a session, as a
+    /// login does after the check of the password.
     async fn log_in(&self, client: &Client, n: usize) -> Option<String> {
         if n.is_multiple_of(20) {
             let body = json!({ "password": super::PASSWORD });
@@ -244,7 +244,7 @@ impl View<'_> {
             let begun = Instant::now();
             let request = caller.request(reqwest::Method::DELETE, "/api/v1/session");
             let status = caller.try_send(request).await.map(|answer| answer.status.as_u16());
-            // 401: it was gone already, by an attempt that was cut off or with Redis's memory; and is so everywhere.
+            // 401: the session was already gone, after an attempt whose answer was lost or with Redis's data; then it is gone everywhere.
             if matches!(status, Ok(204 | 401)) {
                 took = Some(begun.elapsed());
                 break;
@@ -262,7 +262,7 @@ impl View<'_> {
     }
 }
 
-/// The status; none where nobody answered.
+/// The status; none without an answer.
 async fn check(caller: &Client, patience: Duration) -> Option<u16> {
     let request = caller.request(reqwest::Method::GET, "/api/v1/session").timeout(patience);
     caller.try_send(request).await.ok().map(|answer| answer.status.as_u16())

@@ -1,4 +1,4 @@
-//! The support itself, tried on the real things.
+//! Tests of the support itself, with the real programs.
 
 use std::time::{Duration, Instant};
 

@@ -20,10 +20,10 @@ pub const NAME: &str = "main";
 /// The Sentinels' user, with all rights.
 pub const SENTINEL_USER: &str = "sentinel";
 const SENTINEL_PASSWORD: &str = "password-of-the-sentinels";
-/// Until a Redis without an answer is down for a Sentinel.
+/// How long a Redis may not answer before a Sentinel takes it for down.
 const DOWN_AFTER_MS: u32 = 1000;
 
-/// What looks after the primary; that itself belongs to the cluster.
+/// The Sentinels and the replica; the primary is the Redis of the test's `Cluster`.
 pub struct Sentinels {
     pub replica: Redis,
     pub replica_port: u16,
@@ -33,8 +33,8 @@ pub struct Sentinels {
     folder: tempfile::TempDir,
 }
 
-/// A port that nobody has, for a program that has to be given its number. It lies below those that the system gives to
-/// outgoing connections: any of theirs could take one before the program listens.
+/// A free port, for a program that needs its number beforehand. It lies below those that the system gives to
+/// outgoing connections, which could otherwise take it before the program listens.
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
@@ -66,7 +66,7 @@ fn configuration(port: u16, primary_port: u16, folder: &Path) -> String {
     )
 }
 
-/// Starts all of them, and waits until they know one another.
+/// Starts all processes, and waits until the Sentinels know one another.
 pub async fn start() -> (Redis, Sentinels) {
     let (primary_port, replica_port) = (free_port(), free_port());
     let primary = redis(primary_port, &[]).await;
@@ -102,7 +102,7 @@ impl Sentinels {
         Self::resumed(n, folder)
     }
 
-    /// One with the configuration that it has written itself since.
+    /// Starts one with the configuration file as that Sentinel has rewritten it.
     fn resumed(n: usize, folder: &Path) -> Child {
         let file = folder.join(format!("sentinel-{n}.conf"));
         let mut command = program("redis-server");
@@ -115,12 +115,12 @@ impl Sentinels {
         self.processes[n].kill();
     }
 
-    /// Stops one, which then accepts connections and answers nothing; or lets it go on.
+    /// Stops one, which then accepts connections and answers nothing; or lets it continue.
     pub fn pause(&self, n: usize, paused: bool) {
         self.processes[n].signal(if paused { Signal::STOP } else { Signal::CONT });
     }
 
-    /// Starts one again that was killed: with all it knew, or, as from an old disk, with what it knew at first.
+    /// Starts a killed one again: with all it knew, or, as from an old disk, with its first configuration.
     pub fn restart(&mut self, n: usize, with_all_it_knew: bool) {
         self.processes[n] = if with_all_it_knew {
             Self::resumed(n, self.folder.path())
@@ -130,7 +130,7 @@ impl Sentinels {
         };
     }
 
-    /// The port of the primary that one of them names.
+    /// The port of the primary that Sentinel `n` names.
     pub async fn names(&self, n: usize) -> Option<String> {
         let address: (String, String) = self.ask(n, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]).await?;
         Some(address.1)
@@ -158,7 +158,7 @@ impl Sentinels {
         command.query_async(&mut connection).await.ok()
     }
 
-    /// Waits until a Sentinel names the replica as the primary, and the replica says the same of itself.
+    /// Waits until a Sentinel names the replica as the primary, and the replica agrees.
     pub async fn failed_over(&self) {
         let port = self.replica_port.to_string();
         eventually("Sentinel to make the replica the primary", SOON * 2, || async {
@@ -184,14 +184,14 @@ impl Sentinels {
     }
 }
 
-/// What this Redis says that it is; nothing while Sentinel closes its connections.
+/// The role that this Redis reports; none while Sentinel closes its connections.
 pub async fn role(redis: &Redis) -> Option<String> {
     let mut connection = redis.try_connect().await?;
     let info: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await.ok()?;
     Some(info.lines().find_map(|line| line.strip_prefix("role:"))?.trim().to_owned())
 }
 
-/// How many connections of the product this Redis has.
+/// How many connections of bangui this Redis has.
 pub async fn connections(redis: &Redis) -> usize {
     let list: String = redis.command(&["CLIENT", "LIST"]).await;
     list.lines().filter(|line| line.contains(&format!("user={USER} "))).count()

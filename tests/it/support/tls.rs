@@ -1,4 +1,4 @@
-//! A CA of the test's own, and agents over TLS with certificates by it.
+//! A private CA, and agents over TLS with certificates that it signed.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::agent::AGENT_TOKEN;
 use super::process::{Child, bangui};
 use super::{SOON, folder};
 
-/// A CA.
+/// A certificate authority.
 pub struct Ca(CertifiedIssuer<'static, KeyPair>);
 
 impl Ca {
@@ -32,7 +32,7 @@ impl Ca {
         self.0.pem()
     }
 
-    /// A certificate that is its own authority and no one else's, as `openssl req -x509` makes one for workers.
+    /// A self-signed certificate and its key, as `openssl req -x509` makes them for workers.
     pub fn self_signed() -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -40,7 +40,7 @@ impl Ca {
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 
-    /// Certificate and key for these names.
+    /// A signed certificate for these names, and its key.
     pub fn sign(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params =
@@ -48,7 +48,7 @@ impl Ca {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
-    /// What a server within the test shows: a certificate for these names.
+    /// The TLS configuration of a server in the test, with a certificate for these names.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
         let (cert, key) = self.sign(names);
         let chain = rustls::pki_types::CertificateDer::pem_slice_iter(cert.as_bytes());
@@ -68,12 +68,12 @@ pub struct TlsAgent {
 }
 
 impl TlsAgent {
-    /// One with a certificate for `names`, the first of which is its own, and with no fail2ban.
+    /// Starts an agent with a certificate for `names`, the first of which is its own, and without a fail2ban.
     pub async fn start(ca: &Ca, names: &[&str]) -> Self {
         Self::start_at(ca, names, ([127, 0, 0, 1], 0).into(), None).await
     }
 
-    /// The same at this address, beside the fail2ban with this socket and this configuration.
+    /// The same at this address, for the fail2ban with this socket and this configuration.
     pub async fn start_at(
         ca: &Ca,
         names: &[&str],
@@ -83,12 +83,12 @@ impl TlsAgent {
         Self::start_with(ca.sign(names), ca, names, listen, fail2ban, None).await
     }
 
-    /// One that has no token, and obeys workers with the certificate in this text.
+    /// Starts an agent without a token, which accepts workers by the certificates in this text.
     pub async fn start_for(workers: &str, ca: &Ca, names: &[&str], listen: SocketAddr) -> Self {
         Self::start_with(ca.sign(names), ca, names, listen, None, Some(workers)).await
     }
 
-    /// The same with a certificate that is made already, of no CA that workers know.
+    /// The same with an existing certificate, from no CA that workers know.
     pub async fn start_own(own: (String, String), workers: &str, names: &[&str], listen: SocketAddr) -> Self {
         Self::start_with(own, &Ca::new(), names, listen, None, Some(workers)).await
     }
@@ -131,7 +131,7 @@ impl TlsAgent {
         Self { folder, _process: process, address }
     }
 
-    /// A client that knows it as `host`.
+    /// A client that reaches the agent as `host`.
     pub fn client(&self, host: &str, ca: Option<&str>, token: &str) -> AgentClient {
         let url = AgentUrl::Https(format!("https://{host}:{}", self.address.port()).parse().unwrap());
         let token = AgentTokenConfig { tokens: vec![token.into()], file: None };

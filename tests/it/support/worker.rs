@@ -17,7 +17,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts one; it listens, and may not be ready.
+    /// Starts a worker; it listens, but may not be ready yet.
     pub async fn start(name: &str, environment: &BTreeMap<String, String>) -> Self {
         let process = Self::spawn(name, environment);
         Self::listening(process).await
@@ -75,7 +75,7 @@ impl Worker {
     }
 }
 
-/// A field of a log line, flattened or not.
+/// A field of a log line, at the top level or under `fields`.
 pub fn field<'a>(line: &'a Value, name: &str) -> Option<&'a Value> {
     line.get(name).or_else(|| line.get("fields")?.get(name))
 }

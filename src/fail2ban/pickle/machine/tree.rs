@@ -11,7 +11,7 @@ impl Machine<'_> {
             return Ok(Arc::clone(text));
         }
         let text = self.text_at(range);
-        // Two counters come before it.
+        // An `Arc` has two counters in front of its content.
         self.charge(2 * size_of::<usize>() + text.len())?;
         let text: Arc<str> = text.into();
         if let Some(known) = self.texts.get_mut(&id) {

@@ -1,11 +1,11 @@
-// Pages are complete without any of this: what follows makes them smoother.
+// Pages work without any of these scripts, which make them smoother.
 import "./time.js";
 import "./forms.js";
 import "./keys.js";
 import "./search.js";
 import { start } from "./live.js";
 
-// The address of a page is without the message that it shows: a reload does not show it again.
+// Remove the message from the URL, so that a reload does not show it again.
 const here = new URL(location.href);
 if (here.searchParams.has("m")) {
   here.searchParams.delete("m");

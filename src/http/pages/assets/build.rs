@@ -1,4 +1,4 @@
-//! Packs the assets into the binary: each file as it is, by gzip and by Brotli, under one hash of them all.
+//! Packs the assets into the binary: each file as it is, and compressed with gzip and with Brotli, under one hash of all.
 //!
 //! This is the build script of the package (`build` in Cargo.toml). It writes `assets.rs`, which `http/pages/assets.rs` includes.
 
@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-/// The endings of files that browsers get, with their types.
+/// The extensions of the files that browsers get, with their types.
 const KINDS: [(&str, &str); 3] =
     [("css", "text/css; charset=utf-8"), ("js", "text/javascript; charset=utf-8"), ("svg", "image/svg+xml")];
 

@@ -1,7 +1,7 @@
-// Messages that a script has to say: docked at the bottom, so that nothing moves. Texts only.
+// Messages of scripts, docked at the bottom so that nothing moves. Text only.
 const SHAPES = { ok: "check", warn: "clock", bad: "cross" };
 
-/** Puts a text into an element: what stands between two backticks becomes code, as `words.rs` has it in pages. */
+/** Puts a text into an element: text between two backticks becomes code, as `words.rs` does in pages. */
 export function put(element, text) {
   const parts = text.split("`");
   const last = parts.length - 1;

@@ -33,12 +33,12 @@ async function send(form, button) {
       if (!whole) answer(form, said);
     }
   } catch {
-    say("bad", "No answer came. Whether this was done is not known: look before you try again. What you typed is kept.");
+    say("bad", "No answer came. Whether this was done is not known: check before you try again. What you typed is kept.");
   }
   form.removeAttribute("aria-busy");
   button?.removeAttribute("aria-disabled");
   if (whole) {
-    // Nothing was done: the page that comes next says what is missing.
+    // Nothing was done: the next page says what is missing.
     form.dataset.plain = "";
     form.requestSubmit(button);
   }
@@ -73,11 +73,11 @@ function clear(form) {
   for (const place of form.querySelectorAll("p.error")) place.hidden = true;
 }
 
-/** Goes to a page of our own. */
+/** Goes to a page of bangui. */
 function go(to) {
   const url = new URL(to, location.href);
   if (url.origin !== location.origin) return;
-  // Nothing that this page still learns may lead elsewhere.
+  // From now on, nothing else may make this page leave or reload.
   document.body.setAttribute("data-leaving", "");
   location.assign(url);
 }
@@ -88,18 +88,18 @@ document.addEventListener("click", (event) => {
   if (close) close.closest(".message").remove();
   if (keep) keep.closest("details").removeAttribute("open");
   if (close || keep) event.preventDefault();
-  // The menu closes when something else is pressed.
+  // The menu closes when the user clicks elsewhere.
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(event.target)) menu.removeAttribute("open");
   }
 });
 
-// One confirmation at a time, and its safe way out is where the focus goes next.
+// Only one confirmation is open at a time, and the focus goes to its harmless choice.
 document.addEventListener("toggle", (event) => {
   const details = event.target;
   if (!details.matches?.("details.confirm") || !details.open) return;
   for (const other of document.querySelectorAll("details.confirm[open]")) if (other !== details) other.removeAttribute("open");
 }, true);
 
-// An error that the server showed is where one begins.
+// Focus the first field with an error.
 document.querySelector("[aria-invalid]")?.focus();

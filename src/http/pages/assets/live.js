@@ -1,8 +1,8 @@
-// The page, kept as it is now: one event stream, and the same page asked for again, of which only texts and attributes are taken.
+// Keeps the page up to date: one event stream, and requests for the same page, of which only texts and attributes are used.
 //
-// An event, or ten seconds, asks for the page's parts (`x-bangui-live`), at most once a second, however many events there are. What
-// changed is written in one frame. Rows never move: new ones are counted in a bar. Every event is also handed on in the page as
-// `bangui:event`, for pages that do more with it. A hidden page closes its stream: browsers have six connections to a host.
+// An event, or ten seconds, requests the page's parts (`x-bangui-live`), at most once a second, however many events there are. All
+// changes are written in one frame. Rows never move: new ones are counted in a bar. Every event is also dispatched in the page as
+// `bangui:event`, for pages that do more with it. A hidden page closes its stream: browsers allow only six connections to a host.
 import { ended } from "./session.js";
 import { say } from "./dock.js";
 
@@ -27,7 +27,7 @@ let over = false;
 let fresh = 0;
 let typed = false;
 
-/** Begins, and keeps going. */
+/** Starts the updates. */
 export function start() {
   connect();
   setInterval(tick, 1_000);
@@ -40,7 +40,7 @@ export function start() {
   });
 }
 
-/** After a login in place, or when the page is seen again. */
+/** Reconnects after a login in place, or when the page is visible again. */
 export function resume() {
   over = false;
   connect();
@@ -53,7 +53,7 @@ function connect() {
   stream = opened;
   opened.addEventListener("open", mark);
   opened.addEventListener("error", () => {
-    // Closed for good: the answer was no stream. Why, the next look at the page says.
+    // Closed for good: the answer was not a stream. The next request for the page shows why.
     if (opened.readyState === EventSource.CLOSED && stream === opened) {
       stream = null;
       refresh();
@@ -79,13 +79,13 @@ function disconnect() {
 const isChanging = () => document.getElementById("changing")?.textContent === "yes";
 
 function tick() {
-  // The steps of a change are shown as they happen.
+  // During a change, ask more often, so that its steps are shown as they happen.
   const soon = isChanging() || document.querySelector("form[aria-busy]");
   if (!document.hidden && Date.now() - asked >= (soon ? MIN_INTERVAL : EVERY)) refresh();
   mark();
 }
 
-/** Asks for the parts of this page, soon. */
+/** Requests the parts of this page soon. */
 export function refresh() {
   if (running || waiting || over || document.hidden) {
     fresh += running ? 1 : 0;
@@ -139,7 +139,7 @@ function patch({ assets, parts, rows }) {
   count(rows.filter((row) => !known.has(row)).length);
   document.dispatchEvent(new CustomEvent("bangui:patched"));
   if (wasChanging && !isChanging()) settled();
-  // During an update, workers of both versions answer: it is over when several answers in a row are of the other one.
+  // During an update, workers of both versions answer: it is over when several answers in a row come from the other version.
   elsewhere = assets === document.documentElement.dataset.assets ? 0 : elsewhere + 1;
   if (elsewhere && elsewhere < MOVED_AFTER) refresh();
   if (elsewhere === MOVED_AFTER && !moved) {
@@ -148,7 +148,7 @@ function patch({ assets, parts, rows }) {
   }
 }
 
-// A change has ended, and the buttons are those from before it. Whoever made it is led on by the answer to the form.
+// A change has ended, and the buttons are outdated. In the browser that made it, the answer to the form leads to the next page.
 function settled() {
   if (document.querySelector("form[aria-busy], [data-leaving]")) return;
   if (typed) say("warn", "A change has ended. What you typed stays until you reload.", ["Reload", () => location.reload()]);

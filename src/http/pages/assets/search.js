@@ -1,4 +1,4 @@
-// Suggestions below the search while one types: a combobox with a list box. Enter without a choice sends the form.
+// Suggestions below the search while the user types: a combobox with a list box. Enter without a choice sends the form.
 const input = document.getElementById("q");
 const MAX = 7;
 let list = null;
@@ -57,7 +57,7 @@ function show(items) {
       count.textContent = item.count;
       line.append(count);
     }
-    // Before the field loses the focus, which closes the list.
+    // On mousedown: before the field loses the focus, which closes the list.
     line.addEventListener("mousedown", (event) => {
       event.preventDefault();
       location.assign(item.href);

@@ -1,4 +1,4 @@
-// First run: the code from the link's fragment, how good a password is and why, and a look at it.
+// The setup: takes the code from the link's fragment, rates the password and says why, and can show it.
 const code = document.getElementById("code");
 const password = document.getElementById("password");
 const strength = document.getElementById("strength");
@@ -12,7 +12,7 @@ if (carried) {
   password.focus();
 }
 
-/** From 0 to 4, and a sentence. */
+/** The strength from 0 to 4, and a sentence. */
 function judge(text) {
   const bytes = new TextEncoder().encode(text).length;
   if (bytes < 10) return [0, `Too short. ${10 - bytes} more to go.`];

@@ -1,4 +1,4 @@
-// Times in the zone of the browser, which the server learns by a cookie for the next page; countdowns that tick.
+// Shows times in the browser's zone, which the server learns through a cookie for the next page; and lets countdowns tick.
 const page = document.documentElement;
 const skew = Date.now() - Number(page.dataset.now);
 const two = (number) => String(number).padStart(2, "0");
@@ -24,7 +24,7 @@ function short(at) {
   return `${day(at)} ${at.getFullYear()}`;
 }
 
-/** What remains, as `clock.rs` writes it. */
+/** The remaining time, as `clock.rs` writes it. */
 export function remaining(seconds) {
   const [minutes, hours, days] = [60, 3_600, 86_400].map((unit) => Math.floor(seconds / unit));
   if (seconds < 60) return "0:" + two(seconds);
@@ -60,7 +60,7 @@ function tick() {
     const left = Math.ceil((new Date(time.dateTime) - now) / 1_000);
     const text = left > 0 ? remaining(left) : "over";
     if (time.textContent !== text) time.textContent = text;
-    // What could be undone until now cannot be any more.
+    // The time for an undo is over.
     if (left <= 0) time.closest(".message form")?.remove();
   }
   for (const button of document.querySelectorAll("[data-after]")) {

@@ -17,7 +17,7 @@ pub trait Redis {
     fn join(&mut self, id: &str) -> (String, u64);
     fn renew(&mut self, id: &str, incarnation: &str, number: u64) -> i64;
     fn leave(&mut self, id: &str);
-    /// Ends one, all or no sessions; the message for the holders, and the answer.
+    /// Ends one, all or no sessions; returns the message for the holders, and the answer.
     fn revoke(&mut self, ends: Revoked) -> (Vec<u8>, Listed);
     fn behind(&mut self) -> Listed;
     fn look(&mut self, holders: &[String]) -> Looked;
@@ -59,7 +59,7 @@ pub enum Act {
     Ask(usize),
     Serve(usize),
     Take(usize),
-    /// A request whose asker has given up arrives after all.
+    /// A request arrives after all, although the worker that sent it has given up.
     ServeLate,
     /// The next message is applied, and confirmed if it wants to be.
     Hear(usize),
@@ -75,7 +75,7 @@ pub enum Act {
     LookAndHear(usize),
     Look(usize),
     HearLook(usize),
-    /// The answer, and what follows a lease that was waited; or in steps.
+    /// The answer, and what follows once a lease was waited for; or in steps.
     AnswerAndSettle(usize),
     Answer(usize),
     Settle(usize),
@@ -84,7 +84,7 @@ pub enum Act {
     Forget,
 }
 
-/// Histories, as numbers: a number is an act and whom it befalls.
+/// Histories, as numbers: a number is an act and the worker or revocation it happens to.
 pub fn histories() -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec(0..100_u32 << 16, 50..400)
 }

@@ -1,10 +1,10 @@
 //! What a near cache keeps: a bounded map in two halves. When the young half is full it becomes the old one, and what was old
-//! is dropped: no list of uses to keep in order, and never a search through all entries for one to give up.
+//! is dropped: there is no list of uses to keep in order, and never a search through all entries for one to evict.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Entries of one half at most.
+/// The most entries in one half.
 const HALF: usize = 5_000;
 
 /// The map.
@@ -39,7 +39,7 @@ impl<K: Eq + Hash, V> Entries<K, V> {
     }
 
     pub fn clear(&mut self) {
-        // The memory goes too: it was perhaps a crowd that will not come again.
+        // Frees the memory too: so many entries may never be needed again.
         *self = Self { young: HashMap::new(), old: HashMap::new() };
     }
 }

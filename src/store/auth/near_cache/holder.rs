@@ -16,7 +16,7 @@ use crate::store::connection::shared::Health;
 use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
 
 const RENEW_INTERVAL: Duration = Duration::from_millis(500);
-/// Holders at most; a revocation reads them all.
+/// The most holders; a revocation reads them all.
 const HOLDERS: usize = 1_000;
 /// How many messages can wait here. Any more are lost, which the gap in the numbers reveals.
 const MESSAGES: usize = 1_024;
@@ -27,7 +27,7 @@ const RETRY_WHEN_FULL_MS: std::ops::Range<u64> = 5_000..10_000;
 enum Ended {
     /// The setting has changed.
     Changed,
-    /// The rules, or Redis, want a new joining.
+    /// The rules, or Redis, demand that this worker joins again.
     Rejoin,
     /// There are too many holders.
     Full,
@@ -36,7 +36,7 @@ enum Ended {
 impl Store {
     /// Caches sessions while the settings say so, and settles each Redis that this worker connects to. Never returns.
     pub async fn hold_sessions(&self, live: &Live) {
-        // Neither returns. If one does, so does this, which its caller notices.
+        // Neither should return. If one does, this function returns too, and its caller notices.
         tokio::select! {
             () = self.hold_while_on(live) => {}
             () = self.settle_after_connecting() => {}
@@ -83,8 +83,7 @@ impl Store {
         }
     }
 
-    /// Finds out whether Redis is another one than before, and waits for holders that it may have forgotten, so that no logout
-    /// has to.
+    /// Finds out whether Redis was replaced, and then waits for holders that it may have forgotten, so that no logout has to.
     async fn settle_after_connecting(&self) {
         let mut health = self.shared.health();
         while health.wait_for(|health| *health == Health::Answers).await.is_ok() {
@@ -110,11 +109,11 @@ impl Store {
         }
     }
 
-    /// One term: from joining to whatever ends it. Returns with the right to answer still there: the caller empties.
+    /// One term: from joining to whatever ends it. When it returns, the cache may still answer: the caller empties it.
     async fn hold(&self) -> Result<Ended> {
         let (sender, mut pushed) = mpsc::channel(MESSAGES);
         let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
-        // On a primary that was superseded it would not hear what is revoked on the new one.
+        // On a primary that was superseded this worker would not hear what is revoked on the new one.
         let dialer = &self.shared.dialer;
         let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
         let mut connection = dialer.dial_pushed(push).await?;

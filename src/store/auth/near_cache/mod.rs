@@ -8,19 +8,19 @@
 //! `state.rs` has the rules of a holder and `wait.rs` those of a revoker, both pure; `holder.rs` and `revoke.rs` are the tasks
 //! that live by them. Every worker revokes, whatever its own setting. `model.rs` lets all of it happen in any order.
 //!
-//! * No clock is compared with another, and none of Redis's judges anything: a holder counts its lease from before its request,
-//!   a revoker waits from after its script's answer, each on its own boot-time clock. A holder stays listed until it leaves or
-//!   somebody has waited a lease for it.
+//! * No two clocks are compared, and Redis's clock decides nothing: a holder counts its lease from before its request, a revoker
+//!   waits from after its script's answer, each on its own boot-time clock. A holder stays listed until it leaves or somebody has
+//!   waited a whole lease for it.
 //! * Renewals and revocations travel on one connection (RESP3), so that a link that swallows the one swallows the other. If
 //!   only messages are stuck, the number in the renewal reveals it.
-//! * A renewal that a revocation has overtaken is refused, but the cache stays for what is left of the lease: the message is on
-//!   its way, the next renewal follows it, and otherwise every logout would empty the caches of all others.
+//! * A renewal that a revocation has overtaken is refused, but the cache may answer for what is left of the lease: the message is
+//!   on its way, and the next renewal follows it. Otherwise every logout would empty the caches of all other workers.
 //! * A revoker reads confirmations from the list of holders, again and again, instead of listening for them: there is nothing
 //!   to lose, and `bangui reset-password` needs no subscription.
 //! * The *incarnation* names one memory of Redis: its `run_id` and something random. A Redis that was restarted, emptied or
 //!   replaced by a replica gets another one, and is *unsettled* until somebody has waited a whole lease since: until then it may
-//!   have forgotten holders that still answer, so every revocation waits a whole lease. Each worker sees to that whenever it has
-//!   connected, so that it is seldom a logout that finds out.
+//!   have forgotten holders that still answer, so every revocation waits a whole lease. Each worker waits
+//!   for that lease whenever it has connected, so that a logout seldom has to.
 //!
 //! Redis may also come back with what it had a moment before, holders missing. So a holder that is absent has left only if Redis
 //! still has the incarnation and the number that the revoker was given: whatever came before these is there too.
@@ -68,14 +68,14 @@ impl NearCache {
         state.get(id, boot_now())
     }
 
-    /// To be noted before a read is sent, with the incarnation of Redis to read from; none while the cache is off or holds no
+    /// The mark to take before a read is sent, with the incarnation of Redis to read from; none while the cache is off or holds no
     /// lease.
     pub fn mark(&self) -> Option<(Mark, Arc<str>)> {
         let state = self.lock();
         state.mark(boot_now())
     }
 
-    /// Keeps what was read after `mark`, for as long as the session had `left` then at most.
+    /// Keeps what was read after `mark`, at most for the time that the session had `left` then.
     pub fn fill(&self, mark: Mark, id: SessionId, kept: Kept, left: Duration) {
         let ttl = Duration::from_millis(self.ttl.load(Ordering::Relaxed));
         let mut state = self.lock();
@@ -83,7 +83,7 @@ impl NearCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, state::Cache<SessionId, Kept>> {
-        // Nothing in there panics half way.
+        // No code panics while it holds this lock, so a poisoned one guards whole data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,7 @@
 //! Several workers and one Redis, and everything between them in any order: what is asked, served and answered are three steps
 //! each; messages come late or never; workers pause and continue; their clocks run unequally; Redis forgets, or goes back to an
-//! earlier memory. The caches and the waits are the very rules that workers run. What the scripts do is a [`Redis`]: written
-//! down once more in `model_tests.rs`, and the real one with the real scripts in `tests/it/near_cache_scripts.rs`.
+//! earlier memory. The caches and the waits are the very code that workers run. What the scripts do is a [`Redis`]: an imitation
+//! in `model_tests.rs`, and the real one with the real scripts in `tests/it/near_cache_scripts.rs`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::state::{Cache, Event, LEASE, Mark, Next};
 use super::wait::{Listed, Looked, Outcome, Wait};
 
 const WORKERS: usize = 3;
-/// Revocations that wait at once.
+/// The most revocations that wait at once.
 const MAX_WAITING: usize = 5;
 
 enum Asked {
@@ -44,7 +44,7 @@ struct Worker {
     messages: VecDeque<Vec<u8>>,
     request: Option<Request>,
     reads: VecDeque<Read>,
-    /// Its clock goes this many parts in a hundred as fast as time, and began somewhere.
+    /// The speed of its clock in percent; it began at `offset`.
     rate: u32,
     offset: Duration,
 }
@@ -58,7 +58,7 @@ struct Revocation {
     outcome: Option<Outcome>,
 }
 
-/// How often what happened, so that nothing is proved by nothing happening.
+/// How often each thing happened: a history in which nothing happens proves nothing.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Happened {
     pub hits: u32,
@@ -161,7 +161,7 @@ impl<R: Redis> World<R> {
                 let listed = self.redis.behind();
                 self.wait(2, listed);
             }
-            // One at a time: what was asked before is not hurried by it.
+            // One at a time: this does not hurry an earlier request.
             Act::Renew(w) if self.workers[w % WORKERS].request.is_some() => {}
             Act::Renew(w) => {
                 [Act::Ask(w), Act::Serve(w), Act::Take(w)].into_iter().for_each(|act| self.act(act));
@@ -241,7 +241,7 @@ impl<R: Redis> World<R> {
                 let Some((live, memory)) = self.remembered.take() else { return };
                 self.redis.restart(Some(&memory));
                 self.live = live;
-                // Promised within one history of Redis: this one ends here for what it has forgotten to have ended.
+                // The promise holds only while Redis keeps what it has written: not for sessions whose end it has forgotten.
                 self.answered.retain(|session| !self.live.contains(session));
                 self.revocations.iter_mut().for_each(|one| one.gone.retain(|gone| !self.live.contains(gone)));
                 self.broken();
@@ -254,7 +254,7 @@ impl<R: Redis> World<R> {
         }
     }
 
-    /// Whatever was on its way is lost; that links are broken is noticed later.
+    /// Whatever was on its way is lost; the workers notice later that their connections are broken.
     fn broken(&mut self) {
         self.late.clear();
         for worker in &mut self.workers {

@@ -1,5 +1,4 @@
-//! The revoking side: every revocation goes through [`Store::revoke`], which answers when no near cache can accept what it
-//! ended.
+//! The revoking side: every revocation goes through [`Store::revoke`], which returns once no near cache can accept what it ended.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use crate::store::{
     AuditRecord, Result, SessionId, Store, StoreError, Trail, Username, boot_now, random, scripts,
 };
 
-/// The first looks at the holders follow one another: a confirmation takes about two round trips, a look takes one, and a timer
-/// counts whole milliseconds.
+/// The first polls of the holders follow one another without a pause: a confirmation takes about two round trips, a poll takes one,
+/// and a timer counts whole milliseconds.
 const IMMEDIATE_POLLS: u32 = 6;
 /// Pauses between the later ones.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -26,19 +25,19 @@ enum Pace {
     /// whole lease takes a dozen polls, and nobody waits more than twice as long as necessary.
     Doubling,
 }
-/// How long to try to record in Redis that silent holders have expired; if that fails, the next revocation finds it out again.
+/// How long to try to record in Redis that silent holders have expired; if that fails, the next revocation does it.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What is to end.
+/// What must end.
 pub(in crate::store) enum Revocation<'a> {
     /// A session of this user's index.
     One(&'a SessionId),
-    /// A session that was just checked: also one that an index which lost data does not know.
+    /// A session that was just checked: ended even if the index has lost it.
     Known(&'a SessionId),
     /// All but one.
     All { keep: Option<&'a SessionId> },
-    /// All but one, which gets the second id, with the password; `verified` is empty to set it whatever it was, and `mark` says
-    /// that it is unconfirmed.
+    /// All but one, which gets the second id, along with a new password; `verified` is empty to set it whatever it was, and `mark`
+    /// marks it as unconfirmed.
     Password {
         verified: &'a str,
         new: &'a str,
@@ -54,9 +53,9 @@ pub(in crate::store) enum Revocation<'a> {
 pub(in crate::store) enum Ended {
     /// There was no such session, or the password is not the verified one.
     Nothing,
-    /// What was to end.
+    /// What had to end.
     Done,
-    /// The same, and the session to keep is there.
+    /// The same, and the session to keep was kept.
     AllButOne,
 }
 
@@ -97,8 +96,8 @@ impl Revocation<'_> {
 }
 
 impl Store {
-    /// The one way to end sessions: ends them, with the audit entry in the same step, then waits until every holder has confirmed,
-    /// or a lease has passed.
+    /// The one way to end sessions: ends them, with the audit entry in the same step, then waits until every holder has confirmed
+    /// it, or a whole lease has passed.
     pub(in crate::store) async fn revoke(
         &self,
         username: &Username,
@@ -157,7 +156,7 @@ impl Store {
         Ok(())
     }
 
-    /// Waits as the rules want it, and takes those holders off the list that a whole lease was waited for.
+    /// Waits as the rules require, and then removes the holders for which a whole lease was waited.
     async fn wait_for_holders(&self, listed: Listed, pace: Pace) -> Outcome {
         // After the script has run: what a holder believes began before.
         let mut wait = Wait::begin(listed, boot_now());
@@ -193,7 +192,7 @@ impl Store {
             if let Ok(Ok(seen)) = timeout(wait.left(boot_now()), look).await
                 && let [incarnation, number, applied @ ..] = seen.as_slice()
             {
-                // What is no number confirms nothing.
+                // A value that is not a number confirms nothing.
                 let read = |text: &Option<String>| text.as_ref().map(|text| text.parse().unwrap_or(0));
                 let applied = applied.iter().map(read).collect();
                 wait.heard(&Looked { incarnation: incarnation.clone(), number: read(number), applied });

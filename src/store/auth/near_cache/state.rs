@@ -50,7 +50,7 @@ pub enum Event<K> {
     Refused,
 }
 
-/// What a holder is to do after an event, the most pressing last.
+/// What a holder must do after an event, the most pressing last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Next {
     /// Nothing.
@@ -114,7 +114,7 @@ impl<K, V> Default for Cache<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    /// Takes an event in.
+    /// Applies an event.
     pub fn step(&mut self, event: Event<K>, now: Duration) -> Next {
         if let Event::Joined { sent, incarnation, number } = event {
             self.empty();
@@ -143,7 +143,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
                 joined.until = joined.until.max(sent + LEASE - MARGIN);
                 Next::Wait
             }
-            // Not longer than it had: the message is on its way before this answer, and if it is stuck the lease runs out.
+            // The lease is not extended: the message was sent before this answer, and if it is stuck the lease expires.
             Event::Behind | Event::Joined { .. } => Next::Wait,
             Event::Refused => self.rejoin(),
         }
@@ -170,7 +170,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         self.joined.as_ref().map(|joined| (Arc::clone(&joined.incarnation), joined.number))
     }
 
-    /// What a fill notes before it reads, and the incarnation it must read from; none while this is no holder.
+    /// The mark that a fill takes before it reads, and the incarnation it must read from; none while this is no holder.
     pub fn mark(&self, now: Duration) -> Option<(Mark, Arc<str>)> {
         let joined = self.holds(now)?;
         let mark = Mark { term: self.term, number: joined.number, at: now };
@@ -183,7 +183,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         self.entries.get(key).filter(|entry| now < entry.until).map(|entry| entry.value.clone())
     }
 
-    /// Keeps what was read after `mark`, this long from then on, unless something was revoked since.
+    /// Keeps what was read after `mark` for this long from then on, unless something was revoked since.
     pub fn fill(&mut self, mark: Mark, key: K, value: V, life: Duration, now: Duration) {
         let same = |joined: &Joined| (self.term, joined.number) == (mark.term, mark.number);
         let until = mark.at + life;

@@ -11,7 +11,7 @@ use super::state::LEASE;
 pub struct Listed {
     pub incarnation: String,
     pub number: u64,
-    /// Whether no holder can be left that this Redis does not know.
+    /// Whether this Redis knows every holder that can be left.
     pub settled: bool,
     pub holders: Vec<String>,
 }
@@ -22,7 +22,7 @@ pub struct Looked {
     pub incarnation: Option<String>,
     /// The latest revocation.
     pub number: Option<u64>,
-    /// What the holders that were asked for have confirmed, in their order.
+    /// The number that each of the holders in question has confirmed, in their order; none for one that is not listed.
     pub applied: Vec<Option<u64>>,
 }
 
@@ -31,7 +31,7 @@ pub struct Looked {
 pub enum Outcome {
     /// Nobody had to be waited for.
     NoHolders,
-    /// All holders have confirmed, or have ceased to be any.
+    /// All holders have confirmed, or have left.
     Confirmed,
     /// A whole lease has passed.
     Lease,
@@ -48,12 +48,12 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// `now` is after the answer has come: what a holder believes began before.
+    /// `now` must be a time after the answer has come: the lease of every holder began before it.
     pub fn begin(listed: Listed, now: Duration) -> Self {
         Self { end: now + LEASE, anybody: !listed.holders.is_empty(), listed }
     }
 
-    /// What the wait is for; the holders are those that have not confirmed yet.
+    /// The revocation, with the holders that have not confirmed it yet.
     pub fn listed(&self) -> &Listed {
         &self.listed
     }
@@ -64,7 +64,7 @@ impl Wait {
     }
 
     /// Takes in what Redis has about the holders. One that is absent has left or was removed; but if Redis has another
-    /// incarnation now, or does not know of this revocation any more, it has forgotten holders, which confirms nothing.
+    /// incarnation now, or does not know about this revocation any more, it has forgotten holders, which confirms nothing.
     pub fn heard(&mut self, looked: &Looked) {
         let number = self.listed.number;
         let same = looked.incarnation.as_ref() == Some(&self.listed.incarnation);

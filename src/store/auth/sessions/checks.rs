@@ -28,11 +28,11 @@ use crate::store::connection::shared::SharedConnection;
 use crate::store::keys::Keys;
 use crate::store::{Result, SessionId, StoreError, Username};
 
-/// Sessions in one read at most.
+/// The most sessions in one read.
 const BATCH_SIZE: usize = 256;
 /// Reads on their way at once: the second one, so that Redis is not idle while the answers of the first are handed out.
 const PLACES: usize = 2;
-/// Requests that wait at most: more than a worker has connections.
+/// The most requests that wait: more than a worker has connections.
 const WAITING: usize = 65_536;
 /// How long a check may take in all, waiting included.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1_000);
@@ -58,7 +58,7 @@ struct Turns {
     waiting: VecDeque<Question>,
 }
 
-/// Where questions are asked. All clones are one.
+/// Where questions are asked. All clones share one queue.
 #[derive(Clone)]
 pub(in crate::store) struct SessionChecks {
     shared: Arc<SharedConnection>,
@@ -87,7 +87,7 @@ impl SessionChecks {
                 Begun::Waiting(reply) => match reply.await {
                     Ok(Reply::Session(session)) => return session,
                     Ok(Reply::Turn(place)) => place,
-                    // Whoever read for this request is gone.
+                    // The request that was reading for this one is gone.
                     Err(_) => continue,
                 },
             };
@@ -119,7 +119,7 @@ impl SessionChecks {
         }
         let values: Result<Vec<Option<Vec<u8>>>> =
             self.shared.read_from_primary("session_check", &self.keys, &command).await;
-        // The next read leaves before these answers are looked at.
+        // The next read is sent before these answers are processed.
         drop(place);
         match values {
             Ok(values) => {

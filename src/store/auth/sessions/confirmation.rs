@@ -1,19 +1,18 @@
-//! The note that the user of a session has proven the password a moment ago, which sensitive changes ask for.
+//! The record that the user of a session has confirmed the password a moment ago, which sensitive changes ask for.
 //!
-//! It is a separate key beside the session: only sensitive changes read it, so that session checks cost no more than before,
-//! and no near cache has to know of it. It ends with the session, of which a renewed token makes another one: a request without
-//! a session never comes to ask for it.
+//! It is a separate key beside the session: only sensitive changes read it, so session checks cost nothing more, and near caches
+//! need not know of it. A session that gets a new token has no such record, since the key is made of the session's id.
 
 use std::time::Duration;
 
 use crate::store::connection::clock::millis;
 use crate::store::{AuditRecord, Result, SessionId, Store, scripts};
 
-/// How long a proof is good for.
+/// How long a confirmation is valid.
 const GOOD_FOR: Duration = Duration::from_secs(300);
 
 impl Store {
-    /// Notes that this session's user has proven the password; `false` if the session has ended.
+    /// Records that this session's user has confirmed the password; `false` if the session has ended.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
@@ -27,7 +26,7 @@ impl Store {
         Ok(confirmed)
     }
 
-    /// Whether this session's user has proven the password within the last five minutes.
+    /// Whether this session's user has confirmed the password within the last five minutes.
     pub async fn session_is_confirmed(&self, id: &SessionId) -> Result<bool> {
         let command = redis::cmd("EXISTS").arg(self.keys.confirmed(id)).to_owned();
         self.shared.read_from_primary("session_confirmed", &self.keys, &command).await

@@ -1,7 +1,7 @@
 //! Showing sessions: pages of them, and the text of the user agent that each began with.
 //!
-//! Few texts are shared by many sessions, so each is stored once, under its digest. A digest always names the same text, which
-//! is why a worker may remember the ones it has read: showing the caller's own session stays one read.
+//! Many sessions share a few texts, so each text is stored once, under its digest. A digest always names the same text, so a
+//! worker may remember the texts it has read: showing the caller's own session then takes a single read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -86,9 +86,9 @@ impl Store {
         Ok(Page { items, next_cursor: next.as_ref().map(Cursor::text) })
     }
 
-    /// Takes sessions that have run out from the user's index: a few at random, at each login, so that the index never
-    /// holds many of them and nobody waits for a long clean-up. A session that is gone never comes back, so nothing
-    /// can come between the look and the removal.
+    /// Removes expired sessions from the user's index: a few at random, at each login, so that the index never holds many of them
+    /// and nobody waits for a long clean-up. A session that is gone never comes back, so there is no race between the check and the
+    /// removal.
     pub(in crate::store) async fn prune_index(&self, username: &Username) -> Result<()> {
         let index = self.keys.sessions(username);
         let command = redis::cmd("SRANDMEMBER").arg(&index).arg(PRUNE_BATCH_SIZE).to_owned();
@@ -112,7 +112,7 @@ impl Store {
         Ok(())
     }
 
-    /// Those that are alive, and apart from them those that cannot be read: they can be ended all the same.
+    /// Those that are alive, and separately those that cannot be read: they can be ended all the same.
     async fn live_sessions(
         &self,
         username: &Username,
@@ -153,7 +153,7 @@ impl Store {
     }
 }
 
-/// How many places of the index a login looks at.
+/// How many entries of the index a login checks.
 const PRUNE_BATCH_SIZE: usize = 16;
 
 /// A place in the index of sessions: a step of the scan, and the last id of it that was shown.

@@ -2,8 +2,8 @@
 //!
 //! A token is 256 random bits; Redis holds only its SHA-256, so that a copy of Redis cannot log in. A session is one
 //! key, whose time to live is its idle timeout, cut at its absolute end. It carries its user's *generation*: revoking
-//! all sessions raises the user's, and every older session is dead at once, a login in flight included, whatever their
-//! number. A check is therefore one `MGET` of the session and the generation, and nothing else (`checks.rs`).
+//! all sessions raises the user's, and every older session has ended at once, however many there are, a login in flight
+//! included. A check is therefore one `MGET` of the session and the generation, and nothing else (`checks.rs`).
 //!
 //! No session is ever written as a whole after it was begun: scripts patch its header in place, and none of them
 //! recreates a session that is gone. So a logout cannot be undone by a slower request.
@@ -33,7 +33,7 @@ pub struct SessionDetails {
     pub session: LiveSession,
     /// The `User-Agent` that logged in, at most 256 bytes of it.
     pub user_agent: String,
-    /// Why all but its id and its last use cannot be read, if it cannot.
+    /// Why only its id and its last use could be read, if that is so.
     pub error: Option<String>,
 }
 
@@ -56,8 +56,8 @@ pub struct LoginOrigin {
 }
 
 impl Store {
-    /// Begins a session with the entry that `audit` makes of it, unless the user's generation is no more `generation` (all sessions were revoked, or the
-    /// password was changed, since the account was read): then `None`, and the caller reads the account again.
+    /// Begins a session with the entry that `audit` makes of it, unless the user's generation is no longer `generation` (all sessions
+    /// were revoked, or the password was changed, after the account was read): then `None`, and the caller reads the account again.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`].
@@ -117,21 +117,21 @@ impl Store {
     /// same moment. Touches it when the last touch is old enough.
     ///
     /// # Errors
-    /// See [`crate::store::StoreError`]; an ended session is no session, never an error.
+    /// See [`crate::store::StoreError`]; a session that has ended is `None`, not an error.
     pub async fn check_session(&self, token: &SessionToken, life: SessionLife) -> Result<Checked> {
-        // Before the near cache too: its lease may be one of a primary that was superseded.
+        // Before the near cache too: its lease may have been granted by a primary that was superseded.
         self.shared.dialer.trusted()?;
         let id = token.id();
         let now = self.shared.clock.now_micros();
         if let Some(session) = self.near_cache.get(&id).and_then(|kept| kept.session(id, life, now)) {
             return Ok(Checked { session: Some(session?), near: true });
         }
-        // On the heap, so that every handler's future is small where the near cache answers: it is moved more than once.
+        // On the heap, so that every handler's future, which is moved more than once, is small where the near cache answers.
         let session = Box::pin(self.read_session(id, life)).await?;
         Ok(Checked { session, near: false })
     }
 
-    /// Whether a session that was checked is alive still. It is not touched by that: who only watches is idle.
+    /// Whether a session that was checked is still alive. This does not touch it: a client that only watches is idle.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`].
@@ -176,7 +176,7 @@ impl Store {
         Ok((alive.map(Kept::new), Duration::from_millis(u64::try_from(left).unwrap_or(0))))
     }
 
-    /// The session was checked already: a touch that fails costs it some idle time at worst, so it is not an error.
+    /// The session was checked already: a touch that fails makes it expire a little earlier at worst, so it is not an error.
     async fn touch_session(&self, id: &SessionId, expires: i64, life: SessionLife) {
         let call = scripts::SESSION_TOUCH
             .call()
@@ -202,7 +202,7 @@ impl Store {
         Ok(self.revoke(username, Revocation::One(id), audit).await? != Ended::Nothing)
     }
 
-    /// Ends a session that was just checked: also one that an index which lost data does not know.
+    /// Ends a session that was just checked, even if the index has lost it.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`].

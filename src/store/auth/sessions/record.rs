@@ -16,11 +16,11 @@ use crate::store::{Result, SessionId, StoreError, Username};
 pub struct LiveSession {
     /// Its id.
     pub id: SessionId,
-    /// Whose.
+    /// The user it belongs to.
     pub username: Username,
     /// When it was begun.
     pub created_at: Timestamp,
-    /// When it was last used, as exactly as touches are written.
+    /// When it was last touched: use is recorded only every so often ([`SessionLife::touch_every`]).
     pub last_seen_at: Timestamp,
     /// When it ends if it is not used.
     pub idle_expires_at: Timestamp,
@@ -35,7 +35,7 @@ pub struct LiveSession {
 }
 
 impl LiveSession {
-    /// The bytes that show this session, made by `show` unless they are kept beside it since an earlier request.
+    /// The bytes that show this session: those that an earlier request has kept beside it, or else what `show` makes.
     ///
     /// # Errors
     /// Those of `show`.
@@ -43,7 +43,7 @@ impl LiveSession {
         self,
         show: impl AsyncFnOnce(Self) -> std::result::Result<Vec<u8>, E>,
     ) -> std::result::Result<Bytes, E> {
-        // The rest of what is shown never changes, but for the time of the last touch, which makes it another entry.
+        // Nothing else that is shown changes, except the time of the last touch, and a touch makes a new entry of the cache.
         let ends = (self.idle_expires_at, self.expires_at);
         let Some(kept) = self.shown.clone() else { return Ok(show(self).await?.into()) };
         if let Some((of, bytes)) = kept.0.get()
@@ -52,7 +52,7 @@ impl LiveSession {
             return Ok(bytes.clone());
         }
         let bytes = Bytes::from(show(self).await?);
-        // Another request may have been quicker, or the lives of sessions were changed.
+        // An error means that another request was quicker, or that the settings of session lives have changed.
         let _ = kept.0.set((ends, bytes.clone()));
         Ok(bytes)
     }
@@ -62,7 +62,7 @@ impl LiveSession {
 #[derive(Debug, Default)]
 pub(in crate::store) struct Shown(OnceLock<((Timestamp, Timestamp), Bytes)>);
 
-/// A session that is used is written this often at least.
+/// A session that is in use is touched at least this often.
 const MAX_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long sessions live.
@@ -122,7 +122,7 @@ impl Record {
         Some((i64::from_be_bytes(*seen), u64::from_be_bytes(*generation), document))
     }
 
-    /// What there is to show of a session of `username` whose document cannot be read; none if it is dead.
+    /// What can be shown of a session of `username` whose document cannot be read; none if it has ended.
     pub fn unreadable(
         bytes: &[u8],
         generation: Option<u64>,
@@ -138,13 +138,13 @@ impl Record {
         Self { seen, generation, document }.session(id, life).ok()
     }
 
-    /// Whether it is over by lives that were shortened since it was written; otherwise its key is gone by itself. It is
-    /// written less often than it is used, so the idle time has as much grace as two writes may lie apart.
+    /// Whether it is over because the settings were shortened since it was written; otherwise its key expires by itself. It is
+    /// touched less often than it is used, so the idle timeout is extended by the most that may lie between two touches.
     pub fn is_over(&self, now: i64, life: SessionLife) -> bool {
         now >= self.expires(life) || now >= self.seen.saturating_add(micros(life.idle + MAX_TOUCH_INTERVAL))
     }
 
-    /// When it ends in any case. A life that was lengthened since is for later logins.
+    /// When it ends in any case. A setting that was lengthened since applies to later logins only.
     pub(super) fn expires(&self, life: SessionLife) -> i64 {
         self.document.expires.min(self.document.created.saturating_add(micros(life.absolute)))
     }

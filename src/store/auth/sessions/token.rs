@@ -27,7 +27,7 @@ impl SessionToken {
         Ok(Self(random()?))
     }
 
-    /// Reads the text of a cookie or a bearer token; `None` for anything that is no token.
+    /// Reads the text of a cookie or a bearer token; `None` for anything that is not a token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         decode(text).map(Self)
@@ -55,7 +55,7 @@ impl SessionId {
         &self.0
     }
 
-    /// Reads an id from a URL; `None` for anything that is no id.
+    /// Reads an id from a URL; `None` for anything that is not an id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         decode(text).map(Self)

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 pub(in crate::store) struct UserAgents(Mutex<HashMap<u64, String>>);
 
 impl UserAgents {
-    /// More than any installation has; a worker that meets more of them forgets all and reads again.
+    /// More than any installation has; a worker that sees more of them forgets all and reads them again.
     const KEPT: usize = 1_000;
 
     pub fn get(&self, digest: u64) -> Option<String> {

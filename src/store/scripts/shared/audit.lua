@@ -3,10 +3,10 @@
 -- Each trail of the audit is a stream and the record of its chain: how many entries were ever written, the hash of the latest,
 -- the bytes kept, and the number and hash of the latest entry that was trimmed (the anchor of what is left).
 -- The hash of an entry is SHA-256(hash of the previous, digest of its fields, number ':' time in ms), in raw bytes.
--- It is computed here because only here nobody comes between the previous entry and the next: whichever workers write at once,
--- and in the same step as the change, there is one order. Redis has no SHA-256 for scripts, hence the one below; the worker
--- hashes the fields, however long they are, so what is hashed here is two blocks: 0.1 ms of Redis an entry
--- (measured: 107 us a call of audit_write.lua on Redis 7.0, of which 4 us are the other commands).
+-- It is computed here because only here nothing can come between the previous entry and the next: there is one order, however
+-- many workers write at once, and it is made in the same step as the change. Redis has no SHA-256 for scripts, hence the one
+-- below. The worker hashes the fields, however long they are, so only two blocks are hashed here: 0.1 ms of Redis per entry
+-- (measured: 107 us for a call of audit_write.lua on Redis 7.0, of which 4 us are the other commands).
 local function sha256(message)
   local band, bnot, bxor, ror, shr, wrap = bit.band, bit.bnot, bit.bxor, bit.ror, bit.rshift, bit.tobit
   local k = {
@@ -39,9 +39,9 @@ local function sha256(message)
   return struct.pack('>I4I4I4I4I4I4I4I4', unpack(state))
 end
 
--- Appends the entry that ARGV has from `first` on: how many ms entries are kept, the digest of the fields, the fields up to `last`.
--- What is older than that, or beyond 16 MiB, is trimmed, and never all of it: a hundred entries at most that are old, ten that make
--- room, so that nobody waits long for large ones. Returns the entry's id.
+-- Appends the entry that ARGV has from `first` on: for how many ms entries are kept, the digest of the fields, the fields up to
+-- `last`. What is older than that, or beyond 16 MiB, is trimmed, a little in each call so that no call takes long: at most a
+-- hundred entries that are too old, or ten to make room. The latest entry always stays. Returns the new entry's id.
 local function append_audit(stream, chain, first, last)
   local most, time = 16777216, redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,5 +1,5 @@
-//! Rounds of failovers that lose nothing: at each, many sessions that workers know are logged out at the new primary, and
-//! checked where somebody may have been left behind. The two Redises change places again and again.
+//! Rounds of failovers that lose nothing: at each, many sessions that workers have cached are logged out at the new primary, and
+//! checked at workers that may still be on the old one. The two Redises change roles again and again.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::support::{Client, Cluster, SOON, eventually};
 /// Requests at once.
 const CONCURRENT_REQUESTS: usize = 32;
 
-/// Their outcome.
+/// The outcome of the failovers.
 #[derive(Debug, Default)]
 pub struct Failovers {
     pub failovers: usize,
@@ -29,7 +29,7 @@ pub struct Failovers {
     pub revocations: usize,
     /// Checks that were begun after such an answer.
     pub checks: usize,
-    /// Acceptances among them, each as a sentence.
+    /// Checks that were accepted, each as a sentence.
     pub accepted: Vec<String>,
 }
 
@@ -42,8 +42,8 @@ impl Failovers {
     }
 }
 
-/// A coordinated failover behind a proxy that moves only new connections, with the replication link held afterwards, until there
-/// were so many revocations; `each` at each failover. Two workers that were left behind have near caches, the third has none.
+/// Coordinated failovers behind a proxy that moves only new connections, with the replication link held afterwards, until there
+/// were so many revocations; `each` at each failover. Of the three workers that stay on the old primary, two have near caches.
 pub async fn coordinated_failovers(revocations: usize, each: usize) -> Failovers {
     let Pair { primary, primary_port, replica, replica_port } = Pair::start().await;
     let proxy = Proxy::start(primary.socket(), Mode::Pass).await;
@@ -52,7 +52,7 @@ pub async fn coordinated_failovers(revocations: usize, each: usize) -> Failovers
     let mut cluster = builder.env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
     cluster.environment.insert("BANGUI_SESSION_CACHE_ENABLED".to_owned(), "false".to_owned());
     cluster.add_worker().await;
-    // At each Redis one that comes to life when that is the primary.
+    // One worker at each Redis, which works while that is the primary.
     let at = |redis: &Redis| default_environment(redis.url());
     let others = [
         Worker::start("worker at the first", &at(&cluster.redis)).await,
@@ -82,8 +82,8 @@ pub async fn coordinated_failovers(revocations: usize, each: usize) -> Failovers
     tally
 }
 
-/// A failover by Sentinel while a holder is stopped (SIGSTOP): the old primary is cut off from the Sentinels and keeps
-/// answering everybody else. Requests wait at the stopped worker when it continues, each of them begun after the answer to its
+/// Failovers by Sentinel while a worker with a near cache is stopped (SIGSTOP): the old primary is cut off from the Sentinels and
+/// keeps answering everybody else. When the stopped worker continues, requests wait at it, each sent after the answer to its
 /// logout.
 pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
     let (primary, sentinels) = sentinel::start().await;
@@ -106,7 +106,7 @@ pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
         old.command::<()>(&["ACL", "SETUSER", SENTINEL_USER, "-@all"]).await;
         sentinel_fails_over(&sentinels, new, new_port).await;
         tally.failovers += 1;
-        // The stopped one is asked below, as often as the other.
+        // The stopped worker is asked below, as often as the other.
         log_out_and_check(&other.client(), &[other.client()], &tokens, &mut tally).await;
         let waiting = stream::iter(&tokens).map(|token| {
             // Each on a separate connection, since nothing is answered yet.
@@ -148,7 +148,7 @@ pub async fn sentinel_failovers(revocations: usize, each: usize) -> Failovers {
 
 const LOG: &str = "warn,bangui::worker=info";
 
-/// Has the Sentinels promote this one, without waiting until they call the other one down.
+/// Has the Sentinels promote this Redis, without waiting until they see the other one as down.
 async fn sentinel_fails_over(sentinels: &Sentinels, new: &Redis, new_port: u16) {
     let port = new_port.to_string();
     eventually("the Sentinels to promote the replica", 4 * SOON, || async {
@@ -157,7 +157,7 @@ async fn sentinel_fails_over(sentinels: &Sentinels, new: &Redis, new_port: u16) 
             named += usize::from(sentinels.names(n).await.as_ref() == Some(&port));
         }
         if named == 0 {
-            // Refused while one is under way.
+            // Refused while a failover is running.
             let _: Option<String> = sentinels.ask(0, &["SENTINEL", "FAILOVER", NAME]).await;
         }
         (named == 3 && role(new).await? == "master").then_some(())
@@ -194,7 +194,7 @@ async fn log_out_and_check(revoker: &Client, behind: &[Client], tokens: &[String
         eventually("the logout at the new primary", 4 * SOON, || async {
             let request = caller.request(Method::DELETE, "/api/v1/session");
             let status = caller.try_send(request).await.ok()?.status.as_u16();
-            // 401: the try before, whose answer was another, has ended it.
+            // 401: an earlier attempt, which was answered otherwise, has ended the session.
             matches!(status, 204 | 401).then_some(())
         })
         .await;
@@ -211,7 +211,7 @@ async fn log_out_and_check(revoker: &Client, behind: &[Client], tokens: &[String
     }
 }
 
-/// Checks each at each of these workers until Redis says that it is gone.
+/// Checks each session at each of these workers until it is refused for good.
 async fn are_gone(clients: &[Client], tokens: &[String], tally: &mut Failovers) {
     let pairs = clients.iter().enumerate();
     let pairs = pairs.flat_map(|(n, client)| tokens.iter().map(move |token| (n, client, token)));

@@ -1,4 +1,4 @@
-//! What goes wrong during rounds, and what makes it so.
+//! The faults during rounds, and what causes them.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::support::proxy::{Mode, Proxy};
 use crate::support::worker::Worker;
 use crate::support::{PASSWORD, SETUP_TOKEN, SOON, eventually};
 
-/// What goes wrong, again and again.
+/// A fault that comes and goes during the rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing.
@@ -27,9 +27,9 @@ pub enum Fault {
     KilledLeader,
     /// The victim's link to Redis is cut.
     Cut,
-    /// The victim's link to Redis swallows everything.
+    /// The victim's link to Redis drops everything.
     BlackHole,
-    /// The victim's link to Redis passes all but messages.
+    /// The victim's link to Redis passes everything except messages.
     Deaf,
     /// What the victim sends to Redis arrives late.
     Slow,
@@ -41,7 +41,7 @@ pub enum Fault {
     Switched,
 }
 
-/// What makes the fault.
+/// The parts of the scene that the fault needs.
 pub(super) struct Hands<'a> {
     pub(super) cluster: &'a mut Cluster,
     pub(super) victim: &'a mut Worker,
@@ -83,7 +83,7 @@ impl Hands<'_> {
                 Fault::Cut => self.network(Mode::Refuse, 1_000).await,
                 Fault::BlackHole => self.network(Mode::BlackHole, 2_500).await,
                 Fault::Deaf => self.network(Mode::SwallowMessages, 2_500).await,
-                // A little less than a worker waits for a reply.
+                // A little less than a worker's timeout for a reply.
                 Fault::LateReplies => {
                     self.network(Mode::LateReplies(Duration::from_millis(430)), 2_500).await
                 }
@@ -115,7 +115,7 @@ impl Hands<'_> {
         self.cluster.redis.command(&["GET", &format!("{{{PREFIX}}}:lease")]).await
     }
 
-    /// Has the victim lead, by taking the lease away from whoever has it, and waits until its successor watches it; its term.
+    /// Makes the victim the leader, by deleting the lease until it gets it, and waits until another worker watches it. Returns its term.
     async fn victim_leads(&self) -> String {
         let answer = self.victim.client().get("/healthz").await;
         let id = answer.headers["x-bangui-worker"].to_str().unwrap();

@@ -1,5 +1,5 @@
-//! Rounds in which the client closes at a random moment of a revocation: afterwards the session is alive everywhere or refused
-//! everywhere, what has ended has one audit entry, and a second try is answered once it is refused everywhere.
+//! Rounds in which the client hangs up at a random moment of a revocation: afterwards the session is alive everywhere or refused
+//! everywhere, an ended session has one audit entry, and a second try is answered once the session is refused everywhere.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -19,24 +19,24 @@ use crate::support::proxy::Mode;
 use crate::support::redis::Redis;
 use crate::support::{Client, SOON, eventually};
 
-/// A confirmation of the victim takes this much longer, so that there is a middle to hang up in.
+/// A confirmation of the victim takes this much longer, so that clients can hang up in the middle of a revocation.
 const LATENCY: Duration = Duration::from_millis(15);
 /// Clients hang up within this time.
 const MAX_HANG_UP_DELAY_US: u64 = 60_000;
-/// A request that was sent has begun after this time, or never will.
+/// A request that has not begun this long after it was sent never will.
 const BEGIN_TIMEOUT: Duration = Duration::from_millis(500);
 const LIFE: SessionLife = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
 
-/// Their outcome.
+/// The outcome of the rounds.
 #[derive(Debug, Default)]
 pub struct HangUps {
     pub rounds: usize,
-    /// Sessions that had ended though nobody heard the answer, and those that went on.
+    /// Sessions that had ended though nobody got the answer, and (below) those that stayed alive.
     pub ended: usize,
     pub alive: usize,
     /// Clients that were answered before they hung up.
     pub answered: usize,
-    /// Acceptances after the answer to a second try, each as a sentence.
+    /// Sessions that were accepted after the answer to a second try, each as a sentence.
     pub accepted: Vec<String>,
     /// Sessions that were neither alive everywhere nor refused everywhere.
     pub split: Vec<String>,
@@ -44,7 +44,7 @@ pub struct HangUps {
     pub unaudited: Vec<String>,
 }
 
-/// Goes through so many rounds, so many at once.
+/// Runs so many rounds, `together` at once.
 pub async fn hang_ups(rounds: usize, together: usize) -> HangUps {
     let scene = Scene::set_up(Fault::None).await;
     scene.proxy.set(Mode::Delay(LATENCY));
@@ -89,7 +89,7 @@ pub async fn hang_ups(rounds: usize, together: usize) -> HangUps {
     tally
 }
 
-/// One session from its beginning to its end; its id.
+/// One session from its beginning to its end; returns its id.
 async fn round(
     n: usize,
     clients: &[Client],
@@ -103,7 +103,7 @@ async fn round(
     for _ in 0..2 {
         futures_util::future::join_all(callers.iter().map(|caller| check(caller, BEFORE))).await;
     }
-    // Its user, or another session of the same user.
+    // A logout by the session itself, or a revocation by another session of the user.
     let request = if n.is_multiple_of(2) {
         callers[n % 3].request(Method::DELETE, "/api/v1/session")
     } else {
@@ -143,7 +143,7 @@ async fn round(
     id.to_string()
 }
 
-/// What workers and Redis say of a session.
+/// What workers and Redis say about a session.
 enum Agreed {
     /// Nobody was asked.
     Unasked,
@@ -173,7 +173,7 @@ async fn agree(callers: &[Client], store: &Store, token: &str, hung_up: Instant)
     Agreed::Never(how)
 }
 
-/// The audit entries about sessions that ended, as they come: Redis keeps only the latest.
+/// The audit entries about ended sessions, read as they are written: Redis keeps only the latest.
 #[derive(Default)]
 struct Audit {
     at: Mutex<String>,
