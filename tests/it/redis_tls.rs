@@ -154,7 +154,10 @@ async fn sentinels_and_redis_are_both_spoken_to_over_tls() {
     environment.insert("BANGUI_REDIS_URL".to_owned(), url);
     let (code, printed) = check(&environment).await;
     assert_eq!(code, Some(1), "{printed}");
-    assert!(printed.contains("no majority of the Sentinels") && !printed.contains("wrong-password"), "{printed}");
+    assert!(
+        printed.contains("no majority of the Sentinels") && !printed.contains("wrong-password"),
+        "{printed}"
+    );
 }
 
 /// The certificate is for the name that the node announces beside its address.

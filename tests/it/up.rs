@@ -117,9 +117,11 @@ async fn a_neighbour_on_the_machine_cannot_have_it_write_through_a_link_or_into_
     let open = folder.path().join("open");
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    for (data, why) in
-        [(&link, "is a link"), (&open, "can be written by others"), (&open.join("deeper"), "everybody can write to")]
-    {
+    for (data, why) in [
+        (&link, "is a link"),
+        (&open, "can be written by others"),
+        (&open.join("deeper"), "everybody can write to"),
+    ] {
         let mut command = bangui("up");
         command.args(["--sandbox", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
         let (code, printed) = Child::run("bangui up", command, START_TIMEOUT).await;
