@@ -217,8 +217,8 @@ async fn probe_once(shared: &Probes, name: &ServerName) -> Result<(), StoreError
     Ok(())
 }
 
-/// Notes which findings this step from one state to another began and ended, so that each has its time even if no user looks. If a note is lost, the
-/// next look at the findings makes it.
+/// Notes which findings this step from one state to another began and ended, so that each has its time even if no user looks.
+/// If a note is lost, the next look at the findings makes it.
 pub(super) async fn note_findings(
     (scheduler, term): (&Scheduler, &Term),
     name: &ServerName,

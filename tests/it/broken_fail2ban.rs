@@ -132,7 +132,7 @@ type Asked = Arc<Mutex<Vec<String>>>;
 async fn a_hostile_agent_cannot_take_the_memory_of_the_leader_and_what_is_not_read_is_shown() {
     let asked = Asked::default();
     let recorded = Arc::clone(&asked);
-    let (mut cluster, client, _folder, _server) = facing(move |path| liar(&recorded, &path)).await;
+    let (cluster, client, _folder, _server) = facing(move |path| liar(&recorded, &path)).await;
     let before = resident(&cluster.workers[0].process);
     let found = unread(&client, 2).await;
     assert_eq!((&found[0]["jail"], &found[0]["currently_banned"]), (&json!("million"), &json!(1_000_000)));

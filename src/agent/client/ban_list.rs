@@ -35,7 +35,7 @@ const MAX_TEXT: usize = 8 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// It is longer than this list may be.
-    #[error("the list of bans is longer than {0}, or as large")]
+    #[error("the list of bans is larger than {0} bans")]
     TooLong(usize),
     /// The agent was not asked, or did not answer.
     #[error(transparent)]
