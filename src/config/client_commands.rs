@@ -5,9 +5,10 @@
 //! `cli/client/`.
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::command::AUDIT_ACTION;
 use crate::domain::{BanJobId, JailName, Network, ServerName};
 
+/// The argument of `audit`.
+pub const AUDIT_ACTION: &str = "action";
 /// `--json`.
 pub const JSON: &str = "json";
 /// A server.
