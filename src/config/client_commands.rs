@@ -5,9 +5,12 @@
 //! `cli/client/`.
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::command::{AUDIT_ACTION, AUDIT_SINCE};
 use crate::domain::{BanJobId, JailName, Network, ServerName};
 
+/// The argument of `audit`.
+pub const AUDIT_ACTION: &str = "action";
+/// The flag of `audit` for what an earlier run printed.
+pub const AUDIT_SINCE: &str = "since";
 /// `--json`.
 pub const JSON: &str = "json";
 /// A server.

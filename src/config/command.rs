@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::client_commands;
+pub use super::client_commands::{AUDIT_ACTION, AUDIT_SINCE};
 use super::sources::Flags;
 use super::variables::{self, Role, Variable};
 
@@ -13,10 +14,6 @@ pub const DATA_DIR: &str = "data-dir";
 pub const SANDBOX: &str = "sandbox";
 /// The argument of `healthcheck`.
 pub const URL: &str = "url";
-/// The argument of `audit`.
-pub const AUDIT_ACTION: &str = "action";
-/// The flag of `audit` for what an earlier run printed.
-pub const AUDIT_SINCE: &str = "since";
 /// The command that prints completions, and its argument.
 pub const COMPLETIONS: &str = "completions";
 /// The shell whose completions are wanted.
@@ -54,8 +51,8 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
     ("servers", Role::Client, "List the servers with their conditions"),
     ("jails", Role::Client, "List the jails of a server, or of all servers"),
     ("bans", Role::Client, "List the bans of a jail"),
-    ("ban", Role::Client, "Ban addresses in a jail, up to any number of them from standard input"),
-    ("unban", Role::Client, "Unban addresses in a jail, up to any number of them from standard input"),
+    ("ban", Role::Client, "Ban addresses in a jail; - reads any number of them from standard input"),
+    ("unban", Role::Client, "Unban addresses in a jail; - reads any number of them from standard input"),
     ("why", Role::Client, "Show where an address is banned, until when, and what keeps it from being banned"),
     ("ignore", Role::Client, "Unban an address or network in a jail and never ban it again"),
     ("events", Role::Client, "Show events as they happen"),

@@ -64,7 +64,7 @@ impl Server {
             if url.scheme() == "https" { builder.https_only(true) } else { builder.tls_certs_only([]) };
         let http =
             builder.build().map_err(|source| ClientError::Unreachable { url: base.clone(), source })?;
-        let authorization = token.map(|token| bearer(token)).transpose()?;
+        let authorization = token.map(bearer).transpose()?;
         Ok(Self { http, base, authorization, answered: AtomicBool::new(false) })
     }
 

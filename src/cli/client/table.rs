@@ -88,7 +88,7 @@ pub fn text(values: &[&Value]) -> String {
     match values.first() {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) => items.iter().map(|item| text_of(item)).collect::<Vec<_>>().join(", "),
+        Some(Value::Array(items)) => items.iter().map(text_of).collect::<Vec<_>>().join(", "),
         Some(other) => other.to_string(),
     }
 }
