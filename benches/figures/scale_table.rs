@@ -144,7 +144,7 @@ impl Table {
             .margin(12)
             .x_label_area_size(46)
             .y_label_area_size(70)
-            .build_cartesian_2d(0..last.max(1), 0.0..most * 1.25)
+            .build_cartesian_2d(0..last.max(1), 0.0..most * 1.4)
             .unwrap();
         let label = |at: &i32| {
             let size = usize::try_from(*at).ok().and_then(|at| sizes.get(at));
