@@ -95,7 +95,7 @@ enum Pulled {
 }
 
 /// The servers with their states, as the last probes left them.
-type States = HashMap<ServerName, ServerState>;
+type States = HashMap<ServerName, std::sync::Arc<ServerState>>;
 
 impl Lists {
     /// Pulls what has changed and forgets what is gone; after which time there may be more to do.
@@ -306,7 +306,7 @@ async fn note_cut(
         if read.state.cut_lists.contains(jail) == cut {
             return Ok(());
         }
-        let mut state = read.state.clone();
+        let mut state = ServerState::clone(&read.state);
         if cut {
             state.cut_lists.insert(jail.clone());
         } else {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     fn states(condition: Condition, banned: u64) -> States {
-        [(place().0, state(condition, banned))].into()
+        [(place().0, state(condition, banned).into())].into()
     }
 
     #[tokio::test]

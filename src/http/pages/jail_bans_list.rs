@@ -12,8 +12,8 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::StoredBan;
 
-/// Bans of a page.
-const PAGE: usize = 100;
+/// Bans of a page: with the forms beside them 50 KB.
+const PAGE: usize = 50;
 /// As long as a search or a cursor may be.
 const LONGEST: usize = 1024;
 
