@@ -213,7 +213,7 @@ impl Fleet {
         let mut states = Vec::with_capacity(servers.len());
         for some in servers.chunks(READ_AT_ONCE) {
             let read = eventually("states", START_TIMEOUT, || async { self.store.servers(some).await.ok() });
-            states.extend(read.await.into_iter().map(|server| server.unwrap().state));
+            states.extend(read.await.into_iter().map(|server| ServerState::clone(&server.unwrap().state)));
         }
         states
     }

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use chrono::Utc;
 
@@ -69,7 +70,7 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
     let names = sources.agents.names();
     let mut report = Report::default();
     let mut not_asked = BTreeMap::new();
-    let mut states: BTreeMap<ServerName, ServerState> = BTreeMap::new();
+    let mut states: BTreeMap<ServerName, Arc<ServerState>> = BTreeMap::new();
     if let Some(store) = sources.store {
         for (name, stored) in names.iter().zip(store.servers(&names).await?) {
             match stored {
@@ -92,7 +93,7 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
         if let Err(reason) = &inspection.jails {
             not_asked.insert(name.clone(), reason.clone());
         }
-        report.merge(of_agent(name, inspection, states.get(name), sources.caller, now));
+        report.merge(of_agent(name, inspection, states.get(name).map(Arc::as_ref), sources.caller, now));
     }
     let all_known = known.len() == names.len();
     not_asked.extend(silent);
@@ -209,7 +210,7 @@ fn facts(view: &wire::JailView, state: Option<&ServerState>) -> JailFacts {
 
 /// Agents that share a name: from discovery, and from those that answered. Ok only if all answered.
 async fn of_names(
-    known: &BTreeMap<ServerName, std::sync::Arc<Inspection>>,
+    known: &BTreeMap<ServerName, Arc<Inspection>>,
     all_known: bool,
     store: Option<&Store>,
 ) -> Result<Report, StoreError> {

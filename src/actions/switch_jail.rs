@@ -225,5 +225,5 @@ async fn conclude(
         error => SwitchError::NotMade(error),
     })?;
     let stored = change.context.store.server(&change.target.server).await?;
-    Ok(JailSwitched { jail, active, changed, last_activation: stored.state.last_activation })
+    Ok(JailSwitched { jail, active, changed, last_activation: stored.state.last_activation.clone() })
 }

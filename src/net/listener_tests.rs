@@ -55,6 +55,20 @@ async fn rest(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
+async fn two_segments_fit_into_what_waits_for_a_client_so_that_it_confirms_them_at_once() {
+    let (address, stop, running) = started(Duration::from_secs(5)).await;
+    // Once one was answered, the listener has its limits.
+    let mut first = asked(address, "/peer").await;
+    assert!(first.read(&mut [0; 1]).await.unwrap() > 0);
+    let next = TcpStream::connect(address).await.unwrap();
+    let segment = socket2::SockRef::from(&next).tcp_mss().unwrap();
+    assert!(2 * segment as usize <= MAX_UNREAD_BYTES, "{segment}");
+    stop.cancel();
+    drop((first, next));
+    running.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_in_flight_is_finished_and_idle_connections_end() {
     let (address, stop, running) = started(Duration::from_secs(5)).await;
     let idle = TcpStream::connect(address).await.unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +23,11 @@ pub type Certificate = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
 /// How many bytes the kernel may keep that a client has sent and that were not read yet. No request to bangui is large.
 pub(super) const RECEIVE_BUFFER: usize = 16 * 1024;
+
+/// The most bytes of a segment, which matters on the loopback interface alone, where a proxy on this machine is: there it would be
+/// 64 KiB, as much as the buffer for sending holds. A receiver confirms every second segment at once, and a single one 40 ms later:
+/// an answer of 100 KB would wait for that.
+pub(super) const MAX_SEGMENT: u32 = 16 * 1024;
 
 /// A bound socket.
 pub enum Listener {
@@ -65,6 +71,9 @@ impl Listener {
             .and_then(|()| sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER));
         if let Err(error) = bounded {
             tracing::warn!("failed to limit the socket buffers of connections: {error}");
+        }
+        if let Err(error) = SockRef::from(listener).set_tcp_mss(MAX_SEGMENT) {
+            tracing::debug!("failed to limit the segments of connections: {error}");
         }
     }
 

@@ -21,7 +21,7 @@ use super::probe::note_findings;
 use super::term::Term;
 use crate::agent::client::{FromBan, ListError, UNPARSED_BYTES};
 use crate::domain::long_lists::{self, BAN_TEXT, Charge, MAX_LIST};
-use crate::domain::{JailName, ServerName};
+use crate::domain::{JailName, ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, StoredList};
 
 /// What the lists need that a leader reads at once: of each ban its text, as it is stored, and its place in two lists; and what has
@@ -197,7 +197,7 @@ async fn note_cut(
         if read.state.cut_lists.contains(jail) == cut {
             return Ok(());
         }
-        let mut state = read.state.clone();
+        let mut state = ServerState::clone(&read.state);
         // A host may name other jails each time.
         let jails = &state.status.jails;
         state.cut_lists.retain(|jail| jails.contains_key(jail));

@@ -68,7 +68,7 @@ struct Lists {
 }
 
 /// The servers with their states, as the last probes left them.
-type States = HashMap<ServerName, ServerState>;
+type States = HashMap<ServerName, std::sync::Arc<ServerState>>;
 
 impl Lists {
     /// One pass: pulls what has changed and drops what is gone; returns after which time there may be more to do.
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn states(condition: Condition, banned: u64) -> States {
-        [(place().0, state(condition, banned))].into()
+        [(place().0, state(condition, banned).into())].into()
     }
 
     #[tokio::test]

@@ -236,7 +236,8 @@ async fn jails_of(
     let jails = forgotten.iter().zip(states).flat_map(|(name, server)| {
         // If the state cannot be read, its lists are found when all stored lists are checked.
         let state = server.map(|server| server.state).unwrap_or_default();
-        let jails: BTreeSet<JailName> = state.status.jails.into_keys().chain(state.expected_jails).collect();
+        let jails: BTreeSet<JailName> =
+            state.status.jails.keys().chain(&state.expected_jails).cloned().collect();
         jails.into_iter().map(|jail| (name.clone(), jail))
     });
     Ok(jails.collect())

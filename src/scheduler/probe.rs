@@ -207,7 +207,7 @@ async fn probe_once(shared: &Probes, name: &ServerName) -> Result<(), StoreError
     }
     let crash_window = scheduler.settings.now().settings.crash_window();
     let answered = matches!(outcome, ProbeOutcome::Answered(_));
-    let (state, events) = on_probe(after.state.clone(), outcome, after.read_at, crash_window);
+    let (state, events) = on_probe(ServerState::clone(&after.state), outcome, after.read_at, crash_window);
     let hours =
         if answered { hours_with(shared, name, &state, &after).await? } else { HoursChange::default() };
     scheduler.store.write_probed(&term.fence, name, &after, &state, &hours, &events).await?;
@@ -231,7 +231,7 @@ pub(super) async fn note_findings(
     let (old, new) = (ids(&was), ids(&is));
     let there: Vec<String> = new.difference(&old).cloned().collect();
     // What this probe could not see is not gone.
-    let seen_to_be_gone = |id: &&String| is.judged.iter().any(|scope| scope.covers(id));
+    let seen_to_be_gone = |id: &&String| is.covers(id);
     let gone: Vec<String> = old.difference(&new).filter(seen_to_be_gone).cloned().collect();
     if there.is_empty() && gone.is_empty() {
         return;

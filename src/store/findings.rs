@@ -25,7 +25,7 @@ impl Store {
     /// See [`crate::store::StoreError`], here and below.
     pub async fn finding_notes(&self) -> Result<Notes> {
         let command = redis::cmd("HGETALL").arg(self.keys.findings()).to_owned();
-        let notes: HashMap<String, String> = self.shared.query_apart("finding_notes", &command).await?;
+        let notes: Vec<(String, String)> = self.shared.query_apart("finding_notes", &command).await?;
         // A note that a newer version wrote in another form is ignored: the finding counts as new.
         Ok(notes.into_iter().filter_map(|(id, note)| Some((id, read_note(&note)?))).collect())
     }

@@ -100,7 +100,7 @@ async fn keys_walk_lists_open_rows_turn_pages_unban_and_load_what_is_new() {
     chrome.goto(&url(&cluster, 0, JAIL)).await;
     chrome.until("#live", "Live").await;
     chrome.keys("n").await;
-    chrome.until_run("the next page", "return document.querySelectorAll('.bans tbody tr').length", 20).await;
+    chrome.until_run("the next page", "return !!document.querySelector('a[rel=prev]')", true).await;
     chrome.keys("j").await;
     let focused = chrome.run(FOCUS).await;
     let address = focused[0].as_str().unwrap().to_owned();

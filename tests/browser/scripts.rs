@@ -45,7 +45,7 @@ async fn numbers_change_in_place_and_the_focus_stays() {
     let chrome = logged_in(&cluster, WIDE).await;
     let link = "document.querySelector('tr[data-row=\"web-1\"] a')";
     chrome.run(&format!("{link}.focus(); window.kept = {link}")).await;
-    let banned = "[data-k='web-1.banned']";
+    let banned = "[data-row='web-1'] [data-k='.banned']";
     chrome.until(banned, "0").await;
     let user = cluster.client(1).logged_in().await;
     let ips = serde_json::json!({ "ips": ["203.0.113.7", "203.0.113.8"] });

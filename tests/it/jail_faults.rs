@@ -23,7 +23,8 @@ async fn agent_is_done(client: &Client) {
 }
 
 async fn state(cluster: &Cluster) -> ServerState {
-    cluster.connected_store().await.server(&ServerName::parse(SERVER).unwrap()).await.unwrap().state
+    let server = ServerName::parse(SERVER).unwrap();
+    ServerState::clone(&cluster.connected_store().await.server(&server).await.unwrap().state)
 }
 
 #[tokio::test]

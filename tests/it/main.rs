@@ -78,6 +78,7 @@ mod pages_changes;
 mod pages_confirm;
 mod pages_fields;
 mod pages_hosts;
+mod pages_many;
 mod pages_operations;
 mod pages_policy;
 mod pages_reloads;

@@ -223,7 +223,7 @@ async fn an_event_is_in_the_stream_if_and_only_if_its_write_was_made() {
     let before: u64 = redis.command(&["XLEN", "{it}:events"]).await;
     let read = store.server(&server()).await.unwrap();
     let jail = JailName::parse("sshd").unwrap();
-    let (state, events) = record_activation(read.state.clone(), jail, read.read_at);
+    let (state, events) = record_activation((*read.state).clone(), jail, read.read_at);
     store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &events).await.unwrap();
     let refused =
         store.write_probed(&fence, &server(), &read, &state, &HoursChange::default(), &events).await;

@@ -1,5 +1,5 @@
 //! What a round of checks found, and which checks could be made: what was not judged is unknown, and not fine.
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ pub enum CheckState {
 }
 
 /// Where a check was made.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Which check.
     pub kind: Kind,
@@ -50,7 +50,7 @@ pub struct Report {
     /// What was found.
     pub findings: Vec<Finding>,
     /// The checks that were made.
-    pub judged: BTreeSet<Scope>,
+    pub judged: HashSet<Scope>,
 }
 
 impl Report {
@@ -83,6 +83,23 @@ impl Report {
         self.judged.extend(other.judged);
     }
 
+    /// Whether a check was made that would have found the finding of that id: as [`Scope::covers`] of any, without asking each.
+    #[must_use]
+    pub fn covers(&self, id: &str) -> bool {
+        let word = id.split([':', '/', '#']).next().unwrap_or_default();
+        let Some(kind) = Kind::ALL.iter().find(|kind| kind.word() == word) else { return false };
+        let rest = &id[word.len()..];
+        let place = rest.split(['/', '#']).next().unwrap_or_default();
+        let server = match place.strip_prefix(':').map(ServerName::parse) {
+            None => None,
+            Some(Ok(server)) => Some(server),
+            Some(Err(_)) => return false,
+        };
+        let about = rest.split_once('#').map(|(_, about)| about.to_owned());
+        let scope = |about| Scope { kind: *kind, server: server.clone(), about };
+        self.judged.contains(&scope(None)) || (about.is_some() && self.judged.contains(&scope(about)))
+    }
+
     /// Whether the check was made anywhere.
     #[must_use]
     pub fn has_judged(&self, kind: Kind) -> bool {
@@ -107,8 +124,8 @@ impl Report {
     /// The worst first, then by kind and place.
     pub fn sort(&mut self) {
         self.findings.sort_by(|a, b| {
-            let place = |finding: &Finding| (finding.severity, finding.kind, finding.server.clone());
-            (place(a), &a.jail, &a.about).cmp(&(place(b), &b.jail, &b.about))
+            let of_kind = (a.severity, a.kind).cmp(&(b.severity, b.kind));
+            of_kind.then_with(|| (&a.server, &a.jail, &a.about).cmp(&(&b.server, &b.jail, &b.about)))
         });
     }
 }
@@ -138,6 +155,37 @@ mod tests {
         let mine = scope(Kind::OwnAddress, Some(&web), Some("198.51.100.23"));
         assert!(mine.covers("own-address:web-1#198.51.100.23"));
         assert!(!mine.covers("own-address:web-1#198.51.100.24"));
+    }
+
+    #[test]
+    fn a_report_covers_what_one_of_its_scopes_covers() {
+        let web = ServerName::parse("web-1").unwrap();
+        let mut report = Report::default();
+        report.judge(Kind::LogMissing, Some(&web), None);
+        report.judge(Kind::RedisMemory, None, None);
+        report.judge_one(Kind::OwnAddress, &web, "198.51.100.23".to_owned(), None);
+        let ids = [
+            "log-missing:web-1/sshd#/var/log/a#b",
+            "log-missing:web-1/a/b#c",
+            "log-missing:web-10/sshd#/var/log/a",
+            "log-missing:web-1",
+            "log-missing",
+            "log-missing:",
+            "log-missing-too:web-1",
+            "redis-memory",
+            "redis-memory:web-1",
+            "redis-memory/x",
+            "redis-memory#x",
+            "redis-memory-of-old",
+            "own-address:web-1#198.51.100.23",
+            "own-address:web-1#198.51.100.24",
+            "own-address:web-1",
+            "of-a-newer-version:web-1",
+            "",
+        ];
+        let covered = ids.map(|id| report.judged.iter().any(|scope| scope.covers(id)));
+        assert_eq!(ids.map(|id| report.covers(id)), covered);
+        assert_eq!(covered.iter().filter(|covered| **covered).count(), 7);
     }
 
     #[test]

@@ -58,8 +58,7 @@ pub fn take_in(report: &mut Report, besides: &[String], notes: &Notes, now: Time
     let due = |id: &&String| notes.get(*id).is_none_or(|seen| now - seen.last >= CONFIRMED_FOR);
     let there = present.iter().filter(due).cloned().collect();
     let is_gone = |id: &String, seen: &FindingTimes| {
-        let missed = report.judged.iter().any(|scope| scope.covers(id));
-        !present.contains(id) && (missed || now - seen.last >= FORGOTTEN_AFTER)
+        !present.contains(id) && (report.covers(id) || now - seen.last >= FORGOTTEN_AFTER)
     };
     let gone = notes.iter().filter(|(id, seen)| is_gone(id, seen));
     Changes { there, gone: gone.map(|(id, seen)| (id.clone(), *seen)).collect() }

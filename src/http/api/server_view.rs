@@ -2,6 +2,8 @@
 //!
 //! This is not the stored document itself, so that either can change without the other.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -137,6 +139,7 @@ impl ServerView {
     /// Shows what was read of the server `name`.
     pub fn new(name: &ServerName, stored: StoredServer, hours: Option<&AllHours>) -> Self {
         let StoredServer { state, revision, read_at } = stored;
+        let state = Arc::unwrap_or_clone(state);
         let busiest = hours.and_then(|hours| hours.busiest_at(read_at)).cloned();
         Self {
             name: name.clone(),
@@ -208,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_server_that_was_never_probed_is_offline_and_knows_nothing() {
-        let stored = StoredServer { state: ServerState::default(), revision: 0, read_at: now() };
+        let stored = StoredServer { state: Arc::default(), revision: 0, read_at: now() };
         assert_eq!(
             serde_json::to_value(ServerView::new(&name(), stored, None)).unwrap(),
             json!({
@@ -237,7 +240,8 @@ mod tests {
         state.status.jails =
             [(jail("sshd"), banned(1_000_000)), (jail("liar"), banned(3)), (jail("web"), banned(5))].into();
         state.cut_lists = [jail("liar"), jail("sshd")].into();
-        let shown = ServerView::new(&name(), StoredServer { state, revision: 1, read_at: now() }, None);
+        let shown =
+            ServerView::new(&name(), StoredServer { state: state.into(), revision: 1, read_at: now() }, None);
         let shown = serde_json::to_value(shown).unwrap();
         let found = shown["unread_ban_lists"].as_array().unwrap();
         assert_eq!(found.len(), 2, "{found:?}");
@@ -264,7 +268,7 @@ mod tests {
         let read_at = now() + TimeDelta::milliseconds(1500);
         let shown = serde_json::to_value(ServerView::new(
             &name(),
-            StoredServer { state, revision: 9, read_at },
+            StoredServer { state: state.into(), revision: 9, read_at },
             None,
         ));
         let shown = shown.unwrap();

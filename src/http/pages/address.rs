@@ -121,18 +121,17 @@ pub async fn show(
     let answered = listed.len().saturating_sub(unanswered.len());
     banned.sort_by(|a, b| (&a.server, &a.jail, a.network).cmp(&(&b.server, &b.jail, b.network)));
     let by: BTreeSet<_> = banned.iter().map(|ban| (ban.server.clone(), ban.jail.clone())).collect();
-    let mut others = Vec::new();
+    let (mut others, mut more) = (Vec::new(), 0);
     for (server, stored) in listed {
         let Ok(stored) = stored else { continue };
-        let jails = stored.state.status.jails.into_keys();
-        others.extend(
-            jails
-                .filter(|jail| !by.contains(&(server.clone(), jail.clone())))
-                .map(|jail| JailChoice::of(&server, &jail)),
-        );
+        let jails = stored.state.status.jails.keys();
+        let elsewhere = jails.filter(|jail| !by.contains(&(server.clone(), (*jail).clone())));
+        // The others are counted, and not named.
+        let room = MAX_JAILS.saturating_sub(others.len());
+        let elsewhere: Vec<&JailName> = elsewhere.collect();
+        more += elsewhere.len().saturating_sub(room);
+        others.extend(elsewhere.into_iter().take(room).map(|jail| JailChoice::of(&server, jail)));
     }
-    let more = others.len().saturating_sub(MAX_JAILS);
-    others.truncate(MAX_JAILS);
     let servers: BTreeSet<_> = banned.iter().map(|ban| &ban.server).collect();
     let endless = banned.iter().any(|ban| ban.until.is_none());
     let last_end = banned.iter().filter_map(|ban| moment(ban.until)).max().filter(|_| !endless);

@@ -22,7 +22,7 @@ use crate::store::{ClusterView, WorkerView};
 
 /// How long a silent worker stays in the list.
 const LISTED_FOR: TimeDelta = TimeDelta::seconds(60);
-/// The maximum number of agents of another version that are named.
+/// The maximum number of agents that are named: those of another version, and those that were not asked.
 const MAX_NAMED: usize = 10;
 const MIB: u64 = 1024 * 1024;
 
@@ -57,7 +57,9 @@ struct Agents {
     clock: Option<(ServerName, String)>,
     /// The certificate that expires first.
     certificate: Option<(ServerName, Timestamp)>,
+    /// The first of those that were not asked, and how many more there are.
     not_asked: Vec<ServerName>,
+    more_not_asked: usize,
 }
 
 struct Version {
@@ -186,12 +188,16 @@ async fn agents(state: &AppState) -> Result<Agents> {
             number,
         }
     };
-    let not_asked = unreachable.into_iter().map(|(name, _)| name).chain(inspected.not_asked.into_keys());
+    let all = unreachable.into_iter().map(|(name, _)| name).chain(inspected.not_asked.into_keys());
+    let mut not_asked: Vec<ServerName> = all.collect();
+    let more_not_asked = not_asked.len().saturating_sub(MAX_NAMED);
+    not_asked.truncate(MAX_NAMED);
     Ok(Agents {
         number,
         versions: by_version.into_iter().map(version).collect(),
         clock: clock.map(|(off, name)| (name, format!("{:.1} s", off.as_seconds_f64()))),
         certificate: certificate.map(|(end, name)| (name, end)),
-        not_asked: not_asked.collect(),
+        not_asked,
+        more_not_asked,
     })
 }

@@ -4,25 +4,29 @@ use askama::Template;
 use axum::extract::State;
 use serde::Deserialize;
 
-use super::diagnosis_rows::{Fix, Row, severity};
-use super::marks::Mark;
+use super::diagnosis_groups::{Line, Part, list};
+use super::diagnosis_rows::Fix;
 use super::page::Page;
+use super::paging::Paging;
 use super::shell::{Shell, Visitor};
 use crate::actions::diagnose::{Sources, diagnose};
 use crate::domain::Timestamp;
-use crate::domain::findings::{CheckState, Kind, Severity};
+use crate::domain::findings::{CheckState, Kind};
 use crate::http::api::diagnosis::{Arrival, own_address};
 use crate::http::error::Result;
 use crate::http::extract::Query;
 use crate::http::state::AppState;
 
-const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Info];
+/// Servers that could not be asked that are named.
+const MAX_NOT_ASKED: usize = 20;
 
 /// The findings to show.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub struct Wanted {
     severity: String,
+    kind: String,
+    page: usize,
 }
 
 #[derive(Template)]
@@ -30,38 +34,19 @@ pub struct Wanted {
 struct Diagnosis {
     shell: Shell,
     wanted: String,
-    rows: Vec<Row>,
+    /// How many findings there are.
+    found: usize,
+    parts: Vec<Part>,
+    paging: Paging,
+    /// Whether there is nothing of what is wanted.
+    empty: bool,
     checks: Vec<(Kind, CheckState)>,
     not_asked: Vec<(String, String)>,
+    more_not_asked: usize,
     checked_at: Timestamp,
 }
 
-struct Part<'a> {
-    heading: &'static str,
-    means: &'static str,
-    mark: Mark,
-    colour: &'static str,
-    word: &'static str,
-    rows: Vec<&'a Row>,
-}
-
 impl Diagnosis {
-    /// The findings by severity.
-    fn parts(&self) -> Vec<Part<'_>> {
-        let part = |of: Severity| {
-            let (heading, means, mark, colour, word) = severity(of);
-            let rows = self.rows.iter().filter(|row| row.finding.severity == of).collect();
-            Part { heading, means, mark, colour, word, rows }
-        };
-        SEVERITIES.into_iter().map(part).filter(|part| !part.rows.is_empty()).collect()
-    }
-
-    /// Whether this part is shown.
-    fn shows(&self, word: &str) -> bool {
-        let known = SEVERITIES.into_iter().any(|known| severity(known).4 == self.wanted);
-        !known || self.wanted == word
-    }
-
     fn of(&self, state: CheckState) -> Vec<String> {
         let kinds = self.checks.iter().filter(|(_, ended)| *ended == state);
         kinds.map(|(kind, _)| kind.word().replace('-', " ")).collect()
@@ -93,15 +78,20 @@ pub async fn show(
     let found = diagnose(sources).await?;
     let checked_at = found.checked_at;
     let shell = visitor.shell.with_findings(&found.findings);
-    let rows =
-        found.findings.into_iter().map(|finding| Row { since: finding.since.unwrap_or(checked_at), finding });
-    let not_asked = found.not_asked.into_iter().map(|(server, reason)| (server.to_string(), reason));
+    let total = found.findings.len();
+    let listed =
+        list(found.findings, (wanted.severity.as_str(), wanted.kind.as_str()), wanted.page, checked_at);
+    let not_asked = found.not_asked.iter().take(MAX_NOT_ASKED);
     Ok(Page::new(Diagnosis {
         shell,
-        wanted: wanted.severity,
-        rows: rows.collect(),
+        wanted: if wanted.kind.is_empty() { wanted.severity } else { "kind".to_owned() },
+        found: total,
+        parts: listed.parts,
+        paging: listed.paging,
+        empty: listed.empty,
         checks: found.checks,
-        not_asked: not_asked.collect(),
+        not_asked: not_asked.map(|(server, reason)| (server.to_string(), reason.clone())).collect(),
+        more_not_asked: found.not_asked.len().saturating_sub(MAX_NOT_ASKED),
         checked_at,
     }))
 }

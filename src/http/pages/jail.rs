@@ -1,5 +1,7 @@
 //! The page of a jail: a running job, bans with paging and search, forms to ban, settings, the never-banned list, the whole jail.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -20,9 +22,9 @@ use super::server_jails::{JailState, bans_lifted};
 use super::shell::{Shell, Visitor};
 use crate::actions::JailTarget;
 use crate::agent::client::{AgentError, JailView, RefusedKind};
+use crate::domain::Timestamp;
 use crate::domain::findings::lists;
 use crate::domain::jail::Network;
-use crate::domain::{ServerState, Timestamp};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
@@ -122,7 +124,7 @@ async fn jail_page(
     let mut changes = changes?;
     let Listed { bans, read_at, paging } = list?;
     let known = match stored {
-        Err(StoreError::Corrupt { .. }) => ServerState::default(),
+        Err(StoreError::Corrupt { .. }) => Arc::default(),
         stored => stored?.state,
     };
     let (view, not_asked) = match view {

@@ -72,6 +72,7 @@ mod cluster;
 mod confirm;
 pub mod device;
 mod diagnosis;
+mod diagnosis_groups;
 mod diagnosis_rows;
 pub mod form;
 mod form_pages;

@@ -33,9 +33,9 @@ pub async fn jails(state: &AppState) -> Result<Vec<JailTarget>> {
     let mut jails = Vec::new();
     for (name, stored) in read(state).await? {
         let (Ok(stored), Ok(server)) = (stored, state.server(name.as_str())) else { continue };
-        let status = stored.state.status;
+        let status = &stored.state.status;
         if status.condition.online() {
-            jails.extend(status.jails.into_keys().map(|jail| server.clone().jail(jail)));
+            jails.extend(status.jails.keys().map(|jail| server.clone().jail(jail.clone())));
         }
     }
     jails.truncate(MAX_JAILS);

@@ -1,5 +1,7 @@
 //! The search: it looks up an address, opens the page of a server or jail if exactly one matches, and else filters the overview.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,8 @@ const MAX_SUGGESTIONS: usize = 7;
 pub struct Found<'a> {
     servers: Vec<&'a ServerName>,
     jails: Vec<(&'a ServerName, &'a JailName)>,
+    /// The servers of both.
+    all: BTreeSet<&'a ServerName>,
 }
 
 impl<'a> Found<'a> {
@@ -32,13 +36,15 @@ impl<'a> Found<'a> {
             let jails = stored.iter().flat_map(|stored| stored.state.status.jails.keys());
             jails.map(move |jail| (name, jail))
         });
-        Self { servers, jails: jails.filter(|(_, jail)| has(jail.as_str())).collect() }
+        let jails: Vec<_> = jails.filter(|(_, jail)| has(jail.as_str())).collect();
+        let all = servers.iter().copied().chain(jails.iter().map(|(server, _)| *server)).collect();
+        Self { servers, jails, all }
     }
 
     /// Whether this server is among them, by its name or by one of its jails.
     #[must_use]
     pub fn has(&self, server: &ServerName) -> bool {
-        self.servers.contains(&server) || self.jails.iter().any(|(found, _)| *found == server)
+        self.all.contains(server)
     }
 
     /// The page to open, if there is only one: a complete name takes precedence over names that it is a part of.
@@ -115,7 +121,7 @@ pub async fn suggest(
         .map(|(name, stored)| (name, stored.ok()))
         .collect();
     let found = Found::among(&all, words);
-    for name in &found.servers {
+    for name in found.servers.iter().take(MAX_SUGGESTIONS) {
         let stored = all.iter().find(|(server, _)| server == *name).and_then(|(_, stored)| stored.as_ref());
         let jails = stored.map_or(0, |stored| stored.state.status.jails.len() as u64);
         let shown =
@@ -127,7 +133,7 @@ pub async fn suggest(
             count: Some(counted(jails, "jail")),
         });
     }
-    for (server, jail) in &found.jails {
+    for (server, jail) in found.jails.iter().take(MAX_SUGGESTIONS) {
         items.push(Suggestion {
             text: format!("{jail} on {server}"),
             href: jail_path(server, jail),
@@ -150,7 +156,10 @@ mod tests {
             state.status.jails =
                 jails.iter().map(|jail| (JailName::parse(jail).unwrap(), JailCounts::default())).collect();
             let read_at = crate::domain::Timestamp::default();
-            (ServerName::parse(name).unwrap(), Some(StoredServer { state, revision: 1, read_at }))
+            (
+                ServerName::parse(name).unwrap(),
+                Some(StoredServer { state: state.into(), revision: 1, read_at }),
+            )
         };
         vec![one("web-1", &["sshd", "nginx"]), one("web-10", &["sshd"]), one("mail-1", &[])]
     }

@@ -1,5 +1,6 @@
 //! The page of a server: a pending decision, its jails with their switches, facts, and what happened there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -14,7 +15,7 @@ use super::server_history::{Happened, happened};
 use super::server_jails::{JailRow, rows};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
-use crate::domain::{ServerState, Timestamp, long_lists};
+use crate::domain::{Timestamp, long_lists};
 use crate::http::error::Result;
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -79,7 +80,7 @@ pub async fn show(
             (stored.state, attention.map(|attention| attention.back(&path)))
         }
         Err(error @ StoreError::Corrupt { .. }) => {
-            (ServerState::default(), Some(Attention::unreadable(&name, error.to_string())))
+            (Arc::default(), Some(Attention::unreadable(&name, error.to_string())))
         }
         Err(error) => return Err(error.into()),
     };

@@ -5,12 +5,12 @@ use chrono::TimeDelta;
 use crate::domain::{ServerName, Timestamp};
 use crate::http::error::Result;
 use crate::http::state::AppState;
-use crate::store::{AuditEntry, BEGUN, StoredEvent, StreamId};
+use crate::store::{AuditEntry, BEGUN, StoredEvent};
 
 /// The number of audit entries that are read.
 const ENTRIES: usize = 200;
-/// The maximum number of reads of 200 events each.
-const MAX_READS: usize = 5;
+/// The number of events, of all servers, that are read.
+const EVENTS: usize = 1_000;
 /// The maximum number of items that are shown.
 const MAX_SHOWN: usize = 12;
 
@@ -34,18 +34,8 @@ pub async fn happened(state: &AppState, server: &ServerName) -> Result<Vec<Happe
         entry.target.as_deref().is_some_and(|target| target == server.as_str() || target.starts_with(&below))
     });
     let since = state.store.about_now() - TimeDelta::hours(1);
-    let mut at = StreamId::parse(&format!("{}-0", since.timestamp_millis())).unwrap_or_default();
-    let mut all: Vec<Happened> = Vec::new();
-    for _ in 0..MAX_READS {
-        let (events, last) = state.store.events_after(at).await?;
-        at = events.last().map_or(at, |event| event.id);
-        all.extend(
-            events.iter().filter(|event| event.server.as_deref() == Some(server.as_str())).map(described),
-        );
-        if last {
-            break;
-        }
-    }
+    let events = state.store.latest_events_of(server, since, EVENTS).await?;
+    let mut all: Vec<Happened> = events.iter().map(described).collect();
     let done = entries.iter().filter(|entry| entry.outcome != BEGUN && entry.at >= since);
     all.extend(done.map(|entry| Happened { at: entry.at, text: deed(entry, &below) }));
     all.sort_by_key(|item| std::cmp::Reverse(item.at));

@@ -43,7 +43,7 @@ impl Grouping {
 #[derive(Debug, Clone)]
 pub struct Row {
     /// Its name.
-    pub name: String,
+    pub name: ServerName,
     /// Its condition.
     pub condition: Condition,
     /// Jails that run.
@@ -52,7 +52,7 @@ pub struct Row {
     pub missing: u64,
     /// Addresses banned now, as far as is known.
     pub banned: u64,
-    /// Its bans by the hour, as far as they are known.
+    /// Its bans by the hour, as far as they are known, once they were read.
     pub hours: Option<Sparkline>,
     failing: u64,
     /// Whether it has answered before.
@@ -86,14 +86,8 @@ pub struct Group {
 impl Row {
     /// The row of a server, from its last probe.
     #[must_use]
-    pub fn of(
-        name: &ServerName,
-        stored: Option<&StoredServer>,
-        hours: Option<Sparkline>,
-        clock: &Clock,
-        interval: Duration,
-    ) -> Self {
-        let name = name.to_string();
+    pub fn of(name: &ServerName, stored: Option<&StoredServer>, clock: &Clock, interval: Duration) -> Self {
+        let name = name.clone();
         let Some(stored) = stored else {
             return Self {
                 name,
@@ -101,7 +95,7 @@ impl Row {
                 running: 0,
                 missing: 0,
                 banned: 0,
-                hours,
+                hours: None,
                 failing: 0,
                 answered: false,
                 late: None,
@@ -120,7 +114,7 @@ impl Row {
                 absent(&stored.state).len() as u64
             },
             banned: if status.condition == Condition::Down { 0 } else { totals.currently_banned },
-            hours,
+            hours: None,
             failing: totals.currently_failed,
             answered: stored.state.settled != Condition::Unknown,
             late: status.checked_at.filter(|_| late).map(|at| clock.ago(at)),
@@ -174,7 +168,18 @@ impl Row {
     }
 
     fn group(&self) -> String {
-        self.name.rfind('-').map_or_else(|| self.name.clone(), |at| self.name[..=at].to_owned())
+        let name = self.name.as_str();
+        name.rfind('-').map_or(name, |at| &name[..=at]).to_owned()
+    }
+}
+
+impl Line {
+    /// The server, if it is one.
+    pub fn row(&mut self) -> Option<&mut Row> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Group(_) => None,
+        }
     }
 }
 
@@ -259,7 +264,7 @@ mod tests {
 
     fn row(name: &str, condition: Condition) -> Row {
         Row {
-            name: name.to_owned(),
+            name: ServerName::parse(name).unwrap(),
             condition,
             running: 2,
             missing: 0,
@@ -276,7 +281,7 @@ mod tests {
             Line::Group(group) => {
                 format!("{}: {}{}", group.name, group.says(), if group.unfold.is_some() { " +" } else { "" })
             }
-            Line::Row(row) => row.name.clone(),
+            Line::Row(row) => row.name.to_string(),
         };
         lines.iter().map(text).collect()
     }

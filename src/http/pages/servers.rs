@@ -26,8 +26,8 @@ use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::StoredServer;
 
-/// The number of lines on a page.
-const PAGE: usize = 100;
+/// The number of lines on a page: with names as long as they usually are and bans in each hour, 60 KB.
+const PAGE: usize = 50;
 /// The number of servers needing attention that are shown at first.
 const MAX_ATTENTION: usize = 5;
 const CONDITIONS: [Condition; 6] = [
@@ -141,10 +141,8 @@ pub async fn show(
         }
         all.push((name, stored.ok()));
     }
-    let found = Found::among(&all, words);
-    if !words.is_empty()
-        && let Some(path) = found.only(words)
-    {
+    let found = (!words.is_empty()).then(|| Found::among(&all, words));
+    if let Some(path) = found.as_ref().and_then(|found| found.only(words)) {
         return Ok(see_other(&path));
     }
     shell.query = words.to_owned();
@@ -153,17 +151,11 @@ pub async fn show(
     let troubled = attention.len();
     attention.truncate(troubled - hidden);
 
-    let names: Vec<ServerName> = all.iter().map(|(name, _)| name.clone()).collect();
-    let hours = names.iter().zip(state.store.all_hours(&names).await?);
-    let hours: BTreeMap<_, _> = hours.filter_map(|(name, hours)| Some((name, hours?))).collect();
     let interval = state.settings.now().settings.probe_interval;
     let rows: Vec<Row> = all
         .iter()
-        .filter(|(name, _)| words.is_empty() || found.has(name))
-        .map(|(name, stored)| {
-            let hours = hours.get(name).and_then(|hours| Sparkline::of(&hours.hours.shown(shell.clock.now)));
-            Row::of(name, stored.as_ref(), hours, &shell.clock, interval)
-        })
+        .filter(|(name, _)| found.as_ref().is_none_or(|found| found.has(name)))
+        .map(|(name, stored)| Row::of(name, stored.as_ref(), &shell.clock, interval))
         .collect();
     let total = Total::of(&rows);
     let chips = chips(&wanted, &rows);
@@ -177,6 +169,8 @@ pub async fn show(
         lines(chosen, grouping, &wanted.open, |group| wanted.path(|wanted| wanted.open = group.to_owned()));
     let page = wanted.page.clamp(1, lines.len().div_ceil(PAGE).max(1));
     let paging = Paging::by_place(page, PAGE, lines.len(), |page| wanted.path(|wanted| wanted.page = page));
+    let mut lines: Vec<Line> = lines.into_iter().skip((page - 1) * PAGE).take(PAGE).collect();
+    add_hours(&state, &mut lines, &shell).await?;
     let overview = Overview {
         total,
         attention,
@@ -189,12 +183,22 @@ pub async fn show(
                 (word, wanted.path(|wanted| wanted.group = value.to_owned()), each == grouping)
             })
             .to_vec(),
-        lines: lines.into_iter().skip((page - 1) * PAGE).take(PAGE).collect(),
+        lines,
         paging,
         empty,
         shell,
     };
     Ok(Page::new(overview).into_response())
+}
+
+/// Adds the bans by the hour to the servers of these lines alone: of all of them it would take as long as the rest of the page.
+async fn add_hours(state: &AppState, lines: &mut [Line], shell: &Shell) -> Result<()> {
+    let rows = lines.iter_mut().filter_map(Line::row);
+    let (names, rows): (Vec<ServerName>, Vec<&mut Row>) = rows.map(|row| (row.name.clone(), row)).unzip();
+    for (row, hours) in rows.into_iter().zip(state.store.all_hours(&names).await?) {
+        row.hours = hours.and_then(|hours| Sparkline::of(&hours.hours.shown(shell.clock.now)));
+    }
+    Ok(())
 }
 
 impl Total {

@@ -39,7 +39,8 @@ struct Found {
 pub async fn show(State(state): State<AppState>, visitor: Visitor, cookie: CookieKind) -> Result<Page<Next>> {
     let mut servers = Vec::new();
     for (name, stored) in super::server_list::read(&state).await? {
-        let status = stored.map(|stored| stored.state.status).unwrap_or_default();
+        let state = stored.map(|stored| stored.state).unwrap_or_default();
+        let status = &state.status;
         let totals = status.totals();
         let text = match status.condition {
             Condition::Up | Condition::Degraded => {
@@ -50,7 +51,7 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor, cookie: Cooki
                 )
             }
             Condition::Unknown => "not checked yet".to_owned(),
-            _ => status.error.unwrap_or_else(|| "no answer".to_owned()),
+            _ => status.error.clone().unwrap_or_else(|| "no answer".to_owned()),
         };
         servers.push(Found { name: name.to_string(), shown: marks::condition(status.condition), text });
     }

@@ -7,7 +7,7 @@
 //!
 //! A patched element has `data-k="KEY"`: `<td data-k="web-1.banned">412</td>`. Its text is patched if it has no elements in it,
 //! and those of its attributes that are listed below. A row that may come or go has `data-row="KEY"`: rows that are new are
-//! counted, not inserted.
+//! counted, not inserted. Inside it a key that begins with a dot, `data-k=".banned"`, continues that of the row: lists are long.
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -81,8 +81,13 @@ async fn patches(response: Response) -> Response {
 fn found(html: &str) -> Map<String, Value> {
     let mut all = Map::new();
     let mut rest = html;
+    let mut row = "";
     while let Some(at) = rest.find(" data-k=\"") {
         let start = rest[..at].rfind('<').unwrap_or(at);
+        // The row's own tag may be patched too, and comes before it.
+        if let Some(of) = rest[..at].rfind(" data-row=\"") {
+            row = attribute(&rest[of..at], "data-row").unwrap_or_default();
+        }
         let Some(length) = rest[at..].find('>') else { break };
         let (tag, after) = (&rest[start..at + length], &rest[at + length + 1..]);
         let text = after.split('<').next().unwrap_or_default();
@@ -91,7 +96,8 @@ fn found(html: &str) -> Map<String, Value> {
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), plain(attribute(tag, name)?).into())))
                 .collect();
-            all.insert(plain(key), json!([plain(text), attributes]));
+            let key = if key.starts_with('.') { plain(row) + key } else { plain(key) };
+            all.insert(key, json!([plain(text), attributes]));
         }
         rest = after;
     }
@@ -123,12 +129,17 @@ mod tests {
 
     #[test]
     fn the_patched_parts_of_a_page_are_its_texts_and_attributes_by_key() {
-        let html = r##"<tr data-row="a&#38;b"><td class="n ok" data-k="web-1.banned">1,204</td>
+        let html = r##"<tr data-row="a&#38;b"><td class="n ok" data-k="web-1.banned">1,204</td><i data-k=".e">5</i><b data-k=".f">6</b>
             <use data-k="web-1.mark" href="#dot"/><a title="&#60;b&#62;" data-k="x">&#38;#60;</a></tr>"##;
         let parts = Value::Object(found(html));
         assert_eq!(parts["web-1.banned"], json!(["1,204", { "class": "n ok" }]));
         assert_eq!(parts["web-1.mark"], json!(["", { "href": "#dot" }]));
         assert_eq!(parts["x"], json!(["&#60;", { "title": "<b>" }]), "what is escaped twice is plain once");
         assert_eq!(rows(html), ["a&b"]);
+        assert_eq!(
+            (&parts["a&b.e"][0], &parts["a&b.f"][0]),
+            (&json!("5"), &json!("6")),
+            "it continues the row's"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! The bans of the last hours as bars, with a sentence that says the same.
 
+use std::fmt::Write as _;
+
 use askama::Template;
 use askama::filters::HtmlSafe;
 
@@ -31,11 +33,19 @@ impl Sparkline {
     pub fn of(hours: &ShownHours) -> Option<Self> {
         let known: Vec<u64> = hours.bans.iter().copied().flatten().collect();
         let highest = known.iter().copied().max()?.max(1);
-        let bars = hours.bans.iter().enumerate().filter_map(|(place, bans)| {
+        let mut bars = String::new();
+        // From where the bar before ended: a list has many of these.
+        let (mut at, mut before) = (0, None);
+        for (place, bans) in hours.bans.iter().enumerate() {
+            let Some(bans) = *bans else { continue };
             // An hour without bans has a dot: a gap means that the number is not known.
-            let high = (u128::from((*bans)?) * u128::from(HEIGHT) / u128::from(highest)).max(1);
-            Some(format!("M{} {}v-{high}", place * STEP + 1, HEIGHT))
-        });
+            let high = (u128::from(bans) * u128::from(HEIGHT) / u128::from(highest)).max(1);
+            let _ = match before {
+                None => write!(bars, "M{} {HEIGHT}v-{high}", place * STEP + 1),
+                Some(height) => write!(bars, "m{} {height}v-{high}", (place - at) * STEP),
+            };
+            (at, before) = (place, Some(high));
+        }
         let latest = match hours.bans.last().copied().flatten() {
             Some(bans) => format!("{} of them in this one", count(bans)),
             None => "how many in this one is not known".to_owned(),
@@ -47,7 +57,7 @@ impl Sparkline {
         };
         let usual = hours.usual_bans.map_or_else(String::new, |bans| format!("; {} is usual", count(bans)));
         Some(Self {
-            bars: bars.collect(),
+            bars,
             sum: count(known.iter().fold(0, |sum: u64, bans| sum.saturating_add(*bans))),
             says: format!("{of}, {latest}{usual}"),
         })
@@ -71,7 +81,7 @@ mod tests {
     #[test]
     fn an_hour_that_is_not_known_has_no_bar_and_one_without_bans_a_low_one() {
         let line = Sparkline::of(&hours(vec![None, Some(0), Some(1_400), Some(700)], Some(700))).unwrap();
-        assert_eq!(line.bars, "M4 14v-1M7 14v-14M10 14v-7");
+        assert_eq!(line.bars, "M4 14v-1m3 1v-14m3 14v-7");
         assert_eq!(line.sum, "2,100");
         assert_eq!(line.says, "in the 3 of 24 hours that are known, 700 of them in this one; 700 is usual");
         let full = Sparkline::of(&hours(vec![Some(0); 24], Some(0))).unwrap();

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 use tokio::time::sleep;
 
+use crate::domain::{ServerName, Timestamp};
 use crate::store::connection::pool::Lent;
 use crate::store::connection::request::Request;
 use crate::store::{Result, Store, StreamId};
@@ -137,6 +138,23 @@ impl Store {
         let StreamRangeReply { ids } = self.shared.query_apart("events_before", &command).await?;
         let more = ids.len() == limit;
         Ok((ids.into_iter().filter_map(StoredEvent::from_stored).collect(), more))
+    }
+
+    /// The events of a server since that time among the newest `limit` of all, the newest first.
+    pub async fn latest_events_of(
+        &self,
+        server: &ServerName,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(self.keys.events()).arg("+").arg(since.timestamp_millis().max(0)).arg("COUNT").arg(limit);
+        let StreamRangeReply { ids } = self.shared.query_apart("latest_events_of", &command).await?;
+        let is_its = |entry: &Entry| match entry.map.get("server") {
+            Some(redis::Value::BulkString(name)) => name == server.as_str().as_bytes(),
+            _ => false,
+        };
+        Ok(ids.into_iter().filter(is_its).filter_map(StoredEvent::from_stored).collect())
     }
 
     /// Reads events into `feed` on a dedicated connection. Never returns.

@@ -7,6 +7,7 @@
 //! A version before 0.3 cannot read a state with a jail whose name has characters that were not allowed then. So `state` is written
 //! without such jails, and all of it beside it as `full_state`, with its revision: once such a worker has written, that is stale.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -33,7 +34,7 @@ const DETECTION_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct StoredServer {
     /// The state; the default before the first probe.
-    pub state: ServerState,
+    pub state: Arc<ServerState>,
     /// Counts writes; 0 before the first.
     pub revision: u64,
     /// Redis's clock at the read.
@@ -77,7 +78,26 @@ impl Store {
         let mut answers: Vec<redis::Value> = self.shared.pipeline("servers", &pipeline).await?;
         let time = answers.pop().ok_or_else(|| StoreError::corrupt("no answer to TIME".to_owned()))?;
         let read_at = moment(time_micros(redis::from_redis_value(time).map_err(redis::RedisError::from)?));
-        Ok(answers.into_iter().map(|answer| read(answer, read_at)).collect())
+        Ok(answers
+            .into_iter()
+            .zip(names)
+            .map(|(answer, name)| self.read_server(answer, name, read_at))
+            .collect())
+    }
+
+    /// One answer of [`Store::servers`].
+    fn read_server(
+        &self,
+        answer: redis::Value,
+        name: &ServerName,
+        read_at: Timestamp,
+    ) -> Result<StoredServer> {
+        type Fields = (Option<u64>, Option<Vec<u8>>, Option<Vec<u8>>, Option<u64>);
+        let (revision, state, full, full_revision): Fields =
+            redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
+        let bytes = full.filter(|_| full_revision == revision).or(state);
+        let state = bytes.map(|bytes| self.states.read(name, bytes)).transpose()?.unwrap_or_default();
+        Ok(StoredServer { state, revision: revision.unwrap_or_default(), read_at })
     }
 
     /// Writes the outcome of a probe, with the hourly counts that it changed, if `fence` still holds the lease and nobody wrote since
@@ -116,7 +136,8 @@ impl Store {
     ) -> std::result::Result<StoredServer, ChangeError<E>> {
         for _ in 0..TRIES {
             let mut read = self.server(name).await?;
-            let change = change(read.state.clone(), read.read_at).map_err(ChangeError::Refused)?;
+            let change =
+                change(ServerState::clone(&read.state), read.read_at).map_err(ChangeError::Refused)?;
             let Some((state, events, audit)) = change else { return Ok(read) };
             let call = scripts::SERVER_WRITE.call().key(self.keys.server(name)).key(self.keys.events());
             let trail = audit.as_ref().map_or(Trail::Changes, |audit| audit.trail);
@@ -131,7 +152,7 @@ impl Store {
                     if let Some(audit) = &audit {
                         audit.log();
                     }
-                    read.state = state;
+                    read.state = Arc::new(state);
                     read.revision = revision;
                     return Ok(read);
                 }
@@ -242,16 +263,6 @@ fn known(state: &ServerState) -> Option<Option<bool>> {
         Some(supported) => Some(Some(supported)),
         None => state.status.jails.is_empty().then_some(None),
     }
-}
-
-/// One answer of [`Store::servers`].
-fn read(answer: redis::Value, read_at: Timestamp) -> Result<StoredServer> {
-    type Fields = (Option<u64>, Option<Vec<u8>>, Option<Vec<u8>>, Option<u64>);
-    let (revision, state, full, full_revision): Fields =
-        redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-    let state = full.filter(|_| full_revision == revision).or(state);
-    let state = state.map(|bytes| document::decode(&bytes)).transpose()?.unwrap_or_default();
-    Ok(StoredServer { state, revision: revision.unwrap_or_default(), read_at })
 }
 
 /// The first arguments of both write scripts.

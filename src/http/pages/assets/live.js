@@ -127,7 +127,9 @@ async function look() {
 function patch({ assets, parts, rows }) {
   const wasChanging = isChanging();
   for (const element of document.querySelectorAll("[data-k]")) {
-    const part = parts[element.getAttribute("data-k")];
+    const key = element.getAttribute("data-k");
+    // Inside a row it may continue the row's.
+    const part = parts[key[0] === "." ? element.closest("[data-row]")?.getAttribute("data-row") + key : key];
     if (!part) continue;
     const [text, attributes] = part;
     if (element.childElementCount === 0 && element.textContent !== text) element.textContent = text;
