@@ -51,8 +51,7 @@ impl Accounted {
             Some(status) if stranger && (status.is_client_error() || is_away(status)) => {
                 Kind::Refusal(status)
             }
-            Some(status) if status.is_server_error() => Kind::Ordinary,
-            _ if stranger => Kind::Strangers,
+            Some(status) if stranger && status.is_redirection() => Kind::Strangers,
             _ => Kind::Ordinary,
         }
     }
