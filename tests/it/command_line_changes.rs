@@ -191,7 +191,7 @@ async fn ctrl_c_cancels_the_job_if_that_was_asked_for_and_nobody_need_wait_at_al
     let waited = person.run(&["jobs", &id, "--wait", "--json"], "").await;
     assert_eq!(waited.expect(0).json()["state"], "done");
     let too_late = person.run(&["jobs", &id, "--cancel"], "").await;
-    assert!(too_late.expect(1).err.contains("ended"), "{too_late:?}");
+    assert!(too_late.expect(1).err.contains("nothing to cancel"), "{too_late:?}");
 }
 
 #[tokio::test]
