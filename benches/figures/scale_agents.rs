@@ -1,8 +1,8 @@
 //! What a leader can lead: agents with 50 jails each, and bans a minute, more and more of both until something gives way.
 //!
-//! `BENCH_AGENTS=1000,2000` measures these numbers of agents alone, in the rows of the table that are theirs, and without a number it only
-//! draws. A sweep has to end
-//! within its interval, and the lists of bans have to be read as fast as they change: both are measured while the bans come.
+//! `BENCH_AGENTS=1000,2000` measures these numbers of agents alone, in the rows of the table that are theirs; without a number it only
+//! draws. A sweep has to end within its interval, and the lists of bans have to be read as fast as they change: both are measured
+//! while the bans come.
 
 use std::time::Duration;
 
