@@ -64,7 +64,7 @@ pub async fn pending(
     server: &ServerName,
     expected: Option<Timestamp>,
 ) -> Result<PendingRecovery, RollBackError> {
-    let pending = context.store.server(server).await?.state.pending_recovery;
+    let pending = context.store.server(server).await?.state.pending_recovery.clone();
     let Some(pending) = pending.filter(|pending| !pending.recovered) else {
         return Err(RollBackError::NonePending { server: server.clone() });
     };

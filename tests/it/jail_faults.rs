@@ -24,7 +24,15 @@ async fn agent_is_done(client: &Client) {
 }
 
 async fn state(cluster: &Cluster) -> ServerState {
-    cluster.connected_store().await.server(&ServerName::parse(SERVER).unwrap()).await.unwrap().state
+    cluster
+        .connected_store()
+        .await
+        .server(&ServerName::parse(SERVER).unwrap())
+        .await
+        .unwrap()
+        .state
+        .as_ref()
+        .clone()
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! jail counts for nothing, and what a worker that dies in between leaves, a later probe settles.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::domain::switches::{abandon_switch, begin_switch, end_switch, rolled_back, was_expected};
@@ -82,7 +83,7 @@ impl Store {
     ) -> Result<ServerState> {
         let changed = self.change_server(server, |state, now| Ok::<_, Infallible>(Some(change(state, now))));
         match changed.await {
-            Ok(changed) => Ok(changed.state),
+            Ok(changed) => Ok(Arc::unwrap_or_clone(changed.state)),
             Err(ChangeError::Store(error)) => Err(error),
             Err(ChangeError::Refused(never)) => match never {},
         }
