@@ -15,7 +15,8 @@ use crate::support::{Client, Cluster, SOON, eventually};
 
 const KILLS: u32 = 10;
 
-/// Waits until the agent has finished what it began: it makes one change at a time, so this one comes last.
+/// Waits until the agent has brought what it began to its end: changes of a host come one at a time, so that this one is
+/// the last.
 async fn agent_is_done(client: &Client) {
     let request = client.request(reqwest::Method::PATCH, &path("jails/web"));
     let body = json!({ "maxretry": 1, "persistent": true });
@@ -23,8 +24,15 @@ async fn agent_is_done(client: &Client) {
 }
 
 async fn state(cluster: &Cluster) -> ServerState {
-    let server = ServerName::parse(SERVER).unwrap();
-    ServerState::clone(&cluster.connected_store().await.server(&server).await.unwrap().state)
+    cluster
+        .connected_store()
+        .await
+        .server(&ServerName::parse(SERVER).unwrap())
+        .await
+        .unwrap()
+        .state
+        .as_ref()
+        .clone()
 }
 
 #[tokio::test]
@@ -50,7 +58,7 @@ async fn a_worker_killed_at_any_moment_of_a_switch_leaves_a_true_record_and_a_ho
             let request = first.request(reqwest::Method::POST, &path(&format!("jails/app/{wanted}")));
             first.try_send(request).await.is_ok_and(|answer| answer.status.is_success())
         });
-        // Spread over the whole change, and denser at its beginning, before the agent has the request.
+        // Over the whole, and denser at its beginning: what the worker itself does comes before the agent has the request.
         let at = (f64::from(round) + dice.random_range(0.0..1.0)) / f64::from(KILLS);
         let moment = whole.mul_f64(at.powi(4));
         tokio::time::sleep(moment).await;
@@ -96,7 +104,7 @@ async fn a_worker_killed_at_any_moment_of_a_switch_leaves_a_true_record_and_a_ho
     println!("as before: {}, as asked: {}", ends[0], ends[1]);
     assert!(!cluster.fail2ban().log().contains("Jail 'web' stopped"));
 
-    // The records of dead workers are settled by what runs, once no change can be under way any more.
+    // What the dead left is settled by what runs, once it can no longer be under way.
     let name = ServerName::parse(SERVER).unwrap();
     let older = |mut state: ServerState, now: bangui::domain::Timestamp| {
         for switch in &mut state.switching {

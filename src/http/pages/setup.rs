@@ -16,7 +16,7 @@ use crate::actions::set_up::{self, Claim, SetupError};
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
-use crate::http::extract::{Query, STRANGERS_BODY};
+use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::password::rules;
 use crate::store::{LoginOrigin, Username};
@@ -82,7 +82,7 @@ pub async fn complete(
     CallerAddress(ip): CallerAddress,
     cookie: CookieKind,
     headers: HeaderMap,
-    form: Form<STRANGERS_BODY>,
+    form: StrangersForm,
 ) -> Result<Response> {
     let (code, password) = (form.text("code"), form.raw("password"));
     let claim = Claim { password: password.to_owned(), token: code.to_owned() };
