@@ -74,7 +74,8 @@ async fn whatever_strangers_cause_by_requests_without_a_session_has_ten_lines_a_
         let request =
             client.request(Method::POST, "/api/v1/session").header("X-Forwarded-For", "203.0.113.3");
         client.send(request.json(&json!({ "password": PASSWORD }))).await.expect(409);
-        send("/login", "203.0.113.4", "application/x-www-form-urlencoded").await.expect(303);
+        // Leads to the page of the setup.
+        send("/login", "203.0.113.4", "application/x-www-form-urlencoded").await.expect(200);
         send("/api/v1/session", "203.0.113.5", login).await.expect(422);
     }
     // Somebody who is logged in has a line for each, whatever strangers of the same address did.

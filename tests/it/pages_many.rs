@@ -15,7 +15,8 @@ const MOST: usize = 60_000;
 /// A cluster with so many servers, and somebody who is logged in and sees that none can be reached.
 async fn many() -> (Cluster, Browser) {
     // Nothing listens there.
-    let servers: Vec<String> = (0..SERVERS).map(|n| format!("node-{n:03}=http://127.0.9.{}:1", n + 1)).collect();
+    let servers: Vec<String> =
+        (0..SERVERS).map(|n| format!("node-{n:03}=http://127.0.9.{}:1", n + 1)).collect();
     let cluster = Cluster::bare(1)
         .env("BANGUI_SERVERS", servers.join(","))
         .env("BANGUI_AGENT_TOKEN", AGENT_TOKEN)

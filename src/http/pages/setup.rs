@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
-use super::form::{Errors, Field, Form};
+use super::form::{Errors, Field, StrangersForm};
 use super::login::user_agent;
 use super::message::see_other;
 use super::page::Page;
