@@ -2,7 +2,7 @@
 //!
 //! | what | how much | bounded by |
 //! |---|---|---|
-//! | the program itself, and what it caches | 24 MiB | measured: 18 MiB idle, `cargo bench -- footprint` |
+//! | the program itself, and what it caches | 24 MiB | measured: 27 MiB idle, 5 MiB without pages of the program file, `cargo bench -- footprint` |
 //! | connections: headers, bodies of strangers, buffers, those of the kernel included | (1,536 + 64) × 136 KiB = 213 MiB | `net/places.rs`, `net/listener.rs`, `net/socket.rs` |
 //! | forms that were kept over a login | 32 × 3 × 64 KiB = 6 MiB | `http/large_forms.rs` |
 //! | passwords that are being hashed | (cores + 1) × 19 MiB, with the one core of the manifest 38 MiB | `password/gate.rs` |
