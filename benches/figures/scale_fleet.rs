@@ -235,7 +235,8 @@ impl Fleet {
         for (places, counted) in places.chunks(at_once).zip(counted.chunks(at_once)) {
             let read =
                 eventually("counts", START_TIMEOUT, || async { self.store.ban_counts(places).await.ok() });
-            behind += read.await.iter().zip(counted).filter(|(stored, counted)| stored != counted).count();
+            let stored = read.await.into_iter().map(|list| list.map(|list| list.counts));
+            behind += stored.zip(counted).filter(|(stored, counted)| stored != *counted).count();
         }
         #[expect(clippy::cast_precision_loss, reason = "a count of lists")]
         let share = behind as f64 / places.len() as f64;

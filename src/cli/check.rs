@@ -8,6 +8,7 @@
 //!
 //! After its own tests come the findings of the diagnosis (`findings.rs`). The exit code is 0 only if every line says ok or
 //! info: a warning counts as a failure. Every wait has a timeout, so that the command always ends.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;

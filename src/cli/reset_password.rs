@@ -1,4 +1,5 @@
 //! `bangui reset-password`: sets a new admin password and ends all sessions. Needs access to Redis and nothing else.
+
 use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;

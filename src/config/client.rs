@@ -1,4 +1,5 @@
 //! Which server the commands for people ask, and with which token; and where a login is kept.
+
 use std::path::PathBuf;
 
 use secrecy::SecretString;

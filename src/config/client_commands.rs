@@ -3,6 +3,7 @@
 //!
 //! To add a command: a variant and a name here, its arguments below, its line in `command::COMMANDS`, and its file in
 //! `cli/client/`.
+
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::domain::{BanJobId, JailName, Network, ServerName};

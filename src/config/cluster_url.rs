@@ -2,6 +2,7 @@
 //! find the others.
 //!
 //! `rediss+cluster://` uses TLS to all nodes. All nodes have the same credentials. A cluster has database 0 only.
+
 use super::url_parts::{credentials, encoded, host_port, password_of, with_password};
 
 const FORM: &str = "must be redis+cluster://[user:password@]host[:port],host[:port],..., \

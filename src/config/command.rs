@@ -1,4 +1,5 @@
 //! The table of variables as clap's commands, and clap's matches as [`Flags`].
+
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};

@@ -2,6 +2,7 @@
 //!
 //! An error has the variable's name, its value and what is allowed. Secrets are removed before a value gets here
 //! (`sources.rs`).
+
 use std::collections::BTreeSet;
 use std::fmt;
 

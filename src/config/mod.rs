@@ -17,6 +17,7 @@
 //!
 //! To add a variable: a row in the table (`variables.rs`), a field here, a line in `roles.rs`. Help, flags, the list of
 //! known names and `docs/configuration.md` (`make docs`) follow from the table.
+
 mod bridge;
 mod client;
 pub mod client_commands;

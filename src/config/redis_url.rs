@@ -2,6 +2,7 @@
 //!
 //! The URL is kept as text and passed to the Redis client unchanged, except that `password=` of a unix
 //! socket's URL becomes `pass=`, the name that the client knows.
+
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 

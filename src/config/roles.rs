@@ -1,5 +1,6 @@
 //! From variables to the configuration of each command. Each function reads everything before it builds anything, so that
 //! all errors are found.
+
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;

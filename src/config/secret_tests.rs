@@ -1,4 +1,5 @@
 //! Secrets come from a variable or a file, are checked, and are never shown.
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 

@@ -1,5 +1,6 @@
 //! Rules for the text of secrets: of tokens and passwords, and against examples from manifests and documents. An error never holds
 //! the value.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

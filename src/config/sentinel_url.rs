@@ -2,6 +2,7 @@
 //!
 //! The credentials before the hosts are for Redis; those for the Sentinels, if they need any, follow the `?`.
 //! `rediss+sentinel://` uses TLS to the Sentinels and to Redis.
+
 use super::url_parts::{check_database, credentials, encoded, host_port, password_of, with_password};
 
 const FORM: &str = "must be redis+sentinel://[user:password@]host[:port],host[:port],.../NAME[/db], \

@@ -4,6 +4,7 @@
 //! which keeps the tests simple. The order is: flag, environment, default. An empty value means "not set" for an
 //! optional variable, and is an error for one that has a default or is a secret: `TOKEN=$(failed)`
 //! must not quietly mean that there is no token.
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal as _, Read as _};

@@ -1,4 +1,5 @@
 //! The configuration as a user meets it: environment and flags in, a config or every error out.
+
 use std::ffi::OsString;
 use std::time::Duration;
 

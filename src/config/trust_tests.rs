@@ -1,4 +1,5 @@
 //! Whom a configuration trusts, as a user meets it: examples used as secrets, what is exposed more than necessary, who is sent the token.
+
 use super::tests::{TOKEN, environment, errors, flags, serve, worker};
 use super::variables::Role;
 use super::*;

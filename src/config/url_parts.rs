@@ -1,4 +1,5 @@
 //! Parts that the kinds of Redis URLs share.
+
 use url::Url;
 
 /// The text percent-encoded, as user and password are before the `@` of a URL.

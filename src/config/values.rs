@@ -1,5 +1,6 @@
 //! From text to a checked value: one small pure function for each kind. An error says what is allowed; the caller adds
 //! the variable's name and value.
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU32};
 use std::ops::RangeInclusive;

@@ -1,4 +1,5 @@
 //! Asks a worker whether it is ready: with one request, and never for longer than two seconds.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 

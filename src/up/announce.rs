@@ -1,4 +1,5 @@
 //! What `up` prints once everything runs: the address, how to log in, where the files are, how to stop it.
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;

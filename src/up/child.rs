@@ -7,6 +7,7 @@
 //!
 //! SIGKILL, because a stopped or hung child would ignore anything milder. By then Redis has handed each acknowledged
 //! write to the kernel, and fail2ban's database has a journal.
+
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;

@@ -13,6 +13,7 @@
 //! link, and choose the secrets. So the folder and its subfolders must belong to this user (or to root) and be writable by nobody
 //! else, none of them may be a link, and no file in them is opened through a link. A parent folder that everybody can write to
 //! must be sticky, as `/tmp` is.
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};

@@ -3,6 +3,7 @@
 //! One listener means one queue of connections: a free worker takes the next, and the connections that wait in the
 //! queue when a worker dies go to another. Each worker inherits it as standard input, the one descriptor that safe Rust
 //! can name on both sides.
+
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd as _;

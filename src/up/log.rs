@@ -1,4 +1,5 @@
 //! A child's output, kept in a file of bounded size; its last lines stay in memory for when it dies.
+
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -13,6 +13,7 @@
 //!
 //! On SIGTERM or Ctrl-C the children stop one kind after the other, so that a worker drains while Redis still runs. If
 //! `up` itself is killed, the kernel kills the children (`child.rs`).
+
 pub mod announce;
 pub mod child;
 pub mod data;

@@ -1,4 +1,5 @@
 //! The private redis-server of `up`: on a unix socket, with an append-only file.
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,8 +1,11 @@
-//! A private fail2ban for trying things out: its own configuration, socket, database and log, no firewall action, and
-//! invented log lines of failed logins, from addresses reserved for documentation, that it bans.
+//! A private fail2ban for trying things out, without a firewall action.
+//!
+//! It has its own configuration, socket, database and log, and bans by invented log lines of failed logins, from addresses that are
+//! reserved for documentation.
 //!
 //! Its configuration is rewritten at each start, since it contains paths. Your own changes go into `jail.local` or
 //! `jail.d/`, as with any fail2ban.
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;

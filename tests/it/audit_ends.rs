@@ -5,6 +5,9 @@ use redis::streams::StreamRangeReply;
 use crate::audit_chain::{SECURITY, record, verify, verify_since};
 use crate::support::Cluster;
 
+/// An entry of a stream: its id and its fields.
+type Entry = (String, Vec<(Vec<u8>, Vec<u8>)>);
+
 #[tokio::test]
 async fn nobody_takes_away_an_end_of_a_trail_with_its_record_unnoticed_by_who_kept_what_was_printed() {
     let cluster = Cluster::bare(1).set_up().await;
@@ -27,8 +30,7 @@ async fn nobody_takes_away_an_end_of_a_trail_with_its_record_unnoticed_by_who_ke
         copy(kept, SECURITY).await;
         copy(kept_chain, chain).await;
     };
-    let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> =
-        cluster.redis.command(&["XRANGE", SECURITY, "-", "+"]).await;
+    let entries: Vec<Entry> = cluster.redis.command(&["XRANGE", SECURITY, "-", "+"]).await;
     let set = async |n: usize, number: &str, hash: &str| {
         let field = |name: &[u8]| entries[n].1.iter().find(|(field, _)| field == name).unwrap().1.clone();
         let mut connection = cluster.redis.connection().await;

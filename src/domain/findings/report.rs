@@ -1,4 +1,5 @@
 //! What a round of checks found, and which checks could be made: what was not judged is unknown, and not fine.
+
 use std::collections::HashSet;
 
 use serde::Serialize;
