@@ -1,6 +1,7 @@
-//! Forms of those who may be strangers. Before a session is known nobody sends more than [`STRANGERS_BODY`], with one exception: a form
-//! whose session has ended while it was filled in is kept over the login (`pages/keep_form.rs`), whatever it is about. Of these there
-//! are a few places for the whole worker, so that they add a fixed amount to what strangers can make it hold.
+//! Forms of those who may be strangers. Before a session is known nobody sends more than [`STRANGERS_BODY`], with two exceptions: a form
+//! whose session has ended while it was filled in is kept over the login (`pages/keep_form.rs`), whatever it is about; and what is too
+//! long in a field of the login or the setup is refused beside that field. Of these there are a few places for the whole worker, so
+//! that they add a fixed amount to what strangers can make it hold.
 
 use axum::http::{HeaderMap, header};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_forms_always_have_a_place_andlarge_ones_only_a_few() {
+    fn small_forms_always_have_a_place_and_large_ones_only_a_few() {
         let of =
             |length: usize| FormPlace::of(&[(header::CONTENT_LENGTH, length.into())].into_iter().collect());
         let large: Vec<_> = std::iter::from_fn(|| of(STRANGERS_BODY + 1)).take(2 * LARGE_FORMS).collect();
