@@ -193,26 +193,37 @@ class Schedule:
         connection = Connection()
         while not stop.is_set():
             document = await right(connection, "look", 200, "GET", "/api/v1/cluster", token=sessions[0])
+            epoch = document["lease"]["epoch"] if document and document["lease"] else None
             for job in document["jobs"] if document else []:
-                self.note(job)
+                self.note(job, epoch)
             if document:
                 self.epochs.update([document["lease"]["epoch"]] if document["lease"] else [])
                 self.together.add(" and ".join(sorted({worker["version"] for worker in document["workers"]})))
             await asyncio.sleep(0.2)
 
-    def note(self, job):
+    def note(self, job, epoch):
         if not job["last_started_at"]:
             return
-        at = datetime.datetime.fromisoformat(job["last_started_at"].replace("Z", "+00:00")).timestamp()
-        seen = self.jobs.setdefault(job["name"], {"at": at, "runs": job["runs"], "gaps": [], "doubled": 0})
+        moment = lambda text: datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+        at = moment(job["last_started_at"])
+        seen = self.jobs.setdefault(
+            job["name"],
+            {"at": at, "runs": job["runs"], "epoch": epoch, "ended": False, "gaps": [], "doubled": 0, "repeated": 0},
+        )
         seen["interval"] = job["interval_seconds"]
         if job["runs"] != seen["runs"]:
             gap, runs = at - seen["at"], job["runs"] - seen["runs"]
-            seen["gaps"].append(gap)
-            # Two runs between two polls would be one too many, unless the polls were too far apart to tell.
-            if runs != 1 and gap < runs * (seen["interval"] - 1):
-                seen["doubled"] += 1
-            seen["at"], seen["runs"] = at, job["runs"]
+            # A run that a leader began and did not end is begun again at once by the next leader, off the grid.
+            if runs == 1 and gap < seen["interval"] - 1 and not seen["ended"] and epoch != seen["epoch"]:
+                seen["repeated"] += 1
+            else:
+                seen["gaps"].append(gap)
+                # Two runs between two polls would be one too many, unless the polls were too far apart to tell.
+                if runs != 1 and gap < runs * (seen["interval"] - 1):
+                    seen["doubled"] += 1
+                seen["at"] = at
+            seen.update(runs=job["runs"], epoch=epoch)
+        seen["ended"] = job["last_finished_at"] is not None and moment(job["last_finished_at"]) >= at
 
     def report(self):
         mistakes = []
@@ -221,7 +232,8 @@ class Schedule:
             if not gaps:
                 continue
             print(f"  job {name}, each {interval} s: {len(gaps)} runs, "
-                  f"{min(gaps):.2f} to {max(gaps):.2f} s from one to the next")
+                  f"{min(gaps):.2f} to {max(gaps):.2f} s from one to the next"
+                  + (f"; {seen['repeated']} begun again that a leader had not ended" if seen["repeated"] else ""))
             if max(gaps) > interval + TAKEOVER:
                 mistakes.append(f"job {name} was late: {max(gaps):.2f} s instead of {interval}")
             if seen["doubled"] or min(gaps) < interval - 1:
