@@ -159,9 +159,16 @@ class Listeners:
             if self.there and status != 200:
                 raise ValueError(f"a stream of events was answered {status}")
             # At least a comment must come in this time; otherwise a proxy buffers the stream.
+            place, is_event = None, False
             while self.there and (line := await asyncio.wait_for(reader.readline(), 20)):
+                # A block ends with an empty line; that of a chunk has a carriage return. The first block has a place, and no event.
                 if line.startswith(b"id:"):
-                    heard.append(line[3:].strip().decode())
+                    place = line[3:].strip().decode()
+                elif line.startswith(b"data:"):
+                    is_event = True
+                elif line == b"\n":
+                    heard += [place] if place and is_event else []
+                    place, is_event = None, False
             self.ends += not stop.is_set()
         finally:
             writer.close()
