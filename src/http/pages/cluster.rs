@@ -24,6 +24,8 @@ use crate::store::{ClusterView, WorkerView};
 const LISTED_FOR: TimeDelta = TimeDelta::seconds(60);
 /// The maximum number of agents that are named: those of another version, and those that were not asked.
 const MAX_NAMED: usize = 10;
+/// The maximum number of discovered agents that are shown with their certificates.
+const MAX_FOUND: usize = 50;
 const MIB: u64 = 1024 * 1024;
 
 #[derive(Template)]
@@ -70,6 +72,11 @@ struct Version {
 }
 
 impl Cluster {
+    /// The first of the discovered agents.
+    fn shown_found(&self) -> &[FoundAgent] {
+        self.found.get(..MAX_FOUND).unwrap_or(&self.found)
+    }
+
     fn leads(&self, worker: &WorkerView) -> bool {
         self.view.lease.as_ref().is_some_and(|lease| lease.holder == worker.id)
     }
