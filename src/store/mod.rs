@@ -10,6 +10,7 @@ pub mod auth;
 mod bytes;
 pub mod cluster;
 pub mod connection;
+mod decoded;
 pub mod error;
 pub mod findings;
 pub mod history;
@@ -72,14 +73,18 @@ pub use worker_id::WorkerId;
 use futures_util::future::BoxFuture;
 
 use crate::config::RedisConfig;
-use crate::domain::Timestamp;
+use crate::domain::{ServerName, ServerState, Timestamp};
 use auth::near_cache;
 use auth::sessions::{checks, user_agents};
 use connection::clock;
 use connection::follow;
 use connection::shared::{Health, SharedConnection};
 use connection::watchdog;
+use decoded::Decoded;
 use keys::Keys;
+
+/// Bytes of servers' states that were decoded.
+const STATES_ROOM: usize = 4 * 1024 * 1024;
 
 /// Everything the cluster remembers. Cheap to clone; dropping the last clone ends its connection.
 #[derive(Clone)]
@@ -88,7 +93,7 @@ pub struct Store {
     keys: Arc<Keys>,
     user_agents: Arc<user_agents::UserAgents>,
     checks: checks::SessionChecks,
-    states: Arc<servers::DecodedStates>,
+    states: Arc<Decoded<ServerName, Arc<ServerState>>>,
     near_cache: Arc<near_cache::NearCache>,
     settings_seen: Arc<settings_revision::SettingsRevision>,
     wakes: Arc<wake::Wakes>,
@@ -131,7 +136,7 @@ impl Store {
             keys,
             user_agents: Arc::default(),
             checks,
-            states: Arc::default(),
+            states: Arc::new(Decoded::with_room(STATES_ROOM)),
             near_cache: Arc::default(),
             settings_seen: Arc::clone(&settings_seen),
             wakes,

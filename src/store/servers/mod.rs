@@ -4,10 +4,7 @@ pub mod activations;
 mod ban_notes;
 pub mod ban_search;
 pub mod bans;
-mod decoded;
 pub mod discovered;
 mod document;
 pub mod hours;
 pub mod state;
-
-pub(in crate::store) use decoded::DecodedStates;

@@ -96,7 +96,10 @@ impl Store {
         let (revision, state, full, full_revision): Fields =
             redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
         let bytes = full.filter(|_| full_revision == revision).or(state);
-        let state = bytes.map(|bytes| self.states.read(name, bytes)).transpose()?.unwrap_or_default();
+        let state = bytes
+            .map(|bytes| self.states.read(name, bytes, |bytes| document::decode(bytes).map(Arc::new)))
+            .transpose()?
+            .unwrap_or_default();
         Ok(StoredServer { state, revision: revision.unwrap_or_default(), read_at })
     }
 

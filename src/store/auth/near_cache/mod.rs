@@ -31,7 +31,7 @@
 
 #[cfg(test)]
 mod acts;
-pub(super) mod entries;
+mod entries;
 mod holder;
 #[cfg(test)]
 mod model;

@@ -13,7 +13,7 @@
 //!
 //! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request
 //! began is seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that a demoted one is never
-//! trusted. Nothing is remembered from one read to the next but how to read the bytes that came (`decoded.rs`).
+//! trusted. Nothing is remembered from one read to the next but how to read the bytes that came (`store/decoded.rs`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,9 +22,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::decoded::Decoded;
-use super::record::Kept;
+use super::record::{Kept, Record};
 use crate::store::connection::shared::SharedConnection;
+use crate::store::decoded::Decoded;
 use crate::store::keys::Keys;
 use crate::store::{Result, SessionId, StoreError, Username};
 
@@ -36,6 +36,12 @@ const PLACES: usize = 2;
 const WAITING: usize = 65_536;
 /// How long a check may take in all, waiting included.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// Bytes of sessions that were decoded: about ten thousand.
+const DECODED_ROOM: usize = 640 * 1024;
+
+/// With the answer that shows each.
+type DecodedSessions = Decoded<SessionId, Kept>;
 
 /// One request that waits.
 struct Question {
@@ -64,13 +70,14 @@ pub(in crate::store) struct SessionChecks {
     shared: Arc<SharedConnection>,
     keys: Arc<Keys>,
     turns: Arc<Mutex<Turns>>,
-    decoded: Arc<Decoded>,
+    decoded: Arc<DecodedSessions>,
 }
 
 impl SessionChecks {
     /// Over this connection.
     pub fn new(shared: Arc<SharedConnection>, keys: Arc<Keys>) -> Self {
-        Self { shared, keys, turns: Arc::default(), decoded: Arc::default() }
+        let decoded = Arc::new(Decoded::with_room(DECODED_ROOM));
+        Self { shared, keys, turns: Arc::default(), decoded }
     }
 
     /// The session, if it is alive: stored, and of its user's present generation.
@@ -125,12 +132,11 @@ impl SessionChecks {
             Ok(values) => {
                 let mut values = values.into_iter();
                 let generation = values.next().flatten().as_deref().and_then(parse_generation);
-                let asked = std::iter::once(id).chain(questions.iter().map(|question| question.id));
-                let mut sessions = self.decoded.read(asked.zip(values), generation).into_iter();
-                let own = sessions.next().unwrap_or(Ok(None));
-                for (question, session) in questions.into_iter().zip(sessions) {
+                let alive = |id: &SessionId, value| alive(&self.decoded, id, value, generation);
+                let own = alive(&id, values.next().flatten());
+                for (question, value) in questions.into_iter().zip(values) {
                     // An error here means that this client has hung up.
-                    let _ = question.reply.send(Reply::Session(session));
+                    let _ = question.reply.send(Reply::Session(alive(&question.id, value)));
                 }
                 own
             }
@@ -191,6 +197,22 @@ fn lock(turns: &Mutex<Turns>) -> MutexGuard<'_, Turns> {
     turns.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The session that this value of Redis is; none where there is no value, or where it is of another generation than the user's
+/// present one.
+fn alive(
+    decoded: &DecodedSessions,
+    id: &SessionId,
+    value: Option<Vec<u8>>,
+    generation: Option<u64>,
+) -> Result<Option<Kept>> {
+    let Some(bytes) = value else {
+        decoded.forget(id);
+        return Ok(None);
+    };
+    let kept = decoded.read(id, bytes, |bytes| Record::decode(bytes).map(Kept::new))?;
+    Ok(Some(kept).filter(|kept| Some(kept.record().generation) == generation))
+}
+
 /// The decimal number that INCR keeps.
 pub(in crate::store) fn parse_generation(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
@@ -198,6 +220,7 @@ pub(in crate::store) fn parse_generation(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Document;
     use super::*;
 
     fn id(n: u8) -> SessionId {
@@ -253,5 +276,36 @@ mod tests {
         let waiting: Vec<_> = (0..300).map(|_| wait(&turns, 1)).collect();
         assert_eq!(first.take_waiting().len(), BATCH_SIZE - 1);
         assert_eq!(lock(&turns).waiting.len(), waiting.len() - (BATCH_SIZE - 1));
+    }
+
+    fn bytes(seen: i64, generation: u64) -> Vec<u8> {
+        let document =
+            Document { username: "admin".to_owned(), created: 1, expires: 2, ip: "::1".to_owned(), agent: 0 };
+        Record { seen, generation, document }.encode().unwrap()
+    }
+
+    fn read(decoded: &DecodedSessions, value: Option<Vec<u8>>, generation: u64) -> Option<(i64, u64)> {
+        let kept = alive(decoded, &id(1), value, Some(generation)).unwrap();
+        kept.map(|kept| (kept.record().seen, kept.record().generation))
+    }
+
+    #[test]
+    fn what_redis_has_now_counts_and_never_what_was_decoded_before() {
+        let decoded = Decoded::with_room(DECODED_ROOM);
+        assert_eq!(read(&decoded, Some(bytes(1, 5)), 5), Some((1, 5)));
+        assert_eq!(read(&decoded, Some(bytes(1, 5)), 5), Some((1, 5)), "from what was kept");
+        assert_eq!(read(&decoded, Some(bytes(2, 5)), 5), Some((2, 5)), "touched");
+        assert_eq!(read(&decoded, Some(bytes(2, 5)), 6), None, "all sessions were ended");
+        assert_eq!(read(&decoded, None, 5), None, "it was ended");
+        assert_eq!(read(&decoded, Some(bytes(2, 6)), 6), Some((2, 6)));
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_decoded_are_an_error_each_time_and_the_others_are_read() {
+        let decoded = Decoded::with_room(DECODED_ROOM);
+        for _ in 0..2 {
+            assert!(alive(&decoded, &id(1), Some(vec![0; 9]), Some(5)).is_err());
+            assert!(alive(&decoded, &id(2), Some(bytes(1, 5)), Some(5)).is_ok_and(|kept| kept.is_some()));
+        }
     }
 }

@@ -10,7 +10,6 @@
 
 pub(in crate::store) mod checks;
 mod confirmation;
-mod decoded;
 pub(in crate::store) mod list;
 pub(in crate::store) mod record;
 pub mod token;
