@@ -38,7 +38,7 @@ async fn nobody_takes_away_an_end_of_a_trail_with_its_record_unnoticed_by_who_ke
         set.arg(chain).arg(number).arg(field(b"number")).arg(hash).arg(field(b"hash"));
         set.query_async::<i64>(&mut connection).await.unwrap();
     };
-    let told = async |words: &str| {
+    let says = async |words: &str| {
         let (code, printed) = verify_since(&cluster, &marks).await;
         assert_eq!(code, Some(1), "{printed}");
         let line = printed.lines().find(|line| line.starts_with("FAIL")).expect("a sentence");
@@ -50,10 +50,10 @@ async fn nobody_takes_away_an_end_of_a_trail_with_its_record_unnoticed_by_who_ke
     let _: i64 = cluster.redis.command(&["XDEL", SECURITY, &entries[5].0]).await;
     set(4, "number", "hash").await;
     assert_eq!(verify(&cluster).await.0, Some(0), "the chain alone is whole");
-    told("entry 6 of the earlier run is missing").await;
+    says("entry 6 of the earlier run is missing").await;
     // Another in its place.
     store.audit(&record("session.test", 99)).await.unwrap();
-    told("entry 6 is not the one of the earlier run").await;
+    says("entry 6 is not the one of the earlier run").await;
     restored().await;
     // All but an entry that came later, and the record set on.
     store.audit(&record("session.test", 6)).await.unwrap();
@@ -62,15 +62,15 @@ async fn nobody_takes_away_an_end_of_a_trail_with_its_record_unnoticed_by_who_ke
     }
     set(5, "trimmed_number", "trimmed_hash").await;
     assert_eq!(verify(&cluster).await.0, Some(0), "the chain alone is whole");
-    told("entry 6 of the earlier run was removed before it was too old").await;
+    says("entry 6 of the earlier run was removed before it was too old").await;
     restored().await;
     // All of them, and the record says that they were trimmed.
     set(5, "trimmed_number", "trimmed_hash").await;
     let _: i64 = cluster.redis.command(&["DEL", SECURITY]).await;
-    told("the newest 1 entries").await;
+    says("the newest 1 entries").await;
     // Both keys: without a mark, too.
     let _: i64 = cluster.redis.command(&["DEL", SECURITY, chain]).await;
-    told("is missing").await;
+    says("is missing").await;
     let (code, printed) = verify(&cluster).await;
     assert!(code == Some(1) && printed.contains("there is an account, and no entry about it"), "{printed}");
     restored().await;

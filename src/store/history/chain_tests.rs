@@ -1,4 +1,4 @@
-//! What a chain tells, and what only a mark from elsewhere does.
+//! What a chain shows, and what only a mark from elsewhere does.
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! What an earlier `bangui audit verify` printed of a trail, and somebody kept outside Redis: that its newest entry was this one.
 //!
-//! A chain alone tells of what was removed in the middle. Whoever takes away one of its ends, and sets the record beside it back or on,
-//! leaves a chain that is whole; only what is known from elsewhere tells of that.
+//! A chain alone shows what was removed in the middle. Whoever takes away one of its ends, and sets the record beside it back or on,
+//! leaves a chain that is whole; only what is known from elsewhere shows that.
 
 use std::fmt;
 use std::str::FromStr;
