@@ -71,11 +71,7 @@ pub async fn measure() -> Vec<Figure> {
         Figure {
             what: "a sweep of so many agents over TLS, with 50 jails each, while 10 bans a minute come at each",
             aim: "under the 10 s of its interval",
-            measured: format!(
-                "p50 {}; longest {}",
-                words("sweep p50 s", " s", 2),
-                words("sweep longest s", " s", 2)
-            ),
+            measured: sweep(&table),
         },
         Figure {
             what: "the same: Redis commands a second, lists of bans included",
@@ -98,11 +94,7 @@ pub async fn measure() -> Vec<Figure> {
         Figure {
             what: "the same: lists of bans that are not those of the last counts, just before the next sweep",
             aim: "0 %",
-            measured: format!(
-                "{} ({} read a second)",
-                words("lists behind %", " %", 1),
-                words("lists read a second", "", 0)
-            ),
+            measured: behind(&table),
         },
         Figure {
             what: "the same: from the start of the first worker until every list was read once",
@@ -146,21 +138,9 @@ pub async fn measure_bans() -> Vec<Figure> {
         Figure {
             what: "so many bans a minute at 1,000 agents with 50 jails each: lists of bans that are not those of the last counts, just before the next sweep",
             aim: "0 % at 10,000",
-            measured: format!(
-                "{} ({} read a second)",
-                words("lists behind %", " %", 1),
-                words("lists read a second", "", 0)
-            ),
+            measured: behind(&table),
         },
-        Figure {
-            what: "the same: a sweep",
-            aim: "under the 10 s of its interval",
-            measured: format!(
-                "p50 {}; longest {}",
-                words("sweep p50 s", " s", 2),
-                words("sweep longest s", " s", 2)
-            ),
-        },
+        Figure { what: "the same: a sweep", aim: "under the 10 s of its interval", measured: sweep(&table) },
         Figure {
             what: "the same: Redis commands a second, and the leader",
             aim: "",
@@ -171,6 +151,22 @@ pub async fn measure_bans() -> Vec<Figure> {
             ),
         },
     ]
+}
+
+fn sweep(table: &Table) -> String {
+    format!(
+        "p50 {}; longest {}",
+        table.words("sweep p50 s", " s", 2),
+        table.words("sweep longest s", " s", 2)
+    )
+}
+
+fn behind(table: &Table) -> String {
+    format!(
+        "{} ({} read a second)",
+        table.words("lists behind %", " %", 1),
+        table.words("lists read a second", "", 0)
+    )
 }
 
 /// How long it took until every list was read once, if not too long.

@@ -14,7 +14,6 @@ use bangui::store::{BanCounts, BanPlace, Store};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::agent::AGENT_TOKEN;
 use crate::support::names::Names;
 use crate::support::tls::Ca;
 use crate::support::worker::Worker;
@@ -173,16 +172,7 @@ impl Fleet {
             .collect();
         listed.dedup();
         let (mut cluster, _) = Cluster::bare(0).start_surroundings().await;
-        for (variable, value) in [
-            ("BANGUI_SERVERS", listed.join(",")),
-            ("BANGUI_AGENT_TOKEN", AGENT_TOKEN.to_owned()),
-            ("BANGUI_AGENT_CA", folder.path().join("ca.pem").display().to_string()),
-            ("BANGUI_PROBE_INTERVAL_SECONDS", "10".to_owned()),
-            ("BANGUI_LEASE_TTL_MS", "5000".to_owned()),
-            ("RUST_LOG", "warn,bangui::worker=info".to_owned()),
-        ] {
-            cluster.environment.insert(variable.to_owned(), value);
-        }
+        cluster.environment.extend(sweep::environment(listed.join(","), folder.path()));
         let store = cluster.store();
         store.ready().await.unwrap();
         let begun = Instant::now();

@@ -5,6 +5,7 @@
 //! read in which every state (but the hanging one's) is from this sweep; both moments are on Redis's clock.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,17 +58,22 @@ pub async fn surroundings() -> (Cluster, Names, tempfile::TempDir) {
     names.set(NAME, &(1..=AGENTS).map(address).collect::<Vec<_>>());
 
     let (mut cluster, _) = Cluster::bare(0).start_surroundings().await;
-    for (variable, value) in [
-        ("BANGUI_SERVERS", format!("nodes=https://{NAME}:{port}?discover=dns")),
+    let servers = format!("nodes=https://{NAME}:{port}?discover=dns");
+    cluster.environment.extend(environment(servers, folder.path()));
+    (cluster, names, folder)
+}
+
+/// What workers are started with that find these servers, known by the certificate in `folder`.
+pub fn environment(servers: String, folder: &Path) -> [(String, String); 6] {
+    [
+        ("BANGUI_SERVERS", servers),
         ("BANGUI_AGENT_TOKEN", AGENT_TOKEN.to_owned()),
-        ("BANGUI_AGENT_CA", folder.path().join("ca.pem").display().to_string()),
+        ("BANGUI_AGENT_CA", folder.join("ca.pem").display().to_string()),
         ("BANGUI_PROBE_INTERVAL_SECONDS", "10".to_owned()),
         ("BANGUI_LEASE_TTL_MS", "5000".to_owned()),
         ("RUST_LOG", "warn,bangui::worker=info".to_owned()),
-    ] {
-        cluster.environment.insert(variable.to_owned(), value);
-    }
-    (cluster, names, folder)
+    ]
+    .map(|(variable, value)| (variable.to_owned(), value))
 }
 
 pub async fn measure() -> Vec<Figure> {
