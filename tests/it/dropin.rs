@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bangui::agent::host::dropin::written;
-use bangui::domain::JailSettings;
+use bangui::domain::{JailSettings, Network};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde_json::{Value, json};
 
@@ -113,7 +113,8 @@ async fn whatever_is_asked_fail2ban_reads_exactly_the_typed_values_of_that_jail_
         if harmless || expected.contains_key(&name) {
             continue;
         }
-        let (settings, ignore) = (settings(&mut dice), value(&mut dice, json!("198.51.100.0/24")));
+        let spelled = ["198.51.100.0/24", "10.0.0.1/8", "::ffff:10.0.0.1", "::1/33"][dice.random_range(0..4)];
+        let (settings, ignore) = (settings(&mut dice), value(&mut dice, json!(spelled)));
         let change = json!({ "settings": settings, "persistent": true });
         let Some(text) = written(&name, change, json!({ "network": ignore })) else {
             refused += 1;
@@ -123,7 +124,9 @@ async fn whatever_is_asked_fail2ban_reads_exactly_the_typed_values_of_that_jail_
         jails.push_str(&fail2ban.jail(&name, false, ""));
         fail2ban.write(&format!("jail.d/zz-bangui-{name}.local"), &text);
         let settings = serde_json::from_value(settings).unwrap();
-        expected.insert(name, (settings, ignore.as_str().unwrap().to_owned()));
+        // Written in its one spelling, however it was given.
+        let ignore: Network = serde_json::from_value(ignore).unwrap();
+        expected.insert(name, (settings, ignore.to_string()));
     }
     assert!(refused > 10, "seed {seed}: nothing hostile was tried");
     fail2ban.write("jail.d/all.conf", &jails);
