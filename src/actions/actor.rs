@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::domain::access::Access;
 use crate::store::{AuditRecord, SessionId, Trail, Username, WorkerId};
 
 /// Somebody who may make a change, as the audit names them.
@@ -11,6 +12,8 @@ use crate::store::{AuditRecord, SessionId, Trail, Username, WorkerId};
 pub struct Actor {
     /// The account.
     pub username: Username,
+    /// What they may do.
+    pub access: Access,
     /// The session that asks; none before a login, and outside the workers.
     pub session: Option<SessionId>,
     /// The address that the request came from; none outside the workers.
@@ -29,7 +32,13 @@ impl Actor {
     /// The operator of this installation, acting through the configuration or the command line.
     #[must_use]
     pub fn operator() -> Self {
-        Self { username: Username::admin(), session: None, address: None, worker: None }
+        Self {
+            username: Username::admin(),
+            access: Access::everything(),
+            session: None,
+            address: None,
+            worker: None,
+        }
     }
 
     /// The name for logs.

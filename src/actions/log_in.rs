@@ -201,7 +201,10 @@ async fn begin(
             ..Actor::without_session(login.origin.ip, &context.worker).record("session.begin")
         };
         let generation = account.generation;
-        let begun = context.store.begin_session(&username, generation, &login.origin, life, audit).await?;
+        let begun = context
+            .store
+            .begin_session((&username, &account.access), generation, &login.origin, life, audit)
+            .await?;
         if let Some((token, details)) = begun {
             return Ok(LoggedIn { token, details, generation });
         }

@@ -8,6 +8,7 @@
 //! every rewrite, and so are words and records that it does not know (`newer.rs`), so that two neighbouring versions can share one
 //! Redis.
 
+pub mod access;
 pub mod address;
 pub mod ban_changes;
 pub mod ban_job;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bangui::actions::Actor;
+use bangui::domain::access::Access;
 use bangui::store::{LoginOrigin, SessionLife, Store, StoreError, Username};
 
 use crate::support::cluster::store_config;
@@ -34,7 +35,9 @@ async fn a_session_is_read_from_no_demoted_primary_though_no_watchdog_looks() {
     store.create_admin("a hash", &audit).await.unwrap();
     let generation = store.account(&admin).await.unwrap().unwrap().generation;
     let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "test".to_owned() };
-    let begun = store.begin_session(&admin, generation, &origin, LIFE, |_| audit.clone()).await;
+    let begun = store
+        .begin_session((&admin, &Access::everything()), generation, &origin, LIFE, |_| audit.clone())
+        .await;
     let (token, _) = begun.unwrap().unwrap();
     assert!(store.check_session(&token, LIFE).await.unwrap().session.is_some());
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bangui::actions::Actor;
+use bangui::domain::access::Access;
 use bangui::store::{AuditRecord, LoginOrigin, SessionDetails, SessionLife, SessionToken, Store, Username};
 
 use crate::store::store;
@@ -27,7 +28,12 @@ fn origin() -> LoginOrigin {
 async fn logged_in(store: &Store) -> SessionToken {
     let admin = Username::admin();
     let generation = store.account(&admin).await.unwrap().unwrap().generation;
-    store.begin_session(&admin, generation, &origin(), LIFE, begun).await.unwrap().unwrap().0
+    store
+        .begin_session((&admin, &Access::everything()), generation, &origin(), LIFE, begun)
+        .await
+        .unwrap()
+        .unwrap()
+        .0
 }
 
 async fn lives(store: &Store, token: &SessionToken) -> bool {
@@ -46,7 +52,10 @@ async fn revoking_all_sessions_kills_a_login_in_flight_and_keeps_the_one_that_is
     store.end_all_sessions(&admin, Some(&kept.id()), &audit()).await.unwrap();
     assert!(lives(&store, &kept).await);
     assert!(!lives(&store, &other).await);
-    let in_flight = store.begin_session(&admin, generation, &origin(), LIFE, begun).await.unwrap();
+    let in_flight = store
+        .begin_session((&admin, &Access::everything()), generation, &origin(), LIFE, begun)
+        .await
+        .unwrap();
     assert!(in_flight.is_none(), "a login that read the account before the revocation");
     let listed = store.list_sessions(&admin, None, 10, LIFE).await.unwrap();
     assert_eq!(listed.items.len(), 1);
@@ -72,7 +81,11 @@ async fn touches_never_let_a_session_outlive_its_absolute_end() {
     store.create_admin("hash", &audit()).await.unwrap();
     let life = SessionLife { idle: Duration::from_millis(4_000), absolute: Duration::from_millis(2_500) };
     let admin = Username::admin();
-    let (token, details) = store.begin_session(&admin, 1, &origin(), life, begun).await.unwrap().unwrap();
+    let (token, details) = store
+        .begin_session((&admin, &Access::everything()), 1, &origin(), life, begun)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(details.session.idle_expires_at, details.session.expires_at, "cut at the absolute end");
     let begun = tokio::time::Instant::now();
     while store.check_session(&token, life).await.unwrap().session.is_some() {
@@ -113,11 +126,19 @@ async fn logins_take_sessions_that_have_run_out_from_the_index() {
     let admin = Username::admin();
     let short = SessionLife { idle: Duration::from_millis(1), ..LIFE };
     for _ in 0..10 {
-        store.begin_session(&admin, 1, &origin(), short, begun).await.unwrap().unwrap();
+        store
+            .begin_session((&admin, &Access::everything()), 1, &origin(), short, begun)
+            .await
+            .unwrap()
+            .unwrap();
     }
     let kept = logged_in(&store).await;
     eventually("the short sessions to leave the index", SOON, || async {
-        store.begin_session(&admin, 1, &origin(), short, begun).await.unwrap().unwrap();
+        store
+            .begin_session((&admin, &Access::everything()), 1, &origin(), short, begun)
+            .await
+            .unwrap()
+            .unwrap();
         let indexed: u64 = redis.command(&["SCARD", "{it}:sessions:admin"]).await;
         (indexed < 5).then_some(())
     })

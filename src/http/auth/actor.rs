@@ -23,6 +23,7 @@ impl FromRequestParts<AppState> for Actor {
         span.record("session.id", session.id.to_string().get(..8).unwrap_or_default());
         Ok(Self {
             username: session.username,
+            access: session.access,
             session: Some(session.id),
             address: Some(address),
             worker: Some(state.worker.clone()),

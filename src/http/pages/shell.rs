@@ -149,6 +149,7 @@ impl FromRequestParts<AppState> for Visitor {
         let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(parts, state).await;
         let actor = Actor {
             username: session.username.clone(),
+            access: session.access.clone(),
             session: Some(session.id),
             address: Some(address),
             worker: Some(state.worker.clone()),

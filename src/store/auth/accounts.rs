@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 
 use super::near_cache::{Ended, Revocation};
 use super::username::Username;
+use crate::domain::access::Access;
 use crate::store::{AuditRecord, Result, SessionId, Store, hex, random, scripts};
 
 /// For how long a setup code is valid.
@@ -18,6 +19,8 @@ const SETUP_CODE_SECONDS: u32 = 86_400;
 pub struct Account {
     /// The password's argon2id hash in PHC form.
     pub password_hash: String,
+    /// What a session of it may do.
+    pub access: Access,
     /// Counts revocations of all sessions: a session of an older generation has ended.
     pub generation: u64,
 }
@@ -123,8 +126,11 @@ impl Store {
         if let Some(mark) = mark.filter(|_| self.shared.confirms()) {
             self.confirm_account(username, &mark).await?;
         }
-        Ok(password_hash
-            .map(|password_hash| Account { password_hash, generation: generation.unwrap_or_default() }))
+        Ok(password_hash.map(|password_hash| Account {
+            password_hash,
+            access: Access::everything(),
+            generation: generation.unwrap_or_default(),
+        }))
     }
 
     /// Replaces the password if it is still the one that was `verified`, and ends every session but that of `renewal`, which

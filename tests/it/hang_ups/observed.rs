@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bangui::actions::Actor;
+use bangui::domain::access::Access;
 use bangui::store::{AuditEntry, LoginOrigin, SessionId, SessionLife, Store, Username};
 use reqwest::RequestBuilder;
 use serde_json::Value;
@@ -86,7 +87,10 @@ impl Observed {
         let (token, details) =
             eventually("a session, though another generation may just begin", SOON, || async {
                 let generation = self.store.account(&admin).await.unwrap()?.generation;
-                self.store.begin_session(&admin, generation, &origin, LIFE, audit).await.unwrap()
+                self.store
+                    .begin_session((&admin, &Access::everything()), generation, &origin, LIFE, audit)
+                    .await
+                    .unwrap()
             })
             .await;
         (details.session.id, token.reveal())

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bangui::actions::Actor;
+use bangui::domain::access::Access;
 use bangui::store::{LoginOrigin, SessionLife, Store, Username};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -198,7 +199,10 @@ async fn begin_session(store: &Store) -> Option<String> {
     let admin = Username::admin();
     let audit = |_: &_| Actor::operator().record("session.begin");
     let account = store.account(&admin).await.ok()??;
-    let begun = store.begin_session(&admin, account.generation, &origin, life, audit).await.ok()??;
+    let begun = store
+        .begin_session((&admin, &Access::everything()), account.generation, &origin, life, audit)
+        .await
+        .ok()??;
     Some(begun.0.reveal())
 }
 

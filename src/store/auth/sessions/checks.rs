@@ -222,6 +222,7 @@ pub(in crate::store) fn parse_generation(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::super::record::Document;
     use super::*;
+    use crate::domain::access::Role;
 
     fn id(n: u8) -> SessionId {
         crate::store::SessionToken::parse(&format!("{}{}", "A".repeat(42), char::from(b'A' + n * 4)))
@@ -279,8 +280,15 @@ mod tests {
     }
 
     fn bytes(seen: i64, generation: u64) -> Vec<u8> {
-        let document =
-            Document { username: "admin".to_owned(), created: 1, expires: 2, ip: "::1".to_owned(), agent: 0 };
+        let document = Document {
+            username: "admin".to_owned(),
+            created: 1,
+            expires: 2,
+            ip: "::1".to_owned(),
+            agent: 0,
+            role: Role::Admin,
+            servers: Vec::new(),
+        };
         Record { seen, generation, document }.encode().unwrap()
     }
 

@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use self::record::{Document, Kept, LiveSession, Record, SessionLife};
 use super::near_cache::{Ended, Revocation};
+use crate::domain::access::Access;
 use crate::store::connection::clock::{micros, millis};
 use crate::store::{AuditRecord, Result, SessionId, SessionToken, Store, Username, scripts};
 
@@ -62,7 +63,7 @@ impl Store {
     /// See [`crate::store::StoreError`].
     pub async fn begin_session(
         &self,
-        username: &Username,
+        (username, access): (&Username, &Access),
         generation: u64,
         origin: &LoginOrigin,
         life: SessionLife,
@@ -81,6 +82,8 @@ impl Store {
                 expires: now.saturating_add(micros(life.absolute)),
                 ip: origin.ip.to_string(),
                 agent: digest_of(&user_agent),
+                role: access.role,
+                servers: access.servers.clone(),
             },
         };
         let details = SessionDetails { session: record.session(id, life)?, user_agent, error: None };

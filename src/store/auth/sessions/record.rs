@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Timestamp;
+use crate::domain::access::{Access, Role, ServerPattern};
 use crate::store::connection::clock::{micros, moment};
 use crate::store::{Result, SessionId, StoreError, Username};
 
@@ -18,6 +19,8 @@ pub struct LiveSession {
     pub id: SessionId,
     /// The user it belongs to.
     pub username: Username,
+    /// What the user may do.
+    pub access: Access,
     /// When it was begun.
     pub created_at: Timestamp,
     /// When it was last touched: use is recorded only every so often ([`SessionLife::touch_every`]).
@@ -90,6 +93,11 @@ pub(super) struct Document {
     pub(super) ip: String,
     #[serde(rename = "a", default)]
     pub(super) agent: u64,
+    /// Not written for an admin of all servers, who most sessions belong to.
+    #[serde(rename = "r", default, skip_serializing_if = "Role::is_admin")]
+    pub(super) role: Role,
+    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) servers: Vec<ServerPattern>,
 }
 
 /// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
@@ -130,10 +138,11 @@ impl Record {
         life: SessionLife,
     ) -> Option<LiveSession> {
         let (seen, of, _) = Self::split(bytes).filter(|(_, of, _)| Some(*of) == generation)?;
-        let (generation, username) = (of, username.as_str().to_owned());
+        // Nobody acts with it: it is only shown.
+        let (generation, username, role) = (of, username.as_str().to_owned(), Role::Viewer);
         let ip = IpAddr::from([0; 4]).to_string();
         let expires = seen.saturating_add(micros(life.idle));
-        let document = Document { username, created: 0, expires, ip, agent: 0 };
+        let document = Document { username, created: 0, expires, ip, agent: 0, role, servers: Vec::new() };
         let life = SessionLife { absolute: Duration::MAX, ..life };
         Self { seen, generation, document }.session(id, life).ok()
     }
@@ -151,11 +160,12 @@ impl Record {
 
     pub fn session(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
         let expires = self.expires(life);
-        let Document { username, created, ip, agent, .. } = &self.document;
+        let Document { username, created, ip, agent, role, servers, .. } = &self.document;
         let corrupt = |what: &str| StoreError::corrupt(format!("session {id} has no readable {what}"));
         Ok(LiveSession {
             id,
             username: Username::parse(username).ok_or_else(|| corrupt("user"))?,
+            access: Access { role: *role, servers: servers.clone() },
             created_at: moment(*created),
             last_seen_at: moment(self.seen),
             idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(life.idle)))),
@@ -228,6 +238,11 @@ mod tests {
         let bytes = [&[0; 16][..], &rmp_serde::to_vec_named(&newer).unwrap()].concat();
         let session = Record::decode(&bytes).unwrap().session(SessionId::from_bytes([0; 32]), LIFE).unwrap();
         assert_eq!(session.ip.to_string(), "::1");
+        assert_eq!(
+            session.access,
+            Access::everything(),
+            "version 0.2 wrote no role: its only account is the admin's"
+        );
         for length in 0..bytes.len() {
             assert!(Record::decode(&bytes[..length]).is_err());
         }
@@ -242,6 +257,8 @@ mod tests {
             expires: seconds(43_200),
             ip: "::1".to_owned(),
             agent: 0,
+            role: Role::Admin,
+            servers: Vec::new(),
         };
         let record = Record { seen: seconds(1000), generation: 0, document };
         assert!(!record.is_over(seconds(1000 + 1859), LIFE));
