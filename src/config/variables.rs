@@ -73,7 +73,7 @@ use Role::{Agent, Audit, Check, Client, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
 const STORE: &[Role] = &[Serve, Check, ResetPassword, Audit];
-/// What asks a worker as a person does.
+/// The commands that ask a worker as a person would.
 const PEOPLE: &[Role] = &[Client, Audit];
 /// `check` reports how far a worker with this configuration would be open.
 const CHECKED: &[Role] = &[Serve, Up, Check];

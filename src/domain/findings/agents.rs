@@ -64,8 +64,7 @@ pub fn certificate(server: &ServerName, not_after: Timestamp, now: Timestamp) ->
             (Severity::Warning, title, format!("From {day} on, {server} is unreachable for the workers."))
         };
         let remedy = Remedy::text(
-            "Sign a new certificate and put it in place of the file in BANGUI_AGENT_TLS_CERT: the agent reads it again \
-             without a restart.",
+            "Sign a new certificate and replace the file that BANGUI_AGENT_TLS_CERT names: the agent reloads it without a restart.",
         );
         let finding = Finding::new(Kind::AgentCertificate, severity, title, detail, remedy).on(server);
         finding.since(Some(not_after - CERTIFICATE_WARNING))
