@@ -178,7 +178,7 @@ impl Lists {
         kept.extend(gone.split_off(gone.len().min(MAX_FORGOTTEN)));
         for place in gone {
             scheduler.store.forget_bans(&term.fence, &place).await?;
-            tracing::info!(server.name = %place.0, jail.name = %place.1, "dropped the ban list of a jail that no longer exists");
+            tracing::info!(server.name = %place.0, jail.name = %place.1, "dropped the ban list of a jail that no longer runs");
             self.known.remove(&place);
         }
         Ok(kept)
