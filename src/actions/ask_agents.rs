@@ -9,7 +9,7 @@ use super::Context;
 use crate::agent::wire;
 use crate::domain::ServerName;
 
-/// Agents that are asked at once.
+/// The most agents that are asked at once.
 const MAX_CONCURRENT_AGENTS: usize = 128;
 /// An agent answers this from memory.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);

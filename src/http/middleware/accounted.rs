@@ -71,7 +71,7 @@ impl Accounted {
 enum Kind {
     /// That of a refusal.
     Refusal(StatusCode),
-    /// That of any request, as far as the address has not had enough of them.
+    /// That of any request, unless the address has used up its lines.
     Strangers,
     /// That of a request without a session whose client hung up.
     HangUp,
