@@ -21,7 +21,7 @@ TEST_THREADS ?= 6
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bad_input:: ban_jobs:: ban_lists:: \
 	ban_times:: bans:: broken_fail2ban:: cluster_view:: command_line:: command_line_changes:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
-	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages redis_away:: \
+	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages permissions_ redis_away:: \
 	redis_cluster:: redis_fails:: redis_refuses_writes:: redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
 	sweep:: switches:: up:: waiting::
 

@@ -108,6 +108,14 @@ impl Report {
         self.judged.iter().any(|scope| scope.kind == kind)
     }
 
+    /// Leaves out what is about other servers. Findings about several of them at once, which are about none in particular, go as a whole.
+    pub fn only(&mut self, shown: impl Fn(&ServerName) -> bool) {
+        let is_shown =
+            |kind: Kind, server: Option<&ServerName>| server.map_or(kind != Kind::AgentNames, &shown);
+        self.findings.retain(|finding| is_shown(finding.kind, finding.server.as_ref()));
+        self.judged.retain(|scope| is_shown(scope.kind, scope.server.as_ref()));
+    }
+
     /// How each check ended, in the order of the kinds.
     #[must_use]
     pub fn checks(&self) -> Vec<(Kind, CheckState)> {
@@ -188,6 +196,24 @@ mod tests {
         let covered = ids.map(|id| report.judged.iter().any(|scope| scope.covers(id)));
         assert_eq!(ids.map(|id| report.covers(id)), covered);
         assert_eq!(covered.iter().filter(|covered| **covered).count(), 7);
+    }
+
+    #[test]
+    fn what_is_about_other_servers_is_left_out_with_the_checks_that_were_made_there() {
+        let [web, db] = ["web-1", "db-1"].map(|name| ServerName::parse(name).unwrap());
+        let finding = |kind| Finding::new(kind, Severity::Info, "", "", Remedy::text(""));
+        let mut report = Report::default();
+        report.judge(Kind::ServerDown, Some(&db), Some(finding(Kind::ServerDown).on(&db)));
+        report.judge(Kind::LogMissing, Some(&web), None);
+        report.judge(Kind::RedisMemory, None, Some(finding(Kind::RedisMemory)));
+        report.judge(Kind::AgentNames, None, Some(finding(Kind::AgentNames).about("names db-1")));
+        report.only(|server| *server == web);
+        let left: Vec<Kind> = report.findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(left, [Kind::RedisMemory]);
+        let state = |kind| report.checks().into_iter().find(|(known, _)| *known == kind).unwrap().1;
+        assert_eq!(state(Kind::LogMissing), CheckState::Fine);
+        assert_eq!(state(Kind::ServerDown), CheckState::Unknown, "it was made elsewhere only");
+        assert_eq!(state(Kind::AgentNames), CheckState::Unknown);
     }
 
     #[test]

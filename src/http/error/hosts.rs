@@ -120,6 +120,13 @@ impl From<UndoError> for Problem {
             UndoError::Before { at, by } => {
                 refused(format!("`{by}` already undid it at {}; nothing was changed", Time(at)))
             }
+            UndoError::NotAllowed => Self::new(
+                StatusCode::FORBIDDEN,
+                "not-allowed",
+                "Your account may not do this",
+                "your account may not make this change, and so not undo it; nothing was changed. An admin can change what \
+                 your account may do",
+            ),
             UndoError::Changed(what) => refused(format!("{what}; nothing was changed")),
             UndoError::Target(error) => error.into(),
             UndoError::Unreadable(error) => not_made(error),

@@ -25,6 +25,7 @@ use crate::agent::client::{AgentError, JailView, RefusedKind};
 use crate::domain::Timestamp;
 use crate::domain::findings::lists;
 use crate::domain::jail::Network;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
@@ -118,7 +119,7 @@ async fn jail_page(
         state.store.server(server),
         agent.jail_view_within(jail, super::server::PATIENCE),
         listed(state, server, jail, &wanted),
-        Progress::of(state, server, jail, &wanted.job),
+        Progress::of(state, server, jail, &wanted.job, &visitor.shell),
         state.store.changes_of(server),
     );
     let mut changes = changes?;
@@ -206,8 +207,14 @@ fn switched_by_files(view: &JailView) -> Option<&'static str> {
 
 impl Jail {
     fn parts(&self) -> Vec<(&'static str, String, bool)> {
+        let may = |part: &str| match part {
+            "ban" => self.shell.may(Right::Ban),
+            "all" => self.shell.may(Right::Ban) || self.shell.may(Right::SwitchJail),
+            _ => true,
+        };
         PARTS
             .iter()
+            .filter(|(part, _)| may(part))
             .map(|(part, word)| (*word, format!("{}?part={part}", self.path), *part == self.part))
             .collect()
     }

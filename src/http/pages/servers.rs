@@ -131,13 +131,13 @@ pub async fn show(
     if let Some(path) = address_path(words) {
         return Ok(see_other(&path));
     }
-    let Visitor { mut shell, .. } = visitor;
+    let Visitor { mut shell, actor, .. } = visitor;
     let mut attention = Vec::new();
     let mut all = Vec::new();
-    for (name, stored) in read(&state).await? {
+    for (name, stored) in read(&state, &actor.access).await? {
         match &stored {
-            Ok(stored) => attention.extend(Attention::of(&name, &stored.state, &shell.clock)),
-            Err(error) => attention.push(Attention::unreadable(&name, error.to_string())),
+            Ok(stored) => attention.extend(Attention::of(&name, &stored.state, &shell)),
+            Err(error) => attention.push(Attention::unreadable(&name, error.to_string(), &shell)),
         }
         all.push((name, stored.ok()));
     }
