@@ -10,7 +10,7 @@ use crate::agent::wire;
 use crate::domain::ServerName;
 use crate::domain::access::Access;
 
-/// Agents that are asked at once.
+/// The most agents that are asked at once.
 const MAX_CONCURRENT_AGENTS: usize = 128;
 /// An agent answers this from memory.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ use crate::domain::access::Access;
 use crate::domain::{JailName, Network, ServerName, Timestamp};
 use crate::store::{FoundBan, StoreError};
 
-/// Agents that are asked at once.
+/// The most agents that are asked at once.
 const MAX_CONCURRENT_AGENTS: usize = 64;
 
 /// A ban that covers the address.

@@ -57,7 +57,7 @@ pub enum Undone {
         banned: bool,
         /// The outcome.
         outcome: BanOutcome,
-        /// How many were left out, as they were already banned or unbanned, or must not be banned.
+        /// How many were left out because they were already banned or unbanned, or must not be banned.
         left_out: usize,
         /// How many of the changed addresses were not saved, so that they were not undone.
         not_kept: usize,

@@ -84,7 +84,8 @@ impl Report {
         self.judged.extend(other.judged);
     }
 
-    /// Whether a check was made that would have found the finding of that id: as [`Scope::covers`] of any, without asking each.
+    /// Whether a check was made that would have found the finding of that id: the same as asking [`Scope::covers`] of each, but
+    /// faster.
     #[must_use]
     pub fn covers(&self, id: &str) -> bool {
         let word = id.split([':', '/', '#']).next().unwrap_or_default();

@@ -98,7 +98,7 @@ pub async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
 
 /// A file of Swagger UI: its type and bytes.
 fn served(name: &str) -> Result<(String, Vec<u8>), Problem> {
-    // Without a validator, which would be a third party's site.
+    // Without the validator badge, which would be loaded from a third party.
     let config = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
     let file = utoipa_swagger_ui::serve(name, Arc::new(config));
     let file = file.map_err(|error| Problem::internal(error.to_string()))?.ok_or_else(Problem::no_route)?;

@@ -140,7 +140,11 @@ impl Attention {
         let (title, text, roll_back, effect) = if pending.recovered {
             (
                 format!("is up again. It had trouble {after} after {jail} was switched on"),
-                format!("{jail} still runs."),
+                if state.status.jails.contains_key(jail) {
+                    format!("{jail} still runs.")
+                } else {
+                    format!("{jail} does not run now.")
+                },
                 None,
                 "Dismissing changes nothing there and takes this warning away.",
             )

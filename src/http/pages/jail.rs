@@ -61,7 +61,7 @@ struct Jail {
     following: bool,
     bans: Vec<BanRow>,
     read_at: Option<Timestamp>,
-    /// Why the list is not read any more, and what mends that.
+    /// Why the list is not read any more, and what to do about it.
     unread: Option<(String, String)>,
     q: Field,
     searched: String,
@@ -144,7 +144,9 @@ async fn jail_page(
     let counts = counts.unwrap_or_default();
     let never_banned = view.as_ref().map(NeverBanned::of).unwrap_or_default();
     let part = PARTS.iter().find(|(part, _)| *part == wanted.part).map_or("bans", |(part, _)| part);
-    let own = visitor.actor.address.filter(|own| !never_banned.covers(Network::from(*own)));
+    // Not offered where the list is not known.
+    let own = visitor.actor.address.filter(|_| view.is_some());
+    let own = own.filter(|own| !never_banned.covers(Network::from(*own)));
     Ok(Jail {
         path: jail_path(server, jail),
         name: jail.to_string(),

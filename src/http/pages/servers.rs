@@ -249,7 +249,7 @@ fn empty(all: &[(ServerName, Option<StoredServer>)], wanted: &Wanted, shown: usi
     if all.is_empty() {
         return Some(Empty {
             title: "There is no server yet.".to_owned(),
-            text: "Run `bangui agent` beside a fail2ban, and name it in BANGUI_SERVERS or let it be discovered.",
+            text: "Run `bangui agent` beside a fail2ban, name it in BANGUI_SERVERS, and restart the workers; or let it be discovered.",
             link: Some(("What to do next", "/setup/next")),
         });
     }
