@@ -19,7 +19,7 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json
     let (view, redis, found) =
         tokio::try_join!(state.store.cluster(), state.store.redis_view(), state.store.discoveries())?;
     Ok(axum::Json(Cluster {
-        agents: found.servers.into_iter().map(Agent::from).collect(),
+        agents: found.servers.iter().map(Agent::from).collect(),
         ..Cluster::new(view, redis)
     }))
 }
@@ -47,12 +47,12 @@ struct Agent {
     certificate_sha256: Option<String>,
 }
 
-impl From<(ServerName, Discovered)> for Agent {
-    fn from((server, found): (ServerName, Discovered)) -> Self {
+impl From<(&ServerName, &Discovered)> for Agent {
+    fn from((server, found): (&ServerName, &Discovered)) -> Self {
         Self {
             server: server.to_string(),
             address: found.address.to_string(),
-            certificate_sha256: found.fingerprint,
+            certificate_sha256: found.fingerprint.clone(),
         }
     }
 }

@@ -32,9 +32,13 @@ pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, boo
     let now = store.about_now();
     let due =
         |(id, seen): &(&String, &FindingTimes)| concerns(id, own.as_deref()) && is_due(id, now - seen.first);
-    let ids: Vec<&str> = notes.iter().filter(due).map(|(id, _)| id.as_str()).collect();
-    let bad = ids.iter().any(|id| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word()));
-    Ok((ids.len() as u64, bad))
+    let is_bad = |id: &str| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word());
+    let (mut number, mut bad) = (0, false);
+    for (id, _) in notes.iter().filter(due) {
+        number += 1;
+        bad = bad || is_bad(id);
+    }
+    Ok((number, bad))
 }
 
 /// Whether it has lasted long enough to be a finding: some kinds are only recorded at first.

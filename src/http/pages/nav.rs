@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::menu_findings;
-use crate::http::error::Result;
+use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 
 /// A place of the menu.
@@ -19,12 +19,15 @@ pub struct MenuItem {
     pub icon: &'static str,
 }
 
+/// The place of the findings.
+const DIAGNOSIS: &str = "/diagnosis";
+
 /// The places, in their order.
 pub const MENU: &[MenuItem] = &[
     MenuItem { name: "Servers", path: "/", key: "s", icon: "servers" },
     MenuItem { name: "Activity", path: "/activity", key: "a", icon: "activity" },
     MenuItem { name: "Jobs", path: "/jobs", key: "j", icon: "jobs" },
-    MenuItem { name: "Diagnosis", path: "/diagnosis", key: "d", icon: "warning" },
+    MenuItem { name: "Diagnosis", path: DIAGNOSIS, key: "d", icon: "warning" },
     MenuItem { name: "Cluster", path: "/cluster", key: "c", icon: "" },
     MenuItem { name: "Settings", path: "/settings", key: "e", icon: "" },
 ];
@@ -48,15 +51,20 @@ pub struct Nav {
 }
 
 impl Nav {
-    /// Reads the counts.
+    /// Reads the counts for the page at `path`. The diagnosis makes the findings itself ([`Self::found`]).
     ///
     /// # Errors
     /// If Redis fails.
-    pub async fn read(state: &AppState, caller: Option<IpAddr>) -> Result<Self> {
-        let (jobs, findings) =
-            tokio::join!(state.store.count_open_ban_jobs(), menu_findings::count(state, caller));
-        let (number, bad) = findings?;
-        Ok(Self { jobs: jobs?, findings: Some(Badge { number, bad }) })
+    pub async fn read(state: &AppState, caller: Option<IpAddr>, path: &str) -> Result<Self> {
+        let findings = async {
+            if path == DIAGNOSIS {
+                return Ok(None);
+            }
+            let (number, bad) = menu_findings::count(state, caller).await?;
+            Ok::<_, Problem>(Some(Badge { number, bad }))
+        };
+        let (jobs, findings) = tokio::join!(state.store.count_open_ban_jobs(), findings);
+        Ok(Self { jobs: jobs?, findings: findings? })
     }
 
     /// Replaces the recorded findings with those that were just made.
@@ -69,7 +77,7 @@ impl Nav {
     pub fn badge(&self, place: &MenuItem) -> Option<Badge> {
         let badge = match place.path {
             "/jobs" => Some(Badge { number: self.jobs, bad: false }),
-            "/diagnosis" => self.findings,
+            DIAGNOSIS => self.findings,
             _ => None,
         };
         badge.filter(|badge| badge.number > 0)

@@ -158,8 +158,10 @@ impl FromRequestParts<AppState> for Visitor {
         shell.who = Some(session.username.as_str().to_owned());
         if parts.method.is_safe() {
             let id = parameter(parts, "m");
-            let (nav, message) =
-                tokio::join!(Nav::read(state, Some(address)), message(state, &session, id.as_deref()));
+            let (nav, message) = tokio::join!(
+                Nav::read(state, Some(address), parts.uri.path()),
+                message(state, &session, id.as_deref())
+            );
             (shell.nav, shell.message) = (nav?, message?);
         }
         Ok(Self { shell, actor, session })
