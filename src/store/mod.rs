@@ -30,13 +30,18 @@ mod worker_id;
 
 use std::sync::Arc;
 
-pub use auth::accounts::{Account, PasswordSet};
+pub use auth::account_fields::AccountStanding;
+pub use auth::account_id::{AccountId, Owner};
+pub use auth::accounts::{Account, AccountChanged, PasswordSet};
+pub use auth::api_tokens::{ApiTokenView, NewApiToken, TokenCreated};
+pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, Invited, NewInvitation};
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;
+pub use auth::sessions::api_grant::ApiGrant;
 pub use auth::sessions::record::{LiveSession, SessionLife};
-pub use auth::sessions::token::{SessionId, SessionToken};
+pub use auth::sessions::token::{Proof, ProofKind, SessionId, SessionToken};
 pub use auth::sessions::{Checked, LoginOrigin, SessionDetails};
-pub use auth::username::Username;
+pub use auth::username::{Username, UsernameError};
 pub(in crate::store) use bytes::{hex, random};
 pub use cluster::{ClusterView, LeaseView, WorkerInfo, WorkerView};
 pub use connection::clock::boot_now;
