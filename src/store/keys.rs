@@ -80,9 +80,7 @@
 //!
 //! A new key goes into this table and into `keys_tests.rs`.
 
-#[path = "keys_of_accounts.rs"]
 mod of_accounts;
-#[path = "keys_of_limits.rs"]
 mod of_limits;
 
 use super::slot::slot;

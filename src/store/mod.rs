@@ -30,9 +30,9 @@ mod worker_id;
 
 use std::sync::Arc;
 
-pub use auth::account_fields::AccountStanding;
+pub use auth::account_fields::{Account, AccountStanding};
 pub use auth::account_id::{AccountId, Owner};
-pub use auth::accounts::{Account, AccountChanged, PasswordSet};
+pub use auth::accounts::{AccountChanged, PasswordSet};
 pub use auth::api_tokens::{ApiTokenView, NewApiToken, TokenCreated};
 pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, Invited, NewInvitation};
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};

@@ -1,11 +1,30 @@
-//! What an account's hash holds, and how it is read.
+//! An account: what its hash holds, and how it is read.
 
 use super::account_id::{AccountId, Owner};
-use super::accounts::Account;
 use super::username::Username;
+use crate::domain::Timestamp;
 use crate::domain::access::{Access, Role, ServerPattern};
 use crate::store::connection::clock::moment;
 use crate::store::{Result, StoreError};
+
+/// What a login is checked against.
+#[derive(Clone)]
+pub struct Account {
+    /// Which account it is.
+    pub owner: Owner,
+    /// The password's argon2id hash in PHC form.
+    pub password_hash: String,
+    /// What it may do, and whether it may do anything.
+    pub standing: AccountStanding,
+    /// Counts revocations of all sessions: a session of an older generation has ended.
+    pub generation: u64,
+    /// Counts revocations of all tokens for programs.
+    pub token_generation: u64,
+    /// When it was created; none if version 0.2 did it.
+    pub created_at: Option<Timestamp>,
+    /// Who invited its user; none for the admin.
+    pub created_by: Option<String>,
+}
 
 /// What an account may do, and whether it may do anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

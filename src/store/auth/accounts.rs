@@ -14,34 +14,14 @@
 
 use std::sync::PoisonError;
 
-use super::account_fields::{AccountStanding, FIELDS, Fields, UNCONFIRMED, parse_id};
+use super::account_fields::{Account, AccountStanding, FIELDS, Fields, UNCONFIRMED, parse_id};
 use super::account_id::{AccountId, Owner};
 use super::near_cache::{Ended, Revocation};
 use super::username::Username;
-use crate::domain::Timestamp;
 use crate::store::{AuditRecord, Page, Result, SessionId, Store, hex, random, scripts};
 
 /// For how long a setup code is valid.
 const SETUP_CODE_SECONDS: u32 = 86_400;
-
-/// What a login is checked against.
-#[derive(Clone)]
-pub struct Account {
-    /// Which account it is.
-    pub owner: Owner,
-    /// The password's argon2id hash in PHC form.
-    pub password_hash: String,
-    /// What it may do, and whether it may do anything.
-    pub standing: AccountStanding,
-    /// Counts revocations of all sessions: a session of an older generation has ended.
-    pub generation: u64,
-    /// Counts revocations of all tokens for programs.
-    pub token_generation: u64,
-    /// When it was created; none if version 0.2 did it.
-    pub created_at: Option<Timestamp>,
-    /// Who invited its user; none for the admin.
-    pub created_by: Option<String>,
-}
 
 /// The outcome of a change of what an account may do, or of its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

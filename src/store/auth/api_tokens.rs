@@ -4,8 +4,8 @@
 //! and its revocation is as exact. What differs: it has no idle timeout, its use is recorded once an hour, and its generation counts
 //! what ends all tokens of its owner, which are changes of what the owner may do. So no token ever may do more than its owner.
 
+use super::account_fields::Account;
 use super::account_id::Owner;
-use super::accounts::Account;
 use super::near_cache::{Ended, Revocation};
 use super::sessions::api_grant::ApiGrant;
 use super::sessions::checks::parse_generation;
