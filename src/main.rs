@@ -47,7 +47,10 @@ fn dispatch(matches: &ArgMatches) -> Outcome {
             cli::healthcheck::run(&environment, &flags, url)
         }
         Role::Openapi => cli::openapi::run(),
-        Role::ResetPassword => cli::reset_password::run(&environment, &flags),
+        Role::ResetPassword => {
+            let user = arguments.get_one::<String>(command::USER).map(String::as_str);
+            cli::reset_password::run(&environment, &flags, user)
+        }
         // clap takes no other action than `verify`.
         Role::Audit if arguments.contains_id(command::AUDIT_ACTION) => {
             let since: Vec<String> =

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bangui::actions::Actor;
 use bangui::domain::access::Access;
-use bangui::store::{LoginOrigin, SessionLife, Store, Username};
+use bangui::store::{LoginOrigin, Owner, SessionLife, Store, Username};
 use futures_util::StreamExt as _;
 
 use crate::support::cluster::PREFIX;
@@ -144,7 +144,7 @@ pub async fn begin(store: Store, generation: u64, n: u32) -> String {
         user_agent: BROWSERS[usize::from(d) % BROWSERS.len()].to_owned(),
     };
     let begun = store
-        .begin_session((&Username::admin(), &Access::everything()), generation, &origin, life, |_| {
+        .begin_session((&Owner::admin(), &Access::everything()), generation, &origin, life, |_| {
             Actor::operator().record("session.begin")
         })
         .await;

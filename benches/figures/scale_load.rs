@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use bangui::store::{SessionToken, Store, Username};
+use bangui::store::{AccountId, SessionToken, Store, Username};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
@@ -36,7 +36,8 @@ pub async fn copied_sessions(redis: &Redis, of: &str, count: usize) -> Vec<Strin
     let original = SessionToken::parse(of).unwrap();
     let read = redis::pipe().get(session_key(&original)).cmd("PTTL").arg(session_key(&original)).to_owned();
     let (record, left): (Vec<u8>, i64) = read.query_async(&mut connection).await.unwrap();
-    let tokens: Vec<SessionToken> = (0..count).map(|_| SessionToken::fresh().unwrap()).collect();
+    let tokens: Vec<SessionToken> =
+        (0..count).map(|_| SessionToken::fresh(AccountId::ADMIN).unwrap()).collect();
     for some in tokens.chunks(COPIES_AT_ONCE) {
         let mut pipeline = redis::pipe();
         for token in some {

@@ -5,16 +5,20 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::domain::access::Access;
-use crate::store::{AuditRecord, SessionId, Trail, Username, WorkerId};
+use crate::store::{AccountId, AuditRecord, LiveSession, Owner, SessionId, Trail, Username, WorkerId};
 
 /// Somebody who may make a change, as the audit names them.
 #[derive(Debug, Clone)]
 pub struct Actor {
     /// The account.
     pub username: Username,
+    /// Which account of that name.
+    pub account: AccountId,
     /// What they may do.
     pub access: Access,
-    /// The session that asks; none before a login, and outside the workers.
+    /// Whether a token for programs asks, and no session.
+    pub is_program: bool,
+    /// The session or the token that asks; none before a login, and outside the workers.
     pub session: Option<SessionId>,
     /// The address that the request came from; none outside the workers.
     pub address: Option<IpAddr>,
@@ -34,11 +38,33 @@ impl Actor {
     pub fn operator() -> Self {
         Self {
             username: Username::admin(),
+            account: AccountId::ADMIN,
             access: Access::everything(),
+            is_program: false,
             session: None,
             address: None,
             worker: None,
         }
+    }
+
+    /// Somebody whose session, or token for programs, was checked.
+    #[must_use]
+    pub fn of_session(session: &LiveSession, address: IpAddr, worker: &WorkerId) -> Self {
+        Self {
+            username: session.username.clone(),
+            account: session.account,
+            access: session.access.clone(),
+            is_program: session.api_token.is_some(),
+            session: Some(session.id),
+            address: Some(address),
+            worker: Some(worker.clone()),
+        }
+    }
+
+    /// Whose account it is.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { username: self.username.clone(), id: self.account }
     }
 
     /// The name for logs.

@@ -53,13 +53,18 @@ pub enum Verdict {
 }
 
 impl Attempt {
-    /// Admits an attempt, or refuses it.
-    pub async fn begin<E>(context: &Context, account: &str, ip: IpAddr) -> Result<Self, E>
+    /// Admits an attempt, or refuses it. `account` is the name in the limits, and `generation` that of the account, if there is one.
+    pub async fn begin<E>(
+        context: &Context,
+        account: &str,
+        generation: Option<u64>,
+        ip: IpAddr,
+    ) -> Result<Self, E>
     where
         E: From<TooManyAttempts> + From<StoreError>,
     {
         let (store, limits) = (context.store.clone(), context.login_limits());
-        match store.admit_login(account, ip, limits).await? {
+        match store.admit_login(account, generation, ip, limits).await? {
             Admission::Admitted(standing) => {
                 Ok(Self { store, account: account.to_owned(), ip, limits, standing })
             }

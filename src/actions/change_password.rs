@@ -72,13 +72,15 @@ pub async fn change_password(context: &Context, actor: Actor, change: PasswordCh
 async fn attempt(context: &Context, actor: &Actor, change: PasswordChange) -> Result<Changed> {
     // Every client has an address; a change without one is rate-limited under the unspecified address.
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-    let attempt = Attempt::begin::<ChangePasswordError>(context, actor.username(), ip).await?;
+    let account = account(context, actor).await?;
+    let generation = Some(account.generation);
+    let attempt = Attempt::begin::<ChangePasswordError>(context, actor.username(), generation, ip).await?;
     // A session of the account counts as much as a known address.
-    let ready = ready(context, actor, &change).await;
+    let turn = turn(context, &change).await;
     let (task, actor) = (context.clone(), actor.clone());
     let action = async move {
-        let outcome = match ready {
-            Ok((account, turn)) => replace(&task, &actor, &change, account, turn).await,
+        let outcome = match turn {
+            Ok(turn) => replace(&task, &actor, &change, account, turn).await,
             Err(refused) => Err(refused),
         };
         let verdict = |outcome: &Result<Changed>| match outcome {
@@ -91,13 +93,18 @@ async fn attempt(context: &Context, actor: &Actor, change: PasswordChange) -> Re
     context.complete(action).await
 }
 
-/// The account as it is now, and the right to hash.
-async fn ready(context: &Context, actor: &Actor, change: &PasswordChange) -> Result<(Account, Turn)> {
-    let account = context.store.account(&actor.username).await?.ok_or(ChangePasswordError::NoAccount)?;
+/// The account as it is now.
+async fn account(context: &Context, actor: &Actor) -> Result<Account> {
+    let account = context.store.account(&actor.username).await?;
+    account.filter(|account| account.owner.id == actor.account).ok_or(ChangePasswordError::NoAccount)
+}
+
+/// The right to hash.
+async fn turn(context: &Context, change: &PasswordChange) -> Result<Turn> {
     if change.current.len() > rules::MAX_BYTES {
         return Err(ChangePasswordError::Wrong);
     }
-    Ok((account, context.gate.enter(Origin::Known).await?))
+    Ok(context.gate.enter(Origin::Known).await?)
 }
 
 async fn replace(
@@ -111,11 +118,11 @@ async fn replace(
         return Err(ChangePasswordError::Wrong);
     }
     let hash = context.gate.hash(&change.new).await?;
-    let token = SessionToken::fresh()?;
+    let token = SessionToken::fresh(account.owner.id)?;
     let renewed = token.id();
     let (store, renewal) = (&context.store, actor.session.as_ref().map(|kept| (kept, &renewed)));
     let record = actor.record("password.change");
-    let set = store.change_password(&actor.username, &account, &hash, renewal, &record).await;
+    let set = store.change_password(&account, &hash, renewal, &record).await;
     let set = context.note_unconfirmed(record, set).await?;
     if set == PasswordSet::Overtaken {
         return Err(ChangePasswordError::Overtaken);

@@ -58,8 +58,10 @@ impl Context {
 pub async fn confirm_session(context: &Context, actor: Actor, password: String) -> Result<()> {
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let begun = async {
-        let attempt = Attempt::begin::<ConfirmError>(context, actor.username(), ip).await?;
-        Ok((attempt, ready(context, &actor, &password).await))
+        let account = account(context, &actor).await?;
+        let generation = Some(account.generation);
+        let attempt = Attempt::begin::<ConfirmError>(context, actor.username(), generation, ip).await?;
+        Ok((attempt, turn(context, &password).await.map(|turn| (account, turn))))
     };
     let outcome = match begun.await {
         Ok((attempt, ready)) => {
@@ -87,13 +89,18 @@ pub async fn confirm_session(context: &Context, actor: Actor, password: String) 
     outcome.map(drop)
 }
 
-/// The account as it is now, and the right to hash.
-async fn ready(context: &Context, actor: &Actor, password: &str) -> Result<(Account, Turn)> {
-    let account = context.store.account(&actor.username).await?.ok_or(ConfirmError::Gone)?;
+/// The account as it is now.
+async fn account(context: &Context, actor: &Actor) -> Result<Account> {
+    let account = context.store.account(&actor.username).await?;
+    account.filter(|account| account.owner.id == actor.account).ok_or(ConfirmError::Gone)
+}
+
+/// The right to hash.
+async fn turn(context: &Context, password: &str) -> Result<Turn> {
     if password.len() > rules::MAX_BYTES {
         return Err(ConfirmError::Wrong);
     }
-    Ok((account, context.gate.enter(Origin::Known).await?))
+    Ok(context.gate.enter(Origin::Known).await?)
 }
 
 /// The generation of the account whose password was right.

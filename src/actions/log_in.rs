@@ -3,8 +3,10 @@
 //! Once begun, a login runs to completion even if the client hangs up: the attempt is still used, a wrong password
 //! counts as a failure, a session has its audit entry, and everything is counted and logged.
 //!
-//! For the limits, all names that no account can have are one name, so that inventing names gains nothing: neither attempts, nor
-//! places in the gate, nor keys in Redis.
+//! For the limits, all names that no account has are one name, so that inventing names gains nothing: neither attempts, nor
+//! places in the gate, nor keys in Redis. Whether there is an account is read first, at the same cost either way.
+//!
+//! A disabled account is refused in the words of a wrong password; the audit says why.
 //!
 //! A browser that logs in while it has a session gets another one in its place: the older one ends.
 
@@ -15,13 +17,14 @@ use super::{Actor, Context, Refusal, set_up};
 use crate::password::gate::Turn;
 use crate::password::{GateError, Origin, rules};
 use crate::store::{
-    Account, AuditRecord, LoginOrigin, SessionDetails, SessionId, SessionToken, StoreError, Username,
+    Account, AuditRecord, LoginOrigin, Owner, Proof, ProofKind, SessionDetails, SessionToken, StoreError,
+    Username,
 };
 
 /// How many times a login is tried if sessions are revoked while it is under way.
 const MAX_TRIES: usize = 3;
 
-/// The name that stands for all names that no account can have. It is not one that an account can have either.
+/// The name that stands for all names that no account has. It is not one that an account can have either.
 const NO_ACCOUNT: &str = "";
 
 /// A login to be tried.
@@ -33,7 +36,7 @@ pub struct Login {
     /// Where it comes from.
     pub origin: LoginOrigin,
     /// The session that the browser has already.
-    pub replaces: Option<SessionId>,
+    pub replaces: Option<Proof>,
 }
 
 /// A session that has begun.
@@ -51,6 +54,9 @@ pub enum LoginError {
     /// There is no such account, or it has another password; the answer does not say which.
     #[error("wrong name or password")]
     Wrong,
+    /// The password is right, but the account is disabled, which the answer does not say.
+    #[error("the account is disabled")]
+    Disabled,
     /// There is no account yet.
     #[error("setup is not complete")]
     SetupIncomplete,
@@ -72,7 +78,7 @@ impl LoginError {
     /// The word for metrics and logs.
     fn label(&self) -> &'static str {
         match self {
-            Self::Wrong => "wrong",
+            Self::Wrong | Self::Disabled => "wrong",
             Self::Limited(_) => "limited",
             Self::SetupIncomplete => "before_setup",
             Self::Overtaken
@@ -95,22 +101,28 @@ impl LoginError {
 pub async fn log_in(context: &Context, login: Login) -> Result<LoggedIn, LoginError> {
     let task = context.clone();
     let action = async move {
-        let outcome = attempt(&task, &login).await;
-        report(&task, &login, outcome.as_ref().map(drop)).await;
+        let mut known = None;
+        let outcome = attempt(&task, &login, &mut known).await;
+        report(&task, &login, known, outcome.as_ref().map(drop)).await;
         outcome
     };
     context.complete(action).await
 }
 
 /// Counts and logs the outcome, and records a refusal in the audit; a new session has its own entry.
-async fn report(context: &Context, login: &Login, outcome: Result<(), &LoginError>) {
+async fn report(
+    context: &Context,
+    login: &Login,
+    account: Option<Username>,
+    outcome: Result<(), &LoginError>,
+) {
     let (ip, label) = (login.origin.ip, outcome.as_ref().map_or_else(|error| error.label(), |()| "success"));
     metrics::counter!("bangui_logins_total", "outcome" => label).increment(1);
     match outcome {
-        Err(refused @ (LoginError::Wrong | LoginError::Limited(_))) => {
+        Err(refused @ (LoginError::Wrong | LoginError::Disabled | LoginError::Limited(_))) => {
             let actor = Actor::without_session(ip, &context.worker);
-            // People type passwords into the name field: only a name that an account can have is repeated.
-            let (account, reason) = (Username::parse(&login.username), refused.to_string());
+            // People type passwords into the name field: only the name of an account is repeated.
+            let reason = refused.to_string();
             context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;
         }
         // Which of Redis, the gate and a revocation it was; those that are not said are counted in the access log.
@@ -130,26 +142,42 @@ async fn replace(context: &Context, login: &Login, begun: &SessionDetails) -> Re
     if !context.store.session_lives(older, context.session_life()).await? {
         return Ok(());
     }
+    let owner = begun.session.owner();
+    if older.account != owner.id || older.kind != ProofKind::Session {
+        return Ok(());
+    }
     let record = AuditRecord {
         session: Some(begun.session.id),
-        target: Some(older.to_string()),
-        ..Actor::without_session(login.origin.ip, &context.worker).record("session.replace")
+        target: Some(older.id.to_string()),
+        ..without_session(context, login, &owner).record("session.replace")
     };
-    let ended = context.store.end_session(&begun.session.username, older, &record).await;
+    let ended = context.store.end_session(&owner, &older.id, &record).await;
     match context.note_unconfirmed(record, ended).await {
         Ok(_) | Err(StoreError::Unconfirmed { .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// One login under the limits.
-async fn attempt(context: &Context, login: &Login) -> Result<LoggedIn, LoginError> {
-    let known = Username::parse(&login.username);
-    let account = known.as_ref().map_or(NO_ACCOUNT, Username::as_str);
-    let attempt = Attempt::begin::<LoginError>(context, account, login.origin.ip).await?;
+/// The user before there is a session.
+fn without_session(context: &Context, login: &Login, owner: &Owner) -> Actor {
+    let (username, account) = (owner.username.clone(), owner.id);
+    Actor { username, account, ..Actor::without_session(login.origin.ip, &context.worker) }
+}
+
+/// One login under the limits. `known` becomes the name of the account that it is for, if there is one.
+async fn attempt(
+    context: &Context,
+    login: &Login,
+    known: &mut Option<Username>,
+) -> Result<LoggedIn, LoginError> {
+    let found = find(context, login).await?;
+    *known = found.as_ref().map(|account| account.owner.username.clone());
+    let name = known.as_ref().map_or(NO_ACCOUNT, Username::as_str);
+    let generation = found.as_ref().map(|account| account.generation);
+    let attempt = Attempt::begin::<LoginError>(context, name, generation, login.origin.ip).await?;
     let from = attempt.origin();
-    let outcome = match ready(context, login, from).await {
-        Ok((account, turn)) => begin(context, login, from, account, turn).await,
+    let outcome = match turn(context, login, from).await {
+        Ok(turn) => begin(context, login, from, found, turn).await,
         Err(refused) => Err(refused),
     };
     let outcome = match outcome {
@@ -158,23 +186,44 @@ async fn attempt(context: &Context, login: &Login) -> Result<LoggedIn, LoginErro
     };
     let verdict = |outcome: &Result<LoggedIn, LoginError>| match outcome {
         Ok(begun) => Verdict::Right { generation: begun.generation },
-        Err(LoginError::Wrong) => Verdict::Wrong,
+        Err(LoginError::Wrong | LoginError::Disabled) => Verdict::Wrong,
         Err(_) => Verdict::Unknown,
     };
     attempt.settle(outcome, verdict).await
 }
 
-/// The account as it is now, and the right to hash.
-async fn ready(context: &Context, login: &Login, from: Origin) -> Result<(Account, Turn), LoginError> {
-    let username = Username::parse(&login.username).unwrap_or_else(Username::admin);
-    let Some(account) = context.store.account(&username).await? else {
-        set_up::log_code(context).await;
-        return Err(LoginError::SetupIncomplete);
+/// The account as it is now; none if there is none of that name.
+async fn find(context: &Context, login: &Login) -> Result<Option<Account>, LoginError> {
+    let Ok(username) = Username::parse(&login.username) else {
+        return ready(context).await.map(|()| None);
     };
+    if username.as_str() == Username::ADMIN {
+        let found = context.store.account(&username).await?;
+        if found.is_none() {
+            ready(context).await?;
+        }
+        return Ok(found);
+    }
+    let (found, ready) = tokio::join!(context.store.account(&username), ready(context));
+    ready?;
+    Ok(found?)
+}
+
+/// Fails before setup.
+async fn ready(context: &Context) -> Result<(), LoginError> {
+    if context.store.setup_complete().await? {
+        return Ok(());
+    }
+    set_up::log_code(context).await;
+    Err(LoginError::SetupIncomplete)
+}
+
+/// The right to hash.
+async fn turn(context: &Context, login: &Login, from: Origin) -> Result<Turn, LoginError> {
     if login.password.len() > rules::MAX_BYTES {
         return Err(LoginError::Wrong);
     }
-    Ok((account, context.gate.enter(from).await?))
+    Ok(context.gate.enter(from).await?)
 }
 
 /// Checks the password and begins the session. If sessions were revoked, or the password was changed, between the two, the
@@ -183,36 +232,37 @@ async fn begin(
     context: &Context,
     login: &Login,
     from: Origin,
-    mut account: Account,
-    mut turn: Turn,
+    mut found: Option<Account>,
+    mut turn_to_hash: Turn,
 ) -> Result<LoggedIn, LoginError> {
-    let known = Username::parse(&login.username);
-    let username = known.clone().unwrap_or_else(Username::admin);
     for tried in 1..=MAX_TRIES {
         // An unknown name matches no hash, at the cost of a wrong password.
-        let hash = known.as_ref().map(|_| account.password_hash.as_str());
-        if !turn.verify(&login.password, hash).await? {
+        let hash = found.as_ref().map(|account| account.password_hash.as_str());
+        let right = turn_to_hash.verify(&login.password, hash).await?;
+        let Some(Account { owner, standing, generation, .. }) = found.filter(|_| right) else {
             return Err(LoginError::Wrong);
+        };
+        if standing.disabled {
+            return Err(LoginError::Disabled);
         }
         let life = context.session_life();
         let audit = |details: &SessionDetails| AuditRecord {
             session: Some(details.session.id),
             after: json!({ "user_agent": details.user_agent }),
-            ..Actor::without_session(login.origin.ip, &context.worker).record("session.begin")
+            ..without_session(context, login, &owner).record("session.begin")
         };
-        let generation = account.generation;
         let begun = context
             .store
-            .begin_session((&username, &account.access), generation, &login.origin, life, audit)
+            .begin_session((&owner, &standing.access), generation, &login.origin, life, audit)
             .await?;
         if let Some((token, details)) = begun {
             return Ok(LoggedIn { token, details, generation });
         }
-        if tried < MAX_TRIES {
-            (account, turn) = ready(context, login, from).await?;
-        } else {
+        if tried == MAX_TRIES {
             break;
         }
+        found = find(context, login).await?;
+        turn_to_hash = turn(context, login, from).await?;
     }
     Err(LoginError::Overtaken)
 }

@@ -12,7 +12,7 @@ pub async fn log_out(context: &Context, actor: Actor) -> Result<(), StoreError> 
     let task = context.clone();
     let action = async move {
         let record = actor.record("session.end");
-        let ended = task.store.end_checked_session(&actor.username, &session, &record).await;
+        let ended = task.store.end_checked_session(&actor.owner(), &session, &record).await;
         task.note_unconfirmed(record, ended).await
     };
     context.complete(action).await

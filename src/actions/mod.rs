@@ -15,6 +15,7 @@
 //! A new action needs a file here, its errors in `http/error/accounts.rs` or `http/error/hosts.rs`, and a row in `tests/it/hang_ups.rs`.
 
 pub mod actor;
+pub mod api_tokens;
 pub mod ask_agents;
 pub mod attempt;
 pub mod ban;
@@ -30,9 +31,11 @@ mod follow_change;
 mod host_change;
 pub mod in_flight;
 pub mod inspections;
+pub mod invite_users;
 pub mod log_in;
 pub mod log_out;
 pub mod look_up;
+pub mod manage_users;
 pub mod reach;
 pub mod refusals;
 pub mod request_probe;

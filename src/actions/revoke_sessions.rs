@@ -40,7 +40,7 @@ pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Resul
     let task = context.clone();
     let action = async move {
         let record = AuditRecord { target: Some(id.to_string()), ..actor.record("session.revoke") };
-        let ended = task.store.end_session(&actor.username, &id, &record).await;
+        let ended = task.store.end_session(&actor.owner(), &id, &record).await;
         if task.note_unconfirmed(record, ended).await? {
             Ok(Revoked { own })
         } else {
@@ -61,7 +61,7 @@ pub async fn revoke_all(context: &Context, actor: Actor, keep_own: bool) -> Resu
         let keep = actor.session.filter(|_| keep_own);
         let what = if keep.is_some() { "session.revoke_others" } else { "session.revoke_all" };
         let record = actor.record(what);
-        let ended = task.store.end_all_sessions(&actor.username, keep.as_ref(), &record).await;
+        let ended = task.store.end_all_sessions(&actor.owner(), keep.as_ref(), &record).await;
         task.note_unconfirmed(record, ended).await?;
         Ok(Revoked { own: keep.is_none() })
     };

@@ -1,4 +1,5 @@
-//! `bangui reset-password`: sets a new admin password and ends all sessions. Needs access to Redis and nothing else.
+//! `bangui reset-password`: sets a new password for the admin, or another user, and ends all their sessions. Needs access to Redis and
+//! nothing else. It changes nothing but the password: an account that is disabled stays so.
 
 use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -8,7 +9,7 @@ use super::{Failure, Outcome, REDIS_TIMEOUT, connected, one_thread, started};
 use crate::actions::Actor;
 use crate::config::{Environment, Flags, ResetPasswordConfig, roles};
 use crate::password::{self, rules};
-use crate::store::{Store, Username};
+use crate::store::{AuditRecord, Owner, Store, StoreError, Username};
 
 const MAX_ATTEMPTS: usize = 3;
 
@@ -16,21 +17,28 @@ const MAX_ATTEMPTS: usize = 3;
 ///
 /// # Errors
 /// If the configuration is invalid, there is no terminal to ask on, the entries differ, or Redis does not store it.
-pub fn run(environment: &Environment, flags: &Flags) -> Outcome {
+pub fn run(environment: &Environment, flags: &Flags, user: Option<&str>) -> Outcome {
+    let username = Username::parse(user.unwrap_or(Username::ADMIN))
+        .map_err(|error| Failure::Refused(format!("USER: {error}")))?;
     let config = started(roles::reset_password(environment, flags)?);
     if let Some(password) = &config.password {
-        rules::check(password.expose_secret(), Username::ADMIN)
+        rules::check(password.expose_secret(), username.as_str())
             .map_err(|weak| Failure::Refused(format!("BANGUI_ADMIN_PASSWORD: {weak}")))?;
     }
-    println!("{}", one_thread()?.block_on(reset(config))?);
+    println!("{}", one_thread()?.block_on(reset(config, username))?);
     Ok(())
 }
 
 /// Stores the hash of the password from the configuration or the terminal. Returns the line to print.
-async fn reset(config: ResetPasswordConfig) -> anyhow::Result<String> {
+async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Result<String> {
     let password = match config.password {
         Some(password) => password,
-        None => tokio::task::spawn_blocking(ask).await.context("failed to prompt for the password")??,
+        None => {
+            let name = username.clone();
+            tokio::task::spawn_blocking(move || ask(&name))
+                .await
+                .context("failed to prompt for the password")??
+        }
     };
     let hash = tokio::task::spawn_blocking(move || password::hash(password.expose_secret()))
         .await
@@ -38,23 +46,41 @@ async fn reset(config: ResetPasswordConfig) -> anyhow::Result<String> {
     let store = Store::open_unsupervised(&config.redis)?;
     store.keep_audit_for(config.audit_kept);
     connected(&store).await.context("nothing was changed")?;
-    let record = Actor::operator().record("password.reset");
-    timeout(REDIS_TIMEOUT, store.reset_password(&hash, &record))
+    let target = (username.as_str() != Username::ADMIN).then(|| username.to_string());
+    let record = AuditRecord { target, ..Actor::operator().record("password.reset") };
+    let reset = async {
+        let account = store.account(&username).await?;
+        let disabled = account.as_ref().is_some_and(|account| account.standing.disabled);
+        let owner = match account {
+            Some(account) => account.owner,
+            // Whoever reaches Redis may take the setup's place.
+            None if username.as_str() == Username::ADMIN => Owner::admin(),
+            None => return Ok(None),
+        };
+        let done = store.reset_password(&owner, &hash, &record).await?;
+        Ok::<_, StoreError>(done.then_some(disabled))
+    };
+    let done = timeout(REDIS_TIMEOUT, reset)
         .await
         .context("Redis did not answer: the password may or may not have been changed, try again")??;
-    Ok("Changed the password of the admin and ended all sessions.".to_owned())
+    let Some(disabled) = done else {
+        bail!("there is no user {username}: an admin invites one on the page /users");
+    };
+    let whose = if username.as_str() == Username::ADMIN { "the admin" } else { username.as_str() };
+    let stays = if disabled { " The account is disabled, and stays so." } else { "" };
+    Ok(format!("Changed the password of {whose} and ended all sessions.{stays}"))
 }
 
 /// Asks twice, without echo.
-fn ask() -> anyhow::Result<SecretString> {
-    let prompt = |text| {
+fn ask(username: &Username) -> anyhow::Result<SecretString> {
+    let prompt = |text: &str| {
         rpassword::prompt_password(text)
             .map(SecretString::from)
             .context("there is no terminal to ask on: set BANGUI_ADMIN_PASSWORD_FILE")
     };
     for _ in 0..MAX_ATTEMPTS {
-        let first = prompt("New password of admin: ")?;
-        if let Err(weak) = rules::check(first.expose_secret(), Username::ADMIN) {
+        let first = prompt(&format!("New password of {username}: "))?;
+        if let Err(weak) = rules::check(first.expose_secret(), username.as_str()) {
             eprintln!("Refused: {weak}.");
             continue;
         }

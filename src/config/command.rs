@@ -13,6 +13,8 @@ use super::variables::{self, Role, Variable};
 pub const DATA_DIR: &str = "data-dir";
 /// The flag of `up` for a private fail2ban.
 pub const SANDBOX: &str = "sandbox";
+/// The argument of `reset-password`.
+pub const USER: &str = "user";
 /// The argument of `healthcheck`.
 pub const URL: &str = "url";
 /// The command that prints completions, and its argument.
@@ -42,7 +44,11 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
     ("check", Role::Check, "Test every connection that the configuration names; exit 0 only if all is well"),
     ("healthcheck", Role::Healthcheck, "Exit 0 if a worker is ready, for container health checks"),
     ("openapi", Role::Openapi, "Print the OpenAPI document of the HTTP API"),
-    ("reset-password", Role::ResetPassword, "Set a new admin password and end all sessions"),
+    (
+        "reset-password",
+        Role::ResetPassword,
+        "Set a new password for the admin or another user and end all their sessions",
+    ),
     (
         "login",
         Role::Client,
@@ -110,6 +116,12 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                 .value_name("URL")
                 .value_parser(value_parser!(String))
                 .help("URL to request [default: /readyz at BANGUI_LISTEN]"),
+        ),
+        Role::ResetPassword => command.arg(
+            Arg::new(USER)
+                .value_name("USER")
+                .value_parser(value_parser!(String))
+                .help("Whose password [default: admin]"),
         ),
         Role::Audit => client_commands::audit(command),
         Role::Client => client_commands::with_arguments(name, command),

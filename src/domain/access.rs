@@ -82,7 +82,18 @@ impl ServerPattern {
     /// Whether it names this server.
     #[must_use]
     pub fn matches(&self, server: &ServerName) -> bool {
-        let mut rest = server.as_str();
+        self.fits(server.as_str())
+    }
+
+    /// Whether it names every server that `other` names. A pattern whose stars this one's stars do not stand for is taken for one that
+    /// does not: `*` covers `web-*`, and `a*b*` does not cover `a*b`, although it could.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        // A star of `other` is a character that no name has: only a star of this one stands for it.
+        self == other || self.fits(&other.0)
+    }
+
+    fn fits(&self, mut rest: &str) -> bool {
         let mut parts = self.0.split('*');
         let (first, last) = (parts.next().unwrap_or_default(), parts.next_back());
         let Some(last) = last else { return rest == first };
@@ -152,6 +163,15 @@ impl Access {
         self.servers.is_empty() || self.servers.iter().any(|pattern| pattern.matches(server))
     }
 
+    /// Whether everything that `other` allows is allowed here too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let within = |pattern: &ServerPattern| self.servers.iter().any(|own| own.covers(pattern));
+        let servers =
+            self.servers.is_empty() || !other.servers.is_empty() && other.servers.iter().all(within);
+        self.role >= other.role && servers
+    }
+
     /// Whether what needs this role may be done.
     #[must_use]
     pub fn includes(&self, role: Role) -> bool {
@@ -193,6 +213,28 @@ mod tests {
         );
         assert!(!bound.is_everything() && Access::everything().is_everything());
         assert!(Access::everything().reaches_named("db-1"));
+    }
+
+    #[test]
+    fn an_access_covers_what_allows_no_more() {
+        let access = |role, servers: &[&str]| Access {
+            role,
+            servers: servers.iter().map(|text| ServerPattern::parse(text).unwrap()).collect(),
+        };
+        let (viewer, operator, admin) = (Role::Viewer, Role::Operator, Role::Admin);
+        let all = access(operator, &[]);
+        assert!(
+            all.covers(&all)
+                && all.covers(&access(viewer, &["web-*"]))
+                && !all.covers(&access(admin, &["x"]))
+        );
+        let web = access(operator, &["web-*", "db-1"]);
+        for within in [&["web-*"][..], &["web-1"], &["web-1-*"], &["db-1", "web-*-eu"]] {
+            assert!(web.covers(&access(viewer, within)), "{within:?}");
+        }
+        for beyond in [&[][..], &["*"], &["we*"], &["db-*"], &["web-1", "db-2"], &["*web-"]] {
+            assert!(!web.covers(&access(viewer, beyond)), "{beyond:?}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ mod tests {
     use crate::store::SessionToken;
 
     fn session() -> SessionId {
-        SessionToken::fresh().unwrap().id()
+        SessionToken::fresh(crate::store::AccountId::ADMIN).unwrap().id()
     }
 
     #[test]

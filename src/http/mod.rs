@@ -36,9 +36,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use api::{
-    agents, audit, ban_actions, ban_jobs, bans, cluster, diagnosis, docs, events, health, jail_changes,
-    jail_settings, jail_switch, jails, metrics, openapi, password, recovery, servers, session, sessions,
-    settings, setup,
+    agents, audit, ban_actions, ban_jobs, bans, cluster, diagnosis, docs, events, health, invitations,
+    jail_changes, jail_settings, jail_switch, jails, metrics, openapi, password, recovery, servers, session,
+    sessions, settings, setup, tokens, users,
 };
 use error::Problem;
 use middleware::{idempotency, layers};
@@ -49,7 +49,8 @@ pub fn router(state: AppState) -> Router {
         fail2ban().route_layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once));
     // Only around these routes: every request pays for a layer around all routes.
     let documentation = documentation().layer(Extension(docs::Document::new(document())));
-    let mut all = open().merge(documentation).merge(account()).merge(about_fail2ban).merge(own());
+    let people = account().merge(people());
+    let mut all = open().merge(documentation).merge(people).merge(about_fail2ban).merge(own());
     if state.metrics().is_some() {
         all = all.merge(monitoring());
     }
@@ -64,7 +65,7 @@ pub fn router(state: AppState) -> Router {
 #[must_use]
 pub fn document() -> OpenApi {
     let public = open().merge(documentation());
-    let all = public.merge(account()).merge(fail2ban()).merge(own()).merge(monitoring());
+    let all = public.merge(account()).merge(people()).merge(fail2ban()).merge(own()).merge(monitoring());
     openapi::complete(all.into_openapi())
 }
 
@@ -76,6 +77,7 @@ fn open() -> OpenApiRouter<AppState> {
         .routes(routes!(health::ready))
         // before anybody can log in
         .routes(routes!(setup::show, setup::complete))
+        .routes(routes!(invitations::accept))
 }
 
 /// The documentation of the API, for people and programs.
@@ -96,6 +98,17 @@ fn account() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end_one))
         .routes(routes!(password::change))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+}
+
+/// The users of this installation.
+fn people() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(users::list))
+        .routes(routes!(users::change, users::delete))
+        .routes(routes!(invitations::list, invitations::invite))
+        .routes(routes!(invitations::revoke))
 }
 
 /// The routes about fail2ban: a change that comes with an `Idempotency-Key` is made once.

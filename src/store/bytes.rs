@@ -21,3 +21,24 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+/// The digits of identifiers that are meant to be copied: no character ends a word.
+pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Random digits of [`BASE62`], each as likely as any other.
+pub(super) fn random_base62<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
+    let mut digits = [0; LENGTH];
+    let mut filled = 0;
+    while filled < LENGTH {
+        // Of 64 values two are no digit, and are drawn again.
+        for byte in random::<32>()? {
+            let (Some(digit), Some(place)) = (BASE62.get(usize::from(byte & 63)), digits.get_mut(filled))
+            else {
+                continue;
+            };
+            *place = *digit;
+            filled += 1;
+        }
+    }
+    Ok(digits)
+}

@@ -9,10 +9,17 @@
 //! |--------------------------|---------|------------------------|-----------------------------|---------|
 //! | `layout`                 | string  | permanent              | first worker                | every start |
 //! | `primary`                | string  | never there            | nobody                      | checks that writes are accepted |
-//! | `account:USER`           | hash    | permanent              | setup, password change      | login |
-//! | `generation:USER`        | string  | permanent              | revoke all, password change | every session check |
+//! | `account:USER`           | hash    | until it is deleted    | setup, invitation, password and users' changes | login |
+//! | `accounts`               | zset    | permanent              | invitation, users' changes  | list of users |
+//! | `admins`                 | set     | permanent              | invitation, users' changes  | the same |
+//! | `generation:ID`          | string  | as its account         | revoke all, password and users' changes | every session check |
+//! | `token-generation:ID`    | string  | as its account         | users' changes              | every check of a token for programs |
+//! | `invitation:SHA256`      | hash    | a day, until it is used | admins                     | the invited |
+//! | `invitations`            | set     | pruned at each invitation | admins                   | list of invitations |
 //! | `setup-code`             | string  | a day, or until setup  | first worker                | workers, setup |
 //! | `session:SHA256`         | string  | min(idle, absolute)    | login, touch, logout        | every session check |
+//! | `api-token:SHA256`       | string  | at most a year         | users, hourly touch         | every check of it |
+//! | `api-tokens:USER`        | set     | pruned at each new one | users                       | list of tokens |
 //! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
@@ -65,21 +72,19 @@
 //!
 //! On a Redis Cluster, `{PREFIX}` takes the place of `PREFIX`. `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48
 //! around it or the same IPv4 address, `ACCOUNT` a digest of the name that was typed: people type passwords there by mistake.
-//! `REQUEST` is a digest of the user and the key.
+//! `REQUEST` is a digest of the user and the key. `ID` is the short id of an account, `admin` for the admin.
 //!
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` notifies near
-//! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all` or `none` for the id. `PREFIX:leader:OWNER|EPOCH` carries no
+//! caches of revocations: `INCARNATION|PREVIOUS|NUMBER|ID`, with `all:ACCOUNT` or `none` for the id. `PREFIX:leader:OWNER|EPOCH` carries no
 //! messages: the leader subscribes to the one of its term, and the watcher counts the subscriptions.
 //!
 //! A new key goes into this table and into `keys_tests.rs`.
 
-use std::net::IpAddr;
+mod of_accounts;
+mod of_limits;
 
-use sha2::{Digest as _, Sha256};
-
-use super::auth::networks::{address_of, site_of};
 use super::slot::slot;
-use super::{SessionId, Trail, Username, hex};
+use super::{SessionId, Trail};
 use crate::config::RedisConfig;
 use crate::domain::undo::UndoId;
 use crate::domain::{BanJobId, JailChangeId, JailName, ServerName};
@@ -136,34 +141,8 @@ impl Keys {
         self.key("primary")
     }
 
-    pub(super) fn account(&self, user: &Username) -> String {
-        self.key(&format!("account:{}", user.as_str()))
-    }
-
-    pub(super) fn generation(&self, user: &Username) -> String {
-        self.key(&format!("generation:{}", user.as_str()))
-    }
-
     pub(super) fn setup_code(&self) -> String {
         self.key("setup-code")
-    }
-
-    /// The key has the digest in raw form: 32 bytes instead of 43 for each of many sessions.
-    pub(super) fn session(&self, id: &SessionId) -> Vec<u8> {
-        let mut key = self.key("session:").into_bytes();
-        key.extend_from_slice(id.as_bytes());
-        key
-    }
-
-    /// There while the session may make sensitive changes.
-    pub(super) fn confirmed(&self, id: &SessionId) -> Vec<u8> {
-        let mut key = self.key("confirmed:").into_bytes();
-        key.extend_from_slice(id.as_bytes());
-        key
-    }
-
-    pub(super) fn sessions(&self, user: &Username) -> String {
-        self.key(&format!("sessions:{}", user.as_str()))
     }
 
     pub(super) fn user_agent(&self, digest: u64) -> String {
@@ -331,39 +310,6 @@ impl Keys {
         self.key("holders")
     }
 
-    /// The attempts from one address.
-    pub(super) fn attempts(&self, ip: IpAddr) -> String {
-        format!("{}:{}", self.attempts_of_site(ip), address_of(ip))
-    }
-
-    /// The attempts from the site around an address.
-    pub(super) fn attempts_of_site(&self, ip: IpAddr) -> String {
-        format!("{}attempts:{{{}}}", self.spread, site_of(ip))
-    }
-
-    pub(super) fn failures(&self, account: &str) -> String {
-        format!("{}failures:{{{}}}", self.spread, digest(account))
-    }
-
-    /// Whether the failures of an account were used up, and too few of them have come back.
-    pub(super) fn emptied(&self, account: &str) -> String {
-        format!("{}emptied:{{{}}}", self.spread, digest(account))
-    }
-
-    /// Whether an address has failed to log in to an account.
-    pub(super) fn failed(&self, account: &str, ip: IpAddr) -> String {
-        format!("{}failed:{{{}}}:{}", self.spread, digest(account), address_of(ip))
-    }
-
-    pub(super) fn known(&self, account: &str, ip: IpAddr) -> String {
-        format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
-    }
-
-    /// The run of a request under a user's `Idempotency-Key`.
-    pub(super) fn idempotent(&self, user: &Username, key: &str) -> String {
-        format!("{}idempotent:{{{}}}", self.spread, digest(&format!("{}\0{key}", user.as_str())))
-    }
-
     /// The channel that notifies near caches of revocations.
     pub(super) fn revoked(&self) -> String {
         format!("{}revoked", self.channel)
@@ -388,11 +334,6 @@ impl Keys {
 /// A jail as part of a key: an unescaped `/` within its name could make it the key of another list.
 fn place(server: &ServerName, jail: &JailName) -> String {
     format!("{server}/{}", jail.as_str().replace('%', "%25").replace('/', "%2F"))
-}
-
-/// 128 bits of a digest: nobody can find a name with the same digest as another, in order to lock that one out.
-fn digest(name: &str) -> String {
-    hex(Sha256::digest(name).first_chunk::<16>().unwrap_or(&[0; 16]))
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! In which slot keys lie, and that no two keys are the same.
 
+use std::net::IpAddr;
+
 use super::*;
-use crate::store::SessionToken;
+use crate::store::auth::invitations::InvitationCode;
+use crate::store::{AccountId, SessionToken, Username};
 
 #[test]
 fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
@@ -9,12 +12,19 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
     let name = ServerName::parse("web{x}1".replace(['{', '}'], "").as_str()).unwrap();
     let user = Username::admin();
     let jail = JailName::parse("sshd").unwrap();
-    let session = SessionToken::fresh().unwrap().id();
+    let session = SessionToken::fresh(AccountId::ADMIN).unwrap().id();
+    let account = AccountId::fresh().unwrap();
     let all: Vec<Vec<u8>> = [
         keys.layout(),
         keys.primary(),
         keys.account(&user),
-        keys.generation(&user),
+        keys.generation(account),
+        keys.token_generation(account),
+        keys.accounts(),
+        keys.admins(),
+        keys.invitation(&InvitationCode::fresh().unwrap().id()),
+        keys.invitations(),
+        keys.api_tokens(&user),
         keys.setup_code(),
         keys.sessions(&user),
         keys.user_agent(7),
@@ -56,7 +66,7 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
     ]
     .into_iter()
     .map(String::into_bytes)
-    .chain([keys.session(&session), keys.confirmed(&session)])
+    .chain([keys.session(&session), keys.confirmed(&session), keys.api_token(&session)])
     .collect();
     let expected = slot(b"bangui");
     for key in all {
@@ -121,4 +131,11 @@ fn in_a_cluster_no_key_spreads_and_none_is_that_of_another() {
     assert_eq!(names.len(), spread.len());
     assert!(keys.are_in_one_slot() && !Keys::new("bangui").are_in_one_slot());
     assert_eq!(Keys::new("bangui").layout(), keys.layout(), "the others are as everywhere");
+}
+
+#[test]
+fn the_admins_generation_has_the_key_of_version_0_2() {
+    let keys = Keys::new("bangui");
+    assert_eq!(keys.generation(AccountId::ADMIN), "{bangui}:generation:admin");
+    assert_eq!(keys.account(&Username::admin()), "{bangui}:account:admin");
 }

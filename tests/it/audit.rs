@@ -44,7 +44,11 @@ impl Tried {
             self.entries().await.into_iter().filter(|entry| !before.contains(&entry.id)).collect();
         let [entry, begun @ ..] = &new[..] else { panic!("{route} left no entry") };
         assert_eq!((entry.what.as_str(), entry.outcome.as_str()), (what, "done"), "{route}: {new:?}");
-        assert_eq!(entry.username, "admin", "{route}: {entry:?}");
+        assert_eq!(
+            entry.username,
+            if what == "user.accept" { "anna" } else { "admin" },
+            "{route}: {entry:?}"
+        );
         assert_eq!(entry.address.as_deref(), Some("127.0.0.1"), "{route}: {entry:?}");
         assert_eq!(entry.worker.as_deref(), answer.headers["x-bangui-worker"].to_str().ok(), "{route}");
         match begun {
@@ -154,6 +158,32 @@ async fn every_route_that_changes_something_leaves_an_entry() {
 
     let request = send(&client, Method::PATCH, "/api/v1/settings", json!({ "session_idle_seconds": 900 }));
     tried.change("PATCH /api/v1/settings", "settings.change", request).await;
+    let body = json!({ "username": "anna", "role": "viewer", "servers": ["web-*"] });
+    let request = send(&client, Method::POST, "/api/v1/invitations", body.clone());
+    let (answer, entry) = tried.change("POST /api/v1/invitations", "user.invite", request).await;
+    assert_eq!(entry.target.as_deref(), Some("anna"), "{entry:?}");
+    let id = answer.body["invitation"]["id"].as_str().unwrap();
+    let request = client.request(Method::DELETE, &format!("/api/v1/invitations/{id}"));
+    tried.change("DELETE /api/v1/invitations/{id}", "invitation.revoke", request).await;
+    let code = client.post("/api/v1/invitations", body).await.body["code"].as_str().unwrap().to_owned();
+    let acceptance = json!({ "code": code, "password": NEW_PASSWORD });
+    let request = send(&anonymous, Method::POST, "/api/v1/invitations/accept", acceptance);
+    let (_, entry) = tried.change("POST /api/v1/invitations/accept", "user.accept", request).await;
+    assert_eq!(entry.after, json!({ "role": "viewer", "servers": ["web-*"] }), "{entry:?}");
+    let request = send(&client, Method::PATCH, "/api/v1/users/anna", json!({ "role": "operator" }));
+    let (_, entry) = tried.change("PATCH /api/v1/users/{name}", "user.change", request).await;
+    assert_eq!((&entry.before["role"], &entry.after["role"]), (&json!("viewer"), &json!("operator")));
+    let request = client.request(Method::DELETE, "/api/v1/users/anna");
+    let (_, entry) = tried.change("DELETE /api/v1/users/{name}", "user.delete", request).await;
+    assert_eq!((entry.target.as_deref(), &entry.before["role"]), (Some("anna"), &json!("operator")));
+    let request = send(&client, Method::POST, "/api/v1/tokens", json!({ "name": "backup" }));
+    let (answer, entry) = tried.change("POST /api/v1/tokens", "token.create", request).await;
+    assert_eq!((&entry.after["name"], &entry.after["days"]), (&json!("backup"), &json!(90)));
+    let id = answer.body["token"]["id"].as_str().unwrap().to_owned();
+    let request = client.request(Method::DELETE, &format!("/api/v1/tokens/{id}"));
+    let (_, entry) = tried.change("DELETE /api/v1/tokens/{id}", "token.revoke", request).await;
+    assert_eq!(entry.target, Some(id));
+
     let other = anonymous.log_in().await;
     let shown = anonymous.with_bearer(&other).get("/api/v1/session").await;
     let id = shown.body["id"].as_str().unwrap().to_owned();

@@ -10,10 +10,11 @@ use crate::support::cluster::SERVER;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON};
 
 /// The calls that take a body, with a valid body, which the test then breaks.
-fn calls_with_a_body() -> [(Method, &'static str, serde_json::Value); 3] {
+fn calls_with_a_body() -> [(Method, &'static str, serde_json::Value); 4] {
     [
         (Method::POST, "/api/v1/setup", json!({ "password": PASSWORD, "token": "x" })),
         (Method::POST, "/api/v1/session", json!({ "password": PASSWORD })),
+        (Method::POST, "/api/v1/invitations/accept", json!({ "password": PASSWORD, "code": "x" })),
         (Method::PUT, "/api/v1/password", json!({ "current": PASSWORD, "new": PASSWORD })),
     ]
 }
@@ -73,8 +74,7 @@ async fn a_body_that_is_not_what_it_should_be_is_refused_with_the_reason() {
         let answer = send(json, unknown.to_string().into()).await;
         refused(&answer, &[400, 422]);
         assert!(answer.text.contains("pasword"), "the field is not named: {}", answer.text);
-        let twice =
-            r#"{"password":"aaaaaaaaaa","password":"bbbbbbbbbb","token":"x","current":"a","new":"b"}"#;
+        let twice = r#"{"password":"aaaaaaaaaa","password":"bbbbbbbbbb","token":"x","code":"x","current":"a","new":"b"}"#;
         refused(&send(json, twice.into()).await, &[400, 422]);
         for other in
             ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonx"]
@@ -122,7 +122,7 @@ async fn a_body_over_64_kib_or_over_8_kib_where_strangers_may_send_it_is_refused
 }
 
 /// The calls that need a session.
-const CLOSED: [(&str, &str); 16] = [
+const CLOSED: [(&str, &str); 25] = [
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
     ("POST", "/api/v1/session/confirm"),
@@ -130,6 +130,15 @@ const CLOSED: [(&str, &str); 16] = [
     ("DELETE", "/api/v1/sessions"),
     ("DELETE", "/api/v1/sessions/x"),
     ("PUT", "/api/v1/password"),
+    ("GET", "/api/v1/users"),
+    ("PATCH", "/api/v1/users/x"),
+    ("DELETE", "/api/v1/users/x"),
+    ("GET", "/api/v1/invitations"),
+    ("POST", "/api/v1/invitations"),
+    ("DELETE", "/api/v1/invitations/x"),
+    ("GET", "/api/v1/tokens"),
+    ("POST", "/api/v1/tokens"),
+    ("DELETE", "/api/v1/tokens/x"),
     ("GET", "/api/v1/servers"),
     ("GET", "/api/v1/servers/x"),
     ("GET", "/api/v1/servers/x/jails"),

@@ -7,6 +7,7 @@
 mod accounts;
 mod hosts;
 mod observed;
+mod people;
 
 use std::collections::BTreeSet;
 
@@ -43,7 +44,12 @@ fn every_changing_route_of_the_openapi_document_is_left_by_a_client_in_these_tes
         let changes = |method: &String| ["POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str());
         changing.extend(methods.filter(changes).map(|method| (method, path.clone())));
     }
-    let left = accounts::ENDING.iter().chain(accounts::ROUTES).chain(hosts::ROUTES).chain(hosts::OTHERS);
+    let left = accounts::ENDING
+        .iter()
+        .chain(accounts::ROUTES)
+        .chain(people::ROUTES)
+        .chain(hosts::ROUTES)
+        .chain(hosts::OTHERS);
     let left = left.map(|route| (route.method.to_owned(), route.route().to_owned()));
     assert_eq!(left.collect::<BTreeSet<_>>(), changing);
 }

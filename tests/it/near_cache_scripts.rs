@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use redis::{Connection, FromRedisValue, ScriptInvocation, Value};
 
-use self::acts::{ALL, Act, Redis, Revoked, Session, act_of, histories};
+use self::acts::{ACCOUNTS, ALL, Act, Redis, Revoked, Session, account_of, act_of, histories};
 use self::model::World;
 use self::wait::{Listed, Looked};
 use crate::support::redis::Redis as Server;
@@ -65,17 +65,23 @@ struct Scripts<'a> {
 struct Memory {
     holders: BTreeMap<String, String>,
     sessions: Vec<(Vec<u8>, Vec<u8>)>,
-    generation: Option<u64>,
+    generations: [Option<u64>; 2],
 }
 
 const HOLDERS: &str = "{m}:holders";
-const GENERATION: &str = "{m}:generation";
-const INDEX: &str = "{m}:sessions";
 
 fn id_of(session: Session) -> [u8; 32] {
     let mut id = [0; 32];
     id[..4].copy_from_slice(&session.to_be_bytes());
     id
+}
+
+fn generation_of(account: usize) -> String {
+    format!("{{m}}:generation:{}", ACCOUNTS[account])
+}
+
+fn index_of(account: usize) -> String {
+    format!("{{m}}:sessions:{account}")
 }
 
 fn key_of(session: Session) -> Vec<u8> {
@@ -103,6 +109,14 @@ impl Scripts<'_> {
         format!("{:032x}", self.random)
     }
 
+    /// Those that have an id of their own, as a revocation of all their sessions demands.
+    fn create_accounts(&mut self) {
+        for (n, id) in ACCOUNTS.iter().enumerate().skip(1) {
+            let _: () =
+                self.command("HSET", &[format!("{{m}}:account:{n}").as_bytes(), b"id", id.as_bytes()]);
+        }
+    }
+
     fn sessions(&mut self) -> Vec<Vec<u8>> {
         self.command("KEYS", &[b"{m}:session:*"])
     }
@@ -122,16 +136,17 @@ impl Redis for Scripts<'_> {
     type Memory = Memory;
 
     fn login(&mut self, session: Session) {
-        let generation: Option<u64> = self.command("GET", &[GENERATION.as_bytes()]);
+        let account = account_of(session);
+        let generation: Option<u64> = self.command("GET", &[generation_of(account).as_bytes()]);
         let value = [[0; 8], generation.unwrap_or(0).to_be_bytes()].concat();
         let _: () = self.command("SET", &[&key_of(session), &value, b"PX", b"600000"]);
-        let _: () = self.command("SADD", &[INDEX.as_bytes(), &id_of(session)]);
+        let _: () = self.command("SADD", &[index_of(account).as_bytes(), &id_of(session)]);
     }
 
     fn read(&mut self, session: Session) -> bool {
         let script = redis::Script::new(&self.sources.read);
         let mut call = script.prepare_invoke();
-        call.key(GENERATION).key(key_of(session)).arg(&self.incarnation);
+        call.key(generation_of(account_of(session))).key(key_of(session)).arg(&self.incarnation);
         let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) =
             call.invoke(self.connection).unwrap();
         let alive = value.filter(|value| value[8..16] == generation.unwrap_or(0).to_be_bytes());
@@ -161,22 +176,23 @@ impl Redis for Scripts<'_> {
     fn revoke(&mut self, ends: Revoked) -> (Vec<u8>, Listed) {
         let (source, fresh) = (self.sources.revoke.clone(), self.fresh());
         let answer: Vec<Value> = self.call(&source, |call| {
-            let (kind, id) = match ends {
-                Revoked::One(session) => ("one", id_of(session).to_vec()),
-                Revoked::All => ("all", Vec::new()),
-                Revoked::Nothing => ("none", Vec::new()),
+            let (kind, id, account) = match ends {
+                Revoked::One(session) => ("one", id_of(session).to_vec(), account_of(session)),
+                Revoked::All(account) => ("all", Vec::new(), account),
+                Revoked::Nothing => ("none", Vec::new(), 0),
             };
-            call.key(GENERATION)
-                .key(INDEX)
-                .key("{m}:account")
-                .key("{m}:setup")
-                .key("{m}:audit")
-                .key("{m}:audit-chain");
+            call.key(generation_of(account)).key(index_of(account)).key(format!("{{m}}:account:{account}"));
+            for unused in
+                ["setup", "audit", "audit-chain", "tokens", "all-tokens", "accounts", "admins", "admin"]
+            {
+                call.key(format!("{{m}}:{unused}"));
+            }
             if let Revoked::One(session) = ends {
                 call.key(key_of(session));
             }
             // Without an entry of the audit, whose functions are not part of this file.
             call.arg(kind).arg(id).arg("m:revoked").arg(fresh).arg("").arg("").arg("").arg("");
+            call.arg(ACCOUNTS[account]);
         });
         let message = self.subscription.recv_response().unwrap();
         let (_, _, message): (String, String, Vec<u8>) = redis::from_redis_value(message).unwrap();
@@ -213,7 +229,7 @@ impl Redis for Scripts<'_> {
         Memory {
             holders: self.command("HGETALL", &[HOLDERS.as_bytes()]),
             sessions: keys.into_iter().map(|key| (key.clone(), self.command("GET", &[&key]))).collect(),
-            generation: self.command("GET", &[GENERATION.as_bytes()]),
+            generations: [0, 1].map(|account| self.command("GET", &[generation_of(account).as_bytes()])),
         }
     }
 
@@ -229,11 +245,17 @@ impl Redis for Scripts<'_> {
         }
         for (key, value) in &memory.sessions {
             let _: () = self.command("SET", &[key, value, b"PX", b"600000"]);
-            let _: () = self.command("SADD", &[INDEX.as_bytes(), &key[key.len() - 32..]]);
+            let id = &key[key.len() - 32..];
+            let account = account_of(u32::from_be_bytes(*id.first_chunk().unwrap()));
+            let _: () = self.command("SADD", &[index_of(account).as_bytes(), id]);
         }
-        if let Some(generation) = memory.generation {
-            let _: () = self.command("SET", &[GENERATION.as_bytes(), generation.to_string().as_bytes()]);
+        for (account, generation) in memory.generations.iter().enumerate() {
+            if let Some(generation) = generation {
+                let (key, value) = (generation_of(account), generation.to_string());
+                let _: () = self.command("SET", &[key.as_bytes(), value.as_bytes()]);
+            }
         }
+        self.create_accounts();
     }
 }
 
@@ -263,7 +285,8 @@ fn live_through(
     history: impl IntoIterator<Item = Act>,
 ) -> Result<(), TestCaseError> {
     let _: () = redis::cmd("FLUSHALL").query(connection).unwrap();
-    let scripts = Scripts { connection, subscription, sources, random: 0, incarnation: String::new() };
+    let mut scripts = Scripts { connection, subscription, sources, random: 0, incarnation: String::new() };
+    scripts.create_accounts();
     World::new(scripts, ALL).live_through(history)
 }
 

@@ -10,9 +10,10 @@ use crate::support::redis::Redis;
 use crate::support::{Cluster, SOON, eventually};
 
 /// Pages of somebody who is logged in.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "/",
     "/account",
+    "/users",
     "/help",
     "/setup/next",
     "/servers/web-1",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::domain::access::Access;
-use bangui::store::{LoginOrigin, SessionLife, Store, StoreError, Username};
+use bangui::store::{LoginOrigin, Owner, SessionLife, Store, StoreError};
 
 use crate::support::cluster::store_config;
 use crate::support::redis::Redis;
@@ -30,10 +30,10 @@ async fn a_session_is_read_from_no_demoted_primary_though_no_watchdog_looks() {
         }
     }
     store.ready().await.unwrap();
-    let admin = Username::admin();
+    let admin = Owner::admin();
     let audit = Actor::operator().record("test");
     store.create_admin("a hash", &audit).await.unwrap();
-    let generation = store.account(&admin).await.unwrap().unwrap().generation;
+    let generation = store.account(&admin.username).await.unwrap().unwrap().generation;
     let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "test".to_owned() };
     let begun = store
         .begin_session((&admin, &Access::everything()), generation, &origin, LIFE, |_| audit.clone())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::domain::access::Access;
-use bangui::store::{AuditRecord, LoginOrigin, SessionDetails, SessionLife, SessionToken, Store, Username};
+use bangui::store::{AuditRecord, LoginOrigin, Owner, SessionDetails, SessionLife, SessionToken, Store};
 
 use crate::store::store;
 use crate::support::redis::Redis;
@@ -26,8 +26,8 @@ fn origin() -> LoginOrigin {
 }
 
 async fn logged_in(store: &Store) -> SessionToken {
-    let admin = Username::admin();
-    let generation = store.account(&admin).await.unwrap().unwrap().generation;
+    let admin = Owner::admin();
+    let generation = store.account(&admin.username).await.unwrap().unwrap().generation;
     store
         .begin_session((&admin, &Access::everything()), generation, &origin(), LIFE, begun)
         .await
@@ -44,9 +44,9 @@ async fn lives(store: &Store, token: &SessionToken) -> bool {
 async fn revoking_all_sessions_kills_a_login_in_flight_and_keeps_the_one_that_is_kept() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
-    let admin = Username::admin();
+    let admin = Owner::admin();
     assert!(store.create_admin("hash", &audit()).await.unwrap());
-    let generation = store.account(&admin).await.unwrap().unwrap().generation;
+    let generation = store.account(&admin.username).await.unwrap().unwrap().generation;
     let (kept, other) = (logged_in(&store).await, logged_in(&store).await);
 
     store.end_all_sessions(&admin, Some(&kept.id()), &audit()).await.unwrap();
@@ -80,7 +80,7 @@ async fn touches_never_let_a_session_outlive_its_absolute_end() {
     let store = store(&redis).await;
     store.create_admin("hash", &audit()).await.unwrap();
     let life = SessionLife { idle: Duration::from_millis(4_000), absolute: Duration::from_millis(2_500) };
-    let admin = Username::admin();
+    let admin = Owner::admin();
     let (token, details) = store
         .begin_session((&admin, &Access::everything()), 1, &origin(), life, begun)
         .await
@@ -106,7 +106,7 @@ async fn pages_of_sessions_hold_each_session_once() {
     }
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let page = store.list_sessions(&Username::admin(), cursor.as_deref(), 10, LIFE).await.unwrap();
+        let page = store.list_sessions(&Owner::admin(), cursor.as_deref(), 10, LIFE).await.unwrap();
         seen.extend(page.items.iter().map(|item| item.session.id.to_string()));
         cursor = page.next_cursor;
         if cursor.is_none() {
@@ -123,7 +123,7 @@ async fn logins_take_sessions_that_have_run_out_from_the_index() {
     let redis = Redis::start().await;
     let store = store(&redis).await;
     store.create_admin("hash", &audit()).await.unwrap();
-    let admin = Username::admin();
+    let admin = Owner::admin();
     let short = SessionLife { idle: Duration::from_millis(1), ..LIFE };
     for _ in 0..10 {
         store
@@ -155,6 +155,6 @@ async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
     let token = logged_in(&store).await;
     redis.command::<u64>(&["DEL", "{it}:sessions:admin"]).await;
     let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
-    store.end_checked_session(&session.username, &session.id, &audit()).await.unwrap();
+    store.end_checked_session(&session.owner(), &session.id, &audit()).await.unwrap();
     assert!(!lives(&store, &token).await);
 }

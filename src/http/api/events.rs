@@ -45,7 +45,7 @@ use crate::http::auth::permissions::is_shown;
 use crate::http::error::{Problem, Result};
 use crate::http::event_clients::{EventPlace, MAX_EVENT_CLIENTS, MAX_EVENT_CLIENTS_OF_SESSION, NoPlace};
 use crate::http::state::{AppState, Phase};
-use crate::store::{News, SessionId, StoredEvent, StreamId};
+use crate::store::{News, Proof, StoredEvent, StreamId};
 
 /// The interval of comments, so that no proxy takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -91,7 +91,7 @@ pub async fn follow(State(state): State<AppState>, caller: Caller, after: After)
     let following = Following {
         behind: after.0.is_some(),
         proved_at: Instant::now(),
-        session: caller.session.id,
+        session: caller.session.proof(),
         access: caller.session.access,
         state,
         news,
@@ -129,7 +129,7 @@ impl FromRequestParts<AppState> for After {
 /// One client.
 struct Following {
     state: AppState,
-    session: SessionId,
+    session: Proof,
     /// What it is sent: nothing of other servers.
     access: Access,
     proved_at: Instant,

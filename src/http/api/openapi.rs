@@ -86,7 +86,7 @@ impl Modify for Refusals {
 }
 
 /// The ids of the operations, after which generated clients name their functions. A new route needs one, which never changes again.
-const IDS: [(&str, &str, &str); 43] = [
+const IDS: [(&str, &str, &str); 53] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
@@ -102,6 +102,16 @@ const IDS: [(&str, &str, &str); 43] = [
     ("delete", "/api/v1/sessions", "end_sessions"),
     ("delete", "/api/v1/sessions/{id}", "end_session"),
     ("put", "/api/v1/password", "change_password"),
+    ("get", "/api/v1/tokens", "list_tokens"),
+    ("post", "/api/v1/tokens", "create_token"),
+    ("delete", "/api/v1/tokens/{id}", "revoke_token"),
+    ("get", "/api/v1/users", "list_users"),
+    ("patch", "/api/v1/users/{name}", "change_user"),
+    ("delete", "/api/v1/users/{name}", "delete_user"),
+    ("get", "/api/v1/invitations", "list_invitations"),
+    ("post", "/api/v1/invitations", "invite_user"),
+    ("delete", "/api/v1/invitations/{id}", "revoke_invitation"),
+    ("post", "/api/v1/invitations/accept", "accept_invitation"),
     ("get", "/api/v1/servers", "list_servers"),
     ("get", "/api/v1/servers/{server}", "get_server"),
     ("post", "/api/v1/servers/{server}/probe", "probe_server"),

@@ -5,8 +5,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::actions::Actor;
 use crate::actions::change_password::{PasswordChange, change_password};
+use crate::http::auth::actor::Person;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::extract::Json;
@@ -30,7 +30,7 @@ pub struct PasswordRequest {
         (status = 409, description = "Somebody else changed it at the same time"), (status = 429, description = "Too many attempts")))]
 pub async fn change(
     State(state): State<AppState>,
-    actor: Actor,
+    Person(actor): Person,
     cookie: CookieKind,
     Json(PasswordRequest { current, new }): Json<PasswordRequest>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time::Time;
-use crate::actions::{Actor, confirm_session, log_in, log_out};
+use crate::actions::{confirm_session, log_in, log_out};
+use crate::domain::access::{Role, ServerPattern};
+use crate::http::auth::actor::Person;
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
@@ -58,7 +60,7 @@ pub async fn log_in(
     let begun = log_in::log_in(&state, log_in::Login { username, password, origin, replaces }).await?;
     let log_in::LoggedIn { token, details, .. } = begun;
     let id = details.session.id;
-    let answer = LoggedIn { token: token.reveal(), session: SessionView::new(details, id) };
+    let answer = LoggedIn { token: token.reveal(), session: SessionView::new(details, Some(id)) };
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
 }
 
@@ -75,7 +77,7 @@ pub struct Confirmation {
         (status = 429, description = "Too many attempts")))]
 pub async fn confirm(
     State(state): State<AppState>,
-    actor: Actor,
+    Person(actor): Person,
     Json(Confirmation { password }): Json<Confirmation>,
 ) -> Result<StatusCode> {
     confirm_session::confirm_session(&state, actor, password).await?;
@@ -91,7 +93,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Respo
         let details = state.store.session_details(session).await?;
         // `axum::Json` would start with 128 bytes and reallocate.
         let mut json = Vec::with_capacity(SHOWN_BYTES);
-        serde_json::to_writer(&mut json, &SessionView::new(details, id))
+        serde_json::to_writer(&mut json, &SessionView::new(details, Some(id)))
             .map_err(|error| Problem::internal(format!("a session cannot be shown: {error}")))?;
         Ok::<_, Problem>(json)
     });
@@ -103,7 +105,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Respo
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204)) )]
 pub async fn log_out(
     State(state): State<AppState>,
-    AwaitRevocation(actor): AwaitRevocation<Actor>,
+    AwaitRevocation(Person(actor)): AwaitRevocation<Person>,
     cookie: CookieKind,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1])> {
     log_out::log_out(&state, actor).await?;
@@ -116,6 +118,11 @@ pub struct SessionView {
     #[schema(value_type = String)]
     id: SessionId,
     username: String,
+    /// What the session may do.
+    role: Role,
+    /// The servers and patterns that the role is for; empty for all servers.
+    #[schema(value_type = Vec<String>)]
+    servers: Vec<ServerPattern>,
     created_at: Time,
     last_seen_at: Time,
     idle_expires_at: Time,
@@ -131,18 +138,20 @@ pub struct SessionView {
 
 impl SessionView {
     /// Shows a session to the caller, whose own session is `current`.
-    pub fn new(details: SessionDetails, current: SessionId) -> Self {
+    pub fn new(details: SessionDetails, current: Option<SessionId>) -> Self {
         let SessionDetails { session, user_agent, error } = details;
         Self {
             id: session.id,
             username: session.username.as_str().to_owned(),
+            role: session.access.role,
+            servers: session.access.servers,
             created_at: session.created_at.into(),
             last_seen_at: session.last_seen_at.into(),
             idle_expires_at: session.idle_expires_at.into(),
             expires_at: session.expires_at.into(),
             ip: session.ip,
             user_agent,
-            current: current == session.id,
+            current: current == Some(session.id),
             error,
         }
     }

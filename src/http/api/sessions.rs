@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::session::SessionView;
-use crate::actions::Actor;
 use crate::actions::revoke_sessions::{RevokeError, Revoked, revoke_all, revoke_one};
-use crate::http::auth::caller::{AwaitRevocation, Caller};
+use crate::http::auth::actor::Person;
+use crate::http::auth::caller::AwaitRevocation;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
@@ -53,14 +53,13 @@ pub struct List<T> {
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "session", params(PageQuery), responses((status = 200, body = List<SessionView>)))]
 pub async fn list(
     State(state): State<AppState>,
-    caller: Caller,
+    Person(actor): Person,
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<SessionView>>> {
     let limit = page.limit()?;
-    let caller = caller.session;
     let cursor = page.cursor.as_deref();
-    let page = state.store.list_sessions(&caller.username, cursor, limit, state.session_life()).await?;
-    let items = page.items.into_iter().map(|details| SessionView::new(details, caller.id)).collect();
+    let page = state.store.list_sessions(&actor.owner(), cursor, limit, state.session_life()).await?;
+    let items = page.items.into_iter().map(|details| SessionView::new(details, actor.session)).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }
 
@@ -69,7 +68,7 @@ pub async fn list(
     responses((status = 204), (status = 403, description = "The password was not confirmed within the last five minutes")))]
 pub async fn end_one(
     State(state): State<AppState>,
-    AwaitRevocation(actor): AwaitRevocation<Actor>,
+    AwaitRevocation(Person(actor)): AwaitRevocation<Person>,
     cookie: CookieKind,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, HeaderMap)> {
@@ -93,7 +92,7 @@ pub struct EndAllQuery {
     responses((status = 204), (status = 403, description = "The password was not confirmed within the last five minutes")))]
 pub async fn end_all(
     State(state): State<AppState>,
-    AwaitRevocation(actor): AwaitRevocation<Actor>,
+    AwaitRevocation(Person(actor)): AwaitRevocation<Person>,
     cookie: CookieKind,
     Query(query): Query<EndAllQuery>,
 ) -> Result<(StatusCode, HeaderMap)> {

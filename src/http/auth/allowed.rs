@@ -113,13 +113,7 @@ fn note(state: &AppState, actor: &Actor, right: Right) {
 }
 
 fn actor(parts: &Parts, state: &AppState, session: &LiveSession) -> Actor {
-    Actor {
-        username: session.username.clone(),
-        access: session.access.clone(),
-        session: Some(session.id),
-        address: Some(address::of(&parts.extensions, &parts.headers, state)),
-        worker: Some(state.worker.clone()),
-    }
+    Actor::of_session(session, address::of(&parts.extensions, &parts.headers, state), &state.worker)
 }
 
 /// The line of the refusal in the access log says whose it was.

@@ -3,6 +3,7 @@
 //! | extractor | proves | else |
 //! |---|---|---|
 //! | [`Caller`] | the session is alive, and its role may send this request (`allowed.rs`) | 401; 503 if Redis could not be asked; 403, or 404 for a server that its account is not for |
+//! | [`super::actor::Person`] | the same, and that no token for programs asks | the same; 403 |
 //! | [`AwaitRevocation`] | the same as the extractor in it | the same; a 401 only once the session is refused everywhere |
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,9 +18,11 @@ use metrics::Counter;
 use super::address;
 use super::allowed;
 use super::cookie::CookieKind;
+use crate::actions::Actor;
+use crate::actions::api_tokens::note_foreign_network;
 use crate::http::error::Problem;
 use crate::http::state::AppState;
-use crate::store::{Checked, LiveSession, SessionToken, StoreError};
+use crate::store::{Checked, LiveSession, ProofKind, SessionToken, StoreError};
 
 /// Somebody who is logged in.
 #[derive(Clone)]
@@ -52,12 +55,26 @@ impl FromRequestParts<AppState> for Caller {
         let checked = state.store.check_session(&token, state.session_life()).await;
         count(&checked);
         let session = checked?.session.ok_or_else(Problem::no_session)?;
+        admit_program(parts, state, &session)?;
         if let Some(LoggedIn(logged_in)) = parts.extensions.get() {
             logged_in.store(true, Relaxed);
         }
         allowed::check(parts, state, &session).await?;
         Ok(Self { session })
     }
+}
+
+/// Refuses a token for programs that is used from a network that it is not for. The answer does not wait for the audit.
+fn admit_program(parts: &Parts, state: &AppState, session: &LiveSession) -> Result<(), Problem> {
+    let Some(grant) = &session.api_token else { return Ok(()) };
+    let address = address::of(&parts.extensions, &parts.headers, state);
+    if grant.admits(address) {
+        return Ok(());
+    }
+    let (task, session) = (state.clone(), session.clone());
+    let actor = Actor::of_session(&session, address, &state.worker);
+    state.in_flight.spawn(async move { note_foreign_network(&task, &session, actor).await });
+    Err(Problem::token_network())
 }
 
 /// Each counter is looked up once: this is on the way of every request.
@@ -112,5 +129,6 @@ fn shown_token(parts: &Parts, state: &AppState) -> Option<SessionToken> {
         return scheme.eq_ignore_ascii_case("bearer").then(|| SessionToken::parse(token.trim()))?;
     }
     let kind = CookieKind::of(state, address::peer(&parts.extensions), &parts.headers);
-    SessionToken::parse(kind.find(&parts.headers)?)
+    // A token for programs is no cookie: a browser would send it where its owner did not mean it to.
+    SessionToken::parse(kind.find(&parts.headers)?).filter(|token| token.kind() == ProofKind::Session)
 }

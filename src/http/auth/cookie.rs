@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::address;
 use crate::http::state::AppState;
-use crate::store::{SessionId, SessionToken};
+use crate::store::{Proof, SessionToken};
 
 /// Which of the two cookies belongs to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +75,9 @@ impl CookieKind {
 
     /// The session that a browser already has when it logs in. The cookie of a client that sends `Authorization` is ignored here too.
     #[must_use]
-    pub fn session_of_browser(self, headers: &HeaderMap) -> Option<SessionId> {
+    pub fn session_of_browser(self, headers: &HeaderMap) -> Option<Proof> {
         let token = self.find(headers).filter(|_| !headers.contains_key(header::AUTHORIZATION))?;
-        Some(SessionToken::parse(token)?.id())
+        Some(SessionToken::parse(token)?.proof())
     }
 }
 

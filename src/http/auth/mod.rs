@@ -1,6 +1,6 @@
 //! Who sends a request, and from where.
 
-mod actor;
+pub mod actor;
 pub mod address;
 pub mod allowed;
 pub mod caller;

@@ -53,6 +53,8 @@ pub enum Right {
     ReadAudit,
     /// Settings of bangui.
     Settings,
+    /// Other users, and invitations.
+    Users,
 }
 
 /// Who has a right.
@@ -71,7 +73,11 @@ pub enum Who {
 /// Each right, who has it, and what it is for, as in "only an admin may ...".
 pub const RIGHTS: &[(Right, Who, &str)] = &[
     (Right::Open, Who::Everybody, "log in, read the documentation of the API, probe workers"),
-    (Right::OwnAccount, Who::LoggedIn, "see and end their own sessions, change their own password"),
+    (
+        Right::OwnAccount,
+        Who::LoggedIn,
+        "see and end their own sessions, change their own password, make tokens for programs",
+    ),
     (
         Right::Look,
         Who::Role(Role::Viewer),
@@ -93,6 +99,7 @@ pub const RIGHTS: &[(Right, Who, &str)] = &[
     (Right::Recover, Who::Role(Role::Admin), "roll back or dismiss a pending recovery"),
     (Right::ReadAudit, Who::AdminOfAll, "read the audit"),
     (Right::Settings, Who::AdminOfAll, "see and change the settings of bangui"),
+    (Right::Users, Who::AdminOfAll, "invite, change and delete users"),
 ];
 
 /// Which servers a route is about.
@@ -162,6 +169,9 @@ pub const ROUTES: &[Route] = &[
     post("/login", Right::Open, About::Bangui),
     get("/setup", Right::Open, About::Bangui),
     post("/setup", Right::Open, About::Bangui),
+    post("/api/v1/invitations/accept", Right::Open, About::Bangui),
+    get("/invitation/{code}", Right::Open, About::Bangui),
+    post("/invitation/{code}", Right::Open, About::Bangui),
     // Logging out twice is a success.
     form("/logout", Right::Open, About::Bangui),
     // the caller's account
@@ -177,6 +187,11 @@ pub const ROUTES: &[Route] = &[
     form("/account/theme", Right::OwnAccount, About::Bangui),
     form("/account/keys", Right::OwnAccount, About::Bangui),
     form("/account/sessions", Right::OwnAccount, About::Bangui),
+    get("/api/v1/tokens", Right::OwnAccount, About::Bangui),
+    post("/api/v1/tokens", Right::OwnAccount, About::Bangui),
+    delete("/api/v1/tokens/{id}", Right::OwnAccount, About::Bangui),
+    form("/account/tokens", Right::OwnAccount, About::Bangui),
+    form("/account/revoke-token", Right::OwnAccount, About::Bangui),
     form("/confirm", Right::OwnAccount, About::Bangui),
     get("/help", Right::OwnAccount, About::Bangui),
     // servers
@@ -235,6 +250,16 @@ pub const ROUTES: &[Route] = &[
     get("/diagnosis", Right::Look, About::Servers),
     get("/cluster", Right::Look, About::Servers),
     get("/api/v1/audit", Right::ReadAudit, About::Bangui),
+    get("/api/v1/users", Right::Users, About::Bangui),
+    patch("/api/v1/users/{name}", Right::Users, About::Bangui),
+    delete("/api/v1/users/{name}", Right::Users, About::Bangui),
+    get("/api/v1/invitations", Right::Users, About::Bangui),
+    post("/api/v1/invitations", Right::Users, About::Bangui),
+    delete("/api/v1/invitations/{id}", Right::Users, About::Bangui),
+    get("/users", Right::Users, About::Bangui),
+    form("/users/invite", Right::Users, About::Bangui),
+    form("/users/revoke", Right::Users, About::Bangui),
+    form("/users/change", Right::Users, About::Bangui),
     get("/api/v1/settings", Right::Settings, About::Bangui),
     patch("/api/v1/settings", Right::Settings, About::Bangui),
     get("/settings", Right::Settings, About::Bangui),

@@ -17,8 +17,8 @@ use crate::store::Limit;
 impl From<LoginError> for Problem {
     fn from(error: LoginError) -> Self {
         match error {
-            // The same words for a wrong password and an unknown name.
-            LoginError::Wrong => Self::new(
+            // The same words for a wrong password, an unknown name and a disabled account.
+            LoginError::Wrong | LoginError::Disabled => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "wrong-login",
                 "Wrong name or password",

@@ -1,27 +1,30 @@
-//! The user's own account: sessions, password, theme, keys.
+//! The user's own account: sessions, password, tokens for programs, theme, keys.
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::device::device;
 use super::form::{Errors, Field, Form};
 use super::message::{Message, done, is_own, see_other};
+use super::once;
 use super::page::Page;
 use super::paging::Paging;
 use super::prefs::{remember, theme};
 use super::shell::{Shell, Visitor};
 use crate::actions::Actor;
+use crate::actions::api_tokens::{self, DEFAULT_DAYS, MAX_DAYS};
 use crate::actions::change_password::{self, ChangePasswordError, Changed, PasswordChange};
 use crate::domain::Timestamp;
+use crate::domain::access::{Role, ServerPattern};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::password::rules;
-use crate::store::SessionToken;
+use crate::store::{ApiTokenView, ProofKind, SessionToken};
 
 /// The number of sessions on a page.
 const PAGE: usize = 50;
@@ -34,13 +37,49 @@ pub struct Wanted {
 
 #[derive(Template)]
 #[template(path = "account.html")]
-struct Account {
+pub(super) struct Account {
     shell: Shell,
     sessions: Vec<Session>,
     others: bool,
     paging: Paging,
     current: Field,
     new: Field,
+    tokens: Vec<Token>,
+    /// The secret of the token that was just made.
+    secret: Option<String>,
+    /// The roles that a token of this user may have.
+    roles: Vec<Role>,
+    name: Field,
+    servers: Field,
+    networks: Field,
+    days: Field,
+    manages_users: bool,
+}
+
+struct Token {
+    id: String,
+    name: String,
+    role: Role,
+    servers: String,
+    networks: String,
+    used: Option<Timestamp>,
+    expires: Timestamp,
+}
+
+impl Token {
+    fn of(token: ApiTokenView) -> Self {
+        let servers: Vec<&str> = token.access.servers.iter().map(ServerPattern::as_str).collect();
+        let networks: Vec<String> = token.grant.networks.iter().map(ToString::to_string).collect();
+        Self {
+            id: token.id.to_string(),
+            servers: servers.join(", "),
+            networks: networks.join(", "),
+            name: token.grant.name,
+            role: token.access.role,
+            used: token.last_used_at,
+            expires: token.expires_at,
+        }
+    }
 }
 
 struct Session {
@@ -57,21 +96,34 @@ struct Session {
 pub async fn show(
     State(state): State<AppState>,
     visitor: Visitor,
+    cookie: CookieKind,
+    headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response> {
-    Ok(Page::new(account(&state, visitor, wanted.cursor.as_deref(), &Errors::default()).await?)
-        .into_response())
+    let secret = once::find(&headers)
+        .filter(|text| SessionToken::parse(text).is_some_and(|token| token.kind() == ProofKind::ApiToken));
+    let (cursor, secret, nothing) = (wanted.cursor.as_deref(), secret.map(str::to_owned), Form::default());
+    let shown = secret.is_some();
+    let page = account(&state, visitor, cursor, secret, &nothing, &Errors::default()).await?;
+    let mut response = Page::new(page).into_response();
+    if shown {
+        once::remove(&mut response, cookie, "/account");
+    }
+    Ok(response)
 }
 
-async fn account(
+/// The page, with what was typed into the form for a new token.
+pub(super) async fn account(
     state: &AppState,
     visitor: Visitor,
     cursor: Option<&str>,
+    secret: Option<String>,
+    typed: &Form,
     errors: &Errors,
 ) -> Result<Account> {
     let own = visitor.session.id;
     let page =
-        state.store.list_sessions(&visitor.session.username, cursor, PAGE, state.session_life()).await?;
+        state.store.list_sessions(&visitor.session.owner(), cursor, PAGE, state.session_life()).await?;
     let mut sessions: Vec<Session> = page
         .items
         .into_iter()
@@ -95,6 +147,18 @@ async fn account(
     let paging =
         Paging { says: format!("{} on this page", sessions.len()), previous: None, next, size: PAGE };
     let field = |name, label| Field::password(name, label).with(errors);
+    let line = |name, label| {
+        Field::text(name, label)
+            .value(typed.text(name))
+            .with(errors)
+            .attribute("autocomplete", "off")
+            .attribute("spellcheck", "false")
+    };
+    let tokens = api_tokens::list(state, &visitor.actor, None).await?;
+    let access = &visitor.actor.access;
+    let manages_users = access.role.is_admin() && access.is_for_all_servers();
+    let roles = Role::ALL.into_iter().filter(|role| *role <= access.role).collect();
+    let days = Some(typed.text("days")).filter(|days| !days.is_empty());
     Ok(Account {
         shell: visitor.shell,
         others: sessions.iter().any(|session| !session.current),
@@ -107,6 +171,20 @@ async fn account(
             .hint(format!("{} characters or more. All other sessions end.", rules::MIN_CHARACTERS))
             .attribute("autocomplete", "new-password")
             .attribute("required", "required"),
+        tokens: tokens.into_iter().map(Token::of).collect(),
+        secret,
+        roles,
+        name: line("name", "Name")
+            .hint("What it is for, such as backup.")
+            .attribute("maxlength", "64")
+            .attribute("required", "required"),
+        servers: line("servers", "Servers").hint("Names or patterns such as web-*. Empty for all of yours."),
+        networks: line("networks", "Allowed networks").hint("Such as 203.0.113.0/24. Empty for anywhere."),
+        days: line("days", "Days until it expires")
+            .value(days.map_or_else(|| DEFAULT_DAYS.to_string(), str::to_owned))
+            .hint(format!("{MAX_DAYS} at most."))
+            .attribute("inputmode", "numeric"),
+        manages_users,
     })
 }
 
@@ -141,7 +219,7 @@ pub async fn change_password(
         }
         Err(error) => return Err(error.into()),
     };
-    let page = account(&state, visitor, None, &errors).await?;
+    let page = account(&state, visitor, None, None, &Form::default(), &errors).await?;
     Ok(Page::refused(page, errors).status(status).into_response())
 }
 

@@ -15,6 +15,7 @@ use crate::http::state::AppState;
 
 /// A posted form of `LIMIT` bytes at most: 415 if it is not a form, 413 if it is larger, 400 if it is not UTF-8. Its fields are in
 /// order; a missing field is empty.
+#[derive(Default)]
 pub struct Form<const LIMIT: usize = BODY_LIMIT>(Vec<(String, String)>);
 
 impl<const LIMIT: usize> FromRequest<AppState> for Form<LIMIT> {

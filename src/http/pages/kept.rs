@@ -19,7 +19,7 @@ const KEPT: &str = "keep.";
 /// Fields that are never kept.
 pub const SECRET: [&str; 4] = ["password", "current", "new", "code"];
 /// Paths, with all below them, that are not forms of pages.
-const NO_FORMS: [&str; 6] = ["/api", "/assets", "/confirm", "/login", "/logout", "/setup"];
+const NO_FORMS: [&str; 7] = ["/api", "/assets", "/confirm", "/invitation", "/login", "/logout", "/setup"];
 
 /// A form that waits for the password, or for a login.
 #[derive(Debug, Clone)]

@@ -166,7 +166,7 @@ pub async fn log_in(
             response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
             Ok(response)
         }
-        Err(LoginError::Wrong) => {
+        Err(LoginError::Wrong | LoginError::Disabled) => {
             let errors = Errors::one("password", "The name or the password is wrong.");
             Ok(Page::refused(page(shell, &errors), errors).into_response())
         }

@@ -59,6 +59,7 @@
 
 mod account;
 mod account_sessions;
+mod account_tokens;
 mod activity;
 mod activity_audit;
 mod activity_events;
@@ -78,6 +79,7 @@ mod diagnosis_rows;
 pub mod form;
 mod form_pages;
 mod help;
+mod invitation;
 mod jail;
 mod jail_asked;
 mod jail_bans;
@@ -100,6 +102,7 @@ mod menu_findings;
 pub mod message;
 pub mod nav;
 mod never_ban;
+mod once;
 pub mod page;
 pub mod paging;
 pub mod prefs;
@@ -122,6 +125,7 @@ mod smooth;
 pub mod sparkline;
 mod undo;
 mod undo_label;
+mod users;
 pub mod words;
 
 use axum::Router;
@@ -147,6 +151,7 @@ pub fn router() -> Router<AppState> {
         // for everybody
         .route("/login", get(login::show).post(login::log_in))
         .route("/setup", get(setup::show).post(setup::complete))
+        .route("/invitation/{code}", get(invitation::show).post(invitation::complete))
         // for users who are logged in
         .route("/", get(servers::show))
         .route("/suggestions", get(search::suggest))
@@ -157,6 +162,12 @@ pub fn router() -> Router<AppState> {
         .route("/account/theme", form(account::change_theme))
         .route("/account/keys", form(account::change_keys))
         .route("/account/sessions", form(account_sessions::end))
+        .route("/account/tokens", form(account_tokens::create))
+        .route("/account/revoke-token", form(account_tokens::revoke))
+        .route("/users", get(users::show))
+        .route("/users/invite", form(users::invite))
+        .route("/users/revoke", form(users::revoke))
+        .route("/users/change", form(users::change))
         .route("/activity", get(activity::show))
         .route("/jobs", get(jobs::show))
         .route("/jobs/{id}/cancel", form(jobs::cancel))

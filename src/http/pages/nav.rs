@@ -33,6 +33,7 @@ pub const MENU: &[MenuItem] = &[
     MenuItem { name: "Jobs", path: "/jobs", key: "j", right: Right::Look, icon: "jobs" },
     MenuItem { name: "Diagnosis", path: DIAGNOSIS, key: "d", right: Right::Look, icon: "warning" },
     MenuItem { name: "Cluster", path: "/cluster", key: "c", right: Right::Look, icon: "" },
+    MenuItem { name: "Users", path: "/users", key: "u", right: Right::Users, icon: "" },
     MenuItem { name: "Settings", path: "/settings", key: "e", right: Right::Settings, icon: "" },
 ];
 

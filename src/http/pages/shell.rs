@@ -184,14 +184,12 @@ impl FromRequestParts<AppState> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let Caller { session } = Caller::from_request_parts(parts, state).await?;
+        if session.api_token.is_some() {
+            // Pages are for people.
+            return Err(Problem::token_not_allowed());
+        }
         let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(parts, state).await;
-        let actor = Actor {
-            username: session.username.clone(),
-            access: session.access.clone(),
-            session: Some(session.id),
-            address: Some(address),
-            worker: Some(state.worker.clone()),
-        };
+        let actor = Actor::of_session(&session, address, &state.worker);
         let mut shell = Shell::open(Prefs::of(&parts.headers), here(parts), state);
         shell.who = Some(session.username.as_str().to_owned());
         shell.access = Some(session.access.clone());

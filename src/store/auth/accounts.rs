@@ -1,4 +1,12 @@
-//! Accounts: who may log in. There is one so far, `admin`, which setup creates once in the life of the installation.
+//! Accounts: who may log in. Setup creates `admin`, once in the life of the installation; every other one begins with an invitation
+//! (`invitations.rs`).
+//!
+//! An account is a hash under its name. Version 0.2 knew only `admin` and wrote only its password: an account without a role may do
+//! everything, and one without an id is the admin's. `admin` stays, since setup, `BANGUI_ADMIN_PASSWORD` and version 0.2 take it for
+//! the installation itself; it can be disabled and get another role.
+//!
+//! A change of what an account may do, and its end, is one step with the end of its sessions and of its tokens for programs
+//! (`revoke.lua`), which also refuses to take the last account away that may do everything.
 //!
 //! Where replicas must confirm (`BANGUI_REDIS_MIN_REPLICAS`), a new account and a new password carry a mark until they have.
 //! A worker that reads an account with that mark first obtains the confirmation, so that nothing that a failover may still undo is
@@ -6,23 +14,24 @@
 
 use std::sync::PoisonError;
 
+use super::account_fields::{Account, AccountStanding, FIELDS, Fields, UNCONFIRMED, parse_id};
+use super::account_id::{AccountId, Owner};
 use super::near_cache::{Ended, Revocation};
 use super::username::Username;
-use crate::domain::access::Access;
-use crate::store::{AuditRecord, Result, SessionId, Store, hex, random, scripts};
+use crate::store::{AuditRecord, Page, Result, SessionId, Store, hex, random, scripts};
 
 /// For how long a setup code is valid.
 const SETUP_CODE_SECONDS: u32 = 86_400;
 
-/// What a login is checked against.
-#[derive(Clone)]
-pub struct Account {
-    /// The password's argon2id hash in PHC form.
-    pub password_hash: String,
-    /// What a session of it may do.
-    pub access: Access,
-    /// Counts revocations of all sessions: a session of an older generation has ended.
-    pub generation: u64,
+/// The outcome of a change of what an account may do, or of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountChanged {
+    /// It is made, and holds on every worker.
+    Done,
+    /// The account was changed in between, or is gone, and this change was not made.
+    Overtaken,
+    /// It was not made: nobody else may do everything.
+    LastAdmin,
 }
 
 /// The outcome of changing a password.
@@ -75,7 +84,7 @@ impl Store {
         let call = scripts::ACCOUNT_CREATE
             .call()
             .key(self.keys.account(&admin))
-            .key(self.keys.generation(&admin))
+            .key(self.keys.generation(AccountId::ADMIN))
             .key(self.keys.setup_code());
         let call = self.with_audit_keys(call, audit.trail).arg(password_hash).arg(&mark);
         let created = self.shared.call_confirmed(&self.with_audit(call, audit)).await?;
@@ -90,12 +99,12 @@ impl Store {
     }
 
     /// The mark of a change that the replicas must confirm; empty if they are not asked to.
-    fn mark(&self) -> Result<String> {
+    pub(super) fn mark(&self) -> Result<String> {
         Ok(if self.shared.confirms() { hex(&random::<16>()?) } else { String::new() })
     }
 
     /// Clears this mark. Call this once the replicas have confirmed the write that carries it.
-    async fn clear_mark(&self, username: &Username, mark: &str) {
+    pub(super) async fn clear_mark(&self, username: &Username, mark: &str) {
         if mark.is_empty() {
             return;
         }
@@ -113,40 +122,117 @@ impl Store {
         Ok(())
     }
 
-    /// The account, or `None` before setup. Fails with [`crate::store::StoreError::Unconfirmed`] if the replicas still do not confirm
-    /// an earlier change of the account.
+    /// The account of that name, if there is one. Fails with [`crate::store::StoreError::Unconfirmed`] if the replicas still do not
+    /// confirm an earlier change of the account.
+    ///
+    /// Any name but `admin` takes two round trips, whether there is such an account or not.
     pub async fn account(&self, username: &Username) -> Result<Option<Account>> {
-        // The generation first: if the password changes between the two reads, the login finds that its generation
+        let mut id = AccountId::ADMIN;
+        if username.as_str() != Username::ADMIN {
+            let command = redis::cmd("HGET").arg(self.keys.account(username)).arg("id").to_owned();
+            let read: Option<String> = self.shared.query("account_id", &command).await?;
+            // An id that no account has, where there is none: for the second round trip.
+            id = read.map_or_else(AccountId::fresh, |text| parse_id(&text))?;
+        }
+        // The generations first: if the password changes between the reads, the login finds that its generation
         // is an old one, and never the other way round.
         let mut pipeline = redis::pipe();
-        pipeline.cmd("GET").arg(self.keys.generation(username));
-        pipeline.cmd("HMGET").arg(self.keys.account(username)).arg(&["password_hash", "unconfirmed"]);
-        type Answer = (Option<u64>, (Option<String>, Option<String>));
-        let (generation, (password_hash, mark)): Answer = self.shared.pipeline("account", &pipeline).await?;
-        if let Some(mark) = mark.filter(|_| self.shared.confirms()) {
-            self.confirm_account(username, &mark).await?;
+        pipeline.cmd("GET").arg(self.keys.generation(id)).cmd("GET").arg(self.keys.token_generation(id));
+        pipeline.cmd("HMGET").arg(self.keys.account(username)).arg(&FIELDS);
+        type Answer = (Option<u64>, Option<u64>, Vec<Option<String>>);
+        let (generation, token_generation, fields): Answer =
+            self.shared.pipeline("account", &pipeline).await?;
+        let fields = Fields(fields);
+        if let Some(mark) = fields.get(UNCONFIRMED).filter(|_| self.shared.confirms()) {
+            self.confirm_account(username, mark).await?;
         }
-        Ok(password_hash.map(|password_hash| Account {
-            password_hash,
-            access: Access::everything(),
-            generation: generation.unwrap_or_default(),
-        }))
+        let account = fields.account(username, generation, token_generation)?;
+        // Deleted between the two round trips, and perhaps created again: its generation was not read.
+        Ok(account.filter(|account| account.owner.id == id))
+    }
+
+    /// Accounts by name, after this one, without their generations.
+    pub async fn accounts(&self, after: Option<&Username>, limit: usize) -> Result<Page<Account>> {
+        let from = after.map_or_else(|| "-".to_owned(), |after| format!("({}", after.as_str()));
+        let mut command = redis::cmd("ZRANGEBYLEX");
+        command.arg(self.keys.accounts()).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit + 1);
+        let mut names: Vec<String> = self.shared.query_apart("accounts", &command).await?;
+        if names.is_empty() && after.is_none() {
+            // Nobody was ever invited.
+            names.push(Username::ADMIN.to_owned());
+        }
+        let more = names.len() > limit;
+        names.truncate(limit);
+        let names: Vec<Username> = names.iter().filter_map(|name| Username::parse(name).ok()).collect();
+        let next_cursor = names.last().filter(|_| more).map(|name| name.as_str().to_owned());
+        let mut pipeline = redis::pipe();
+        for name in &names {
+            pipeline.cmd("HMGET").arg(self.keys.account(name)).arg(&FIELDS);
+        }
+        let read: Vec<Vec<Option<String>>> = if names.is_empty() {
+            Vec::new()
+        } else {
+            self.shared.pipeline_apart("accounts", &pipeline).await?
+        };
+        let read = names.iter().zip(read).map(|(name, fields)| Fields(fields).account(name, None, None));
+        let items = read.filter_map(Result::transpose).collect::<Result<_>>()?;
+        Ok(Page { items, next_cursor })
+    }
+
+    /// Gives an account another access, or disables it, if what it may do is still what was read. Its sessions and its tokens for
+    /// programs end.
+    pub async fn change_account(
+        &self,
+        account: &Account,
+        after: &AccountStanding,
+        audit: &AuditRecord,
+    ) -> Result<AccountChanged> {
+        let mark = self.mark()?;
+        let change = Revocation::Access { before: &account.standing, after, mark: &mark };
+        let changed = self.end_with_tokens(&account.owner, change, audit).await?;
+        self.clear_mark(&account.owner.username, &mark).await;
+        Ok(changed)
+    }
+
+    /// Deletes an account, if what it may do is still what was read, with its sessions and its tokens for programs.
+    pub async fn delete_account(&self, account: &Account, audit: &AuditRecord) -> Result<AccountChanged> {
+        let end = Revocation::Account { before: &account.standing };
+        self.end_with_tokens(&account.owner, end, audit).await
+    }
+
+    async fn end_with_tokens(
+        &self,
+        owner: &Owner,
+        revocation: Revocation<'_>,
+        audit: &AuditRecord,
+    ) -> Result<AccountChanged> {
+        let tokens = self.keys.api_tokens(&owner.username);
+        let command = redis::cmd("SMEMBERS").arg(&tokens).to_owned();
+        let tokens: Vec<Vec<u8>> = self.shared.query("api_token_index", &command).await?;
+        let ended = self.revoke(owner, revocation, audit).await?;
+        if matches!(ended, Ended::Done | Ended::AllButOne) {
+            self.remove_dead_tokens(tokens).await;
+        }
+        Ok(match ended {
+            Ended::Done | Ended::AllButOne => AccountChanged::Done,
+            Ended::Nothing => AccountChanged::Overtaken,
+            Ended::LastAdmin => AccountChanged::LastAdmin,
+        })
     }
 
     /// Replaces the password if it is still the one that was `verified`, and ends every session but that of `renewal`, which
     /// continues under another token.
     pub async fn change_password(
         &self,
-        username: &Username,
         verified: &Account,
         new_hash: &str,
         renewal: Option<(&SessionId, &SessionId)>,
         audit: &AuditRecord,
     ) -> Result<PasswordSet> {
         let ended =
-            self.set_password(username, verified.password_hash.as_str(), new_hash, renewal, audit).await?;
+            self.set_password(&verified.owner, &verified.password_hash, new_hash, renewal, audit).await?;
         Ok(match ended {
-            Ended::Nothing => PasswordSet::Overtaken,
+            Ended::Nothing | Ended::LastAdmin => PasswordSet::Overtaken,
             Ended::AllButOne => PasswordSet::Renewed,
             Ended::Done => PasswordSet::Set,
         })
@@ -154,7 +240,7 @@ impl Store {
 
     async fn set_password(
         &self,
-        username: &Username,
+        owner: &Owner,
         verified: &str,
         new: &str,
         renewal: Option<(&SessionId, &SessionId)>,
@@ -162,13 +248,14 @@ impl Store {
     ) -> Result<Ended> {
         let mark = self.mark()?;
         let password = Revocation::Password { verified, new, mark: &mark, renewal };
-        let ended = self.revoke(username, password, audit).await?;
-        self.clear_mark(username, &mark).await;
+        let ended = self.revoke(owner, password, audit).await?;
+        self.clear_mark(&owner.username, &mark).await;
         Ok(ended)
     }
 
-    /// Sets the admin's password whatever it was, creating the account if need be, and ends all sessions.
-    pub async fn reset_password(&self, new_hash: &str, audit: &AuditRecord) -> Result<()> {
-        self.set_password(&Username::admin(), "", new_hash, None, audit).await.map(drop)
+    /// Sets the password of this account whatever it was, and ends all its sessions; creates the admin's account if need be. `false` if
+    /// there is no such account any more.
+    pub async fn reset_password(&self, owner: &Owner, new_hash: &str, audit: &AuditRecord) -> Result<bool> {
+        Ok(self.set_password(owner, "", new_hash, None, audit).await? != Ended::Nothing)
     }
 }

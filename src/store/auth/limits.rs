@@ -35,7 +35,7 @@ use crate::config::RateLimit;
 use crate::store::connection::clock::micros;
 use crate::store::scripts;
 use crate::store::scripts::Call;
-use crate::store::{Result, Store, Username};
+use crate::store::{Result, Store};
 
 /// How much wider a site's limit is than an address's.
 const SITE_FACTOR: u32 = 4;
@@ -103,23 +103,26 @@ pub struct Standing {
 }
 
 impl Store {
-    /// Asks whether a login may be tried, in one round trip.
+    /// Asks whether a login may be tried, in one round trip. `account` is the name in the limits, and `generation` that of the account,
+    /// if there is one: an address is known under it.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
-    pub async fn admit_login(&self, account: &str, ip: IpAddr, limits: LoginLimits) -> Result<Admission> {
+    pub async fn admit_login(
+        &self,
+        account: &str,
+        generation: Option<u64>,
+        ip: IpAddr,
+        limits: LoginLimits,
+    ) -> Result<Admission> {
         let attempts = self.attempts(ip, limits);
         let mut pipeline = redis::pipe();
         take(&attempts, 1).append_to(&mut pipeline);
         self.account_limit(account, ip, limits, None).append_to(&mut pipeline);
         pipeline.cmd("GET").arg(self.keys.known(account, ip));
-        pipeline
-            .cmd("GET")
-            .arg(self.keys.generation(&Username::parse(account).unwrap_or_else(Username::admin)));
-        type Answer = (Taken, Failures, Option<String>, Option<String>);
-        let (attempted, failures, known, generation): Answer =
-            self.shared.pipeline("login_admit", &pipeline).await?;
-        let known = known.is_some() && known == generation;
+        type Answer = (Taken, Failures, Option<String>);
+        let (attempted, failures, known): Answer = self.shared.pipeline("login_admit", &pipeline).await?;
+        let known = known.is_some_and(|known| generation.is_some_and(|now| known == now.to_string()));
         if let Some(refusal) = refusal(&attempts, attempted) {
             return Ok(refusal);
         }

@@ -1,6 +1,11 @@
-//! Who may log in: the account, the limits of its logins, the sessions, and each worker's near cache of them.
+//! Who may log in: the accounts, their invitations, the limits of logins, the sessions, tokens for programs, and each worker's near cache
+//! of these two.
 
+pub mod account_fields;
+pub mod account_id;
 pub mod accounts;
+pub mod api_tokens;
+pub mod invitations;
 pub mod limits;
 mod messages;
 pub(super) mod near_cache;

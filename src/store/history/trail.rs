@@ -39,7 +39,7 @@ impl Trail {
     #[must_use]
     pub fn of(what: &str) -> Self {
         match what.split('.').next() {
-            Some("setup" | "session" | "password" | "user" | "token") => Self::Security,
+            Some("setup" | "session" | "password" | "user" | "invitation" | "token") => Self::Security,
             _ => Self::Changes,
         }
     }
@@ -51,7 +51,15 @@ mod tests {
 
     #[test]
     fn security_entries_are_in_a_separate_trail() {
-        for what in ["setup.complete", "session.begin", "session.confirm", "password.reset", "user.create"] {
+        for what in [
+            "setup.complete",
+            "session.begin",
+            "session.confirm",
+            "password.reset",
+            "user.accept",
+            "invitation.revoke",
+            "token.create",
+        ] {
             assert_eq!(Trail::of(what), Trail::Security, "{what}");
         }
         for what in ["settings.change", "jail.activate", "ban.add", "recovery.clear", "sessions"] {

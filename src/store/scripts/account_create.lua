@@ -4,7 +4,8 @@
 -- ARGV[3...] the audit entry
 -- Returns 1 created, 0 there is one already and nothing changed
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'password_hash', ARGV[1])
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'password_hash', ARGV[1], 'created_at', time[1] .. string.format('%06d', time[2]))
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'unconfirmed', ARGV[2]) end
 redis.call('INCR', KEYS[2])
 redis.call('DEL', KEYS[3])

@@ -85,10 +85,14 @@ scripts! {
     }
     audited {
         ACCOUNT_CREATE = "account_create",
+        API_TOKEN_CREATE = "api_token_create",
         AUDIT_WRITE = "audit_write",
         BAN_JOB_CANCEL = "ban_job_cancel",
         BAN_JOB_CREATE = "ban_job_create",
         BAN_JOB_END = "ban_job_end",
+        INVITATION_ACCEPT = "invitation_accept",
+        INVITATION_CREATE = "invitation_create",
+        INVITATION_REVOKE = "invitation_revoke",
         REVOKE = "revoke",
         SERVER_WRITE = "server_write",
         SESSION_BEGIN = "session_begin",

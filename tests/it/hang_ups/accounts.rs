@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::Route;
 use super::observed::{LIFE, Observed, after, after_and_answered, hang_up, sum};
+use bangui::store::Proof;
+
 use crate::support::{Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
 
 /// What ends one session.
@@ -54,7 +56,7 @@ async fn sessions_that_ended_are_accounted_for_though_the_client_hung_up() {
             let lines = seen.lines("DELETE", route);
             let (mut ended, mut left_alone) = (0, 0);
             for ((id, _), answered) in sessions.iter().zip(&answered) {
-                if !seen.store.session_lives(id, LIFE).await.unwrap() {
+                if !seen.store.session_lives(&Proof::of_admin(*id), LIFE).await.unwrap() {
                     let id = id.to_string();
                     (entries.contains(&id) && lines.contains(&id)).then_some(())?;
                     ended += 1;
@@ -73,7 +75,7 @@ async fn sessions_that_ended_are_accounted_for_though_the_client_hung_up() {
         })
         .await;
     }
-    assert!(seen.store.session_lives(&admin_id, LIFE).await.unwrap());
+    assert!(seen.store.session_lives(&Proof::of_admin(admin_id), LIFE).await.unwrap());
 }
 
 fn body(what: &str) -> Value {
@@ -141,7 +143,7 @@ async fn a_worker_that_is_stopped_finishes_what_a_client_that_hung_up_has_begun(
     let (id, token) = seen.begun_session().await;
     seen.silence_holder().await;
     let client = seen.cluster.client(0).with_bearer(&token);
-    let ended = async || !seen.store.session_lives(&id, LIFE).await.unwrap();
+    let ended = async || !seen.store.session_lives(&Proof::of_admin(id), LIFE).await.unwrap();
     let leaving = async move { client.try_send(client.request(Method::DELETE, "/api/v1/session")).await };
     let leaving = tokio::spawn(leaving);
     eventually("the end of the session", SOON, || async { ended().await.then_some(()) }).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::domain::access::Access;
-use bangui::store::{AuditEntry, LoginOrigin, SessionId, SessionLife, Store, Username};
+use bangui::store::{AuditEntry, LoginOrigin, Owner, SessionId, SessionLife, Store};
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
@@ -81,12 +81,12 @@ impl Observed {
     }
 
     pub async fn begun_session(&self) -> (SessionId, String) {
-        let admin = Username::admin();
+        let admin = Owner::admin();
         let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "hang-ups".to_owned() };
         let audit = |_: &_| Actor::operator().record("test");
         let (token, details) =
             eventually("a session, though another generation may just begin", SOON, || async {
-                let generation = self.store.account(&admin).await.unwrap()?.generation;
+                let generation = self.store.account(&admin.username).await.unwrap()?.generation;
                 self.store
                     .begin_session((&admin, &Access::everything()), generation, &origin, LIFE, audit)
                     .await

@@ -14,6 +14,7 @@ pub mod failover;
 pub mod front;
 pub mod names;
 pub mod pair;
+pub mod people;
 pub mod person;
 pub mod process;
 pub mod proxy;

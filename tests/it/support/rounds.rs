@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bangui::actions::Actor;
 use bangui::domain::access::Access;
-use bangui::store::{LoginOrigin, SessionLife, Store, Username};
+use bangui::store::{LoginOrigin, Owner, SessionLife, Store};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
@@ -196,9 +196,9 @@ async fn hits(client: &Client) -> f64 {
 async fn begin_session(store: &Store) -> Option<String> {
     let life = SessionLife { idle: Duration::from_secs(600), absolute: Duration::from_secs(600) };
     let origin = LoginOrigin { ip: [198, 51, 100, 7].into(), user_agent: "rounds".to_owned() };
-    let admin = Username::admin();
+    let admin = Owner::admin();
     let audit = |_: &_| Actor::operator().record("session.begin");
-    let account = store.account(&admin).await.ok()??;
+    let account = store.account(&admin.username).await.ok()??;
     let begun = store
         .begin_session((&admin, &Access::everything()), account.generation, &origin, life, audit)
         .await

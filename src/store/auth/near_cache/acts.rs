@@ -2,10 +2,29 @@
 
 use proptest::prelude::*;
 
+use super::state::OfAccount;
 use super::wait::{Listed, Looked};
 
 /// Sessions are numbers; a new login takes the next one.
 pub type Session = u32;
+
+/// The accounts: each has every other session.
+pub const ACCOUNTS: [&str; 2] = ["admin", "Anna0001"];
+
+/// Which of the accounts a session belongs to.
+pub fn account_of(session: Session) -> usize {
+    session as usize % ACCOUNTS.len()
+}
+
+/// What a cache keeps of a session: whose it is.
+#[derive(Clone)]
+pub struct Kept(pub usize);
+
+impl OfAccount for Kept {
+    fn is_of(&self, account: &str) -> bool {
+        ACCOUNTS[self.0] == account
+    }
+}
 
 /// What the scripts do.
 pub trait Redis {
@@ -17,7 +36,7 @@ pub trait Redis {
     fn join(&mut self, id: &str) -> (String, u64);
     fn renew(&mut self, id: &str, incarnation: &str, number: u64) -> i64;
     fn leave(&mut self, id: &str);
-    /// Ends one, all or no sessions; returns the message for the holders, and the answer.
+    /// Ends one, all of an account, or no sessions; returns the message for the holders, and the answer.
     fn revoke(&mut self, ends: Revoked) -> (Vec<u8>, Listed);
     fn behind(&mut self) -> Listed;
     fn look(&mut self, holders: &[String]) -> Looked;
@@ -31,7 +50,8 @@ pub trait Redis {
 #[derive(Debug, Clone, Copy)]
 pub enum Revoked {
     One(Session),
-    All,
+    /// Of this account.
+    All(usize),
     Nothing,
 }
 
@@ -51,7 +71,7 @@ pub enum Act {
     Pass(u64),
     Login,
     Revoke(usize),
-    RevokeAll,
+    RevokeAll(usize),
     Sweep,
     EndAgain,
     /// Join or renew in one go; or in steps: ask, serve, take the answer.
@@ -98,7 +118,7 @@ pub fn act_of(number: u32) -> Act {
         14 => Act::Pass(1_500 + 4 * b as u64),
         15..20 => Act::Login,
         20..24 => Act::Revoke(a),
-        24 => [Act::RevokeAll, Act::Sweep, Act::EndAgain][a % 3],
+        24 => [Act::RevokeAll(b), Act::Sweep, Act::EndAgain][a % 3],
         25..34 => Act::Renew(a),
         34 => Act::Ask(a),
         35..38 => Act::Serve(a),

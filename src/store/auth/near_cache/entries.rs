@@ -38,6 +38,12 @@ impl<K: Eq + Hash, V> Entries<K, V> {
         self.old.remove(key);
     }
 
+    /// Keeps only these. It goes through all entries, which only the end of all sessions of an account is rare enough for.
+    pub fn retain(&mut self, mut keep: impl FnMut(&V) -> bool) {
+        self.young.retain(|_, value| keep(value));
+        self.old.retain(|_, value| keep(value));
+    }
+
     pub fn clear(&mut self) {
         // Frees the memory too: that many entries may never be needed again.
         *self = Self { young: HashMap::new(), old: HashMap::new() };
@@ -71,5 +77,8 @@ mod tests {
         assert_eq!(entries.get(&0), None);
         entries.remove(&1);
         assert_eq!(entries.get(&1), None);
+        entries.insert(1, 3);
+        entries.retain(|value| *value != 1);
+        assert_eq!((entries.get(&1), entries.get(&2)), (Some(&3), None), "from both halves");
     }
 }

@@ -61,6 +61,12 @@ pub(in crate::store) struct NearCache {
     id: Mutex<Option<String>>,
 }
 
+impl state::OfAccount for Kept {
+    fn is_of(&self, account: &str) -> bool {
+        self.account().as_str() == account
+    }
+}
+
 impl NearCache {
     /// The session, if it may be answered from here.
     pub fn get(&self, id: &SessionId) -> Option<Kept> {

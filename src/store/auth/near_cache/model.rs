@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::acts::{Act, Redis, Revoked, Rules, Session};
+use super::acts::{ACCOUNTS, Act, Kept, Redis, Revoked, Rules, Session, account_of};
 use super::state::{Cache, Event, LEASE, Mark, Next};
 use super::wait::{Listed, Looked, Outcome, Wait};
 
@@ -39,7 +39,7 @@ struct Read {
 }
 
 struct Worker {
-    cache: Cache<Session, ()>,
+    cache: Cache<Session, Kept>,
     id: String,
     messages: VecDeque<Vec<u8>>,
     request: Option<Request>,
@@ -152,9 +152,10 @@ impl<R: Redis> World<R> {
                     self.revoke(n, Revoked::One(session));
                 }
             }
-            Act::RevokeAll => {
-                self.live.clear();
-                self.revoke(0, Revoked::All);
+            Act::RevokeAll(n) => {
+                let account = n % ACCOUNTS.len();
+                self.live.retain(|session| account_of(*session) != account);
+                self.revoke(0, Revoked::All(account));
             }
             Act::Sweep => self.revoke(1, Revoked::Nothing),
             Act::EndAgain => {
@@ -393,7 +394,7 @@ impl<R: Redis> World<R> {
         let mark =
             if self.rules.fills_are_marked { Some(mark) } else { worker.cache.mark(now).map(|it| it.0) };
         if let (Some(true), Some(mark)) = (served, mark) {
-            worker.cache.fill(mark, session, (), Duration::from_secs(5), now);
+            worker.cache.fill(mark, session, Kept(account_of(session)), Duration::from_secs(5), now);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use super::acts::{ALL, Redis, Revoked, Rules, Session, act_of, histories};
+use super::acts::{ACCOUNTS, ALL, Redis, Revoked, Rules, Session, account_of, act_of, histories};
 use super::model::{Happened, World};
 use super::wait::{Listed, Looked};
 
@@ -92,16 +92,17 @@ impl Redis for Scripts {
     }
 
     fn revoke(&mut self, ends: Revoked) -> (Vec<u8>, Listed) {
-        let mut ended = [0; 32];
+        let named = if let Revoked::All(account) = ends { ACCOUNTS[account] } else { "" };
+        let (mut ended, all_of) = ([0; 32], format!("all:{named}"));
         let what = match ends {
             Revoked::One(session) => {
                 self.memory.live.remove(&session);
                 ended[..4].copy_from_slice(&session.to_be_bytes());
                 &ended[..]
             }
-            Revoked::All => {
-                self.memory.live.clear();
-                b"all"
+            Revoked::All(account) => {
+                self.memory.live.retain(|session| account_of(*session) != account);
+                all_of.as_bytes()
             }
             Revoked::Nothing => b"none",
         };

@@ -6,6 +6,8 @@ use redis::Value;
 use tokio::time::{sleep, timeout};
 
 use super::wait::{Listed, Looked, Outcome, Wait};
+use crate::store::auth::account_fields::AccountStanding;
+use crate::store::auth::account_id::Owner;
 use crate::store::{
     AuditRecord, Result, SessionId, Store, StoreError, Trail, Username, boot_now, random, scripts,
 };
@@ -34,6 +36,8 @@ pub(in crate::store) enum Revocation<'a> {
     One(&'a SessionId),
     /// A session that was just checked: ended even if the index has lost it.
     Known(&'a SessionId),
+    /// A token for programs of this user.
+    ApiToken(&'a SessionId),
     /// All but one.
     All { keep: Option<&'a SessionId> },
     /// All but one, which gets the second id, along with a new password; `verified` is empty to set it whatever it was, and `mark`
@@ -44,6 +48,10 @@ pub(in crate::store) enum Revocation<'a> {
         mark: &'a str,
         renewal: Option<(&'a SessionId, &'a SessionId)>,
     },
+    /// All, and all tokens for programs, along with another access, if the account still has the one `before`.
+    Access { before: &'a AccountStanding, after: &'a AccountStanding, mark: &'a str },
+    /// All, and all tokens for programs, along with the account, if it still has this access.
+    Account { before: &'a AccountStanding },
     /// Nothing: only the holders are counted.
     Nothing,
 }
@@ -51,43 +59,63 @@ pub(in crate::store) enum Revocation<'a> {
 /// What a revocation has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Ended {
-    /// There was no such session, or the password is not the verified one.
+    /// There was no such session, or the password or the access is not the one that was read.
     Nothing,
     /// What had to end.
     Done,
     /// The same, and the session to keep was kept.
     AllButOne,
+    /// Nothing was ended or changed: nobody else may do everything.
+    LastAdmin,
 }
 
 impl Revocation<'_> {
-    fn call(&self, store: &Store, username: &Username, audit: Option<&AuditRecord>) -> Result<scripts::Call> {
-        let keys = &store.keys;
+    fn call(&self, store: &Store, owner: &Owner, audit: Option<&AuditRecord>) -> Result<scripts::Call> {
+        let (keys, username) = (&store.keys, &owner.username);
         let (kind, session, renewed) = match self {
-            Self::One(id) => ("one", Some(*id), None),
+            Self::One(id) | Self::ApiToken(id) => ("one", Some(*id), None),
             Self::Known(id) => ("known", Some(*id), None),
             Self::All { keep } => ("all", *keep, None),
             Self::Password { renewal, .. } => {
                 ("password", renewal.map(|(kept, _)| kept), renewal.map(|(_, renewed)| renewed))
             }
+            Self::Access { .. } => ("access", None, None),
+            Self::Account { .. } => ("delete", None, None),
             Self::Nothing => ("none", None, None),
         };
+        let is_token = matches!(self, Self::ApiToken(_));
         let call = scripts::REVOKE
             .call()
             .key(keys.holders())
-            .key(keys.generation(username))
-            .key(keys.sessions(username))
+            .key(keys.generation(owner.id))
+            .key(if is_token { keys.api_tokens(username) } else { keys.sessions(username) })
             .key(keys.account(username))
             .key(keys.setup_code());
         let call = store.with_audit_keys(call, audit.map_or(Trail::Security, |audit| audit.trail));
-        let call = [session, renewed].into_iter().flatten().fold(call, |call, id| call.key(keys.session(id)));
+        let call = call
+            .key(keys.token_generation(owner.id))
+            .key(keys.api_tokens(username))
+            .key(keys.accounts())
+            .key(keys.admins())
+            .key(keys.account(&Username::admin()));
+        let key_of = |id| if is_token { keys.api_token(id) } else { keys.session(id) };
+        let call = [session, renewed].into_iter().flatten().fold(call, |call, id| call.key(key_of(id)));
         let (verified, new, mark) = match self {
             Self::Password { verified, new, mark, .. } => (*verified, *new, *mark),
+            Self::Access { mark, .. } => ("", "", *mark),
             _ => ("", "", ""),
         };
         let id_of = |id: Option<&SessionId>| id.map_or(Vec::new(), |id| id.as_bytes().to_vec());
         let fresh = crate::store::hex(&random::<16>()?);
         let call = call.arg(kind).arg(id_of(session)).arg(keys.revoked()).arg(fresh);
         let call = call.arg(verified).arg(new).arg(mark).arg(id_of(renewed));
+        let call = call.arg(owner.id.as_str()).arg(username.as_str());
+        let (before, after) = match self {
+            Self::Access { before, after, .. } => (before.fields(), after.fields()),
+            Self::Account { before } => (before.fields(), Default::default()),
+            _ => Default::default(),
+        };
+        let call = before.into_iter().chain(after).fold(call, |call, field| call.arg(field));
         Ok(match audit {
             Some(audit) => store.with_audit(call, audit),
             None => call,
@@ -100,14 +128,17 @@ impl Store {
     /// it, or a whole lease has passed.
     pub(in crate::store) async fn revoke(
         &self,
-        username: &Username,
+        owner: &Owner,
         revocation: Revocation<'_>,
         audit: &AuditRecord,
     ) -> Result<Ended> {
-        let call = revocation.call(self, username, Some(audit))?;
+        let call = revocation.call(self, owner, Some(audit))?;
         let redis = self.shared.dialer.run_id();
         let answer = self.shared.call_confirmed(&call).await?;
-        let Some((ended, listed)) = read(answer)? else { return Ok(Ended::Nothing) };
+        let (ended, listed) = match read(answer)? {
+            Ok(done) => done,
+            Err(refused) => return Ok(refused),
+        };
         if ended != Ended::Nothing {
             audit.log();
         }
@@ -139,7 +170,7 @@ impl Store {
         self.revocations_awaited
             .join(async {
                 let call = scripts::CACHE_BEHIND.call().key(self.keys.holders());
-                if let Some((_, listed)) = read(self.shared.call_confirmed(&call).await?)? {
+                if let Ok((_, listed)) = read(self.shared.call_confirmed(&call).await?)? {
                     self.wait_for_holders(listed, Pace::Doubling).await;
                 }
                 Ok(())
@@ -149,8 +180,8 @@ impl Store {
 
     /// Finds holders that confirm nothing, and waits for those that Redis may have forgotten.
     pub(super) async fn remove_silent_holders(&self) -> Result<()> {
-        let call = Revocation::Nothing.call(self, &Username::admin(), None)?;
-        if let Some((_, listed)) = read(self.shared.call(&call).await?)? {
+        let call = Revocation::Nothing.call(self, &Owner::admin(), None)?;
+        if let Ok((_, listed)) = read(self.shared.call(&call).await?)? {
             self.wait_for_holders(listed, Pace::Prompt).await;
         }
         Ok(())
@@ -215,13 +246,14 @@ impl Store {
     }
 }
 
-/// The answer of a script that lists holders; `None` if it has refused.
-fn read(answer: Vec<Value>) -> Result<Option<(Ended, Listed)>> {
+/// The answer of a script that lists holders, or how it has refused.
+fn read(answer: Vec<Value>) -> Result<std::result::Result<(Ended, Listed), Ended>> {
     let corrupt = |what: &dyn std::fmt::Display| {
         StoreError::corrupt(format!("the answer of a revoking script cannot be read: {what}"))
     };
     let ended = match answer.first() {
-        Some(Value::Int(done)) if *done < 0 => return Ok(None),
+        Some(Value::Int(-2)) => return Ok(Err(Ended::LastAdmin)),
+        Some(Value::Int(done)) if *done < 0 => return Ok(Err(Ended::Nothing)),
         Some(Value::Int(0)) => Ended::Nothing,
         Some(Value::Int(2)) => Ended::AllButOne,
         Some(Value::Int(_)) => Ended::Done,
@@ -231,5 +263,5 @@ fn read(answer: Vec<Value>) -> Result<Option<(Ended, Listed)>> {
     let (incarnation, number, settled) = redis::from_redis_value(rest).map_err(|error| corrupt(&error))?;
     let holders = Value::Array(answer.get(4..).unwrap_or_default().to_vec());
     let holders = redis::from_redis_value(holders).map_err(|error| corrupt(&error))?;
-    Ok(Some((ended, Listed { incarnation, number, settled, holders })))
+    Ok(Ok((ended, Listed { incarnation, number, settled, holders })))
 }

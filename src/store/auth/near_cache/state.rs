@@ -29,8 +29,10 @@ pub struct Mark {
 pub enum Ends<K> {
     /// One session.
     One(K),
-    /// All there are.
+    /// All there are: what version 0.2 says, which knows one account.
     All,
+    /// All of the account with this id.
+    AllOf(String),
     /// Nothing: somebody wants to know which holders are left.
     Nothing,
 }
@@ -61,6 +63,16 @@ pub enum Next {
     Rejoin,
 }
 
+/// What a cache keeps: each entry is some account's.
+pub trait OfAccount {
+    /// Whether it is of the account with this id.
+    fn is_of(&self, account: &str) -> bool;
+}
+
+/// What the message of a revocation of all sessions of an account begins with, before the account's id. Version 0.2 cannot read it,
+/// and joins again with an empty cache.
+const ALL_OF: &[u8] = b"all:";
+
 impl<K> Event<K> {
     /// Reads a message of a revocation, `INCARNATION|PREVIOUS|NUMBER|ID`; `None` for anything else.
     pub fn of_message(message: &[u8], key: impl FnOnce([u8; 32]) -> K) -> Option<Self> {
@@ -71,6 +83,11 @@ impl<K> Event<K> {
         let ends = match parts.next()? {
             b"all" => Ends::All,
             b"none" => Ends::Nothing,
+            // An id may begin with anything, but has another length.
+            id if id.len() < 32 && id.starts_with(ALL_OF) => {
+                let account = id.strip_prefix(ALL_OF).filter(|account| !account.is_empty())?;
+                Ends::AllOf(std::str::from_utf8(account).ok()?.to_owned())
+            }
             id => Ends::One(key(id.try_into().ok()?)),
         };
         Some(Self::Revoked { incarnation, previous, number, ends })
@@ -113,7 +130,7 @@ impl<K, V> Default for Cache<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V: Clone> Cache<K, V> {
+impl<K: Eq + Hash, V: Clone + OfAccount> Cache<K, V> {
     /// Applies an event.
     pub fn step(&mut self, event: Event<K>, now: Duration) -> Next {
         if let Event::Joined { sent, incarnation, number } = event {
@@ -135,6 +152,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
                 match ends {
                     Ends::One(key) => self.entries.remove(&key),
                     Ends::All => self.entries.clear(),
+                    Ends::AllOf(account) => self.entries.retain(|entry| !entry.value.is_of(&account)),
                     Ends::Nothing => {}
                 }
                 Next::Confirm
@@ -207,9 +225,41 @@ mod tests {
         assert_eq!(read(&message), expected(Ends::One([b'|'; 32])));
         assert_eq!(read(b"ab.cd|7|9|all"), expected(Ends::All));
         assert_eq!(read(b"ab.cd|7|9|none"), expected(Ends::Nothing));
-        for other in [&b""[..], b"ab.cd|7|9", b"ab.cd|7|x|all", b"ab.cd|7|9|al", &message[..40]] {
+        assert_eq!(read(b"ab.cd|7|9|all:admin"), expected(Ends::AllOf("admin".to_owned())));
+        let mut like_all = b"ab.cd|7|9|".to_vec();
+        like_all.extend(b"all:5678901234567890123456789012");
+        assert!(matches!(read(&like_all), Some(Event::Revoked { ends: Ends::One(_), .. })), "an id");
+        for other in
+            [&b""[..], b"ab.cd|7|9", b"ab.cd|7|x|all", b"ab.cd|7|9|al", b"ab.cd|7|9|all:", &message[..40]]
+        {
             assert_eq!(read(other), None);
         }
+    }
+
+    #[derive(Clone)]
+    struct Of(&'static str);
+
+    impl OfAccount for Of {
+        fn is_of(&self, account: &str) -> bool {
+            self.0 == account
+        }
+    }
+
+    #[test]
+    fn the_end_of_all_sessions_of_one_account_leaves_those_of_another() {
+        let s = Duration::from_secs;
+        let mut cache = Cache::default();
+        cache.step(Event::Joined { sent: s(10), incarnation: "a".to_owned(), number: 1 }, s(10));
+        let (mark, _) = cache.mark(s(10)).unwrap();
+        cache.fill(mark, 1, Of("admin"), s(9), s(10));
+        cache.fill(mark, 2, Of("Anna0001"), s(9), s(10));
+        let ends = Ends::AllOf("Anna0001".to_owned());
+        let event = Event::Revoked { incarnation: "a".to_owned(), previous: 1, number: 2, ends };
+        assert_eq!(cache.step(event, s(10)), Next::Confirm);
+        assert!(cache.get(&1, s(10)).is_some() && cache.get(&2, s(10)).is_none());
+        let event = Event::Revoked { incarnation: "a".to_owned(), previous: 2, number: 3, ends: Ends::All };
+        cache.step(event, s(10));
+        assert!(cache.get(&1, s(10)).is_none());
     }
 
     #[test]
@@ -218,10 +268,10 @@ mod tests {
         let mut cache = Cache::default();
         cache.step(Event::Joined { sent: s(10), incarnation: "a".to_owned(), number: 1 }, s(10));
         let (mark, _) = cache.mark(s(10)).unwrap();
-        cache.fill(mark, 1, (), s(1), s(10) + Duration::from_millis(900));
+        cache.fill(mark, 1, Of("admin"), s(1), s(10) + Duration::from_millis(900));
         assert!(cache.get(&1, s(10) + Duration::from_millis(999)).is_some());
         assert!(cache.get(&1, s(11)).is_none());
-        cache.fill(mark, 2, (), s(1), s(11));
+        cache.fill(mark, 2, Of("admin"), s(1), s(11));
         assert!(cache.get(&2, s(11)).is_none(), "its life was over when it came");
     }
 }

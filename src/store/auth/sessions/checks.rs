@@ -13,9 +13,10 @@
 //!
 //! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request began is
 //! seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that a demoted one is never trusted.
-//! Nothing is remembered from one read to the next except what the bytes that came were decoded to (`store/decoded.rs`).
+//! Each session comes with the generation of the account that its token names, each generation once. Nothing is remembered from one
+//! read to the next except what the bytes that came were decoded to (`store/decoded.rs`).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,10 +24,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::record::{Kept, Record};
+use super::token::{Proof, ProofKind};
+use crate::store::auth::account_id::AccountId;
 use crate::store::connection::shared::SharedConnection;
 use crate::store::decoded::Decoded;
 use crate::store::keys::Keys;
-use crate::store::{Result, SessionId, StoreError, Username};
+use crate::store::{Result, SessionId, StoreError};
 
 /// The most sessions in one read.
 const BATCH_SIZE: usize = 256;
@@ -45,7 +48,7 @@ type DecodedSessions = Decoded<SessionId, Kept>;
 
 /// One request that waits.
 struct Question {
-    id: SessionId,
+    proof: Proof,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -81,15 +84,15 @@ impl SessionChecks {
     }
 
     /// The session, if it is alive: stored, and of its user's present generation.
-    pub async fn ask(&self, id: SessionId) -> Result<Option<Kept>> {
-        timeout(CHECK_TIMEOUT, self.answer(id))
+    pub async fn ask(&self, proof: Proof) -> Result<Option<Kept>> {
+        timeout(CHECK_TIMEOUT, self.answer(proof))
             .await
             .unwrap_or_else(|_| Err(StoreError::unavailable("it did not answer in time".to_owned())))
     }
 
-    async fn answer(&self, id: SessionId) -> Result<Option<Kept>> {
+    async fn answer(&self, proof: Proof) -> Result<Option<Kept>> {
         loop {
-            let place = match self.begin(id)? {
+            let place = match self.begin(proof)? {
                 Begun::Reading(place) => place,
                 Begun::Waiting(reply) => match reply.await {
                     Ok(Reply::Session(session)) => return session,
@@ -98,11 +101,11 @@ impl SessionChecks {
                     Err(_) => continue,
                 },
             };
-            return self.read(id, place).await;
+            return self.read(proof, place).await;
         }
     }
 
-    fn begin(&self, id: SessionId) -> Result<Begun> {
+    fn begin(&self, proof: Proof) -> Result<Begun> {
         let mut turns = lock(&self.turns);
         if turns.reading < PLACES {
             turns.reading += 1;
@@ -112,17 +115,25 @@ impl SessionChecks {
             return Err(StoreError::unavailable("too many requests wait for it".to_owned()));
         }
         let (reply, replied) = oneshot::channel();
-        turns.waiting.push_back(Question { id, reply });
+        turns.waiting.push_back(Question { proof, reply });
         Ok(Begun::Waiting(replied))
     }
 
     /// Reads this session, and those of all who wait.
-    async fn read(&self, id: SessionId, place: Place) -> Result<Option<Kept>> {
+    async fn read(&self, proof: Proof, place: Place) -> Result<Option<Kept>> {
         let questions = place.take_waiting();
         let mut command = redis::cmd("MGET");
-        command.arg(self.keys.generation(&Username::admin())).arg(self.keys.session(&id));
+        command.arg(self.keys.proof(&proof));
         for question in &questions {
-            command.arg(self.keys.session(&question.id));
+            command.arg(self.keys.proof(&question.proof));
+        }
+        // Each generation once, after the sessions.
+        let mut generations = Generations::of(&proof);
+        command.arg(self.keys.generation_of(&proof));
+        for Question { proof, .. } in &questions {
+            if generations.add(proof) {
+                command.arg(self.keys.generation_of(proof));
+            }
         }
         let values: Result<Vec<Option<Vec<u8>>>> =
             self.shared.read_from_primary("session_check", &self.keys, &command).await;
@@ -130,13 +141,19 @@ impl SessionChecks {
         drop(place);
         match values {
             Ok(values) => {
+                let mut values = values;
+                let read = values.split_off((questions.len() + 1).min(values.len()));
+                let read: Vec<Option<u64>> =
+                    read.iter().map(|value| value.as_deref().and_then(parse_generation)).collect();
                 let mut values = values.into_iter();
-                let generation = values.next().flatten().as_deref().and_then(parse_generation);
-                let alive = |id: &SessionId, value| alive(&self.decoded, id, value, generation);
-                let own = alive(&id, values.next().flatten());
+                let alive = |proof: &Proof, value| {
+                    let generation = read.get(generations.place(proof)).copied().flatten();
+                    alive(&self.decoded, proof, value, generation)
+                };
+                let own = alive(&proof, values.next().flatten());
                 for (question, value) in questions.into_iter().zip(values) {
                     // An error here means that this client has hung up.
-                    let _ = question.reply.send(Reply::Session(alive(&question.id, value)));
+                    let _ = question.reply.send(Reply::Session(alive(&question.proof, value)));
                 }
                 own
             }
@@ -147,6 +164,34 @@ impl SessionChecks {
                 Err(error)
             }
         }
+    }
+}
+
+/// The generations that one read asks for, each with its place among them. Most reads are about one account: then there is no
+/// map to look it up in.
+struct Generations {
+    first: (AccountId, ProofKind),
+    others: HashMap<(AccountId, ProofKind), usize>,
+}
+
+impl Generations {
+    fn of(proof: &Proof) -> Self {
+        Self { first: (proof.account, proof.kind), others: HashMap::new() }
+    }
+
+    /// Adds that of `proof`; `false` if it is there.
+    fn add(&mut self, proof: &Proof) -> bool {
+        let of = (proof.account, proof.kind);
+        if of == self.first || self.others.contains_key(&of) {
+            return false;
+        }
+        self.others.insert(of, self.others.len() + 1);
+        true
+    }
+
+    fn place(&self, proof: &Proof) -> usize {
+        let of = (proof.account, proof.kind);
+        if of == self.first { 0 } else { self.others.get(&of).copied().unwrap_or(usize::MAX) }
     }
 }
 
@@ -201,16 +246,16 @@ fn lock(turns: &Mutex<Turns>) -> MutexGuard<'_, Turns> {
 /// present one.
 fn alive(
     decoded: &DecodedSessions,
-    id: &SessionId,
+    proof: &Proof,
     value: Option<Vec<u8>>,
     generation: Option<u64>,
 ) -> Result<Option<Kept>> {
     let Some(bytes) = value else {
-        decoded.forget(id);
+        decoded.forget(&proof.id);
         return Ok(None);
     };
-    let kept = decoded.read(id, bytes, |bytes| Record::decode(bytes).map(Kept::new))?;
-    Ok(Some(kept).filter(|kept| Some(kept.record().generation) == generation))
+    let kept = decoded.read(&proof.id, bytes, |bytes| Record::decode(bytes).map(Kept::new))?;
+    Ok(Some(kept).filter(|kept| kept.record().is_alive(proof, generation)))
 }
 
 /// The decimal number that INCR keeps.
@@ -224,10 +269,10 @@ mod tests {
     use super::*;
     use crate::domain::access::Role;
 
-    fn id(n: u8) -> SessionId {
+    fn id(n: u8) -> Proof {
         crate::store::SessionToken::parse(&format!("{}{}", "A".repeat(42), char::from(b'A' + n * 4)))
             .unwrap()
-            .id()
+            .proof()
     }
 
     /// As [`SessionChecks`], without a Redis.
@@ -238,7 +283,7 @@ mod tests {
 
     fn wait(turns: &Arc<Mutex<Turns>>, n: u8) -> oneshot::Receiver<Reply> {
         let (reply, replied) = oneshot::channel();
-        lock(turns).waiting.push_back(Question { id: id(n), reply });
+        lock(turns).waiting.push_back(Question { proof: id(n), reply });
         replied
     }
 
@@ -279,6 +324,23 @@ mod tests {
         assert_eq!(lock(&turns).waiting.len(), waiting.len() - (BATCH_SIZE - 1));
     }
 
+    #[test]
+    fn each_generation_is_asked_for_once_and_found_at_its_place() {
+        let of = |account: &str, kind| {
+            let account = AccountId::parse(account).unwrap();
+            Proof { account, kind, ..id(1) }
+        };
+        let (session, token) = (ProofKind::Session, ProofKind::ApiToken);
+        let mut generations = Generations::of(&of("admin", session));
+        assert!(!generations.add(&of("admin", session)));
+        assert!(generations.add(&of("admin", token)) && generations.add(&of("Anna0001", session)));
+        assert!(!generations.add(&of("Anna0001", session)) && !generations.add(&of("admin", token)));
+        let place = |account, kind| generations.place(&of(account, kind));
+        let places = [place("admin", session), place("admin", token), place("Anna0001", session)];
+        assert_eq!(places, [0, 1, 2]);
+        assert_eq!(place("Anna0001", token), usize::MAX, "nothing was read for it");
+    }
+
     fn bytes(seen: i64, generation: u64) -> Vec<u8> {
         let document = Document {
             username: "admin".to_owned(),
@@ -288,6 +350,8 @@ mod tests {
             agent: 0,
             role: Role::Admin,
             servers: Vec::new(),
+            account: AccountId::ADMIN,
+            api_token: None,
         };
         Record { seen, generation, document }.encode().unwrap()
     }

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::checks::parse_generation;
 use super::record::Record;
+use super::token::{Proof, ProofKind};
+use crate::store::auth::account_id::Owner;
 use crate::store::{LiveSession, Page, Result, SessionDetails, SessionId, SessionLife, Store, Username};
 
 impl Store {
@@ -59,14 +61,14 @@ impl Store {
     /// See [`crate::store::StoreError`].
     pub async fn list_sessions(
         &self,
-        username: &Username,
+        owner: &Owner,
         cursor: Option<&str>,
         limit: usize,
         life: SessionLife,
     ) -> Result<Page<SessionDetails>> {
         let from = cursor.and_then(Cursor::parse).unwrap_or_default();
         let mut command = redis::cmd("SSCAN");
-        command.arg(self.keys.sessions(username)).arg(from.scan).arg("COUNT").arg(limit);
+        command.arg(self.keys.sessions(&owner.username)).arg(from.scan).arg("COUNT").arg(limit);
         let (scan, members): (u64, Vec<Vec<u8>>) = self.shared.query_apart("session_index", &command).await?;
         let mut ids: Vec<[u8; 32]> = members.into_iter().filter_map(|id| id.try_into().ok()).collect();
         ids.sort_unstable();
@@ -79,7 +81,7 @@ impl Store {
             (scan != 0).then_some(Cursor { scan, after: None })
         };
         let ids: Vec<SessionId> = ids.into_iter().map(SessionId::from_bytes).collect();
-        let (mut sessions, unreadable) = self.live_sessions(username, &ids, life).await?;
+        let (mut sessions, unreadable) = self.live_sessions(owner, &ids, life).await?;
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
         let mut items = self.with_user_agents(sessions).await?;
         items.extend(unreadable);
@@ -115,7 +117,7 @@ impl Store {
     /// Those that are alive, and separately those that cannot be read: they can be ended all the same.
     async fn live_sessions(
         &self,
-        username: &Username,
+        owner: &Owner,
         ids: &[SessionId],
         life: SessionLife,
     ) -> Result<(Vec<LiveSession>, Vec<SessionDetails>)> {
@@ -123,7 +125,7 @@ impl Store {
             return Ok(Default::default());
         }
         let mut command = redis::cmd("MGET");
-        command.arg(self.keys.generation(username));
+        command.arg(self.keys.generation(owner.id));
         for id in ids {
             command.arg(self.keys.session(id));
         }
@@ -133,13 +135,14 @@ impl Store {
         let (mut live, mut unreadable) = (Vec::with_capacity(ids.len()), Vec::new());
         for (id, value) in ids.iter().zip(values) {
             let Some(value) = value else { continue };
-            let alive = |record: &Record| Some(record.generation) == generation && !record.is_over(now, life);
+            let proof = Proof { id: *id, account: owner.id, kind: ProofKind::Session };
+            let alive = |record: &Record| record.is_alive(&proof, generation) && !record.is_over(now, life);
             let read = Record::decode(&value).map(|record| Some(record).filter(alive));
             match read.and_then(|record| record.map(|record| record.session(*id, life)).transpose()) {
                 Ok(session) => live.extend(session),
                 Err(error) => {
                     tracing::warn!(session.id = %id, error = %error, "failed to read a session for the list");
-                    let shown = Record::unreadable(&value, generation, (*id, username), life);
+                    let shown = Record::unreadable(&value, generation, (*id, owner), life);
                     let details = |session| SessionDetails {
                         session,
                         user_agent: String::new(),

@@ -3,11 +3,13 @@
 //! A token is 256 random bits; Redis holds only its SHA-256, so that a copy of Redis cannot log in. A session is one
 //! key, whose time to live is its idle timeout, cut at its absolute end. It carries its user's *generation*: revoking
 //! all sessions raises the user's, and every older session has ended at once, however many there are, a login in flight
-//! included. A check is therefore one `MGET` of the session and the generation, and nothing else (`checks.rs`).
+//! included. A check is therefore one `MGET` of the session and the generation, and nothing else (`checks.rs`): a token names the
+//! account whose generation that is, and the session must agree.
 //!
 //! No session is ever written as a whole after it was begun: scripts patch its header in place, and none of them
 //! recreates a session that is gone. So a logout cannot be undone by a slower request.
 
+pub mod api_grant;
 pub(in crate::store) mod checks;
 mod confirmation;
 pub(in crate::store) mod list;
@@ -21,10 +23,12 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use self::record::{Document, Kept, LiveSession, Record, SessionLife};
+use self::token::Proof;
+use super::account_id::Owner;
 use super::near_cache::{Ended, Revocation};
 use crate::domain::access::Access;
 use crate::store::connection::clock::{micros, millis};
-use crate::store::{AuditRecord, Result, SessionId, SessionToken, Store, Username, scripts};
+use crate::store::{AuditRecord, Result, SessionId, SessionToken, Store, scripts};
 
 /// A session with the text of its user agent, for showing.
 #[derive(Debug, Clone)]
@@ -63,13 +67,13 @@ impl Store {
     /// See [`crate::store::StoreError`].
     pub async fn begin_session(
         &self,
-        (username, access): (&Username, &Access),
+        (owner, access): (&Owner, &Access),
         generation: u64,
         origin: &LoginOrigin,
         life: SessionLife,
         audit: impl FnOnce(&SessionDetails) -> AuditRecord,
     ) -> Result<Option<(SessionToken, SessionDetails)>> {
-        let token = SessionToken::fresh()?;
+        let (username, token) = (&owner.username, SessionToken::fresh(owner.id)?);
         let id = token.id();
         let now = self.shared.clock.now_micros();
         let user_agent = truncated(&origin.user_agent).to_owned();
@@ -84,6 +88,8 @@ impl Store {
                 agent: digest_of(&user_agent),
                 role: access.role,
                 servers: access.servers.clone(),
+                account: owner.id,
+                api_token: None,
             },
         };
         let details = SessionDetails { session: record.session(id, life)?, user_agent, error: None };
@@ -91,7 +97,7 @@ impl Store {
             .call()
             .key(self.keys.session(&id))
             .key(self.keys.sessions(username))
-            .key(self.keys.generation(username))
+            .key(self.keys.generation(owner.id))
             .key(self.keys.user_agent(record.document.agent));
         let audit = audit(&details);
         let call = self
@@ -123,13 +129,13 @@ impl Store {
     pub async fn check_session(&self, token: &SessionToken, life: SessionLife) -> Result<Checked> {
         // Before the near cache too: its lease may have been granted by a primary that was superseded.
         self.shared.dialer.trusted()?;
-        let id = token.id();
+        let (id, account, kind) = (token.id(), token.account(), token.kind());
         let now = self.shared.clock.now_micros();
         if let Some(session) = self.near_cache.get(&id).and_then(|kept| kept.session(id, life, now)) {
             return Ok(Checked { session: Some(session?), near: true });
         }
         // On the heap, so that every handler's future, which is moved more than once, is small where the near cache answers.
-        let session = Box::pin(self.read_session(id, life)).await?;
+        let session = Box::pin(self.read_session(Proof { id, account, kind }, life)).await?;
         Ok(Checked { session, near: false })
     }
 
@@ -137,17 +143,17 @@ impl Store {
     ///
     /// # Errors
     /// See [`crate::store::StoreError`].
-    pub async fn session_lives(&self, id: &SessionId, life: SessionLife) -> Result<bool> {
-        let record = self.checks.ask(*id).await?;
+    pub async fn session_lives(&self, proof: &Proof, life: SessionLife) -> Result<bool> {
+        let record = self.checks.ask(*proof).await?;
         let now = self.shared.clock.now_micros();
         Ok(record.is_some_and(|kept| !kept.record().is_over(now, life)))
     }
 
-    async fn read_session(&self, id: SessionId, life: SessionLife) -> Result<Option<LiveSession>> {
+    async fn read_session(&self, proof: Proof, life: SessionLife) -> Result<Option<LiveSession>> {
         let mark = self.near_cache.mark();
         let (kept, left) = match &mark {
-            None => (self.checks.ask(id).await?, Duration::ZERO),
-            Some((_, incarnation)) => self.read_with_life(&id, incarnation).await?,
+            None => (self.checks.ask(proof).await?, Duration::ZERO),
+            Some((_, incarnation)) => self.read_with_life(&proof, incarnation).await?,
         };
         let Some(kept) = kept else { return Ok(None) };
         let now = self.shared.clock.now_micros();
@@ -155,37 +161,37 @@ impl Store {
         if record.is_over(now, life) {
             return Ok(None);
         }
-        let session = kept.live(id, life)?;
-        if now - record.seen >= micros(life.touch_every()) {
+        let session = kept.live(proof.id, life)?;
+        if now - record.seen >= micros(record.touch_every(life)) {
             // What was read is no longer what is stored, so the next request fills.
-            self.touch_session(&id, record.expires(life), life).await;
+            self.touch_session(&proof, record, life).await;
         } else if let Some((mark, _)) = mark {
-            self.near_cache.fill(mark, id, kept, left);
+            self.near_cache.fill(mark, proof.id, kept, left);
         }
         Ok(Some(session))
     }
 
     /// The session, if it is alive, and how long it lives without a touch: none if this is not the Redis of this incarnation.
-    async fn read_with_life(&self, id: &SessionId, incarnation: &str) -> Result<(Option<Kept>, Duration)> {
+    async fn read_with_life(&self, proof: &Proof, incarnation: &str) -> Result<(Option<Kept>, Duration)> {
         let call = scripts::SESSION_READ
             .call()
-            .key(self.keys.generation(&Username::admin()))
-            .key(self.keys.session(id))
+            .key(self.keys.generation_of(proof))
+            .key(self.keys.proof(proof))
             .arg(incarnation);
         let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) = self.shared.call(&call).await?;
         let record = value.map(|value| Record::decode(&value)).transpose()?;
-        let alive = record.filter(|record| Some(record.generation) == generation);
+        let alive = record.filter(|record| record.is_alive(proof, generation));
         Ok((alive.map(Kept::new), Duration::from_millis(u64::try_from(left).unwrap_or(0))))
     }
 
     /// The session was checked already: a touch that fails makes it expire a little earlier at worst, so it is not an error.
-    async fn touch_session(&self, id: &SessionId, expires: i64, life: SessionLife) {
+    async fn touch_session(&self, proof: &Proof, record: &Record, life: SessionLife) {
         let call = scripts::SESSION_TOUCH
             .call()
-            .key(self.keys.session(id))
-            .arg(millis(life.idle))
-            .arg(expires / 1000)
-            .arg(micros(life.touch_every()));
+            .key(self.keys.proof(proof))
+            .arg(millis(record.idle(life)))
+            .arg(record.expires(life) / 1000)
+            .arg(micros(record.touch_every(life)));
         if let Err(error) = self.shared.call::<()>(&call).await {
             tracing::debug!(error = %error, "failed to extend a session");
         }
@@ -195,13 +201,8 @@ impl Store {
     ///
     /// # Errors
     /// See [`crate::store::StoreError`].
-    pub async fn end_session(
-        &self,
-        username: &Username,
-        id: &SessionId,
-        audit: &AuditRecord,
-    ) -> Result<bool> {
-        Ok(self.revoke(username, Revocation::One(id), audit).await? != Ended::Nothing)
+    pub async fn end_session(&self, owner: &Owner, id: &SessionId, audit: &AuditRecord) -> Result<bool> {
+        Ok(self.revoke(owner, Revocation::One(id), audit).await? != Ended::Nothing)
     }
 
     /// Ends a session that was just checked, even if the index has lost it.
@@ -210,11 +211,11 @@ impl Store {
     /// See [`crate::store::StoreError`].
     pub async fn end_checked_session(
         &self,
-        username: &Username,
+        owner: &Owner,
         id: &SessionId,
         audit: &AuditRecord,
     ) -> Result<()> {
-        self.revoke(username, Revocation::Known(id), audit).await.map(drop)
+        self.revoke(owner, Revocation::Known(id), audit).await.map(drop)
     }
 
     /// Ends all sessions of this user but `keep`.
@@ -223,11 +224,11 @@ impl Store {
     /// See [`crate::store::StoreError`].
     pub async fn end_all_sessions(
         &self,
-        username: &Username,
+        owner: &Owner,
         keep: Option<&SessionId>,
         audit: &AuditRecord,
     ) -> Result<()> {
-        self.revoke(username, Revocation::All { keep }, audit).await.map(drop)
+        self.revoke(owner, Revocation::All { keep }, audit).await.map(drop)
     }
 }
 

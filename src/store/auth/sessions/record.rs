@@ -7,8 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::api_grant::ApiGrant;
+use super::token::{Proof, ProofKind};
 use crate::domain::Timestamp;
 use crate::domain::access::{Access, Role, ServerPattern};
+use crate::store::auth::account_id::{AccountId, Owner};
 use crate::store::connection::clock::{micros, moment};
 use crate::store::{Result, SessionId, StoreError, Username};
 
@@ -19,6 +22,8 @@ pub struct LiveSession {
     pub id: SessionId,
     /// The user it belongs to.
     pub username: Username,
+    /// Which account of that name.
+    pub account: AccountId,
     /// What the user may do.
     pub access: Access,
     /// When it was begun.
@@ -31,6 +36,8 @@ pub struct LiveSession {
     pub expires_at: Timestamp,
     /// The address that logged in.
     pub ip: IpAddr,
+    /// What it is limited to, if it is a token for programs and no session.
+    pub api_token: Option<ApiGrant>,
     /// Names the stored user agent text.
     pub(in crate::store) agent: u64,
     /// The answer that shows it, kept beside what was decoded; none where that is not kept.
@@ -38,6 +45,19 @@ pub struct LiveSession {
 }
 
 impl LiveSession {
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { username: self.username.clone(), id: self.account }
+    }
+
+    /// Where a check looks for it.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        let kind = if self.api_token.is_some() { ProofKind::ApiToken } else { ProofKind::Session };
+        Proof { id: self.id, account: self.account, kind }
+    }
+
     /// The bytes that show this session: those that an earlier request has kept beside it, or else those that `show` makes.
     ///
     /// # Errors
@@ -67,6 +87,10 @@ pub(in crate::store) struct Shown(OnceLock<((Timestamp, Timestamp), Bytes)>);
 
 /// A session that is in use is touched at least this often.
 const MAX_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
+/// The same of a token for programs, whose last use is shown to the hour.
+pub(in crate::store) const API_TOUCH_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Longer than any token for programs lives: it has no idle timeout.
+const API_IDLE: Duration = Duration::from_secs(400 * 86_400);
 
 /// How long sessions live.
 #[derive(Debug, Clone, Copy)]
@@ -80,37 +104,43 @@ pub struct SessionLife {
 /// What is stored after the header. Short names, since there are many of them; a field of a newer version is kept,
 /// because only the header is ever rewritten.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Document {
+pub(in crate::store) struct Document {
     #[serde(rename = "u")]
-    pub(super) username: String,
+    pub(in crate::store) username: String,
     /// Microseconds since 1970.
     #[serde(rename = "c")]
-    pub(super) created: i64,
+    pub(in crate::store) created: i64,
     /// Microseconds since 1970.
     #[serde(rename = "x")]
-    pub(super) expires: i64,
+    pub(in crate::store) expires: i64,
     #[serde(rename = "ip")]
-    pub(super) ip: String,
+    pub(in crate::store) ip: String,
     #[serde(rename = "a", default)]
-    pub(super) agent: u64,
+    pub(in crate::store) agent: u64,
     /// Not written for an admin of all servers, to whom most sessions belong.
     #[serde(rename = "r", default, skip_serializing_if = "Role::is_admin")]
-    pub(super) role: Role,
+    pub(in crate::store) role: Role,
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) servers: Vec<ServerPattern>,
+    pub(in crate::store) servers: Vec<ServerPattern>,
+    /// Not written for the admin's.
+    #[serde(rename = "i", default, skip_serializing_if = "AccountId::is_admin")]
+    pub(in crate::store) account: AccountId,
+    /// Of a token for programs only.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) api_token: Option<ApiGrant>,
 }
 
 /// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
 /// then the document.
 #[derive(Clone)]
 pub(in crate::store) struct Record {
-    pub(super) seen: i64,
+    pub(in crate::store) seen: i64,
     pub generation: u64,
-    pub(super) document: Document,
+    pub(in crate::store) document: Document,
 }
 
 impl Record {
-    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+    pub(in crate::store) fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(96);
         bytes.extend_from_slice(&self.seen.to_be_bytes());
         bytes.extend_from_slice(&self.generation.to_be_bytes());
@@ -134,43 +164,79 @@ impl Record {
     pub fn unreadable(
         bytes: &[u8],
         generation: Option<u64>,
-        (id, username): (SessionId, &Username),
+        (id, owner): (SessionId, &Owner),
         life: SessionLife,
     ) -> Option<LiveSession> {
         let (seen, of, _) = Self::split(bytes).filter(|(_, of, _)| Some(*of) == generation)?;
         // Nobody acts with it: it is only shown.
-        let (generation, username, role) = (of, username.as_str().to_owned(), Role::Viewer);
+        let (generation, username, role) = (of, owner.username.as_str().to_owned(), Role::Viewer);
         let ip = IpAddr::from([0; 4]).to_string();
         let expires = seen.saturating_add(micros(life.idle));
-        let document = Document { username, created: 0, expires, ip, agent: 0, role, servers: Vec::new() };
+        let document = Document {
+            username,
+            created: 0,
+            expires,
+            ip,
+            agent: 0,
+            role,
+            servers: Vec::new(),
+            account: owner.id,
+            api_token: None,
+        };
         let life = SessionLife { absolute: Duration::MAX, ..life };
         Self { seen, generation, document }.session(id, life).ok()
+    }
+
+    /// Whether it is what `proof` says, alive while its account has this generation: of its sessions, or of its tokens for programs.
+    /// An account that has never lost its tokens may have no such number yet.
+    pub fn is_alive(&self, proof: &Proof, generation: Option<u64>) -> bool {
+        let is_token = self.document.api_token.is_some();
+        let generation = if is_token { Some(generation.unwrap_or_default()) } else { generation };
+        self.document.account == proof.account
+            && is_token == (proof.kind == ProofKind::ApiToken)
+            && Some(self.generation) == generation
+    }
+
+    /// How much time must lie between two touches.
+    pub(super) fn touch_every(&self, life: SessionLife) -> Duration {
+        if self.document.api_token.is_some() { API_TOUCH_INTERVAL } else { life.touch_every() }
+    }
+
+    /// How long it lives without a touch.
+    pub(super) fn idle(&self, life: SessionLife) -> Duration {
+        if self.document.api_token.is_some() { API_IDLE } else { life.idle }
     }
 
     /// Whether it is over because the settings were shortened since it was written; otherwise its key expires by itself. It is
     /// touched less often than it is used, so the idle timeout is extended by the most that may lie between two touches.
     pub fn is_over(&self, now: i64, life: SessionLife) -> bool {
-        now >= self.expires(life) || now >= self.seen.saturating_add(micros(life.idle + MAX_TOUCH_INTERVAL))
+        let idle = self.idle(life) + MAX_TOUCH_INTERVAL;
+        now >= self.expires(life) || now >= self.seen.saturating_add(micros(idle))
     }
 
     /// When it ends in any case. A setting that was lengthened since applies to later logins only.
     pub(super) fn expires(&self, life: SessionLife) -> i64 {
+        if self.document.api_token.is_some() {
+            return self.document.expires;
+        }
         self.document.expires.min(self.document.created.saturating_add(micros(life.absolute)))
     }
 
     pub fn session(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
         let expires = self.expires(life);
-        let Document { username, created, ip, agent, role, servers, .. } = &self.document;
+        let Document { username, created, ip, agent, role, servers, account, api_token, .. } = &self.document;
         let corrupt = |what: &str| StoreError::corrupt(format!("session {id} has no readable {what}"));
         Ok(LiveSession {
             id,
-            username: Username::parse(username).ok_or_else(|| corrupt("user"))?,
+            username: Username::parse(username).map_err(|_| corrupt("user"))?,
+            account: *account,
             access: Access { role: *role, servers: servers.clone() },
             created_at: moment(*created),
             last_seen_at: moment(self.seen),
-            idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(life.idle)))),
+            idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(self.idle(life))))),
             expires_at: moment(expires),
             ip: ip.parse().map_err(|_| corrupt("address"))?,
+            api_token: api_token.clone(),
             agent: *agent,
             shown: None,
         })
@@ -193,6 +259,11 @@ impl Kept {
         &self.record
     }
 
+    /// The account that it belongs to.
+    pub fn account(&self) -> AccountId {
+        self.record.document.account
+    }
+
     /// As it is handed out.
     pub(super) fn live(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
         let session = self.record.session(id, life)?;
@@ -202,7 +273,7 @@ impl Kept {
     /// The session, unless it looks expired or is due to be touched: only Redis says that a session is gone.
     pub(super) fn session(&self, id: SessionId, life: SessionLife, now: i64) -> Option<Result<LiveSession>> {
         let record = &self.record;
-        if record.is_over(now, life) || now - record.seen >= micros(life.touch_every()) {
+        if record.is_over(now, life) || now - record.seen >= micros(record.touch_every(life)) {
             return None;
         }
         Some(self.live(id, life))
@@ -238,6 +309,7 @@ mod tests {
         let bytes = [&[0; 16][..], &rmp_serde::to_vec_named(&newer).unwrap()].concat();
         let session = Record::decode(&bytes).unwrap().session(SessionId::from_bytes([0; 32]), LIFE).unwrap();
         assert_eq!(session.ip.to_string(), "::1");
+        assert_eq!(session.account, AccountId::ADMIN);
         assert_eq!(
             session.access,
             Access::everything(),
@@ -246,6 +318,44 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(Record::decode(&bytes[..length]).is_err());
         }
+    }
+
+    #[test]
+    fn a_record_is_alive_only_where_its_account_its_kind_and_its_generation_are_those_of_the_proof() {
+        let anna = AccountId::parse("Anna0001").unwrap();
+        let record = |account, api_token| Record {
+            seen: 1,
+            generation: 5,
+            document: Document {
+                username: "anna".to_owned(),
+                created: 0,
+                expires: 9,
+                ip: "::1".to_owned(),
+                agent: 0,
+                role: Role::Viewer,
+                servers: Vec::new(),
+                account,
+                api_token,
+            },
+        };
+        let grant = ApiGrant { name: "backup".to_owned(), networks: Vec::new() };
+        let (session, token) = (record(anna, None), record(anna, Some(grant)));
+        let id = SessionId::from_bytes([0; 32]);
+        let proof = |account, kind| Proof { id, account, kind };
+        let (of_session, of_token) = (proof(anna, ProofKind::Session), proof(anna, ProofKind::ApiToken));
+        assert!(session.is_alive(&of_session, Some(5)) && token.is_alive(&of_token, Some(5)));
+        assert!(!session.is_alive(&of_token, Some(5)) && !token.is_alive(&of_session, Some(5)));
+        for generation in [None, Some(4), Some(6)] {
+            assert!(!session.is_alive(&of_session, generation) && !token.is_alive(&of_token, generation));
+        }
+        let other = AccountId::parse("Anna0002").unwrap();
+        for account in [other, AccountId::ADMIN] {
+            assert!(!session.is_alive(&proof(account, ProofKind::Session), Some(5)));
+            assert!(!token.is_alive(&proof(account, ProofKind::ApiToken), Some(5)));
+        }
+        let decoded = Record::decode(&token.encode().unwrap()).unwrap();
+        assert_eq!(decoded.document.api_token, token.document.api_token);
+        assert!(decoded.is_alive(&of_token, Some(5)));
     }
 
     #[test]
@@ -259,6 +369,8 @@ mod tests {
             agent: 0,
             role: Role::Admin,
             servers: Vec::new(),
+            account: AccountId::ADMIN,
+            api_token: None,
         };
         let record = Record { seen: seconds(1000), generation: 0, document };
         assert!(!record.is_over(seconds(1000 + 1859), LIFE));

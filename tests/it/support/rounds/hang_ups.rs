@@ -154,7 +154,7 @@ enum Agreed {
 
 /// Waits until all say the same.
 async fn agree(callers: &[Client], store: &Store, token: &str, hung_up: Instant) -> Agreed {
-    let id = SessionToken::parse(token).unwrap().id();
+    let id = SessionToken::parse(token).unwrap().proof();
     let mut how = String::new();
     while hung_up.elapsed() < SOON {
         let before = store.session_lives(&id, LIFE).await.ok();

@@ -1,0 +1,95 @@
+//! The page of an invitation: whoever has its link sets a password, and is logged in.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+
+use super::form::{Errors, Field, StrangersForm};
+use super::login::user_agent;
+use super::message::see_other;
+use super::page::Page;
+use super::shell::Shell;
+use super::words::sentence;
+use crate::actions::invite_users::{AcceptError, accept};
+use crate::actions::log_in::{LoggedIn, Login, log_in};
+use crate::http::auth::address::CallerAddress;
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Path;
+use crate::http::state::AppState;
+use crate::password::rules;
+use crate::store::{Invitation, InvitationCode, LoginOrigin};
+
+#[derive(Template)]
+#[template(path = "invitation.html")]
+struct InvitationPage {
+    shell: Shell,
+    code: String,
+    invitation: Invitation,
+    password: Field,
+}
+
+/// The invitation of this code; 404 if it is not valid any more.
+async fn find(state: &AppState, code: &str) -> Result<Invitation> {
+    let code = InvitationCode::parse(code).ok_or(AcceptError::Unknown)?;
+    Ok(state.store.invitation(&code.id()).await?.ok_or(AcceptError::Unknown)?)
+}
+
+fn page(mut shell: Shell, code: String, invitation: Invitation, errors: &Errors) -> InvitationPage {
+    // The path has the secret: no form of the page repeats it.
+    "/".clone_into(&mut shell.here);
+    let password = Field::password("password", format!("New password for {}", invitation.username))
+        .with(errors)
+        .hint(format!(
+            "{} characters or more. Three or four unrelated words are good.",
+            rules::MIN_CHARACTERS
+        ))
+        .attribute("autocomplete", "new-password")
+        .attribute("required", "required");
+    InvitationPage { shell, code, invitation, password }
+}
+
+/// The form.
+pub async fn show(State(state): State<AppState>, shell: Shell, Path(code): Path<String>) -> Result<Response> {
+    let invitation = find(&state, &code).await?;
+    Ok(Page::new(page(shell, code, invitation, &Errors::default())).into_response())
+}
+
+/// Sets the password, and logs in.
+pub async fn complete(
+    State(state): State<AppState>,
+    shell: Shell,
+    CallerAddress(ip): CallerAddress,
+    cookie: CookieKind,
+    headers: HeaderMap,
+    Path(code): Path<String>,
+    form: StrangersForm,
+) -> Result<Response> {
+    let password = form.raw("password");
+    let (errors, status) = match accept(&state, ip, &code, password.to_owned()).await {
+        Ok(username) => {
+            let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+            let username = username.to_string();
+            let login = Login { username, password: password.to_owned(), origin, replaces: None };
+            // The password is set: if this login is refused, the login page says why.
+            let Ok(LoggedIn { token, .. }) = log_in(&state, login).await else {
+                return Ok(see_other("/login"));
+            };
+            let mut response = see_other("/");
+            response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
+            return Ok(response);
+        }
+        Err(AcceptError::Weak(weak)) => {
+            (Errors::one("password", sentence(&weak.to_string())), StatusCode::UNPROCESSABLE_ENTITY)
+        }
+        Err(error @ AcceptError::Limited(_)) => {
+            let problem = Problem::from(error);
+            (Errors::one("password", sentence(problem.detail())), StatusCode::TOO_MANY_REQUESTS)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let invitation = find(&state, &code).await?;
+    let page = page(shell, code, invitation, &errors);
+    Ok(Page::refused(page, errors).status(status).into_response())
+}

@@ -1,0 +1,269 @@
+//! The users, for admins of all servers: what each may do, and invitations.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::confirm;
+use super::form::{Errors, Field, Form};
+use super::message::{Message, done};
+use super::once;
+use super::page::Page;
+use super::paging::Paging;
+use super::shell::{Shell, Visitor};
+use super::words::sentence;
+use crate::actions::invite_users::{self, InviteError};
+use crate::actions::manage_users::{self, UserChange, UserError};
+use crate::domain::Timestamp;
+use crate::domain::access::{Access, Role, ServerPattern};
+use crate::http::api::invitations::path_of;
+use crate::http::auth::cookie::CookieKind;
+use crate::http::error::{Problem, Result};
+use crate::http::extract::Query;
+use crate::http::state::AppState;
+use crate::store::{InvitationCode, InvitationId, Username};
+
+/// The path of the page.
+const PATH: &str = "/users";
+/// The number of users on a page.
+const PAGE: usize = 50;
+
+/// The page of users to show.
+#[derive(Deserialize)]
+pub struct Wanted {
+    cursor: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "users.html")]
+struct Users {
+    shell: Shell,
+    users: Vec<User>,
+    invitations: Vec<Invited>,
+    paging: Paging,
+    /// The link of the invitation that was just made.
+    link: Option<String>,
+    name: Field,
+    servers: Field,
+}
+
+struct User {
+    name: String,
+    role: Role,
+    servers: String,
+    disabled: bool,
+    own: bool,
+    /// `admin` stays.
+    permanent: bool,
+}
+
+struct Invited {
+    id: String,
+    name: String,
+    role: Role,
+    servers: String,
+    by: String,
+    expires: Timestamp,
+}
+
+impl Users {
+    /// The roles to choose from.
+    #[expect(clippy::unused_self, reason = "the template asks it")]
+    fn roles(&self) -> &'static [Role] {
+        &Role::ALL
+    }
+}
+
+fn named(servers: &[ServerPattern]) -> String {
+    let names: Vec<&str> = servers.iter().map(ServerPattern::as_str).collect();
+    names.join(", ")
+}
+
+/// The servers that were typed, separated by commas or spaces; none if one of them is no server and no pattern.
+pub(super) fn typed_servers(text: &str) -> Option<Vec<ServerPattern>> {
+    let names = text.split([',', ' ', '\n', '\r']).map(str::trim).filter(|name| !name.is_empty());
+    let mut servers: Vec<ServerPattern> =
+        names.map(|name| ServerPattern::parse(name).ok()).collect::<Option<_>>()?;
+    servers.sort_unstable();
+    servers.dedup();
+    Some(servers).filter(|servers| servers.len() <= crate::http::api::users::MAX_SERVERS)
+}
+
+/// The sentence beside a field of servers that cannot be read.
+pub(super) const WRONG_SERVERS: &str = "Names of servers or patterns such as web-*, separated by commas, 50 at most. Leave it empty for all servers.";
+
+/// The role that was chosen.
+pub(super) fn typed_role(text: &str) -> Option<Role> {
+    Role::ALL.into_iter().find(|role| role.as_str() == text)
+}
+
+/// The users.
+pub async fn show(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    cookie: CookieKind,
+    headers: HeaderMap,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response> {
+    let code = once::find(&headers).and_then(InvitationCode::parse);
+    let link = code.map(|code| {
+        let base = state.public_url().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        format!("{}{}", base.unwrap_or_default(), path_of(&code))
+    });
+    let shown = link.is_some();
+    let page =
+        users(&state, visitor, wanted.cursor.as_deref(), link, &Form::default(), &Errors::default()).await?;
+    let mut response = Page::new(page).into_response();
+    if shown {
+        once::remove(&mut response, cookie, PATH);
+    }
+    Ok(response)
+}
+
+async fn users(
+    state: &AppState,
+    visitor: Visitor,
+    cursor: Option<&str>,
+    link: Option<String>,
+    typed: &Form,
+    errors: &Errors,
+) -> Result<Users> {
+    let after = cursor.and_then(|cursor| Username::parse(cursor).ok());
+    let page = manage_users::list(state, &visitor.actor, after.as_ref(), PAGE).await?;
+    let invitations = invite_users::list(state, &visitor.actor).await?;
+    let users: Vec<User> = page
+        .items
+        .into_iter()
+        .map(|account| User {
+            own: account.owner.username == visitor.actor.username,
+            permanent: account.owner.username.as_str() == Username::ADMIN,
+            name: account.owner.username.to_string(),
+            role: account.standing.access.role,
+            servers: named(&account.standing.access.servers),
+            disabled: account.standing.disabled,
+        })
+        .collect();
+    let invitations = invitations.into_iter().map(|invitation| Invited {
+        id: invitation.id.to_string(),
+        name: invitation.username.to_string(),
+        role: invitation.access.role,
+        servers: named(&invitation.access.servers),
+        by: invitation.by.username.to_string(),
+        expires: invitation.expires_at,
+    });
+    let next = page.next_cursor.map(|cursor| format!("{PATH}?cursor={cursor}"));
+    let paging = Paging { says: format!("{} on this page", users.len()), previous: None, next, size: PAGE };
+    Ok(Users {
+        shell: visitor.shell,
+        invitations: invitations.collect(),
+        users,
+        paging,
+        link,
+        name: Field::text("username", "Name")
+            .value(typed.text("username"))
+            .with(errors)
+            .hint("1 to 32 of a-z, 0-9, '.', '_' and '-'.")
+            .attribute("autocomplete", "off")
+            .attribute("autocapitalize", "none")
+            .attribute("spellcheck", "false")
+            .attribute("maxlength", "32")
+            .attribute("required", "required"),
+        servers: Field::text("servers", "Servers")
+            .value(typed.text("servers"))
+            .with(errors)
+            .hint("Names or patterns such as web-*, separated by commas. Empty for all servers.")
+            .attribute("autocomplete", "off")
+            .attribute("spellcheck", "false"),
+    })
+}
+
+/// Invites a user. The link is on the next page, once.
+pub async fn invite(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    cookie: CookieKind,
+    form: Form,
+) -> Result<Response> {
+    let mut errors = Errors::default();
+    let username = Username::parse(form.text("username"));
+    if let Err(error) = &username {
+        errors.add("username", sentence(&error.to_string()));
+    }
+    let (servers, role) = (typed_servers(form.text("servers")), typed_role(form.text("role")));
+    if servers.is_none() {
+        errors.add("servers", WRONG_SERVERS);
+    }
+    if let (Ok(username), Some(servers)) = (username, servers) {
+        let access = Access { role: role.unwrap_or(Role::Viewer), servers };
+        match invite_users::invite(&state, visitor.actor.clone(), username.clone(), access).await {
+            Ok(made) => {
+                let message = Message::ok(format!("{username} is invited."))
+                    .and("The link below works once, within a day, and is shown only now.");
+                let mut response = done(&state, &visitor.actor, PATH, message).await;
+                once::hand_over(&mut response, cookie, PATH, made.code.reveal());
+                return Ok(response);
+            }
+            Err(InviteError::Unconfirmed(_)) => return confirm::ask(visitor, "Invite a user", PATH, &form),
+            Err(error @ InviteError::Exists) => {
+                errors.add("username", sentence(Problem::from(error).detail()))
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let page = users(&state, visitor, None, None, &form, &errors).await?;
+    Ok(Page::refused(page, errors).into_response())
+}
+
+/// Revokes an invitation.
+pub async fn revoke(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
+    let id = InvitationId::parse(form.text("id")).ok_or(InviteError::Unknown)?;
+    let message = match invite_users::revoke(&state, visitor.actor.clone(), id).await {
+        Ok(()) => Message::ok("The invitation is revoked.").and("Its link opens nothing any more."),
+        Err(InviteError::Unknown) => Message::ok("That invitation had ended before."),
+        Err(InviteError::Unconfirmed(_)) => {
+            return confirm::ask(visitor, "Revoke an invitation", PATH, &form);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(done(&state, &visitor.actor, PATH, message).await)
+}
+
+/// Changes, disables, enables or deletes a user, as the button says.
+pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
+    let username = Username::parse(form.text("user")).map_err(|_| UserError::Unknown)?;
+    let name = username.to_string();
+    let (actor, what) = (visitor.actor.clone(), form.text("do"));
+    let change = match what {
+        "disable" => UserChange { disabled: Some(true), ..UserChange::default() },
+        "enable" => UserChange { disabled: Some(false), ..UserChange::default() },
+        _ => {
+            let Some(servers) = typed_servers(form.text("servers")) else {
+                let message = Message::bad("Nothing was changed.").and(WRONG_SERVERS);
+                return Ok(done(&state, &visitor.actor, PATH, message).await);
+            };
+            UserChange { role: typed_role(form.text("role")), servers: Some(servers), disabled: None }
+        }
+    };
+    let changed = match what {
+        "delete" => manage_users::delete_user(&state, actor, username).await,
+        _ => manage_users::change_user(&state, actor, username, change).await.map(drop),
+    };
+    let ended = "All sessions and tokens of this user have ended.";
+    let (label, message) = match what {
+        "disable" => (format!("Disable {name}"), format!("{name} is disabled.")),
+        "enable" => (format!("Enable {name}"), format!("{name} is enabled.")),
+        "delete" => (format!("Delete {name}"), format!("{name} is deleted.")),
+        _ => (format!("Change {name}"), format!("What {name} may do is changed.")),
+    };
+    let message = match changed {
+        Ok(()) => Message::ok(message).and(ended),
+        Err(UserError::Unconfirmed(_)) => return confirm::ask(visitor, &label, PATH, &form),
+        Err(
+            error @ (UserError::LastAdmin | UserError::Permanent | UserError::Overtaken | UserError::Unknown),
+        ) => Message::refused(&error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(done(&state, &visitor.actor, PATH, message).await)
+}

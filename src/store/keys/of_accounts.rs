@@ -1,0 +1,86 @@
+//! The keys of accounts, invitations, sessions and tokens for programs (`keys.rs` has the table).
+
+use super::Keys;
+use crate::store::auth::account_id::AccountId;
+use crate::store::auth::invitations::InvitationId;
+use crate::store::auth::sessions::token::{Proof, ProofKind};
+use crate::store::{SessionId, Username};
+
+impl Keys {
+    pub(in crate::store) fn account(&self, user: &Username) -> String {
+        self.key(&format!("account:{}", user.as_str()))
+    }
+
+    /// Counts what ended all sessions of an account.
+    pub(in crate::store) fn generation(&self, account: AccountId) -> String {
+        self.key(&format!("generation:{}", account.as_str()))
+    }
+
+    /// Counts what ended all tokens for programs of an account.
+    pub(in crate::store) fn token_generation(&self, account: AccountId) -> String {
+        self.key(&format!("token-generation:{}", account.as_str()))
+    }
+
+    /// What a check compares with the generation of a session or a token for programs.
+    pub(in crate::store) fn generation_of(&self, proof: &Proof) -> String {
+        match proof.kind {
+            ProofKind::Session => self.generation(proof.account),
+            ProofKind::ApiToken => self.token_generation(proof.account),
+        }
+    }
+
+    /// The names of all accounts; the admin's may be missing where there is no other.
+    pub(in crate::store) fn accounts(&self) -> String {
+        self.key("accounts")
+    }
+
+    /// The names of all accounts that may do everything, on all servers, except `admin`, whose own key says it.
+    pub(in crate::store) fn admins(&self) -> String {
+        self.key("admins")
+    }
+
+    pub(in crate::store) fn invitation(&self, id: &InvitationId) -> String {
+        self.key(&format!("invitation:{id}"))
+    }
+
+    pub(in crate::store) fn invitations(&self) -> String {
+        self.key("invitations")
+    }
+
+    pub(in crate::store) fn api_token(&self, id: &SessionId) -> Vec<u8> {
+        let mut key = self.key("api-token:").into_bytes();
+        key.extend_from_slice(id.as_bytes());
+        key
+    }
+
+    /// The tokens for programs of a user.
+    pub(in crate::store) fn api_tokens(&self, user: &Username) -> String {
+        self.key(&format!("api-tokens:{}", user.as_str()))
+    }
+
+    /// A session or a token for programs.
+    pub(in crate::store) fn proof(&self, proof: &Proof) -> Vec<u8> {
+        match proof.kind {
+            ProofKind::Session => self.session(&proof.id),
+            ProofKind::ApiToken => self.api_token(&proof.id),
+        }
+    }
+
+    /// The key has the digest in raw form: 32 bytes instead of 43 for each of many sessions.
+    pub(in crate::store) fn session(&self, id: &SessionId) -> Vec<u8> {
+        let mut key = self.key("session:").into_bytes();
+        key.extend_from_slice(id.as_bytes());
+        key
+    }
+
+    /// There while the session may make sensitive changes.
+    pub(in crate::store) fn confirmed(&self, id: &SessionId) -> Vec<u8> {
+        let mut key = self.key("confirmed:").into_bytes();
+        key.extend_from_slice(id.as_bytes());
+        key
+    }
+
+    pub(in crate::store) fn sessions(&self, user: &Username) -> String {
+        self.key(&format!("sessions:{}", user.as_str()))
+    }
+}
