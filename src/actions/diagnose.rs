@@ -16,6 +16,7 @@ use chrono::Utc;
 
 use super::inspections::{Inspected, Inspection, Inspections, Jails};
 use crate::agent::client::fleet::Fleet;
+use crate::domain::access::Access;
 use crate::domain::address::host_behind;
 use crate::domain::findings::front::{self, Front};
 use crate::domain::findings::jails::JailFacts;
@@ -41,6 +42,8 @@ pub struct Sources<'a> {
     pub caller: Option<IpAddr>,
     /// How the request came in.
     pub front: Option<Front>,
+    /// What the user sees: findings on other servers are made and noted, and left out of the answer.
+    pub access: Access,
 }
 
 /// What was found.
@@ -129,6 +132,11 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
         && let Err(error) = store.note_findings(&changes).await
     {
         tracing::debug!(error = %error, "failed to save when findings were first seen: they are shown as new next time");
+    }
+    let access = &sources.access;
+    if !access.is_for_all_servers() {
+        report.only(|server| access.reaches(server));
+        not_asked.retain(|server, _| access.reaches(server));
     }
     let checks = report.checks();
     Ok(Diagnosis { findings: report.findings, checks, not_asked, checked_at: now })

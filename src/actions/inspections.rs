@@ -22,7 +22,7 @@ const FRESH_FOR: Duration = Duration::from_secs(10);
 const AGENT_DEADLINE: Duration = Duration::from_secs(8);
 /// The longest a request waits for all agents together.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Agents that are asked at once.
+/// The most agents that are asked at once.
 const MAX_CONCURRENT: usize = 32;
 
 /// What one agent answered.

@@ -33,6 +33,7 @@ pub mod inspections;
 pub mod log_in;
 pub mod log_out;
 pub mod look_up;
+pub mod reach;
 pub mod refusals;
 pub mod request_probe;
 pub mod revoke_sessions;

@@ -162,8 +162,7 @@ impl Store {
         Ok((store, parts))
     }
 
-    /// A store whose parts run by themselves until its last clone is dropped, and whose crash nobody notices: for commands and
-    /// tests, which use it briefly.
+    /// A store whose parts run unsupervised until its last clone is dropped: for commands and tests, which use it briefly.
     ///
     /// # Errors
     /// If the URL is not one that a Redis client understands.

@@ -65,8 +65,7 @@ pub fn certificate(server: &ServerName, not_after: Timestamp, now: Timestamp) ->
             (Severity::Warning, title, format!("From {day} on, {server} is unreachable for the workers."))
         };
         let remedy = Remedy::text(
-            "Sign a new certificate and put it in place of the file in BANGUI_AGENT_TLS_CERT: the agent reads it again \
-             without a restart.",
+            "Sign a new certificate and replace the file that BANGUI_AGENT_TLS_CERT names: the agent reloads it without a restart.",
         );
         let finding = Finding::new(Kind::AgentCertificate, severity, title, detail, remedy).on(server);
         finding.since(Some(not_after - CERTIFICATE_WARNING))
@@ -79,11 +78,11 @@ pub fn database(server: &ServerName, file: Option<&str>) -> Option<Finding> {
     let off = file.is_none_or(|file| file == ":memory:" || file.eq_ignore_ascii_case("none"));
     off.then(|| {
         let detail = format!(
-            "All bans on {server} are lost when fail2ban restarts, and log lines from before are not read again."
+            "All bans on {server} are lost when fail2ban restarts: it reads only the failures of the last `findtime` again."
         );
         let remedy = Remedy::text(
-            "Set `dbfile = /var/lib/fail2ban/fail2ban.sqlite3` in /etc/fail2ban/fail2ban.local, then restart fail2ban \
-             (which loses the present bans once more).",
+            "Set `dbfile = /var/lib/fail2ban/fail2ban.sqlite3` under [DEFAULT] in /etc/fail2ban/fail2ban.local, then \
+             restart fail2ban (which loses the present bans one last time).",
         )
         .command("systemctl restart fail2ban");
         let title = "fail2ban keeps no database";

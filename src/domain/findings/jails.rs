@@ -119,7 +119,8 @@ pub fn silent(
     let name = &jail.name;
     let silent = total_failed == Some(0) && name.as_str() != RECIDIVE;
     (silent && now - online_since >= SILENT_AFTER).then(|| {
-        let log = jail.logs.iter().flatten().next().map_or("LOGFILE".to_owned(), |log| quoted(&log.path));
+        let source = if jail.reads_journal { "systemd-journal" } else { "LOGFILE" };
+        let log = jail.logs.iter().flatten().next().map_or(source.to_owned(), |log| quoted(&log.path));
         let detail = format!(
             "{name} has seen no failure for {}. Either there was none, or its filter does not fit what the service logs.",
             duration((now - online_since).num_seconds())

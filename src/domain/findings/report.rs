@@ -31,6 +31,10 @@ impl Kinds {
         self.0 |= 1 << kind as u32;
     }
 
+    fn remove(&mut self, kind: Kind) {
+        self.0 &= !(1 << kind as u32);
+    }
+
     fn contain(self, kind: Kind) -> bool {
         self.0 & (1 << kind as u32) != 0
     }
@@ -116,6 +120,23 @@ impl Report {
         self.anywhere.contain(kind)
     }
 
+    /// Leaves out what is about other servers. Findings about several of them at once, which are about none in particular, go as a whole.
+    pub fn only(&mut self, shown: impl Fn(&ServerName) -> bool) {
+        let is_shown =
+            |kind: Kind, server: Option<&ServerName>| server.map_or(kind != Kind::AgentNames, &shown);
+        self.findings.retain(|finding| is_shown(finding.kind, finding.server.as_ref()));
+        self.servers.retain(|server, _| shown(server));
+        self.things.retain(|(_, server, _)| shown(server));
+        self.itself.remove(Kind::AgentNames);
+        self.anywhere = self.itself;
+        for kinds in self.servers.values() {
+            self.anywhere.0 |= kinds.0;
+        }
+        for (kind, ..) in &self.things {
+            self.anywhere.add(*kind);
+        }
+    }
+
     /// How each check ended, in the order of the kinds.
     #[must_use]
     pub fn checks(&self) -> Vec<(Kind, CheckState)> {
@@ -182,6 +203,27 @@ mod tests {
         for (id, is) in covered {
             assert_eq!(report.covers(id), is, "{id}");
         }
+    }
+
+    #[test]
+    fn what_is_about_other_servers_is_left_out_with_the_checks_that_were_made_there() {
+        let [web, db] = ["web-1", "db-1"].map(|name| ServerName::parse(name).unwrap());
+        let finding = |kind| Finding::new(kind, Severity::Info, "", "", Remedy::text(""));
+        let mut report = Report::default();
+        report.judge(Kind::ServerDown, Some(&db), Some(finding(Kind::ServerDown).on(&db)));
+        report.judge(Kind::LogMissing, Some(&web), None);
+        report.judge(Kind::RedisMemory, None, Some(finding(Kind::RedisMemory)));
+        report.judge(Kind::AgentNames, None, Some(finding(Kind::AgentNames).about("names db-1")));
+        report.judge_one(Kind::OwnAddress, &db, "198.51.100.23".to_owned(), None);
+        report.only(|server| *server == web);
+        let left: Vec<Kind> = report.findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(left, [Kind::RedisMemory]);
+        let state = |kind| report.checks().into_iter().find(|(known, _)| *known == kind).unwrap().1;
+        assert_eq!(state(Kind::LogMissing), CheckState::Fine);
+        for elsewhere in [Kind::ServerDown, Kind::AgentNames, Kind::OwnAddress] {
+            assert_eq!(state(elsewhere), CheckState::Unknown, "it was made elsewhere only");
+        }
+        assert!(!report.covers("server-down:db-1") && report.covers("log-missing:web-1"));
     }
 
     #[test]

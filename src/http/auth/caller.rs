@@ -2,7 +2,7 @@
 //!
 //! | extractor | proves | else |
 //! |---|---|---|
-//! | [`Caller`] | the session is alive | 401; 503 if Redis could not be asked |
+//! | [`Caller`] | the session is alive, and its role may send this request (`allowed.rs`) | 401; 503 if Redis could not be asked; 403, or 404 for a server that its account is not for |
 //! | [`AwaitRevocation`] | the same as the extractor in it | the same; a 401 only once the session is refused everywhere |
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,6 +15,7 @@ use axum::http::{StatusCode, header};
 use metrics::Counter;
 
 use super::address;
+use super::allowed;
 use super::cookie::CookieKind;
 use crate::http::error::Problem;
 use crate::http::state::AppState;
@@ -54,6 +55,7 @@ impl FromRequestParts<AppState> for Caller {
         if let Some(LoggedIn(logged_in)) = parts.extensions.get() {
             logged_in.store(true, Relaxed);
         }
+        allowed::check(parts, state, &session).await?;
         Ok(Self { session })
     }
 }

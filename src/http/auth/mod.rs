@@ -2,6 +2,8 @@
 
 mod actor;
 pub mod address;
+pub mod allowed;
 pub mod caller;
 pub mod cookie;
+pub mod permissions;
 pub mod proxies;

@@ -13,6 +13,8 @@ use super::marks::counted;
 use super::page::Page;
 use super::server_list::read;
 use super::shell::{Shell, Visitor};
+use crate::actions::reach::without_others;
+use crate::domain::access::Access;
 use crate::domain::discovery::Discovered;
 use crate::domain::findings::redis::RedisFacts;
 use crate::domain::{Condition, Discoveries, ServerName, Timestamp};
@@ -127,28 +129,33 @@ impl Cluster {
 
 /// The cluster.
 pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Page<impl Template>> {
+    let access = &visitor.actor.access;
     let (view, redis, found, agents) = tokio::join!(
         state.store.cluster(),
         state.store.redis_facts(),
         state.store.discoveries(),
-        agents(&state)
+        agents(&state, access)
     );
+    let mut found = found?.servers;
+    if !access.is_for_all_servers() {
+        Arc::make_mut(&mut found).retain(|name, _| access.reaches(name));
+    }
     let began = Instant::now();
     state.store.count_open_ban_jobs().await?;
     let answers_in = format!("{:.1} ms", began.elapsed().as_secs_f64() * 1e3);
     Ok(Page::new(Cluster {
         shell: visitor.shell,
-        view: view?,
+        view: without_others(access, view?),
         here: state.worker.as_str().to_owned(),
         redis: redis?,
         answers_in,
         agents: agents?,
-        found: found?.servers,
+        found,
     }))
 }
 
-async fn agents(state: &AppState) -> Result<Agents> {
-    let listed = read(state).await?;
+async fn agents(state: &AppState, access: &Access) -> Result<Agents> {
+    let listed = read(state, access).await?;
     let number = listed.len();
     // Do not wait for an agent that the last probe did not reach.
     let silent = |stored: &std::result::Result<crate::store::StoredServer, _>| {

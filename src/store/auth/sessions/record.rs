@@ -38,7 +38,7 @@ pub struct LiveSession {
 }
 
 impl LiveSession {
-    /// The bytes that show this session: those that an earlier request has kept beside it, or else what `show` makes.
+    /// The bytes that show this session: those that an earlier request has kept beside it, or else those that `show` makes.
     ///
     /// # Errors
     /// Those of `show`.
@@ -93,7 +93,7 @@ pub(super) struct Document {
     pub(super) ip: String,
     #[serde(rename = "a", default)]
     pub(super) agent: u64,
-    /// Not written for an admin of all servers, who most sessions belong to.
+    /// Not written for an admin of all servers, to whom most sessions belong.
     #[serde(rename = "r", default, skip_serializing_if = "Role::is_admin")]
     pub(super) role: Role,
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
