@@ -94,15 +94,14 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
         }
     }
     if arrived <= limit {
-        Ok(taken)
-    } else {
-        Err(too_large(format!("a body may have {limit} bytes at most")))
+        return Ok(taken);
     }
-}
-
-/// 413, with a sentence that says what is allowed.
-pub(in crate::http) fn too_large(detail: String) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
+    Err(Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body-too-large",
+        "The body is too large",
+        format!("a body may have {limit} bytes at most"),
+    ))
 }
 
 fn read_shape<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {

@@ -20,8 +20,16 @@ const FORCED: [(&str, bool); 2] = [("forced", false), ("forced-dark", true)];
 const DOCS: (&str, &str) = ("docs", "/docs");
 const OPEN_SOME: &str = "const some = ['.opblock-get', '.opblock-post', '.opblock-patch'].map((kind) => kind + ' .opblock-summary-control'); \
     for (const one of [...some, '.json-schema-2020-12-accordion']) document.querySelector(one).click();";
-/// Colours that fade would be seen half way.
-const SETTLE: &str = "for (const fade of document.getAnimations()) fade.finish();";
+/// Lets what the page does about a new theme happen, without its fades, and has the browser work out all colours again: of elements
+/// that it has drawn before, Chromium does not show those that a system forces.
+const SETTLE: &str = "const [done] = Array.from(arguments).slice(-1); \
+    requestAnimationFrame(() => requestAnimationFrame(() => { \
+        document.documentElement.style.display = 'none'; \
+        document.documentElement.getBoundingClientRect(); \
+        document.documentElement.style.display = ''; \
+        for (const fade of document.getAnimations()) fade.finish(); \
+        done(); \
+    }))";
 
 /// Leaves three of the rows with the same structure. A removed row leaves a placeholder, which the page's script takes for the row.
 const SHORTEN: &str = "const built = (row) => row.outerHTML.replace(/>[^<]+</g, '><').replace(/ (?!class)[a-z-]+=\"[^\"]*\"/g, ''); \
@@ -85,7 +93,7 @@ async fn wrong(chrome: &Chrome, axe: &str, page: &str) -> Vec<String> {
 
 /// What axe finds with these rules, each after where that is.
 async fn violations(chrome: &Chrome, rules: Value, place: &str) -> Vec<String> {
-    chrome.run(SETTLE).await;
+    chrome.client.execute_async(SETTLE, Vec::new()).await.unwrap();
     let found = chrome.client.execute_async(RUN, vec![rules]).await.unwrap();
     let found = found.as_array().unwrap().iter();
     found.map(|found| format!("{place}: {}", strings(found).join("; "))).collect()

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 
 use super::words::Coded;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{BODY_LIMIT, read_body, too_large};
+use crate::http::extract::{BODY_LIMIT, read_body};
 use crate::http::large_forms::FormPlace;
 use crate::http::state::AppState;
 
@@ -72,10 +72,17 @@ impl<const LIMIT: usize> Form<LIMIT> {
         }
         let body = read_body(request.into_body(), limit).await.map_err(|problem| match problem.status() {
             // Whoever pasted a list does not think in bytes.
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(format!(
-                "a form may have {} KB at most, and nothing was done: send a long list in parts",
-                limit / 1024
-            )),
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let kb = limit / 1024;
+                Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "body-too-large",
+                    "The body is too large",
+                    format!(
+                        "a form may have {kb} KB at most, and nothing was done: send a long list in parts"
+                    ),
+                )
+            }
             _ => problem,
         })?;
         let fields = url::form_urlencoded::parse(&body).into_owned().collect();

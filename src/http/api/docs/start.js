@@ -18,6 +18,10 @@ const complete = () => {
       if (element.getAttribute(name) !== value) element.setAttribute(name, value);
     }
   }
+  // The list of examples of a body has the id of the list around it.
+  for (const list of document.querySelectorAll('#swagger-ui [id$="_requests_select"]')) {
+    if (document.getElementById(list.id) !== list) list.removeAttribute("id");
+  }
   for (const table of document.querySelectorAll("#swagger-ui table[role=region]")) table.removeAttribute("role");
 };
 new MutationObserver(complete).observe(document.getElementById("swagger-ui"), { childList: true, subtree: true });
