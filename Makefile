@@ -21,7 +21,7 @@ TEST_THREADS ?= 6
 FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_programs:: audit:: bad_input:: ban_jobs:: ban_lists:: \
 	ban_times:: bans:: broken_fail2ban:: cluster_view:: command_line:: command_line_changes:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
-	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages redis_away:: \
+	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages permissions_ redis_away:: \
 	redis_cluster:: redis_fails:: redis_refuses_writes:: redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
 	sweep:: switches:: up:: waiting::
 
@@ -99,11 +99,11 @@ test-stock-jails: ## Switch every jail of fail2ban's package on and off, of fail
 	@.ci/fail2ban-1.1 || { code=$$?; [ $$code -eq 3 ] && exit 0; exit $$code; }; \
 	BANGUI_TEST_FAIL2BAN=$$PWD/target/fail2ban-1.1 cargo test --locked --test it -- --ignored --nocapture stock_jails::
 
-test-browser: target/browser/axe.min.js ## Walk through the pages in Chromium behind HAProxy, with JavaScript and without, and let axe-core look at them
+test-browser: target/browser/axe.min.js ## Walk through the pages in Chromium behind HAProxy, with JavaScript and without, and check them with axe-core
 	@.ci/install rust cc redis-server fail2ban chromium haproxy
 	RUST_TEST_THREADS=2 cargo test --locked --test browser -- --skip support:: $(BROWSER_ARGS)
 
-screenshots: ## Make pictures of every page, wide and narrow, in every theme, in target/screenshots; two of them for the README
+screenshots: ## Take pictures of every page, wide and narrow, in every theme, into target/screenshots; two of them are for the README
 	@.ci/install rust cc redis-server fail2ban chromium
 	cargo test --locked --test browser -- --ignored screenshots::
 

@@ -225,9 +225,10 @@ class Schedule:
                 seen["repeated"] += 1
             else:
                 seen["gaps"].append(gap)
-                # Two runs between two polls would be one too many, unless the polls were too far apart to tell.
+                # Two runs between two polls would be one too many, unless the polls were too far apart to tell, or the second
+                # is the first begun again by the next leader: the poll did not see that the first had not ended.
                 if runs != 1 and gap < runs * (seen["interval"] - 1):
-                    seen["doubled"] += 1
+                    seen["repeated" if runs == 2 and epoch != seen["epoch"] else "doubled"] += 1
                 seen["at"] = at
             seen.update(runs=job["runs"], epoch=epoch)
         seen["ended"] = job["last_finished_at"] is not None and moment(job["last_finished_at"]) >= at

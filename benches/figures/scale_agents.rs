@@ -69,7 +69,7 @@ pub async fn measure() -> Vec<Figure> {
     let words = |column, unit, digits| table.words(column, unit, digits);
     vec![
         Figure {
-            what: "a sweep of so many agents over TLS, with 50 jails each, while 10 bans a minute come at each",
+            what: "a sweep of N agents over TLS, with 50 jails each, while 10 bans a minute come at each",
             aim: "under the 10 s of its interval",
             measured: sweep(&table),
         },
@@ -92,7 +92,7 @@ pub async fn measure() -> Vec<Figure> {
             ),
         },
         Figure {
-            what: "the same: lists of bans that are not those of the last counts, just before the next sweep",
+            what: "the same: lists of bans that are out of date just before the next sweep",
             aim: "0 %",
             measured: behind(&table),
         },
@@ -136,7 +136,7 @@ pub async fn measure_bans() -> Vec<Figure> {
     let words = |column, unit, digits| table.words(column, unit, digits);
     vec![
         Figure {
-            what: "so many bans a minute at 1,000 agents with 50 jails each: lists of bans that are not those of the last counts, just before the next sweep",
+            what: "N bans a minute at 1,000 agents with 50 jails each: lists of bans that are out of date just before the next sweep",
             aim: "0 % at 10,000",
             measured: behind(&table),
         },

@@ -119,7 +119,7 @@ pub async fn measure() -> Vec<Figure> {
     let words = |column, unit, digits| table.words(column, unit, digits);
     vec![
         Figure {
-            what: "so many sessions, strict, 16 connections: a check",
+            what: "N sessions, strict, 16 connections: a check",
             aim: "the same",
             measured: format!(
                 "p50 {}; p99 {}",
@@ -151,12 +151,12 @@ pub async fn measure() -> Vec<Figure> {
             ),
         },
         Figure {
-            what: "bytes in Redis for each of so many sessions, index and user agents included, audit (16 MiB at most) left out",
+            what: "bytes in Redis for each of N sessions, index and user agents included, audit (16 MiB at most) left out",
             aim: "350 or less",
             measured: words("bytes a session", "", 0),
         },
         Figure {
-            what: "a login beside so many sessions, password hash included",
+            what: "a login beside N sessions, password hash included",
             aim: "the same",
             measured: format!(
                 "p50 {} ({} Redis commands)",
@@ -165,7 +165,7 @@ pub async fn measure() -> Vec<Figure> {
             ),
         },
         Figure {
-            what: "a page of 50 of so many sessions",
+            what: "a page of 50 of N sessions",
             aim: "the same",
             measured: format!("p50 {}", words("list p50 ms", " ms", 2)),
         },

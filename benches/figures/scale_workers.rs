@@ -88,7 +88,7 @@ pub async fn measure() -> Vec<Figure> {
     let words = |column, unit, digits| table.words(column, unit, digits);
     vec![
         Figure {
-            what: "so many workers, strict, 16 connections to each: processor time of a worker for a check",
+            what: "N workers, strict, 16 connections to each: processor time of a worker for a check",
             aim: "the same",
             measured: format!(
                 "{} (and {} of Redis)",
@@ -116,7 +116,7 @@ pub async fn measure() -> Vec<Figure> {
             measured: words("near cache: Redis commands", "", 3),
         },
         Figure {
-            what: "a logout with so many workers, each a near cache",
+            what: "a logout with N workers, each with a near cache",
             aim: "",
             measured: format!(
                 "p50 {}; p99 {}",

@@ -8,16 +8,17 @@ use tokio::time::timeout;
 use super::Context;
 use crate::agent::wire;
 use crate::domain::ServerName;
+use crate::domain::access::Access;
 
-/// Agents that are asked at once.
+/// The most agents that are asked at once.
 const MAX_CONCURRENT_AGENTS: usize = 128;
 /// An agent answers this from memory.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Each server with what its agent reports about itself, or why it did not answer.
-pub async fn ask_agents(context: &Context) -> Vec<(ServerName, Result<wire::Info, String>)> {
+/// Each server that the account is for, with what its agent reports about itself, or why it did not answer.
+pub async fn ask_agents(context: &Context, access: &Access) -> Vec<(ServerName, Result<wire::Info, String>)> {
     let agents =
-        context.agents.names().into_iter().filter_map(|name| Some((context.agents.get(&name)?, name)));
+        context.reached(access).into_iter().filter_map(|name| Some((context.agents.get(&name)?, name)));
     let asked = stream::iter(agents).map(|(agent, name)| async move {
         let answer = match timeout(ANSWER_TIMEOUT, agent.info()).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),

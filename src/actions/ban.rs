@@ -56,7 +56,7 @@ pub enum LockedOut {
     Proxy,
     /// A loopback address.
     Loopback,
-    /// So many addresses that ordinary users are among them.
+    /// A range so large that ordinary users are in it.
     Crowd,
 }
 
@@ -162,7 +162,8 @@ async fn change(
     context.complete(at_once(task, actor, target, order, ips, job)).await
 }
 
-/// If the first batch fails, the whole change is refused; after that the outcome says what is known. A job does what there is no time for.
+/// If the first batch fails, the whole change is refused; after that the outcome says what is known. What there is no time for
+/// becomes a job.
 async fn at_once(
     context: Context,
     actor: Actor,
@@ -219,7 +220,7 @@ async fn at_once(
     }
 }
 
-/// A job does the rest and knows what was done so far: at its end it saves the undo of all of it.
+/// The rest becomes a job that knows what was done so far: when it ends, it saves an undo for all of it.
 async fn handed_over(change: &HostChange, view: BanJobView, outcomes: &[AddressOutcome]) -> BanOutcome {
     let changed: Vec<Network> = outcomes.iter().filter_map(AddressOutcome::changed).collect();
     let named = &changed[..changed.len().min(MAX_NAMED)];

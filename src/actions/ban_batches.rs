@@ -41,7 +41,7 @@ pub async fn run<B: Batches>(batches: &mut B, ips: &[Network]) -> Result<(), B::
         let sent_at = Instant::now();
         let results = batches.send(batch).await?;
         let answered = batch.iter().take_while(|ip| results.iter().any(|one| one.ip == **ip)).count();
-        // A batch of which an answer names no address would be sent again without end.
+        // If an answer names no address of its batch, the batch would be sent again without end.
         let tried = if answered == 0 { batch.len() } else { answered };
         size = size_after(tried, sent_at.elapsed());
         left = &left[tried..];

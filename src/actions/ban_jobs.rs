@@ -33,7 +33,7 @@ pub enum EnqueueError {
 /// Why a job was not cancelled.
 #[derive(Debug, thiserror::Error)]
 pub enum CancelError {
-    /// There is none, or it ended more than a day ago.
+    /// There is no such job, or it ended more than a day ago.
     #[error("there is no such ban job")]
     Unknown,
     /// The job had ended already, without being cancelled.
@@ -47,7 +47,7 @@ pub enum CancelError {
     Store(#[from] StoreError),
 }
 
-/// Enqueues a job of which so much is `done` already. With the id of a job that exists, returns that job.
+/// Enqueues a job whose progress so far is `done`. If a job with this id exists, returns that job.
 pub(super) async fn enqueue(
     context: &Context,
     actor: Actor,

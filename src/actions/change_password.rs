@@ -1,4 +1,4 @@
-//! Changing a password, which ends every session of the account except the one that asks, and renews the token of that one.
+//! Changing a password: ends every session of the account except the one that asks, and gives that one a new token.
 //!
 //! So a copy of the old token becomes worthless. The limits of logins hold here too: the session may be a stolen one.
 
@@ -23,7 +23,7 @@ pub enum ChangePasswordError {
     /// The new password is not acceptable.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
-    /// The current password is another.
+    /// The current password is wrong.
     #[error("the current password is wrong")]
     Wrong,
     /// The account is gone.

@@ -17,7 +17,7 @@ pub struct ConfirmationRequired;
 /// Why a session was not confirmed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmError {
-    /// The password is another.
+    /// The password is wrong.
     #[error("wrong password")]
     Wrong,
     /// The session, or its account, has ended.

@@ -18,8 +18,8 @@ impl InFlight {
         &self,
         action: impl Future<Output = T> + Send + 'static,
     ) -> impl Future<Output = T> + Send {
-        // On the heap from the beginning: actions call each other, and each would hold the other's future within its own, which
-        // an undo, with one of every kind, has no room for on a thread's stack.
+        // On the heap from the beginning: actions call each other, so each future would contain those of the actions it calls. The
+        // future of an undo, which may call any of them, would be too large for a thread's stack.
         let action = Box::pin(action);
         async move {
             match self.0.spawn(action.in_current_span()).await {

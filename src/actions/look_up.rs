@@ -15,10 +15,11 @@ use futures_util::{StreamExt as _, stream};
 use super::Context;
 use crate::agent::client::AgentClient;
 use crate::agent::wire;
+use crate::domain::access::Access;
 use crate::domain::{JailName, Network, ServerName, Timestamp};
 use crate::store::{FoundBan, StoreError};
 
-/// Agents that are asked at once.
+/// The most agents that are asked at once.
 const MAX_CONCURRENT_AGENTS: usize = 64;
 
 /// A ban that covers the address.
@@ -73,16 +74,16 @@ pub struct LookedUp {
     pub entries_unknown: Vec<ServerName>,
 }
 
-/// Looks an address or a network up everywhere.
+/// Looks an address or a network up on all servers that the account is for.
 ///
 /// # Errors
 /// If Redis does not answer. An agent that does not is named in the result.
-pub async fn look_up(context: &Context, ip: Network) -> Result<LookedUp, StoreError> {
+pub async fn look_up(context: &Context, access: &Access, ip: Network) -> Result<LookedUp, StoreError> {
     let mut lists: BTreeMap<ServerName, Vec<FoundBan>> = BTreeMap::new();
     for found in context.store.find_bans(ip).await? {
         lists.entry(found.place.0.clone()).or_default().push(found);
     }
-    let agents = context.agents.names().into_iter().filter_map(|name| {
+    let agents = context.reached(access).into_iter().filter_map(|name| {
         let listed = lists.remove(&name).unwrap_or_default();
         Some((context.agents.get(&name)?, name, listed))
     });

@@ -36,6 +36,7 @@ pub mod log_in;
 pub mod log_out;
 pub mod look_up;
 pub mod manage_users;
+pub mod reach;
 pub mod refusals;
 pub mod request_probe;
 pub mod revoke_sessions;

@@ -33,7 +33,7 @@ pub enum SetupError {
     #[error("setup is already complete")]
     Complete,
     /// The proof is wrong.
-    #[error("wrong setup token")]
+    #[error("wrong setup code")]
     WrongToken,
     /// The address has tried too often.
     #[error(transparent)]
@@ -89,7 +89,7 @@ async fn attempt(context: &Context, address: IpAddr, claim: &Claim) -> Result<()
     prove(context, address, &claim.token).await?;
     rules::check(&claim.password, Username::ADMIN)?;
     let turn = context.gate.enter(Origin::Known).await;
-    // Another claim may have won while this one waited: then there is nothing left to hash for.
+    // Another claim may have won while this one waited: then there is nothing left to hash.
     if has_account(context).await? {
         return Err(SetupError::Complete);
     }
@@ -105,7 +105,7 @@ async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), Se
         return Err(limited.into());
     }
     if !same_secret(token, &expected_token(context).await?) {
-        note_refusal(context, address, "wrong setup token".to_owned()).await;
+        note_refusal(context, address, "wrong setup code".to_owned()).await;
         return Err(SetupError::WrongToken);
     }
     if let Err(error) = context.store.give_back_attempt(address, limits).await {

@@ -4,7 +4,7 @@
 //! does not answer, the record stays: the change may be under way, and could cause a crash. If Redis does not answer whether it
 //! has the record, the agent is not asked, and the record is found later by the switch's id and taken back.
 //!
-//! A jail that is expected to run but no longer in any file is given up by switching it off.
+//! Switching off a jail that is expected to run, but is no longer in any file, makes bangui stop expecting it.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn switch(
 }
 
 /// Records the switch; returns the change, and whether the jail was expected to run. A switch that could not be recorded does not
-/// begin. A write that Redis did not answer may have been made: then it is taken back.
+/// begin. A write that Redis did not confirm may have been made: it is then taken back.
 async fn recorded(change: HostChange, switch: &JailSwitch) -> Result<(HostChange, bool), StoreError> {
     let error = match change.context.store.begin_switch(switch).await {
         Ok(expected) => return Ok((change, expected)),
@@ -134,14 +134,20 @@ async fn take_back(change: HostChange, switch: JailSwitch, error: StoreError) {
     let began = Instant::now();
     let outcome = loop {
         match change.context.store.take_back_if_recorded(&switch).await {
-            Ok(true) => break format!("not tried: {error}; the record of it was written, and is taken back"),
+            Ok(true) => {
+                break format!(
+                    "not tried: {error}; the record of the switch was written, and has been removed"
+                );
+            }
             Ok(false) => break format!("not tried: {error}"),
             Err(_) if began.elapsed() < TAKE_BACK_TIMEOUT => {
                 let pause = TAKE_BACK_INTERVAL.mul_f64(rand::rng().random_range(0.5..=1.0));
                 sleep(pause).await;
             }
             Err(_) => {
-                break format!("not tried: {error}; it is not known whether the record of it was written");
+                break format!(
+                    "not tried: {error}; it is not known whether the record of the switch was written"
+                );
             }
         }
     };
@@ -171,7 +177,7 @@ async fn ask(agent: &AgentClient, jail: &JailName, on: bool) -> Result<JailChang
     answer.map(|answer| JailChanged { changed: answer.changed || begun, ..answer })
 }
 
-/// A jail that neither runs nor is in any file is off: switching it off gives up a jail that was `expected` to run.
+/// A jail that neither runs nor is in any file is off. If it was `expected` to run, switching it off ends that.
 fn given_up(
     target: &JailTarget,
     answer: Result<JailChanged, AgentError>,

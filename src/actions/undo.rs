@@ -57,7 +57,7 @@ pub enum Undone {
         banned: bool,
         /// The outcome.
         outcome: BanOutcome,
-        /// How many were left out, as they were already banned or unbanned, or must not be banned.
+        /// How many were left out because they were already banned or unbanned, or must not be banned.
         left_out: usize,
         /// How many of the changed addresses were not saved, so that they were not undone.
         not_kept: usize,
@@ -87,6 +87,9 @@ pub enum UndoError {
         /// Who did.
         by: String,
     },
+    /// The account may not do the opposite.
+    #[error("this account may not undo it")]
+    NotAllowed,
     /// Things are not as the change left them.
     #[error("{0}")]
     Changed(String),
@@ -119,11 +122,17 @@ impl From<EnqueueError> for UndoError {
     }
 }
 
-/// Undoes a change. `new` is the id of the opposite change, so that it can itself be undone.
+/// Undoes a change, if the account may do the opposite: `may` judges. `new` is the id of the opposite change, so that it can itself be undone.
 ///
 /// # Errors
 /// [`UndoError`].
-pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Result<Undone, UndoError> {
+pub async fn undo(
+    context: &Context,
+    actor: Actor,
+    id: UndoId,
+    new: u128,
+    may: fn(&Actor, &Undoable) -> bool,
+) -> Result<Undone, UndoError> {
     let task = context.clone();
     let action = async move {
         let done = match task.store.take_undo(&id, actor.username()).await? {
@@ -132,16 +141,32 @@ pub async fn undo(context: &Context, actor: Actor, id: UndoId, new: u128) -> Res
             Taken::Over => return Err(UndoError::Over),
         };
         // On the heap: a future with the opposites of all kinds of changes is too large for a thread's stack.
-        let outcome = Box::pin(make(&task, &actor, &id, &done, new)).await;
+        let judged = judge(&actor, &done, may);
+        let refused = judged.is_err();
+        let outcome = match judged {
+            Ok(()) => Box::pin(make(&task, &actor, &id, &done, new)).await,
+            Err(error) => Err(error),
+        };
         if outcome.is_err()
             && let Err(error) = task.store.give_undo_back(&id).await
         {
             tracing::debug!(error = %error, "failed to release an undo that was refused: it cannot be retried");
         }
-        note(&task, &actor, &id, &done, &outcome).await;
+        // Whoever asked for it notes that it was not allowed.
+        if !refused {
+            note(&task, &actor, &id, &done, &outcome).await;
+        }
         outcome
     };
     context.complete(action).await
+}
+
+/// Of a server that the account is not for, there is no change.
+fn judge(actor: &Actor, done: &Undoable, may: fn(&Actor, &Undoable) -> bool) -> Result<(), UndoError> {
+    if done.server.as_ref().is_some_and(|server| !actor.access.reaches(server)) {
+        return Err(UndoError::Over);
+    }
+    if may(actor, done) { Ok(()) } else { Err(UndoError::NotAllowed) }
 }
 
 /// The entry that says what was undone, or why not.

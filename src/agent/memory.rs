@@ -9,7 +9,7 @@
 //! | the list of bans that is being turned into an answer | 8 × 16 MiB, and 300,000 × 160 bytes | `agent/host/bans.rs`: one at a time |
 //! | the answer with that list | 32 MiB | `agent/wire/mod.rs`: workers read no more |
 //!
-//! A stranger reaches the connections, a hostile fail2ban the rest. Workers, which have proved themselves, can ask for more at once.
+//! A stranger can use up the connections, a hostile fail2ban the rest. Workers, which are authenticated, can ask for more at once.
 
 #[cfg(test)]
 mod tests {

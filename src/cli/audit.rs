@@ -5,8 +5,8 @@
 //! FAIL  audit changes   3 entries before entry 90 (1767225600000-0) are missing
 //! ```
 //!
-//! Keep what is printed elsewhere, and give it to a later run as `--since`: whoever takes away the newest or the oldest entries, and the
-//! record of them, leaves a chain that is whole.
+//! Keep what is printed somewhere else, and pass it to a later run as `--since`: if somebody removes the newest or the oldest
+//! entries together with the record of them, the rest is still a whole chain.
 
 use std::io::Write;
 

@@ -189,7 +189,7 @@ async fn unnamed_proxies(redis: &RedisConfig) -> Option<Line> {
     (!peers.is_empty()).then(|| {
         let message = format!(
             "X-Forwarded-For comes from {}, which BANGUI_TRUSTED_PROXIES does not name: if that is your load balancer, all its \
-             users share one address, and one limit of logins",
+             users share one address, and one login limit",
             peers.join(", ")
         );
         Line::new(Level::Warn, "open proxies", message)

@@ -11,6 +11,7 @@ use crate::agent::client::AgentClient;
 use crate::agent::client::fleet::Fleet;
 use crate::config::RedisConfig;
 use crate::domain::ServerName;
+use crate::domain::access::Access;
 use crate::domain::findings::{Finding, Kind, Severity};
 use crate::store::Store;
 
@@ -51,6 +52,7 @@ pub(super) async fn find(
         inspections: &inspections,
         caller: None,
         front: None,
+        access: Access::everything(),
     };
     let mut findings = timeout(TOTAL_TIMEOUT, diagnose(sources)).await??.findings;
     findings.retain(|finding| !LINES_OF_CHECK.contains(&finding.kind));

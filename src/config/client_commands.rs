@@ -123,7 +123,7 @@ pub(super) fn with_arguments(name: &str, command: Command) -> Command {
         Some(ClientCommand::Servers | ClientCommand::Diagnosis) => command.arg(json()),
         Some(ClientCommand::Jails) => command.arg(server().required(false)).arg(json()),
         Some(ClientCommand::Bans) => {
-            let search = Arg::new(SEARCH).long(SEARCH).value_name("TEXT").help("Only what begins with this text");
+            let search = Arg::new(SEARCH).long(SEARCH).value_name("TEXT").help("Only bans that begin with this text");
             paged(command.arg(server()).arg(jail()).arg(search), 1_000)
         }
         Some(ClientCommand::Ban) => changes(command, "ban").arg(flag(
@@ -136,7 +136,7 @@ pub(super) fn with_arguments(name: &str, command: Command) -> Command {
             .arg(server())
             .arg(jail())
             .arg(address())
-            .arg(flag(PERSISTENT, "Also after the jail's next reload or restart"))
+            .arg(flag(PERSISTENT, "Keep the entry after the jail's next reload or restart, too"))
             .arg(json()),
         Some(ClientCommand::Events) => command
             .arg(
@@ -162,7 +162,7 @@ pub(super) fn audit(command: Command) -> Command {
         .value_name("ACTION")
         .value_parser(["verify"])
         .conflicts_with_all([JSON, LIMIT, CURSOR, ALL])
-        .help("Without it, entries are listed");
+        .help("What to do; without it, entries are listed");
     let since = Arg::new(AUDIT_SINCE)
         .long(AUDIT_SINCE)
         .value_name("TRAIL:NUMBER:HASH")
@@ -170,7 +170,7 @@ pub(super) fn audit(command: Command) -> Command {
         .value_parser(value_parser!(String))
         .requires(AUDIT_ACTION)
         .help_heading("Options of `audit verify`")
-        .help("The newest entry of a trail as an earlier run printed it: fail if it is not there as it was; may be repeated");
+        .help("The newest entry of a trail as an earlier run printed it: fail if it is missing or was changed; may be repeated");
     paged(command.arg(action).arg(since), 200)
 }
 
@@ -199,7 +199,8 @@ fn changes(command: Command, verb: &str) -> Command {
         .arg(jail())
         .arg(addresses)
         .arg(
-            flag(NO_WAIT, "If it becomes a job, do not wait for its end").conflicts_with(CANCEL_ON_INTERRUPT),
+            flag(NO_WAIT, "If the request becomes a ban job, do not wait until it has ended")
+                .conflicts_with(CANCEL_ON_INTERRUPT),
         )
         .arg(flag(CANCEL_ON_INTERRUPT, "Ctrl-C cancels the job; without this flag, the job continues"))
         .arg(json())
@@ -212,7 +213,7 @@ fn paged(command: Command, most: u16) -> Command {
     command
         .arg(limit.help(format!("Number of items of a page, up to {most}")))
         .arg(cursor.help("Where the page begins: the `next_cursor` of the one before"))
-        .arg(flag(ALL, "All pages; with --json, the document of each on a line"))
+        .arg(flag(ALL, "Show all pages; with --json, one document per page, each on a line"))
         .arg(json())
 }
 

@@ -1,6 +1,6 @@
 //! What a valid configuration exposes more than necessary: a warning at the start, and a line of `bangui check`.
 //!
-//! Nothing of it is refused, since bangui cannot see its surroundings: a private network, a proxy that adds TLS.
+//! None of this is refused, since bangui cannot see its surroundings: the network may be private, or a proxy may add TLS.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::values::Parsed;
 
-/// The minimum number of characters of a setup token.
+/// The minimum number of characters of a setup code.
 pub const SHORTEST_SETUP_TOKEN: usize = 24;
 
 /// The minimum number of different characters of a token: a key held down gives fewer.

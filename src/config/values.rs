@@ -98,9 +98,11 @@ pub fn replicas(text: &str) -> Parsed<u16> {
     text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
 }
 
-/// The size of the pool.
+/// The size of the pool. A worker's reader of events holds one connection all the time, so 1 would leave none for the rest.
 pub fn pool_size(text: &str) -> Parsed<u16> {
-    text.parse().ok().filter(|n| *n <= 100).ok_or_else(|| "must be a whole number from 0 to 100".to_owned())
+    text.parse().ok().filter(|n| *n <= 100 && *n != 1).ok_or_else(|| {
+        "must be 0 or a whole number from 2 to 100: one connection always waits for events".to_owned()
+    })
 }
 
 /// How many proxies are in front of the workers.

@@ -73,7 +73,7 @@ use Role::{Agent, Audit, Check, Client, Healthcheck, ResetPassword, Serve, Up};
 
 const WORKER: &[Role] = &[Serve, Up];
 const STORE: &[Role] = &[Serve, Check, ResetPassword, Audit];
-/// What asks a worker as a person does.
+/// The commands that ask a worker as a person would.
 const PEOPLE: &[Role] = &[Client, Audit];
 /// `check` reports how far a worker with this configuration would be open.
 const CHECKED: &[Role] = &[Serve, Up, Check];
@@ -117,7 +117,7 @@ variables! {
     REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, STORE,
         "Number of replicas that must confirm a logout, a revocation or a new password; if fewer do, the answer is 503";
     REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword, Audit],
-        "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; 0 sends large exchanges over the shared connection";
+        "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; one of them always waits for events. 0 sends large exchanges over the shared connection";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
         "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host, and with &trust=first-use agents are known by the certificate that each showed first. With ?token=shared an https:// agent is sent the shared token even though workers have a certificate";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],

@@ -146,6 +146,18 @@ impl Access {
         self.servers.is_empty()
     }
 
+    /// Whether it is an admin's of all servers: then there is nothing to judge.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.role.is_admin() && self.is_for_all_servers()
+    }
+
+    /// Whether it is for the server of that name; a text that is no name is no server of anybody who is bound to some.
+    #[must_use]
+    pub fn reaches_named(&self, server: &str) -> bool {
+        self.servers.is_empty() || ServerName::parse(server).is_ok_and(|server| self.reaches(&server))
+    }
+
     /// Whether it is for this server.
     #[must_use]
     pub fn reaches(&self, server: &ServerName) -> bool {
@@ -214,6 +226,16 @@ mod tests {
         for beyond in [&[][..], &["*"], &["we*"], &["db-*"], &["web-1", "db-2"], &["*web-"]] {
             assert!(!web.covers(&access(viewer, beyond)), "{beyond:?}");
         }
+    }
+
+    #[test]
+    fn an_account_that_is_bound_to_servers_reaches_no_other_and_nothing_that_is_no_name() {
+        let bound = Access { role: Role::Admin, servers: vec![ServerPattern::parse("web-*").unwrap()] };
+        assert!(
+            bound.reaches_named("web-1") && !bound.reaches_named("db-1") && !bound.reaches_named("web 1")
+        );
+        assert!(!bound.is_everything() && Access::everything().is_everything());
+        assert!(Access::everything().reaches_named("db-1"));
     }
 
     #[test]

@@ -56,8 +56,8 @@ pub fn overlaps(net: IpNet, other: IpNet) -> bool {
     spellings(canonical_network(net)).iter().any(|one| others.iter().any(|other| overlap(one, other)))
 }
 
-/// Why no host ever has an address of this network, in words that follow its name; none if a host may have one. Packets never come
-/// from there, so a ban would have no effect.
+/// Why no host ever has an address of this network, as a phrase that follows the network; `None` if a host may have one. Packets
+/// never come from there, so a ban would have no effect.
 #[must_use]
 pub fn is_no_host(net: IpNet) -> Option<&'static str> {
     const NOBODY: [(&str, &str); 5] = [

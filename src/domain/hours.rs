@@ -1,4 +1,4 @@
-//! Bans and failures per hour, computed from what fail2ban counts since its start: the totals of one probe less those of the one
+//! Bans and failures per hour, computed from what fail2ban counts since its start: the totals of one probe minus those of the one
 //! before.
 //!
 //! | between two answers of fail2ban | counts for the hour of the later one |
@@ -26,7 +26,7 @@ pub struct Hours {
     /// The latest hour, counted since 1970.
     #[serde(default)]
     hour: i64,
-    /// Bans and failures, the latest hour last; none for an hour in which fail2ban did not answer.
+    /// Bans and failures, the latest hour last; `None` for an hour in which fail2ban did not answer.
     #[serde(default)]
     counts: Vec<Option<(u64, u64)>>,
 }
@@ -103,7 +103,7 @@ impl Hours {
 pub struct ShownHours {
     /// When the latest hour began.
     pub latest: Timestamp,
-    /// Bans, the latest hour last; none where it is not known.
+    /// Bans, the latest hour last; `None` for an hour that is not known.
     pub bans: Vec<Option<u64>>,
     /// Failures.
     pub failures: Vec<Option<u64>>,

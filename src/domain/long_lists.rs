@@ -1,8 +1,8 @@
 //! Lists of bans that are too long to be read: a host that is attacked, or hostile, must not exhaust the memory of the worker
 //! that probes it, nor of Redis.
 //!
-//! The counts of the last probe say it before anything is read. Counts may lie, so that what is stored of a server is added up too
-//! ([`bound`]), and a list that is longer than that leaves room for is cut off while it is read.
+//! The counts of the last probe show this before anything is read. Counts may lie, so the lists that are stored of a server are
+//! added up too ([`bound`]), and a list that exceeds what is left is cut off while it is read.
 //!
 //! A ban may be a text of 1 KiB instead of an address, so lists are not compared by their length but by their [`weight`].
 
@@ -16,10 +16,10 @@ pub const MAX_LIST: usize = 200_000;
 pub const MAX_SERVER: u64 = 400_000;
 /// The text that each ban of a list may have on average, in bytes: the longest network has 43.
 pub const BAN_TEXT: usize = 64;
-/// How many more bans than were counted all lists of a server may have together: this many, and a quarter of the counts.
+/// By how much all lists of a server together may exceed its counts: by this many bans and a quarter of the counts.
 const SINCE_COUNTED: u64 = 20_000;
 
-/// What a list of so many bans costs, whose texts have so many bytes: its bans, or as many as would have these texts.
+/// The weight of a list of `bans` bans, whose texts have `text` bytes together: the number of bans, or more if the texts are long.
 #[must_use]
 pub fn weight(bans: usize, text: usize) -> usize {
     bans.max(text.div_ceil(BAN_TEXT))
@@ -34,7 +34,7 @@ pub struct Charge {
     pub counted: u64,
 }
 
-/// The most that a list may weigh of which so many bans were counted, beside what is stored of the same server.
+/// The most that a list with `counted` bans may weigh, given the `others` that are stored of the same server.
 #[must_use]
 pub fn bound(counted: u64, others: impl IntoIterator<Item = Charge>) -> usize {
     let (mut counts, mut stored, mut beyond) = (counted, 0_u64, 0_u64);
@@ -69,11 +69,11 @@ pub fn too_long(jails: &BTreeMap<JailName, JailCounts>) -> BTreeMap<JailName, u6
 pub enum Unread {
     /// It is too long by its count.
     Long,
-    /// It was cut off: it is larger than its count, and what else is stored of its server, leave room for.
+    /// It was cut off: it is larger than its count and the other lists of its server allow.
     Cut,
 }
 
-/// The jails whose lists are not read, with how many bans each counts: what is shown of them is old or nothing.
+/// The jails whose lists are not read, with how many bans each counts: what is shown of them is old, or empty.
 #[must_use]
 pub fn unread(state: &ServerState) -> Vec<(JailName, u64, Unread)> {
     let jails = &state.status.jails;

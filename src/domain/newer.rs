@@ -2,7 +2,7 @@
 //! fields.
 //!
 //! They are set aside when the document is read: in their place it has as much of them as this version understands, or the default
-//! (`unknown`). They are put back when it is written, unless that value has been changed since.
+//! (`unknown`). When the document is written, they are put back, unless the value in their place was changed.
 
 use rmpv::Value;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Which networks can be in a list of bans: with the lengths of their prefixes, those that contain an address are found by a few
+//! Which prefix lengths the networks in a list of bans have: with these, the networks that contain an address are found by a few
 //! exact look-ups, however long the list is.
 
 use std::collections::BTreeSet;

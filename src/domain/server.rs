@@ -221,7 +221,7 @@ pub struct ServerState {
     /// The latest activation apart from those in `switching`; none while `switching` is empty, since it is `last_activation` then.
     #[serde(default)]
     pub settled_activation: Option<Activation>,
-    /// Jails whose list of bans was longer than their counts, and the other lists of the server, allow, and was not taken.
+    /// Jails whose list of bans was dropped: it was larger than its count and the other lists of the server allow.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub cut_lists: BTreeSet<JailName>,
     /// Whether `get JAIL backend` is answered.

@@ -19,7 +19,7 @@
 //!
 //! Switches of jails, and the activation that a crash is attributed to, are in [`super::switches`].
 //!
-//! A new kind of news needs a function here, an [`Event`] if users should hear of it, and a row in the tests.
+//! A new kind of news needs a function here, an [`Event`] if users should see it, and a row in the tests.
 
 use chrono::TimeDelta;
 

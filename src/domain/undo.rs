@@ -1,4 +1,5 @@
-//! What can be undone for ten minutes: what was done, as far as undoing it requires, and whether things are still as it left them.
+//! What can be undone for ten minutes: what was done, as much of it as the undo needs, and whether things are still as the change
+//! left them.
 //!
 //! For each such change an [`Undoable`] is kept, under the id that the change had from its beginning. An undo is refused once
 //! somebody else has changed the same thing: it would revert that change too.

@@ -4,12 +4,12 @@
 //! command thread, so more connections would gain nothing, and would fill its queue of waiting ones, which is only
 //! a few long.
 //!
-//! `busy` and `down` are told apart by what happened: no answer in time, or no room in the queue, is
-//! [`Busy`](Fail2banError::Busy); a refused, missing or closed connection, or garbage, is [`Down`](Fail2banError::Down).
-//! After any failure the connection is dropped, since replies carry no number and a late one would be taken for the answer to the
-//! next command. A connection that fail2ban closed while it was idle (a restart) is replaced once, without an error.
-//! That repeats the command, which is right for one that only reads; one that [changes](Command::changes)
-//! something is not repeated once it has been written, and the caller learns that its effect is unknown.
+//! What happened distinguishes `busy` from `down`: no answer in time, or no room in the queue, is [`Busy`](Fail2banError::Busy); a
+//! refused, missing or closed connection, or garbage, is [`Down`](Fail2banError::Down). After any failure the connection is
+//! dropped, since replies carry no number and a late one would be taken for the answer to the next command. A connection that
+//! fail2ban closed while it was idle (a restart) is replaced once, without an error. That repeats the command, which is right for
+//! one that only reads; one that [changes](Command::changes) something is not repeated once it has been written, and the caller
+//! learns that its effect is unknown.
 
 use std::path::PathBuf;
 use std::sync::Arc;

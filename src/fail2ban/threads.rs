@@ -3,7 +3,7 @@
 //! A reload that fails on a new jail leaves it like that: listed, with counts, watching nothing; a failed start in the background
 //! does that to every jail. No command of 1.0.2 shows it (nor of 1.1: `get JAIL idle` is about something else). But fail2ban names
 //! its threads (`server/jailthread.py`): a jail runs while there is a thread `f2b/f.JAIL` (its filter) and a thread `f2b/a.JAIL`
-//! (its actions). The kernel keeps 15 bytes of a name, so jails whose names begin alike are judged by the number of threads: all of
+//! (its actions). The kernel keeps 15 bytes of a name, so for jails whose names begin alike the number of threads decides: all of
 //! them run, or none does; otherwise it is not known.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
-//! Forms of those who may be strangers. Before a session is known nobody sends more than [`STRANGERS_BODY`], with two exceptions: a form
-//! whose session has ended while it was filled in is kept over the login (`pages/keep_form.rs`), whatever it is about; and what is too
-//! long in a field of the login or the setup is refused beside that field. Of these there are a few places for the whole worker, so
-//! that they add a fixed amount to what strangers can make it hold.
+//! Forms of those who may be strangers. Before a session is known nobody sends more than [`STRANGERS_BODY`], with two exceptions: a
+//! form whose session has ended while it was filled in is kept over the login (`pages/keep_form.rs`), whatever it is about; and
+//! what is too long in a field of the login or the setup is refused beside that field. The worker has a few places for these, so
+//! that strangers can make it hold only a fixed amount more.
 
 use axum::http::{HeaderMap, header};
 use tokio::sync::{Semaphore, SemaphorePermit};

@@ -8,7 +8,7 @@
 //! a body that could be read, [`auth::address::CallerAddress`] where the request comes from. It never sees a request
 //! that lacks them. It returns its answer or an [`error::Problem`].
 //!
-//! A new resource needs a file in `api/` and its handlers on this page. Method, path and documentation are only at the handler
+//! A new resource needs a file in `api/`, its handlers on this page, and a row for each in `auth/permissions.rs`. Method, path and documentation are only at the handler
 //! (`#[utoipa::path]`): the router and the OpenAPI document are both made from them. Its refusals go into `error/`.
 //! A new page needs a template and a handler in `pages/` (its `mod.rs` says how).
 //! This layer never imports the scheduler: it asks for work through Redis.
@@ -145,6 +145,8 @@ fn own() -> OpenApiRouter<AppState> {
         .routes(routes!(diagnosis::show))
 }
 
+#[cfg(test)]
+mod routes_tests;
 #[cfg(test)]
 #[path = "router_tests.rs"]
 mod tests;

@@ -18,7 +18,7 @@ use crate::settings::{Bootstrap, Live};
 use crate::store::Store;
 
 /// Parts with the address of a Redis that does not run.
-fn parts() -> Parts {
+pub(super) fn parts() -> Parts {
     let redis = RedisConfig {
         url: "redis://127.0.0.1:1/".into(),
         prefix: "test".to_owned(),
@@ -65,7 +65,7 @@ async fn call(parts: Parts, request: Request<Body>) -> Response {
     router(AppState::new(parts)).oneshot(request).await.unwrap()
 }
 
-fn request(method: &str, path: &str) -> axum::http::request::Builder {
+pub(super) fn request(method: &str, path: &str) -> axum::http::request::Builder {
     Request::builder().method(method).uri(path).header("host", "bangui.test")
 }
 

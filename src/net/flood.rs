@@ -1,5 +1,5 @@
-//! Log lines about what strangers can cause as often as they like: the first few of each minute are logged, then how many more
-//! there were.
+//! Log lines about events that strangers can cause as often as they like: the first few of each minute are logged, then how many
+//! more there were.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

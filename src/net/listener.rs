@@ -50,10 +50,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// What one connection costs at most where it waits for its client.
 ///
-/// For a request: its headers, as much again for what of its body is read at once, what the handler has of a stranger's body (8 KiB,
-/// in a buffer that doubles; `http/large_forms.rs` has those that may be larger), the buffer of the answer (8 KiB), and what the tasks
-/// keep: 96 KiB. For an answer that is not read: the 32 KiB of further requests that were read in that time, 8 KiB, and the kernel's
-/// buffers, each of them twice (`socket.rs`): 136 KiB.
+/// For a request: its headers, as much again for the part of its body that is read at once, a stranger's body as the handler holds
+/// it (8 KiB, in a buffer that doubles; `http/large_forms.rs` has the larger ones), the buffer of the answer (8 KiB), and what the
+/// tasks keep: 96 KiB. For an answer that is not read: the 32 KiB of further requests that were read in that time, 8 KiB, and the
+/// kernel's buffers, each of them twice (`socket.rs`): 136 KiB.
 pub const MAX_CONNECTION_BYTES: usize = 40 * 1024 + 2 * (MAX_UNREAD_BYTES + RECEIVE_BUFFER);
 /// How much of a worker's answer may wait for its client to read it; browsers and proxies read at once.
 pub const MAX_UNREAD_BYTES: usize = 32 * 1024;

@@ -9,10 +9,10 @@
 //!          ─▶ no place               ─▶ the reserve, where only probes are answered, and no connection is kept open
 //! ```
 //!
-//! So a stranger who holds connections open blocks only themselves, many strangers block only one another, and a client that
-//! sends a request right away is answered. The reserve serves `/healthz` and `/readyz` on the same port, even for a kubelet that
-//! shares its address with a stranger behind the node's address translation. Its longest idle connection is let go whenever another
-//! one needs its place: a probe sends its request at once, so it is never the longest idle one for long.
+//! So a stranger who holds connections open blocks only their own, many strangers block only one another, and a client that sends a
+//! request right away is answered. The reserve serves `/healthz` and `/readyz` on the same port, even for a kubelet that shares its
+//! address with a stranger behind the node's address translation. Its longest idle connection is let go whenever another one needs
+//! its place: a probe sends its request at once, so it is never the longest idle one for long.
 //!
 //! A peer is an IPv4 address or an IPv6 /64. Trusted proxies forward for many clients, and a unix socket is this machine: they have
 //! no share.
@@ -88,7 +88,7 @@ impl Places {
     /// A place for a connection from this address (none: a unix socket), or `None` if it must be closed.
     pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<ConnectionSlot> {
         let capacity = &self.0.capacity;
-        // All IPv4 hosts behind NAT64 would share one /64, and each other's share.
+        // Otherwise all IPv4 hosts behind NAT64 would be one /64 with one share.
         let peer = peer.map(host_behind);
         let peer = peer.filter(|ip| !capacity.proxies.iter().any(|net| net.contains(ip))).map(network);
         let mut held = self.held();

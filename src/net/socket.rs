@@ -24,8 +24,8 @@ pub type Certificate = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 /// How many bytes the kernel may keep that a client has sent and that were not read yet. No request to bangui is large.
 pub(super) const RECEIVE_BUFFER: usize = 16 * 1024;
 
-/// The most bytes of a segment, which matters on the loopback interface alone, where a proxy on this machine is: there it would be
-/// 64 KiB, as much as the buffer for sending holds. A receiver confirms every second segment at once, and a single one 40 ms later:
+/// The most bytes of a segment. This matters only on the loopback interface, for a proxy on this machine: there a segment would
+/// have 64 KiB, as much as the send buffer holds. A receiver confirms every second segment at once, and a single one 40 ms later:
 /// an answer of 100 KB would wait for that.
 pub(super) const MAX_SEGMENT: u32 = 16 * 1024;
 

@@ -1,8 +1,8 @@
 //! Whether a password is only a decorated common word: with digits and symbols around it, in capitals, with `@` for `a`.
 //!
 //! People who guess passwords try a list of words, each with such decorations: `P@ssw0rd-2031` costs them hardly more than
-//! `password`. The text without the decoration decides: of a long phrase that contains a common word, much more than that word
-//! is left.
+//! `password`. The text without the decoration decides: a long phrase that contains a common word is not refused, since more than
+//! the word is left of it.
 
 use super::common;
 

@@ -29,7 +29,7 @@ const KNOWN: usize = 1;
 #[cfg(test)]
 pub const HASH_BYTES: usize = 19 * 1024 * 1024;
 
-/// The maximum number of hashes at once on so many cores, behind both doors.
+/// The maximum number of hashes at once, behind both doors, on a machine with `cores` cores.
 #[cfg(test)]
 pub fn most_at_once(cores: usize) -> usize {
     cores.min(MAX_CONCURRENT_HASHES) + KNOWN
@@ -48,7 +48,7 @@ pub enum GateError {
     /// As many hashes run and wait as this worker allows.
     #[error("this worker is busy checking passwords and its queue is full: try again")]
     Busy,
-    /// The hashes before it took too long.
+    /// It waited too long for the hashes before it.
     #[error(
         "this worker is busy checking passwords and did not get to this request within {}: try again",
         format_args!("{} s", TURN_TIMEOUT.as_secs())

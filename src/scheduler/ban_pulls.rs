@@ -1,12 +1,13 @@
-//! How lists of bans are read and written: those of a server one after the other, as heavy as their counts and the room that is left
-//! of that server allow, and those of several servers beside each other.
+//! How lists of bans are read and written: those of one server one after the other, each as heavy as its count and the room left
+//! for that server allow; those of several servers concurrently.
 //!
 //! ```text
 //! due lists ─▶ by server ─▶ one at a time: room (domain/long_lists.rs) ─▶ permits ─▶ agent ─▶ Redis ─▶ charged to the server
 //! ```
 //!
-//! All lists that are read at once weigh no more than one may: each takes as many of [`MAX_LIST`] permits as it may weigh. One after
-//! the other within a server, since each is charged with what the others have really brought; fail2ban has one thread anyway.
+//! All lists that are read at once weigh no more than one may: each takes as many of the [`MAX_LIST`] permits as it may weigh.
+//! Within a server they are read one after the other, so that each is charged with what the others really weighed; fail2ban has one
+//! thread anyway.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -24,19 +25,19 @@ use crate::domain::long_lists::{self, BAN_TEXT, Charge, MAX_LIST};
 use crate::domain::{JailName, ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, StoredList};
 
-/// What the lists need that a leader reads at once: of each ban its text, as it is stored, and its place in two lists; and what has
-/// arrived of each answer.
+/// The memory for the lists that a leader reads at once: for each ban its text, as it is stored, and its place in two lists; and
+/// for each answer the part that has arrived and is not parsed.
 pub const MAX_LIST_BYTES: usize = MAX_LIST * (BAN_TEXT + 128) + MAX_CONCURRENT_PULLS * UNPARSED_BYTES;
-/// Servers whose lists are pulled at once, as far as these are light enough.
+/// The most servers whose lists are pulled at once, if these are light enough.
 const MAX_CONCURRENT_PULLS: usize = 4;
-/// How many times as long as a pull took its list rests after it, and how long at most.
+/// How long a list rests after a pull: this many times as long as the pull took, and how long at most.
 const REST: (u32, Duration) = (9, Duration::from_secs(60));
 /// How often a write about a list is tried when others write the same state.
 const NOTE_TRIES: u32 = 5;
 
 /// What this term knows of one list.
 pub(super) struct KnownList {
-    /// With which counts it was written; none if it must be read again.
+    /// The counts that it was written with; `None` if it must be read again.
     pub counts: Option<BanCounts>,
     pub rests_until: Instant,
     /// What is stored of it.
@@ -44,7 +45,7 @@ pub(super) struct KnownList {
 }
 
 impl KnownList {
-    /// As another leader has left it; none if there is none.
+    /// As an earlier leader has left it; `None` if it is not stored.
     pub fn stored(list: Option<StoredList>) -> Self {
         let charge = list.map_or_else(Charge::default, |list| list.charge());
         Self { counts: list.map(|list| list.counts), rests_until: Instant::now(), charge }
@@ -55,7 +56,7 @@ impl KnownList {
 enum Pulled {
     /// With what it costs.
     Written(Charge),
-    /// It was longer than its count, or the room that its server has, allows.
+    /// It was larger than its count, or the room left for its server, allows.
     Cut,
     /// The agent cannot be asked, and is asked again at a later look.
     Nothing,
@@ -155,7 +156,7 @@ async fn pull(
         Err(ListError::TooLong(bound)) => {
             tracing::warn!(
                 server.name = %server, jail.name = %jail,
-                "dropped the list of bans of {jail} on {server}: larger than the {bound} bans that its count and the server's other lists leave room for"
+                "dropped the list of bans of {jail} on {server}: more than {bound} bans, the limit for its count and the server's other lists"
             );
             note_cut(scheduler, term, place, true).await?;
             return Ok(Pulled::Cut);

@@ -5,8 +5,9 @@
 //! counts change all the time, and a long list takes a second of fail2ban's only command thread, so after each pull that list rests
 //! for nine times as long as the pull took.
 //!
-//! An agent may be in a stranger's hands. A list that is too long by the counts (`domain/long_lists.rs`) is not asked for; one that
-//! is longer than its count and what is stored of its server allow is cut off, and noted in the server's state (`ban_pulls.rs`).
+//! An agent may be in a stranger's hands. A list that is too long by its count (`domain/long_lists.rs`) is not asked for. One that
+//! turns out larger than its count and the other lists of its server allow is cut off, and noted in the server's state
+//! (`ban_pulls.rs`).
 //!
 //! Lists that an earlier leader wrote count too: a new leader does not read a list again whose counts equal the stored ones. A
 //! leader whose connection to Redis was replaced compares all lists with what is stored there, since that Redis may have lost some.
@@ -158,7 +159,8 @@ impl Lists {
         (due, wait)
     }
 
-    /// Those of this term at once; those of other terms are looked through at times. Returns what of these is still stored.
+    /// Drops lists of this term at once, and from time to time looks for those of other terms. Returns which of these are still
+    /// stored.
     async fn forget(
         &mut self,
         scheduler: &Scheduler,
@@ -176,7 +178,7 @@ impl Lists {
         kept.extend(gone.split_off(gone.len().min(MAX_FORGOTTEN)));
         for place in gone {
             scheduler.store.forget_bans(&term.fence, &place).await?;
-            tracing::info!(server.name = %place.0, jail.name = %place.1, "dropped the ban list of a jail that no longer exists");
+            tracing::info!(server.name = %place.0, jail.name = %place.1, "dropped the ban list of a jail that no longer runs");
             self.known.remove(&place);
         }
         Ok(kept)

@@ -176,7 +176,7 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
         lease.epoch = epoch,
         reason = why.label(),
         "lost leadership (epoch {epoch}): {}",
-        why.label()
+        why.in_words()
     );
     lease
 }

@@ -51,7 +51,7 @@ pub async fn keep(term: Arc<Term>, store: Store) -> Infallible {
     }
 }
 
-/// Subscribes, and has the lease renewed for as long as that takes.
+/// Subscribes; until it has succeeded, has the lease renewed.
 async fn subscribe(term: &Term, store: &Store, missing_since: Instant) -> Result<Presence> {
     let mut subscribing = std::pin::pin!(store.subscribe_as_leader(&term.fence));
     loop {

@@ -29,7 +29,7 @@ use crate::telemetry::server_gauges;
 const MAX_CONCURRENT_PROBES: usize = 256;
 /// An agent that takes longer is unreachable; it reports a slow fail2ban as `busy` well before that.
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
-/// The most runs of a probe, which is run again when something wrote the state in between.
+/// How often a probe is run at most: it is run again if something wrote the state in between.
 const TRIES: u32 = 5;
 /// The share of the interval that a sweep waits for its probes.
 const SWEEP_TIMEOUT_SHARE: f64 = 0.9;
@@ -230,7 +230,7 @@ pub(super) async fn note_findings(
     let ids = |report: &Report| report.findings.iter().map(Finding::id).collect::<BTreeSet<String>>();
     let (old, new) = (ids(&was), ids(&is));
     let there: Vec<String> = new.difference(&old).cloned().collect();
-    // What this probe could not see is not gone.
+    // A finding that this probe could not check is not gone.
     let seen_to_be_gone = |id: &&String| is.covers(id);
     let gone: Vec<String> = old.difference(&new).filter(seen_to_be_gone).cloned().collect();
     if there.is_empty() && gone.is_empty() {

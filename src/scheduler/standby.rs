@@ -74,7 +74,7 @@ impl Standby {
                 .watching
                 .map_or(read_at, |Watching { look_at, claim_at }| read_at.min(look_at).min(claim_at));
             tokio::select! {
-                // All waiting workers hear it at once and ask at once: the first one wins, the others find it held.
+                // All waiting workers are woken and ask at once: the first one wins, the others find it held.
                 () = store.woken(Wake::LeaseReleased) => return Ok(Opening::MayBeFree),
                 () = sleep_until(next) => {}
             }

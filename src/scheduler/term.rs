@@ -35,7 +35,7 @@ pub enum TermEnd {
 }
 
 impl TermEnd {
-    /// The word in logs and metrics.
+    /// The word in metrics and in the field `reason` of the log.
     pub fn label(self) -> &'static str {
         match self {
             Self::Lost => "lost",
@@ -44,6 +44,18 @@ impl TermEnd {
             Self::ClockJump => "clock_jump",
             Self::Blind => "blind",
             Self::Released => "released",
+        }
+    }
+
+    /// The reason as the end of a log line.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Lost => "the lease expired or was taken over",
+            Self::Fenced => "another worker leads",
+            Self::Deadline => "the lease could not be renewed in time",
+            Self::ClockJump => "Redis's clock jumped",
+            Self::Blind => "the connection to Redis was broken for as long as a lease lasts",
+            Self::Released => "this worker is stopping",
         }
     }
 }

@@ -5,8 +5,8 @@
 //! Redis ──────▶ Overrides (by name, shared by all workers)  ─┴▶ Effective ─▶ Live ─▶ read at each use
 //! ```
 //!
-//! Everything here is pure except [`Live`] (`live.rs`), which holds the newest settings. Overrides are kept by name, also those that
-//! this version does not know: a newer worker wrote them.
+//! Everything here is pure except [`Live`] (`live.rs`), which holds the newest settings. Overrides are kept by name, even those
+//! that this version does not know, which a newer worker wrote.
 //!
 //! A new setting needs a variable, a field in [`Settings`], a row in `ROWS` and `make docs`.
 

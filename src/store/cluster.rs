@@ -56,7 +56,7 @@ pub struct WorkerView {
     pub started_at: Timestamp,
     /// Its latest heartbeat.
     pub seen_at: Timestamp,
-    /// Why some of this could not be read, and is empty or 0, if that is so.
+    /// Why some of this could not be read, and is empty or 0; `None` if all of it could.
     pub error: Option<String>,
 }
 

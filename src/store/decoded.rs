@@ -5,9 +5,9 @@
 //!                                                └─ no ──▶ decode, and keep both
 //! ```
 //!
-//! Each read asks Redis, and nothing here says what is there: it says what the bytes mean that Redis has just sent. A session's are the
-//! same between two touches, and a server's between two probes, while every check reads the one and every page of all servers
-//! the other.
+//! Each read asks Redis: this remembers not what Redis has, but what the bytes that it has just sent mean. The bytes of a session
+//! stay the same between two touches, and those of a server between two probes; but every check reads the former, and every page of
+//! all servers the latter.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -33,8 +33,8 @@ impl<K, V> Default for Kept<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Decoded<K, V> {
-    /// One that keeps this many bytes; what was decoded from them may be a few times as much. With more, all is forgotten and begun
-    /// again.
+    /// Keeps up to this many bytes, and what was decoded from them, which may be a few times as much. If there are more, all are
+    /// forgotten.
     pub fn with_room(room: usize) -> Self {
         Self { room, kept: Mutex::default() }
     }

@@ -1,4 +1,4 @@
-//! Log lines without anything that a terminal would obey, whatever names and messages are logged (`domain/printable.rs`).
+//! Log lines without characters that control a terminal, whatever names and messages are logged (`domain/printable.rs`).
 //!
 //! As text each field is made printable before it becomes part of the line, so that the line's own end and colours stay. The
 //! JSON writer escapes control characters itself; what JSON allows raw is escaped on its way out.

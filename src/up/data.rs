@@ -28,7 +28,7 @@ use crate::config::values::MAX_SOCKET_PATH;
 /// The longest name of a socket here, with the slash.
 const MAX_SOCKET_NAME: usize = "/fail2ban.sock".len();
 
-/// The folder, locked for as long as this lives.
+/// The folder, locked until this is dropped.
 pub struct DataDir {
     root: PathBuf,
     run: PathBuf,

@@ -47,7 +47,7 @@ impl Log {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            // Children repeat what strangers send: neither a pager nor the terminal of `up` must obey it.
+            // Children log what strangers send: it must not control a pager or the terminal of `up`.
             let text = String::from_utf8_lossy(&line);
             let text = printable(text.trim_end_matches(['\n', '\r']));
             self.remember(&text);

@@ -251,7 +251,10 @@ impl Up {
             }
             if Instant::now() >= deadline {
                 let (seconds, logs) = (START_TIMEOUT.as_secs(), self.data.folder("logs"));
-                bail!("{what} not ready after {seconds} s: see the logs in {}{last_death}", logs.display());
+                bail!(
+                    "timed out after {seconds} s waiting for {what}: see the logs in {}{last_death}",
+                    logs.display()
+                );
             }
             sleep(POLL_INTERVAL).await;
         }

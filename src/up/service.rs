@@ -29,7 +29,7 @@ use crate::shutdown::Shutdown;
 /// The pause between the death of a child and its next start; it doubles at each death in a row.
 const MIN_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(15);
-/// The pause is short again for a child that ran this long.
+/// After a child has run for this long, the pause is short again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// How long to wait for the last lines of a dead child.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(300);

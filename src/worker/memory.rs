@@ -8,8 +8,8 @@
 //! | passwords that are being hashed | (cores + 1) × 19 MiB, with the one core of the manifest 38 MiB | `password/gate.rs` |
 //! | lists of bans that a leader reads | 200,000 × 192 bytes, and 1.6 MiB of each of 4 answers = 43 MiB | `scheduler/ban_pulls.rs` |
 //!
-//! A stranger reaches all but the last, which a hostile agent does. Those who are logged in can ask for more at once: pages of bans and
-//! of events, larger bodies. More connections (`BANGUI_MAX_CONNECTIONS`) or more cores need more memory.
+//! A stranger can make a worker use all of these but the last, which a hostile agent can. Those who are logged in can ask for more
+//! at once: pages of bans and of events, larger bodies. More connections (`BANGUI_MAX_CONNECTIONS`) or more cores need more memory.
 
 #[cfg(test)]
 mod tests {

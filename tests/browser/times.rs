@@ -152,7 +152,7 @@ async fn a_list_that_is_empty_says_what_is_so_and_what_to_do() {
             "No ban of nginx-botsearch begins with 203.",
             "Show all bans",
         ),
-        (&cluster, nobody, "No entry is known: nginx-botsearch may ban any address.", "Add for good"),
+        (&cluster, nobody, "The list is empty: nginx-botsearch may ban any address.", "Add for good"),
         (&cluster, "/servers/db-2", "No jail is known on db-2.", "Add one in"),
     ];
     let chrome = logged_in(&bare, WIDE).await;

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::worker::field;
 use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
@@ -56,6 +57,18 @@ async fn nobody_is_refused_without_a_line_that_says_who_from_where_and_why() {
     assert!(!printed.contains(PASSWORD) && !printed.contains("a wrong password"));
 }
 
+/// Its password is being checked, or its connection is not even looked at yet, when the client goes.
+async fn hang_up_in_a_login(worker: std::net::SocketAddr, from: &str) {
+    let body = json!({ "password": "not the password" }).to_string();
+    let request = format!(
+        "POST /api/v1/session HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: {from}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(worker).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+}
+
 #[tokio::test]
 async fn whatever_strangers_cause_by_requests_without_a_session_has_ten_lines_a_minute_of_an_address() {
     let proxied = Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1");
@@ -80,6 +93,9 @@ async fn whatever_strangers_cause_by_requests_without_a_session_has_ten_lines_a_
     }
     // Somebody who is logged in has a line for each, whatever strangers of the same address did.
     cluster.post_setup(0).await.expect(201);
+    for _ in 0..400 {
+        hang_up_in_a_login(cluster.workers[0].address, "203.0.113.6").await;
+    }
     let user = client.logged_in().await;
     for _ in 0..20 {
         let request =
@@ -104,13 +120,18 @@ async fn whatever_strangers_cause_by_requests_without_a_session_has_ten_lines_a_
     assert_eq!(lines(&|line| from(line, "203.0.113.3") && field(line, "http.status").is_some()), 10);
     assert_eq!(lines(&|line| from(line, "203.0.113.3") && field(line, "login.outcome").is_some()), 10);
     assert!(lines(&|line| route(line, "/login")) <= 20, "{log:#?}");
+    let hang_ups = lines(&|line| field(line, "http.status") == Some(&json!(499)));
+    assert!((1..=300).contains(&hang_ups), "{hang_ups}");
     assert_eq!(
         lines(
             &|line| line["span"]["http.route"] == "/api/v1/settings" && field(line, "http.status").is_some()
         ),
         20
     );
-    let counted = lines(&|line| field(line, "http.refused").is_some());
+    let hung_up = json!("203.0.113.6/32");
+    let counted = lines(&|line| {
+        field(line, "http.refused").is_some() && field(line, "client.network") != Some(&hung_up)
+    });
     assert_eq!(counted, 5, "{log:#?}");
 }
 

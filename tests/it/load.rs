@@ -6,6 +6,7 @@ use bangui::net::open_files;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::sync::Mutex;
 
 use crate::passwords::resident;
 use crate::support::agent::Agent;
@@ -91,6 +92,52 @@ async fn forms_that_never_end_take_no_more_memory_than_other_requests() {
     let resident = resident(&cluster.workers[0].process);
     assert!(resident < LIMIT_MIB, "{resident} MiB");
     is_well(&client, address).await;
+}
+
+#[tokio::test]
+async fn strangers_hold_few_large_forms_at_once_on_either_page_and_small_ones_are_always_read() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let address = cluster.workers[0].address;
+    for (held_at, path) in [("/setup", "/login"), ("/login", "/setup")] {
+        // A head that has not been read yet holds no place: one more, until all are taken.
+        let held = Mutex::new(Vec::new());
+        eventually("a refused large form", SOON, || async {
+            for _ in 0..8 {
+                held.lock().await.push(form(address, held_at, 60_000, 59_999).await);
+            }
+            let mut stream = form(address, path, 60_000, 60_000).await;
+            status(&mut stream).await.filter(|status| status == "HTTP/1.1 503")
+        })
+        .await;
+        let mut small = form(address, path, 1_000, 1_000).await;
+        assert_ne!(status(&mut small).await.as_deref(), Some("HTTP/1.1 503"), "{path}");
+        drop(held);
+        eventually("a place again", SOON, || async {
+            let mut stream = form(address, path, 60_000, 60_000).await;
+            status(&mut stream).await.filter(|status| status != "HTTP/1.1 503")
+        })
+        .await;
+    }
+}
+
+/// A form of that length, of which so many bytes are sent.
+async fn form(address: SocketAddr, path: &str, length: usize, sent: usize) -> TcpStream {
+    let mut stream = connect(stranger(1), address).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/html\r\ncontent-length: {length}\r\n\
+         content-type: application/x-www-form-urlencoded\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A refusal may have closed the connection already.
+    let _ = stream.write_all("x".repeat(sent).as_bytes()).await;
+    stream
+}
+
+/// The beginning of the answer, if there is one in time.
+async fn status(stream: &mut TcpStream) -> Option<String> {
+    let mut answer = [0; 12];
+    tokio::time::timeout(SOON, stream.read_exact(&mut answer)).await.ok()?.ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
 fn still_open(stream: &TcpStream) -> bool {

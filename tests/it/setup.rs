@@ -246,7 +246,7 @@ async fn a_setup_token_cannot_be_guessed_from_one_address_and_each_try_is_in_the
         let log = cluster.workers[n].log();
         let tries = log.iter().filter(|line| {
             let text = field(line, "message").and_then(|text| text.as_str()).unwrap_or_default();
-            text.contains("setup.refused: wrong setup token")
+            text.contains("setup.refused: wrong setup code")
                 && field(line, "client.address").is_some_and(|from| from == "203.0.113.7")
         });
         tries.count()
@@ -259,7 +259,7 @@ async fn a_setup_token_cannot_be_guessed_from_one_address_and_each_try_is_in_the
         let of = |entry: &&AuditEntry| entry.what == "setup.refused" && entry.outcome.contains(words);
         entries.iter().filter(of).count()
     };
-    assert_eq!((refused("wrong setup token"), refused("too many passwords")), (5, 6), "{entries:#?}");
+    assert_eq!((refused("wrong setup code"), refused("too many passwords")), (5, 6), "{entries:#?}");
     // Somebody else is not kept out, and who knows the token is limited by nothing.
     for _ in 0..6 {
         let short = json!({ "password": "short", "token": SETUP_TOKEN });

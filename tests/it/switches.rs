@@ -70,7 +70,7 @@ async fn an_activation_whose_record_redis_wrote_without_an_answer_is_not_made_an
             .then(|| entry["outcome"].to_string())
     })
     .await;
-    assert!(audited.contains("not tried") && audited.contains("is taken back"), "{audited}");
+    assert!(audited.contains("not tried") && audited.contains("has been removed"), "{audited}");
     let state = server_is(&client, "up").await;
     assert!(state["last_activation"].is_null(), "{state}");
     let recorded: Vec<String> = {

@@ -110,7 +110,8 @@ impl AgentClient {
         })
     }
 
-    /// All bans of a jail, which weigh `bound` at most and [`MAX_LIST`], each in the form that the caller keeps it in.
+    /// All bans of a jail, each in the form that the caller keeps it in. Together they may weigh `bound` at most, and never more
+    /// than [`MAX_LIST`].
     ///
     /// # Errors
     /// [`ListError`].
@@ -177,7 +178,7 @@ struct Pieces {
     texts: Texts,
 }
 
-/// Where in a text of JSON the pieces are. The parser takes a text whole, however long it is, before it looks what it says.
+/// Where in a text of JSON the pieces are. The parser reads a whole text, however long it is, before it looks at it.
 #[derive(Default)]
 struct Texts {
     length: Option<usize>,

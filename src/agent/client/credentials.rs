@@ -1,4 +1,4 @@
-//! What all clients of a worker share: what it shows and whom it trusts; and how clients are made from that.
+//! What all clients of a worker share, what the worker shows and whom it trusts; and how clients are made from that.
 //!
 //! ```text
 //! listed       client(url)               the URL's host is whom the certificate must be for
@@ -118,7 +118,7 @@ impl Credentials {
         }
         let whom = fingerprint.as_deref().map_or(Whom::Named, Whom::Holder);
         let builder = self.over_tls(whom)?.resolve(name.as_str(), *address);
-        // An agent known only by its pinned certificate is sent no token, whatever its group says by now.
+        // An agent known only by its pinned certificate is sent no token, even if its group now says so.
         let tokens = self.tokens_over_tls(shared_token).filter(|_| fingerprint.is_none());
         self.build(builder, format!("https://{name}:{}", address.port()), place, tokens)
     }

@@ -35,7 +35,7 @@ pub enum AgentError {
     Refused {
         /// Why.
         kind: RefusedKind,
-        /// In words; of a wrong configuration fail2ban's own.
+        /// The reason, for people; for an invalid configuration in fail2ban's own words.
         reason: String,
     },
 }

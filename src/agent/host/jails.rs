@@ -28,7 +28,7 @@ const MAX_FILES: usize = 10_000;
 /// The resolution of a file system's times may be as coarse as this.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 
-/// For each file when it was last written and how long it is; none if it is not there.
+/// For each file, when it was last written and how long it is; `None` if it does not exist.
 type Fingerprint = BTreeMap<PathBuf, Option<(Option<SystemTime>, u64)>>;
 
 /// Reads jails and changes their settings.
@@ -285,7 +285,7 @@ fn place_in_files(entry: &mut wire::NeverBanned, survey: &Survey) {
     entry.file = jail.filter(|_| in_files).and_then(|jail| jail.origins.get("ignoreip").cloned());
 }
 
-/// A jail as its configuration describes it; empty if it has no configuration any more and only runs on.
+/// A jail as its configuration describes it; empty if it still runs but has no configuration any more.
 fn configured(name: &JailName, jail: Option<&ConfiguredJail>) -> wire::JailView {
     let in_files = jail.map(|jail| wire::FileSettings {
         bantime: jail.bantime,

@@ -41,7 +41,7 @@ impl Changer {
             Ok(Err(_)) => None,
             Err(_) => return Err(self.under_way("the rollback")),
         };
-        // The outcome is delivered: a caller that asks again wants another rollback.
+        // The outcome was delivered: a caller that asks again wants another rollback.
         self.forget_rollback();
         ended.map_or_else(
             || Err(ChangeError::Unsettled("the rollback was interrupted: the agent is stopping".into())),

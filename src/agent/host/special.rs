@@ -52,7 +52,7 @@ impl Changer {
         Ok(Changed { active: false, changed: true })
     }
 
-    /// The error that fail2ban does not answer, with what keeps it from starting, in its own words.
+    /// The error that fail2ban is down, with what keeps it from starting, in its own words.
     pub(in crate::agent) async fn down(&self, reason: &str) -> ChangeError {
         ChangeError::Down(match self.tools.test().await {
             Ok(Verdict::Wrong(words)) => format!("{reason}. fail2ban-client -t says: {words}"),

@@ -1,8 +1,8 @@
 //! Which step a change of a jail is at, for the worker that waits for it: it names the change in a header, and asks
 //! `GET /v1/changes/{id}` while it waits.
 //!
-//! The last [`MAX_CHANGES`] changes are kept, in memory only. If a worker asks for the same change again, because it took longer
-//! than one request may, there is no second record: the steps of the first request are shown.
+//! The last [`MAX_CHANGES`] changes are kept, in memory only. A worker asks for the same change again if it takes longer than one
+//! request may. There is no second record then: the steps of the first request are shown.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

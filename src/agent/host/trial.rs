@@ -43,7 +43,7 @@ impl Changer {
         let has = self.ask(Command::Database).await?;
         let has = has.as_str().unwrap_or("None");
         match &rehearsal.database {
-            // A fail2ban that has jails refuses another database.
+            // A fail2ban that has jails refuses to change to another database.
             Some(named) if !named.eq_ignore_ascii_case(has) => Err(ChangeError::Configuration(format!(
                 "fail2ban.conf names the database {named}, but fail2ban runs with {has}: restart fail2ban first"
             ))),

@@ -56,7 +56,7 @@ impl Changer {
         }
     }
 
-    /// What fail2ban works on, in words, unless it hangs.
+    /// What fail2ban is working on, for people; `None` if it hangs.
     pub(in crate::agent) fn working(&self) -> Option<String> {
         let working = self.working.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let working = working.filter(|working| !working.has_stalled())?;

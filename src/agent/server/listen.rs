@@ -90,7 +90,7 @@ async fn remove_leftover(path: &Path) -> Result<(), ListenError> {
         }
         Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Ok(()),
         Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => Err(io(error)),
-        // Connected, or so busy that it cannot be: somebody is there.
+        // Connected, or too busy to accept: an agent is there.
         _ => Err(ListenError::Taken(path.into())),
     }
 }

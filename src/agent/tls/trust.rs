@@ -5,7 +5,7 @@
 //! | its name | `Named` | a certificate by the CA that carries the name |
 //! | its address, the CA | `SignedByCa` | a certificate by the CA; the name that the agent reports must be checked against it |
 //! | its address | `Anybody` | any agent that answers, only to ask for its name: no token is sent, and its answer is stored with its certificate |
-//! | its pinned certificate | `Holder` | whoever has the key of exactly this certificate |
+//! | its pinned certificate | `Holder` | an agent that has the key of exactly this certificate |
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

@@ -122,7 +122,7 @@ pub struct MarkBan(pub BanMark, pub Option<i64>, pub Option<i64>);
 pub struct BanList {
     /// By address.
     pub bans: Vec<Ban>,
-    /// Bans of something other than an address, as far as a command can name it, by text.
+    /// Bans of something other than an address, if a command can name it, by text.
     #[serde(default)]
     pub marks: Vec<MarkBan>,
     /// How many bans are of something other than an address, whether listed in `marks` or not.

@@ -9,7 +9,7 @@ use super::error::ClientError;
 use crate::config::client_commands::{ADDRESSES, Named};
 use crate::domain::Network;
 
-/// A million addresses, and what stands between them.
+/// Enough for a million addresses with their separators.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Wrong lines that are shown.
 const MAX_SHOWN: usize = 5;
@@ -17,7 +17,7 @@ const MAX_SHOWN: usize = 5;
 /// All addresses, each once, in the order in which they were given.
 ///
 /// # Errors
-/// If one of them is none, or there are none.
+/// If one of them is not an address, or there are none.
 pub fn read(matches: &ArgMatches) -> Result<Vec<Network>, ClientError> {
     let named: Vec<Named> = matches.get_many::<Named>(ADDRESSES).into_iter().flatten().copied().collect();
     match &named[..] {
@@ -33,9 +33,10 @@ pub fn read(matches: &ArgMatches) -> Result<Vec<Network>, ClientError> {
         named => {
             let networks = named.iter().map(|named| match named {
                 Named::Network(network) => Ok(*network),
-                Named::Stdin => {
-                    Err(ClientError::Usage("`-` reads standard input, and stands alone".to_owned()))
-                }
+                Named::Stdin => Err(ClientError::Usage(
+                    "`-` reads the addresses from standard input: it cannot be combined with others"
+                        .to_owned(),
+                )),
             });
             networks.collect::<Result<Vec<_>, _>>().map(each_once)
         }

@@ -62,14 +62,14 @@ async fn send(
     let document = tokio::select! {
         answered = session.change(&request) => answered?,
         () = interrupts.any() => {
-            let why = "stopped waiting for the answer: the addresses may be changed all the same";
+            let why = "stopped waiting for the answer: the server may still make the change";
             return Err(ClientError::NotDone(why.to_owned()));
         }
     };
     if document.status != StatusCode::ACCEPTED {
         return results(action, &document, output);
     }
-    // What is no id leads to no path of another meaning.
+    // Text that is not an id must not become part of a path with another meaning.
     let Some(id) = BanJobId::parse(fields::JOB_ID.text(&document.value)) else {
         return Err(session.server.strange("with a job that has no id"));
     };

@@ -32,7 +32,7 @@ pub async fn run(session: &Session, output: &Output) -> Result<(), ClientError> 
             }
         }
         if findings.is_empty() {
-            output.line("Nothing was found.")?;
+            output.line("No findings.")?;
         }
         for server in not_asked {
             let reason = fields::NOT_ASKED_REASON.text(server);
@@ -42,7 +42,7 @@ pub async fn run(session: &Session, output: &Output) -> Result<(), ClientError> 
     match not_asked.len() {
         0 => Ok(()),
         servers => Err(ClientError::NotDone(format!(
-            "the diagnosis is not complete: of {servers} servers not everything could be asked"
+            "the diagnosis is not complete: {servers} servers could not be asked, or not about everything"
         ))),
     }
 }

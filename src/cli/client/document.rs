@@ -17,8 +17,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// On one line, unchanged but for what a terminal would obey, which JSON can say otherwise. What its server laid out over several
-    /// lines is written anew.
+    /// On one line, unchanged except that characters which control a terminal become JSON escapes. A document that the server sent
+    /// on several lines is serialized again.
     #[must_use]
     pub fn line(&self) -> String {
         let text = self.text.trim();

@@ -1,4 +1,4 @@
-//! Why a command for people did not do what was asked, in words for a terminal; and from that the exit code.
+//! Why a command for people did not do what was asked, as text for a terminal; and the exit code that follows from it.
 //!
 //! | | exit code |
 //! |---|---|
@@ -24,7 +24,9 @@ pub const CONFIRMATION_REQUIRED: &str = "confirmation-required";
 pub const WRONG_LOGIN: &str = "wrong-login";
 /// The problem of a request whose first copy has not been answered yet.
 const UNDER_WAY: &str = "request-under-way";
-/// No advice of a server is followed for longer.
+/// The problem of a ban that needs `--force`.
+const BAN_NEEDS_FORCE: &str = "ban-needs-force";
+/// The longest `Retry-After` that is followed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// A refusal as the server sent it.
@@ -95,7 +97,7 @@ impl ClientError {
         move |source| Self::Local { what, source }
     }
 
-    /// Done, unless something is to be said of what was not.
+    /// `Ok`, unless there is something to report about what was not done.
     ///
     /// # Errors
     /// If so.
@@ -176,8 +178,11 @@ impl Problem {
             (_, CONFIRMATION_REQUIRED) => {
                 Some("Run this on a terminal, where the password can be asked for.".into())
             }
+            (_, BAN_NEEDS_FORCE) => Some("Add --force to ban it nevertheless.".into()),
             (404, _) => Some("`bangui servers` and `bangui jails` list what there is.".into()),
-            (421, _) => Some("Use the URL that the server's BANGUI_PUBLIC_URL names.".into()),
+            (421, _) => Some(
+                "Use a URL whose host the server's BANGUI_PUBLIC_URL or BANGUI_ALLOWED_HOSTS names.".into(),
+            ),
             (status, _) if is_passing(StatusCode::from_u16(status).unwrap_or_default()) => {
                 Some(match retry {
                     Some(seconds) => format!("Try again in {seconds} s."),

@@ -123,7 +123,7 @@ impl Following<'_> {
             }
             _ => self.print(&kind, data)?,
         }
-        // After it was printed, so that what could not be printed is not passed over.
+        // After it was printed, so that an event that could not be printed is not skipped.
         if let Some(id) = id.filter(|id| !id.is_empty()) {
             self.at = Some(id);
         }

@@ -1,10 +1,10 @@
-//! Ctrl-C and SIGTERM while a command waits: they end the waiting, and the command says what goes on without it.
+//! Ctrl-C and SIGTERM while a command waits: they end the waiting, and the command says what continues without it.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::ClientError;
 
-/// The signals, which from now on end the process only by way of this.
+/// The signals: from now on they end the process only through this.
 pub struct Interrupts {
     terminate: Signal,
     interrupt: Signal,

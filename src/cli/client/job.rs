@@ -1,4 +1,4 @@
-//! A ban job, followed to its end with a progress bar. It runs on the workers: to stop waiting does not stop it.
+//! A ban job, followed to its end with a progress bar. It runs on the workers, so it continues when this command stops waiting.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub enum OnInterrupt {
 /// Follows a job to its end, and prints how it ended. Returns what is not as requested, in words.
 ///
 /// # Errors
-/// If not all was done, nobody waits any more, or the server cannot be asked for long.
+/// If not everything was done, the wait was interrupted, or the server could not be asked for too long.
 pub async fn follow(
     session: &Session,
     id: &str,
@@ -87,7 +87,7 @@ async fn until_over(session: &Session, id: &str, bar: &ProgressBar) -> Result<Do
 /// Drawn on stderr, and only if that is a terminal.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    // The template is fixed; without it there would be another bar.
+    // The template is a constant; if it were invalid, the default bar would be shown.
     if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style);
     }

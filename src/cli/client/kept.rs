@@ -4,7 +4,7 @@
 //! $XDG_CONFIG_HOME/bangui/login.json   mode 0600, replaced by a rename: it is never half written, and never wider
 //! ```
 //!
-//! A file that others could have read or written is not used: its token may be known, or its URL another's.
+//! A file that others could have read or written is not used: somebody may know its token, or may have replaced its URL.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -22,7 +22,7 @@ use crate::config::values;
 const NAME: &str = "login.json";
 /// A URL and a token.
 const MAX_BYTES: u64 = 16 * 1024;
-/// What nobody but the owner may do, and the owner need not.
+/// Permissions that the file must not have: any for others, and execution for the owner.
 const TOO_WIDE: u32 = 0o177;
 
 /// A login.
@@ -52,7 +52,7 @@ impl Place {
     /// In this folder.
     ///
     /// # Errors
-    /// If there is none, since there is no home.
+    /// If there is no such folder, since there is no home.
     pub fn in_folder(folder: Option<&PathBuf>) -> Result<Self, ClientError> {
         let folder = folder.cloned().ok_or_else(|| {
             ClientError::Usage(
@@ -88,7 +88,7 @@ impl Place {
         let kept = written.and_then(|Written { url, token }| {
             Some(Kept { url: values::public_url(&url).ok()?, token: token.into() })
         });
-        // The words of an error would be those of the file.
+        // The parser's error would quote the file.
         kept.map(Some).ok_or_else(|| self.unusable("it is not a kept login", "remove it, and log in again"))
     }
 
@@ -118,7 +118,7 @@ impl Place {
         ClientError::Usage(format!("the kept login {} is not used: {why}: {remedy}", self.shown()))
     }
 
-    /// Keeps a login in the place of the one before.
+    /// Keeps a login, and replaces the one before.
     ///
     /// # Errors
     /// If the file cannot be written; the one before is unchanged then.

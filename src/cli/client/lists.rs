@@ -52,7 +52,7 @@ async fn all_jails(session: &Session, output: &Output) -> Result<(), ClientError
     let servers = session.get(&calls::SERVERS.of(&[])).await?.value;
     let names =
         fields::ITEMS.items(&servers).iter().map(|server| fields::SERVER_NAME.text(server).to_owned());
-    // What is no name leads to no path of another meaning.
+    // Text that is not a name must not become part of a path with another meaning.
     let names: Vec<String> = names.filter(|name| ServerName::parse(name).is_ok()).collect();
     let count = names.len();
     let asking = names.into_iter().map(async |name| {
@@ -134,7 +134,7 @@ async fn pages(
             output.table(columns, fields::ITEMS.items(&document.value))?;
         }
         let next = fields::NEXT_CURSOR.of(&document.value).as_str();
-        // A server that leads in a circle is not followed.
+        // Stop if the server's cursors lead in a circle.
         let next = next.filter(|next| cursor.as_deref() != Some(*next)).map(str::to_owned);
         match next {
             Some(next) if is_set(matches, ALL) => cursor = Some(next),

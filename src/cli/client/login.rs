@@ -26,7 +26,7 @@ pub async fn log_in(config: &ClientConfig, matches: &ArgMatches, output: &Output
     let place = Place::in_folder(config.folder.as_ref())?;
     let before = match place.read() {
         Ok(before) => before,
-        // What others may have read is replaced; its session is theirs to use no longer than it lives.
+        // A login that others may have read is replaced. Its session is not ended: it expires.
         Err(error) => {
             output.note(&format!("{error}."));
             None

@@ -1,4 +1,4 @@
-//! Asks for a password: on the terminal without echo, or from standard input when that is none.
+//! Asks for a password: on the terminal, without echo; or reads it from standard input if that is not a terminal.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 

@@ -142,7 +142,7 @@ impl Server {
 
     /// Nobody answered, or not to the end.
     pub fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        // The URL of the request is in the message otherwise, with all that is in it.
+        // Otherwise the message would contain the whole URL of the request.
         ClientError::Unreachable { url: self.base.clone(), source: source.without_url() }
     }
 

@@ -1,7 +1,7 @@
 //! The server that a command asks, with a session: named by `BANGUI_URL` and `BANGUI_TOKEN`, or by the last login.
 //!
-//! A token is sent to no server but its own: the kept one only to the URL it was given out for, and that of the environment only to
-//! the one that is named with it.
+//! A token is sent to no server but its own: the kept one only to the URL that it was issued for, and the one in `BANGUI_TOKEN`
+//! only to `BANGUI_URL`.
 
 use std::time::Duration;
 
@@ -90,11 +90,11 @@ impl Session {
     }
 }
 
-/// Says on stderr that whoever is between may read and change everything.
+/// Warns on stderr that anyone on the network path may read and change everything.
 pub fn warn_of_plain_http(url: &Url) {
     if url.scheme() == "http" && !values::is_loopback(url) {
         eprintln!(
-            "bangui: warning: {} is not encrypted: whoever is between can read the password and the session. Use https://",
+            "bangui: warning: {} is not encrypted: anyone on the network path can read the password and the session. Use https://",
             url.as_str().trim_end_matches('/')
         );
     }

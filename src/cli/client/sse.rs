@@ -16,7 +16,7 @@ pub struct Received {
     pub retry: Option<u64>,
 }
 
-/// A stream holds more without an end of an event than any event has.
+/// The stream sent more than any event has, without ending the event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooLong;
 
@@ -64,7 +64,7 @@ impl Parser {
                 }
                 self.event.data.push_str(value);
             }
-            // A comment keeps the connection alive; what else there may be is for others.
+            // A comment keeps the connection alive; other fields are ignored.
             _ => return,
         }
         self.begun = true;

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::fields::Field;
 use crate::domain::printable::printable;
 
-/// What stands where there is nothing.
+/// What is shown for a missing value.
 const NOTHING: &str = "-";
 const BOLD: &str = "\u{1b}[1m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -56,7 +56,7 @@ pub fn cells(columns: &[Column], item: &Value) -> Vec<String> {
     columns.iter().map(cell).collect()
 }
 
-/// The table, aligned, without a newline at its end; its titles are bold on a terminal. The last column is as long as it is.
+/// The table, aligned, without a newline at its end; its titles are bold on a terminal. The last column is not padded.
 #[must_use]
 pub fn render(table: &Table, styled: bool) -> String {
     let fit = |cell: &String| match printable(cell).trim() {

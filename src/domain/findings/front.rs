@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Finding, Kind, Remedy, Report, Severity};
 
-/// Refused password attempts in this hour and the one before, from which they are a finding.
+/// How many refused password attempts, in this hour and the one before, are a finding.
 pub const OFTEN: u64 = 20;
 
 /// How the request for the diagnosis reached the worker.
@@ -35,7 +35,7 @@ fn no_https() -> Finding {
     let detail =
         "Passwords and sessions travel in the clear: anyone on the network path can take over bangui.";
     let remedy = Remedy::text(
-        "Put a proxy with a certificate in front, name it in BANGUI_TRUSTED_PROXIES, and set BANGUI_PUBLIC_URL to its https:// URL.",
+        "Put a proxy with a certificate in front, name it in BANGUI_TRUSTED_PROXIES, set BANGUI_PUBLIC_URL to its https:// URL, and restart the workers.",
     );
     Finding::new(Kind::NoHttps, Severity::Warning, "bangui is reached without https", detail, remedy)
 }

@@ -1,4 +1,4 @@
-//! Findings about lists of bans that are not read: bans hold as ever, but what pages show of them and what searches find is old.
+//! Findings about lists of bans that are not read: the bans hold, but the list that pages show and search is old.
 
 use super::{Finding, Kind, Remedy, Severity, quoted};
 use crate::domain::long_lists::{self, MAX_LIST, MAX_SERVER, Unread};
@@ -12,12 +12,12 @@ pub fn unread(server: &ServerName, state: &ServerState) -> Vec<Finding> {
             Unread::Long => (
                 "A list of bans is too long to be read",
                 format!("More than {MAX_LIST} bans of a jail, or {MAX_SERVER} of a server, are not read."),
-                Remedy::text(format!("Ban networks or for shorter times in {jail}, or find out why it bans so many."))
+                Remedy::text(format!("Ban networks, or shorten `bantime` of {jail}; or find out why it bans so many."))
                     .command(format!("fail2ban-client get {} bantime", quoted(jail.as_str()))),
             ),
             Unread::Cut => (
                 "A list of bans was not taken",
-                format!("The agent sent more than this number, and the other lists of {server}, leave room for."),
+                format!("The agent sent many more bans than it had counted, or more than fit beside the other lists of {server}."),
                 Remedy::text(format!(
                     "Look at {server}: its fail2ban or its agent lists more bans than it counts, or bans long texts."
                 ))

@@ -43,7 +43,7 @@ pub fn judge(server: &ServerName, jails: &[JailFacts], address: IpAddr) -> Verdi
         "Add {address} to `ignoreip` under [DEFAULT] in /etc/fail2ban/jail.local and reload, or call \
          POST /api/v1/servers/{server}/jails/JAIL/ignore for each jail."
     ))
-    .command("fail2ban-client reload");
+    .command("fail2ban-client -t && fail2ban-client reload");
     let title = "Your own address is on no never-banned list";
     let finding = Finding::new(Kind::OwnAddress, Severity::Warning, title, detail, remedy);
     Verdict::Found(Box::new(finding.on(server).about(address.to_string())))
@@ -66,7 +66,6 @@ mod tests {
             ignoreip: list.iter().map(|&entry| entry.to_owned()).collect(),
             logs: None,
             reads_journal: false,
-            total_failed: None,
         };
         let jails: Vec<JailFacts> = lists.iter().map(jail).collect();
         match judge(&ServerName::parse("web-1").unwrap(), &jails, address.parse().unwrap()) {

@@ -5,7 +5,7 @@ use super::{Finding, Kind, Remedy, Report, Severity};
 /// The share of its memory limit, in percent, from which Redis is nearly full.
 pub const NEARLY_FULL: u64 = 90;
 
-/// What Redis says about itself.
+/// What Redis reports about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RedisFacts {
     /// Whether the append-only file is on.

@@ -20,9 +20,15 @@ const KINDS: [Kind; 7] = [
 #[must_use]
 pub fn judge(server: &ServerName, state: &ServerState, now: Timestamp) -> Report {
     let mut report = Report::default();
+    judge_into(&mut report, server, state, now);
+    report
+}
+
+/// As [`judge`], into a report of many servers.
+pub fn judge_into(report: &mut Report, server: &ServerName, state: &ServerState, now: Timestamp) {
     let condition = state.status.condition;
     if condition == Condition::Unknown {
-        return report;
+        return;
     }
     let jails_known = matches!(condition, Condition::Up | Condition::Degraded);
     for kind in KINDS {
@@ -40,7 +46,6 @@ pub fn judge(server: &ServerName, state: &ServerState, now: Timestamp) -> Report
         };
         report.judge(kind, Some(server), found);
     }
-    report
 }
 
 fn down(server: &ServerName, state: &ServerState) -> Option<Finding> {
@@ -76,7 +81,7 @@ fn busy(server: &ServerName, state: &ServerState, now: Timestamp) -> Option<Find
             ),
             None => "fail2ban is busy with a long command; bans in force stay, new ones wait.".to_owned(),
         };
-        let remedy = Remedy::text("Wait for a minute. If it lasts, see what its log says.")
+        let remedy = Remedy::text("Wait for a minute. If it lasts, read fail2ban's log.")
             .command("tail -n 50 /var/log/fail2ban.log");
         Finding::new(Kind::ServerBusy, Severity::Warning, "fail2ban is busy", detail, remedy)
             .on(server)
@@ -92,7 +97,7 @@ fn degraded(server: &ServerName, state: &ServerState) -> Vec<Finding> {
         let detail = format!(
             "Nobody switched {jail} off through bangui, and it bans nobody. Jails of {server} that run: {runs}."
         );
-        let remedy = Remedy::text(format!("Load {jail} again; if it does not come back, its log says why."))
+        let remedy = Remedy::text(format!("Reload {jail}. If it does not come back, fail2ban's log says why."))
             .command(format!("fail2ban-client reload --if-exists {}", quoted(jail.as_str())))
             .action("POST", path(server, jail, "activate"));
         Finding::new(Kind::ServerDegraded, Severity::Error, "A jail that ran is missing", detail, remedy)
@@ -105,9 +110,10 @@ fn degraded(server: &ServerName, state: &ServerState) -> Vec<Finding> {
 fn not_running(server: &ServerName, state: &ServerState) -> Vec<Finding> {
     let found = state.status.stalled_jails.iter().map(|jail| {
         let detail = format!("fail2ban lists {jail} but does not run it: it bans nobody.");
-        let remedy =
-            Remedy::text("fail2ban failed to start it: its log says why. Fix that, then load it again.")
-                .command(format!("grep -F -e {} /var/log/fail2ban.log | tail -n 20", quoted(jail.as_str())));
+        let remedy = Remedy::text(
+            "fail2ban failed to start it: its log says why. Fix that, then switch the jail on again.",
+        )
+        .command(format!("grep -F -e {} /var/log/fail2ban.log | tail -n 20", quoted(jail.as_str())));
         let title = "A jail is listed but does not run";
         Finding::new(Kind::JailNotRunning, Severity::Error, title, detail, remedy).on(server).jail(jail)
     });
@@ -119,7 +125,9 @@ fn pending_recovery(server: &ServerName, state: &ServerState) -> Option<Finding>
     let jail = &pending.jail_name;
     let after = duration((pending.detected_at - pending.activated_at).num_seconds());
     let (severity, title, detail) = if pending.recovered {
-        let detail = format!("It went down {after} after {jail} was switched on, which may still run.");
+        let detail = format!(
+            "fail2ban went down or lost jails {after} after {jail} was switched on, and has recovered. {jail} may still run."
+        );
         (Severity::Warning, format!("{server} is up again"), detail)
     } else {
         let missing: Vec<&str> = state.status.missing_jails.iter().map(JailName::as_str).collect();
@@ -130,7 +138,8 @@ fn pending_recovery(server: &ServerName, state: &ServerState) -> Option<Finding>
                 (Severity::Error, format!("fail2ban crashed after {jail} was switched on"), detail)
             }
             jails => {
-                let detail = format!("Lost {after} later, and banning nobody: {}.", jails.join(", "));
+                let detail =
+                    format!("These jails were lost {after} later, and ban nobody: {}.", jails.join(", "));
                 (Severity::Error, format!("Jails were lost after {jail} was switched on"), detail)
             }
         }

@@ -49,7 +49,8 @@ impl Agent {
 
 /// The agents of all servers, all asked now: one that does not answer within two seconds has an `error`.
 #[utoipa::path(get, path = "/api/v1/cluster/agents", tag = "cluster", responses((status = 200, body = List<Agent>)))]
-pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json<List<Agent>>> {
-    let items = ask_agents(&state).await.into_iter().map(|(server, answer)| Agent::new(server, answer));
+pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<List<Agent>>> {
+    let answers = ask_agents(&state, &caller.session.access).await;
+    let items = answers.into_iter().map(|(server, answer)| Agent::new(server, answer));
     Ok(axum::Json(List { items: items.collect(), next_cursor: None }))
 }

@@ -13,6 +13,7 @@ use crate::actions::Actor;
 use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
 use crate::domain::ban_job::by_reason;
 use crate::domain::{BanJobId, JailName, ServerName};
+use crate::http::auth::allowed::require_cancel;
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
@@ -126,14 +127,14 @@ fn parse(id: &str) -> Result<BanJobId> {
     responses((status = 200, body = List<BanJob>)))]
 pub async fn list(
     State(state): State<AppState>,
-    _: Caller,
+    caller: Caller,
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<BanJob>>> {
     let limit = page.limit()?;
     let wrong = || Problem::malformed("`cursor` must be the `next_cursor` of the previous page");
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let cursor = page.cursor.as_deref().map(|text| number(text).ok_or_else(wrong)).transpose()?;
-    let page = state.store.ban_jobs(cursor, limit).await?;
+    let page = state.jobs_reached(&caller.session.access, cursor, limit).await?;
     let items = page.items.into_iter().map(BanJob::from).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))
 }
@@ -143,10 +144,11 @@ pub async fn list(
     responses((status = 200, body = BanJob)))]
 pub async fn show(
     State(state): State<AppState>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<BanJob>> {
     let view = state.store.ban_job(&parse(&id)?).await?;
+    let view = view.filter(|view| caller.session.access.reaches(&view.server));
     Ok(axum::Json(view.ok_or(CancelError::Unknown)?.into()))
 }
 
@@ -160,5 +162,6 @@ pub async fn cancel(
     Path(id): Path<String>,
 ) -> Result<axum::Json<BanJob>> {
     let id = parse(&id)?;
+    require_cancel(&state, &actor, &id).await?;
     Ok(axum::Json(cancel_job(&state, actor, id).await?.into()))
 }

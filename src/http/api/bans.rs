@@ -213,15 +213,15 @@ impl From<look_up::LookedUp> for Found {
 }
 
 /// Where an address or network is banned and until when, also by a network that contains it, and what keeps it from being
-/// banned. All servers are asked now. A network that was banned without bangui is found once the list of bans has been read
+/// banned. All servers that the account is for are asked now. A network that was banned without bangui is found once the list of bans has been read
 /// again.
 #[utoipa::path(get, path = "/api/v1/bans/{ip}", tag = "bans", params(("ip" = String, Path)), responses((status = 200, body = Found)))]
 pub async fn look_up(
     State(state): State<AppState>,
-    _: Caller,
+    caller: Caller,
     Path(ip): Path<String>,
 ) -> Result<axum::Json<Found>> {
-    Ok(axum::Json(look_up::look_up(&state, address(&ip)?).await?.into()))
+    Ok(axum::Json(look_up::look_up(&state, &caller.session.access, address(&ip)?).await?.into()))
 }
 
 fn seconds(at: Option<i64>) -> Option<Time> {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::redis_view::Redis;
 use super::time::Time;
+use crate::actions::reach::without_others;
 use crate::domain::ServerName;
 use crate::domain::discovery::Discovered;
 use crate::http::auth::caller::Caller;
@@ -15,12 +16,14 @@ use crate::store::{ClusterView, JobView, LeaseView, RedisView, WorkerView};
 
 /// The workers, the leader, and the scheduled jobs.
 #[utoipa::path(get, path = "/api/v1/cluster", tag = "cluster", responses((status = 200, body = Cluster)))]
-pub async fn show(State(state): State<AppState>, _: Caller) -> Result<axum::Json<Cluster>> {
+pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<Cluster>> {
     let (view, redis, found) =
         tokio::try_join!(state.store.cluster(), state.store.redis_view(), state.store.discoveries())?;
+    let access = &caller.session.access;
+    let found = found.servers.iter().filter(|(name, _)| access.reaches(name));
     Ok(axum::Json(Cluster {
-        agents: found.servers.into_iter().map(Agent::from).collect(),
-        ..Cluster::new(view, redis)
+        agents: found.map(Agent::from).collect(),
+        ..Cluster::new(without_others(access, view), redis)
     }))
 }
 
@@ -47,12 +50,12 @@ struct Agent {
     certificate_sha256: Option<String>,
 }
 
-impl From<(ServerName, Discovered)> for Agent {
-    fn from((server, found): (ServerName, Discovered)) -> Self {
+impl From<(&ServerName, &Discovered)> for Agent {
+    fn from((server, found): (&ServerName, &Discovered)) -> Self {
         Self {
             server: server.to_string(),
             address: found.address.to_string(),
-            certificate_sha256: found.fingerprint,
+            certificate_sha256: found.fingerprint.clone(),
         }
     }
 }

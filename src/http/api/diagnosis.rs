@@ -26,7 +26,7 @@ const FORWARDING: [&str; 4] = ["x-forwarded-for", "x-forwarded-proto", "forwarde
 #[utoipa::path(get, path = "/api/v1/diagnosis", tag = "cluster", responses((status = 200, body = Diagnosis)))]
 pub async fn show(
     State(state): State<AppState>,
-    _: Caller,
+    caller: Caller,
     Arrival(front): Arrival,
 ) -> Result<axum::Json<Diagnosis>> {
     let found = diagnose::diagnose(Sources {
@@ -35,6 +35,7 @@ pub async fn show(
         inspections: state.inspections(),
         caller: own_address(&front),
         front: Some(front),
+        access: caller.session.access,
     });
     Ok(axum::Json(found.await?.into()))
 }

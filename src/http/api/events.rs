@@ -39,7 +39,9 @@ use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 
 use super::time::Time;
+use crate::domain::access::Access;
 use crate::http::auth::caller::Caller;
+use crate::http::auth::permissions::is_shown;
 use crate::http::error::{Problem, Result};
 use crate::http::event_clients::{EventPlace, MAX_EVENT_CLIENTS, MAX_EVENT_CLIENTS_OF_SESSION, NoPlace};
 use crate::http::state::{AppState, Phase};
@@ -90,6 +92,7 @@ pub async fn follow(State(state): State<AppState>, caller: Caller, after: After)
         behind: after.0.is_some(),
         proved_at: Instant::now(),
         session: caller.session.proof(),
+        access: caller.session.access,
         state,
         news,
         at,
@@ -127,6 +130,8 @@ impl FromRequestParts<AppState> for After {
 struct Following {
     state: AppState,
     session: Proof,
+    /// What it is sent: nothing of other servers.
+    access: Access,
     proved_at: Instant,
     news: Receiver<News>,
     /// The last event that was queued.
@@ -221,12 +226,15 @@ impl Following {
         }
     }
 
-    /// Queues an event, unless it was queued before.
+    /// Queues an event, unless it was queued before, or is not for this account.
     fn push(&mut self, event: &StoredEvent) {
         if event.id <= self.at {
             return;
         }
         self.at = event.id;
+        if !is_shown(event, &self.access) {
+            return;
+        }
         let StoredEvent { id, kind, server, facts } = event;
         let view = EventView { r#type: kind, at: id.at().into(), server: server.as_deref(), facts };
         let data = serde_json::to_string(&view).unwrap_or_default();

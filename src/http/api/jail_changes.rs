@@ -111,11 +111,12 @@ pub async fn answer<T: Serialize + Send + 'static>(
     responses((status = 200, body = JailChange)))]
 pub async fn show(
     State(state): State<AppState>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<axum::Json<JailChange>> {
     let unknown = || Problem::not_found("jail change, or it ended more than a day ago");
     let id = JailChangeId::parse(&id).ok_or_else(unknown)?;
     let view = state.store.jail_change(&id).await?;
+    let view = view.filter(|view| caller.session.access.reaches(&view.about.server));
     Ok(axum::Json(view.ok_or_else(unknown)?.into()))
 }

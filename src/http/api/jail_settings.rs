@@ -12,6 +12,8 @@ use super::jail_changes::{JailChange, answer};
 use super::jails::JailView;
 use crate::actions::{Actor, change_jail};
 use crate::domain::{BanTime, FindTime, JailChangeId, JailChangeKind, JailSettings, MaxRetry, Network};
+use crate::http::auth::allowed::require;
+use crate::http::auth::permissions::Right;
 use crate::http::error::Result;
 use crate::http::extract::{Json, Path};
 use crate::http::state::AppState;
@@ -86,6 +88,9 @@ pub async fn ignore(
     Path((server, jail)): Path<(String, String)>,
     Json(IgnoreRequest { network, persistent }): Json<IgnoreRequest>,
 ) -> Result<Response> {
+    if persistent {
+        require(&state, &actor, Right::NeverBanForGood)?;
+    }
     let (target, id) = (state.jail(&server, &jail)?, JailChangeId::of(rand::random()));
     let change = {
         let (state, actor, target, id) = (state.clone(), actor.clone(), target.clone(), id.clone());

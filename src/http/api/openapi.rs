@@ -11,6 +11,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Content, OpenApi as Openapi, Ref, RefOr, Required, Response};
 use utoipa::{Modify, OpenApi};
 
+use crate::domain::access::Role;
+use crate::http::auth::permissions::{self, Route, Who};
 use crate::http::error::Document as ProblemDocument;
 use crate::http::middleware::idempotency;
 
@@ -75,6 +77,7 @@ impl Modify for Refusals {
                 if method != "get" && about_fail2ban {
                     take_key(operation);
                 }
+                judge(operation, permissions::find(&method.to_uppercase(), path));
                 let probe = matches!(path.as_str(), "/healthz" | "/readyz");
                 refuse(operation, method == "get", path.starts_with("/api/"), probe);
             }
@@ -162,6 +165,32 @@ impl Modify for Lists {
                 items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(item).into()));
             }
         }
+    }
+}
+
+/// Says who may call it, by the table of permissions, and adds its refusal.
+fn judge(operation: &mut Operation, row: Option<&Route>) {
+    let Some(row) = row.filter(|row| !matches!(row.right.who(), Who::Everybody | Who::LoggedIn)) else {
+        return;
+    };
+    let needed = row.right.who();
+    let role = format!("For {needed}.");
+    operation.description = Some(match operation.description.take() {
+        Some(description) => format!("{description}\n\n{role}"),
+        None => role,
+    });
+    if needed == Who::Role(Role::Viewer) {
+        return;
+    }
+    let refused = operation.responses.responses.entry("403".to_owned());
+    let refused = refused.or_insert_with(|| {
+        RefOr::T(Response::new(if row.method == "GET" { "" } else { "The request comes from another site" }))
+    });
+    if let RefOr::T(refused) = refused {
+        refused.description = match refused.description.as_str() {
+            "" => "The account's role is not enough".to_owned(),
+            other => format!("{other}; or the account's role is not enough"),
+        };
     }
 }
 

@@ -57,11 +57,11 @@ impl UnreadBanList {
         let shown = |(jail, currently_banned, why)| {
             let detail = match why {
                 Unread::Cut => {
-                    "its agent sent more bans than its counts and the other lists of the server leave room for, and the list was not taken: look at that host"
+                    "its agent sent many more bans than it had counted, or more than fit beside the other lists of the server, so the list was dropped: check that host"
                         .to_owned()
                 }
                 Unread::Long => format!(
-                    "a list of more than {} bans is not read, nor more than {} of one server: ban networks, or for shorter times",
+                    "a list of more than {} bans is not read, nor more than {} bans of one server: ban networks, or shorten `bantime`",
                     long_lists::MAX_LIST,
                     long_lists::MAX_SERVER
                 ),

@@ -19,10 +19,10 @@ use crate::http::extract::Path;
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
-/// All servers, as their last probes left them.
+/// All servers that the account is for, as their last probes left them.
 #[utoipa::path(get, path = "/api/v1/servers", tag = "servers", responses((status = 200, body = List<ServerView>)))]
-pub async fn list(State(state): State<AppState>, _: Caller) -> Result<axum::Json<List<ServerView>>> {
-    let names: Vec<ServerName> = state.agents.names();
+pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<axum::Json<List<ServerView>>> {
+    let names: Vec<ServerName> = state.reached(&caller.session.access);
     let stored = state.store.servers(&names).await?;
     let hours = state.store.all_hours(&names).await?;
     let servers = names.iter().zip(stored).zip(&hours);

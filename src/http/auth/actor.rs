@@ -5,6 +5,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::address::CallerAddress;
+use super::allowed::name_in_log;
 use crate::actions::Actor;
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
@@ -30,9 +31,7 @@ impl FromRequestParts<AppState> for Actor {
         let Caller { session } = Caller::from_request_parts(parts, state).await?;
         let Ok(CallerAddress(address)) = CallerAddress::from_request_parts(parts, state).await;
         // If the request is refused later, the access log says whose it was.
-        let span = tracing::Span::current();
-        span.record("user.name", session.username.as_str());
-        span.record("session.id", session.id.to_string().get(..8).unwrap_or_default());
+        name_in_log(&session);
         Ok(Self::of_session(&session, address, &state.worker))
     }
 }

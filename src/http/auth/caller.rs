@@ -2,7 +2,7 @@
 //!
 //! | extractor | proves | else |
 //! |---|---|---|
-//! | [`Caller`] | the session is alive | 401; 503 if Redis could not be asked |
+//! | [`Caller`] | the session is alive, and its role may send this request (`allowed.rs`) | 401; 503 if Redis could not be asked; 403, or 404 for a server that its account is not for |
 //! | [`super::actor::Person`] | the same, and that no token for programs asks | the same; 403 |
 //! | [`AwaitRevocation`] | the same as the extractor in it | the same; a 401 only once the session is refused everywhere |
 
@@ -16,6 +16,7 @@ use axum::http::{StatusCode, header};
 use metrics::Counter;
 
 use super::address;
+use super::allowed;
 use super::cookie::CookieKind;
 use crate::actions::Actor;
 use crate::actions::api_tokens::note_foreign_network;
@@ -58,6 +59,7 @@ impl FromRequestParts<AppState> for Caller {
         if let Some(LoggedIn(logged_in)) = parts.extensions.get() {
             logged_in.store(true, Relaxed);
         }
+        allowed::check(parts, state, &session).await?;
         Ok(Self { session })
     }
 }

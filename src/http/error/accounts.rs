@@ -114,8 +114,8 @@ impl From<SetupError> for Problem {
             SetupError::WrongToken => Self::new(
                 StatusCode::FORBIDDEN,
                 "wrong-setup-token",
-                "Wrong setup token",
-                "the token is wrong: it is BANGUI_SETUP_TOKEN or, if that is not set, the newest setup code in a worker's log",
+                "Wrong setup code",
+                "the code is wrong: it is BANGUI_SETUP_TOKEN or, if that is not set, the newest setup code in a worker's log",
             ),
             SetupError::Weak(error) => error.into(),
             SetupError::Limited(limited) => limited.into(),

@@ -79,7 +79,7 @@ impl From<BanError> for Problem {
                     LockedOut::Proxy => "is, or overlaps with, a trusted proxy",
                     LockedOut::Loopback => "is, or contains, a loopback address",
                     LockedOut::Crowd => {
-                        "is, alone or with its neighbours in the request, so large that ordinary users are in it"
+                        "is so large, alone or with its neighbours in the request, that it contains ordinary users"
                     }
                 };
                 Self::new(
@@ -120,6 +120,13 @@ impl From<UndoError> for Problem {
             UndoError::Before { at, by } => {
                 refused(format!("`{by}` already undid it at {}; nothing was changed", Time(at)))
             }
+            UndoError::NotAllowed => Self::new(
+                StatusCode::FORBIDDEN,
+                "not-allowed",
+                "Your account may not do this",
+                "your account may not make this change, and so not undo it; nothing was changed. An admin can change what \
+                 your account may do",
+            ),
             UndoError::Changed(what) => refused(format!("{what}; nothing was changed")),
             UndoError::Target(error) => error.into(),
             UndoError::Unreadable(error) => not_made(error),
@@ -197,7 +204,7 @@ impl From<RollBackError> for Problem {
                 "no-pending-recovery",
                 "No recovery is pending",
                 format!(
-                    "server `{server}` did not go down after an activation, or is already back; nothing was changed"
+                    "server `{server}` neither went down nor lost jails after an activation, or is already back; nothing was changed"
                 ),
             ),
             RollBackError::Changed(changed) => changed.into(),

@@ -206,7 +206,7 @@ impl Problem {
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal-error",
             "Internal error",
-            "this is a bug in bangui, not in the request; the log of the worker named in `x-bangui-worker` \
+            "this is a bug in bangui, or data in Redis that it cannot read; nothing is wrong with the request; the log of the worker named in `x-bangui-worker` \
              has the cause under this `x-request-id`",
         );
         problem.cause = Some(cause.to_string());

@@ -13,6 +13,11 @@ use super::request_info::RequestInfo;
 use super::route_metrics::{CLIENT_CLOSED_REQUEST, RouteMetrics};
 use crate::http::auth::caller::LoggedIn;
 use crate::http::state::AppState;
+use crate::net::flood::Flood;
+
+/// Hang-ups of those who are not logged in, a minute, that have a line: more than people cause, since what they had begun is
+/// otherwise seen in the metrics alone.
+static HANG_UPS: Flood = Flood::of(300);
 
 /// A request that will have its metrics and its line in the access log.
 pub(super) struct Accounted {
@@ -52,6 +57,7 @@ impl Accounted {
                 Kind::Refusal(status)
             }
             Some(status) if stranger && status.is_redirection() => Kind::Strangers,
+            None if stranger => Kind::HangUp,
             _ => Kind::Ordinary,
         }
     }
@@ -65,8 +71,10 @@ impl Accounted {
 enum Kind {
     /// That of a refusal.
     Refusal(StatusCode),
-    /// That of any request, as far as the address has not had enough of them.
+    /// That of any request, unless the address has used up its lines.
     Strangers,
+    /// That of a request without a session whose client hung up.
+    HangUp,
     /// That of any request.
     Ordinary,
 }
@@ -87,6 +95,17 @@ impl Drop for Accounted {
                 self.state.refused().note(&refused, &self.span);
             }
             Kind::Strangers if !self.state.refused().admit(self.address) => {}
+            Kind::HangUp => match HANG_UPS.admit() {
+                None => {}
+                Some(0) => log(&self.about, None, duration_ms, &self.span),
+                Some(more) => {
+                    log(&self.about, None, duration_ms, &self.span);
+                    tracing::info!(
+                        http.hung_up = more,
+                        "{more} more requests without a session within a minute: their clients hung up before the answer"
+                    );
+                }
+            },
             Kind::Strangers | Kind::Ordinary => log(&self.about, self.answered, duration_ms, &self.span),
         }
     }

@@ -12,7 +12,7 @@
 //! switching on a jail that is on, a ban job with the same id. An answer that means "try again" (5xx, 401, 403, 408,
 //! 409, 429) is not kept, so that a retry runs the request. Without Redis nothing is run: 503.
 //!
-//! It lies around the routes, so that handlers know nothing of it, except for the id of a ban job.
+//! It is a layer around the routes, so handlers need not know about it, except for the id of a ban job.
 
 use std::pin::pin;
 

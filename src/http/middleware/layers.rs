@@ -211,7 +211,7 @@ fn finish(response: Response, accounted: &mut Accounted) -> Response {
     if let Some(reader) = &accounted.about.reader {
         response = reader.dress(response, accounted.state(), &accounted.about.id);
     }
-    // Nothing asks for it any more, and a copy is two allocations.
+    // Nothing reads it after this, and a copy would cost two allocations.
     let id = std::mem::replace(&mut accounted.about.id, HeaderValue::from_static(""));
     response.headers_mut().reserve(BROWSERS_MUST_NOT.len() + 6);
     response.headers_mut().insert(REQUEST_ID, id);

@@ -1,5 +1,6 @@
-//! The lines of the access log about refusals: every 401, 403, 421 and 429 at `info`, with who was refused and why; of those who are not
-//! logged in, every 4xx, 503 and redirect that answers more than a look. What they begin has its line in any case, also if they hang up.
+//! The lines of the access log about refusals: every 401, 403, 421 and 429 at `info`, with who was refused and why; for clients
+//! that are not logged in also every 4xx, 503 and redirect, except those that answer a mere read. Their hang-ups have 300 lines a
+//! minute (`accounted.rs`).
 //!
 //! Strangers can cause them at will: the first ten from an address (an IPv6 /64) in a minute have a line each, the others are counted,
 //! and one line has their number when the minute is over.

@@ -12,11 +12,13 @@ use super::page::Page;
 use super::search::address_path;
 use super::shell::{Shell, Visitor};
 use super::undo_label::label;
+use super::words::visible;
 use crate::domain::{Timestamp, UndoId};
+use crate::http::auth::permissions::{Right, is_shown};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{AuditCursor, Offer, StreamId};
+use crate::store::{AuditCursor, Offer, StoredEvent, StreamId};
 
 /// The number of lines on a page.
 const PAGE: usize = 100;
@@ -107,9 +109,9 @@ impl Line {
 
 impl Activity {
     fn kinds(&self) -> Vec<(&'static str, String, bool)> {
-        let all = [("Everything", ""), ("what people did", PEOPLE)];
+        let people = self.shell.may(Right::ReadAudit).then_some(("what people did", PEOPLE));
         let groups = GROUPS.iter().map(|(says, word, _)| (*says, *word));
-        let kinds = all.into_iter().chain(groups);
+        let kinds = std::iter::once(("Everything", "")).chain(people).chain(groups);
         kinds
             .map(|(says, word)| {
                 (says, self.wanted.path(|wanted| word.clone_into(&mut wanted.kind)), self.wanted.kind == word)
@@ -126,7 +128,7 @@ impl Activity {
             ("address", &wanted.address, wanted.path(|wanted| wanted.address.clear())),
         ];
         let on = without.into_iter().filter(|(_, value, _)| !value.is_empty());
-        on.map(|(name, value, path)| (format!("{name} {value}"), path)).collect()
+        on.map(|(name, value, path)| (format!("{name} {}", visible(value)), path)).collect()
     }
 
     fn of_server(&self, server: &str) -> String {
@@ -162,15 +164,19 @@ pub async fn show(
     let before = Some(&wanted.before).filter(|before| !before.is_empty());
     let before = before.map(|text| StreamId::parse(text).ok_or_else(wrong)).transpose()?;
     let read = if wanted.is_filtered() { MAX_READ } else { PAGE };
+    let Visitor { shell, actor, .. } = visitor;
     let (mut lines, mut oldest) = (Vec::new(), None);
     if wanted.kind != PEOPLE {
         let (events, more) = state.store.events_before(before, read).await?;
         // The page must not go further back in one stream than it has read of the other.
         oldest = oldest.max(events.last().filter(|_| more).map(|event| event.id));
-        let events = events.into_iter().map(Event::of).filter(|event| wanted.takes_event(event));
+        let shown = |event: &StoredEvent| is_shown(event, &actor.access);
+        let events =
+            events.into_iter().filter(shown).map(Event::of).filter(|event| wanted.takes_event(event));
         lines.extend(events.map(Line::Event));
     }
-    if wanted.kind.is_empty() || wanted.kind == PEOPLE {
+    // Whoever may not read the audit sees what happened, and not who did what.
+    if shell.may(Right::ReadAudit) && (wanted.kind.is_empty() || wanted.kind == PEOPLE) {
         let page = state.store.audit_page(before.map(AuditCursor::below), read).await?;
         // Another trail may have an entry with the same id as the last one, which would then be on no page: the next page begins with both.
         let last = page.next_cursor.as_deref().and_then(AuditCursor::parse).map(AuditCursor::id);
@@ -182,7 +188,7 @@ pub async fn show(
     offer_undo(&state, &mut lines).await?;
     let older = oldest.map(|oldest| wanted.path(|wanted| wanted.before = oldest.to_string()));
     let looked_back_to = oldest.filter(|_| wanted.is_filtered()).map(StreamId::at);
-    Ok(Page::new(Activity { shell: visitor.shell, wanted, lines, older, looked_back_to }))
+    Ok(Page::new(Activity { shell, wanted, lines, older, looked_back_to }))
 }
 
 /// Adds an undo to each entry that can still be undone.
@@ -222,7 +228,6 @@ fn cut(mut lines: Vec<Line>, mut oldest: Option<StreamId>) -> (Vec<Line>, Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoredEvent;
 
     #[test]
     fn a_page_ends_where_one_of_its_streams_was_not_read() {

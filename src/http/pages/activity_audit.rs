@@ -144,7 +144,7 @@ fn words(what: &str) -> String {
         "undo" => "undid a change",
         "ban_job.begin" => "began a job",
         "ban_job.cancel" => "cancelled a job",
-        "ban_job.end" => "began a job that has ended",
+        "ban_job.end" => "asked for a job that has ended",
         other => other,
     };
     words.to_owned()

@@ -17,6 +17,7 @@ use crate::actions::look_up::{BannedAt, LookedUp, Unanswered, look_up};
 use crate::domain::jail::Network;
 use crate::domain::{JailName, ServerName, Timestamp};
 use crate::http::api::bans::address;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -114,8 +115,8 @@ pub async fn show(
     visitor: Visitor,
     Path(ip): Path<String>,
 ) -> Result<Response> {
-    let ip = address(&ip)?;
-    let (found, listed) = tokio::join!(look_up(&state, ip), read(&state));
+    let (ip, access) = (address(&ip)?, &visitor.actor.access);
+    let (found, listed) = tokio::join!(look_up(&state, access, ip), read(&state, access));
     let listed = listed?;
     let LookedUp { mut banned, unanswered, never_banned: entries, entries_unknown, .. } = found?;
     let answered = listed.len().saturating_sub(unanswered.len());

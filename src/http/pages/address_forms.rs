@@ -17,9 +17,12 @@ use super::words::sentence;
 use crate::actions::ban::{self, AddressOutcome, BanOutcome};
 use crate::actions::change_jail::ignore;
 use crate::actions::{Actor, JailTarget, UnknownTarget};
+use crate::domain::access::Access;
 use crate::domain::jail::Network;
 use crate::domain::{BanJobId, JailChangeId, JailName};
 use crate::http::api::bans::address;
+use crate::http::auth::allowed::require;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -73,7 +76,10 @@ async fn everywhere(
 ) -> Result<Response> {
     let ip = address(&ip)?;
     let path = own_path(ip)?;
-    let targets = targets(&state, &form, ip)?;
+    if deed == (Deed::NeverBan { persistent: true }) {
+        require(&state, &visitor.actor, Right::NeverBanForGood)?;
+    }
+    let targets = targets(&state, &visitor.actor.access, &form, ip)?;
     if targets.is_empty() {
         let message = Message::bad("Nothing was changed.").and("No jail was chosen: tick one or more.");
         return Ok(done(&state, &visitor.actor, &path, message).await);
@@ -95,7 +101,7 @@ async fn everywhere(
 /// The jails that the form names, each with the addresses or networks to change there.
 type Targets = BTreeMap<String, (JailTarget, Vec<Network>)>;
 
-fn targets(state: &AppState, form: &Form, ip: Network) -> Result<Targets> {
+fn targets(state: &AppState, access: &Access, form: &Form, ip: Network) -> Result<Targets> {
     let mut all = Targets::new();
     for named in form.all("place").map(|place| Ok((place, ip))).chain(form.all("by").map(|by| around(by, ip)))
     {
@@ -104,7 +110,7 @@ fn targets(state: &AppState, form: &Form, ip: Network) -> Result<Targets> {
             .split_once('/')
             .ok_or_else(|| Problem::malformed("a jail must be named as `server/jail`"))?;
         let jail = JailName::parse(jail).map_err(|_| UnknownTarget::Jail)?;
-        let target = state.server(server)?.jail(jail);
+        let target = state.server_of(access, server)?.jail(jail);
         let (_, networks) = all.entry(place.to_owned()).or_insert_with(|| (target, Vec::new()));
         if !networks.contains(&network) {
             networks.push(network);

@@ -5,9 +5,11 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use chrono::{SecondsFormat, TimeDelta};
 
-use super::clock::{Clock, rough};
+use super::clock::rough;
 use super::marks::{self, count, counted};
+use super::shell::Shell;
 use crate::domain::{Condition, JailName, PendingRecovery, ServerName, ServerState, Timestamp};
+use crate::http::auth::permissions::Right;
 
 /// A server that accepts connections but does not answer counts as down after this time.
 const BUSY_FOR: TimeDelta = TimeDelta::seconds(60);
@@ -24,6 +26,8 @@ pub struct Attention {
     since: Option<String>,
     error: String,
     decision: Option<Decision>,
+    /// Whether the user may request a probe.
+    may_probe: bool,
     /// The page that its forms lead back to; the overview if empty.
     back: String,
     order: u8,
@@ -43,13 +47,14 @@ impl HtmlSafe for Attention {}
 impl Attention {
     /// What needs attention on this server, if anything does.
     #[must_use]
-    pub fn of(server: &ServerName, state: &ServerState, clock: &Clock) -> Option<Self> {
+    pub fn of(server: &ServerName, state: &ServerState, shell: &Shell) -> Option<Self> {
+        let clock = &shell.clock;
         if let Some(pending) = &state.pending_recovery {
-            return Some(Self::pending(server, state, pending, clock));
+            return Some(Self::pending(server, state, pending, shell));
         }
         let status = &state.status;
         let banned = status.totals().currently_banned;
-        let mut item = Self::new(server, status.condition);
+        let mut item = Self::new(server, status.condition, shell);
         match status.condition {
             Condition::Down => {
                 item.title = "is down: it bans nobody".to_owned();
@@ -105,15 +110,15 @@ impl Attention {
 
     /// A server whose state cannot be read.
     #[must_use]
-    pub fn unreadable(server: &ServerName, error: String) -> Self {
-        let mut item = Self::new(server, Condition::Unreachable);
+    pub fn unreadable(server: &ServerName, error: String, shell: &Shell) -> Self {
+        let mut item = Self::new(server, Condition::Unreachable, shell);
         item.title = "cannot be shown".to_owned();
         item.text = "Its state in Redis cannot be decoded.".to_owned();
         item.error = error;
         item
     }
 
-    fn new(server: &ServerName, condition: Condition) -> Self {
+    fn new(server: &ServerName, condition: Condition, shell: &Shell) -> Self {
         Self {
             server: server.to_string(),
             shown: marks::condition(condition),
@@ -122,19 +127,24 @@ impl Attention {
             since: None,
             error: String::new(),
             decision: None,
+            may_probe: shell.may(Right::Probe),
             back: String::new(),
             order: order(condition),
         }
     }
 
-    fn pending(server: &ServerName, state: &ServerState, pending: &PendingRecovery, clock: &Clock) -> Self {
+    fn pending(server: &ServerName, state: &ServerState, pending: &PendingRecovery, shell: &Shell) -> Self {
         let after = rough(pending.detected_at - pending.activated_at);
         let jail = &pending.jail_name;
         let missing = absent(state);
         let (title, text, roll_back, effect) = if pending.recovered {
             (
                 format!("is up again. It had trouble {after} after {jail} was switched on"),
-                format!("{jail} still runs."),
+                if state.status.jails.contains_key(jail) {
+                    format!("{jail} still runs.")
+                } else {
+                    format!("{jail} does not run now.")
+                },
                 None,
                 "Dismissing changes nothing there and takes this warning away.",
             )
@@ -157,15 +167,15 @@ impl Attention {
             )
         };
         let detected_at = pending.detected_at.to_rfc3339_opts(SecondsFormat::Micros, true);
-        let mut item = Self::new(server, state.status.condition);
+        let mut item = Self::new(server, state.status.condition, shell);
         if pending.recovered {
             item.shown = marks::condition(Condition::Busy);
         }
         Self {
             title,
             text,
-            since: Some(clock.since(pending.detected_at).to_string()),
-            decision: Some(Decision { detected_at, roll_back, effect }),
+            since: Some(shell.clock.since(pending.detected_at).to_string()),
+            decision: shell.may(Right::Recover).then_some(Decision { detected_at, roll_back, effect }),
             order: 0,
             ..item
         }
@@ -250,7 +260,9 @@ pub fn is_late(checked_at: Option<Timestamp>, now: Timestamp, interval: std::tim
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::access::{Access, Role};
     use crate::domain::{Activation, JailCounts};
+    use crate::http::pages::clock::Clock;
     use crate::http::pages::prefs::Prefs;
 
     fn clock() -> Clock {
@@ -262,7 +274,12 @@ mod tests {
     }
 
     fn shown(state: &ServerState) -> Option<String> {
-        Attention::of(&ServerName::parse("web-1").unwrap(), state, &clock()).map(|item| item.to_string())
+        shown_to(Role::Admin, state)
+    }
+
+    fn shown_to(role: Role, state: &ServerState) -> Option<String> {
+        let shell = Shell::of_access(clock(), Access { role, servers: Vec::new() });
+        Attention::of(&ServerName::parse("web-1").unwrap(), state, &shell).map(|item| item.to_string())
     }
 
     fn with(condition: Condition) -> ServerState {
@@ -300,6 +317,11 @@ mod tests {
         state.status.jails = [(jail("x"), JailCounts::default()), (jail("y"), JailCounts::default())].into();
         let activation = Activation::new(jail("nginx-limit-req"), clock().now - TimeDelta::seconds(132));
         state.pending_recovery = Some(activation.crashed(activation.at + TimeDelta::seconds(12)));
+        let operator = shown_to(Role::Operator, &state).unwrap();
+        assert!(
+            operator.contains("sshd and recidive ban nobody") && !operator.contains("/recovery"),
+            "{operator}"
+        );
         let text = shown(&state).unwrap();
         for part in [
             "lost 2 jails 12 s after nginx-limit-req was switched on",

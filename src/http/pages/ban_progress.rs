@@ -10,10 +10,12 @@ use super::jail_switches::{back, refused};
 use super::marks::{count, counted};
 use super::message::{Message, done};
 use super::search::jail_path;
-use super::shell::Visitor;
+use super::shell::{Shell, Visitor};
 use super::undo_label::label;
 use crate::actions::ban_jobs::{CancelError, cancel};
 use crate::domain::{BanAction, BanJobId, BanJobState, JailName, ServerName, Timestamp, UndoId};
+use crate::http::auth::allowed::require_cancel;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -32,6 +34,8 @@ pub struct Progress {
     pub title: String,
     /// Whether it is still running.
     pub open: bool,
+    /// Whether the user may cancel it.
+    pub may_cancel: bool,
     /// The number of addresses that were tried.
     pub tried: usize,
     /// The number of all its addresses.
@@ -60,29 +64,36 @@ impl Progress {
         server: &ServerName,
         jail: &JailName,
         id: &str,
+        shell: &Shell,
     ) -> Result<Option<Self>> {
         let here = |view: &BanJobView| view.server == *server && view.jail == *jail;
         if let Some(id) = BanJobId::parse(id)
             && let Some(view) = state.store.ban_job(&id).await?.filter(here)
         {
-            return Self::over(state, view).await.map(Some);
+            return Self::over(state, view, shell).await.map(Some);
         }
         let jobs = state.store.ban_jobs(None, LOOKED_THROUGH).await?.items;
-        Ok(jobs.into_iter().find(|view| here(view) && !view.state.is_over()).map(Self::new))
+        Ok(jobs
+            .into_iter()
+            .find(|view| here(view) && !view.state.is_over())
+            .map(|view| Self::new(view, shell)))
     }
 
     /// The job with its undo, if it has ended and can still be undone.
-    async fn over(state: &AppState, view: BanJobView) -> Result<Self> {
+    async fn over(state: &AppState, view: BanJobView, shell: &Shell) -> Result<Self> {
         let until = view.finished_at.map(|at| at + UNDO_FOR);
         let id = UndoId::from(&view.id);
-        let progress = Self::new(view);
+        let progress = Self::new(view, shell);
         let Some(until) = until.filter(|_| !progress.open) else { return Ok(progress) };
         let done = state.store.undoable(&[id]).await?.pop().flatten();
-        let undo = done.as_ref().and_then(label).map(|label| (label, until));
+        let undo =
+            done.as_ref().filter(|done| shell.may_undo(done)).and_then(label).map(|label| (label, until));
         Ok(Self { undo, ..progress })
     }
 
-    fn new(view: BanJobView) -> Self {
+    fn new(view: BanJobView, shell: &Shell) -> Self {
+        let own = shell.who.as_deref() == Some(&*view.username);
+        let may_cancel = shell.may(if own { Right::CancelJob } else { Right::CancelAnyJob });
         let progress = view.progress;
         let (verb, done) = match view.order {
             BanAction::Ban => ("Banning", "banned"),
@@ -114,6 +125,7 @@ impl Progress {
             id: view.id.to_string(),
             title: format!("{verb} {whom}{state}"),
             open: !view.state.is_over(),
+            may_cancel,
             tried: progress.done,
             asked: progress.asked,
             says: format!(
@@ -152,6 +164,7 @@ pub async fn cancel_job(
     if (&job.server, &job.jail) != (&target.server, &target.jail) {
         return Err(Problem::from(CancelError::Unknown));
     }
+    require_cancel(&state, &visitor.actor, &id).await?;
     let message = match cancel(&state, visitor.actor.clone(), id.clone()).await {
         Ok(job) => Message::ok(format!(
             "Cancelled at {} of {}.",

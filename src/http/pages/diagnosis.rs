@@ -74,6 +74,7 @@ pub async fn show(
         inspections: state.inspections(),
         caller: own_address(&front),
         front: Some(front),
+        access: visitor.actor.access.clone(),
     };
     let found = diagnose(sources).await?;
     let checked_at = found.checked_at;

@@ -2,9 +2,11 @@
 
 use super::marks::Mark;
 use super::search::{jail_path, server_path};
+use super::shell::Shell;
 use super::words::Coded;
 use crate::domain::Timestamp;
 use crate::domain::findings::{Finding, Kind, Severity};
+use crate::http::auth::permissions::Right;
 
 /// A finding.
 pub struct Row {
@@ -59,7 +61,7 @@ impl Row {
 
     /// Its place: the text of the link, and its path; none for bangui itself.
     #[must_use]
-    pub fn place(&self) -> (String, Option<String>) {
+    pub fn place(&self, shell: &Shell) -> (String, Option<String>) {
         let Finding { kind, server, jail, .. } = &self.finding;
         match (server, jail) {
             (Some(server), Some(jail)) => (format!("{server} / {jail}"), Some(jail_path(server, jail))),
@@ -69,7 +71,9 @@ impl Row {
                     ("Redis".to_owned(), Some("/cluster".to_owned()))
                 }
                 Kind::WorkerVersions => ("Workers".to_owned(), Some("/cluster".to_owned())),
-                Kind::LimitsMet => ("Logins".to_owned(), Some("/settings".to_owned())),
+                Kind::LimitsMet => {
+                    ("Logins".to_owned(), shell.may(Right::Settings).then(|| "/settings".to_owned()))
+                }
                 _ => ("bangui".to_owned(), None),
             },
         }
@@ -77,24 +81,26 @@ impl Row {
 
     /// The button or link that helps to fix it.
     #[must_use]
-    pub fn fix(&self) -> Option<Fix> {
+    pub fn fix(&self, shell: &Shell) -> Option<Fix> {
         let Finding { kind, server, jail, about, .. } = &self.finding;
         let link = |path, label| Some(Fix::Link { path, label });
         match (kind, server, jail) {
             (Kind::PendingRecovery, Some(server), _) => link(server_path(server), "Decide"),
             (Kind::ServerUnreachable | Kind::ServerBusy | Kind::ServerDown, Some(server), _) => {
-                Some(Fix::Form {
+                shell.may(Right::Probe).then(|| Fix::Form {
                     path: format!("/servers/{server}/probe"),
                     label: format!("Check {server} now"),
                 })
             }
-            (Kind::OwnAddress, ..) => {
+            (Kind::OwnAddress, ..) if shell.may(Right::NeverBanForGood) => {
                 let address = about.as_deref()?;
                 Some(Fix::Form { path: "/setup/never-ban".to_owned(), label: format!("Never ban {address}") })
             }
             (Kind::BanShort, Some(server), Some(jail)) => link(jail_path(server, jail), "Show settings"),
             (_, Some(server), Some(jail)) => link(jail_path(server, jail), "Show the jail"),
-            (Kind::LimitsMet, ..) => link("/settings".to_owned(), "Show the limits"),
+            (Kind::LimitsMet, ..) if shell.may(Right::Settings) => {
+                link("/settings".to_owned(), "Show the limits")
+            }
             _ => None,
         }
     }

@@ -23,8 +23,10 @@ use super::shell::{Shell, Visitor};
 use crate::actions::JailTarget;
 use crate::agent::client::{AgentError, JailView, RefusedKind};
 use crate::domain::Timestamp;
+use crate::domain::ban_job::MAX_JOB_ADDRESSES;
 use crate::domain::findings::lists;
 use crate::domain::jail::Network;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
@@ -33,6 +35,10 @@ use crate::store::StoreError;
 /// The parts of the page; narrow screens show one at a time.
 const PARTS: [(&str, &str); 4] =
     [("bans", "Bans"), ("ban", "Ban"), ("settings", "Settings"), ("all", "Whole jail")];
+
+/// The most addresses of one form, for the script that checks them.
+const MOST: &str = "20000";
+const _: () = assert!(MAX_JOB_ADDRESSES == 20_000, "as in `MOST`");
 
 #[derive(Template)]
 #[template(path = "jail.html")]
@@ -60,7 +66,7 @@ struct Jail {
     following: bool,
     bans: Vec<BanRow>,
     read_at: Option<Timestamp>,
-    /// Why the list is not read any more, and what mends that.
+    /// Why the list is not read any more, and what to do about it.
     unread: Option<(String, String)>,
     q: Field,
     searched: String,
@@ -118,7 +124,7 @@ async fn jail_page(
         state.store.server(server),
         agent.jail_view_within(jail, super::server::PATIENCE),
         listed(state, server, jail, &wanted),
-        Progress::of(state, server, jail, &wanted.job),
+        Progress::of(state, server, jail, &wanted.job, &visitor.shell),
         state.store.changes_of(server),
     );
     let mut changes = changes?;
@@ -143,7 +149,9 @@ async fn jail_page(
     let counts = counts.unwrap_or_default();
     let never_banned = view.as_ref().map(NeverBanned::of).unwrap_or_default();
     let part = PARTS.iter().find(|(part, _)| *part == wanted.part).map_or("bans", |(part, _)| part);
-    let own = visitor.actor.address.filter(|own| !never_banned.covers(Network::from(*own)));
+    // Not offered where the list is not known.
+    let own = visitor.actor.address.filter(|_| view.is_some());
+    let own = own.filter(|own| !never_banned.covers(Network::from(*own)));
     Ok(Jail {
         path: jail_path(server, jail),
         name: jail.to_string(),
@@ -173,6 +181,7 @@ async fn jail_page(
         ips: Field::lines("ips", "Addresses or networks, one or many", 4)
             .value(typed.get("ips").unwrap_or_default())
             .with(&typed.errors)
+            .attribute("data-addresses", MOST)
             .attribute("spellcheck", "false"),
         force: typed.get("force").is_some_and(|force| !force.is_empty()),
         good: typed.good,
@@ -204,8 +213,14 @@ fn switched_by_files(view: &JailView) -> Option<&'static str> {
 
 impl Jail {
     fn parts(&self) -> Vec<(&'static str, String, bool)> {
+        let may = |part: &str| match part {
+            "ban" => self.shell.may(Right::Ban),
+            "all" => self.shell.may(Right::Ban) || self.shell.may(Right::SwitchJail),
+            _ => true,
+        };
         PARTS
             .iter()
+            .filter(|(part, _)| may(part))
             .map(|(part, word)| (*word, format!("{}?part={part}", self.path), *part == self.part))
             .collect()
     }

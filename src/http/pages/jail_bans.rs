@@ -78,7 +78,7 @@ pub async fn ban(
         Some("Type an address or a network.".to_owned())
     } else if pasted.good.len() > MAX_JOB_ADDRESSES {
         let (named, most) = (count(pasted.good.len() as u64), count(MAX_JOB_ADDRESSES as u64));
-        Some(format!("{named} addresses are named; {most} at once are allowed."))
+        Some(format!("This list has {named} addresses; {most} at once are allowed."))
     } else {
         None
     };
@@ -114,7 +114,7 @@ pub async fn ban(
                 }
                 LockedOut::Loopback => "is, or contains, a loopback address",
                 LockedOut::Crowd => {
-                    "is, alone or with its neighbours in the list, so large that ordinary users are in it"
+                    "is so large, alone or with its neighbours in the list, that it contains ordinary users"
                 }
             };
             let sentence =

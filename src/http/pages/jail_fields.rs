@@ -10,6 +10,8 @@ use crate::domain::{BanTime, FindTime, JailSettings, MaxRetry};
 pub struct Settings {
     /// Each field, the name of the hidden field with the jail's present value, and that value.
     pub fields: Vec<(Field, &'static str, String)>,
+    /// The same for those who may not change them: each label, and the present value.
+    pub shown: Vec<(&'static str, String)>,
 }
 
 const NAMES: [(&str, &str, &str); 3] = [
@@ -48,9 +50,11 @@ pub fn settings(view: Option<&JailView>, typed: &Typed) -> Settings {
             .with(&typed.errors)
             .attribute("inputmode", "numeric")
             .attribute("autocomplete", "off");
-        (field, *was, now)
+        let value = if now.is_empty() { "not known".to_owned() } else { now.clone() };
+        ((field, *was, now), (*label, value))
     });
-    Settings { fields: fields.collect() }
+    let (fields, shown) = fields.unzip();
+    Settings { fields, shown }
 }
 
 /// What the files say about a setting, if that differs from the value in force.

@@ -16,6 +16,8 @@ use crate::actions::change_jail::{change_settings, ignore};
 use crate::domain::jail::{MAX_IGNORED, Network};
 use crate::domain::{JailChangeId, JailChangeKind, JailSettings, UndoId};
 use crate::http::api::jails::JailView;
+use crate::http::auth::allowed::require;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -100,6 +102,11 @@ pub async fn never_ban(
             .await;
     };
     let persistent = removing || form.text("persistent") == "yes";
+    if removing {
+        require(&state, &visitor.actor, Right::ChangeJail)?;
+    } else if persistent {
+        require(&state, &visitor.actor, Right::NeverBanForGood)?;
+    }
     let left = if removing { Some(without(&target, network).await?) } else { None };
     let kind = if removing { JailChangeKind::Settings } else { JailChangeKind::Ignore };
     let id = JailChangeId::of(rand::random());

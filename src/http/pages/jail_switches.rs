@@ -158,8 +158,13 @@ pub async fn show(
     if (&view.about.server, &view.about.jail) != (&target.server, &target.jail) {
         return Err(unknown());
     }
-    let undo =
-        way_back(&state, &id, view.finished_at.filter(|_| view.state == JailChangeState::Done)).await?;
+    let undo = way_back(
+        &state,
+        &visitor.shell,
+        &id,
+        view.finished_at.filter(|_| view.state == JailChangeState::Done),
+    )
+    .await?;
     let reason = view
         .end
         .filter(|_| view.state != JailChangeState::Done)
@@ -184,12 +189,17 @@ pub async fn show(
 /// The undo of a change that ended at this time, if there still is one.
 async fn way_back(
     state: &AppState,
+    shell: &Shell,
     id: &JailChangeId,
     ended_at: Option<Timestamp>,
 ) -> Result<Option<(UndoId, String, Timestamp)>> {
     let (Some(ended_at), id) = (ended_at, UndoId::from(id)) else { return Ok(None) };
     let done = state.store.undoable(std::slice::from_ref(&id)).await?.pop().flatten();
-    Ok(done.as_ref().and_then(label).map(|label| (id, label, ended_at + UNDO_FOR)))
+    Ok(done
+        .as_ref()
+        .filter(|done| shell.may_undo(done))
+        .and_then(label)
+        .map(|label| (id, label, ended_at + UNDO_FOR)))
 }
 
 impl ChangePage {

@@ -13,6 +13,8 @@ use super::paging::Paging;
 use super::shell::{Shell, Visitor};
 use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
 use crate::domain::BanJobId;
+use crate::http::auth::allowed::require_cancel;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
@@ -37,6 +39,12 @@ struct Jobs {
 }
 
 impl Jobs {
+    /// Whether the user may cancel this job: their own, or, as an admin, anybody's.
+    fn may_cancel(&self, job: &Row) -> bool {
+        let own = self.shell.who.as_deref() == Some(&*job.view.username);
+        job.can_be_cancelled() && self.shell.may(if own { Right::CancelJob } else { Right::CancelAnyJob })
+    }
+
     /// The jobs by how much they matter now: a heading, its id, and the jobs.
     fn parts(&self) -> [(&'static str, &'static str, Vec<&Row>); 3] {
         let of = |which: &dyn Fn(&Row) -> bool| self.jobs.iter().filter(|job| which(job)).collect();
@@ -61,7 +69,8 @@ pub async fn show(
             .filter(|_| digits)
             .ok_or_else(|| Problem::malformed("there is no such page of jobs"))
     });
-    let page = state.store.ban_jobs(cursor.transpose()?, PAGE).await?;
+    let access = &visitor.actor.access;
+    let page = state.jobs_reached(access, cursor.transpose()?, PAGE).await?;
     let jobs: Vec<Row> = page.items.into_iter().map(|view| Row { view }).collect();
     let paging = Paging {
         says: format!("{} on this page, the newest first", jobs.len()),
@@ -69,7 +78,7 @@ pub async fn show(
         next: page.next_cursor.map(|cursor| format!("/jobs?cursor={cursor}")),
         size: PAGE,
     };
-    let open = state.store.count_open_ban_jobs().await?;
+    let open = state.open_jobs_reached(access).await?;
     let ended = jobs.iter().filter(|job| !job.is_open()).count();
     Ok(Page::new(Jobs { shell: visitor.shell, open, ended, jobs, paging }))
 }
@@ -81,6 +90,7 @@ pub async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Response> {
     let id = BanJobId::parse(&id).ok_or(CancelError::Unknown)?;
+    require_cancel(&state, &visitor.actor, &id).await?;
     let message = match cancel_job(&state, visitor.actor.clone(), id).await {
         Ok(view) => {
             let (tried, asked) = (count(view.progress.done as u64), count(view.progress.asked as u64));

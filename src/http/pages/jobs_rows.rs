@@ -72,7 +72,7 @@ impl Row {
             BanAction::Unban => format!("Unban {number}"),
             BanAction::UnbanAll if self.view.progress.asked == 0 => "Unban all addresses".to_owned(),
             BanAction::UnbanAll => format!("Unban all {number}"),
-            BanAction::Unknown => "An order that this version does not know:".to_owned(),
+            BanAction::Unknown => "An action that this version does not know:".to_owned(),
         }
     }
 

@@ -5,9 +5,9 @@
 //!                                                                                   the button that sends it to /x
 //! ```
 //!
-//! Nothing is sent by itself: a person presses the button once more. Forms of more than 16 KiB, and those with secrets in them, are not
-//! kept: the page says so, and the browser has them still, one step back. Nor is one of more than 8 KiB while many of these arrive at
-//! once, since anybody may send them (`http/large_forms.rs`).
+//! Nothing is sent automatically: a person presses the button again. Forms of more than 16 KiB, and those with secrets in them, are
+//! not kept: the page says so, and the browser has them still, one step back. Nor is one of more than 8 KiB while many of these
+//! arrive at once, since anybody may send them (`http/large_forms.rs`).
 
 use axum::body::Body;
 use axum::extract::Request;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use chrono::TimeDelta;
 
+use crate::domain::access::Access;
 use crate::domain::address::host_behind;
 use crate::domain::findings::seen::FindingTimes;
 use crate::domain::findings::workers::MIXED_AFTER;
@@ -25,16 +26,33 @@ const NOT_PROTECTED: [Kind; 5] = [
 ///
 /// # Errors
 /// If Redis fails.
-pub async fn count(state: &AppState, caller: Option<IpAddr>) -> Result<(u64, bool)> {
+pub async fn count(state: &AppState, access: &Access, caller: IpAddr) -> Result<(u64, bool)> {
     let store: &Store = &state.store;
     let notes = store.finding_notes().await?;
-    let own = caller.map(|address| host_behind(address).to_string());
+    let own = host_behind(caller).to_string();
     let now = store.about_now();
-    let due =
-        |(id, seen): &(&String, &FindingTimes)| concerns(id, own.as_deref()) && is_due(id, now - seen.first);
-    let ids: Vec<&str> = notes.iter().filter(due).map(|(id, _)| id.as_str()).collect();
-    let bad = ids.iter().any(|id| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word()));
-    Ok((ids.len() as u64, bad))
+    let due = |(id, seen): &(&String, &FindingTimes)| {
+        concerns(id, Some(&own)) && is_shown(id, access) && is_due(id, now - seen.first)
+    };
+    let is_bad = |id: &str| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word());
+    let (mut number, mut bad) = (0, false);
+    for (id, _) in notes.iter().filter(due) {
+        number += 1;
+        bad = bad || is_bad(id);
+    }
+    Ok((number, bad))
+}
+
+/// As [`crate::domain::findings::Report::only`] judges the finding of this id.
+fn is_shown(id: &str, access: &Access) -> bool {
+    if access.is_for_all_servers() {
+        return true;
+    }
+    let place = id.split('#').next().unwrap_or_default();
+    match place.split_once(':') {
+        Some((_, place)) => access.reaches_named(place.split('/').next().unwrap_or_default()),
+        None => kind_of(id) != Kind::AgentNames.word(),
+    }
 }
 
 /// Whether it has lasted long enough to be a finding: some kinds are only recorded at first.
@@ -64,6 +82,19 @@ fn kind_of(id: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::access::{Role, ServerPattern};
+
+    #[test]
+    fn the_menu_counts_nothing_of_servers_that_the_account_is_not_for() {
+        let servers = vec![ServerPattern::parse("web-*").unwrap()];
+        let bound = Access { role: Role::Viewer, servers };
+        for shown in ["server-down:web-1", "log-missing:web-1/a#/var/log/a:b", "redis-eviction"] {
+            assert!(is_shown(shown, &bound), "{shown}");
+        }
+        for other in ["server-down:db-1", "log-missing:db-1/web-1#web-1", "agent-names#web-1"] {
+            assert!(!is_shown(other, &bound) && is_shown(other, &Access::everything()), "{other}");
+        }
+    }
 
     #[test]
     fn the_menu_counts_what_concerns_its_reader() {

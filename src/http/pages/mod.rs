@@ -40,7 +40,7 @@
 //!    }
 //!    ```
 //!
-//! 3. A row in [`router`] below, one in `tests/browser` (it walks all pages), and its place in `nav.rs` if the menu has it.
+//! 3. A row in [`router`] below, one in `auth/permissions.rs`, one in `tests/browser` (it walks all pages), and its place in `nav.rs` if the menu has it.
 //!
 //! | needed | is |
 //! |---|---|
@@ -53,6 +53,7 @@
 //! | the password again, where an action ends with `ConfirmationRequired` | `Err(..::Unconfirmed(_)) => return confirm::ask(visitor, "Save the settings", "/settings", &form)` (`confirm.rs`) |
 //! | pages of a list | `{{ paging }}` of a [`paging::Paging`] |
 //! | live values | `data-k="KEY"` on an element with nothing but text, `data-row="KEY"` on rows (`smooth.rs`): nothing else is needed |
+//! | what only some may do | `{% if shell.may(Right::Ban) %}` around its form (`auth/permissions.rs`) |
 //! | an empty list | `<div class="empty"><p><b>The state.</b></p><p>Why. What to do.</p></div>` |
 //! | fail2ban's words, commands | `<code class="said">`, `<code class="command">` |
 

@@ -14,6 +14,7 @@ use super::shell::Visitor;
 use crate::actions::JailTarget;
 use crate::actions::change_jail::ignore;
 use crate::domain::JailChangeId;
+use crate::domain::access::Access;
 use crate::domain::jail::Network;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
@@ -29,9 +30,9 @@ const MAX_NAMED: usize = 5;
 ///
 /// # Errors
 /// If Redis fails.
-pub async fn jails(state: &AppState) -> Result<Vec<JailTarget>> {
+pub async fn jails(state: &AppState, access: &Access) -> Result<Vec<JailTarget>> {
     let mut jails = Vec::new();
-    for (name, stored) in read(state).await? {
+    for (name, stored) in read(state, access).await? {
         let (Ok(stored), Ok(server)) = (stored, state.server(name.as_str())) else { continue };
         let status = &stored.state.status;
         if status.condition.online() {
@@ -48,7 +49,7 @@ pub async fn never_ban(State(state): State<AppState>, visitor: Visitor, form: Fo
         .actor
         .address
         .ok_or_else(|| Problem::malformed("the address of this browser is not known"))?;
-    let jails = jails(&state).await?;
+    let jails = jails(&state, &visitor.actor.access).await?;
     let total = jails.len() as u64;
     let tried = stream::iter(jails.into_iter().map(|jail| {
         let (context, actor, named) = (state.clone(), visitor.actor.clone(), jail.to_string());

@@ -104,7 +104,7 @@ struct Suggestion {
 /// Suggestions for what was typed so far.
 pub async fn suggest(
     State(state): State<AppState>,
-    _: Visitor,
+    visitor: Visitor,
     Query(Words { q }): Query<Words>,
 ) -> Result<axum::Json<Suggestions>> {
     let words = q.trim();
@@ -115,7 +115,7 @@ pub async fn suggest(
     if let Some(href) = address_path(words) {
         items.push(Suggestion { text: format!("Look up {words}"), href, mark: "barred", count: None });
     }
-    let all: Vec<_> = super::server_list::read(&state)
+    let all: Vec<_> = super::server_list::read(&state, &visitor.actor.access)
         .await?
         .into_iter()
         .map(|(name, stored)| (name, stored.ok()))

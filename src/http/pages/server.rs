@@ -16,6 +16,7 @@ use super::server_jails::{JailRow, rows};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
 use crate::domain::{Timestamp, long_lists};
+use crate::http::auth::permissions::Right;
 use crate::http::error::Result;
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -68,7 +69,7 @@ pub async fn show(
     let (stored, views, happened, hours, changes) = tokio::join!(
         state.store.server(&name),
         target.agent.jail_views_within(PATIENCE),
-        happened(&state, &name),
+        happened(&state, &name, visitor.shell.may(Right::ReadAudit)),
         state.store.all_hours(std::slice::from_ref(&name)),
         state.store.changes_of(&name),
     );
@@ -76,11 +77,11 @@ pub async fn show(
     let shell = visitor.shell;
     let (known, attention) = match stored {
         Ok(stored) => {
-            let attention = Attention::of(&name, &stored.state, &shell.clock);
+            let attention = Attention::of(&name, &stored.state, &shell);
             (stored.state, attention.map(|attention| attention.back(&path)))
         }
         Err(error @ StoreError::Corrupt { .. }) => {
-            (Arc::default(), Some(Attention::unreadable(&name, error.to_string())))
+            (Arc::default(), Some(Attention::unreadable(&name, error.to_string(), &shell)))
         }
         Err(error) => return Err(error.into()),
     };

@@ -27,8 +27,8 @@ pub struct Happened {
 ///
 /// # Errors
 /// If Redis fails.
-pub async fn happened(state: &AppState, server: &ServerName) -> Result<Vec<Happened>> {
-    let mut entries = state.store.audit_page(None, ENTRIES).await?.items;
+pub async fn happened(state: &AppState, server: &ServerName, audit: bool) -> Result<Vec<Happened>> {
+    let mut entries = if audit { state.store.audit_page(None, ENTRIES).await?.items } else { Vec::new() };
     let below = format!("{server}/");
     entries.retain(|entry| {
         entry.target.as_deref().is_some_and(|target| target == server.as_str() || target.starts_with(&below))

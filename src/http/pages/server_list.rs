@@ -1,6 +1,7 @@
-//! All servers, as their last probes left them.
+//! All servers that an account is for, as their last probes left them.
 
 use crate::domain::ServerName;
+use crate::domain::access::Access;
 use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::{StoreError, StoredServer};
@@ -12,8 +13,8 @@ pub type Listed = (ServerName, std::result::Result<StoredServer, StoreError>);
 ///
 /// # Errors
 /// If Redis fails.
-pub async fn read(state: &AppState) -> Result<Vec<Listed>> {
-    let names = state.agents.names();
+pub async fn read(state: &AppState, access: &Access) -> Result<Vec<Listed>> {
+    let names = state.reached(access);
     let stored = state.store.servers(&names).await?;
     Ok(names.into_iter().zip(stored).collect())
 }

@@ -52,7 +52,7 @@ pub struct Row {
     pub missing: u64,
     /// Addresses banned now, as far as is known.
     pub banned: u64,
-    /// Its bans by the hour, as far as they are known, once they were read.
+    /// Its bans by the hour, where known; empty until they were read.
     pub hours: Option<Sparkline>,
     failing: u64,
     /// Whether it has answered before.

@@ -19,7 +19,7 @@ use super::server_list::read;
 use super::server_rows::{Grouping, Line, Row, lines};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
-use super::words::Coded;
+use super::words::{Coded, visible};
 use crate::domain::{Condition, ServerName};
 use crate::http::error::Result;
 use crate::http::extract::Query;
@@ -131,13 +131,13 @@ pub async fn show(
     if let Some(path) = address_path(words) {
         return Ok(see_other(&path));
     }
-    let Visitor { mut shell, .. } = visitor;
+    let Visitor { mut shell, actor, .. } = visitor;
     let mut attention = Vec::new();
     let mut all = Vec::new();
-    for (name, stored) in read(&state).await? {
+    for (name, stored) in read(&state, &actor.access).await? {
         match &stored {
-            Ok(stored) => attention.extend(Attention::of(&name, &stored.state, &shell.clock)),
-            Err(error) => attention.push(Attention::unreadable(&name, error.to_string())),
+            Ok(stored) => attention.extend(Attention::of(&name, &stored.state, &shell)),
+            Err(error) => attention.push(Attention::unreadable(&name, error.to_string(), &shell)),
         }
         all.push((name, stored.ok()));
     }
@@ -249,7 +249,7 @@ fn empty(all: &[(ServerName, Option<StoredServer>)], wanted: &Wanted, shown: usi
     if all.is_empty() {
         return Some(Empty {
             title: "There is no server yet.".to_owned(),
-            text: "Run `bangui agent` beside a fail2ban, and name it in BANGUI_SERVERS or let it be discovered.",
+            text: "Run `bangui agent` beside a fail2ban, name it in BANGUI_SERVERS, and restart the workers; or let it be discovered.",
             link: Some(("What to do next", "/setup/next")),
         });
     }
@@ -263,7 +263,7 @@ fn empty(all: &[(ServerName, Option<StoredServer>)], wanted: &Wanted, shown: usi
                 .unwrap_or("like that")
         )
     } else {
-        format!("No server or jail has “{}” in its name.", wanted.q.trim())
+        format!("No server or jail has “{}” in its name.", visible(wanted.q.trim()))
     };
     Some(Empty { title, text: "", link: Some(("Show all servers", "/")) })
 }

@@ -9,6 +9,7 @@ use super::page::Page;
 use super::shell::{Shell, Visitor};
 use crate::domain::Condition;
 use crate::http::auth::cookie::CookieKind;
+use crate::http::auth::permissions::Right;
 use crate::http::error::Result;
 use crate::http::state::AppState;
 
@@ -38,7 +39,7 @@ struct Found {
 /// The list.
 pub async fn show(State(state): State<AppState>, visitor: Visitor, cookie: CookieKind) -> Result<Page<Next>> {
     let mut servers = Vec::new();
-    for (name, stored) in super::server_list::read(&state).await? {
+    for (name, stored) in super::server_list::read(&state, &visitor.actor.access).await? {
         let state = stored.map(|stored| stored.state).unwrap_or_default();
         let status = &state.status;
         let totals = status.totals();
@@ -61,7 +62,7 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor, cookie: Cooki
     let https = cookie == CookieKind::Secure;
     let address = visitor.actor.address.map(|address| address.to_string()).unwrap_or_default();
     let here = visitor.actor.address.is_none_or(|address| address.is_loopback());
-    let jails = never_ban::jails(&state).await?.len() as u64;
+    let jails = never_ban::jails(&state, &visitor.actor.access).await?.len() as u64;
     let jails = if jails == 0 { String::new() } else { counted(jails, "jail") };
     Ok(Page::new(Next { shell: visitor.shell, servers, more, total, https, address, here, jails }))
 }

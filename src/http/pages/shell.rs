@@ -5,6 +5,8 @@
 //! | [`Visitor`] | pages and forms for users who are logged in: the shell, and the actor for actions | 401, which a person sees as the login page; 503 |
 //! | [`Shell`] | pages for everybody: login, setup | never |
 
+use std::borrow::Borrow;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -15,9 +17,12 @@ use super::message::Message;
 use super::nav::{Badge, MENU, MenuItem, Nav};
 use super::prefs::{Prefs, THEMES};
 use crate::actions::Actor;
+use crate::domain::access::{Access, Role};
 use crate::domain::findings::Finding;
+use crate::domain::undo::Undoable;
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::Caller;
+use crate::http::auth::permissions::Right;
 use crate::http::error::Problem;
 use crate::http::state::AppState;
 use crate::store::LiveSession;
@@ -48,6 +53,8 @@ pub struct Shell {
     pub query: String,
     /// The worker that made the page.
     pub worker: String,
+    /// What the user may do; `None` on pages for everybody.
+    access: Option<Access>,
     nav: Nav,
 }
 
@@ -63,14 +70,33 @@ impl Shell {
             here: without_message(here),
             query: String::new(),
             worker: state.worker.as_str().chars().take(8).collect(),
+            access: None,
             nav: Nav::default(),
         }
     }
 
-    /// The shell of an error page: with the menu if there is a session cookie, but without asking Redis.
+    /// The shell of an error page: with the menu if there is a session cookie, but without asking Redis. It has the places that every
+    /// role may see.
     #[must_use]
     pub fn unasked(prefs: Prefs, here: &str, state: &AppState, menu: bool) -> Self {
-        Self { who: menu.then(|| "Account".to_owned()), ..Self::open(prefs, here, state) }
+        let access = menu.then(|| Access { role: Role::Viewer, servers: Vec::new() });
+        Self { who: menu.then(|| "Account".to_owned()), access, ..Self::open(prefs, here, state) }
+    }
+
+    /// The shell of a page at that time, for an account with this access.
+    #[cfg(test)]
+    pub fn of_access(clock: Clock, access: Access) -> Self {
+        Self {
+            prefs: Prefs::of(&axum::http::HeaderMap::new()),
+            clock,
+            who: Some("somebody".to_owned()),
+            message: None,
+            here: "/".to_owned(),
+            query: String::new(),
+            worker: String::new(),
+            access: Some(access),
+            nav: Nav::default(),
+        }
     }
 
     /// The address of an asset.
@@ -97,10 +123,22 @@ impl Shell {
         env!("CARGO_PKG_VERSION")
     }
 
+    /// Whether the user has this right: what needs another is not shown. On the page of a server, its account is for that server.
+    #[must_use]
+    pub fn may(&self, right: impl Borrow<Right>) -> bool {
+        self.access.as_ref().is_some_and(|access| right.borrow().of(access))
+    }
+
+    /// Whether the user may undo this.
+    #[must_use]
+    pub fn may_undo(&self, done: &Undoable) -> bool {
+        self.may(Right::to_undo(done))
+    }
+
     /// The places of the menu.
     #[must_use]
-    pub fn places(&self) -> &'static [MenuItem] {
-        MENU
+    pub fn places(&self) -> Vec<&'static MenuItem> {
+        MENU.iter().filter(|place| self.may(place.right)).collect()
     }
 
     /// The themes to choose from.
@@ -154,10 +192,13 @@ impl FromRequestParts<AppState> for Visitor {
         let actor = Actor::of_session(&session, address, &state.worker);
         let mut shell = Shell::open(Prefs::of(&parts.headers), here(parts), state);
         shell.who = Some(session.username.as_str().to_owned());
+        shell.access = Some(session.access.clone());
         if parts.method.is_safe() {
             let id = parameter(parts, "m");
-            let (nav, message) =
-                tokio::join!(Nav::read(state, Some(address)), message(state, &session, id.as_deref()));
+            let (nav, message) = tokio::join!(
+                Nav::read(state, &session.access, address, parts.uri.path()),
+                message(state, &session, id.as_deref())
+            );
             (shell.nav, shell.message) = (nav?, message?);
         }
         Ok(Self { shell, actor, session })
@@ -197,6 +238,17 @@ fn without_message(here: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_menu_has_what_the_account_may_see() {
+        let places = |role| {
+            let clock = Clock::new(chrono::DateTime::UNIX_EPOCH, &Prefs::of(&axum::http::HeaderMap::new()));
+            let shell = Shell::of_access(clock, Access { role, servers: Vec::new() });
+            shell.places().into_iter().map(|place| place.path).collect::<Vec<_>>()
+        };
+        assert!(places(Role::Admin).contains(&"/settings"));
+        assert!(places(Role::Operator).contains(&"/jobs") && !places(Role::Operator).contains(&"/settings"));
+    }
 
     #[test]
     fn the_id_of_a_message_is_not_part_of_where_one_is() {

@@ -1,4 +1,4 @@
-//! What our scripts request from the same handlers, which know nothing of them: pages and forms work without this.
+//! What our scripts request from the same handlers. The handlers do not know about the scripts: pages and forms work without them.
 //!
 //! | header of the request | answer |
 //! |---|---|

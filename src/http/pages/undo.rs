@@ -14,11 +14,13 @@ use super::message::{Message, done, see_other};
 use super::search::jail_path;
 use super::settings::changed;
 use super::shell::Visitor;
-use crate::actions::JailTarget;
 use crate::actions::ban::BanOutcome;
 use crate::actions::undo::{self as action, Undone};
+use crate::actions::{Actor, JailTarget};
 use crate::domain::undo::{Deed, UndoId, Undoable};
 use crate::domain::{JailChangeId, JailChangeKind, Timestamp};
+use crate::http::auth::allowed::require;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 
@@ -28,6 +30,12 @@ pub async fn undo(State(state): State<AppState>, visitor: Visitor, form: Form) -
         .ok_or_else(|| Problem::malformed("the form does not name what is to be undone; nothing was done"))?;
     let back = back(&form, "/activity");
     let known = state.store.undoable(std::slice::from_ref(&id)).await?.pop().flatten();
+    let reached =
+        |done: &Undoable| done.server.as_ref().is_none_or(|server| visitor.actor.access.reaches(server));
+    let known = known.filter(reached);
+    if let Some(done) = &known {
+        require(&state, &visitor.actor, Right::to_undo(done))?;
+    }
     let jail = known.and_then(|done| Some((jail_of(&state, &done)?, kind(&done.deed)?)));
     let next = match jail {
         Some(jail) => of_jail(&state, &visitor, id, jail, &back).await,
@@ -42,6 +50,10 @@ pub async fn undo(State(state): State<AppState>, visitor: Visitor, form: Form) -
         Err(problem) => (back, refused("Nothing was undone", &problem)),
     };
     Ok(done(&state, &visitor.actor, &to, message).await)
+}
+
+fn may_undo(actor: &Actor, done: &Undoable) -> bool {
+    Right::to_undo(done).of(&actor.access)
 }
 
 /// The page that comes next.
@@ -64,7 +76,7 @@ async fn of_jail(
     let (context, actor, to) = (state.clone(), visitor.actor.clone(), back.to_owned());
     let now = visitor.shell.clock.now;
     let change = async move {
-        let undone = action::undo(&context, actor, id, new).await?;
+        let undone = action::undo(&context, actor, id, new, may_undo).await?;
         serde_json::to_value(of_jail_done(undone, &UndoId::of(new), &to, now)).map_err(Problem::internal)
     };
     Ok(match answer(state, &visitor.actor, &target, (kind, JailChangeId::of(new)), change).await? {
@@ -80,7 +92,7 @@ async fn of_jail(
 async fn at_once(state: &AppState, visitor: &Visitor, id: UndoId, back: &str) -> Result<Next> {
     let new: u128 = rand::random();
     let (undo, now) = (UndoId::of(new), visitor.shell.clock.now);
-    let undone = action::undo(state, visitor.actor.clone(), id, new).await?;
+    let undone = action::undo(state, visitor.actor.clone(), id, new, may_undo).await?;
     let (to, message) = match undone {
         Undone::Bans { target, banned, outcome, left_out, not_kept } => {
             let text = besides(banned, left_out, not_kept);

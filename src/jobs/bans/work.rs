@@ -258,7 +258,7 @@ impl Batches for Work<'_> {
     }
 
     async fn keep(&mut self, batch: &[Network], results: Vec<BanResult>) -> Result<(), WorkEnd> {
-        // Events name only the addresses of the first batches.
+        // Only the addresses of the first batches are named in events.
         if self.progress.done < NOTED {
             let (store, claim) = (&self.jobs.store, self.claim);
             ban_batches::note_changes(store, &claim.server, &claim.jail, claim.order, &results).await;

@@ -92,7 +92,7 @@ pub enum Admission {
     },
 }
 
-/// How an address stands with an account.
+/// What is known about an address that tries to log in to an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// The address has logged in to the account before: the account's limit does not apply to it.

@@ -18,7 +18,7 @@ pub(in crate::store) fn site_of(ip: IpAddr) -> IpNet {
 }
 
 fn network_of(ip: IpAddr, bits: u8) -> IpNet {
-    // All IPv4 hosts behind NAT64 would share one /64, and each other's limits.
+    // Otherwise all IPv4 hosts behind NAT64 would be one /64 with one limit.
     match host_behind(ip) {
         IpAddr::V4(ip) => Ipv4Net::from(ip).into(),
         IpAddr::V6(ip) => Ipv6Net::new(ip, bits).unwrap_or_else(|_| ip.into()).trunc().into(),

@@ -6,8 +6,8 @@
 //! | primary | the one of a name | the owner of the slot that all keys lie in |
 //! | named by | a majority of those in the URL | masters, by the rule of `slot_owner.rs` |
 //!
-//! Both raise a configuration epoch with each change, so one that was restored from an old disk is known by a lower one
-//! ([`Primary::supersedes`]).
+//! Both raise a configuration epoch with each change, so an authority that was restored from an old disk is recognized by a lower
+//! one ([`Primary::supersedes`]).
 
 use redis::{Client, RedisError};
 

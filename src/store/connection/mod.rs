@@ -2,8 +2,8 @@
 //!
 //! `dialer.rs` finds the address, `shared.rs` is the one multiplexed connection, `watchdog.rs` looks after it, `primary.rs` asks
 //! whether it leads to the primary, `pool.rs` lends connections for what is large or blocks. `authority.rs` stands for the
-//! Sentinels or the masters of a Redis Cluster that name the primary, and `follow.rs` asks them again and again.
-//! `checks.rs` says whether this Redis may be used, `acl.rs` which rights its user needs, `clock.rs` what time it is there.
+//! Sentinels or the masters of a Redis Cluster that name the primary, and `follow.rs` asks them again and again. `checks.rs`
+//! decides whether this Redis may be used, `acl.rs` which rights its user needs; `clock.rs` has the two clocks.
 
 pub mod acl;
 pub(super) mod authority;

@@ -70,7 +70,7 @@ impl Pool {
         let (info, expected) = dialer.connection_info()?;
         let manager = Manager::new_with_config(info, settings_of_a_connection())?;
         let elsewhere = dialer.elsewhere.clone();
-        // An address may move new connections alone, to another Redis than the shared one leads to.
+        // An address may lead new connections to another Redis than that of the shared connection.
         let same_redis = Hook::async_fn(move |connection: &mut MultiplexedConnection, _| {
             let (expected, elsewhere) = (expected.clone(), elsewhere.clone());
             let mut connection = connection.clone();

@@ -182,7 +182,7 @@ impl Round {
         silent.map(|address| format!("{address}: {}", why(address))).collect()
     }
 
-    /// What each of them said.
+    /// What each node answered.
     fn words(&self) -> Vec<String> {
         let said = self.views.iter().map(|(address, view)| match &view.owner {
             Some(owner) => format!("{address} names {}", owner.address),

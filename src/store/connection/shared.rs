@@ -185,7 +185,7 @@ impl SharedConnection {
         if !self.pool.is_on() {
             return self.run(name, request).await;
         }
-        // While the shared connection is away, so is this Redis; and the reason is known already.
+        // Without a shared connection this Redis cannot be used, and the reason is known already.
         self.live()?;
         let mut lent = self.pool.lend(&self.dialer, Duration::ZERO).await?;
         let moved = self.dialer.moved_from(lent.number());

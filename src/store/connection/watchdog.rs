@@ -40,8 +40,8 @@ const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
 const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Connects, and looks after the connection until `stop`. It holds no strong reference while it waits, so that dropping the
-/// store ends it.
+/// Connects, and watches the connection until `stop`. It holds no strong reference while it waits, so that dropping the store ends
+/// it.
 pub(in crate::store) async fn run(
     shared: Weak<SharedConnection>,
     keys: Keys,
@@ -114,7 +114,7 @@ async fn connect(
     }
     let refusal = match write_layout(&mut connection, keys).await.map_err(StoreError::from) {
         Ok(()) => None,
-        // What is there can be read all the same.
+        // Reads work all the same.
         Err(refusal @ (StoreError::Full(_) | StoreError::WritesRefused(_))) => Some(refusal),
         Err(error) => return Err(error.into()),
     };
@@ -208,7 +208,7 @@ async fn watch_over(
                     _ => Health::Answers,
                 });
             }
-            // It is the primary still, and so it is until the last key has gone.
+            // It still is the primary, and stays so until the last key has moved.
             Err(error) if is_on_its_way(&error) => {
                 this.set_health(Health::Away(StoreError::from(error).to_string()));
                 wait = MOVING_INTERVAL;

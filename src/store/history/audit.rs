@@ -47,9 +47,9 @@ pub struct AuditRecord {
     pub what: &'static str,
     /// What it was done to: a server, a jail, an address; none for what exists only once, such as the settings.
     pub target: Option<String>,
-    /// How it was before, as far as it was changed.
+    /// The values before, of what was changed.
     pub before: Value,
-    /// How it is after.
+    /// The values after.
     pub after: Value,
     /// `done`, [`BEGUN`], or why not.
     pub outcome: String,

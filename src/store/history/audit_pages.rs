@@ -35,9 +35,9 @@ pub struct AuditEntry {
     pub what: String,
     /// What it was done to.
     pub target: Option<String>,
-    /// How it was before.
+    /// The values before.
     pub before: Value,
-    /// How it is after.
+    /// The values after.
     pub after: Value,
     /// `done`, [`super::audit::BEGUN`], or why not.
     pub outcome: String,

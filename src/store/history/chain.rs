@@ -3,9 +3,9 @@
 //! So an entry that was removed, changed, moved or inserted is noticed. So is the loss of the newest ones, since the record
 //! beside the stream knows how many there ever were.
 //!
-//! What the chain alone cannot detect: somebody who may write to Redis may take away its newest entries and set the record back, take
-//! away its oldest and set the record on, or compute all of it again. Each entry's digest is in the log of the worker that wrote
-//! it, and the newest entry is printed as a [`TrailMark`]: to keep either elsewhere is what convicts a forger.
+//! What the chain alone cannot detect: somebody who may write to Redis may take away its newest entries and set the record back,
+//! take away its oldest and set the record on, or compute all of it again. Each entry's digest is in the log of the worker that
+//! wrote it, and the newest entry is printed as a [`TrailMark`]: either of these, kept elsewhere, exposes a forgery.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -107,7 +107,7 @@ pub enum BrokenTrail {
         /// Its number.
         number: u64,
     },
-    /// There is an account, and no entry of how that came about.
+    /// There is an account, but no entry about its creation.
     #[error("there is an account, and no entry about it: the trail was removed")]
     Emptied,
     /// The record beside the stream is not the one that belongs to it.
@@ -118,7 +118,7 @@ pub enum BrokenTrail {
 /// Follows a chain from its anchor on.
 struct Walk {
     record: Record,
-    /// What is known of this trail from elsewhere.
+    /// What an earlier run has seen of this trail.
     marks: Vec<TrailMark>,
     number: u64,
     hash: [u8; 32],
@@ -131,7 +131,7 @@ struct Walk {
 
 impl Walk {
     fn from(record: Record, marks: Vec<TrailMark>) -> Self {
-        // Of a trail that ever had an entry the newest is never trimmed.
+        // The newest entry of a trail is never trimmed.
         let newest_seen = record.number == 0 && record.trimmed == 0;
         let (number, hash) = (record.trimmed, record.trimmed_hash);
         Self { number, hash, record, marks, entries: 0, bytes: 0, times: None, newest_seen }
@@ -200,7 +200,7 @@ impl Walk {
         }
         if !self.newest_seen {
             let number = self.record.number;
-            // Where the record says that all were trimmed, the newest is missing at least.
+            // If the record says that all were trimmed, at least the newest is missing.
             let count = number.saturating_sub(self.number).max(1);
             return Err(BrokenTrail::NewestMissing { count, number });
         }

@@ -36,7 +36,7 @@ pub struct StoredEvent {
     pub id: StreamId,
     /// Its type: `server.went_offline` ...
     pub kind: String,
-    /// Of which server; none for an event of the cluster.
+    /// The server it is about; `None` for an event of the cluster.
     pub server: Option<String>,
     /// Its details.
     pub facts: Value,

@@ -1,7 +1,7 @@
 //! What an earlier `bangui audit verify` printed of a trail, and somebody kept outside Redis: that its newest entry was this one.
 //!
-//! A chain alone shows what was removed in the middle. Whoever takes away one of its ends, and sets the record beside it back or on,
-//! leaves a chain that is whole; only what is known from elsewhere shows that.
+//! A chain alone shows what was removed in the middle. If somebody removes entries at one of its ends and adjusts the record beside
+//! it, the rest is still a whole chain; only what is known from elsewhere shows the loss.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use super::trail::Trail;
 pub struct TrailMark {
     /// In which trail it is.
     pub trail: Trail,
-    /// Its number; 0 of a trail without entries.
+    /// Its number; 0 for a trail without entries.
     pub number: u64,
     /// Its hash, in hexadecimal digits.
     pub hash: String,
@@ -52,7 +52,7 @@ impl fmt::Display for TrailMark {
     }
 }
 
-/// What of a trail decides whether entries at its beginning were due to go.
+/// The facts about a trail that decide whether entries at its beginning were due to be trimmed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
     /// When the oldest entry that is left was written, in seconds since 1970.
@@ -65,16 +65,16 @@ pub(super) struct Ends {
     pub kept_for: Duration,
 }
 
-/// Entries are trimmed beyond 16 MiB, one by one: so much is left then at least.
+/// Beyond 16 MiB entries are trimmed one by one, so at least this much is left.
 const NEARLY_FULL: u64 = 15 * 1024 * 1024;
 
 impl TrailMark {
-    /// Whether a marked entry that is gone had become too old, or made room.
+    /// Whether a marked entry that is gone was trimmed because it was too old, or to make room.
     pub(super) fn was_due(&self, ends: Ends) -> bool {
         let kept_for = i64::try_from(ends.kept_for.as_secs()).unwrap_or(i64::MAX);
         let old_enough = match self.at {
             Some(at) => ends.now.saturating_sub(at) >= kept_for,
-            // Of what was trimmed last the next entry is about as old, unless nothing was written for long.
+            // The entry trimmed last is about as old as the next one, unless nothing was written for long.
             None => ends.now.saturating_sub(ends.oldest_at) >= kept_for / 2,
         };
         old_enough || ends.bytes >= NEARLY_FULL

@@ -59,7 +59,7 @@ pub type BanCounts = (u64, u64);
 pub struct StoredList {
     /// The counts when it was read.
     pub counts: BanCounts,
-    /// What it weighs (`domain/long_lists.rs`); as many as were counted where a worker wrote it that knew nothing of weights.
+    /// What it weighs (`domain/long_lists.rs`); its count, if it was written by a worker that knew nothing of weights.
     pub weight: u64,
 }
 
@@ -70,7 +70,7 @@ impl StoredList {
         Charge { weight: self.weight, counted: self.counts.0 }
     }
 
-    /// The weight is of the list that was read at the time beside it.
+    /// The weight belongs to the list that was read at the time stored beside it.
     fn parse(known: &(Option<String>, Option<String>, Option<String>)) -> Option<Self> {
         let (Some(counts), weight, read_at) = known else { return None };
         let (current, total) = counts.split_once(' ')?;
@@ -83,7 +83,7 @@ impl StoredList {
 }
 
 impl Store {
-    /// What is known of each of these lists, as far as it is stored.
+    /// What is stored about each of these lists, if anything.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.

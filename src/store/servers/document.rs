@@ -10,7 +10,7 @@ use crate::store::Result;
 
 /// Reads a state.
 pub(super) fn decode(bytes: &[u8]) -> Result<ServerState> {
-    // Nearly always, and ten times as fast: a list of all servers decodes thousands.
+    // This is the usual case, and ten times as fast: a list of all servers decodes thousands of these.
     if rmp_serde::from_slice::<Plain>(bytes).is_ok() {
         return Ok(rmp_serde::from_slice(bytes)?);
     }
@@ -32,7 +32,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<ServerState> {
     Ok(ServerState { newer, ..known })
 }
 
-/// A document in which each place that [`decode`] looks at is wholly of this version, so that there is nothing to set aside.
+/// A document in which everything that [`decode`] would check is of this version, so that there is nothing to set aside.
 #[derive(Deserialize)]
 struct Plain {
     #[serde(default, rename = "status")]

@@ -25,7 +25,7 @@ const OF_JAIL: &str = "jail/";
 pub struct HoursChange(Vec<(String, Vec<u8>)>);
 
 impl HoursChange {
-    /// From the one to the other.
+    /// The difference between these two.
     ///
     /// # Errors
     /// [`crate::store::StoreError::Corrupt`] if they cannot be written.

@@ -44,8 +44,7 @@ impl Wake {
     }
 }
 
-/// The bells of one worker. Each keeps one ring until somebody hears it, so that none is missed between two waits; each has one
-/// listener.
+/// The bells of one worker. Each keeps one ring until its one listener waits for it, so that none is missed between two waits.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Wakes {
     bells: [Notify; Wake::ALL.len()],

@@ -53,6 +53,12 @@ impl Client {
         Self { proof: self.proof.clone(), ..Self::new(address) }
     }
 
+    /// The same user, who sees redirects instead of following them.
+    pub fn without_redirects(&self) -> Self {
+        let http = http().timeout(Duration::from_secs(20)).redirect(reqwest::redirect::Policy::none());
+        Self { http: http.build().unwrap(), ..self.clone() }
+    }
+
     /// Without any proof.
     pub fn anonymous(&self) -> Self {
         Self { proof: Proof::None, ..self.clone() }

@@ -1,5 +1,6 @@
 //! What the tests use: processes, a private Redis, a private fail2ban, a cluster of real workers.
 
+pub mod access;
 pub mod agent;
 pub mod balancer;
 pub mod broken_fail2ban;

@@ -45,7 +45,7 @@ impl<K: Eq + Hash, V> Entries<K, V> {
     }
 
     pub fn clear(&mut self) {
-        // Frees the memory too: so many entries may never be needed again.
+        // Frees the memory too: that many entries may never be needed again.
         *self = Self { young: HashMap::new(), old: HashMap::new() };
     }
 }

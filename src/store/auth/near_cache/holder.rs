@@ -18,7 +18,7 @@ use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
 const RENEW_INTERVAL: Duration = Duration::from_millis(500);
 /// The most holders; a revocation reads them all.
 const HOLDERS: usize = 1_000;
-/// How many messages can wait here. Any more are lost, which the gap in the numbers reveals.
+/// How many messages can wait here. Further ones are lost, which the gap in their numbers reveals.
 const MESSAGES: usize = 1_024;
 /// Where there are too many holders, it is tried again after this time, in ms.
 const RETRY_WHEN_FULL_MS: std::ops::Range<u64> = 5_000..10_000;
@@ -113,7 +113,7 @@ impl Store {
     async fn hold(&self) -> Result<Ended> {
         let (sender, mut pushed) = mpsc::channel(MESSAGES);
         let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
-        // On a primary that was superseded this worker would not hear what is revoked on the new one.
+        // On a primary that was superseded this worker would not receive what is revoked on the new one.
         let dialer = &self.shared.dialer;
         let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
         let mut connection = dialer.dial_pushed(push).await?;

@@ -21,7 +21,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(20);
 /// How often the holders are polled.
 #[derive(Debug, Clone, Copy)]
 enum Pace {
-    /// For those who ended something.
+    /// The pause for those who ended something.
     Prompt,
     /// For anyone with a token, even an invented one: each pause is twice as long as the previous one, so that waiting out a
     /// whole lease takes a dozen polls, and nobody waits more than twice as long as necessary.

@@ -37,7 +37,7 @@ pub enum Ends<K> {
     Nothing,
 }
 
-/// What a holder hears.
+/// What a holder receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<K> {
     /// It has become a holder; the request was sent at this time.

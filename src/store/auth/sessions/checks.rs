@@ -11,9 +11,9 @@
 //!                                 └─ the reader's client hung up in the middle of its read ─▶ ask again
 //! ```
 //!
-//! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request
-//! began is seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that a demoted one is never
-//! trusted. Each session comes with the generation of the account that its token names, each generation once. Nothing is remembered from one read to the next but how to read the bytes that came (`store/decoded.rs`).
+//! Exact all the same: a session's read is sent after its request asked for it, so what was revoked before the request began is
+//! seen; and in the same round trip Redis proves that it is the primary (`primary.rs`), so that a demoted one is never trusted.
+//! Each session comes with the generation of the account that its token names, each generation once. Nothing is remembered from one read to the next except what the bytes that came were decoded to (`store/decoded.rs`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// Bytes of sessions that were decoded: about ten thousand.
 const DECODED_ROOM: usize = 640 * 1024;
 
-/// With the answer that shows each.
+/// Each with the answer that shows it.
 type DecodedSessions = Decoded<SessionId, Kept>;
 
 /// One request that waits.

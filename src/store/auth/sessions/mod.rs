@@ -37,7 +37,7 @@ pub struct SessionDetails {
     pub session: LiveSession,
     /// The `User-Agent` that logged in, at most 256 bytes of it.
     pub user_agent: String,
-    /// Why only its id and its last use could be read, if that is so.
+    /// Why only its id and its last use could be read; `None` if all of it could.
     pub error: Option<String>,
 }
 

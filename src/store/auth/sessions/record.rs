@@ -58,7 +58,7 @@ impl LiveSession {
         Proof { id: self.id, account: self.account, kind }
     }
 
-    /// The bytes that show this session: those that an earlier request has kept beside it, or else what `show` makes.
+    /// The bytes that show this session: those that an earlier request has kept beside it, or else those that `show` makes.
     ///
     /// # Errors
     /// Those of `show`.
@@ -117,7 +117,7 @@ pub(in crate::store) struct Document {
     pub(in crate::store) ip: String,
     #[serde(rename = "a", default)]
     pub(in crate::store) agent: u64,
-    /// Not written for an admin of all servers, who most sessions belong to.
+    /// Not written for an admin of all servers, to whom most sessions belong.
     #[serde(rename = "r", default, skip_serializing_if = "Role::is_admin")]
     pub(in crate::store) role: Role,
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
