@@ -261,6 +261,8 @@ async fn a_check_of_a_token_is_one_read_as_that_of_a_session() {
         let about = |seen: &&crate::support::redis::MonitoredCommand| {
             seen.command.contains("{it}:session:") || seen.command.contains("{it}:api-token:")
         };
-        assert_eq!(seen.iter().filter(about).count(), 50, "nothing else is asked about it");
+        // And perhaps one that records its use.
+        let all = seen.iter().filter(about).count();
+        assert!((50..=51).contains(&all), "{all} commands about it");
     }
 }
