@@ -39,8 +39,9 @@ pub fn sentence(detail: &str) -> String {
     format!("{first}{rest}{end}")
 }
 
-/// A text whose characters can all be seen: marks that turn its direction, and others without a shape, as their numbers. Without
-/// that a sentence such as "Line 2: 203.0.113.7 is not an address" cannot be understood.
+/// A text whose characters can all be seen: marks that turn its direction, and others without a shape, as their numbers.
+///
+/// Without that a sentence such as "Line 2: 203.0.113.7 is not an address" cannot be understood.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     let unseen = |letter: char| {
