@@ -1,5 +1,6 @@
-//! `bangui reset-password`: sets a new password for the admin, or another user, and ends all their sessions. Needs access to Redis and
-//! nothing else. It changes nothing but the password: an account that is disabled stays so.
+//! `bangui reset-password`: sets a new password for the admin, or another user, and ends all their sessions.
+//!
+//! Needs access to Redis and nothing else. It changes nothing but the password: an account that is disabled stays so.
 
 use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};

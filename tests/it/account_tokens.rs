@@ -256,11 +256,13 @@ async fn a_check_of_a_token_is_one_read_as_that_of_a_session() {
             client.get("/api/v1/session").await.expect(200);
         }
         let seen = monitor.stop(&cluster.redis).await;
-        let reads: Vec<_> = seen.iter().filter(|seen| seen.command.starts_with("\"MGET\"")).collect();
-        assert_eq!(reads.len(), 50);
         let about = |seen: &&crate::support::redis::MonitoredCommand| {
             seen.command.contains("{it}:session:") || seen.command.contains("{it}:api-token:")
         };
-        assert_eq!(seen.iter().filter(about).count(), 50, "nothing else is asked about it");
+        let reads = seen.iter().filter(about).filter(|seen| seen.command.starts_with("\"MGET\"")).count();
+        assert_eq!(reads, 50, "one read each");
+        // And perhaps one that records its use.
+        let all = seen.iter().filter(about).count();
+        assert!((50..=51).contains(&all), "{all} commands about it");
     }
 }

@@ -39,7 +39,7 @@ async fn a_user_is_invited_by_a_link_that_is_shown_once_and_sets_a_password_at_a
     let wrong = [("username", "Anna"), ("servers", "web-*, a/b"), ("role", "operator")];
     let refused = admin.submit(&page, ".side form", &wrong, "Make an invitation").await;
     assert_eq!(refused.expect(422).error_at("username").unwrap(), "A name must be in lower case.");
-    assert!(refused.error_at("servers").is_some(), "{}", refused.html);
+    assert!(refused.error_at("user-servers").is_some(), "{}", refused.html);
     let typed = [("username", "anna"), ("servers", "web-*, db-1"), ("role", "operator")];
     let sent = admin.submit(&page, ".side form", &typed, "Make an invitation").await;
     let made = follow(&mut admin, &sent).await;

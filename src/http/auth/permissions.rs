@@ -53,7 +53,7 @@ pub enum Right {
     ReadAudit,
     /// Settings of bangui.
     Settings,
-    /// Other users, and invitations.
+    /// Users and invitations.
     Users,
 }
 
@@ -76,7 +76,7 @@ pub const RIGHTS: &[(Right, Who, &str)] = &[
     (
         Right::OwnAccount,
         Who::LoggedIn,
-        "see and end their own sessions, change their own password, make tokens for programs",
+        "see and end their own sessions and tokens, change their own password",
     ),
     (
         Right::Look,
@@ -99,7 +99,7 @@ pub const RIGHTS: &[(Right, Who, &str)] = &[
     (Right::Recover, Who::Role(Role::Admin), "roll back or dismiss a pending recovery"),
     (Right::ReadAudit, Who::AdminOfAll, "read the audit"),
     (Right::Settings, Who::AdminOfAll, "see and change the settings of bangui"),
-    (Right::Users, Who::AdminOfAll, "invite, change and delete users"),
+    (Right::Users, Who::AdminOfAll, "see, invite, change and delete users"),
 ];
 
 /// Which servers a route is about.
@@ -182,16 +182,16 @@ pub const ROUTES: &[Route] = &[
     delete("/api/v1/sessions", Right::OwnAccount, About::Bangui),
     delete("/api/v1/sessions/{id}", Right::OwnAccount, About::Bangui),
     route("PUT", "/api/v1/password", Right::OwnAccount, About::Bangui),
-    get("/account", Right::OwnAccount, About::Bangui),
-    form("/account/password", Right::OwnAccount, About::Bangui),
-    form("/account/theme", Right::OwnAccount, About::Bangui),
-    form("/account/keys", Right::OwnAccount, About::Bangui),
-    form("/account/sessions", Right::OwnAccount, About::Bangui),
     get("/api/v1/tokens", Right::OwnAccount, About::Bangui),
     post("/api/v1/tokens", Right::OwnAccount, About::Bangui),
     delete("/api/v1/tokens/{id}", Right::OwnAccount, About::Bangui),
     form("/account/tokens", Right::OwnAccount, About::Bangui),
     form("/account/revoke-token", Right::OwnAccount, About::Bangui),
+    get("/account", Right::OwnAccount, About::Bangui),
+    form("/account/password", Right::OwnAccount, About::Bangui),
+    form("/account/theme", Right::OwnAccount, About::Bangui),
+    form("/account/keys", Right::OwnAccount, About::Bangui),
+    form("/account/sessions", Right::OwnAccount, About::Bangui),
     form("/confirm", Right::OwnAccount, About::Bangui),
     get("/help", Right::OwnAccount, About::Bangui),
     // servers
@@ -250,6 +250,11 @@ pub const ROUTES: &[Route] = &[
     get("/diagnosis", Right::Look, About::Servers),
     get("/cluster", Right::Look, About::Servers),
     get("/api/v1/audit", Right::ReadAudit, About::Bangui),
+    get("/api/v1/settings", Right::Settings, About::Bangui),
+    patch("/api/v1/settings", Right::Settings, About::Bangui),
+    get("/settings", Right::Settings, About::Bangui),
+    post("/settings", Right::Settings, About::Bangui),
+    // users
     get("/api/v1/users", Right::Users, About::Bangui),
     patch("/api/v1/users/{name}", Right::Users, About::Bangui),
     delete("/api/v1/users/{name}", Right::Users, About::Bangui),
@@ -258,12 +263,8 @@ pub const ROUTES: &[Route] = &[
     delete("/api/v1/invitations/{id}", Right::Users, About::Bangui),
     get("/users", Right::Users, About::Bangui),
     form("/users/invite", Right::Users, About::Bangui),
-    form("/users/revoke", Right::Users, About::Bangui),
     form("/users/change", Right::Users, About::Bangui),
-    get("/api/v1/settings", Right::Settings, About::Bangui),
-    patch("/api/v1/settings", Right::Settings, About::Bangui),
-    get("/settings", Right::Settings, About::Bangui),
-    post("/settings", Right::Settings, About::Bangui),
+    form("/users/revoke", Right::Users, About::Bangui),
 ];
 
 /// Every route with its method, those of [`ROUTES`] and the `GET` of each form.

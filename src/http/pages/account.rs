@@ -178,7 +178,10 @@ pub(super) async fn account(
             .hint("What it is for, such as backup.")
             .attribute("maxlength", "64")
             .attribute("required", "required"),
-        servers: line("servers", "Servers").hint("Names or patterns such as web-*. Empty for all of yours."),
+        // A symbol of every page has the id `servers`.
+        servers: line("servers", "Servers")
+            .id("token-servers")
+            .hint("Names or patterns such as web-*. Empty for all of yours."),
         networks: line("networks", "Allowed networks").hint("Such as 203.0.113.0/24. Empty for anywhere."),
         days: line("days", "Days until it expires")
             .value(days.map_or_else(|| DEFAULT_DAYS.to_string(), str::to_owned))

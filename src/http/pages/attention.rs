@@ -199,7 +199,7 @@ impl Attention {
     }
 }
 
-/// Markup of a [`Clock`].
+/// Markup of a `Clock`.
 struct Since<'a>(&'a str);
 
 impl std::fmt::Display for Since<'_> {

@@ -170,7 +170,9 @@ async fn users(
             .attribute("spellcheck", "false")
             .attribute("maxlength", "32")
             .attribute("required", "required"),
+        // A symbol of every page has the id `servers`.
         servers: Field::text("servers", "Servers")
+            .id("user-servers")
             .value(typed.text("servers"))
             .with(errors)
             .hint("Names or patterns such as web-*, separated by commas. Empty for all servers.")

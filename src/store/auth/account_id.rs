@@ -44,7 +44,6 @@ impl AccountId {
 
     /// Whether it is the admin's.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub fn is_admin(&self) -> bool {
         self.0.is_none()
     }
