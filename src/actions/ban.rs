@@ -23,6 +23,8 @@ use crate::store::{BanJobView, Store, StoreError};
 
 /// No further batch is sent after this, so that the answer comes within 30 s where an action takes seconds.
 const HANDED_OVER_AFTER: Duration = Duration::from_secs(25);
+/// The outcome, in the audit, of a change whose rest became a job.
+pub const REST_IN_A_JOB: &str = "it takes long: a ban job does the rest";
 
 /// The outcome of a change of bans.
 #[derive(Debug)]
@@ -225,7 +227,7 @@ async fn handed_over(change: &HostChange, view: BanJobView, outcomes: &[AddressO
     let changed: Vec<Network> = outcomes.iter().filter_map(AddressOutcome::changed).collect();
     let named = &changed[..changed.len().min(MAX_NAMED)];
     let after = json!({ "ips": named, "changed": changed.len(), "asked": view.progress.asked, "job": view.id.as_str() });
-    change.end((Value::Null, after), "it takes long: a ban job does the rest".to_owned()).await;
+    change.end((Value::Null, after), REST_IN_A_JOB.to_owned()).await;
     change.request_probe().await;
     BanOutcome::Job(Box::new(view))
 }

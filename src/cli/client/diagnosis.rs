@@ -41,6 +41,9 @@ pub async fn run(session: &Session, output: &Output) -> Result<(), ClientError> 
     }
     match not_asked.len() {
         0 => Ok(()),
+        1 => Err(ClientError::NotDone(
+            "the diagnosis is not complete: a server could not be asked, or not about everything".to_owned(),
+        )),
         servers => Err(ClientError::NotDone(format!(
             "the diagnosis is not complete: {servers} servers could not be asked, or not about everything"
         ))),

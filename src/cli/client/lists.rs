@@ -86,7 +86,7 @@ async fn all_jails(session: &Session, output: &Output) -> Result<(), ClientError
     match refused {
         0 => Ok(()),
         _ => Err(ClientError::NotDone(format!(
-            "{refused} of {count} servers could not be asked for their jails"
+            "not every server could be asked for its jails: {refused} of {count} could not"
         ))),
     }
 }

@@ -34,7 +34,7 @@ pub async fn run(session: &Session, matches: &ArgMatches, output: &Output) -> Re
             .rows
             .extend(fields::FOUND_NEVER.items(found).iter().map(|entry| cells(columns::WHY_NEVER, entry)));
         if table.rows.is_empty() {
-            let where_asked = if unanswered.is_empty() { "" } else { ", where it could be asked" };
+            let where_asked = if unanswered.is_empty() { "" } else { " on the servers that answered" };
             output.line(&format!("No jail bans {}{where_asked}.", fields::FOUND_IP.text(found)))?;
         }
         output.rows(&table)?;
@@ -43,7 +43,7 @@ pub async fn run(session: &Session, matches: &ArgMatches, output: &Output) -> Re
             output.note(&format!("{name} could not be asked: {}", fields::UNANSWERED_REASON.text(server)));
             for ban in fields::UNANSWERED_LAST.items(server) {
                 output.note(&format!(
-                    "{name} banned {} in {} at {}",
+                    "{name} had {} banned in {} when its list was read, at {}",
                     fields::BANNED_BAN.text(ban),
                     fields::BANNED_JAIL.text(ban),
                     time(&[fields::UNANSWERED_READ_AT.of(server)])

@@ -142,7 +142,7 @@ pub fn short_ban(server: &ServerName, jail: &JailFacts) -> Option<Finding> {
     (ban >= 0 && ban < find).then(|| {
         let name = &jail.name;
         let detail = format!(
-            "{name} bans for {} but counts failures for {}: an address comes back while its old failures still count.",
+            "{name} bans for {} but counts failures for {}: an attacker who ignores the bans can try more often than one who stays below `maxretry`.",
             duration(ban),
             duration(find)
         );

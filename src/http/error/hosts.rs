@@ -92,7 +92,7 @@ impl From<BanError> for Problem {
             }
             BanError::Refused(error) => error.into(),
             BanError::Unknown(error) => {
-                Self::from(error).and("the outcome for the first 25 addresses is unknown")
+                Self::from(error).and("whether the addresses sent first (up to 25) were changed is not known: look them up before you try again")
             }
             BanError::Enqueue(error) => error.into(),
             BanError::Store(error) => error.into(),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::marks::Mark;
+use crate::actions::ban::REST_IN_A_JOB;
 use crate::domain::Timestamp;
 use crate::store::AuditEntry;
 
@@ -76,7 +77,7 @@ impl Deed {
             entry: place,
             undo: None,
             changes: changes(&entry.before, &entry.after),
-            what: words(&entry.what),
+            what: words(&entry.what, &entry.outcome),
             id: entry.id,
             at: entry.at,
             who: entry.username,
@@ -91,7 +92,7 @@ impl Deed {
     pub fn shown(&self) -> (Mark, &'static str) {
         match self.outcome.as_str() {
             "done" | "ok" => (Mark::CHECK, "muted"),
-            "begun" | "queued" | "asked" | "running" => (Mark::RING, "muted"),
+            "begun" | "queued" | "asked" | "running" | REST_IN_A_JOB => (Mark::RING, "muted"),
             "cancelled" => (Mark::BAR, "muted"),
             _ => (Mark::CROSS, "bad"),
         }
@@ -124,30 +125,35 @@ fn names(text: &str, address: &str) -> bool {
     })
 }
 
-fn words(what: &str) -> String {
-    let words = match what {
-        "setup.complete" => "set up bangui",
-        "session.begin" => "logged in",
-        "session.end" => "logged out",
-        "session.revoke" => "ended sessions",
-        "password.change" => "changed the password",
-        "settings.change" => "changed settings",
-        "recovery.clear" => "dismissed the warning",
-        "recovery.roll_back" => "rolled back",
-        "jail.activate" => "switched the jail on",
-        "jail.deactivate" => "switched the jail off",
-        "jail.settings" => "changed settings of the jail",
-        "jail.ignore" => "added to the never-banned list",
-        "ban.add" => "banned",
-        "ban.remove" => "unbanned",
-        "ban.remove_all" => "unbanned all",
-        "undo" => "undid a change",
-        "ban_job.begin" => "began a job",
-        "ban_job.cancel" => "cancelled a job",
-        "ban_job.end" => "asked for a job that has ended",
-        other => other,
+/// What was done; or what was begun, or tried without success, as the outcome says.
+fn words(what: &str, outcome: &str) -> String {
+    let (did, to) = match what {
+        "setup.complete" => ("set up bangui", "set up bangui"),
+        "session.begin" => ("logged in", "log in"),
+        "session.end" => ("logged out", "log out"),
+        "session.revoke" => ("ended sessions", "end sessions"),
+        "password.change" => ("changed the password", "change the password"),
+        "settings.change" => ("changed settings", "change settings"),
+        "recovery.clear" => ("dismissed the warning", "dismiss the warning"),
+        "recovery.roll_back" => ("rolled back", "roll back"),
+        "jail.activate" => ("switched the jail on", "switch the jail on"),
+        "jail.deactivate" => ("switched the jail off", "switch the jail off"),
+        "jail.settings" => ("changed settings of the jail", "change settings of the jail"),
+        "jail.ignore" => ("added to the never-banned list", "add to the never-banned list"),
+        "ban.add" => ("banned", "ban"),
+        "ban.remove" => ("unbanned", "unban"),
+        "ban.remove_all" => ("unbanned all", "unban all"),
+        "undo" => ("undid a change", "undo a change"),
+        "ban_job.begin" => ("began a job", "begin a job"),
+        "ban_job.cancel" => ("cancelled a job", "cancel a job"),
+        "ban_job.end" => return "asked for a job that has ended".to_owned(),
+        other => return other.to_owned(),
     };
-    words.to_owned()
+    match outcome {
+        "begun" | REST_IN_A_JOB => format!("began to {to}"),
+        "done" | "ok" | "queued" | "asked" | "running" | "cancelled" => did.to_owned(),
+        _ => format!("tried to {to}"),
+    }
 }
 
 /// The differences between two values: of objects the changed members, of others the whole.
@@ -204,6 +210,14 @@ mod tests {
         assert_eq!(different, [change("a", Some("1"), Some("2")), change("c", None, Some("y, z"))]);
         assert_eq!(changes(&Value::Null, &json!("x")), [change("", None, Some("x"))]);
         assert_eq!(changes(&Value::Null, &Value::Null), []);
+    }
+
+    #[test]
+    fn nothing_that_was_refused_or_only_begun_is_shown_as_done() {
+        let said = ["done", "begun", "no jail web is running"].map(|outcome| words("ban.add", outcome));
+        assert_eq!(said, ["banned", "began to ban", "tried to ban"]);
+        assert_eq!(words("ban_job.end", "failed"), "asked for a job that has ended");
+        assert_eq!(words("setup.refused", "wrong setup code"), "setup.refused");
     }
 
     #[test]

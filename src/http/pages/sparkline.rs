@@ -50,10 +50,10 @@ impl Sparkline {
             Some(bans) => format!("{} of them in this one", count(bans)),
             None => "how many in this one is not known".to_owned(),
         };
-        let of = if known.len() == SHOWN {
-            format!("in {SHOWN} hours")
-        } else {
-            format!("in the {} of {SHOWN} hours that are known", known.len())
+        let of = match known.len() {
+            SHOWN => format!("in {SHOWN} hours"),
+            1 => format!("in the one of {SHOWN} hours that is known"),
+            known => format!("in the {known} of {SHOWN} hours that are known"),
         };
         let usual = hours.usual_bans.map_or_else(String::new, |bans| format!("; {} is usual", count(bans)));
         Some(Self {
