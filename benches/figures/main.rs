@@ -78,7 +78,7 @@ fn main() {
         say(runtime.block_on(pages::measure()));
     }
     if runs("pages_crowded") {
-        say(runtime.block_on(pages::measure_crowded()));
+        runtime.block_on(pages::measure_crowded(say));
     }
     if runs("scale_workers") {
         say(runtime.block_on(scale_workers::measure()));

@@ -220,8 +220,20 @@ fn json_of(n: u16, path: &str) -> Value {
             "fail2ban_version": "1.0.2", "probes": 0, "backend_detections": 0 }),
         "/v1/status" => json!({ "state": "up", "version": "1.0.2",
             "jails": { "sshd": counts, "nginx": counts, "postfix": counts } }),
+        "/v1/jails/settings" => {
+            let jails = ["nginx", "postfix", "sshd"].map(jail);
+            json!({ "jails": jails, "database": { "file": "/var/lib/fail2ban/fail2ban.sqlite3" } })
+        }
         _ => json!({ "bans": [] }),
     }
+}
+
+/// A jail that is well.
+fn jail(name: &str) -> Value {
+    let log = format!("/var/log/{name}.log");
+    json!({ "name": name, "enabled": true, "running": true, "bantime": 600, "findtime": 600, "maxretry": 5,
+        "ignoreip": ["127.0.0.0/8", "::1", "198.51.100.0/24"], "filter": name, "backend": "auto", "log_files": [log],
+        "journal_matches": [], "logs": [{ "path": log, "size": 4096, "age_seconds": 3 }] })
 }
 
 pub fn resident_mib(worker: &Worker) -> f64 {

@@ -8,27 +8,27 @@
 //!
 //! It changes nothing except the record of when a finding was first seen, so it leaves no audit entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::inspections::{Inspected, Inspection, Inspections};
+use super::inspections::{Inspected, Inspection, Inspections, Jails};
 use crate::agent::client::fleet::Fleet;
-use crate::agent::wire;
 use crate::domain::access::Access;
 use crate::domain::address::host_behind;
 use crate::domain::findings::front::{self, Front};
 use crate::domain::findings::jails::JailFacts;
 use crate::domain::findings::own_address::Verdict;
+use crate::domain::findings::redis::RedisFacts;
 use crate::domain::findings::seen::{self, Notes};
 use crate::domain::findings::workers::mixed_versions;
 use crate::domain::findings::{
     CheckState, Finding, Kind, Report, agents, jails, own_address, redis, servers,
 };
 use crate::domain::{Condition, ServerName, ServerState, Timestamp};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredServer, WorkerView};
 
 /// Where the facts come from.
 pub struct Sources<'a> {
@@ -72,20 +72,29 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
     )]
     let clock = move || store.map_or_else(Utc::now, Store::about_now);
     let names = sources.agents.names();
+    let mut stored = match store {
+        Some(store) => Some(Stored::read(store, &names).await?),
+        None => None,
+    };
     let mut report = Report::default();
     let mut not_asked = BTreeMap::new();
-    let mut states: BTreeMap<ServerName, Arc<ServerState>> = BTreeMap::new();
-    if let Some(store) = sources.store {
-        for (name, stored) in names.iter().zip(store.servers(&names).await?) {
-            match stored {
-                Ok(stored) => {
-                    report.merge(servers::judge(name, &stored.state, stored.read_at));
-                    states.insert(name.clone(), stored.state);
-                }
-                Err(error) => drop(not_asked.insert(name.clone(), error.to_string())),
+    let mut states: Vec<Option<Arc<ServerState>>> = Vec::with_capacity(names.len());
+    let servers = stored.as_mut().map(|stored| std::mem::take(&mut stored.servers)).unwrap_or_default();
+    for (name, server) in names.iter().zip(servers) {
+        match server {
+            Ok(server) => {
+                servers::judge_into(&mut report, name, &server.state, server.read_at);
+                states.push(Some(server.state));
+            }
+            Err(error) => {
+                not_asked.insert(name.clone(), error.to_string());
+                states.push(None);
             }
         }
     }
+    states.resize(names.len(), None);
+    let states: HashMap<&ServerName, Arc<ServerState>> =
+        names.iter().zip(states).filter_map(|(name, state)| Some((name, state?))).collect();
     // Do not wait for an agent that the last probe did not reach.
     let reachable = |name: &&ServerName| {
         states.get(*name).is_none_or(|state| state.status.condition != Condition::Unreachable)
@@ -97,30 +106,27 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
         if let Err(reason) = &inspection.jails {
             not_asked.insert(name.clone(), reason.clone());
         }
-        report.merge(of_agent(name, inspection, states.get(name).map(Arc::as_ref), sources.caller, now));
+        of_agent(&mut report, name, inspection, states.get(name).map(Arc::as_ref), (sources.caller, now));
     }
     let all_known = known.len() == names.len();
     not_asked.extend(silent);
-    report.merge(of_names(&known, all_known, sources.store).await?);
+    let conflicts = stored.as_ref().map(|stored| &stored.conflicts[..]).unwrap_or_default();
+    report.merge(of_names(&known, all_known, conflicts));
     if let Some(front) = &sources.front {
         report.merge(front::judge(front));
     }
-    let mut notes = Notes::new();
     let mut besides = Vec::new();
-    if let Some(store) = sources.store {
-        notes = store.finding_notes().await?;
-        report.merge(redis::judge(&store.redis_facts().await?));
-        report.judge(Kind::LimitsMet, None, front::limits_met(store.refused_logins().await?));
-        let workers = store.cluster().await?.workers;
-        let workers: Vec<(String, Timestamp)> =
-            workers.into_iter().map(|worker| (worker.info.version, worker.started_at)).collect();
+    if let Some(Stored { redis, refused_logins, workers, notes, .. }) = &stored {
+        report.merge(redis::judge(redis));
+        report.judge(Kind::LimitsMet, None, front::limits_met(*refused_logins));
         let noted = notes.get(Kind::WorkerVersions.word()).map(|seen| seen.first);
-        let mixed = mixed_versions(&workers, noted, now);
+        let mixed = mixed_versions(workers, noted, now);
         besides.extend(mixed.iter().map(|mixed| mixed.finding.id()));
         let due = mixed.filter(|mixed| mixed.due).map(|mixed| mixed.finding);
         report.judge(Kind::WorkerVersions, None, due);
     }
     report.sort();
+    let notes = stored.map(|stored| stored.notes).unwrap_or_default();
     let changes = seen::take_in(&mut report, &besides, &notes, now);
     if let Some(store) = sources.store
         && !changes.is_empty()
@@ -137,15 +143,44 @@ pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
     Ok(Diagnosis { findings: report.findings, checks, not_asked, checked_at: now })
 }
 
-/// The facts from an agent's answer about itself and its jails.
+/// What Redis knows.
+struct Stored {
+    /// In the order of the names.
+    servers: Vec<Result<StoredServer, StoreError>>,
+    /// Names that discovery found twice.
+    conflicts: Vec<(String, String)>,
+    redis: RedisFacts,
+    refused_logins: u64,
+    /// The version of each worker, and since when it runs.
+    workers: Vec<(String, Timestamp)>,
+    notes: Notes,
+}
+
+impl Stored {
+    /// Everything at once: each by itself is a round trip.
+    async fn read(store: &Store, names: &[ServerName]) -> Result<Self, StoreError> {
+        let (servers, conflicts, redis, refused_logins, cluster, notes) = tokio::try_join!(
+            store.servers(names),
+            store.discovery_conflicts(),
+            store.redis_facts(),
+            store.refused_logins(),
+            store.cluster(),
+            store.finding_notes()
+        )?;
+        let version = |worker: WorkerView| (worker.info.version, worker.started_at);
+        let workers = cluster.workers.into_iter().map(version).collect();
+        Ok(Self { servers, conflicts, redis, refused_logins, workers, notes })
+    }
+}
+
+/// The facts from an agent's answer about itself and its jails, for this user at this time.
 fn of_agent(
+    report: &mut Report,
     server: &ServerName,
     inspection: &Inspection,
     state: Option<&ServerState>,
-    caller: Option<IpAddr>,
-    now: Timestamp,
-) -> Report {
-    let mut report = Report::default();
+    (caller, now): (Option<IpAddr>, Timestamp),
+) {
     let Inspection { info, asked, answered, jails, .. } = inspection;
     let here = Some(server);
     let ours = env!("CARGO_PKG_VERSION");
@@ -156,28 +191,24 @@ fn of_agent(
     if let Some(end) = info.certificate_not_after.and_then(|end| Timestamp::from_timestamp(end, 0)) {
         report.judge(Kind::AgentCertificate, here, agents::certificate(server, end, now));
     }
-    if let Ok(views) = jails {
-        report.merge(of_jails(server, views, state, caller, now));
+    if let Ok(jails) = jails {
+        of_jails(report, server, jails, state, (caller, now));
     }
-    report
 }
 
 fn of_jails(
+    report: &mut Report,
     server: &ServerName,
-    views: &wire::JailViews,
+    Jails { running, database }: &Jails,
     state: Option<&ServerState>,
-    caller: Option<IpAddr>,
-    now: Timestamp,
-) -> Report {
-    let mut report = Report::default();
+    (caller, now): (Option<IpAddr>, Timestamp),
+) {
     let here = Some(server);
-    let running: Vec<JailFacts> =
-        views.jails.iter().filter(|view| view.running).map(|view| facts(view, state)).collect();
-    if let Some(database) = &views.database {
+    if let Some(database) = database {
         report.judge(Kind::DatabaseOff, here, agents::database(server, database.file.as_deref()));
     }
     let missing = running.iter().flat_map(|jail| jails::logs_missing(server, jail)).collect();
-    let stale = jails::logs_stale(server, &running, now);
+    let stale = jails::logs_stale(server, running, now);
     let looked =
         |jail: &JailFacts| jail.logs.as_ref().is_some_and(|logs| logs.iter().all(jails::LogFile::is_known));
     for (kind, found) in [(Kind::LogMissing, missing), (Kind::LogStale, stale)] {
@@ -187,54 +218,36 @@ fn of_jails(
             report.findings.extend::<Vec<Finding>>(found);
         }
     }
-    if let Some(since) = state.and_then(|state| state.online_since) {
-        let silent = running.iter().filter_map(|jail| jails::silent(server, jail, since, now));
+    if let Some((state, since)) = state.and_then(|state| Some((state, state.online_since?))) {
+        let failed = |jail: &JailFacts| state.status.jails.get(&jail.name).map(|counts| counts.total_failed);
+        let silent = running.iter().filter_map(|jail| jails::silent(server, jail, failed(jail), since, now));
         report.judge(Kind::FilterSilent, here, silent);
     }
     report.judge(Kind::BanShort, here, running.iter().filter_map(|jail| jails::short_ban(server, jail)));
     report.judge(Kind::RecidiveOn, here, running.iter().filter_map(|jail| jails::recidive(server, jail)));
     if let Some(address) = caller {
         let about = host_behind(address).to_string();
-        match own_address::judge(server, &running, address) {
+        match own_address::judge(server, running, address) {
             Verdict::Fine => report.judge_one(Kind::OwnAddress, server, about, None),
             Verdict::Found(finding) => report.judge_one(Kind::OwnAddress, server, about, [*finding]),
             Verdict::NotKnown => {}
         }
     }
-    report
 }
 
-fn facts(view: &wire::JailView, state: Option<&ServerState>) -> JailFacts {
-    let counts = state.and_then(|state| state.status.jails.get(&view.name));
-    JailFacts {
-        name: view.name.clone(),
-        bantime: view.bantime,
-        findtime: view.findtime,
-        ignoreip: view.ignoreip.clone(),
-        logs: view.logs.clone(),
-        reads_journal: !view.journal_matches.is_empty(),
-        total_failed: counts.map(|counts| counts.total_failed),
-    }
-}
-
-/// Agents that share a name: from discovery, and from those that answered. Ok only if all answered.
-async fn of_names(
-    known: &BTreeMap<ServerName, Arc<Inspection>>,
+/// Agents that share a name: from discovery, and from those that answered. Fine only if all answered.
+fn of_names(
+    known: &[(ServerName, Arc<Inspection>)],
     all_known: bool,
-    store: Option<&Store>,
-) -> Result<Report, StoreError> {
-    let mut found: BTreeMap<String, Finding> = BTreeMap::new();
-    if let Some(store) = store {
-        let conflicts = store.discovery_conflicts().await?;
-        let conflicts = conflicts.iter().map(|(name, how)| agents::conflict(name, &format!("{how}.")));
-        found.extend(conflicts.map(|finding| (finding.id(), finding)));
-    }
+    conflicts: &[(String, String)],
+) -> Report {
+    let conflicts = conflicts.iter().map(|(name, how)| agents::conflict(name, &format!("{how}.")));
+    let mut found: BTreeMap<String, Finding> = conflicts.map(|finding| (finding.id(), finding)).collect();
     let named = known.iter().filter_map(|(server, inspection)| {
         let info = &inspection.info;
-        Some((server.clone(), info.name.clone()?, info.instance.clone()?))
+        Some((server, info.name.as_deref()?, info.instance.as_deref()?))
     });
-    let same = agents::same_name(&named.collect::<Vec<_>>());
-    for finding in same {
+    for finding in agents::same_name(named) {
         found.entry(finding.id()).or_insert(finding);
     }
     let mut report = Report::default();
@@ -243,5 +256,5 @@ async fn of_names(
     } else {
         report.findings.extend(found.into_values());
     }
-    Ok(report)
+    report
 }

@@ -3,7 +3,7 @@
 //! One round at a time asks the agents whose last answer is older than `FRESH_FOR`; requests that arrive during a round wait
 //! for it. Every wait has a timeout: an agent that is late counts as not asked, and is asked again by the next diagnosis.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::agent::client::AgentClient;
 use crate::agent::client::fleet::Fleet;
 use crate::agent::wire;
+use crate::domain::findings::jails::JailFacts;
 use crate::domain::{ServerName, Timestamp};
 
 /// How long an answer is fresh.
@@ -34,15 +35,44 @@ pub struct Inspection {
     /// When its answer arrived, by the same clock.
     pub answered: Timestamp,
     /// Its jails, or why they are not known.
-    pub jails: Result<wire::JailViews, String>,
+    pub jails: Result<Jails, String>,
     taken: Instant,
+}
+
+/// What findings about jails follow from.
+#[derive(Debug)]
+pub struct Jails {
+    /// Those that run.
+    pub running: Vec<JailFacts>,
+    /// fail2ban's database; none from an agent before 0.3.
+    pub database: Option<wire::Database>,
+}
+
+impl From<wire::JailViews> for Jails {
+    fn from(views: wire::JailViews) -> Self {
+        let running = views.jails.into_iter().filter(|view| view.running).map(|view| JailFacts {
+            name: view.name,
+            bantime: view.bantime,
+            findtime: view.findtime,
+            ignoreip: view.ignoreip,
+            logs: view.logs,
+            reads_journal: !view.journal_matches.is_empty(),
+        });
+        Self { running: running.collect(), database: views.database }
+    }
+}
+
+impl Inspection {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.duration_since(self.taken) < FRESH_FOR
+    }
 }
 
 /// What is known about each server, or why nothing is.
 #[derive(Debug, Default)]
 pub struct Inspected {
-    /// By server.
-    pub known: BTreeMap<ServerName, Arc<Inspection>>,
+    /// In the order in which they were named.
+    pub known: Vec<(ServerName, Arc<Inspection>)>,
     /// The reasons.
     pub not_asked: BTreeMap<ServerName, String>,
 }
@@ -53,7 +83,7 @@ pub struct Inspections(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    kept: Mutex<BTreeMap<ServerName, Arc<Inspection>>>,
+    kept: Mutex<HashMap<ServerName, Arc<Inspection>>>,
     /// Locked by the round that asks.
     turn: tokio::sync::Mutex<()>,
 }
@@ -67,12 +97,18 @@ impl Inspections {
         clock: impl Fn() -> Timestamp + Copy + Send + Sync,
     ) -> Inspected {
         let give_up = Instant::now() + TOTAL_TIMEOUT;
-        let mut failed = BTreeMap::new();
+        let mut failed = HashMap::new();
+        let mut began = Instant::now();
         if let Ok(_turn) = timeout_at(give_up, self.0.turn.lock()).await {
-            self.forget_others(agents);
-            let due = names.iter().filter(|name| self.fresh(name).is_none());
-            let due: Vec<(ServerName, AgentClient)> =
-                due.filter_map(|name| Some((name.clone(), agents.get(name)?))).collect();
+            began = Instant::now();
+            let due: Vec<(ServerName, AgentClient)> = self
+                .due(names, began)
+                .into_iter()
+                .filter_map(|name| {
+                    let agent = agents.get(&name)?;
+                    Some((name, agent))
+                })
+                .collect();
             let asking =
                 due.into_iter().map(|(name, agent)| async move { (name, inspect(&agent, clock).await) });
             // Boxed, or the compiler cannot see that it may move between threads.
@@ -84,10 +120,12 @@ impl Inspections {
                 }
             }
         }
+        let kept = self.kept();
         let mut inspected = Inspected::default();
         for name in names {
-            match self.fresh(name) {
-                Some(inspection) => drop(inspected.known.insert(name.clone(), inspection)),
+            // What was fresh when the round began was not asked for: it counts, though it may be older now.
+            match kept.get(name).filter(|inspection| inspection.is_fresh(began)) {
+                Some(inspection) => inspected.known.push((name.clone(), Arc::clone(inspection))),
                 None => {
                     let late = || "its agent has not answered in time".to_owned();
                     inspected.not_asked.insert(name.clone(), failed.remove(name).unwrap_or_else(late));
@@ -97,18 +135,14 @@ impl Inspections {
         inspected
     }
 
-    /// The answer, if it is fresh. One that was fresh when this round began may be a little older at its end.
-    fn fresh(&self, name: &ServerName) -> Option<Arc<Inspection>> {
-        let kept = self.kept().get(name).cloned();
-        kept.filter(|inspection| inspection.taken.elapsed() < FRESH_FOR)
+    /// Forgets what is not fresh, and returns those of `names` that are to be asked.
+    fn due(&self, names: &[ServerName], now: Instant) -> Vec<ServerName> {
+        let mut kept = self.kept();
+        kept.retain(|_, inspection| inspection.is_fresh(now));
+        names.iter().filter(|name| !kept.contains_key(*name)).cloned().collect()
     }
 
-    fn forget_others(&self, agents: &Fleet) {
-        self.kept()
-            .retain(|name, inspection| agents.contains(name) && inspection.taken.elapsed() < FRESH_FOR);
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServerName, Arc<Inspection>>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<ServerName, Arc<Inspection>>> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +157,7 @@ async fn inspect(
     let answered = clock();
     let left = end.saturating_duration_since(Instant::now());
     let jails = match timeout(left, agent.jail_views_within(left)).await {
-        Ok(jails) => jails.map_err(|error| error.to_string()),
+        Ok(jails) => jails.map(Jails::from).map_err(|error| error.to_string()),
         Err(_) => Err("its agent has not answered in time".to_owned()),
     };
     Ok(Inspection { info, asked, answered, jails, taken: Instant::now() })

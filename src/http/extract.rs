@@ -94,14 +94,15 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
         }
     }
     if arrived <= limit {
-        return Ok(taken);
+        Ok(taken)
+    } else {
+        Err(too_large(format!("a body may have {limit} bytes at most")))
     }
-    Err(Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "body-too-large",
-        "The body is too large",
-        format!("a body may have {limit} bytes at most"),
-    ))
+}
+
+/// 413, with a sentence that says what is allowed.
+pub(in crate::http) fn too_large(detail: String) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
 }
 
 fn read_shape<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {

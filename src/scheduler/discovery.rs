@@ -90,7 +90,7 @@ impl Discoverer {
         let contested = contested.collect();
         look.asked.extend(ask(scheduler, contested, &mut complaints).await);
 
-        let known = read.servers.clone();
+        let known = Discoveries::clone(&read.servers);
         let reconciled = reconcile(known, &look, &scheduler.agents.listed(), read.read_at);
         #[expect(clippy::cast_precision_loss, reason = "a small count")]
         metrics::gauge!("bangui_discovery_conflicts").set(reconciled.conflicts.len() as f64);
@@ -208,12 +208,12 @@ async fn write(
     read: &StoredDiscoveries,
     reconciled: &Reconciled,
 ) -> Result<(), StoreError> {
-    if reconciled.servers == read.servers {
+    if reconciled.servers == *read.servers {
         return Ok(());
     }
     let jails = jails_of(scheduler, &reconciled.forgotten).await?;
     // First make sure that no probe begins that would write a deleted state again.
-    let mut remaining = read.servers.clone();
+    let mut remaining = Discoveries::clone(&read.servers);
     remaining.retain(|name, _| reconciled.servers.contains_key(name));
     scheduler.agents.apply(&remaining);
     let written = scheduler.store.write_discoveries(&term.fence, read, reconciled, &jails).await;

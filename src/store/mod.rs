@@ -28,6 +28,7 @@ pub mod undo;
 pub mod wake;
 mod worker_id;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use auth::accounts::{Account, PasswordSet};
@@ -73,7 +74,7 @@ pub use worker_id::WorkerId;
 use futures_util::future::BoxFuture;
 
 use crate::config::RedisConfig;
-use crate::domain::{ServerName, ServerState, Timestamp};
+use crate::domain::{Discoveries, ServerName, ServerState, Timestamp};
 use auth::near_cache;
 use auth::sessions::{checks, user_agents};
 use connection::clock;
@@ -85,6 +86,11 @@ use keys::Keys;
 
 /// Bytes of servers' states that were decoded.
 const STATES_ROOM: usize = 4 * 1024 * 1024;
+/// Bytes of the list of discovered servers that was decoded.
+const DISCOVERED_ROOM: usize = 1024 * 1024;
+
+/// The discovered servers, and the entries of their document that this version cannot read.
+type Entries = (Arc<Discoveries>, Arc<BTreeMap<String, rmpv::Value>>);
 
 /// Everything the cluster remembers. Cheap to clone; dropping the last clone ends its connection.
 #[derive(Clone)]
@@ -94,6 +100,7 @@ pub struct Store {
     user_agents: Arc<user_agents::UserAgents>,
     checks: checks::SessionChecks,
     states: Arc<Decoded<ServerName, Arc<ServerState>>>,
+    discovered: Arc<Decoded<(), Entries>>,
     near_cache: Arc<near_cache::NearCache>,
     settings_seen: Arc<settings_revision::SettingsRevision>,
     wakes: Arc<wake::Wakes>,
@@ -137,6 +144,7 @@ impl Store {
             user_agents: Arc::default(),
             checks,
             states: Arc::new(Decoded::with_room(STATES_ROOM)),
+            discovered: Arc::new(Decoded::with_room(DISCOVERED_ROOM)),
             near_cache: Arc::default(),
             settings_seen: Arc::clone(&settings_seen),
             wakes,

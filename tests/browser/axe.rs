@@ -1,4 +1,4 @@
-//! axe-core on every page, wide and narrow: light, dark, and with high contrast.
+//! axe-core on every page, wide and narrow: light, dark, with high contrast, and in the colours that a system forces.
 //!
 //! Two browsers share the pages. Each page is loaded once; then the width and the theme of the system change in place. Of rows
 //! with the same structure only a few stay: the time of axe grows with the page, and the hundredth row shows what the first shows.
@@ -14,6 +14,14 @@ use crate::support::Cluster;
 /// The rules about colours: the others find the same in every theme.
 const OF_COLOURS: [&str; 2] = ["color-contrast", "link-in-text-block"];
 const BROWSERS: usize = 2;
+/// Systems that force their own colours: a short name, and whether they are dark.
+const FORCED: [(&str, bool); 2] = [("forced", false), ("forced-dark", true)];
+/// The page of the interface: of a third party, and made by its script. Some of its operations and models are opened.
+const DOCS: (&str, &str) = ("docs", "/docs");
+const OPEN_SOME: &str = "const some = ['.opblock-get', '.opblock-post', '.opblock-patch'].map((kind) => kind + ' .opblock-summary-control'); \
+    for (const one of [...some, '.json-schema-2020-12-accordion']) document.querySelector(one).click();";
+/// Colours that fade would be seen half way.
+const SETTLE: &str = "for (const fade of document.getAnimations()) fade.finish();";
 
 /// Leaves three of the rows with the same structure. A removed row leaves a placeholder, which the page's script takes for the row.
 const SHORTEN: &str = "const built = (row) => row.outerHTML.replace(/>[^<]+</g, '><').replace(/ (?!class)[a-z-]+=\"[^\"]*\"/g, ''); \
@@ -64,14 +72,23 @@ async fn wrong(chrome: &Chrome, axe: &str, page: &str) -> Vec<String> {
         for (system, dark, contrast) in SYSTEMS {
             chrome.system(dark, contrast).await;
             let rules = if system == "light" { json!({}) } else { json!({ "runOnly": OF_COLOURS }) };
-            let found = chrome.client.execute_async(RUN, vec![rules]).await.unwrap();
-            let found = found.as_array().unwrap().iter();
-            all.extend(
-                found.map(|found| format!("{page}, {width}, {system}: {}", strings(found).join("; "))),
-            );
+            all.extend(violations(chrome, rules, &format!("{page}, {width}, {system}")).await);
+        }
+        for (system, dark) in FORCED {
+            chrome.forced(dark).await;
+            let rules = json!({ "runOnly": OF_COLOURS });
+            all.extend(violations(chrome, rules, &format!("{page}, {width}, {system}")).await);
         }
     }
     all
+}
+
+/// What axe finds with these rules, each after where that is.
+async fn violations(chrome: &Chrome, rules: Value, place: &str) -> Vec<String> {
+    chrome.run(SETTLE).await;
+    let found = chrome.client.execute_async(RUN, vec![rules]).await.unwrap();
+    let found = found.as_array().unwrap().iter();
+    found.map(|found| format!("{place}: {}", strings(found).join("; "))).collect()
 }
 
 /// Proves that finding nothing means something: a planted fault is found in each width and theme.
@@ -79,12 +96,12 @@ async fn finds_what_is_put_there(chrome: &Chrome, axe: &str) {
     chrome
         .run(
             "const words = document.createElement('p'); words.textContent = 'hardly to be read'; words.id = 'main'; \
-             words.style.cssText = 'color: #777; background: #888; width: 2000px'; document.querySelector('main').append(words);",
+             words.style.cssText = 'color: #777; background: #888; width: 2000px; forced-color-adjust: none'; document.querySelector('main').append(words);",
         )
         .await;
     let found = wrong(chrome, axe, "setup").await;
     let ends = |words: &str| found.iter().filter(|found| found.contains(words)).count();
-    assert_eq!(ends("color-contrast"), 2 * SYSTEMS.len(), "{found:?}");
+    assert_eq!(ends("color-contrast"), 2 * (SYSTEMS.len() + FORCED.len()), "{found:?}");
     assert_eq!((ends("scrolls sideways"), ends("two elements have the id main")), (2, 1), "{found:?}");
 }
 
@@ -102,6 +119,14 @@ async fn walk(
     let mut all = Vec::new();
     while let Some((name, path, _)) = pages.get(next.fetch_add(1, Relaxed)) {
         open(chrome, cluster, path).await;
+        if *name == DOCS.0 {
+            chrome
+                .until_run("the operations", "return document.querySelectorAll('.opblock').length > 9", true)
+                .await;
+            chrome.run(OPEN_SOME).await;
+            let opened = "return document.querySelectorAll('.opblock.is-open').length";
+            chrome.until_run("some opened operations", opened, 3).await;
+        }
         all.extend(wrong(chrome, axe, name).await);
     }
     all
@@ -111,7 +136,9 @@ async fn walk(
 async fn axe_finds_nothing_on_any_page_in_any_theme_wide_or_narrow() {
     let axe = script();
     let (site, fresh) = tokio::join!(furnished(), Cluster::bare(1).start());
-    let (inside, outside): (Vec<_>, Vec<_>) = site.pages.iter().partition(|(_, _, inside)| *inside);
+    let docs = (DOCS.0, DOCS.1.to_owned(), true);
+    let pages = site.pages.iter().chain([&docs]);
+    let (inside, outside): (Vec<_>, Vec<_>) = pages.partition(|(_, _, inside)| *inside);
     let next = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let browsers = (0..BROWSERS).map(|n| {
         let (axe, site, fresh, inside, outside, next) = (&axe, &site, &fresh, &inside, &outside, &next);

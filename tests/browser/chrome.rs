@@ -106,6 +106,14 @@ impl Chrome {
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
+    /// Has the system force its own colours, light or dark.
+    pub async fn forced(&self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme },
+            { "name": "forced-colors", "value": "active" }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
     pub async fn end(self) {
         let _ = self.client.close().await;
     }

@@ -43,8 +43,11 @@ async fn the_page_loads_nothing_from_elsewhere_and_its_looser_policy_is_its_own_
         let policy = file.expect(200).headers["content-security-policy"].to_str().unwrap();
         assert!(!policy.contains("unsafe") && policy.starts_with("default-src 'none'"), "{policy}");
     }
-    let begins = client.get("/docs/swagger-initializer.js").await.text;
-    assert!(begins.contains("/openapi.json") && begins.contains("\"validatorUrl\": \"none\""), "{begins}");
+    let begins = client.get("/docs/start.js").await.text;
+    assert!(
+        begins.contains("url: \"/openapi.json\"") && begins.contains("validatorUrl: \"none\""),
+        "{begins}"
+    );
     for none in
         ["/docs/oauth2-redirect.html", "/docs/index.html", "/docs/page.js", "/docs/%2e%2e%2fCargo.toml"]
     {

@@ -161,7 +161,8 @@ async fn an_operator_adds_entries_that_end_and_an_admin_those_for_good_and_remov
         client.post(&format!("{JAIL}/ignore"), body).await
     };
     let form = async |client: &Client, path: &str, body: &str| {
-        let request = client.without_redirects().request(Method::POST, path);
+        let client = client.without_redirects();
+        let request = client.request(Method::POST, path);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         client.send(request.body(body.to_owned())).await
     };

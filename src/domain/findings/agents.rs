@@ -1,5 +1,6 @@
 //! Findings about agents, from what they report about themselves, and about the fail2ban beside them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
@@ -91,19 +92,27 @@ pub fn database(server: &ServerName, file: Option<&str>) -> Option<Finding> {
 
 /// Agents of different processes that report one name: `(server, name, instance)` of each that has a name.
 #[must_use]
-pub fn same_name(agents: &[(ServerName, String, String)]) -> Vec<Finding> {
-    let mut by_name: BTreeMap<String, BTreeMap<&str, &ServerName>> = BTreeMap::new();
-    for (server, name, instance) in agents {
-        by_name.entry(name.to_ascii_lowercase()).or_default().insert(instance, server);
+pub fn same_name<'a>(agents: impl Iterator<Item = (&'a ServerName, &'a str, &'a str)>) -> Vec<Finding> {
+    let lowercase = |name: &'a str| {
+        let has_capitals = name.bytes().any(|byte| byte.is_ascii_uppercase());
+        if has_capitals { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) }
+    };
+    let mut by_name: Vec<(Cow<'a, str>, &str, &ServerName)> =
+        agents.map(|(server, name, instance)| (lowercase(name), instance, server)).collect();
+    by_name.sort_unstable();
+    let mut found = Vec::new();
+    for same in by_name.chunk_by(|a, b| a.0 == b.0) {
+        let instances: BTreeMap<&str, &ServerName> =
+            same.iter().map(|(_, instance, server)| (*instance, *server)).collect();
+        if instances.len() > 1 {
+            let servers: BTreeSet<&str> = instances.into_values().map(ServerName::as_str).collect();
+            let servers: Vec<&str> = servers.into_iter().collect();
+            let name = &same[0].0;
+            let how = format!("The agents of {} report the same name, {name}.", servers.join(", "));
+            found.push(conflict(name, &how));
+        }
     }
-    let twice = by_name.into_iter().filter(|(_, instances)| instances.len() > 1);
-    let found = twice.map(|(name, instances)| {
-        let servers: BTreeSet<&str> = instances.into_values().map(ServerName::as_str).collect();
-        let servers: Vec<&str> = servers.into_iter().collect();
-        let how = format!("The agents of {} report the same name, {name}.", servers.join(", "));
-        conflict(&name, &how)
-    });
-    found.collect()
+    found
 }
 
 /// A name that discovery found twice; `how` says where.
@@ -163,14 +172,15 @@ mod tests {
 
     #[test]
     fn one_agent_behind_two_servers_has_one_name_and_two_agents_of_one_name_are_found() {
-        let agent = |server: &str, name: &str, instance: &str| {
-            (ServerName::parse(server).unwrap(), name.to_owned(), instance.to_owned())
+        let found = |agents: &[(&str, &'static str, &'static str)]| {
+            let server = |(server, ..): &(&str, &str, &str)| ServerName::parse(server).unwrap();
+            let servers: Vec<ServerName> = agents.iter().map(server).collect();
+            same_name(
+                servers.iter().zip(agents).map(|(server, (_, name, instance))| (server, *name, *instance)),
+            )
         };
-        assert_eq!(
-            same_name(&[agent("a", "node", "1"), agent("b", "node", "1"), agent("c", "other", "2")]),
-            []
-        );
-        let found = same_name(&[agent("a", "node", "1"), agent("b", "Node", "2")]);
+        assert_eq!(found(&[("a", "node", "1"), ("b", "node", "1"), ("c", "other", "2")]), []);
+        let found = found(&[("a", "node", "1"), ("c", "other", "3"), ("b", "Node", "2")]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].id(), "agent-names#node");
         assert!(found[0].detail.contains("a, b"), "{}", found[0].detail);

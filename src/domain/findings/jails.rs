@@ -57,8 +57,6 @@ pub struct JailFacts {
     pub logs: Option<Vec<LogFile>>,
     /// Whether it also reads the journal.
     pub reads_journal: bool,
-    /// Failures since fail2ban started, if known.
-    pub total_failed: Option<u64>,
 }
 
 /// Each log file that is missing. A jail without another source bans nobody.
@@ -108,16 +106,18 @@ pub fn logs_stale(server: &ServerName, jails: &[JailFacts], now: Timestamp) -> V
     found.collect()
 }
 
-/// A filter that has matched nothing since fail2ban started. `recidive` is silent where all is well.
+/// A filter that has matched nothing since fail2ban started, by the number of failures since then, if that is known. `recidive` is
+/// silent where all is well.
 #[must_use]
 pub fn silent(
     server: &ServerName,
     jail: &JailFacts,
+    total_failed: Option<u64>,
     online_since: Timestamp,
     now: Timestamp,
 ) -> Option<Finding> {
     let name = &jail.name;
-    let silent = jail.total_failed == Some(0) && name.as_str() != RECIDIVE;
+    let silent = total_failed == Some(0) && name.as_str() != RECIDIVE;
     (silent && now - online_since >= SILENT_AFTER).then(|| {
         let source = if jail.reads_journal { "systemd-journal" } else { "LOGFILE" };
         let log = jail.logs.iter().flatten().next().map_or(source.to_owned(), |log| quoted(&log.path));
@@ -186,7 +186,6 @@ mod tests {
             ignoreip: Vec::new(),
             logs: None,
             reads_journal: false,
-            total_failed: None,
         }
     }
 
@@ -226,9 +225,8 @@ mod tests {
 
     #[test]
     fn a_filter_is_silent_after_an_hour_without_a_match() {
-        let found = |name, total_failed, now| {
-            silent(&web(), &JailFacts { total_failed, ..jail(name) }, at(100), at(now)).is_some()
-        };
+        let found =
+            |name, total_failed, now| silent(&web(), &jail(name), total_failed, at(100), at(now)).is_some();
         assert!(!found("sshd", Some(0), 3_699));
         assert!(found("sshd", Some(0), 3_700));
         assert!(!found("sshd", Some(1), 3_700));

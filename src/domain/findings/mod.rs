@@ -32,7 +32,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{JailName, ServerName, Timestamp};
-pub use report::{CheckState, Report, Scope};
+pub use report::{CheckState, Report};
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -212,12 +212,16 @@ impl Finding {
     /// Names this finding for as long as it lasts, on every worker: `KIND[:SERVER[/JAIL]][#ABOUT]`.
     #[must_use]
     pub fn id(&self) -> String {
-        let mut id = self.kind.word().to_owned();
-        for (mark, part) in [
+        let word = self.kind.word();
+        let parts = [
             (':', self.server.as_ref().map(ServerName::as_str)),
             ('/', self.jail.as_ref().map(JailName::as_str)),
             ('#', self.about.as_deref()),
-        ] {
+        ];
+        let long: usize = parts.iter().filter_map(|(_, part)| Some(part.as_ref()?.len() + 1)).sum();
+        let mut id = String::with_capacity(word.len() + long);
+        id.push_str(word);
+        for (mark, part) in parts {
             if let Some(part) = part {
                 id.push(mark);
                 id.push_str(part);

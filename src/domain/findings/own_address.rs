@@ -66,7 +66,6 @@ mod tests {
             ignoreip: list.iter().map(|&entry| entry.to_owned()).collect(),
             logs: None,
             reads_journal: false,
-            total_failed: None,
         };
         let jails: Vec<JailFacts> = lists.iter().map(jail).collect();
         match judge(&ServerName::parse("web-1").unwrap(), &jails, address.parse().unwrap()) {

@@ -1,6 +1,6 @@
 //! What a round of checks found, and which checks could be made: what was not judged is unknown, and not fine.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,28 +20,23 @@ pub enum CheckState {
     Unknown,
 }
 
-/// Where a check was made.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scope {
-    /// Which check.
-    pub kind: Kind,
-    /// On this server; none if it is about bangui itself.
-    pub server: Option<ServerName>,
-    /// Only for this, such as an address; none if the check covers everything there.
-    pub about: Option<String>,
-}
+/// Kinds, one bit each: of a thousand servers, a check each would be ten thousand entries of a set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Kinds(u32);
 
-impl Scope {
-    /// Whether the finding of that id would have been found here.
-    #[must_use]
-    pub fn covers(&self, id: &str) -> bool {
-        let Some(rest) = id.strip_prefix(self.kind.word()) else { return false };
-        let about = rest.split_once('#').map(|(_, about)| about);
-        let place = rest.split(['/', '#']).next().unwrap_or_default();
-        let server = place.strip_prefix(':');
-        (place.is_empty() || server.is_some())
-            && server == self.server.as_ref().map(ServerName::as_str)
-            && (self.about.is_none() || self.about.as_deref() == about)
+const _: () = assert!(Kind::ALL.len() <= u32::BITS as usize, "each kind has its bit");
+
+impl Kinds {
+    fn add(&mut self, kind: Kind) {
+        self.0 |= 1 << kind as u32;
+    }
+
+    fn remove(&mut self, kind: Kind) {
+        self.0 &= !(1 << kind as u32);
+    }
+
+    fn contain(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u32) != 0
     }
 }
 
@@ -50,19 +45,32 @@ impl Scope {
 pub struct Report {
     /// What was found.
     pub findings: Vec<Finding>,
-    /// The checks that were made.
-    pub judged: HashSet<Scope>,
+    /// The checks that were made anywhere.
+    anywhere: Kinds,
+    /// Those that were made of bangui itself.
+    itself: Kinds,
+    /// Those that were made of everything on a server.
+    servers: HashMap<ServerName, Kinds>,
+    /// Those that were made of one thing on a server, such as an address.
+    things: HashSet<(Kind, ServerName, String)>,
 }
 
 impl Report {
-    /// Adds a check that could be made, with what it found.
+    /// Adds a check that could be made, with what it found: on this server; none if it is about bangui itself.
     pub fn judge(
         &mut self,
         kind: Kind,
         server: Option<&ServerName>,
         found: impl IntoIterator<Item = Finding>,
     ) {
-        self.judged.insert(Scope { kind, server: server.cloned(), about: None });
+        self.anywhere.add(kind);
+        match server {
+            None => self.itself.add(kind),
+            Some(server) => match self.servers.get_mut(server) {
+                Some(kinds) => kinds.add(kind),
+                None => self.servers.entry(server.clone()).or_default().add(kind),
+            },
+        }
         self.findings.extend(found);
     }
 
@@ -74,38 +82,42 @@ impl Report {
         about: String,
         found: impl IntoIterator<Item = Finding>,
     ) {
-        self.judged.insert(Scope { kind, server: Some(server.clone()), about: Some(about) });
+        self.anywhere.add(kind);
+        self.things.insert((kind, server.clone(), about));
         self.findings.extend(found);
     }
 
     /// Adds all of another report.
     pub fn merge(&mut self, other: Self) {
         self.findings.extend(other.findings);
-        self.judged.extend(other.judged);
+        self.anywhere.0 |= other.anywhere.0;
+        self.itself.0 |= other.itself.0;
+        for (server, kinds) in other.servers {
+            self.servers.entry(server).or_default().0 |= kinds.0;
+        }
+        self.things.extend(other.things);
     }
 
-    /// Whether a check was made that would have found the finding of that id: the same as asking [`Scope::covers`] of each, but
-    /// faster.
+    /// Whether a check was made that would have found the finding of that id.
     #[must_use]
     pub fn covers(&self, id: &str) -> bool {
         let word = id.split([':', '/', '#']).next().unwrap_or_default();
-        let Some(kind) = Kind::ALL.iter().find(|kind| kind.word() == word) else { return false };
+        let Some(kind) = Kind::ALL.iter().copied().find(|kind| kind.word() == word) else { return false };
         let rest = &id[word.len()..];
         let place = rest.split(['/', '#']).next().unwrap_or_default();
-        let server = match place.strip_prefix(':').map(ServerName::parse) {
-            None => None,
-            Some(Ok(server)) => Some(server),
-            Some(Err(_)) => return false,
-        };
+        let Some(server) = place.strip_prefix(':') else { return self.itself.contain(kind) };
+        let Ok(server) = ServerName::parse(server) else { return false };
+        if self.servers.get(&server).is_some_and(|kinds| kinds.contain(kind)) {
+            return true;
+        }
         let about = rest.split_once('#').map(|(_, about)| about.to_owned());
-        let scope = |about| Scope { kind: *kind, server: server.clone(), about };
-        self.judged.contains(&scope(None)) || (about.is_some() && self.judged.contains(&scope(about)))
+        about.is_some_and(|about| self.things.contains(&(kind, server, about)))
     }
 
     /// Whether the check was made anywhere.
     #[must_use]
     pub fn has_judged(&self, kind: Kind) -> bool {
-        self.judged.iter().any(|scope| scope.kind == kind)
+        self.anywhere.contain(kind)
     }
 
     /// Leaves out what is about other servers. Findings about several of them at once, which are about none in particular, go as a whole.
@@ -113,22 +125,35 @@ impl Report {
         let is_shown =
             |kind: Kind, server: Option<&ServerName>| server.map_or(kind != Kind::AgentNames, &shown);
         self.findings.retain(|finding| is_shown(finding.kind, finding.server.as_ref()));
-        self.judged.retain(|scope| is_shown(scope.kind, scope.server.as_ref()));
+        self.servers.retain(|server, _| shown(server));
+        self.things.retain(|(_, server, _)| shown(server));
+        self.itself.remove(Kind::AgentNames);
+        self.anywhere = self.itself;
+        for kinds in self.servers.values() {
+            self.anywhere.0 |= kinds.0;
+        }
+        for (kind, ..) in &self.things {
+            self.anywhere.add(*kind);
+        }
     }
 
     /// How each check ended, in the order of the kinds.
     #[must_use]
     pub fn checks(&self) -> Vec<(Kind, CheckState)> {
-        let state = |kind: &Kind| {
-            if self.findings.iter().any(|finding| finding.kind == *kind) {
+        let mut found = Kinds::default();
+        for finding in &self.findings {
+            found.add(finding.kind);
+        }
+        let state = |kind: Kind| {
+            if found.contain(kind) {
                 CheckState::Found
-            } else if self.has_judged(*kind) {
+            } else if self.has_judged(kind) {
                 CheckState::Fine
             } else {
                 CheckState::Unknown
             }
         };
-        Kind::ALL.iter().map(|kind| (*kind, state(kind))).collect()
+        Kind::ALL.iter().map(|kind| (*kind, state(*kind))).collect()
     }
 
     /// The worst first, then by kind and place.
@@ -147,55 +172,37 @@ mod tests {
     use crate::domain::findings::{Remedy, Severity};
 
     #[test]
-    fn a_scope_covers_the_findings_of_its_check_at_its_place_and_no_other() {
-        let web = ServerName::parse("web-1").unwrap();
-        let scope = |kind, server: Option<&ServerName>, about: Option<&str>| Scope {
-            kind,
-            server: server.cloned(),
-            about: about.map(str::to_owned),
-        };
-        let logs = scope(Kind::LogMissing, Some(&web), None);
-        assert!(logs.covers("log-missing:web-1/sshd#/var/log/a#b"));
-        assert!(!logs.covers("log-missing:web-10/sshd#/var/log/a"));
-        assert!(!logs.covers("log-missing"));
-        assert!(!scope(Kind::ServerDown, Some(&web), None).covers("server-downhill:web-1"));
-        assert!(scope(Kind::RedisMemory, None, None).covers("redis-memory"));
-        assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory:web-1"));
-        assert!(!scope(Kind::RedisMemory, None, None).covers("redis-memory-of-old"));
-        let mine = scope(Kind::OwnAddress, Some(&web), Some("198.51.100.23"));
-        assert!(mine.covers("own-address:web-1#198.51.100.23"));
-        assert!(!mine.covers("own-address:web-1#198.51.100.24"));
-    }
-
-    #[test]
-    fn a_report_covers_what_one_of_its_scopes_covers() {
+    fn a_report_covers_the_findings_of_its_checks_at_their_places_and_no_others() {
         let web = ServerName::parse("web-1").unwrap();
         let mut report = Report::default();
         report.judge(Kind::LogMissing, Some(&web), None);
         report.judge(Kind::RedisMemory, None, None);
         report.judge_one(Kind::OwnAddress, &web, "198.51.100.23".to_owned(), None);
-        let ids = [
-            "log-missing:web-1/sshd#/var/log/a#b",
-            "log-missing:web-1/a/b#c",
-            "log-missing:web-10/sshd#/var/log/a",
-            "log-missing:web-1",
-            "log-missing",
-            "log-missing:",
-            "log-missing-too:web-1",
-            "redis-memory",
-            "redis-memory:web-1",
-            "redis-memory/x",
-            "redis-memory#x",
-            "redis-memory-of-old",
-            "own-address:web-1#198.51.100.23",
-            "own-address:web-1#198.51.100.24",
-            "own-address:web-1",
-            "of-a-newer-version:web-1",
-            "",
+        let covered = [
+            ("log-missing:web-1/sshd#/var/log/a#b", true),
+            ("log-missing:web-1/a/b#c", true),
+            ("log-missing:web-1", true),
+            ("log-missing:web-10/sshd#/var/log/a", false),
+            ("log-missing", false),
+            ("log-missing:", false),
+            ("log-missing-too:web-1", false),
+            ("server-down:web-1", false),
+            ("server-downhill:web-1", false),
+            ("redis-memory", true),
+            ("redis-memory/x", true),
+            ("redis-memory#x", true),
+            ("redis-memory:web-1", false),
+            ("redis-memory-of-old", false),
+            ("own-address:web-1#198.51.100.23", true),
+            ("own-address:web-1#198.51.100.24", false),
+            ("own-address:web-10#198.51.100.23", false),
+            ("own-address:web-1", false),
+            ("of-a-newer-version:web-1", false),
+            ("", false),
         ];
-        let covered = ids.map(|id| report.judged.iter().any(|scope| scope.covers(id)));
-        assert_eq!(ids.map(|id| report.covers(id)), covered);
-        assert_eq!(covered.iter().filter(|covered| **covered).count(), 7);
+        for (id, is) in covered {
+            assert_eq!(report.covers(id), is, "{id}");
+        }
     }
 
     #[test]
@@ -207,26 +214,49 @@ mod tests {
         report.judge(Kind::LogMissing, Some(&web), None);
         report.judge(Kind::RedisMemory, None, Some(finding(Kind::RedisMemory)));
         report.judge(Kind::AgentNames, None, Some(finding(Kind::AgentNames).about("names db-1")));
+        report.judge_one(Kind::OwnAddress, &db, "198.51.100.23".to_owned(), None);
         report.only(|server| *server == web);
         let left: Vec<Kind> = report.findings.iter().map(|finding| finding.kind).collect();
         assert_eq!(left, [Kind::RedisMemory]);
         let state = |kind| report.checks().into_iter().find(|(known, _)| *known == kind).unwrap().1;
         assert_eq!(state(Kind::LogMissing), CheckState::Fine);
-        assert_eq!(state(Kind::ServerDown), CheckState::Unknown, "it was made elsewhere only");
-        assert_eq!(state(Kind::AgentNames), CheckState::Unknown);
+        for elsewhere in [Kind::ServerDown, Kind::AgentNames, Kind::OwnAddress] {
+            assert_eq!(state(elsewhere), CheckState::Unknown, "it was made elsewhere only");
+        }
+        assert!(!report.covers("server-down:db-1") && report.covers("log-missing:web-1"));
     }
 
     #[test]
-    fn every_finding_is_within_the_scope_of_its_check() {
+    fn every_finding_is_covered_by_its_check_and_by_no_other() {
         let web = ServerName::parse("web-1").unwrap();
         let jail = JailName::parse("a/b#c").unwrap();
         for kind in Kind::ALL {
             let bare = Finding::new(*kind, Severity::Info, "", "", Remedy::text(""));
             let there = bare.clone().on(&web).jail(&jail).about("x");
-            let scope = |server| Scope { kind: *kind, server, about: None };
-            assert!(scope(None).covers(&bare.id()), "{kind}");
-            assert!(scope(Some(web.clone())).covers(&there.id()), "{kind}");
-            assert!(!scope(None).covers(&there.id()), "{kind}");
+            let covered = |server| {
+                let mut report = Report::default();
+                report.judge(*kind, server, None);
+                let others = Kind::ALL.iter().filter(|other| report.has_judged(**other));
+                assert_eq!(others.collect::<Vec<_>>(), [kind]);
+                (report.covers(&bare.id()), report.covers(&there.id()))
+            };
+            assert_eq!(covered(None), (true, false), "{kind}");
+            assert_eq!(covered(Some(&web)), (false, true), "{kind}");
         }
+    }
+
+    #[test]
+    fn a_check_is_found_fine_or_unknown() {
+        let web = ServerName::parse("web-1").unwrap();
+        let mut report = Report::default();
+        report.judge(Kind::RedisMemory, None, None);
+        let found = Finding::new(Kind::ServerDown, Severity::Error, "", "", Remedy::text("")).on(&web);
+        report.judge(Kind::ServerDown, Some(&web), Some(found));
+        let states = report.checks();
+        let of = |kind| states.iter().find(|(known, _)| *known == kind).map(|(_, state)| *state);
+        assert_eq!(of(Kind::RedisMemory), Some(CheckState::Fine));
+        assert_eq!(of(Kind::ServerDown), Some(CheckState::Found));
+        assert_eq!(of(Kind::OwnAddress), Some(CheckState::Unknown));
+        assert_eq!(states.len(), Kind::ALL.len());
     }
 }

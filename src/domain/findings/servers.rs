@@ -20,9 +20,15 @@ const KINDS: [Kind; 7] = [
 #[must_use]
 pub fn judge(server: &ServerName, state: &ServerState, now: Timestamp) -> Report {
     let mut report = Report::default();
+    judge_into(&mut report, server, state, now);
+    report
+}
+
+/// As [`judge`], into a report of many servers.
+pub fn judge_into(report: &mut Report, server: &ServerName, state: &ServerState, now: Timestamp) {
     let condition = state.status.condition;
     if condition == Condition::Unknown {
-        return report;
+        return;
     }
     let jails_known = matches!(condition, Condition::Up | Condition::Degraded);
     for kind in KINDS {
@@ -40,7 +46,6 @@ pub fn judge(server: &ServerName, state: &ServerState, now: Timestamp) -> Report
         };
         report.judge(kind, Some(server), found);
     }
-    report
 }
 
 fn down(server: &ServerName, state: &ServerState) -> Option<Finding> {

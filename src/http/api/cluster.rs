@@ -20,7 +20,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<axum:
     let (view, redis, found) =
         tokio::try_join!(state.store.cluster(), state.store.redis_view(), state.store.discoveries())?;
     let access = &caller.session.access;
-    let found = found.servers.into_iter().filter(|(name, _)| access.reaches(name));
+    let found = found.servers.iter().filter(|(name, _)| access.reaches(name));
     Ok(axum::Json(Cluster {
         agents: found.map(Agent::from).collect(),
         ..Cluster::new(without_others(access, view), redis)
@@ -50,12 +50,12 @@ struct Agent {
     certificate_sha256: Option<String>,
 }
 
-impl From<(ServerName, Discovered)> for Agent {
-    fn from((server, found): (ServerName, Discovered)) -> Self {
+impl From<(&ServerName, &Discovered)> for Agent {
+    fn from((server, found): (&ServerName, &Discovered)) -> Self {
         Self {
             server: server.to_string(),
             address: found.address.to_string(),
-            certificate_sha256: found.fingerprint,
+            certificate_sha256: found.fingerprint.clone(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `/openapi.json`, and `/docs`, a page that shows it and tries requests in the session.
 //!
 //! The page is Swagger UI, whose files are in the binary. It works without the internet, and nobody learns who reads it. Its looser
-//! policy (it writes styles into its elements) applies to this page alone.
+//! policy (it writes styles into its elements) applies to this page alone. `docs/start.js` and `docs/look.css` give it what a screen
+//! reader, a keyboard and weak eyes need.
 
 use std::sync::Arc;
 
@@ -24,16 +25,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 const NOTHING: HeaderValue =
     HeaderValue::from_static("default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
 
-/// The files that the page loads. Swagger UI has more: pages for logins elsewhere, which nobody needs here.
-const FILES: [&str; 7] = [
-    "swagger-ui.css",
-    "index.css",
-    "swagger-ui-bundle.js",
-    "swagger-ui-standalone-preset.js",
-    "swagger-initializer.js",
-    "favicon-16x16.png",
-    "favicon-32x32.png",
+const PAGE: &str = include_str!("docs/page.html");
+/// The files of ours that the page loads: name, type and text.
+const OURS: [(&str, &str, &str); 2] = [
+    ("look.css", "text/css", include_str!("docs/look.css")),
+    ("start.js", "text/javascript", include_str!("docs/start.js")),
 ];
+/// Those of Swagger UI. It has more: pages for logins elsewhere, which nobody needs here.
+const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
 
 /// The document as text, made once for all requests: anybody may ask for it and not read the answer, so a copy for each request would
 /// let strangers use up memory.
@@ -70,24 +69,21 @@ pub async fn document(Extension(document): Extension<Document>) -> Typed<Bytes> 
 /// A page that shows this document and can send requests.
 #[utoipa::path(get, path = "/docs", tag = "operation", security(()),
     responses((status = 200, body = String, content_type = "text/html")))]
-pub async fn page() -> Result<Response, Problem> {
-    let (_, html) = served("index.html")?;
-    let html = String::from_utf8(html).map_err(|error| Problem::internal(error.to_string()))?;
-    // The page expects its files beside itself; here they are below it.
-    let html = html.replace("\"./", "\"/docs/").replace("href=\"index.css", "href=\"/docs/index.css");
+pub async fn page() -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    Ok((headers, html).into_response())
+    (headers, PAGE).into_response()
 }
 
 /// A file that the page loads.
 pub async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
-    let known = FILES.into_iter().find(|known| *known == name).ok_or_else(Problem::no_route)?;
-    let (kind, bytes) = served(known)?;
-    let kind = HeaderValue::try_from(kind).map_err(|error| Problem::internal(error.to_string()))?;
+    let (kind, bytes) = match OURS.into_iter().find(|(ours, ..)| *ours == name) {
+        Some((_, kind, text)) => (HeaderValue::from_static(kind), text.as_bytes().to_vec()),
+        None => served(FILES.into_iter().find(|known| *known == name).ok_or_else(Problem::no_route)?)?,
+    };
     let headers = [
         (header::CONTENT_TYPE, kind),
         // Another version may have other files under these names.
@@ -97,10 +93,10 @@ pub async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
 }
 
 /// A file of Swagger UI: its type and bytes.
-fn served(name: &str) -> Result<(String, Vec<u8>), Problem> {
-    // Without the validator badge, which would be loaded from a third party.
-    let config = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true);
-    let file = utoipa_swagger_ui::serve(name, Arc::new(config));
+fn served(name: &str) -> Result<(HeaderValue, Vec<u8>), Problem> {
+    let file = utoipa_swagger_ui::serve(name, Arc::new(Config::from("/openapi.json")));
     let file = file.map_err(|error| Problem::internal(error.to_string()))?.ok_or_else(Problem::no_route)?;
-    Ok((file.content_type, file.bytes.into_owned()))
+    let kind =
+        HeaderValue::try_from(file.content_type).map_err(|error| Problem::internal(error.to_string()))?;
+    Ok((kind, file.bytes.into_owned()))
 }

@@ -173,9 +173,14 @@ fn judge(operation: &mut Operation, row: Option<&Route>) {
         return;
     }
     let refused = operation.responses.responses.entry("403".to_owned());
-    let refused = refused.or_insert_with(|| RefOr::T(Response::new("The request comes from another site")));
+    let refused = refused.or_insert_with(|| {
+        RefOr::T(Response::new(if row.method == "GET" { "" } else { "The request comes from another site" }))
+    });
     if let RefOr::T(refused) = refused {
-        refused.description = format!("{}; or the account's role is not enough", refused.description);
+        refused.description = match refused.description.as_str() {
+            "" => "The account's role is not enough".to_owned(),
+            other => format!("{other}; or the account's role is not enough"),
+        };
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::access::ServerPattern;
 use crate::domain::undo::SettingsDeed;
 
-const ACCOUNTS: &str = include_str!("../../../docs/accounts.md");
+const ACCOUNTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", "docs/accounts.md"));
 
 fn access(role: Role) -> Access {
     Access { role, servers: Vec::new() }

@@ -12,6 +12,7 @@ use super::page::Page;
 use super::search::address_path;
 use super::shell::{Shell, Visitor};
 use super::undo_label::label;
+use super::words::visible;
 use crate::domain::{Timestamp, UndoId};
 use crate::http::auth::permissions::{Right, is_shown};
 use crate::http::error::{Problem, Result};
@@ -127,7 +128,7 @@ impl Activity {
             ("address", &wanted.address, wanted.path(|wanted| wanted.address.clear())),
         ];
         let on = without.into_iter().filter(|(_, value, _)| !value.is_empty());
-        on.map(|(name, value, path)| (format!("{name} {value}"), path)).collect()
+        on.map(|(name, value, path)| (format!("{name} {}", visible(value)), path)).collect()
     }
 
     fn of_server(&self, server: &str) -> String {

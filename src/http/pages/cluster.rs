@@ -1,7 +1,7 @@
 //! The page of the cluster: workers, the leader and since when, scheduled jobs, Redis, near caches, agents.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use askama::Template;
@@ -17,7 +17,7 @@ use crate::actions::reach::without_others;
 use crate::domain::access::Access;
 use crate::domain::discovery::Discovered;
 use crate::domain::findings::redis::RedisFacts;
-use crate::domain::{Condition, ServerName, Timestamp};
+use crate::domain::{Condition, Discoveries, ServerName, Timestamp};
 use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::{ClusterView, WorkerView};
@@ -41,16 +41,7 @@ struct Cluster {
     answers_in: String,
     agents: Agents,
     /// Those that were found by DNS.
-    found: Vec<FoundAgent>,
-}
-
-/// An agent that was found by DNS.
-struct FoundAgent {
-    name: ServerName,
-    address: SocketAddr,
-    tls: bool,
-    /// Of the certificate that it is known by.
-    sha256: Option<String>,
+    found: Arc<Discoveries>,
 }
 
 /// What agents report.
@@ -75,8 +66,8 @@ struct Version {
 
 impl Cluster {
     /// The first of the discovered agents.
-    fn shown_found(&self) -> &[FoundAgent] {
-        self.found.get(..MAX_FOUND).unwrap_or(&self.found)
+    fn shown_found(&self) -> impl Iterator<Item = (&ServerName, &Discovered)> {
+        self.found.iter().take(MAX_FOUND)
     }
 
     fn leads(&self, worker: &WorkerView) -> bool {
@@ -145,10 +136,10 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Pag
         state.store.discoveries(),
         agents(&state, access)
     );
-    let found = found?.servers.into_iter().filter(|(name, _)| access.reaches(name)).map(|(name, found)| {
-        let Discovered { address, tls, fingerprint, .. } = found;
-        FoundAgent { name, address, tls, sha256: fingerprint }
-    });
+    let mut found = found?.servers;
+    if !access.is_for_all_servers() {
+        Arc::make_mut(&mut found).retain(|name, _| access.reaches(name));
+    }
     let began = Instant::now();
     state.store.count_open_ban_jobs().await?;
     let answers_in = format!("{:.1} ms", began.elapsed().as_secs_f64() * 1e3);
@@ -159,7 +150,7 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Pag
         redis: redis?,
         answers_in,
         agents: agents?,
-        found: found.collect(),
+        found,
     }))
 }
 
@@ -174,28 +165,27 @@ async fn agents(state: &AppState, access: &Access) -> Result<Agents> {
     let asked: Vec<ServerName> = asked.into_iter().map(|(name, _)| name).collect();
     let store = &state.store;
     let inspected = state.inspections().of(&state.agents, &asked, || store.about_now()).await;
-    let mut by_version: BTreeMap<String, Vec<ServerName>> = BTreeMap::new();
-    let (mut clock, mut certificate) = (None::<(TimeDelta, ServerName)>, None::<(Timestamp, ServerName)>);
+    let mut by_version: BTreeMap<&str, Vec<&ServerName>> = BTreeMap::new();
+    let (mut clock, mut certificate) = (None::<(TimeDelta, &ServerName)>, None::<(Timestamp, &ServerName)>);
     for (name, inspection) in &inspected.known {
         let info = &inspection.info;
-        by_version.entry(info.agent_version.clone()).or_default().push(name.clone());
+        by_version.entry(&info.agent_version).or_default().push(name);
         if let Some(theirs) = info.clock.and_then(DateTime::from_timestamp_micros) {
             // Any time between the question and the answer counts as right.
             let off = (inspection.asked - theirs).max(theirs - inspection.answered).max(TimeDelta::zero());
-            clock = clock.max(Some((off, name.clone())));
+            clock = clock.max(Some((off, name)));
         }
         if let Some(end) = info.certificate_not_after.and_then(|end| DateTime::from_timestamp(end, 0)) {
-            let ends = (end, name.clone());
-            certificate = Some(certificate.map_or(ends.clone(), |first| first.min(ends)));
+            let ends = (end, name);
+            certificate = Some(certificate.map_or(ends, |first| first.min(ends)));
         }
     }
-    let version = |(version, names): (String, Vec<ServerName>)| {
-        let number = names.len();
+    let version = |(version, names): (&str, Vec<&ServerName>)| {
         let other = version != env!("CARGO_PKG_VERSION");
         Version {
-            named: names.into_iter().take(if other { MAX_NAMED } else { 0 }).collect(),
-            version,
-            number,
+            version: version.to_owned(),
+            number: names.len(),
+            named: names.into_iter().take(if other { MAX_NAMED } else { 0 }).cloned().collect(),
         }
     };
     let all = unreachable.into_iter().map(|(name, _)| name).chain(inspected.not_asked.into_keys());
@@ -205,8 +195,8 @@ async fn agents(state: &AppState, access: &Access) -> Result<Agents> {
     Ok(Agents {
         number,
         versions: by_version.into_iter().map(version).collect(),
-        clock: clock.map(|(off, name)| (name, format!("{:.1} s", off.as_seconds_f64()))),
-        certificate: certificate.map(|(end, name)| (name, end)),
+        clock: clock.map(|(off, name)| (name.clone(), format!("{:.1} s", off.as_seconds_f64()))),
+        certificate: certificate.map(|(end, name)| (name.clone(), end)),
         not_asked,
         more_not_asked,
     })

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 
 use super::words::Coded;
 use crate::http::error::{Problem, Result};
-use crate::http::extract::{BODY_LIMIT, read_body};
+use crate::http::extract::{BODY_LIMIT, read_body, too_large};
 use crate::http::large_forms::FormPlace;
 use crate::http::state::AppState;
 
@@ -69,7 +69,14 @@ impl<const LIMIT: usize> Form<LIMIT> {
                 "pages take forms only; programs send JSON to /api/v1",
             ));
         }
-        let body = read_body(request.into_body(), limit).await?;
+        let body = read_body(request.into_body(), limit).await.map_err(|problem| match problem.status() {
+            // Whoever pasted a list does not think in bytes.
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(format!(
+                "a form may have {} KB at most, and nothing was done: send a long list in parts",
+                limit / 1024
+            )),
+            _ => problem,
+        })?;
         let fields = url::form_urlencoded::parse(&body).into_owned().collect();
         Ok(Self(fields))
     }

@@ -23,6 +23,7 @@ use super::shell::{Shell, Visitor};
 use crate::actions::JailTarget;
 use crate::agent::client::{AgentError, JailView, RefusedKind};
 use crate::domain::Timestamp;
+use crate::domain::ban_job::MAX_JOB_ADDRESSES;
 use crate::domain::findings::lists;
 use crate::domain::jail::Network;
 use crate::http::auth::permissions::Right;
@@ -34,6 +35,10 @@ use crate::store::StoreError;
 /// The parts of the page; narrow screens show one at a time.
 const PARTS: [(&str, &str); 4] =
     [("bans", "Bans"), ("ban", "Ban"), ("settings", "Settings"), ("all", "Whole jail")];
+
+/// The most addresses of one form, for the script that checks them.
+const MOST: &str = "20000";
+const _: () = assert!(MAX_JOB_ADDRESSES == 20_000, "as in `MOST`");
 
 #[derive(Template)]
 #[template(path = "jail.html")]
@@ -176,6 +181,7 @@ async fn jail_page(
         ips: Field::lines("ips", "Addresses or networks, one or many", 4)
             .value(typed.get("ips").unwrap_or_default())
             .with(&typed.errors)
+            .attribute("data-addresses", MOST)
             .attribute("spellcheck", "false"),
         force: typed.get("force").is_some_and(|force| !force.is_empty()),
         good: typed.good,

@@ -1,5 +1,6 @@
 //! Settings of a jail in words.
 
+use super::words::visible;
 use crate::domain::JailSettings;
 
 /// A number of seconds: `10 min`, `1 day`, `permanent`; `not known` without one.
@@ -61,10 +62,10 @@ fn value_in_words(name: &str, value: i64) -> String {
 #[must_use]
 pub fn typed(text: &str) -> String {
     const MAX_TYPED: usize = 80;
-    if text.chars().count() <= MAX_TYPED {
-        return text.to_owned();
+    match text.char_indices().nth(MAX_TYPED) {
+        None => visible(text).into_owned(),
+        Some((end, _)) => format!("{}… ({} characters)", visible(&text[..end]), text.chars().count()),
     }
-    format!("{}… ({} characters)", text.chars().take(MAX_TYPED).collect::<String>(), text.chars().count())
 }
 
 #[cfg(test)]

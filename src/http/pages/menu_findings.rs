@@ -34,12 +34,15 @@ pub async fn count(state: &AppState, access: &Access, caller: IpAddr) -> Result<
     let due = |(id, seen): &(&String, &FindingTimes)| {
         concerns(id, Some(&own)) && is_shown(id, access) && is_due(id, now - seen.first)
     };
-    let ids: Vec<&str> = notes.iter().filter(due).map(|(id, _)| id.as_str()).collect();
-    let bad = ids.iter().any(|id| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word()));
-    Ok((ids.len() as u64, bad))
+    let is_bad = |id: &str| NOT_PROTECTED.iter().any(|kind| kind_of(id) == kind.word());
+    let (mut number, mut bad) = (0, false);
+    for (id, _) in notes.iter().filter(due) {
+        number += 1;
+        bad = bad || is_bad(id);
+    }
+    Ok((number, bad))
 }
 
-/// Whether it has lasted long enough to be a finding: some kinds are only recorded at first.
 /// As [`crate::domain::findings::Report::only`] judges the finding of this id.
 fn is_shown(id: &str, access: &Access) -> bool {
     if access.is_for_all_servers() {
@@ -52,6 +55,7 @@ fn is_shown(id: &str, access: &Access) -> bool {
     }
 }
 
+/// Whether it has lasted long enough to be a finding: some kinds are only recorded at first.
 fn is_due(id: &str, lasts: TimeDelta) -> bool {
     kind_of(id) != Kind::WorkerVersions.word() || lasts >= MIXED_AFTER
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::menu_findings;
 use crate::domain::access::Access;
 use crate::http::auth::permissions::Right;
-use crate::http::error::Result;
+use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 
 /// A place of the menu.
@@ -23,12 +23,15 @@ pub struct MenuItem {
     pub icon: &'static str,
 }
 
+/// The place of the findings.
+const DIAGNOSIS: &str = "/diagnosis";
+
 /// The places, in their order.
 pub const MENU: &[MenuItem] = &[
     MenuItem { name: "Servers", path: "/", key: "s", right: Right::Look, icon: "servers" },
     MenuItem { name: "Activity", path: "/activity", key: "a", right: Right::Look, icon: "activity" },
     MenuItem { name: "Jobs", path: "/jobs", key: "j", right: Right::Look, icon: "jobs" },
-    MenuItem { name: "Diagnosis", path: "/diagnosis", key: "d", right: Right::Look, icon: "warning" },
+    MenuItem { name: "Diagnosis", path: DIAGNOSIS, key: "d", right: Right::Look, icon: "warning" },
     MenuItem { name: "Cluster", path: "/cluster", key: "c", right: Right::Look, icon: "" },
     MenuItem { name: "Settings", path: "/settings", key: "e", right: Right::Settings, icon: "" },
 ];
@@ -52,15 +55,21 @@ pub struct Nav {
 }
 
 impl Nav {
-    /// Reads the counts, of the servers that the account is for.
+    /// Reads the counts for the page at `path`, of the servers that the account is for. The diagnosis makes the findings itself
+    /// ([`Self::found`]).
     ///
     /// # Errors
     /// If Redis fails.
-    pub async fn read(state: &AppState, access: &Access, caller: IpAddr) -> Result<Self> {
-        let (jobs, findings) =
-            tokio::join!(state.open_jobs_reached(access), menu_findings::count(state, access, caller));
-        let (number, bad) = findings?;
-        Ok(Self { jobs: jobs?, findings: Some(Badge { number, bad }) })
+    pub async fn read(state: &AppState, access: &Access, caller: IpAddr, path: &str) -> Result<Self> {
+        let findings = async {
+            if path == DIAGNOSIS {
+                return Ok(None);
+            }
+            let (number, bad) = menu_findings::count(state, access, caller).await?;
+            Ok::<_, Problem>(Some(Badge { number, bad }))
+        };
+        let (jobs, findings) = tokio::join!(state.open_jobs_reached(access), findings);
+        Ok(Self { jobs: jobs?, findings: findings? })
     }
 
     /// Replaces the recorded findings with those that were just made.
@@ -73,7 +82,7 @@ impl Nav {
     pub fn badge(&self, place: &MenuItem) -> Option<Badge> {
         let badge = match place.path {
             "/jobs" => Some(Badge { number: self.jobs, bad: false }),
-            "/diagnosis" => self.findings,
+            DIAGNOSIS => self.findings,
             _ => None,
         };
         badge.filter(|badge| badge.number > 0)

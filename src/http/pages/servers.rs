@@ -19,7 +19,7 @@ use super::server_list::read;
 use super::server_rows::{Grouping, Line, Row, lines};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
-use super::words::Coded;
+use super::words::{Coded, visible};
 use crate::domain::{Condition, ServerName};
 use crate::http::error::Result;
 use crate::http::extract::Query;
@@ -263,7 +263,7 @@ fn empty(all: &[(ServerName, Option<StoredServer>)], wanted: &Wanted, shown: usi
                 .unwrap_or("like that")
         )
     } else {
-        format!("No server or jail has “{}” in its name.", wanted.q.trim())
+        format!("No server or jail has “{}” in its name.", visible(wanted.q.trim()))
     };
     Some(Empty { title, text: "", link: Some(("Show all servers", "/")) })
 }

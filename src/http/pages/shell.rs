@@ -198,7 +198,7 @@ impl FromRequestParts<AppState> for Visitor {
         if parts.method.is_safe() {
             let id = parameter(parts, "m");
             let (nav, message) = tokio::join!(
-                Nav::read(state, &session.access, address),
+                Nav::read(state, &session.access, address, parts.uri.path()),
                 message(state, &session, id.as_deref())
             );
             (shell.nav, shell.message) = (nav?, message?);

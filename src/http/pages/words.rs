@@ -1,6 +1,7 @@
 //! Words of the API as words of a page.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 use askama::filters::{Html, HtmlSafe, escape};
 
@@ -38,9 +39,39 @@ pub fn sentence(detail: &str) -> String {
     format!("{first}{rest}{end}")
 }
 
+/// A text whose characters can all be seen: marks that turn its direction, and others without a shape, as their numbers. Without
+/// that a sentence such as "Line 2: 203.0.113.7 is not an address" cannot be understood.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    let unseen = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(letter, '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    if !text.contains(unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut seen = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if unseen(letter) {
+            let _ = write!(seen, "[U+{:04X}]", u32::from(letter));
+        } else {
+            seen.push(letter);
+        }
+    }
+    Cow::Owned(seen)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_shape_is_shown_by_its_number() {
+        assert_eq!(visible("203.0.113.7, ä ا"), "203.0.113.7, ä ا");
+        assert_eq!(visible("\u{202e}203.0.113.7\u{feff}"), "[U+202E]203.0.113.7[U+FEFF]");
+        assert_eq!(visible("a\u{200b}b\tc"), "a[U+200B]b[U+0009]c");
+    }
 
     #[test]
     fn a_detail_becomes_a_sentence() {

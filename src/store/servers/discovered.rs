@@ -4,6 +4,7 @@
 //! every `POLL_INTERVAL`. A worker whose configuration discovers nothing does neither.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmpv::Value;
@@ -22,9 +23,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Default)]
 pub struct StoredDiscoveries {
     /// By name.
-    pub servers: Discoveries,
+    pub servers: Arc<Discoveries>,
     /// Entries that this version cannot read, by their keys: they are kept as they are, and do not affect the others.
-    pub unread: BTreeMap<String, Value>,
+    pub unread: Arc<BTreeMap<String, Value>>,
     /// Counts writes; 0 before the first.
     pub revision: u64,
     /// Redis's clock at the read.
@@ -41,7 +42,12 @@ impl Store {
         pipeline.cmd("HMGET").arg(self.keys.discovered()).arg("revision").arg("servers").cmd("TIME");
         type Answer = ((Option<u64>, Option<Vec<u8>>), (i64, i64));
         let ((revision, servers), time): Answer = self.shared.pipeline("discoveries", &pipeline).await?;
-        let (servers, unread) = servers.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
+        let decoded = |bytes: &[u8]| {
+            let (servers, unread) = decode(bytes)?;
+            Ok((Arc::new(servers), Arc::new(unread)))
+        };
+        let entries = servers.map(|bytes| self.discovered.read(&(), bytes, decoded)).transpose()?;
+        let (servers, unread) = entries.unwrap_or_default();
         let read_at = moment(time_micros(time));
         Ok(StoredDiscoveries { servers, unread, revision: revision.unwrap_or_default(), read_at })
     }

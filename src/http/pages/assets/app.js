@@ -2,6 +2,7 @@
 import "./time.js";
 import "./forms.js";
 import "./keys.js";
+import "./addresses.js";
 import "./search.js";
 import { start } from "./live.js";
 
