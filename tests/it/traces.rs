@@ -27,7 +27,7 @@ impl Collector {
     async fn start() -> Self {
         let spans = Arc::<Mutex<Vec<(String, Span)>>>::default();
         let taken = Arc::clone(&spans);
-        let take = async move |body: Bytes| {
+        let take = move |body: Bytes| {
             let Ok(request) = ExportTraceServiceRequest::decode(body) else { return StatusCode::BAD_REQUEST };
             for resource in request.resource_spans {
                 let attributes = resource.resource.unwrap_or_default().attributes;
@@ -40,7 +40,7 @@ impl Collector {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/v1/traces", post(move |body| take(body)));
+        let router = Router::new().route("/v1/traces", post(move |body| std::future::ready(take(body))));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { spans, url }
     }
@@ -153,7 +153,7 @@ async fn a_collector_that_is_away_is_said_and_disturbs_nobody_and_the_log_shows_
 async fn the_last_spans_are_sent_before_the_process_ends() {
     let collector = Collector::start().await;
     let builder = Cluster::bare(1).env("OTEL_BSP_SCHEDULE_DELAY", 3_600_000).env("BANGUI_DRAIN_SECONDS", 0);
-    let mut cluster = builder.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).start().await;
+    let cluster = builder.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).start().await;
     cluster.client(0).get("/api/v1/setup").await.expect(200);
     assert!(collector.spans.lock().unwrap().is_empty());
     cluster.workers[0].terminate();
