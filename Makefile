@@ -23,7 +23,7 @@ FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_program
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
 	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages permissions_ redis_away:: \
 	redis_cluster:: redis_fails:: redis_refuses_writes:: redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
-	sweep:: switches:: up:: waiting::
+	sweep:: switches:: traces:: up:: waiting::
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9.-]+):.*## /  make \1\t/' | expand -t 27

@@ -9,6 +9,7 @@ use bangui::cli::{self, Failure, Outcome};
 use bangui::config::variables::Role;
 use bangui::config::{Environment, command};
 use bangui::domain::printable::printable_lines;
+use bangui::telemetry;
 use clap::ArgMatches;
 
 fn main() -> ExitCode {
@@ -19,7 +20,9 @@ fn main() -> ExitCode {
             return u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
     };
-    let Err(failure) = dispatch(&matches) else { return ExitCode::SUCCESS };
+    let outcome = dispatch(&matches);
+    telemetry::traces::flush();
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
     if !matches!(failure, Failure::Quiet) {
         eprintln!("bangui: {}", printable_lines(&failure.to_string()));
     }

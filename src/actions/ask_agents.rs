@@ -16,6 +16,7 @@ const MAX_CONCURRENT_AGENTS: usize = 128;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each server that the account is for, with what its agent reports about itself, or why it did not answer.
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn ask_agents(context: &Context, access: &Access) -> Vec<(ServerName, Result<wire::Info, String>)> {
     let agents =
         context.reached(access).into_iter().filter_map(|name| Some((context.agents.get(&name)?, name)));

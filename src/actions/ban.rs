@@ -106,6 +106,7 @@ pub enum BanError {
 ///
 /// # Errors
 /// [`BanError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn ban(
     context: &Context,
     actor: Actor,
@@ -128,6 +129,7 @@ pub async fn ban(
 ///
 /// # Errors
 /// [`BanError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn unban(
     context: &Context,
     actor: Actor,

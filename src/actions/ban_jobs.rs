@@ -87,6 +87,7 @@ pub(super) async fn enqueue(
 ///
 /// # Errors
 /// [`CancelError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", name = "cancel_ban_job", skip_all)]
 pub async fn cancel(context: &Context, actor: Actor, id: BanJobId) -> Result<BanJobView, CancelError> {
     let job = context.store.ban_job(&id).await?.ok_or(CancelError::Unknown)?;
     let (state, progress) = (job.state.as_str(), job.progress);

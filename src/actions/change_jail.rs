@@ -40,6 +40,7 @@ pub enum ChangeJailError {
 ///
 /// # Errors
 /// [`ChangeJailError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn change_settings(
     context: &Context,
     actor: Actor,
@@ -71,6 +72,7 @@ pub async fn change_settings(
 ///
 /// # Errors
 /// [`ChangeJailError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", name = "never_ban", skip_all)]
 pub async fn ignore(
     context: &Context,
     actor: Actor,

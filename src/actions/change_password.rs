@@ -56,6 +56,7 @@ pub struct Changed {
 ///
 /// # Errors
 /// [`ChangePasswordError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn change_password(context: &Context, actor: Actor, change: PasswordChange) -> Result<Changed> {
     rules::check(&change.new, actor.username())?;
     if change.new == change.current {

@@ -33,6 +33,7 @@ pub enum ChangeSettingsError {
 ///
 /// # Errors
 /// [`ChangeSettingsError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn change_settings(
     context: &Context,
     actor: Actor,

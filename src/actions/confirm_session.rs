@@ -55,6 +55,7 @@ impl Context {
 ///
 /// # Errors
 /// [`ConfirmError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn confirm_session(context: &Context, actor: Actor, password: String) -> Result<()> {
     let ip = actor.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
     let begun = async {

@@ -63,6 +63,7 @@ pub struct Diagnosis {
 ///
 /// # Errors
 /// [`StoreError`]; an agent that does not answer is not an error.
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn diagnose(sources: Sources<'_>) -> Result<Diagnosis, StoreError> {
     let store = sources.store;
     #[expect(

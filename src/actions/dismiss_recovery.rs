@@ -35,6 +35,7 @@ impl From<ChangeError<RecoveryChanged>> for DismissError {
 ///
 /// # Errors
 /// [`DismissError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", name = "dismiss_recovery", skip_all)]
 pub async fn dismiss(
     context: &Context,
     actor: Actor,

@@ -98,6 +98,7 @@ impl LoginError {
 ///
 /// # Errors
 /// [`LoginError`]; each one is counted and logged here, as a success is.
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn log_in(context: &Context, login: Login) -> Result<LoggedIn, LoginError> {
     let task = context.clone();
     let action = async move {

@@ -7,6 +7,7 @@ use crate::store::StoreError;
 ///
 /// # Errors
 /// [`StoreError`]: whether the session has ended is then unknown, or not confirmed by the replicas.
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn log_out(context: &Context, actor: Actor) -> Result<(), StoreError> {
     let Some(session) = actor.session else { return Ok(()) };
     let task = context.clone();

@@ -78,6 +78,7 @@ pub struct LookedUp {
 ///
 /// # Errors
 /// If Redis does not answer. An agent that does not is named in the result.
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn look_up(context: &Context, access: &Access, ip: Network) -> Result<LookedUp, StoreError> {
     let mut lists: BTreeMap<ServerName, Vec<FoundBan>> = BTreeMap::new();
     for found in context.store.find_bans(ip).await? {

@@ -8,6 +8,7 @@ use crate::store::StoreError;
 ///
 /// # Errors
 /// [`StoreError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn request_probe(context: &Context, server: ServerName) -> Result<(), StoreError> {
     let store = context.store.clone();
     context.complete(async move { store.request_probe(&server).await }).await

@@ -32,6 +32,7 @@ pub struct Revoked {
 ///
 /// # Errors
 /// [`RevokeError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Result<Revoked, RevokeError> {
     let own = actor.session == Some(id);
     if !own {
@@ -54,6 +55,7 @@ pub async fn revoke_one(context: &Context, actor: Actor, id: SessionId) -> Resul
 ///
 /// # Errors
 /// [`RevokeError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn revoke_all(context: &Context, actor: Actor, keep_own: bool) -> Result<Revoked, RevokeError> {
     context.require_confirmation::<RevokeError>(&actor).await?;
     let task = context.clone();

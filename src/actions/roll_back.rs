@@ -45,6 +45,7 @@ impl From<DismissError> for RollBackError {
 ///
 /// # Errors
 /// [`RollBackError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn roll_back(
     context: &Context,
     actor: Actor,

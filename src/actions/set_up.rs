@@ -77,6 +77,7 @@ pub(super) async fn log_code(context: &Context) {
 ///
 /// # Errors
 /// [`SetupError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn set_up(context: &Context, address: IpAddr, claim: Claim) -> Result<(), SetupError> {
     let task = context.clone();
     context.complete(async move { attempt(&task, address, &claim).await }).await

@@ -57,6 +57,7 @@ pub enum SwitchError {
 ///
 /// # Errors
 /// [`SwitchError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn activate(
     context: &Context,
     actor: Actor,
@@ -70,6 +71,7 @@ pub async fn activate(
 ///
 /// # Errors
 /// [`SwitchError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn deactivate(
     context: &Context,
     actor: Actor,

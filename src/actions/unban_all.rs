@@ -48,6 +48,7 @@ pub enum UnbanAllError {
 ///
 /// # Errors
 /// [`UnbanAllError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn unban_all(
     context: &Context,
     actor: Actor,

@@ -126,6 +126,7 @@ impl From<EnqueueError> for UndoError {
 ///
 /// # Errors
 /// [`UndoError`].
+#[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn undo(
     context: &Context,
     actor: Actor,

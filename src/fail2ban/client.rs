@@ -19,11 +19,12 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{debug, info};
+use tracing::{Instrument as _, debug, info};
 
 use super::connection::{Broken, Connection};
 use super::pickle::{PickleError, Value, read, write_command};
 use super::{Command, Fail2banError, codec, reply};
+use crate::telemetry::traces;
 
 /// How a [`Client`] behaves. The defaults fit fail2ban; tests shorten them.
 #[derive(Debug, Clone)]
@@ -106,7 +107,8 @@ impl Client {
             mpsc::error::TrySendError::Closed(_) => Fail2banError::Down("the agent is stopping".into()),
         })?;
         // The task keeps the deadline itself; this timeout is for a task that is still busy with another command.
-        match timeout_at(deadline + Duration::from_millis(50), answer).await {
+        let span = traces::call("fail2ban", &name);
+        match timeout_at(deadline + Duration::from_millis(50), answer).instrument(span).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Fail2banError::Down("the agent is stopping".into())),
             Err(_) => {

@@ -20,6 +20,7 @@ pub fn text_fields() -> impl for<'a> FormatFields<'a> + 'static {
         let value = format!("{value:?}");
         match field.name() {
             "message" => write!(writer, "{}", printable(&value)),
+            name if is_for_traces(name) => Ok(()),
             name => write!(writer, "{name}={}", printable(&value)),
         }
     })
@@ -50,6 +51,11 @@ impl<'writer> FormatFields<'writer> for JsonSpanFields {
     }
 }
 
+/// Whether only the traces show this field of a span (`traces.rs`).
+fn is_for_traces(field: &str) -> bool {
+    field.starts_with("otel.")
+}
+
 /// Writes one field after the other.
 struct JsonFields<'a, W> {
     writer: &'a mut W,
@@ -59,7 +65,7 @@ struct JsonFields<'a, W> {
 
 impl<W: fmt::Write> JsonFields<'_, W> {
     fn write(&mut self, field: &Field, value: &str) {
-        if self.written.is_ok() {
+        if self.written.is_ok() && !is_for_traces(field.name()) {
             self.written = self.try_write(field.name(), value);
         }
     }

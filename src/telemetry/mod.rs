@@ -3,13 +3,17 @@
 //! Logs go to stderr. A line is a sentence with the name in it, plus dotted fields (`server.name`, `lease.epoch`); lines
 //! about one request carry the span `request` with `request.id`. `RUST_LOG` sets the level, `info` by default.
 //!
+//! Traces are exported where `OTEL_EXPORTER_OTLP_ENDPOINT` says (`traces.rs`).
+//!
 //! Metrics are kept in the process and rendered by `GET /metrics`. A new metric needs a line in [`METRICS`], a panel in
 //! `k8s/grafana-dashboard.json` (a test compares the two), `make docs` and, if it is a histogram of anything but seconds,
 //! its buckets in [`install_metrics`].
 
 pub mod catalogue;
 mod lines;
+mod otlp;
 pub mod server_gauges;
+pub mod traces;
 
 pub use catalogue::{Kind, METRICS};
 
@@ -17,7 +21,11 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::LogFormat;
 
@@ -34,15 +42,22 @@ pub fn init(format: LogFormat) {
     let invalid = from_env.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
     let invalid = invalid.map(ToString::to_string);
     let filter = from_env.unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    let started = match format {
-        LogFormat::Text => builder.with_writer(std::io::stderr).fmt_fields(lines::text_fields()).try_init(),
-        LogFormat::Json => {
-            let builder = builder.with_writer(|| lines::JsonLines).json();
-            let builder = builder.flatten_event(true).with_span_list(false);
-            builder.fmt_fields(lines::JsonSpanFields).try_init()
+    let traces = traces::requested().then(traces::layer::<Registry>).transpose();
+    let (traces, failed) = traces.map_or_else(|error| (None, Some(error)), |traces| (traces, None));
+    let started = match (format, traces) {
+        (LogFormat::Text, None) => Registry::default().with(text()).with(filter).try_init(),
+        (LogFormat::Json, None) => Registry::default().with(json()).with(filter).try_init(),
+        // The filter of the log must not keep spans from the traces.
+        (LogFormat::Text, Some(traces)) => {
+            Registry::default().with(traces).with(text().with_filter(filter)).try_init()
+        }
+        (LogFormat::Json, Some(traces)) => {
+            Registry::default().with(traces).with(json().with_filter(filter)).try_init()
         }
     };
+    if let Some(error) = failed {
+        tracing::warn!("exporting no traces, since OTEL_EXPORTER_OTLP_ENDPOINT or another OTEL_ variable is not valid: {error:#}");
+    }
     if let Some(error) = invalid {
         tracing::warn!("ignoring invalid RUST_LOG, logging at `info`: {error}");
     }
@@ -56,6 +71,17 @@ pub fn init(format: LogFormat) {
             tracing::error!(panic.location = location, "task panicked at {location}: {message}");
         }));
     }
+}
+
+/// Lines of text.
+fn text<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> + Send + Sync {
+    tracing_subscriber::fmt::layer().with_writer(std::io::stderr).fmt_fields(lines::text_fields())
+}
+
+/// Lines of JSON.
+fn json<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> + Send + Sync {
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| lines::JsonLines).json();
+    layer.flatten_event(true).with_span_list(false).fmt_fields(lines::JsonSpanFields)
 }
 
 /// Installs the process-wide metrics recorder and returns the handle that renders it.

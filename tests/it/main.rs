@@ -120,6 +120,7 @@ mod store_sessions;
 mod sweep;
 mod switches;
 mod takeover;
+mod traces;
 mod trust;
 mod unconfirmed;
 mod up;

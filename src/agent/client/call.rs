@@ -7,6 +7,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 use super::error::AgentError;
 use crate::agent::names::{ANY_NAME, NAMES_HEADER};
@@ -15,6 +16,7 @@ use crate::agent::token::Tokens;
 use crate::agent::{tls, wire};
 use crate::domain::change_steps::MAX_STEPS;
 use crate::domain::{JailChangeId, ProbeOutcome, StepTime, UnreachableKind};
+use crate::telemetry::traces;
 
 /// The timeout for asking which step a change is at: a late answer is useless.
 const STEPS_DEADLINE: Duration = Duration::from_secs(2);
@@ -137,7 +139,9 @@ impl AgentClient {
                 Some(token) => request.bearer_auth(token.expose_secret()),
                 None => request,
             };
-            let response = request.send().await.map_err(|error| self.network(error))?;
+            let span = traces::call("agent", &self.place);
+            let request = request.headers(traces::headers(&span).into_iter().collect());
+            let response = request.send().instrument(span).await.map_err(|error| self.network(error))?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -22,7 +22,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use answer::{Deadline, refuse, refuse_with};
 
@@ -36,6 +36,7 @@ use crate::config::{AgentConfig, AgentListen};
 use crate::fail2ban::{Client, Fail2banError, Options};
 use crate::net::flood::shortened;
 use crate::net::{Capacity, Flood, Limits, Server};
+use crate::telemetry::traces;
 
 /// The most requests at the same time; one more is refused as `busy`.
 const MAX_REQUESTS: usize = 256;
@@ -182,7 +183,9 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     let Ok(_place) = gate.places.try_acquire() else {
         return refuse(RefusalKind::Busy, "the agent has too many requests at once: try again");
     };
-    next.run(request).await
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let span = traces::served(request.method().as_str(), path, request.headers());
+    next.run(request).instrument(span).await
 }
 
 /// The token in `Bearer <token>`.

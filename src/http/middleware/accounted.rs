@@ -13,6 +13,7 @@ use super::request_info::RequestInfo;
 use super::route_metrics::{CLIENT_CLOSED_REQUEST, RouteMetrics};
 use crate::http::auth::caller::LoggedIn;
 use crate::http::state::AppState;
+use crate::telemetry::traces;
 use crate::net::flood::Flood;
 
 /// Hang-ups of those who are not logged in, a minute, that have a line: more than people cause, since what they had begun is
@@ -43,6 +44,9 @@ impl Accounted {
             http.route = &*about.route,
             user.name = Empty,
             session.id = Empty,
+            // of traces alone
+            otel.name = Empty,
+            otel.kind = Empty,
         );
         let (answered, reason, logged_in, began) = (None, "", None, Instant::now());
         Self { about, span, address, answered, reason, logged_in, began, state, metrics }
@@ -86,6 +90,9 @@ fn is_away(status: StatusCode) -> bool {
 impl Drop for Accounted {
     fn drop(&mut self) {
         let took = self.began.elapsed();
+        if traces::on() {
+            traces::end_request(&self.span, self.answered.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
+        }
         self.metrics.count(self.about.method, self.answered, took);
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         match self.kind() {

@@ -45,6 +45,7 @@ use crate::http::auth::caller::LoggedIn;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Reason, Result};
 use crate::http::state::{AppState, Phase};
+use crate::telemetry::traces;
 
 const WORKER: HeaderName = HeaderName::from_static("x-bangui-worker");
 
@@ -110,6 +111,11 @@ where
         let about = RequestInfo::of(&request, state, &self.metrics);
         let address = address::of(request.extensions(), request.headers(), state);
         let mut accounted = Accounted::begin(about, address, state.clone(), self.metrics.clone());
+        if traces::on() {
+            let (headers, trusted) = (request.headers(), state.proxies().trust(address::peer(request.extensions())));
+            let about = &accounted.about;
+            traces::begin_request(&accounted.span, about.method, &about.route, trusted, headers);
+        }
         // Any other request has a line only if it is refused.
         if !accounted.about.safe {
             let logged_in = LoggedIn::default();

@@ -13,6 +13,7 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::clock::RedisClock;
 use super::dialer::Dialer;
@@ -23,6 +24,7 @@ use crate::config::RedisConfig;
 use crate::store::keys::Keys;
 use crate::store::scripts::Call;
 use crate::store::{Result, StoreError};
+use crate::telemetry::traces;
 
 /// Shorter than the response timeout, so that the answer of `WAIT` still arrives.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(400);
@@ -114,10 +116,10 @@ impl SharedConnection {
     ) -> Result<T> {
         let live = self.live()?;
         let mut connection = MultiplexedConnection::clone(&live);
-        let begun = Instant::now();
+        let (begun, span) = (Instant::now(), traces::call("redis", name));
         let patience = Patience::new();
         let read = loop {
-            let read = primary::read(&mut connection, keys, command).await;
+            let read = primary::read(&mut connection, keys, command).instrument(span.clone()).await;
             if !patience.lasts(&read).await {
                 break read;
             }
@@ -166,11 +168,14 @@ impl SharedConnection {
         }
         self.dialer.trusted()?;
         let mut lent = self.pool.lend(&self.dialer, Duration::ZERO).await?;
-        let answer = lent.send(Request::Script(call)).await.map_err(|error| self.noted(error))?;
+        let span = traces::call("redis", call.name());
+        let answer = lent.send(Request::Script(call)).instrument(span).await;
+        let answer = answer.map_err(|error| self.noted(error))?;
         let mut wait = redis::cmd("WAIT");
         wait.arg(self.min_replicas).arg(super::clock::millis(CONFIRM_TIMEOUT));
         // The write is done: if anything goes wrong from here on, it is merely not confirmed.
-        let confirmed: u64 = lent.send(Request::Command(&wait)).await.unwrap_or_else(|error| {
+        let waited = lent.send(Request::Command(&wait)).instrument(traces::call("redis", "wait")).await;
+        let confirmed: u64 = waited.unwrap_or_else(|error| {
             tracing::warn!(error = %error, "failed to ask how many replicas confirmed a change");
             0
         });
@@ -191,7 +196,7 @@ impl SharedConnection {
         let moved = self.dialer.moved_from(lent.number());
         let begun = Instant::now();
         let answer = tokio::select! {
-            answer = lent.send(request) => answer,
+            answer = lent.send(request).instrument(traces::call("redis", name)) => answer,
             () = moved => {
                 return Err(StoreError::unavailable("this worker has moved to another Redis".to_owned()));
             }
@@ -208,8 +213,8 @@ impl SharedConnection {
     async fn run<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
         let live = self.live()?;
         let mut connection = MultiplexedConnection::clone(&live);
-        let begun = Instant::now();
-        let mut answer = request.send(&mut connection).await;
+        let (begun, span) = (Instant::now(), traces::call("redis", name));
+        let mut answer = request.send(&mut connection).instrument(span).await;
         // A single script is loaded by redis-rs when Redis has forgotten it (SCRIPT FLUSH); one in a pipeline is not.
         if matches!(request, Request::Pipeline(_)) && answer.as_ref().is_err_and(is_unknown_script) {
             crate::store::scripts::load_all(&mut connection).await?;
