@@ -56,7 +56,9 @@ pub fn init(format: LogFormat) {
         }
     };
     if let Some(error) = failed {
-        tracing::warn!("exporting no traces, since OTEL_EXPORTER_OTLP_ENDPOINT or another OTEL_ variable is not valid: {error:#}");
+        tracing::warn!(
+            "exporting no traces, since OTEL_EXPORTER_OTLP_ENDPOINT or another OTEL_ variable is not valid: {error:#}"
+        );
     }
     if let Some(error) = invalid {
         tracing::warn!("ignoring invalid RUST_LOG, logging at `info`: {error}");

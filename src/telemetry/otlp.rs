@@ -52,8 +52,7 @@ impl Otlp {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (head, body) = request.into_parts();
         let url = head.uri.to_string();
-        let mut answer =
-            self.http.request(head.method, url).headers(head.headers).body(body).send().await?;
+        let mut answer = self.http.request(head.method, url).headers(head.headers).body(body).send().await?;
         let status = answer.status();
         let mut taken = Vec::new();
         while let Some(chunk) = answer.chunk().await? {

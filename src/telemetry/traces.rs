@@ -83,7 +83,8 @@ where
         .with_target(false)
         .with_level(false);
     Ok(layer.with_filter(filter_fn(|meta| {
-        meta.is_span() && (meta.target() == TARGET || (meta.name() == REQUEST && meta.target().starts_with("bangui::")))
+        meta.is_span()
+            && (meta.target() == TARGET || (meta.name() == REQUEST && meta.target().starts_with("bangui::")))
     })))
 }
 

@@ -50,8 +50,11 @@ impl Collector {
         eventually(&format!("a trace with {name} and {complete}"), SOON, || async {
             let spans = self.spans.lock().unwrap();
             let trace = &spans.iter().find(|(_, span)| span.name == name)?.1.trace_id;
-            let spans: Vec<Span> =
-                spans.iter().filter(|(_, span)| span.trace_id == *trace).map(|(_, span)| span.clone()).collect();
+            let spans: Vec<Span> = spans
+                .iter()
+                .filter(|(_, span)| span.trace_id == *trace)
+                .map(|(_, span)| span.clone())
+                .collect();
             spans.iter().any(|span| span.name.starts_with(complete)).then_some(spans)
         })
         .await
@@ -60,7 +63,8 @@ impl Collector {
 
 /// The name of the span that this one is in.
 fn parent<'a>(spans: &'a [Span], name: &str) -> &'a str {
-    let span = spans.iter().find(|span| span.name.starts_with(name)).unwrap_or_else(|| panic!("{name}: {spans:#?}"));
+    let span =
+        spans.iter().find(|span| span.name.starts_with(name)).unwrap_or_else(|| panic!("{name}: {spans:#?}"));
     spans.iter().find(|one| one.span_id == span.parent_span_id).map_or("", |one| &one.name)
 }
 
@@ -71,7 +75,8 @@ fn attribute(span: &Span, name: &str) -> String {
 
 async fn traced(builder: crate::support::cluster::Builder) -> (Cluster, Collector) {
     let collector = Collector::start().await;
-    let builder = builder.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).env("OTEL_BSP_SCHEDULE_DELAY", 50);
+    let builder =
+        builder.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).env("OTEL_BSP_SCHEDULE_DELAY", 50);
     (builder.start().await, collector)
 }
 
@@ -116,10 +121,9 @@ async fn a_request_is_one_trace_through_its_action_redis_the_agent_and_fail2ban(
 #[tokio::test]
 async fn a_trusted_proxy_says_which_trace_a_request_belongs_to_and_a_stranger_does_not() {
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    for (trusted, builder) in [
-        (true, Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1")),
-        (false, Cluster::bare(1)),
-    ] {
+    for (trusted, builder) in
+        [(true, Cluster::bare(1).env("BANGUI_TRUSTED_PROXIES", "127.0.0.1")), (false, Cluster::bare(1))]
+    {
         let (cluster, collector) = traced(builder).await;
         let client = cluster.client(0);
         let request = client.request(Method::GET, "/api/v1/setup");
@@ -138,9 +142,8 @@ async fn a_collector_that_is_away_is_said_and_disturbs_nobody_and_the_log_shows_
     let client = cluster.client(0).logged_in().await;
     client.get("/api/v1/session").await.expect(200);
     let line = eventually("a line about the collector", SOON, || async {
-        let failed = |line: &Value| {
-            line["message"].as_str().unwrap_or_default().starts_with("failed to send traces")
-        };
+        let failed =
+            |line: &Value| line["message"].as_str().unwrap_or_default().starts_with("failed to send traces");
         cluster.workers[0].log().into_iter().find(failed)
     })
     .await;

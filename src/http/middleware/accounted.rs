@@ -13,8 +13,8 @@ use super::request_info::RequestInfo;
 use super::route_metrics::{CLIENT_CLOSED_REQUEST, RouteMetrics};
 use crate::http::auth::caller::LoggedIn;
 use crate::http::state::AppState;
-use crate::telemetry::traces;
 use crate::net::flood::Flood;
+use crate::telemetry::traces;
 
 /// Hang-ups of those who are not logged in, a minute, that have a line: more than people cause, since what they had begun is
 /// otherwise seen in the metrics alone.
@@ -91,7 +91,10 @@ impl Drop for Accounted {
     fn drop(&mut self) {
         let took = self.began.elapsed();
         if traces::on() {
-            traces::end_request(&self.span, self.answered.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()));
+            traces::end_request(
+                &self.span,
+                self.answered.map_or(CLIENT_CLOSED_REQUEST, |status| status.as_u16()),
+            );
         }
         self.metrics.count(self.about.method, self.answered, took);
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;

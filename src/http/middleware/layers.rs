@@ -112,7 +112,8 @@ where
         let address = address::of(request.extensions(), request.headers(), state);
         let mut accounted = Accounted::begin(about, address, state.clone(), self.metrics.clone());
         if traces::on() {
-            let (headers, trusted) = (request.headers(), state.proxies().trust(address::peer(request.extensions())));
+            let (headers, trusted) =
+                (request.headers(), state.proxies().trust(address::peer(request.extensions())));
             let about = &accounted.about;
             traces::begin_request(&accounted.span, about.method, &about.route, trusted, headers);
         }
