@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::connection::clock::millis;
-use super::{Result, Store, StoreError, Username, hex, random, scripts};
+use super::{AccountId, Result, Store, StoreError, hex, random, scripts};
 
 /// A run that has been silent for this long is presumed dead.
 pub const SILENT_AFTER: Duration = Duration::from_secs(15);
@@ -57,17 +57,17 @@ pub enum Idempotent {
 }
 
 impl Store {
-    /// Begins the run of a request, identified by its digest, under the user's key.
+    /// Begins the run of a request, identified by its digest, under the account's key.
     ///
     /// # Errors
     /// See [`StoreError`], here and below.
     pub async fn begin_idempotent(
         &self,
-        user: &Username,
+        account: AccountId,
         key: &str,
         request: &[u8; 32],
     ) -> Result<Idempotent> {
-        let record = self.keys.idempotent(user, key);
+        let record = self.keys.idempotent(account, key);
         let (owner, fresh) = (hex(&random::<16>()?), hex(&random::<16>()?));
         let call = scripts::IDEMPOTENCY_BEGIN
             .call()

@@ -120,7 +120,7 @@ fn in_a_cluster_no_key_spreads_and_none_is_that_of_another() {
         keys.emptied("admin"),
         keys.failed("admin", ip),
         keys.known("admin", ip),
-        keys.idempotent(&Username::admin(), "key"),
+        keys.idempotent(AccountId::ADMIN, "key"),
     ];
     for key in &spread {
         assert_eq!(slot(key.as_bytes()), keys.slot(), "{key}");

@@ -61,7 +61,7 @@ async fn begin(state: AppState, request: Request, next: Next) -> Result<Response
     let body = read_body(body, LARGE_BODY).await?;
     let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
     let digest = digest(parts.method.as_str(), address, &body);
-    let run = match state.store.begin_idempotent(&caller.session.username, key, &digest).await? {
+    let run = match state.store.begin_idempotent(caller.session.account, key, &digest).await? {
         Idempotent::Run(run) => run,
         Idempotent::Answered(answer) => return replay(answer),
         Idempotent::Running(left) => {

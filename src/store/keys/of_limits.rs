@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Keys;
 use crate::store::auth::networks::{address_of, site_of};
-use crate::store::{Username, hex};
+use crate::store::{AccountId, hex};
 
 impl Keys {
     /// The attempts from one address.
@@ -37,9 +37,9 @@ impl Keys {
         format!("{}known:{{{}}}:{}", self.spread, digest(account), address_of(ip))
     }
 
-    /// The run of a request under a user's `Idempotency-Key`.
-    pub(in crate::store) fn idempotent(&self, user: &Username, key: &str) -> String {
-        format!("{}idempotent:{{{}}}", self.spread, digest(&format!("{}\0{key}", user.as_str())))
+    /// The run of a request under an account's `Idempotency-Key`. By its id: another account of the same name gets no answers of it.
+    pub(in crate::store) fn idempotent(&self, account: AccountId, key: &str) -> String {
+        format!("{}idempotent:{{{}}}", self.spread, digest(&format!("{}\0{key}", account.as_str())))
     }
 }
 
