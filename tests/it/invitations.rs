@@ -99,6 +99,13 @@ async fn an_invitation_is_void_once_who_made_it_may_not_invite_any_more() {
         let code = invite(&client, "eve", "admin", &[]).await;
         change_user(&admin, name, change).await.expect(200);
         assert_eq!(accept(&cluster.client(1), &code, USERS_PASSWORD).await.problem(404), "no-invitation");
+        // Nor does it come back with the right to invite.
+        change_user(&admin, name, json!({ "role": "admin", "disabled": false })).await.expect(200);
+        assert_eq!(accept(&cluster.client(1), &code, USERS_PASSWORD).await.problem(404), "no-invitation");
+        let client = logged_in_as(&cluster.client(1), name).await;
+        client.confirm(USERS_PASSWORD).await.expect(204);
+        let code = invite(&client, &format!("{name}s-guest"), "viewer", &[]).await;
+        accept(&cluster.client(0), &code, USERS_PASSWORD).await.expect(201);
     }
     create_user(&admin, "carl", "admin").await;
     let carl = logged_in_as(&cluster.client(1), "carl").await;

@@ -2,7 +2,8 @@
 //!
 //! An admin names the account and what it may do, and passes on a link with a code: 256 random bits, of which Redis has only the SHA-256,
 //! valid for a day. Who opens it sets a password, and the account begins; one script makes sure that it begins once, whichever worker
-//! is asked. An invitation is void once the account that made it may not invite any more.
+//! is asked. An invitation is void once what the account that made it may do has changed: also if it may invite
+//! again by then.
 
 use std::fmt;
 
@@ -148,7 +149,8 @@ impl Store {
             .call()
             .key(self.keys.invitation(&id))
             .key(self.keys.invitations())
-            .key(self.keys.account(new.username));
+            .key(self.keys.account(new.username))
+            .key(self.keys.token_generation(new.by.id));
         let call = self
             .with_audit_keys(call, audit.trail)
             .arg(id.to_string())
@@ -234,7 +236,8 @@ impl Store {
                 .key(self.keys.token_generation(id))
                 .key(self.keys.accounts())
                 .key(self.keys.admins())
-                .key(self.keys.account(&invitation.by.username));
+                .key(self.keys.account(&invitation.by.username))
+                .key(self.keys.token_generation(invitation.by.id));
             let call = self
                 .with_audit_keys(call, audit.trail)
                 .arg(invitation.id.to_string())
