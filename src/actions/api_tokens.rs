@@ -97,6 +97,7 @@ pub async fn create(context: &Context, actor: Actor, wanted: Wanted) -> Result<N
         let new = NewApiToken {
             grant: ApiGrant { name: wanted.name.clone(), networks: wanted.networks },
             access: access.clone(),
+            session: actor.session.ok_or(ApiTokenError::Overtaken)?,
             life: Duration::from_secs(u64::from(days) * 86_400),
             address,
         };

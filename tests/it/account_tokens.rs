@@ -1,5 +1,7 @@
 //! Tokens for programs: what they may do, from where, until when; gone everywhere once revoked.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -264,5 +266,54 @@ async fn a_check_of_a_token_is_one_read_as_that_of_a_session() {
         // And perhaps one that records its use.
         let all = seen.iter().filter(about).count();
         assert!((50..=51).contains(&all), "{all} commands about it");
+    }
+}
+
+#[tokio::test]
+async fn a_token_expires_in_redis_and_is_refused_even_if_redis_has_it_longer() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let admin = cluster.client(0).logged_in().await.confirmed().await;
+    let (secret, id) = create_token(&admin, json!({ "name": "cron", "days": 1 })).await;
+    let program = cluster.client(0).with_bearer(&secret);
+    let key = [b"{it}:api-token:", &URL_SAFE_NO_PAD.decode(&id).unwrap()[..]].concat();
+    let mut connection = cluster.redis.connection().await;
+    // Before its first use, which sets it again.
+    let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
+    assert!((86_000_000..=86_401_000).contains(&left), "{left}");
+    program.get("/api/v1/session").await.expect(200);
+    let record: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
+    let mut fields: std::collections::BTreeMap<String, Value> = rmp_serde::from_slice(&record[16..]).unwrap();
+    // A microsecond after it was made.
+    fields.insert("x".to_owned(), json!(fields["c"].as_i64().unwrap() + 1));
+    let record = [&record[..16], &rmp_serde::to_vec_named(&fields).unwrap()].concat();
+    let mut command = redis::cmd("SET");
+    command.arg(&key).arg(record).arg("KEEPTTL");
+    command.query_async::<()>(&mut connection).await.unwrap();
+    program.get("/api/v1/session").await.problem(401);
+    admin.get("/api/v1/session").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_stays_ended_even_if_its_key_comes_back() {
+    let cluster = Cluster::bare(1).set_up().await;
+    let admin = cluster.client(0).logged_in().await.confirmed().await;
+    create_user(&admin, "anna", "operator").await;
+    let mut connection = cluster.redis.connection().await;
+    for end in ["change", "delete"] {
+        let anna = logged_in_as(&cluster.client(0), "anna").await;
+        anna.confirm(USERS_PASSWORD).await.expect(204);
+        let (secret, id) = create_token(&anna, json!({ "name": "cron" })).await;
+        let program = cluster.client(0).with_bearer(&secret);
+        program.get("/api/v1/session").await.expect(200);
+        let key = [b"{it}:api-token:", &URL_SAFE_NO_PAD.decode(&id).unwrap()[..]].concat();
+        let record: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
+        if end == "change" {
+            change_user(&admin, "anna", json!({ "role": "viewer" })).await.expect(200);
+        } else {
+            admin.delete("/api/v1/users/anna").await.expect(204);
+        }
+        // Removing the keys only tidies up.
+        redis::cmd("SET").arg(&key).arg(record).query_async::<()>(&mut connection).await.unwrap();
+        assert_eq!(program.get("/api/v1/session").await.problem(401), "no-session", "{end}");
     }
 }

@@ -27,6 +27,8 @@ pub struct NewApiToken {
     pub access: Access,
     /// How long it is valid.
     pub life: std::time::Duration,
+    /// The session that asks for it: nothing is written once it has ended.
+    pub session: SessionId,
     /// The address that asked for it.
     pub address: std::net::IpAddr,
 }
@@ -35,7 +37,7 @@ pub struct NewApiToken {
 pub enum TokenCreated {
     /// Here it is, with what is shown of it later.
     Done(SessionToken, Box<ApiTokenView>),
-    /// What its owner may do has changed in between.
+    /// What its owner may do has changed in between, or the session that asked has ended.
     Overtaken,
     /// Its owner has too many.
     TooMany,
@@ -95,7 +97,9 @@ impl Store {
             .key(self.keys.api_token(&id))
             .key(self.keys.api_tokens(&owner.username))
             .key(self.keys.token_generation(owner.id))
-            .key(self.keys.account(&owner.username));
+            .key(self.keys.account(&owner.username))
+            .key(self.keys.session(&new.session))
+            .key(self.keys.generation(owner.id));
         let call = self
             .with_audit_keys(call, audit.trail)
             .arg(&id.as_bytes()[..])
