@@ -16,8 +16,8 @@ use super::address;
 use super::permissions::{self, About, Right, Who};
 use crate::actions::ban_jobs::CancelError;
 use crate::actions::{Actor, Refusal, UnknownTarget};
-use crate::domain::BanJobId;
 use crate::domain::access::{Access, Role};
+use crate::domain::{BanJobId, Timestamp};
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 use crate::store::LiveSession;
@@ -79,7 +79,16 @@ pub async fn require_cancel(state: &AppState, actor: &Actor, id: &BanJobId) -> R
     }
     let job = state.store.ban_job(id).await?.filter(|job| actor.access.reaches(&job.server));
     let job = job.ok_or(CancelError::Unknown)?;
-    if job.username == actor.username() { Ok(()) } else { require(state, actor, Right::CancelAnyJob) }
+    if job.username == actor.username() && is_since(state, actor, job.created_at).await? {
+        return Ok(());
+    }
+    require(state, actor, Right::CancelAnyJob)
+}
+
+/// Whether the actor's account is as old as that: a deleted account may have had the same name.
+async fn is_since(state: &AppState, actor: &Actor, then: Timestamp) -> Result<bool> {
+    let account = state.store.account(&actor.username).await?;
+    Ok(account.is_some_and(|account| account.created_at.is_none_or(|created| created <= then)))
 }
 
 fn not_allowed(right: Right, access: &Access) -> Problem {
