@@ -176,3 +176,20 @@ pub async fn delete_user(context: &Context, actor: Actor, username: Username) ->
     };
     context.complete(action).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_admin_of_all_servers_who_is_no_program_manages_users() {
+        let may = |role, servers: &[&str], is_program| {
+            let servers = servers.iter().map(|text| ServerPattern::parse(text).unwrap()).collect();
+            let access = Access { role, servers };
+            Actor { access, is_program, ..Actor::operator() }.require_admin().is_ok()
+        };
+        assert!(may(Role::Admin, &[], false));
+        assert!(!may(Role::Admin, &[], true) && !may(Role::Admin, &["*"], false));
+        assert!(!may(Role::Operator, &[], false) && !may(Role::Viewer, &[], false));
+    }
+}

@@ -125,5 +125,6 @@ mod trust;
 mod unconfirmed;
 mod up;
 mod users;
+mod users_meanwhile;
 mod waiting;
 mod weak_passwords;
