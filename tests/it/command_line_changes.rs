@@ -210,7 +210,7 @@ async fn an_ignored_address_is_unbanned_and_why_says_what_keeps_it_from_being_ba
     assert!(why.expect(1).err.contains("could not be asked"), "{why:?}");
     person.run(&["jails", SERVER], "").await.expect(4);
     let all = person.run(&["jails"], "").await;
-    assert!(all.expect(1).err.contains("1 of 1 servers could not be asked"), "{all:?}");
+    assert!(all.expect(1).err.contains("not every server could be asked"), "{all:?}");
     client.get("/api/v1/session").await.expect(200);
 }
 

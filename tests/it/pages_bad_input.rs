@@ -72,24 +72,22 @@ async fn whatever_is_typed_into_a_field_is_text_and_breaks_nothing() {
             harmless(&user.post("/account/sessions", &[("end", value)]).await, value);
         }
         let kept =
-            [("what", &**value), ("to", "/account/sessions"), ("back", "/account"), ("keep.end", value)];
-        harmless(&user.post("/confirm", &kept).await, value);
-        let kept = [("what", &**value), ("to", value), ("back", value), ("password", value)];
+            [("what", "this"), ("to", "/account/sessions"), ("back", "/account"), ("keep.end", &**value)];
         harmless(&user.post("/confirm", &kept).await, value);
         harmless(&user.post("/undo", &[("id", value)]).await, value);
-        harmless(&stranger.post("/account/keys", &[("keys", value)]).await, value);
-        // Several large ones are cut off before they have arrived.
+        // Several large ones are cut off before they have arrived, and so is one that is refused without being read.
         if value.len() < 2_000 {
+            harmless(&stranger.post("/account/keys", &[("keys", value)]).await, value);
+            let kept = [("what", &**value), ("to", value), ("back", value), ("password", value)];
+            harmless(&user.post("/confirm", &kept).await, value);
             let names = ["what", "to", "back", "keep.x", "password"];
             harmless(&stranger.post("/login", &names.map(|name| (name, &**value))).await, value);
             let id = "0123456789abcdef0123456789abcdef";
             harmless(&user.post("/undo", &[("id", id), ("back", value)]).await, value);
+            let both = [("detected_at", &**value), ("do", value)];
+            harmless(&user.post("/servers/web-1/recovery", &both).await, value);
             harmless(&stranger.post("/account/keys", &[(value, value)]).await, value);
         }
-        harmless(
-            &user.post("/servers/web-1/recovery", &[("detected_at", value), ("do", value)]).await,
-            value,
-        );
         if value.len() < 2_000 {
             let query = url::form_urlencoded::Serializer::new(String::new())
                 .extend_pairs(["q", "condition", "group", "open", "m", "attention"].map(|name| (name, value)))

@@ -142,6 +142,8 @@ async fn each_field_of_each_page_is_refused_beside_itself_and_keeps_what_was_typ
     };
     look(&mut user, "/login").await;
     user.log_in().await;
+    // Forms of what is sensitive are judged after that.
+    user.confirm_beforehand().await;
     let pages = [
         "/",
         "/servers/web-1",

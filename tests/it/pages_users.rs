@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use crate::support::Cluster;
 use crate::support::browser::{Browser, Page};
 use crate::support::people::{USERS_PASSWORD, logged_in_as};
-use crate::support::{Cluster, PASSWORD};
 
 fn browser(cluster: &Cluster, n: usize) -> Browser {
     Browser::new(cluster.workers[n].address)
@@ -14,14 +14,8 @@ fn browser(cluster: &Cluster, n: usize) -> Browser {
 async fn admin(cluster: &Cluster) -> Browser {
     let mut admin = browser(cluster, 0);
     admin.log_in().await;
-    let fields = [("password", PASSWORD), ("what", "x"), ("to", "/users/invite"), ("back", "/users")];
-    loop {
-        let seen = admin.post("/confirm", &fields).await;
-        if seen.status != 503 {
-            seen.expect(303);
-            return admin;
-        }
-    }
+    admin.confirm_beforehand().await;
+    admin
 }
 
 /// The page that a form leads to.
@@ -86,7 +80,9 @@ async fn users_are_changed_disabled_and_deleted_on_their_page_after_the_password
     let asked = user.post("/users/change", &change("change")).await;
     assert_eq!(asked.expect(403).text("h1"), "Confirm with your password");
     let right = loop {
-        let sent = user.submit(&asked, "main form", &[("password", PASSWORD)], "Confirm password").await;
+        let sent = user
+            .submit(&asked, "main form", &[("password", crate::support::PASSWORD)], "Confirm password")
+            .await;
         if sent.status != 503 {
             break sent;
         }

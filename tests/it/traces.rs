@@ -114,6 +114,11 @@ async fn a_request_is_one_trace_through_its_action_redis_the_agent_and_fail2ban(
     let request = spans.iter().find(|span| span.name == request).unwrap();
     assert!(attribute(request, "http.response.status_code").contains("200"), "{request:#?}");
     assert!(attribute(request, "user.name").contains("admin"), "{request:#?}");
+    // A change that runs to its end, whoever waits, stays in its trace.
+    let switch = format!("/api/v1/servers/{SERVER}/jails/web/deactivate");
+    client.post(&switch, json!({})).await.expect(200);
+    let spans = collector.trace("POST /api/v1/servers/{server}/jails/{jail}/deactivate", "fail2ban ").await;
+    assert_eq!(parent(&spans, "agent "), "deactivate", "{spans:#?}");
     // What runs in the background belongs to no request.
     assert!(all.iter().all(|(_, span)| !span.parent_span_id.is_empty() || !span.name.starts_with("redis")));
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::changer::{Changed, Changer, Edit, Plan, Running};
 use super::dropin::DropIn;
@@ -66,7 +66,7 @@ impl Changer {
     ) -> Result<Changed, ChangeError> {
         let changer = Arc::clone(self);
         let steps = self.steps.record(id);
-        let changing = tokio::spawn(async move {
+        let changing = async move {
             steps.at(ChangeStep::Lock);
             let lock = changer.lock(deadline).await?;
             // The outcome of an earlier rollback may no longer hold after this change.
@@ -82,7 +82,8 @@ impl Changer {
                 tokio::spawn(async move { changer.recover().await });
             }
             changed
-        });
+        };
+        let changing = tokio::spawn(changing.in_current_span());
         // Answers before the caller gives up; the change continues.
         match timeout_at(deadline - ANSWER_BEFORE, changing).await {
             Ok(changed) => changed.unwrap_or_else(|_| {

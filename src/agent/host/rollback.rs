@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::change::ANSWER_BEFORE;
 use super::changer::Changer;
@@ -62,7 +62,7 @@ impl Changer {
         let (ended, outcome) = watch::channel(None);
         *latest = Some(Rollback { jail: jail.clone(), outcome: outcome.clone() });
         let (changer, jail) = (Arc::clone(self), jail.clone());
-        tokio::spawn(async move {
+        let rolling_back = async move {
             let rolled_back = async {
                 let lock = changer.lock(deadline).await?;
                 changer.switch_off_and_start(&lock, &jail).await
@@ -73,7 +73,8 @@ impl Changer {
                 Err(reason) => warn!(jail.name = %jail, "failed to roll back an activation: {reason}"),
             }
             ended.send_replace(Some((Instant::now(), rolled_back)));
-        });
+        };
+        tokio::spawn(rolling_back.in_current_span());
         outcome
     }
 

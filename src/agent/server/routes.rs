@@ -11,6 +11,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::answer::{Deadline, refuse};
 use crate::agent::host::bans::Order;
@@ -211,7 +212,7 @@ fn changed(view: Result<wire::JailViews, ChangeError>) -> Result<wire::JailViews
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
 ) -> Answer<T> {
-    let ended = tokio::spawn(work).await;
+    let ended = tokio::spawn(work.in_current_span()).await;
     let cut = |_| Err(ChangeError::Unsettled("the request was cut off: the agent is stopping".into()));
     ended.unwrap_or_else(cut).map(Json)
 }

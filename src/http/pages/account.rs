@@ -47,8 +47,8 @@ pub(super) struct Account {
     tokens: Vec<Token>,
     /// The secret of the token that was just made.
     secret: Option<String>,
-    /// The roles that a token of this user may have.
-    roles: Vec<Role>,
+    /// Of those that a token of this user may have.
+    role: Field,
     name: Field,
     servers: Field,
     networks: Field,
@@ -157,8 +157,8 @@ pub(super) async fn account(
     let tokens = api_tokens::list(state, &visitor.actor, None).await?;
     let access = &visitor.actor.access;
     let manages_users = access.role.is_admin() && access.is_for_all_servers();
-    let roles = Role::ALL.into_iter().filter(|role| *role <= access.role).collect();
-    let days = Some(typed.text("days")).filter(|days| !days.is_empty());
+    let roles = Role::ALL.into_iter().filter(|role| *role <= access.role).map(Role::as_str).collect();
+    let days = Some(typed.text("days")).filter(|_| typed.has("days"));
     Ok(Account {
         shell: visitor.shell,
         others: sessions.iter().any(|session| !session.current),
@@ -173,7 +173,7 @@ pub(super) async fn account(
             .attribute("required", "required"),
         tokens: tokens.into_iter().map(Token::of).collect(),
         secret,
-        roles,
+        role: Field::choice("role", "Role", roles).id("token-role").value(typed.text("role")).with(errors),
         name: line("name", "Name")
             .hint("What it is for, such as backup.")
             .attribute("maxlength", "64")

@@ -10,7 +10,7 @@ use super::message::{Message, done};
 use super::once;
 use super::page::Page;
 use super::shell::Visitor;
-use super::users::{WRONG_SERVERS, typed_role, typed_servers};
+use super::users::{WRONG_ROLE, WRONG_SERVERS, typed_role, typed_servers};
 use super::words::sentence;
 use crate::actions::api_tokens::{self, ApiTokenError, Wanted};
 use crate::domain::Network;
@@ -39,11 +39,15 @@ pub async fn create(
     if networks.is_none() {
         errors.add("networks", "Addresses or networks such as 203.0.113.0/24, separated by commas.");
     }
+    let role = typed_role(form.text("role"));
+    if role.is_none() {
+        errors.add("role", WRONG_ROLE);
+    }
     let days = form.text("days").parse().unwrap_or(0);
-    if let (Some(servers), Some(networks)) = (servers, networks) {
+    if let (Some(servers), Some(networks), Some(_)) = (servers, networks, role) {
         let wanted = Wanted {
             name: form.text("name").to_owned(),
-            role: typed_role(form.text("role")),
+            role,
             servers: Some(servers).filter(|servers| !servers.is_empty()),
             networks,
             days,

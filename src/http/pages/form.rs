@@ -168,6 +168,7 @@ pub struct Field {
     error: Option<String>,
     attributes: String,
     rows: usize,
+    choices: Vec<&'static str>,
 }
 
 impl HtmlSafe for Field {}
@@ -189,6 +190,12 @@ impl Field {
     #[must_use]
     pub fn lines(name: &'static str, label: impl Into<String>, rows: usize) -> Self {
         Self { id: name, name, label: label.into(), rows, ..Self::default() }
+    }
+
+    /// A field for one of a few words; the first one unless another is its value.
+    #[must_use]
+    pub fn choice(name: &'static str, label: impl Into<String>, choices: Vec<&'static str>) -> Self {
+        Self { id: name, name, label: label.into(), choices, ..Self::default() }
     }
 
     /// With an explicit id, for when another field of the page has this name.

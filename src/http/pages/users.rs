@@ -46,6 +46,7 @@ struct Users {
     /// The link of the invitation that was just made.
     link: Option<String>,
     name: Field,
+    role: Field,
     servers: Field,
 }
 
@@ -93,6 +94,9 @@ pub(super) fn typed_servers(text: &str) -> Option<Vec<ServerPattern>> {
 
 /// The sentence beside a field of servers that cannot be read.
 pub(super) const WRONG_SERVERS: &str = "Names of servers or patterns such as web-*, separated by commas, 50 at most. Leave it empty for all servers.";
+
+/// The sentence beside a role that there is none of.
+pub(super) const WRONG_ROLE: &str = "Choose one of the roles.";
 
 /// The role that was chosen.
 pub(super) fn typed_role(text: &str) -> Option<Role> {
@@ -170,6 +174,10 @@ async fn users(
             .attribute("spellcheck", "false")
             .attribute("maxlength", "32")
             .attribute("required", "required"),
+        role: Field::choice("role", "Role", Role::ALL.map(Role::as_str).into())
+            .id("invite-role")
+            .value(typed.text("role"))
+            .with(errors),
         // A symbol of every page has the id `servers`.
         servers: Field::text("servers", "Servers")
             .id("user-servers")
@@ -197,8 +205,11 @@ pub async fn invite(
     if servers.is_none() {
         errors.add("servers", WRONG_SERVERS);
     }
-    if let (Ok(username), Some(servers)) = (username, servers) {
-        let access = Access { role: role.unwrap_or(Role::Viewer), servers };
+    if role.is_none() {
+        errors.add("role", WRONG_ROLE);
+    }
+    if let (Ok(username), Some(servers), Some(role)) = (username, servers, role) {
+        let access = Access { role, servers };
         match invite_users::invite(&state, visitor.actor.clone(), username.clone(), access).await {
             Ok(made) => {
                 let message = Message::ok(format!("{username} is invited."))
@@ -245,7 +256,11 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
                 let message = Message::bad("Nothing was changed.").and(WRONG_SERVERS);
                 return Ok(done(&state, &visitor.actor, PATH, message).await);
             };
-            UserChange { role: typed_role(form.text("role")), servers: Some(servers), disabled: None }
+            let Some(role) = typed_role(form.text("role")) else {
+                let message = Message::bad("Nothing was changed.").and(WRONG_ROLE);
+                return Ok(done(&state, &visitor.actor, PATH, message).await);
+            };
+            UserChange { role: Some(role), servers: Some(servers), disabled: None }
         }
     };
     let changed = match what {
