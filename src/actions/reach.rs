@@ -20,8 +20,8 @@ const MAX_PAGES: usize = 10;
 #[must_use]
 pub fn without_others(access: &Access, mut view: ClusterView) -> ClusterView {
     if !access.is_for_all_servers() {
-        let told = view.jobs.iter_mut().filter_map(|job| job.last_outcome.as_mut());
-        for outcome in told.filter(|outcome| *outcome != "ok") {
+        let outcomes = view.jobs.iter_mut().filter_map(|job| job.last_outcome.as_mut());
+        for outcome in outcomes.filter(|outcome| *outcome != "ok") {
             "not ok".clone_into(outcome);
         }
     }

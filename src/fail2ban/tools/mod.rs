@@ -108,7 +108,7 @@ pub struct Rehearsal {
     pub ignoreip_as_written: Option<String>,
 }
 
-/// Where the configuration tells fail2ban to log. fail2ban ignores the setting if it logs there already.
+/// Where fail2ban logs, according to the configuration. fail2ban ignores the setting if it logs there already.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct LogTarget {
     /// A path, or a word such as `SYSLOG`.

@@ -75,10 +75,10 @@ fn a_route_is_found_by_its_pattern_and_head_is_a_get() {
 
 #[test]
 fn the_documentation_has_the_table_of_rights() {
-    let told: Vec<&str> = ACCOUNTS.lines().filter(|line| line.starts_with("| ")).collect();
+    let lines: Vec<&str> = ACCOUNTS.lines().filter(|line| line.starts_with("| ")).collect();
     let rows: Vec<String> = RIGHTS.iter().map(|(_, who, words)| format!("| {words} | {who} |")).collect();
     for row in &rows {
-        assert!(told.contains(&&**row), "docs/accounts.md lacks this line:\n{row}");
+        assert!(lines.contains(&&**row), "docs/accounts.md lacks this line:\n{row}");
     }
     let begins = ACCOUNTS.lines().skip_while(|line| *line != "| to | who |").skip(2);
     let listed: Vec<&str> = begins.take_while(|line| line.starts_with('|')).collect();
