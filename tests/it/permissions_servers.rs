@@ -93,7 +93,7 @@ async fn no_page_and_no_answer_says_that_there_are_servers_that_the_account_is_n
     let change = stage.admin.request(Method::PATCH, &jail).json(&json!({ "findtime": 86_400 }));
     stage.admin.send(change).await.expect(200);
     let names_it = |text: &str| text.contains(SERVER);
-    let mut told = Vec::new();
+    let mut naming = Vec::new();
     for route in permissions::all().filter(|route| route.method == "GET" && route.path != "/api/v1/events") {
         if matches!(route.right, Right::Open | Right::ReadAudit | Right::Settings) {
             continue;
@@ -110,10 +110,10 @@ async fn no_page_and_no_answer_says_that_there_are_servers_that_the_account_is_n
             }
         }
         if route.about == About::Servers && names_it(&stage.admin.get(&path).await.text) {
-            told.push(route.path);
+            naming.push(route.path);
         }
     }
-    // The admin is told of it by most of them: it is not their silence that was tested.
+    // Most of them name it to the admin: it is not their silence that was tested.
     for path in [
         "/api/v1/servers",
         "/",
@@ -130,7 +130,7 @@ async fn no_page_and_no_answer_says_that_there_are_servers_that_the_account_is_n
         "/api/v1/diagnosis",
         "/diagnosis",
     ] {
-        assert!(told.contains(&path), "{path} is not among {told:?}");
+        assert!(naming.contains(&path), "{path} is not among {naming:?}");
     }
     let listed = viewers[1].get("/api/v1/servers").await;
     let names: Vec<&Value> =
