@@ -71,7 +71,7 @@ impl UserChange {
 impl Actor {
     /// Fails unless they may do everything, on all servers.
     pub(super) fn require_admin(&self) -> Result<(), NotAnAdmin> {
-        let may = self.access.includes(Role::Admin) && self.access.is_for_all_servers() && !self.is_program;
+        let may = self.access.is_everything() && !self.is_program;
         may.then_some(()).ok_or(NotAnAdmin)
     }
 }

@@ -20,6 +20,7 @@ use crate::actions::change_password::{self, ChangePasswordError, Changed, Passwo
 use crate::domain::Timestamp;
 use crate::domain::access::{Role, ServerPattern};
 use crate::http::auth::cookie::CookieKind;
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
@@ -156,7 +157,7 @@ pub(super) async fn account(
     };
     let tokens = api_tokens::list(state, &visitor.actor, None).await?;
     let access = &visitor.actor.access;
-    let manages_users = access.role.is_admin() && access.is_for_all_servers();
+    let manages_users = Right::Users.of(access);
     let roles = Role::ALL.into_iter().filter(|role| *role <= access.role).map(Role::as_str).collect();
     let days = Some(typed.text("days")).filter(|_| typed.has("days"));
     Ok(Account {

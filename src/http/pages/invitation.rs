@@ -2,17 +2,15 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::form::{Errors, Field, StrangersForm};
-use super::login::user_agent;
-use super::message::see_other;
+use super::login::{log_in_at_once, user_agent};
 use super::page::Page;
 use super::shell::Shell;
 use super::words::sentence;
 use crate::actions::invite_users::{AcceptError, accept};
-use crate::actions::log_in::{LoggedIn, Login, log_in};
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
@@ -70,15 +68,7 @@ pub async fn complete(
     let (errors, status) = match accept(&state, ip, &code, password.to_owned()).await {
         Ok(username) => {
             let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-            let username = username.to_string();
-            let login = Login { username, password: password.to_owned(), origin, replaces: None };
-            // The password is set: if this login is refused, the login page says why.
-            let Ok(LoggedIn { token, .. }) = log_in(&state, login).await else {
-                return Ok(see_other("/login"));
-            };
-            let mut response = see_other("/");
-            response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
-            return Ok(response);
+            return Ok(log_in_at_once(&state, cookie, origin, (username.as_str(), password), "/").await);
         }
         Err(AcceptError::Weak(weak)) => {
             (Errors::one("password", sentence(&weak.to_string())), StatusCode::UNPROCESSABLE_ENTITY)

@@ -195,6 +195,25 @@ pub async fn log_in(
     }
 }
 
+/// Logs in with a password that was just set, and redirects to that page. The password stays set: if this login is refused, the
+/// login page says why.
+pub(super) async fn log_in_at_once(
+    state: &AppState,
+    cookie: CookieKind,
+    origin: LoginOrigin,
+    (username, password): (&str, &str),
+    to: &str,
+) -> Response {
+    let (username, password) = (username.to_owned(), password.to_owned());
+    let login = Login { username, password, origin, replaces: None };
+    let Ok(log_in::LoggedIn { token, .. }) = log_in::log_in(state, login).await else {
+        return see_other("/login");
+    };
+    let mut response = see_other(to);
+    response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
+    response
+}
+
 /// Redirects to the page of the kept form, with a message whose button sends it.
 async fn offered(state: &AppState, session: SessionId, ip: IpAddr, kept: Kept, now: Timestamp) -> Response {
     let actor = Actor { session: Some(session), ..Actor::without_session(ip, &state.worker) };

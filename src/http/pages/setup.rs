@@ -2,16 +2,15 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::form::{Errors, Field, StrangersForm};
-use super::login::user_agent;
+use super::login::{log_in_at_once, user_agent};
 use super::message::see_other;
 use super::page::Page;
 use super::shell::Shell;
-use crate::actions::log_in::{LoggedIn, Login, log_in};
 use crate::actions::set_up::{self, Claim, SetupError};
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::cookie::CookieKind;
@@ -89,19 +88,8 @@ pub async fn complete(
     let (errors, status) = match set_up::set_up(&state, ip, claim).await {
         Ok(()) => {
             let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-            let login = Login {
-                username: Username::ADMIN.to_owned(),
-                password: password.to_owned(),
-                origin,
-                replaces: None,
-            };
-            // The password is set: if this login is refused, the login page says why.
-            let Ok(LoggedIn { token, .. }) = log_in(&state, login).await else {
-                return Ok(see_other("/login"));
-            };
-            let mut response = see_other("/setup/next");
-            response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
-            return Ok(response);
+            let account = (Username::ADMIN, password);
+            return Ok(log_in_at_once(&state, cookie, origin, account, "/setup/next").await);
         }
         Err(SetupError::Complete) => return Ok(see_other("/login")),
         Err(SetupError::WrongToken) => {

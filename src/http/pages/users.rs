@@ -19,6 +19,7 @@ use crate::actions::manage_users::{self, UserChange, UserError};
 use crate::domain::Timestamp;
 use crate::domain::access::{Access, Role, ServerPattern};
 use crate::http::api::invitations::path_of;
+use crate::http::api::users::Servers;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
@@ -85,11 +86,9 @@ fn named(servers: &[ServerPattern]) -> String {
 /// The servers that were typed, separated by commas or spaces; none if one of them is no server and no pattern.
 pub(super) fn typed_servers(text: &str) -> Option<Vec<ServerPattern>> {
     let names = text.split([',', ' ', '\n', '\r']).map(str::trim).filter(|name| !name.is_empty());
-    let mut servers: Vec<ServerPattern> =
+    let servers: Vec<ServerPattern> =
         names.map(|name| ServerPattern::parse(name).ok()).collect::<Option<_>>()?;
-    servers.sort_unstable();
-    servers.dedup();
-    Some(servers).filter(|servers| servers.len() <= crate::http::api::users::MAX_SERVERS)
+    Servers::try_from(servers).ok().map(|Servers(servers)| servers)
 }
 
 /// The sentence beside a field of servers that cannot be read.

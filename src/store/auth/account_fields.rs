@@ -45,7 +45,7 @@ impl AccountStanding {
     /// Whether it may do everything, on all servers.
     #[must_use]
     pub fn may_do_everything(&self) -> bool {
-        !self.disabled && self.access.role.is_admin() && self.access.is_for_all_servers()
+        !self.disabled && self.access.is_everything()
     }
 
     fn of(
