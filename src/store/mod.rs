@@ -31,10 +31,13 @@ mod worker_id;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use auth::account_fields::{Account, AccountStanding};
+pub use auth::account_fields::{Account, AccountStanding, App, Factors};
 pub use auth::account_id::{AccountId, Owner};
 pub use auth::accounts::{AccountChanged, PasswordSet};
 pub use auth::api_tokens::{ApiTokenView, NewApiToken, TokenCreated};
+pub use auth::factors::{
+    AppSecretText, Asks, FactorChange, FactorUse, Fits, PROPOSED_FOR, WAITS_FOR, WaitingLogin,
+};
 pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, Invited, NewInvitation};
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;

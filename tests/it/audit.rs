@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::{SERVER, server_is};
 use crate::support::process::{Child, bangui};
-use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
+use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually, factors};
 
 /// Routes that change nothing, although they are not GET.
-const NO_CHANGES: &[&str] = &["POST /api/v1/servers/{server}/probe"];
+// A secret that is proposed is no factor yet.
+const NO_CHANGES: &[&str] = &["POST /api/v1/servers/{server}/probe", "POST /api/v1/factors/app"];
 const NEW_PASSWORD: &str = "another correct horse battery staple";
 
 /// The routes that were tried, with the entries that each caused.
@@ -183,6 +184,20 @@ async fn every_route_that_changes_something_leaves_an_entry() {
     let request = client.request(Method::DELETE, &format!("/api/v1/tokens/{id}"));
     let (_, entry) = tried.change("DELETE /api/v1/tokens/{id}", "token.revoke", request).await;
     assert_eq!(entry.target, Some(id));
+
+    let app = factors::proposed(&client).await;
+    let request = send(&client, Method::POST, "/api/v1/factors/app/confirm", json!({ "code": app.code() }));
+    tried.change("POST /api/v1/factors/app/confirm", "factor.set_app", request).await;
+    let request = client.request(Method::POST, "/api/v1/factors/recovery-codes");
+    let route = "POST /api/v1/factors/recovery-codes";
+    tried.change(route, "factor.renew_recovery_codes", request).await;
+    let waiting = factors::waits(&anonymous, "admin", PASSWORD).await;
+    let step = json!({ "login": waiting, "code": app.code_after(1) });
+    let request = send(&anonymous, Method::POST, "/api/v1/session/factor", step);
+    let (_, entry) = tried.change("POST /api/v1/session/factor", "session.begin", request).await;
+    assert_eq!(entry.after["second_factor"], "app", "{entry:?}");
+    let request = client.request(Method::DELETE, "/api/v1/factors/app");
+    tried.change("DELETE /api/v1/factors/app", "factor.remove_app", request).await;
 
     let other = anonymous.log_in().await;
     let shown = anonymous.with_bearer(&other).get("/api/v1/session").await;

@@ -24,6 +24,7 @@ impl From<LoginError> for Problem {
                 "Wrong name or password",
                 "the name or the password is wrong",
             ),
+            LoginError::SecondFactor(waits) => (*waits).into(),
             LoginError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
                 "Nobody can log in yet",

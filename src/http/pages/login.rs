@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::form::{Errors, Field, StrangersForm};
 use super::kept::Kept;
+use super::login_factor;
 use super::message::{Message, done, is_own, see_other};
 use super::page::{Page, Whole};
 use super::shell::Shell;
@@ -22,7 +23,7 @@ use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{LoginOrigin, SessionId, UNDO_FOR, Username};
+use crate::store::{LoginOrigin, SessionId, SessionToken, UNDO_FOR, Username};
 
 /// The path of the login that leads back to `here`.
 #[must_use]
@@ -38,6 +39,14 @@ pub fn path(here: &str, ended: bool) -> String {
     if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") }
 }
 
+/// The path of the login after one that waited too long for its second factor.
+#[must_use]
+pub(super) fn over(next: &str) -> String {
+    let path = path(&own(next), false);
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}over=1")
+}
+
 /// Where the login leads to, and why it is shown.
 #[derive(Deserialize, Default)]
 pub struct Wanted {
@@ -45,6 +54,7 @@ pub struct Wanted {
     next: String,
     ended: Option<String>,
     out: Option<String>,
+    over: Option<String>,
 }
 
 #[derive(Template)]
@@ -55,6 +65,8 @@ struct LoginPage {
     goal: String,
     ended: bool,
     out: bool,
+    /// Whether a login has waited too long for its second factor, or was tried with too many wrong codes.
+    over: bool,
     limited: Option<Limited>,
     /// A form that was sent after its session had ended.
     kept: Option<Kept>,
@@ -76,6 +88,7 @@ impl LoginPage {
             next,
             ended: false,
             out: false,
+            over: false,
             limited: None,
             kept: None,
             name: Field::text("username", "Name")
@@ -133,8 +146,8 @@ pub async fn show(
         return Ok(see_other("/setup"));
     }
     let page = LoginPage::new(shell, &wanted.next, Username::ADMIN, &Errors::default());
-    Ok(Page::new(LoginPage { ended: wanted.ended.is_some(), out: wanted.out.is_some(), ..page })
-        .into_response())
+    let (ended, out, over) = (wanted.ended.is_some(), wanted.out.is_some(), wanted.over.is_some());
+    Ok(Page::new(LoginPage { ended, out, over, ..page }).into_response())
 }
 
 /// Logs in.
@@ -159,12 +172,10 @@ pub async fn log_in(
     };
     match begun {
         Ok(log_in::LoggedIn { token, .. }) => {
-            let mut response = match &kept {
-                Some(kept) => offered(&state, token.id(), ip, kept.clone(), shell.clock.now).await,
-                None => see_other(&own(form.raw("next"))),
-            };
-            response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
-            Ok(response)
+            Ok(logged_in(&state, cookie, (&token, ip), kept, form.raw("next"), shell.clock.now).await)
+        }
+        Err(LoginError::SecondFactor(waits)) => {
+            Ok(login_factor::ask(shell, &waits, &own(form.raw("next")), kept))
         }
         Err(LoginError::Wrong | LoginError::Disabled) => {
             let errors = Errors::one("password", "The name or the password is wrong.");
@@ -193,6 +204,23 @@ pub async fn log_in(
         Err(LoginError::SetupIncomplete) => Ok(see_other("/setup")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The answer to a login that has succeeded: the session's cookie, and the page that it leads to.
+pub(super) async fn logged_in(
+    state: &AppState,
+    cookie: CookieKind,
+    (token, ip): (&SessionToken, IpAddr),
+    kept: Option<Kept>,
+    next: &str,
+    now: Timestamp,
+) -> Response {
+    let mut response = match kept {
+        Some(kept) => offered(state, token.id(), ip, kept, now).await,
+        None => see_other(&own(next)),
+    };
+    response.headers_mut().insert(header::SET_COOKIE, cookie.set(token));
+    response
 }
 
 /// Logs in with a password that was just set, and redirects to that page. The password stays set: if this login is refused, the

@@ -58,6 +58,7 @@
 //! | fail2ban's words, commands | `<code class="said">`, `<code class="command">` |
 
 mod account;
+mod account_factors;
 mod account_sessions;
 mod account_tokens;
 mod activity;
@@ -97,6 +98,8 @@ mod jobs_rows;
 mod keep_form;
 mod kept;
 mod login;
+mod login_factor;
+mod login_step;
 pub mod marks;
 mod menu_findings;
 pub mod message;
@@ -106,6 +109,7 @@ mod once;
 pub mod page;
 pub mod paging;
 pub mod prefs;
+mod qr;
 mod recovery;
 pub(super) mod refused;
 pub mod search;
@@ -150,6 +154,7 @@ pub fn router() -> Router<AppState> {
     Router::new()
         // for everybody
         .route("/login", get(login::show).post(login::log_in))
+        .route("/login/factor", form(login_step::finish))
         .route("/setup", get(setup::show).post(setup::complete))
         .route("/invitation/{code}", get(invitation::show).post(invitation::complete))
         // for users who are logged in
@@ -164,6 +169,11 @@ pub fn router() -> Router<AppState> {
         .route("/account/sessions", form(account_sessions::end))
         .route("/account/tokens", form(account_tokens::create))
         .route("/account/revoke-token", form(account_tokens::revoke))
+        .route("/account/factors", get(account_factors::show))
+        .route("/account/factors/app", form(account_factors::propose_app))
+        .route("/account/factors/first-code", form(account_factors::set_app))
+        .route("/account/factors/remove-app", form(account_factors::remove_app))
+        .route("/account/factors/recovery-codes", form(account_factors::renew_recovery_codes))
         .route("/users", get(users::show))
         .route("/users/invite", form(users::invite))
         .route("/users/revoke", form(users::revoke))

@@ -230,7 +230,7 @@ impl Store {
         audit: &AuditRecord,
     ) -> Result<PasswordSet> {
         let ended =
-            self.set_password(&verified.owner, &verified.password_hash, new_hash, renewal, audit).await?;
+            self.set_password(&verified.owner, &verified.stored_hash, new_hash, renewal, audit).await?;
         Ok(match ended {
             Ended::Nothing | Ended::LastAdmin => PasswordSet::Overtaken,
             Ended::AllButOne => PasswordSet::Renewed,

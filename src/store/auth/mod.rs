@@ -5,6 +5,7 @@ pub mod account_fields;
 pub mod account_id;
 pub mod accounts;
 pub mod api_tokens;
+pub mod factors;
 pub mod invitations;
 pub mod limits;
 mod messages;

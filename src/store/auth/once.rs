@@ -24,6 +24,8 @@ const CHARACTERS: usize = 43;
 pub enum OnceKind {
     /// The secret of an authenticator app that is being set up.
     AppSetup,
+    /// A login that waits for its second factor.
+    Login,
 }
 
 impl OnceKind {
@@ -31,12 +33,13 @@ impl OnceKind {
     pub(in crate::store) fn as_str(self) -> &'static str {
         match self {
             Self::AppSetup => "app-setup",
+            Self::Login => "login",
         }
     }
 }
 
 /// The secret under which something is kept: 256 random bits. Never stored, never printed.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct OnceSecret(SecretString);
 
 /// The SHA-256 of a secret: names what is kept, and takes nothing.

@@ -9,6 +9,7 @@ pub mod client;
 pub mod cluster;
 pub mod disk;
 pub mod event_stream;
+pub mod factors;
 pub mod fail2ban;
 pub mod failover;
 pub mod front;
