@@ -11,12 +11,13 @@ use std::num::NonZeroU32;
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict, remember};
 use super::open_session::{LoggedIn, Opening, open_session, replace};
+use super::relying_party::NoPasskeys;
 use super::{Actor, Context, Refusal};
 use crate::config::RateLimit;
 use crate::domain::second_factor::TypedCode;
 use crate::store::{
-    Account, FactorUse, Fits, LoginLimits, LoginOrigin, OnceHash, OnceSecret, Owner, Proof, StoreError, Username,
-    WaitingLogin,
+    Account, FactorUse, Fits, LoginLimits, LoginOrigin, OnceHash, OnceSecret, Owner, Proof, StoreError,
+    Username, WaitingLogin,
 };
 
 /// How many wrong codes of an account are admitted at least: as many as one login may try.
@@ -46,6 +47,15 @@ pub enum FinishError {
     /// There is no such login, or it does not wait any more.
     #[error("the login does not wait any more")]
     Over,
+    /// The passkey is not of the account, or what was signed is not for this login.
+    #[error("the passkey was refused: {0}")]
+    Passkey(String),
+    /// The counter of the passkey went back.
+    #[error("the counter of the passkey went back: it may have been copied")]
+    Copied,
+    /// There are no passkeys here.
+    #[error(transparent)]
+    NoPasskeys(#[from] NoPasskeys),
     /// The limits refused it.
     #[error(transparent)]
     Limited(#[from] TooManyAttempts),
@@ -59,7 +69,8 @@ impl FinishError {
     fn label(&self) -> &'static str {
         match self {
             Self::Wrong | Self::LastWrong => "wrong_code",
-            Self::Over => "over",
+            Self::Passkey(_) | Self::Copied => "wrong_passkey",
+            Self::Over | Self::NoPasskeys(_) => "over",
             Self::Limited(_) => "limited",
             Self::Store(StoreError::Corrupt { .. }) => "error",
             Self::Store(_) => "unavailable",
@@ -83,13 +94,19 @@ fn limits_of_codes(limits: LoginLimits) -> LoginLimits {
 /// Finds a login that waits, with the account as it is now.
 pub(super) async fn find(context: &Context, secret: &str) -> Result<(OnceHash, WaitingLogin, Account)> {
     let hash = OnceSecret::parse(secret).ok_or(FinishError::Over)?.hash();
-    let login = context.store.waiting_login(&hash).await?.ok_or(FinishError::Over)?;
+    let (login, account) = find_by_hash(context, &hash).await?;
+    Ok((hash, login, account))
+}
+
+/// The same under its hash.
+pub(super) async fn find_by_hash(context: &Context, hash: &OnceHash) -> Result<(WaitingLogin, Account)> {
+    let login = context.store.waiting_login(hash).await?.ok_or(FinishError::Over)?;
     let owner = login.owner()?;
     let account = context.store.account(&owner.username).await?;
     let account = account.filter(|account| {
         account.owner.id == owner.id && account.generation == login.generation() && !account.standing.disabled
     });
-    Ok((hash, login, account.ok_or(FinishError::Over)?))
+    Ok((login, account.ok_or(FinishError::Over)?))
 }
 
 /// Checks the code and begins a session.
@@ -118,7 +135,13 @@ pub(super) async fn report(
     let label = outcome.as_ref().map_or_else(|error| error.label(), |()| "success");
     metrics::counter!("bangui_logins_total", "outcome" => label).increment(1);
     match outcome {
-        Err(refused @ (FinishError::Wrong | FinishError::LastWrong | FinishError::Limited(_))) => {
+        Err(
+            refused @ (FinishError::Wrong
+            | FinishError::LastWrong
+            | FinishError::Passkey(_)
+            | FinishError::Copied
+            | FinishError::Limited(_)),
+        ) => {
             let actor = Actor::without_session(ip, &context.worker);
             let reason = refused.to_string();
             context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;

@@ -50,6 +50,10 @@ pub struct Waits {
     pub app: bool,
     /// Whether it has recovery codes left.
     pub recovery_codes: bool,
+    /// Whether it has passkeys, and they can be used here.
+    pub passkeys: bool,
+    /// Whether it has none of these, and must set one up first (`set_up_at_login.rs`).
+    pub must_set_up: bool,
 }
 
 /// Why a login failed.
@@ -61,7 +65,7 @@ pub enum LoginError {
     /// The password is right, but the account is disabled, which the answer does not say.
     #[error("the account is disabled")]
     Disabled,
-    /// The password is right, and the account has a second factor.
+    /// The password is right, and the account has a second factor, or must set one up.
     #[error("the password is right, and a second factor is required")]
     SecondFactor(Box<Waits>),
     /// There is no account yet.
@@ -235,7 +239,7 @@ async fn begin(
         if standing.disabled {
             return Err(LoginError::Disabled);
         }
-        if factors.any() {
+        if factors.any() || context.needs_second_factor(standing.access.role) {
             return Err(LoginError::SecondFactor(Box::new(
                 wait(context, &owner, generation, &factors).await?,
             )));
@@ -267,5 +271,12 @@ async fn wait(
     factors: &Factors,
 ) -> Result<Waits, StoreError> {
     let secret = context.store.keep_waiting_login(&WaitingLogin::of(owner, generation)).await?;
-    Ok(Waits { secret, app: factors.app.is_some(), recovery_codes: factors.recovery_codes > 0 })
+    let passkeys = !factors.passkeys.is_empty() && context.passkeys.ready().is_ok();
+    Ok(Waits {
+        secret,
+        app: factors.app.is_some(),
+        recovery_codes: factors.recovery_codes > 0,
+        passkeys,
+        must_set_up: !factors.any(),
+    })
 }

@@ -90,7 +90,7 @@ async fn remove_factors(config: ResetPasswordConfig, username: Username) -> anyh
     let record = AuditRecord { target, ..Actor::operator().record("factor.reset") };
     let remove = async {
         let Some(account) = store.account(&username).await? else { return Ok(None) };
-        let removed = store.remove_factors(&account.owner, &record).await?;
+        let removed = store.remove_factors(&account, &record).await?;
         Ok::<_, StoreError>(removed.then_some(account.factors.any()))
     };
     let removed = timeout(REDIS_TIMEOUT, remove)

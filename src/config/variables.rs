@@ -172,6 +172,8 @@ variables! {
         "Login attempts per address: burst, and seconds to refill it";
     LOGIN_FAILURE_LIMIT = "BANGUI_LOGIN_FAILURE_LIMIT", "N/SECONDS", Some("100/3600"), open, WORKER,
         "Failed logins per account: burst, and seconds to refill it";
+    SECOND_FACTOR_ROLES = "BANGUI_SECOND_FACTOR_ROLES", "LIST", None, open, WORKER,
+        "Roles that need a second factor, separated by commas: viewer, operator, admin. Who has none is led to set one up at the next login";
     TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, CHECKED,
         "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas; as narrow as possible, since each of them can claim any address";
     TRUSTED_PROXY_HOPS = "BANGUI_TRUSTED_PROXY_HOPS", "N", None, open, CHECKED,

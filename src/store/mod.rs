@@ -42,10 +42,12 @@ pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, 
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;
 pub use auth::once::{OnceHash, OnceKind, OnceSecret};
+pub use auth::passkeys::PasskeysChanged;
 pub use auth::sessions::api_grant::ApiGrant;
 pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{Proof, ProofKind, SessionId, SessionToken};
 pub use auth::sessions::{Checked, LoginOrigin, SessionDetails};
+pub use auth::stored_passkey::{MAX_PASSKEYS, PasskeyId, StoredPasskey};
 pub use auth::username::{Username, UsernameError};
 pub(in crate::store) use bytes::{hex, random};
 pub use cluster::{ClusterView, LeaseView, WorkerInfo, WorkerView};

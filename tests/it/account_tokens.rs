@@ -232,6 +232,10 @@ async fn no_token_makes_tokens_or_users_or_touches_passwords_and_sessions() {
             let open = [
                 ("post", "/api/v1/session"),
                 ("post", "/api/v1/session/factor"),
+                ("post", "/api/v1/session/factor/app"),
+                ("post", "/api/v1/session/factor/app/confirm"),
+                ("post", "/api/v1/session/passkey"),
+                ("post", "/api/v1/session/passkey/finish"),
                 ("get", "/api/v1/session"),
                 ("post", "/api/v1/invitations/accept"),
             ];

@@ -122,7 +122,7 @@ async fn a_body_over_64_kib_or_over_8_kib_where_strangers_may_send_it_is_refused
 }
 
 /// The calls that need a session.
-const CLOSED: [(&str, &str); 30] = [
+const CLOSED: [(&str, &str); 33] = [
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
     ("POST", "/api/v1/session/confirm"),
@@ -135,6 +135,9 @@ const CLOSED: [(&str, &str); 30] = [
     ("POST", "/api/v1/factors/app/confirm"),
     ("DELETE", "/api/v1/factors/app"),
     ("POST", "/api/v1/factors/recovery-codes"),
+    ("POST", "/api/v1/factors/passkeys"),
+    ("POST", "/api/v1/factors/passkeys/finish"),
+    ("DELETE", "/api/v1/factors/passkeys/x"),
     ("GET", "/api/v1/users"),
     ("PATCH", "/api/v1/users/x"),
     ("DELETE", "/api/v1/users/x"),

@@ -51,6 +51,7 @@ fn every_changing_route_of_the_openapi_document_is_left_by_a_client_in_these_tes
         .chain(people::ROUTES)
         .chain(factors::ROUTES)
         .chain(factors::PROPOSALS)
+        .chain(factors::PASSKEYS)
         .chain(hosts::ROUTES)
         .chain(hosts::OTHERS);
     let left = left.map(|route| (route.method.to_owned(), route.route().to_owned()));

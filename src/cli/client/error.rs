@@ -25,7 +25,8 @@ pub const SECOND_FACTOR_REQUIRED: &str = "second-factor-required";
 /// The problem of a wrong code.
 pub const WRONG_CODE: &str = "wrong-code";
 /// The problems of a login with status 401, which say nothing about a session.
-pub const OF_LOGINS: [&str; 4] = ["wrong-login", SECOND_FACTOR_REQUIRED, WRONG_CODE, "login-over"];
+pub const OF_LOGINS: [&str; 5] =
+    ["wrong-login", SECOND_FACTOR_REQUIRED, "second-factor-setup-required", WRONG_CODE, "login-over"];
 /// The problem of a request whose first copy has not been answered yet.
 const UNDER_WAY: &str = "request-under-way";
 /// The problem of a ban that needs `--force`.

@@ -6,9 +6,10 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::passkeys::PasskeyView;
 use super::time::Time;
 use crate::actions::second_factor;
-use crate::domain::second_factor::RecoveryCode;
+use crate::domain::second_factor::{AppSecret, RecoveryCode};
 use crate::http::auth::actor::Person;
 use crate::http::error::Result;
 use crate::http::extract::Json;
@@ -22,6 +23,9 @@ pub struct FactorsView {
     app: Option<AppView>,
     /// How many recovery codes are left.
     recovery_codes: usize,
+    passkeys: Vec<PasskeyView>,
+    /// Whether your role needs one.
+    required: bool,
 }
 
 /// An authenticator app.
@@ -37,8 +41,10 @@ pub struct AppView {
 pub async fn show(State(state): State<AppState>, Person(actor): Person) -> Result<axum::Json<FactorsView>> {
     let factors = second_factor::list(&state, &actor).await?;
     Ok(axum::Json(FactorsView {
+        required: state.needs_second_factor(actor.access.role),
         app: factors.app.map(|app| AppView { created_at: app.since.into() }),
         recovery_codes: factors.recovery_codes,
+        passkeys: factors.passkeys.into_iter().map(PasskeyView::from).collect(),
     }))
 }
 
@@ -53,6 +59,17 @@ pub struct ProposedApp {
     expires_in_seconds: u64,
 }
 
+impl ProposedApp {
+    /// With this secret, for this account.
+    pub(super) fn new(state: &AppState, secret: &AppSecret, account: &str) -> Self {
+        Self {
+            secret: secret.base32().expose_secret().to_owned(),
+            uri: secret.uri(&state.issuer(), account).expose_secret().to_owned(),
+            expires_in_seconds: PROPOSED_FOR.as_secs(),
+        }
+    }
+}
+
 /// Begins to set up an authenticator app. It counts once its first code is sent to `/api/v1/factors/app/confirm`, from the same session,
 /// and then takes the place of one that was set up before. Needs a confirmed password.
 #[utoipa::path(post, path = "/api/v1/factors/app", tag = "session", responses((status = 201, body = ProposedApp),
@@ -62,13 +79,7 @@ pub async fn propose_app(
     Person(actor): Person,
 ) -> Result<(StatusCode, axum::Json<ProposedApp>)> {
     let secret = second_factor::propose_app(&state, &actor).await?;
-    let uri = secret.uri(&state.issuer(), actor.username());
-    let proposed = ProposedApp {
-        secret: secret.base32().expose_secret().to_owned(),
-        uri: uri.expose_secret().to_owned(),
-        expires_in_seconds: PROPOSED_FOR.as_secs(),
-    };
-    Ok((StatusCode::CREATED, axum::Json(proposed)))
+    Ok((StatusCode::CREATED, axum::Json(ProposedApp::new(&state, &secret, actor.username()))))
 }
 
 /// The first code of an app.

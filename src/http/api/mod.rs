@@ -19,6 +19,8 @@ pub(super) mod jail_switch;
 pub(super) mod jails;
 pub(super) mod metrics;
 pub mod openapi;
+pub(super) mod passkey_login;
+pub(super) mod passkeys;
 pub(super) mod password;
 pub(super) mod recovery;
 pub(super) mod redis_view;

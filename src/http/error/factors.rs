@@ -11,6 +11,18 @@ use crate::store::WAITS_FOR;
 
 impl From<Waits> for Problem {
     fn from(waits: Waits) -> Self {
+        if waits.must_set_up {
+            return Self::new(
+                StatusCode::UNAUTHORIZED,
+                "second-factor-setup-required",
+                "A second factor must be set up",
+                "the password is right, and accounts with this role need a second factor: within five minutes, send `login` of \
+                 this document to POST /api/v1/session/factor/app, and the first code of the app to POST \
+                 /api/v1/session/factor/app/confirm; no session has begun",
+            )
+            .with("login", waits.secret.reveal())
+            .with("expires_in_seconds", WAITS_FOR.as_secs());
+        }
         let mut factors = Vec::new();
         if waits.app {
             factors.push("app");
@@ -18,12 +30,16 @@ impl From<Waits> for Problem {
         if waits.recovery_codes {
             factors.push("recovery-code");
         }
+        if waits.passkeys {
+            factors.push("passkey");
+        }
         Self::new(
             StatusCode::UNAUTHORIZED,
             "second-factor-required",
             "A second factor is required",
             "the password is right, and no session has begun: within five minutes, send `login` of this document and a \
-             code of your authenticator app, or a recovery code, to POST /api/v1/session/factor",
+             code of your authenticator app, or a recovery code, to POST /api/v1/session/factor, or use a passkey by POST \
+             /api/v1/session/passkey",
         )
         .with("login", waits.secret.reveal())
         .with("factors", json!(factors))
@@ -53,6 +69,9 @@ impl From<FinishError> for Problem {
                 "this login does not wait for a second factor any more: it was finished, or five minutes have passed, or \
                  the account was changed; log in with the password again",
             ),
+            FinishError::Passkey(_) => Self::passkey_refused(),
+            FinishError::Copied => Self::passkey_copied(),
+            FinishError::NoPasskeys(why) => why.into(),
             FinishError::Limited(limited) => limited.into(),
             FinishError::Store(error) => error.into(),
         }

@@ -20,6 +20,7 @@ mod accounts;
 mod causes;
 mod factors;
 mod hosts;
+mod passkeys;
 mod users;
 
 use std::borrow::Cow;

@@ -18,9 +18,10 @@ use crate::domain::second_factor::{RECOVERY_CODES, RecoveryCode, TypedCode};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::state::AppState;
+use crate::store::StoredPasskey;
 
 /// This page.
-const PATH: &str = "/account/factors";
+pub(super) const PATH: &str = "/account/factors";
 /// Between recovery codes that are handed over.
 const BETWEEN: char = '.';
 
@@ -35,6 +36,10 @@ struct FactorsPage {
     codes_made: usize,
     /// Recovery codes that were just made.
     codes: Vec<String>,
+    passkeys: Vec<StoredPasskey>,
+    /// Why there can be no passkeys here.
+    no_passkeys: Option<String>,
+    name: Field,
     code: Field,
 }
 
@@ -81,6 +86,13 @@ async fn page(
         codes_left: factors.recovery_codes,
         codes_made: RECOVERY_CODES,
         codes,
+        passkeys: factors.passkeys,
+        no_passkeys: state.passkeys.ready().err().map(|why| why.to_string()),
+        name: Field::text("name", "Name")
+            .hint("What it is on, such as laptop.")
+            .attribute("autocomplete", "off")
+            .attribute("maxlength", "64")
+            .attribute("required", "required"),
         code: Field::text("code", "Code that the app shows")
             .with(errors)
             .hint("Six digits.")
@@ -93,7 +105,7 @@ async fn page(
 }
 
 /// Leads to the page, which shows these codes once.
-async fn hand_over(
+pub(super) async fn hand_over(
     state: &AppState,
     visitor: &Visitor,
     cookie: CookieKind,

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::form::{Errors, Field, StrangersForm};
 use super::kept::Kept;
-use super::login_factor;
 use super::message::{Message, done, is_own, see_other};
 use super::page::{Page, Whole};
 use super::shell::Shell;
+use super::{login_factor, login_factor_new};
 use crate::actions::log_in::{Login, LoginError};
 use crate::actions::{Actor, log_in, log_out, set_up};
 use crate::domain::Timestamp;
@@ -68,6 +68,10 @@ struct LoginPage {
     /// Whether a login has waited too long for its second factor, or was tried with too many wrong codes.
     over: bool,
     limited: Option<Limited>,
+    /// Whether one can log in with a passkey alone.
+    passkeys: bool,
+    /// Why it was refused.
+    passkey_error: Option<String>,
     /// A form that was sent after its session had ended.
     kept: Option<Kept>,
     name: Field,
@@ -90,6 +94,8 @@ impl LoginPage {
             out: false,
             over: false,
             limited: None,
+            passkeys: false,
+            passkey_error: None,
             kept: None,
             name: Field::text("username", "Name")
                 .value(name)
@@ -113,6 +119,21 @@ pub fn with_form(shell: Shell, kept: Kept) -> Response {
     let mut response = Page::new(page).status(StatusCode::UNAUTHORIZED).into_response();
     response.extensions_mut().insert(Whole);
     response
+}
+
+/// The login page after a passkey that was refused.
+pub(super) fn refused(
+    state: &AppState,
+    shell: Shell,
+    next: &str,
+    kept: Option<Kept>,
+    says: &str,
+) -> Response {
+    let page = LoginPage::new(shell, next, Username::ADMIN, &Errors::default());
+    let passkeys = state.passkeys.ready().is_ok();
+    let page =
+        LoginPage { ended: kept.is_some(), kept, passkeys, passkey_error: Some(says.to_owned()), ..page };
+    Page::new(page).status(StatusCode::UNPROCESSABLE_ENTITY).into_response()
 }
 
 /// The path, if it is one of our pages to go to; else the first page.
@@ -145,7 +166,8 @@ pub async fn show(
     if !set_up::is_complete(&state).await? {
         return Ok(see_other("/setup"));
     }
-    let page = LoginPage::new(shell, &wanted.next, Username::ADMIN, &Errors::default());
+    let mut page = LoginPage::new(shell, &wanted.next, Username::ADMIN, &Errors::default());
+    page.passkeys = state.passkeys.ready().is_ok();
     let (ended, out, over) = (wanted.ended.is_some(), wanted.out.is_some(), wanted.over.is_some());
     Ok(Page::new(LoginPage { ended, out, over, ..page }).into_response())
 }
@@ -168,11 +190,15 @@ pub async fn log_in(
     let kept = Kept::from_form(&form).ok().flatten();
     let page = |shell, errors: &Errors| {
         let page = LoginPage::new(shell, form.raw("next"), &username, errors);
-        LoginPage { ended: kept.is_some(), kept: kept.clone(), ..page }
+        let passkeys = state.passkeys.ready().is_ok();
+        LoginPage { ended: kept.is_some(), kept: kept.clone(), passkeys, ..page }
     };
     match begun {
         Ok(log_in::LoggedIn { token, .. }) => {
             Ok(logged_in(&state, cookie, (&token, ip), kept, form.raw("next"), shell.clock.now).await)
+        }
+        Err(LoginError::SecondFactor(waits)) if waits.must_set_up => {
+            login_factor_new::ask(&state, shell, waits.secret.reveal(), &own(form.raw("next")), kept).await
         }
         Err(LoginError::SecondFactor(waits)) => {
             Ok(login_factor::ask(shell, &waits, &own(form.raw("next")), kept))

@@ -21,6 +21,8 @@ pub(super) struct FactorPage {
     /// The secret by which the login continues.
     login: String,
     kept: Option<Kept>,
+    /// Whether a passkey can be used.
+    pub passkeys: bool,
     code: Field,
     /// Until when no code may be tried.
     pub limited: Option<Timestamp>,
@@ -40,14 +42,23 @@ impl FactorPage {
             .attribute("maxlength", "64")
             .attribute("required", "required")
             .attribute("autofocus", "autofocus");
-        Self { shell, next: next.to_owned(), login: login.to_owned(), kept, code, limited: None }
+        Self {
+            shell,
+            next: next.to_owned(),
+            login: login.to_owned(),
+            kept,
+            passkeys: false,
+            code,
+            limited: None,
+        }
     }
 }
 
 /// The page that asks for the second factor, in answer to the password.
 #[must_use]
 pub fn ask(shell: Shell, waits: &Waits, next: &str, kept: Option<Kept>) -> Response {
-    let page = FactorPage::new(shell, next, waits.secret.reveal(), kept, &Errors::default());
+    let mut page = FactorPage::new(shell, next, waits.secret.reveal(), kept, &Errors::default());
+    page.passkeys = waits.passkeys;
     let mut response = Page::new(page).into_response();
     response.extensions_mut().insert(Whole);
     response

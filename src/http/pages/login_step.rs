@@ -39,7 +39,8 @@ pub async fn finish(
         Err(FinishError::Wrong) => {
             let says = "The code is wrong, or was used before. Each code works once.";
             let errors = Errors::one("code", says);
-            let page = FactorPage::new(shell, &next, &secret, kept, &errors);
+            let mut page = FactorPage::new(shell, &next, &secret, kept, &errors);
+            page.passkeys = state.passkeys.ready().is_ok();
             Ok(Page::refused(page, errors).into_response())
         }
         Err(error @ FinishError::Limited(_)) => {

@@ -59,6 +59,7 @@
 
 mod account;
 mod account_factors;
+mod account_passkeys;
 mod account_sessions;
 mod account_tokens;
 mod activity;
@@ -99,6 +100,9 @@ mod keep_form;
 mod kept;
 mod login;
 mod login_factor;
+mod login_factor_new;
+mod login_passkey;
+mod login_set_up;
 mod login_step;
 pub mod marks;
 mod menu_findings;
@@ -154,6 +158,8 @@ pub fn router() -> Router<AppState> {
     Router::new()
         // for everybody
         .route("/login", get(login::show).post(login::log_in))
+        .route("/login/set-up", form(login_set_up::set_up))
+        .route("/login/passkey", form(login_passkey::finish))
         .route("/login/factor", form(login_step::finish))
         .route("/setup", get(setup::show).post(setup::complete))
         .route("/invitation/{code}", get(invitation::show).post(invitation::complete))
@@ -174,6 +180,8 @@ pub fn router() -> Router<AppState> {
         .route("/account/factors/first-code", form(account_factors::set_app))
         .route("/account/factors/remove-app", form(account_factors::remove_app))
         .route("/account/factors/recovery-codes", form(account_factors::renew_recovery_codes))
+        .route("/account/factors/passkey", form(account_passkeys::add))
+        .route("/account/factors/remove-passkey", form(account_passkeys::remove))
         .route("/users", get(users::show))
         .route("/users/invite", form(users::invite))
         .route("/users/revoke", form(users::revoke))

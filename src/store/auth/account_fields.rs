@@ -1,6 +1,7 @@
 //! An account: what its hash holds, and how it is read.
 
 use super::account_id::{AccountId, Owner};
+use super::stored_passkey::{self, StoredPasskey};
 use super::username::Username;
 use crate::domain::Timestamp;
 use crate::domain::access::{Access, Role, ServerPattern};
@@ -38,6 +39,10 @@ pub struct Factors {
     pub app: Option<App>,
     /// How many recovery codes are left.
     pub recovery_codes: usize,
+    /// Its passkeys.
+    pub passkeys: Vec<StoredPasskey>,
+    /// The same as they are stored.
+    pub(in crate::store) stored_passkeys: String,
 }
 
 /// An authenticator app that is set up.
@@ -53,7 +58,7 @@ impl Factors {
     /// Whether a login needs one.
     #[must_use]
     pub fn any(&self) -> bool {
-        self.app.is_some()
+        self.app.is_some() || !self.passkeys.is_empty()
     }
 }
 
@@ -104,7 +109,7 @@ pub(super) fn access_of(role: &str, servers: &str) -> std::result::Result<Access
 }
 
 /// The fields of an account's hash that are read.
-pub(super) const FIELDS: [&str; 11] = [
+pub(super) const FIELDS: [&str; 12] = [
     "id",
     "password_hash",
     "role",
@@ -116,6 +121,7 @@ pub(super) const FIELDS: [&str; 11] = [
     "factor_app",
     "factor_app_since",
     "factor_recovery",
+    "factor_passkeys",
 ];
 /// The place of `unconfirmed`.
 pub(super) const UNCONFIRMED: usize = 7;
@@ -141,6 +147,8 @@ impl Fields {
         Ok(Factors {
             app: self.get(8).map(app).transpose()?,
             recovery_codes: self.get(10).map_or(0, |hashes| hashes.split_ascii_whitespace().count()),
+            passkeys: stored_passkey::read(self.get(11))?,
+            stored_passkeys: self.get(11).unwrap_or_default().to_owned(),
         })
     }
 

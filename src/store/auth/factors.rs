@@ -12,6 +12,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
+use super::account_fields::Account;
 use super::account_id::{AccountId, Owner};
 use super::near_cache::{Ended, Revocation};
 use super::once::{OnceHash, OnceKind, OnceSecret};
@@ -74,7 +75,7 @@ impl Asks<'_> {
     /// Under which hash the secret of an app is proposed to it.
     fn proposed(&self) -> OnceHash {
         match self {
-            Self::Session(id) => OnceHash::from_bytes(*id.as_bytes()),
+            Self::Session(id) => OnceHash::of_session(id),
             Self::Login(hash, _) => **hash,
         }
     }
@@ -282,18 +283,20 @@ impl Store {
     }
 
     /// Removes all second factors of this account, and ends all its sessions; `false` if the account is gone.
-    pub async fn remove_factors(&self, owner: &Owner, audit: &AuditRecord) -> Result<bool> {
+    pub async fn remove_factors(&self, account: &Account, audit: &AuditRecord) -> Result<bool> {
+        let owner = &account.owner;
         let mark = self.mark()?;
         let ended = self.revoke(owner, Revocation::Factors { mark: &mark }, audit).await?;
         self.clear_mark(&owner.username, &mark).await;
+        self.forget_passkeys(owner, &account.factors.passkeys).await;
         Ok(ended != Ended::Nothing)
     }
 }
 
-fn fresh_codes() -> Result<Vec<RecoveryCode>> {
+pub(super) fn fresh_codes() -> Result<Vec<RecoveryCode>> {
     (0..RECOVERY_CODES).map(|_| Ok(RecoveryCode::of(random::<RECOVERY_BYTES>()?))).collect()
 }
 
-fn hashes(codes: &[RecoveryCode]) -> String {
+pub(super) fn hashes(codes: &[RecoveryCode]) -> String {
     codes.iter().map(RecoveryCode::hash).collect::<Vec<_>>().join(" ")
 }

@@ -12,5 +12,7 @@ mod messages;
 pub(super) mod near_cache;
 pub(super) mod networks;
 pub mod once;
+pub mod passkeys;
 pub mod sessions;
+pub mod stored_passkey;
 pub mod username;

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod agent;
+pub mod authenticator;
 pub mod balancer;
 pub mod broken_fail2ban;
 pub mod browser;
