@@ -188,8 +188,8 @@ async fn unnamed_proxies(redis: &RedisConfig) -> Option<Line> {
     let peers: Vec<String> = peers.into_iter().collect();
     (!peers.is_empty()).then(|| {
         let message = format!(
-            "X-Forwarded-For comes from {}, which BANGUI_TRUSTED_PROXIES does not name: if that is your load balancer, all its \
-             users share one address, and one login limit",
+            "X-Forwarded-For comes from {}, which BANGUI_TRUSTED_PROXIES does not name: if that is your load balancer, add \
+             it there, since until then all its users share one address, and one login limit",
             peers.join(", ")
         );
         Line::new(Level::Warn, "open proxies", message)
