@@ -1,4 +1,4 @@
-//! Logs and metrics: set up once by `main`, used everywhere through the `tracing` and `metrics` macros.
+//! Logs and metrics: set up once by the command that runs (logs in `cli/mod.rs`, metrics in `worker/mod.rs`), used everywhere through the `tracing` and `metrics` macros.
 //!
 //! Logs go to stderr. A line is a sentence with the name in it, plus dotted fields (`server.name`, `lease.epoch`); lines
 //! about one request carry the span `request` with `request.id`. `RUST_LOG` sets the level, `info` by default.
