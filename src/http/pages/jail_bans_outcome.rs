@@ -39,6 +39,8 @@ pub fn outcome_message(
     };
     let already = match (same.len(), changed.is_empty()) {
         (0, _) | (1, true) => String::new(),
+        (1, false) if banned => "1 address was banned already.".to_owned(),
+        (1, false) => "1 address was not banned.".to_owned(),
         (same, _) if banned => format!("{} were banned already.", addresses(same)),
         (same, _) => format!("{} were not banned.", addresses(same)),
     };
