@@ -138,7 +138,7 @@ fn describe() {
     for outcome in ["done", "cancelled", "failed"] {
         metrics::counter!("bangui_ban_jobs_total", "outcome" => outcome).absolute(0);
     }
-    for reason in ["acquired", "lost", "fenced", "deadline", "clock_jump", "released"] {
+    for reason in ["acquired", "lost", "fenced", "deadline", "blind", "clock_jump", "released"] {
         metrics::counter!("bangui_scheduler_transitions_total", "reason" => reason).absolute(0);
     }
     for wait in ["no_holders", "confirmed", "lease", "unknown_holders"] {
