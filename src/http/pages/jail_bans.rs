@@ -186,7 +186,9 @@ pub async fn unban_everybody(
     let undo = UndoId::from(&id);
     let outcome = unban_all::unban_all(&state, visitor.actor.clone(), target.clone(), id).await;
     let (to, message) = match outcome {
-        Err(error) => (path, refused(&format!("Not all of {target} were unbanned"), &error.into())),
+        Err(error) => {
+            (path, refused(&format!("Not all bans in {jail} on {server} were lifted"), &error.into()))
+        }
         Ok(UnbanAllOutcome::Job(view)) => (
             format!("{path}?job={}", view.id),
             Message::wait(format!("Lifting all bans in {jail} on {server}.")).and(

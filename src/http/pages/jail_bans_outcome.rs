@@ -80,11 +80,11 @@ fn sorted(outcomes: Vec<AddressOutcome>, banned: bool) -> Sorted {
                 all.same.push(ip.to_string());
             }
             AddressOutcome::Known(BanResult { ip, .. }) if banned => {
-                all.failed.push(format!("{ip} is not banned: the jail may never ban it."));
+                all.failed.push(format!("{ip} is not banned: it may be on the jail's never-banned list."));
             }
             AddressOutcome::Known(BanResult { ip, .. }) => all.failed.push(format!("{ip} is still banned.")),
             AddressOutcome::Unknown { ip, reason } => {
-                all.failed.push(format!("{ip} is not known: {reason}."))
+                all.failed.push(format!("It is not known whether {ip} is banned: {reason}."))
             }
         }
     }
