@@ -260,7 +260,9 @@ pub async fn revoke(State(state): State<AppState>, visitor: Visitor, form: Form)
     let id = InvitationId::parse(form.text("id")).ok_or(InviteError::Unknown)?;
     let message = match invite_users::revoke(&state, visitor.actor.clone(), id).await {
         Ok(()) => Message::ok("The invitation is revoked.").and("Its link opens nothing any more."),
-        Err(InviteError::Unknown) => Message::ok("That invitation had ended before."),
+        Err(InviteError::Unknown) => {
+            Message::ok("That invitation was accepted, revoked or had expired before.")
+        }
         Err(InviteError::Unconfirmed(_)) => {
             return confirm::ask(visitor, "Revoke an invitation", PATH, &form);
         }
