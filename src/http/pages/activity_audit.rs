@@ -10,7 +10,7 @@ use crate::store::{AuditEntry, Username};
 /// The longest value that is shown at once; a longer one is folded.
 const SHORT: usize = 120;
 /// How entries begin whose target is a user, a session or a token, not a server.
-const ABOUT_PEOPLE: [&str; 5] = ["session.", "token.", "user.", "invitation.", "password."];
+const ABOUT_PEOPLE: [&str; 6] = ["session.", "token.", "user.", "invitation.", "password.", "factor."];
 
 /// What a person did.
 #[derive(Debug)]
