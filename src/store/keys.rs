@@ -23,6 +23,7 @@
 //! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
+//! | `once:KIND:SHA256`       | string  | 10 min at most, until it is used | steps of logins and ceremonies | the next step |
 //! | `message:SHA256:ID`      | string  | 10 min                 | forms of pages              | the page that comes next |
 //! | `server:NAME`            | hash    | permanent              | scheduler, users' changes   | servers |
 //! | `hours:NAME`             | hash    | 25 h after a probe     | scheduler                   | scheduler, servers, jails |

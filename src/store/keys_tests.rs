@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::store::auth::invitations::InvitationCode;
-use crate::store::{AccountId, SessionToken, Username};
+use crate::store::{AccountId, OnceHash, OnceKind, SessionToken, Username};
 
 #[test]
 fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
@@ -26,6 +26,7 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
         keys.invitations(),
         keys.api_tokens(&user),
         keys.setup_code(),
+        keys.once(OnceKind::AppSetup, &OnceHash::from_bytes([7; 32])),
         keys.sessions(&user),
         keys.user_agent(7),
         keys.message(&session, "0123456789abcdef"),

@@ -38,6 +38,7 @@ pub use auth::api_tokens::{ApiTokenView, NewApiToken, TokenCreated};
 pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, Invited, NewInvitation};
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;
+pub use auth::once::{OnceHash, OnceKind, OnceSecret};
 pub use auth::sessions::api_grant::ApiGrant;
 pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{Proof, ProofKind, SessionId, SessionToken};

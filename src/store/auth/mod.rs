@@ -10,5 +10,6 @@ pub mod limits;
 mod messages;
 pub(super) mod near_cache;
 pub(super) mod networks;
+pub mod once;
 pub mod sessions;
 pub mod username;

@@ -4,7 +4,7 @@ use super::Keys;
 use crate::store::auth::account_id::AccountId;
 use crate::store::auth::invitations::InvitationId;
 use crate::store::auth::sessions::token::{Proof, ProofKind};
-use crate::store::{SessionId, Username};
+use crate::store::{OnceHash, OnceKind, SessionId, Username};
 
 impl Keys {
     pub(in crate::store) fn account(&self, user: &Username) -> String {
@@ -64,6 +64,11 @@ impl Keys {
             ProofKind::Session => self.session(&proof.id),
             ProofKind::ApiToken => self.api_token(&proof.id),
         }
+    }
+
+    /// What is kept until it is used once.
+    pub(in crate::store) fn once(&self, kind: OnceKind, hash: &OnceHash) -> String {
+        self.key(&format!("once:{}:{}", kind.as_str(), hash.digits()))
     }
 
     /// The key has the digest in raw form: 32 bytes instead of 43 for each of many sessions.

@@ -72,6 +72,7 @@ scripts! {
         LIMIT_GIVE_BACK = "limit_give_back",
         LIMIT_TAKE = "limit_take",
         LOCK_RELEASE = "lock_release",
+        ONCE_TAKE = "once_take",
         PROBE_REQUEST = "probe_request",
         PROBE_REQUESTS_TAKE = "probe_requests_take",
         UNDO_KEEP = "undo_keep",
