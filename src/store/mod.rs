@@ -31,6 +31,7 @@ mod worker_id;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use crate::domain::username::{Username, UsernameError};
 pub use auth::account_fields::{Account, AccountStanding};
 pub use auth::account_id::{AccountId, Owner};
 pub use auth::accounts::{AccountChanged, PasswordSet};
@@ -39,11 +40,12 @@ pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, 
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;
 pub use auth::once::{OnceHash, OnceKind, OnceSecret};
+pub use auth::provider_accounts::{NewProviderAccount, ProviderAccountCreated, ProviderUser};
+pub use auth::provider_sessions::{NotedSession, ProviderSession};
 pub use auth::sessions::api_grant::ApiGrant;
 pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{Proof, ProofKind, SessionId, SessionToken};
 pub use auth::sessions::{Checked, LoginOrigin, SessionDetails};
-pub use auth::username::{Username, UsernameError};
 pub(in crate::store) use bytes::{hex, random};
 pub use cluster::{ClusterView, LeaseView, WorkerInfo, WorkerView};
 pub use connection::clock::boot_now;

@@ -16,7 +16,8 @@ use crate::support::{Client, Cluster, SOON, eventually, folder};
 
 /// Every part of a worker, in groups that one test ends each.
 const STORE: &[&str] = &["redis-connection", "wakes"];
-const FOLLOWERS: &[&str] = &["settings", "near-cache", "events", "discovery", "metrics-upkeep", "refusals"];
+const FOLLOWERS: &[&str] =
+    &["settings", "near-cache", "events", "discovery", "metrics-upkeep", "refusals", "provider"];
 const LISTENERS: &[&str] = &["http-listener", "metrics-listener"];
 const WORK: &[&str] = &["scheduler", "ban-jobs", "account", "heartbeat"];
 

@@ -11,5 +11,7 @@ mod messages;
 pub(super) mod near_cache;
 pub(super) mod networks;
 pub mod once;
+pub mod provider_accounts;
+pub mod provider_sessions;
 pub mod sessions;
-pub mod username;
+pub use crate::domain::username;

@@ -24,6 +24,8 @@ const CHARACTERS: usize = 43;
 pub enum OnceKind {
     /// The secret of an authenticator app that is being set up.
     AppSetup,
+    /// A login with a provider of identities, while the browser is there.
+    ProviderLogin,
 }
 
 impl OnceKind {
@@ -31,6 +33,7 @@ impl OnceKind {
     pub(in crate::store) fn as_str(self) -> &'static str {
         match self {
             Self::AppSetup => "app-setup",
+            Self::ProviderLogin => "provider-login",
         }
     }
 }

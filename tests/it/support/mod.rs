@@ -17,6 +17,7 @@ pub mod pair;
 pub mod people;
 pub mod person;
 pub mod process;
+pub mod provider;
 pub mod proxy;
 pub mod redis;
 pub mod redis_cluster;
