@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::{Actor, Context, Refusal};
+use crate::domain::Timestamp;
 use crate::provider::{LogoutToken, ProviderError};
-use crate::store::{AuditRecord, ProviderSession, ProviderUser, StoreError};
+use crate::store::{AuditRecord, NotedSession, ProviderSession, ProviderUser, StoreError};
 
 /// How many tokens a worker checks at once.
 const AT_ONCE: usize = 8;
@@ -74,13 +75,18 @@ async fn end(context: &Context, ip: IpAddr, token: &str) -> Result<(), ProviderL
     if context.store.logout_token_is_used(&issuer, &id).await? {
         return Err(ProviderLogoutError::Used);
     }
-    match (sid, subject) {
-        (Some(sid), _) => {
-            end_session(context, ip, &ProviderSession::Sid { issuer: issuer.clone(), sid }, issued_at).await?
+    let user = subject.map(|subject| ProviderUser { issuer: issuer.clone(), subject });
+    match (sid, user) {
+        (Some(sid), user) => {
+            let ended = ProviderSession::Sid { issuer: issuer.clone(), sid };
+            let mut noted = context.store.mark_provider_logout(&ended, issued_at).await?;
+            if let Some(user) = &user {
+                // They may belong to that session: nothing says that they do not.
+                noted.extend(context.store.sessions_of_no_sid(user).await?);
+            }
+            end_sessions(context, ip, noted).await?;
         }
-        (None, Some(subject)) => {
-            end_user(context, ip, ProviderUser { issuer: issuer.clone(), subject }, issued_at).await?;
-        }
+        (None, Some(user)) => end_user(context, ip, user, issued_at).await?,
         (None, None) => {}
     }
     // Only now: if this was not done, the provider may try again with the same token.
@@ -88,14 +94,12 @@ async fn end(context: &Context, ip: IpAddr, token: &str) -> Result<(), ProviderL
     Ok(())
 }
 
-/// Ends the sessions of one session there.
-async fn end_session(
+/// Ends these sessions.
+async fn end_sessions(
     context: &Context,
     ip: IpAddr,
-    ended: &ProviderSession,
-    issued_at: crate::domain::Timestamp,
+    noted: Vec<NotedSession>,
 ) -> Result<(), ProviderLogoutError> {
-    let noted = context.store.mark_provider_logout(ended, issued_at).await?;
     let each = noted.into_iter().map(|(owner, session)| async move {
         let actor = Actor {
             username: owner.username.clone(),
@@ -122,7 +126,7 @@ async fn end_user(
     context: &Context,
     ip: IpAddr,
     user: ProviderUser,
-    issued_at: crate::domain::Timestamp,
+    issued_at: Timestamp,
 ) -> Result<(), ProviderLogoutError> {
     context.store.mark_provider_logout(&ProviderSession::User(user.clone()), issued_at).await?;
     let Some(account) = context.store.provider_account(&user).await? else { return Ok(()) };

@@ -38,6 +38,7 @@ pub mod log_out;
 pub mod log_out_at_provider;
 pub mod look_up;
 pub mod manage_users;
+mod provider_account;
 pub mod reach;
 pub mod refusals;
 pub mod request_probe;

@@ -10,7 +10,7 @@
 //! client_commands.rs  the commands for people: their arguments; client.rs which server they ask, with which token
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every error
 //! bridge.rs      how workers and agents authenticate each other; doors.rs: how requests reach a worker
-//! provider.rs    the provider of single sign-on, and who may log in with a password
+//! provider.rs    the provider of single sign-on, and who may log in with a password; provider_reader.rs reads them
 //! hosts.rs       trusted proxies, and hosts that requests may be for
 //! exposure.rs    what a valid configuration exposes more than necessary, for the log and for `bangui check`
 //! errors.rs      the list of errors as it is printed; warnings about unknown names
@@ -29,6 +29,7 @@ pub mod errors;
 pub mod exposure;
 pub mod hosts;
 pub mod provider;
+mod provider_reader;
 pub mod redis_url;
 pub mod roles;
 pub mod secrets;

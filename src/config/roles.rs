@@ -18,8 +18,8 @@ use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
     AgentConfig, AgentListen, AuditConfig, CheckConfig, Exposure, LogFormat, RedisConfig,
-    ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, provider, redis_url, secrets,
-    values,
+    ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, provider_reader, redis_url,
+    secrets, values,
 };
 
 /// How long the audit may be kept: up to ten years.
@@ -72,7 +72,7 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
     let setup_token = read.secret(&vars::SETUP_TOKEN, secrets::setup_token);
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, secrets::password);
     let doors = Doors::read(&mut read);
-    let (provider, password_login) = provider::read(&mut read, doors.public_url.as_ref());
+    let (provider, password_login) = provider_reader::read(&mut read, doors.public_url.as_ref());
     let (idle, absolute) = session_life(&mut read);
     let probe_interval = read.value(&vars::PROBE_INTERVAL, values::seconds(values::PROBE_INTERVAL_SECONDS));
     let crash_window = read.value(&vars::CRASH_WINDOW, values::seconds(values::CRASH_WINDOW_SECONDS));
@@ -349,7 +349,7 @@ pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckCon
         let (servers, agents) = agents(&mut read);
         let listen = read.value(&vars::LISTEN, values::listen);
         let doors = Doors::read(&mut read);
-        let (provider, _) = provider::read(&mut read, doors.public_url.as_ref());
+        let (provider, _) = provider_reader::read(&mut read, doors.public_url.as_ref());
         let exposures = doors.exposures(listen.as_ref().and_then(bound), redis.as_ref(), &servers, &agents);
         let Servers { listed, groups } = servers;
         read.finish(|| Some(CheckConfig { redis, servers: listed, groups, agents, provider, exposures }))

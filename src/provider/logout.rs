@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::error::ProviderError;
-use super::{ALGORITHMS, SKEW, identity};
+use super::identity;
+use super::rules::{ALGORITHMS, SKEW};
 use crate::domain::Timestamp;
 use chrono::{DateTime, TimeDelta};
 

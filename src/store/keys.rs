@@ -23,7 +23,7 @@
 //! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `provider-account:PAIR`  | string  | as its account         | first login with the provider | login with the provider |
-//! | `provider-sessions:sid:PAIR` | set | longest session        | login with the provider     | logout at the provider |
+//! | `provider-sessions:sid:PAIR`, `:sub:PAIR` | set | longest session        | login with the provider     | logout at the provider |
 //! | `provider-logout:sid:PAIR`, `:sub:PAIR` | string | 30 min   | logout at the provider      | login with the provider |
 //! | `provider-logout-token:PAIR` | string | 10 min             | logout at the provider      | the same |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |

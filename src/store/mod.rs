@@ -40,8 +40,9 @@ pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, 
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;
 pub use auth::once::{OnceHash, OnceKind, OnceSecret};
-pub use auth::provider_accounts::{NewProviderAccount, ProviderAccountCreated, ProviderUser};
+pub use auth::provider_accounts::{NewProviderAccount, ProviderAccountCreated};
 pub use auth::provider_sessions::{NotedSession, ProviderSession};
+pub use auth::provider_user::ProviderUser;
 pub use auth::sessions::api_grant::ApiGrant;
 pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{Proof, ProofKind, SessionId, SessionToken};

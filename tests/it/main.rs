@@ -117,6 +117,8 @@ mod shutdown;
 mod single_sign_on;
 mod single_sign_on_hostile;
 mod single_sign_on_logout;
+mod single_sign_on_real;
+mod single_sign_on_ways;
 mod slow_unbans;
 mod start_up;
 mod stock_jails;

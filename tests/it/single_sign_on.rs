@@ -1,17 +1,18 @@
 //! Single sign-on with a provider of identities (OpenID Connect): begun on one worker and finished on another, once; what the groups allow.
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::browser::{Browser, Page};
 use crate::support::people::{create_user, try_log_in};
 use crate::support::provider::{Provider, User};
-use crate::support::{Client, Cluster, PASSWORD, SOON, eventually};
+use crate::support::{Client, Cluster, PASSWORD};
 
 /// Rounds of two logins at once.
 const ROUNDS: usize = 50;
 
-async fn with_provider(workers: usize) -> (Cluster, Provider) {
+pub async fn with_provider(workers: usize) -> (Cluster, Provider) {
     let provider = Provider::start().await;
     let cluster = provider.for_workers(Cluster::bare(workers)).set_up().await;
     (cluster, provider)
@@ -42,13 +43,13 @@ pub fn client(cluster: &Cluster, browser: &Browser, n: usize) -> Client {
     cluster.client(n).with_cookie(browser.cookie("bangui").expect("a session"))
 }
 
-async fn logged_in(cluster: &Cluster, provider: &Provider, user: &User) -> Client {
+pub async fn logged_in(cluster: &Cluster, provider: &Provider, user: &User) -> Client {
     let (browser, page) = sign_on(cluster, provider, user, 0, 1).await;
     page.expect(303);
     client(cluster, &browser, 0)
 }
 
-async fn session(client: &Client) -> Value {
+pub async fn session(client: &Client) -> Value {
     client.get("/api/v1/session").await.expect(200).body.clone()
 }
 
@@ -218,6 +219,31 @@ async fn the_answer_of_another_provider_and_a_refusal_log_nobody_in() {
 }
 
 #[tokio::test]
+async fn another_site_gets_a_browser_no_further_than_the_login_page_and_uses_up_no_attempt() {
+    let provider = Provider::start().await;
+    let cluster = provider.for_workers(Cluster::bare(1)).env("BANGUI_LOGIN_LIMIT", "3/3600").set_up().await;
+    let mut user = browser(&cluster, 0);
+    for site in ["cross-site", "same-site"] {
+        for _ in 0..5 {
+            let led =
+                user.send(Method::GET, "/login/sso?next=%2Fjobs", None, &[("sec-fetch-site", site)]).await;
+            assert_eq!(led.expect(303).to().as_deref(), Some("/login?next=%2Fjobs"), "{site}");
+        }
+    }
+    let anna = User::new("anna", &["looks"]);
+    // A login that succeeds gives its attempt back.
+    for _ in 0..5 {
+        let there = user.send(Method::GET, "/login/sso", None, &[("sec-fetch-site", "same-origin")]).await;
+        user.get(&provider.approve(&there.expect(303).to().unwrap(), &anna)).await.expect(303);
+    }
+    for _ in 0..3 {
+        user.get("/login/sso").await.expect(303);
+    }
+    let limited = user.get("/login/sso").await;
+    assert!(limited.expect(429).headers.contains_key("retry-after"), "{}", limited.html);
+}
+
+#[tokio::test]
 async fn a_login_leads_to_no_other_site() {
     let (cluster, provider) = with_provider(1).await;
     let anna = User::new("anna", &["looks"]);
@@ -324,93 +350,4 @@ async fn two_first_logins_at_once_on_two_workers_make_one_account() {
         }
     }
     assert_eq!(names.len(), 1 + ROUNDS, "{names:?}");
-}
-
-#[tokio::test]
-async fn groups_that_only_the_userinfo_endpoint_has_count_if_it_speaks_of_the_same_user() {
-    let (cluster, provider) = with_provider(2).await;
-    provider.groups_only_at_userinfo();
-    let anna = User::new("anna", &["looks"]);
-    assert_eq!(session(&logged_in(&cluster, &provider, &anna).await).await["role"], "viewer");
-    provider.lie(crate::support::provider::Lie::SubjectOfUserinfo);
-    let (browser, page) = sign_on(&cluster, &provider, &anna, 0, 1).await;
-    assert!(page.status.as_u16() >= 400 && browser.cookie("bangui").is_none(), "{}", page.html);
-}
-
-#[tokio::test]
-async fn a_session_without_a_password_is_confirmed_at_the_provider_by_the_same_user() {
-    let (cluster, provider) = with_provider(2).await;
-    let (anna, bert) = (User::new("anna", &["admins"]), User::new("bert", &["admins"]));
-    let (mut user, page) = sign_on(&cluster, &provider, &anna, 0, 1).await;
-    page.expect(303);
-    let session = client(&cluster, &user, 0);
-    let invite =
-        async || session.post("/api/v1/invitations", json!({ "username": "carl", "role": "viewer" })).await;
-    assert_eq!(invite().await.problem(403), "confirmation-required");
-    assert_eq!(session.confirm(PASSWORD).await.problem(403), "no-password");
-    let form = [("username", "carl"), ("role", "viewer"), ("servers", "")];
-    let asked = user.post("/users/invite", &form).await;
-    let link = asked.expect(403).attribute("main a.button", "href").unwrap();
-    let refused = [(&bert, true), (&anna, false)];
-    for (who, proven) in refused {
-        let there = user.get(&link).await.expect(303).to().unwrap();
-        assert!(there.contains("prompt=login") && there.contains("max_age=0"), "{there}");
-        let back = provider.approve(&there, who);
-        if !proven {
-            provider.forget_proofs();
-        }
-        user.get(&back).await.expect(403);
-        assert_eq!(invite().await.problem(403), "confirmation-required");
-    }
-    // Another browser's session is not confirmed by it.
-    let there = user.get(&link).await.expect(303).to().unwrap();
-    let back = provider.approve(&there, &anna);
-    let mut elsewhere = user.at(cluster.workers[0].address);
-    elsewhere.set_cookie("bangui", &cluster.client(0).log_in().await);
-    elsewhere.get(&back).await.expect(400);
-    let there = user.get(&link).await.expect(303).to().unwrap();
-    let done = user.get(&provider.approve(&there, &anna)).await;
-    assert!(done.expect(303).to().unwrap().starts_with("/users?m="), "{:?}", done.to());
-    invite().await.expect(201);
-    // Strangers are led to the login.
-    assert!(browser(&cluster, 0).get(&link).await.expect(303).to().unwrap().starts_with("/login?next="));
-}
-
-#[tokio::test]
-async fn a_provider_that_is_away_or_silent_hinders_no_password_and_is_found_once_it_is_back() {
-    let provider = Provider::start().await;
-    provider.lie(crate::support::provider::Lie::NoJson);
-    let cluster = provider.for_workers(Cluster::bare(2)).set_up().await;
-    let mut user = browser(&cluster, 0);
-    eventually("the page to say so", SOON, || {
-        let mut user = user.clone();
-        async move {
-            let page = user.get("/login").await;
-            page.expect(200).text("main").contains("could not be reached").then_some(())
-        }
-    })
-    .await;
-    let refused = user.get("/login/sso").await;
-    assert_eq!(refused.expect(503).text("h1"), "The provider cannot be reached");
-    assert!(refused.headers.contains_key("retry-after"));
-    user.log_in().await;
-    provider.lie(crate::support::provider::Lie::None);
-    let anna = User::new("anna", &["looks"]);
-    let back = eventually("the provider to be found", SOON, || {
-        let (mut user, provider) = (browser(&cluster, 0), provider.clone());
-        let anna = anna.clone();
-        async move {
-            let there = user.get("/login/sso").await;
-            let back = provider.approve(&there.to()?, &anna);
-            Some((user, back))
-        }
-    })
-    .await;
-    let (mut user, back) = back;
-    // Now it is silent: the worker gives up by itself, and everything else goes on.
-    provider.hang(true);
-    let waiting = tokio::spawn(async move { user.get(&back).await });
-    cluster.client(0).logged_in().await.get("/api/v1/session").await.expect(200);
-    let page = waiting.await.unwrap();
-    assert_eq!(page.expect(503).text("h1"), "The provider cannot be reached");
 }

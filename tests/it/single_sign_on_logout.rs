@@ -61,6 +61,13 @@ async fn a_logout_at_the_provider_ends_its_session_on_every_worker_with_near_cac
         is_alive(&bert).await;
         second.delete("/api/v1/session").await.expect(204);
     }
+    // A provider whose ID tokens name no session, and whose logouts do.
+    let nameless = logged_in(&cluster, &provider, &anna).await;
+    let named = logged_in(&cluster, &provider, &anna.clone().in_session("named")).await;
+    let ended = anna.clone().in_session("never-named");
+    send(&cluster, 0, &provider.logout_token(&ended, |_, _| {})).await.expect(200);
+    refused_everywhere(&cluster, &nameless).await;
+    is_alive(&named).await;
     // Everything of a user.
     let sessions = [
         logged_in(&cluster, &provider, &anna.clone().in_session("x")).await,

@@ -105,7 +105,7 @@ impl From<ConfirmError> for Problem {
                 StatusCode::FORBIDDEN,
                 "no-password",
                 "This account has no password",
-                "its user logs in with the single sign-on of this installation: open /login/sso/confirm in the browser and prove yourself                  there; nothing was confirmed",
+                "its user logs in with the single sign-on of this installation: open /login/sso/confirm in the browser and prove yourself there; nothing was confirmed",
             ),
             ConfirmError::Gone => Self::no_session(),
             ConfirmError::Limited(limited) => limited.into(),
@@ -151,7 +151,7 @@ impl From<ChangePasswordError> for Problem {
                 StatusCode::FORBIDDEN,
                 "password-login-off",
                 "Passwords are switched off",
-                "this account logs in with the single sign-on of this installation, and a password would be of no use; nothing was                  changed",
+                "this account logs in with the single sign-on of this installation, and a password would be of no use; nothing was changed",
             ),
             ChangePasswordError::NoAccount => Self::no_session(),
             ChangePasswordError::Overtaken => Self::conflict(

@@ -7,8 +7,8 @@
 //! POST /login/backchannel-logout ◀─ the provider itself
 //! ```
 //!
-//! The way there is a link and not a form: the policy of pages lets forms lead to pages of our own only, redirects included. It changes
-//! nothing by itself, so another site that sends a browser there gains nothing. A refusal is a page of its own, without the code in it.
+//! The way there is a link and not a form: the policy of pages lets forms lead to pages of our own only, redirects included. Another site
+//! that sends a browser there gets it no further than the login page. A refusal is a page of its own, without the code in it.
 
 use askama::Template;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::form::StrangersForm;
-use super::login::{own, user_agent};
+use super::login::{self, own, user_agent};
 use super::message::{Message, done, see_other};
 use super::page::Page;
 use super::shell::Shell;
@@ -91,6 +91,13 @@ fn refused(mut shell: Shell, error: SignOnError) -> Response {
     response
 }
 
+/// Whether a page of another site sends the browser: it gets a page with the link, and the user decides. An image of another site would
+/// otherwise use up the login attempts of their address.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+    matches!(site, Some("cross-site" | "same-site"))
+}
+
 /// Where the login leads to.
 #[derive(Deserialize, Default)]
 pub struct Wanted {
@@ -107,7 +114,11 @@ pub async fn start(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response> {
-    lead_there(&state, shell, ip, cookie, &headers, own(&wanted.next), None).await
+    let next = own(&wanted.next);
+    if is_cross_site(&headers) {
+        return Ok(see_other(&login::path(&next, false)));
+    }
+    lead_there(&state, shell, ip, cookie, &headers, next, None).await
 }
 
 /// Sends the browser to the provider, to confirm its session.
@@ -120,7 +131,11 @@ pub async fn confirm(
     headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response> {
-    lead_there(&state, shell, ip, cookie, &headers, own(&wanted.next), actor.session).await
+    let next = own(&wanted.next);
+    if is_cross_site(&headers) {
+        return Ok(see_other(&next));
+    }
+    lead_there(&state, shell, ip, cookie, &headers, next, actor.session).await
 }
 
 async fn lead_there(

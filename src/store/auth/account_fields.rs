@@ -1,7 +1,7 @@
 //! An account: what its hash holds, and how it is read.
 
 use super::account_id::{AccountId, Owner};
-use super::provider_accounts::ProviderUser;
+use super::provider_user::ProviderUser;
 use super::username::Username;
 use crate::domain::Timestamp;
 use crate::domain::access::{Access, Role, ServerPattern};

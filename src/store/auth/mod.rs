@@ -13,5 +13,6 @@ pub(super) mod networks;
 pub mod once;
 pub mod provider_accounts;
 pub mod provider_sessions;
+pub mod provider_user;
 pub mod sessions;
 pub use crate::domain::username;

@@ -8,36 +8,12 @@
 //! a wrong password. `provider_account_create.lua` creates it, once, for the worker that asks first; a name that another account has is
 //! never taken over.
 
-use sha2::{Digest as _, Sha256};
-
 use super::account_fields::{Account, servers_text};
 use super::account_id::AccountId;
+use super::provider_user::ProviderUser;
 use super::username::Username;
 use crate::domain::access::Access;
-use crate::store::{AuditRecord, Result, Store, hex, scripts};
-
-/// A user of a provider: what never changes about them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderUser {
-    /// The provider's issuer.
-    pub issuer: String,
-    /// The user's subject there.
-    pub subject: String,
-}
-
-impl ProviderUser {
-    /// A digest of both, for keys.
-    pub(in crate::store) fn digits(&self) -> String {
-        pair(&self.issuer, &self.subject)
-    }
-}
-
-/// A digest of an issuer and something that is unique there.
-pub(in crate::store) fn pair(issuer: &str, what: &str) -> String {
-    // No issuer has a zero byte: no two pairs are the same text.
-    let digest = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(what);
-    hex(&digest.finalize())
-}
+use crate::store::{AuditRecord, Result, Store, scripts};
 
 /// An account to be created.
 pub struct NewProviderAccount<'a> {
@@ -147,20 +123,5 @@ impl Store {
         if let Err(error) = self.shared.call::<()>(&call).await {
             tracing::debug!(error = %error, "failed to forget the provider's user of a deleted account: the next login does it");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_two_users_have_the_same_key() {
-        let user = |issuer: &str, subject: &str| {
-            ProviderUser { issuer: issuer.to_owned(), subject: subject.to_owned() }.digits()
-        };
-        assert_ne!(user("https://a", "b"), user("https://a", "c"));
-        assert_ne!(user("https://a", "b"), user("https://ab", ""));
-        assert_eq!(user("https://a", "b"), user("https://a", "b"));
     }
 }

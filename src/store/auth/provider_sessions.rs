@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::account_id::{AccountId, Owner};
-use super::provider_accounts::{ProviderUser, pair};
+use super::provider_user::{ProviderUser, pair};
 use super::username::Username;
 use crate::domain::Timestamp;
 use crate::store::connection::clock::millis;
@@ -76,10 +76,11 @@ impl Store {
             .key(self.keys.provider_sessions(named))
             .key(self.keys.provider_logout(named))
             .key(self.keys.provider_logout(&whole))
-            .arg(if one.is_some() { member(owner, session) } else { String::new() })
+            .arg(member(owner, session))
             .arg(millis(life))
             .arg(MAX_SESSIONS)
-            .arg(issued_at.timestamp());
+            .arg(issued_at.timestamp())
+            .arg(if one.is_some() { "1" } else { "" });
         self.shared.call_confirmed(&call).await
     }
 
@@ -96,6 +97,14 @@ impl Store {
             .arg(issued_at.timestamp())
             .arg(millis(LOGOUT_KEPT));
         let members: Vec<String> = self.shared.call_confirmed(&call).await?;
+        Ok(members.iter().filter_map(|member| noted(member)).collect())
+    }
+
+    /// The sessions of a user whose token named no session there.
+    pub async fn sessions_of_no_sid(&self, user: &ProviderUser) -> Result<Vec<NotedSession>> {
+        let key = self.keys.provider_sessions(&ProviderSession::User(user.clone()));
+        let command = redis::cmd("SMEMBERS").arg(key).to_owned();
+        let members: Vec<String> = self.shared.query("provider_sessions", &command).await?;
         Ok(members.iter().filter_map(|member| noted(member)).collect())
     }
 

@@ -3,8 +3,8 @@
 use super::Keys;
 use crate::store::auth::account_id::AccountId;
 use crate::store::auth::invitations::InvitationId;
-use crate::store::auth::provider_accounts::{ProviderUser, pair};
 use crate::store::auth::provider_sessions::ProviderSession;
+use crate::store::auth::provider_user::{ProviderUser, pair};
 use crate::store::auth::sessions::token::{Proof, ProofKind};
 use crate::store::{OnceHash, OnceKind, SessionId, Username};
 

@@ -18,6 +18,7 @@ pub mod people;
 pub mod person;
 pub mod process;
 pub mod provider;
+mod provider_lies;
 pub mod proxy;
 pub mod redis;
 pub mod redis_cluster;
