@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::store::auth::invitations::InvitationCode;
-use crate::store::{AccountId, SessionToken, Username};
+use crate::store::{AccountId, OnceHash, OnceKind, ProviderSession, ProviderUser, SessionToken, Username};
 
 #[test]
 fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
@@ -14,6 +14,7 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
     let jail = JailName::parse("sshd").unwrap();
     let session = SessionToken::fresh(AccountId::ADMIN).unwrap().id();
     let account = AccountId::fresh().unwrap();
+    let stranger = ProviderUser { issuer: "https://id.example".to_owned(), subject: "{7}".to_owned() };
     let all: Vec<Vec<u8>> = [
         keys.layout(),
         keys.primary(),
@@ -26,7 +27,12 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
         keys.invitations(),
         keys.api_tokens(&user),
         keys.setup_code(),
+        keys.once(OnceKind::AppSetup, &OnceHash::from_bytes([7; 32])),
         keys.sessions(&user),
+        keys.provider_account(&stranger),
+        keys.provider_sessions(&ProviderSession::User(stranger.clone())),
+        keys.provider_logout(&ProviderSession::Sid { issuer: "i".to_owned(), sid: "s".to_owned() }),
+        keys.provider_logout_token("i", "t"),
         keys.user_agent(7),
         keys.message(&session, "0123456789abcdef"),
         keys.server(&name),

@@ -147,7 +147,7 @@ fn describe() {
     for limit in ["address", "site", "account"] {
         metrics::counter!("bangui_rate_limited_total", "limit" => limit).absolute(0);
     }
-    for outcome in ["success", "wrong", "limited", "unavailable"] {
+    for outcome in ["success", "wrong", "refused", "limited", "unavailable"] {
         metrics::counter!("bangui_logins_total", "outcome" => outcome).absolute(0);
     }
 }

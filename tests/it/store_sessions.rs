@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bangui::actions::Actor;
 use bangui::domain::access::Access;
-use bangui::store::{AuditRecord, LoginOrigin, Owner, SessionDetails, SessionLife, SessionToken, Store};
+use bangui::store::{
+    AuditRecord, LoginOrigin, OnceKind, OnceSecret, Owner, SessionDetails, SessionLife, SessionToken, Store,
+};
 
 use crate::store::store;
 use crate::support::redis::Redis;
@@ -157,4 +159,31 @@ async fn a_log_out_ends_the_session_also_when_the_index_has_lost_it() {
     let session = store.check_session(&token, LIFE).await.unwrap().session.unwrap();
     store.end_checked_session(&session.owner(), &session.id, &audit()).await.unwrap();
     assert!(!lives(&store, &token).await);
+}
+
+#[tokio::test]
+async fn what_is_kept_to_be_used_once_is_taken_by_one_of_two_stores_and_not_with_its_hash() {
+    let redis = Redis::start().await;
+    let (one, other) = (store(&redis).await, store(&redis).await);
+    for round in 0..100_u8 {
+        let secret = OnceSecret::fresh().unwrap();
+        one.keep_once(OnceKind::AppSetup, &secret.hash(), &[round, 0, 255], SOON).await.unwrap();
+        let seen = other.see_once(OnceKind::AppSetup, &secret.hash()).await.unwrap();
+        assert_eq!(seen, Some(vec![round, 0, 255]), "seeing it does not take it");
+        let hash = secret.hash();
+        let (a, b) = tokio::join!(
+            one.take_once(OnceKind::AppSetup, &hash),
+            other.take_once(OnceKind::AppSetup, &hash)
+        );
+        let taken = [a.unwrap(), b.unwrap()];
+        assert_eq!(taken.iter().flatten().count(), 1, "{taken:?}");
+        let keys: Vec<String> = redis.command(&["KEYS", "{it}:once:*"]).await;
+        assert!(keys.is_empty(), "{keys:?}");
+    }
+    let secret = OnceSecret::fresh().unwrap();
+    one.keep_once(OnceKind::AppSetup, &secret.hash(), b"x", SOON).await.unwrap();
+    let keys: Vec<String> = redis.command(&["KEYS", "{it}:once:*"]).await;
+    assert!(!keys[0].contains(secret.reveal()), "the key has the hash alone: {}", keys[0]);
+    let life: i64 = redis.command(&["PTTL", &keys[0]]).await;
+    assert!(life > 0, "{life}");
 }

@@ -167,6 +167,9 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/session", Right::Open, About::Bangui),
     get("/login", Right::Open, About::Bangui),
     post("/login", Right::Open, About::Bangui),
+    get("/login/sso", Right::Open, About::Bangui),
+    get("/login/callback", Right::Open, About::Bangui),
+    post("/login/backchannel-logout", Right::Open, About::Bangui),
     get("/setup", Right::Open, About::Bangui),
     post("/setup", Right::Open, About::Bangui),
     post("/api/v1/invitations/accept", Right::Open, About::Bangui),
@@ -192,6 +195,7 @@ pub const ROUTES: &[Route] = &[
     form("/account/theme", Right::OwnAccount, About::Bangui),
     form("/account/keys", Right::OwnAccount, About::Bangui),
     form("/account/sessions", Right::OwnAccount, About::Bangui),
+    get("/login/sso/confirm", Right::OwnAccount, About::Bangui),
     form("/confirm", Right::OwnAccount, About::Bangui),
     get("/help", Right::OwnAccount, About::Bangui),
     // servers

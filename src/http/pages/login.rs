@@ -13,13 +13,15 @@ use super::kept::Kept;
 use super::message::{Message, done, is_own, see_other};
 use super::page::{Page, Whole};
 use super::shell::Shell;
+use super::words::sentence;
 use crate::actions::log_in::{Login, LoginError};
 use crate::actions::{Actor, log_in, log_out, set_up};
+use crate::config::PasswordLogin;
 use crate::domain::Timestamp;
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
-use crate::http::error::Result;
+use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::{LoginOrigin, SessionId, UNDO_FOR, Username};
@@ -45,6 +47,8 @@ pub struct Wanted {
     next: String,
     ended: Option<String>,
     out: Option<String>,
+    /// Whether the form for the password is shown where it is not for everybody.
+    password: Option<String>,
 }
 
 #[derive(Template)]
@@ -58,8 +62,28 @@ struct LoginPage {
     limited: Option<Limited>,
     /// A form that was sent after its session had ended.
     kept: Option<Kept>,
+    /// The single sign-on.
+    provider: Option<ProviderLink>,
+    /// Whether the form for the password is shown, or only a link to it.
+    password_form: bool,
     name: Field,
     password: Field,
+}
+
+/// The link to the provider of identities.
+struct ProviderLink {
+    name: String,
+    href: String,
+    away: bool,
+}
+
+impl ProviderLink {
+    fn of(state: &AppState, next: &str) -> Option<Self> {
+        let provider = state.provider.as_ref()?;
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+        let href = if next == "/" { "/login/sso".to_owned() } else { format!("/login/sso?{query}") };
+        Some(Self { name: provider.name().to_owned(), href, away: !provider.is_there() })
+    }
 }
 
 struct Limited {
@@ -68,9 +92,11 @@ struct Limited {
 }
 
 impl LoginPage {
-    fn new(shell: Shell, next: &str, name: &str, errors: &Errors) -> Self {
+    fn new(state: &AppState, shell: Shell, next: &str, name: &str, errors: &Errors) -> Self {
         let next = own(next);
         Self {
+            provider: ProviderLink::of(state, &next),
+            password_form: true,
             shell,
             goal: goal(&next),
             next,
@@ -94,8 +120,8 @@ impl LoginPage {
 
 /// The login page for a form whose session has ended: it keeps what was typed.
 #[must_use]
-pub fn with_form(shell: Shell, kept: Kept) -> Response {
-    let page = LoginPage::new(shell, &kept.back, Username::ADMIN, &Errors::default());
+pub fn with_form(state: &AppState, shell: Shell, kept: Kept) -> Response {
+    let page = LoginPage::new(state, shell, &kept.back, Username::ADMIN, &Errors::default());
     let page = LoginPage { ended: true, kept: Some(kept), ..page };
     let mut response = Page::new(page).status(StatusCode::UNAUTHORIZED).into_response();
     response.extensions_mut().insert(Whole);
@@ -103,7 +129,7 @@ pub fn with_form(shell: Shell, kept: Kept) -> Response {
 }
 
 /// The path, if it is one of our pages to go to; else the first page.
-fn own(next: &str) -> String {
+pub(super) fn own(next: &str) -> String {
     let leads_on =
         is_own(next) && !["/login", "/logout", "/setup", "/assets"].iter().any(|not| next.starts_with(not));
     if leads_on { next.to_owned() } else { "/".to_owned() }
@@ -132,9 +158,14 @@ pub async fn show(
     if !set_up::is_complete(&state).await? {
         return Ok(see_other("/setup"));
     }
-    let page = LoginPage::new(shell, &wanted.next, Username::ADMIN, &Errors::default());
-    Ok(Page::new(LoginPage { ended: wanted.ended.is_some(), out: wanted.out.is_some(), ..page })
-        .into_response())
+    let name = match &state.password_login {
+        PasswordLogin::On => Username::ADMIN,
+        PasswordLogin::Only(username) => username.as_str(),
+    };
+    let page = LoginPage::new(&state, shell, &wanted.next, name, &Errors::default());
+    let password_form = state.password_login == PasswordLogin::On || wanted.password.is_some();
+    let (ended, out) = (wanted.ended.is_some(), wanted.out.is_some());
+    Ok(Page::new(LoginPage { ended, out, password_form, ..page }).into_response())
 }
 
 /// Logs in.
@@ -154,7 +185,7 @@ pub async fn log_in(
     // A form that cannot be kept is dropped; the login continues without it.
     let kept = Kept::from_form(&form).ok().flatten();
     let page = |shell, errors: &Errors| {
-        let page = LoginPage::new(shell, form.raw("next"), &username, errors);
+        let page = LoginPage::new(&state, shell, form.raw("next"), &username, errors);
         LoginPage { ended: kept.is_some(), kept: kept.clone(), ..page }
     };
     match begun {
@@ -169,6 +200,10 @@ pub async fn log_in(
         Err(LoginError::Wrong | LoginError::Disabled) => {
             let errors = Errors::one("password", "The name or the password is wrong.");
             Ok(Page::refused(page(shell, &errors), errors).into_response())
+        }
+        Err(error @ LoginError::PasswordOff) => {
+            let errors = Errors::one("username", sentence(Problem::from(error).detail()));
+            Ok(Page::refused(page(shell, &errors), errors).status(StatusCode::FORBIDDEN).into_response())
         }
         Err(LoginError::Limited(limited)) => {
             let wait = limited.retry_after;

@@ -97,6 +97,7 @@ mod jobs_rows;
 mod keep_form;
 mod kept;
 mod login;
+mod login_provider;
 pub mod marks;
 mod menu_findings;
 pub mod message;
@@ -150,6 +151,10 @@ pub fn router() -> Router<AppState> {
     Router::new()
         // for everybody
         .route("/login", get(login::show).post(login::log_in))
+        .route("/login/sso", get(login_provider::start))
+        .route("/login/sso/confirm", get(login_provider::confirm))
+        .route("/login/callback", get(login_provider::callback))
+        .route("/login/backchannel-logout", post(login_provider::backchannel_logout))
         .route("/setup", get(setup::show).post(setup::complete))
         .route("/invitation/{code}", get(invitation::show).post(invitation::complete))
         // for users who are logged in

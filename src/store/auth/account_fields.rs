@@ -1,6 +1,7 @@
 //! An account: what its hash holds, and how it is read.
 
 use super::account_id::{AccountId, Owner};
+use super::provider_user::ProviderUser;
 use super::username::Username;
 use crate::domain::Timestamp;
 use crate::domain::access::{Access, Role, ServerPattern};
@@ -24,6 +25,16 @@ pub struct Account {
     pub created_at: Option<Timestamp>,
     /// Who invited its user; none for the admin.
     pub created_by: Option<String>,
+    /// The user of a provider whose account it is: then it has no password.
+    pub provider: Option<ProviderUser>,
+}
+
+impl Account {
+    /// The hash that a password is checked against; none if it has no password, which costs as much to find out.
+    #[must_use]
+    pub fn hash(&self) -> Option<&str> {
+        self.provider.is_none().then_some(self.password_hash.as_str())
+    }
 }
 
 /// What an account may do, and whether it may do anything.
@@ -73,9 +84,19 @@ pub(super) fn access_of(role: &str, servers: &str) -> std::result::Result<Access
 }
 
 /// The fields of an account's hash that are read.
-pub(super) const FIELDS: [&str; 8] =
-    ["id", "password_hash", "role", "servers", "disabled", "created_at", "created_by", "unconfirmed"];
-/// The last of them.
+pub(super) const FIELDS: [&str; 10] = [
+    "id",
+    "password_hash",
+    "role",
+    "servers",
+    "disabled",
+    "created_at",
+    "created_by",
+    "unconfirmed",
+    "issuer",
+    "subject",
+];
+/// Where the mark of what the replicas have not confirmed is among them.
 pub(super) const UNCONFIRMED: usize = 7;
 
 /// What was read of an account's hash, in the order of [`FIELDS`].
@@ -84,6 +105,10 @@ pub(super) struct Fields(pub(super) Vec<Option<String>>);
 impl Fields {
     pub(super) fn get(&self, n: usize) -> Option<&str> {
         self.0.get(n)?.as_deref()
+    }
+
+    fn provider(&self) -> Option<ProviderUser> {
+        Some(ProviderUser { issuer: self.get(8)?.to_owned(), subject: self.get(9)?.to_owned() })
     }
 
     /// The account with these generations; none where there is none.
@@ -106,6 +131,7 @@ impl Fields {
             token_generation: token_generation.unwrap_or_default(),
             created_at: self.get(5).and_then(|at| Some(moment(at.parse().ok()?))),
             created_by: self.get(6).map(str::to_owned),
+            provider: self.provider(),
         }))
     }
 }
@@ -121,8 +147,8 @@ mod tests {
 
     #[test]
     fn what_version_0_2_wrote_is_an_admin_of_all_servers() {
-        let fields = |fields: [Option<&str>; 8]| Fields(fields.map(|text| text.map(str::to_owned)).to_vec());
-        let written = fields([None, Some("hash"), None, None, None, None, None, None]);
+        let fields = |fields: [Option<&str>; 10]| Fields(fields.map(|text| text.map(str::to_owned)).to_vec());
+        let written = fields([None, Some("hash"), None, None, None, None, None, None, None, None]);
         let account = written.account(&Username::admin(), Some(3), None).unwrap().unwrap();
         assert_eq!(account.owner, Owner::admin());
         assert!(account.standing.may_do_everything());
