@@ -45,7 +45,10 @@ release: ## Build the binary that is released, with completions, man pages, bill
 
 test: fmt clippy doc ## Run all checks and tests
 	@.ci/install redis-server fail2ban strace systemd-analyze
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
+	@mkdir -p target
+	@# The reasons once more at the end: what the processes of a failed test printed is long.
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked 2>&1 | tee target/test.log || \
+		{ echo "What failed:"; grep -A 4 "panicked at" target/test.log; exit 1; }
 	$(MAKE) test-api test-manifests
 
 docs: ## Rewrite what documents and snapshots quote from the code, then show what changed

@@ -135,8 +135,13 @@ async fn sessions() -> Figure {
     }
 }
 
-/// Begins a session, as a login does once the password was checked; its token.
+/// Begins a session of the admin, as a login does once the password was checked; its token.
 pub async fn begin(store: Store, generation: u64, n: u32) -> String {
+    begin_of(&store, (&Owner::admin(), &Access::everything()), generation, n).await
+}
+
+/// The same for any account.
+pub async fn begin_of(store: &Store, account: (&Owner, &Access), generation: u64, n: u32) -> String {
     let life = SessionLife { idle: Duration::from_secs(1800), absolute: Duration::from_secs(43_200) };
     let [_, b, c, d] = n.to_be_bytes();
     let origin = LoginOrigin {
@@ -144,9 +149,7 @@ pub async fn begin(store: Store, generation: u64, n: u32) -> String {
         user_agent: BROWSERS[usize::from(d) % BROWSERS.len()].to_owned(),
     };
     let begun = store
-        .begin_session((&Owner::admin(), &Access::everything()), generation, &origin, life, |_| {
-            Actor::operator().record("session.begin")
-        })
+        .begin_session(account, generation, &origin, life, |_| Actor::operator().record("session.begin"))
         .await;
     begun.unwrap().unwrap().0.reveal()
 }

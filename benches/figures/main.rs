@@ -25,6 +25,7 @@ mod scale_fleet;
 mod scale_load;
 mod scale_sessions;
 mod scale_table;
+mod scale_users;
 mod scale_watch;
 mod scale_workers;
 #[expect(dead_code, unused_imports, reason = "the tests use more of it")]
@@ -85,6 +86,9 @@ fn main() {
     }
     if runs("scale_sessions") {
         say(runtime.block_on(scale_sessions::measure()));
+    }
+    if runs("scale_users") {
+        say(runtime.block_on(scale_users::measure()));
     }
     if runs("scale_agents") {
         say(runtime.block_on(scale_agents::measure()));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use bangui::store::{AccountId, SessionToken, Store, Username};
+use bangui::store::{Owner, SessionToken, Store, Username};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt as _;
@@ -29,21 +29,25 @@ pub async fn sessions(store: &Store, numbers: std::ops::Range<u32>) -> Vec<Strin
     begun.buffer_unordered(TOGETHER).collect().await
 }
 
-/// Writes more sessions under new tokens: copies of one that was begun by [`sessions`], byte for byte, that live as long. A login writes its
+/// Writes more sessions of that account under new tokens: copies of one that was begun, byte for byte, that live as long. A login writes its
 /// audit in the same step, a hash of it included, and a million of them take minutes. The tokens.
-pub async fn copied_sessions(redis: &Redis, of: &str, count: usize) -> Vec<String> {
+pub async fn copied_sessions(redis: &Redis, of: &str, owner: &Owner, count: usize) -> Vec<String> {
     let mut connection = redis.connection().await;
     let original = SessionToken::parse(of).unwrap();
     let read = redis::pipe().get(session_key(&original)).cmd("PTTL").arg(session_key(&original)).to_owned();
     let (record, left): (Vec<u8>, i64) = read.query_async(&mut connection).await.unwrap();
-    let tokens: Vec<SessionToken> =
-        (0..count).map(|_| SessionToken::fresh(AccountId::ADMIN).unwrap()).collect();
+    let tokens: Vec<SessionToken> = (0..count).map(|_| SessionToken::fresh(owner.id).unwrap()).collect();
     for some in tokens.chunks(COPIES_AT_ONCE) {
         let mut pipeline = redis::pipe();
         for token in some {
             pipeline.cmd("SET").arg(session_key(token)).arg(&record).arg("PX").arg(left).ignore();
         }
-        pipeline.sadd("{it}:sessions:admin", some.iter().map(id_bytes).collect::<Vec<_>>()).ignore();
+        pipeline
+            .sadd(
+                format!("{{it}}:sessions:{}", owner.username),
+                some.iter().map(id_bytes).collect::<Vec<_>>(),
+            )
+            .ignore();
         pipeline.query_async::<()>(&mut connection).await.unwrap();
     }
     tokens.iter().map(SessionToken::reveal).collect()

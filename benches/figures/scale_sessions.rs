@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use bangui::store::Owner;
+
 use crate::bans::millis;
 use crate::scale_load::{CheckCost, Requests, Spent, checks, copied_sessions, info, medians, sessions};
 use crate::scale_table::{Panel, Table};
@@ -85,7 +87,10 @@ pub async fn measure() -> Vec<Figure> {
         let there = u32::try_from(tokens.len()).unwrap();
         tokens.extend(match size {
             ..=BEGUN => sessions(&store, there..size).await,
-            _ => copied_sessions(redis, &tokens[0], usize::try_from(size - there).unwrap()).await,
+            _ => {
+                copied_sessions(redis, &tokens[0], &Owner::admin(), usize::try_from(size - there).unwrap())
+                    .await
+            }
         });
         settled(redis).await;
         let bytes = (stored_bytes(redis).await - empty) / f64::from(size);
@@ -227,7 +232,7 @@ async fn end_all(client: Client, worker: &Worker, tokens: &[String]) -> f64 {
 }
 
 /// Redis rewrites its file when that has grown, on one of the two cores.
-async fn settled(redis: &Redis) {
+pub async fn settled(redis: &Redis) {
     eventually("the end of a rewrite", LONG, || async {
         let info = info(redis).await;
         (info["aof_rewrite_in_progress"] + info["aof_rewrite_scheduled"] == 0.0).then_some(())
@@ -236,7 +241,7 @@ async fn settled(redis: &Redis) {
 }
 
 /// What is stored, but for the audit, and without what connections hold.
-async fn stored_bytes(redis: &Redis) -> f64 {
+pub async fn stored_bytes(redis: &Redis) -> f64 {
     let info = info(redis).await;
     let mut audit = 0.0;
     for trail in ["security", "changes", "refusals"] {

@@ -147,7 +147,7 @@ fn access_of(wanted: &Wanted, account: &Account) -> Result<Access, ApiTokenError
     if own.covers(&access) { Ok(access) } else { Err(ApiTokenError::TooMuch) }
 }
 
-/// Whose tokens are meant: the actor's, or those of another user, which only an admin may see and end.
+/// Whose tokens are meant: the actor's, or those of another user, whose tokens only an admin may see and end.
 async fn owner(context: &Context, actor: &Actor, user: Option<&Username>) -> Result<Owner, ApiTokenError> {
     match user.filter(|user| **user != actor.username) {
         None => Ok(actor.owner()),

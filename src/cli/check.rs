@@ -212,8 +212,8 @@ async fn unnamed_proxies(redis: &RedisConfig) -> Option<Line> {
     let peers: Vec<String> = peers.into_iter().collect();
     (!peers.is_empty()).then(|| {
         let message = format!(
-            "X-Forwarded-For comes from {}, which BANGUI_TRUSTED_PROXIES does not name: if that is your load balancer, all its \
-             users share one address, and one login limit",
+            "X-Forwarded-For comes from {}, which BANGUI_TRUSTED_PROXIES does not name: if that is your load balancer, add \
+             it there, since until then all its users share one address, and one login limit",
             peers.join(", ")
         );
         Line::new(Level::Warn, "open proxies", message)
@@ -233,8 +233,15 @@ async fn discover(
         Ok(Err(error)) => return refused(format!("failed to resolve {host}: {error}")),
         Err(_) => return refused(format!("timed out resolving {host} after {} s", AGENT_TIMEOUT.as_secs())),
     };
-    let mut lines =
-        vec![Line::new(Level::Ok, &what, format!("{host} resolves to {} addresses", resolved.len()))];
+    let mut lines = vec![Line::new(
+        Level::Ok,
+        &what,
+        format!(
+            "{host} resolves to {} address{}",
+            resolved.len(),
+            if resolved.len() == 1 { "" } else { "es" }
+        ),
+    )];
     let asking =
         resolved.into_iter().map(async |address| (address, credentials.introduce(group, address).await));
     let mut answers = futures_util::stream::iter(asking).buffered(MAX_CONCURRENT_AGENTS);
@@ -315,7 +322,7 @@ fn fail2ban(outcome: &ProbeOutcome) -> (Level, String) {
             (Level::Warn, message)
         }
         ProbeOutcome::Answered(answer) => {
-            (Level::Ok, format!("version {} answers, {} jails run", answer.version, answer.jails.len()))
+            (Level::Ok, format!("version {} answers; jails that run: {}", answer.version, answer.jails.len()))
         }
         ProbeOutcome::Busy { reason, .. } => (Level::Warn, format!("busy: {reason}. Try again in a minute")),
         ProbeOutcome::Down { reason } | ProbeOutcome::Unreachable { reason, .. } => {

@@ -61,7 +61,7 @@ pub fn unknown_names<'a>(set: impl Iterator<Item = &'a str>) -> Vec<String> {
             match closest.filter(|(distance, _)| *distance <= name.len() / 3) {
                 Some((_, closest)) => format!("unknown variable {name}: did you mean {closest}?"),
                 None => format!(
-                    "unknown variable {name}: `bangui serve --help` and `bangui agent --help` list them all"
+                    "unknown variable {name}: `bangui serve --help`, `bangui agent --help` and `bangui login --help` list them all"
                 ),
             }
         })

@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::flood::Flood;
+use super::lingering::Lingering;
 use super::places::{Capacity, ConnectionSlot, Places};
 use super::socket::{Accepted, Connection, Listener, RECEIVE_BUFFER};
 use super::watched::{Received, Sent};
@@ -194,7 +195,7 @@ impl Server {
                 .keep_alive(!reserve)
                 .max_header_size(MAX_HEADER_BYTES)
                 .max_buf_size(MAX_HEADER_BYTES)
-                .serve_connection(TokioIo::new(stream), answer)
+                .serve_connection(TokioIo::new(Lingering::new(stream, Arc::clone(&place))), answer)
         );
         // In a set, which polls only what was woken, since the connection is polled several times for each request.
         let ends = async |then: &CancellationToken| {

@@ -27,6 +27,7 @@ fn router() -> Router {
         .route("/peer", get(peer))
         .route("/peer-once", get(once))
         .route("/body", post(body))
+        .route("/unread", post(async || StatusCode::UNAUTHORIZED))
 }
 
 async fn started(grace: Duration) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<usize>) {
@@ -52,6 +53,22 @@ async fn rest(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer).await;
     answer
+}
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_its_body_sees_why_it_was_refused() {
+    let (address, stop, running) = started(Duration::from_secs(5)).await;
+    let body = vec![b'x'; 2 * 1024 * 1024];
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("POST /unread HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let answer = rest(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer:?}");
+    }
+    stop.cancel();
+    assert_eq!(running.await.unwrap(), 0);
 }
 
 #[tokio::test]

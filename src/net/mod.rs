@@ -2,6 +2,7 @@
 //! that strangers can cause, and a way to ask whether it is ready.
 
 pub mod flood;
+mod lingering;
 pub mod listener;
 pub mod open_files;
 pub mod places;

@@ -67,6 +67,8 @@ struct Connection {
     peer: Option<IpNet>,
     reserve: bool,
     idle: AtomicBool,
+    /// Whether its last request was answered before all of its body was read.
+    unread: AtomicBool,
     /// The turn at which it began to wait for its current request.
     since: AtomicU64,
     let_go: CancellationToken,
@@ -106,6 +108,7 @@ impl Places {
             peer,
             reserve: !ordinary,
             idle: AtomicBool::new(true),
+            unread: AtomicBool::new(false),
             since: AtomicU64::new(self.turn()),
             let_go: CancellationToken::new(),
         });
@@ -177,6 +180,16 @@ impl ConnectionSlot {
     /// Call this when the client has sent what was awaited.
     pub(super) fn busy(&self) {
         self.connection.idle.store(false, Relaxed);
+    }
+
+    /// Notes whether the request was answered before all of its body was read.
+    pub(super) fn note_unread(&self, unread: bool) {
+        self.connection.unread.store(unread, Relaxed);
+    }
+
+    /// Whether the client may still be sending a body that nobody reads.
+    pub(super) fn has_unread(&self) -> bool {
+        self.connection.unread.load(Relaxed)
     }
 
     /// Call this when more of the same request is awaited: the connection counts as idle since the request began.

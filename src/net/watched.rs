@@ -13,12 +13,15 @@ use super::places::ConnectionSlot;
 /// The body of a request: while more of it is awaited, its connection is idle.
 pub(super) struct Received {
     body: Incoming,
+    /// Whether its last part was read; one without a length does not know it.
+    ended: bool,
     place: Arc<ConnectionSlot>,
 }
 
 impl Received {
     pub(super) fn new(body: Incoming, place: Arc<ConnectionSlot>) -> Self {
-        Self { body, place }
+        place.note_unread(false);
+        Self { body, ended: false, place }
     }
 }
 
@@ -33,7 +36,10 @@ impl HttpBody for Received {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match polled {
             Poll::Pending => self.place.waits(),
-            Poll::Ready(_) => self.place.busy(),
+            Poll::Ready(ref frame) => {
+                self.ended = frame.is_none();
+                self.place.busy();
+            }
         }
         polled
     }
@@ -50,6 +56,7 @@ impl HttpBody for Received {
 impl Drop for Received {
     /// The rest of it is no longer awaited.
     fn drop(&mut self) {
+        self.place.note_unread(!self.ended && !self.body.is_end_stream());
         self.place.busy();
     }
 }

@@ -1,4 +1,4 @@
-//! Logs and metrics: set up once by `main`, used everywhere through the `tracing` and `metrics` macros.
+//! Logs and metrics: set up once by the command that runs (logs in `cli/mod.rs`, metrics in `worker/mod.rs`), used everywhere through the `tracing` and `metrics` macros.
 //!
 //! Logs go to stderr. A line is a sentence with the name in it, plus dotted fields (`server.name`, `lease.epoch`); lines
 //! about one request carry the span `request` with `request.id`. `RUST_LOG` sets the level, `info` by default.
@@ -138,7 +138,7 @@ fn describe() {
     for outcome in ["done", "cancelled", "failed"] {
         metrics::counter!("bangui_ban_jobs_total", "outcome" => outcome).absolute(0);
     }
-    for reason in ["acquired", "lost", "fenced", "deadline", "clock_jump", "released"] {
+    for reason in ["acquired", "lost", "fenced", "deadline", "blind", "clock_jump", "released"] {
         metrics::counter!("bangui_scheduler_transitions_total", "reason" => reason).absolute(0);
     }
     for wait in ["no_holders", "confirmed", "lease", "unknown_holders"] {

@@ -2,7 +2,7 @@
 //!
 //! A child is started through `bangui child` (see `child.rs`), so that it dies with `up`, and in a process group of
 //! its own, so that Ctrl-C on the terminal reaches `up` alone and `up` decides the order in which things stop. The
-//! task that watches it runs on the thread that started it, which must be the process's first: see `main.rs`.
+//! task that watches it runs on the thread that started it, which must be the process's first: see `cli/up.rs`.
 
 use std::ffi::OsString;
 use std::fmt;

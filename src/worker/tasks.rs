@@ -1,7 +1,7 @@
 //! The parts of a worker, under one supervisor.
 //!
 //! Every long-lived task of a worker is registered here under its name. None may end before it is stopped: a worker without, say,
-//! the part that reads sessions would look alive and fail the requests it gets.
+//! the part that keeps the connection to Redis would look alive and fail the requests it gets.
 //!
 //! ```text
 //! part panics, or returns before its stage is stopped

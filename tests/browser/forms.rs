@@ -107,9 +107,9 @@ impl Walk {
             self.chrome.type_into("new", new).await;
             self.press("main", "Change password", "The password was changed.").await;
         }
-        self.chrome.press_in("main", "Switch single keys off").await;
-        self.chrome.until("main", "Single keys are off in this browser.").await;
-        self.chrome.press_in("main", "Switch single keys on").await;
+        self.chrome.press_in("main", "Switch single-key shortcuts off").await;
+        self.chrome.until("main", "Single-key shortcuts are off in this browser.").await;
+        self.chrome.press_in("main", "Switch single-key shortcuts on").await;
         self.chrome.until("main", "are on in this browser").await;
         // The theme holds at every worker, and after the browser has been closed for a while.
         self.chrome.press_in("main", "Dark").await;

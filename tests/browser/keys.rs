@@ -125,8 +125,8 @@ async fn keys_that_are_switched_off_do_nothing_and_all_can_be_reached_by_the_tab
     let chrome = Chrome::start(WIDE).await;
     log_in(&chrome, &cluster).await;
     chrome.goto(&url(&cluster, 0, "/account")).await;
-    chrome.press("Switch single keys off").await;
-    chrome.until("main", "Single keys are off in this browser.").await;
+    chrome.press("Switch single-key shortcuts off").await;
+    chrome.until("main", "Single-key shortcuts are off in this browser.").await;
     chrome.keys("?gs/").await;
     let still =
         "return [document.getElementById('keys').open, document.activeElement.tagName, location.pathname]";
@@ -136,7 +136,7 @@ async fn keys_that_are_switched_off_do_nothing_and_all_can_be_reached_by_the_tab
     let stop = "const now = document.activeElement, style = getComputedStyle(now); \
         return [now.textContent.trim() || now.name, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2]";
     let mut stops = Vec::new();
-    while !stops.last().is_some_and(|stop: &String| stop.starts_with("Switch single keys on")) {
+    while !stops.last().is_some_and(|stop: &String| stop.starts_with("Switch single-key shortcuts on")) {
         assert!(stops.len() < 60, "{stops:?}");
         chrome.keys("\u{e004}").await;
         let at = chrome.run(stop).await;

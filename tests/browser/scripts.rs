@@ -13,6 +13,8 @@ async fn the_code_of_the_link_is_filled_in_and_leaves_the_address() {
     chrome.until("#came", "The code came with the link.").await;
     assert_eq!(chrome.path().await, "/setup");
     chrome.type_into("password", "winter2026").await;
+    chrome.until("#strength", "Too short. 2 more to go.").await;
+    chrome.type_into("password", "wintertime2026").await;
     chrome.until("#strength", "Weak. A word and a number are tried first.").await;
     chrome.type_into("password", PASSWORD).await;
     chrome.until("#strength", "Strong.").await;

@@ -241,6 +241,20 @@ async fn logouts_of_strangers_share_one_wait_and_cost_redis_next_to_nothing() {
 
 #[tokio::test]
 async fn a_logout_with_a_made_up_token_costs_a_dozen_commands_while_a_near_cache_is_silent() {
+    // On a busy machine the silent holder's lease may have run out before the stranger's wait begins: one of a few attempts must succeed.
+    for _ in 0..5 {
+        let looks = looks_for_a_stranger().await;
+        // Polling every 20 ms of a lease of 2 s would be about 107. The rest is other polling.
+        assert!(looks < 40, "{looks} looks");
+        if looks >= 5 {
+            return;
+        }
+    }
+    panic!("no stranger's logout has waited for a holder that was stopped");
+}
+
+/// How often a stranger's logout looks whether the one holder that was stopped has confirmed.
+async fn looks_for_a_stranger() -> u64 {
     let cluster = Cluster::bare(3).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
     for n in 0..3 {
         holds(&cluster.client(n), true).await;
@@ -250,21 +264,16 @@ async fn a_logout_with_a_made_up_token_costs_a_dozen_commands_while_a_near_cache
     let revoked = client.logged_in().await;
     holds(&cluster.client(1), true).await;
     cluster.workers[1].pause();
-    let paused = std::time::Instant::now();
     // The revocation waits for the holder that was stopped, and goes with its worker: only the stranger's wait is left.
     let request = revoked.request(reqwest::Method::DELETE, "/api/v1/session");
     let _ = tokio::time::timeout(Duration::from_millis(200), revoked.try_send(request)).await;
     cluster.workers[0].process.kill();
     let looks = async || cluster.redis.command_counts().await.get("hmget").copied().unwrap_or_default();
     let before = looks().await;
-    let silent_since = paused.elapsed();
     let stranger = cluster.client(2).with_bearer(&"8".repeat(43));
     let status = stranger.delete("/api/v1/session").await.status;
     assert!([401, 503].contains(&status.as_u16()), "{status}");
     let looks = looks().await - before;
     cluster.workers[1].resume();
-    // Polling every 20 ms of a lease of 2 s would be about 107. The rest is other polling.
-    assert!(looks < 40, "{looks} looks");
-    // Where the machine was too busy, its lease had run out before.
-    assert!(looks >= 5 || silent_since > Duration::from_secs(1), "{looks} looks");
+    looks
 }

@@ -216,7 +216,7 @@ async fn the_theme_and_the_keys_are_remembered_by_the_browser_and_written_by_the
     assert_eq!(dark.expect(303).to().as_deref(), Some("/account"));
     let page = user.get("/account").await;
     assert_eq!(page.attribute("html", "data-theme").as_deref(), Some("dark"));
-    user.submit(&page, "main form", &[], "Switch single keys off").await.expect(303);
+    user.submit(&page, "main form", &[], "Switch single-key shortcuts off").await.expect(303);
     assert_eq!(user.get("/").await.attribute("html", "data-keys").as_deref(), Some("off"));
     user.post("/account/theme", &[("theme", "\"><script>"), ("back", "//evil.example")]).await.expect(303);
     assert_eq!(user.get("/").await.attribute("html", "data-theme").as_deref(), Some("system"));

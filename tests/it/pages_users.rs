@@ -77,6 +77,16 @@ async fn users_are_changed_disabled_and_deleted_on_their_page_after_the_password
     user.log_in().await;
     let change =
         |what: &'static str| [("user", "anna"), ("role", "operator"), ("servers", "web-*"), ("do", what)];
+    for (field, value, id) in
+        [("servers", "\u{202e}web <b>*", "servers-of-anna"), ("role", "owner", "role-of-anna")]
+    {
+        let fields = [("user", "anna"), ("role", "viewer"), ("servers", ""), ("do", "change")];
+        let fields = fields.map(|(name, as_it_is)| (name, if name == field { value } else { as_it_is }));
+        let refused = user.post("/users/change", &fields).await;
+        assert!(refused.expect(422).error_at(id).is_some(), "{}", refused.html);
+        assert!(field == "role" || refused.attribute(&format!("#{id}"), "value").as_deref() == Some(value));
+        assert!(refused.attribute("details[open] [name=user]", "value").as_deref() == Some("anna"));
+    }
     let asked = user.post("/users/change", &change("change")).await;
     assert_eq!(asked.expect(403).text("h1"), "Confirm with your password");
     let right = loop {

@@ -51,7 +51,7 @@ const MAX_BODY: usize = 64 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(in crate::agent) const CONNECTIONS: usize = 2 * MAX_REQUESTS;
 /// How much of an answer may wait for its worker to read it: lists of bans are large, and a worker may be far away.
-const MAX_UNREAD_BYTES: usize = 64 * 1024;
+pub(in crate::agent) const MAX_UNREAD_BYTES: usize = 64 * 1024;
 /// How long requests in flight may take once the agent stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -69,7 +69,7 @@ async fn follow(session: &Session, begun: &Document, output: &Output) -> Result<
             match JailChangeState::parse(fields::CHANGE_STATE.text(&document.value)) {
                 Some(JailChangeState::Running) => {}
                 Some(JailChangeState::NotKnown) => {
-                    let why = "the outcome of the change is not known: look at the jail with `bangui jails`";
+                    let why = "the outcome of the change is not known: `bangui why` with this address shows whether the list has it";
                     return Err(ClientError::NotDone(why.to_owned()));
                 }
                 _ => return Ok(document),
@@ -80,7 +80,7 @@ async fn follow(session: &Session, begun: &Document, output: &Output) -> Result<
     tokio::select! {
         ended = ended => ended,
         () = interrupts.any() => {
-            Err(ClientError::NotDone("stopped waiting: the change continues. `bangui audit` will have its outcome".to_owned()))
+            Err(ClientError::NotDone("stopped waiting: the change continues. `bangui why` with this address shows whether the list has it".to_owned()))
         }
     }
 }

@@ -58,14 +58,16 @@ pub fn certificate(server: &ServerName, not_after: Timestamp, now: Timestamp) ->
     (left <= CERTIFICATE_WARNING).then(|| {
         let day = not_after.format("%Y-%m-%d %H:%M UTC");
         let (severity, title, detail) = if left <= TimeDelta::zero() {
-            let detail = format!("Since {day} no worker trusts the agent on {server}.");
+            let detail = format!("Since {day} no worker trusts the agent on {server}, unless its certificate is pinned.");
             (Severity::Error, "The agent's certificate has expired".to_owned(), detail)
         } else {
             let title = format!("The agent's certificate expires in {}", duration(left.num_seconds()));
-            (Severity::Warning, title, format!("From {day} on, {server} is unreachable for the workers."))
+            let detail = format!("From {day} on, {server} is unreachable, unless its certificate is pinned.");
+            (Severity::Warning, title, detail)
         };
         let remedy = Remedy::text(
-            "Sign a new certificate and replace the file that BANGUI_AGENT_TLS_CERT names: the agent reloads it without a restart.",
+            "Sign a new certificate and replace the file that BANGUI_AGENT_TLS_CERT names: the agent reloads it without a restart. \
+             In place of a pinned one (trust=first-use), workers accept it once the server has been gone for ten minutes.",
         );
         let finding = Finding::new(Kind::AgentCertificate, severity, title, detail, remedy).on(server);
         finding.since(Some(not_after - CERTIFICATE_WARNING))

@@ -125,8 +125,11 @@ pub fn silent(
             "{name} has seen no failure for {}. Either there was none, or its filter does not fit what the service logs.",
             duration((now - online_since).num_seconds())
         );
-        let remedy = Remedy::text("Try its filter on its log: lines of failed logins should match.")
-            .command(format!("fail2ban-regex {log} {}", quoted(name.as_str())));
+        let remedy = Remedy::text(format!(
+            "Try its filter on its log: lines of failed logins should match. If the `filter` of {name} has another name, put that \
+             into the command."
+        ))
+        .command(format!("fail2ban-regex {log} {}", quoted(name.as_str())));
         let title = "Its filter has matched nothing since fail2ban started";
         Finding::new(Kind::FilterSilent, Severity::Info, title, detail, remedy)
             .on(server)

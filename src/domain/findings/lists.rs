@@ -16,7 +16,7 @@ pub fn unread(server: &ServerName, state: &ServerState) -> Vec<Finding> {
                     .command(format!("fail2ban-client get {} bantime", quoted(jail.as_str()))),
             ),
             Unread::Cut => (
-                "A list of bans was not taken",
+                "A list of bans was dropped",
                 format!("The agent sent many more bans than it had counted, or more than fit beside the other lists of {server}."),
                 Remedy::text(format!(
                     "Look at {server}: its fail2ban or its agent lists more bans than it counts, or bans long texts."
@@ -63,6 +63,6 @@ mod tests {
         let cut = found(&[("liar", 3), ("sshd", 200_001)], &["gone", "liar", "sshd"]);
         let ids: Vec<String> = cut.iter().map(Finding::id).collect();
         assert_eq!(ids, ["ban-list-unread:web-1/sshd", "ban-list-unread:web-1/liar"]);
-        assert_eq!(cut[1].title, "A list of bans was not taken");
+        assert_eq!(cut[1].title, "A list of bans was dropped");
     }
 }

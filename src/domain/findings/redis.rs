@@ -88,7 +88,7 @@ fn replicas(facts: &RedisFacts) -> Option<Finding> {
     let RedisFacts { replicas, min_replicas: wanted, .. } = *facts;
     (replicas < wanted).then(|| {
         let title = match replicas {
-            0 => format!("No replica is connected, but {wanted} must confirm"),
+            0 => format!("No replica is connected and in sync, but {wanted} must confirm"),
             _ => format!("Only {replicas} of {wanted} replicas are connected and in sync"),
         };
         let detail = format!(

@@ -48,7 +48,7 @@ pub struct Entry {
     at: Time,
     /// `-` if no existing account was named.
     username: String,
-    /// `null` for the setup, and for actions without a worker.
+    /// `null` if nobody was logged in: at the setup, a refused login, an accepted invitation, or a command on a host.
     session: Option<String>,
     ip: Option<String>,
     worker: Option<String>,
@@ -56,7 +56,7 @@ pub struct Entry {
     target: Option<String>,
     before: Value,
     after: Value,
-    /// `done`, `begun`, or why it was not done.
+    /// `done`; `begun`; of a ban job also `queued`, `asked` (to cancel it) or `cancelled`; otherwise why it was not done.
     outcome: String,
     /// The `id` of the entry, in the same trail, that recorded the beginning of this change. If no entry refers to a beginning,
     /// its outcome is not known.

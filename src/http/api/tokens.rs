@@ -109,7 +109,7 @@ pub async fn create(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct OwnerQuery {
-    /// Another user, which only an admin of all servers may name.
+    /// Another user; only an admin of all servers may name one.
     user: Option<String>,
 }
 

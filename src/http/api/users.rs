@@ -57,7 +57,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<UserView>>> {
     let limit = page.limit()?;
-    // A cursor that is none begins at the start, as in every list.
+    // An invalid cursor begins at the start, as in every list.
     let after = page.cursor.as_deref().and_then(|cursor| Username::parse(cursor).ok());
     let page = manage_users::list(&state, &actor, after.as_ref(), limit).await?;
     let items = page.items.into_iter().map(UserView::from).collect();

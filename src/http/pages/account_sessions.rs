@@ -33,7 +33,7 @@ pub async fn end(
         Ok(revoked) if revoked.own => return Ok(logged_out(cookie)),
         Ok(_) if end == "others" => Message::ok("All other sessions have ended.").and("This one continues."),
         Ok(_) => Message::ok("The session has ended.").and("Anyone who was using it has to log in again."),
-        Err(RevokeError::Unknown) => Message::ok("That session had ended before."),
+        Err(RevokeError::Unknown) => Message::ok("That session had already ended."),
         Err(RevokeError::Unconfirmed(_)) => {
             let what = match end {
                 "all" => "End all sessions, log out here",

@@ -54,7 +54,7 @@ pub async fn create(
         };
         match api_tokens::create(&state, visitor.actor.clone(), wanted).await {
             Ok(made) => {
-                let message = Message::ok(format!("The token {} is made.", made.view.grant.name))
+                let message = Message::ok(format!("The token {} was created.", made.view.grant.name))
                     .and("Its secret is shown below, only now.");
                 let mut response = done(&state, &visitor.actor, PATH, message).await;
                 once::hand_over(&mut response, cookie, PATH, &made.token.reveal());
@@ -89,7 +89,7 @@ pub async fn revoke(State(state): State<AppState>, visitor: Visitor, form: Form)
     let id = SessionId::parse(form.text("id")).ok_or(ApiTokenError::Unknown)?;
     let message = match api_tokens::revoke(&state, visitor.actor.clone(), None, id).await {
         Ok(()) => Message::ok("The token is revoked.").and("Every worker refuses it from now on."),
-        Err(ApiTokenError::Unknown) => Message::ok("That token had ended before."),
+        Err(ApiTokenError::Unknown) => Message::ok("That token was revoked or had expired before."),
         Err(error) => return Err(error.into()),
     };
     Ok(done(&state, &visitor.actor, PATH, message).await)

@@ -1,6 +1,7 @@
 //! What happened, and what people did: the events and the audit as one list, the newest first. Filters are links.
 //!
-//! The streams keep about 10,000 entries each. With a filter a page reads [`MAX_READ`] of each, and says how far it got.
+//! About 10,000 events are kept, and the audit for `BANGUI_AUDIT_DAYS`. With a filter a page reads [`MAX_READ`] entries of each, and says
+//! how far it got.
 
 use askama::Template;
 use axum::extract::State;

@@ -5,10 +5,12 @@ use serde_json::Value;
 use super::marks::Mark;
 use crate::actions::ban::REST_IN_A_JOB;
 use crate::domain::Timestamp;
-use crate::store::AuditEntry;
+use crate::store::{AuditEntry, Username};
 
 /// The longest value that is shown at once; a longer one is folded.
 const SHORT: usize = 120;
+/// How entries begin whose target is a user, a session or a token, not a server.
+const ABOUT_PEOPLE: [&str; 5] = ["session.", "token.", "user.", "invitation.", "password."];
 
 /// What a person did.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct Deed {
     pub from: Option<String>,
     /// What was done, as a sentence.
     pub what: String,
-    /// What it was done to.
+    /// The server that it was done to, or `server/jail`; none if it was done to a user, session or token, which `what` names.
     pub target: Option<String>,
     /// The outcome.
     pub outcome: String,
@@ -73,16 +75,25 @@ impl Deed {
         let job = entry.after["job"].as_str().filter(|_| entry.what == "ban_job.end");
         let place =
             job.map_or_else(|| format!("{}/{}", entry.trail.as_str(), entry.id), |job| format!("job/{job}"));
+        let mut what = words(&entry.what, &entry.outcome);
+        let mut target = entry.target;
+        if ABOUT_PEOPLE.iter().any(|kind| entry.what.starts_with(kind)) {
+            // The audit names nobody where the password of the first user was reset.
+            let first = (entry.what == "password.reset").then(|| Username::ADMIN.to_owned());
+            if let Some(whom) = target.take().or(first) {
+                what = format!("{what} {whom}");
+            }
+        }
         Self {
             entry: place,
             undo: None,
             changes: changes(&entry.before, &entry.after),
-            what: words(&entry.what, &entry.outcome),
+            what,
             id: entry.id,
             at: entry.at,
             who: entry.username,
             from: entry.address,
-            target: entry.target,
+            target,
             outcome: entry.outcome,
         }
     }
@@ -131,8 +142,27 @@ fn words(what: &str, outcome: &str) -> String {
         "setup.complete" => ("set up bangui", "set up bangui"),
         "session.begin" => ("logged in", "log in"),
         "session.end" => ("logged out", "log out"),
-        "session.revoke" => ("ended sessions", "end sessions"),
+        "session.confirm" => ("entered the password again", "enter the password again"),
+        "session.confirm_at_provider" => ("proved who they are once more", "prove who they are once more"),
+        "session.end_at_provider" => {
+            ("was logged out by the single sign-on", "be logged out by the single sign-on")
+        }
+        "session.replace" => ("ended the earlier session", "end the earlier session"),
+        "session.revoke" => ("ended the session", "end the session"),
+        "session.revoke_others" => ("ended all other sessions", "end all other sessions"),
+        "session.revoke_all" => ("ended all sessions", "end all sessions"),
         "password.change" => ("changed the password", "change the password"),
+        "password.reset" => ("reset the password of", "reset the password of"),
+        "token.create" => ("created the token", "create the token"),
+        "token.revoke" => ("revoked the token", "revoke the token"),
+        "user.invite" => ("invited the user", "invite the user"),
+        "user.accept" => ("accepted the invitation by", "accept the invitation by"),
+        "user.provide" => ("got an account by the single sign-on:", "get an account by the single sign-on:"),
+        "user.change" => ("changed the user", "change the user"),
+        "user.disable" => ("disabled the user", "disable the user"),
+        "user.enable" => ("enabled the user", "enable the user"),
+        "user.delete" => ("deleted the user", "delete the user"),
+        "invitation.revoke" => ("revoked the invitation for", "revoke the invitation for"),
         "settings.change" => ("changed settings", "change settings"),
         "recovery.clear" => ("dismissed the warning", "dismiss the warning"),
         "recovery.roll_back" => ("rolled back", "roll back"),
@@ -197,6 +227,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::Trail;
 
     #[test]
     fn what_is_different_is_shown_member_by_member() {
@@ -218,6 +249,32 @@ mod tests {
         assert_eq!(said, ["banned", "began to ban", "tried to ban"]);
         assert_eq!(words("ban_job.end", "failed"), "asked for a job that has ended");
         assert_eq!(words("setup.refused", "wrong setup code"), "setup.refused");
+    }
+
+    #[test]
+    fn users_and_sessions_are_named_in_the_sentence_and_are_no_servers() {
+        let said = |what: &str, target: Option<&str>, outcome: &str| {
+            let deed = Deed::of(AuditEntry {
+                id: "1-0".to_owned(),
+                trail: Trail::Security,
+                at: Timestamp::default(),
+                username: "admin".to_owned(),
+                session: None,
+                address: None,
+                worker: None,
+                what: what.to_owned(),
+                target: target.map(str::to_owned),
+                before: Value::Null,
+                after: Value::Null,
+                outcome: outcome.to_owned(),
+                begun: None,
+            });
+            assert_eq!(deed.place(), (None, None), "{what}");
+            deed.what
+        };
+        assert_eq!(said("user.invite", Some("eve"), "done"), "invited the user eve");
+        assert_eq!(said("session.revoke", Some("0190"), "no answer"), "tried to end the session 0190");
+        assert_eq!(said("password.reset", None, "done"), "reset the password of admin");
     }
 
     #[test]

@@ -161,7 +161,10 @@ impl Attention {
                     "lost {} {after} after {jail} was switched on",
                     counted(missing.len() as u64, "jail")
                 ),
-                format!("{} ban nobody until they are back. {}", names(&missing), others(state)),
+                match &missing[..] {
+                    [one] => format!("{one} bans nobody until it is back. {}", others(state)),
+                    many => format!("{} ban nobody until they are back. {}", names(many), others(state)),
+                },
                 Some(format!("Switch {jail} off, restore jails")),
                 "Takes about 5 s. Bans come back from fail2ban's database. Dismissing changes nothing there and takes this warning away.",
             )

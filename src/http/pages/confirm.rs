@@ -86,7 +86,7 @@ pub async fn confirm(State(state): State<AppState>, visitor: Visitor, form: Form
             Ok(()) => {
                 let until = visitor.shell.clock.now + OFFERED_FOR;
                 let back = kept.back.clone();
-                let message = Message::wait("The password is right.")
+                let message = Message::wait("The password is correct.")
                     .and("One step is left: nothing has been done so far.");
                 let message = Message { undo: Some(kept.button(until)), ..message };
                 return Ok(done(&state, &visitor.actor, &back, message).await);

@@ -1,5 +1,6 @@
 //! Forms: a posted form, the errors beside its fields, and the fields themselves.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use askama::Template;
@@ -159,7 +160,7 @@ impl Errors {
 #[derive(Template, Debug, Clone, Default)]
 #[template(path = "parts/field.html")]
 pub struct Field {
-    id: &'static str,
+    id: Cow<'static, str>,
     name: &'static str,
     label: String,
     kind: &'static str,
@@ -177,31 +178,31 @@ impl Field {
     /// A field for a line of text.
     #[must_use]
     pub fn text(name: &'static str, label: impl Into<String>) -> Self {
-        Self { id: name, name, label: label.into(), kind: "text", ..Self::default() }
+        Self { id: name.into(), name, label: label.into(), kind: "text", ..Self::default() }
     }
 
     /// A field for a secret: it never shows what was typed before.
     #[must_use]
     pub fn password(name: &'static str, label: impl Into<String>) -> Self {
-        Self { id: name, name, label: label.into(), kind: "password", ..Self::default() }
+        Self { id: name.into(), name, label: label.into(), kind: "password", ..Self::default() }
     }
 
     /// A field for many lines.
     #[must_use]
     pub fn lines(name: &'static str, label: impl Into<String>, rows: usize) -> Self {
-        Self { id: name, name, label: label.into(), rows, ..Self::default() }
+        Self { id: name.into(), name, label: label.into(), rows, ..Self::default() }
     }
 
     /// A field for one of a few words; the first one unless another is its value.
     #[must_use]
     pub fn choice(name: &'static str, label: impl Into<String>, choices: Vec<&'static str>) -> Self {
-        Self { id: name, name, label: label.into(), choices, ..Self::default() }
+        Self { id: name.into(), name, label: label.into(), choices, ..Self::default() }
     }
 
     /// With an explicit id, for when another field of the page has this name.
     #[must_use]
-    pub fn id(mut self, id: &'static str) -> Self {
-        self.id = id;
+    pub fn id(mut self, id: impl Into<Cow<'static, str>>) -> Self {
+        self.id = id.into();
         self
     }
 

@@ -66,7 +66,7 @@ struct Jail {
     following: bool,
     bans: Vec<BanRow>,
     read_at: Option<Timestamp>,
-    /// Why the list is not read any more, and what to do about it.
+    /// Why the list is no longer read, and what to do about it.
     unread: Option<(String, String)>,
     q: Field,
     searched: String,

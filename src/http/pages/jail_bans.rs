@@ -48,8 +48,10 @@ impl Pasted {
     /// The sentences, one per line, and how many more there are.
     fn sentences(&self) -> String {
         let mut shown: Vec<String> = self.bad.iter().take(MAX_NAMED).cloned().collect();
-        if self.bad.len() > MAX_NAMED {
-            shown.push(format!("{} more are not addresses.", count((self.bad.len() - MAX_NAMED) as u64)));
+        match self.bad.len().saturating_sub(MAX_NAMED) {
+            0 => {}
+            1 => shown.push("1 more is not an address.".to_owned()),
+            more => shown.push(format!("{} more are not addresses.", count(more as u64))),
         }
         if !self.good.is_empty() {
             let tick = "tick “Leave out lines that are not addresses” to ban";
@@ -184,7 +186,9 @@ pub async fn unban_everybody(
     let undo = UndoId::from(&id);
     let outcome = unban_all::unban_all(&state, visitor.actor.clone(), target.clone(), id).await;
     let (to, message) = match outcome {
-        Err(error) => (path, refused(&format!("Not all of {target} were unbanned"), &error.into())),
+        Err(error) => {
+            (path, refused(&format!("Not all bans in {jail} on {server} were lifted"), &error.into()))
+        }
         Ok(UnbanAllOutcome::Job(view)) => (
             format!("{path}?job={}", view.id),
             Message::wait(format!("Lifting all bans in {jail} on {server}.")).and(
@@ -195,6 +199,7 @@ pub async fn unban_everybody(
             let title = format!("Unbanned {} in {jail} on {server}.", addresses(unbanned));
             let message = match remaining {
                 0 => Message::ok(title),
+                1 => Message::wait(title).and("1 address is still banned: unban all once more."),
                 left => Message::wait(title)
                     .and(format!("{} are still banned: unban all once more.", addresses(left))),
             };

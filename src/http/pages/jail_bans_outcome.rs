@@ -39,6 +39,8 @@ pub fn outcome_message(
     };
     let already = match (same.len(), changed.is_empty()) {
         (0, _) | (1, true) => String::new(),
+        (1, false) if banned => "1 address was banned already.".to_owned(),
+        (1, false) => "1 address was not banned.".to_owned(),
         (same, _) if banned => format!("{} were banned already.", addresses(same)),
         (same, _) => format!("{} were not banned.", addresses(same)),
     };
@@ -78,11 +80,11 @@ fn sorted(outcomes: Vec<AddressOutcome>, banned: bool) -> Sorted {
                 all.same.push(ip.to_string());
             }
             AddressOutcome::Known(BanResult { ip, .. }) if banned => {
-                all.failed.push(format!("{ip} is not banned: the jail may never ban it."));
+                all.failed.push(format!("{ip} is not banned: it may be on the jail's never-banned list."));
             }
             AddressOutcome::Known(BanResult { ip, .. }) => all.failed.push(format!("{ip} is still banned.")),
             AddressOutcome::Unknown { ip, reason } => {
-                all.failed.push(format!("{ip} is not known: {reason}."))
+                all.failed.push(format!("It is not known whether {ip} is banned: {reason}."))
             }
         }
     }

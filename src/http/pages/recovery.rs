@@ -77,7 +77,7 @@ fn said(server: &ServerName, back: &Value) -> Message {
     let running = back["running"].as_array().map_or(0, Vec::len);
     let running = super::marks::counted(running as u64, "jail");
     let jail = back["jail"].as_str().unwrap_or_default();
-    let title = format!("Switched {jail} off on {server}{how}. {running} run.");
+    let title = format!("Switched {jail} off on {server}{how}. Running now: {running}.");
     let missing = back["missing"].as_object().into_iter().flatten();
     let missing: Vec<String> = missing
         .map(|(jail, why)| format!("{jail} does not run: {}.", why.as_str().unwrap_or_default()))

@@ -47,6 +47,7 @@ fn described(event: &StoredEvent) -> Happened {
     let fact = |name: &str| event.facts[name].as_str().unwrap_or_default().to_owned();
     let jail = fact("jail");
     let whom = match event.facts["more"].as_u64() {
+        Some(1) => "1 more address".to_owned(),
         Some(more) => format!("{more} more addresses"),
         None => fact("ip"),
     };
@@ -65,6 +66,7 @@ fn described(event: &StoredEvent) -> Happened {
         "ban.added" => format!("{whom} banned in {jail}"),
         "ban.removed" => format!("{whom} unbanned in {jail}"),
         "server.added" => format!("agent discovered at {}", fact("address")),
+        "server.removed" => "agent gone for ten minutes: removed".to_owned(),
         other => other.to_owned(),
     };
     Happened { at: event.id.at(), text }
@@ -81,6 +83,8 @@ fn deed(entry: &AuditEntry, below: &str) -> String {
         "ban.add" => "ban in",
         "ban.remove" => "unban in",
         "ban.remove_all" => "unban all in",
+        "recovery.roll_back" => "roll back",
+        "recovery.clear" => "dismiss the warning about",
         "ban_job.begin" => "begin a ban job in",
         "ban_job.end" => "end a ban job in",
         "ban_job.cancel" => "cancel a ban job in",

@@ -20,9 +20,9 @@ pub const WORDS: [Words; 8] = [
     Words {
         name: "session_idle_seconds",
         label: "A session ends after this long without use",
-        decides: "In seconds, not longer than the longest session.",
+        decides: "In seconds, not longer than the longest session. A page that is open and visible counts as use.",
         low: "Low: people are logged out while they read.",
-        high: "High: a browser that was left open stays logged in for that long.",
+        high: "High: a browser that was closed without a logout stays logged in for that long.",
     },
     Words {
         name: "session_absolute_seconds",

@@ -47,8 +47,8 @@ impl Sparkline {
             (at, before) = (place, Some(high));
         }
         let latest = match hours.bans.last().copied().flatten() {
-            Some(bans) => format!("{} of them in this one", count(bans)),
-            None => "how many in this one is not known".to_owned(),
+            Some(bans) => format!("{} of them in the current hour", count(bans)),
+            None => "how many in the current hour is not known".to_owned(),
         };
         let of = match known.len() {
             SHOWN => format!("in {SHOWN} hours"),
@@ -83,9 +83,12 @@ mod tests {
         let line = Sparkline::of(&hours(vec![None, Some(0), Some(1_400), Some(700)], Some(700))).unwrap();
         assert_eq!(line.bars, "M4 14v-1m3 1v-14m3 14v-7");
         assert_eq!(line.sum, "2,100");
-        assert_eq!(line.says, "in the 3 of 24 hours that are known, 700 of them in this one; 700 is usual");
+        assert_eq!(
+            line.says,
+            "in the 3 of 24 hours that are known, 700 of them in the current hour; 700 is usual"
+        );
         let full = Sparkline::of(&hours(vec![Some(0); 24], Some(0))).unwrap();
-        assert_eq!(full.says, "in 24 hours, 0 of them in this one; 0 is usual");
+        assert_eq!(full.says, "in 24 hours, 0 of them in the current hour; 0 is usual");
         assert_eq!(Sparkline::of(&hours(vec![None; 24], None)), None);
     }
 }

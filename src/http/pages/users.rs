@@ -42,6 +42,8 @@ pub struct Wanted {
 struct Users {
     shell: Shell,
     users: Vec<User>,
+    /// The cursor of this page, for its forms.
+    cursor: String,
     invitations: Vec<Invited>,
     paging: Paging,
     /// The link of the invitation that was just made.
@@ -61,6 +63,37 @@ struct User {
     own: bool,
     /// `admin` stays.
     permanent: bool,
+    change: ChangeForm,
+}
+
+/// The fields that change a user.
+struct ChangeForm {
+    role: Field,
+    servers: Field,
+    /// It is shown with what was typed, which was refused.
+    open: bool,
+}
+
+impl ChangeForm {
+    fn new(name: &str, access: &Access) -> Self {
+        Self::typed(name, access.role.as_str(), &named(&access.servers), &Errors::default())
+    }
+
+    fn typed(name: &str, role: &str, servers: &str, errors: &Errors) -> Self {
+        Self {
+            role: Field::choice("role", "Role", Role::ALL.map(Role::as_str).into())
+                .id(format!("role-of-{name}"))
+                .value(role)
+                .with(errors),
+            servers: Field::text("servers", "Servers")
+                .id(format!("servers-of-{name}"))
+                .value(servers)
+                .with(errors)
+                .attribute("autocomplete", "off")
+                .attribute("spellcheck", "false"),
+            open: !errors.is_empty(),
+        }
+    }
 }
 
 struct Invited {
@@ -70,14 +103,6 @@ struct Invited {
     servers: String,
     by: String,
     expires: Timestamp,
-}
-
-impl Users {
-    /// The roles to choose from.
-    #[expect(clippy::unused_self, reason = "the template asks it")]
-    fn roles(&self) -> &'static [Role] {
-        &Role::ALL
-    }
 }
 
 fn named(servers: &[ServerPattern]) -> String {
@@ -144,6 +169,7 @@ async fn users(
         .map(|account| User {
             own: account.owner.username == visitor.actor.username,
             permanent: account.owner.username.as_str() == Username::ADMIN,
+            change: ChangeForm::new(account.owner.username.as_str(), &account.standing.access),
             name: account.owner.username.to_string(),
             role: account.standing.access.role,
             servers: named(&account.standing.access.servers),
@@ -165,6 +191,7 @@ async fn users(
         shell: visitor.shell,
         invitations: invitations.collect(),
         users,
+        cursor: cursor.unwrap_or_default().to_owned(),
         paging,
         link,
         name: Field::text("username", "Name")
@@ -236,13 +263,24 @@ pub async fn revoke(State(state): State<AppState>, visitor: Visitor, form: Form)
     let id = InvitationId::parse(form.text("id")).ok_or(InviteError::Unknown)?;
     let message = match invite_users::revoke(&state, visitor.actor.clone(), id).await {
         Ok(()) => Message::ok("The invitation is revoked.").and("Its link opens nothing any more."),
-        Err(InviteError::Unknown) => Message::ok("That invitation had ended before."),
+        Err(InviteError::Unknown) => {
+            Message::ok("That invitation was accepted, revoked or had expired before.")
+        }
         Err(InviteError::Unconfirmed(_)) => {
             return confirm::ask(visitor, "Revoke an invitation", PATH, &form);
         }
         Err(error) => return Err(error.into()),
     };
     Ok(done(&state, &visitor.actor, PATH, message).await)
+}
+
+/// The page with the form that was refused, and the errors beside its fields.
+async fn refused(state: &AppState, visitor: Visitor, form: &Form, errors: Errors) -> Result<Response> {
+    let cursor = Some(form.text("cursor")).filter(|cursor| !cursor.is_empty());
+    let mut page = users(state, visitor, cursor, None, &Form::default(), &Errors::default()).await?;
+    let user = page.users.iter_mut().find(|user| user.name == form.text("user")).ok_or(UserError::Unknown)?;
+    user.change = ChangeForm::typed(&user.name, form.text("role"), form.text("servers"), &errors);
+    Ok(Page::refused(page, errors).into_response())
 }
 
 /// Changes, disables, enables or deletes a user, as the button says.
@@ -254,15 +292,18 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
         "disable" => UserChange { disabled: Some(true), ..UserChange::default() },
         "enable" => UserChange { disabled: Some(false), ..UserChange::default() },
         _ => {
-            let Some(servers) = typed_servers(form.text("servers")) else {
-                let message = Message::bad("Nothing was changed.").and(WRONG_SERVERS);
-                return Ok(done(&state, &visitor.actor, PATH, message).await);
-            };
-            let Some(role) = typed_role(form.text("role")) else {
-                let message = Message::bad("Nothing was changed.").and(WRONG_ROLE);
-                return Ok(done(&state, &visitor.actor, PATH, message).await);
-            };
-            UserChange { role: Some(role), servers: Some(servers), disabled: None }
+            let (servers, role) = (typed_servers(form.text("servers")), typed_role(form.text("role")));
+            let mut errors = Errors::default();
+            if role.is_none() {
+                errors.add("role", WRONG_ROLE);
+            }
+            if servers.is_none() {
+                errors.add("servers", WRONG_SERVERS);
+            }
+            if !errors.is_empty() {
+                return refused(&state, visitor, &form, errors).await;
+            }
+            UserChange { role, servers, disabled: None }
         }
     };
     let changed = match what {

@@ -14,8 +14,9 @@ if (carried) {
 
 /** The strength from 0 to 4, and a sentence. */
 function judge(text) {
-  const bytes = new TextEncoder().encode(text).length;
-  if (bytes < 10) return [0, `Too short. ${10 - bytes} more to go.`];
+  // As the server counts them (`password/rules.rs`): characters, after NFC.
+  const missing = 12 - [...text.normalize("NFC")].length;
+  if (missing > 0) return [0, `Too short. ${missing} more to go.`];
   const kinds = [/[a-z]/, /[A-Z]/, /[0-9]/, /[^a-zA-Z0-9]/].filter((kind) => kind.test(text)).length;
   const letters = new Set(text.toLowerCase()).size;
   const words = text.split(/[\s._-]+/).filter((word) => word.length > 2).length;

@@ -1,7 +1,7 @@
 //! A near cache of sessions with no stale window: leases after Gray and Cheriton (SOSP 1989).
 //!
 //! ```text
-//! holder:  subscribe ─▶ join ─▶ renew each 500 ms, carrying the number it has applied ─▶ ... ─▶ leave
+//! holder:  subscribe ─▶ join ─▶ renew every 500 ms, carrying the number it has applied ─▶ ... ─▶ leave
 //! revoker: one script (end, number, publish, who holds?) ─▶ each holder confirmed, or a whole lease passed ─▶ answer
 //! ```
 //!
