@@ -248,7 +248,7 @@ async fn confirm(context: &Context, back: &Return, session: &str, user: &Provide
     let actor =
         Actor { session: Some(proof.id), ..user_without_session(context, back.origin.ip, &account.owner) };
     if context.store.session_lives(&proof, context.session_life()).await?
-        && context.store.confirm_session(&proof.id, &actor.record("session.confirm")).await?
+        && context.store.confirm_session(&proof.id, &actor.record("session.confirm_at_provider")).await?
     {
         Ok(())
     } else {
