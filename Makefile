@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up docs deny release test test-repeat test-api test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host test-browser screenshots fmt clippy doc bench fuzz
+.PHONY: help up docs deny release test test-repeat test-api test-oidc test-valkey test-manifests test-deploy test-systemd test-k8s test-fail2ban-1.1 test-stock-jails chaos-host test-browser screenshots fmt clippy doc bench fuzz
 
 ARGS ?=
 N ?= 10
@@ -69,6 +69,10 @@ test-repeat: ## Run the integration tests N times (default 10) to find flaky one
 test-api: ## Test a running cluster against its OpenAPI document
 	@.ci/install rust cc redis-server fail2ban curl python3-venv
 	.ci/test-api
+
+test-oidc: ## Log in with a provider that others have written (oidc-provider of npm)
+	@.ci/install rust cc redis-server npm
+	.ci/test-oidc
 
 test-manifests: ## Check the manifests of k8s/ without a cluster
 	@.ci/install python3-venv openssl

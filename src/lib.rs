@@ -34,6 +34,7 @@ pub mod http;
 pub mod jobs;
 pub mod net;
 pub mod password;
+pub mod provider;
 pub mod scheduler;
 pub mod settings;
 pub mod shutdown;

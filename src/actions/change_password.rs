@@ -26,6 +26,9 @@ pub enum ChangePasswordError {
     /// The current password is wrong.
     #[error("the current password is wrong")]
     Wrong,
+    /// The account has no password, or none that would log it in.
+    #[error("this account logs in with the provider")]
+    Off,
     /// The account is gone.
     #[error("there is no such account")]
     NoAccount,
@@ -97,7 +100,10 @@ async fn attempt(context: &Context, actor: &Actor, change: PasswordChange) -> Re
 /// The account as it is now.
 async fn account(context: &Context, actor: &Actor) -> Result<Account> {
     let account = context.store.account(&actor.username).await?;
-    account.filter(|account| account.owner.id == actor.account).ok_or(ChangePasswordError::NoAccount)
+    let account =
+        account.filter(|account| account.owner.id == actor.account).ok_or(ChangePasswordError::NoAccount)?;
+    let off = account.provider.is_some() || !context.password_login.admits(actor.username());
+    if off { Err(ChangePasswordError::Off) } else { Ok(account) }
 }
 
 /// The right to hash.

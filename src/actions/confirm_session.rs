@@ -20,6 +20,9 @@ pub enum ConfirmError {
     /// The password is wrong.
     #[error("wrong password")]
     Wrong,
+    /// The account has no password: its user logs in with the provider.
+    #[error("the account has no password")]
+    NoPassword,
     /// The session, or its account, has ended.
     #[error("the session has ended")]
     Gone,
@@ -93,7 +96,8 @@ pub async fn confirm_session(context: &Context, actor: Actor, password: String) 
 /// The account as it is now.
 async fn account(context: &Context, actor: &Actor) -> Result<Account> {
     let account = context.store.account(&actor.username).await?;
-    account.filter(|account| account.owner.id == actor.account).ok_or(ConfirmError::Gone)
+    let account = account.filter(|account| account.owner.id == actor.account).ok_or(ConfirmError::Gone)?;
+    if account.provider.is_some() { Err(ConfirmError::NoPassword) } else { Ok(account) }
 }
 
 /// The right to hash.

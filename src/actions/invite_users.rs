@@ -26,6 +26,9 @@ pub enum InviteError {
     /// The password was not confirmed.
     #[error(transparent)]
     Unconfirmed(#[from] ConfirmationRequired),
+    /// Passwords log only one account in here.
+    #[error("passwords are switched off for all accounts but one")]
+    PasswordOff,
     /// There is a user of that name.
     #[error("there is a user of that name")]
     Exists,
@@ -46,6 +49,9 @@ pub enum AcceptError {
     /// There is no such invitation: it was never made, was used or revoked, has expired, or who made it may not invite any more.
     #[error("there is no such invitation")]
     Unknown,
+    /// Passwords log only one account in here.
+    #[error("passwords are switched off for all accounts but one")]
+    PasswordOff,
     /// There is a user of that name by now.
     #[error("there is a user of that name")]
     Exists,
@@ -82,6 +88,10 @@ pub async fn invite(
     access: Access,
 ) -> Result<NewlyInvited, InviteError> {
     actor.require_admin()?;
+    // The password that the invited would set would log nobody in.
+    if !context.password_login.admits(username.as_str()) {
+        return Err(InviteError::PasswordOff);
+    }
     context.require_confirmation::<InviteError>(&actor).await?;
     let task = context.clone();
     let action = async move {
@@ -156,6 +166,9 @@ async fn attempt(
     password: &str,
 ) -> Result<Username, AcceptError> {
     let invitation = prove(context, address, code).await?;
+    if !context.password_login.admits(invitation.username.as_str()) {
+        return Err(AcceptError::PasswordOff);
+    }
     rules::check(password, invitation.username.as_str())?;
     let turn = context.gate.enter(Origin::Known).await?;
     let hash = turn.hash(password).await?;

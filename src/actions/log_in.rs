@@ -65,6 +65,9 @@ pub enum LoginError {
     /// The password is right, but the account is disabled, which the answer does not say.
     #[error("the account is disabled")]
     Disabled,
+    /// Passwords log only one account in here, and this is not its name.
+    #[error("passwords are switched off for all accounts but one")]
+    PasswordOff,
     /// The password is right, and the account has a second factor, or must set one up.
     #[error("the password is right, and a second factor is required")]
     SecondFactor(Box<Waits>),
@@ -90,6 +93,7 @@ impl LoginError {
     fn label(&self) -> &'static str {
         match self {
             Self::Wrong | Self::Disabled => "wrong",
+            Self::PasswordOff => "refused",
             Self::Limited(_) => "limited",
             Self::SecondFactor(_) => "second_factor",
             Self::SetupIncomplete => "before_setup",
@@ -132,7 +136,12 @@ async fn report(
     let (ip, label) = (login.origin.ip, outcome.as_ref().map_or_else(|error| error.label(), |()| "success"));
     metrics::counter!("bangui_logins_total", "outcome" => label).increment(1);
     match outcome {
-        Err(refused @ (LoginError::Wrong | LoginError::Disabled | LoginError::Limited(_))) => {
+        Err(
+            refused @ (LoginError::Wrong
+            | LoginError::Disabled
+            | LoginError::PasswordOff
+            | LoginError::Limited(_)),
+        ) => {
             let actor = Actor::without_session(ip, &context.worker);
             // People type passwords into the name field: only the name of an account is repeated.
             let reason = refused.to_string();
@@ -157,6 +166,10 @@ async fn attempt(
     login: &Login,
     known: &mut Option<Username>,
 ) -> Result<LoggedIn, LoginError> {
+    // Before anything is read: whether there is such an account is not said.
+    if !context.password_login.admits(&login.username) {
+        return Err(LoginError::PasswordOff);
+    }
     let found = find(context, login).await?;
     *known = found.as_ref().map(|account| account.owner.username.clone());
     let name = known.as_ref().map_or(NO_ACCOUNT, Username::as_str);
@@ -231,7 +244,7 @@ async fn begin(
 ) -> Result<LoggedIn, LoginError> {
     for tried in 1..=MAX_TRIES {
         // An unknown name matches no hash, at the cost of a wrong password.
-        let hash = found.as_ref().map(|account| account.password_hash.as_str());
+        let hash = found.as_ref().and_then(Account::hash);
         let right = turn_to_hash.verify(&login.password, hash).await?;
         let Some(Account { owner, standing, generation, factors, .. }) = found.filter(|_| right) else {
             return Err(LoginError::Wrong);

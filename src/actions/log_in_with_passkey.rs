@@ -134,6 +134,11 @@ async fn attempt(context: &Context, signed: &Signed, known: &mut Option<Username
         if account.standing.disabled {
             return Err(FinishError::Passkey("the account is disabled".to_owned()));
         }
+        if !context.password_login.admits(account.owner.username.as_str()) {
+            return Err(FinishError::Passkey(
+                "this installation logs users in with its single sign-on".to_owned(),
+            ));
+        }
         let passkeys = checked(context, &account, &id, &credential, &state)?;
         match context.store.use_passkey(&account, &passkeys, waiting.as_ref()).await? {
             FactorUse::Accepted => return begin_session(context, signed, &account).await,

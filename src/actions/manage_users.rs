@@ -37,6 +37,9 @@ pub enum UserError {
     /// The account `admin` stays.
     #[error("the account `admin` cannot be deleted")]
     Permanent,
+    /// The groups of the user at the provider decide what they may do.
+    #[error("the user's groups at the provider of the single sign-on decide what they may do")]
+    OfProvider,
     /// Others changed the user again and again.
     #[error("the user was changed by others at the same time")]
     Overtaken,
@@ -121,6 +124,9 @@ pub async fn change_user(
             let after = change.of(&account.standing);
             if after == account.standing {
                 return Ok(account);
+            }
+            if account.provider.is_some() && after.access != account.standing.access {
+                return Err(UserError::OfProvider);
             }
             let what = match (account.standing.disabled, after.disabled) {
                 (false, true) => "user.disable",

@@ -35,11 +35,14 @@ pub mod inspections;
 pub mod invite_users;
 pub mod log_in;
 pub mod log_in_with_passkey;
+pub mod log_in_with_provider;
 pub mod log_out;
+pub mod log_out_at_provider;
 pub mod look_up;
 pub mod manage_users;
 mod open_session;
 pub mod passkeys;
+mod provider_account;
 pub mod reach;
 pub mod refusals;
 pub mod relying_party;
@@ -60,9 +63,11 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::agent::client::fleet::Fleet;
+use crate::config::PasswordLogin;
 use crate::domain::access::Role;
 use crate::domain::undo::{UndoId, Undoable};
 use crate::password::PasswordGate;
+use crate::provider::Provider;
 use crate::settings::Live;
 use crate::store::{AuditRecord, LoginLimits, SessionLife, Store, StoreError, WorkerId};
 
@@ -85,6 +90,10 @@ pub struct Context {
     pub settings: Live,
     /// The only place where passwords are hashed.
     pub gate: PasswordGate,
+    /// The provider of single sign-on.
+    pub provider: Option<Provider>,
+    /// Who may log in with a password.
+    pub password_login: PasswordLogin,
     /// `BANGUI_SETUP_TOKEN`; without it the cluster's one-time code is valid.
     pub setup_token: Option<SecretString>,
     /// Whether `BANGUI_ADMIN_PASSWORD` provisions the admin: then setup is always complete.

@@ -26,6 +26,7 @@ use crate::domain::discovery::Discovered;
 use crate::domain::findings::Severity;
 use crate::domain::printable::printable;
 use crate::domain::{ProbeOutcome, ServerName, Unknown, UnreachableKind};
+use crate::provider::Provider;
 use crate::store::Store;
 use crate::store::connection::checks;
 use crate::store::connection::checks::Level;
@@ -68,6 +69,10 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
         redis_answers &= !matches!(line.level, Level::Away | Level::Refuse);
         print(out, &line)?;
     }
+    if let Some(line) = provider(config).await {
+        all_ok &= line.level == Level::Ok;
+        print(out, &line)?;
+    }
     for Exposure { what, message } in &config.exposures {
         all_ok = false;
         print(out, &Line::new(Level::Warn, format!("open {what}"), message))?;
@@ -88,6 +93,25 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
         }
     }
     Ok(all_ok)
+}
+
+/// Asks the provider of the single sign-on what it is.
+async fn provider(config: &CheckConfig) -> Option<Line> {
+    let what = "single sign-on";
+    let provider = match Provider::new(config.provider.clone()?) {
+        Ok(provider) => provider,
+        Err(error) => return Some(Line::new(Level::Refuse, what, format!("{error:#}"))),
+    };
+    Some(match provider.discover().await {
+        Ok(keys) => Line::new(Level::Ok, what, format!("{} answers, with {keys} keys", provider.issuer())),
+        Err(error) => {
+            let says = format!(
+                "{}: {error}: nobody can log in with it; passwords are not concerned",
+                provider.issuer()
+            );
+            Line::new(Level::Away, what, says)
+        }
+    })
 }
 
 /// Tests the agents. Returns clients for those that can be asked, and whether every line is ok.

@@ -35,6 +35,19 @@ pub fn run(environment: &Environment, flags: &Flags, user: Option<&str>, factors
     Ok(())
 }
 
+/// What came of a reset.
+enum Reset {
+    /// It is made.
+    Done {
+        /// Whether the account is disabled.
+        disabled: bool,
+    },
+    /// There is no such account.
+    Nobody,
+    /// The account has no password.
+    OfProvider,
+}
+
 /// Stores the hash of the password from the configuration or the terminal. Returns the line to print.
 async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Result<String> {
     let password = match config.password {
@@ -56,21 +69,30 @@ async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Resul
     let record = AuditRecord { target, ..Actor::operator().record("password.reset") };
     let reset = async {
         let account = store.account(&username).await?;
+        if account.as_ref().is_some_and(|account| account.provider.is_some()) {
+            return Ok(Reset::OfProvider);
+        }
         let disabled = account.as_ref().is_some_and(|account| account.standing.disabled);
         let owner = match account {
             Some(account) => account.owner,
             // Whoever reaches Redis may take the setup's place.
             None if username.as_str() == Username::ADMIN => Owner::admin(),
-            None => return Ok(None),
+            None => return Ok(Reset::Nobody),
         };
         let done = store.reset_password(&owner, &hash, &record).await?;
-        Ok::<_, StoreError>(done.then_some(disabled))
+        Ok::<_, StoreError>(if done { Reset::Done { disabled } } else { Reset::Nobody })
     };
     let done = timeout(REDIS_TIMEOUT, reset)
         .await
         .context("Redis did not answer: the password may or may not have been changed, try again")??;
-    let Some(disabled) = done else {
-        bail!("there is no user {username}: an admin invites one on the page /users");
+    let disabled = match done {
+        Reset::Done { disabled } => disabled,
+        Reset::Nobody => bail!("there is no user {username}: an admin invites one on the page /users"),
+        Reset::OfProvider => {
+            bail!(
+                "the user {username} logs in with the single sign-on and has no password: nothing was changed"
+            )
+        }
     };
     let whose = whose(&username);
     let stays = if disabled { " The account is disabled, and stays so." } else { "" };

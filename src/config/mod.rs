@@ -10,6 +10,7 @@
 //! client_commands.rs  the commands for people: their arguments; client.rs which server they ask, with which token
 //! roles.rs       variables -> ServeConfig, AgentConfig, ...; collects every error
 //! bridge.rs      how workers and agents authenticate each other; doors.rs: how requests reach a worker
+//! provider.rs    the provider of single sign-on, and who may log in with a password; provider_reader.rs reads them
 //! hosts.rs       trusted proxies, and hosts that requests may be for
 //! exposure.rs    what a valid configuration exposes more than necessary, for the log and for `bangui check`
 //! errors.rs      the list of errors as it is printed; warnings about unknown names
@@ -27,6 +28,8 @@ mod doors;
 pub mod errors;
 pub mod exposure;
 pub mod hosts;
+pub mod provider;
+mod provider_reader;
 pub mod redis_url;
 pub mod roles;
 pub mod secrets;
@@ -46,6 +49,7 @@ mod trust_tests;
 pub use client::{ClientConfig, client};
 pub use cluster_url::ClusterUrl;
 pub use errors::{ConfigError, ConfigErrors};
+pub use provider::{PasswordLogin, ProviderConfig};
 pub use roles::Loaded;
 pub use secrets::agent_tokens;
 pub use sentinel_url::SentinelUrl;
@@ -248,6 +252,10 @@ pub struct ServeConfig {
     pub setup_token: Option<SecretString>,
     /// Provisions the admin at first start.
     pub admin_password: Option<SecretString>,
+    /// The provider of single sign-on.
+    pub provider: Option<ProviderConfig>,
+    /// Who may log in with a password.
+    pub password_login: PasswordLogin,
     /// The address that users type into the browser.
     pub public_url: Option<Url>,
     /// A session expires after this time without a request.
@@ -349,6 +357,8 @@ pub struct CheckConfig {
     pub groups: Vec<AgentGroup>,
     /// How they and the workers authenticate each other.
     pub agents: AgentCredentials,
+    /// The provider of single sign-on.
+    pub provider: Option<ProviderConfig>,
     /// What the configuration exposes more than necessary.
     pub exposures: Vec<Exposure>,
 }

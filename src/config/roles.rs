@@ -18,7 +18,8 @@ use super::sources::{Environment, Flags, Reader};
 use super::variables::{self as vars, Role};
 use super::{
     AgentConfig, AgentListen, AuditConfig, CheckConfig, Exposure, LogFormat, RedisConfig,
-    ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, redis_url, secrets, values,
+    ResetPasswordConfig, ServeConfig, Servers, SessionCacheConfig, UpConfig, provider_reader, redis_url,
+    secrets, values,
 };
 
 /// How long the audit may be kept: up to ten years.
@@ -71,6 +72,7 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
     let setup_token = read.secret(&vars::SETUP_TOKEN, secrets::setup_token);
     let admin_password = read.secret(&vars::ADMIN_PASSWORD, secrets::password);
     let doors = Doors::read(&mut read);
+    let (provider, password_login) = provider_reader::read(&mut read, doors.public_url.as_ref());
     let (idle, absolute) = session_life(&mut read);
     let probe_interval = read.value(&vars::PROBE_INTERVAL, values::seconds(values::PROBE_INTERVAL_SECONDS));
     let crash_window = read.value(&vars::CRASH_WINDOW, values::seconds(values::CRASH_WINDOW_SECONDS));
@@ -97,6 +99,8 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
             agents,
             setup_token,
             admin_password,
+            provider,
+            password_login: password_login?,
             public_url: doors.public_url,
             session_idle: idle?,
             session_absolute: absolute?,
@@ -347,9 +351,10 @@ pub fn check(environment: &Environment, flags: &Flags) -> Result<Loaded<CheckCon
         let (servers, agents) = agents(&mut read);
         let listen = read.value(&vars::LISTEN, values::listen);
         let doors = Doors::read(&mut read);
+        let (provider, _) = provider_reader::read(&mut read, doors.public_url.as_ref());
         let exposures = doors.exposures(listen.as_ref().and_then(bound), redis.as_ref(), &servers, &agents);
         let Servers { listed, groups } = servers;
-        read.finish(|| Some(CheckConfig { redis, servers: listed, groups, agents, exposures }))
+        read.finish(|| Some(CheckConfig { redis, servers: listed, groups, agents, provider, exposures }))
     })
 }
 

@@ -18,6 +18,7 @@ pub mod discovery;
 pub mod event;
 pub mod findings;
 pub mod fold;
+pub mod group_roles;
 mod hex_id;
 pub mod hours;
 pub mod jail;
@@ -34,6 +35,7 @@ pub mod succession;
 pub mod switches;
 pub mod transition;
 pub mod undo;
+pub mod username;
 
 pub use ban_job::{BanAction, BanJobId, BanJobProgress, BanJobState, OpenBanJob};
 pub use ban_mark::BanMark;
@@ -49,6 +51,7 @@ pub use server::{
 };
 
 pub use undo::{UndoId, Undoable};
+pub use username::Username;
 
 /// A moment on Redis's clock.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::actions::{Context, InFlight, Refusals};
 use crate::agent::client::fleet::Fleet;
-use crate::config::{Environment, Flags, RedisConfig, roles};
+use crate::config::{Environment, Flags, PasswordLogin, RedisConfig, roles};
 use crate::password::PasswordGate;
 use crate::settings::{Bootstrap, Live};
 use crate::store::Store;
@@ -33,6 +33,8 @@ pub(super) fn parts() -> Parts {
             worker: serde_json::from_value("0123456789abcdef0123456789abcdef".into()).unwrap(),
             settings: settings(),
             gate: PasswordGate::with_cores(1),
+            provider: None,
+            password_login: PasswordLogin::On,
             setup_token: Some("a-setup-token".into()),
             admin_is_provisioned: true,
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],

@@ -39,7 +39,7 @@ pub fn most_at_once(cores: usize) -> usize {
 const WAITING_PER_CORE: usize = 4;
 
 /// A hash that no password matches, with the parameters of real ones, so that an unknown name costs as much as a wrong password.
-const NOBODY: &str =
+pub const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$YmFuZ3VpLW5vYm9keS4$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Why a password was neither hashed nor checked.

@@ -22,6 +22,10 @@
 //! | `api-tokens:USER`        | set     | pruned at each new one | users                       | list of tokens |
 //! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
+//! | `provider-account:PAIR`  | string  | as its account         | first login with the provider | login with the provider |
+//! | `provider-sessions:sid:PAIR`, `:sub:PAIR` | set | longest session        | login with the provider     | logout at the provider |
+//! | `provider-logout:sid:PAIR`, `:sub:PAIR` | string | 30 min   | logout at the provider      | login with the provider |
+//! | `provider-logout-token:PAIR` | string | 10 min             | logout at the provider      | the same |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `once:KIND:SHA256`       | string  | 10 min at most, until it is used | steps of logins and ceremonies | the next step |
 //! | `passkey:SHA256`         | string  | until it is removed    | users                       | logins with a passkey alone |
@@ -74,6 +78,7 @@
 //!
 //! On a Redis Cluster, `{PREFIX}` takes the place of `PREFIX`. `ADDRESS` is an IPv4 address or an IPv6 /64, `SITE` the IPv6 /48
 //! around it or the same IPv4 address, `ACCOUNT` a digest of the name that was typed: people type passwords there by mistake.
+//! `PAIR` is a digest of a provider's issuer with a subject, the id of a session, or that of a token there.
 //! `REQUEST` is a digest of the user and the key. `ID` is the short id of an account, `admin` for the admin.
 //!
 //! `PREFIX:wake` is a pub/sub channel: `released`, `probe`, `settings`, `servers`, `ban-job`. `PREFIX:revoked` notifies near

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::store::auth::invitations::InvitationCode;
-use crate::store::{AccountId, OnceHash, OnceKind, PasskeyId, SessionToken, Username};
+use crate::store::{
+    AccountId, OnceHash, OnceKind, PasskeyId, ProviderSession, ProviderUser, SessionToken, Username,
+};
 
 #[test]
 fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
@@ -14,6 +16,7 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
     let jail = JailName::parse("sshd").unwrap();
     let session = SessionToken::fresh(AccountId::ADMIN).unwrap().id();
     let account = AccountId::fresh().unwrap();
+    let stranger = ProviderUser { issuer: "https://id.example".to_owned(), subject: "{7}".to_owned() };
     let all: Vec<Vec<u8>> = [
         keys.layout(),
         keys.primary(),
@@ -29,6 +32,10 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
         keys.passkey(&PasskeyId::of(b"credential")),
         keys.once(OnceKind::AppSetup, &OnceHash::from_bytes([7; 32])),
         keys.sessions(&user),
+        keys.provider_account(&stranger),
+        keys.provider_sessions(&ProviderSession::User(stranger.clone())),
+        keys.provider_logout(&ProviderSession::Sid { issuer: "i".to_owned(), sid: "s".to_owned() }),
+        keys.provider_logout_token("i", "t"),
         keys.user_agent(7),
         keys.message(&session, "0123456789abcdef"),
         keys.server(&name),

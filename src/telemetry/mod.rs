@@ -151,9 +151,16 @@ fn describe() {
     for limit in ["address", "site", "account"] {
         metrics::counter!("bangui_rate_limited_total", "limit" => limit).absolute(0);
     }
-    for outcome in
-        ["success", "wrong", "second_factor", "wrong_code", "wrong_passkey", "limited", "unavailable"]
-    {
+    for outcome in [
+        "success",
+        "wrong",
+        "refused",
+        "second_factor",
+        "wrong_code",
+        "wrong_passkey",
+        "limited",
+        "unavailable",
+    ] {
         metrics::counter!("bangui_logins_total", "outcome" => outcome).absolute(0);
     }
 }

@@ -35,6 +35,7 @@ use crate::http::{self, AllowedHosts, AppState, Proxies, Readiness};
 use crate::jobs::bans::BanJobs;
 use crate::net::{Capacity, Limits, Listener, MAX_UNREAD_BYTES, Server, open_files};
 use crate::password::PasswordGate;
+use crate::provider::Provider;
 use crate::scheduler::{self, Scheduler};
 use crate::settings::{Bootstrap, Live};
 use crate::shutdown::{self, Shutdown};
@@ -70,6 +71,7 @@ struct Worker {
     readiness: Readiness,
     proxies: Proxies,
     in_flight: InFlight,
+    provider: Option<Provider>,
     parts: Supervisor,
 }
 
@@ -106,7 +108,21 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let settings = Live::new(Bootstrap::of(&config));
     let (events, in_flight) = (Feed::new(), InFlight::default());
     let proxies = Proxies::new(&config.trusted_proxies, config.trusted_proxy_hops);
-    let worker = Worker { config, id, store, agents, settings, events, readiness, proxies, in_flight, parts };
+    let provider = config.provider.clone().map(Provider::new).transpose();
+    let provider = provider.context("failed to prepare the single sign-on")?;
+    let worker = Worker {
+        config,
+        id,
+        store,
+        agents,
+        settings,
+        events,
+        readiness,
+        proxies,
+        in_flight,
+        provider,
+        parts,
+    };
     let servers = worker.listen(listener, metrics_listener, &metrics)?;
     worker.follow(metrics);
     tokio::select! {
@@ -155,6 +171,8 @@ impl Worker {
                 worker: self.id.clone(),
                 settings: self.settings.clone(),
                 gate: PasswordGate::new(),
+                provider: self.provider.clone(),
+                password_login: self.config.password_login.clone(),
                 setup_token: self.config.setup_token.clone(),
                 admin_is_provisioned: self.config.admin_password.is_some(),
                 trusted_proxies: self.config.trusted_proxies.clone(),
@@ -212,6 +230,13 @@ impl Worker {
             let (store, events) = (store.clone(), self.events.clone());
             async move { store.follow_events(&events).await }
         });
+        if let Some(provider) = self.provider.clone() {
+            parts.run_until(
+                Stage::Follow,
+                "provider",
+                |stop| async move { provider.keep_current(stop).await },
+            );
+        }
         if !self.config.groups.is_empty() {
             let (store, agents) = (store.clone(), self.agents.clone());
             parts.run(Stage::Follow, "discovery", async move {

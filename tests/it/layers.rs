@@ -23,6 +23,7 @@ const RANKS: &[(&str, u32)] = &[
     ("settings", 2),
     ("telemetry", 2),
     ("password", 2),
+    ("provider", 2),
     ("fail2ban", 3),
     ("store", 3),
     ("agent/wire", 4),
@@ -120,8 +121,17 @@ fn no_layer_imports_against_its_arrow() {
 
 #[test]
 fn actions_know_what_they_work_with_and_nothing_of_http() {
-    let works_with =
-        ["actions", "store", "agent/client", "agent/wire", "settings", "config", "domain", "password"];
+    let works_with = [
+        "actions",
+        "store",
+        "agent/client",
+        "agent/wire",
+        "settings",
+        "config",
+        "domain",
+        "password",
+        "provider",
+    ];
     let imports = own().imports();
     let of_actions: Vec<&Import> =
         imports.iter().filter(|import| part(&import.from).0 == "actions").collect();

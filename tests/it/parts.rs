@@ -16,7 +16,8 @@ use crate::support::{Client, Cluster, SOON, eventually, folder};
 
 /// Every part of a worker, in groups that one test ends each.
 const STORE: &[&str] = &["redis-connection", "wakes"];
-const FOLLOWERS: &[&str] = &["settings", "near-cache", "events", "discovery", "metrics-upkeep", "refusals"];
+const FOLLOWERS: &[&str] =
+    &["settings", "near-cache", "events", "discovery", "metrics-upkeep", "refusals", "provider"];
 const LISTENERS: &[&str] = &["http-listener", "metrics-listener"];
 const WORK: &[&str] = &["scheduler", "ban-jobs", "account", "heartbeat"];
 
@@ -79,7 +80,12 @@ async fn surroundings() -> Cluster {
         .env("BANGUI_DRAIN_SECONDS", 3)
         .env("BANGUI_SESSION_CACHE_ENABLED", true)
         .env("BANGUI_SERVERS", "nodes=http://localhost:1?discover=dns")
-        .env("BANGUI_AGENT_TOKEN", crate::support::agent::AGENT_TOKEN);
+        .env("BANGUI_AGENT_TOKEN", crate::support::agent::AGENT_TOKEN)
+        // A provider that nobody runs keeps its part running all the same.
+        .env("BANGUI_PUBLIC_URL", "http://127.0.0.1:8080")
+        .env("BANGUI_OIDC_ISSUER", "http://127.0.0.1:1")
+        .env("BANGUI_OIDC_CLIENT_ID", "bangui")
+        .env("BANGUI_OIDC_ROLES", "admins=admin");
     cluster.start().await
 }
 

@@ -6,6 +6,7 @@ use crate::support::authenticator::Passkey;
 use crate::support::factors::{finish, waits, with_app};
 use crate::support::people::{USERS_PASSWORD, change_user, create_user, logged_in_as, try_log_in};
 use crate::support::process::{Child, bangui};
+use crate::support::provider::Provider;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 
 const URL: &str = "https://bangui.example";
@@ -304,4 +305,25 @@ async fn challenges_are_limited_by_address_as_logins_are() {
         limited += usize::from(answer.status == 429);
     }
     assert_eq!(limited, 2);
+}
+
+#[tokio::test]
+async fn where_passwords_are_switched_off_a_passkey_logs_in_nobody_but_the_one_account() {
+    let provider = Provider::start().await;
+    let builder = provider.for_workers(Cluster::bare(1));
+    let builder = builder.env("BANGUI_PUBLIC_URL", URL).env("BANGUI_ALLOWED_HOSTS", "127.0.0.1");
+    let mut cluster = builder.set_up().await;
+    let admin = cluster.client(0).logged_in().await.confirmed().await;
+    create_user(&admin, "anna", "operator").await;
+    let anna = logged_in_as(&cluster.client(0), "anna").await;
+    anna.confirm(USERS_PASSWORD).await.expect(204);
+    let (mut annas, _) = added(&cluster, &anna, "yubikey").await;
+    let (mut admins, _) = added(&cluster, &admin, "yubikey").await;
+    cluster.environment.insert("BANGUI_PASSWORD_LOGIN".to_owned(), "only:admin".to_owned());
+    cluster.add_worker().await;
+    for (passkey, status) in [(&mut annas, 401), (&mut admins, 201)] {
+        let given = challenge(&cluster, 1, None).await;
+        let credential = passkey.sign(&given["options"]);
+        assert_eq!(signed(&cluster, 1, &given, &credential).await.status, status);
+    }
 }

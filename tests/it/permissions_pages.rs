@@ -118,7 +118,9 @@ async fn offers_of_all(cluster: &Cluster, store: &bangui::store::Store) -> Vec<R
     let listed = permissions::all().filter(|row| row.method == "GET" && !row.path.contains('{'));
     let pages: Vec<String> = listed
         .filter(|row| {
-            !row.path.starts_with("/api/") && row.path != "/suggestions" && row.right != Right::Open
+            // One answers with a list, and one leads to the provider of identities.
+            let no_page = ["/suggestions", "/login/sso/confirm"].contains(&row.path);
+            !row.path.starts_with("/api/") && !no_page && row.right != Right::Open
         })
         .map(|row| row.path.to_owned())
         .chain(more)

@@ -29,6 +29,8 @@ pub struct UserView {
     created_at: Option<Time>,
     /// Who invited the user; `null` for `admin`.
     created_by: Option<String>,
+    /// The issuer of the provider with which the user logs in; `null` for a user with a password.
+    provider: Option<String>,
 }
 
 impl From<Account> for UserView {
@@ -41,6 +43,7 @@ impl From<Account> for UserView {
             disabled: standing.disabled,
             created_at: account.created_at.map(Time::from),
             created_by: account.created_by,
+            provider: account.provider.map(|user| user.issuer),
         }
     }
 }

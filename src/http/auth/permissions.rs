@@ -172,6 +172,9 @@ pub const ROUTES: &[Route] = &[
     post("/api/v1/session/passkey/finish", Right::Open, About::Bangui),
     get("/login", Right::Open, About::Bangui),
     post("/login", Right::Open, About::Bangui),
+    get("/login/sso", Right::Open, About::Bangui),
+    get("/login/callback", Right::Open, About::Bangui),
+    post("/login/backchannel-logout", Right::Open, About::Bangui),
     form("/login/factor", Right::Open, About::Bangui),
     form("/login/passkey", Right::Open, About::Bangui),
     form("/login/set-up", Right::Open, About::Bangui),
@@ -215,6 +218,7 @@ pub const ROUTES: &[Route] = &[
     form("/account/theme", Right::OwnAccount, About::Bangui),
     form("/account/keys", Right::OwnAccount, About::Bangui),
     form("/account/sessions", Right::OwnAccount, About::Bangui),
+    get("/login/sso/confirm", Right::OwnAccount, About::Bangui),
     form("/confirm", Right::OwnAccount, About::Bangui),
     get("/help", Right::OwnAccount, About::Bangui),
     // servers

@@ -24,6 +24,12 @@ impl From<LoginError> for Problem {
                 "Wrong name or password",
                 "the name or the password is wrong",
             ),
+            LoginError::PasswordOff => Self::new(
+                StatusCode::FORBIDDEN,
+                "password-login-off",
+                "Passwords are switched off",
+                "this installation logs users in with its single sign-on: use the link on the page /login; programs use a token",
+            ),
             LoginError::SecondFactor(waits) => (*waits).into(),
             LoginError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
@@ -96,6 +102,12 @@ impl From<ConfirmError> for Problem {
                 "Wrong password",
                 "this is not the password of this account; nothing was confirmed",
             ),
+            ConfirmError::NoPassword => Self::new(
+                StatusCode::FORBIDDEN,
+                "no-password",
+                "This account has no password",
+                "its user logs in with the single sign-on of this installation: open /login/sso/confirm in the browser and prove yourself there; nothing was confirmed",
+            ),
             ConfirmError::Gone => Self::no_session(),
             ConfirmError::Limited(limited) => limited.into(),
             ConfirmError::Gate(error) => error.into(),
@@ -135,6 +147,12 @@ impl From<ChangePasswordError> for Problem {
                 "wrong-password",
                 "Wrong password",
                 "`current` is not the password of this account; nothing was changed",
+            ),
+            ChangePasswordError::Off => Self::new(
+                StatusCode::FORBIDDEN,
+                "password-login-off",
+                "Passwords are switched off",
+                "this account logs in with the single sign-on of this installation, and a password would be of no use; nothing was changed",
             ),
             ChangePasswordError::NoAccount => Self::no_session(),
             ChangePasswordError::Overtaken => Self::conflict(

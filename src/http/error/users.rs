@@ -33,6 +33,14 @@ impl Problem {
         )
     }
 
+    fn invitations_off() -> Self {
+        Self::conflict(
+            "password-login-off",
+            "Passwords are switched off",
+            "an invitation ends with a password, and passwords log only one account in here (BANGUI_PASSWORD_LOGIN): users come with the single sign-on; nothing was changed",
+        )
+    }
+
     fn user_exists() -> Self {
         Self::conflict(
             "user-exists",
@@ -78,6 +86,11 @@ impl From<UserError> for Problem {
                 "The account admin cannot be deleted",
                 "the account `admin`, which the setup created, cannot be deleted: disable it; nothing was changed",
             ),
+            UserError::OfProvider => Self::conflict(
+                "user-of-provider",
+                "The user's groups decide",
+                "this user logs in with the single sign-on, and their groups there decide their role and servers (BANGUI_OIDC_ROLES): change the groups; here the user can be disabled and deleted. Nothing was changed",
+            ),
             UserError::Overtaken => Self::conflict(
                 "user-changed",
                 "The user was changed by others at the same time",
@@ -94,6 +107,7 @@ impl From<InviteError> for Problem {
         match error {
             InviteError::NotAllowed(error) => error.into(),
             InviteError::Unconfirmed(error) => error.into(),
+            InviteError::PasswordOff => Self::invitations_off(),
             InviteError::Exists => Self::user_exists(),
             InviteError::TooMany => Self::conflict(
                 "too-many-invitations",
@@ -116,6 +130,7 @@ impl From<AcceptError> for Problem {
                 "the invitation was used or revoked, or has expired after a day, or its code is wrong: ask the admin \
                  who invited you for another one",
             ),
+            AcceptError::PasswordOff => Self::invitations_off(),
             AcceptError::Exists => Self::user_exists(),
             AcceptError::Limited(limited) => limited.into(),
             AcceptError::Weak(weak) => weak.into(),

@@ -59,6 +59,7 @@ pub(super) struct Account {
     networks: Field,
     days: Field,
     manages_users: bool,
+    has_password: bool,
 }
 
 struct Token {
@@ -164,6 +165,14 @@ pub(super) async fn account(
     let access = &visitor.actor.access;
     let manages_users = Right::Users.of(access);
     let roles = Role::ALL.into_iter().filter(|role| *role <= access.role).map(Role::as_str).collect();
+    let has_password = match &state.provider {
+        Some(_) => {
+            let own = state.store.account(&visitor.actor.username).await?;
+            own.is_some_and(|account| account.provider.is_none())
+                && state.password_login.admits(visitor.actor.username())
+        }
+        None => true,
+    };
     let days = Some(typed.text("days")).filter(|_| typed.has("days"));
     Ok(Account {
         shell: visitor.shell,
@@ -196,6 +205,7 @@ pub(super) async fn account(
             .hint(format!("{MAX_DAYS} at most."))
             .attribute("inputmode", "numeric"),
         manages_users,
+        has_password,
     })
 }
 

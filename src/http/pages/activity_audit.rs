@@ -143,6 +143,10 @@ fn words(what: &str, outcome: &str) -> String {
         "session.begin" => ("logged in", "log in"),
         "session.end" => ("logged out", "log out"),
         "session.confirm" => ("entered the password again", "enter the password again"),
+        "session.confirm_at_provider" => ("proved who they are once more", "prove who they are once more"),
+        "session.end_at_provider" => {
+            ("was logged out by the single sign-on", "be logged out by the single sign-on")
+        }
         "session.replace" => ("ended the earlier session", "end the earlier session"),
         "session.revoke" => ("ended the session", "end the session"),
         "session.revoke_others" => ("ended all other sessions", "end all other sessions"),
@@ -159,6 +163,7 @@ fn words(what: &str, outcome: &str) -> String {
         "factor.reset" => ("removed all second factors of", "remove all second factors of"),
         "user.invite" => ("invited the user", "invite the user"),
         "user.accept" => ("accepted the invitation by", "accept the invitation by"),
+        "user.provide" => ("got an account by the single sign-on:", "get an account by the single sign-on:"),
         "user.change" => ("changed the user", "change the user"),
         "user.disable" => ("disabled the user", "disable the user"),
         "user.enable" => ("enabled the user", "enable the user"),

@@ -45,6 +45,14 @@ impl ConfirmPage {
         shell.here.clone_from(&kept.back);
         Self { shell, kept, password }
     }
+
+    /// Where a user without a password confirms instead.
+    fn provider_path(&self) -> String {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("next", &self.kept.back)
+            .finish();
+        format!("/login/sso/confirm?{query}")
+    }
 }
 
 /// Answers a form whose action needs the password with a page that asks for it. `what` is what the form does, as on its button;
@@ -86,7 +94,7 @@ pub async fn confirm(State(state): State<AppState>, visitor: Visitor, form: Form
             Err(ConfirmError::Wrong) => {
                 ("This is not your password. Nothing was done.".to_owned(), StatusCode::FORBIDDEN, None)
             }
-            Err(error @ ConfirmError::Limited(_)) => {
+            Err(error @ (ConfirmError::Limited(_) | ConfirmError::NoPassword)) => {
                 let problem = Problem::from(error);
                 (sentence(problem.detail()), problem.status(), problem.retry_after_seconds())
             }

@@ -13,14 +13,16 @@ use super::kept::Kept;
 use super::message::{Message, done, is_own, see_other};
 use super::page::{Page, Whole};
 use super::shell::Shell;
+use super::words::sentence;
 use super::{login_factor, login_factor_new};
 use crate::actions::log_in::{Login, LoginError};
 use crate::actions::{Actor, log_in, log_out, set_up};
+use crate::config::PasswordLogin;
 use crate::domain::Timestamp;
 use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
-use crate::http::error::Result;
+use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::{LoginOrigin, SessionId, SessionToken, UNDO_FOR, Username};
@@ -54,6 +56,8 @@ pub struct Wanted {
     next: String,
     ended: Option<String>,
     out: Option<String>,
+    /// Whether the form for the password is shown where it is not for everybody.
+    password: Option<String>,
     over: Option<String>,
 }
 
@@ -74,8 +78,28 @@ struct LoginPage {
     passkey_error: Option<String>,
     /// A form that was sent after its session had ended.
     kept: Option<Kept>,
+    /// The single sign-on.
+    provider: Option<ProviderLink>,
+    /// Whether the form for the password is shown, or only a link to it.
+    password_form: bool,
     name: Field,
     password: Field,
+}
+
+/// The link to the provider of identities.
+struct ProviderLink {
+    name: String,
+    href: String,
+    away: bool,
+}
+
+impl ProviderLink {
+    fn of(state: &AppState, next: &str) -> Option<Self> {
+        let provider = state.provider.as_ref()?;
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+        let href = if next == "/" { "/login/sso".to_owned() } else { format!("/login/sso?{query}") };
+        Some(Self { name: provider.name().to_owned(), href, away: !provider.is_there() })
+    }
 }
 
 struct Limited {
@@ -84,9 +108,11 @@ struct Limited {
 }
 
 impl LoginPage {
-    fn new(shell: Shell, next: &str, name: &str, errors: &Errors) -> Self {
+    fn new(state: &AppState, shell: Shell, next: &str, name: &str, errors: &Errors) -> Self {
         let next = own(next);
         Self {
+            provider: ProviderLink::of(state, &next),
+            password_form: true,
             shell,
             goal: goal(&next),
             next,
@@ -94,7 +120,7 @@ impl LoginPage {
             out: false,
             over: false,
             limited: None,
-            passkeys: false,
+            passkeys: state.passkeys.ready().is_ok(),
             passkey_error: None,
             kept: None,
             name: Field::text("username", "Name")
@@ -113,8 +139,8 @@ impl LoginPage {
 
 /// The login page for a form whose session has ended: it keeps what was typed.
 #[must_use]
-pub fn with_form(shell: Shell, kept: Kept) -> Response {
-    let page = LoginPage::new(shell, &kept.back, Username::ADMIN, &Errors::default());
+pub fn with_form(state: &AppState, shell: Shell, kept: Kept) -> Response {
+    let page = LoginPage::new(state, shell, &kept.back, Username::ADMIN, &Errors::default());
     let page = LoginPage { ended: true, kept: Some(kept), ..page };
     let mut response = Page::new(page).status(StatusCode::UNAUTHORIZED).into_response();
     response.extensions_mut().insert(Whole);
@@ -129,15 +155,13 @@ pub(super) fn refused(
     kept: Option<Kept>,
     says: &str,
 ) -> Response {
-    let page = LoginPage::new(shell, next, Username::ADMIN, &Errors::default());
-    let passkeys = state.passkeys.ready().is_ok();
-    let page =
-        LoginPage { ended: kept.is_some(), kept, passkeys, passkey_error: Some(says.to_owned()), ..page };
+    let page = LoginPage::new(state, shell, next, Username::ADMIN, &Errors::default());
+    let page = LoginPage { ended: kept.is_some(), kept, passkey_error: Some(says.to_owned()), ..page };
     Page::new(page).status(StatusCode::UNPROCESSABLE_ENTITY).into_response()
 }
 
 /// The path, if it is one of our pages to go to; else the first page.
-fn own(next: &str) -> String {
+pub(super) fn own(next: &str) -> String {
     let leads_on =
         is_own(next) && !["/login", "/logout", "/setup", "/assets"].iter().any(|not| next.starts_with(not));
     if leads_on { next.to_owned() } else { "/".to_owned() }
@@ -166,10 +190,14 @@ pub async fn show(
     if !set_up::is_complete(&state).await? {
         return Ok(see_other("/setup"));
     }
-    let mut page = LoginPage::new(shell, &wanted.next, Username::ADMIN, &Errors::default());
-    page.passkeys = state.passkeys.ready().is_ok();
+    let name = match &state.password_login {
+        PasswordLogin::On => Username::ADMIN,
+        PasswordLogin::Only(username) => username.as_str(),
+    };
+    let page = LoginPage::new(&state, shell, &wanted.next, name, &Errors::default());
+    let password_form = state.password_login == PasswordLogin::On || wanted.password.is_some();
     let (ended, out, over) = (wanted.ended.is_some(), wanted.out.is_some(), wanted.over.is_some());
-    Ok(Page::new(LoginPage { ended, out, over, ..page }).into_response())
+    Ok(Page::new(LoginPage { ended, out, over, password_form, ..page }).into_response())
 }
 
 /// Logs in.
@@ -189,9 +217,8 @@ pub async fn log_in(
     // A form that cannot be kept is dropped; the login continues without it.
     let kept = Kept::from_form(&form).ok().flatten();
     let page = |shell, errors: &Errors| {
-        let page = LoginPage::new(shell, form.raw("next"), &username, errors);
-        let passkeys = state.passkeys.ready().is_ok();
-        LoginPage { ended: kept.is_some(), kept: kept.clone(), passkeys, ..page }
+        let page = LoginPage::new(&state, shell, form.raw("next"), &username, errors);
+        LoginPage { ended: kept.is_some(), kept: kept.clone(), ..page }
     };
     match begun {
         Ok(log_in::LoggedIn { token, .. }) => {
@@ -206,6 +233,10 @@ pub async fn log_in(
         Err(LoginError::Wrong | LoginError::Disabled) => {
             let errors = Errors::one("password", "The name or the password is wrong.");
             Ok(Page::refused(page(shell, &errors), errors).into_response())
+        }
+        Err(error @ LoginError::PasswordOff) => {
+            let errors = Errors::one("username", sentence(Problem::from(error).detail()));
+            Ok(Page::refused(page(shell, &errors), errors).status(StatusCode::FORBIDDEN).into_response())
         }
         Err(LoginError::Limited(limited)) => {
             let wait = limited.retry_after;

@@ -46,7 +46,7 @@ pub async fn set_up(
         }
         // The password again, with what is kept.
         Err(FinishError::Over) => match kept {
-            Some(kept) => Ok(with_form(shell, kept)),
+            Some(kept) => Ok(with_form(&state, shell, kept)),
             None => Ok(see_other(&over(&next))),
         },
         Err(error) => Err(error.into()),

@@ -57,7 +57,7 @@ pub async fn finish(
         }
         // The password again, with what is kept.
         Err(FinishError::Over | FinishError::LastWrong) => match kept {
-            Some(kept) => Ok(with_form(shell, kept)),
+            Some(kept) => Ok(with_form(&state, shell, kept)),
             None => Ok(see_other(&over(&next))),
         },
         Err(error) => Err(error.into()),

@@ -102,6 +102,7 @@ mod login;
 mod login_factor;
 mod login_factor_new;
 mod login_passkey;
+mod login_provider;
 mod login_set_up;
 mod login_step;
 pub mod marks;
@@ -158,6 +159,10 @@ pub fn router() -> Router<AppState> {
     Router::new()
         // for everybody
         .route("/login", get(login::show).post(login::log_in))
+        .route("/login/sso", get(login_provider::start))
+        .route("/login/sso/confirm", get(login_provider::confirm))
+        .route("/login/callback", get(login_provider::callback))
+        .route("/login/backchannel-logout", post(login_provider::backchannel_logout))
         .route("/login/set-up", form(login_set_up::set_up))
         .route("/login/passkey", form(login_passkey::finish))
         .route("/login/factor", form(login_step::finish))

@@ -65,7 +65,7 @@ impl Reader {
             && let Some(kept) = response.extensions().get::<Kept>()
         {
             let shell = Shell::unasked(self.prefs.clone(), &kept.back, state, false);
-            return super::login::with_form(shell, kept.clone());
+            return super::login::with_form(state, shell, kept.clone());
         }
         let menu = self.has_cookie && status != StatusCode::UNAUTHORIZED;
         let page = RefusedPage {

@@ -53,6 +53,8 @@ pub struct Shell {
     pub query: String,
     /// The worker that made the page.
     pub worker: String,
+    /// The name of the single sign-on, if there is one.
+    pub provider: Option<String>,
     /// What the user may do; `None` on pages for everybody.
     access: Option<Access>,
     nav: Nav,
@@ -70,6 +72,7 @@ impl Shell {
             here: without_message(here),
             query: String::new(),
             worker: state.worker.as_str().chars().take(8).collect(),
+            provider: state.provider.as_ref().map(|provider| provider.name().to_owned()),
             access: None,
             nav: Nav::default(),
         }
@@ -94,6 +97,7 @@ impl Shell {
             here: "/".to_owned(),
             query: String::new(),
             worker: String::new(),
+            provider: None,
             access: Some(access),
             nav: Nav::default(),
         }

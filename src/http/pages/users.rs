@@ -58,6 +58,8 @@ struct User {
     role: Role,
     servers: String,
     disabled: bool,
+    /// The provider's issuer, where the user logs in with one.
+    provider: Option<String>,
     own: bool,
     /// `admin` stays.
     permanent: bool,
@@ -172,6 +174,7 @@ async fn users(
             role: account.standing.access.role,
             servers: named(&account.standing.access.servers),
             disabled: account.standing.disabled,
+            provider: account.provider.map(|user| user.issuer),
         })
         .collect();
     let invitations = invitations.into_iter().map(|invitation| Invited {
@@ -245,7 +248,7 @@ pub async fn invite(
                 return Ok(response);
             }
             Err(InviteError::Unconfirmed(_)) => return confirm::ask(visitor, "Invite a user", PATH, &form),
-            Err(error @ InviteError::Exists) => {
+            Err(error @ (InviteError::Exists | InviteError::PasswordOff)) => {
                 errors.add("username", sentence(Problem::from(error).detail()))
             }
             Err(error) => return Err(error.into()),
@@ -318,7 +321,11 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
         Ok(()) => Message::ok(message).and(ended),
         Err(UserError::Unconfirmed(_)) => return confirm::ask(visitor, &label, PATH, &form),
         Err(
-            error @ (UserError::LastAdmin | UserError::Permanent | UserError::Overtaken | UserError::Unknown),
+            error @ (UserError::LastAdmin
+            | UserError::OfProvider
+            | UserError::Permanent
+            | UserError::Overtaken
+            | UserError::Unknown),
         ) => Message::refused(&error.into()),
         Err(error) => return Err(error.into()),
     };

@@ -1,6 +1,7 @@
 //! An account: what its hash holds, and how it is read.
 
 use super::account_id::{AccountId, Owner};
+use super::provider_user::ProviderUser;
 use super::stored_passkey::{self, StoredPasskey};
 use super::username::Username;
 use crate::domain::Timestamp;
@@ -30,6 +31,16 @@ pub struct Account {
     pub created_at: Option<Timestamp>,
     /// Who invited its user; none for the admin.
     pub created_by: Option<String>,
+    /// The user of a provider whose account it is: then it has no password.
+    pub provider: Option<ProviderUser>,
+}
+
+impl Account {
+    /// The hash that a password is checked against; none if it has no password, which costs as much to find out.
+    #[must_use]
+    pub fn hash(&self) -> Option<&str> {
+        self.provider.is_none().then_some(self.password_hash.as_str())
+    }
 }
 
 /// The second factors of an account.
@@ -109,7 +120,7 @@ pub(super) fn access_of(role: &str, servers: &str) -> std::result::Result<Access
 }
 
 /// The fields of an account's hash that are read.
-pub(super) const FIELDS: [&str; 12] = [
+pub(super) const FIELDS: [&str; 14] = [
     "id",
     "password_hash",
     "role",
@@ -118,6 +129,8 @@ pub(super) const FIELDS: [&str; 12] = [
     "created_at",
     "created_by",
     "unconfirmed",
+    "issuer",
+    "subject",
     "factor_app",
     "factor_app_since",
     "factor_recovery",
@@ -137,18 +150,22 @@ impl Fields {
         self.0.get(n)?.as_deref()
     }
 
+    fn provider(&self) -> Option<ProviderUser> {
+        Some(ProviderUser { issuer: self.get(8)?.to_owned(), subject: self.get(9)?.to_owned() })
+    }
+
     /// What cannot be read is an error, and never an account without a factor.
     fn factors(&self) -> std::result::Result<Factors, String> {
         let app = |text: &str| {
             let secret = AppSecret::parse(text).ok_or("the secret of its authenticator app is none")?;
-            let since = self.get(9).and_then(|at| at.parse().ok()).map(moment);
+            let since = self.get(11).and_then(|at| at.parse().ok()).map(moment);
             Ok::<_, String>(App { secret, since: since.unwrap_or_default() })
         };
         Ok(Factors {
-            app: self.get(8).map(app).transpose()?,
-            recovery_codes: self.get(10).map_or(0, |hashes| hashes.split_ascii_whitespace().count()),
-            passkeys: stored_passkey::read(self.get(11))?,
-            stored_passkeys: self.get(11).unwrap_or_default().to_owned(),
+            app: self.get(10).map(app).transpose()?,
+            recovery_codes: self.get(12).map_or(0, |hashes| hashes.split_ascii_whitespace().count()),
+            passkeys: stored_passkey::read(self.get(13))?,
+            stored_passkeys: self.get(13).unwrap_or_default().to_owned(),
         })
     }
 
@@ -174,6 +191,7 @@ impl Fields {
             token_generation: token_generation.unwrap_or_default(),
             created_at: self.get(5).and_then(|at| Some(moment(at.parse().ok()?))),
             created_by: self.get(6).map(str::to_owned),
+            provider: self.provider(),
         }))
     }
 }

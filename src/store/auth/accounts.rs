@@ -197,11 +197,12 @@ impl Store {
     /// Deletes an account, if what it may do is still what was read, with its sessions and its tokens for programs.
     pub async fn delete_account(&self, account: &Account, audit: &AuditRecord) -> Result<AccountChanged> {
         let end = Revocation::Account { before: &account.standing };
-        let ended = self.end_with_tokens(&account.owner, end, audit).await?;
-        if ended == AccountChanged::Done {
+        let deleted = self.end_with_tokens(&account.owner, end, audit).await?;
+        if deleted == AccountChanged::Done {
+            self.forget_provider_account(account).await;
             self.forget_passkeys(&account.owner, &account.factors.passkeys).await;
         }
-        Ok(ended)
+        Ok(deleted)
     }
 
     async fn end_with_tokens(

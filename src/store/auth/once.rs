@@ -24,6 +24,8 @@ const CHARACTERS: usize = 43;
 pub enum OnceKind {
     /// The secret of an authenticator app that is being set up.
     AppSetup,
+    /// A login with a provider of identities, while the browser is there.
+    ProviderLogin,
     /// A login that waits for its second factor.
     Login,
     /// The challenge of a passkey that is being added.
@@ -37,6 +39,7 @@ impl OnceKind {
     pub(in crate::store) fn as_str(self) -> &'static str {
         match self {
             Self::AppSetup => "app-setup",
+            Self::ProviderLogin => "provider-login",
             Self::Login => "login",
             Self::PasskeySetup => "passkey-setup",
             Self::PasskeyLogin => "passkey-login",

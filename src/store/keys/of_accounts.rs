@@ -3,6 +3,8 @@
 use super::Keys;
 use crate::store::auth::account_id::AccountId;
 use crate::store::auth::invitations::InvitationId;
+use crate::store::auth::provider_sessions::ProviderSession;
+use crate::store::auth::provider_user::{ProviderUser, pair};
 use crate::store::auth::sessions::token::{Proof, ProofKind};
 use crate::store::{OnceHash, OnceKind, PasskeyId, SessionId, Username};
 
@@ -69,6 +71,26 @@ impl Keys {
     /// What is kept until it is used once.
     pub(in crate::store) fn once(&self, kind: OnceKind, hash: &OnceHash) -> String {
         self.key(&format!("once:{}:{}", kind.as_str(), hash.digits()))
+    }
+
+    /// The account of a provider's user.
+    pub(in crate::store) fn provider_account(&self, user: &ProviderUser) -> String {
+        self.key(&format!("provider-account:{}", user.digits()))
+    }
+
+    /// The sessions here of a session at a provider.
+    pub(in crate::store) fn provider_sessions(&self, named: &ProviderSession) -> String {
+        self.key(&format!("provider-sessions:{}", named.digits()))
+    }
+
+    /// There for a while after a session, or everything of a user, has ended at a provider.
+    pub(in crate::store) fn provider_logout(&self, ended: &ProviderSession) -> String {
+        self.key(&format!("provider-logout:{}", ended.digits()))
+    }
+
+    /// There once a token with which a provider ends sessions was used.
+    pub(in crate::store) fn provider_logout_token(&self, issuer: &str, id: &str) -> String {
+        self.key(&format!("provider-logout-token:{}", pair(issuer, id)))
     }
 
     /// The name of the account whose passkey this is.

@@ -19,6 +19,8 @@ pub mod pair;
 pub mod people;
 pub mod person;
 pub mod process;
+pub mod provider;
+mod provider_lies;
 pub mod proxy;
 pub mod redis;
 pub mod redis_cluster;
