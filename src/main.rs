@@ -52,7 +52,8 @@ fn dispatch(matches: &ArgMatches) -> Outcome {
         Role::Openapi => cli::openapi::run(),
         Role::ResetPassword => {
             let user = arguments.get_one::<String>(command::USER).map(String::as_str);
-            cli::reset_password::run(&environment, &flags, user)
+            let factors = arguments.get_flag(command::SECOND_FACTOR);
+            cli::reset_password::run(&environment, &flags, user, factors)
         }
         // clap takes no other action than `verify`.
         Role::Audit if arguments.contains_id(command::AUDIT_ACTION) => {

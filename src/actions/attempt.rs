@@ -46,6 +46,8 @@ pub enum Verdict {
         /// The generation of the account at that time: in a later one the address is unknown again.
         generation: u64,
     },
+    /// The password was right, and is not enough: no failure, and no reason to know the address.
+    Incomplete,
     /// The password was wrong, which counts as a failure of the account.
     Wrong,
     /// The password was not or could not be checked: the attempt does not count.
@@ -63,7 +65,21 @@ impl Attempt {
     where
         E: From<TooManyAttempts> + From<StoreError>,
     {
-        let (store, limits) = (context.store.clone(), context.login_limits());
+        Self::begin_under(context, context.login_limits(), account, generation, ip).await
+    }
+
+    /// The same under other limits.
+    pub(super) async fn begin_under<E>(
+        context: &Context,
+        limits: LoginLimits,
+        account: &str,
+        generation: Option<u64>,
+        ip: IpAddr,
+    ) -> Result<Self, E>
+    where
+        E: From<TooManyAttempts> + From<StoreError>,
+    {
+        let store = context.store.clone();
         match store.admit_login(account, generation, ip, limits).await? {
             Admission::Admitted(standing) => {
                 Ok(Self { store, account: account.to_owned(), ip, limits, standing })
@@ -90,14 +106,8 @@ impl Attempt {
     {
         let Self { store, account, ip, limits, standing } = self;
         match verdict(&outcome) {
-            Verdict::Right { generation } => {
-                if let Err(error) = store.remember_address(&account, ip, generation).await {
-                    tracing::warn!(
-                        error = %error, client.address = %ip,
-                        "failed to record an address as known after its login: its next login may have to queue with unknown addresses"
-                    );
-                }
-            }
+            Verdict::Right { generation } => remember(&store, &account, ip, generation).await,
+            Verdict::Incomplete => {}
             Verdict::Wrong => match store.count_failure(&account, ip, standing, limits).await? {
                 Admission::Admitted(_) => {}
                 Admission::Refused { limit, retry_after } => {
@@ -107,6 +117,16 @@ impl Attempt {
             Verdict::Unknown => log_failure(store.give_back_attempt(ip, limits).await),
         }
         outcome
+    }
+}
+
+/// Records that this address has logged in to the account.
+pub(super) async fn remember(store: &Store, account: &str, ip: IpAddr, generation: u64) {
+    if let Err(error) = store.remember_address(account, ip, generation).await {
+        tracing::warn!(
+            error = %error, client.address = %ip,
+            "failed to record an address as known after its login: its next login may have to queue with unknown addresses"
+        );
     }
 }
 

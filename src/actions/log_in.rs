@@ -8,17 +8,19 @@
 //!
 //! A disabled account is refused in the words of a wrong password; the audit says why.
 //!
+//! Where the account has a second factor, the right password begins no session: the login waits for it (`finish_login.rs`). The address does
+//! not become a known one by the password alone.
+//!
 //! A browser that logs in while it has a session gets another one in its place: the older one ends.
 
-use serde_json::json;
-
 use super::attempt::{Attempt, TooManyAttempts, Verdict};
+pub use super::open_session::LoggedIn;
+use super::open_session::{Opening, open_session, replace};
 use super::{Actor, Context, Refusal, set_up};
 use crate::password::gate::Turn;
 use crate::password::{GateError, Origin, rules};
 use crate::store::{
-    Account, AuditRecord, LoginOrigin, Owner, Proof, ProofKind, SessionDetails, SessionToken, StoreError,
-    Username,
+    Account, Factors, LoginOrigin, OnceSecret, Owner, Proof, StoreError, Username, WaitingLogin,
 };
 
 /// How many times a login is tried if sessions are revoked while it is under way.
@@ -39,13 +41,19 @@ pub struct Login {
     pub replaces: Option<Proof>,
 }
 
-/// A session that has begun.
-pub struct LoggedIn {
-    /// The secret that proves it.
-    pub token: SessionToken,
-    /// The session itself.
-    pub details: SessionDetails,
-    generation: u64,
+/// A login whose password was right, and which waits for a second factor.
+#[derive(Debug)]
+pub struct Waits {
+    /// By which it continues (`finish_login.rs`).
+    pub secret: OnceSecret,
+    /// Whether the account has an authenticator app.
+    pub app: bool,
+    /// Whether it has recovery codes left.
+    pub recovery_codes: bool,
+    /// Whether it has passkeys, and they can be used here.
+    pub passkeys: bool,
+    /// Whether it has none of these, and must set one up first (`set_up_at_login.rs`).
+    pub must_set_up: bool,
 }
 
 /// Why a login failed.
@@ -60,6 +68,9 @@ pub enum LoginError {
     /// Passwords log only one account in here, and this is not its name.
     #[error("passwords are switched off for all accounts but one")]
     PasswordOff,
+    /// The password is right, and the account has a second factor, or must set one up.
+    #[error("the password is right, and a second factor is required")]
+    SecondFactor(Box<Waits>),
     /// There is no account yet.
     #[error("setup is not complete")]
     SetupIncomplete,
@@ -84,6 +95,7 @@ impl LoginError {
             Self::Wrong | Self::Disabled => "wrong",
             Self::PasswordOff => "refused",
             Self::Limited(_) => "limited",
+            Self::SecondFactor(_) => "second_factor",
             Self::SetupIncomplete => "before_setup",
             Self::Overtaken
             | Self::Gate(GateError::Busy | GateError::Late)
@@ -135,6 +147,9 @@ async fn report(
             let reason = refused.to_string();
             context.note_refusal(Refusal { what: "login.refused", actor, account, reason }).await;
         }
+        Err(error @ LoginError::SecondFactor(_)) => {
+            tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}: {error}");
+        }
         // Which of Redis, the gate and a revocation it was; those that are not said are counted in the access log.
         Err(error) => {
             if context.refusals.say_failed(ip) {
@@ -143,35 +158,6 @@ async fn report(
         }
         Ok(()) => tracing::info!(client.address = %ip, login.outcome = label, "login from {ip}: {label}"),
     }
-}
-
-/// Ends the session that the browser had before. A session that is gone, or another account's, is left alone. A missing
-/// confirmation by the replicas is in the audit, and no reason to refuse the login.
-async fn replace(context: &Context, login: &Login, begun: &SessionDetails) -> Result<(), StoreError> {
-    let Some(older) = &login.replaces else { return Ok(()) };
-    if !context.store.session_lives(older, context.session_life()).await? {
-        return Ok(());
-    }
-    let owner = begun.session.owner();
-    if older.account != owner.id || older.kind != ProofKind::Session {
-        return Ok(());
-    }
-    let record = AuditRecord {
-        session: Some(begun.session.id),
-        target: Some(older.id.to_string()),
-        ..without_session(context, login, &owner).record("session.replace")
-    };
-    let ended = context.store.end_session(&owner, &older.id, &record).await;
-    match context.note_unconfirmed(record, ended).await {
-        Ok(_) | Err(StoreError::Unconfirmed { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The user before there is a session.
-fn without_session(context: &Context, login: &Login, owner: &Owner) -> Actor {
-    let (username, account) = (owner.username.clone(), owner.id);
-    Actor { username, account, ..Actor::without_session(login.origin.ip, &context.worker) }
 }
 
 /// One login under the limits. `known` becomes the name of the account that it is for, if there is one.
@@ -195,12 +181,19 @@ async fn attempt(
         Err(refused) => Err(refused),
     };
     let outcome = match outcome {
-        Ok(begun) => replace(context, login, &begun.details).await.map(|()| begun).map_err(LoginError::from),
+        Ok(begun) => {
+            let older = login.replaces.as_ref();
+            replace(context, &login.origin, older, &begun.details)
+                .await
+                .map(|()| begun)
+                .map_err(LoginError::from)
+        }
         Err(refused) => Err(refused),
     };
     let verdict = |outcome: &Result<LoggedIn, LoginError>| match outcome {
         Ok(begun) => Verdict::Right { generation: begun.generation },
         Err(LoginError::Wrong | LoginError::Disabled) => Verdict::Wrong,
+        Err(LoginError::SecondFactor(_)) => Verdict::Incomplete,
         Err(_) => Verdict::Unknown,
     };
     attempt.settle(outcome, verdict).await
@@ -253,24 +246,26 @@ async fn begin(
         // An unknown name matches no hash, at the cost of a wrong password.
         let hash = found.as_ref().and_then(Account::hash);
         let right = turn_to_hash.verify(&login.password, hash).await?;
-        let Some(Account { owner, standing, generation, .. }) = found.filter(|_| right) else {
+        let Some(Account { owner, standing, generation, factors, .. }) = found.filter(|_| right) else {
             return Err(LoginError::Wrong);
         };
         if standing.disabled {
             return Err(LoginError::Disabled);
         }
-        let life = context.session_life();
-        let audit = |details: &SessionDetails| AuditRecord {
-            session: Some(details.session.id),
-            after: json!({ "user_agent": details.user_agent }),
-            ..without_session(context, login, &owner).record("session.begin")
+        if factors.any() || context.needs_second_factor(standing.access.role) {
+            return Err(LoginError::SecondFactor(Box::new(
+                wait(context, &owner, generation, &factors).await?,
+            )));
+        }
+        let opening = Opening {
+            owner: &owner,
+            access: &standing.access,
+            generation,
+            factor: None,
+            origin: &login.origin,
         };
-        let begun = context
-            .store
-            .begin_session((&owner, &standing.access), generation, &login.origin, life, audit)
-            .await?;
-        if let Some((token, details)) = begun {
-            return Ok(LoggedIn { token, details, generation });
+        if let Some(begun) = open_session(context, opening).await? {
+            return Ok(begun);
         }
         if tried == MAX_TRIES {
             break;
@@ -279,4 +274,22 @@ async fn begin(
         turn_to_hash = turn(context, login, from).await?;
     }
     Err(LoginError::Overtaken)
+}
+
+/// Has the login wait for its second factor.
+async fn wait(
+    context: &Context,
+    owner: &Owner,
+    generation: u64,
+    factors: &Factors,
+) -> Result<Waits, StoreError> {
+    let secret = context.store.keep_waiting_login(&WaitingLogin::of(owner, generation)).await?;
+    let passkeys = !factors.passkeys.is_empty() && context.passkeys.ready().is_ok();
+    Ok(Waits {
+        secret,
+        app: factors.app.is_some(),
+        recovery_codes: factors.recovery_codes > 0,
+        passkeys,
+        must_set_up: !factors.any(),
+    })
 }

@@ -27,24 +27,31 @@ pub mod change_settings;
 pub mod confirm_session;
 pub mod diagnose;
 pub mod dismiss_recovery;
+pub mod finish_login;
 mod follow_change;
 mod host_change;
 pub mod in_flight;
 pub mod inspections;
 pub mod invite_users;
 pub mod log_in;
+pub mod log_in_with_passkey;
 pub mod log_in_with_provider;
 pub mod log_out;
 pub mod log_out_at_provider;
 pub mod look_up;
 pub mod manage_users;
+mod open_session;
+pub mod passkeys;
 mod provider_account;
 pub mod reach;
 pub mod refusals;
+pub mod relying_party;
 pub mod request_probe;
 pub mod revoke_sessions;
 pub mod roll_back;
+pub mod second_factor;
 pub mod set_up;
+pub mod set_up_at_login;
 mod settings_seen;
 pub mod switch_jail;
 pub mod target;
@@ -57,6 +64,7 @@ use secrecy::SecretString;
 
 use crate::agent::client::fleet::Fleet;
 use crate::config::PasswordLogin;
+use crate::domain::access::Role;
 use crate::domain::undo::{UndoId, Undoable};
 use crate::password::PasswordGate;
 use crate::provider::Provider;
@@ -66,6 +74,7 @@ use crate::store::{AuditRecord, LoginLimits, SessionLife, Store, StoreError, Wor
 pub use actor::Actor;
 pub use in_flight::InFlight;
 pub use refusals::{Refusal, Refusals};
+pub use relying_party::Passkeys;
 pub use target::{JailTarget, ServerTarget, UnknownTarget};
 
 /// The parts of a worker that actions use. Cheap to clone.
@@ -95,6 +104,8 @@ pub struct Context {
     pub in_flight: InFlight,
     /// The refusals that are only counted.
     pub refusals: Refusals,
+    /// For whom passkeys are.
+    pub passkeys: Passkeys,
 }
 
 impl Context {
@@ -110,6 +121,12 @@ impl Context {
     pub fn login_limits(&self) -> LoginLimits {
         let now = self.settings.now();
         LoginLimits { attempts: now.settings.login_limit, failures: now.settings.login_failure_limit }
+    }
+
+    /// Whether accounts with this role need a second factor, by the settings in force.
+    #[must_use]
+    pub fn needs_second_factor(&self, role: Role) -> bool {
+        self.settings.now().settings.second_factor_roles.contains(&role)
     }
 
     /// Runs a change to completion even if the caller stops waiting; see [`InFlight::complete`].

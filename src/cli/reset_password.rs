@@ -1,6 +1,7 @@
-//! `bangui reset-password`: sets a new password for the admin, or another user, and ends all their sessions.
+//! `bangui reset-password`: sets a new password for the admin, or another user, and ends all their sessions. With `--second-factor` it
+//! removes their second factors instead.
 //!
-//! Needs access to Redis and nothing else. It changes nothing but the password: an account that is disabled stays so.
+//! Needs access to Redis and nothing else. It changes nothing else: an account that is disabled stays so.
 
 use anyhow::{Context as _, bail};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,10 +19,14 @@ const MAX_ATTEMPTS: usize = 3;
 ///
 /// # Errors
 /// If the configuration is invalid, there is no terminal to ask on, the entries differ, or Redis does not store it.
-pub fn run(environment: &Environment, flags: &Flags, user: Option<&str>) -> Outcome {
+pub fn run(environment: &Environment, flags: &Flags, user: Option<&str>, factors: bool) -> Outcome {
     let username = Username::parse(user.unwrap_or(Username::ADMIN))
         .map_err(|error| Failure::Refused(format!("USER: {error}")))?;
     let config = started(roles::reset_password(environment, flags)?);
+    if factors {
+        println!("{}", one_thread()?.block_on(remove_factors(config, username))?);
+        return Ok(());
+    }
     if let Some(password) = &config.password {
         rules::check(password.expose_secret(), username.as_str())
             .map_err(|weak| Failure::Refused(format!("BANGUI_ADMIN_PASSWORD: {weak}")))?;
@@ -89,9 +94,33 @@ async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Resul
             )
         }
     };
-    let whose = if username.as_str() == Username::ADMIN { "the admin" } else { username.as_str() };
+    let whose = whose(&username);
     let stays = if disabled { " The account is disabled, and stays so." } else { "" };
     Ok(format!("Changed the password of {whose} and ended all sessions.{stays}"))
+}
+
+fn whose(username: &Username) -> &str {
+    if username.as_str() == Username::ADMIN { "the admin" } else { username.as_str() }
+}
+
+/// Removes all second factors. Returns the line to print.
+async fn remove_factors(config: ResetPasswordConfig, username: Username) -> anyhow::Result<String> {
+    let store = Store::open_unsupervised(&config.redis)?;
+    store.keep_audit_for(config.audit_kept);
+    connected(&store).await.context("nothing was changed")?;
+    let target = (username.as_str() != Username::ADMIN).then(|| username.to_string());
+    let record = AuditRecord { target, ..Actor::operator().record("factor.reset") };
+    let remove = async {
+        let Some(account) = store.account(&username).await? else { return Ok(None) };
+        let removed = store.remove_factors(&account, &record).await?;
+        Ok::<_, StoreError>(removed.then_some(account.factors.any()))
+    };
+    let removed = timeout(REDIS_TIMEOUT, remove)
+        .await
+        .context("Redis did not answer: the second factors may or may not have been removed, try again")??;
+    let Some(had) = removed else { bail!("there is no user {username}") };
+    let what = if had { "Removed the second factors of" } else { "There were no second factors of" };
+    Ok(format!("{what} {}; all sessions have ended. The password stays.", whose(&username)))
 }
 
 /// Asks twice, without echo.

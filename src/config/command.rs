@@ -15,6 +15,8 @@ pub const DATA_DIR: &str = "data-dir";
 pub const SANDBOX: &str = "sandbox";
 /// The argument of `reset-password`.
 pub const USER: &str = "user";
+/// The flag of `reset-password` that removes second factors.
+pub const SECOND_FACTOR: &str = "second-factor";
 /// The argument of `healthcheck`.
 pub const URL: &str = "url";
 /// The command that prints completions, and its argument.
@@ -117,12 +119,16 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                 .value_parser(value_parser!(String))
                 .help("URL to request [default: /readyz at BANGUI_LISTEN]"),
         ),
-        Role::ResetPassword => command.arg(
-            Arg::new(USER)
-                .value_name("USER")
-                .value_parser(value_parser!(String))
-                .help("Whose password [default: admin]"),
-        ),
+        Role::ResetPassword => command
+            .arg(
+                Arg::new(USER)
+                    .value_name("USER")
+                    .value_parser(value_parser!(String))
+                    .help("Whose password [default: admin]"),
+            )
+            .arg(Arg::new(SECOND_FACTOR).long(SECOND_FACTOR).action(ArgAction::SetTrue).help(
+                "Instead remove all second factors of the user and end all their sessions; the password stays",
+            )),
         Role::Audit => client_commands::audit(command),
         Role::Client => client_commands::with_arguments(name, command),
         Role::Shell if name == COMPLETIONS => {

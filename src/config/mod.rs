@@ -68,6 +68,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::domain::ServerName;
+use crate::domain::access::Role;
 
 /// Where a worker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,6 +282,8 @@ pub struct ServeConfig {
     pub login_limit: RateLimit,
     /// Failed logins per account.
     pub login_failure_limit: RateLimit,
+    /// Roles that need a second factor.
+    pub second_factor_roles: Vec<Role>,
     /// Connections at once.
     pub max_connections: usize,
     /// How many of them one address may have.

@@ -81,6 +81,7 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
     let audit_kept = read.value(&vars::AUDIT_DAYS, values::days(AUDIT_DAYS));
     let login_limit = read.value(&vars::LOGIN_LIMIT, values::rate_limit);
     let login_failure_limit = read.value(&vars::LOGIN_FAILURE_LIMIT, values::rate_limit);
+    let second_factor_roles = read.value(&vars::SECOND_FACTOR_ROLES, values::roles).unwrap_or_default();
     let connections = read.value(&vars::MAX_CONNECTIONS, values::connections);
     let per_address = read.value(&vars::MAX_CONNECTIONS_PER_ADDRESS, values::connections_of_address);
     let cache_enabled = read.value(&vars::SESSION_CACHE_ENABLED, values::boolean);
@@ -113,6 +114,7 @@ fn read_serve(mut read: Reader<'_>, exposures: &mut Vec<Exposure>) -> Result<Ser
             audit_kept: audit_kept?,
             login_limit: login_limit?,
             login_failure_limit: login_failure_limit?,
+            second_factor_roles,
             max_connections: connections?,
             max_connections_per_address: per_address.unwrap_or(connections? / 4),
             session_cache: SessionCacheConfig { enabled: cache_enabled?, ttl: cache_ttl? },

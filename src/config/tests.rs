@@ -7,6 +7,7 @@ use secrecy::ExposeSecret as _;
 
 use super::variables::{self, Role};
 use super::*;
+use crate::domain::access;
 
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -81,6 +82,7 @@ fn every_value_is_taken() {
         ("BANGUI_LEASE_TTL_MS", "1500"),
         ("BANGUI_LOGIN_LIMIT", "1/2"),
         ("BANGUI_LOGIN_FAILURE_LIMIT", "3/4"),
+        ("BANGUI_SECOND_FACTOR_ROLES", "admin, operator"),
         ("BANGUI_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1"),
         ("BANGUI_DRAIN_SECONDS", "0"),
         ("BANGUI_LOG_FORMAT", "text"),
@@ -96,6 +98,7 @@ fn every_value_is_taken() {
     assert_eq!(config.agents.token.unwrap().tokens.len(), 2);
     assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "2001:db8::1/128".parse().unwrap()]);
     assert_eq!(config.drain, Duration::ZERO);
+    assert_eq!(config.second_factor_roles, [access::Role::Operator, access::Role::Admin]);
     assert!(config.session_cache.enabled);
 }
 
@@ -137,6 +140,7 @@ fn every_bad_value_is_refused_by_name_and_value() {
         ("BANGUI_LEASE_TTL_MS", &["1499", "0", "5s"]),
         ("BANGUI_LOGIN_LIMIT", &["", "10", "0/60", "10/0", "10/60/1", "-1/60", "a/b"]),
         ("BANGUI_LOGIN_FAILURE_LIMIT", &["1/", "/1"]),
+        ("BANGUI_SECOND_FACTOR_ROLES", &["owner", "admin;operator", "Admin"]),
         (
             "BANGUI_TRUSTED_PROXIES",
             &[

@@ -11,6 +11,7 @@ use url::{Host, Url};
 
 use super::{AgentGroup, AgentListen, AgentUrl, Listen, LogFormat, RateLimit, ServerEndpoint, Servers};
 use crate::domain::ServerName;
+use crate::domain::access::Role;
 
 #[doc(hidden)]
 pub type Parsed<T> = Result<T, String>;
@@ -175,6 +176,16 @@ pub fn rate_limit(text: &str) -> Parsed<RateLimit> {
     let burst = positive(burst.trim()).map_err(|_| allowed())?;
     let period = number(period.trim(), 1..=31_536_000, "seconds").map_err(|_| allowed())?;
     Ok(RateLimit { burst, period: Duration::from_secs(period) })
+}
+
+/// `operator,admin`: roles, each once; none if it is empty.
+pub fn roles(text: &str) -> Parsed<Vec<Role>> {
+    let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let known = |word: &&str| Role::ALL.iter().any(|role| role.as_str() == *word);
+    if !words.iter().all(known) {
+        return Err("must be roles separated by commas, of viewer, operator and admin, or empty".to_owned());
+    }
+    Ok(Role::ALL.into_iter().filter(|role| words.contains(&role.as_str())).collect())
 }
 
 /// The prefix of every key. Braces are refused: they would spread the keys over the slots of a cluster.

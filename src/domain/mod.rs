@@ -29,6 +29,7 @@ pub mod newer;
 pub mod prefixes;
 pub mod printable;
 pub mod recovery;
+pub mod second_factor;
 pub mod server;
 pub mod succession;
 pub mod switches;

@@ -36,9 +36,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use api::{
-    agents, audit, ban_actions, ban_jobs, bans, cluster, diagnosis, docs, events, health, invitations,
-    jail_changes, jail_settings, jail_switch, jails, metrics, openapi, password, recovery, servers, session,
-    sessions, settings, setup, tokens, users,
+    agents, audit, ban_actions, ban_jobs, bans, cluster, diagnosis, docs, events, factors, health,
+    invitations, jail_changes, jail_settings, jail_switch, jails, metrics, openapi, passkey_login, passkeys,
+    password, recovery, second_step, servers, session, sessions, settings, setup, tokens, users,
 };
 use error::Problem;
 use middleware::{idempotency, layers};
@@ -94,10 +94,22 @@ fn monitoring() -> OpenApiRouter<AppState> {
 fn account() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(session::log_in, session::show, session::log_out))
+        .routes(routes!(second_step::finish))
+        .routes(routes!(second_step::propose_app))
+        .routes(routes!(second_step::set_app))
+        .routes(routes!(passkey_login::begin))
+        .routes(routes!(passkey_login::finish))
         .routes(routes!(session::confirm))
         .routes(routes!(sessions::list, sessions::end_all))
         .routes(routes!(sessions::end_one))
         .routes(routes!(password::change))
+        .routes(routes!(factors::show))
+        .routes(routes!(factors::propose_app, factors::remove_app))
+        .routes(routes!(factors::set_app))
+        .routes(routes!(factors::renew_recovery_codes))
+        .routes(routes!(passkeys::begin))
+        .routes(routes!(passkeys::add))
+        .routes(routes!(passkeys::remove))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
 }

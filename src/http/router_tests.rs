@@ -40,6 +40,7 @@ pub(super) fn parts() -> Parts {
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
             in_flight: InFlight::default(),
             refusals: Refusals::default(),
+            passkeys: crate::actions::Passkeys::of(None),
         },
         proxies: Proxies::new(&["10.0.0.0/8".parse().unwrap()], None),
         hosts: AllowedHosts::default(),

@@ -71,6 +71,14 @@ impl AppState {
         self.0.parts.public_url.as_ref()
     }
 
+    /// What authenticator apps call this installation.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        // A colon would end the name.
+        let host = self.public_url().and_then(Url::host_str).map(|host| host.replace(':', "-"));
+        host.map_or_else(|| "bangui".to_owned(), |host| format!("bangui {host}"))
+    }
+
     /// The proxies whose `X-Forwarded-*` headers are trusted.
     #[must_use]
     pub fn proxies(&self) -> &Proxies {

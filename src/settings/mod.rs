@@ -24,6 +24,7 @@ pub use live::{Live, Watcher};
 
 use crate::config::variables::{self as vars, Variable};
 use crate::config::{RateLimit, ServeConfig, SessionCacheConfig, values};
+use crate::domain::access::Role;
 
 /// The settings, as code uses them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub login_limit: RateLimit,
     /// Failed logins with one account.
     pub login_failure_limit: RateLimit,
+    /// Roles whose accounts need a second factor.
+    pub second_factor_roles: Vec<Role>,
 }
 
 impl Settings {
@@ -76,6 +79,8 @@ pub enum Shape {
     Switch,
     /// `10/60`: ten at once, ten again within sixty seconds.
     Rate,
+    /// `operator,admin`: roles, or none.
+    Roles,
 }
 
 impl Shape {
@@ -88,6 +93,7 @@ impl Shape {
             Self::Seconds(_) => self.seconds(value).map(drop),
             Self::Switch => switch(value).map(drop),
             Self::Rate => rate(value).map(drop),
+            Self::Roles => roles(value).map(drop),
         }
     }
 
@@ -119,7 +125,7 @@ pub fn is_sensitive(name: &str) -> bool {
     ROWS.iter().any(|row| row.name == name && row.sensitive)
 }
 
-static ROWS: [Row; 8] = [
+static ROWS: [Row; 9] = [
     Row {
         name: "session_idle_seconds",
         sensitive: true,
@@ -184,6 +190,14 @@ static ROWS: [Row; 8] = [
         show: |s| rate_text(s.login_failure_limit).into(),
         set: |s, to, _| rate(to).map(|to| s.login_failure_limit = to),
     },
+    Row {
+        name: "second_factor_roles",
+        sensitive: true,
+        variable: &vars::SECOND_FACTOR_ROLES,
+        shape: Shape::Roles,
+        show: |s| roles_text(&s.second_factor_roles).into(),
+        set: |s, to, _| roles(to).map(|to| s.second_factor_roles = to),
+    },
 ];
 
 fn switch(value: &Value) -> Result<bool, String> {
@@ -192,6 +206,15 @@ fn switch(value: &Value) -> Result<bool, String> {
 
 fn rate(value: &Value) -> Result<RateLimit, String> {
     values::rate_limit(value.as_str().unwrap_or_default())
+}
+
+fn roles(value: &Value) -> Result<Vec<Role>, String> {
+    // What is no text is no list either.
+    values::roles(value.as_str().unwrap_or("?"))
+}
+
+fn roles_text(roles: &[Role]) -> String {
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",")
 }
 
 fn rate_text(rate: RateLimit) -> String {
@@ -226,6 +249,7 @@ impl Bootstrap {
             crash_window: config.crash_window.to_std().unwrap_or_default(),
             login_limit: config.login_limit,
             login_failure_limit: config.login_failure_limit,
+            second_factor_roles: config.second_factor_roles.clone(),
         };
         let origin = |row: &Row| {
             if config.given.contains(row.variable.name) { Origin::Environment } else { Origin::Default }

@@ -40,6 +40,7 @@ fn the_environment_overrides_defaults_and_a_user_overrides_both() {
             ("activation_crash_window_seconds", (json!(60), Origin::Default)),
             ("login_limit", (json!("3/9"), Origin::Runtime)),
             ("login_failure_limit", (json!("100/3600"), Origin::Default)),
+            ("second_factor_roles", (json!(""), Origin::Default)),
         ])
     );
     assert_eq!(effective.settings.login_limit.burst.get(), 3);

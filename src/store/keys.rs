@@ -28,6 +28,7 @@
 //! | `provider-logout-token:PAIR` | string | 10 min             | logout at the provider      | the same |
 //! | `user-agent:DIGEST`      | string  | longest session        | login                       | list of sessions |
 //! | `once:KIND:SHA256`       | string  | 10 min at most, until it is used | steps of logins and ceremonies | the next step |
+//! | `passkey:SHA256`         | string  | until it is removed    | users                       | logins with a passkey alone |
 //! | `message:SHA256:ID`      | string  | 10 min                 | forms of pages              | the page that comes next |
 //! | `server:NAME`            | hash    | permanent              | scheduler, users' changes   | servers |
 //! | `hours:NAME`             | hash    | 25 h after a probe     | scheduler                   | scheduler, servers, jails |

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::store::auth::invitations::InvitationCode;
-use crate::store::{AccountId, OnceHash, OnceKind, ProviderSession, ProviderUser, SessionToken, Username};
+use crate::store::{
+    AccountId, OnceHash, OnceKind, PasskeyId, ProviderSession, ProviderUser, SessionToken, Username,
+};
 
 #[test]
 fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
@@ -27,6 +29,7 @@ fn every_key_that_a_script_combines_with_another_lies_in_one_slot() {
         keys.invitations(),
         keys.api_tokens(&user),
         keys.setup_code(),
+        keys.passkey(&PasskeyId::of(b"credential")),
         keys.once(OnceKind::AppSetup, &OnceHash::from_bytes([7; 32])),
         keys.sessions(&user),
         keys.provider_account(&stranger),

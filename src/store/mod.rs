@@ -32,14 +32,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use crate::domain::username::{Username, UsernameError};
-pub use auth::account_fields::{Account, AccountStanding};
+pub use auth::account_fields::{Account, AccountStanding, App, Factors};
 pub use auth::account_id::{AccountId, Owner};
 pub use auth::accounts::{AccountChanged, PasswordSet};
 pub use auth::api_tokens::{ApiTokenView, NewApiToken, TokenCreated};
+pub use auth::factors::{
+    AppSecretText, Asks, FactorChange, FactorUse, Fits, PROPOSED_FOR, WAITS_FOR, WaitingLogin,
+};
 pub use auth::invitations::{Accepted, Invitation, InvitationCode, InvitationId, Invited, NewInvitation};
 pub use auth::limits::{Admission, Limit, LoginLimits, Standing};
 pub use auth::networks::address_of;
 pub use auth::once::{OnceHash, OnceKind, OnceSecret};
+pub use auth::passkeys::PasskeysChanged;
 pub use auth::provider_accounts::{NewProviderAccount, ProviderAccountCreated};
 pub use auth::provider_sessions::{NotedSession, ProviderSession};
 pub use auth::provider_user::ProviderUser;
@@ -47,6 +51,7 @@ pub use auth::sessions::api_grant::ApiGrant;
 pub use auth::sessions::record::{LiveSession, SessionLife};
 pub use auth::sessions::token::{Proof, ProofKind, SessionId, SessionToken};
 pub use auth::sessions::{Checked, LoginOrigin, SessionDetails};
+pub use auth::stored_passkey::{MAX_PASSKEYS, PasskeyId, StoredPasskey};
 pub(in crate::store) use bytes::{hex, random};
 pub use cluster::{ClusterView, LeaseView, WorkerInfo, WorkerView};
 pub use connection::clock::boot_now;

@@ -33,6 +33,10 @@ use crate::config::LogFormat;
 const SECONDS: [f64; 14] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+/// What is logged where `RUST_LOG` does not say. The library for passkeys logs what strangers send it as errors of its own: a refusal has a
+/// line of ours.
+const FILTER: &str = "info,webauthn_rs=off,webauthn_rs_core=off";
+
 /// How often recorded values are folded into the histograms, which bounds their memory even when nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -41,7 +45,7 @@ pub fn init(format: LogFormat) {
     let from_env = EnvFilter::try_from_default_env();
     let invalid = from_env.as_ref().err().filter(|_| std::env::var_os(EnvFilter::DEFAULT_ENV).is_some());
     let invalid = invalid.map(ToString::to_string);
-    let filter = from_env.unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = from_env.unwrap_or_else(|_| EnvFilter::new(FILTER));
     let traces = traces::requested().then(traces::layer::<Registry>).transpose();
     let (traces, failed) = traces.map_or_else(|error| (None, Some(error)), |traces| (traces, None));
     let started = match (format, traces) {
@@ -147,7 +151,16 @@ fn describe() {
     for limit in ["address", "site", "account"] {
         metrics::counter!("bangui_rate_limited_total", "limit" => limit).absolute(0);
     }
-    for outcome in ["success", "wrong", "refused", "limited", "unavailable"] {
+    for outcome in [
+        "success",
+        "wrong",
+        "refused",
+        "second_factor",
+        "wrong_code",
+        "wrong_passkey",
+        "limited",
+        "unavailable",
+    ] {
         metrics::counter!("bangui_logins_total", "outcome" => outcome).absolute(0);
     }
 }

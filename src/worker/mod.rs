@@ -28,7 +28,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::actions::{Context, InFlight, Refusals};
+use crate::actions::{Context, InFlight, Passkeys, Refusals};
 use crate::agent::client::fleet::Fleet;
 use crate::config::{Listen, ServeConfig};
 use crate::http::{self, AllowedHosts, AppState, Proxies, Readiness};
@@ -178,6 +178,7 @@ impl Worker {
                 trusted_proxies: self.config.trusted_proxies.clone(),
                 in_flight: self.in_flight.clone(),
                 refusals: Refusals::default(),
+                passkeys: Passkeys::of(public_url),
             },
             readiness: self.readiness.clone(),
             public_url: self.config.public_url.clone(),

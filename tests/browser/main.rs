@@ -11,6 +11,7 @@ mod balanced;
 mod chrome;
 mod forms;
 mod keys;
+mod passkeys;
 mod screenshots;
 mod scripts;
 mod site;

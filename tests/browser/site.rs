@@ -14,6 +14,7 @@ pub const PAGES: &[(&str, &str, bool)] = &[
     ("overview", "/", true),
     ("overview-empty", "/?q=nothing", true),
     ("account", "/account", true),
+    ("factors", "/account/factors", true),
     ("users", "/users", true),
     ("server", "/servers/web-1", true),
     ("server-unreachable", "/servers/db-2", true),

@@ -217,14 +217,25 @@ async fn no_token_makes_tokens_or_users_or_touches_passwords_and_sessions() {
     let document = program.get("/openapi.json").await.body;
     let mut tried = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
-        let kept =
-            ["/api/v1/session", "/api/v1/password", "/api/v1/users", "/api/v1/invitations", "/api/v1/tokens"];
+        let kept = [
+            "/api/v1/session",
+            "/api/v1/password",
+            "/api/v1/users",
+            "/api/v1/invitations",
+            "/api/v1/tokens",
+            "/api/v1/factors",
+        ];
         if !kept.iter().any(|start| path.starts_with(start)) {
             continue;
         }
         for method in item.as_object().unwrap().keys() {
             let open = [
                 ("post", "/api/v1/session"),
+                ("post", "/api/v1/session/factor"),
+                ("post", "/api/v1/session/factor/app"),
+                ("post", "/api/v1/session/factor/app/confirm"),
+                ("post", "/api/v1/session/passkey"),
+                ("post", "/api/v1/session/passkey/finish"),
                 ("get", "/api/v1/session"),
                 ("post", "/api/v1/invitations/accept"),
             ];

@@ -5,16 +5,25 @@ use std::collections::BTreeSet;
 
 use bangui::domain::transition::record_activation;
 use bangui::domain::{JailName, ServerName};
-use bangui::store::{AuditEntry, BEGUN, Store};
+use bangui::store::{AuditEntry, BEGUN, Owner, Store, WaitingLogin};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::authenticator::Passkey;
 use crate::support::cluster::{SERVER, server_is};
 use crate::support::process::{Child, bangui};
-use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
+use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually, factors};
 
 /// Routes that change nothing, although they are not GET.
-const NO_CHANGES: &[&str] = &["POST /api/v1/servers/{server}/probe"];
+// A secret that is proposed is no factor yet.
+const NO_CHANGES: &[&str] = &[
+    "POST /api/v1/servers/{server}/probe",
+    "POST /api/v1/factors/app",
+    "POST /api/v1/factors/passkeys",
+    "POST /api/v1/session/passkey",
+    "POST /api/v1/session/factor/app",
+];
+const URL: &str = "https://bangui.example";
 const NEW_PASSWORD: &str = "another correct horse battery staple";
 
 /// The routes that were tried, with the entries that each caused.
@@ -27,6 +36,10 @@ struct Tried {
 impl Tried {
     async fn entries(&self) -> Vec<AuditEntry> {
         self.store.audit_page(None, 200).await.unwrap().items
+    }
+
+    async fn generation(&self) -> u64 {
+        self.store.account(&Owner::admin().username).await.unwrap().unwrap().generation
     }
 
     /// Makes the change and returns its entry; a change on a host also has one for its beginning.
@@ -81,7 +94,12 @@ async fn crashed(cluster: &Cluster, jail: &str) {
 
 #[tokio::test]
 async fn every_route_that_changes_something_leaves_an_entry() {
-    let mut cluster = Cluster::with_fail2ban(1).jails(&["web"]).start().await;
+    let mut cluster = Cluster::with_fail2ban(1)
+        .jails(&["web"])
+        .env("BANGUI_PUBLIC_URL", URL)
+        .env("BANGUI_ALLOWED_HOSTS", "127.0.0.1")
+        .start()
+        .await;
     let fail2ban = cluster.fail2ban();
     fail2ban.write("jail.d/app.conf", &fail2ban.jail("app", false, ""));
     let anonymous = cluster.client(0);
@@ -183,6 +201,50 @@ async fn every_route_that_changes_something_leaves_an_entry() {
     let request = client.request(Method::DELETE, &format!("/api/v1/tokens/{id}"));
     let (_, entry) = tried.change("DELETE /api/v1/tokens/{id}", "token.revoke", request).await;
     assert_eq!(entry.target, Some(id));
+
+    let app = factors::proposed(&client).await;
+    let request = send(&client, Method::POST, "/api/v1/factors/app/confirm", json!({ "code": app.code() }));
+    tried.change("POST /api/v1/factors/app/confirm", "factor.set_app", request).await;
+    let request = client.request(Method::POST, "/api/v1/factors/recovery-codes");
+    let route = "POST /api/v1/factors/recovery-codes";
+    tried.change(route, "factor.renew_recovery_codes", request).await;
+    let waiting = factors::waits(&anonymous, "admin", PASSWORD).await;
+    let step = json!({ "login": waiting, "code": app.code_after(1) });
+    let request = send(&anonymous, Method::POST, "/api/v1/session/factor", step);
+    let (_, entry) = tried.change("POST /api/v1/session/factor", "session.begin", request).await;
+    assert_eq!(entry.after["second_factor"], "app", "{entry:?}");
+    let request = client.request(Method::DELETE, "/api/v1/factors/app");
+    tried.change("DELETE /api/v1/factors/app", "factor.remove_app", request).await;
+
+    let waiting = WaitingLogin::of(&Owner::admin(), tried.generation().await);
+    let secret = tried.store.keep_waiting_login(&waiting).await.unwrap();
+    let proposed = json!({ "login": secret.reveal() });
+    let proposed = anonymous.post("/api/v1/session/factor/app", proposed).await;
+    let app = factors::App::of(proposed.expect(201).body["secret"].as_str().unwrap());
+    let body = json!({ "login": secret.reveal(), "code": app.code() });
+    let request = send(&anonymous, Method::POST, "/api/v1/session/factor/app/confirm", body);
+    tried.routes.insert("POST /api/v1/session/factor/app/confirm".to_owned());
+    tried.cluster.client(0).send(request).await.expect(201);
+    let latest: Vec<String> = tried.entries().await.into_iter().take(2).map(|entry| entry.what).collect();
+    assert_eq!(latest, ["session.begin", "factor.set_app"]);
+    client.delete("/api/v1/factors/app").await.expect(204);
+
+    let options = client.post("/api/v1/factors/passkeys", json!({})).await;
+    let (mut passkey, credential) = Passkey::create(&options.expect(200).body["options"], URL);
+    let body = json!({ "name": "yubikey", "credential": credential });
+    let request = send(&client, Method::POST, "/api/v1/factors/passkeys/finish", body);
+    let route = "POST /api/v1/factors/passkeys/finish";
+    let (answer, entry) = tried.change(route, "factor.add_passkey", request).await;
+    assert_eq!(entry.after["name"], "yubikey", "{entry:?}");
+    let challenge = anonymous.post("/api/v1/session/passkey", json!({})).await;
+    let signed = passkey.sign(&challenge.expect(200).body["options"]);
+    let body = json!({ "ceremony": challenge.body["ceremony"], "credential": signed });
+    let request = send(&anonymous, Method::POST, "/api/v1/session/passkey/finish", body);
+    let (_, entry) = tried.change("POST /api/v1/session/passkey/finish", "session.begin", request).await;
+    assert_eq!(entry.after["second_factor"], "passkey", "{entry:?}");
+    let id = answer.body["passkey"]["id"].as_str().unwrap();
+    let request = client.request(Method::DELETE, &format!("/api/v1/factors/passkeys/{id}"));
+    tried.change("DELETE /api/v1/factors/passkeys/{id}", "factor.remove_passkey", request).await;
 
     let other = anonymous.log_in().await;
     let shown = anonymous.with_bearer(&other).get("/api/v1/session").await;

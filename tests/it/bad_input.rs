@@ -122,7 +122,7 @@ async fn a_body_over_64_kib_or_over_8_kib_where_strangers_may_send_it_is_refused
 }
 
 /// The calls that need a session.
-const CLOSED: [(&str, &str); 25] = [
+const CLOSED: [(&str, &str); 33] = [
     ("GET", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
     ("POST", "/api/v1/session/confirm"),
@@ -130,6 +130,14 @@ const CLOSED: [(&str, &str); 25] = [
     ("DELETE", "/api/v1/sessions"),
     ("DELETE", "/api/v1/sessions/x"),
     ("PUT", "/api/v1/password"),
+    ("GET", "/api/v1/factors"),
+    ("POST", "/api/v1/factors/app"),
+    ("POST", "/api/v1/factors/app/confirm"),
+    ("DELETE", "/api/v1/factors/app"),
+    ("POST", "/api/v1/factors/recovery-codes"),
+    ("POST", "/api/v1/factors/passkeys"),
+    ("POST", "/api/v1/factors/passkeys/finish"),
+    ("DELETE", "/api/v1/factors/passkeys/x"),
     ("GET", "/api/v1/users"),
     ("PATCH", "/api/v1/users/x"),
     ("DELETE", "/api/v1/users/x"),

@@ -79,6 +79,7 @@ fn the_list_of_settings_is_that_of_the_program() {
             Shape::Seconds(range) => format!("{} to {} seconds", range.start(), range.end()),
             Shape::Switch => "`true` or `false`".to_owned(),
             Shape::Rate => "`\"N/SECONDS\"`".to_owned(),
+            Shape::Roles => "roles, such as `\"operator,admin\"`, or `\"\"`".to_owned(),
         };
         Row::complete([format!("`{name}`"), allowed])
     });

@@ -5,6 +5,7 @@
 //! silent, so that hang-ups come in the middle. A new route needs a row in one of the lists that the tests go through.
 
 mod accounts;
+mod factors;
 mod hosts;
 mod observed;
 mod people;
@@ -48,6 +49,9 @@ fn every_changing_route_of_the_openapi_document_is_left_by_a_client_in_these_tes
         .iter()
         .chain(accounts::ROUTES)
         .chain(people::ROUTES)
+        .chain(factors::ROUTES)
+        .chain(factors::PROPOSALS)
+        .chain(factors::PASSKEYS)
         .chain(hosts::ROUTES)
         .chain(hosts::OTHERS);
     let left = left.map(|route| (route.method.to_owned(), route.route().to_owned()));

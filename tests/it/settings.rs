@@ -44,6 +44,7 @@ async fn every_setting_shows_its_value_and_where_it_comes_from() {
             "activation_crash_window_seconds": setting(60.into(), "default"),
             "login_limit": setting("100000/1".into(), "environment"),
             "login_failure_limit": setting("100000/1".into(), "environment"),
+            "second_factor_roles": setting("".into(), "default"),
         })
     );
     let first = etag(&shown);

@@ -20,8 +20,13 @@ use crate::http::error::TYPE_PREFIX;
 
 /// The problem by which a worker asks for the password again.
 pub const CONFIRMATION_REQUIRED: &str = "confirmation-required";
-/// The problem of a wrong password at the login.
-pub const WRONG_LOGIN: &str = "wrong-login";
+/// The problem of a login that needs a second factor.
+pub const SECOND_FACTOR_REQUIRED: &str = "second-factor-required";
+/// The problem of a wrong code.
+pub const WRONG_CODE: &str = "wrong-code";
+/// The problems of a login with status 401, which say nothing about a session.
+pub const OF_LOGINS: [&str; 5] =
+    ["wrong-login", SECOND_FACTOR_REQUIRED, "second-factor-setup-required", WRONG_CODE, "login-over"];
 /// The problem of a request whose first copy has not been answered yet.
 const UNDER_WAY: &str = "request-under-way";
 /// The problem of a ban that needs `--force`.

@@ -1,12 +1,14 @@
 //! `bangui login` and `bangui logout`.
 
+use std::io::IsTerminal as _;
+
 use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::calls;
-use super::error::ClientError;
+use super::error::{ClientError, SECOND_FACTOR_REQUIRED, WRONG_CODE};
 use super::fields;
 use super::kept::{Kept, Place};
 use super::output::Output;
@@ -42,7 +44,13 @@ pub async fn log_in(config: &ClientConfig, matches: &ArgMatches, output: &Output
     let password =
         password::read(format!("Password of {} at {}: ", printable(username), server.url())).await?;
     let body = json!({ "username": username, "password": password.expose_secret() });
-    let answer = server.ask(&calls::LOG_IN.of(&[]).sending(body)).await?.value;
+    let answer = match server.ask(&calls::LOG_IN.of(&[]).sending(body)).await {
+        Err(ClientError::Refused(problem)) if problem.name == SECOND_FACTOR_REQUIRED => {
+            let login = fields::PROBLEM_LOGIN.text(&problem.document.value);
+            second_factor(&server, login, output).await?
+        }
+        answer => answer?.value,
+    };
     let token = fields::LOGIN_TOKEN.text(&answer);
     if token.is_empty() {
         return Err(server.strange("without a token"));
@@ -66,6 +74,22 @@ pub async fn log_in(config: &ClientConfig, matches: &ArgMatches, output: &Output
         output.note("BANGUI_TOKEN is set: commands use that, not this login.");
     }
     Ok(())
+}
+
+/// Asks for the second factor until it is right, or the server ends the login.
+async fn second_factor(server: &Server, login: &str, output: &Output) -> Result<Value, ClientError> {
+    loop {
+        let code =
+            password::read_code("Code of your authenticator app, or a recovery code: ".to_owned()).await?;
+        let body = json!({ "login": login, "code": code.expose_secret().trim() });
+        match server.ask(&calls::SECOND_FACTOR.of(&[]).sending(body)).await {
+            // Standard input has one code.
+            Err(error) if error.is_problem(WRONG_CODE) && std::io::stdin().is_terminal() => {
+                output.note("The code is wrong, or was used before.");
+            }
+            answer => return Ok(answer?.value),
+        }
+    }
 }
 
 /// Ends the session, on every worker at once, and forgets it.

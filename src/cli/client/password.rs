@@ -1,4 +1,4 @@
-//! Asks for a password: on the terminal, without echo; or reads it from standard input if that is not a terminal.
+//! Asks for a password, or for the code of a second factor: on the terminal, without echo; or reads it from standard input if that is not a terminal.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
@@ -14,6 +14,18 @@ const MAX_BYTES: u64 = 4096;
 /// # Errors
 /// If there is none.
 pub async fn read(prompt: String) -> Result<SecretString, ClientError> {
+    read_line(prompt, "password").await
+}
+
+/// The same for the code of a second factor: on standard input it is the line after the password.
+///
+/// # Errors
+/// If there is none.
+pub async fn read_code(prompt: String) -> Result<SecretString, ClientError> {
+    read_line(prompt, "code").await
+}
+
+async fn read_line(prompt: String, what: &str) -> Result<SecretString, ClientError> {
     if std::io::stdin().is_terminal() {
         return ask(prompt).await;
     }
@@ -23,10 +35,10 @@ pub async fn read(prompt: String) -> Result<SecretString, ClientError> {
         Ok(bytes)
     };
     let bytes = blocking(first_line).await?;
-    let text = String::from_utf8(bytes).map_err(|_| missing("the password is not valid UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|_| missing(&format!("the {what} is not valid UTF-8")))?;
     match text.lines().next().unwrap_or_default() {
-        "" => Err(missing("there is no password on standard input, and no terminal to ask on")),
-        password => Ok(password.into()),
+        "" => Err(missing(&format!("there is no {what} on standard input, and no terminal to ask on"))),
+        line => Ok(line.into()),
     }
 }
 

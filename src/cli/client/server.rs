@@ -19,7 +19,7 @@ use url::Url;
 
 use super::calls::Request;
 use super::document::Document;
-use super::error::{ClientError, Problem, WRONG_LOGIN, is_passing};
+use super::error::{ClientError, OF_LOGINS, Problem, is_passing};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A change of a jail, or a few bans, are answered within 30 s.
@@ -182,7 +182,9 @@ impl Server {
         let status = document.status;
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         match Problem::of(document, request_id) {
-            Ok(problem) if status == StatusCode::UNAUTHORIZED && problem.name != WRONG_LOGIN => {
+            Ok(problem)
+                if status == StatusCode::UNAUTHORIZED && !OF_LOGINS.contains(&problem.name.as_str()) =>
+            {
                 ClientError::NotLoggedIn(format!(
                     "{} does not accept the session: it has ended, or the token is wrong. Log in with `bangui login {}`",
                     self.base, self.base

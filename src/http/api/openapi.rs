@@ -86,7 +86,7 @@ impl Modify for Refusals {
 }
 
 /// The ids of the operations, after which generated clients name their functions. A new route needs one, which never changes again.
-const IDS: [(&str, &str, &str); 53] = [
+const IDS: [(&str, &str, &str); 66] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
@@ -98,6 +98,19 @@ const IDS: [(&str, &str, &str); 53] = [
     ("get", "/api/v1/session", "get_session"),
     ("delete", "/api/v1/session", "log_out"),
     ("post", "/api/v1/session/confirm", "confirm_session"),
+    ("post", "/api/v1/session/factor", "finish_login"),
+    ("post", "/api/v1/session/factor/app", "propose_app_at_login"),
+    ("post", "/api/v1/session/factor/app/confirm", "set_app_at_login"),
+    ("get", "/api/v1/factors", "get_factors"),
+    ("post", "/api/v1/factors/app", "propose_app"),
+    ("post", "/api/v1/factors/app/confirm", "set_app"),
+    ("delete", "/api/v1/factors/app", "remove_app"),
+    ("post", "/api/v1/factors/recovery-codes", "renew_recovery_codes"),
+    ("post", "/api/v1/session/passkey", "begin_passkey_login"),
+    ("post", "/api/v1/session/passkey/finish", "finish_passkey_login"),
+    ("post", "/api/v1/factors/passkeys", "begin_passkey"),
+    ("post", "/api/v1/factors/passkeys/finish", "add_passkey"),
+    ("delete", "/api/v1/factors/passkeys/{id}", "remove_passkey"),
     ("get", "/api/v1/sessions", "list_sessions"),
     ("delete", "/api/v1/sessions", "end_sessions"),
     ("delete", "/api/v1/sessions/{id}", "end_session"),

@@ -43,9 +43,17 @@ pub struct LoggedIn {
     session: SessionView,
 }
 
-/// Logs in. The answer has the token for `Authorization`, and sets it as a cookie too.
+impl From<log_in::LoggedIn> for LoggedIn {
+    fn from(begun: log_in::LoggedIn) -> Self {
+        let log_in::LoggedIn { token, details, .. } = begun;
+        let id = details.session.id;
+        Self { token: token.reveal(), session: SessionView::new(details, Some(id)) }
+    }
+}
+
+/// Logs in. If the account has a second factor, the answer is the problem `second-factor-required`. The answer has the token for `Authorization`, and sets it as a cookie too.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = Login,
-    responses((status = 201, body = LoggedIn), (status = 401, description = "Wrong name or password"),
+    responses((status = 201, body = LoggedIn), (status = 401, description = "Wrong name or password; or a second factor is required"),
         (status = 409, description = "There is no password yet"), (status = 429, description = "Too many attempts")))]
 pub async fn log_in(
     State(state): State<AppState>,
@@ -58,10 +66,8 @@ pub async fn log_in(
     let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
     let replaces = cookie.session_of_browser(&headers);
     let begun = log_in::log_in(&state, log_in::Login { username, password, origin, replaces }).await?;
-    let log_in::LoggedIn { token, details, .. } = begun;
-    let id = details.session.id;
-    let answer = LoggedIn { token: token.reveal(), session: SessionView::new(details, Some(id)) };
-    Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie.set(&token))], axum::Json(answer)))
+    let set = cookie.set(&begun.token);
+    Ok((StatusCode::CREATED, [(header::SET_COOKIE, set)], axum::Json(begun.into())))
 }
 
 /// The body of a confirmation.
@@ -157,7 +163,7 @@ impl SessionView {
     }
 }
 
-fn user_agent(headers: &HeaderMap) -> String {
+pub(super) fn user_agent(headers: &HeaderMap) -> String {
     let bytes = headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -73,7 +73,7 @@ fn kind(shape: &Shape) -> Type {
     match shape {
         Shape::Seconds(_) => Type::Integer,
         Shape::Switch => Type::Boolean,
-        Shape::Rate => Type::String,
+        Shape::Rate | Shape::Roles => Type::String,
     }
 }
 
@@ -87,6 +87,9 @@ fn value_schema(shape: &Shape, kind: SchemaType) -> ObjectBuilder {
         }
         Shape::Switch => schema,
         Shape::Rate => schema.pattern(Some("^[1-9][0-9]{0,8}/[1-9][0-9]{0,6}$")).examples(["10/60"]),
+        Shape::Roles => schema
+            .pattern(Some("^((viewer|operator|admin)(,(viewer|operator|admin))*)?$"))
+            .examples(["operator,admin"]),
     }
 }
 
@@ -97,7 +100,7 @@ pub async fn show(State(state): State<AppState>, _: Caller) -> Result<Shown> {
     Ok(shown(&state.settings.bootstrap().with(&stored.overrides, stored.revision)))
 }
 
-/// Changes settings for all workers; `null` removes the runtime value. Session lifetimes and login limits need a confirmed
+/// Changes settings for all workers; `null` removes the runtime value. Session lifetimes, login limits and roles that need a second factor need a confirmed
 /// password.
 #[utoipa::path(patch, path = "/api/v1/settings", tag = "settings", request_body = SettingsPatch,
     params(("If-Match" = String, Header, description = "The `ETag` that the change is based on, or `*`")),

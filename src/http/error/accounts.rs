@@ -30,6 +30,7 @@ impl From<LoginError> for Problem {
                 "Passwords are switched off",
                 "this installation logs users in with its single sign-on: use the link on the page /login; programs use a token",
             ),
+            LoginError::SecondFactor(waits) => (*waits).into(),
             LoginError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
                 "Nobody can log in yet",

@@ -14,11 +14,14 @@
 //!   connection's watchdog logs it once for all requests; the caller's mistakes at debug.
 //!
 //! A new refusal has a `type` that never changes again. Those of the parts below are made in `causes.rs`, those of actions in
-//! `accounts.rs` (passwords, sessions, settings), `users.rs` (users, invitations, tokens), `provider.rs` (single sign-on) and `hosts.rs` (fail2ban servers).
+//! `accounts.rs` (passwords, sessions, settings), `factors.rs` and `passkeys.rs`, `users.rs` (users, invitations, tokens), `provider.rs` (single
+//! sign-on) and `hosts.rs` (fail2ban servers).
 
 mod accounts;
 mod causes;
+mod factors;
 mod hosts;
+mod passkeys;
 mod provider;
 mod users;
 

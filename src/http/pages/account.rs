@@ -17,6 +17,7 @@ use super::shell::{Shell, Visitor};
 use crate::actions::Actor;
 use crate::actions::api_tokens::{self, DEFAULT_DAYS, MAX_DAYS};
 use crate::actions::change_password::{self, ChangePasswordError, Changed, PasswordChange};
+use crate::actions::second_factor;
 use crate::domain::Timestamp;
 use crate::domain::access::{Role, ServerPattern};
 use crate::http::auth::cookie::CookieKind;
@@ -45,6 +46,9 @@ pub(super) struct Account {
     paging: Paging,
     current: Field,
     new: Field,
+    /// Whether a login needs a second factor.
+    factor: bool,
+    codes_left: usize,
     tokens: Vec<Token>,
     /// The secret of the token that was just made.
     secret: Option<String>,
@@ -157,6 +161,7 @@ pub(super) async fn account(
             .attribute("spellcheck", "false")
     };
     let tokens = api_tokens::list(state, &visitor.actor, None).await?;
+    let factors = second_factor::list(state, &visitor.actor).await?;
     let access = &visitor.actor.access;
     let manages_users = Right::Users.of(access);
     let roles = Role::ALL.into_iter().filter(|role| *role <= access.role).map(Role::as_str).collect();
@@ -181,6 +186,8 @@ pub(super) async fn account(
             .hint(format!("{} characters or more. All other sessions end.", rules::MIN_CHARACTERS))
             .attribute("autocomplete", "new-password")
             .attribute("required", "required"),
+        factor: factors.any(),
+        codes_left: factors.recovery_codes,
         tokens: tokens.into_iter().map(Token::of).collect(),
         secret,
         role: Field::choice("role", "Role", roles).id("token-role").value(typed.text("role")).with(errors),

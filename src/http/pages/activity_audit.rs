@@ -10,7 +10,7 @@ use crate::store::{AuditEntry, Username};
 /// The longest value that is shown at once; a longer one is folded.
 const SHORT: usize = 120;
 /// How entries begin whose target is a user, a session or a token, not a server.
-const ABOUT_PEOPLE: [&str; 5] = ["session.", "token.", "user.", "invitation.", "password."];
+const ABOUT_PEOPLE: [&str; 6] = ["session.", "token.", "user.", "invitation.", "password.", "factor."];
 
 /// What a person did.
 #[derive(Debug)]
@@ -155,6 +155,12 @@ fn words(what: &str, outcome: &str) -> String {
         "password.reset" => ("reset the password of", "reset the password of"),
         "token.create" => ("created the token", "create the token"),
         "token.revoke" => ("revoked the token", "revoke the token"),
+        "factor.set_app" => ("set up an authenticator app", "set up an authenticator app"),
+        "factor.remove_app" => ("removed the authenticator app", "remove the authenticator app"),
+        "factor.renew_recovery_codes" => ("made new recovery codes", "make new recovery codes"),
+        "factor.add_passkey" => ("added the passkey", "add the passkey"),
+        "factor.remove_passkey" => ("removed the passkey", "remove the passkey"),
+        "factor.reset" => ("removed all second factors of", "remove all second factors of"),
         "user.invite" => ("invited the user", "invite the user"),
         "user.accept" => ("accepted the invitation by", "accept the invitation by"),
         "user.provide" => ("got an account by the single sign-on:", "get an account by the single sign-on:"),

@@ -17,7 +17,7 @@ const MAX_WHAT: usize = 200;
 /// The prefix of the names of kept fields.
 const KEPT: &str = "keep.";
 /// Fields that are never kept.
-pub const SECRET: [&str; 4] = ["password", "current", "new", "code"];
+pub const SECRET: [&str; 6] = ["password", "current", "new", "code", "ceremony", "credential"];
 /// Paths, with all below them, that are not forms of pages.
 const NO_FORMS: [&str; 7] = ["/api", "/assets", "/confirm", "/invitation", "/login", "/logout", "/setup"];
 

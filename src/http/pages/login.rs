@@ -14,6 +14,7 @@ use super::message::{Message, done, is_own, see_other};
 use super::page::{Page, Whole};
 use super::shell::Shell;
 use super::words::sentence;
+use super::{login_factor, login_factor_new};
 use crate::actions::log_in::{Login, LoginError};
 use crate::actions::{Actor, log_in, log_out, set_up};
 use crate::config::PasswordLogin;
@@ -24,7 +25,7 @@ use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{LoginOrigin, SessionId, UNDO_FOR, Username};
+use crate::store::{LoginOrigin, SessionId, SessionToken, UNDO_FOR, Username};
 
 /// The path of the login that leads back to `here`.
 #[must_use]
@@ -40,6 +41,14 @@ pub fn path(here: &str, ended: bool) -> String {
     if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") }
 }
 
+/// The path of the login after one that waited too long for its second factor.
+#[must_use]
+pub(super) fn over(next: &str) -> String {
+    let path = path(&own(next), false);
+    let joint = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{joint}over=1")
+}
+
 /// Where the login leads to, and why it is shown.
 #[derive(Deserialize, Default)]
 pub struct Wanted {
@@ -49,6 +58,7 @@ pub struct Wanted {
     out: Option<String>,
     /// Whether the form for the password is shown where it is not for everybody.
     password: Option<String>,
+    over: Option<String>,
 }
 
 #[derive(Template)]
@@ -59,7 +69,13 @@ struct LoginPage {
     goal: String,
     ended: bool,
     out: bool,
+    /// Whether a login has waited too long for its second factor, or was tried with too many wrong codes.
+    over: bool,
     limited: Option<Limited>,
+    /// Whether one can log in with a passkey alone.
+    passkeys: bool,
+    /// Why it was refused.
+    passkey_error: Option<String>,
     /// A form that was sent after its session had ended.
     kept: Option<Kept>,
     /// The single sign-on.
@@ -102,7 +118,10 @@ impl LoginPage {
             next,
             ended: false,
             out: false,
+            over: false,
             limited: None,
+            passkeys: state.passkeys.ready().is_ok(),
+            passkey_error: None,
             kept: None,
             name: Field::text("username", "Name")
                 .value(name)
@@ -126,6 +145,19 @@ pub fn with_form(state: &AppState, shell: Shell, kept: Kept) -> Response {
     let mut response = Page::new(page).status(StatusCode::UNAUTHORIZED).into_response();
     response.extensions_mut().insert(Whole);
     response
+}
+
+/// The login page after a passkey that was refused.
+pub(super) fn refused(
+    state: &AppState,
+    shell: Shell,
+    next: &str,
+    kept: Option<Kept>,
+    says: &str,
+) -> Response {
+    let page = LoginPage::new(state, shell, next, Username::ADMIN, &Errors::default());
+    let page = LoginPage { ended: kept.is_some(), kept, passkey_error: Some(says.to_owned()), ..page };
+    Page::new(page).status(StatusCode::UNPROCESSABLE_ENTITY).into_response()
 }
 
 /// The path, if it is one of our pages to go to; else the first page.
@@ -164,8 +196,8 @@ pub async fn show(
     };
     let page = LoginPage::new(&state, shell, &wanted.next, name, &Errors::default());
     let password_form = state.password_login == PasswordLogin::On || wanted.password.is_some();
-    let (ended, out) = (wanted.ended.is_some(), wanted.out.is_some());
-    Ok(Page::new(LoginPage { ended, out, password_form, ..page }).into_response())
+    let (ended, out, over) = (wanted.ended.is_some(), wanted.out.is_some(), wanted.over.is_some());
+    Ok(Page::new(LoginPage { ended, out, over, password_form, ..page }).into_response())
 }
 
 /// Logs in.
@@ -190,12 +222,13 @@ pub async fn log_in(
     };
     match begun {
         Ok(log_in::LoggedIn { token, .. }) => {
-            let mut response = match &kept {
-                Some(kept) => offered(&state, token.id(), ip, kept.clone(), shell.clock.now).await,
-                None => see_other(&own(form.raw("next"))),
-            };
-            response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
-            Ok(response)
+            Ok(logged_in(&state, cookie, (&token, ip), kept, form.raw("next"), shell.clock.now).await)
+        }
+        Err(LoginError::SecondFactor(waits)) if waits.must_set_up => {
+            login_factor_new::ask(&state, shell, waits.secret.reveal(), &own(form.raw("next")), kept).await
+        }
+        Err(LoginError::SecondFactor(waits)) => {
+            Ok(login_factor::ask(shell, &waits, &own(form.raw("next")), kept))
         }
         Err(LoginError::Wrong | LoginError::Disabled) => {
             let errors = Errors::one("password", "The name or the password is wrong.");
@@ -228,6 +261,23 @@ pub async fn log_in(
         Err(LoginError::SetupIncomplete) => Ok(see_other("/setup")),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The answer to a login that has succeeded: the session's cookie, and the page that it leads to.
+pub(super) async fn logged_in(
+    state: &AppState,
+    cookie: CookieKind,
+    (token, ip): (&SessionToken, IpAddr),
+    kept: Option<Kept>,
+    next: &str,
+    now: Timestamp,
+) -> Response {
+    let mut response = match kept {
+        Some(kept) => offered(state, token.id(), ip, kept, now).await,
+        None => see_other(&own(next)),
+    };
+    response.headers_mut().insert(header::SET_COOKIE, cookie.set(token));
+    response
 }
 
 /// Logs in with a password that was just set, and redirects to that page. The password stays set: if this login is refused, the

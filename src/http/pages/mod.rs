@@ -58,6 +58,8 @@
 //! | fail2ban's words, commands | `<code class="said">`, `<code class="command">` |
 
 mod account;
+mod account_factors;
+mod account_passkeys;
 mod account_sessions;
 mod account_tokens;
 mod activity;
@@ -97,7 +99,12 @@ mod jobs_rows;
 mod keep_form;
 mod kept;
 mod login;
+mod login_factor;
+mod login_factor_new;
+mod login_passkey;
 mod login_provider;
+mod login_set_up;
+mod login_step;
 pub mod marks;
 mod menu_findings;
 pub mod message;
@@ -107,6 +114,7 @@ mod once;
 pub mod page;
 pub mod paging;
 pub mod prefs;
+mod qr;
 mod recovery;
 pub(super) mod refused;
 pub mod search;
@@ -155,6 +163,9 @@ pub fn router() -> Router<AppState> {
         .route("/login/sso/confirm", get(login_provider::confirm))
         .route("/login/callback", get(login_provider::callback))
         .route("/login/backchannel-logout", post(login_provider::backchannel_logout))
+        .route("/login/set-up", form(login_set_up::set_up))
+        .route("/login/passkey", form(login_passkey::finish))
+        .route("/login/factor", form(login_step::finish))
         .route("/setup", get(setup::show).post(setup::complete))
         .route("/invitation/{code}", get(invitation::show).post(invitation::complete))
         // for users who are logged in
@@ -169,6 +180,13 @@ pub fn router() -> Router<AppState> {
         .route("/account/sessions", form(account_sessions::end))
         .route("/account/tokens", form(account_tokens::create))
         .route("/account/revoke-token", form(account_tokens::revoke))
+        .route("/account/factors", get(account_factors::show))
+        .route("/account/factors/app", form(account_factors::propose_app))
+        .route("/account/factors/first-code", form(account_factors::set_app))
+        .route("/account/factors/remove-app", form(account_factors::remove_app))
+        .route("/account/factors/recovery-codes", form(account_factors::renew_recovery_codes))
+        .route("/account/factors/passkey", form(account_passkeys::add))
+        .route("/account/factors/remove-passkey", form(account_passkeys::remove))
         .route("/users", get(users::show))
         .route("/users/invite", form(users::invite))
         .route("/users/revoke", form(users::revoke))

@@ -84,7 +84,7 @@ fn settings(shell: Shell, effective: &Effective, form: Option<&Form>, errors: Er
             Shape::Switch => {
                 Control::Switch(typed.map_or(value == Value::Bool(true), |typed| typed == "true"))
             }
-            Shape::Seconds(_) | Shape::Rate => {
+            Shape::Seconds(_) | Shape::Rate | Shape::Roles => {
                 let field = Field::text(name, words.label).value(typed.unwrap_or_else(|| text(&value)));
                 let field = field.hint(words.decides).with(&errors).attribute("autocomplete", "off");
                 Control::Text(Box::new(match shape {
@@ -105,6 +105,10 @@ fn spoken(shape: &Shape, value: &Value) -> String {
     match (shape, value) {
         (Shape::Seconds(_), value) => duration(value.as_u64().unwrap_or_default()),
         (Shape::Switch, value) => (if *value == Value::Bool(true) { "on" } else { "off" }).to_owned(),
+        (Shape::Roles, value) => match text(value) {
+            none if none.is_empty() => "none".to_owned(),
+            roles => roles.replace(',', ", "),
+        },
         (Shape::Rate, value) => {
             let value = text(value);
             let (attempts, seconds) = value.split_once('/').unwrap_or((&value, "0"));

@@ -51,7 +51,7 @@ fn read(shape: &Shape, typed: &str) -> Option<Value> {
         Shape::Seconds(_) if digits => typed.parse::<u64>().ok().map(Value::from),
         Shape::Seconds(_) => None,
         Shape::Switch => typed.parse::<bool>().ok().map(Value::from),
-        Shape::Rate => Some(typed.into()),
+        Shape::Rate | Shape::Roles => Some(typed.into()),
     }
 }
 
@@ -62,6 +62,7 @@ pub fn allowed(shape: &Shape) -> &'static str {
         Shape::Seconds(_) => "must be a whole number of seconds, such as 1800",
         Shape::Switch => "must be on or off",
         Shape::Rate => "must be attempts and seconds, such as 10/60",
+        Shape::Roles => "must be roles separated by commas, such as operator,admin",
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Words {
 }
 
 /// Every setting has its row.
-pub const WORDS: [Words; 8] = [
+pub const WORDS: [Words; 9] = [
     Words {
         name: "session_idle_seconds",
         label: "A session ends after this long without use",
@@ -72,6 +72,13 @@ pub const WORDS: [Words; 8] = [
         decides: "Attempts and seconds, as above, from all addresses together.",
         low: "Low: while strangers guess, the owner may have to wait before logging in at a new address.",
         high: "High: many addresses together can try more passwords.",
+    },
+    Words {
+        name: "second_factor_roles",
+        label: "Roles that need a second factor",
+        decides: "Roles separated by commas, such as operator,admin. Who has no second factor is led to set one up at the next login.",
+        low: "None: whoever learns a password is logged in.",
+        high: "All: people need a device besides their password.",
     },
 ];
 

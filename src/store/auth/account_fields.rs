@@ -2,9 +2,11 @@
 
 use super::account_id::{AccountId, Owner};
 use super::provider_user::ProviderUser;
+use super::stored_passkey::{self, StoredPasskey};
 use super::username::Username;
 use crate::domain::Timestamp;
 use crate::domain::access::{Access, Role, ServerPattern};
+use crate::domain::second_factor::AppSecret;
 use crate::store::connection::clock::moment;
 use crate::store::{Result, StoreError};
 
@@ -15,6 +17,10 @@ pub struct Account {
     pub owner: Owner,
     /// The password's argon2id hash in PHC form.
     pub password_hash: String,
+    /// The same as it is stored, by which a change of it sees whether another came first.
+    pub stored_hash: String,
+    /// What its user shows at a login besides the password.
+    pub factors: Factors,
     /// What it may do, and whether it may do anything.
     pub standing: AccountStanding,
     /// Counts revocations of all sessions: a session of an older generation has ended.
@@ -34,6 +40,36 @@ impl Account {
     #[must_use]
     pub fn hash(&self) -> Option<&str> {
         self.provider.is_none().then_some(self.password_hash.as_str())
+    }
+}
+
+/// The second factors of an account.
+#[derive(Clone, Default)]
+pub struct Factors {
+    /// The authenticator app.
+    pub app: Option<App>,
+    /// How many recovery codes are left.
+    pub recovery_codes: usize,
+    /// Its passkeys.
+    pub passkeys: Vec<StoredPasskey>,
+    /// The same as they are stored.
+    pub(in crate::store) stored_passkeys: String,
+}
+
+/// An authenticator app that is set up.
+#[derive(Clone)]
+pub struct App {
+    /// The secret that it shares with the workers.
+    pub secret: AppSecret,
+    /// When it was set up.
+    pub since: Timestamp,
+}
+
+impl Factors {
+    /// Whether a login needs one.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.app.is_some() || !self.passkeys.is_empty()
     }
 }
 
@@ -84,7 +120,7 @@ pub(super) fn access_of(role: &str, servers: &str) -> std::result::Result<Access
 }
 
 /// The fields of an account's hash that are read.
-pub(super) const FIELDS: [&str; 10] = [
+pub(super) const FIELDS: [&str; 14] = [
     "id",
     "password_hash",
     "role",
@@ -95,9 +131,16 @@ pub(super) const FIELDS: [&str; 10] = [
     "unconfirmed",
     "issuer",
     "subject",
+    "factor_app",
+    "factor_app_since",
+    "factor_recovery",
+    "factor_passkeys",
 ];
-/// Where the mark of what the replicas have not confirmed is among them.
+/// The place of `unconfirmed`.
 pub(super) const UNCONFIRMED: usize = 7;
+/// What the stored hash begins with while the account has a second factor (`scripts/factor_set.lua` writes it): a version that knows
+/// no second factors takes the rest for no hash, and every password for a wrong one, instead of logging in without the factor.
+const WITH_FACTOR: &str = "factor:";
 
 /// What was read of an account's hash, in the order of [`FIELDS`].
 pub(super) struct Fields(pub(super) Vec<Option<String>>);
@@ -111,6 +154,21 @@ impl Fields {
         Some(ProviderUser { issuer: self.get(8)?.to_owned(), subject: self.get(9)?.to_owned() })
     }
 
+    /// What cannot be read is an error, and never an account without a factor.
+    fn factors(&self) -> std::result::Result<Factors, String> {
+        let app = |text: &str| {
+            let secret = AppSecret::parse(text).ok_or("the secret of its authenticator app is none")?;
+            let since = self.get(11).and_then(|at| at.parse().ok()).map(moment);
+            Ok::<_, String>(App { secret, since: since.unwrap_or_default() })
+        };
+        Ok(Factors {
+            app: self.get(10).map(app).transpose()?,
+            recovery_codes: self.get(12).map_or(0, |hashes| hashes.split_ascii_whitespace().count()),
+            passkeys: stored_passkey::read(self.get(13))?,
+            stored_passkeys: self.get(13).unwrap_or_default().to_owned(),
+        })
+    }
+
     /// The account with these generations; none where there is none.
     pub(super) fn account(
         &self,
@@ -118,14 +176,16 @@ impl Fields {
         generation: Option<u64>,
         token_generation: Option<u64>,
     ) -> Result<Option<Account>> {
-        let Some(password_hash) = self.get(1) else { return Ok(None) };
+        let Some(stored_hash) = self.get(1) else { return Ok(None) };
         let corrupt = |what: String| StoreError::corrupt(format!("the account `{username}`: {what}"));
         Ok(Some(Account {
             owner: Owner {
                 username: username.clone(),
                 id: self.get(0).map_or(Ok(AccountId::ADMIN), parse_id)?,
             },
-            password_hash: password_hash.to_owned(),
+            password_hash: stored_hash.strip_prefix(WITH_FACTOR).unwrap_or(stored_hash).to_owned(),
+            stored_hash: stored_hash.to_owned(),
+            factors: self.factors().map_err(corrupt)?,
             standing: AccountStanding::of(self.get(2), self.get(3), self.get(4)).map_err(corrupt)?,
             generation: generation.unwrap_or_default(),
             token_generation: token_generation.unwrap_or_default(),
@@ -147,8 +207,9 @@ mod tests {
 
     #[test]
     fn what_version_0_2_wrote_is_an_admin_of_all_servers() {
-        let fields = |fields: [Option<&str>; 10]| Fields(fields.map(|text| text.map(str::to_owned)).to_vec());
-        let written = fields([None, Some("hash"), None, None, None, None, None, None, None, None]);
+        let mut fields = vec![None; FIELDS.len()];
+        fields[1] = Some("hash".to_owned());
+        let written = Fields(fields);
         let account = written.account(&Username::admin(), Some(3), None).unwrap().unwrap();
         assert_eq!(account.owner, Owner::admin());
         assert!(account.standing.may_do_everything());
@@ -171,5 +232,24 @@ mod tests {
             AccountStanding::of(Some("owner"), None, None).is_err(),
             "a role of a newer version is not guessed"
         );
+    }
+
+    #[test]
+    fn an_account_with_a_factor_has_no_password_for_a_version_that_knows_none_and_an_unreadable_one_is_an_error()
+     {
+        let phc = crate::password::hash("correct horse").unwrap();
+        let stored = format!("{WITH_FACTOR}{phc}");
+        assert!(!crate::password::verify("correct horse", &stored));
+        let mut fields = vec![None; FIELDS.len()];
+        fields[1] = Some(stored);
+        fields[8] = Some("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_owned());
+        fields[9] = Some("5000000".to_owned());
+        fields[10] = Some("aa bb".to_owned());
+        let account = Fields(fields.clone()).account(&Username::admin(), None, None).unwrap().unwrap();
+        assert_eq!(account.password_hash, phc);
+        assert!(account.factors.any() && account.factors.recovery_codes == 2);
+        assert_eq!(account.factors.app.unwrap().since, moment(5_000_000));
+        fields[8] = Some("x".to_owned());
+        assert!(Fields(fields).account(&Username::admin(), None, None).is_err());
     }
 }

@@ -200,6 +200,7 @@ impl Store {
         let deleted = self.end_with_tokens(&account.owner, end, audit).await?;
         if deleted == AccountChanged::Done {
             self.forget_provider_account(account).await;
+            self.forget_passkeys(&account.owner, &account.factors.passkeys).await;
         }
         Ok(deleted)
     }
@@ -234,7 +235,7 @@ impl Store {
         audit: &AuditRecord,
     ) -> Result<PasswordSet> {
         let ended =
-            self.set_password(&verified.owner, &verified.password_hash, new_hash, renewal, audit).await?;
+            self.set_password(&verified.owner, &verified.stored_hash, new_hash, renewal, audit).await?;
         Ok(match ended {
             Ended::Nothing | Ended::LastAdmin => PasswordSet::Overtaken,
             Ended::AllButOne => PasswordSet::Renewed,

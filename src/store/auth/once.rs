@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::store::connection::clock::millis;
-use crate::store::{Result, Store, hex, random, scripts};
+use crate::store::{Result, SessionId, Store, hex, random, scripts};
 
 /// Characters of a secret: 32 bytes in base64url.
 const CHARACTERS: usize = 43;
@@ -26,6 +26,12 @@ pub enum OnceKind {
     AppSetup,
     /// A login with a provider of identities, while the browser is there.
     ProviderLogin,
+    /// A login that waits for its second factor.
+    Login,
+    /// The challenge of a passkey that is being added.
+    PasskeySetup,
+    /// The challenge of a login with a passkey.
+    PasskeyLogin,
 }
 
 impl OnceKind {
@@ -34,12 +40,15 @@ impl OnceKind {
         match self {
             Self::AppSetup => "app-setup",
             Self::ProviderLogin => "provider-login",
+            Self::Login => "login",
+            Self::PasskeySetup => "passkey-setup",
+            Self::PasskeyLogin => "passkey-login",
         }
     }
 }
 
 /// The secret under which something is kept: 256 random bits. Never stored, never printed.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct OnceSecret(SecretString);
 
 /// The SHA-256 of a secret: names what is kept, and takes nothing.
@@ -81,6 +90,18 @@ impl OnceHash {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// What is kept for a session.
+    #[must_use]
+    pub fn of_session(session: &SessionId) -> Self {
+        Self(*session.as_bytes())
+    }
+
+    /// The same bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     pub(in crate::store) fn digits(&self) -> String {

@@ -39,7 +39,9 @@ impl Trail {
     #[must_use]
     pub fn of(what: &str) -> Self {
         match what.split('.').next() {
-            Some("setup" | "session" | "password" | "user" | "invitation" | "token") => Self::Security,
+            Some("setup" | "session" | "password" | "user" | "invitation" | "token" | "factor") => {
+                Self::Security
+            }
             _ => Self::Changes,
         }
     }
@@ -59,6 +61,7 @@ mod tests {
             "user.accept",
             "invitation.revoke",
             "token.create",
+            "factor.set_app",
         ] {
             assert_eq!(Trail::of(what), Trail::Security, "{what}");
         }

@@ -6,7 +6,7 @@ use crate::store::auth::invitations::InvitationId;
 use crate::store::auth::provider_sessions::ProviderSession;
 use crate::store::auth::provider_user::{ProviderUser, pair};
 use crate::store::auth::sessions::token::{Proof, ProofKind};
-use crate::store::{OnceHash, OnceKind, SessionId, Username};
+use crate::store::{OnceHash, OnceKind, PasskeyId, SessionId, Username};
 
 impl Keys {
     pub(in crate::store) fn account(&self, user: &Username) -> String {
@@ -91,6 +91,11 @@ impl Keys {
     /// There once a token with which a provider ends sessions was used.
     pub(in crate::store) fn provider_logout_token(&self, issuer: &str, id: &str) -> String {
         self.key(&format!("provider-logout-token:{}", pair(issuer, id)))
+    }
+
+    /// The name of the account whose passkey this is.
+    pub(in crate::store) fn passkey(&self, id: &PasskeyId) -> String {
+        self.key(&format!("passkey:{}", id.as_str()))
     }
 
     /// The key has the digest in raw form: 32 bytes instead of 43 for each of many sessions.

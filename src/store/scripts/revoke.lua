@@ -8,8 +8,8 @@
 -- KEYS[6] audit, KEYS[7] its chain, KEYS[8] generation of tokens, KEYS[9] index of tokens, KEYS[10] all accounts
 -- KEYS[11] other accounts that may do everything, KEYS[12] the admin's account
 -- KEYS[13] the session to end or to keep, if any, KEYS[14] the one that takes its place, if it is renewed
--- ARGV[1] 'one', 'known' (ends it even if the index does not list it), 'all', 'password', 'access', 'delete', or 'none' to find out
---   which holders are left
+-- ARGV[1] 'one', 'known' (ends it even if the index does not list it), 'all', 'password', 'factors' (removes all second factors),
+--   'access', 'delete', or 'none' to find out which holders are left
 -- ARGV[2] id of that session, or '', ARGV[3] channel, ARGV[4] random, for an incarnation
 -- ARGV[5] the hash that was verified, or '' to set it whatever it was, ARGV[6] the new hash
 -- ARGV[7] a mark that stays with the change until the replicas have confirmed it, or ''
@@ -29,9 +29,18 @@ local one = kind == 'one' or kind == 'known'
 if not one and kind ~= 'none' and (redis.call('HGET', KEYS[4], 'id') or 'admin') ~= account then return {-1} end
 if kind == 'password' then
   if ARGV[5] ~= '' and redis.call('HGET', KEYS[4], 'password_hash') ~= ARGV[5] then return {-1} end
-  redis.call('HSET', KEYS[4], 'password_hash', ARGV[6])
+  -- While it has a second factor, a version that knows none takes this for no hash.
+  local factors = redis.call('HMGET', KEYS[4], 'factor_app', 'factor_passkeys')
+  redis.call('HSET', KEYS[4], 'password_hash', ((factors[1] or factors[2]) and 'factor:' or '') .. ARGV[6])
   if ARGV[7] ~= '' then redis.call('HSET', KEYS[4], 'unconfirmed', ARGV[7]) end
   redis.call('DEL', KEYS[5])
+end
+if kind == 'factors' then
+  local hash = redis.call('HGET', KEYS[4], 'password_hash')
+  if not hash then return {-1} end
+  redis.call('HSET', KEYS[4], 'password_hash', (string.gsub(hash, '^factor:', '')))
+  redis.call('HDEL', KEYS[4], 'factor_app', 'factor_app_since', 'factor_app_step', 'factor_recovery', 'factor_passkeys')
+  if ARGV[7] ~= '' then redis.call('HSET', KEYS[4], 'unconfirmed', ARGV[7]) end
 end
 if kind == 'access' or kind == 'delete' then
   -- Role, servers and whether it is disabled. What version 0.2 created has none of them.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod agent;
+pub mod authenticator;
 pub mod balancer;
 pub mod broken_fail2ban;
 pub mod browser;
@@ -9,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod disk;
 pub mod event_stream;
+pub mod factors;
 pub mod fail2ban;
 pub mod failover;
 pub mod front;

@@ -30,7 +30,8 @@ dialog?.querySelector("form").addEventListener("submit", async (event) => {
   }
   password.value = "";
   if (!answer.to) {
-    put(error, Object.values(answer.errors ?? {})[0] ?? answer.detail ?? "The login was refused.");
+    const factor = answer.whole && "Your account has a second factor: log in in another tab, close this with Escape, and send again.";
+    put(error, factor || (Object.values(answer.errors ?? {})[0] ?? answer.detail ?? "The login was refused."));
     error.hidden = false;
     password.focus();
     return;

@@ -48,6 +48,8 @@ pub(in crate::store) enum Revocation<'a> {
         mark: &'a str,
         renewal: Option<(&'a SessionId, &'a SessionId)>,
     },
+    /// All, along with the second factors of the account; `mark` as with a password.
+    Factors { mark: &'a str },
     /// All, and all tokens for programs, along with another access, if the account still has the one `before`.
     Access { before: &'a AccountStanding, after: &'a AccountStanding, mark: &'a str },
     /// All, and all tokens for programs, along with the account, if it still has this access.
@@ -79,6 +81,7 @@ impl Revocation<'_> {
             Self::Password { renewal, .. } => {
                 ("password", renewal.map(|(kept, _)| kept), renewal.map(|(_, renewed)| renewed))
             }
+            Self::Factors { .. } => ("factors", None, None),
             Self::Access { .. } => ("access", None, None),
             Self::Account { .. } => ("delete", None, None),
             Self::Nothing => ("none", None, None),
@@ -102,7 +105,7 @@ impl Revocation<'_> {
         let call = [session, renewed].into_iter().flatten().fold(call, |call, id| call.key(key_of(id)));
         let (verified, new, mark) = match self {
             Self::Password { verified, new, mark, .. } => (*verified, *new, *mark),
-            Self::Access { mark, .. } => ("", "", *mark),
+            Self::Access { mark, .. } | Self::Factors { mark } => ("", "", *mark),
             _ => ("", "", ""),
         };
         let id_of = |id: Option<&SessionId>| id.map_or(Vec::new(), |id| id.as_bytes().to_vec());

@@ -61,7 +61,8 @@ pub struct LoginOrigin {
 
 impl Store {
     /// Begins a session with the entry that `audit` makes of it, unless the user's generation is no longer `generation` (all sessions
-    /// were revoked, or the password was changed, after the account was read): then `None`, and the caller reads the account again.
+    /// were revoked, or the password was changed, after the account was read), or the account has a second factor and none was shown:
+    /// then `None`, and the caller reads the account again.
     ///
     /// # Errors
     /// See [`crate::store::StoreError`].
@@ -69,6 +70,21 @@ impl Store {
         &self,
         (owner, access): (&Owner, &Access),
         generation: u64,
+        origin: &LoginOrigin,
+        life: SessionLife,
+        audit: impl FnOnce(&SessionDetails) -> AuditRecord,
+    ) -> Result<Option<(SessionToken, SessionDetails)>> {
+        self.begin_session_with((owner, access), (generation, None), origin, life, audit).await
+    }
+
+    /// The same for a login that has shown this second factor, if any.
+    ///
+    /// # Errors
+    /// See [`crate::store::StoreError`].
+    pub async fn begin_session_with(
+        &self,
+        (owner, access): (&Owner, &Access),
+        (generation, factor): (u64, Option<&str>),
         origin: &LoginOrigin,
         life: SessionLife,
         audit: impl FnOnce(&SessionDetails) -> AuditRecord,
@@ -98,7 +114,8 @@ impl Store {
             .key(self.keys.session(&id))
             .key(self.keys.sessions(username))
             .key(self.keys.generation(owner.id))
-            .key(self.keys.user_agent(record.document.agent));
+            .key(self.keys.user_agent(record.document.agent))
+            .key(self.keys.account(username));
         let audit = audit(&details);
         let call = self
             .with_audit_keys(call, audit.trail)
@@ -108,7 +125,8 @@ impl Store {
             .arg(record.document.expires / 1000)
             .arg(&id.as_bytes()[..])
             .arg(&details.user_agent)
-            .arg(millis(life.absolute));
+            .arg(millis(life.absolute))
+            .arg(factor.unwrap_or_default());
         let begun: bool = self.shared.call(&self.with_audit(call, &audit)).await?;
         if !begun {
             return Ok(None);
