@@ -209,7 +209,7 @@ async fn a_host_that_counts_few_bans_in_many_jails_cannot_fill_redis_with_them()
 #[tokio::test]
 async fn long_texts_in_the_place_of_addresses_take_no_more_of_the_leader_and_of_redis_than_addresses() {
     let jails = [("few", 300), ("long", 12_000), ("longer", 1), ("one", 1)];
-    let (cluster, client, _folder, _server) = facing(move |path| {
+    let (mut cluster, client, _folder, _server) = facing(move |path| {
         let marks = |count: u32| {
             let marks: Vec<_> = (0..count).map(|n| format!(r#"["{n:01024}",1,2]"#)).collect();
             format!(r#"{{"marks":[{}],"others":{count}}}"#, marks.join(",")).into_response()
@@ -229,6 +229,8 @@ async fn long_texts_in_the_place_of_addresses_take_no_more_of_the_leader_and_of_
     let found = unread(&client, 3).await;
     assert_eq!(found.iter().map(|list| &list["jail"]).collect::<Vec<_>>(), ["long", "longer", "one"]);
     assert_eq!(stored(&cluster, "liar").await, 300, "a few long texts are read as ever");
-    let peak = peak(&cluster.workers[0].process);
-    assert!(peak < 80, "long texts have taken the leader to {peak} MiB");
+    // Beside a worker that has read nothing, and has not hashed a password either: how large the program itself is changes.
+    cluster.add_worker().await;
+    let (leader, other) = (peak(&cluster.workers[0].process), peak(&cluster.workers[1].process));
+    assert!(leader < other + 40, "long texts have taken the leader to {leader} MiB, beside {other} of another");
 }
