@@ -1,5 +1,6 @@
-//! The provider of identities (OpenID Connect): what this installation asks it, and how its answers are checked. No HTTP of ours in
-//! it, no Redis and no accounts: `actions/log_in_with_provider.rs` has those.
+//! The provider of identities: what this installation asks it by the rules of OpenID Connect, and how its answers are checked.
+//!
+//! There is no HTTP of ours in it, no Redis and no accounts: `actions/log_in_with_provider.rs` has those.
 //!
 //! ```text
 //! begin() ─▶ the address at the provider, with state, nonce and PKCE challenge      browser ─▶ provider ─▶ browser

@@ -67,7 +67,7 @@ async fn a_provider_of_others_logs_in_confirms_and_logs_out_on_every_worker() {
     command.current_dir(folder).arg("provider.mjs").arg(at.port().to_string());
     command.arg("http://127.0.0.1:8080/login/callback");
     command.arg(format!("http://{}/login/backchannel-logout", cluster.workers[2].address));
-    let provider = Child::start("provider", command.into());
+    let provider = Child::start("provider", command);
     provider.line("the provider to listen", SOON, |line| line.contains("listening").then_some(())).await;
     let mut user = browser(&cluster, 0);
     let there = eventually("the provider to be found", SOON, || {
