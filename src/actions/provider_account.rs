@@ -224,9 +224,11 @@ async fn open(
         after: json!({ "user_agent": details.user_agent, "with": "provider" }),
         ..actor.record("session.begin")
     };
+    // Whether a second factor is needed is up to the provider, also where the account has one here.
+    let factor = (generation, Some("provider"));
     let begun = context
         .store
-        .begin_session((&owner, &standing.access), generation, &arrival.origin, life, audit)
+        .begin_session_with((&owner, &standing.access), factor, &arrival.origin, life, audit)
         .await?;
     let Some((token, details)) = begun else { return Ok(None) };
     let id = details.session.id;

@@ -73,12 +73,13 @@ async fn a_passkey_is_added_on_the_page_of_the_account_and_logs_in_alone_and_aft
     chrome.until("h1", "Confirm with your password").await;
     chrome.type_into("password", PASSWORD).await;
     chrome.press("Confirm password").await;
+    chrome.until("#messages", "The password is correct").await;
     chrome.press_in("#messages", "Remove a passkey").await;
     chrome.until("#messages", "The passkey is removed.").await;
     log_out(&chrome).await;
     chrome.goto(&url("/login")).await;
     chrome.press_in("main", "Log in with a passkey").await;
-    chrome.until("main .error", "logs nobody in").await;
+    chrome.until("form[data-passkey] .error", "logs nobody in").await;
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
     chrome.end().await;
 }

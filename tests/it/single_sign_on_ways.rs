@@ -94,3 +94,16 @@ async fn a_provider_that_is_away_or_silent_hinders_no_password_and_is_found_once
     let page = waiting.await.unwrap();
     assert_eq!(page.expect(503).text("h1"), "The provider cannot be reached");
 }
+
+#[tokio::test]
+async fn a_login_with_the_provider_needs_no_second_factor_of_the_account_since_the_provider_asks_for_its_own()
+{
+    let (cluster, provider) = with_provider(2).await;
+    let anna = User::new("anna", &["looks"]);
+    logged_in(&cluster, &provider, &anna).await;
+    let key = "{it}:account:anna";
+    let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    cluster.redis.command::<u64>(&["HSET", key, "factor_app", secret]).await;
+    let factors = logged_in(&cluster, &provider, &anna).await.get("/api/v1/factors").await;
+    assert!(factors.expect(200).body["app"].is_object(), "{}", factors.text);
+}

@@ -242,14 +242,15 @@ mod tests {
         assert!(!crate::password::verify("correct horse", &stored));
         let mut fields = vec![None; FIELDS.len()];
         fields[1] = Some(stored);
-        fields[8] = Some("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_owned());
-        fields[9] = Some("5000000".to_owned());
-        fields[10] = Some("aa bb".to_owned());
+        let at = |name: &str| FIELDS.iter().position(|field| *field == name).unwrap();
+        fields[at("factor_app")] = Some("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_owned());
+        fields[at("factor_app_since")] = Some("5000000".to_owned());
+        fields[at("factor_recovery")] = Some("aa bb".to_owned());
         let account = Fields(fields.clone()).account(&Username::admin(), None, None).unwrap().unwrap();
         assert_eq!(account.password_hash, phc);
         assert!(account.factors.any() && account.factors.recovery_codes == 2);
         assert_eq!(account.factors.app.unwrap().since, moment(5_000_000));
-        fields[8] = Some("x".to_owned());
+        fields[at("factor_app")] = Some("x".to_owned());
         assert!(Fields(fields).account(&Username::admin(), None, None).is_err());
     }
 }
