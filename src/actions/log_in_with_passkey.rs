@@ -9,6 +9,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use webauthn_rs::prelude::{DiscoverableAuthentication, PublicKeyCredential, WebauthnError};
@@ -79,7 +81,7 @@ pub async fn begin(context: &Context, ip: IpAddr, waiting: Option<&str>) -> Resu
 /// The passkeys of an account, for a browser: also of those that cannot log in without a name.
 fn known(account: &Account) -> std::result::Result<Value, StoreError> {
     let of = |stored: &StoredPasskey| {
-        let id = to_json(key_of(stored)?.cred_id())?;
+        let id = URL_SAFE_NO_PAD.encode(key_of(stored)?.cred_id());
         Ok(json!({ "type": "public-key", "id": id }))
     };
     account.factors.passkeys.iter().map(of).collect()

@@ -44,7 +44,7 @@ async fn a_passkey_is_added_on_the_page_of_the_account_and_logs_in_alone_and_aft
     chrome.until("h1", "Confirm with your password").await;
     chrome.type_into("password", PASSWORD).await;
     chrome.press("Confirm password").await;
-    chrome.until("#messages", "The password is right").await;
+    chrome.until("#messages", "The password is correct").await;
     chrome.press_in("#messages", "Add a passkey").await;
     chrome.until("#messages", "once more").await;
     chrome.type_into("name", "laptop").await;

@@ -101,6 +101,7 @@ async fn a_passkey_is_the_second_factor_of_a_login_at_any_worker() {
     let allowed = given["options"]["publicKey"]["allowCredentials"].as_array().unwrap();
     assert_eq!(allowed.len(), 1, "{given}");
     let credential = passkey.sign(&given["options"]);
+    assert_eq!(allowed[0]["id"], credential["id"], "as browsers read it");
     signed(&cluster, 2, &given, &credential).await.expect(201);
     // The login is over for every other factor.
     assert_eq!(finish(&cluster.client(0), login, &app.code()).await.problem(401), "login-over");

@@ -60,7 +60,8 @@ fields! {
         PROBLEM_TITLE = "/title";
         PROBLEM_DETAIL = "/detail";
         PROBLEM_RETRY = "/retry_after_seconds";
-        // Of `second-factor-required`.
+    }
+    "LoginRefused" {
         PROBLEM_LOGIN = "/login";
     }
     "LoggedIn" {

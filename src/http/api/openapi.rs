@@ -282,7 +282,7 @@ fn refuse(operation: &mut Operation, safe: bool, api: bool, probe: bool) {
         }
         let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
         let RefOr::T(response) = response else { continue };
-        if status.is_some_and(|status| !status.is_success()) {
+        if status.is_some_and(|status| !status.is_success()) && response.content.is_empty() {
             let problem = Content::new(Some(Ref::from_schema_name("Problem")));
             response.content = [("application/problem+json".to_owned(), RefOr::T(problem))].into();
         }

@@ -43,6 +43,22 @@ pub struct LoggedIn {
     session: SessionView,
 }
 
+/// Why there is no session yet: a problem document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "this is the schema of what error/factors.rs makes")]
+pub struct LoginRefused {
+    r#type: String,
+    title: String,
+    status: u16,
+    detail: String,
+    /// By which the login continues, where the password was right.
+    login: Option<String>,
+    /// By what: `app`, `recovery-code`, `passkey`.
+    factors: Option<Vec<String>>,
+    /// How long the login waits.
+    expires_in_seconds: Option<u64>,
+}
+
 impl From<log_in::LoggedIn> for LoggedIn {
     fn from(begun: log_in::LoggedIn) -> Self {
         let log_in::LoggedIn { token, details, .. } = begun;
@@ -53,7 +69,8 @@ impl From<log_in::LoggedIn> for LoggedIn {
 
 /// Logs in. If the account has a second factor, the answer is the problem `second-factor-required`. The answer has the token for `Authorization`, and sets it as a cookie too.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = Login,
-    responses((status = 201, body = LoggedIn), (status = 401, description = "Wrong name or password; or a second factor is required"),
+    responses((status = 201, body = LoggedIn), (status = 401, body = LoginRefused,
+            content_type = "application/problem+json", description = "Wrong name or password; or a second factor is required"),
         (status = 409, description = "There is no password yet"), (status = 429, description = "Too many attempts")))]
 pub async fn log_in(
     State(state): State<AppState>,
