@@ -134,7 +134,8 @@ async fn attempt(context: &Context, signed: &Signed, known: &mut Option<Username
         if account.standing.disabled {
             return Err(FinishError::Passkey("the account is disabled".to_owned()));
         }
-        if !context.password_login.admits(account.owner.username.as_str()) {
+        // Whose groups decide comes by the provider, which knows them: a passkey does not.
+        if account.provider.is_some() || !context.password_login.admits(account.owner.username.as_str()) {
             return Err(FinishError::Passkey(
                 "this installation logs users in with its single sign-on".to_owned(),
             ));

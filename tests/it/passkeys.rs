@@ -327,3 +327,25 @@ async fn where_passwords_are_switched_off_a_passkey_logs_in_nobody_but_the_one_a
         assert_eq!(signed(&cluster, 1, &given, &credential).await.status, status);
     }
 }
+
+#[tokio::test]
+async fn a_passkey_of_a_user_of_the_single_sign_on_logs_nobody_in_past_the_groups() {
+    let provider = Provider::start().await;
+    let builder = provider.for_workers(Cluster::bare(2)).env("BANGUI_PUBLIC_URL", URL);
+    let cluster = builder.env("BANGUI_ALLOWED_HOSTS", "127.0.0.1").set_up().await;
+    let user = crate::support::provider::User::new("anna", &["looks"]);
+    let (mut browser, page) = crate::single_sign_on::sign_on(&cluster, &provider, &user, 0, 1).await;
+    page.expect(303);
+    let there = browser.get("/login/sso/confirm").await.expect(303).to().unwrap();
+    browser.get(&provider.approve(&there, &user)).await.expect(303);
+    let anna = cluster.client(0).with_bearer(browser.cookie("__Host-bangui").unwrap());
+    let (mut passkey, _) = added(&cluster, &anna, "key").await;
+    for n in 0..2 {
+        let given = challenge(&cluster, n, None).await;
+        let credential = passkey.sign(&given["options"]);
+        assert_eq!(signed(&cluster, 1 - n, &given, &credential).await.problem(401), "passkey-refused");
+    }
+    // The single sign-on continues to.
+    let (_, page) = crate::single_sign_on::sign_on(&cluster, &provider, &user, 1, 0).await;
+    page.expect(303);
+}
