@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::attempt::TooManyAttempts;
 use super::manage_users::access_facts;
+use super::open_session::replace;
 use super::{Actor, Context};
 use crate::domain::Username;
 use crate::domain::access::Access;
@@ -13,11 +14,14 @@ use crate::password::gate::NOBODY;
 use crate::provider::{Identity, Provider, ProviderError};
 use crate::store::{
     Account, AccountChanged, AccountStanding, AuditRecord, LoginOrigin, NewProviderAccount, Owner, Proof,
-    ProofKind, ProviderAccountCreated, ProviderUser, SessionDetails, SessionId, SessionToken, StoreError,
+    ProviderAccountCreated, ProviderUser, SessionDetails, SessionToken, StoreError,
 };
 
 /// How many times a login is tried while its account changes.
 const MAX_TRIES: usize = 8;
+
+/// In place of a second factor: how somebody proves who they are is the provider's affair.
+const AT_PROVIDER: Option<&str> = Some("provider");
 
 /// Where somebody arrives who was at the provider.
 pub(super) struct Arrival {
@@ -224,11 +228,15 @@ async fn open(
         after: json!({ "user_agent": details.user_agent, "with": "provider" }),
         ..actor.record("session.begin")
     };
-    // Whether a second factor is needed is up to the provider, also where the account has one here.
-    let factor = (generation, Some("provider"));
     let begun = context
         .store
-        .begin_session_with((&owner, &standing.access), factor, &arrival.origin, life, audit)
+        .begin_session_with(
+            (&owner, &standing.access),
+            (generation, AT_PROVIDER),
+            &arrival.origin,
+            life,
+            audit,
+        )
         .await?;
     let Some((token, details)) = begun else { return Ok(None) };
     let id = details.session.id;
@@ -250,26 +258,6 @@ async fn open(
         noted?;
         return Err(SignOnError::EndedThere);
     }
-    end_replaced(context, arrival, &owner, id).await?;
+    replace(context, &arrival.origin, arrival.replaces.as_ref(), &details).await?;
     Ok(Some(token))
-}
-
-/// Ends the session that the browser had before, as a login with a password does.
-async fn end_replaced(context: &Context, arrival: &Arrival, owner: &Owner, begun: SessionId) -> Result<()> {
-    let older =
-        arrival.replaces.filter(|older| older.account == owner.id && older.kind == ProofKind::Session);
-    let Some(older) = older else { return Ok(()) };
-    if !context.store.session_lives(&older, context.session_life()).await? {
-        return Ok(());
-    }
-    let record = AuditRecord {
-        session: Some(begun),
-        target: Some(older.id.to_string()),
-        ..user_without_session(context, arrival.origin.ip, owner).record("session.replace")
-    };
-    let ended = context.store.end_session(owner, &older.id, &record).await;
-    match context.note_unconfirmed(record, ended).await {
-        Ok(_) | Err(StoreError::Unconfirmed { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -232,5 +232,8 @@ async fn long_texts_in_the_place_of_addresses_take_no_more_of_the_leader_and_of_
     // Beside a worker that has read nothing, and has not hashed a password either: how large the program itself is changes.
     cluster.add_worker().await;
     let (leader, other) = (peak(&cluster.workers[0].process), peak(&cluster.workers[1].process));
-    assert!(leader < other + 40, "long texts have taken the leader to {leader} MiB, beside {other} of another");
+    assert!(
+        leader < other + 40,
+        "long texts have taken the leader to {leader} MiB, beside {other} of another"
+    );
 }
