@@ -118,6 +118,10 @@ async fn refused(browser: &mut Browser, path: &str) -> (usize, Vec<String>) {
     let (fields, mut all) = (fields(page.expect(200)), Vec::new());
     for field in &fields {
         for value in &typed() {
+            // A setting that may be empty, and is: nothing is wrong with it.
+            if path == "/settings" && !field.list && shown(&page, &field.id) == *value {
+                continue;
+            }
             let seen = browser.submit(&page, &field.form, &[(&field.name, value)], &field.button).await;
             let begins: String = value.chars().take(30).collect();
             let what = format!("{} of {path} with {begins:?}", field.id);

@@ -32,7 +32,7 @@ async fn a_setting_is_saved_for_all_workers_and_set_back_from_the_message() {
     let cluster = Cluster::bare(2).set_up().await;
     let mut user = confirmed(&cluster, 0).await;
     let page = user.get("/settings").await;
-    assert_eq!(page.expect(200).texts("li.setting").len(), 8, "{}", page.html);
+    assert_eq!(page.expect(200).texts("li.setting").len(), 9, "{}", page.html);
     assert_eq!(page.attribute("#session_idle_seconds", "value").as_deref(), Some("1800"));
     let of = |page: &Page, name: &str| page.text(&format!("[data-k='{name}.origin']"));
     assert_eq!(of(&page, "session_idle_seconds"), "default");
