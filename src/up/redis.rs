@@ -24,10 +24,9 @@ pub fn command(program: &Path, data: &DataDir) -> anyhow::Result<Vec<OsString>> 
          unixsocket {socket}\n\
          unixsocketperm 700\n\
          dir {folder}\n\
-         # What was answered survives a crash of Redis and of the machine, which have no replica here; with `everysec`, Redis\n\
-         # puts writes off for up to 2 s while the disk is slow. Nothing is ever evicted to make room.\n\
+         # Sessions and state survive a restart; nothing is ever evicted to make room.\n\
          appendonly yes\n\
-         appendfsync always\n\
+         appendfsync everysec\n\
          save \"\"\n\
          maxmemory-policy noeviction\n\
          daemonize no\n\
