@@ -100,6 +100,12 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
     assert!(refused.is_err(), "{refused:?}");
 }
 
+/// Waits until what was answered before that moment is in Redis's file: while the disk is slow, a Redis that is killed loses up to 2 s of
+/// writes (`appendfsync everysec`).
+async fn written(answered: std::time::Instant) {
+    tokio::time::sleep(Duration::from_secs(3).saturating_sub(answered.elapsed())).await;
+}
+
 /// The processes of that name which have the data folder in their arguments or their environment.
 fn pids_of(folder: &Path, name: &str) -> BTreeSet<i32> {
     let processes = processes_of(folder);
@@ -144,9 +150,7 @@ async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
     .await;
     let logged_in = std::time::Instant::now();
     for part in ["bangui serve", REDIS, "bangui agent", "fail2ban-server"] {
-        // While the disk is slow, a Redis that is killed loses up to 2 s of writes (`appendfsync everysec`): the login is older than that.
-        let left = Duration::from_secs(3).saturating_sub(logged_in.elapsed());
-        tokio::time::sleep(left).await;
+        written(logged_in).await;
         let before = pids_of(folder.path(), part);
         let victim =
             *before.first().unwrap_or_else(|| panic!("no {part} in {:?}", processes_of(folder.path())));
@@ -247,6 +251,7 @@ async fn when_up_is_killed_nothing_is_left_running_and_a_second_start_finds_the_
         if complete { Some(client.logged_in().await) } else { None }
     })
     .await;
+    written(std::time::Instant::now()).await;
     // Only this process, not its group.
     process.signal(Signal::KILL);
     process.ended(Duration::from_secs(5)).await;
