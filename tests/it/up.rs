@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::process::{Child, bangui, search_path};
-use crate::support::{Client, PASSWORD, eventually, folder};
+use crate::support::{Client, PASSWORD, SOON, eventually, folder};
 
 /// For starting everything, on a machine that is busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -100,10 +100,17 @@ async fn everything_runs_on_one_machine_and_an_interrupt_ends_all_of_it() {
     assert!(refused.is_err(), "{refused:?}");
 }
 
-/// Waits until what was answered before that moment is in Redis's file: while the disk is slow, a Redis that is killed loses up to 2 s of
-/// writes (`appendfsync everysec`).
-async fn written(answered: std::time::Instant) {
-    tokio::time::sleep(Duration::from_secs(3).saturating_sub(answered.elapsed())).await;
+/// Waits until all that Redis has answered is in its file: while the disk is slow, it keeps writes back for up to 2 s
+/// (`appendfsync everysec`), and loses them if it is killed.
+async fn written(folder: &Path) {
+    let socket = folder.join("run/redis.sock");
+    eventually("what Redis has answered to be in its file", SOON, || async {
+        let client = redis::Client::open(format!("redis+unix://{}", socket.display())).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let info: String = redis::cmd("INFO").arg("persistence").query_async(&mut connection).await.ok()?;
+        info.lines().any(|line| line == "aof_buffer_length:0").then_some(())
+    })
+    .await;
 }
 
 /// The processes of that name which have the data folder in their arguments or their environment.
@@ -148,9 +155,8 @@ async fn a_part_that_dies_is_started_again_and_nobody_is_logged_out() {
         if complete { Some(client.logged_in().await) } else { None }
     })
     .await;
-    let logged_in = std::time::Instant::now();
     for part in ["bangui serve", REDIS, "bangui agent", "fail2ban-server"] {
-        written(logged_in).await;
+        written(folder.path()).await;
         let before = pids_of(folder.path(), part);
         let victim =
             *before.first().unwrap_or_else(|| panic!("no {part} in {:?}", processes_of(folder.path())));
@@ -251,7 +257,7 @@ async fn when_up_is_killed_nothing_is_left_running_and_a_second_start_finds_the_
         if complete { Some(client.logged_in().await) } else { None }
     })
     .await;
-    written(std::time::Instant::now()).await;
+    written(folder.path()).await;
     // Only this process, not its group.
     process.signal(Signal::KILL);
     process.ended(Duration::from_secs(5)).await;
