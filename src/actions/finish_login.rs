@@ -4,7 +4,7 @@
 //! every address, also for those that the account knows, since whoever gets here has the password; and nobody else can use it up. Each code is
 //! an attempt of its address.
 //!
-//! A login whose account was changed, whose password was, or whose sessions were all ended meanwhile, is over.
+//! A login whose account was changed, whose password was, or whose sessions were all ended since it began, is over.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

@@ -190,7 +190,7 @@ async fn change(context: &Context, arrival: &Arrival, account: &Account, access:
     }
 }
 
-/// Ends the account of a user whose groups allow nothing any more; `false` if it was changed meanwhile. The last admin's stays, without
+/// Ends the account of a user whose groups allow nothing any more; `false` if it was changed since it was read. The last admin's stays, without
 /// sessions.
 async fn end(context: &Context, arrival: &Arrival, account: &Account) -> Result<bool> {
     let actor = user_without_session(context, arrival.origin.ip, &account.owner);
@@ -212,7 +212,7 @@ async fn end(context: &Context, arrival: &Arrival, account: &Account) -> Result<
     }
 }
 
-/// Begins the session; none if all sessions of the account were revoked meanwhile.
+/// Begins the session; none if all sessions of the account were revoked since it was read.
 async fn open(
     context: &Context,
     arrival: &Arrival,

@@ -9,7 +9,7 @@
 //!                                                           └─ LONGEST or MOST reached ──────────────────▶ closed
 //! ```
 //!
-//! The connection counts as idle meanwhile, so it is let go as soon as places run short.
+//! The connection counts as idle while it lingers, so it is let go as soon as places run short.
 
 use std::io;
 use std::pin::Pin;

@@ -78,7 +78,7 @@ impl Keeper {
             return Ok(found);
         }
         let mut asked = self.asking.lock().await;
-        // Somebody else may have asked meanwhile.
+        // Somebody else may have asked since the look above.
         if let Some(found) = self.found.load_full() {
             return Ok(found);
         }

@@ -135,6 +135,6 @@ mod trust;
 mod unconfirmed;
 mod up;
 mod users;
-mod users_meanwhile;
+mod users_races;
 mod waiting;
 mod weak_passwords;

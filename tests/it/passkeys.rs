@@ -107,7 +107,7 @@ async fn a_passkey_is_the_second_factor_of_a_login_at_any_worker() {
     assert_eq!(finish(&cluster.client(0), login, &app.code()).await.problem(401), "login-over");
     let over = cluster.client(1).post("/api/v1/session/passkey", json!({ "login": login })).await;
     assert_eq!(over.problem(401), "login-over");
-    // A challenge for a login that was finished otherwise meanwhile.
+    // A challenge for a login that was finished in another way since.
     let login = waits(&cluster.client(0), "admin", PASSWORD).await;
     let given = challenge(&cluster, 1, Some(&login)).await;
     let credential = passkey.sign(&given["options"]);
