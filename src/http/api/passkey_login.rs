@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::session::{LoggedIn, user_agent};
+use super::session::LoggedIn;
 use crate::actions::log_in_with_passkey::{self, Challenge, Signed};
-use crate::http::auth::address::CallerAddress;
+use crate::http::auth::address::{CallerAddress, login_origin};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::extract::{Json, STRANGERS_BODY};
 use crate::http::state::AppState;
-use crate::store::LoginOrigin;
 
 /// The body of the beginning.
 #[derive(Deserialize, ToSchema)]
@@ -69,7 +68,7 @@ pub async fn finish(
     headers: HeaderMap,
     Json(SignedChallenge { ceremony, credential }): Json<SignedChallenge, STRANGERS_BODY>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
-    let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+    let origin = login_origin(ip, &headers);
     let replaces = cookie.session_of_browser(&headers);
     let signed = Signed { ceremony, credential, origin, replaces };
     let begun = log_in_with_passkey::finish(&state, signed).await?;

@@ -6,16 +6,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::factors::ProposedApp;
-use super::session::{LoggedIn, user_agent};
+use super::session::LoggedIn;
 use crate::actions::finish_login::{self, SecondStep};
 use crate::actions::set_up_at_login;
 use crate::domain::second_factor::RecoveryCode;
-use crate::http::auth::address::CallerAddress;
+use crate::http::auth::address::{CallerAddress, login_origin};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::extract::{Json, STRANGERS_BODY};
 use crate::http::state::AppState;
-use crate::store::LoginOrigin;
 
 /// The body of the second step.
 #[derive(Deserialize, ToSchema)]
@@ -38,7 +37,7 @@ pub async fn finish(
     headers: HeaderMap,
     Json(SecondFactor { login, code }): Json<SecondFactor, STRANGERS_BODY>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
-    let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+    let origin = login_origin(ip, &headers);
     let replaces = cookie.session_of_browser(&headers);
     let step = SecondStep { secret: login, code, origin, replaces };
     let begun = finish_login::finish(&state, step).await?;
@@ -85,7 +84,7 @@ pub async fn set_app(
     headers: HeaderMap,
     Json(SecondFactor { login, code }): Json<SecondFactor, STRANGERS_BODY>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedInWithCodes>)> {
-    let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+    let origin = login_origin(ip, &headers);
     let replaces = cookie.session_of_browser(&headers);
     let step = SecondStep { secret: login, code, origin, replaces };
     let (begun, codes) = set_up_at_login::set_up(&state, step).await?;

@@ -12,13 +12,13 @@ use super::time::Time;
 use crate::actions::{confirm_session, log_in, log_out};
 use crate::domain::access::{Role, ServerPattern};
 use crate::http::auth::actor::Person;
-use crate::http::auth::address::CallerAddress;
+use crate::http::auth::address::{CallerAddress, login_origin};
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Json, STRANGERS_BODY};
 use crate::http::state::AppState;
-use crate::store::{LoginOrigin, SessionDetails, SessionId, Username};
+use crate::store::{SessionDetails, SessionId, Username};
 
 /// More than the JSON of a session takes, unless its user agent is very long.
 const SHOWN_BYTES: usize = 512;
@@ -80,7 +80,7 @@ pub async fn log_in(
     Json(login): Json<Login, STRANGERS_BODY>,
 ) -> Result<(StatusCode, [(header::HeaderName, HeaderValue); 1], axum::Json<LoggedIn>)> {
     let Login { username, password } = login;
-    let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+    let origin = login_origin(ip, &headers);
     let replaces = cookie.session_of_browser(&headers);
     let begun = log_in::log_in(&state, log_in::Login { username, password, origin, replaces }).await?;
     let set = cookie.set(&begun.token);
@@ -178,9 +178,4 @@ impl SessionView {
             error,
         }
     }
-}
-
-pub(super) fn user_agent(headers: &HeaderMap) -> String {
-    let bytes = headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, header};
 
 use crate::domain::address::host_behind;
 use crate::http::state::AppState;
+use crate::store::LoginOrigin;
 
 /// The client's address, as far as it can be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,4 +35,11 @@ pub fn of(extensions: &Extensions, headers: &HeaderMap, state: &AppState) -> IpA
 pub fn peer(extensions: &Extensions) -> Option<IpAddr> {
     let ConnectInfo(address) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(host_behind(address.ip()))
+}
+
+/// Where a login from that address comes from: with what the browser or the program calls itself.
+#[must_use]
+pub fn login_origin(ip: IpAddr, headers: &HeaderMap) -> LoginOrigin {
+    let bytes = headers.get(header::USER_AGENT).map_or(&[][..], |value| value.as_bytes());
+    LoginOrigin { ip, user_agent: String::from_utf8_lossy(bytes).into_owned() }
 }

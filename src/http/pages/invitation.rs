@@ -6,18 +6,18 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::form::{Errors, Field, StrangersForm};
-use super::login::{log_in_at_once, user_agent};
+use super::login::log_in_at_once;
 use super::page::Page;
 use super::shell::Shell;
 use super::words::sentence;
 use crate::actions::invite_users::{AcceptError, accept};
-use crate::http::auth::address::CallerAddress;
+use crate::http::auth::address::{CallerAddress, login_origin};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
 use crate::password::rules;
-use crate::store::{Invitation, InvitationCode, LoginOrigin};
+use crate::store::{Invitation, InvitationCode};
 
 #[derive(Template)]
 #[template(path = "invitation.html")]
@@ -67,7 +67,7 @@ pub async fn complete(
     let password = form.raw("password");
     let (errors, status) = match accept(&state, ip, &code, password.to_owned()).await {
         Ok(username) => {
-            let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+            let origin = login_origin(ip, &headers);
             return Ok(log_in_at_once(&state, cookie, origin, (username.as_str(), password), "/").await);
         }
         Err(AcceptError::Weak(weak)) => {

@@ -1,16 +1,16 @@
 //! The login, which leads back to the page that the user wanted, and the logout.
 
-use std::net::IpAddr;
-
 use askama::Template;
 use axum::extract::{FromRequestParts as _, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
-use super::form::{Errors, Field, StrangersForm};
+use super::form::{Errors, Field};
 use super::kept::Kept;
-use super::message::{Message, done, is_own, see_other};
+use super::login_form::LoginForm;
+use super::login_paths::{goal, over, own};
+use super::message::see_other;
 use super::page::{Page, Whole};
 use super::shell::Shell;
 use super::words::sentence;
@@ -19,35 +19,12 @@ use crate::actions::log_in::{Login, LoginError};
 use crate::actions::{Actor, log_in, log_out, set_up};
 use crate::config::PasswordLogin;
 use crate::domain::Timestamp;
-use crate::http::auth::address::CallerAddress;
 use crate::http::auth::caller::{AwaitRevocation, Caller};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{LoginOrigin, SessionId, SessionToken, UNDO_FOR, Username};
-
-/// The path of the login that leads back to `here`.
-#[must_use]
-pub fn path(here: &str, ended: bool) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    if here != "/" {
-        query.append_pair("next", here);
-    }
-    if ended {
-        query.append_pair("ended", "1");
-    }
-    let query = query.finish();
-    if query.is_empty() { "/login".to_owned() } else { format!("/login?{query}") }
-}
-
-/// The path of the login after one that waited too long for its second factor.
-#[must_use]
-pub(super) fn over(next: &str) -> String {
-    let path = path(&own(next), false);
-    let joint = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{joint}over=1")
-}
+use crate::store::{LoginOrigin, Username};
 
 /// Where the login leads to, and why it is shown.
 #[derive(Deserialize, Default)]
@@ -147,6 +124,12 @@ pub fn with_form(state: &AppState, shell: Shell, kept: Kept) -> Response {
     response
 }
 
+/// The answer to a login that is over: the password again, with what is kept.
+pub(super) fn again(state: &AppState, shell: Shell, sent: LoginForm) -> Response {
+    let next = over(sent.next());
+    sent.kept.map_or_else(|| see_other(&next), |kept| with_form(state, shell, kept))
+}
+
 /// The login page after a passkey that was refused.
 pub(super) fn refused(
     state: &AppState,
@@ -158,20 +141,6 @@ pub(super) fn refused(
     let page = LoginPage::new(state, shell, next, Username::ADMIN, &Errors::default());
     let page = LoginPage { ended: kept.is_some(), kept, passkey_error: Some(says.to_owned()), ..page };
     Page::new(page).status(StatusCode::UNPROCESSABLE_ENTITY).into_response()
-}
-
-/// The path, if it is one of our pages to go to; else the first page.
-pub(super) fn own(next: &str) -> String {
-    let leads_on =
-        is_own(next) && !["/login", "/logout", "/setup", "/assets"].iter().any(|not| next.starts_with(not));
-    if leads_on { next.to_owned() } else { "/".to_owned() }
-}
-
-/// The name of a path's page: its last part.
-fn goal(next: &str) -> String {
-    let path = next.split(['?', '#']).next().unwrap_or_default();
-    let last = path.rsplit('/').next().unwrap_or_default().replace('+', "%2B");
-    url::form_urlencoded::parse(last.as_bytes()).next().map(|(word, _)| word.into_owned()).unwrap_or_default()
 }
 
 /// The form; a user who is logged in already is redirected.
@@ -201,34 +170,22 @@ pub async fn show(
 }
 
 /// Logs in.
-pub async fn log_in(
-    State(state): State<AppState>,
-    shell: Shell,
-    CallerAddress(ip): CallerAddress,
-    cookie: CookieKind,
-    headers: HeaderMap,
-    form: StrangersForm,
-) -> Result<Response> {
-    let (username, password) = (form.text("username").to_owned(), form.raw("password").to_owned());
-    let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
-    let replaces = cookie.session_of_browser(&headers);
-    let login = Login { username: username.clone(), password, origin, replaces };
-    let begun = log_in::log_in(&state, login).await;
-    // A form that cannot be kept is dropped; the login continues without it.
-    let kept = Kept::from_form(&form).ok().flatten();
+pub async fn log_in(State(state): State<AppState>, shell: Shell, sent: LoginForm) -> Result<Response> {
+    let (username, password) = (sent.form.text("username").to_owned(), sent.form.raw("password").to_owned());
+    let login = Login { username, password, origin: sent.origin.clone(), replaces: sent.replaces };
     let page = |shell, errors: &Errors| {
-        let page = LoginPage::new(&state, shell, form.raw("next"), &username, errors);
-        LoginPage { ended: kept.is_some(), kept: kept.clone(), ..page }
+        let page = LoginPage::new(&state, shell, sent.next(), sent.form.text("username"), errors);
+        LoginPage { ended: sent.kept.is_some(), kept: sent.kept.clone(), ..page }
     };
-    match begun {
-        Ok(log_in::LoggedIn { token, .. }) => {
-            Ok(logged_in(&state, cookie, (&token, ip), kept, form.raw("next"), shell.clock.now).await)
-        }
+    match log_in::log_in(&state, login).await {
+        Ok(log_in::LoggedIn { token, .. }) => Ok(sent.logged_in(&state, &token, shell.clock.now).await),
         Err(LoginError::SecondFactor(waits)) if waits.must_set_up => {
-            login_factor_new::ask(&state, shell, waits.secret.reveal(), &own(form.raw("next")), kept).await
+            let next = own(sent.next());
+            login_factor_new::ask(&state, shell, waits.secret.reveal(), &next, sent.kept).await
         }
         Err(LoginError::SecondFactor(waits)) => {
-            Ok(login_factor::ask(shell, &waits, &own(form.raw("next")), kept))
+            let next = own(sent.next());
+            Ok(login_factor::ask(shell, &waits, &next, sent.kept))
         }
         Err(LoginError::Wrong | LoginError::Disabled) => {
             let errors = Errors::one("password", "The name or the password is wrong.");
@@ -263,23 +220,6 @@ pub async fn log_in(
     }
 }
 
-/// The answer to a login that has succeeded: the session's cookie, and the page that it leads to.
-pub(super) async fn logged_in(
-    state: &AppState,
-    cookie: CookieKind,
-    (token, ip): (&SessionToken, IpAddr),
-    kept: Option<Kept>,
-    next: &str,
-    now: Timestamp,
-) -> Response {
-    let mut response = match kept {
-        Some(kept) => offered(state, token.id(), ip, kept, now).await,
-        None => see_other(&own(next)),
-    };
-    response.headers_mut().insert(header::SET_COOKIE, cookie.set(token));
-    response
-}
-
 /// Logs in with a password that was just set, and redirects to that page. The password stays set: if this login is refused, the
 /// login page says why.
 pub(super) async fn log_in_at_once(
@@ -297,15 +237,6 @@ pub(super) async fn log_in_at_once(
     let mut response = see_other(to);
     response.headers_mut().insert(header::SET_COOKIE, cookie.set(&token));
     response
-}
-
-/// Redirects to the page of the kept form, with a message whose button sends it.
-async fn offered(state: &AppState, session: SessionId, ip: IpAddr, kept: Kept, now: Timestamp) -> Response {
-    let actor = Actor { session: Some(session), ..Actor::without_session(ip, &state.worker) };
-    let back = own(&kept.back);
-    let message = Message::wait("Logged in again.").and("What you typed is kept, and nothing was sent yet.");
-    let message = Message { undo: Some(kept.button(now + UNDO_FOR)), ..message };
-    done(state, &actor, &back, message).await
 }
 
 /// Logs out, on every worker at once. If the session is already gone, that is a success too.
@@ -329,40 +260,4 @@ pub fn logged_out(cookie: CookieKind) -> Response {
     let mut response = see_other("/login?out=1");
     response.headers_mut().insert(header::SET_COOKIE, cookie.remove());
     response
-}
-
-/// The browser's user agent.
-#[must_use]
-pub fn user_agent(headers: &HeaderMap) -> String {
-    let bytes = headers.get(header::USER_AGENT).map_or(&[][..], |value| value.as_bytes());
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_leads_only_to_pages_of_our_own() {
-        assert_eq!(own("/addresses/203.0.113.77?m=1"), "/addresses/203.0.113.77?m=1");
-        for elsewhere in [
-            "",
-            "//evil.example",
-            "https://evil.example",
-            "/\\evil.example",
-            "/logout",
-            "/login?next=/",
-            "javascript:1",
-        ] {
-            assert_eq!(own(elsewhere), "/", "{elsewhere}");
-        }
-        assert_eq!(path("/", false), "/login");
-        assert_eq!(path("/servers/a?x=1&y=2", true), "/login?next=%2Fservers%2Fa%3Fx%3D1%26y%3D2&ended=1");
-    }
-
-    #[test]
-    fn the_goal_is_named_by_the_last_part_of_its_path() {
-        assert_eq!(goal("/addresses/203.0.113.0%2F24?x=1"), "203.0.113.0/24");
-        assert_eq!(goal("/"), "");
-    }
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::form::{Errors, Field};
 use super::kept::Kept;
+use super::login_form::LoginForm;
 use super::page::{Page, Whole};
 use super::shell::Shell;
 use crate::actions::log_in::Waits;
@@ -29,7 +30,7 @@ pub(super) struct FactorPage {
 }
 
 impl FactorPage {
-    pub fn new(mut shell: Shell, next: &str, login: &str, kept: Option<Kept>, errors: &Errors) -> Self {
+    fn new(mut shell: Shell, next: &str, login: &str, kept: Option<Kept>, errors: &Errors) -> Self {
         // The forms around the page lead back to the login: this page is not to be had by its address.
         "/login".clone_into(&mut shell.here);
         let code = Field::text("code", "Code of your authenticator app, or a recovery code")
@@ -51,6 +52,12 @@ impl FactorPage {
             code,
             limited: None,
         }
+    }
+
+    /// The page again, with the errors of the code that was sent.
+    pub fn of(shell: Shell, sent: LoginForm, errors: &Errors) -> Self {
+        let (next, login) = (sent.next().to_owned(), sent.secret().to_owned());
+        Self::new(shell, &next, &login, sent.kept, errors)
     }
 }
 

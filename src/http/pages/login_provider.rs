@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::form::StrangersForm;
-use super::login::{self, own, user_agent};
+use super::login_paths::{self, own};
 use super::message::{Message, done, see_other};
 use super::page::Page;
 use super::shell::Shell;
@@ -26,12 +26,12 @@ use crate::actions::Actor;
 use crate::actions::log_in_with_provider::{Finished, KEPT_FOR, Return, SignOnError, Start, begin, finish};
 use crate::actions::log_out_at_provider::log_out_at_provider;
 use crate::http::auth::actor::Person;
-use crate::http::auth::address::CallerAddress;
+use crate::http::auth::address::{CallerAddress, login_origin};
 use crate::http::auth::cookie::{CookieKind, value};
 use crate::http::error::{Problem, Reason, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
-use crate::store::{LoginOrigin, OnceSecret, SessionId};
+use crate::store::{OnceSecret, SessionId};
 
 /// The secret of this browser, while it is at the provider.
 struct BrowserCookie(CookieKind);
@@ -116,7 +116,7 @@ pub async fn start(
 ) -> Result<Response> {
     let next = own(&wanted.next);
     if is_cross_site(&headers) {
-        return Ok(see_other(&login::path(&next, false)));
+        return Ok(see_other(&login_paths::path(&next, false)));
     }
     lead_there(&state, shell, ip, cookie, &headers, next, None).await
 }
@@ -186,7 +186,7 @@ pub async fn callback(
         code: answer.code,
         error: answer.error,
         issuer: answer.iss,
-        origin: LoginOrigin { ip, user_agent: user_agent(&headers) },
+        origin: login_origin(ip, &headers),
         replaces,
     };
     match finish(&state, back).await {

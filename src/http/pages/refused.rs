@@ -59,7 +59,7 @@ impl Reader {
         let status = response.status();
         let asked = self.method.is_safe();
         if status == StatusCode::UNAUTHORIZED && asked {
-            return see_other(&super::login::path(&self.here, self.has_cookie));
+            return see_other(&super::login_paths::path(&self.here, self.has_cookie));
         }
         if status == StatusCode::UNAUTHORIZED
             && let Some(kept) = response.extensions().get::<Kept>()
@@ -72,7 +72,7 @@ impl Reader {
             shell: Shell::unasked(self.prefs.clone(), &self.here, state, menu),
             words: Words::of(shown, asked),
             again: (status == StatusCode::SERVICE_UNAVAILABLE && asked).then_some(5),
-            login: (status == StatusCode::UNAUTHORIZED).then(|| super::login::path("/", false)),
+            login: (status == StatusCode::UNAUTHORIZED).then(|| super::login_paths::path("/", false)),
             request_id: request_id.to_str().unwrap_or_default().to_owned(),
         };
         let mut page = Page::new(page).status(status).into_response();

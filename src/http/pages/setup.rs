@@ -7,18 +7,18 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::form::{Errors, Field, StrangersForm};
-use super::login::{log_in_at_once, user_agent};
+use super::login::log_in_at_once;
 use super::message::see_other;
 use super::page::Page;
 use super::shell::Shell;
 use crate::actions::set_up::{self, Claim, SetupError};
-use crate::http::auth::address::CallerAddress;
+use crate::http::auth::address::{CallerAddress, login_origin};
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::Result;
 use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::password::rules;
-use crate::store::{LoginOrigin, Username};
+use crate::store::Username;
 
 /// The code, if it is in the query of a link. A code in the fragment (`/setup#code=...`) is in no log; a script puts it into its field.
 #[derive(Deserialize)]
@@ -87,7 +87,7 @@ pub async fn complete(
     let claim = Claim { password: password.to_owned(), token: code.to_owned() };
     let (errors, status) = match set_up::set_up(&state, ip, claim).await {
         Ok(()) => {
-            let origin = LoginOrigin { ip, user_agent: user_agent(&headers) };
+            let origin = login_origin(ip, &headers);
             let account = (Username::ADMIN, password);
             return Ok(log_in_at_once(&state, cookie, origin, account, "/setup/next").await);
         }
