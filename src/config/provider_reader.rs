@@ -1,4 +1,4 @@
-//! From variables to the provider of identities, and to who may log in with a password.
+//! From variables to the identity provider, and to who may log in with a password.
 
 use secrecy::SecretString;
 use url::Url;

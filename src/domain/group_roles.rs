@@ -1,4 +1,4 @@
-//! Which groups of a provider of identities may do what: `bangui-admins=admin,web-team=operator@web-*+db-1`.
+//! Which groups of an identity provider may do what: `bangui-admins=admin,web-team=operator@web-*+db-1`.
 //!
 //! The greatest role among somebody's groups counts, and of all entries with that role the servers together; one without servers is for
 //! all of them. Whoever is in no group of the list may do nothing.

@@ -1,6 +1,6 @@
-//! The provider of identities: what this installation asks it by the rules of OpenID Connect, and how its answers are checked.
+//! The identity provider: what this installation asks it by the rules of OpenID Connect, and how its answers are checked.
 //!
-//! There is no HTTP of ours in it, no Redis and no accounts: `actions/log_in_with_provider.rs` has those.
+//! It knows no routes, no Redis and no accounts: `http/pages/login_provider.rs` and `actions/log_in_with_provider.rs` have those.
 //!
 //! ```text
 //! begin() ─▶ the address at the provider, with state, nonce and PKCE challenge      browser ─▶ provider ─▶ browser
@@ -85,11 +85,11 @@ pub struct Begun {
 pub struct Redeem<'a> {
     /// The code.
     pub code: &'a str,
-    /// What was kept.
+    /// The verifier of [`Begun`].
     pub verifier: &'a SecretString,
-    /// The same.
+    /// The nonce of [`Begun`].
     pub nonce: &'a str,
-    /// If somebody was to prove themselves once more: since when.
+    /// When it began, if somebody was to prove themselves once more.
     pub again_since: Option<Timestamp>,
     /// Now, on Redis's clock.
     pub now: Timestamp,

@@ -1,4 +1,4 @@
-//! Single sign-on with a provider of identities (OpenID Connect): begun on one worker and finished on another, once; what the groups allow.
+//! Single sign-on with an identity provider (OpenID Connect): begun on one worker and finished on another, once; what the groups allow.
 
 use futures_util::future::join_all;
 use reqwest::Method;

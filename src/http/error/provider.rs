@@ -1,4 +1,4 @@
-//! The refusals of logins and logouts with the provider of identities.
+//! The refusals of logins and logouts with the identity provider.
 
 use axum::http::StatusCode;
 

@@ -63,7 +63,7 @@ struct LoginPage {
     password: Field,
 }
 
-/// The link to the provider of identities.
+/// The link to the identity provider.
 struct ProviderLink {
     name: String,
     href: String,

@@ -1,4 +1,4 @@
-//! Logging in with the provider of identities: the link of the login page, the way back, the provider's own logout, and the confirmation of a
+//! Logging in with the identity provider: the link of the login page, the way back, the provider's own logout, and the confirmation of a
 //! session whose user has no password.
 //!
 //! ```text
