@@ -95,7 +95,7 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
     Ok(all_ok)
 }
 
-/// Asks the provider of the single sign-on what it is.
+/// Asks the provider of single sign-on what it is.
 async fn provider(config: &CheckConfig) -> Option<Line> {
     let what = "single sign-on";
     let provider = match Provider::new(config.provider.clone()?) {
