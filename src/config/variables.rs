@@ -187,7 +187,7 @@ variables! {
     OIDC_NAME = "BANGUI_OIDC_NAME", "NAME", Some("single sign-on"), open, CHECKED,
         "The provider's name on the button of the login page";
     SECOND_FACTOR_ROLES = "BANGUI_SECOND_FACTOR_ROLES", "LIST", None, open, WORKER,
-        "Roles that need a second factor, separated by commas: viewer, operator, admin. Who has none is led to set one up at the next login";
+        "Roles that need a second factor, separated by commas: viewer, operator, admin. Users without one must set one up at their next login; single sign-on is not affected";
     TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, CHECKED,
         "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas; as narrow as possible, since each of them can claim any address";
     TRUSTED_PROXY_HOPS = "BANGUI_TRUSTED_PROXY_HOPS", "N", None, open, CHECKED,

@@ -22,7 +22,7 @@ impl GroupRoles {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let entries = entries.map(entry).collect::<Result<Vec<_>, _>>()?;
         if entries.is_empty() {
-            return Err("must name a group at least, such as bangui-admins=admin".to_owned());
+            return Err("must name at least one group, such as bangui-admins=admin".to_owned());
         }
         Ok(Self(entries))
     }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn a_list_that_cannot_be_read_is_refused_with_the_entry() {
         for (list, says) in [
-            ("", "must name a group"),
+            ("", "must name at least one group"),
             ("admins", "has no `=`"),
             ("=admin", "no name of a group"),
             ("a=owner", "is no role"),
