@@ -96,7 +96,9 @@ async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Resul
     };
     let whose = whose(&username);
     let stays = if disabled { " The account is disabled, and stays so." } else { "" };
-    Ok(format!("Changed the password of {whose} and ended all sessions.{stays}"))
+    Ok(format!(
+        "Changed the password of {whose} and ended all sessions; tokens for programs still work.{stays}"
+    ))
 }
 
 fn whose(username: &Username) -> &str {
