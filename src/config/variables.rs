@@ -175,13 +175,13 @@ variables! {
     PASSWORD_LOGIN = "BANGUI_PASSWORD_LOGIN", "WHO", Some("on"), open, CHECKED,
         "Who may log in with a password: `on` for everybody who has one, or `only:NAME` for one account, for the day on which the provider of BANGUI_OIDC_ISSUER is away";
     OIDC_ISSUER = "BANGUI_OIDC_ISSUER", "URL", None, urls, CHECKED,
-        "Single sign-on: the issuer of a provider (OpenID Connect), letter by letter as its tokens have it; https://. Needs BANGUI_PUBLIC_URL, below which the provider sends browsers back to /login/callback";
+        "Single sign-on: the issuer of a provider (OpenID Connect), exactly as its tokens have it in `iss`; https://. Needs BANGUI_PUBLIC_URL, below which the provider sends browsers back to /login/callback";
     OIDC_CLIENT_ID = "BANGUI_OIDC_CLIENT_ID", "ID", None, open, CHECKED,
         "The id that the provider has for this installation";
     OIDC_CLIENT_SECRET = "BANGUI_OIDC_CLIENT_SECRET", "SECRET", None, secret, CHECKED,
         "The secret for that id; without it, this is a public client, which PKCE alone protects";
     OIDC_ROLES = "BANGUI_OIDC_ROLES", "LIST", None, open, CHECKED,
-        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; a comma in the name of a group is %2C. The greatest role counts. Whoever is in none of these groups gets no account";
+        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; a comma in the name of a group is %2C. The highest role counts. Whoever is in none of these groups gets no account, or loses theirs at the next login";
     OIDC_GROUPS_CLAIM = "BANGUI_OIDC_GROUPS_CLAIM", "CLAIM", Some("groups"), open, CHECKED,
         "The claim that has somebody's groups, in the ID token or else in the answer of the provider's userinfo endpoint; dots lead into objects: realm_access.roles";
     OIDC_NAME = "BANGUI_OIDC_NAME", "NAME", Some("single sign-on"), open, CHECKED,
