@@ -30,7 +30,7 @@ impl From<SignOnError> for Problem {
             SignOnError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
                 "Nobody can log in yet",
-                "the first password is set on the page /setup with the code in a worker's log",
+                "the first password is set on the page /setup with BANGUI_SETUP_TOKEN or, if that is not set, the code in a worker's log",
             ),
             SignOnError::Limited(limited) => limited.into(),
             SignOnError::NotBegun => Self::new(
