@@ -198,7 +198,8 @@ impl Fields {
 
 /// Reads an id that was stored.
 pub(super) fn parse_id(text: &str) -> Result<AccountId> {
-    AccountId::parse(text).ok_or_else(|| StoreError::corrupt("an account has an id that is not valid".to_owned()))
+    AccountId::parse(text)
+        .ok_or_else(|| StoreError::corrupt("an account has an id that is not valid".to_owned()))
 }
 
 #[cfg(test)]
