@@ -87,7 +87,7 @@ impl From<ConfirmationRequired> for Problem {
             "confirmation-required",
             "Confirm your password first",
             "this needs your password again: confirm it with POST /api/v1/session/confirm, then send this within five \
-             minutes; nothing was changed",
+             minutes (no token can do that: log in instead); nothing was changed",
         )
     }
 }
