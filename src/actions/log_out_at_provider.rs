@@ -25,7 +25,7 @@ pub enum ProviderLogoutError {
     #[error("no provider is configured")]
     NoProvider,
     /// Too many tokens arrive at once.
-    #[error("too many logouts of the provider arrive at once")]
+    #[error("too many logout tokens from the provider arrive at once")]
     Busy,
     /// It is not valid, or the provider cannot be asked for its keys.
     #[error(transparent)]

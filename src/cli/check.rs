@@ -106,7 +106,7 @@ async fn provider(config: &CheckConfig) -> Option<Line> {
         Ok(keys) => Line::new(Level::Ok, what, format!("{} answers, with {keys} keys", provider.issuer())),
         Err(error) => {
             let says = format!(
-                "{}: {error}: nobody can log in with it; passwords are not concerned",
+                "{}: {error}: nobody can log in with it; password logins are not affected",
                 provider.issuer()
             );
             Line::new(Level::Away, what, says)

@@ -127,8 +127,8 @@ impl Keeper {
                 if asked.failed.is_none() {
                     tracing::warn!(
                         provider.issuer = self.issuer,
-                        "failed to read what the provider {} says about itself: {reason}: retrying; nobody can log in with it until then, unless \
-                         its keys are known already",
+                        "failed to read the metadata or the keys of the provider {}: {reason}: retrying; until it answers, nobody can log \
+                         in with it, unless this worker has read both before",
                         self.issuer
                     );
                 }

@@ -212,7 +212,9 @@ impl Provider {
             }
             _ => away(&error),
         })?;
-        let token = tokens.id_token().ok_or(ProviderError::Lacks("the ID token: the scope `openid`"))?;
+        let token = tokens
+            .id_token()
+            .ok_or(ProviderError::Lacks("an ID token: allow this client the scope `openid`"))?;
         let mut checked = self.check(&found, token, tokens.access_token(), &redeem).cloned();
         if let Err(CheckError::Key(_)) = &checked {
             // Keys change.
@@ -272,7 +274,8 @@ impl Provider {
             let proven = claims.auth_time();
             if proven.is_none_or(|at| at < since - SKEW || at > since + MAX_REPEAT + SKEW) {
                 return Err(invalid(
-                    "the provider did not ask for a proof once more (`auth_time`)".to_owned(),
+                    "the provider did not have the user log in again, or does not say when (`auth_time`)"
+                        .to_owned(),
                 ));
             }
         }
@@ -325,7 +328,7 @@ impl Provider {
         if newer.is_some_and(|found| parsed.is_signed_by(found.metadata.jwks())) {
             return Ok(claims);
         }
-        Err(ProviderError::Token("no key of the provider has signed it".to_owned()))
+        Err(ProviderError::Token("no key of the provider that this worker knows has signed it".to_owned()))
     }
 
     fn client(&self, found: &Found) -> Result<ProviderClient, ProviderError> {

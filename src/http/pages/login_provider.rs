@@ -198,7 +198,7 @@ pub async fn callback(
         Ok(Finished::Confirmed { next }) => {
             let session = replaces.map(|proof| proof.id);
             let actor = Actor { session, ..Actor::without_session(ip, &state.worker) };
-            let message = Message::ok("It is you.")
+            let message = Message::ok("Confirmed.")
                 .and("Nothing has been done so far: send the form once more within five minutes.");
             Ok(done(&state, &actor, &own(&next), message).await)
         }

@@ -30,7 +30,7 @@ dialog?.querySelector("form").addEventListener("submit", async (event) => {
   }
   password.value = "";
   if (!answer.to) {
-    const factor = answer.whole && "Your account has a second factor: log in in another tab, close this with Escape, and send again.";
+    const factor = answer.whole && "Your account needs a second factor: open another tab and log in there, close this with Escape, and send again.";
     put(error, factor || (Object.values(answer.errors ?? {})[0] ?? answer.detail ?? "The login was refused."));
     error.hidden = false;
     password.focus();
