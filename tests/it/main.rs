@@ -32,6 +32,7 @@ mod command_line;
 mod command_line_changes;
 mod command_line_events;
 mod command_line_hostile;
+mod command_line_tokens;
 mod commands;
 mod config_errors;
 mod confirmation;
