@@ -73,6 +73,38 @@ async fn a_passkey_logs_in_alone_begun_on_one_worker_and_finished_on_another_and
 }
 
 #[tokio::test]
+async fn the_list_of_users_says_who_has_which_second_factor() {
+    let cluster = cluster(1).await;
+    let admin = cluster.client(0).logged_in().await.confirmed().await;
+    for name in ["anna", "bert", "carl"] {
+        create_user(&admin, name, "operator").await;
+    }
+    for name in ["anna", "bert"] {
+        let user = logged_in_as(&cluster.client(0), name).await;
+        user.confirm(USERS_PASSWORD).await.expect(204);
+        added(&cluster, &user, "one").await;
+        if name == "bert" {
+            added(&cluster, &user, "two").await;
+            with_app(&cluster, &user, name).await;
+        }
+    }
+    let listed = admin.get("/api/v1/users").await;
+    let of = |item: &Value| (item["username"].clone(), item["second_factor"].clone());
+    let shown: Vec<_> = listed.expect(200).body["items"].as_array().unwrap().iter().map(of).collect();
+    let factors = |app: bool, passkeys: usize| json!({ "app": app, "passkeys": passkeys });
+    let wanted = [("admin", false, 0), ("anna", false, 1), ("bert", true, 2), ("carl", false, 0)];
+    assert_eq!(shown, wanted.map(|(name, app, passkeys)| (json!(name), factors(app, passkeys))));
+    let changed = change_user(&admin, "bert", json!({ "role": "viewer" })).await;
+    assert_eq!(changed.expect(200).body["second_factor"], factors(true, 2));
+    let page = cluster.client(0).with_bearer(&admin.log_in().await).get("/users").await;
+    let html = scraper::Html::parse_document(&page.expect(200).text);
+    let cells = scraper::Selector::parse("#list td.d .muted").unwrap();
+    let cells: Vec<String> = html.select(&cells).map(|cell| cell.text().collect()).collect();
+    let wanted = ["none", "1 passkey", "app, 2 passkeys", "none"];
+    assert_eq!(cells, wanted.map(|words| format!("second factor: {words}")));
+}
+
+#[tokio::test]
 async fn of_two_workers_that_get_the_same_signature_at_once_one_logs_in() {
     let cluster = cluster(2).await;
     let admin = cluster.client(0).logged_in().await.confirmed().await;
