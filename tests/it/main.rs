@@ -92,6 +92,7 @@ mod pages_user;
 mod pages_users;
 mod parts;
 mod passkeys;
+mod passkeys_at_login;
 mod password_login;
 mod passwords;
 mod permissions;

@@ -9,10 +9,10 @@ use crate::support::process::{Child, bangui};
 use crate::support::provider::Provider;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 
-const URL: &str = "https://bangui.example";
+pub const URL: &str = "https://bangui.example";
 
 /// Workers with a name.
-async fn cluster(workers: usize) -> Cluster {
+pub async fn cluster(workers: usize) -> Cluster {
     Cluster::bare(workers)
         .env("BANGUI_PUBLIC_URL", URL)
         .env("BANGUI_ALLOWED_HOSTS", "127.0.0.1")
@@ -21,7 +21,7 @@ async fn cluster(workers: usize) -> Cluster {
 }
 
 /// Adds a passkey to this user, who must be confirmed: begun at one worker, finished at another.
-async fn added(cluster: &Cluster, user: &Client, name: &str) -> (Passkey, Value) {
+pub async fn added(cluster: &Cluster, user: &Client, name: &str) -> (Passkey, Value) {
     let last = cluster.workers.len() - 1;
     let begun = user.at(cluster.workers[0].address).post("/api/v1/factors/passkeys", json!({})).await;
     let (passkey, credential) = Passkey::create(&begun.expect(200).body["options"], URL);
@@ -31,12 +31,12 @@ async fn added(cluster: &Cluster, user: &Client, name: &str) -> (Passkey, Value)
 }
 
 /// A challenge from this worker.
-async fn challenge(cluster: &Cluster, n: usize, login: Option<&str>) -> Value {
+pub async fn challenge(cluster: &Cluster, n: usize, login: Option<&str>) -> Value {
     let begun = cluster.client(n).post("/api/v1/session/passkey", json!({ "login": login })).await;
     begun.expect(200).body.clone()
 }
 
-async fn signed(cluster: &Cluster, n: usize, challenge: &Value, credential: &Value) -> Answer {
+pub async fn signed(cluster: &Cluster, n: usize, challenge: &Value, credential: &Value) -> Answer {
     let body = json!({ "ceremony": challenge["ceremony"], "credential": credential });
     cluster.client(n).post("/api/v1/session/passkey/finish", body).await
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::form::{Errors, Field};
 use super::kept::Kept;
+use super::login_factor_new::Waiting;
 use super::login_form::LoginForm;
 use super::login_paths::{goal, over, own};
 use super::message::see_other;
@@ -181,7 +182,8 @@ pub async fn log_in(State(state): State<AppState>, shell: Shell, sent: LoginForm
         Ok(log_in::LoggedIn { token, .. }) => Ok(sent.logged_in(&state, &token, shell.clock.now).await),
         Err(LoginError::SecondFactor(waits)) if waits.must_set_up => {
             let next = own(sent.next());
-            login_factor_new::ask(&state, shell, waits.secret.reveal(), &next, sent.kept).await
+            let waiting = Waiting { login: waits.secret.reveal(), next: &next, name: "", kept: sent.kept };
+            login_factor_new::page(&state, shell, waiting, Errors::default()).await
         }
         Err(LoginError::SecondFactor(waits)) => {
             let next = own(sent.next());

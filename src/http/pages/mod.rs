@@ -167,6 +167,7 @@ pub fn router() -> Router<AppState> {
         .route("/login/backchannel-logout", post(login_provider::backchannel_logout))
         .route("/login/set-up", form(login_set_up::set_up))
         .route("/login/passkey", form(login_passkey::finish))
+        .route("/login/set-up-passkey", form(login_set_up::add_passkey))
         .route("/login/factor", form(login_step::finish))
         .route("/setup", get(setup::show).post(setup::complete))
         .route("/invitation/{code}", get(invitation::show).post(invitation::complete))
