@@ -136,6 +136,7 @@ mod traces;
 mod trust;
 mod unconfirmed;
 mod up;
+mod unconfirmed_factors;
 mod users;
 mod users_races;
 mod waiting;
