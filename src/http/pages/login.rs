@@ -141,7 +141,7 @@ pub(super) fn refused(
 ) -> Response {
     let page = LoginPage::new(state, shell, next, Username::ADMIN, &Errors::default());
     let page = LoginPage { ended: kept.is_some(), kept, passkey_error: Some(says.to_owned()), ..page };
-    Page::new(page).status(StatusCode::UNPROCESSABLE_ENTITY).into_response()
+    Page::refused(page, Errors::one("credential", says)).into_response()
 }
 
 /// The form; a user who is logged in already is redirected.
