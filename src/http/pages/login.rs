@@ -115,6 +115,13 @@ impl LoginPage {
     }
 }
 
+impl LoginPage {
+    /// Whether a form is kept while the user logs in at the provider.
+    fn is_kept_there(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.stored().is_some())
+    }
+}
+
 /// The login page for a form whose session has ended: it keeps what was typed.
 #[must_use]
 pub fn with_form(state: &AppState, shell: Shell, kept: Kept) -> Response {
