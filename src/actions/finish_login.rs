@@ -43,10 +43,10 @@ pub enum FinishError {
     #[error("wrong code, or one that was used before")]
     Wrong,
     /// The same, and it was the last one that this login may try.
-    #[error("wrong code, or one that was used before, for the last time")]
+    #[error("wrong code, or one that was used before: the login has ended after too many")]
     LastWrong,
     /// There is no such login, or it does not wait any more.
-    #[error("the login does not wait any more")]
+    #[error("the login was finished already, took longer than five minutes, or its account was changed")]
     Over,
     /// The passkey is not of the account, or what was signed is not for this login.
     #[error("the passkey was refused: {0}")]

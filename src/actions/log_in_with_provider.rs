@@ -1,4 +1,4 @@
-//! Logging in with the provider of identities (single sign-on): the browser goes there with a secret of ours, and comes back with a code, to
+//! Logging in with the identity provider (single sign-on): the browser goes there with a secret of ours, and comes back with a code, to
 //! whichever worker.
 //!
 //! ```text

@@ -59,7 +59,7 @@ pub enum PasskeyError {
 
 /// A passkey that was added.
 pub struct Added {
-    /// It.
+    /// The passkey as it is stored.
     pub passkey: StoredPasskey,
     /// Recovery codes, if it is the first factor of the account.
     pub codes: Option<Vec<RecoveryCode>>,

@@ -114,7 +114,7 @@ async fn the_password_alone_never_adds_a_passkey_to_a_factor() {
     let login = must_set_up(&early, "admin", PASSWORD).await;
     let begun = begin(&early, &login).await;
     let (_, credential) = Passkey::create(&begun.expect(200).body["options"], URL);
-    // An app is set up meanwhile, by a session; then by another login.
+    // An app is set up in between, by a session; then by another login.
     let (app, _) = with_app(&cluster, &admin, "admin").await;
     assert_eq!(add(&late, &login, &credential).await.problem(401), "login-over");
     assert_eq!(begin(&late, &login).await.problem(401), "login-over");

@@ -22,6 +22,8 @@ use crate::http::error::TYPE_PREFIX;
 pub const CONFIRMATION_REQUIRED: &str = "confirmation-required";
 /// The problem of a login that needs a second factor.
 pub const SECOND_FACTOR_REQUIRED: &str = "second-factor-required";
+/// The problem of a login whose account must set up a second factor, which only a browser can lead through.
+const SETUP_REQUIRED: &str = "second-factor-setup-required";
 /// The problem of a wrong code.
 pub const WRONG_CODE: &str = "wrong-code";
 /// The problem of a wrong name or password.
@@ -30,7 +32,7 @@ const WRONG_LOGIN: &str = "wrong-login";
 pub const PASSWORD_LOGIN_OFF: &str = "password-login-off";
 /// The problems of a login with status 401, which say nothing about a session.
 pub const OF_LOGINS: [&str; 5] =
-    [WRONG_LOGIN, SECOND_FACTOR_REQUIRED, "second-factor-setup-required", WRONG_CODE, "login-over"];
+    [WRONG_LOGIN, SECOND_FACTOR_REQUIRED, SETUP_REQUIRED, WRONG_CODE, "login-over"];
 /// The problem of a request whose first copy has not been answered yet.
 const UNDER_WAY: &str = "request-under-way";
 /// The problem of a ban that needs `--force`.
@@ -193,6 +195,9 @@ impl Problem {
             (_, PASSWORD_LOGIN_OFF) => Some(
                 "Make a token on the page of your account, and give it to `bangui login --token`.".into(),
             ),
+            (_, SETUP_REQUIRED) => {
+                Some("Log in on the page /login in a browser first, which sets the second factor up.".into())
+            }
             (_, BAN_NEEDS_FORCE) => Some("Add --force to ban it nevertheless.".into()),
             (404, _) => Some("`bangui servers` and `bangui jails` list what there is.".into()),
             (421, _) => Some(

@@ -66,7 +66,7 @@ async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, ClientError> {
     let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
-    read.flatten().map_err(ClientError::local("failed to read the password"))
+    read.flatten().map_err(ClientError::local("failed to read the password or the code"))
 }
 
 fn missing(why: &str) -> ClientError {

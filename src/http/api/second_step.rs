@@ -31,7 +31,7 @@ pub struct SecondFactor {
 
 /// Finishes a login that was answered `second-factor-required`, at any worker, within five minutes. Five wrong codes end it.
 #[utoipa::path(post, path = "/api/v1/session/factor", tag = "session", security(()), request_body = SecondFactor,
-    responses((status = 201, body = LoggedIn), (status = 401, description = "Wrong code; or the login does not wait any more"),
+    responses((status = 201, body = LoggedIn), (status = 401, description = "Wrong code; or the login has ended"),
         (status = 429, description = "Too many attempts")))]
 pub async fn finish(
     State(state): State<AppState>,
@@ -58,7 +58,7 @@ pub struct WaitingLogin {
 
 /// Proposes an authenticator app for a login that was answered `second-factor-setup-required`.
 #[utoipa::path(post, path = "/api/v1/session/factor/app", tag = "session", security(()), request_body = WaitingLogin,
-    responses((status = 201, body = ProposedApp), (status = 401, description = "The login does not wait any more")))]
+    responses((status = 201, body = ProposedApp), (status = 401, description = "The login has ended")))]
 pub async fn propose_app(
     State(state): State<AppState>,
     Json(WaitingLogin { login }): Json<WaitingLogin, STRANGERS_BODY>,
@@ -79,7 +79,7 @@ pub struct LoggedInWithCodes {
 
 /// Sets up the app with its first code, and finishes the login.
 #[utoipa::path(post, path = "/api/v1/session/factor/app/confirm", tag = "session", security(()), request_body = SecondFactor,
-    responses((status = 201, body = LoggedInWithCodes), (status = 401, description = "Wrong code; or the login does not wait any more")))]
+    responses((status = 201, body = LoggedInWithCodes), (status = 401, description = "Wrong code; or the login has ended")))]
 pub async fn set_app(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,

@@ -51,7 +51,7 @@ pub struct List<T> {
 
 /// The sessions of the caller's account, in pages; within each page the newest first.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "session", params(PageQuery),
-    responses((status = 200, body = List<SessionView>), (status = 403, description = "No token may")))]
+    responses((status = 200, body = List<SessionView>), (status = 403, description = "Tokens may not do this")))]
 pub async fn list(
     State(state): State<AppState>,
     Person(actor): Person,

@@ -27,7 +27,7 @@ pub struct UserView {
     disabled: bool,
     /// `null` if an earlier version created the account.
     created_at: Option<Time>,
-    /// Who invited the user; `null` for `admin`.
+    /// Who invited the user; `null` for `admin` and for users of single sign-on.
     created_by: Option<String>,
     /// The issuer of the provider with which the user logs in; `null` for a user with a password.
     provider: Option<String>,

@@ -61,14 +61,13 @@ impl From<FinishError> for Problem {
                 StatusCode::UNAUTHORIZED,
                 "login-over",
                 "The login has ended",
-                "the code is wrong, and too many were: log in with the password again",
+                "this was the last of five wrong codes: log in with the password again",
             ),
             FinishError::Over => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "login-over",
                 "The login has ended",
-                "this login does not wait for a second factor any more: it was finished, or five minutes have passed, or \
-                 the account was changed; log in with the password again",
+                "this login was finished already, or took longer than five minutes, or the account was changed: begin again",
             ),
             FinishError::Passkey(_) => Self::passkey_refused(),
             FinishError::Copied => Self::passkey_copied(),

@@ -64,7 +64,7 @@ struct LoginPage {
     password: Field,
 }
 
-/// The link to the provider of identities.
+/// The link to the identity provider.
 struct ProviderLink {
     name: String,
     href: String,
@@ -207,10 +207,10 @@ pub async fn log_in(State(state): State<AppState>, shell: Shell, sent: LoginForm
         Err(LoginError::Limited(limited)) => {
             let wait = limited.retry_after;
             let until = shell.clock.now + wait;
-            let whose = if limited.limit == crate::store::Limit::Account {
-                "with this name"
-            } else {
-                "from your address"
+            let whose = match limited.limit {
+                crate::store::Limit::Account => "with this name",
+                crate::store::Limit::Address => "from your address",
+                crate::store::Limit::Site => "from your network",
             };
             let seconds = wait.as_millis().div_ceil(1000);
             let errors =

@@ -1,4 +1,4 @@
-//! Logging in with the provider of identities: the link of the login page, the way back, the provider's own logout, and the confirmation of a
+//! Logging in with the identity provider: the link of the login page, the way back, the provider's own logout, and the confirmation of a
 //! session whose user has no password.
 //!
 //! ```text
@@ -186,10 +186,10 @@ pub async fn callback(
             let message = match form.as_deref().and_then(Kept::from_stored) {
                 Some(kept) => {
                     let undo = Some(kept.button(shell.clock.now + OFFERED_FOR));
-                    let message = Message::wait("It is you.");
+                    let message = Message::wait("Confirmed.");
                     Message { undo, ..message.and("One step is left: nothing has been done so far.") }
                 }
-                None => Message::ok("It is you.")
+                None => Message::ok("Confirmed.")
                     .and("Nothing has been done so far: send the form once more within five minutes."),
             };
             Ok(done(&state, &actor, &own(&next), message).await)

@@ -48,7 +48,7 @@ impl WaitingLogin {
     /// Whose account it is.
     ///
     /// # Errors
-    /// If the stored name is none.
+    /// If the stored name cannot be that of an account.
     pub fn owner(&self) -> Result<Owner> {
         let username = Username::parse(&self.username);
         let username = username.map_err(|_| StoreError::corrupt("a waiting login has no name".to_owned()))?;
@@ -135,7 +135,7 @@ pub enum FactorUse {
 pub enum FactorChange {
     /// It is made.
     Done,
-    /// Whoever asked has ended, or was overtaken by another change.
+    /// The session or login that asked has ended, or another change came first.
     Overtaken,
     /// There is no such factor.
     Nothing,

@@ -34,7 +34,8 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
       }
       form.requestSubmit();
     } catch (problem) {
-      put(error, problem.name === "NotAllowedError" ? "No passkey was used. Try again." : problem.message);
+      const done = form.dataset.passkey === "create" ? "added" : "used";
+      put(error, problem.name === "NotAllowedError" ? `No passkey was ${done}. Try again.` : problem.message);
       error.hidden = false;
     }
   });

@@ -13,9 +13,9 @@ export function ended(then) {
   if (!dialog.open) dialog.showModal();
 }
 
-/** Shows the form for the password, or, with the secret of a login, those for its second factor. */
+/** Shows the form for the password, or those for the second factor of this login. */
 function step(login, passkeys) {
-  first.hidden = Boolean(login);
+  first.hidden = !!login;
   second.hidden = !login;
   passkey.parentNode.hidden = !passkeys;
   second.elements.login.value = passkey.elements.login.value = login;
@@ -38,9 +38,9 @@ dialog?.addEventListener("submit", async (event) => {
     answer = { detail: "No answer came. Try again." };
   }
   for (const field of form.elements) if (!/name|login/.test(field.name)) field.value = "";
-  const { to, login, whole, errors = {}, detail } = answer;
-  let said = Object.values(errors)[0] ?? detail ?? "The login was refused.";
-  if (whole) said = "You must set up a second factor: log in in another tab, close this with Escape, and send again.";
+  const { to, login, whole, errors = {} } = answer;
+  let said = Object.values(errors)[0] ?? answer.detail ?? "The login was refused.";
+  if (whole) said = "Set up a second factor: open another tab and log in there, close this with Escape, and send again.";
   if (login) {
     step(login, answer.passkeys);
     form = second;
@@ -52,7 +52,7 @@ dialog?.addEventListener("submit", async (event) => {
   const error = form.querySelector(".error");
   const done = to && !to.startsWith("/login");
   put(error, said);
-  error.hidden = Boolean(login || done);
+  error.hidden = !!(login || done);
   if (!done) return form.querySelector("[required], button").focus();
   dialog.close();
   say("ok", "Logged in again. Nothing was sent yet.");
