@@ -12,8 +12,8 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
     event.preventDefault();
     const error = form.querySelector("[role=alert]");
     error.hidden = true;
+    const create = form.dataset.passkey === "create";
     try {
-      const create = form.dataset.passkey === "create";
       const path = !create ? "session/passkey" : login ? "session/factor/passkey" : "factors/passkeys";
       const response = await fetch("/api/v1/" + path, {
         method: "POST",
@@ -34,7 +34,7 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
       }
       form.requestSubmit();
     } catch (problem) {
-      const done = form.dataset.passkey === "create" ? "added" : "used";
+      const done = create ? "added" : "used";
       put(error, problem.name === "NotAllowedError" ? `No passkey was ${done}. Try again.` : problem.message);
       error.hidden = false;
     }
