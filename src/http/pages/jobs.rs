@@ -15,6 +15,7 @@ use crate::actions::Actor;
 use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
 use crate::domain::{BanJobId, Timestamp};
 use crate::http::auth::allowed::{own_since, require_cancel, right_to_cancel};
+use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
 use crate::http::state::AppState;
