@@ -14,6 +14,7 @@ mod keys;
 mod passkeys;
 mod screenshots;
 mod scripts;
+mod sign_on;
 mod site;
 mod steps;
 #[expect(dead_code, reason = "the integration tests use more of it")]

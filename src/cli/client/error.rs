@@ -26,9 +26,13 @@ pub const SECOND_FACTOR_REQUIRED: &str = "second-factor-required";
 const SETUP_REQUIRED: &str = "second-factor-setup-required";
 /// The problem of a wrong code.
 pub const WRONG_CODE: &str = "wrong-code";
+/// The problem of a wrong name or password.
+const WRONG_LOGIN: &str = "wrong-login";
+/// The problem of a password where passwords are switched off.
+pub const PASSWORD_LOGIN_OFF: &str = "password-login-off";
 /// The problems of a login with status 401, which say nothing about a session.
 pub const OF_LOGINS: [&str; 5] =
-    ["wrong-login", SECOND_FACTOR_REQUIRED, SETUP_REQUIRED, WRONG_CODE, "login-over"];
+    [WRONG_LOGIN, SECOND_FACTOR_REQUIRED, SETUP_REQUIRED, WRONG_CODE, "login-over"];
 /// The problem of a request whose first copy has not been answered yet.
 const UNDER_WAY: &str = "request-under-way";
 /// The problem of a ban that needs `--force`.
@@ -185,6 +189,12 @@ impl Problem {
             (_, CONFIRMATION_REQUIRED) => {
                 Some("Run this on a terminal, where the password can be asked for.".into())
             }
+            (_, WRONG_LOGIN) => Some(
+                "Accounts of a single sign-on have no password: `bangui login --token` takes a token instead.".into(),
+            ),
+            (_, PASSWORD_LOGIN_OFF) => Some(
+                "Make a token on the page of your account, and give it to `bangui login --token`.".into(),
+            ),
             (_, SETUP_REQUIRED) => {
                 Some("Log in on the page /login in a browser first, which sets the second factor up.".into())
             }

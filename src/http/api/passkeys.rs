@@ -41,7 +41,7 @@ impl From<StoredPasskey> for PasskeyView {
 pub struct PasskeyOptions {
     /// For `navigator.credentials.create`, as JSON.
     #[schema(value_type = Object)]
-    options: Value,
+    pub(super) options: Value,
 }
 
 /// Begins to add a passkey; it is to be added from the same session within five minutes. Needs a confirmed password.

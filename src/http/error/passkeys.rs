@@ -54,7 +54,7 @@ impl From<PasskeyError> for Problem {
             PasskeyError::NoCeremony => Self::conflict(
                 "no-passkey-begun",
                 "No passkey is being added",
-                "no passkey is being added in this session, or it took longer than five minutes, or it was used before: begin \
+                "no passkey is being added here, or it took longer than five minutes, or it was used before: begin \
                  again; nothing was changed",
             ),
             // 403, not 401: the session lives.
