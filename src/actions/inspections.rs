@@ -102,7 +102,7 @@ impl Inspections {
         if let Ok(_turn) = timeout_at(give_up, self.0.turn.lock()).await {
             began = Instant::now();
             let due: Vec<(ServerName, AgentClient)> = self
-                .due(names, began)
+                .due_at(names, began)
                 .into_iter()
                 .filter_map(|name| {
                     let agent = agents.get(&name)?;
@@ -135,8 +135,14 @@ impl Inspections {
         inspected
     }
 
+    /// Those of `names` whose last answer is not fresh any more.
+    #[must_use]
+    pub fn due(&self, names: &[ServerName]) -> Vec<ServerName> {
+        self.due_at(names, Instant::now())
+    }
+
     /// Forgets what is not fresh, and returns those of `names` that are to be asked.
-    fn due(&self, names: &[ServerName], now: Instant) -> Vec<ServerName> {
+    fn due_at(&self, names: &[ServerName], now: Instant) -> Vec<ServerName> {
         let mut kept = self.kept();
         kept.retain(|_, inspection| inspection.is_fresh(now));
         names.iter().filter(|name| !kept.contains_key(*name)).cloned().collect()

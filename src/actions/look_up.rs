@@ -3,10 +3,12 @@
 //!
 //! ```text
 //! lists in Redis ─▶ networks that contain it ─▶ each agent at once: are these banned, and by which entry never? ─▶ answer
+//!              └──▶ tags of the lists ───────▶ which jails still ban what their list says?
 //! ```
 //!
 //! The lists in Redis say which networks to ask for, and since when and until when each is banned; the agents report the current
-//! state. A network that was banned after its list was read is found once the list is read again.
+//! state. Where an agent reports that a jail's list still holds, the list is the answer: fail2ban would search its bans one by one. A
+//! network that was banned after its list was read is found once the list is read again.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +19,7 @@ use crate::agent::client::AgentClient;
 use crate::agent::wire;
 use crate::domain::access::Access;
 use crate::domain::{JailName, Network, ServerName, Timestamp};
-use crate::store::{FoundBan, StoreError};
+use crate::store::{FoundBan, FoundBans, StoreError};
 
 /// The most agents that are asked at once.
 const MAX_CONCURRENT_AGENTS: usize = 64;
@@ -35,6 +37,12 @@ pub struct BannedAt {
     pub since: Option<i64>,
     /// When the ban ends; `None` if it is permanent or the end is not known.
     pub until: Option<i64>,
+}
+
+impl From<FoundBan> for BannedAt {
+    fn from(FoundBan { place: (server, jail), network, ban, .. }: FoundBan) -> Self {
+        Self { server, jail, network, since: ban.since, until: ban.until }
+    }
 }
 
 /// An entry that keeps a jail from banning the address.
@@ -80,18 +88,22 @@ pub struct LookedUp {
 /// If Redis does not answer. An agent that does not is named in the result.
 #[tracing::instrument(target = "bangui::trace", level = "trace", skip_all)]
 pub async fn look_up(context: &Context, access: &Access, ip: Network) -> Result<LookedUp, StoreError> {
-    let mut lists: BTreeMap<ServerName, Vec<FoundBan>> = BTreeMap::new();
-    for found in context.store.find_bans(ip).await? {
-        lists.entry(found.place.0.clone()).or_default().push(found);
+    let mut lists: BTreeMap<ServerName, Lists> = BTreeMap::new();
+    let FoundBans { bans, tags } = context.store.find_bans(ip).await?;
+    for found in bans {
+        lists.entry(found.place.0.clone()).or_default().found.push(found);
+    }
+    for ((server, jail), tag) in tags {
+        lists.entry(server).or_default().tags.insert(jail, tag);
     }
     let agents = context.reached(access).into_iter().filter_map(|name| {
         let listed = lists.remove(&name).unwrap_or_default();
         Some((context.agents.get(&name)?, name, listed))
     });
     let answers: Vec<_> = stream::iter(agents)
-        .map(|(agent, server, listed)| async move {
-            let answer = ask(&agent, ip, &listed).await;
-            (server, listed, answer)
+        .map(|(agent, server, Lists { found, tags })| async move {
+            let answer = ask(&agent, ip, &found, tags).await;
+            (server, found, answer)
         })
         .buffered(MAX_CONCURRENT_AGENTS)
         .collect()
@@ -105,29 +117,44 @@ pub async fn look_up(context: &Context, access: &Access, ip: Network) -> Result<
     };
     for (server, listed, answer) in answers {
         match answer {
-            Ok(lookups) => all.add(server, &listed, lookups),
+            Ok(lookups) => all.add(&server, &listed, lookups),
             Err(reason) => all.unanswered.push(unanswered(server, reason, listed)),
         }
     }
     Ok(all)
 }
 
-async fn ask(agent: &AgentClient, ip: Network, listed: &[FoundBan]) -> Result<Vec<wire::Lookup>, String> {
+/// What the lists of one server say.
+#[derive(Default)]
+struct Lists {
+    found: Vec<FoundBan>,
+    tags: BTreeMap<JailName, String>,
+}
+
+async fn ask(
+    agent: &AgentClient,
+    ip: Network,
+    listed: &[FoundBan],
+    tags: BTreeMap<JailName, String>,
+) -> Result<wire::Lookups, String> {
     let mut networks: Vec<Network> = listed.iter().map(|found| found.network).collect();
     networks.retain(|network| *network != ip);
     networks.sort_unstable();
     networks.dedup();
     networks.insert(0, ip);
-    agent.look_up(&networks).await.map_err(|error| error.to_string())
+    agent.look_up(&networks, tags).await.map_err(|error| error.to_string())
 }
 
 impl LookedUp {
-    fn add(&mut self, server: ServerName, listed: &[FoundBan], lookups: Vec<wire::Lookup>) {
-        for wire::Lookup { ip, jails, never_banned } in lookups {
+    fn add(&mut self, server: &ServerName, listed: &[FoundBan], lookups: wire::Lookups) {
+        let wire::Lookups { results, unchanged } = lookups;
+        let holds = |found: &&FoundBan| unchanged.contains(&found.place.1);
+        let mut banned: Vec<BannedAt> = listed.iter().filter(holds).cloned().map(BannedAt::from).collect();
+        for wire::Lookup { ip, jails, never_banned } in results {
             for jail in jails {
                 let found = listed.iter().find(|found| found.network == ip && found.place.1 == jail);
                 let (since, until) = found.map_or((None, None), |found| (found.ban.since, found.ban.until));
-                self.banned.push(BannedAt { server: server.clone(), jail, network: ip, since, until });
+                banned.push(BannedAt { server: server.clone(), jail, network: ip, since, until });
             }
             // What keeps a larger network from being banned says nothing about this address.
             if ip != self.ip {
@@ -140,19 +167,15 @@ impl LookedUp {
                 None => self.entries_unknown.push(server.clone()),
             }
         }
+        // The address itself before the networks.
+        banned.sort_by_key(|at| (at.network != self.ip, at.network));
+        self.banned.extend(banned);
     }
 }
 
 fn unanswered(server: ServerName, reason: String, listed: Vec<FoundBan>) -> Unanswered {
     let read_at = listed.iter().filter_map(|found| found.read_at).min();
-    let known = |FoundBan { place: (server, jail), network, ban, .. }| BannedAt {
-        server,
-        jail,
-        network,
-        since: ban.since,
-        until: ban.until,
-    };
-    Unanswered { server, reason, last_known: listed.into_iter().map(known).collect(), read_at }
+    Unanswered { server, reason, last_known: listed.into_iter().map(BannedAt::from).collect(), read_at }
 }
 
 #[cfg(test)]
@@ -197,12 +220,24 @@ mod tests {
             entries_unknown: vec![],
         };
         let list = [listed("198.51.100.9"), listed("198.51.100.0/24")];
-        let lookups = vec![lookup("198.51.100.9", &["nginx"]), lookup("198.51.100.0/24", &["sshd"])];
-        all.add(name("web"), &list, lookups);
+        let results = vec![lookup("198.51.100.9", &["nginx"]), lookup("198.51.100.0/24", &["sshd"])];
+        let mut unsearched = all.clone();
+        all.add(&name("web"), &list, wire::Lookups { results, unchanged: vec![] });
         let seen: Vec<_> =
             all.banned.iter().map(|at| (at.jail.as_str(), at.network.to_string(), at.until)).collect();
         let expected = [("nginx", ip.to_string(), None), ("sshd", "198.51.100.0/24".to_owned(), Some(65))];
         assert_eq!(seen, expected, "it is unbanned in sshd since the list was read, and banned in nginx");
         assert_eq!(all.entries_unknown, [name("web")], "once, for the address itself");
+
+        let results = vec![lookup("198.51.100.9", &["nginx"]), lookup("198.51.100.0/24", &[])];
+        unsearched.add(&name("web"), &list, wire::Lookups { results, unchanged: vec![jail("sshd")] });
+        let seen: Vec<_> =
+            unsearched.banned.iter().map(|at| (at.jail.as_str(), at.network.to_string(), at.until)).collect();
+        let expected = [
+            ("sshd", ip.to_string(), Some(65)),
+            ("nginx", ip.to_string(), None),
+            ("sshd", "198.51.100.0/24".to_owned(), Some(65)),
+        ];
+        assert_eq!(seen, expected, "where the list still holds, all of it is the answer");
     }
 }

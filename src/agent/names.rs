@@ -68,6 +68,7 @@ impl NamesJails for JailViews {
 
 impl NamesJails for Lookups {
     fn keep_plain(&mut self) {
+        self.unchanged.retain(JailName::is_plain);
         for lookup in &mut self.results {
             lookup.jails.retain(JailName::is_plain);
             lookup.never_banned.iter_mut().for_each(|entries| entries.retain(|entry| entry.jail.is_plain()));

@@ -99,6 +99,8 @@ pub enum Command {
     Bans(JailName),
     /// `banned IP...`: the jails that ban each of these.
     Banned(Vec<Network>),
+    /// `get JAIL banned IP...`: whether the jail bans each of these.
+    BannedIn(JailName, Vec<Network>),
     /// `set JAIL ...`: until the next reload. Changes something.
     Set(JailName, Setting),
     /// `set JAIL banip IP...`: as if the jail had found them. Changes something.
@@ -119,6 +121,7 @@ impl Command {
             Self::ShortStatus(jail)
             | Self::Get(jail, _)
             | Self::Bans(jail)
+            | Self::BannedIn(jail, _)
             | Self::Set(jail, _)
             | Self::Ban(jail, _)
             | Self::Unban(jail, _)
@@ -148,6 +151,7 @@ impl Command {
             Self::LogTarget => (vec!["get", "logtarget"], vec![]),
             Self::Bans(jail) => (vec!["get", jail.as_str(), "banip", "--with-time"], vec![]),
             Self::Banned(networks) => (vec!["banned"], texts(networks)),
+            Self::BannedIn(jail, networks) => (vec!["get", jail.as_str(), "banned"], texts(networks)),
             Self::Set(jail, setting) => (vec!["set", jail.as_str()], setting.words().into()),
             Self::Ban(jail, networks) => (vec!["set", jail.as_str(), "banip"], texts(networks)),
             Self::Unban(jail, networks) => (vec!["set", jail.as_str(), "unbanip"], texts(networks)),
@@ -175,7 +179,8 @@ impl Command {
             | Self::Database
             | Self::LogTarget
             | Self::Bans(_)
-            | Self::Banned(_) => false,
+            | Self::Banned(_)
+            | Self::BannedIn(..) => false,
         }
     }
 }
@@ -219,6 +224,7 @@ mod tests {
             (Command::LogTarget, "get logtarget"),
             (Command::Bans(jail()), "get sshd banip --with-time"),
             (Command::Banned(some()), "banned 203.0.113.7 2001:db8::/32"),
+            (Command::BannedIn(jail(), some()), "get sshd banned 203.0.113.7 2001:db8::/32"),
             (set(Setting::BanTime((-1).try_into().unwrap())), "set sshd bantime -1"),
             (set(Setting::FindTime(600.try_into().unwrap())), "set sshd findtime 600"),
             (set(Setting::MaxRetry(5.try_into().unwrap())), "set sshd maxretry 5"),

@@ -215,6 +215,18 @@ pub fn banned(answer: &Value, asked: usize) -> Result<Vec<Vec<&str>>, Fail2banEr
         .ok_or_else(|| strange("the jails that ban an address"))
 }
 
+/// The answer to `get JAIL banned IP...`: whether each is banned. For one address it is a number, for more a list of them.
+///
+/// # Errors
+/// `Down` if it has another shape.
+pub fn banned_in(answer: &Value, asked: usize) -> Result<Vec<bool>, Fail2banError> {
+    let each = match answer {
+        Value::List(each) => each.iter().map(truth).collect::<Option<Vec<bool>>>(),
+        one => truth(one).map(|one| vec![one]),
+    };
+    each.filter(|each| each.len() == asked).ok_or_else(|| strange("whether a jail bans an address"))
+}
+
 /// The value of `name` in a list of pairs, fail2ban's way to write a table.
 fn field<'a>(table: &'a Value, name: &str) -> Option<&'a Value> {
     table.items()?.iter().find_map(|row| match row.items()? {

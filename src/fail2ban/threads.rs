@@ -7,6 +7,7 @@
 //! them run, or none does; otherwise it is not known.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use crate::domain::JailName;
@@ -15,6 +16,10 @@ use crate::domain::JailName;
 const KEPT: usize = 15;
 /// The most threads that are read; no fail2ban has more.
 const MAX_THREADS: usize = 20_000;
+/// The thread that every fail2ban has from its start.
+const OBSERVER: &[u8] = b"f2b/observer";
+/// The place of `starttime` in a `stat`, counted from after the name (`man 5 proc`).
+const BEGAN: usize = 19;
 
 /// Whether each listed jail runs, by the threads of the process; none if that cannot be known.
 #[must_use]
@@ -32,6 +37,42 @@ pub fn is_fail2ban(pid: i32) -> bool {
     has_observer(&names(&Path::new("/proc").join(pid.to_string()).join("task")))
 }
 
+/// A number for the life of this fail2ban and all its jails: another one once any of their threads has ended or begun. `None` if the
+/// threads cannot be seen.
+#[must_use]
+pub fn life(pid: i32) -> Option<u64> {
+    let tasks = std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task")).ok()?;
+    let stat = |task: std::io::Result<std::fs::DirEntry>| std::fs::read(task.ok()?.path().join("stat")).ok();
+    let stats: Vec<Vec<u8>> = tasks.take(MAX_THREADS).filter_map(stat).collect();
+    life_of(pid, stats.iter().filter_map(|stat| Thread::parse(stat)).collect())
+}
+
+fn life_of(pid: i32, mut threads: Vec<Thread<'_>>) -> Option<u64> {
+    threads.retain(|thread| thread.name.starts_with(b"f2b/"));
+    threads.sort_unstable();
+    let mut life = DefaultHasher::new();
+    (pid, &threads).hash(&mut life);
+    threads.iter().any(|thread| thread.name == OBSERVER).then(|| life.finish())
+}
+
+/// A thread, as its `stat` shows it: `12 (f2b/a.sshd) S 1 ...`. Its id may be used again, but not within a tick.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Thread<'a> {
+    id: &'a [u8],
+    name: &'a [u8],
+    /// In ticks since the machine was started.
+    began: u64,
+}
+
+impl<'a> Thread<'a> {
+    fn parse(stat: &'a [u8]) -> Option<Self> {
+        let (from, to) =
+            (stat.iter().position(|byte| *byte == b'(')?, stat.iter().rposition(|byte| *byte == b')')?);
+        let began = std::str::from_utf8(stat.get(to + 1..)?).ok()?.split_ascii_whitespace().nth(BEGAN)?;
+        Some(Self { id: &stat[..from], name: stat.get(from + 1..to)?, began: began.parse().ok()? })
+    }
+}
+
 fn names(tasks: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(tasks) else { return Vec::new() };
     let comm =
@@ -46,7 +87,7 @@ fn names(tasks: &Path) -> Vec<Vec<u8>> {
 
 /// fail2ban has an observer thread from its start. Without one this is another process, or a fail2ban that cannot name its threads.
 fn has_observer(threads: &[Vec<u8>]) -> bool {
-    threads.iter().any(|name| name == b"f2b/observer")
+    threads.iter().any(|name| name == OBSERVER)
 }
 
 fn judge<'a>(
@@ -104,6 +145,32 @@ mod tests {
             5,
             "threads of some other process"
         );
+    }
+
+    #[test]
+    fn a_life_ends_with_any_thread_of_a_jail_and_with_none_of_another() {
+        let stat = |id: u32, name: &str, began: u32| {
+            format!("{id} ({name}) S 1{} {began} 0 0", " 0".repeat(BEGAN - 2)).into_bytes()
+        };
+        let life =
+            |stats: &[Vec<u8>]| life_of(7, stats.iter().map(|stat| Thread::parse(stat).unwrap()).collect());
+        let before = [stat(1, "f2b/observer", 5), stat(2, "f2b/f.a) b", 6), stat(3, "f2b/a.a) b", 6)];
+        let with = |n: usize, other| {
+            let mut stats = before.to_vec();
+            stats[n] = other;
+            life(&stats)
+        };
+        assert!(life(&before).is_some());
+        let same = [before[2].clone(), before[0].clone(), before[1].clone(), stat(9, "python3", 9)];
+        assert_eq!(life(&same), life(&before));
+        for other in
+            [with(1, stat(4, "f2b/f.a) b", 6)), with(1, stat(2, "f2b/f.a) b", 7)), life(&before[..2])]
+        {
+            assert!(other.is_some() && other != life(&before), "another thread, or a later one, or none");
+        }
+        assert_eq!(with(0, stat(1, "systemd", 5)), None, "not a fail2ban");
+        let own = std::fs::read("/proc/self/stat").unwrap();
+        assert!(Thread::parse(&own).is_some_and(|thread| thread.began > 0));
     }
 
     #[test]

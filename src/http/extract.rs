@@ -3,7 +3,7 @@
 //! | extractor | proves | else |
 //! |---|---|---|
 //! | [`Json`] | a body of this shape | 415 not `application/json`, 413 over 64 KiB (1 MiB for lists of addresses, 8 KiB where strangers may send one), 408 too slow, 400 not JSON or not UTF-8, 422 wrong shape |
-//! | [`Query`] | parameters of this shape | 400 |
+//! | [`Query`] | parameters of this shape (`query.rs`) | 400 |
 //! | [`Path`] | parts of the path are text | 404 |
 //!
 //! The caller is authenticated by [`Caller`](super::auth::caller::Caller), which comes first in a handler's arguments: a
@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::error::Problem;
+pub use super::query::Query;
 use super::state::AppState;
 
 /// The largest body that is read.
@@ -142,20 +143,6 @@ fn shape_problem(field: &str, error: &serde_json::Error) -> Problem {
             Problem::invalid(format!("{of_field}wrong type or value: expected {expected}"))
         }
         None => Problem::invalid(format!("{of_field}wrong value {place}")),
-    }
-}
-
-/// Parameters of the query. Those a handler does not know are ignored.
-pub struct Query<T>(pub T);
-
-impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        axum::extract::Query::from_request_parts(parts, state)
-            .await
-            .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|rejection| Problem::malformed(rejection.body_text()))
     }
 }
 

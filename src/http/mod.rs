@@ -22,6 +22,7 @@ mod large_forms;
 pub mod long_change;
 mod middleware;
 pub mod pages;
+mod query;
 pub mod state;
 
 pub use api::metrics::metrics_router;
@@ -30,6 +31,7 @@ pub use large_forms::LARGE_FORM_BYTES;
 pub use middleware::host::AllowedHosts;
 pub use state::{AppState, Parts, Phase, Readiness};
 
+use axum::extract::{Request, State};
 use axum::{Extension, Router};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -56,9 +58,16 @@ pub fn router(state: AppState) -> Router {
     }
     let router = Router::from(all)
         .merge(pages::router())
-        .fallback(async || Problem::no_route())
+        .fallback(no_route)
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
     layers::around(router, &state).with_state(state)
+}
+
+/// Whose page says so has the menu of their account.
+async fn no_route(State(state): State<AppState>, request: Request) -> Problem {
+    let (parts, _) = request.into_parts();
+    auth::caller::notice(&parts, &state).await;
+    Problem::no_route()
 }
 
 /// The OpenAPI document of all routes.

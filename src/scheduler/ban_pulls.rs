@@ -23,7 +23,7 @@ use super::term::Term;
 use crate::agent::client::{FromBan, ListError, UNPARSED_BYTES};
 use crate::domain::long_lists::{self, BAN_TEXT, Charge, MAX_LIST};
 use crate::domain::{JailName, ServerName, ServerState};
-use crate::store::{BanCounts, BanPlace, HoursChange, StoreError, StoredBan, StoredList};
+use crate::store::{BanCounts, BanPlace, HoursChange, ReadList, StoreError, StoredBan, StoredList};
 
 /// The memory for the lists that a leader reads at once: for each ban its text, as it is stored, and its place in two lists; and
 /// for each answer the part that has arrived and is not parsed.
@@ -151,8 +151,8 @@ async fn pull(
         Ok(counted) if counted <= bound => agent.bans_as(jail, bound).await,
         _ => Err(ListError::TooLong(bound)),
     };
-    let bans: Vec<StoredBan> = match listed {
-        Ok(bans) => bans,
+    let (bans, tag): (Vec<StoredBan>, _) = match listed {
+        Ok(listed) => listed,
         Err(ListError::TooLong(bound)) => {
             tracing::warn!(
                 server.name = %server, jail.name = %jail,
@@ -168,7 +168,8 @@ async fn pull(
     };
     let text = bans.iter().map(|ban| ban.ip.len()).sum();
     let weight = long_lists::weight(bans.len(), text) as u64;
-    match scheduler.store.write_bans(&term.fence, place, counts, weight, bans, notes).await {
+    let read = ReadList { counts, weight, tag };
+    match scheduler.store.write_bans(&term.fence, place, read, bans, notes).await {
         Err(error @ StoreError::Conflict) => {
             tracing::debug!(server.name = %server, jail.name = %jail, error = %error, "failed to write a list of bans: reading it again");
             return Ok(Pulled::Nothing);

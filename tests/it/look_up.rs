@@ -149,3 +149,64 @@ async fn an_address_is_found_among_100_000_bans_by_the_network_around_it() {
     assert_eq!(bans(&look_up(&other, "198.51.100.9").await), ["198.51.100.0/28"]);
     assert_eq!(commands().await - before, 2, "the address itself, and the one length there is");
 }
+
+#[tokio::test]
+async fn a_list_is_the_answer_until_its_jail_bans_or_unbans_or_lives_again() {
+    let (mut cluster, client, other) = cluster().await;
+    ban(&client, &["198.51.100.9", "198.51.100.10"], 2).await;
+    // Nobody but a test writes this: it shows whether the list was the answer, or fail2ban's search.
+    let mark = "203.0.113.77";
+    let key = |kind: &str| format!("{{{PREFIX}}}:{kind}:{SERVER}/web");
+    let add_mark = async || {
+        let ban = format!("{mark}\u{0}5\u{0}65");
+        let added = redis::cmd("ZADD").arg(key("bans")).arg(0).arg(ban).to_owned();
+        added.query_async::<u64>(&mut cluster.redis.connection().await).await.unwrap();
+    };
+    add_mark().await;
+    assert_eq!(bans(&look_up(&other, mark).await), [mark], "the list still holds");
+
+    // A tag is of the list that was read with it.
+    let mut read_at = redis::cmd("HINCRBY");
+    read_at.arg(key("bans-known")).arg("read_at").arg(1);
+    read_at.query_async::<i64>(&mut cluster.redis.connection().await).await.unwrap();
+    assert_eq!(
+        bans(&look_up(&other, mark).await),
+        [""; 0],
+        "a leader that knows nothing of tags wrote the list"
+    );
+    let mut read_at = redis::cmd("HINCRBY");
+    read_at.arg(key("bans-known")).arg("read_at").arg(-1);
+    read_at.query_async::<i64>(&mut cluster.redis.connection().await).await.unwrap();
+    assert_eq!(bans(&look_up(&other, mark).await), [mark]);
+
+    // As many bans as before, and others.
+    let fail2ban = cluster.fail2ban();
+    fail2ban.command(&["set", "web", "unbanip", "198.51.100.9"]).await;
+    fail2ban.command(&["set", "web", "banip", "198.51.100.11"]).await;
+    assert_eq!(bans(&look_up(&other, mark).await), [""; 0]);
+    assert_eq!(bans(&look_up(&other, "198.51.100.9").await), [""; 0]);
+    assert_eq!(bans(&look_up(&other, "198.51.100.11").await), ["198.51.100.11"]);
+    assert_eq!(bans(&look_up(&other, "198.51.100.10").await), ["198.51.100.10"]);
+}
+
+#[tokio::test]
+async fn the_counts_of_a_jail_that_was_started_again_are_not_taken_for_those_of_its_list() {
+    let (mut cluster, client, other) = cluster().await;
+    ban(&client, &["198.51.100.9"], 1).await;
+    let counts = async |client: &Client| {
+        let server = client.get(&format!("/api/v1/servers/{SERVER}")).await;
+        let status = &server.expect(200).body["status"];
+        (status["currently_banned"].as_u64(), status["total_banned"].as_u64())
+    };
+    let before = counts(&client).await;
+    // One ban in the jail's new life, as in the old one, and another.
+    cluster.fail2ban().command(&["reload", "--restart", "--unban", "web"]).await;
+    cluster.fail2ban().command(&["set", "web", "banip", "198.51.100.10"]).await;
+    assert_eq!(bans(&look_up(&other, "198.51.100.9").await), [""; 0]);
+    assert_eq!(bans(&look_up(&other, "198.51.100.10").await), ["198.51.100.10"]);
+    client.post(&format!("/api/v1/servers/{SERVER}/probe"), json!({})).await.expect(202);
+    eventually("the counts of the new life", SOON, || async {
+        (counts(&client).await == before).then_some(())
+    })
+    .await;
+}

@@ -85,6 +85,7 @@ mod pages_hosts;
 mod pages_many;
 mod pages_operations;
 mod pages_policy;
+mod pages_queries;
 mod pages_reloads;
 mod pages_undo;
 mod pages_undo_bans;

@@ -89,12 +89,8 @@ async fn of_many_findings_each_kind_is_one_line_that_leads_to_pages_of_its_own()
     assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50, 20]);
     assert_eq!(all.into_iter().flatten().collect::<BTreeSet<_>>().len(), SERVERS);
 
-    for (query, says) in
-        [("kind=server-down", "Nothing of this kind"), ("kind=%3Cb%3E", "and 115 more servers")]
-    {
-        let page = user.get(&format!("/diagnosis?{query}")).await;
-        assert!(page.expect(200).text("main").contains(says), "{query}: {}", page.html);
-    }
+    let page = user.get("/diagnosis?kind=server-down").await;
+    assert!(page.expect(200).text("main").contains("Nothing of this kind"), "{}", page.html);
     user.get("/diagnosis?kind=server-unreachable&page=99999999").await.expect(200);
 }
 

@@ -258,7 +258,7 @@ async fn the_diagnosis_says_what_is_not_protected_first_and_is_counted_in_the_me
     let only = other.get("/diagnosis?severity=error").await;
     assert!(only.texts("section[aria-labelledby=warning-title]").is_empty(), "{}", only.html);
     let hostile = other.get("/diagnosis?severity=%3Cscript%3Ealert(1)").await;
-    assert!(!hostile.expect(200).html.contains("<script>alert"));
+    assert!(!hostile.expect(400).html.contains("<script>alert"));
     // The button asks for a check and leads back.
     let checked =
         other.submit(&page, "section[aria-labelledby=error-title] form", &[], "Check web-1 now").await;

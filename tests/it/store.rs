@@ -9,7 +9,8 @@ use bangui::domain::transition::record_activation;
 use bangui::domain::undo::{Deed, UndoId, Undoable};
 use bangui::domain::{JailCounts, JailName, ServerName, ServerState};
 use bangui::store::{
-    Acquired, ChangeError, Fence, HoursChange, JobTurn, Lease, Store, StoreError, StoredBan, Taken, WorkerId,
+    Acquired, ChangeError, Fence, HoursChange, JobTurn, Lease, ReadList, Store, StoreError, StoredBan, Taken,
+    WorkerId,
 };
 
 use crate::support::cluster::PREFIX;
@@ -260,8 +261,9 @@ async fn what_only_the_leader_may_take_is_refused_to_one_that_was_deposed() {
     assert!(matches!(store.remove_silent_workers(&deposed).await, Err(StoreError::Fenced)));
     let place = (server(), JailName::parse("sshd").unwrap());
     let list = |ip: &str| vec![StoredBan { ip: ip.to_owned(), since: None, until: None }];
-    store.write_bans(&leads, &place, (1, 1), 1, list("203.0.113.1"), vec![]).await.unwrap();
-    let late = store.write_bans(&deposed, &place, (1, 2), 1, list("203.0.113.2"), vec![]).await;
+    let read = |counts| ReadList { counts, weight: 1, tag: None };
+    store.write_bans(&leads, &place, read((1, 1)), list("203.0.113.1"), vec![]).await.unwrap();
+    let late = store.write_bans(&deposed, &place, read((1, 2)), list("203.0.113.2"), vec![]).await;
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
     assert!(matches!(store.forget_bans(&deposed, &place).await, Err(StoreError::Fenced)));
     let (page, _) = store.bans(&place.0, &place.1, "", None, 10).await.unwrap();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bangui::actions::Actor;
 use bangui::domain::access::Access;
 use bangui::store::{
-    AuditRecord, LoginOrigin, OnceKind, OnceSecret, Owner, SessionDetails, SessionLife, SessionToken, Store,
+    AuditRecord, LoginOrigin, OnceKind, OnceSecret, Owner, SessionDetails, SessionLife, SessionToken,
+    SessionsCursor, Store,
 };
 
 use crate::store::store;
@@ -108,9 +109,9 @@ async fn pages_of_sessions_hold_each_session_once() {
     }
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let page = store.list_sessions(&Owner::admin(), cursor.as_deref(), 10, LIFE).await.unwrap();
+        let page = store.list_sessions(&Owner::admin(), cursor, 10, LIFE).await.unwrap();
         seen.extend(page.items.iter().map(|item| item.session.id.to_string()));
-        cursor = page.next_cursor;
+        cursor = page.next_cursor.as_deref().map(|next| SessionsCursor::parse(next).unwrap());
         if cursor.is_none() {
             break;
         }

@@ -31,6 +31,9 @@ pub const UNPARSED_BYTES: usize = (PIECES + 2) * 408 * 1024;
 /// The longest text in an answer: a mark of 1,024 bytes, each of them escaped, has 6 KiB.
 const MAX_TEXT: usize = 8 * 1024;
 
+/// The longest tag of a list.
+const MAX_TAG: usize = 100;
+
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
@@ -102,7 +105,7 @@ impl AgentClient {
     /// # Errors
     /// See [`AgentError`]; `Refused` too if the list is too long.
     pub async fn bans(&self, jail: &JailName) -> Result<BanList, AgentError> {
-        self.list(jail, MAX_LIST).await.map_err(|error| match error {
+        self.list(jail, MAX_LIST).await.map(|(list, _)| list).map_err(|error| match error {
             ListError::Agent(error) => error,
             long @ ListError::TooLong(_) => {
                 AgentError::Refused { kind: RefusedKind::Failed, reason: long.to_string() }
@@ -110,16 +113,21 @@ impl AgentClient {
         })
     }
 
-    /// All bans of a jail, each in the form that the caller keeps it in. Together they may weigh `bound` at most, and never more
-    /// than [`MAX_LIST`].
+    /// All bans of a jail, each in the form that the caller keeps it in, and the tag of this list, if the agent gives it one. Together
+    /// they may weigh `bound` at most, and never more than [`MAX_LIST`].
     ///
     /// # Errors
     /// [`ListError`].
-    pub async fn bans_as<T: FromBan>(&self, jail: &JailName, bound: usize) -> Result<Vec<T>, ListError> {
-        self.list::<Kept<T>>(jail, bound.min(MAX_LIST)).await.map(|kept| kept.0)
+    pub async fn bans_as<T: FromBan>(
+        &self,
+        jail: &JailName,
+        bound: usize,
+    ) -> Result<(Vec<T>, Option<String>), ListError> {
+        let (kept, tag) = self.list::<Kept<T>>(jail, bound.min(MAX_LIST)).await?;
+        Ok((kept.0, tag))
     }
 
-    async fn list<K: Keep>(&self, jail: &JailName, bound: usize) -> Result<K, ListError> {
+    async fn list<K: Keep>(&self, jail: &JailName, bound: usize) -> Result<(K, Option<String>), ListError> {
         let (deadline, path) = (wire::LIST_DEADLINE, format!("/v1/jails/{}/bans", jail.to_segment()));
         let request = self.within(self.request(Method::GET, &path), deadline);
         let listed = timeout(deadline, async {
@@ -128,7 +136,11 @@ impl AgentClient {
                 self.read::<IgnoredAny>(response, wire::MAX_ANSWER).await?;
                 return Err(self.unreachable(UnreachableKind::Protocol, "it answered without a list").into());
             }
-            self.parse(response, bound).await
+            let tag = response.headers().get(wire::LIST_TAG_HEADER).and_then(|tag| tag.to_str().ok());
+            // Kept beside each list: whoever answers must not choose how much that is.
+            let tag = tag.filter(|tag| (1..=MAX_TAG).contains(&tag.len()) && !tag.contains(' '));
+            let tag = tag.map(str::to_owned);
+            Ok((self.parse(response, bound).await?, tag))
         });
         listed.await.unwrap_or_else(|_| Err(self.too_late(deadline).into()))
     }

@@ -3,6 +3,7 @@
 //! An error other than `Refused` leaves open whether a change was made: asking again finds out. None of these calls is repeated
 //! automatically.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -140,21 +141,26 @@ impl AgentClient {
     /// # Errors
     /// See [`AgentError`].
     pub async fn banned(&self, ips: &[Network]) -> Result<Vec<wire::Lookup>, AgentError> {
-        self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: false }).await
+        let tags = BTreeMap::new();
+        let request = wire::LookupRequest { ips: ips.to_vec(), never_banned: false, tags };
+        self.lookups(request).await.map(|lookups| lookups.results)
     }
 
-    /// As [`Self::banned`], with the entries that keep them from being banned, if the agent knows.
+    /// As [`Self::banned`], with the entries that keep them from being banned, if the agent knows. Jails whose lists still have these
+    /// tags are not searched.
     ///
     /// # Errors
     /// See [`AgentError`].
-    pub async fn look_up(&self, ips: &[Network]) -> Result<Vec<wire::Lookup>, AgentError> {
-        self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: true }).await
+    pub async fn look_up(
+        &self,
+        ips: &[Network],
+        tags: BTreeMap<JailName, String>,
+    ) -> Result<wire::Lookups, AgentError> {
+        self.lookups(wire::LookupRequest { ips: ips.to_vec(), never_banned: true, tags }).await
     }
 
-    async fn lookups(&self, request: wire::LookupRequest) -> Result<Vec<wire::Lookup>, AgentError> {
-        let lookups: wire::Lookups =
-            self.send(Method::POST, "/v1/banned", &request, wire::DEFAULT_DEADLINE).await?;
-        Ok(lookups.results)
+    async fn lookups(&self, request: wire::LookupRequest) -> Result<wire::Lookups, AgentError> {
+        self.send(Method::POST, "/v1/banned", &request, wire::DEFAULT_DEADLINE).await
     }
 
     /// Switches off a jail that brought fail2ban down, and starts fail2ban if it does not answer.

@@ -37,7 +37,7 @@ const COMMAND_TAKES: Duration = Duration::from_secs(2);
 
 /// Reads and changes fail2ban's bans.
 pub(in crate::agent) struct BanService {
-    client: Client,
+    pub(super) client: Client,
     epochs: Mutex<Epochs>,
     /// Random, new for each process.
     incarnation: String,
@@ -256,6 +256,18 @@ impl BanService {
         Ok(())
     }
 
+    /// As [`Self::list`], with the list's tag (`list_tags.rs`), unless it has changed while it was read, or its life cannot be seen.
+    pub(in crate::agent) async fn tagged_list(
+        &self,
+        jail: &JailName,
+        deadline: Instant,
+    ) -> Result<(wire::BanList, Option<String>), ChangeError> {
+        let before = self.tag(jail, deadline).await;
+        let list = self.list(jail, deadline).await?;
+        let after = if before.is_some() { self.tag(jail, deadline).await } else { None };
+        Ok((list, before.filter(|before| after.as_ref() == Some(before))))
+    }
+
     /// All bans of a jail, by address, with their times if fail2ban gives them.
     pub(in crate::agent) async fn list(
         &self,
@@ -303,7 +315,7 @@ impl BanService {
                 never_banned: None,
             }));
         }
-        Ok(wire::Lookups { results })
+        Ok(wire::Lookups { results, unchanged: Vec::new() })
     }
 
     async fn banned_by(

@@ -13,6 +13,7 @@ pub mod dropin;
 pub(super) mod error;
 mod files;
 mod jails;
+mod list_tags;
 mod logs;
 mod losses;
 mod rollback;

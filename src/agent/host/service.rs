@@ -132,12 +132,15 @@ impl AgentService {
         request: &wire::LookupRequest,
         deadline: Instant,
     ) -> Result<wire::Lookups, ChangeError> {
-        let mut lookups = self.bans.lookup(&request.ips, deadline).await?;
+        let (mut lookups, running) = self.banned(request, deadline).await?;
         if !request.never_banned {
             return Ok(lookups);
         }
         let entries = async {
-            let running = self.probe(deadline).await.ok()?;
+            let running = match running {
+                Some(running) => running,
+                None => self.probe(deadline).await.ok()?,
+            };
             self.settings.never_banned(&request.ips, running.jails.keys(), deadline).await.ok()
         };
         if let Ok(Some(entries)) = timeout_at(deadline, entries).await {
@@ -146,6 +149,28 @@ impl AgentService {
             }
         }
         Ok(lookups)
+    }
+
+    /// Where addresses are banned; and the probe, if there was one on the way.
+    async fn banned(
+        self: &Arc<Self>,
+        request: &wire::LookupRequest,
+        deadline: Instant,
+    ) -> Result<(wire::Lookups, Option<Answer>), ChangeError> {
+        let life = if request.tags.is_empty() { None } else { self.bans.life() };
+        if let Some(life) = life {
+            // If fail2ban is slow, the time that is left is for the search.
+            let enough = deadline - deadline.saturating_duration_since(Instant::now()) / 2;
+            if let Ok(now) = self.probe(enough).await {
+                let lookups = if self.bans.life() == Some(life) {
+                    self.bans.lookup_changed(request, (life, &now), deadline).await?
+                } else {
+                    self.bans.lookup(&request.ips, deadline).await?
+                };
+                return Ok((lookups, Some(now)));
+            }
+        }
+        Ok((self.bans.lookup(&request.ips, deadline).await?, None))
     }
 
     /// Not shared: the cluster makes sure that only one worker asks, and the counter shows whether that works.

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::de::DeserializeOwned;
@@ -131,8 +132,11 @@ async fn bans(
     State(service): Service,
     Jail(jail): Jail,
     Deadline(deadline): Deadline,
-) -> Answer<wire::BanList> {
-    Ok(Json(service.bans.list(&jail, deadline).await?))
+) -> Result<(HeaderMap, Json<wire::BanList>), ChangeError> {
+    let (list, tag) = service.bans.tagged_list(&jail, deadline).await?;
+    let tag = tag.and_then(|tag| HeaderValue::try_from(tag).ok());
+    let name = HeaderName::from_static(wire::LIST_TAG_HEADER);
+    Ok((tag.map(|tag| (name, tag)).into_iter().collect(), Json(list)))
 }
 
 async fn ban(

@@ -1,5 +1,7 @@
 //! Bans, and the jobs under which commands about them are sent.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{BanMark, JailName, Network};
@@ -138,6 +140,9 @@ pub struct LookupRequest {
     /// Whether to look up the entries, too, that keep them from being banned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_banned: bool,
+    /// The tags of the lists that the caller has: see [`LIST_TAG_HEADER`]. A jail whose list still has its tag is not searched.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<JailName, String>,
 }
 
 /// An entry of a running jail's `ignoreip` that contains an address.
@@ -173,6 +178,9 @@ pub struct Lookup {
 pub struct Lookups {
     /// One for each.
     pub results: Vec<Lookup>,
+    /// The jails that were not searched, by name: their lists still have the tags of the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<JailName>,
 }
 
 /// The agent has recorded the epoch.
@@ -190,10 +198,14 @@ mod tests {
 
     #[test]
     fn a_look_up_is_understood_by_and_from_an_end_that_knows_nothing_of_entries() {
-        let request = LookupRequest { ips: vec![], never_banned: false };
+        let request = LookupRequest { ips: vec![], never_banned: false, tags: BTreeMap::new() };
         assert_eq!(serde_json::to_value(&request).unwrap(), json!({ "ips": [] }));
         let request: LookupRequest = serde_json::from_value(json!({ "ips": ["203.0.113.9"] })).unwrap();
-        assert!(!request.never_banned);
+        assert!(!request.never_banned && request.tags.is_empty());
+        let lookups = json!({ "results": [] });
+        let older: Lookups = serde_json::from_value(lookups.clone()).unwrap();
+        assert!(older.unchanged.is_empty());
+        assert_eq!(serde_json::to_value(&older).unwrap(), lookups);
         let older = json!({ "ip": "203.0.113.9", "jails": ["sshd"] });
         let lookup: Lookup = serde_json::from_value(older.clone()).unwrap();
         assert_eq!(lookup.never_banned, None);

@@ -55,6 +55,9 @@ pub const CHANGE_DEADLINE: Duration = Duration::from_secs(120);
 /// The default deadline of a call for a list of bans: fail2ban takes a second for 100,000.
 pub const LIST_DEADLINE: Duration = Duration::from_secs(30);
 
+/// The header with the tag of a list of bans: see `host/list_tags.rs`.
+pub const LIST_TAG_HEADER: &str = "x-bangui-list-tag";
+
 /// The header in which a caller gives a change of a jail an id, by which it can ask the agent for its steps.
 pub const CHANGE_HEADER: &str = "x-bangui-change";
 

@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use super::sessions::{List, PageQuery};
 use super::time::Time;
 use crate::http::auth::caller::Caller;
-use crate::http::error::{Problem, Result};
+use crate::http::error::Result;
 use crate::http::extract::Query;
+use crate::http::query::cursor_of_list;
 use crate::http::state::AppState;
 use crate::store::{AuditCursor, AuditEntry};
 
@@ -27,11 +28,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<Entry>>> {
     let limit = page.limit()?;
-    let cursor = page.cursor.as_deref().map(|text| {
-        let cursor = AuditCursor::parse(text);
-        cursor.ok_or_else(|| Problem::malformed("`cursor` must be the `next_cursor` of the previous page"))
-    });
-    let cursor = cursor.transpose()?;
+    let cursor = cursor_of_list(page.cursor.as_deref(), AuditCursor::parse)?;
     let page = state.store.audit_page(cursor, limit).await?;
     let items = page.items.into_iter().map(Entry::from).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))

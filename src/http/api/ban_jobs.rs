@@ -17,6 +17,7 @@ use crate::http::auth::allowed::require_cancel;
 use crate::http::auth::caller::Caller;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
+use crate::http::query::{cursor_of_list, digits};
 use crate::http::state::AppState;
 use crate::store::BanJobView;
 
@@ -131,9 +132,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<BanJob>>> {
     let limit = page.limit()?;
-    let wrong = || Problem::malformed("`cursor` must be the `next_cursor` of the previous page");
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    let cursor = page.cursor.as_deref().map(|text| number(text).ok_or_else(wrong)).transpose()?;
+    let cursor = cursor_of_list(page.cursor.as_deref(), digits)?;
     let page = state.jobs_reached(&caller.session.access, cursor, limit).await?;
     let items = page.items.into_iter().map(BanJob::from).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))

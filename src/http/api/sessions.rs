@@ -12,8 +12,9 @@ use crate::http::auth::caller::AwaitRevocation;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
+use crate::http::query::cursor_of_list;
 use crate::http::state::AppState;
-use crate::store::SessionId;
+use crate::store::{SessionId, SessionsCursor};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
@@ -50,7 +51,12 @@ pub struct List<T> {
 }
 
 /// The sessions of the caller's account, in pages; within each page the newest first.
-#[utoipa::path(get, path = "/api/v1/sessions", tag = "session", params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "session",
+    params(
+        ("cursor" = Option<String>, Query, pattern = r"^[A-Za-z0-9_-]{10}([AEIMQUYcgkosw048]|[A-Za-z0-9_-]{43}[AQgw])$",
+            description = "The `next_cursor` of the previous page"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Number of items; 50 by default")
+    ),
     responses((status = 200, body = List<SessionView>), (status = 403, description = "Tokens may not do this")))]
 pub async fn list(
     State(state): State<AppState>,
@@ -58,7 +64,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<SessionView>>> {
     let limit = page.limit()?;
-    let cursor = page.cursor.as_deref();
+    let cursor = cursor_of_list(page.cursor.as_deref(), SessionsCursor::parse)?;
     let page = state.store.list_sessions(&actor.owner(), cursor, limit, state.session_life()).await?;
     let items = page.items.into_iter().map(|details| SessionView::new(details, actor.session)).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))

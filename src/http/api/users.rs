@@ -12,6 +12,7 @@ use crate::domain::access::{Role, ServerPattern};
 use crate::http::auth::actor::Person;
 use crate::http::error::Result;
 use crate::http::extract::{Json, Path, Query};
+use crate::http::query::cursor_of_list;
 use crate::http::state::AppState;
 use crate::store::{Account, Username};
 
@@ -63,7 +64,12 @@ impl From<Account> for UserView {
 }
 
 /// The users, by name, in pages.
-#[utoipa::path(get, path = "/api/v1/users", tag = "users", params(PageQuery), responses((status = 200, body = List<UserView>),
+#[utoipa::path(get, path = "/api/v1/users", tag = "users",
+    params(
+        ("cursor" = Option<String>, Query, pattern = r"^[a-z0-9][a-z0-9._-]{0,31}$", description = "The `next_cursor` of the previous page"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Number of items; 50 by default")
+    ),
+    responses((status = 200, body = List<UserView>),
     (status = 403, description = "Only an admin of all servers may, and no token")))]
 pub async fn list(
     State(state): State<AppState>,
@@ -71,8 +77,7 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<axum::Json<List<UserView>>> {
     let limit = page.limit()?;
-    // An invalid cursor begins at the start, as in every list.
-    let after = page.cursor.as_deref().and_then(|cursor| Username::parse(cursor).ok());
+    let after = cursor_of_list(page.cursor.as_deref(), |cursor| Username::parse(cursor).ok())?;
     let page = manage_users::list(&state, &actor, after.as_ref(), limit).await?;
     let items = page.items.into_iter().map(UserView::from).collect();
     Ok(axum::Json(List { items, next_cursor: page.next_cursor }))

@@ -20,9 +20,10 @@ use super::allowed;
 use super::cookie::CookieKind;
 use crate::actions::Actor;
 use crate::actions::api_tokens::note_foreign_network;
+use crate::domain::access::Access;
 use crate::http::error::Problem;
 use crate::http::state::AppState;
-use crate::store::{Checked, LiveSession, ProofKind, SessionToken, StoreError};
+use crate::store::{Checked, LiveSession, ProofKind, SessionToken, StoreError, Username};
 
 /// Somebody who is logged in.
 #[derive(Clone)]
@@ -43,6 +44,34 @@ impl LoggedIn {
     }
 }
 
+/// Who a request turned out to come from: for whoever has put this into its extensions.
+#[derive(Debug, Clone, Default)]
+pub struct SeenCaller(Arc<OnceLock<(Username, Access)>>);
+
+impl SeenCaller {
+    /// The name of the account, and what it is for; `None` as long as no session was found alive.
+    #[must_use]
+    pub fn get(&self) -> Option<&(Username, Access)> {
+        self.0.get()
+    }
+
+    fn put(&self, session: &LiveSession) {
+        // A request has one session.
+        let _ = self.0.set((session.username.clone(), session.access.clone()));
+    }
+}
+
+/// Notes who sent a request that no handler takes, if somebody waits for it.
+pub async fn notice(parts: &Parts, state: &AppState) {
+    let Some(seen) = parts.extensions.get::<SeenCaller>() else { return };
+    let Some(token) = shown_token(parts, state) else { return };
+    if let Ok(Checked { session: Some(session), .. }) =
+        state.store.check_session(&token, state.session_life()).await
+    {
+        seen.put(&session);
+    }
+}
+
 impl FromRequestParts<AppState> for Caller {
     type Rejection = Problem;
 
@@ -58,6 +87,9 @@ impl FromRequestParts<AppState> for Caller {
         admit_program(parts, state, &session)?;
         if let Some(LoggedIn(logged_in)) = parts.extensions.get() {
             logged_in.store(true, Relaxed);
+        }
+        if let Some(seen) = parts.extensions.get::<SeenCaller>() {
+            seen.put(&session);
         }
         allowed::check(parts, state, &session).await?;
         Ok(Self { session })

@@ -125,7 +125,7 @@ pub struct Route {
     /// Which servers it is about.
     pub about: About,
     /// Whether it takes a form: then a `GET` of the same path leads strangers too to the page of the form.
-    form: bool,
+    pub form: bool,
 }
 
 const fn route(method: &'static str, path: &'static str, right: Right, about: About) -> Route {

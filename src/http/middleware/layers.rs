@@ -123,6 +123,9 @@ where
             request.extensions_mut().insert(logged_in.clone());
             accounted.logged_in = Some(logged_in);
         }
+        if let Some(reader) = &accounted.about.reader {
+            request.extensions_mut().insert(reader.caller());
+        }
         let refused = refuse(&request, state, address);
         let about = &accounted.about;
         let waits = (about.api || about.reader.is_some()) && state.readiness().phase() == Phase::Starting;

@@ -24,9 +24,10 @@ use crate::http::auth::cookie::CookieKind;
 use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
+use crate::http::query::cursor_of_page;
 use crate::http::state::AppState;
 use crate::password::rules;
-use crate::store::{ApiTokenView, ProofKind, SessionToken};
+use crate::store::{ApiTokenView, ProofKind, SessionToken, SessionsCursor};
 
 /// The number of sessions on a page.
 const PAGE: usize = 50;
@@ -108,7 +109,8 @@ pub async fn show(
 ) -> Result<Response> {
     let secret = once::find(&headers)
         .filter(|text| SessionToken::parse(text).is_some_and(|token| token.kind() == ProofKind::ApiToken));
-    let (cursor, secret, nothing) = (wanted.cursor.as_deref(), secret.map(str::to_owned), Form::default());
+    let cursor = cursor_of_page(wanted.cursor.as_deref(), SessionsCursor::parse)?;
+    let (secret, nothing) = (secret.map(str::to_owned), Form::default());
     let shown = secret.is_some();
     let page = account(&state, visitor, cursor, secret, &nothing, &Errors::default()).await?;
     let mut response = Page::new(page).into_response();
@@ -122,7 +124,7 @@ pub async fn show(
 pub(super) async fn account(
     state: &AppState,
     visitor: Visitor,
-    cursor: Option<&str>,
+    cursor: Option<SessionsCursor>,
     secret: Option<String>,
     typed: &Form,
     errors: &Errors,

@@ -18,6 +18,7 @@ use crate::domain::{Timestamp, UndoId};
 use crate::http::auth::permissions::{Right, is_shown};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
+use crate::http::query::require_choice;
 use crate::http::state::AppState;
 use crate::store::{AuditCursor, Offer, StoredEvent, StreamId};
 
@@ -161,7 +162,8 @@ pub async fn show(
     visitor: Visitor,
     Query(wanted): Query<Wanted>,
 ) -> Result<Page<impl Template>> {
-    let wrong = || Problem::malformed("`before` is not a page of the activity; start from the first one");
+    require_choice("kind", &wanted.kind, GROUPS.iter().map(|(_, word, _)| *word).chain([PEOPLE]))?;
+    let wrong = || Problem::malformed("`before` must be the one in a link to older lines");
     let before = Some(&wanted.before).filter(|before| !before.is_empty());
     let before = before.map(|text| StreamId::parse(text).ok_or_else(wrong)).transpose()?;
     let read = if wanted.is_filtered() { MAX_READ } else { PAGE };

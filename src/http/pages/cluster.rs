@@ -1,6 +1,6 @@
 //! The page of the cluster: workers, the leader and since when, scheduled jobs, Redis, near caches, agents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +11,6 @@ use chrono::{DateTime, TimeDelta};
 use super::clock::rough;
 use super::marks::counted;
 use super::page::Page;
-use super::server_list::read;
 use super::shell::{Shell, Visitor};
 use crate::actions::reach::without_others;
 use crate::domain::access::Access;
@@ -20,7 +19,7 @@ use crate::domain::findings::redis::RedisFacts;
 use crate::domain::{Condition, Discoveries, ServerName, Timestamp};
 use crate::http::error::Result;
 use crate::http::state::AppState;
-use crate::store::{ClusterView, WorkerView};
+use crate::store::{ClusterView, StoreError, StoredServer, WorkerView};
 
 /// How long a silent worker stays in the list (`store/cluster.rs`).
 const LISTED_FOR: TimeDelta = TimeDelta::hours(1);
@@ -155,15 +154,17 @@ pub async fn show(State(state): State<AppState>, visitor: Visitor) -> Result<Pag
 }
 
 async fn agents(state: &AppState, access: &Access) -> Result<Agents> {
-    let listed = read(state, access).await?;
-    let number = listed.len();
-    // Do not wait for an agent that the last probe did not reach.
-    let silent = |stored: &std::result::Result<crate::store::StoredServer, _>| {
+    let (store, names) = (&state.store, state.reached(access));
+    let number = names.len();
+    // Do not wait for an agent that the last probe did not reach. The state of one that answered just now need not be read.
+    let due = state.inspections().due(&names);
+    let silent = |stored: &std::result::Result<StoredServer, StoreError>| {
         stored.as_ref().is_ok_and(|stored| stored.state.status.condition == Condition::Unreachable)
     };
-    let (unreachable, asked): (Vec<_>, Vec<_>) = listed.into_iter().partition(|(_, stored)| silent(stored));
-    let asked: Vec<ServerName> = asked.into_iter().map(|(name, _)| name).collect();
-    let store = &state.store;
+    let stored = if due.is_empty() { Vec::new() } else { store.servers(&due).await? };
+    let unreachable: BTreeSet<ServerName> =
+        due.into_iter().zip(stored).filter(|(_, stored)| silent(stored)).map(|(name, _)| name).collect();
+    let asked: Vec<ServerName> = names.into_iter().filter(|name| !unreachable.contains(name)).collect();
     let inspected = state.inspections().of(&state.agents, &asked, || store.about_now()).await;
     let mut by_version: BTreeMap<&str, Vec<&ServerName>> = BTreeMap::new();
     let (mut clock, mut certificate) = (None::<(TimeDelta, &ServerName)>, None::<(Timestamp, &ServerName)>);
@@ -188,7 +189,7 @@ async fn agents(state: &AppState, access: &Access) -> Result<Agents> {
             named: names.into_iter().take(if other { MAX_NAMED } else { 0 }).cloned().collect(),
         }
     };
-    let all = unreachable.into_iter().map(|(name, _)| name).chain(inspected.not_asked.into_keys());
+    let all = unreachable.into_iter().chain(inspected.not_asked.into_keys());
     let mut not_asked: Vec<ServerName> = all.collect();
     let more_not_asked = not_asked.len().saturating_sub(MAX_NAMED);
     not_asked.truncate(MAX_NAMED);

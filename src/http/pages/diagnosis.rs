@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use serde::Deserialize;
 
-use super::diagnosis_groups::{Line, Part, list};
+use super::diagnosis_groups::{Line, Part, list, severities};
 use super::diagnosis_rows::Fix;
 use super::page::Page;
 use super::paging::Paging;
@@ -15,6 +15,7 @@ use crate::domain::findings::{CheckState, Kind};
 use crate::http::api::diagnosis::{Arrival, own_address};
 use crate::http::error::Result;
 use crate::http::extract::Query;
+use crate::http::query::{PageNumber, require_choice};
 use crate::http::state::AppState;
 
 /// Servers that could not be asked that are named.
@@ -26,7 +27,7 @@ const MAX_NOT_ASKED: usize = 20;
 pub struct Wanted {
     severity: String,
     kind: String,
-    page: usize,
+    page: PageNumber,
 }
 
 #[derive(Template)]
@@ -68,6 +69,8 @@ pub async fn show(
     Arrival(front): Arrival,
     Query(wanted): Query<Wanted>,
 ) -> Result<Page<impl Template>> {
+    require_choice("severity", &wanted.severity, severities())?;
+    require_choice("kind", &wanted.kind, Kind::ALL.iter().map(|kind| kind.word()))?;
     let sources = Sources {
         store: Some(&state.store),
         agents: &state.agents,
@@ -81,7 +84,7 @@ pub async fn show(
     let shell = visitor.shell.with_findings(&found.findings);
     let total = found.findings.len();
     let listed =
-        list(found.findings, (wanted.severity.as_str(), wanted.kind.as_str()), wanted.page, checked_at);
+        list(found.findings, (wanted.severity.as_str(), wanted.kind.as_str()), wanted.page.0, checked_at);
     let not_asked = found.not_asked.iter().take(MAX_NOT_ASKED);
     Ok(Page::new(Diagnosis {
         shell,

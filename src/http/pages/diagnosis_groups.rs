@@ -80,6 +80,11 @@ pub struct Listed {
     pub empty: bool,
 }
 
+/// The words of the severities in addresses.
+pub fn severities() -> impl Iterator<Item = &'static str> {
+    SEVERITIES.into_iter().map(|of| severity(of).4)
+}
+
 /// What is wanted of `findings`, which come by severity and kind.
 #[must_use]
 pub fn list(findings: Vec<Finding>, wanted: (&str, &str), page: usize, checked_at: Timestamp) -> Listed {

@@ -29,6 +29,7 @@ use crate::domain::jail::Network;
 use crate::http::auth::permissions::Right;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::{Path, Query};
+use crate::http::query::require_choice;
 use crate::http::state::AppState;
 use crate::store::StoreError;
 
@@ -93,6 +94,7 @@ pub async fn show(
     Path((server, jail)): Path<(String, String)>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response> {
+    require_choice("part", &wanted.part, PARTS.map(|(part, _)| part))?;
     let target = state.jail(&server, &jail)?;
     Ok(Page::new(jail_page(&state, visitor, target, wanted, &Typed::default()).await?).into_response())
 }

@@ -16,8 +16,9 @@ use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
 use crate::domain::{BanJobId, Timestamp};
 use crate::http::auth::allowed::{own_since, require_cancel, right_to_cancel};
 use crate::http::auth::permissions::Right;
-use crate::http::error::{Problem, Result};
+use crate::http::error::Result;
 use crate::http::extract::{Path, Query};
+use crate::http::query::{cursor_of_page, digits};
 use crate::http::state::AppState;
 
 /// The number of jobs on a page.
@@ -65,15 +66,9 @@ pub async fn show(
     visitor: Visitor,
     Query(wanted): Query<Wanted>,
 ) -> Result<Page<impl Template>> {
-    let cursor = wanted.cursor.as_deref().map(|text| {
-        let digits = text.bytes().all(|letter| letter.is_ascii_digit());
-        text.parse()
-            .ok()
-            .filter(|_| digits)
-            .ok_or_else(|| Problem::malformed("there is no such page of jobs"))
-    });
+    let cursor = cursor_of_page(wanted.cursor.as_deref(), digits)?;
     let access = &visitor.actor.access;
-    let page = state.jobs_reached(access, cursor.transpose()?, PAGE).await?;
+    let page = state.jobs_reached(access, cursor, PAGE).await?;
     let jobs: Vec<Row> = page.items.into_iter().map(|view| Row { view }).collect();
     let paging = Paging {
         says: format!("{} on this page, the newest first", jobs.len()),

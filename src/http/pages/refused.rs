@@ -20,6 +20,8 @@ use super::page::Page;
 use super::prefs::Prefs;
 use super::shell::Shell;
 use super::words::{Coded, sentence};
+use crate::domain::access::{Access, Role};
+use crate::http::auth::caller::SeenCaller;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Shown};
 use crate::http::state::AppState;
@@ -30,6 +32,8 @@ pub struct Reader {
     here: String,
     has_cookie: bool,
     method: Method,
+    /// Filled in as soon as the session is known.
+    caller: SeenCaller,
 }
 
 impl Reader {
@@ -49,7 +53,22 @@ impl Reader {
             here: request.uri().path_and_query().map_or("/", |here| here.as_str()).to_owned(),
             has_cookie: cookie.find(headers).is_some(),
             method: request.method().clone(),
+            caller: SeenCaller::default(),
         })
+    }
+
+    /// Where the handler notes who this is.
+    #[must_use]
+    pub fn caller(&self) -> SeenCaller {
+        self.caller.clone()
+    }
+
+    /// The name and the access for the menu of the page: those of the session; if it is not known, what every role may see.
+    fn who(&self) -> (String, Access) {
+        match self.caller.get() {
+            Some((username, access)) => (username.to_string(), access.clone()),
+            None => ("Account".to_owned(), Access { role: Role::Viewer, servers: Vec::new() }),
+        }
     }
 
     /// The answer for this reader: a refusal becomes a page, anything else stays as it is.
@@ -64,13 +83,15 @@ impl Reader {
         if status == StatusCode::UNAUTHORIZED
             && let Some(kept) = response.extensions().get::<Kept>()
         {
-            let shell = Shell::unasked(self.prefs.clone(), &kept.back, state, false);
+            let shell = Shell::unasked(self.prefs.clone(), &kept.back, state, None);
             return super::login::with_form(state, shell, kept.clone());
         }
-        let menu = self.has_cookie && status != StatusCode::UNAUTHORIZED;
+        let who = (self.has_cookie && status != StatusCode::UNAUTHORIZED).then(|| self.who());
+        let words = Words::of(shown, asked);
         let page = RefusedPage {
-            shell: Shell::unasked(self.prefs.clone(), &self.here, state, menu),
-            words: Words::of(shown, asked),
+            shell: Shell::unasked(self.prefs.clone(), &self.here, state, who),
+            without: self.here.split_once('?').map(|(path, _)| path.to_owned()).filter(|_| words.of_query),
+            words,
             again: (status == StatusCode::SERVICE_UNAVAILABLE && asked).then_some(5),
             login: (status == StatusCode::UNAUTHORIZED).then(|| super::login_paths::path("/", false)),
             request_id: request_id.to_str().unwrap_or_default().to_owned(),
@@ -93,17 +114,23 @@ struct RefusedPage {
     /// Seconds until the page reloads itself.
     again: Option<u32>,
     login: Option<String>,
+    /// The page without the query that was refused.
+    without: Option<String>,
     request_id: String,
 }
 
 struct Words {
     title: String,
     text: String,
+    /// Whether it is the query of a page that cannot be read.
+    of_query: bool,
 }
 
 impl Words {
     fn of(shown: &Shown, asked: bool) -> Self {
+        let of_query = shown.name == "malformed-request" && asked;
         let (title, text) = match shown.name {
+            _ if of_query => ("The address of this page has a mistake", sentence(&shown.detail)),
             "redis-unavailable" if asked => (
                 "bangui cannot reach Redis",
                 "Nobody is logged out. fail2ban on your servers keeps banning without bangui.".to_owned(),
@@ -125,7 +152,7 @@ impl Words {
             }
             _ => (shown.title, sentence(&shown.detail)),
         };
-        Self { title: title.to_owned(), text }
+        Self { title: title.to_owned(), text, of_query }
     }
 
     fn text(&self) -> Coded<'_> {

@@ -24,6 +24,7 @@ use crate::domain::access::Access;
 use crate::domain::{Condition, ServerName};
 use crate::http::error::Result;
 use crate::http::extract::Query;
+use crate::http::query::{PageNumber, require_choice};
 use crate::http::state::AppState;
 use crate::store::StoredServer;
 
@@ -49,17 +50,18 @@ pub struct Wanted {
     group: String,
     /// The group to unfold.
     open: String,
-    page: usize,
+    page: PageNumber,
     attention: String,
 }
 
 impl Wanted {
     /// The path of this page with one thing changed.
     fn path(&self, change: impl FnOnce(&mut Self)) -> String {
-        let mut wanted = Self { page: 0, attention: String::new(), ..self.clone() };
+        let mut wanted = Self { page: PageNumber::default(), attention: String::new(), ..self.clone() };
         change(&mut wanted);
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let page = if wanted.page > 1 { wanted.page.to_string() } else { String::new() };
+        let page =
+            Some(wanted.page.0).filter(|page| *page > 1).map_or_else(String::new, |page| page.to_string());
         for (name, value) in [
             ("q", &wanted.q),
             ("condition", &wanted.condition),
@@ -128,6 +130,9 @@ pub async fn show(
     visitor: Visitor,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response> {
+    require_choice("condition", &wanted.condition, CONDITIONS.iter().map(|condition| word(*condition)))?;
+    require_choice("group", &wanted.group, Grouping::ALL.map(|(value, ..)| value))?;
+    require_choice("attention", &wanted.attention, ["all"])?;
     let words = wanted.q.trim();
     if let Some(path) = address_path(words) {
         return Ok(see_other(&path));
@@ -168,8 +173,10 @@ pub async fn show(
     let grouping = Grouping::of(&wanted.group);
     let lines =
         lines(chosen, grouping, &wanted.open, |group| wanted.path(|wanted| wanted.open = group.to_owned()));
-    let page = wanted.page.clamp(1, lines.len().div_ceil(PAGE).max(1));
-    let paging = Paging::by_place(page, PAGE, lines.len(), |page| wanted.path(|wanted| wanted.page = page));
+    let page = wanted.page.0.min(lines.len().div_ceil(PAGE).max(1));
+    let paging = Paging::by_place(page, PAGE, lines.len(), |page| {
+        wanted.path(|wanted| wanted.page = PageNumber(page))
+    });
     let mut lines: Vec<Line> = lines.into_iter().skip((page - 1) * PAGE).take(PAGE).collect();
     add_hours(&state, &mut lines, &shell).await?;
     let overview = Overview {

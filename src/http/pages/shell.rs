@@ -17,7 +17,7 @@ use super::message::Message;
 use super::nav::{Badge, MENU, MenuItem, Nav};
 use super::prefs::{Prefs, THEMES};
 use crate::actions::Actor;
-use crate::domain::access::{Access, Role};
+use crate::domain::access::Access;
 use crate::domain::findings::Finding;
 use crate::domain::undo::Undoable;
 use crate::http::auth::address::CallerAddress;
@@ -78,12 +78,11 @@ impl Shell {
         }
     }
 
-    /// The shell of an error page: with the menu if there is a session cookie, but without asking Redis. It has the places that every
-    /// role may see.
+    /// The shell of an error page, without asking Redis: with the menu of this account, or without a menu.
     #[must_use]
-    pub fn unasked(prefs: Prefs, here: &str, state: &AppState, menu: bool) -> Self {
-        let access = menu.then(|| Access { role: Role::Viewer, servers: Vec::new() });
-        Self { who: menu.then(|| "Account".to_owned()), access, ..Self::open(prefs, here, state) }
+    pub fn unasked(prefs: Prefs, here: &str, state: &AppState, who: Option<(String, Access)>) -> Self {
+        let (who, access) = who.unzip();
+        Self { who, access, ..Self::open(prefs, here, state) }
     }
 
     /// The shell of a page at that time, for an account with this access.
@@ -242,6 +241,7 @@ fn without_message(here: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::access::Role;
 
     #[test]
     fn the_menu_has_what_the_account_may_see() {

@@ -24,6 +24,7 @@ use crate::http::api::users::Servers;
 use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
+use crate::http::query::cursor_of_page;
 use crate::http::state::AppState;
 use crate::store::{Factors, InvitationCode, InvitationId, Username};
 
@@ -155,8 +156,8 @@ pub async fn show(
         format!("{}{}", base.unwrap_or_default(), path_of(&code))
     });
     let shown = link.is_some();
-    let page =
-        users(&state, visitor, wanted.cursor.as_deref(), link, &Form::default(), &Errors::default()).await?;
+    let after = cursor_of_page(wanted.cursor.as_deref(), |cursor| Username::parse(cursor).ok())?;
+    let page = users(&state, visitor, after.as_ref(), link, &Form::default(), &Errors::default()).await?;
     let mut response = Page::new(page).into_response();
     if shown {
         once::remove(&mut response, cookie, PATH);
@@ -167,13 +168,12 @@ pub async fn show(
 async fn users(
     state: &AppState,
     visitor: Visitor,
-    cursor: Option<&str>,
+    after: Option<&Username>,
     link: Option<String>,
     typed: &Form,
     errors: &Errors,
 ) -> Result<Users> {
-    let after = cursor.and_then(|cursor| Username::parse(cursor).ok());
-    let page = manage_users::list(state, &visitor.actor, after.as_ref(), PAGE).await?;
+    let page = manage_users::list(state, &visitor.actor, after, PAGE).await?;
     let invitations = invite_users::list(state, &visitor.actor).await?;
     let users: Vec<User> = page
         .items
@@ -204,7 +204,7 @@ async fn users(
         shell: visitor.shell,
         invitations: invitations.collect(),
         users,
-        cursor: cursor.unwrap_or_default().to_owned(),
+        cursor: after.map(Username::to_string).unwrap_or_default(),
         paging,
         link,
         name: Field::text("username", "Name")
@@ -289,8 +289,8 @@ pub async fn revoke(State(state): State<AppState>, visitor: Visitor, form: Form)
 
 /// The page with the form that was refused, and the errors beside its fields.
 async fn refused(state: &AppState, visitor: Visitor, form: &Form, errors: Errors) -> Result<Response> {
-    let cursor = Some(form.text("cursor")).filter(|cursor| !cursor.is_empty());
-    let mut page = users(state, visitor, cursor, None, &Form::default(), &Errors::default()).await?;
+    let after = Username::parse(form.text("cursor")).ok();
+    let mut page = users(state, visitor, after.as_ref(), None, &Form::default(), &Errors::default()).await?;
     let user = page.users.iter_mut().find(|user| user.name == form.text("user")).ok_or(UserError::Unknown)?;
     user.change = ChangeForm::typed(&user.name, form.text("role"), form.text("servers"), &errors);
     Ok(Page::refused(page, errors).into_response())

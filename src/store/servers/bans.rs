@@ -54,6 +54,17 @@ pub type BanPlace = (ServerName, JailName);
 /// The counts of a jail when its list was read: currently banned, banned in all.
 pub type BanCounts = (u64, u64);
 
+/// What is stored of a list beside its bans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadList {
+    /// The counts of the jail when the list was read.
+    pub counts: BanCounts,
+    /// What it weighs.
+    pub weight: u64,
+    /// Its tag, by which its agent knows whether the jail still bans the same (`agent/host/list_tags.rs`).
+    pub tag: Option<String>,
+}
+
 /// What is known of a list that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredList {
@@ -132,8 +143,7 @@ impl Store {
         &self,
         fence: &Fence,
         place: &BanPlace,
-        (current, total): BanCounts,
-        weight: u64,
+        ReadList { counts: (current, total), weight, tag }: ReadList,
         bans: Vec<StoredBan>,
         notes: Vec<BanNote>,
     ) -> Result<()> {
@@ -175,6 +185,7 @@ impl Store {
             .arg(added)
             .arg(lengths.to_string())
             .arg(weight)
+            .arg(tag.unwrap_or_default())
             .arg(noted.len());
         let call = noted.iter().fold(call, |call, note| call.arg(note));
         let call =

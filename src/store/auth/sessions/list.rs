@@ -53,8 +53,8 @@ impl Store {
             .collect())
     }
 
-    /// The user's live sessions, page by page; newest first within a page. `cursor` comes from the previous page; an invalid
-    /// one begins at the start. A session that is alive throughout is on exactly one page, unless the index is rebuilt between
+    /// The user's live sessions, page by page; newest first within a page. `cursor` comes from the previous
+    /// page. A session that is alive throughout is on exactly one page, unless the index is rebuilt between
     /// two pages: then it may appear twice. Keep `limit` the same from page to page.
     ///
     /// # Errors
@@ -62,11 +62,11 @@ impl Store {
     pub async fn list_sessions(
         &self,
         owner: &Owner,
-        cursor: Option<&str>,
+        cursor: Option<SessionsCursor>,
         limit: usize,
         life: SessionLife,
     ) -> Result<Page<SessionDetails>> {
-        let from = cursor.and_then(Cursor::parse).unwrap_or_default();
+        let from = cursor.unwrap_or_default();
         let mut command = redis::cmd("SSCAN");
         command.arg(self.keys.sessions(&owner.username)).arg(from.scan).arg("COUNT").arg(limit);
         let (scan, members): (u64, Vec<Vec<u8>>) = self.shared.query_apart("session_index", &command).await?;
@@ -76,16 +76,16 @@ impl Store {
         // SSCAN may give more than it was asked for: the rest of this step is the next page.
         let next = if ids.len() > limit {
             ids.truncate(limit);
-            Some(Cursor { scan: from.scan, after: ids.last().copied() })
+            Some(SessionsCursor { scan: from.scan, after: ids.last().copied() })
         } else {
-            (scan != 0).then_some(Cursor { scan, after: None })
+            (scan != 0).then_some(SessionsCursor { scan, after: None })
         };
         let ids: Vec<SessionId> = ids.into_iter().map(SessionId::from_bytes).collect();
         let (mut sessions, unreadable) = self.live_sessions(owner, &ids, life).await?;
         sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
         let mut items = self.with_user_agents(sessions).await?;
         items.extend(unreadable);
-        Ok(Page { items, next_cursor: next.as_ref().map(Cursor::text) })
+        Ok(Page { items, next_cursor: next.as_ref().map(SessionsCursor::text) })
     }
 
     /// Removes expired sessions from the user's index: a few at random, at each login, so that the index never holds many of them
@@ -160,14 +160,16 @@ impl Store {
 const PRUNE_BATCH_SIZE: usize = 16;
 
 /// A place in the index of sessions: a step of the scan, and the last id of it that was shown.
-#[derive(Default)]
-struct Cursor {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionsCursor {
     scan: u64,
     after: Option<[u8; 32]>,
 }
 
-impl Cursor {
-    fn parse(text: &str) -> Option<Self> {
+impl SessionsCursor {
+    /// Reads a [`Page::next_cursor`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (scan, after) = bytes.split_first_chunk::<8>()?;
         let after = if after.is_empty() { None } else { Some(after.try_into().ok()?) };
