@@ -127,7 +127,7 @@ impl JailService {
             answer.map_err(|reason| match done {
                 0 => reason,
                 _ => {
-                    ChangeError::Unsettled(format!("{done} values were set, but then this failed: {reason}"))
+                    ChangeError::Unsettled(format!("only some values were set ({done}), then this failed: {reason}"))
                 }
             })?;
         }

@@ -124,8 +124,8 @@ impl From<UndoError> for Problem {
                 StatusCode::FORBIDDEN,
                 "not-allowed",
                 "Your account may not do this",
-                "your account may not make this change, and so not undo it; nothing was changed. An admin can change what \
-                 your account may do",
+                "your account may not make this change, and so not undo it; nothing was changed. An admin, or with single \
+                 sign-on your groups, decides what your account may do; for a token, make another one that may do more",
             ),
             UndoError::Changed(what) => refused(format!("{what}; nothing was changed")),
             UndoError::Target(error) => error.into(),
@@ -204,7 +204,7 @@ impl From<RollBackError> for Problem {
                 "no-pending-recovery",
                 "No recovery is pending",
                 format!(
-                    "server `{server}` neither went down nor lost jails after an activation, or is already back; nothing was changed"
+                    "server `{server}` neither went down nor lost jails after an activation, or is already back, or its warning was dismissed; nothing was changed"
                 ),
             ),
             RollBackError::Changed(changed) => changed.into(),

@@ -62,8 +62,8 @@ impl From<NotAnAdmin> for Problem {
             StatusCode::FORBIDDEN,
             "not-allowed",
             "Your account may not do this",
-            "only an admin whose account is for all servers may manage users; nothing was changed. An admin can change \
-             what your account may do",
+            "only an admin whose account is for all servers may manage users; nothing was changed. An admin, or \
+             with single sign-on your groups, decides what your account may do",
         )
         .with("needed_role", "admin")
     }
@@ -78,7 +78,7 @@ impl From<UserError> for Problem {
             UserError::LastAdmin => Self::conflict(
                 "last-admin",
                 "This is the last admin",
-                "no other enabled user is an admin of all servers, and one must stay; make another user an admin \
+                "no other enabled user is an admin of all servers, and one must stay; make another user one \
                  first: nothing was changed",
             ),
             UserError::Permanent => Self::conflict(
