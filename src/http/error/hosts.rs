@@ -12,7 +12,7 @@ use crate::actions::roll_back::RollBackError;
 use crate::actions::switch_jail::SwitchError;
 use crate::actions::unban_all::UnbanAllError;
 use crate::actions::undo::UndoError;
-use crate::agent::client::AgentError;
+use crate::agent::client::{AgentError, RefusedKind};
 use crate::domain::ban_job::MAX_JOB_ADDRESSES;
 use crate::domain::transition::RecoveryChanged;
 use crate::http::api::time::Time;
@@ -208,6 +208,10 @@ impl From<RollBackError> for Problem {
                 ),
             ),
             RollBackError::Changed(changed) => changed.into(),
+            // Refusals of these kinds say that nothing was changed.
+            RollBackError::Agent(
+                error @ AgentError::Refused { kind: RefusedKind::Jail | RefusedKind::Failed, .. },
+            ) => Self::from(error).and("the recovery stays pending"),
             RollBackError::Agent(error) => {
                 Self::from(error).and("the jail may be off already; the recovery stays pending")
             }
