@@ -151,7 +151,10 @@ impl Attention {
         } else if state.status.condition == Condition::Down || missing.is_empty() {
             (
                 format!("went down {after} after {jail} was switched on"),
-                format!("Nobody is banned on {server} now."),
+                match state.status.condition {
+                    Condition::Unreachable => format!("Whether {server} bans now is not known: its agent cannot be reached."),
+                    _ => format!("Nobody is banned on {server} now."),
+                },
                 Some(format!("Switch {jail} off, start fail2ban")),
                 "Takes about 5 s. Bans come back from fail2ban's database, if it keeps one. Dismissing changes nothing there and takes this warning away.",
             )
