@@ -137,7 +137,7 @@ pub struct Welcome {
 
 /// Sets the password of the account that an invitation is for, which creates the account, once.
 #[utoipa::path(post, path = "/api/v1/invitations/accept", tag = "users", security(()), request_body = Acceptance,
-    responses((status = 201, body = Welcome), (status = 404, description = "There is no such invitation any more"),
+    responses((status = 201, body = Welcome), (status = 404, description = "The invitation is not valid: used, revoked or expired"),
         (status = 409, description = "There is a user of that name, or passwords are switched off"), (status = 429, description = "Too many attempts")))]
 pub async fn accept(
     State(state): State<AppState>,

@@ -275,7 +275,7 @@ pub async fn invite(
 pub async fn revoke(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let id = InvitationId::parse(form.text("id")).ok_or(InviteError::Unknown)?;
     let message = match invite_users::revoke(&state, visitor.actor.clone(), id).await {
-        Ok(()) => Message::ok("The invitation is revoked.").and("Its link opens nothing any more."),
+        Ok(()) => Message::ok("The invitation is revoked.").and("Its link no longer works."),
         Err(InviteError::Unknown) => {
             Message::ok("That invitation was accepted, revoked or had expired before.")
         }
