@@ -21,7 +21,9 @@ pub fn version(server: &ServerName, agent: &str, workers: &str) -> Option<Findin
             "The agent on {server} runs {agent}, the workers {workers}. Neighbouring versions work together; \
              what only one of them knows is not shown."
         );
-        let remedy = Remedy::text(format!("Install bangui {workers} on {server} and restart the agent."))
+        let remedy = Remedy::text(format!(
+            "Update the older of the two: install bangui {workers} on {server} and restart the agent, unless the agent is newer."
+        ))
             .command("systemctl restart bangui-agent");
         let title = "The agent runs another version";
         Finding::new(Kind::AgentVersion, Severity::Warning, title, detail, remedy).on(server)
