@@ -24,7 +24,7 @@ pub fn version(server: &ServerName, agent: &str, workers: &str) -> Option<Findin
         let remedy = Remedy::text(format!(
             "Update the older of the two: install bangui {workers} on {server} and restart the agent, unless the agent is newer."
         ))
-            .command("systemctl restart bangui-agent");
+        .command("systemctl restart bangui-agent");
         let title = "The agent runs another version";
         Finding::new(Kind::AgentVersion, Severity::Warning, title, detail, remedy).on(server)
     })
