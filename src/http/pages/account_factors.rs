@@ -139,8 +139,8 @@ pub async fn set_app(
 ) -> Result<Response> {
     match second_factor::set_app(&state, visitor.actor.clone(), form.raw("code").to_owned()).await {
         Ok(codes) => {
-            let message =
-                Message::ok("The app is set up.").and("From now on the password alone is not enough to log in.");
+            let message = Message::ok("The app is set up.")
+                .and("From now on the password alone is not enough to log in.");
             Ok(hand_over(&state, &visitor, cookie, message, &codes).await)
         }
         Err(FactorError::WrongCode) => {

@@ -152,7 +152,9 @@ impl Attention {
             (
                 format!("went down {after} after {jail} was switched on"),
                 match state.status.condition {
-                    Condition::Unreachable => format!("Whether {server} bans now is not known: its agent cannot be reached."),
+                    Condition::Unreachable => {
+                        format!("Whether {server} bans now is not known: its agent cannot be reached.")
+                    }
                     _ => format!("Nobody is banned on {server} now."),
                 },
                 Some(format!("Switch {jail} off, start fail2ban")),

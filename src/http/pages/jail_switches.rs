@@ -113,7 +113,9 @@ pub fn refused(what: &str, problem: &Problem) -> Message {
         }
         name if is_open(name, problem.detail()) => {
             let perhaps = match what.split_once(' ') {
-                Some((first @ ("Nothing" | "Not" | "The"), rest)) => format!("{} {rest}", first.to_lowercase()),
+                Some((first @ ("Nothing" | "Not" | "The"), rest)) => {
+                    format!("{} {rest}", first.to_lowercase())
+                }
                 _ => what.to_owned(),
             };
             Message::bad(format!("The outcome is not known: perhaps {perhaps}.")).and(format!(
@@ -132,7 +134,8 @@ pub fn refused(what: &str, problem: &Problem) -> Message {
 
 /// Whether a refusal leaves open what was done: then a page must not say that it was not.
 fn is_open(name: &str, detail: &str) -> bool {
-    matches!(name, "change-under-way" | "redis-unavailable" | "not-confirmed") || detail.contains("is not known")
+    matches!(name, "change-under-way" | "redis-unavailable" | "not-confirmed")
+        || detail.contains("is not known")
 }
 
 /// The page of a form, from its field `back`; else this one.
