@@ -124,7 +124,7 @@ pub fn same_name<'a>(agents: impl Iterator<Item = (&'a ServerName, &'a str, &'a 
 pub fn conflict(name: &str, how: &str) -> Finding {
     let detail = format!("{how} One of them may not be monitored.");
     let remedy = Remedy::text("Give each agent a unique name (BANGUI_AGENT_NAME, and in its certificate).");
-    let title = format!("Two agents are called {name}");
+    let title = format!("More than one agent is called {name}");
     Finding::new(Kind::AgentNames, Severity::Error, title, detail, remedy).about(name)
 }
 
