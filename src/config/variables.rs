@@ -147,7 +147,7 @@ variables! {
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
         "Setup code, with which the first password is set, 24 characters or more; without it, a worker logs a one-time code, valid for a day";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "The admin's password, 12 characters or more, not a common one. Workers store it at the first start and never overwrite it; `reset-password` always sets it";
+        "The admin's password, 12 characters or more, not a common one. Workers store it at the first start and never overwrite it; `reset-password` always sets it, for the user that it names";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
         "The address that users type into the browser; with https, the cookie is __Host-bangui";
     ALLOWED_HOSTS = "BANGUI_ALLOWED_HOSTS", "LIST", None, open, CHECKED,

@@ -90,7 +90,7 @@ async fn a_passkey_is_added_on_the_page_of_the_account_and_logs_in_alone_and_aft
     log_out(&chrome).await;
     chrome.goto(&url("/login")).await;
     chrome.press_in("main", "Log in with a passkey").await;
-    chrome.until("form[data-passkey] .error", "logs nobody in").await;
+    chrome.until("form[data-passkey] .error", "cannot log in here").await;
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
     chrome.end().await;
 }

@@ -119,7 +119,7 @@ impl Following<'_> {
             // The next connection says why, if it is not the worker's own end.
             ("end", false) => {}
             ("gap", false) => {
-                self.output.note("events are missing here: the server does not keep them any more")
+                self.output.note("events are missing here: the server no longer has them")
             }
             _ => self.print(&kind, data)?,
         }

@@ -111,8 +111,8 @@ fn not_allowed(right: Right, access: &Access) -> Problem {
         format!("your role is {}", access.role)
     };
     let detail = format!(
-        "only {} may {}, and {bound}; nothing was changed. An admin can change what your account may do; for a token, make another \
-         one that may do more",
+        "only {} may {}, and {bound}; nothing was changed. An admin, or with single sign-on your groups, decides what your account \
+         may do; for a token, make another one that may do more",
         right.who(),
         right.words()
     );
