@@ -10,6 +10,8 @@ ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${RUST_IMAGE} AS build
 ARG PROFILE=release
+# An image is built once, from nothing: what helps the next build or a debugger only takes time here.
+ENV CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 # Empty sources: the files that Cargo.toml names must exist for the dependencies to be built.

@@ -43,7 +43,7 @@ release: ## Build the binary that is released, with completions, man pages, bill
 	cargo build --release --locked
 	.ci/release
 
-test: fmt clippy doc ## Run all checks and tests
+test: fmt clippy doc ## Check formatting, lints and documentation, run the tests, check the API and the manifests (.ci/run does more)
 	@.ci/install redis-server fail2ban strace systemd-analyze
 	@mkdir -p target
 	@# The reasons once more at the end: what the processes of a failed test printed is long.

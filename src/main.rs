@@ -12,6 +12,10 @@ use bangui::domain::printable::printable_lines;
 use bangui::telemetry;
 use clap::ArgMatches;
 
+/// A request allocates some twenty times.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let matches = match command::command().try_get_matches() {
         Ok(matches) => matches,

@@ -133,7 +133,7 @@ fn check(wanted: &Wanted) -> Result<(), ApiTokenError> {
         return Err(ApiTokenError::Invalid(format!("`days` must be 1 to {MAX_DAYS}")));
     }
     if wanted.networks.len() > MAX_NETWORKS {
-        return Err(ApiTokenError::Invalid(format!("`networks` may have {MAX_NETWORKS} items")));
+        return Err(ApiTokenError::Invalid(format!("`networks` may have {MAX_NETWORKS} items at most")));
     }
     Ok(())
 }

@@ -10,9 +10,9 @@ use super::Context;
 use crate::password::Origin;
 use crate::store::{Admission, Limit, LoginLimits, Standing, Store, StoreError};
 
-/// Too many passwords were tried.
+/// Too many attempts: at passwords, codes, passkeys or logins with the provider.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("too many passwords were tried (limit: {})", limit.label())]
+#[error("too many attempts (limit: {})", limit.label())]
 pub struct TooManyAttempts {
     /// The limit that refused.
     pub limit: Limit,

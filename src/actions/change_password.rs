@@ -27,7 +27,7 @@ pub enum ChangePasswordError {
     #[error("the current password is wrong")]
     Wrong,
     /// The account has no password, or none that would log it in.
-    #[error("this account logs in with the provider")]
+    #[error("this account cannot log in with a password")]
     Off,
     /// The account is gone.
     #[error("there is no such account")]

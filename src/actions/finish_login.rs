@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 
 use super::attempt::{Attempt, TooManyAttempts, Verdict, remember};
 use super::open_session::{LoggedIn, Opening, open_session, replace};
+use super::passkeys::PasskeyError;
 use super::relying_party::NoPasskeys;
 use super::{Actor, Context, Refusal};
 use crate::config::RateLimit;
@@ -42,10 +43,10 @@ pub enum FinishError {
     #[error("wrong code, or one that was used before")]
     Wrong,
     /// The same, and it was the last one that this login may try.
-    #[error("wrong code, or one that was used before, for the last time")]
+    #[error("wrong code, or one that was used before: the login has ended after too many")]
     LastWrong,
     /// There is no such login, or it does not wait any more.
-    #[error("the login does not wait any more")]
+    #[error("the login was finished already, took longer than five minutes, or its account was changed")]
     Over,
     /// The passkey is not of the account, or what was signed is not for this login.
     #[error("the passkey was refused: {0}")]
@@ -53,6 +54,9 @@ pub enum FinishError {
     /// The counter of the passkey went back.
     #[error("the counter of the passkey went back: it may have been copied")]
     Copied,
+    /// The passkey that the login was to set up was not added.
+    #[error(transparent)]
+    NewPasskey(PasskeyError),
     /// There are no passkeys here.
     #[error(transparent)]
     NoPasskeys(#[from] NoPasskeys),
@@ -64,12 +68,23 @@ pub enum FinishError {
     Store(#[from] StoreError),
 }
 
+impl From<PasskeyError> for FinishError {
+    fn from(error: PasskeyError) -> Self {
+        match error {
+            PasskeyError::Off(why) => why.into(),
+            PasskeyError::Store(error) => error.into(),
+            PasskeyError::Overtaken => Self::Over,
+            error => Self::NewPasskey(error),
+        }
+    }
+}
+
 impl FinishError {
     /// The word for metrics and logs.
     fn label(&self) -> &'static str {
         match self {
             Self::Wrong | Self::LastWrong => "wrong_code",
-            Self::Passkey(_) | Self::Copied => "wrong_passkey",
+            Self::Passkey(_) | Self::Copied | Self::NewPasskey(_) => "wrong_passkey",
             Self::Over | Self::NoPasskeys(_) => "over",
             Self::Limited(_) => "limited",
             Self::Store(StoreError::Corrupt { .. }) => "error",
@@ -140,6 +155,7 @@ pub(super) async fn report(
             | FinishError::LastWrong
             | FinishError::Passkey(_)
             | FinishError::Copied
+            | FinishError::NewPasskey(PasskeyError::Refused(_))
             | FinishError::Limited(_)),
         ) => {
             let actor = Actor::without_session(ip, &context.worker);

@@ -50,7 +50,7 @@ pub struct Waits {
     pub app: bool,
     /// Whether it has recovery codes left.
     pub recovery_codes: bool,
-    /// Whether it has passkeys, and they can be used here.
+    /// Whether passkeys can be used here, and it has some, or may set one up.
     pub passkeys: bool,
     /// Whether it has none of these, and must set one up first (`set_up_at_login.rs`).
     pub must_set_up: bool,
@@ -284,12 +284,13 @@ async fn wait(
     factors: &Factors,
 ) -> Result<Waits, StoreError> {
     let secret = context.store.keep_waiting_login(&WaitingLogin::of(owner, generation)).await?;
-    let passkeys = !factors.passkeys.is_empty() && context.passkeys.ready().is_ok();
+    let must_set_up = !factors.any();
+    let passkeys = (must_set_up || !factors.passkeys.is_empty()) && context.passkeys.ready().is_ok();
     Ok(Waits {
         secret,
         app: factors.app.is_some(),
         recovery_codes: factors.recovery_codes > 0,
         passkeys,
-        must_set_up: !factors.any(),
+        must_set_up,
     })
 }

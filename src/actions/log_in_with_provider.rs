@@ -1,4 +1,4 @@
-//! Logging in with the provider of identities (single sign-on): the browser goes there with a secret of ours, and comes back with a code, to
+//! Logging in with the identity provider (single sign-on): the browser goes there with a secret of ours, and comes back with a code, to
 //! whichever worker.
 //!
 //! ```text
@@ -46,6 +46,8 @@ pub struct Start {
     pub next: String,
     /// The session to be confirmed; none for a login.
     pub confirms: Option<SessionId>,
+    /// A form that is kept over it, as whoever has it writes it.
+    pub form: Option<String>,
 }
 
 /// What a browser came back with.
@@ -74,11 +76,15 @@ pub enum Finished {
         token: SessionToken,
         /// The page that it leads to.
         next: String,
+        /// The form that was kept.
+        form: Option<String>,
     },
     /// The session is confirmed.
     Confirmed {
         /// The page that it leads to.
         next: String,
+        /// The form that was kept.
+        form: Option<String>,
     },
 }
 
@@ -92,6 +98,9 @@ struct Waiting {
     confirms: Option<String>,
     /// When it began, in seconds since 1970.
     since: i64,
+    /// A form that is kept.
+    #[serde(default)]
+    form: Option<String>,
 }
 
 /// Both secrets are needed to find what is kept.
@@ -131,6 +140,7 @@ async fn try_begin(context: &Context, start: Start) -> Result<Url> {
         next: start.next,
         confirms: start.confirms.map(|session| session.to_string()),
         since: context.store.about_now().timestamp(),
+        form: start.form,
     };
     let bytes = serde_json::to_vec(&waiting).map_err(|error| StoreError::corrupt(error.to_string()))?;
     let place = place(&state, &start.browser);
@@ -227,12 +237,12 @@ async fn try_finish(context: &Context, back: &Return, known: &mut Option<Usernam
     match waiting.confirms {
         Some(session) => {
             confirm(context, back, &session, &user).await?;
-            Ok(Finished::Confirmed { next: waiting.next })
+            Ok(Finished::Confirmed { next: waiting.next, form: waiting.form })
         }
         None => {
             let arrival = Arrival { origin: back.origin.clone(), replaces: back.replaces };
             let token = log_in(context, provider, &arrival, &identity, &user, known).await?;
-            Ok(Finished::LoggedIn { token, next: waiting.next })
+            Ok(Finished::LoggedIn { token, next: waiting.next, form: waiting.form })
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A session, or everything of a user, has ended at the provider of identities: it ends here too, on every worker (back-channel logout).
+//! A session, or everything of a user, has ended at the identity provider: it ends here too, on every worker (back-channel logout).
 //!
 //! Anybody may send such a token, so a worker checks a few at a time, and everything that costs nothing before the signature. Each counts once:
 //! a user's old one would otherwise end what they began after it.
@@ -25,7 +25,7 @@ pub enum ProviderLogoutError {
     #[error("no provider is configured")]
     NoProvider,
     /// Too many tokens arrive at once.
-    #[error("too many logouts of the provider arrive at once")]
+    #[error("too many logout tokens from the provider arrive at once")]
     Busy,
     /// It is not valid, or the provider cannot be asked for its keys.
     #[error(transparent)]

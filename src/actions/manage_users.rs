@@ -38,7 +38,7 @@ pub enum UserError {
     #[error("the account `admin` cannot be deleted")]
     Permanent,
     /// The groups of the user at the provider decide what they may do.
-    #[error("the user's groups at the provider of the single sign-on decide what they may do")]
+    #[error("the user's groups at the single sign-on provider decide what they may do")]
     OfProvider,
     /// Others changed the user again and again.
     #[error("the user was changed by others at the same time")]

@@ -12,7 +12,7 @@
 //!   one before and one after (`host_change.rs`);
 //! * runs to completion once it has begun to change something, even if the caller has gone ([`InFlight::complete`]).
 //!
-//! A new action needs a file here, its errors in `accounts.rs`, `users.rs` or `hosts.rs` of `http/error/`, and a row in `tests/it/hang_ups.rs`.
+//! A new action needs a file here, its errors in the file of their subject in `http/error/`, and a row in `tests/it/hang_ups.rs`.
 
 pub mod actor;
 pub mod api_tokens;

@@ -1,4 +1,5 @@
-//! Passkeys: added and removed by their owner. A login with one is in `log_in_with_passkey.rs`.
+//! Passkeys: added and removed by their owner. A login with one is in `log_in_with_passkey.rs`; one that is added at a login that waits for it,
+//! in `set_up_at_login.rs`.
 //!
 //! The user is verified (a PIN, a finger) at each use, so that a passkey can stand alone.
 //!
@@ -14,7 +15,7 @@ use super::relying_party::{CEREMONY_FOR, NoPasskeys};
 use super::{Actor, Context, Refusal};
 use crate::domain::second_factor::RecoveryCode;
 use crate::store::{
-    Account, AuditRecord, MAX_PASSKEYS, OnceHash, OnceKind, Owner, PasskeyId, PasskeysChanged, SessionId,
+    Account, Asks, AuditRecord, MAX_PASSKEYS, OnceKind, Owner, PasskeyId, PasskeysChanged, SessionId,
     StoreError, StoredPasskey,
 };
 
@@ -36,7 +37,7 @@ pub enum PasskeyError {
     /// The user has too many.
     #[error("a user may have {MAX_PASSKEYS} passkeys")]
     TooMany,
-    /// No passkey is being added in this session, or it took too long.
+    /// No passkey is being added here, or it took too long.
     #[error("no passkey is being added")]
     NoCeremony,
     /// What the browser has sent is not the end of this ceremony.
@@ -58,7 +59,7 @@ pub enum PasskeyError {
 
 /// A passkey that was added.
 pub struct Added {
-    /// It.
+    /// The passkey as it is stored.
     pub passkey: StoredPasskey,
     /// Recovery codes, if it is the first factor of the account.
     pub codes: Option<Vec<RecoveryCode>>,
@@ -100,22 +101,31 @@ fn session(actor: &Actor) -> Result<&SessionId, PasskeyError> {
 /// # Errors
 /// [`PasskeyError`].
 pub async fn begin(context: &Context, actor: &Actor) -> Result<Value, PasskeyError> {
-    let webauthn = context.passkeys.ready()?;
+    context.passkeys.ready()?;
     context.require_confirmation::<PasskeyError>(actor).await?;
     let account = account(context, actor).await?;
+    begin_for(context, &account, Asks::Session(session(actor)?)).await
+}
+
+/// Begins to add a passkey to this account, for whoever asks.
+pub(super) async fn begin_for(
+    context: &Context,
+    account: &Account,
+    asks: Asks<'_>,
+) -> Result<Value, PasskeyError> {
+    let webauthn = context.passkeys.ready()?;
     let passkeys = &account.factors.passkeys;
     if passkeys.len() >= MAX_PASSKEYS {
         return Err(PasskeyError::TooMany);
     }
     let known = passkeys.iter().map(|stored| Ok(key_of(stored)?.cred_id().clone()));
     let known = known.collect::<Result<Vec<_>, StoreError>>()?;
-    let name = actor.username();
+    let name = account.owner.username.as_str();
     let (options, state) = webauthn
         .start_passkey_registration(user_handle(&account.owner), name, name, Some(known))
         .map_err(|error| PasskeyError::Refused(words(&error)))?;
     let state = to_json(&state)?.to_string();
-    let hash = OnceHash::of_session(session(actor)?);
-    context.store.keep_once(OnceKind::PasskeySetup, &hash, state.as_bytes(), CEREMONY_FOR).await?;
+    context.store.keep_once(OnceKind::PasskeySetup, &asks.hash(), state.as_bytes(), CEREMONY_FOR).await?;
     let mut options = to_json(&options)?;
     // So that it can log in without a name, where the authenticator has room for that.
     options["publicKey"]["authenticatorSelection"]["residentKey"] = json!("preferred");
@@ -141,7 +151,7 @@ pub async fn add(
     check_name(&name)?;
     let task = context.clone();
     let action = async move {
-        let outcome = register(&task, &actor, name, credential).await;
+        let outcome = register_own(&task, &actor, name, credential).await;
         if let Err(refused @ PasskeyError::Refused(_)) = &outcome {
             let (account, reason) = (Some(actor.username.clone()), refused.to_string());
             task.note_refusal(Refusal { what: "factor.refused", actor, account, reason }).await;
@@ -151,15 +161,27 @@ pub async fn add(
     context.complete(action).await
 }
 
-async fn register(
+async fn register_own(
     context: &Context,
     actor: &Actor,
     name: String,
     credential: Value,
 ) -> Result<Added, PasskeyError> {
+    let account = account(context, actor).await?;
+    register(context, &account, Asks::Session(session(actor)?), actor, (name, credential)).await
+}
+
+/// Adds the passkey that the browser has made to this account, for whoever asks, who is the actor for the audit.
+pub(super) async fn register(
+    context: &Context,
+    account: &Account,
+    asks: Asks<'_>,
+    actor: &Actor,
+    (name, credential): (String, Value),
+) -> Result<Added, PasskeyError> {
+    check_name(&name)?;
     let webauthn = context.passkeys.ready()?;
-    let hash = OnceHash::of_session(session(actor)?);
-    let state = context.store.take_once(OnceKind::PasskeySetup, &hash).await?;
+    let state = context.store.take_once(OnceKind::PasskeySetup, &asks.hash()).await?;
     let state = state.ok_or(PasskeyError::NoCeremony)?;
     let state: PasskeyRegistration = serde_json::from_slice(&state).map_err(|_| PasskeyError::NoCeremony)?;
     let credential: RegisterPublicKeyCredential = serde_json::from_value(credential)
@@ -172,7 +194,6 @@ async fn register(
     let key = to_json(&key)?;
     let passkey = StoredPasskey { id: id.clone(), name, since, used: None, key, unknown: Default::default() };
     forget_stale(context, &id).await?;
-    let account = account(context, actor).await?;
     let mut passkeys = account.factors.passkeys.clone();
     passkeys.push(passkey.clone());
     let record = AuditRecord {
@@ -180,7 +201,7 @@ async fn register(
         after: json!({ "name": passkey.name }),
         ..actor.record("factor.add_passkey")
     };
-    let changed = context.store.change_passkeys(&account, session(actor)?, &passkeys, &id, &record).await;
+    let changed = context.store.change_passkeys(account, asks, &passkeys, &id, &record).await;
     match context.note_unconfirmed(record, changed).await? {
         PasskeysChanged::Done(codes) => Ok(Added { passkey, codes }),
         PasskeysChanged::Known => Err(PasskeyError::Known),
@@ -216,7 +237,8 @@ pub async fn remove(context: &Context, actor: Actor, id: PasskeyId) -> Result<()
             before: json!({ "name": removed.name }),
             ..actor.record("factor.remove_passkey")
         };
-        let changed = task.store.change_passkeys(&account, session(&actor)?, &passkeys, &id, &record).await;
+        let asks = Asks::Session(session(&actor)?);
+        let changed = task.store.change_passkeys(&account, asks, &passkeys, &id, &record).await;
         match task.note_unconfirmed(record, changed).await? {
             PasskeysChanged::Done(_) => Ok(()),
             PasskeysChanged::Known | PasskeysChanged::Overtaken => Err(PasskeyError::Overtaken),

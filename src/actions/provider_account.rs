@@ -44,7 +44,7 @@ pub enum SignOnError {
     #[error(transparent)]
     Limited(#[from] TooManyAttempts),
     /// This browser has begun nothing that is not finished: another one did, or it was used, or too long ago.
-    #[error("this browser has begun no such login, or it was used or took too long")]
+    #[error("this browser has not begun this login, or it was finished already, or it took longer than ten minutes")]
     NotBegun,
     /// The provider says no.
     #[error("the provider refused: {0}")]
@@ -56,7 +56,7 @@ pub enum SignOnError {
     #[error(transparent)]
     Provider(#[from] ProviderError),
     /// None of the user's groups may do anything.
-    #[error("no group of the user may do anything")]
+    #[error("no group of the user is in BANGUI_OIDC_ROLES, or the claim in BANGUI_OIDC_GROUPS_CLAIM is missing")]
     NoGroup,
     /// The provider names the user by nothing that an account could be named.
     #[error("the provider gave no name that an account can have")]
@@ -71,7 +71,7 @@ pub enum SignOnError {
     #[error("the user's groups allow less than before, and nobody else is an admin of all servers")]
     LastAdmin,
     /// Somebody else came back than the one whose session is to be confirmed.
-    #[error("somebody else proved themselves than the one whose session it is")]
+    #[error("the user who logged in at the provider is not the one whose session it is")]
     SomebodyElse,
     /// The session there ended while the login was under way.
     #[error("the session at the provider has ended while the login was under way")]

@@ -95,7 +95,7 @@ async fn report(config: &CheckConfig, out: &mut impl Write) -> anyhow::Result<bo
     Ok(all_ok)
 }
 
-/// Asks the provider of the single sign-on what it is.
+/// Asks the provider of single sign-on what it is.
 async fn provider(config: &CheckConfig) -> Option<Line> {
     let what = "single sign-on";
     let provider = match Provider::new(config.provider.clone()?) {
@@ -106,7 +106,7 @@ async fn provider(config: &CheckConfig) -> Option<Line> {
         Ok(keys) => Line::new(Level::Ok, what, format!("{} answers, with {keys} keys", provider.issuer())),
         Err(error) => {
             let says = format!(
-                "{}: {error}: nobody can log in with it; passwords are not concerned",
+                "{}: {error}: nobody can log in with it; password logins are not affected",
                 provider.issuer()
             );
             Line::new(Level::Away, what, says)

@@ -90,13 +90,15 @@ async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Resul
         Reset::Nobody => bail!("there is no user {username}: an admin invites one on the page /users"),
         Reset::OfProvider => {
             bail!(
-                "the user {username} logs in with the single sign-on and has no password: nothing was changed"
+                "the user {username} logs in with single sign-on and has no password: nothing was changed"
             )
         }
     };
     let whose = whose(&username);
     let stays = if disabled { " The account is disabled, and stays so." } else { "" };
-    Ok(format!("Changed the password of {whose} and ended all sessions.{stays}"))
+    Ok(format!(
+        "Changed the password of {whose} and ended all sessions; tokens for programs still work.{stays}"
+    ))
 }
 
 fn whose(username: &Username) -> &str {

@@ -26,6 +26,8 @@ pub const ADDRESS: &str = "address";
 pub const LOGIN_URL: &str = "server-url";
 /// Who logs in.
 pub const USERNAME: &str = "username";
+/// A token instead of a login.
+pub const TOKEN: &str = "token";
 /// The beginning of addresses.
 pub const SEARCH: &str = "search";
 /// Number of items of a page.
@@ -119,7 +121,7 @@ pub enum Named {
 /// The command with its arguments.
 pub(super) fn with_arguments(name: &str, command: Command) -> Command {
     match ClientCommand::named(name) {
-        Some(ClientCommand::Login) => command.arg(login_url()).arg(username()),
+        Some(ClientCommand::Login) => command.arg(login_url()).arg(username()).arg(by_token()),
         Some(ClientCommand::Servers | ClientCommand::Diagnosis) => command.arg(json()),
         Some(ClientCommand::Jails) => command.arg(server().required(false)).arg(json()),
         Some(ClientCommand::Bans) => {
@@ -250,6 +252,11 @@ fn username() -> Arg {
     Arg::new(USERNAME).long(USERNAME).value_name("NAME").default_value("admin").help("Who logs in")
 }
 
+fn by_token() -> Arg {
+    flag(TOKEN, "Ask for a token that you made on the page of your account, and keep it: for accounts without a password")
+        .conflicts_with(USERNAME)
+}
+
 fn network(text: &str) -> Result<Network, &'static str> {
     Network::parse(text).ok_or("it is neither an address nor a network")
 }
@@ -313,6 +320,8 @@ mod tests {
             "bangui events",
             "bangui events --follow --after x",
             "bangui login example.org",
+            "bangui login --token x https://bangui.example",
+            "bangui login --token --username anna",
             "bangui audit forge",
             "bangui audit --redis-prefix x",
             "bangui audit verify --json",
@@ -329,6 +338,7 @@ mod tests {
             "bangui audit verify",
             "bangui audit verify --redis-prefix x",
             "bangui audit --redis-prefix x verify",
+            "bangui login --token https://bangui.example",
             "bangui events --follow --after 0-0",
         ] {
             assert!(parse(right).is_ok(), "{right}");

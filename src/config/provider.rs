@@ -1,4 +1,4 @@
-//! The provider of identities (OpenID Connect), and who may still log in with a password.
+//! The identity provider (OpenID Connect), and who may still log in with a password.
 
 use secrecy::SecretString;
 use url::{Host, Url};
@@ -9,7 +9,7 @@ use crate::domain::group_roles::GroupRoles;
 /// The path that the provider sends browsers back to.
 pub const CALLBACK: &str = "/login/callback";
 
-/// A provider of identities.
+/// An identity provider.
 #[derive(Clone)]
 pub struct ProviderConfig {
     /// Its issuer, letter by letter as its tokens have it.
@@ -49,7 +49,7 @@ impl PasswordLogin {
     }
 }
 
-/// Whether what is sent to this address can be read by nobody on the way: TLS, or this machine, where that is allowed.
+/// Whether nobody on the way can read what is sent to this address: TLS, or this machine, where that is allowed.
 #[must_use]
 pub fn is_trusted_transport(url: &Url, this_machine: bool) -> bool {
     url.scheme() == "https" || this_machine && url.scheme() == "http" && is_this_machine(url)

@@ -1,4 +1,4 @@
-//! From variables to the provider of identities, and to who may log in with a password.
+//! From variables to the identity provider, and to who may log in with a password.
 
 use secrecy::SecretString;
 use url::Url;
@@ -12,7 +12,7 @@ use crate::domain::group_roles::GroupRoles;
 
 /// The issuer, as it was written.
 pub(super) fn issuer(text: &str) -> Parsed<String> {
-    let allowed = "must be the https:// address of the provider, letter by letter as its tokens have it in `iss`, without `?` and \
+    let allowed = "must be the https:// address of the provider, exactly as its tokens have it in `iss`, without `?` and \
                    `#`; http:// only for this machine";
     let url = Url::parse(text).map_err(|error| format!("{allowed} ({error})"))?;
     let bare = url.has_host()

@@ -239,7 +239,9 @@ pub fn up(environment: &Environment, flags: &Flags) -> Result<Loaded<UpConfig>, 
     loaded.warnings.extend(exposures.into_iter().map(|exposure| exposure.message));
     let reader = Reader::new(environment, flags);
     let ignored = vars::ALL.iter().filter(|v| !v.is_for(Role::Up) && reader.is_set(v));
-    loaded.warnings.extend(ignored.map(|v| format!("ignoring {}: `bangui up` sets it itself", v.name)));
+    loaded.warnings.extend(
+        ignored.map(|v| format!("ignoring {}: `bangui up` does not use it, or sets it itself", v.name)),
+    );
     Ok(loaded)
 }
 

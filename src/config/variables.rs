@@ -175,19 +175,19 @@ variables! {
     PASSWORD_LOGIN = "BANGUI_PASSWORD_LOGIN", "WHO", Some("on"), open, CHECKED,
         "Who may log in with a password: `on` for everybody who has one, or `only:NAME` for one account, for the day on which the provider of BANGUI_OIDC_ISSUER is away";
     OIDC_ISSUER = "BANGUI_OIDC_ISSUER", "URL", None, urls, CHECKED,
-        "Single sign-on: the issuer of a provider (OpenID Connect), letter by letter as its tokens have it; https://. Needs BANGUI_PUBLIC_URL, below which the provider sends browsers back to /login/callback";
+        "Single sign-on: the issuer of a provider (OpenID Connect), exactly as its tokens have it in `iss`; https://. Needs BANGUI_PUBLIC_URL, below which the provider sends browsers back to /login/callback";
     OIDC_CLIENT_ID = "BANGUI_OIDC_CLIENT_ID", "ID", None, open, CHECKED,
         "The id that the provider has for this installation";
     OIDC_CLIENT_SECRET = "BANGUI_OIDC_CLIENT_SECRET", "SECRET", None, secret, CHECKED,
         "The secret for that id; without it, this is a public client, which PKCE alone protects";
     OIDC_ROLES = "BANGUI_OIDC_ROLES", "LIST", None, open, CHECKED,
-        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; a comma in the name of a group is %2C. The greatest role counts. Whoever is in none of these groups gets no account";
+        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; a comma in the name of a group is %2C. The highest role counts. Whoever is in none of these groups gets no account, or loses theirs at the next login";
     OIDC_GROUPS_CLAIM = "BANGUI_OIDC_GROUPS_CLAIM", "CLAIM", Some("groups"), open, CHECKED,
         "The claim that has somebody's groups, in the ID token or else in the answer of the provider's userinfo endpoint; dots lead into objects: realm_access.roles";
     OIDC_NAME = "BANGUI_OIDC_NAME", "NAME", Some("single sign-on"), open, CHECKED,
         "The provider's name on the button of the login page";
     SECOND_FACTOR_ROLES = "BANGUI_SECOND_FACTOR_ROLES", "LIST", None, open, WORKER,
-        "Roles that need a second factor, separated by commas: viewer, operator, admin. Who has none is led to set one up at the next login";
+        "Roles that need a second factor, separated by commas: viewer, operator, admin. Users without one must set one up at their next login; single sign-on is not affected";
     TRUSTED_PROXIES = "BANGUI_TRUSTED_PROXIES", "LIST", None, open, CHECKED,
         "Proxies whose X-Forwarded-For is trusted: networks or addresses, separated by commas; as narrow as possible, since each of them can claim any address";
     TRUSTED_PROXY_HOPS = "BANGUI_TRUSTED_PROXY_HOPS", "N", None, open, CHECKED,

@@ -1,4 +1,4 @@
-//! Which groups of a provider of identities may do what: `bangui-admins=admin,web-team=operator@web-*+db-1`.
+//! Which groups of an identity provider may do what: `bangui-admins=admin,web-team=operator@web-*+db-1`.
 //!
 //! The greatest role among somebody's groups counts, and of all entries with that role the servers together; one without servers is for
 //! all of them. Whoever is in no group of the list may do nothing.
@@ -22,7 +22,7 @@ impl GroupRoles {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let entries = entries.map(entry).collect::<Result<Vec<_>, _>>()?;
         if entries.is_empty() {
-            return Err("must name a group at least, such as bangui-admins=admin".to_owned());
+            return Err("must name at least one group, such as bangui-admins=admin".to_owned());
         }
         Ok(Self(entries))
     }
@@ -59,7 +59,7 @@ fn entry(entry: &str) -> Result<(String, Access), String> {
         None => (access.trim(), None),
     };
     let role = Role::ALL.into_iter().find(|known| known.as_str() == role).ok_or_else(|| {
-        format!("{role:?} in {entry:?} is no role: it must be viewer, operator or admin, with @SERVER+SERVER behind it for some servers only")
+        format!("{role:?} in {entry:?} is not a role: it must be viewer, operator or admin, with @SERVER+SERVER after it for some servers only")
     })?;
     let mut patterns: Vec<ServerPattern> = match servers {
         Some(servers) => servers
@@ -114,11 +114,11 @@ mod tests {
     #[test]
     fn a_list_that_cannot_be_read_is_refused_with_the_entry() {
         for (list, says) in [
-            ("", "must name a group"),
+            ("", "must name at least one group"),
             ("admins", "has no `=`"),
             ("=admin", "no name of a group"),
-            ("a=owner", "is no role"),
-            ("a=Admin", "is no role"),
+            ("a=owner", "is not a role"),
+            ("a=Admin", "is not a role"),
             ("a=viewer@", "a server or pattern"),
             ("a=viewer@web 1", "a server or pattern"),
         ] {

@@ -106,6 +106,8 @@ fn account() -> OpenApiRouter<AppState> {
         .routes(routes!(second_step::finish))
         .routes(routes!(second_step::propose_app))
         .routes(routes!(second_step::set_app))
+        .routes(routes!(second_step::begin_passkey))
+        .routes(routes!(second_step::add_passkey))
         .routes(routes!(passkey_login::begin))
         .routes(routes!(passkey_login::finish))
         .routes(routes!(session::confirm))

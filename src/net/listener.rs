@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! accept ─▶ a place (`places.rs`) ─▶ handshake ─▶ serve ─┬─ client leaves ──────────────▶ done
-//!                                                        ├─ idle, and places run short ─▶ closed
+//!                                                        ├─ idle, and places run short, or for too long ─▶ closed
 //!                                                        └─ stop: finish this request ─┬─▶ done
 //!                                                                     grace is over: cut └─▶
 //! ```
@@ -32,7 +32,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +42,8 @@ use super::places::{Capacity, ConnectionSlot, Places};
 use super::socket::{Accepted, Connection, Listener, RECEIVE_BUFFER};
 use super::watched::{Received, Sent};
 
+/// Sweeps for silent clients within the time that a client has.
+const SWEEPS: u32 = 8;
 /// A pause after an error that the next `accept` would meet again, such as no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,7 +71,8 @@ const REFUSAL_LINES: u64 = 5;
 pub struct Limits {
     /// Who may hold a connection.
     pub capacity: Capacity,
-    /// How long a client may take to send a request's headers, and how long it may send nothing.
+    /// How long a client may take to send a request's headers, and how long it may send nothing; an eighth of that more goes
+    /// unnoticed.
     pub header_timeout: Duration,
     /// How much of an answer may wait for its client to read it, in bytes.
     pub send_buffer: usize,
@@ -111,7 +114,18 @@ impl Server {
     /// Accepts connections and serves each in its own task, until the stop.
     pub async fn accept(&self, listener: Listener) {
         listener.bound_buffers(self.send_buffer);
-        while let Some(accepted) = self.stop.run_until_cancelled(next(&listener)).await {
+        let mut sweep = interval(self.header_timeout / SWEEPS);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                _ = sweep.tick() => {
+                    self.places.sweep(SWEEPS);
+                    continue;
+                }
+                accepted = next(&listener) => accepted,
+            };
             let Some(place) = self.places.admit(accepted.peer.map(|peer| peer.ip())) else {
                 self.note_refusal(accepted.peer);
                 continue;
@@ -187,7 +201,8 @@ impl Server {
             }
         });
         let reserve = place.is_reserve();
-        let header_timeout = if reserve { RESERVE_HEADER_TIMEOUT } else { self.header_timeout };
+        // Other connections are swept (`places.rs`).
+        let header_timeout = reserve.then_some(RESERVE_HEADER_TIMEOUT);
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -208,7 +223,8 @@ impl Server {
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             Some(end) = end.next() => {
-                if matches!(end, End::LetGo) {
+                // A request may have come since it was let go: that one is answered.
+                if matches!(end, End::LetGo) && place.is_idle() {
                     return;
                 }
                 connection.as_mut().graceful_shutdown();

@@ -242,5 +242,6 @@ async fn a_client_that_never_ends_its_headers_is_let_go() {
     stream.write_all(b"GET /peer HTTP/1.1\r\nhost: x\r\n").await.unwrap();
     let began = tokio::time::Instant::now();
     assert!(!rest(stream).await.contains("200 OK"));
-    assert!(began.elapsed() < HEADER_TIMEOUT + Duration::from_secs(1), "{:?}", began.elapsed());
+    let longest = HEADER_TIMEOUT + HEADER_TIMEOUT / SWEEPS;
+    assert!(began.elapsed() >= HEADER_TIMEOUT && began.elapsed() <= longest, "{:?}", began.elapsed());
 }

@@ -1,13 +1,16 @@
 //! Who may hold a connection: there is a limit for all, a limit for each peer, and a reserve for probes.
 //!
 //! A connection is *busy* while this program works on its request or sends the answer, and *idle* while it waits for its client:
-//! for a handshake, a header or a body. Only idle ones are ever closed ("let go"), and only when places run short:
+//! for a handshake, a header or a body. Only idle ones are ever closed ("let go"), mostly when places run short:
 //!
 //! ```text
 //! accepted ─▶ its peer has its share ─▶ that peer's longest idle one is let go, or else: no place
 //!          ─▶ all places are taken   ─▶ the longest idle one is let go, those of proxies last, or else: no place
 //!          ─▶ no place               ─▶ the reserve, where only probes are answered, and no connection is kept open
 //! ```
+//!
+//! One that has waited too long for a request is let go in any case: [`Places::sweep`] looks at all of them now and then, which
+//! costs a request nothing, while a timer would have to be set and taken back for each.
 //!
 //! So a stranger who holds connections open blocks only their own, many strangers block only one another, and a client that sends a
 //! request right away is answered. The reserve serves `/healthz` and `/readyz` on the same port, even for a kubelet that shares its
@@ -19,7 +22,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -47,7 +50,7 @@ pub(super) struct Places(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     capacity: Capacity,
-    /// Numbers connections as they begin to wait: the lowest number has waited longest.
+    /// Numbers connections as they begin to wait, from 1: the lowest number has waited longest.
     turn: AtomicU64,
     held: Mutex<Held>,
 }
@@ -66,13 +69,23 @@ struct Connection {
     /// None for those without a share.
     peer: Option<IpNet>,
     reserve: bool,
-    idle: AtomicBool,
+    /// One of the three below.
+    state: AtomicU8,
     /// Whether its last request was answered before all of its body was read.
     unread: AtomicBool,
     /// The turn at which it began to wait for its current request.
     since: AtomicU64,
+    /// Of the last sweep: that turn, and how many sweeps in a row have found it waiting since then.
+    swept: Mutex<(u64, u32)>,
     let_go: CancellationToken,
 }
+
+/// The program works on its request or sends the answer.
+const BUSY: u8 = 0;
+/// It waits for the rest of a body.
+const AWAITS_BODY: u8 = 1;
+/// It waits for a handshake, or for the headers of a request.
+const AWAITS_REQUEST: u8 = 2;
 
 /// The right to a connection; given back when it is dropped.
 #[derive(Debug)]
@@ -84,7 +97,7 @@ pub(super) struct ConnectionSlot {
 
 impl Places {
     pub(super) fn new(capacity: Capacity) -> Self {
-        Self(Arc::new(Inner { capacity, turn: AtomicU64::new(0), held: Mutex::default() }))
+        Self(Arc::new(Inner { capacity, turn: AtomicU64::new(1), held: Mutex::default() }))
     }
 
     /// A place for a connection from this address (none: a unix socket), or `None` if it must be closed.
@@ -107,13 +120,25 @@ impl Places {
         let connection = Arc::new(Connection {
             peer,
             reserve: !ordinary,
-            idle: AtomicBool::new(true),
+            state: AtomicU8::new(AWAITS_REQUEST),
             unread: AtomicBool::new(false),
             since: AtomicU64::new(self.turn()),
+            swept: Mutex::default(),
             let_go: CancellationToken::new(),
         });
         let number = held.add(Arc::clone(&connection));
         Some(ConnectionSlot { places: self.clone(), number, connection })
+    }
+
+    /// Lets go whoever has waited for the same request in this sweep and in as many before it as `sweeps` says. The reserve has a
+    /// shorter limit, of its own.
+    pub(super) fn sweep(&self, sweeps: u32) {
+        let mut held = self.held();
+        let stale = held.connections.iter().filter(|(_, one)| !one.reserve && one.awaits_since(sweeps));
+        let stale: Vec<u64> = stale.map(|(&number, _)| number).collect();
+        for number in stale {
+            held.close(number);
+        }
     }
 
     fn turn(&self) -> u64 {
@@ -140,13 +165,17 @@ impl Held {
 
     /// Lets the longest idle one of these go, if there is one: its place is free at once, and its task closes it.
     fn let_go(&mut self, which: impl Fn(&Connection) -> bool) -> bool {
-        let idle = self.connections.iter().filter(|(_, one)| one.idle.load(Relaxed) && which(one));
+        let idle = self.connections.iter().filter(|(_, one)| one.is_idle() && which(one));
         let longest = idle.min_by_key(|(_, one)| (one.peer.is_none(), one.since.load(Relaxed)));
         let Some((&number, _)) = longest else { return false };
+        self.close(number);
+        true
+    }
+
+    fn close(&mut self, number: u64) {
         if let Some(connection) = self.remove(number) {
             connection.let_go.cancel();
         }
-        true
     }
 
     fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
@@ -166,6 +195,24 @@ impl Held {
     }
 }
 
+impl Connection {
+    fn is_idle(&self) -> bool {
+        self.state.load(Relaxed) != BUSY
+    }
+
+    /// Whether this sweep, and this many before it, have found it waiting for the same request.
+    fn awaits_since(&self, sweeps: u32) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = self.since.load(Relaxed);
+        if self.state.load(Relaxed) != AWAITS_REQUEST || swept.0 != since {
+            *swept = (since, 0);
+            return false;
+        }
+        swept.1 += 1;
+        swept.1 >= sweeps
+    }
+}
+
 impl ConnectionSlot {
     /// Whether it is in the reserve, where only probes are answered.
     pub(super) fn is_reserve(&self) -> bool {
@@ -177,9 +224,14 @@ impl ConnectionSlot {
         self.connection.let_go.cancelled().await;
     }
 
+    /// Whether it waits for its client.
+    pub(super) fn is_idle(&self) -> bool {
+        self.connection.is_idle()
+    }
+
     /// Call this when the client has sent what was awaited.
     pub(super) fn busy(&self) {
-        self.connection.idle.store(false, Relaxed);
+        self.connection.state.store(BUSY, Relaxed);
     }
 
     /// Notes whether the request was answered before all of its body was read.
@@ -194,13 +246,13 @@ impl ConnectionSlot {
 
     /// Call this when more of the same request is awaited: the connection counts as idle since the request began.
     pub(super) fn waits(&self) {
-        self.connection.idle.store(true, Relaxed);
+        self.connection.state.store(AWAITS_BODY, Relaxed);
     }
 
     /// Call this when the next request is awaited.
     pub(super) fn idle(&self) {
         self.connection.since.store(self.places.turn(), Relaxed);
-        self.waits();
+        self.connection.state.store(AWAITS_REQUEST, Relaxed);
     }
 }
 
@@ -296,6 +348,32 @@ mod tests {
         assert!(from(&places, "198.51.100.3").is_none());
         drop(busy);
         assert!(!from(&places, "198.51.100.3").unwrap().is_reserve());
+    }
+
+    #[test]
+    fn a_sweep_lets_go_who_waited_for_the_same_request_as_long_and_nobody_who_is_busy_or_sends_a_body() {
+        let places = places(9, 9, 9);
+        let [silent, asks, busy, sends] = [(); 4].map(|()| from(&places, "198.51.100.1").unwrap());
+        busy.busy();
+        sends.busy();
+        sends.waits();
+        places.sweep(2);
+        places.sweep(2);
+        assert!(!is_let_go(&silent), "once seen, and once more");
+        // Answered, it waits for another one.
+        asks.busy();
+        asks.idle();
+        places.sweep(2);
+        assert!(is_let_go(&silent));
+        busy.idle();
+        for _ in 0..2 {
+            assert!(!is_let_go(&asks) && !is_let_go(&busy) && !is_let_go(&sends));
+            places.sweep(2);
+        }
+        assert!(is_let_go(&asks) && !is_let_go(&busy) && !is_let_go(&sends));
+        places.sweep(2);
+        assert!(is_let_go(&busy) && !is_let_go(&sends));
+        assert_eq!(places.held().connections.len(), 1);
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub enum ProviderError {
     /// A token is not one that this provider made for this installation and this login.
     #[error("the token is not valid: {0}")]
     Token(String),
-    /// The token lacks something that is needed.
-    #[error("the token lacks {0}")]
+    /// What came for the code lacks something that is needed.
+    #[error("the provider's answer to the code lacks {0}")]
     Lacks(&'static str),
 }
 

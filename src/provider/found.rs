@@ -16,15 +16,14 @@ use super::http::ProviderHttp;
 
 /// How often metadata and keys are read again.
 const REFRESH: Duration = Duration::from_secs(3600);
-/// How long after a failure, as long as there is nothing to work with or the last answer was none.
+/// How long after a failure they are read again.
 const RETRY: Duration = Duration::from_secs(30);
 /// How soon after a failure a login asks once more.
 const MIN_WAIT: Duration = Duration::from_secs(3);
-/// How soon after the keys were read again because of an unknown one they are read again because of another: strangers can send tokens with
-/// keys that nobody knows.
+/// The least time between two reads that an unknown key causes: strangers can send tokens that name keys which nobody knows.
 const KEYS_WAIT: Duration = Duration::from_secs(30);
 
-/// The scopes that are asked for where the provider has them. `groups` is none of the standard, and several providers need it.
+/// The scopes that are asked for where the provider has them. `groups` is not a standard scope, but several providers need it.
 const SCOPES: [&str; 3] = ["profile", "email", "groups"];
 
 /// A provider that was found.
@@ -128,8 +127,8 @@ impl Keeper {
                 if asked.failed.is_none() {
                     tracing::warn!(
                         provider.issuer = self.issuer,
-                        "failed to read what the provider {} says about itself: {reason}: retrying; nobody can log in with it until then, unless \
-                         its keys are known already",
+                        "failed to read the metadata or the keys of the provider {}: {reason}: retrying; until it answers, nobody can log \
+                         in with it, unless this worker has read both before",
                         self.issuer
                     );
                 }

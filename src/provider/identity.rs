@@ -60,7 +60,7 @@ impl MoreClaims {
         match self.all.get("sid") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(sid)) if !sid.is_empty() && sid.len() <= MAX_SID => Ok(Some(sid.clone())),
-            Some(_) => Err(ProviderError::Token("its `sid` cannot be one".to_owned())),
+            Some(_) => Err(ProviderError::Token("its `sid` is not the id of a session".to_owned())),
         }
     }
 }
@@ -68,7 +68,8 @@ impl MoreClaims {
 /// Checks a subject.
 pub(super) fn subject(text: &str) -> Result<String, ProviderError> {
     let fits = !text.is_empty() && text.len() <= MAX_SUBJECT;
-    fits.then(|| text.to_owned()).ok_or_else(|| ProviderError::Token("its `sub` cannot be one".to_owned()))
+    let wrong = || ProviderError::Token(format!("its `sub` is empty or has more than {MAX_SUBJECT} bytes"));
+    fits.then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 impl Identity {

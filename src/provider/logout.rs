@@ -95,7 +95,7 @@ pub(super) fn parse(token: &str) -> Result<Parsed<'_>, ProviderError> {
     if token.len() > MAX_BYTES {
         return Err(invalid("it is too long"));
     }
-    let shape = || invalid("it is no signed token");
+    let shape = || invalid("it is not a signed token");
     let (signed, signature) = token.rsplit_once('.').ok_or_else(shape)?;
     let (header, claims) = signed.split_once('.').ok_or_else(shape)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| shape())?;
@@ -103,14 +103,15 @@ pub(super) fn parse(token: &str) -> Result<Parsed<'_>, ProviderError> {
 }
 
 fn part<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, ProviderError> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid(&format!("{what} are not base64url")))?;
+    let bytes =
+        URL_SAFE_NO_PAD.decode(text).map_err(|_| invalid(&format!("{what} cannot be read as base64url")))?;
     // The error may repeat what was sent: only its place is said.
     serde_json::from_slice(&bytes)
         .map_err(|error| invalid(&format!("{what} cannot be read (column {})", error.column())))
 }
 
 fn time(seconds: f64) -> Result<Timestamp, ProviderError> {
-    let far = || invalid("it has a time that is none");
+    let far = || invalid("it has a time that is not valid");
     if !seconds.is_finite() || seconds.abs() > 1e11 {
         return Err(far());
     }

@@ -1,6 +1,6 @@
-//! The provider of identities: what this installation asks it by the rules of OpenID Connect, and how its answers are checked.
+//! The identity provider: what this installation asks it by the rules of OpenID Connect, and how its answers are checked.
 //!
-//! There is no HTTP of ours in it, no Redis and no accounts: `actions/log_in_with_provider.rs` has those.
+//! It knows no routes, no Redis and no accounts: `http/pages/login_provider.rs` and `actions/log_in_with_provider.rs` have those.
 //!
 //! ```text
 //! begin() ─▶ the address at the provider, with state, nonce and PKCE challenge      browser ─▶ provider ─▶ browser
@@ -85,11 +85,11 @@ pub struct Begun {
 pub struct Redeem<'a> {
     /// The code.
     pub code: &'a str,
-    /// What was kept.
+    /// The verifier of [`Begun`].
     pub verifier: &'a SecretString,
-    /// The same.
+    /// The nonce of [`Begun`].
     pub nonce: &'a str,
-    /// If somebody was to prove themselves once more: since when.
+    /// When it began, if somebody was to prove themselves once more.
     pub again_since: Option<Timestamp>,
     /// Now, on Redis's clock.
     pub now: Timestamp,
@@ -212,7 +212,9 @@ impl Provider {
             }
             _ => away(&error),
         })?;
-        let token = tokens.id_token().ok_or(ProviderError::Lacks("the ID token: the scope `openid`"))?;
+        let token = tokens
+            .id_token()
+            .ok_or(ProviderError::Lacks("an ID token: allow this client the scope `openid`"))?;
         let mut checked = self.check(&found, token, tokens.access_token(), &redeem).cloned();
         if let Err(CheckError::Key(_)) = &checked {
             // Keys change.
@@ -272,7 +274,8 @@ impl Provider {
             let proven = claims.auth_time();
             if proven.is_none_or(|at| at < since - SKEW || at > since + MAX_REPEAT + SKEW) {
                 return Err(invalid(
-                    "the provider did not ask for a proof once more (`auth_time`)".to_owned(),
+                    "the provider did not have the user log in again, or does not say when (`auth_time`)"
+                        .to_owned(),
                 ));
             }
         }
@@ -325,7 +328,7 @@ impl Provider {
         if newer.is_some_and(|found| parsed.is_signed_by(found.metadata.jwks())) {
             return Ok(claims);
         }
-        Err(ProviderError::Token("no key of the provider has signed it".to_owned()))
+        Err(ProviderError::Token("no key of the provider that this worker knows has signed it".to_owned()))
     }
 
     fn client(&self, found: &Found) -> Result<ProviderClient, ProviderError> {

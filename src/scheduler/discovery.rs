@@ -161,7 +161,8 @@ async fn resolve(group: &AgentGroup, complaints: &mut BTreeSet<String>) -> Optio
             let found: BTreeSet<SocketAddr> = addresses.collect();
             if found.len() > MAX_ADDRESSES {
                 let n = found.len();
-                complaints.insert(format!("{host} has {n} addresses, of which {MAX_ADDRESSES} are taken"));
+                complaints
+                    .insert(format!("{host} has {n} addresses, of which only {MAX_ADDRESSES} are used"));
             }
             return Some(found.into_iter().take(MAX_ADDRESSES).collect());
         }

@@ -8,7 +8,7 @@
 //! Everything here is pure except [`Live`] (`live.rs`), which holds the newest settings. Overrides are kept by name, even those
 //! that this version does not know, which a newer worker wrote.
 //!
-//! A new setting needs a variable, a field in [`Settings`], a row in `ROWS` and `make docs`.
+//! A new setting needs a variable, a field in [`Settings`], a row in `ROWS`, its words in `http/pages/settings_words.rs` and `make docs`.
 
 mod live;
 

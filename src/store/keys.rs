@@ -9,9 +9,9 @@
 //! |--------------------------|---------|------------------------|-----------------------------|---------|
 //! | `layout`                 | string  | permanent              | first worker                | every start |
 //! | `primary`                | string  | never there            | nobody                      | checks that writes are accepted |
-//! | `account:USER`           | hash    | until it is deleted    | setup, invitation, password and users' changes | login |
-//! | `accounts`               | zset    | permanent              | invitation, users' changes  | list of users |
-//! | `admins`                 | set     | permanent              | invitation, users' changes  | the same |
+//! | `account:USER`           | hash    | until it is deleted    | setup, invitation, first login with the provider, password and users' changes | login |
+//! | `accounts`               | zset    | permanent              | invitation, first login with the provider, users' changes | list of users |
+//! | `admins`                 | set     | permanent              | the same                    | users' changes |
 //! | `generation:ID`          | string  | as its account         | revoke all, password and users' changes | every session check |
 //! | `token-generation:ID`    | string  | as its account         | users' changes              | every check of a token for programs |
 //! | `invitation:SHA256`      | hash    | a day, until it is used | admins                     | the invited |
@@ -20,7 +20,7 @@
 //! | `session:SHA256`         | string  | min(idle, absolute)    | login, touch, logout        | every session check |
 //! | `api-token:SHA256`       | string  | at most a year         | users, hourly touch         | every check of it |
 //! | `api-tokens:USER`        | set     | pruned at each new one | users                       | list of tokens |
-//! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation with the password | sensitive changes |
+//! | `confirmed:SHA256`       | string  | 5 min, not longer than the session | confirmation               | sensitive changes |
 //! | `sessions:USER`          | set     | pruned at each login   | login, logout               | list of sessions |
 //! | `provider-account:PAIR`  | string  | as its account         | first login with the provider | login with the provider |
 //! | `provider-sessions:sid:PAIR`, `:sub:PAIR` | set | longest session        | login with the provider     | logout at the provider |

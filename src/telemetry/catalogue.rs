@@ -53,5 +53,9 @@ pub const METRICS: [(&str, Kind, &str); 21] = [
     ("bangui_event_clients", Kind::Gauge, "Clients connected to this worker's event stream."),
     ("bangui_ban_jobs_total", Kind::Counter, "Ban jobs finished by this worker, by outcome."),
     ("bangui_logins_total", Kind::Counter, "Logins, by outcome."),
-    ("bangui_rate_limited_total", Kind::Counter, "Password attempts refused by a rate limit, by limit."),
+    (
+        "bangui_rate_limited_total",
+        Kind::Counter,
+        "Logins, confirmations and other attempts refused by a rate limit, by limit.",
+    ),
 ];

@@ -109,7 +109,7 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let (events, in_flight) = (Feed::new(), InFlight::default());
     let proxies = Proxies::new(&config.trusted_proxies, config.trusted_proxy_hops);
     let provider = config.provider.clone().map(Provider::new).transpose();
-    let provider = provider.context("failed to prepare the single sign-on")?;
+    let provider = provider.context("failed to prepare single sign-on")?;
     let worker = Worker {
         config,
         id,

@@ -45,7 +45,7 @@ impl Walk {
         self.chrome.run("document.querySelector('[value=\"web-1/sshd\"]').click()").await;
         self.press(".answers", "Ban 203.0.113.70", "203.0.113.70 is banned in sshd on web-1.").await;
         self.chrome.until("h1", "is banned in 1 jail").await;
-        self.press(MESSAGE, "Unban it again", "203.0.113.70 is unbanned").await;
+        self.press(MESSAGE, "Unban it", "203.0.113.70 is unbanned").await;
         self.press(MESSAGE, "Ban it again", "203.0.113.70 is banned").await;
         self.chrome.press_in(".answers", "Unban and never ban…").await;
         self.press(".answers", "Until the next reload", "is never banned, until the next reload").await;

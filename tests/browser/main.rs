@@ -15,6 +15,7 @@ mod keys;
 mod passkeys;
 mod screenshots;
 mod scripts;
+mod sign_on;
 mod site;
 mod states;
 mod steps;

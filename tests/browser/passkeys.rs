@@ -16,6 +16,23 @@ pub async fn with_authenticator(chrome: &Chrome) {
     chrome.devtools("WebAuthn.addVirtualAuthenticator", json!({ "options": options })).await;
 }
 
+/// A worker that is called localhost, with this in its environment.
+async fn named(variables: &[(&str, &str)]) -> Cluster {
+    let port = free_port();
+    let mut builder = Cluster::bare(1)
+        .env("BANGUI_LISTEN", format!("127.0.0.1:{port}"))
+        .env("BANGUI_PUBLIC_URL", format!("http://localhost:{port}"))
+        .env("BANGUI_ALLOWED_HOSTS", "127.0.0.1");
+    for (name, value) in variables {
+        builder = builder.env(name, *value);
+    }
+    builder.set_up().await
+}
+
+fn url(cluster: &Cluster, path: &str) -> String {
+    format!("http://localhost:{}{path}", cluster.workers[0].address.port())
+}
+
 async fn log_out(chrome: &Chrome) {
     chrome.run("document.querySelector(\"form[action='/logout']\").submit()").await;
     chrome.until(".lead", "You are logged out.").await;
@@ -23,14 +40,8 @@ async fn log_out(chrome: &Chrome) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passkey_is_added_on_the_page_of_the_account_and_logs_in_alone_and_after_the_password() {
-    let port = free_port();
-    let cluster = Cluster::bare(1)
-        .env("BANGUI_LISTEN", format!("127.0.0.1:{port}"))
-        .env("BANGUI_PUBLIC_URL", format!("http://localhost:{port}"))
-        .env("BANGUI_ALLOWED_HOSTS", "127.0.0.1")
-        .set_up()
-        .await;
-    let url = |path: &str| format!("http://localhost:{}{path}", cluster.workers[0].address.port());
+    let cluster = named(&[]).await;
+    let url = |path: &str| url(&cluster, path);
     let chrome = Chrome::start(WIDE).await;
     with_authenticator(&chrome).await;
     chrome.goto(&url("/login?next=%2Faccount%2Ffactors")).await;
@@ -80,6 +91,44 @@ async fn a_passkey_is_added_on_the_page_of_the_account_and_logs_in_alone_and_aft
     chrome.goto(&url("/login")).await;
     chrome.press_in("main", "Log in with a passkey").await;
     chrome.until("form[data-passkey] .error", "logs nobody in").await;
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
+    chrome.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_is_set_up_at_the_login_and_then_stands_in_for_the_code_where_a_session_has_ended() {
+    let cluster = named(&[("BANGUI_SECOND_FACTOR_ROLES", "admin")]).await;
+    let url = |path: &str| url(&cluster, path);
+    let chrome = Chrome::start(WIDE).await;
+    with_authenticator(&chrome).await;
+    chrome.goto(&url("/login?next=%2Faccount%2Ffactors")).await;
+    chrome.type_into("password", PASSWORD).await;
+    chrome.press("Log in").await;
+    chrome.until("h1", "Set up a second factor").await;
+    chrome.until("form[data-passkey]", "Or a passkey").await;
+    chrome.fits().await;
+    chrome.type_into("name", "laptop").await;
+    chrome.press_in("main", "Add a passkey").await;
+    chrome.until("h1", "Recovery codes").await;
+    chrome.until(".lead", "The passkey is set up").await;
+    chrome.fits().await;
+    chrome.goto(&url("/account/factors")).await;
+    chrome.until("main", "laptop").await;
+
+    // In place, where a session has ended: the password, then the passkey.
+    chrome.goto(&url("/account")).await;
+    chrome.type_into("current", "what was typed").await;
+    let store = cluster.connected_store().await;
+    let admin = store.account(&bangui::store::Username::admin()).await.unwrap().unwrap();
+    let record = bangui::actions::Actor::operator().record("test");
+    store.end_all_sessions(&admin.owner, None, &record).await.unwrap();
+    chrome.until("#session-ended", "Your session has ended").await;
+    chrome.type_into("ended-password", PASSWORD).await;
+    chrome.press("Log in here").await;
+    chrome.until("#session-ended", "Use a passkey").await;
+    chrome.press("Use a passkey").await;
+    chrome.until(".dock", "Logged in again. Nothing was sent yet.").await;
+    assert_eq!(chrome.run("return document.getElementById('current').value").await, "what was typed");
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
     chrome.end().await;
 }

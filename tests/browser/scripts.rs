@@ -3,6 +3,7 @@
 
 use crate::chrome::{Chrome, PHONE, WIDE};
 use crate::site::{cluster, logged_in, url};
+use crate::support::factors::with_app;
 use crate::support::{Cluster, PASSWORD, SETUP_TOKEN};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,6 +39,42 @@ async fn the_end_of_a_session_is_shown_in_place_and_what_was_typed_is_kept() {
     chrome.until(".dock", "Logged in again. Nothing was sent yet.").await;
     chrome.until("#live", "Live").await;
     assert_eq!(chrome.run("return document.getElementById('current').value").await, "what was typed");
+    chrome.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_factor_is_asked_for_in_place_too_and_a_login_that_has_ended_begins_again() {
+    let cluster = cluster().await;
+    let chrome = logged_in(&cluster, WIDE).await;
+    let other = cluster.client(1).logged_in().await.confirmed().await;
+    let (app, codes) = with_app(&cluster, &other, "admin").await;
+    chrome.goto(&url(&cluster, 0, "/account")).await;
+    chrome.type_into("current", "what was typed").await;
+    other.delete("/api/v1/sessions").await.expect(204);
+    chrome.until("#session-ended", "Your session has ended").await;
+    chrome.type_into("ended-password", PASSWORD).await;
+    chrome.press("Log in here").await;
+    chrome.until("#session-ended", "Code of your authenticator app").await;
+    chrome.type_into("ended-code", &app.wrong_code()).await;
+    chrome.press("Log in here").await;
+    chrome.until("#session-ended", "The code is wrong, or was used before.").await;
+    // Too many wrong ones: from the password again.
+    for _ in 0..4 {
+        chrome.until_run("an empty field", "return document.getElementById('ended-code').value", "").await;
+        chrome.type_into("ended-code", &app.wrong_code()).await;
+        chrome.press("Log in here").await;
+    }
+    chrome.until("#session-ended", "That login has ended. Log in again.").await;
+    chrome.type_into("ended-password", PASSWORD).await;
+    chrome.press("Log in here").await;
+    chrome.until("#session-ended", "Code of your authenticator app").await;
+    assert_eq!(chrome.text("form[action='/login/factor'] [role=alert]").await, "");
+    chrome.type_into("ended-code", &codes[0]).await;
+    chrome.press("Log in here").await;
+    chrome.until(".dock", "Logged in again. Nothing was sent yet.").await;
+    chrome.until("#live", "Live").await;
+    assert_eq!(chrome.run("return document.getElementById('current').value").await, "what was typed");
+    assert_eq!(chrome.complaints().await, Vec::<String>::new());
     chrome.end().await;
 }
 

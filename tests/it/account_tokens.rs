@@ -234,6 +234,8 @@ async fn no_token_makes_tokens_or_users_or_touches_passwords_and_sessions() {
                 ("post", "/api/v1/session/factor"),
                 ("post", "/api/v1/session/factor/app"),
                 ("post", "/api/v1/session/factor/app/confirm"),
+                ("post", "/api/v1/session/factor/passkey"),
+                ("post", "/api/v1/session/factor/passkey/finish"),
                 ("post", "/api/v1/session/passkey"),
                 ("post", "/api/v1/session/passkey/finish"),
                 ("get", "/api/v1/session"),

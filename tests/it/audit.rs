@@ -22,6 +22,7 @@ const NO_CHANGES: &[&str] = &[
     "POST /api/v1/factors/passkeys",
     "POST /api/v1/session/passkey",
     "POST /api/v1/session/factor/app",
+    "POST /api/v1/session/factor/passkey",
 ];
 const URL: &str = "https://bangui.example";
 const NEW_PASSWORD: &str = "another correct horse battery staple";
@@ -228,6 +229,21 @@ async fn every_route_that_changes_something_leaves_an_entry() {
     let latest: Vec<String> = tried.entries().await.into_iter().take(2).map(|entry| entry.what).collect();
     assert_eq!(latest, ["session.begin", "factor.set_app"]);
     client.delete("/api/v1/factors/app").await.expect(204);
+
+    let waiting = WaitingLogin::of(&Owner::admin(), tried.generation().await);
+    let secret = tried.store.keep_waiting_login(&waiting).await.unwrap();
+    let begun = json!({ "login": secret.reveal() });
+    let options = anonymous.post("/api/v1/session/factor/passkey", begun).await;
+    let (_, credential) = Passkey::create(&options.expect(200).body["options"], URL);
+    let body = json!({ "login": secret.reveal(), "name": "phone", "credential": credential });
+    let request = send(&anonymous, Method::POST, "/api/v1/session/factor/passkey/finish", body);
+    tried.routes.insert("POST /api/v1/session/factor/passkey/finish".to_owned());
+    tried.cluster.client(0).send(request).await.expect(201);
+    let latest: Vec<_> = tried.entries().await.into_iter().take(2).collect();
+    assert_eq!((&*latest[0].what, &*latest[1].what), ("session.begin", "factor.add_passkey"));
+    assert_eq!(latest[1].after["name"], "phone", "{latest:?}");
+    let id = latest[1].target.clone().unwrap();
+    client.delete(&format!("/api/v1/factors/passkeys/{id}")).await.expect(204);
 
     let options = client.post("/api/v1/factors/passkeys", json!({})).await;
     let (mut passkey, credential) = Passkey::create(&options.expect(200).body["options"], URL);

@@ -203,7 +203,7 @@ async fn the_cluster_shows_its_workers_who_leads_and_a_worker_that_went_silent()
     user.log_in().await;
     let page = user.get("/cluster").await;
     assert!(page.expect(200).text(".facts").starts_with("2 of 2 workers serve"), "{}", page.html);
-    assert!(page.text(".facts").contains(" leads since "), "{}", page.text(".facts"));
+    assert!(page.text(".facts").contains(" has led since "), "{}", page.text(".facts"));
     let workers = page.texts("section[aria-labelledby=workers] tbody tr");
     assert_eq!(workers.len(), 2);
     assert_eq!(workers.iter().filter(|row| row.contains(" leads ")).count(), 1, "{workers:?}");

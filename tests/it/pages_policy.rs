@@ -191,7 +191,7 @@ async fn while_redis_is_away_a_page_says_so_loads_itself_again_and_nobody_is_log
     })
     .await;
     assert_eq!(page.text("h1"), "bangui cannot reach Redis");
-    assert!(page.text("main").contains("You are still logged in."), "{}", page.html);
+    assert!(page.text("main").contains("Nobody is logged out."), "{}", page.html);
     assert_eq!(page.attribute("meta[http-equiv=refresh]", "content").as_deref(), Some("5"));
     assert!(!page.headers.contains_key("set-cookie"));
     cluster.redis.resume();

@@ -9,10 +9,10 @@ use crate::support::process::{Child, bangui};
 use crate::support::provider::Provider;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 
-const URL: &str = "https://bangui.example";
+pub const URL: &str = "https://bangui.example";
 
 /// Workers with a name.
-async fn cluster(workers: usize) -> Cluster {
+pub async fn cluster(workers: usize) -> Cluster {
     Cluster::bare(workers)
         .env("BANGUI_PUBLIC_URL", URL)
         .env("BANGUI_ALLOWED_HOSTS", "127.0.0.1")
@@ -21,7 +21,7 @@ async fn cluster(workers: usize) -> Cluster {
 }
 
 /// Adds a passkey to this user, who must be confirmed: begun at one worker, finished at another.
-async fn added(cluster: &Cluster, user: &Client, name: &str) -> (Passkey, Value) {
+pub async fn added(cluster: &Cluster, user: &Client, name: &str) -> (Passkey, Value) {
     let last = cluster.workers.len() - 1;
     let begun = user.at(cluster.workers[0].address).post("/api/v1/factors/passkeys", json!({})).await;
     let (passkey, credential) = Passkey::create(&begun.expect(200).body["options"], URL);
@@ -31,12 +31,12 @@ async fn added(cluster: &Cluster, user: &Client, name: &str) -> (Passkey, Value)
 }
 
 /// A challenge from this worker.
-async fn challenge(cluster: &Cluster, n: usize, login: Option<&str>) -> Value {
+pub async fn challenge(cluster: &Cluster, n: usize, login: Option<&str>) -> Value {
     let begun = cluster.client(n).post("/api/v1/session/passkey", json!({ "login": login })).await;
     begun.expect(200).body.clone()
 }
 
-async fn signed(cluster: &Cluster, n: usize, challenge: &Value, credential: &Value) -> Answer {
+pub async fn signed(cluster: &Cluster, n: usize, challenge: &Value, credential: &Value) -> Answer {
     let body = json!({ "ceremony": challenge["ceremony"], "credential": credential });
     cluster.client(n).post("/api/v1/session/passkey/finish", body).await
 }
@@ -70,6 +70,38 @@ async fn a_passkey_logs_in_alone_begun_on_one_worker_and_finished_on_another_and
     let login = waits(&cluster.client(0), "anna", USERS_PASSWORD).await;
     let code = added["recovery_codes"][0].as_str().unwrap();
     finish(&cluster.client(1), &login, code).await.expect(201);
+}
+
+#[tokio::test]
+async fn the_list_of_users_says_who_has_which_second_factor() {
+    let cluster = cluster(1).await;
+    let admin = cluster.client(0).logged_in().await.confirmed().await;
+    for name in ["anna", "bert", "carl"] {
+        create_user(&admin, name, "operator").await;
+    }
+    for name in ["anna", "bert"] {
+        let user = logged_in_as(&cluster.client(0), name).await;
+        user.confirm(USERS_PASSWORD).await.expect(204);
+        added(&cluster, &user, "one").await;
+        if name == "bert" {
+            added(&cluster, &user, "two").await;
+            with_app(&cluster, &user, name).await;
+        }
+    }
+    let listed = admin.get("/api/v1/users").await;
+    let of = |item: &Value| (item["username"].clone(), item["second_factor"].clone());
+    let shown: Vec<_> = listed.expect(200).body["items"].as_array().unwrap().iter().map(of).collect();
+    let factors = |app: bool, passkeys: usize| json!({ "app": app, "passkeys": passkeys });
+    let wanted = [("admin", false, 0), ("anna", false, 1), ("bert", true, 2), ("carl", false, 0)];
+    assert_eq!(shown, wanted.map(|(name, app, passkeys)| (json!(name), factors(app, passkeys))));
+    let changed = change_user(&admin, "bert", json!({ "role": "viewer" })).await;
+    assert_eq!(changed.expect(200).body["second_factor"], factors(true, 2));
+    let page = cluster.client(0).with_bearer(&admin.log_in().await).get("/users").await;
+    let html = scraper::Html::parse_document(&page.expect(200).text);
+    let cells = scraper::Selector::parse("#list td.d .muted").unwrap();
+    let cells: Vec<String> = html.select(&cells).map(|cell| cell.text().collect()).collect();
+    let wanted = ["none", "1 passkey", "app, 2 passkeys", "none"];
+    assert_eq!(cells, wanted.map(|words| format!("second factor: {words}")));
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ async fn offers_of_all(cluster: &Cluster, store: &bangui::store::Store) -> Vec<R
     let listed = permissions::all().filter(|row| row.method == "GET" && !row.path.contains('{'));
     let pages: Vec<String> = listed
         .filter(|row| {
-            // One answers with a list, and one leads to the provider of identities.
+            // One answers with a list, and one leads to the identity provider.
             let no_page = ["/suggestions", "/login/sso/confirm"].contains(&row.path);
             !row.path.starts_with("/api/") && !no_page && row.right != Right::Open
         })

@@ -10,7 +10,7 @@ use crate::support::people::{USERS_PASSWORD, create_user, logged_in_as, try_log_
 use crate::support::{Answer, Client, Cluster, PASSWORD, SOON, eventually};
 
 /// Requires a second factor of these roles, on every worker.
-async fn require(cluster: &Cluster, admin: &Client, roles: &str) {
+pub async fn require(cluster: &Cluster, admin: &Client, roles: &str) {
     let patch = json!({ "second_factor_roles": roles });
     admin.patch("/api/v1/settings", "*", patch).await.expect(200);
     for n in 0..cluster.workers.len() {
@@ -25,7 +25,7 @@ async fn require(cluster: &Cluster, admin: &Client, roles: &str) {
 }
 
 /// The secret of a login that must set up a factor.
-async fn must_set_up(client: &Client, name: &str, password: &str) -> String {
+pub async fn must_set_up(client: &Client, name: &str, password: &str) -> String {
     let answer = eventually("the setting to be in force", SOON, || async {
         let answer = try_log_in(client, name, password).await;
         (answer.status == 401).then_some(answer)
@@ -35,11 +35,11 @@ async fn must_set_up(client: &Client, name: &str, password: &str) -> String {
     answer.body["login"].as_str().unwrap().to_owned()
 }
 
-async fn propose(client: &Client, login: &str) -> Answer {
+pub async fn propose(client: &Client, login: &str) -> Answer {
     client.post("/api/v1/session/factor/app", json!({ "login": login })).await
 }
 
-async fn set_up(client: &Client, login: &str, code: &str) -> Answer {
+pub async fn set_up(client: &Client, login: &str, code: &str) -> Answer {
     let body = json!({ "login": login, "code": code });
     client.post("/api/v1/session/factor/app/confirm", body).await
 }

@@ -1,4 +1,4 @@
-//! Single sign-on with a provider of identities (OpenID Connect): begun on one worker and finished on another, once; what the groups allow.
+//! Single sign-on with an identity provider (OpenID Connect): begun on one worker and finished on another, once; what the groups allow.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -101,7 +101,7 @@ async fn a_login_begun_on_one_worker_is_finished_on_another_and_counts_once_on_a
             1,
         );
         let mut back = again.at(cluster.workers[0].address);
-        assert_eq!(back.get(&stale).await.expect(403).text("h1"), "You are not logged in");
+        assert_eq!(back.get(&stale).await.expect(403).text("h1"), "The single sign-on was refused");
     }
     for worker in &cluster.workers {
         let log = worker.process.printed();

@@ -3,12 +3,18 @@
 
 use serde_json::json;
 
+use crate::support::cluster::Builder;
 use crate::support::redis::Redis;
 use crate::support::sentinel::free_port;
 use crate::support::{Answer, Client, Cluster, PASSWORD, SETUP_TOKEN, SOON, eventually};
 
 /// Workers that want one confirmation, on a primary with a replica.
 async fn start(workers: usize, set_up: bool) -> (Cluster, Redis) {
+    start_with(Cluster::bare(workers), set_up).await
+}
+
+/// The same with more to their environment.
+pub async fn start_with(builder: Builder, set_up: bool) -> (Cluster, Redis) {
     let port = free_port().to_string();
     let primary =
         Redis::start_with(&["--port", &port, "--appendonly", "yes", "--repl-diskless-sync-delay", "0"]).await;
@@ -27,15 +33,16 @@ async fn start(workers: usize, set_up: bool) -> (Cluster, Redis) {
         (confirmed == 1).then_some(())
     })
     .await;
-    let builder = Cluster::bare(workers).redis(primary).env("BANGUI_REDIS_MIN_REPLICAS", 1);
+    let builder = builder.redis(primary).env("BANGUI_REDIS_MIN_REPLICAS", 1);
     (if set_up { builder.set_up().await } else { builder.start().await }, replica)
 }
 
-fn not_confirmed(answer: &Answer) {
+#[track_caller]
+pub fn not_confirmed(answer: &Answer) {
     assert_eq!(answer.problem(503), "not-confirmed", "{}", answer.text);
 }
 
-async fn log_in(client: &Client, password: &str) -> Answer {
+pub async fn log_in(client: &Client, password: &str) -> Answer {
     client.post("/api/v1/session", json!({ "password": password })).await
 }
 

@@ -194,6 +194,15 @@ async fn a_user_who_is_created_again_gets_nothing_of_the_one_who_was_deleted() {
     // The jobs of the former one are jobs of somebody else.
     assert_eq!(anna.post(&format!("{job}/cancel"), json!({})).await.problem(403), "not-allowed");
     let own = another.headers["location"].to_str().unwrap();
+    // No page shows a button that would be refused.
+    let id = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+    let listed = anna.get("/jobs").await;
+    assert!(listed.expect(200).text.contains(&format!("/jobs/{}/cancel", id(own))), "{}", listed.text);
+    assert!(!listed.text.contains(&format!("/jobs/{}/cancel", id(&job))), "{}", listed.text);
+    for (path, is_shown) in [(own, true), (&*job, false)] {
+        let page = anna.get(&format!("/servers/web-1/jails/x?job={}", id(path))).await;
+        assert_eq!(page.expect(200).text.contains("/jails/x/cancel"), is_shown, "{}", page.text);
+    }
     let cancelled = anna.post(&format!("{own}/cancel"), json!({})).await;
     assert!([200, 502].contains(&cancelled.status.as_u16()), "{}", cancelled.text);
 }

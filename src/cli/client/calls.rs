@@ -24,6 +24,7 @@ macro_rules! calls {
 calls! {
     LOG_IN = POST "/api/v1/session";
     SECOND_FACTOR = POST "/api/v1/session/factor";
+    SESSION = GET "/api/v1/session";
     LOG_OUT = DELETE "/api/v1/session";
     CONFIRM = POST "/api/v1/session/confirm";
     SERVERS = GET "/api/v1/servers";

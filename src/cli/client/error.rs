@@ -22,11 +22,17 @@ use crate::http::error::TYPE_PREFIX;
 pub const CONFIRMATION_REQUIRED: &str = "confirmation-required";
 /// The problem of a login that needs a second factor.
 pub const SECOND_FACTOR_REQUIRED: &str = "second-factor-required";
+/// The problem of a login whose account must set up a second factor, which only a browser can lead through.
+const SETUP_REQUIRED: &str = "second-factor-setup-required";
 /// The problem of a wrong code.
 pub const WRONG_CODE: &str = "wrong-code";
+/// The problem of a wrong name or password.
+const WRONG_LOGIN: &str = "wrong-login";
+/// The problem of a password where passwords are switched off.
+pub const PASSWORD_LOGIN_OFF: &str = "password-login-off";
 /// The problems of a login with status 401, which say nothing about a session.
 pub const OF_LOGINS: [&str; 5] =
-    ["wrong-login", SECOND_FACTOR_REQUIRED, "second-factor-setup-required", WRONG_CODE, "login-over"];
+    [WRONG_LOGIN, SECOND_FACTOR_REQUIRED, SETUP_REQUIRED, WRONG_CODE, "login-over"];
 /// The problem of a request whose first copy has not been answered yet.
 const UNDER_WAY: &str = "request-under-way";
 /// The problem of a ban that needs `--force`.
@@ -182,6 +188,15 @@ impl Problem {
         match (self.document.status.as_u16(), self.name.as_str()) {
             (_, CONFIRMATION_REQUIRED) => {
                 Some("Run this on a terminal, where the password can be asked for.".into())
+            }
+            (_, WRONG_LOGIN) => Some(
+                "Accounts of a single sign-on have no password: `bangui login --token` takes a token instead.".into(),
+            ),
+            (_, PASSWORD_LOGIN_OFF) => Some(
+                "Make a token on the page of your account, and give it to `bangui login --token`.".into(),
+            ),
+            (_, SETUP_REQUIRED) => {
+                Some("Log in on the page /login in a browser first, which sets the second factor up.".into())
             }
             (_, BAN_NEEDS_FORCE) => Some("Add --force to ban it nevertheless.".into()),
             (404, _) => Some("`bangui servers` and `bangui jails` list what there is.".into()),

@@ -69,6 +69,10 @@ fields! {
         LOGIN_USERNAME = "/session/username";
         LOGIN_EXPIRES = "/session/expires_at";
     }
+    "SessionView" {
+        SESSION_USERNAME = "/username";
+        SESSION_EXPIRES = "/expires_at";
+    }
     "List_ServerView" {
         // Every list has these two.
         ITEMS = "/items";

@@ -30,8 +30,17 @@ const TOO_WIDE: u32 = 0o177;
 pub struct Kept {
     /// The server.
     pub url: Url,
-    /// The token of the session there.
+    /// The token of the session there, or a token for programs.
     pub token: SecretString,
+}
+
+/// What tokens for programs begin with: they are made and revoked on the page of the account, and no logout ends them.
+const API_TOKEN: &str = "bgt_";
+
+/// Whether this is a token for programs, and no session.
+#[must_use]
+pub fn is_api_token(token: &SecretString) -> bool {
+    token.expose_secret().starts_with(API_TOKEN)
 }
 
 /// The file as it is written.

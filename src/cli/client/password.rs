@@ -1,8 +1,8 @@
-//! Asks for a password, or for the code of a second factor: on the terminal, without echo; or reads it from standard input if that is not a terminal.
+//! Asks for a password, for the code of a second factor, or for a token: on the terminal, without echo; or reads it from standard input if that is not a terminal.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::ClientError;
 
@@ -23,6 +23,18 @@ pub async fn read(prompt: String) -> Result<SecretString, ClientError> {
 /// If there is none.
 pub async fn read_code(prompt: String) -> Result<SecretString, ClientError> {
     read_line(prompt, "code").await
+}
+
+/// The same for a token.
+///
+/// # Errors
+/// If there is none.
+pub async fn read_token(prompt: String) -> Result<SecretString, ClientError> {
+    let token = read_line(prompt, "token").await?;
+    match token.expose_secret().trim() {
+        "" => Err(missing("no token was entered")),
+        token => Ok(token.into()),
+    }
 }
 
 async fn read_line(prompt: String, what: &str) -> Result<SecretString, ClientError> {
@@ -54,7 +66,7 @@ async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, ClientError> {
     let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
-    read.flatten().map_err(ClientError::local("failed to read the password"))
+    read.flatten().map_err(ClientError::local("failed to read the password or the code"))
 }
 
 fn missing(why: &str) -> ClientError {

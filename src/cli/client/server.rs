@@ -186,7 +186,7 @@ impl Server {
                 if status == StatusCode::UNAUTHORIZED && !OF_LOGINS.contains(&problem.name.as_str()) =>
             {
                 ClientError::NotLoggedIn(format!(
-                    "{} does not accept the session: it has ended, or the token is wrong. Log in with `bangui login {}`",
+                    "{} does not accept the session or the token: it has ended, or is wrong. Log in with `bangui login {}`, or renew BANGUI_TOKEN if that is set",
                     self.base, self.base
                 ))
             }

@@ -12,7 +12,7 @@ use url::Url;
 use super::calls::{self, Request};
 use super::document::Document;
 use super::error::{CONFIRMATION_REQUIRED, ClientError};
-use super::kept::Place;
+use super::kept::{Place, is_api_token};
 use super::password;
 use super::server::Server;
 use crate::config::{ClientConfig, values};
@@ -26,6 +26,8 @@ pub struct Session {
     pub server: Server,
     /// Whether it is the one that is kept.
     pub is_kept: bool,
+    /// Whether it is no session but a token for programs.
+    pub is_api_token: bool,
 }
 
 impl Session {
@@ -60,7 +62,7 @@ impl Session {
 
     fn at(url: &Url, token: &SecretString, is_kept: bool) -> Result<Self, ClientError> {
         warn_of_plain_http(url);
-        Ok(Self { server: Server::new(url, Some(token))?, is_kept })
+        Ok(Self { server: Server::new(url, Some(token))?, is_kept, is_api_token: is_api_token(token) })
     }
 
     /// Asks for something that changes nothing.

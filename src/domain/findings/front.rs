@@ -61,8 +61,8 @@ pub fn limits_met(refused: u64) -> Option<Finding> {
              share one address."
         );
         let remedy = Remedy::text(
-            "The log says where they come from (login.outcome=limited). If they are your users, name your proxies in \
-             BANGUI_TRUSTED_PROXIES or raise BANGUI_LOGIN_LIMIT.",
+            "The log says where they come from: search it for \"was refused with 429\". If they are your users, name your proxies \
+             in BANGUI_TRUSTED_PROXIES or raise BANGUI_LOGIN_LIMIT.",
         );
         Finding::new(Kind::LimitsMet, Severity::Warning, "Login limits refuse often", detail, remedy)
     })

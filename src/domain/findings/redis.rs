@@ -48,7 +48,7 @@ fn persistence(facts: &RedisFacts) -> Option<Finding> {
     let (title, detail) = match facts.snapshots {
         Some(false) => (
             "Redis keeps nothing on disk",
-            "A restart of Redis loses the account, all sessions, settings and the audit. fail2ban keeps banning.",
+            "A restart of Redis loses all accounts, sessions, tokens, settings and the audit. fail2ban keeps banning.",
         ),
         _ => (
             "Redis writes snapshots only",

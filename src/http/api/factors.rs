@@ -37,7 +37,7 @@ pub struct AppView {
 
 /// Your second factors.
 #[utoipa::path(get, path = "/api/v1/factors", tag = "session", responses((status = 200, body = FactorsView),
-    (status = 403, description = "No token may")))]
+    (status = 403, description = "Tokens may not do this")))]
 pub async fn show(State(state): State<AppState>, Person(actor): Person) -> Result<axum::Json<FactorsView>> {
     let factors = second_factor::list(&state, &actor).await?;
     Ok(axum::Json(FactorsView {
@@ -55,7 +55,7 @@ pub struct ProposedApp {
     secret: String,
     /// The content of a QR code.
     uri: String,
-    /// How long the first code is waited for.
+    /// How long the first code can be sent.
     expires_in_seconds: u64,
 }
 
@@ -73,7 +73,7 @@ impl ProposedApp {
 /// Begins to set up an authenticator app. It counts once its first code is sent to `/api/v1/factors/app/confirm`, from the same session,
 /// and then takes the place of one that was set up before. Needs a confirmed password.
 #[utoipa::path(post, path = "/api/v1/factors/app", tag = "session", responses((status = 201, body = ProposedApp),
-    (status = 403, description = "No token may; or the password was not confirmed within the last five minutes")))]
+    (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes")))]
 pub async fn propose_app(
     State(state): State<AppState>,
     Person(actor): Person,
@@ -104,7 +104,7 @@ impl From<Vec<RecoveryCode>> for RecoveryCodes {
 
 /// Sets up the app with its first code. The answer has new recovery codes.
 #[utoipa::path(post, path = "/api/v1/factors/app/confirm", tag = "session", request_body = FirstCode,
-    responses((status = 200, body = RecoveryCodes), (status = 403, description = "No token may; or the code is wrong"),
+    responses((status = 200, body = RecoveryCodes), (status = 403, description = "Tokens may not do this; or the code is wrong"),
         (status = 409, description = "No app is being set up in this session, or it took too long")))]
 pub async fn set_app(
     State(state): State<AppState>,
@@ -116,7 +116,7 @@ pub async fn set_app(
 
 /// Removes the app; without another second factor, the recovery codes too. Needs a confirmed password.
 #[utoipa::path(delete, path = "/api/v1/factors/app", tag = "session", responses((status = 204),
-    (status = 403, description = "No token may; or the password was not confirmed within the last five minutes"),
+    (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes"),
     (status = 404, description = "There is none")))]
 pub async fn remove_app(State(state): State<AppState>, Person(actor): Person) -> Result<StatusCode> {
     second_factor::remove_app(&state, actor).await?;
@@ -125,7 +125,7 @@ pub async fn remove_app(State(state): State<AppState>, Person(actor): Person) ->
 
 /// Makes new recovery codes; the others stop working. Needs a confirmed password.
 #[utoipa::path(post, path = "/api/v1/factors/recovery-codes", tag = "session", responses((status = 201, body = RecoveryCodes),
-    (status = 403, description = "No token may; or the password was not confirmed within the last five minutes"),
+    (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes"),
     (status = 404, description = "There is no second factor that they would stand in for")))]
 pub async fn renew_recovery_codes(
     State(state): State<AppState>,

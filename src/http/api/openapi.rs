@@ -86,7 +86,7 @@ impl Modify for Refusals {
 }
 
 /// The ids of the operations, after which generated clients name their functions. A new route needs one, which never changes again.
-const IDS: [(&str, &str, &str); 66] = [
+const IDS: [(&str, &str, &str); 68] = [
     ("get", "/healthz", "get_health"),
     ("get", "/readyz", "get_readiness"),
     ("get", "/metrics", "get_metrics"),
@@ -101,6 +101,8 @@ const IDS: [(&str, &str, &str); 66] = [
     ("post", "/api/v1/session/factor", "finish_login"),
     ("post", "/api/v1/session/factor/app", "propose_app_at_login"),
     ("post", "/api/v1/session/factor/app/confirm", "set_app_at_login"),
+    ("post", "/api/v1/session/factor/passkey", "begin_passkey_at_login"),
+    ("post", "/api/v1/session/factor/passkey/finish", "add_passkey_at_login"),
     ("get", "/api/v1/factors", "get_factors"),
     ("post", "/api/v1/factors/app", "propose_app"),
     ("post", "/api/v1/factors/app/confirm", "set_app"),

@@ -35,8 +35,8 @@ pub struct PasskeyChallenge {
 
 /// Begins a login with a passkey. It is to be finished within five minutes, at any worker, once. Each call is an attempt at a login.
 #[utoipa::path(post, path = "/api/v1/session/passkey", tag = "session", security(()), request_body = PasskeyLogin,
-    responses((status = 200, body = PasskeyChallenge), (status = 401, description = "The login does not wait any more"),
-        (status = 409, description = "There are no passkeys here"), (status = 429, description = "Too many attempts")))]
+    responses((status = 200, body = PasskeyChallenge), (status = 401, description = "The login has ended"),
+        (status = 409, description = "Passkeys cannot be used here"), (status = 429, description = "Too many attempts")))]
 pub async fn begin(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,
@@ -60,7 +60,7 @@ pub struct SignedChallenge {
 /// Finishes a login with a passkey.
 #[utoipa::path(post, path = "/api/v1/session/passkey/finish", tag = "session", security(()), request_body = SignedChallenge,
     responses((status = 201, body = LoggedIn), (status = 401, description = "The passkey is refused; or the login has ended"),
-        (status = 409, description = "There are no passkeys here")))]
+        (status = 409, description = "Passkeys cannot be used here")))]
 pub async fn finish(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,

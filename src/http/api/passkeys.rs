@@ -36,18 +36,18 @@ impl From<StoredPasskey> for PasskeyView {
     }
 }
 
-/// What a browser makes a passkey of.
+/// The options with which a browser makes a passkey.
 #[derive(Serialize, ToSchema)]
 pub struct PasskeyOptions {
     /// For `navigator.credentials.create`, as JSON.
     #[schema(value_type = Object)]
-    options: Value,
+    pub(super) options: Value,
 }
 
 /// Begins to add a passkey; it is to be added from the same session within five minutes. Needs a confirmed password.
 #[utoipa::path(post, path = "/api/v1/factors/passkeys", tag = "session", responses((status = 200, body = PasskeyOptions),
-    (status = 403, description = "No token may; or the password was not confirmed within the last five minutes"),
-    (status = 409, description = "There are no passkeys here, or you have too many")))]
+    (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes"),
+    (status = 409, description = "Passkeys cannot be used here, or you have too many")))]
 pub async fn begin(
     State(state): State<AppState>,
     Person(actor): Person,
@@ -78,7 +78,7 @@ pub struct PasskeyAdded {
 
 /// Adds the passkey that the browser has made.
 #[utoipa::path(post, path = "/api/v1/factors/passkeys/finish", tag = "session", request_body = NewPasskey,
-    responses((status = 201, body = PasskeyAdded), (status = 403, description = "No token may; or the passkey is refused"),
+    responses((status = 201, body = PasskeyAdded), (status = 403, description = "Tokens may not do this; or the passkey is refused"),
         (status = 409, description = "No passkey is being added in this session; or it is known already")))]
 pub async fn add(
     State(state): State<AppState>,
@@ -93,7 +93,7 @@ pub async fn add(
 
 /// Removes a passkey; without another second factor, the recovery codes too. Needs a confirmed password.
 #[utoipa::path(delete, path = "/api/v1/factors/passkeys/{id}", tag = "session", params(("id" = String, Path)), responses((status = 204),
-    (status = 403, description = "No token may; or the password was not confirmed within the last five minutes")))]
+    (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes")))]
 pub async fn remove(
     State(state): State<AppState>,
     Person(actor): Person,

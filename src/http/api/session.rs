@@ -53,7 +53,7 @@ pub struct LoginRefused {
     detail: String,
     /// By which the login continues, where the password was right.
     login: Option<String>,
-    /// By what: `app`, `recovery-code`, `passkey`.
+    /// By what: `app`, `recovery-code`, `passkey`; or, where a second factor must be set up, which it may be: `app`, `passkey`.
     factors: Option<Vec<String>>,
     /// How long the login waits.
     expires_in_seconds: Option<u64>,

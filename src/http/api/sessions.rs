@@ -57,7 +57,7 @@ pub struct List<T> {
             description = "The `next_cursor` of the previous page"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Number of items; 50 by default")
     ),
-    responses((status = 200, body = List<SessionView>), (status = 403, description = "No token may")))]
+    responses((status = 200, body = List<SessionView>), (status = 403, description = "Tokens may not do this")))]
 pub async fn list(
     State(state): State<AppState>,
     Person(actor): Person,

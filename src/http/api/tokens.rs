@@ -90,7 +90,7 @@ pub struct TokenMade {
 /// Makes a token for a program that acts in your name. Its secret is in the answer, and is not shown again. Needs a confirmed password.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "users", request_body = TokenRequest,
     responses((status = 201, body = TokenMade),
-        (status = 403, description = "No token may; or the password was not confirmed within the last five minutes"),
+        (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes"),
         (status = 409, description = "You have too many tokens, or your account was changed at the same time")))]
 pub async fn create(
     State(state): State<AppState>,
@@ -122,7 +122,7 @@ impl OwnerQuery {
 
 /// Your tokens, or those of another user, the newest first.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "users", params(OwnerQuery), responses((status = 200, body = List<TokenView>),
-    (status = 403, description = "Only an admin of all servers may see those of others, and no token any"),
+    (status = 403, description = "Only an admin of all servers may see those of others; a token may see none"),
     (status = 404, description = "There is no such user")))]
 pub async fn list(
     State(state): State<AppState>,
@@ -135,7 +135,7 @@ pub async fn list(
 
 /// Revokes a token, on every worker at once.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "users", params(("id" = String, Path), OwnerQuery),
-    responses((status = 204), (status = 403, description = "Only an admin of all servers may revoke those of others, and no token any")))]
+    responses((status = 204), (status = 403, description = "Only an admin of all servers may revoke those of others; a token may revoke none")))]
 pub async fn revoke(
     State(state): State<AppState>,
     Person(actor): Person,

@@ -28,16 +28,30 @@ pub struct UserView {
     disabled: bool,
     /// `null` if an earlier version created the account.
     created_at: Option<Time>,
-    /// Who invited the user; `null` for `admin`.
+    /// Who invited the user; `null` for `admin` and for users of single sign-on.
     created_by: Option<String>,
     /// The issuer of the provider with which the user logs in; `null` for a user with a password.
     provider: Option<String>,
+    /// The user's second factors; `null` for a user of the provider, which asks for its own.
+    second_factor: Option<SecondFactors>,
+}
+
+/// Which second factors a user has.
+#[derive(Serialize, ToSchema)]
+pub struct SecondFactors {
+    /// Whether there is an authenticator app.
+    app: bool,
+    /// How many passkeys there are.
+    passkeys: usize,
 }
 
 impl From<Account> for UserView {
     fn from(account: Account) -> Self {
         let standing = account.standing;
+        let factors = account.factors;
+        let factors = SecondFactors { app: factors.app.is_some(), passkeys: factors.passkeys.len() };
         Self {
+            second_factor: account.provider.is_none().then_some(factors),
             username: account.owner.username.to_string(),
             role: standing.access.role,
             servers: standing.access.servers,

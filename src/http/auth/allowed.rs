@@ -20,7 +20,7 @@ use crate::domain::access::{Access, Role};
 use crate::domain::{BanJobId, Timestamp};
 use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
-use crate::store::LiveSession;
+use crate::store::{BanJobView, LiveSession};
 
 /// Whether this session may send this request, as far as its route decides.
 ///
@@ -79,16 +79,32 @@ pub async fn require_cancel(state: &AppState, actor: &Actor, id: &BanJobId) -> R
     }
     let job = state.store.ban_job(id).await?.filter(|job| actor.access.reaches(&job.server));
     let job = job.ok_or(CancelError::Unknown)?;
-    if job.username == actor.username() && is_since(state, actor, job.created_at).await? {
-        return Ok(());
-    }
-    require(state, actor, Right::CancelAnyJob)
+    let since = own_since(state, actor, [&job]).await?;
+    require(state, actor, right_to_cancel(&job, actor, since))
 }
 
-/// Whether the actor's account is as old as that: a deleted account may have had the same name.
-async fn is_since(state: &AppState, actor: &Actor, then: Timestamp) -> Result<bool> {
+/// Since when jobs under the actor's name are theirs: a deleted account may have had the same name. It is read only if one of these jobs
+/// depends on it.
+///
+/// # Errors
+/// If Redis fails.
+pub async fn own_since<'a>(
+    state: &AppState,
+    actor: &Actor,
+    jobs: impl IntoIterator<Item = &'a BanJobView>,
+) -> Result<Timestamp> {
+    if actor.access.is_everything() || !jobs.into_iter().any(|job| job.username == actor.username()) {
+        return Ok(Timestamp::MIN_UTC);
+    }
     let account = state.store.account(&actor.username).await?;
-    Ok(account.is_some_and(|account| account.created_at.is_none_or(|created| created <= then)))
+    Ok(account.map_or(Timestamp::MAX_UTC, |account| account.created_at.unwrap_or(Timestamp::MIN_UTC)))
+}
+
+/// The right that cancelling this job takes, where jobs under the actor's name are theirs since then.
+#[must_use]
+pub fn right_to_cancel(job: &BanJobView, actor: &Actor, since: Timestamp) -> Right {
+    let own = job.username == actor.username() && since <= job.created_at;
+    if own { Right::CancelJob } else { Right::CancelAnyJob }
 }
 
 fn not_allowed(right: Right, access: &Access) -> Problem {
@@ -99,7 +115,8 @@ fn not_allowed(right: Right, access: &Access) -> Problem {
         format!("your role is {}", access.role)
     };
     let detail = format!(
-        "only {} may {}, and {bound}; nothing was changed. An admin can change what your account may do",
+        "only {} may {}, and {bound}; nothing was changed. An admin can change what your account may do; for a token, make another \
+         one that may do more",
         right.who(),
         right.words()
     );

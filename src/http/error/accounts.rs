@@ -28,13 +28,13 @@ impl From<LoginError> for Problem {
                 StatusCode::FORBIDDEN,
                 "password-login-off",
                 "Passwords are switched off",
-                "this installation logs users in with its single sign-on: use the link on the page /login; programs use a token",
+                "this installation logs users in with single sign-on: use the button on the page /login; programs and the command line use a token (BANGUI_TOKEN)",
             ),
             LoginError::SecondFactor(waits) => (*waits).into(),
             LoginError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
                 "Nobody can log in yet",
-                "the first password is set with POST /api/v1/setup and the code in a worker's log",
+                "the first password is set with POST /api/v1/setup and BANGUI_SETUP_TOKEN or, if that is not set, the code in a worker's log",
             ),
             LoginError::Overtaken => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -62,7 +62,7 @@ impl From<TooManyAttempts> for Problem {
             StatusCode::TOO_MANY_REQUESTS,
             "rate-limited",
             "Too many attempts",
-            format!("too many passwords were tried {of}: try again in {seconds} s"),
+            format!("too many attempts {of}: try again in {seconds} s"),
         )
         .retry_after(seconds)
         .with("limit", limit.label())
@@ -87,7 +87,7 @@ impl From<ConfirmationRequired> for Problem {
             "confirmation-required",
             "Confirm your password first",
             "this needs your password again: confirm it with POST /api/v1/session/confirm, then send this within five \
-             minutes; nothing was changed",
+             minutes (no token can do that: log in instead); nothing was changed",
         )
     }
 }
@@ -106,7 +106,7 @@ impl From<ConfirmError> for Problem {
                 StatusCode::FORBIDDEN,
                 "no-password",
                 "This account has no password",
-                "its user logs in with the single sign-on of this installation: open /login/sso/confirm in the browser and prove yourself there; nothing was confirmed",
+                "its user logs in with single sign-on: open /login/sso/confirm in the browser and log in at the provider again; nothing was confirmed",
             ),
             ConfirmError::Gone => Self::no_session(),
             ConfirmError::Limited(limited) => limited.into(),
@@ -152,7 +152,7 @@ impl From<ChangePasswordError> for Problem {
                 StatusCode::FORBIDDEN,
                 "password-login-off",
                 "Passwords are switched off",
-                "this account logs in with the single sign-on of this installation, and a password would be of no use; nothing was changed",
+                "this account cannot log in with a password here, only with single sign-on, so a new password would be of no use; nothing was changed",
             ),
             ChangePasswordError::NoAccount => Self::no_session(),
             ChangePasswordError::Overtaken => Self::conflict(

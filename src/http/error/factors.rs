@@ -11,20 +11,8 @@ use crate::store::WAITS_FOR;
 
 impl From<Waits> for Problem {
     fn from(waits: Waits) -> Self {
-        if waits.must_set_up {
-            return Self::new(
-                StatusCode::UNAUTHORIZED,
-                "second-factor-setup-required",
-                "A second factor must be set up",
-                "the password is right, and accounts with this role need a second factor: within five minutes, send `login` of \
-                 this document to POST /api/v1/session/factor/app, and the first code of the app to POST \
-                 /api/v1/session/factor/app/confirm; no session has begun",
-            )
-            .with("login", waits.secret.reveal())
-            .with("expires_in_seconds", WAITS_FOR.as_secs());
-        }
         let mut factors = Vec::new();
-        if waits.app {
+        if waits.app || waits.must_set_up {
             factors.push("app");
         }
         if waits.recovery_codes {
@@ -33,17 +21,30 @@ impl From<Waits> for Problem {
         if waits.passkeys {
             factors.push("passkey");
         }
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "second-factor-required",
-            "A second factor is required",
-            "the password is right, and no session has begun: within five minutes, send `login` of this document and a \
-             code of your authenticator app, or a recovery code, to POST /api/v1/session/factor, or use a passkey by POST \
-             /api/v1/session/passkey",
-        )
-        .with("login", waits.secret.reveal())
-        .with("factors", json!(factors))
-        .with("expires_in_seconds", WAITS_FOR.as_secs())
+        let problem = if waits.must_set_up {
+            Self::new(
+                StatusCode::UNAUTHORIZED,
+                "second-factor-setup-required",
+                "A second factor must be set up",
+                "the password is right, and accounts with this role need a second factor: within five minutes, send `login` of \
+                 this document to POST /api/v1/session/factor/app, and the first code of the app to POST \
+                 /api/v1/session/factor/app/confirm; or, if `factors` has `passkey`, send it to POST \
+                 /api/v1/session/factor/passkey; no session has begun",
+            )
+        } else {
+            Self::new(
+                StatusCode::UNAUTHORIZED,
+                "second-factor-required",
+                "A second factor is required",
+                "the password is right, and no session has begun: within five minutes, send `login` of this document and a \
+                 code of your authenticator app, or a recovery code, to POST /api/v1/session/factor, or use a passkey by POST \
+                 /api/v1/session/passkey",
+            )
+        };
+        problem
+            .with("login", waits.secret.reveal())
+            .with("factors", json!(factors))
+            .with("expires_in_seconds", WAITS_FOR.as_secs())
     }
 }
 
@@ -60,17 +61,17 @@ impl From<FinishError> for Problem {
                 StatusCode::UNAUTHORIZED,
                 "login-over",
                 "The login has ended",
-                "the code is wrong, and too many were: log in with the password again",
+                "this was the last of five wrong codes: log in with the password again",
             ),
             FinishError::Over => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "login-over",
                 "The login has ended",
-                "this login does not wait for a second factor any more: it was finished, or five minutes have passed, or \
-                 the account was changed; log in with the password again",
+                "this login was finished already, or took longer than five minutes, or the account was changed: begin again",
             ),
             FinishError::Passkey(_) => Self::passkey_refused(),
             FinishError::Copied => Self::passkey_copied(),
+            FinishError::NewPasskey(error) => error.into(),
             FinishError::NoPasskeys(why) => why.into(),
             FinishError::Limited(limited) => limited.into(),
             FinishError::Store(error) => error.into(),

@@ -167,7 +167,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "no-session",
             "Not logged in",
-            "there is no session, or it has ended: log in with POST /api/v1/session",
+            "there is no valid session or token, or it has ended: log in with POST /api/v1/session, or use another token",
         )
     }
 

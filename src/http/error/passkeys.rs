@@ -13,8 +13,8 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "passkey-refused",
             "The passkey was refused",
-            "this passkey logs nobody in here: it may have been removed, or be one of another site; log in with the password, or \
-             with another passkey",
+            "this passkey cannot log in here: it may have been removed, or belong to another site; log in with the password, or with \
+             another passkey",
         )
     }
 
@@ -24,8 +24,8 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "passkey-copied",
             "The passkey may have been copied",
-            "its counter is not greater than when it was last used, as if there were two of it: log in with the password, remove it, \
-             and add another; the refusal is in the audit",
+            "its counter is not greater than when it was last used, as if there were two of it: log in without it, remove it, and add \
+             another; the refusal is in the audit",
         )
     }
 }
@@ -34,7 +34,7 @@ impl From<NoPasskeys> for Problem {
     fn from(why: NoPasskeys) -> Self {
         Self::conflict(
             "no-passkeys",
-            "There are no passkeys here",
+            "Passkeys cannot be used here",
             format!("passkeys need a public URL with https and a name: {why}; nothing was changed"),
         )
     }
@@ -54,7 +54,7 @@ impl From<PasskeyError> for Problem {
             PasskeyError::NoCeremony => Self::conflict(
                 "no-passkey-begun",
                 "No passkey is being added",
-                "no passkey is being added in this session, or it took longer than five minutes, or it was used before: begin \
+                "no passkey is being added here, or it took longer than five minutes, or it was used before: begin \
                  again; nothing was changed",
             ),
             // 403, not 401: the session lives.

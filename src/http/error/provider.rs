@@ -1,4 +1,4 @@
-//! The refusals of logins and logouts with the provider of identities.
+//! The refusals of logins and logouts with the identity provider.
 
 use axum::http::StatusCode;
 
@@ -6,6 +6,7 @@ use super::Problem;
 use crate::actions::log_in_with_provider::SignOnError;
 use crate::actions::log_out_at_provider::ProviderLogoutError;
 use crate::provider::ProviderError;
+use crate::store::Username;
 
 impl Problem {
     fn no_provider() -> Self {
@@ -18,7 +19,7 @@ impl Problem {
     }
 
     fn sign_on_refused(detail: impl Into<std::borrow::Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "sign-on-refused", "You are not logged in", detail)
+        Self::new(StatusCode::FORBIDDEN, "sign-on-refused", "The single sign-on was refused", detail)
     }
 }
 
@@ -29,7 +30,7 @@ impl From<SignOnError> for Problem {
             SignOnError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
                 "Nobody can log in yet",
-                "the first password is set on the page /setup with the code in a worker's log",
+                "the first password is set on the page /setup with BANGUI_SETUP_TOKEN or, if that is not set, the code in a worker's log",
             ),
             SignOnError::Limited(limited) => limited.into(),
             SignOnError::NotBegun => Self::new(
@@ -49,8 +50,8 @@ impl From<SignOnError> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "provider-unavailable",
                 "The provider cannot be reached",
-                "bangui got no usable answer from the provider of the single sign-on, and the worker's log says why: try again in a \
-                 minute, or log in with a password if you have one",
+                "bangui got no usable answer from the single sign-on provider, and the worker's log says why: try again in a minute, or \
+                 log in with a password if you have one",
             )
             .retry_after(30),
             SignOnError::Provider(ProviderError::Code(_)) => Self::sign_on_refused(
@@ -64,28 +65,33 @@ impl From<SignOnError> for Problem {
                 )
             }
             SignOnError::NoGroup => Self::sign_on_refused(
-                "the provider knows you, but none of your groups may use bangui: ask for a group that an admin has listed in \
-                 BANGUI_OIDC_ROLES",
+                "the provider knows you, but none of your groups may use bangui: ask for a group that BANGUI_OIDC_ROLES lists; if you are \
+                 in one, an admin should check that the provider sends the groups (BANGUI_OIDC_GROUPS_CLAIM)",
             ),
             SignOnError::NoName => Self::sign_on_refused(
                 "the provider gave no name (`preferred_username`) from which the name of an account could be made: tell whoever runs it",
             ),
+            SignOnError::NameTaken(username) if username.as_str() == Username::ADMIN => Self::sign_on_refused(
+                "an account named admin exists already, is not the one of your single sign-on, and cannot be deleted: have your name at \
+                 the provider changed",
+            ),
             SignOnError::NameTaken(username) => Self::sign_on_refused(format!(
-                "an account named {username} exists already, and is not the one of your single sign-on: an admin must delete it on the \
-                 page of users first, or have your name at the provider changed"
+                "an account named {username} exists already, and is not the one of your single sign-on: have your name at the provider \
+                 changed, or have an admin delete that account on the page of users first"
             )),
             SignOnError::Disabled => {
                 Self::sign_on_refused("your account is disabled: an admin can enable it on the page of users")
             }
             SignOnError::LastAdmin => Self::sign_on_refused(
-                "your groups allow less than before, and nobody else is an admin of all servers: make somebody else one first, then log \
-                 in again",
+                "your groups allow less than before, and nobody else is an admin of all servers: have another user whose group makes them \
+                 one log in first, then log in again",
             ),
             SignOnError::SomebodyElse => Self::sign_on_refused(
-                "somebody else has logged in at the provider than the one whose session this is: nothing was confirmed",
+                "the user who logged in at the provider is not the one whose session this is: nothing was confirmed; log in there with your \
+                 own account, then try again",
             ),
             SignOnError::EndedThere => {
-                Self::sign_on_refused("your session at the provider has ended in the meantime: begin again")
+                Self::sign_on_refused("your session at the provider has ended since: begin again")
             }
             SignOnError::Overtaken => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

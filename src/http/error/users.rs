@@ -37,7 +37,7 @@ impl Problem {
         Self::conflict(
             "password-login-off",
             "Passwords are switched off",
-            "an invitation ends with a password, and passwords log only one account in here (BANGUI_PASSWORD_LOGIN): users come with the single sign-on; nothing was changed",
+            "an invitation sets a password, and only one account may log in with a password here (BANGUI_PASSWORD_LOGIN): everybody else logs in with single sign-on, without an invitation; nothing was changed",
         )
     }
 
@@ -89,7 +89,7 @@ impl From<UserError> for Problem {
             UserError::OfProvider => Self::conflict(
                 "user-of-provider",
                 "The user's groups decide",
-                "this user logs in with the single sign-on, and their groups there decide their role and servers (BANGUI_OIDC_ROLES): change the groups; here the user can be disabled and deleted. Nothing was changed",
+                "this user logs in with single sign-on, and their groups at the provider decide their role and servers (BANGUI_OIDC_ROLES): change the groups; here the user can be disabled and deleted. Nothing was changed",
             ),
             UserError::Overtaken => Self::conflict(
                 "user-changed",

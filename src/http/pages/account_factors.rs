@@ -89,7 +89,7 @@ async fn page(
         passkeys: factors.passkeys,
         no_passkeys: state.passkeys.ready().err().map(|why| why.to_string()),
         name: Field::text("name", "Name")
-            .hint("What it is on, such as laptop.")
+            .hint("The device that has it, such as laptop.")
             .attribute("autocomplete", "off")
             .attribute("maxlength", "64")
             .attribute("required", "required"),
@@ -139,7 +139,8 @@ pub async fn set_app(
 ) -> Result<Response> {
     match second_factor::set_app(&state, visitor.actor.clone(), form.raw("code").to_owned()).await {
         Ok(codes) => {
-            let message = Message::ok("The app is set up.").and("From now on a login needs a code of it.");
+            let message =
+                Message::ok("The app is set up.").and("From now on the password alone logs nobody in.");
             Ok(hand_over(&state, &visitor, cookie, message, &codes).await)
         }
         Err(FactorError::WrongCode) => {

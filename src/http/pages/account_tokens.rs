@@ -10,7 +10,7 @@ use super::message::{Message, done};
 use super::once;
 use super::page::Page;
 use super::shell::Visitor;
-use super::users::{WRONG_ROLE, WRONG_SERVERS, typed_role, typed_servers};
+use super::users::{WRONG_ROLE, typed_role, typed_servers};
 use super::words::sentence;
 use crate::actions::api_tokens::{self, ApiTokenError, Wanted};
 use crate::domain::Network;
@@ -32,7 +32,9 @@ pub async fn create(
     let mut errors = Errors::default();
     let servers = typed_servers(form.text("servers"));
     if servers.is_none() {
-        errors.add("servers", WRONG_SERVERS);
+        let allowed =
+            "Names of servers or patterns such as web-*, separated by commas, 50 at most. Empty for all of yours.";
+        errors.add("servers", allowed);
     }
     let networks = form.text("networks").split([',', ' ']).filter(|text| !text.is_empty());
     let networks: Option<Vec<Network>> = networks.map(Network::parse).collect();

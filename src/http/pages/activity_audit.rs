@@ -78,8 +78,9 @@ impl Deed {
         let mut what = words(&entry.what, &entry.outcome);
         let mut target = entry.target;
         if ABOUT_PEOPLE.iter().any(|kind| entry.what.starts_with(kind)) {
-            // The audit names nobody where the password of the first user was reset.
-            let first = (entry.what == "password.reset").then(|| Username::ADMIN.to_owned());
+            // The audit names nobody where the password or the second factors of the first user were reset.
+            let is_reset = matches!(entry.what.as_str(), "password.reset" | "factor.reset");
+            let first = is_reset.then(|| Username::ADMIN.to_owned());
             if let Some(whom) = target.take().or(first) {
                 what = format!("{what} {whom}");
             }
@@ -143,10 +144,8 @@ fn words(what: &str, outcome: &str) -> String {
         "session.begin" => ("logged in", "log in"),
         "session.end" => ("logged out", "log out"),
         "session.confirm" => ("entered the password again", "enter the password again"),
-        "session.confirm_at_provider" => ("proved who they are once more", "prove who they are once more"),
-        "session.end_at_provider" => {
-            ("was logged out by the single sign-on", "be logged out by the single sign-on")
-        }
+        "session.confirm_at_provider" => ("logged in at the provider again", "log in at the provider again"),
+        "session.end_at_provider" => ("was logged out by single sign-on", "be logged out by single sign-on"),
         "session.replace" => ("ended the earlier session", "end the earlier session"),
         "session.revoke" => ("ended the session", "end the session"),
         "session.revoke_others" => ("ended all other sessions", "end all other sessions"),
@@ -163,7 +162,9 @@ fn words(what: &str, outcome: &str) -> String {
         "factor.reset" => ("removed all second factors of", "remove all second factors of"),
         "user.invite" => ("invited the user", "invite the user"),
         "user.accept" => ("accepted the invitation by", "accept the invitation by"),
-        "user.provide" => ("got an account by the single sign-on:", "get an account by the single sign-on:"),
+        "user.provide" => {
+            ("got an account through single sign-on:", "get an account through single sign-on:")
+        }
         "user.change" => ("changed the user", "change the user"),
         "user.disable" => ("disabled the user", "disable the user"),
         "user.enable" => ("enabled the user", "enable the user"),
@@ -281,6 +282,7 @@ mod tests {
         assert_eq!(said("user.invite", Some("eve"), "done"), "invited the user eve");
         assert_eq!(said("session.revoke", Some("0190"), "no answer"), "tried to end the session 0190");
         assert_eq!(said("password.reset", None, "done"), "reset the password of admin");
+        assert_eq!(said("factor.reset", None, "done"), "removed all second factors of admin");
     }
 
     #[test]

@@ -252,7 +252,7 @@ fn outcome_message(
     }
     let message = message.and(text.trim_end());
     let (label, action) = match deed {
-        Deed::Ban { .. } => ("Unban it again", "unban"),
+        Deed::Ban { .. } => ("Unban it", "unban"),
         Deed::Unban => ("Ban it again", "ban"),
         Deed::NeverBan { .. } => return message,
     };

@@ -10,12 +10,11 @@ use super::jail_switches::{back, refused};
 use super::marks::{count, counted};
 use super::message::{Message, done};
 use super::search::jail_path;
-use super::shell::{Shell, Visitor};
+use super::shell::Visitor;
 use super::undo_label::label;
 use crate::actions::ban_jobs::{CancelError, cancel};
 use crate::domain::{BanAction, BanJobId, BanJobState, JailName, ServerName, Timestamp, UndoId};
-use crate::http::auth::allowed::require_cancel;
-use crate::http::auth::permissions::Right;
+use crate::http::auth::allowed::{own_since, require_cancel, right_to_cancel};
 use crate::http::error::{Problem, Result};
 use crate::http::extract::Path;
 use crate::http::state::AppState;
@@ -64,36 +63,37 @@ impl Progress {
         server: &ServerName,
         jail: &JailName,
         id: &str,
-        shell: &Shell,
+        visitor: &Visitor,
     ) -> Result<Option<Self>> {
         let here = |view: &BanJobView| view.server == *server && view.jail == *jail;
         if let Some(id) = BanJobId::parse(id)
             && let Some(view) = state.store.ban_job(&id).await?.filter(here)
         {
-            return Self::over(state, view, shell).await.map(Some);
+            return Self::over(state, view, visitor).await.map(Some);
         }
         let jobs = state.store.ban_jobs(None, LOOKED_THROUGH).await?.items;
-        Ok(jobs
-            .into_iter()
-            .find(|view| here(view) && !view.state.is_over())
-            .map(|view| Self::new(view, shell)))
+        match jobs.into_iter().find(|view| here(view) && !view.state.is_over()) {
+            Some(view) => Self::new(state, view, visitor).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The job with its undo, if it has ended and can still be undone.
-    async fn over(state: &AppState, view: BanJobView, shell: &Shell) -> Result<Self> {
+    async fn over(state: &AppState, view: BanJobView, visitor: &Visitor) -> Result<Self> {
         let until = view.finished_at.map(|at| at + UNDO_FOR);
         let id = UndoId::from(&view.id);
-        let progress = Self::new(view, shell);
+        let progress = Self::new(state, view, visitor).await?;
         let Some(until) = until.filter(|_| !progress.open) else { return Ok(progress) };
         let done = state.store.undoable(&[id]).await?.pop().flatten();
-        let undo =
-            done.as_ref().filter(|done| shell.may_undo(done)).and_then(label).map(|label| (label, until));
+        let undo = done.as_ref().filter(|done| visitor.shell.may_undo(done));
+        let undo = undo.and_then(label).map(|label| (label, until));
         Ok(Self { undo, ..progress })
     }
 
-    fn new(view: BanJobView, shell: &Shell) -> Self {
-        let own = shell.who.as_deref() == Some(&*view.username);
-        let may_cancel = shell.may(if own { Right::CancelJob } else { Right::CancelAnyJob });
+    async fn new(state: &AppState, view: BanJobView, visitor: &Visitor) -> Result<Self> {
+        let open = (!view.state.is_over()).then_some(&view);
+        let since = own_since(state, &visitor.actor, open).await?;
+        let may_cancel = visitor.shell.may(right_to_cancel(&view, &visitor.actor, since));
         let progress = view.progress;
         let (verb, done) = match view.order {
             BanAction::Ban => ("Banning", "banned"),
@@ -106,7 +106,7 @@ impl Progress {
             1 => "1 address".to_owned(),
             asked => format!("{} addresses", number(asked)),
         };
-        let state = match view.state {
+        let how = match view.state {
             BanJobState::Queued => ": waits",
             BanJobState::Running | BanJobState::Unknown => "",
             BanJobState::Cancelling => ": being cancelled",
@@ -121,9 +121,9 @@ impl Progress {
         }
         let mut reasons: Vec<_> = by_reason.into_iter().collect();
         reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
-        Self {
+        Ok(Self {
             id: view.id.to_string(),
-            title: format!("{verb} {whom}{state}"),
+            title: format!("{verb} {whom}{how}"),
             open: !view.state.is_over(),
             may_cancel,
             tried: progress.done,
@@ -147,7 +147,7 @@ impl Progress {
             created_at: view.created_at,
             reason: view.reason,
             undo: None,
-        }
+        })
     }
 }
 

@@ -21,8 +21,8 @@ use crate::http::error::Result;
 use crate::http::state::AppState;
 use crate::store::{ClusterView, StoreError, StoredServer, WorkerView};
 
-/// How long a silent worker stays in the list.
-const LISTED_FOR: TimeDelta = TimeDelta::seconds(60);
+/// How long a silent worker stays in the list (`store/cluster.rs`).
+const LISTED_FOR: TimeDelta = TimeDelta::hours(1);
 /// The maximum number of agents that are named: those of another version, and those that were not asked.
 const MAX_NAMED: usize = 10;
 /// The maximum number of discovered agents that are shown with their certificates.

@@ -26,7 +26,7 @@ use crate::http::error::{Problem, Result};
 use crate::http::state::AppState;
 
 /// How long the button is offered: as long as a confirmation is valid.
-const OFFERED_FOR: std::time::Duration = std::time::Duration::from_secs(300);
+pub(super) const OFFERED_FOR: std::time::Duration = std::time::Duration::from_secs(300);
 
 #[derive(Template)]
 #[template(path = "confirm.html")]
@@ -46,7 +46,12 @@ impl ConfirmPage {
         Self { shell, kept, password }
     }
 
-    /// Where a user without a password confirms instead.
+    /// Whether the form can be kept while a user without a password confirms at the provider.
+    fn is_kept_there(&self) -> bool {
+        self.kept.stored().is_some()
+    }
+
+    /// Where they confirm.
     fn provider_path(&self) -> String {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("next", &self.kept.back)

@@ -126,7 +126,7 @@ async fn jail_page(
         state.store.server(server),
         agent.jail_view_within(jail, super::server::PATIENCE),
         listed(state, server, jail, &wanted),
-        Progress::of(state, server, jail, &wanted.job, &visitor.shell),
+        Progress::of(state, server, jail, &wanted.job, &visitor),
         state.store.changes_of(server),
     );
     let mut changes = changes?;

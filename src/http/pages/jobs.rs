@@ -11,9 +11,10 @@ use super::message::{Message, done};
 use super::page::Page;
 use super::paging::Paging;
 use super::shell::{Shell, Visitor};
+use crate::actions::Actor;
 use crate::actions::ban_jobs::{CancelError, cancel as cancel_job};
-use crate::domain::BanJobId;
-use crate::http::auth::allowed::require_cancel;
+use crate::domain::{BanJobId, Timestamp};
+use crate::http::auth::allowed::{own_since, require_cancel, right_to_cancel};
 use crate::http::auth::permissions::Right;
 use crate::http::error::Result;
 use crate::http::extract::{Path, Query};
@@ -37,13 +38,15 @@ struct Jobs {
     ended: usize,
     jobs: Vec<Row>,
     paging: Paging,
+    actor: Actor,
+    /// Since when jobs under their name are theirs.
+    own_since: Timestamp,
 }
 
 impl Jobs {
     /// Whether the user may cancel this job: their own, or, as an admin, anybody's.
     fn may_cancel(&self, job: &Row) -> bool {
-        let own = self.shell.who.as_deref() == Some(&*job.view.username);
-        job.can_be_cancelled() && self.shell.may(if own { Right::CancelJob } else { Right::CancelAnyJob })
+        job.can_be_cancelled() && self.shell.may(right_to_cancel(&job.view, &self.actor, self.own_since))
     }
 
     /// The jobs by how much they matter now: a heading, its id, and the jobs.
@@ -75,7 +78,10 @@ pub async fn show(
     };
     let open = state.open_jobs_reached(access).await?;
     let ended = jobs.iter().filter(|job| !job.is_open()).count();
-    Ok(Page::new(Jobs { shell: visitor.shell, open, ended, jobs, paging }))
+    let open_jobs = jobs.iter().filter(|job| job.is_open()).map(|job| &job.view);
+    let own_since = own_since(&state, &visitor.actor, open_jobs).await?;
+    let (shell, actor) = (visitor.shell, visitor.actor);
+    Ok(Page::new(Jobs { shell, open, ended, jobs, paging, actor, own_since }))
 }
 
 /// Cancels what a job has not done yet.

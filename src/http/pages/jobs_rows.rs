@@ -124,8 +124,8 @@ impl Row {
         let progress = self.view.progress;
         let (done, _) = self.words();
         let rest = counted_addresses(progress.asked.saturating_sub(progress.done));
-        let done = format!("{} {done} and stay so", so_far(progress.changed));
-        format!("{rest} that were not tried yet are left as they are. {done}.")
+        let changed = count(progress.changed as u64);
+        format!("What was not tried yet is left as it is: {rest}. What was {done} so far stays so: {changed}.")
     }
 
     /// The number of failures, in words.
@@ -154,10 +154,6 @@ impl Row {
             BanAction::Unknown => ("changed", "as asked before"),
         }
     }
-}
-
-fn so_far(number: usize) -> String {
-    if number == 1 { "1 was".to_owned() } else { format!("{} were", count(number as u64)) }
 }
 
 fn counted_addresses(number: usize) -> String {

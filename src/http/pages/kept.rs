@@ -2,6 +2,10 @@
 //!
 //! It waits in the browser, as hidden fields of the page in between, so it is checked when it comes back: its path must be one of our
 //! pages, as browsers parse paths, and its fields few and short. Fields for secrets are never kept.
+//!
+//! While the browser is at the provider of single sign-on there is no such page: then it waits in Redis (`login_provider.rs`).
+
+use serde::{Deserialize, Serialize};
 
 use super::form::Form;
 use super::message::{Undo, is_own};
@@ -12,6 +16,8 @@ use crate::http::error::{Problem, Result};
 /// within the limit of a form.
 const MAX_FIELDS: usize = 100;
 const MAX_BYTES: usize = 16 * 1024;
+/// The maximum number of bytes that wait in Redis: strangers may have a form kept, too.
+const MAX_STORED: usize = 8 * 1024;
 /// The maximum length of the text that says what the form does.
 const MAX_WHAT: usize = 200;
 /// The prefix of the names of kept fields.
@@ -22,7 +28,7 @@ pub const SECRET: [&str; 6] = ["password", "current", "new", "code", "ceremony",
 const NO_FORMS: [&str; 7] = ["/api", "/assets", "/confirm", "/invitation", "/login", "/logout", "/setup"];
 
 /// A form that waits for the password, or for a login.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kept {
     /// What it does, as on its button.
     pub what: String,
@@ -64,6 +70,18 @@ impl Kept {
     #[must_use]
     pub fn button(self, until: Timestamp) -> Undo {
         Undo { label: self.what, action: self.to, fields: self.fields, until }
+    }
+
+    /// The form as it waits in Redis; none if it is too large for that.
+    #[must_use]
+    pub fn stored(&self) -> Option<String> {
+        serde_json::to_string(self).ok().filter(|text| text.len() <= MAX_STORED)
+    }
+
+    /// The form that has waited in Redis.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        serde_json::from_str::<Self>(text).ok()?.checked().ok()
     }
 
     /// The form, if it may be kept.
@@ -134,5 +152,10 @@ mod tests {
         assert!(kept("/settings", MAX_FIELDS, 1).is_ok());
         assert!(kept("/settings", MAX_FIELDS + 1, 1).is_err());
         assert!(kept("/settings", 1, MAX_BYTES).is_err(), "with its name it is too long");
+        let stored = |length| kept("/settings", 1, length).unwrap().stored();
+        assert_eq!(Kept::from_stored(&stored(100).unwrap()).unwrap().fields[0].1.len(), 100);
+        assert!(stored(MAX_STORED).is_none(), "in Redis it has less room");
+        let elsewhere = stored(1).unwrap().replace("/settings", "//evil.example");
+        assert!(Kept::from_stored(&elsewhere).is_none(), "it is checked when it comes back");
     }
 }

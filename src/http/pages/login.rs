@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::form::{Errors, Field};
 use super::kept::Kept;
+use super::login_factor_new::Waiting;
 use super::login_form::LoginForm;
 use super::login_paths::{goal, over, own};
 use super::message::see_other;
@@ -63,7 +64,7 @@ struct LoginPage {
     password: Field,
 }
 
-/// The link to the provider of identities.
+/// The link to the identity provider.
 struct ProviderLink {
     name: String,
     href: String,
@@ -114,6 +115,13 @@ impl LoginPage {
     }
 }
 
+impl LoginPage {
+    /// Whether a form is kept while the user logs in at the provider.
+    fn is_kept_there(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.stored().is_some())
+    }
+}
+
 /// The login page for a form whose session has ended: it keeps what was typed.
 #[must_use]
 pub fn with_form(state: &AppState, shell: Shell, kept: Kept) -> Response {
@@ -140,7 +148,7 @@ pub(super) fn refused(
 ) -> Response {
     let page = LoginPage::new(state, shell, next, Username::ADMIN, &Errors::default());
     let page = LoginPage { ended: kept.is_some(), kept, passkey_error: Some(says.to_owned()), ..page };
-    Page::new(page).status(StatusCode::UNPROCESSABLE_ENTITY).into_response()
+    Page::refused(page, Errors::one("credential", says)).into_response()
 }
 
 /// The form; a user who is logged in already is redirected.
@@ -181,7 +189,8 @@ pub async fn log_in(State(state): State<AppState>, shell: Shell, sent: LoginForm
         Ok(log_in::LoggedIn { token, .. }) => Ok(sent.logged_in(&state, &token, shell.clock.now).await),
         Err(LoginError::SecondFactor(waits)) if waits.must_set_up => {
             let next = own(sent.next());
-            login_factor_new::ask(&state, shell, waits.secret.reveal(), &next, sent.kept).await
+            let waiting = Waiting { login: waits.secret.reveal(), next: &next, name: "", kept: sent.kept };
+            login_factor_new::page(&state, shell, waiting, Errors::default()).await
         }
         Err(LoginError::SecondFactor(waits)) => {
             let next = own(sent.next());
@@ -198,10 +207,10 @@ pub async fn log_in(State(state): State<AppState>, shell: Shell, sent: LoginForm
         Err(LoginError::Limited(limited)) => {
             let wait = limited.retry_after;
             let until = shell.clock.now + wait;
-            let whose = if limited.limit == crate::store::Limit::Account {
-                "with this name"
-            } else {
-                "from your address"
+            let whose = match limited.limit {
+                crate::store::Limit::Account => "with this name",
+                crate::store::Limit::Address => "from your address",
+                crate::store::Limit::Site => "from your network",
             };
             let seconds = wait.as_millis().div_ceil(1000);
             let errors =

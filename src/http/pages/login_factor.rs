@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::form::{Errors, Field};
 use super::kept::Kept;
 use super::login_form::LoginForm;
-use super::page::{Page, Whole};
+use super::page::{AsksFactor, Page};
 use super::shell::Shell;
 use crate::actions::log_in::Waits;
 use crate::domain::Timestamp;
@@ -66,7 +66,8 @@ impl FactorPage {
 pub fn ask(shell: Shell, waits: &Waits, next: &str, kept: Option<Kept>) -> Response {
     let mut page = FactorPage::new(shell, next, waits.secret.reveal(), kept, &Errors::default());
     page.passkeys = waits.passkeys;
+    let asks = AsksFactor { login: page.login.clone(), passkeys: page.passkeys };
     let mut response = Page::new(page).into_response();
-    response.extensions_mut().insert(Whole);
+    response.extensions_mut().insert(asks);
     response
 }

@@ -81,7 +81,13 @@ impl LoginForm {
 }
 
 /// Redirects to the page of the kept form, with a message whose button sends it.
-async fn offered(state: &AppState, session: SessionId, ip: IpAddr, kept: Kept, now: Timestamp) -> Response {
+pub(super) async fn offered(
+    state: &AppState,
+    session: SessionId,
+    ip: IpAddr,
+    kept: Kept,
+    now: Timestamp,
+) -> Response {
     let actor = Actor { session: Some(session), ..Actor::without_session(ip, &state.worker) };
     let back = own(&kept.back);
     let message = Message::wait("Logged in again.").and("What you typed is kept, and nothing was sent yet.");

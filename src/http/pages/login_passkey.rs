@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::login::refused;
+use super::login::{again, refused};
 use super::login_form::LoginForm;
 use super::shell::Shell;
 use super::words::sentence;
@@ -21,6 +21,8 @@ pub async fn finish(State(state): State<AppState>, shell: Shell, sent: LoginForm
     match log_in_with_passkey::finish(&state, signed).await {
         Ok(begun) => Ok(sent.logged_in(&state, &begun.token, shell.clock.now).await),
         Err(FinishError::Store(error)) => Err(error.into()),
+        // The password was right, but that was too long ago.
+        Err(FinishError::Over) if !sent.secret().is_empty() => Ok(again(&state, shell, sent)),
         // The login page, whose form says why.
         Err(error) => {
             let problem = Problem::from(error);

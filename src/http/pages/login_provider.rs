@@ -1,14 +1,16 @@
-//! Logging in with the provider of identities: the link of the login page, the way back, the provider's own logout, and the confirmation of a
+//! Logging in with the identity provider: the link of the login page, the way back, the provider's own logout, and the confirmation of a
 //! session whose user has no password.
 //!
 //! ```text
 //! GET /login/sso ─▶ 303 to the provider, a cookie with a secret of this browser
+//! POST /login/sso with a form that is kept ─▶ a page that leads there, the same cookie
 //! GET /login/callback?code&state ─▶ 303 to the page that was wanted, the session's cookie
 //! POST /login/backchannel-logout ◀─ the provider itself
 //! ```
 //!
-//! The way there is a link and not a form: the policy of pages lets forms lead to pages of our own only, redirects included. Another site
-//! that sends a browser there gets it no further than the login page. A refusal is a page of its own, without the code in it.
+//! The way there is a link and not a form: the policy of pages lets forms lead to pages of our own only, redirects included. A form that is to
+//! be kept waits in Redis with the login, and is offered to the same browser once, for a person to send. Another site that sends a browser
+//! there gets it no further than the login page. A refusal is a page of its own, without the code in it.
 
 use askama::Template;
 use axum::extract::State;
@@ -16,53 +18,26 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
-use super::form::StrangersForm;
+use super::confirm::OFFERED_FOR;
+use super::form::{Form, StrangersForm};
+use super::kept::Kept;
+use super::login_departure::{BrowserCookie, Departure, leaving};
+use super::login_form::{LoginForm, offered};
 use super::login_paths::{self, own};
 use super::message::{Message, done, see_other};
 use super::page::Page;
 use super::shell::Shell;
 use super::words::{Coded, sentence};
 use crate::actions::Actor;
-use crate::actions::log_in_with_provider::{Finished, KEPT_FOR, Return, SignOnError, Start, begin, finish};
+use crate::actions::log_in_with_provider::{Finished, Return, SignOnError, Start, begin, finish};
 use crate::actions::log_out_at_provider::log_out_at_provider;
 use crate::http::auth::actor::Person;
 use crate::http::auth::address::{CallerAddress, login_origin};
-use crate::http::auth::cookie::{CookieKind, value};
+use crate::http::auth::cookie::CookieKind;
 use crate::http::error::{Problem, Reason, Result};
 use crate::http::extract::Query;
 use crate::http::state::AppState;
 use crate::store::{OnceSecret, SessionId};
-
-/// The secret of this browser, while it is at the provider.
-struct BrowserCookie(CookieKind);
-
-impl BrowserCookie {
-    fn name(&self) -> &'static str {
-        match self.0 {
-            CookieKind::Secure => "__Host-bangui-sso",
-            CookieKind::Plain => "bangui-sso",
-        }
-    }
-
-    fn find(&self, headers: &HeaderMap) -> Option<OnceSecret> {
-        OnceSecret::parse(value(headers, self.name())?)
-    }
-
-    fn set(&self, response: &mut Response, secret: &OnceSecret) {
-        let secure = if self.0 == CookieKind::Secure { "; Secure" } else { "" };
-        let text = format!(
-            "{}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}",
-            self.name(),
-            secret.reveal(),
-            KEPT_FOR.as_secs()
-        );
-        // Secrets are base64url, so this is valid; without the cookie, the login is refused on its way back.
-        if let Ok(mut cookie) = HeaderValue::from_str(&text) {
-            cookie.set_sensitive(true);
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
-    }
-}
 
 #[derive(Template)]
 #[template(path = "login_refused.html")]
@@ -91,68 +66,75 @@ fn refused(mut shell: Shell, error: SignOnError) -> Response {
     response
 }
 
-/// Whether a page of another site sends the browser: it gets a page with the link, and the user decides. An image of another site would
-/// otherwise use up the login attempts of their address.
-fn is_cross_site(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
-    matches!(site, Some("cross-site" | "same-site"))
-}
-
-/// Where the login leads to.
-#[derive(Deserialize, Default)]
-pub struct Wanted {
-    #[serde(default)]
-    next: String,
+/// How the browser is sent there.
+enum Way {
+    /// By a link.
+    Link,
+    /// By a form, over which another one is kept.
+    Form(Option<Kept>),
 }
 
 /// Sends the browser to the provider.
-pub async fn start(
-    State(state): State<AppState>,
-    shell: Shell,
-    CallerAddress(ip): CallerAddress,
-    cookie: CookieKind,
-    headers: HeaderMap,
-    Query(wanted): Query<Wanted>,
-) -> Result<Response> {
-    let next = own(&wanted.next);
-    if is_cross_site(&headers) {
-        return Ok(see_other(&login_paths::path(&next, false)));
+pub async fn start(State(state): State<AppState>, departure: Departure) -> Result<Response> {
+    if departure.is_cross_site {
+        return Ok(see_other(&login_paths::path(&departure.next, false)));
     }
-    lead_there(&state, shell, ip, cookie, &headers, next, None).await
+    lead_there(&state, departure, None, Way::Link).await
+}
+
+/// The same with a form whose session has ended: it is kept.
+pub async fn start_with_form(
+    State(state): State<AppState>,
+    departure: Departure,
+    sent: LoginForm,
+) -> Result<Response> {
+    let departure = Departure { next: own(sent.next()), ..departure };
+    lead_there(&state, departure, None, Way::Form(sent.kept)).await
 }
 
 /// Sends the browser to the provider, to confirm its session.
 pub async fn confirm(
     State(state): State<AppState>,
     Person(actor): Person,
-    shell: Shell,
-    CallerAddress(ip): CallerAddress,
-    cookie: CookieKind,
-    headers: HeaderMap,
-    Query(wanted): Query<Wanted>,
+    departure: Departure,
 ) -> Result<Response> {
-    let next = own(&wanted.next);
-    if is_cross_site(&headers) {
-        return Ok(see_other(&next));
+    if departure.is_cross_site {
+        return Ok(see_other(&departure.next));
     }
-    lead_there(&state, shell, ip, cookie, &headers, next, actor.session).await
+    lead_there(&state, departure, actor.session, Way::Link).await
+}
+
+/// The same with the form that needs it: it is kept.
+pub async fn confirm_with_form(
+    State(state): State<AppState>,
+    Person(actor): Person,
+    departure: Departure,
+    form: Form,
+) -> Result<Response> {
+    let kept = Kept::from_form(&form)?;
+    let next = kept.as_ref().map_or("/", |kept| &kept.back);
+    let departure = Departure { next: own(next), ..departure };
+    lead_there(&state, departure, actor.session, Way::Form(kept)).await
 }
 
 async fn lead_there(
     state: &AppState,
-    shell: Shell,
-    ip: std::net::IpAddr,
-    cookie: CookieKind,
-    headers: &HeaderMap,
-    next: String,
+    departure: Departure,
     confirms: Option<SessionId>,
+    way: Way,
 ) -> Result<Response> {
-    let cookie = BrowserCookie(cookie);
-    // The same for all tabs of a browser: each has a state of its own.
-    let browser = cookie.find(headers).map_or_else(OnceSecret::fresh, Ok)?;
-    match begin(state, Start { ip, browser: browser.clone(), next, confirms }).await {
+    let Departure { shell, ip, cookie, known, next, .. } = departure;
+    let browser = known.map_or_else(OnceSecret::fresh, Ok)?;
+    let form = match &way {
+        Way::Form(Some(kept)) => kept.stored(),
+        Way::Form(None) | Way::Link => None,
+    };
+    match begin(state, Start { ip, browser: browser.clone(), next, confirms, form }).await {
         Ok(url) => {
-            let mut response = see_other(url.as_str());
+            let mut response = match way {
+                Way::Link => see_other(url.as_str()),
+                Way::Form(_) => leaving(shell, &url),
+            };
             cookie.set(&mut response, &browser);
             Ok(response)
         }
@@ -190,16 +172,26 @@ pub async fn callback(
         replaces,
     };
     match finish(&state, back).await {
-        Ok(Finished::LoggedIn { token, next }) => {
-            let mut response = see_other(&own(&next));
+        Ok(Finished::LoggedIn { token, next, form }) => {
+            let mut response = match form.as_deref().and_then(Kept::from_stored) {
+                Some(kept) => offered(&state, token.id(), ip, kept, shell.clock.now).await,
+                None => see_other(&own(&next)),
+            };
             response.headers_mut().append(header::SET_COOKIE, cookie.set(&token));
             Ok(response)
         }
-        Ok(Finished::Confirmed { next }) => {
+        Ok(Finished::Confirmed { next, form }) => {
             let session = replaces.map(|proof| proof.id);
             let actor = Actor { session, ..Actor::without_session(ip, &state.worker) };
-            let message = Message::ok("It is you.")
-                .and("Nothing has been done so far: send the form once more within five minutes.");
+            let message = match form.as_deref().and_then(Kept::from_stored) {
+                Some(kept) => {
+                    let undo = Some(kept.button(shell.clock.now + OFFERED_FOR));
+                    let message = Message::wait("Confirmed.");
+                    Message { undo, ..message.and("One step is left: nothing has been done so far.") }
+                }
+                None => Message::ok("Confirmed.")
+                    .and("Nothing has been done so far: send the form once more within five minutes."),
+            };
             Ok(done(&state, &actor, &own(&next), message).await)
         }
         Err(SignOnError::SetupIncomplete) => Ok(see_other("/setup")),

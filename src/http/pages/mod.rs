@@ -99,6 +99,7 @@ mod jobs_rows;
 mod keep_form;
 mod kept;
 mod login;
+mod login_departure;
 mod login_factor;
 mod login_factor_new;
 mod login_form;
@@ -161,11 +162,12 @@ pub fn router() -> Router<AppState> {
     Router::new()
         // for everybody
         .route("/login", get(login::show).post(login::log_in))
-        .route("/login/sso", get(login_provider::start))
-        .route("/login/sso/confirm", get(login_provider::confirm))
+        .route("/login/sso", get(login_provider::start).post(login_provider::start_with_form))
+        .route("/login/sso/confirm", get(login_provider::confirm).post(login_provider::confirm_with_form))
         .route("/login/callback", get(login_provider::callback))
         .route("/login/backchannel-logout", post(login_provider::backchannel_logout))
         .route("/login/set-up", form(login_set_up::set_up))
+        .route("/login/set-up-passkey", form(login_set_up::add_passkey))
         .route("/login/passkey", form(login_passkey::finish))
         .route("/login/factor", form(login_step::finish))
         .route("/setup", get(setup::show).post(setup::complete))

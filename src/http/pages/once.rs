@@ -1,4 +1,4 @@
-//! A secret that a form has made, for the page that comes next: a link of an invitation, a token for programs.
+//! A secret that a form has made, for the page that comes next: a link of an invitation, a token for programs, recovery codes.
 //!
 //! It waits in a cookie of the browser, for that one page, and not in Redis as other outcomes do (`message.rs`): nothing that logs in is
 //! stored. The page that shows it removes the cookie, so that a reload no longer shows it.

@@ -24,6 +24,15 @@ pub struct Page<T> {
 #[derive(Clone, Copy)]
 pub struct Whole;
 
+/// Marks the page that asks for the second factor of a login: our script asks for it in place.
+#[derive(Clone)]
+pub struct AsksFactor {
+    /// By which the login continues.
+    pub login: String,
+    /// Whether a passkey can be used.
+    pub passkeys: bool,
+}
+
 impl<T> Page<T> {
     /// A page with status 200.
     pub fn new(template: T) -> Self {

@@ -134,11 +134,11 @@ impl Words {
             _ if of_query => ("The address of this page has a mistake", sentence(&shown.detail)),
             "redis-unavailable" if asked => (
                 "bangui cannot reach Redis",
-                "You are still logged in. fail2ban on your servers keeps banning without bangui.".to_owned(),
+                "Nobody is logged out. fail2ban on your servers keeps banning without bangui.".to_owned(),
             ),
             "redis-unavailable" => (
                 "bangui cannot reach Redis",
-                "Whether this was done is not known: check before you try again. You are still logged in. fail2ban on your \
+                "Whether this was done is not known: check before you try again. Nobody is logged out. fail2ban on your \
                  servers keeps banning without bangui."
                     .to_owned(),
             ),

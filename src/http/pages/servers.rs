@@ -20,6 +20,7 @@ use super::server_rows::{Grouping, Line, Row, lines};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
 use super::words::{Coded, visible};
+use crate::domain::access::Access;
 use crate::domain::{Condition, ServerName};
 use crate::http::error::Result;
 use crate::http::extract::Query;
@@ -168,7 +169,7 @@ pub async fn show(
         Some(condition) => rows.into_iter().filter(|row| row.condition == *condition).collect(),
         None => rows,
     };
-    let empty = empty(&all, &wanted, chosen.len());
+    let empty = empty(&all, &wanted, &actor.access, chosen.len());
     let grouping = Grouping::of(&wanted.group);
     let lines =
         lines(chosen, grouping, &wanted.open, |group| wanted.path(|wanted| wanted.open = group.to_owned()));
@@ -249,9 +250,21 @@ fn chips(wanted: &Wanted, rows: &[Row]) -> Vec<Chip> {
     std::iter::once(all).chain(each).collect()
 }
 
-fn empty(all: &[(ServerName, Option<StoredServer>)], wanted: &Wanted, shown: usize) -> Option<Empty> {
+fn empty(
+    all: &[(ServerName, Option<StoredServer>)],
+    wanted: &Wanted,
+    access: &Access,
+    shown: usize,
+) -> Option<Empty> {
     if shown > 0 {
         return None;
+    }
+    if all.is_empty() && !access.is_for_all_servers() {
+        return Some(Empty {
+            title: "There is no server that your account is for.".to_owned(),
+            text: "An admin can change the servers of your account.",
+            link: None,
+        });
     }
     if all.is_empty() {
         return Some(Empty {

@@ -76,8 +76,8 @@ pub const WORDS: [Words; 9] = [
     Words {
         name: "second_factor_roles",
         label: "Roles that need a second factor",
-        decides: "Roles separated by commas, such as operator,admin. Who has no second factor is led to set one up at the next login.",
-        low: "None: whoever learns a password is logged in.",
+        decides: "Roles separated by commas, such as operator,admin. Users without one must set one up at their next login. Single sign-on is not affected.",
+        low: "None: whoever learns a password can log in, unless its user has set up a second factor.",
         high: "All: people need a device besides their password.",
     },
 ];

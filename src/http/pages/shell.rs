@@ -53,7 +53,7 @@ pub struct Shell {
     pub query: String,
     /// The worker that made the page.
     pub worker: String,
-    /// The name of the single sign-on, if there is one.
+    /// The provider's name for people, if there is single sign-on.
     pub provider: Option<String>,
     /// What the user may do; `None` on pages for everybody.
     access: Option<Access>,

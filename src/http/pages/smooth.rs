@@ -3,7 +3,7 @@
 //! | header of the request | answer |
 //! |---|---|
 //! | `x-bangui-live` | from the page that would be sent, the texts and attributes that a script patches, by key |
-//! | `x-bangui-form` | `{"to"}` for a redirect, `{"errors": {FIELD: SENTENCE}}` for a form that was refused, `{"whole": true}` if the next page must be shown by the browser itself |
+//! | `x-bangui-form` | `{"to"}` for a redirect, `{"errors": {FIELD: SENTENCE}}` for a form that was refused, `{"login", "passkeys"}` if a login needs its second factor, `{"whole": true}` if the next page must be shown by the browser itself |
 //!
 //! A patched element has `data-k="KEY"`: `<td data-k="web-1.banned">412</td>`. Its text is patched if it has no elements in it,
 //! and those of its attributes that are listed below. A row that may come or go has `data-row="KEY"`: rows that are new are
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::assets;
 use super::form::Errors;
-use super::page::Whole;
+use super::page::{AsksFactor, Whole};
 use crate::http::error::Problem;
 
 /// The largest page whose parts are extracted.
@@ -43,15 +43,17 @@ pub async fn smooth(request: Request, next: Next) -> Response {
 fn answered(response: Response) -> Response {
     let (parts, body) = response.into_parts();
     let location = parts.headers.get(header::LOCATION).and_then(|to| to.to_str().ok());
-    let document = match (location, parts.extensions.get::<Errors>()) {
-        (Some(to), _) => json!({ "to": to }),
-        (None, Some(errors)) => {
+    let asks = parts.extensions.get::<AsksFactor>();
+    let document = match (location, parts.extensions.get::<Errors>(), asks) {
+        (Some(to), ..) => json!({ "to": to }),
+        (None, Some(errors), _) => {
             let errors: Map<String, Value> =
                 errors.iter().map(|(field, sentence)| (field.to_owned(), sentence.into())).collect();
             json!({ "errors": errors })
         }
-        (None, None) if parts.extensions.get::<Whole>().is_some() => json!({ "whole": true }),
-        (None, None) => return Response::from_parts(parts, body),
+        (None, None, Some(asks)) => json!({ "login": asks.login, "passkeys": asks.passkeys }),
+        (None, None, None) if parts.extensions.get::<Whole>().is_some() => json!({ "whole": true }),
+        (None, None, None) => return Response::from_parts(parts, body),
     };
     let status = if location.is_some() { StatusCode::OK } else { parts.status };
     let mut answer = (status, axum::Json(document)).into_response();

@@ -101,9 +101,9 @@ async fn at_once(state: &AppState, visitor: &Visitor, id: UndoId, back: &str) ->
                     (back.to_owned(), outcome_message(&target, outcomes, banned, &text, (&undo, back, now)))
                 }
                 BanOutcome::Job(view) => {
-                    let verb = if banned { "Banning" } else { "Unbanning" };
+                    let (verb, again) = if banned { ("Banning", " again") } else { ("Unbanning", "") };
                     let many = addresses(view.progress.asked);
-                    let title = format!("{verb} {many} again in {} on {}.", target.jail, target.server);
+                    let title = format!("{verb} {many}{again} in {} on {}.", target.jail, target.server);
                     let text = format!("A job does it; this page shows its progress. {text}");
                     let page = format!("{}?job={}", jail_path(&target.server, &target.jail), view.id);
                     (page, Message::wait(title).and(text.trim_end()))

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::confirm;
 use super::form::{Errors, Field, Form};
+use super::marks::counted;
 use super::message::{Message, done};
 use super::once;
 use super::page::Page;
@@ -25,7 +26,7 @@ use crate::http::error::{Problem, Result};
 use crate::http::extract::Query;
 use crate::http::query::cursor_of_page;
 use crate::http::state::AppState;
-use crate::store::{InvitationCode, InvitationId, Username};
+use crate::store::{Factors, InvitationCode, InvitationId, Username};
 
 /// The path of the page.
 const PATH: &str = "/users";
@@ -59,6 +60,8 @@ struct User {
     role: Role,
     servers: String,
     disabled: bool,
+    /// The second factors of the account; none where they are the provider's affair.
+    factors: Option<String>,
     /// The provider's issuer, where the user logs in with one.
     provider: Option<String>,
     own: bool,
@@ -95,6 +98,15 @@ impl ChangeForm {
             open: !errors.is_empty(),
         }
     }
+}
+
+/// The second factors of an account, in words.
+fn in_words(factors: &Factors) -> String {
+    let app = factors.app.as_ref().map(|_| "app".to_owned());
+    let passkeys = Some(factors.passkeys.len() as u64).filter(|number| *number > 0);
+    let both: Vec<String> =
+        app.into_iter().chain(passkeys.map(|number| counted(number, "passkey"))).collect();
+    if both.is_empty() { "none".to_owned() } else { both.join(", ") }
 }
 
 struct Invited {
@@ -174,6 +186,7 @@ async fn users(
             role: account.standing.access.role,
             servers: named(&account.standing.access.servers),
             disabled: account.standing.disabled,
+            factors: account.provider.is_none().then(|| in_words(&account.factors)),
             provider: account.provider.map(|user| user.issuer),
         })
         .collect();

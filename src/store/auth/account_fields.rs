@@ -157,7 +157,7 @@ impl Fields {
     /// What cannot be read is an error, and never an account without a factor.
     fn factors(&self) -> std::result::Result<Factors, String> {
         let app = |text: &str| {
-            let secret = AppSecret::parse(text).ok_or("the secret of its authenticator app is none")?;
+            let secret = AppSecret::parse(text).ok_or("the secret of its authenticator app is not valid")?;
             let since = self.get(11).and_then(|at| at.parse().ok()).map(moment);
             Ok::<_, String>(App { secret, since: since.unwrap_or_default() })
         };
@@ -198,7 +198,8 @@ impl Fields {
 
 /// Reads an id that was stored.
 pub(super) fn parse_id(text: &str) -> Result<AccountId> {
-    AccountId::parse(text).ok_or_else(|| StoreError::corrupt("an account has an id that is none".to_owned()))
+    AccountId::parse(text)
+        .ok_or_else(|| StoreError::corrupt("an account has an id that is not valid".to_owned()))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl WaitingLogin {
     /// Whose account it is.
     ///
     /// # Errors
-    /// If the stored name is none.
+    /// If the stored name cannot be that of an account.
     pub fn owner(&self) -> Result<Owner> {
         let username = Username::parse(&self.username);
         let username = username.map_err(|_| StoreError::corrupt("a waiting login has no name".to_owned()))?;
@@ -72,11 +72,20 @@ pub enum Asks<'a> {
 }
 
 impl Asks<'_> {
-    /// Under which hash the secret of an app is proposed to it.
-    fn proposed(&self) -> OnceHash {
+    /// Under which hash what is being set up is kept: the secret of an app, the challenge of a passkey.
+    #[must_use]
+    pub fn hash(&self) -> OnceHash {
         match self {
             Self::Session(id) => OnceHash::of_session(id),
             Self::Login(hash, _) => **hash,
+        }
+    }
+
+    /// For the scripts: what it is, and of which generation.
+    pub(super) fn kind(&self) -> (&'static str, u64) {
+        match self {
+            Self::Session(_) => ("session", 0),
+            Self::Login(_, login) => ("login", login.generation),
         }
     }
 }
@@ -126,7 +135,7 @@ pub enum FactorUse {
 pub enum FactorChange {
     /// It is made.
     Done,
-    /// Whoever asked has ended, or was overtaken by another change.
+    /// The session or login that asked has ended, or another change came first.
     Overtaken,
     /// There is no such factor.
     Nothing,
@@ -185,13 +194,13 @@ impl Store {
         let secret = AppSecret::of(random::<SECRET_BYTES>()?);
         let text = secret.base32();
         let bytes = text.expose_secret().as_bytes();
-        self.keep_once(OnceKind::AppSetup, &asks.proposed(), bytes, PROPOSED_FOR).await?;
+        self.keep_once(OnceKind::AppSetup, &asks.hash(), bytes, PROPOSED_FOR).await?;
         Ok(secret)
     }
 
     /// The secret that is proposed, if there is one.
     pub async fn proposed_app(&self, asks: Asks<'_>) -> Result<Option<AppSecret>> {
-        let kept = self.see_once(OnceKind::AppSetup, &asks.proposed()).await?;
+        let kept = self.see_once(OnceKind::AppSetup, &asks.hash()).await?;
         Ok(kept.and_then(|kept| AppSecret::parse(std::str::from_utf8(&kept).ok()?)))
     }
 
@@ -207,14 +216,10 @@ impl Store {
         let call = scripts::FACTOR_SET
             .call()
             .key(self.keys.account(&owner.username))
-            .key(self.keys.generation(owner.id));
-        let (call, kind, generation) = match asks {
-            Asks::Session(id) => (call.key(self.keys.session(id)), "session", 0),
-            Asks::Login(hash, login) => {
-                (call.key(self.keys.once(OnceKind::Login, hash)), "login", login.generation)
-            }
-        };
-        let call = call.key(self.keys.once(OnceKind::AppSetup, &asks.proposed()));
+            .key(self.keys.generation(owner.id))
+            .key(self.keys.asks(asks))
+            .key(self.keys.once(OnceKind::AppSetup, &asks.hash()));
+        let (kind, generation) = asks.kind();
         let call = self
             .with_audit_keys(call, audit.trail)
             .arg(owner.id.as_str())

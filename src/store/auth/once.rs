@@ -24,7 +24,7 @@ const CHARACTERS: usize = 43;
 pub enum OnceKind {
     /// The secret of an authenticator app that is being set up.
     AppSetup,
-    /// A login with a provider of identities, while the browser is there.
+    /// A login with an identity provider, while the browser is there.
     ProviderLogin,
     /// A login that waits for its second factor.
     Login,

@@ -5,18 +5,18 @@
 
 use super::account_fields::Account;
 use super::account_id::Owner;
-use super::factors::{FactorUse, fresh_codes, hashes};
+use super::factors::{Asks, FactorUse, fresh_codes, hashes};
 use super::once::{OnceHash, OnceKind};
 use super::stored_passkey::{PasskeyId, StoredPasskey, written};
 use super::username::Username;
 use crate::domain::second_factor::RecoveryCode;
-use crate::store::{AuditRecord, Result, SessionId, Store, scripts};
+use crate::store::{AuditRecord, Result, Store, scripts};
 
 /// The outcome of adding or removing a passkey.
 pub enum PasskeysChanged {
     /// It is done; the recovery codes, if it was the first factor.
     Done(Option<Vec<RecoveryCode>>),
-    /// The session has ended, or the passkeys were changed by somebody else.
+    /// Whoever asks has ended, or the passkeys were changed by somebody else.
     Overtaken,
     /// The passkey is known already.
     Known,
@@ -30,7 +30,7 @@ impl Store {
     pub async fn change_passkeys(
         &self,
         account: &Account,
-        session: &SessionId,
+        asks: Asks<'_>,
         passkeys: &[StoredPasskey],
         changed: &PasskeyId,
         audit: &AuditRecord,
@@ -41,11 +41,14 @@ impl Store {
             .call()
             .key(self.keys.account(&owner.username))
             .key(self.keys.generation(owner.id))
-            .key(self.keys.session(session))
+            .key(self.keys.asks(asks))
             .key(self.keys.passkey(changed));
+        let (kind, generation) = asks.kind();
         let call = self
             .with_audit_keys(call, audit.trail)
             .arg(owner.id.as_str())
+            .arg(kind)
+            .arg(generation)
             .arg(&account.factors.stored_passkeys)
             .arg(written(passkeys)?)
             .arg(if is_added { owner.username.as_str() } else { "" })

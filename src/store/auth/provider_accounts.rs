@@ -1,4 +1,4 @@
-//! Accounts of users whom a provider of identities has authenticated (single sign-on).
+//! Accounts of users whom an identity provider has authenticated (single sign-on).
 //!
 //! Such an account is found by issuer and subject, never by its name or an e-mail address: those change hands. The key of that pair holds
 //! the account's id and name; it may outlive the account, so the account must have the same pair. Its name is given at the first login,

@@ -1,4 +1,4 @@
-//! Which sessions belong to which session at a provider of identities, so that a logout there ends them here (back-channel logout).
+//! Which sessions belong to which session at an identity provider, so that a logout there ends them here (back-channel logout).
 //!
 //! A session is noted after it has begun and before anybody gets its token. A logout leaves a mark for the time that a login may take, and
 //! then ends what is noted; the note is refused where there is such a mark. So either the note sees the mark, or the logout sees

@@ -1,4 +1,4 @@
-//! A user of a provider of identities, and digests of what is unique there.
+//! A user of an identity provider, and digests of what is unique there.
 
 use sha2::{Digest as _, Sha256};
 

@@ -295,7 +295,8 @@ impl Dialer {
             return Ok(connection);
         }
         self.elsewhere.found(number);
-        Err(StoreError::unavailable("a new connection led to another Redis: all move there".to_owned()))
+        let reason = "a new connection led to another Redis than the shared one: reconnecting";
+        Err(StoreError::unavailable(reason.to_owned()))
     }
 }
 

@@ -79,7 +79,9 @@ impl Pool {
                     return Ok(());
                 }
                 elsewhere.found(number);
-                Err(HookError::message("a new connection led to another Redis: all move there"))
+                Err(HookError::message(
+                    "a new connection led to another Redis than the shared one: reconnecting",
+                ))
             })
         });
         let pool = deadpool_redis::Pool::builder(manager)

@@ -192,6 +192,12 @@ impl SharedConnection {
         }
         // Without a shared connection this Redis cannot be used, and the reason is known already.
         self.live()?;
+        // Boxed: what may dial is large, and would be a part of every future that may ask here.
+        Box::pin(self.run_lent(name, request)).await
+    }
+
+    /// Over a connection of the pool.
+    async fn run_lent<T: FromRedisValue>(&self, name: &'static str, request: Request<'_>) -> Result<T> {
         let mut lent = self.pool.lend(&self.dialer, Duration::ZERO).await?;
         let moved = self.dialer.moved_from(lent.number());
         let begun = Instant::now();

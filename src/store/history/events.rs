@@ -187,9 +187,9 @@ impl Store {
         let mut lent = self.shared.pool.lend(dialer, WAIT).await?;
         loop {
             let read = tokio::select! {
-                () = &mut moved => return Err(crate::store::StoreError::unavailable("it is another one now".to_owned())),
+                () = &mut moved => return Err(crate::store::StoreError::unavailable("this worker has moved to another one".to_owned())),
                 // Do not keep waiting on a connection that may have lost bytes.
-                () = self.outage() => return Err(crate::store::StoreError::unavailable("it was away".to_owned())),
+                () = self.outage() => return Err(crate::store::StoreError::unavailable("the connection to it was lost".to_owned())),
                 read = self.read_some(&mut lent, place) => read?,
             };
             for event in read {

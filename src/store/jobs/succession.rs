@@ -8,18 +8,15 @@
 //! and does not show that one is paused, or that its version cannot watch. The claim is read together with the lease, so that the
 //! workers that do not watch cost Redis no more than if nobody did.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, SendError};
-use redis::{PushInfo, PushKind};
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::fence::{Fence, HeldTerm};
 use super::lease::Lease;
 use crate::store::connection::clock::millis;
 use crate::store::connection::request::Request;
+use crate::store::connection::subscription::Subscription;
 use crate::store::{Result, Store, scripts};
 
 /// A watcher that was killed or is paused is replaced after this time, as soon as another worker next reads the lease.
@@ -42,12 +39,7 @@ pub struct Held {
 }
 
 /// A leader's subscription to the channel of its term; it ends when this is dropped.
-pub struct Presence {
-    connection: MultiplexedConnection,
-    channel: String,
-    pushed: mpsc::Receiver<PushInfo>,
-    moved: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
+pub struct Presence(Subscription);
 
 impl Store {
     /// Subscribes to the channel of this term, so that others see that its leader's process runs.
@@ -55,14 +47,8 @@ impl Store {
     /// # Errors
     /// See [`crate::store::StoreError`], here and below.
     pub async fn subscribe_as_leader(&self, fence: &Fence) -> Result<Presence> {
-        let dialer = &self.shared.dialer;
-        let moved = Box::pin(dialer.moved_from(dialer.number()));
-        let (sender, pushed) = mpsc::channel(PUSHES);
-        let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
-        let mut connection = dialer.dial_pushed(push).await?;
         let channel = self.keys.leader(fence.as_str());
-        connection.subscribe(&channel).await?;
-        Ok(Presence { connection, channel, pushed, moved })
+        Subscription::open(&self.shared.dialer, channel, PUSHES).await.map(Presence)
     }
 }
 
@@ -71,15 +57,13 @@ impl Presence {
     pub async fn lost(&mut self) {
         loop {
             tokio::select! {
-                () = &mut self.moved => return,
-                pushed = self.pushed.recv() => {
-                    if pushed.is_none_or(|info| info.kind == PushKind::Disconnection) {
+                pushed = self.0.next() => {
+                    if pushed.is_none() {
                         return;
                     }
                 }
                 () = sleep(CHECK_INTERVAL) => {
-                    // Subscribing again changes nothing: it only shows whether the connection works.
-                    if self.connection.subscribe(&self.channel).await.is_err() {
+                    if !self.0.works().await {
                         return;
                     }
                 }

@@ -6,7 +6,7 @@ use crate::store::auth::invitations::InvitationId;
 use crate::store::auth::provider_sessions::ProviderSession;
 use crate::store::auth::provider_user::{ProviderUser, pair};
 use crate::store::auth::sessions::token::{Proof, ProofKind};
-use crate::store::{OnceHash, OnceKind, PasskeyId, SessionId, Username};
+use crate::store::{Asks, OnceHash, OnceKind, PasskeyId, SessionId, Username};
 
 impl Keys {
     pub(in crate::store) fn account(&self, user: &Username) -> String {
@@ -71,6 +71,14 @@ impl Keys {
     /// What is kept until it is used once.
     pub(in crate::store) fn once(&self, kind: OnceKind, hash: &OnceHash) -> String {
         self.key(&format!("once:{}:{}", kind.as_str(), hash.digits()))
+    }
+
+    /// Who sets up a factor: a session, or a login that waits for that.
+    pub(in crate::store) fn asks(&self, asks: Asks<'_>) -> Vec<u8> {
+        match asks {
+            Asks::Session(id) => self.session(id),
+            Asks::Login(hash, _) => self.once(OnceKind::Login, hash).into_bytes(),
+        }
     }
 
     /// The account of a provider's user.

@@ -23,6 +23,9 @@ use crate::store::scripts;
 use crate::store::scripts::Call;
 use crate::store::{AuditRecord, Fence, Result, Store, StoreError, Trail, hex, random};
 
+/// States that are read in one exchange. With 50 jails each they are a few hundred kilobytes: what Redis answers in a few
+/// milliseconds, and a worker decodes well within the time that it waits for Redis, however many servers there are.
+const STATES_AT_ONCE: usize = 200;
 /// How many times a change is tried, at most: it is tried again when another write came in between.
 const TRIES: u32 = 20;
 /// How long the lock of a detection is held: longer than a detection may take.
@@ -61,13 +64,22 @@ impl Store {
     /// # Errors
     /// See [`StoreError`], here and below.
     pub async fn server(&self, name: &ServerName) -> Result<StoredServer> {
-        let mut servers = self.servers(std::slice::from_ref(name)).await?;
+        let mut servers = self.states_at_once(std::slice::from_ref(name), false).await?;
         servers.pop().ok_or_else(|| StoreError::corrupt(format!("no answer for server {name}")))?
     }
 
-    /// The states of several, in order, in one round trip. One that cannot be read is an error in its place, and does not
-    /// affect the others.
+    /// The states of several, in order, some hundreds in each round trip. One that cannot be read is an error in its place, and does
+    /// not affect the others.
     pub async fn servers(&self, names: &[ServerName]) -> Result<Vec<Result<StoredServer>>> {
+        let mut all = Vec::with_capacity(names.len());
+        for some in names.chunks(STATES_AT_ONCE) {
+            all.extend(self.states_at_once(some, true).await?);
+        }
+        Ok(all)
+    }
+
+    /// The states of these, in one round trip; `apart` if they may be many, so that no session check waits behind them.
+    async fn states_at_once(&self, names: &[ServerName], apart: bool) -> Result<Vec<Result<StoredServer>>> {
         let mut pipeline = redis::pipe();
         for name in names {
             let fields = ["revision", "state", "full_state", "full_revision"];
@@ -75,7 +87,11 @@ impl Store {
         }
         // TIME comes last: what was read is not younger than `read_at`.
         pipeline.cmd("TIME");
-        let mut answers: Vec<redis::Value> = self.shared.pipeline("servers", &pipeline).await?;
+        let mut answers: Vec<redis::Value> = if apart {
+            self.shared.pipeline_apart("servers", &pipeline).await?
+        } else {
+            self.shared.pipeline("servers", &pipeline).await?
+        };
         let time = answers.pop().ok_or_else(|| StoreError::corrupt("no answer to TIME".to_owned()))?;
         let read_at = moment(time_micros(redis::from_redis_value(time).map_err(redis::RedisError::from)?));
         Ok(answers
@@ -85,7 +101,7 @@ impl Store {
             .collect())
     }
 
-    /// One answer of [`Store::servers`].
+    /// One answer of [`Store::states_at_once`].
     fn read_server(
         &self,
         answer: redis::Value,

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
 use rand::RngExt as _;
-use redis::aio::SendError;
 use redis::{PushInfo, PushKind, Value};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bells::Wake;
+use crate::store::connection::subscription::Subscription;
 use crate::store::{Result, Store};
 
 /// The most messages that wait here. One more is lost; the listeners' timers make up for it.
@@ -58,18 +57,12 @@ impl Store {
 
     /// On a dedicated connection. The stream ends when that breaks, or when the process has moved to another Redis.
     async fn subscribe_to_wakes(&self) -> Result<impl Stream<Item = Wake> + Send + use<>> {
-        let dialer = &self.shared.dialer;
-        let moved = dialer.moved_from(dialer.number());
-        let (sender, pushed) = mpsc::channel(MESSAGES);
-        let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
-        let mut connection = dialer.dial_pushed(push).await?;
-        connection.subscribe(self.keys.wake()).await?;
-        // The connection lives as long as the stream. It ends when that breaks: with it the sender is gone.
-        let messages = stream::unfold((connection, pushed), async |(connection, mut pushed)| {
-            let info = pushed.recv().await.filter(|info| info.kind != PushKind::Disconnection)?;
-            Some((wake_of(&info), (connection, pushed)))
+        let subscription = Subscription::open(&self.shared.dialer, self.keys.wake(), MESSAGES).await?;
+        let messages = stream::unfold(subscription, async |mut subscription| {
+            let info = subscription.next().await?;
+            Some((wake_of(&info), subscription))
         });
-        Ok(messages.filter_map(async |wake| wake).take_until(moved))
+        Ok(messages.filter_map(async |wake| wake))
     }
 }
 

@@ -26,9 +26,11 @@ pub const PROPOSALS: &[Route] = &[
     Route::new("POST", "/api/v1/factors/passkeys", ""),
     Route::new("POST", "/api/v1/session/passkey", ""),
     Route::new("POST", "/api/v1/session/factor/app", ""),
+    Route::new("POST", "/api/v1/session/factor/passkey", ""),
 ];
 /// What a browser has made or signed.
 pub const PASSKEYS: &[Route] = &[
+    Route::new("POST", "/api/v1/session/factor/passkey/finish", "factor.add_passkey"),
     Route::new("POST", "/api/v1/factors/passkeys/finish", "factor.add_passkey"),
     Route::new("POST", "/api/v1/session/passkey/finish", "session.begin"),
     Route::new("DELETE", "/api/v1/factors/passkeys/{id}", "factor.remove_passkey"),
@@ -94,6 +96,20 @@ async fn second_factors_are_accounted_for_though_the_client_hung_up() {
     }
 }
 
+/// A passkey for a login that must set one up; none if the one that was left before was added in between.
+async fn begun_at_login(seen: &Observed) -> Option<Value> {
+    for field in ["factor_passkeys", "factor_recovery"] {
+        seen.number(&["HDEL", "{it}:account:admin", field]).await;
+    }
+    let account = seen.store.account(&Owner::admin().username).await.unwrap().unwrap();
+    let login = WaitingLogin::of(&account.owner, account.generation);
+    let login = seen.store.keep_waiting_login(&login).await.unwrap();
+    let begun = json!({ "login": login.reveal() });
+    let begun = seen.cluster.client(0).post("/api/v1/session/factor/passkey", begun).await;
+    let (_, credential) = (begun.status == 200).then(|| Passkey::create(&begun.body["options"], URL))?;
+    Some(json!({ "login": login.reveal(), "name": "key", "credential": credential }))
+}
+
 #[tokio::test]
 async fn passkeys_are_accounted_for_though_the_client_hung_up() {
     let cluster = Cluster::bare(2)
@@ -111,7 +127,12 @@ async fn passkeys_are_accounted_for_though_the_client_hung_up() {
         let what = route.what;
         let entries = seen.entries(what).await.len();
         for (n, after) in after_and_answered(6).into_iter().enumerate() {
+            let at_login = route.path.starts_with("/api/v1/session/factor");
             let (path, body) = match what {
+                "factor.add_passkey" if at_login => {
+                    let body = eventually("a passkey that is begun", SOON, || begun_at_login(&seen)).await;
+                    (route.path.to_owned(), body)
+                }
                 "factor.add_passkey" => {
                     let begun = admin.post("/api/v1/factors/passkeys", json!({})).await;
                     let (passkey, credential) = Passkey::create(&begun.expect(200).body["options"], URL);
@@ -136,7 +157,7 @@ async fn passkeys_are_accounted_for_though_the_client_hung_up() {
                     (route.path.replace("{id}", &ids[n % ids.len()]), Value::Null)
                 }
             };
-            let caller = if what == "session.begin" { &client } else { &admin };
+            let caller = if what == "session.begin" || at_login { &client } else { &admin };
             hang_up(&admin, caller.request(route.method(), &path).json(&body), after).await;
         }
         let changed = eventually(&format!("an entry `{what}` for a change"), SOON, || async {

@@ -6,17 +6,18 @@ use std::process::Command;
 use super::process::{Child, bangui, program};
 use super::{PASSWORD, SOON, folder};
 
-/// Runs a program on a terminal of its own, answers what asks for a password once its echo is off, and prints what the terminal shows.
+/// Runs a program on a terminal of its own, answers each prompt once its echo is off, and prints what the terminal shows.
 const TERMINAL: &str = r#"
 import os, pty, select, sys, termios, time
 pid, fd = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[2], sys.argv[2:])
-shown, answered, deadline = b"", False, time.time() + 30
+shown, answers, answered, deadline = b"", sys.argv[1].split("\n"), 0, time.time() + 30
 while time.time() < deadline:
-    if not answered and b"assword" in shown and not termios.tcgetattr(fd)[3] & termios.ECHO:
-        os.write(fd, sys.argv[1].encode() + b"\n")
-        answered = True
+    prompts = len(shown) > answered and shown.endswith(b": ")
+    if answers and prompts and not termios.tcgetattr(fd)[3] & termios.ECHO:
+        answered = len(shown)
+        os.write(fd, answers.pop(0).encode() + b"\n")
     if select.select([fd], [], [], 0.05)[0]:
         try:
             data = os.read(fd, 4096)
@@ -98,10 +99,10 @@ impl Person {
         Child::start(&format!("bangui {first}"), command)
     }
 
-    /// Runs a command on a terminal, and answers with this when it asks for a password; all that the terminal shows.
-    pub async fn on_terminal(&self, arguments: &[&str], password: &str) -> (Option<i32>, String) {
+    /// Runs a command on a terminal, and answers with the lines of this when it asks for secrets; all that the terminal shows.
+    pub async fn on_terminal(&self, arguments: &[&str], answers: &str) -> (Option<i32>, String) {
         let mut command = program("python3");
-        command.args(["-c", TERMINAL, password, env!("CARGO_BIN_EXE_bangui")]).args(arguments);
+        command.args(["-c", TERMINAL, answers, env!("CARGO_BIN_EXE_bangui")]).args(arguments);
         command.env("TERM", "xterm");
         self.with_environment(&mut command);
         Child::run(&format!("bangui {arguments:?} on a terminal"), command, SOON * 4).await

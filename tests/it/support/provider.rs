@@ -1,4 +1,4 @@
-//! A provider of identities: OpenID Connect with the code flow, small, honest, and on request a liar in one point.
+//! An identity provider: OpenID Connect with the code flow, small, honest, and on request a liar in one point.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};

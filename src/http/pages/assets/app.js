@@ -14,5 +14,5 @@ if (here.searchParams.has("m")) {
 }
 
 if (document.body.hasAttribute("data-live")) start();
-if (document.querySelector("[data-passkey]")) import("./passkey.js");
+if (document.querySelector("main [data-passkey]")) import("./passkey.js");
 if (document.getElementById("setup")) import("./setup.js");

@@ -44,14 +44,14 @@ async function send(form, button) {
   }
 }
 
-function answer(form, document_) {
-  if (document_.to) return go(document_.to);
-  if (!document_.errors) {
-    const detail = document_.detail ?? "";
-    return say("bad", document_.title + ". " + detail.charAt(0).toUpperCase() + detail.slice(1) + (/[.?:]$/.test(detail) ? "" : "."));
+function answer(form, said) {
+  if (said.to) return go(said.to);
+  if (!said.errors) {
+    const detail = said.detail ?? "";
+    return say("bad", said.title + ". " + detail.charAt(0).toUpperCase() + detail.slice(1) + (/[.?:]$/.test(detail) ? "" : "."));
   }
   let first = null;
-  for (const [name, sentence] of Object.entries(document_.errors)) {
+  for (const [name, sentence] of Object.entries(said.errors)) {
     const field = name && form.elements.namedItem(name);
     const place = field && document.getElementById(field.id + "-error");
     if (!field || !place) {

@@ -10,18 +10,19 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
     const { ceremony, credential, login } = form.elements;
     if (credential.value || "ask" in form.dataset) return;
     event.preventDefault();
-    const error = form.querySelector(".error");
+    const error = form.querySelector("[role=alert]");
     error.hidden = true;
+    const create = form.dataset.passkey === "create";
     try {
-      const create = form.dataset.passkey === "create";
-      const response = await fetch(create ? "/api/v1/factors/passkeys" : "/api/v1/session/passkey", {
+      const path = !create ? "session/passkey" : login ? "session/factor/passkey" : "factors/passkeys";
+      const response = await fetch("/api/v1/" + path, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify(login?.value ? { login: login.value } : {}),
       });
       const said = await response.json();
       // The page asks for the password.
-      if (create && response.status === 403) form.dataset.ask = "";
+      if (create && !login && response.status === 403) form.dataset.ask = "";
       else if (!response.ok) throw new Error(said.detail);
       else {
         const publicKey = said.options.publicKey;
@@ -33,7 +34,8 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
       }
       form.requestSubmit();
     } catch (problem) {
-      put(error, problem.name === "NotAllowedError" ? "No passkey was used. Try again." : problem.message);
+      const done = create ? "added" : "used";
+      put(error, problem.name === "NotAllowedError" ? `No passkey was ${done}. Try again.` : problem.message);
       error.hidden = false;
     }
   });

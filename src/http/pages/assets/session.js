@@ -1,8 +1,9 @@
 // A session that ended while the page was open: the page says so in place, keeps what was typed, and continues after a new
-// login.
+// login, which may need a second factor.
 import { put, say } from "./dock.js";
 
 const dialog = document.getElementById("session-ended");
+const [first, second, passkey] = dialog?.querySelectorAll("form") ?? [];
 let after = [];
 
 /** Asks for a login in place; `then` is called after it. */
@@ -12,14 +13,22 @@ export function ended(then) {
   if (!dialog.open) dialog.showModal();
 }
 
-dialog?.querySelector("form").addEventListener("submit", async (event) => {
+/** Shows the form for the password, or those for the second factor of this login. */
+function step(login, passkeys) {
+  first.hidden = !!login;
+  second.hidden = !login;
+  passkey.parentNode.hidden = !passkeys;
+  second.elements.login.value = passkey.elements.login.value = login;
+  if (passkeys) import("./passkey.js");
+}
+
+dialog?.addEventListener("submit", async (event) => {
+  if (event.defaultPrevented) return;
   event.preventDefault();
-  const form = event.target;
-  const error = document.getElementById("ended-error");
-  const password = form.elements.namedItem("password");
-  let answer = {};
+  let form = event.target;
+  let answer;
   try {
-    const response = await fetch("/login", {
+    const response = await fetch(form.getAttribute("action"), {
       method: "POST",
       body: new URLSearchParams(new FormData(form)),
       headers: { "x-bangui-form": "1", accept: "application/json" },
@@ -28,15 +37,23 @@ dialog?.querySelector("form").addEventListener("submit", async (event) => {
   } catch {
     answer = { detail: "No answer came. Try again." };
   }
-  password.value = "";
-  if (!answer.to) {
-    const factor = answer.whole && "Your account has a second factor: log in in another tab, close this with Escape, and send again.";
-    put(error, factor || (Object.values(answer.errors ?? {})[0] ?? answer.detail ?? "The login was refused."));
-    error.hidden = false;
-    password.focus();
-    return;
+  for (const field of form.elements) if (!/name|login/.test(field.name)) field.value = "";
+  const { to, login, whole, errors = {} } = answer;
+  let said = Object.values(errors)[0] ?? answer.detail ?? "The login was refused.";
+  if (whole) said = "Set up a second factor: open another tab and log in there, close this with Escape, and send again.";
+  if (login) {
+    step(login, answer.passkeys);
+    form = second;
+  } else if (to) {
+    step("");
+    form = first;
+    said = "That login has ended. Log in again.";
   }
-  error.hidden = true;
+  const error = form.querySelector(".error");
+  const done = to && !to.startsWith("/login");
+  put(error, said);
+  error.hidden = !!(login || done);
+  if (!done) return form.querySelector("[required], button").focus();
   dialog.close();
   say("ok", "Logged in again. Nothing was sent yet.");
   (await import("./live.js")).resume();

@@ -4,15 +4,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use redis::aio::{MultiplexedConnection, SendError};
+use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
-use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::state::{Event, Next};
 use crate::settings::Live;
 use crate::store::connection::clock::millis;
 use crate::store::connection::shared::Health;
+use crate::store::connection::subscription::Subscription;
 use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
 
 const RENEW_INTERVAL: Duration = Duration::from_millis(500);
@@ -111,19 +111,14 @@ impl Store {
 
     /// One term: from joining to whatever ends it. When it returns, the cache may still answer: the caller empties it.
     async fn hold(&self) -> Result<Ended> {
-        let (sender, mut pushed) = mpsc::channel(MESSAGES);
-        let push = move |info: PushInfo| sender.try_send(info).map_err(|_| SendError);
-        // On a primary that was superseded this worker would not receive what is revoked on the new one.
-        let dialer = &self.shared.dialer;
-        let mut moved = std::pin::pin!(dialer.moved_from(dialer.number()));
-        let mut connection = dialer.dial_pushed(push).await?;
         // Before joining: what is revoked from then on is heard.
-        connection.subscribe(self.keys.revoked()).await?;
+        let channel = self.keys.revoked();
+        let mut revoked = Subscription::open(&self.shared.dialer, channel, MESSAGES).await?;
         let id = hex(&random::<16>()?);
         *self.near_cache.id() = Some(id.clone());
         let join = scripts::CACHE_JOIN.call().key(self.keys.holders()).arg(&id).arg(HOLDERS);
         let sent = boot_now();
-        let joined: Option<(String, u64)> = join.invoke(&mut connection).await?;
+        let joined: Option<(String, u64)> = join.invoke(&mut revoked.connection).await?;
         let Some((incarnation, number)) = joined else { return Ok(Ended::Full) };
         self.step(Event::Joined { sent, incarnation, number });
         metrics::gauge!("bangui_session_cache_holder").set(1.0);
@@ -133,17 +128,16 @@ impl Store {
         loop {
             let mut next = tokio::select! {
                 biased;
-                push = pushed.recv() => self.hear(push),
-                () = &mut moved => Next::Rejoin,
+                push = revoked.next() => self.hear(push),
                 _ = renewals.tick() => Next::Confirm,
             };
             // Messages that have arrived since are confirmed along with it, in one step.
             for _ in 0..MESSAGES {
-                let Ok(push) = pushed.try_recv() else { break };
-                next = next.max(self.hear(Some(push)));
+                let Some(push) = revoked.arrived() else { break };
+                next = next.max(self.hear(push));
             }
             if next == Next::Confirm {
-                next = self.renew(&id, &mut connection).await?;
+                next = self.renew(&id, &mut revoked.connection).await?;
             }
             if next == Next::Rejoin {
                 return Ok(Ended::Rejoin);
@@ -153,7 +147,7 @@ impl Store {
 
     fn hear(&self, push: Option<PushInfo>) -> Next {
         match push {
-            None | Some(PushInfo { kind: PushKind::Disconnection, .. }) => Next::Rejoin,
+            None => Next::Rejoin,
             Some(PushInfo { kind: PushKind::Message, data }) => {
                 let [_, Value::BulkString(message)] = data.as_slice() else { return Next::Rejoin };
                 let event = Event::of_message(message, SessionId::from_bytes);
