@@ -3,12 +3,15 @@
 //! Two browsers share the pages. Each page is loaded once; then the width and the theme of the system change in place. Of rows
 //! with the same structure only a few stay: the time of axe grows with the page, and the hundredth row shows what the first shows.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use bangui::http::auth::permissions::{ROUTES, Route};
 use serde_json::{Value, json};
 
 use crate::chrome::{Chrome, PHONE, SYSTEMS, WIDE};
-use crate::site::{furnished, log_in, open, url};
+use crate::site::{CHANGE, PAGES, furnished, log_in, open, url};
+use crate::states::{self, Doors};
 use crate::support::Cluster;
 
 /// The rules about colours: the others find the same in every theme.
@@ -117,6 +120,43 @@ fn strings(list: &Value) -> Vec<String> {
     list.as_array().unwrap().iter().map(|word| word.as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// Routes without a page of ours: answers for programs, files, and what leads to a provider at once.
+const NO_PAGES: [&str; 9] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/docs/{file}",
+    "/assets/{hash}/{name}",
+    "/suggestions",
+    "/login/sso",
+    "/login/sso/confirm",
+];
+
+#[test]
+fn axe_visits_every_page_of_the_routing_table() {
+    let fits = |pattern: &str, path: &str| {
+        let path = path.split('?').next().unwrap();
+        let (pattern, path): (Vec<&str>, Vec<&str>) =
+            (pattern.split('/').collect(), path.split('/').collect());
+        let same = |(part, of): (&&str, &&str)| part.starts_with('{') || part == of;
+        pattern.len() == path.len() && pattern.iter().zip(&path).all(same)
+    };
+    let listed = PAGES.iter().map(|(_, path, _)| *path).filter(|path| !path.starts_with("POST "));
+    let visited: Vec<&str> = listed.chain(states::PATHS).chain([DOCS.1, CHANGE]).collect();
+    // The `GET` of a form leads to its page.
+    let is_page = |row: &&Route| row.method == "GET" && !row.form && !row.path.starts_with("/api/");
+    let pages: Vec<&str> = ROUTES.iter().filter(is_page).map(|row| row.path).collect();
+    assert!(pages.len() > 20, "{pages:?}");
+    for page in pages {
+        let known = NO_PAGES.contains(&page);
+        assert!(
+            known || visited.iter().any(|path| fits(page, path)),
+            "axe does not visit {page}: see site.rs"
+        );
+    }
+}
+
 /// Checks one page after the other until none is left.
 async fn walk(
     chrome: &Chrome,
@@ -167,4 +207,20 @@ async fn axe_finds_nothing_on_any_page_in_any_theme_wide_or_narrow() {
     });
     let all = futures_util::future::join_all(browsers).await.concat();
     assert!(all.is_empty(), "{} violations:\n{}", all.len(), all.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axe_finds_nothing_in_any_state_that_only_steps_lead_to() {
+    let (axe, doors) = (script(), Doors::open().await);
+    let chrome = Chrome::start(WIDE).await;
+    let all = RefCell::new(Vec::new());
+    let at = async |state: &'static str| {
+        println!("in the state {state}");
+        let found = wrong(&chrome, &axe, state).await;
+        all.borrow_mut().extend(found);
+    };
+    doors.walk(&chrome, at).await;
+    let all = all.into_inner();
+    assert!(all.is_empty(), "{} violations:\n{}", all.len(), all.join("\n"));
+    chrome.end().await;
 }

@@ -7,7 +7,7 @@ use crate::support::sentinel::free_port;
 use crate::support::{Cluster, PASSWORD};
 
 /// An authenticator that asks nobody.
-async fn with_authenticator(chrome: &Chrome) {
+pub async fn with_authenticator(chrome: &Chrome) {
     chrome.devtools("WebAuthn.enable", json!({})).await;
     let options = json!({
         "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::chrome::{Chrome, PHONE, SYSTEMS, WIDE};
 use crate::site::{furnished, logged_in, open};
+use crate::states::Doors;
 
 /// The pages in the README, each with its width and its theme.
 const OF_README: [(&str, &str, &str); 2] = [("overview", "wide", "light"), ("jail", "wide", "dark")];
@@ -41,6 +42,16 @@ async fn pictures() {
             }
         }
         stranger.end().await;
+        chrome.end().await;
+        let chrome = Chrome::start(look).await;
+        let at = async |state: &'static str| {
+            for (system, dark, contrast) in SYSTEMS {
+                chrome.system(dark, contrast).await;
+                let picture = chrome.client.screenshot().await.unwrap();
+                std::fs::write(folder.join(format!("{state}-{width}-{system}.png")), picture).unwrap();
+            }
+        };
+        Doors::open().await.walk(&chrome, at).await;
         chrome.end().await;
     }
 }

@@ -41,7 +41,21 @@ pub const PAGES: &[(&str, &str, bool)] = &[
     ("jail-ban-refused", "POST /servers/web-1/jails/sshd/bans?ips=203.0.113.300%0A198.51.100.7", true),
     ("settings-refused", "POST /settings?revision=1&session_idle_seconds=x&login_limit=0", true),
     ("login-refused", "POST /login?username=admin&password=wrong", false),
+    ("login-out", "/login?out=1", false),
+    ("login-ended", "/login?ended=1&next=%2Fjobs", false),
+    ("login-over", "/login?over=1", false),
+    ("account-refused", "POST /account/password?current=wrong&new=short", true),
+    ("token-refused", "POST /account/tokens?name=&role=x&servers=a%20b&networks=x&days=0", true),
+    ("jail-settings-refused", "POST /servers/web-1/jails/sshd/settings?bantime=0&maxretry=x", true),
+    ("jail-never-ban-refused", "POST /servers/web-1/jails/sshd/never-ban?network=x", true),
+    ("jail-search-empty", "/servers/web-1/jails/sshd?q=9", true),
+    ("diagnosis-empty", "/diagnosis?kind=redis-eviction", true),
+    ("activity-empty", "/activity?jail=none", true),
+    ("query-refused", "/diagnosis?page=x", true),
 ];
+
+/// The page of a change of a jail, whose id is another one each time.
+pub const CHANGE: &str = "/servers/web-1/jails/nginx-botsearch/changes/x";
 
 /// Two workers, and three servers: one that is up, one that cannot be reached, and one whose agent's socket does not exist.
 pub async fn cluster() -> Cluster {

@@ -59,8 +59,9 @@ async fn what_happens_and_what_people_did_are_one_list_that_links_filter() {
             let query =
                 url::form_urlencoded::Serializer::new(String::new()).append_pair(name, hostile).finish();
             let page = user.get(&format!("/activity?{query}")).await;
+            let status = if name == "kind" { 400 } else { 200 };
             assert!(
-                !page.expect(200).html.contains("<script>alert") && !page.html.contains("<b>x"),
+                !page.expect(status).html.contains("<script>alert") && !page.html.contains("<b>x"),
                 "{name}"
             );
         }

@@ -116,7 +116,6 @@ async fn a_form_that_is_too_large_or_no_form_is_refused_with_a_page() {
     }
     let wrong = user.send(Method::PUT, "/account", None, &[]).await;
     assert_eq!(wrong.expect(405).text("h1"), "Method not allowed");
-    let page = user.get("/?page=99999999999999999999").await;
-    page.expect(400);
-    user.get("/?page=9999999").await.expect(200);
+    // After the last page there is the last one.
+    user.get("/?page=99999999999999999999").await.expect(200);
 }

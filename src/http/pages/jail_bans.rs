@@ -1,5 +1,7 @@
 //! Forms that ban and unban in a jail: one address, a pasted list, or all.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::response::Response;
 
@@ -36,7 +38,7 @@ impl Pasted {
             for word in words.split([',', ';', ' ', '\t']).filter(|word| !word.is_empty()) {
                 match Network::parse(word) {
                     Some(network) => good.push(network),
-                    None => bad.push(format!("Line {}: {} is not an address.", line + 1, typed(word))),
+                    None => bad.push(format!("Line {}: {} {}.", line + 1, typed(word), why_not(word))),
                 }
             }
         }
@@ -61,6 +63,18 @@ impl Pasted {
             });
         }
         shown.join("\n")
+    }
+}
+
+/// Why a word is neither an address nor a network. The script that checks the list while it is typed has the same words.
+fn why_not(word: &str) -> String {
+    let address = word.split_once('/').and_then(|(address, _)| address.parse::<IpAddr>().ok());
+    match address {
+        Some(address) if word.matches('/').count() == 1 => {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            format!("is not a network: after the slash is a number up to {most}")
+        }
+        _ => "is not an address".to_owned(),
     }
 }
 

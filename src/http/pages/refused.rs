@@ -130,6 +130,7 @@ impl Words {
     fn of(shown: &Shown, asked: bool) -> Self {
         let of_query = shown.name == "malformed-request" && asked;
         let (title, text) = match shown.name {
+            "malformed-request" if !asked => ("This form cannot be read", sentence(&shown.detail)),
             _ if of_query => ("The address of this page has a mistake", sentence(&shown.detail)),
             "redis-unavailable" if asked => (
                 "bangui cannot reach Redis",

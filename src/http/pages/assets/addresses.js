@@ -1,14 +1,23 @@
-// Checks a list of addresses while it is typed or pasted: how many there are, and which lines are not addresses. The server has the last word.
-const WORD = /[^\s,;]+/g;
-const V4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(\/\d{1,2})?$/;
-const V6 = /^[\da-f:.]*:[\da-f:.]*(\/\d{1,3})?$/i;
-const NAMED = 3;
+// Checks a list of addresses while it is typed or pasted, as the server would.
+const V4 = /^((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(?!$)|$)){4}$/;
+const shown = (number) => number.toLocaleString("en");
 
-const isAddress = (word) => {
-  const four = V4.exec(word);
-  return four ? four.slice(1, 5).every((part) => part < 256) : V6.test(word);
+// A word in one spelling, and why the server would refuse it.
+const judge = (word) => {
+  const [text, length, more] = word.split("/");
+  let [address, most, least] = [text, 32, 8];
+  if (!V4.test(text)) {
+    try {
+      [address, most, least] = [new URL(`http://[${text}]`).host, 128, 16];
+    } catch {
+      address = "";
+    }
+  }
+  const bits = length ?? most;
+  if (!address || more !== undefined) return ["", "is not an address"];
+  if (!/^\d+$/.test(bits) || bits > most) return ["", `is not a network: after the slash is a number up to ${most}`];
+  return [address + "/" + bits, bits < least && "is so large that it contains ordinary users"];
 };
-const counted = (number, what) => number.toLocaleString("en") + " " + what + (number === 1 ? "" : "es");
 
 for (const field of document.querySelectorAll("textarea[data-addresses]")) {
   const most = Number(field.dataset.addresses);
@@ -19,24 +28,29 @@ for (const field of document.querySelectorAll("textarea[data-addresses]")) {
   const check = () => {
     const good = new Set();
     const bad = [];
-    let wrong = 0;
-    field.value.split("\n").forEach((line, at, lines) => {
-      for (const word of line.match(WORD) ?? []) {
+    let twice = 0;
+    const lines = field.value.split("\n");
+    lines.forEach((line, at) => {
+      for (const word of line.match(/[^\s,;]+/g) ?? []) {
         // The last word is not complete while it is typed.
-        const typing = at === lines.length - 1 && line.endsWith(word) && field.selectionEnd === field.value.length;
-        if (isAddress(word)) good.add(word);
-        else if (!typing && (wrong += 1) <= NAMED) bad.push(`Line ${at + 1}: ${word.slice(0, 40)} is not an address.`);
+        const typing = at + 1 === lines.length && line.endsWith(word) && field.selectionEnd === field.value.length;
+        const [address, why] = judge(word);
+        if (good.has(address)) twice += 1;
+        if (address) good.add(address);
+        if (why && !typing) bad.push(`Line ${at + 1}: ${word.slice(0, 40)} ${why}.`);
       }
     });
-    const many = good.size > most ? ` At most ${most.toLocaleString("en")} at once: send them in parts.` : "";
-    const rest = wrong > NAMED ? ` And ${(wrong - NAMED).toLocaleString("en")} more.` : "";
-    const text = good.size || wrong ? counted(good.size, "address") + "." + many + " " + bad.join(" ") + rest : "";
+    const many = good.size > most ? `At most ${shown(most)} at once: send them in parts.` : "";
+    const count = shown(good.size) + (good.size === 1 ? " address" : " addresses") + (twice ? `, ${twice} more than once.` : ".");
+    const rest = bad.length > 3 ? `And ${shown(bad.length - 3)} more.` : "";
+    const all = [count, many, ...bad.slice(0, 3), rest].filter(Boolean);
+    const text = good.size || bad.length ? all.join(" ") : "";
     if (says.textContent !== text) says.textContent = text;
-    field.setCustomValidity(many.trim());
+    field.setCustomValidity(many);
   };
   field.addEventListener("input", () => {
     clearTimeout(timer);
     timer = setTimeout(check, 200);
   });
-  if (field.value) check();
+  if (field.value && !field.ariaInvalid) check();
 }

@@ -1,4 +1,5 @@
-//! Packs the assets into the binary: each file as it is, and compressed with gzip and with Brotli, under one hash of all.
+//! Packs the assets into the binary: each file as it is, scripts without the lines that are comments, and compressed with gzip and
+//! with Brotli, under one hash of all.
 //!
 //! This is the build script of the package (`build` in Cargo.toml). It writes `assets.rs`, which `http/pages/assets.rs` includes.
 
@@ -25,7 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for name in names {
         let ending = name.rsplit('.').next().unwrap_or_default();
         let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == ending) else { continue };
-        let plain = fs::read(folder.join(&name))?;
+        let written = fs::read_to_string(folder.join(&name))?;
+        let plain = if ending == "js" { without_comments(&written) } else { written }.into_bytes();
         hash.add(name.as_bytes());
         hash.add(&plain);
         fs::write(out.join(&name), &plain)?;
@@ -49,6 +51,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ),
     )?;
     Ok(())
+}
+
+/// Comments are for those who change a script, and not for every browser.
+fn without_comments(script: &str) -> String {
+    let lines = script.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn gzip(plain: &[u8]) -> std::io::Result<Vec<u8>> {
