@@ -63,7 +63,11 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
     ("ban", Role::Client, "Ban addresses in a jail; - reads any number of them from standard input"),
     ("unban", Role::Client, "Unban addresses in a jail; - reads any number of them from standard input"),
     ("why", Role::Client, "Show where an address is banned, until when, and what keeps it from being banned"),
-    ("ignore", Role::Client, "Unban an address or network in a jail and never ban it again, until the jail's next reload or with --persistent for good"),
+    (
+        "ignore",
+        Role::Client,
+        "Unban an address or network in a jail and never ban it again, until the jail's next reload or with --persistent for good",
+    ),
     ("events", Role::Client, "Show events as they happen"),
     ("jobs", Role::Client, "List ban jobs; show, await or cancel one"),
     (

@@ -147,9 +147,10 @@ fn pending_recovery(server: &ServerName, state: &ServerState) -> Option<Finding>
             }
         }
     };
-    let remedy =
-        Remedy::text(format!("An admin can switch {jail} off and restore the rest, or dismiss this warning."))
-            .action("POST", format!("/api/v1/servers/{server}/recovery/rollback"));
+    let remedy = Remedy::text(format!(
+        "An admin can switch {jail} off and restore the rest, or dismiss this warning."
+    ))
+    .action("POST", format!("/api/v1/servers/{server}/recovery/rollback"));
     let finding = Finding::new(Kind::PendingRecovery, severity, title, detail, remedy);
     Some(finding.on(server).jail(jail).since(Some(pending.detected_at)))
 }

@@ -146,7 +146,9 @@ impl From<EnqueueError> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-ban-jobs",
                 "Too many ban jobs are open",
-                format!("{MAX_OPEN_JOBS} ban jobs are still open: wait for one to finish, or have one cancelled"),
+                format!(
+                    "{MAX_OPEN_JOBS} ban jobs are still open: wait for one to finish, or have one cancelled"
+                ),
             )
             .retry_after(RETRY_ENQUEUE_AFTER),
             EnqueueError::Gone => no_such_job(),
