@@ -181,7 +181,7 @@ variables! {
     OIDC_CLIENT_SECRET = "BANGUI_OIDC_CLIENT_SECRET", "SECRET", None, secret, CHECKED,
         "The secret for that id; without it, this is a public client, which PKCE alone protects";
     OIDC_ROLES = "BANGUI_OIDC_ROLES", "LIST", None, open, CHECKED,
-        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; a comma in the name of a group is %2C. The highest role counts. Whoever is in none of these groups gets no account, or loses theirs at the next login";
+        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; in the name of a group, a comma is %2C and a percent sign %25. The highest role counts. Whoever is in none of these groups gets no account, or loses theirs at the next login";
     OIDC_GROUPS_CLAIM = "BANGUI_OIDC_GROUPS_CLAIM", "CLAIM", Some("groups"), open, CHECKED,
         "The claim that has somebody's groups, in the ID token or else in the answer of the provider's userinfo endpoint; dots lead into objects: realm_access.roles";
     OIDC_NAME = "BANGUI_OIDC_NAME", "NAME", Some("single sign-on"), open, CHECKED,
