@@ -21,7 +21,7 @@ pub enum ChangeSettingsError {
     #[error(transparent)]
     Unconfirmed(#[from] ConfirmationRequired),
     /// Not all values are acceptable.
-    #[error("{} settings are invalid", .0.len())]
+    #[error("invalid settings: {}", .0.len())]
     Invalid(Vec<Mistake>),
     /// Redis failed.
     #[error(transparent)]

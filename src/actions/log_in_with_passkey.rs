@@ -137,7 +137,8 @@ async fn attempt(context: &Context, signed: &Signed, known: &mut Option<Username
         // Whose groups decide comes by the provider, which knows them: a passkey does not.
         if account.provider.is_some() || !context.password_login.admits(account.owner.username.as_str()) {
             return Err(FinishError::Passkey(
-                "this installation logs users in with its single sign-on".to_owned(),
+                "the account is of single sign-on, or passwords and passkeys are switched off for it"
+                    .to_owned(),
             ));
         }
         let passkeys = checked(context, &account, &id, &credential, &state)?;

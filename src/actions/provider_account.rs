@@ -44,7 +44,9 @@ pub enum SignOnError {
     #[error(transparent)]
     Limited(#[from] TooManyAttempts),
     /// This browser has begun nothing that is not finished: another one did, or it was used, or too long ago.
-    #[error("this browser has not begun this login, or it was finished already, or it took longer than ten minutes")]
+    #[error(
+        "this browser has not begun this login, or it was finished already, or it took longer than ten minutes"
+    )]
     NotBegun,
     /// The provider says no.
     #[error("the provider refused: {0}")]
@@ -56,7 +58,9 @@ pub enum SignOnError {
     #[error(transparent)]
     Provider(#[from] ProviderError),
     /// None of the user's groups may do anything.
-    #[error("no group of the user is in BANGUI_OIDC_ROLES, or the claim in BANGUI_OIDC_GROUPS_CLAIM is missing")]
+    #[error(
+        "no group of the user is in BANGUI_OIDC_ROLES, or the claim in BANGUI_OIDC_GROUPS_CLAIM is missing"
+    )]
     NoGroup,
     /// The provider names the user by nothing that an account could be named.
     #[error("the provider gave no name that an account can have")]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ok    audit security  128 entries; the newest is security:4711:9f86d0...:1767225600
-//! FAIL  audit changes   3 entries before entry 90 (1767225600000-0) are missing
+//! FAIL  audit changes   missing entries: 3, before entry 90 (1767225600000-0)
 //! ```
 //!
 //! Keep what is printed somewhere else, and pass it to a later run as `--since`: if somebody removes the newest or the oldest

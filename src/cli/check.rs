@@ -103,7 +103,7 @@ async fn provider(config: &CheckConfig) -> Option<Line> {
         Err(error) => return Some(Line::new(Level::Refuse, what, format!("{error:#}"))),
     };
     Some(match provider.discover().await {
-        Ok(keys) => Line::new(Level::Ok, what, format!("{} answers, with {keys} keys", provider.issuer())),
+        Ok(keys) => Line::new(Level::Ok, what, format!("{} answers; keys: {keys}", provider.issuer())),
         Err(error) => {
             let says = format!(
                 "{}: {error}: nobody can log in with it; password logins are not affected",

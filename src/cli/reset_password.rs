@@ -89,9 +89,7 @@ async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Resul
         Reset::Done { disabled } => disabled,
         Reset::Nobody => bail!("there is no user {username}: an admin invites one on the page /users"),
         Reset::OfProvider => {
-            bail!(
-                "the user {username} logs in with single sign-on and has no password: nothing was changed"
-            )
+            bail!("the user {username} logs in with single sign-on and has no password: nothing was changed")
         }
     };
     let whose = whose(&username);

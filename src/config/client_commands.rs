@@ -167,7 +167,7 @@ pub(super) fn audit(command: Command) -> Command {
         .help("What to do; without it, entries are listed");
     let since = Arg::new(AUDIT_SINCE)
         .long(AUDIT_SINCE)
-        .value_name("TRAIL:NUMBER:HASH")
+        .value_name("TRAIL:NUMBER:HASH:SECONDS")
         .action(ArgAction::Append)
         .value_parser(value_parser!(String))
         .requires(AUDIT_ACTION)

@@ -63,7 +63,11 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
     ("ban", Role::Client, "Ban addresses in a jail; - reads any number of them from standard input"),
     ("unban", Role::Client, "Unban addresses in a jail; - reads any number of them from standard input"),
     ("why", Role::Client, "Show where an address is banned, until when, and what keeps it from being banned"),
-    ("ignore", Role::Client, "Unban an address or network in a jail and never ban it again"),
+    (
+        "ignore",
+        Role::Client,
+        "Unban an address or network in a jail and never ban it again, until the jail's next reload or with --persistent for good",
+    ),
     ("events", Role::Client, "Show events as they happen"),
     ("jobs", Role::Client, "List ban jobs; show, await or cancel one"),
     (
@@ -124,7 +128,7 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                 Arg::new(USER)
                     .value_name("USER")
                     .value_parser(value_parser!(String))
-                    .help("Whose password [default: admin]"),
+                    .help("Whose password or second factors [default: admin]"),
             )
             .arg(Arg::new(SECOND_FACTOR).long(SECOND_FACTOR).action(ArgAction::SetTrue).help(
                 "Instead remove all second factors of the user and end all their sessions; the password stays",

@@ -147,7 +147,7 @@ variables! {
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
         "Setup code, with which the first password is set, 24 characters or more; without it, a worker logs a one-time code, valid for a day";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "The admin's password, 12 characters or more, not a common one. Workers store it at the first start and never overwrite it; `reset-password` always sets it";
+        "The admin's password, 12 characters or more, not a common one. Workers store it at the first start and never overwrite it; `reset-password` always sets it, for the user that it names";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
         "The address that users type into the browser; with https, the cookie is __Host-bangui";
     ALLOWED_HOSTS = "BANGUI_ALLOWED_HOSTS", "LIST", None, open, CHECKED,
@@ -181,7 +181,7 @@ variables! {
     OIDC_CLIENT_SECRET = "BANGUI_OIDC_CLIENT_SECRET", "SECRET", None, secret, CHECKED,
         "The secret for that id; without it, this is a public client, which PKCE alone protects";
     OIDC_ROLES = "BANGUI_OIDC_ROLES", "LIST", None, open, CHECKED,
-        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; a comma in the name of a group is %2C. The highest role counts. Whoever is in none of these groups gets no account, or loses theirs at the next login";
+        "What the provider's groups may do, as GROUP=ROLE,GROUP=ROLE@SERVER+SERVER; in the name of a group, a comma is %2C and a percent sign %25. The highest role counts. Whoever is in none of these groups gets no account, or loses theirs at the next login";
     OIDC_GROUPS_CLAIM = "BANGUI_OIDC_GROUPS_CLAIM", "CLAIM", Some("groups"), open, CHECKED,
         "The claim that has somebody's groups, in the ID token or else in the answer of the provider's userinfo endpoint; dots lead into objects: realm_access.roles";
     OIDC_NAME = "BANGUI_OIDC_NAME", "NAME", Some("single sign-on"), open, CHECKED,

@@ -45,7 +45,7 @@ pub enum Event {
         /// The jail that had been activated.
         jail: JailName,
     },
-    /// A user dismissed a pending recovery.
+    /// A user dismissed a pending recovery, or rolled the activation back.
     RecoveryCleared {
         /// The jail that had been activated.
         jail: JailName,

@@ -97,7 +97,7 @@ impl Discoverer {
         complaints.extend(reconciled.conflicts.iter().map(ToString::to_string));
         if reconciled.left_out > 0 {
             complaints.insert(format!(
-                "ignoring {} agents: more were found than bangui supports",
+                "agents beyond the number that bangui supports, which are ignored: {}",
                 reconciled.left_out
             ));
         }

@@ -75,7 +75,7 @@ impl Prober {
         match self.probe(&all, false, patience).await {
             Tally { slow: 0, failed: 0 } => "ok".to_owned(),
             Tally { slow, failed } => {
-                format!("{failed} probes could not be stored, {slow} servers are slow to answer")
+                format!("probes that could not be stored: {failed}; servers that are slow to answer: {slow}")
             }
         }
     }

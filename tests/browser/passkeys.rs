@@ -79,7 +79,7 @@ async fn a_passkey_is_added_on_the_page_of_the_account_and_logs_in_alone_and_aft
     chrome.press_in("main", "Use a passkey").await;
     chrome.until("main", "laptop").await;
 
-    // Once it is removed the browser still has it, and the page says that it logs nobody in.
+    // Once it is removed the browser still has it, and the page says that it cannot log in.
     chrome.press_in("main", "Remove").await;
     chrome.until("h1", "Confirm with your password").await;
     chrome.type_into("password", PASSWORD).await;
@@ -90,7 +90,7 @@ async fn a_passkey_is_added_on_the_page_of_the_account_and_logs_in_alone_and_aft
     log_out(&chrome).await;
     chrome.goto(&url("/login")).await;
     chrome.press_in("main", "Log in with a passkey").await;
-    chrome.until("form[data-passkey] .error", "logs nobody in").await;
+    chrome.until("form[data-passkey] .error", "cannot log in here").await;
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
     chrome.end().await;
 }

@@ -105,20 +105,20 @@ async fn nobody_removes_or_puts_in_an_entry_without_a_sentence_and_an_exit_code_
     let all = ids().await;
 
     let _: i64 = cluster.redis.command(&["XDEL", SECURITY, &all[2]]).await;
-    reported("1 entries before entry 4").await;
+    reported("missing entries: 1, before entry 4").await;
     copy(kept, SECURITY).await;
     let _: i64 = cluster.redis.command(&["XDEL", SECURITY, &all[0]]).await;
-    reported("1 entries before entry 2").await;
+    reported("missing entries: 1, before entry 2").await;
     copy(kept, SECURITY).await;
     let _: i64 = cluster.redis.command(&["XDEL", SECURITY, &all[4], &all[5]]).await;
-    reported("the newest 2 entries").await;
+    reported("missing entries: 2, the newest").await;
     copy(kept, SECURITY).await;
     let _: String =
         cluster.redis.command(&["XADD", SECURITY, "*", "what", "session.begin", "user", "admin"]).await;
     reported("was inserted").await;
     copy(kept, SECURITY).await;
     let _: i64 = cluster.redis.command(&["DEL", SECURITY]).await;
-    reported("the newest 6 entries").await;
+    reported("missing entries: 6, the newest").await;
     copy(kept, SECURITY).await;
     assert_eq!(verify(&cluster).await.0, Some(0), "all is as it was");
     let _: i64 = cluster.redis.command(&["DEL", "{it}:audit-chain-security"]).await;

@@ -90,7 +90,7 @@ async fn a_limited_login_says_for_how_long_and_that_no_account_is_locked() {
     let message = limited.expect(429).text(".message");
     assert!(
         message.contains("Too many attempts from your address")
-            && message.contains("other addresses can log in"),
+            && message.contains("you can log in from elsewhere"),
         "{message}"
     );
     assert!(limited.headers.contains_key("retry-after"));

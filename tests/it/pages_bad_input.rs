@@ -109,7 +109,7 @@ async fn a_form_that_is_too_large_or_no_form_is_refused_with_a_page() {
     let large = "x".repeat(70_000);
     let seen = user.post("/account/password", &[("current", &large), ("new", "y")]).await;
     assert_eq!(seen.expect(413).text("h1"), "The body is too large");
-    assert!(seen.html.contains("A form may have 64 KB at most, and nothing was done"), "{}", seen.html);
+    assert!(seen.html.contains("A form may have 64 KiB at most, and nothing was done"), "{}", seen.html);
     for kind in ["text/plain", "multipart/form-data; boundary=x", "application/json"] {
         let seen = user.send(Method::POST, "/account/keys", None, &[("content-type", kind)]).await;
         assert_eq!(seen.expect(415).text("h1"), "The body is not a form", "{kind}");

@@ -38,7 +38,7 @@ async fn a_setting_is_saved_for_all_workers_and_set_back_from_the_message() {
     assert_eq!(of(&page, "session_idle_seconds"), "default");
     assert_eq!(of(&page, "login_limit"), "environment of the worker");
     assert!(
-        page.texts("button").iter().all(|button| button != "Back to the default"),
+        page.texts("button").iter().all(|button| button != "Remove what is set here"),
         "nothing was set here"
     );
 
@@ -84,7 +84,7 @@ async fn of_two_people_who_change_settings_at_once_the_second_looks_again_with_t
     one.submit(&first, "#settings", &[("probe_interval_seconds", "5")], "Save").await.expect(303);
     let stale = two.submit(&second, "#settings", &[("session_idle_seconds", "900")], "Save").await;
     let why = stale.expect(409).error_at("revision").unwrap();
-    assert!(why.contains("Somebody else changed the settings"), "{why}");
+    assert!(why.contains("The settings were changed since you opened this page"), "{why}");
     assert_eq!(
         stale.attribute("#session_idle_seconds", "value").as_deref(),
         Some("900"),

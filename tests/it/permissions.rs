@@ -103,8 +103,8 @@ async fn a_refused_change_is_told_who_may_and_is_an_entry_of_the_audit_and_a_ref
     let says = refused.body["detail"].as_str().unwrap();
     assert_eq!(
         says,
-        "only operators and admins may ban and unban addresses, and your role is viewer; nothing was changed. An admin can \
-         change what your account may do; for a token, make another one that may do more"
+        "only operators and admins may ban and unban addresses, and your role is viewer; nothing was changed. An admin, \
+         or with single sign-on your groups, decides what your account may do; for a token, make another one that may do more"
     );
     assert_eq!(viewer.get("/api/v1/settings").await.problem(403), "not-allowed");
     let bound = cluster.client(0).with_bearer(&session_of(&store, &access(Role::Admin, &["web-*"])).await);

@@ -259,7 +259,7 @@ async fn a_setup_token_cannot_be_guessed_from_one_address_and_each_try_is_in_the
         let of = |entry: &&AuditEntry| entry.what == "setup.refused" && entry.outcome.contains(words);
         entries.iter().filter(of).count()
     };
-    assert_eq!((refused("wrong setup code"), refused("too many passwords")), (5, 6), "{entries:#?}");
+    assert_eq!((refused("wrong setup code"), refused("too many attempts")), (5, 6), "{entries:#?}");
     // Somebody else is not kept out, and who knows the token is limited by nothing.
     for _ in 0..6 {
         let short = json!({ "password": "short", "token": SETUP_TOKEN });

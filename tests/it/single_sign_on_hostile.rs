@@ -56,7 +56,7 @@ async fn a_token_of_another_login_or_another_time_logs_nobody_in() {
         (Lie::IssuedLongAgo, "it was issued at"),
         (Lie::IssuedInFuture, "it was issued at"),
         (Lie::AnotherAccessToken, "(`at_hash`)"),
-        (Lie::NoIdToken, "lacks the ID token"),
+        (Lie::NoIdToken, "lacks an ID token"),
     ] {
         is_refused(&cluster, &provider, lie, 403, why).await;
     }

@@ -98,7 +98,7 @@ async fn a_login_in_flight_does_not_outlive_the_logout_of_its_session_at_the_pro
     let back = provider.approve(&there.expect(303).to().unwrap(), &anna);
     send(&cluster, 1, &provider.logout_token(&anna, |_, _| {})).await.expect(200);
     let page = browser.get(&back).await;
-    assert!(page.expect(403).html.contains("has ended in the meantime"), "{}", page.html);
+    assert!(page.expect(403).html.contains("has ended since"), "{}", page.html);
     assert!(browser.cookie("bangui").is_none());
     let admin = cluster.client(0).logged_in().await;
     is_alive(&admin).await;

@@ -126,9 +126,9 @@ impl JailService {
             let answer = self.ask(Command::Set(jail.clone(), setting), deadline).await;
             answer.map_err(|reason| match done {
                 0 => reason,
-                _ => {
-                    ChangeError::Unsettled(format!("{done} values were set, but then this failed: {reason}"))
-                }
+                _ => ChangeError::Unsettled(format!(
+                    "only some values were set ({done}), then this failed: {reason}"
+                )),
             })?;
         }
         Ok(())

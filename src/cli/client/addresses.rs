@@ -67,7 +67,7 @@ fn parse(text: &str) -> Result<Vec<Network>, ClientError> {
             let shown = wrong.join("\n  ");
             let more = if count > MAX_SHOWN { "\n  ..." } else { "" };
             Err(ClientError::Usage(format!(
-                "{count} words on standard input are neither addresses nor networks; nothing was sent:\n  {shown}{more}"
+                "neither addresses nor networks on standard input: {count}; nothing was sent:\n  {shown}{more}"
             )))
         }
     }

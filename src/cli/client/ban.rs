@@ -35,7 +35,7 @@ pub async fn run(
         left -= part.len();
         let sent = send(session, action, matches, part, &mut interrupts, output).await;
         if sent.is_err() && left > 0 {
-            output.note(&format!("{left} more addresses were not sent."));
+            output.note(&format!("Addresses that were not sent: {left}."));
         }
         failures.extend(sent?);
     }

@@ -190,7 +190,7 @@ impl Problem {
                 Some("Run this on a terminal, where the password can be asked for.".into())
             }
             (_, WRONG_LOGIN) => Some(
-                "Accounts of a single sign-on have no password: `bangui login --token` takes a token instead.".into(),
+                "Is it the right user (--username NAME)? Accounts of single sign-on have no password: `bangui login --token` takes a token.".into(),
             ),
             (_, PASSWORD_LOGIN_OFF) => Some(
                 "Make a token on the page of your account, and give it to `bangui login --token`.".into(),
@@ -199,7 +199,7 @@ impl Problem {
                 Some("Log in on the page /login in a browser first, which sets the second factor up.".into())
             }
             (_, BAN_NEEDS_FORCE) => Some("Add --force to ban it nevertheless.".into()),
-            (404, _) => Some("`bangui servers` and `bangui jails` list what there is.".into()),
+            (404, _) => Some("`bangui servers`, `bangui jails` and `bangui jobs` list what there is.".into()),
             (421, _) => Some(
                 "Use a URL whose host the server's BANGUI_PUBLIC_URL or BANGUI_ALLOWED_HOSTS names.".into(),
             ),

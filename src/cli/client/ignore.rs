@@ -45,7 +45,11 @@ pub async fn run(session: &Session, matches: &ArgMatches, output: &Output) -> Re
     if !at_once && state != Some(JailChangeState::Done) {
         let problem = fields::CHANGE_PROBLEM.of(&document.value);
         let words = title_and_detail(problem).join("\n");
-        return Err(ClientError::NotDone(format!("The change was not made: {words}")));
+        let what = match state {
+            Some(JailChangeState::Refused) => "The change was not made",
+            _ => "The change failed",
+        };
+        return Err(ClientError::NotDone(format!("{what}: {words}")));
     }
     if output.json {
         return Ok(());

@@ -173,7 +173,14 @@ pub async fn log_out(config: &ClientConfig, output: &Output) -> Result<(), Clien
         Ok(_) => "Logged out of",
         Err(ClientError::NotLoggedIn(_)) => "The session had ended already at",
         Err(error) => {
-            output.note("The session has not been ended, and is still kept.");
+            output.note(&match (session.is_api_token, session.is_kept) {
+                (true, _) => format!(
+                    "No logout ends the token in BANGUI_TOKEN: revoke it on the page of your account, {}/account.",
+                    session.server.url()
+                ),
+                (false, true) => "The session has not been ended, and is still kept.".to_owned(),
+                (false, false) => "The session has not been ended.".to_owned(),
+            });
             return Err(error);
         }
     };

@@ -21,8 +21,10 @@ pub fn version(server: &ServerName, agent: &str, workers: &str) -> Option<Findin
             "The agent on {server} runs {agent}, the workers {workers}. Neighbouring versions work together; \
              what only one of them knows is not shown."
         );
-        let remedy = Remedy::text(format!("Install bangui {workers} on {server} and restart the agent."))
-            .command("systemctl restart bangui-agent");
+        let remedy = Remedy::text(format!(
+            "Update the older of the two: install bangui {workers} on {server} and restart the agent, unless the agent is newer."
+        ))
+        .command("systemctl restart bangui-agent");
         let title = "The agent runs another version";
         Finding::new(Kind::AgentVersion, Severity::Warning, title, detail, remedy).on(server)
     })
@@ -122,7 +124,7 @@ pub fn same_name<'a>(agents: impl Iterator<Item = (&'a ServerName, &'a str, &'a 
 pub fn conflict(name: &str, how: &str) -> Finding {
     let detail = format!("{how} One of them may not be monitored.");
     let remedy = Remedy::text("Give each agent a unique name (BANGUI_AGENT_NAME, and in its certificate).");
-    let title = format!("Two agents are called {name}");
+    let title = format!("More than one agent is called {name}");
     Finding::new(Kind::AgentNames, Severity::Error, title, detail, remedy).about(name)
 }
 

@@ -62,7 +62,7 @@ pub fn limits_met(refused: u64) -> Option<Finding> {
         );
         let remedy = Remedy::text(
             "The log says where they come from: search it for \"was refused with 429\". If they are your users, name your proxies \
-             in BANGUI_TRUSTED_PROXIES or raise BANGUI_LOGIN_LIMIT.",
+             in BANGUI_TRUSTED_PROXIES, or raise the login limits in the settings.",
         );
         Finding::new(Kind::LimitsMet, Severity::Warning, "Login limits refuse often", detail, remedy)
     })

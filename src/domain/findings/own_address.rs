@@ -40,8 +40,8 @@ pub fn judge(server: &ServerName, jails: &[JailFacts], address: IpAddr) -> Verdi
     }
     let detail = format!("A few wrong passwords from {address} would lock you out of {server}.");
     let remedy = Remedy::text(format!(
-        "Add {address} to `ignoreip` under [DEFAULT] in /etc/fail2ban/jail.local and reload, or call \
-         POST /api/v1/servers/{server}/jails/JAIL/ignore for each jail."
+        "Add {address} to `ignoreip` under [DEFAULT] in /etc/fail2ban/jail.local and reload, or have an admin add \
+         it in each jail (POST /api/v1/servers/{server}/jails/JAIL/ignore)."
     ))
     .command("fail2ban-client -t && fail2ban-client reload");
     let title = "Your own address is on no never-banned list";

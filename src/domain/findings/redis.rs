@@ -92,7 +92,7 @@ fn replicas(facts: &RedisFacts) -> Option<Finding> {
             _ => format!("Only {replicas} of {wanted} replicas are connected and in sync"),
         };
         let detail = format!(
-            "BANGUI_REDIS_MIN_REPLICAS is {wanted}: each logout is answered \"not confirmed\" until they are back."
+            "BANGUI_REDIS_MIN_REPLICAS is {wanted}: logouts, revocations and new passwords are answered \"not confirmed\" until they are back."
         );
         let remedy = Remedy::text("Bring the replicas back, or lower BANGUI_REDIS_MIN_REPLICAS.")
             .command("redis-cli INFO replication");

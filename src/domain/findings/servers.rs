@@ -133,8 +133,11 @@ fn pending_recovery(server: &ServerName, state: &ServerState) -> Option<Finding>
         let missing: Vec<&str> = state.status.missing_jails.iter().map(JailName::as_str).collect();
         match &missing[..] {
             [] => {
-                let detail =
-                    format!("fail2ban went down {after} after {jail} was switched on. Nobody is banned.");
+                let now = match state.status.condition {
+                    Condition::Unreachable => "Whether anybody is banned now is not known.",
+                    _ => "Nobody is banned.",
+                };
+                let detail = format!("fail2ban went down {after} after {jail} was switched on. {now}");
                 (Severity::Error, format!("fail2ban crashed after {jail} was switched on"), detail)
             }
             jails => {
@@ -144,8 +147,10 @@ fn pending_recovery(server: &ServerName, state: &ServerState) -> Option<Finding>
             }
         }
     };
-    let remedy = Remedy::text(format!("Switch {jail} off and restore the rest, or dismiss this warning."))
-        .action("POST", format!("/api/v1/servers/{server}/recovery/rollback"));
+    let remedy = Remedy::text(format!(
+        "An admin can switch {jail} off and restore the rest, or dismiss this warning."
+    ))
+    .action("POST", format!("/api/v1/servers/{server}/recovery/rollback"));
     let finding = Finding::new(Kind::PendingRecovery, severity, title, detail, remedy);
     Some(finding.on(server).jail(jail).since(Some(pending.detected_at)))
 }

@@ -152,6 +152,8 @@ pub async fn show(
 }
 
 /// Cancels a ban job: once this is answered, no further address is banned or unbanned by it. What it has done stays.
+///
+/// Operators may cancel their own jobs, admins all.
 #[utoipa::path(post, path = "/api/v1/ban-jobs/{id}/cancel", tag = "bans", params(("id" = String, Path)),
     responses((status = 200, body = BanJob), (status = 409, description = "The job has already ended"),
         (status = 502, description = "The job is stopped, but its agent could not be informed yet")))]

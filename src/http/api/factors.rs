@@ -24,7 +24,7 @@ pub struct FactorsView {
     /// How many recovery codes are left.
     recovery_codes: usize,
     passkeys: Vec<PasskeyView>,
-    /// Whether your role needs one.
+    /// Whether your role needs one; users of single sign-on are not asked for it.
     required: bool,
 }
 

@@ -39,7 +39,7 @@ pub async fn ready(State(state): State<AppState>) -> Result<axum::Json<Ready>> {
             Err(not_ready("starting", "this worker is still starting"))
         }
         Phase::Draining => {
-            Err(not_ready("draining", "this worker is stopping; the others continue to serve"))
+            Err(not_ready("draining", "this worker is stopping: send requests to another one"))
         }
         Phase::Serving => {
             state.store.available().map_err(|_| redis_away())?;

@@ -79,7 +79,7 @@ pub fn path_of(code: &InvitationCode) -> String {
 #[utoipa::path(post, path = "/api/v1/invitations", tag = "users", request_body = InvitationRequest,
     responses((status = 201, body = InvitationMade),
         (status = 403, description = "Only an admin of all servers may, and no token; or the password was not confirmed within the last five minutes"),
-        (status = 409, description = "There is a user of that name")))]
+        (status = 409, description = "There is a user of that name, or there are too many invitations, or passwords are switched off")))]
 pub async fn invite(
     State(state): State<AppState>,
     Person(actor): Person,
@@ -137,8 +137,8 @@ pub struct Welcome {
 
 /// Sets the password of the account that an invitation is for, which creates the account, once.
 #[utoipa::path(post, path = "/api/v1/invitations/accept", tag = "users", security(()), request_body = Acceptance,
-    responses((status = 201, body = Welcome), (status = 404, description = "There is no such invitation any more"),
-        (status = 409, description = "There is a user of that name"), (status = 429, description = "Too many attempts")))]
+    responses((status = 201, body = Welcome), (status = 404, description = "The invitation is not valid: used, revoked or expired"),
+        (status = 409, description = "There is a user of that name, or passwords are switched off"), (status = 429, description = "Too many attempts")))]
 pub async fn accept(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,

@@ -72,7 +72,7 @@ pub struct IgnoreRequest {
     /// An address or a network.
     #[schema(value_type = String, examples("203.0.113.7", "2001:db8::/48"))]
     network: Network,
-    /// Also after the next reload or restart.
+    /// Also after the next reload or restart; for admins.
     #[serde(default)]
     persistent: bool,
 }

@@ -21,8 +21,8 @@ use crate::http::middleware::idempotency;
 #[openapi(
     info(
         title = "bangui",
-        description = "A control plane for fail2ban. Log in with `POST /api/v1/session`, then send the token as \
-                       `Authorization: Bearer <token>`, or the cookie. Every refusal is a problem document (RFC 9457)."
+        description = "A control plane for fail2ban. Log in with `POST /api/v1/session`, or make a token on the page of \
+                       your account, then send the token as `Authorization: Bearer <token>`, or the cookie. Every refusal is a problem document (RFC 9457)."
     ),
     components(schemas(ProblemDocument<'_>)),
     servers((url = "/", description = "The worker that this document came from")),
@@ -101,8 +101,8 @@ const IDS: [(&str, &str, &str); 68] = [
     ("post", "/api/v1/session/factor", "finish_login"),
     ("post", "/api/v1/session/factor/app", "propose_app_at_login"),
     ("post", "/api/v1/session/factor/app/confirm", "set_app_at_login"),
-    ("post", "/api/v1/session/factor/passkey", "begin_passkey_at_login"),
-    ("post", "/api/v1/session/factor/passkey/finish", "add_passkey_at_login"),
+    ("post", "/api/v1/session/factor/passkey", "propose_passkey"),
+    ("post", "/api/v1/session/factor/passkey/finish", "set_passkey"),
     ("get", "/api/v1/factors", "get_factors"),
     ("post", "/api/v1/factors/app", "propose_app"),
     ("post", "/api/v1/factors/app/confirm", "set_app"),
@@ -203,8 +203,8 @@ fn judge(operation: &mut Operation, row: Option<&Route>) {
     });
     if let RefOr::T(refused) = refused {
         refused.description = match refused.description.as_str() {
-            "" => "The account's role is not enough".to_owned(),
-            other => format!("{other}; or the account's role is not enough"),
+            "" => "The account or the token may not do this".to_owned(),
+            other => format!("{other}; or the account or the token may not do this"),
         };
     }
 }
@@ -232,6 +232,7 @@ fn take_key(operation: &mut Operation) {
             "422",
             "The body is well-formed but not acceptable, or the `Idempotency-Key` was used for another request",
         ),
+        ("500", "A bug in bangui, or something failed on the host: the `type` says which"),
     ];
     for (status, description) in refusals {
         let response = operation.responses.responses.entry(status.to_owned());
@@ -251,14 +252,14 @@ fn refuse(operation: &mut Operation, safe: bool, api: bool, probe: bool) {
     let (body, query) = (operation.request_body.is_some(), takes(ParameterIn::Query));
     let refusals = [
         (400, body || query, "The body or the query cannot be parsed"),
-        (401, !open, "Nobody is logged in, or the session has ended"),
-        (403, !safe, "The request comes from another site, or its password or setup code is wrong"),
+        (401, !open, "There is no valid session or token, or it has ended"),
+        (403, !safe, "The request comes from another site, or is refused: the `type` and the detail say why"),
         (404, takes(ParameterIn::Path), "Not found: the detail says what"),
         (408, body, "The body was too slow"),
         (413, body, "The body is too large"),
         (415, body, "The body is not `application/json`"),
         (422, body, "The body is well-formed but not acceptable"),
-        (500, api, "A bug in bangui"),
+        (500, api, "A bug in bangui, or data in Redis that it cannot read"),
         (503, api, "Redis or fail2ban cannot answer now, or too many passwords are being checked: try again"),
     ];
     for (status, applies, description) in refusals {

@@ -26,8 +26,8 @@ pub struct PasswordRequest {
 /// that sends its token as a bearer.
 #[utoipa::path(put, path = "/api/v1/password", tag = "session", request_body = PasswordRequest,
     responses((status = 204, description = "Changed; the session's new token is in `Set-Cookie`"),
-        (status = 403, description = "`current` is wrong, or the request comes from another site"),
-        (status = 409, description = "Somebody else changed it at the same time"), (status = 429, description = "Too many attempts")))]
+        (status = 403, description = "Tokens may not do this; or `current` is wrong; or passwords are switched off; or the request comes from another site"),
+        (status = 409, description = "It was changed at the same time"), (status = 429, description = "Too many attempts")))]
 pub async fn change(
     State(state): State<AppState>,
     Person(actor): Person,

@@ -106,8 +106,8 @@ fn with_codes(
 /// Begins to set up a passkey for a login that was answered `second-factor-setup-required`. It is to be finished within five minutes, at
 /// any worker, once.
 #[utoipa::path(post, path = "/api/v1/session/factor/passkey", tag = "session", security(()), request_body = WaitingLogin,
-    responses((status = 200, body = PasskeyOptions), (status = 401, description = "The login does not wait any more"),
-        (status = 409, description = "There are no passkeys here")))]
+    responses((status = 200, body = PasskeyOptions), (status = 401, description = "The login has ended"),
+        (status = 409, description = "Passkeys cannot be used here")))]
 pub async fn begin_passkey(
     State(state): State<AppState>,
     Json(WaitingLogin { login }): Json<WaitingLogin, STRANGERS_BODY>,
@@ -131,9 +131,9 @@ pub struct FirstPasskey {
 
 /// Sets up the passkey that the browser has made, and finishes the login.
 #[utoipa::path(post, path = "/api/v1/session/factor/passkey/finish", tag = "session", security(()), request_body = FirstPasskey,
-    responses((status = 201, body = LoggedInWithCodes), (status = 401, description = "The login does not wait any more"),
+    responses((status = 201, body = LoggedInWithCodes), (status = 401, description = "The login has ended"),
         (status = 403, description = "The passkey is refused, or the request comes from another site"),
-        (status = 409, description = "No passkey is being added for this login, or it is known already; or there are none here")))]
+        (status = 409, description = "No passkey is being added for this login, or it is known already; or passkeys cannot be used here")))]
 pub async fn add_passkey(
     State(state): State<AppState>,
     CallerAddress(ip): CallerAddress,

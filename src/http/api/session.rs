@@ -67,10 +67,12 @@ impl From<log_in::LoggedIn> for LoggedIn {
     }
 }
 
-/// Logs in. If the account has a second factor, the answer is the problem `second-factor-required`. The answer has the token for `Authorization`, and sets it as a cookie too.
+/// Logs in. If the account has a second factor, the answer is the problem `second-factor-required`; if it has none and its role needs one,
+/// `second-factor-setup-required`. The answer has the token for `Authorization`, and sets it as a cookie too.
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = Login,
     responses((status = 201, body = LoggedIn), (status = 401, body = LoginRefused,
             content_type = "application/problem+json", description = "Wrong name or password; or a second factor is required"),
+        (status = 403, description = "Passwords are switched off for this account; or the request comes from another site"),
         (status = 409, description = "There is no password yet"), (status = 429, description = "Too many attempts")))]
 pub async fn log_in(
     State(state): State<AppState>,
@@ -96,7 +98,7 @@ pub struct Confirmation {
 
 /// Confirms the password: for five minutes this session may make sensitive changes.
 #[utoipa::path(post, path = "/api/v1/session/confirm", tag = "session", request_body = Confirmation,
-    responses((status = 204), (status = 403, description = "Wrong password, or the request comes from another site"),
+    responses((status = 204), (status = 403, description = "Tokens may not do this; or the password is wrong; or the account has none; or the request comes from another site"),
         (status = 429, description = "Too many attempts")))]
 pub async fn confirm(
     State(state): State<AppState>,

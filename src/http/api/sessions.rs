@@ -72,7 +72,7 @@ pub async fn list(
 
 /// Ends one session of the caller's account. Any but the caller's own needs a confirmed password.
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "session", params(("id" = String, Path)),
-    responses((status = 204), (status = 403, description = "The password was not confirmed within the last five minutes")))]
+    responses((status = 204), (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes")))]
 pub async fn end_one(
     State(state): State<AppState>,
     AwaitRevocation(Person(actor)): AwaitRevocation<Person>,
@@ -96,7 +96,7 @@ pub struct EndAllQuery {
 
 /// Ends all sessions of the caller's account. Needs a confirmed password.
 #[utoipa::path(delete, path = "/api/v1/sessions", tag = "session", params(EndAllQuery),
-    responses((status = 204), (status = 403, description = "The password was not confirmed within the last five minutes")))]
+    responses((status = 204), (status = 403, description = "Tokens may not do this; or the password was not confirmed within the last five minutes")))]
 pub async fn end_all(
     State(state): State<AppState>,
     AwaitRevocation(Person(actor)): AwaitRevocation<Person>,

@@ -122,7 +122,7 @@ impl TryFrom<Vec<ServerPattern>> for Servers {
 #[utoipa::path(patch, path = "/api/v1/users/{name}", tag = "users", params(("name" = String, Path)), request_body = UserPatch,
     responses((status = 200, body = UserView),
         (status = 403, description = "Only an admin of all servers may, and no token; or the password was not confirmed within the last five minutes"),
-        (status = 409, description = "No other user would be an admin of all servers, or the user was changed at the same time")))]
+        (status = 409, description = "No other user would be an admin of all servers, or the user's groups at the provider decide, or the user was changed at the same time")))]
 pub async fn change(
     State(state): State<AppState>,
     Person(actor): Person,

@@ -40,7 +40,7 @@ impl From<LoginError> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "login-overtaken",
                 "The login was revoked while under way",
-                "all sessions were ended, or the password changed, while this login was under way: log in again",
+                "your account was changed, or all its sessions were ended, while this login was under way: log in again",
             )
             .retry_after(1),
             LoginError::Limited(limited) => limited.into(),
@@ -184,7 +184,7 @@ impl From<ChangeSettingsError> for Problem {
             ChangeSettingsError::Stale { revision } => Self::new(
                 StatusCode::PRECONDITION_FAILED,
                 "settings-changed",
-                "The settings were changed by somebody else",
+                "The settings were changed in between",
                 format!("the settings are now at revision {revision}; nothing was changed: reload and retry"),
             )
             .with("revision", revision),

@@ -12,7 +12,7 @@ use crate::actions::roll_back::RollBackError;
 use crate::actions::switch_jail::SwitchError;
 use crate::actions::unban_all::UnbanAllError;
 use crate::actions::undo::UndoError;
-use crate::agent::client::AgentError;
+use crate::agent::client::{AgentError, RefusedKind};
 use crate::domain::ban_job::MAX_JOB_ADDRESSES;
 use crate::domain::transition::RecoveryChanged;
 use crate::http::api::time::Time;
@@ -124,8 +124,8 @@ impl From<UndoError> for Problem {
                 StatusCode::FORBIDDEN,
                 "not-allowed",
                 "Your account may not do this",
-                "your account may not make this change, and so not undo it; nothing was changed. An admin can change what \
-                 your account may do",
+                "your account may not make this change, and so not undo it; nothing was changed. An admin, or with single \
+                 sign-on your groups, decides what your account may do; for a token, make another one that may do more",
             ),
             UndoError::Changed(what) => refused(format!("{what}; nothing was changed")),
             UndoError::Target(error) => error.into(),
@@ -146,7 +146,9 @@ impl From<EnqueueError> for Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "too-many-ban-jobs",
                 "Too many ban jobs are open",
-                format!("{MAX_OPEN_JOBS} ban jobs are still open: wait for one to finish, or cancel one"),
+                format!(
+                    "{MAX_OPEN_JOBS} ban jobs are still open: wait for one to finish, or have one cancelled"
+                ),
             )
             .retry_after(RETRY_ENQUEUE_AFTER),
             EnqueueError::Gone => no_such_job(),
@@ -204,10 +206,14 @@ impl From<RollBackError> for Problem {
                 "no-pending-recovery",
                 "No recovery is pending",
                 format!(
-                    "server `{server}` neither went down nor lost jails after an activation, or is already back; nothing was changed"
+                    "server `{server}` neither went down nor lost jails after an activation, or is already back, or its warning was dismissed; nothing was changed"
                 ),
             ),
             RollBackError::Changed(changed) => changed.into(),
+            // Refusals of these kinds say that nothing was changed.
+            RollBackError::Agent(
+                error @ AgentError::Refused { kind: RefusedKind::Jail | RefusedKind::Failed, .. },
+            ) => Self::from(error).and("the recovery stays pending"),
             RollBackError::Agent(error) => {
                 Self::from(error).and("the jail may be off already; the recovery stays pending")
             }

@@ -13,8 +13,8 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "passkey-refused",
             "The passkey was refused",
-            "this passkey cannot log in here: it may have been removed, or belong to another site; log in with the password, or with \
-             another passkey",
+            "this passkey cannot log in here: it may have been removed, or belong to another site or to a user of single sign-on; log \
+             in with the password, another passkey, or single sign-on",
         )
     }
 

@@ -17,7 +17,7 @@ impl Problem {
             "token-not-allowed",
             "A token may not do this",
             "accounts, passwords, sessions, tokens and users are for people, whatever the role of a token: log in with \
-             POST /api/v1/session; nothing was changed",
+             POST /api/v1/session, or in a browser; nothing was changed",
         )
     }
 
@@ -62,8 +62,8 @@ impl From<NotAnAdmin> for Problem {
             StatusCode::FORBIDDEN,
             "not-allowed",
             "Your account may not do this",
-            "only an admin whose account is for all servers may manage users; nothing was changed. An admin can change \
-             what your account may do",
+            "only an admin whose account is for all servers may manage users; nothing was changed. An admin, or \
+             with single sign-on your groups, decides what your account may do",
         )
         .with("needed_role", "admin")
     }
@@ -78,7 +78,7 @@ impl From<UserError> for Problem {
             UserError::LastAdmin => Self::conflict(
                 "last-admin",
                 "This is the last admin",
-                "no other enabled user is an admin of all servers, and one must stay; make another user an admin \
+                "no other enabled user is an admin of all servers, and one must stay; make another user one \
                  first: nothing was changed",
             ),
             UserError::Permanent => Self::conflict(
@@ -131,7 +131,12 @@ impl From<AcceptError> for Problem {
                  who invited you for another one",
             ),
             AcceptError::PasswordOff => Self::invitations_off(),
-            AcceptError::Exists => Self::user_exists(),
+            AcceptError::Exists => Self::conflict(
+                "user-exists",
+                "There is a user of that name",
+                "an account of this name has been made since the invitation: log in if it is yours, or ask the admin who invited you for \
+                 another name",
+            ),
             AcceptError::Limited(limited) => limited.into(),
             AcceptError::Weak(weak) => weak.into(),
             AcceptError::Gate(error) => error.into(),

@@ -17,9 +17,10 @@
 //! `X-Forwarded-Host` is always ignored. In the absolute form of a request line the host of the URI counts as well.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::uri::Authority;
-use axum::http::{Request, StatusCode, Version, header};
+use axum::http::{HeaderValue, Request, StatusCode, Version, header};
 use url::Url;
 
 use crate::http::error::{Problem, Result};
@@ -31,6 +32,8 @@ pub struct AllowedHosts {
     names: Vec<String>,
     /// Whether the worker listens on loopback, so that loopback names are its own.
     loopback: bool,
+    /// The first header that was let through. Nearly every request has the same one, and need not be parsed.
+    usual: Arc<OnceLock<HeaderValue>>,
 }
 
 impl AllowedHosts {
@@ -41,6 +44,7 @@ impl AllowedHosts {
         Self {
             names: allowed.iter().cloned().chain(public).collect(),
             loopback: bound.to_canonical().is_loopback(),
+            usual: Arc::default(),
         }
     }
 
@@ -54,6 +58,9 @@ impl AllowedHosts {
         if matches!(request.uri().path(), "/healthz" | "/readyz") {
             return Ok(());
         }
+        if request.uri().authority().is_none() && line.is_some() && line == self.usual.get() {
+            return Ok(());
+        }
         let unreadable = || Problem::malformed("the header `Host` names no host");
         let authority = line.map(|line| Authority::try_from(line.as_bytes())).transpose();
         let authority = authority.map_err(|_| unreadable())?;
@@ -64,10 +71,12 @@ impl AllowedHosts {
             return Err(Problem::malformed("the request has no header `Host`"));
         }
         let named = request.uri().authority().into_iter().chain(authority.as_ref());
-        named
-            .map(Authority::host)
-            .find(|host| !self.allow(host))
-            .map_or(Ok(()), |host| Err(misdirected(host)))
+        if let Some(host) = named.map(Authority::host).find(|host| !self.allow(host)) {
+            return Err(misdirected(host));
+        }
+        // An error means that there is a usual one.
+        let _ = line.map(|line| self.usual.set(line.clone()));
+        Ok(())
     }
 
     fn allow(&self, host: &str) -> bool {
@@ -194,6 +203,19 @@ mod tests {
         let absolute = |uri: &str| Request::get(uri.to_owned()).header("host", "localhost");
         assert_eq!(status(&hosts, absolute("http://localhost:8080/api/v1/setup")), 200);
         assert_eq!(status(&hosts, absolute("http://evil.example/api/v1/setup")), 421);
+    }
+
+    #[test]
+    fn the_usual_host_is_let_through_again_and_no_other_with_it() {
+        let hosts = hosts(&[], None, "127.0.0.1");
+        let absolute = |uri: &str| Request::get(uri.to_owned()).header("host", "localhost");
+        assert_eq!(asked(&hosts, "evil.example"), 421, "no usual one yet");
+        for _ in 0..2 {
+            assert_eq!(asked(&hosts, "localhost"), 200);
+            assert_eq!(asked(&hosts, "evil.example"), 421);
+            assert_eq!(status(&hosts, absolute("http://evil.example/api/v1/setup")), 421);
+            assert_eq!(status(&hosts, Request::get("/api/v1/setup")), 400, "HTTP/1.1 without a host");
+        }
     }
 
     #[test]

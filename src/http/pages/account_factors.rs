@@ -139,8 +139,8 @@ pub async fn set_app(
 ) -> Result<Response> {
     match second_factor::set_app(&state, visitor.actor.clone(), form.raw("code").to_owned()).await {
         Ok(codes) => {
-            let message =
-                Message::ok("The app is set up.").and("From now on the password alone logs nobody in.");
+            let message = Message::ok("The app is set up.")
+                .and("From now on the password alone is not enough to log in.");
             Ok(hand_over(&state, &visitor, cookie, message, &codes).await)
         }
         Err(FactorError::WrongCode) => {
@@ -161,8 +161,8 @@ pub async fn set_app(
 /// Removes the app.
 pub async fn remove_app(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let message = match second_factor::remove_app(&state, visitor.actor.clone()).await {
-        Ok(()) => Message::ok("The app is removed.").and("Its codes log nobody in any more."),
-        Err(FactorError::Unknown) => Message::ok("There was no app any more."),
+        Ok(()) => Message::ok("The app is removed.").and("Its codes no longer work."),
+        Err(FactorError::Unknown) => Message::ok("The app was removed before."),
         Err(FactorError::Unconfirmed(_)) => {
             return confirm::ask(visitor, "Remove the authenticator app", PATH, &form);
         }

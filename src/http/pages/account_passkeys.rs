@@ -41,7 +41,7 @@ pub async fn add(
             let Some(codes) = added.codes else {
                 return Ok(done(&state, &visitor.actor, PATH, message).await);
             };
-            let message = message.and("From now on the password alone logs nobody in.");
+            let message = message.and("From now on the password alone is not enough to log in.");
             return Ok(hand_over(&state, &visitor, cookie, message, &codes).await);
         }
         Err(PasskeyError::Store(error)) => return Err(error.into()),
@@ -54,7 +54,7 @@ pub async fn add(
 pub async fn remove(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let id = PasskeyId::parse(form.text("id")).ok_or(PasskeyError::Unknown)?;
     let message = match passkeys::remove(&state, visitor.actor.clone(), id).await {
-        Ok(()) => Message::ok("The passkey is removed.").and("It logs nobody in any more."),
+        Ok(()) => Message::ok("The passkey is removed.").and("It can no longer log in."),
         Err(PasskeyError::Unknown) => Message::ok("That passkey was removed before."),
         Err(PasskeyError::Unconfirmed(_)) => return confirm::ask(visitor, "Remove a passkey", PATH, &form),
         Err(error) => return Err(error.into()),

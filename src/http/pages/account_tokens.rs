@@ -32,8 +32,7 @@ pub async fn create(
     let mut errors = Errors::default();
     let servers = typed_servers(form.text("servers"));
     if servers.is_none() {
-        let allowed =
-            "Names of servers or patterns such as web-*, separated by commas, 50 at most. Empty for all of yours.";
+        let allowed = "Names of servers or patterns such as web-*, separated by commas, 50 at most. Empty for all of yours.";
         errors.add("servers", allowed);
     }
     let networks = form.text("networks").split([',', ' ']).filter(|text| !text.is_empty());

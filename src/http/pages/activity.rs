@@ -166,8 +166,10 @@ pub async fn show(
     let wrong = || Problem::malformed("`before` must be the one in a link to older lines");
     let before = Some(&wanted.before).filter(|before| !before.is_empty());
     let before = before.map(|text| StreamId::parse(text).ok_or_else(wrong)).transpose()?;
-    let read = if wanted.is_filtered() { MAX_READ } else { PAGE };
     let Visitor { shell, actor, .. } = visitor;
+    // Of what is read for an account for some servers, much is of others.
+    let narrow = wanted.is_filtered() || !actor.access.is_for_all_servers();
+    let read = if narrow { MAX_READ } else { PAGE };
     let (mut lines, mut oldest) = (Vec::new(), None);
     if wanted.kind != PEOPLE {
         let (events, more) = state.store.events_before(before, read).await?;
@@ -190,7 +192,7 @@ pub async fn show(
     let (mut lines, oldest) = cut(lines, oldest);
     offer_undo(&state, &mut lines).await?;
     let older = oldest.map(|oldest| wanted.path(|wanted| wanted.before = oldest.to_string()));
-    let looked_back_to = oldest.filter(|_| wanted.is_filtered()).map(StreamId::at);
+    let looked_back_to = oldest.filter(|_| narrow).map(StreamId::at);
     Ok(Page::new(Activity { shell, wanted, lines, older, looked_back_to }))
 }
 

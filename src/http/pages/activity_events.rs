@@ -84,7 +84,7 @@ fn words(kind: &str, facts: &Value) -> (String, Option<String>) {
             facts.get("seconds_since_activation").and_then(Value::as_i64).unwrap_or_default()
         ),
         "recovery.resolved" => "The server has recovered.".to_owned(),
-        "recovery.cleared" => "The warning was dismissed.".to_owned(),
+        "recovery.cleared" => "The warning is gone: it was dismissed, or the jail rolled back.".to_owned(),
         "activation.recorded" => "The jail is about to be switched on.".to_owned(),
         "ban.added" | "ban.removed" => {
             let verb = if kind == "ban.added" { "banned" } else { "no longer banned" };

@@ -248,7 +248,11 @@ fn outcome_message(
     if !around.is_empty() {
         let networks = around.iter().map(Network::to_string).collect::<Vec<_>>().join(" and ");
         let what = if matches!(deed, Deed::Ban { .. }) { "banned" } else { "unbanned" };
-        text = format!("{networks}, which contains it, is {what} as a whole. {text}");
+        let contain = match around.len() {
+            1 => "which contains it, is",
+            _ => "which contain it, are",
+        };
+        text = format!("{networks}, {contain} {what} as a whole. {text}");
     }
     let message = message.and(text.trim_end());
     let (label, action) = match deed {

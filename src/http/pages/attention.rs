@@ -151,9 +151,14 @@ impl Attention {
         } else if state.status.condition == Condition::Down || missing.is_empty() {
             (
                 format!("went down {after} after {jail} was switched on"),
-                format!("Nobody is banned on {server} now."),
+                match state.status.condition {
+                    Condition::Unreachable => {
+                        format!("Whether {server} bans now is not known: its agent cannot be reached.")
+                    }
+                    _ => format!("Nobody is banned on {server} now."),
+                },
                 Some(format!("Switch {jail} off, start fail2ban")),
-                "Takes about 5 s. Bans come back from fail2ban's database. Dismissing changes nothing there and takes this warning away.",
+                "Takes about 5 s. Bans come back from fail2ban's database, if it keeps one. Dismissing changes nothing there and takes this warning away.",
             )
         } else {
             (
@@ -166,7 +171,7 @@ impl Attention {
                     many => format!("{} ban nobody until they are back. {}", names(many), others(state)),
                 },
                 Some(format!("Switch {jail} off, restore jails")),
-                "Takes about 5 s. Bans come back from fail2ban's database. Dismissing changes nothing there and takes this warning away.",
+                "Takes about 5 s. Bans come back from fail2ban's database, if it keeps one. Dismissing changes nothing there and takes this warning away.",
             )
         };
         let detected_at = pending.detected_at.to_rfc3339_opts(SecondsFormat::Micros, true);

@@ -172,6 +172,8 @@ pub async fn cancel_job(
             count(job.progress.asked as u64)
         ))
         .and("What was done stays done."),
+        // The job is stopped: only its agent has yet to hear of it.
+        Err(error @ CancelError::AgentUnaware(_)) => Message::refused(&error.into()),
         Err(error) => refused("The job was not cancelled", &error.into()),
     };
     let path = format!("{}?job={id}", jail_path(&target.server, &target.jail));

@@ -102,10 +102,10 @@ impl Cluster {
     }
 
     fn memory(&self) -> String {
-        let used = format!("{} MB", self.redis.used_memory / MIB);
+        let used = format!("{} MiB", self.redis.used_memory / MIB);
         match self.redis.max_memory {
             0 => format!("{used}, without a limit"),
-            most => format!("{used} of {} MB", most / MIB),
+            most => format!("{used} of {} MiB", most / MIB),
         }
     }
 

@@ -85,7 +85,10 @@ impl Row {
         let Finding { kind, server, jail, about, .. } = &self.finding;
         let link = |path, label| Some(Fix::Link { path, label });
         match (kind, server, jail) {
-            (Kind::PendingRecovery, Some(server), _) => link(server_path(server), "Decide"),
+            (Kind::PendingRecovery, Some(server), _) => {
+                let label = if shell.may(Right::Recover) { "Decide" } else { "Show the server" };
+                link(server_path(server), label)
+            }
             (Kind::ServerUnreachable | Kind::ServerBusy | Kind::ServerDown, Some(server), _) => {
                 shell.may(Right::Probe).then(|| Fix::Form {
                     path: format!("/servers/{server}/probe"),

@@ -74,13 +74,13 @@ impl<const LIMIT: usize> Form<LIMIT> {
         let body = read_body(request.into_body(), limit).await.map_err(|problem| match problem.status() {
             // Whoever pasted a list does not think in bytes.
             StatusCode::PAYLOAD_TOO_LARGE => {
-                let kb = limit / 1024;
+                let kib = limit / 1024;
                 Problem::new(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "body-too-large",
                     "The body is too large",
                     format!(
-                        "a form may have {kb} KB at most, and nothing was done: send a long list in parts"
+                        "a form may have {kib} KiB at most, and nothing was done: send a long list in parts"
                     ),
                 )
             }

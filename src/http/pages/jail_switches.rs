@@ -111,12 +111,31 @@ pub fn refused(what: &str, problem: &Problem) -> Message {
         "configuration-refused" => {
             Message::bad(format!("{what}, and nothing was changed.")).said(problem.detail())
         }
+        name if is_open(name, problem.detail()) => {
+            let perhaps = match what.split_once(' ') {
+                Some((first @ ("Nothing" | "Not" | "The"), rest)) => {
+                    format!("{} {rest}", first.to_lowercase())
+                }
+                _ => what.to_owned(),
+            };
+            Message::bad(format!("The outcome is not known: perhaps {perhaps}.")).and(format!(
+                "{}. {}",
+                problem.title(),
+                sentence(problem.detail())
+            ))
+        }
         _ => Message::bad(format!("{what}.")).and(format!(
             "{}. {}",
             problem.title(),
             sentence(problem.detail())
         )),
     }
+}
+
+/// Whether a refusal leaves open what was done: then a page must not say that it was not.
+fn is_open(name: &str, detail: &str) -> bool {
+    matches!(name, "change-under-way" | "redis-unavailable" | "not-confirmed")
+        || detail.contains("is not known")
 }
 
 /// The page of a form, from its field `back`; else this one.
@@ -207,6 +226,11 @@ impl ChangePage {
         self.state == JailChangeState::Running
     }
 
+    /// Whether its refusal leaves open what was done.
+    fn is_open(&self) -> bool {
+        self.reason.as_deref().is_some_and(|reason| is_open("", reason))
+    }
+
     fn heading(&self) -> String {
         let Self { jail, server, doing, .. } = self;
         match self.state {
@@ -215,8 +239,10 @@ impl ChangePage {
             JailChangeState::Refused => {
                 format!("{jail} on {server} was not {doing}, and nothing was changed")
             }
-            JailChangeState::Failed => format!("{jail} on {server} was not {doing}"),
-            JailChangeState::NotKnown => format!("It is not known whether {jail} on {server} was {doing}"),
+            JailChangeState::Failed if !self.is_open() => format!("{jail} on {server} was not {doing}"),
+            JailChangeState::Failed | JailChangeState::NotKnown => {
+                format!("It is not known whether {jail} on {server} was {doing}")
+            }
         }
     }
 }

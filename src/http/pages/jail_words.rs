@@ -45,6 +45,7 @@ pub fn back_to(before: &[(&str, Option<i64>)]) -> String {
 pub fn in_words(name: &str, value: i64) -> String {
     let value = value_in_words(name, value);
     match name {
+        "bantime" if value == "permanent" => "bans permanently".to_owned(),
         "bantime" => format!("bans for {value}"),
         "findtime" => format!("within {value}"),
         _ => format!("after {value} failure{}", if value == "1" { "" } else { "s" }),

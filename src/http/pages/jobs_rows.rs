@@ -125,7 +125,9 @@ impl Row {
         let (done, _) = self.words();
         let rest = counted_addresses(progress.asked.saturating_sub(progress.done));
         let changed = count(progress.changed as u64);
-        format!("What was not tried yet is left as it is: {rest}. What was {done} so far stays so: {changed}.")
+        format!(
+            "What was not tried yet is left as it is: {rest}. What was {done} so far stays so: {changed}."
+        )
     }
 
     /// The number of failures, in words.

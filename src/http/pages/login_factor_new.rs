@@ -70,7 +70,7 @@ pub async fn page(state: &AppState, mut shell: Shell, sent: Waiting<'_>, errors:
         passkeys: state.passkeys.ready().is_ok(),
         name: Field::text("name", "Name of the passkey")
             .value(sent.name)
-            .hint("What it is on, such as laptop.")
+            .hint("The device that has it, such as laptop.")
             .attribute("autocomplete", "off")
             .attribute("maxlength", "64")
             .attribute("required", "required"),

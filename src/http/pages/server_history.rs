@@ -61,7 +61,7 @@ fn described(event: &StoredEvent) -> Happened {
         }
         "recovery.pending" => format!("went down or lost jails after {jail} was switched on"),
         "recovery.resolved" => format!("recovered after {jail} was switched on"),
-        "recovery.cleared" => format!("the warning about {jail} was dismissed"),
+        "recovery.cleared" => format!("the warning about {jail} is gone: dismissed, or {jail} rolled back"),
         "activation.recorded" => format!("{jail} is about to be switched on"),
         "ban.added" => format!("{whom} banned in {jail}"),
         "ban.removed" => format!("{whom} unbanned in {jail}"),

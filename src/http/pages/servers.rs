@@ -262,7 +262,7 @@ fn empty(
     if all.is_empty() && !access.is_for_all_servers() {
         return Some(Empty {
             title: "There is no server that your account is for.".to_owned(),
-            text: "An admin can change the servers of your account.",
+            text: "An admin, or with single sign-on your groups, decides which servers your account is for.",
             link: None,
         });
     }

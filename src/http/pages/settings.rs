@@ -171,7 +171,7 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
 }
 
 fn stale(visitor: Visitor, now: &Effective, form: &Form) -> Response {
-    let sentence = "Somebody else changed the settings since you opened this page, so nothing was saved.";
+    let sentence = "The settings were changed since you opened this page, so nothing was saved.";
     refused(visitor, now, form, Errors::one("revision", sentence), StatusCode::CONFLICT)
 }
 

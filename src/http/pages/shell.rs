@@ -132,6 +132,12 @@ impl Shell {
         self.access.as_ref().is_some_and(|access| right.borrow().of(access))
     }
 
+    /// Whether they may ban and unban somewhere.
+    #[must_use]
+    pub fn may_ban(&self) -> bool {
+        self.may(Right::Ban)
+    }
+
     /// Whether the user may undo this.
     #[must_use]
     pub fn may_undo(&self, done: &Undoable) -> bool {

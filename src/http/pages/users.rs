@@ -275,7 +275,7 @@ pub async fn invite(
 pub async fn revoke(State(state): State<AppState>, visitor: Visitor, form: Form) -> Result<Response> {
     let id = InvitationId::parse(form.text("id")).ok_or(InviteError::Unknown)?;
     let message = match invite_users::revoke(&state, visitor.actor.clone(), id).await {
-        Ok(()) => Message::ok("The invitation is revoked.").and("Its link opens nothing any more."),
+        Ok(()) => Message::ok("The invitation is revoked.").and("Its link no longer works."),
         Err(InviteError::Unknown) => {
             Message::ok("That invitation was accepted, revoked or had expired before.")
         }
@@ -320,8 +320,12 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
         }
     };
     let changed = match what {
-        "delete" => manage_users::delete_user(&state, actor, username).await,
-        _ => manage_users::change_user(&state, actor, username, change).await.map(drop),
+        "delete" => manage_users::delete_user(&state, actor, username).await.map(|()| true),
+        _ => {
+            let before = state.store.account(&username).await?;
+            let changed = manage_users::change_user(&state, actor, username, change).await;
+            changed.map(|after| before.is_none_or(|before| before.standing != after.standing))
+        }
     };
     let ended = "All sessions and tokens of this user have ended.";
     let (label, message) = match what {
@@ -331,7 +335,8 @@ pub async fn change(State(state): State<AppState>, visitor: Visitor, form: Form)
         _ => (format!("Change {name}"), format!("What {name} may do is changed.")),
     };
     let message = match changed {
-        Ok(()) => Message::ok(message).and(ended),
+        Ok(true) => Message::ok(message).and(ended),
+        Ok(false) => Message::ok("Nothing was different, so nothing was changed."),
         Err(UserError::Unconfirmed(_)) => return confirm::ask(visitor, &label, PATH, &form),
         Err(
             error @ (UserError::LastAdmin

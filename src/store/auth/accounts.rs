@@ -1,4 +1,6 @@
-//! Accounts: who may log in. Setup creates `admin`, once in the life of the installation; every other one begins with an invitation
+//! Accounts: who may log in.
+//!
+//! Setup creates `admin`, once in the life of the installation; every other one begins with an invitation
 //! (`invitations.rs`), or with the first login of a user of the identity provider (`provider_accounts.rs`).
 //!
 //! An account is a hash under its name. Version 0.2 knew only `admin` and wrote only its password: an account without a role may do

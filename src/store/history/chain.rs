@@ -54,7 +54,7 @@ pub struct WholeTrail {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenTrail {
     /// Entries are missing where there were some.
-    #[error("{count} entries before entry {before} ({id}) are missing")]
+    #[error("missing entries: {count}, before entry {before} ({id})")]
     Missing {
         /// How many.
         count: u64,
@@ -78,7 +78,7 @@ pub enum BrokenTrail {
         id: String,
     },
     /// The newest ones are gone.
-    #[error("the newest {count} entries, up to entry {number}, are missing")]
+    #[error("missing entries: {count}, the newest up to entry {number}")]
     NewestMissing {
         /// How many.
         count: u64,

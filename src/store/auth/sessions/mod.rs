@@ -167,11 +167,12 @@ impl Store {
         Ok(record.is_some_and(|kept| !kept.record().is_over(now, life)))
     }
 
+    /// What only some checks do is on the heap, so that the others are small.
     async fn read_session(&self, proof: Proof, life: SessionLife) -> Result<Option<LiveSession>> {
         let mark = self.near_cache.mark();
         let (kept, left) = match &mark {
             None => (self.checks.ask(proof).await?, Duration::ZERO),
-            Some((_, incarnation)) => self.read_with_life(&proof, incarnation).await?,
+            Some((_, incarnation)) => Box::pin(self.read_with_life(&proof, incarnation)).await?,
         };
         let Some(kept) = kept else { return Ok(None) };
         let now = self.shared.clock.now_micros();
@@ -182,7 +183,7 @@ impl Store {
         let session = kept.live(proof.id, life)?;
         if now - record.seen >= micros(record.touch_every(life)) {
             // What was read is no longer what is stored, so the next request fills.
-            self.touch_session(&proof, record, life).await;
+            Box::pin(self.touch_session(&proof, record, life)).await;
         } else if let Some((mark, _)) = mark {
             self.near_cache.fill(mark, proof.id, kept, left);
         }

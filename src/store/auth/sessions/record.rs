@@ -68,15 +68,18 @@ impl LiveSession {
     ) -> std::result::Result<Bytes, E> {
         // Nothing else that is shown changes, except the time of the last touch, and a touch makes a new entry of the cache.
         let ends = (self.idle_expires_at, self.expires_at);
-        let Some(kept) = self.shown.clone() else { return Ok(show(self).await?.into()) };
-        if let Some((of, bytes)) = kept.0.get()
+        let kept = self.shown.clone();
+        if let Some((of, bytes)) = kept.as_ref().and_then(|kept| kept.0.get())
             && *of == ends
         {
             return Ok(bytes.clone());
         }
-        let bytes = Bytes::from(show(self).await?);
-        // An error means that another request was quicker, or that the settings of session lives have changed.
-        let _ = kept.0.set((ends, bytes.clone()));
+        // On the heap: most requests do not get here.
+        let bytes = Bytes::from(Box::pin(show(self)).await?);
+        if let Some(kept) = kept {
+            // An error means that another request was quicker, or that the settings of session lives have changed.
+            let _ = kept.0.set((ends, bytes.clone()));
+        }
         Ok(bytes)
     }
 }
