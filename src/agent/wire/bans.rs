@@ -140,7 +140,7 @@ pub struct LookupRequest {
     /// Whether to look up the entries, too, that keep them from being banned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never_banned: bool,
-    /// The tags of the lists that the caller has: see [`LIST_TAG_HEADER`]. A jail whose list still has its tag is not searched.
+    /// The tags of the lists that the caller has: see [`LIST_TAG_HEADER`](super::LIST_TAG_HEADER). A jail whose list still has its tag is not searched.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<JailName, String>,
 }
