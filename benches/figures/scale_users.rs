@@ -5,7 +5,7 @@
 
 use bangui::actions::Actor;
 use bangui::domain::access::{Access, Role};
-use bangui::store::{Accepted, InvitationCode, Invited, NewInvitation, Owner, Store, Username};
+use bangui::store::{Accepted, Account, InvitationCode, Invited, NewInvitation, Owner, Store, Username};
 
 use crate::Figure;
 use crate::footprint::begin_of;
@@ -27,20 +27,21 @@ pub async fn measure() -> Vec<Figure> {
     let store = cluster.store();
     store.ready().await.unwrap();
     let everything = Access::everything();
-    let first = begin_of(&store, (&Owner::admin(), &everything), 0, 0).await;
+    let admin = store.account(&Username::admin()).await.unwrap().unwrap();
+    let first = begin_of(&store, (&admin.owner, &everything), admin.generation, 0).await;
     let count = usize::try_from(USERS).unwrap() * SESSIONS_OF_ONE;
     let of_one = copied_sessions(redis, &first, &Owner::admin(), count).await;
-    let mut owners = Vec::new();
+    let mut users = Vec::new();
     for n in 0..USERS {
-        owners.push(user(&store, n).await);
+        users.push(user(&store, n).await);
     }
     settled(redis).await;
     let before = stored_bytes(redis).await;
     let viewer = Access { role: Role::Viewer, servers: Vec::new() };
     let mut of_many = Vec::new();
-    for (owner, n) in owners.iter().zip(0..) {
-        let first = begin_of(&store, (owner, &viewer), 0, n).await;
-        of_many.extend(copied_sessions(redis, &first, owner, SESSIONS_OF_ONE - 1).await);
+    for (user, n) in users.iter().zip(0..) {
+        let first = begin_of(&store, (&user.owner, &viewer), user.generation, n).await;
+        of_many.extend(copied_sessions(redis, &first, &user.owner, SESSIONS_OF_ONE - 1).await);
         of_many.push(first);
     }
     settled(redis).await;
@@ -82,7 +83,7 @@ pub async fn measure() -> Vec<Figure> {
 }
 
 /// A user who was invited and has set a password.
-async fn user(store: &Store, n: u32) -> Owner {
+async fn user(store: &Store, n: u32) -> Account {
     let username = Username::parse(&format!("user-{n}")).unwrap();
     let code = InvitationCode::fresh().unwrap();
     let access = Access { role: Role::Viewer, servers: Vec::new() };
@@ -92,5 +93,5 @@ async fn user(store: &Store, n: u32) -> Owner {
     let invitation = store.invitation(&code.id()).await.unwrap().unwrap();
     let accepted = store.accept_invitation(&invitation, "nobody logs in", &record("invitation.accept")).await;
     assert_eq!(accepted.unwrap(), Accepted::Done);
-    store.account(&username).await.unwrap().unwrap().owner
+    store.account(&username).await.unwrap().unwrap()
 }

@@ -70,7 +70,17 @@ async fn half_of_a_list_is_never_put_in_the_place_of_a_whole_one() {
             call.key(key);
         }
         // Three were written.
-        call.arg("owner|7").arg(3).arg(3).arg(100).arg("web-1").arg("web-1/app").arg(3).arg("").arg(3).arg("").arg(0);
+        call.arg("owner|7")
+            .arg(3)
+            .arg(3)
+            .arg(100)
+            .arg("web-1")
+            .arg("web-1/app")
+            .arg(3)
+            .arg("")
+            .arg(3)
+            .arg("")
+            .arg(0);
         let written = call.invoke_async::<i64>(&mut connection).await;
         assert_eq!(written.is_ok(), whole, "{written:?}");
         let list: Vec<String> = redis.command(&["ZRANGE", &keys[2], "0", "-1"]).await;
