@@ -1,7 +1,6 @@
 //! A second factor that is set up at the login, where the role of the account needs one and it has none.
 //!
-//! The right password leads here,
-//! and the first code of the new app, or the new passkey, is the second step.
+//! The right password leads here, and the first code of the new app, or the new passkey, is the second step.
 //!
 //! An account that has a factor never gets here with the password alone: the scripts that set the factor refuse it.
 
