@@ -9,7 +9,7 @@
 //!          ─▶ no place               ─▶ the reserve, where only probes are answered, and no connection is kept open
 //! ```
 //!
-//! One that has waited too long for a request is let go in any case: [`Places::sweep`] looks at all of them now and then, which
+//! One that has waited too long for a request is let go in any case: `Places::sweep` looks at all of them now and then, which
 //! costs a request nothing, while a timer would have to be set and taken back for each.
 //!
 //! So a stranger who holds connections open blocks only their own, many strangers block only one another, and a client that sends a
