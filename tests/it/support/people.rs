@@ -26,6 +26,11 @@ pub async fn accept(client: &Client, code: &str, password: &str) -> Answer {
     }
 }
 
+/// How many rounds a test of who may still do what makes: as many as usual, or as many as `BANGUI_TEST_ROUNDS` says.
+pub fn rounds(usual: usize) -> usize {
+    std::env::var("BANGUI_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
+}
+
 /// Creates a user of all servers.
 pub async fn create_user(admin: &Client, name: &str, role: &str) {
     let code = invite(admin, name, role, &[]).await;
