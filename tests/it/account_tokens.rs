@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::people::{
     USERS_PASSWORD, change_user, create_token, create_user, invite, logged_in_as, rounds,
 };
-use crate::support::rounds::{holders_are_known, holds};
+use crate::support::rounds::with_near_caches;
 use crate::support::{Answer, Client, Cluster, PASSWORD};
 
 async fn from(client: &Client, address: &str, path: &str) -> Answer {
@@ -49,11 +49,7 @@ async fn a_token_is_shown_once_and_acts_for_its_owner_on_every_worker() {
 
 #[tokio::test]
 async fn a_token_that_is_revoked_on_one_worker_is_refused_on_all_at_once_with_near_caches_on() {
-    let cluster = Cluster::bare(3).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..3 {
-        holds(&cluster.client(n), true).await;
-    }
-    holders_are_known(&cluster).await;
+    let cluster = with_near_caches(3).await;
     let admin = cluster.client(0).logged_in().await.confirmed().await;
     for round in 0..rounds(40) {
         // A confirmation holds for five minutes.
@@ -79,11 +75,7 @@ async fn a_token_that_is_revoked_on_one_worker_is_refused_on_all_at_once_with_ne
 
 #[tokio::test]
 async fn a_change_of_what_the_owner_may_do_ends_the_tokens_and_a_new_password_does_not() {
-    let cluster = Cluster::bare(3).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..3 {
-        holds(&cluster.client(n), true).await;
-    }
-    holders_are_known(&cluster).await;
+    let cluster = with_near_caches(3).await;
     let admin = cluster.client(0).logged_in().await.confirmed().await;
     create_user(&admin, "anna", "operator").await;
     let new = async || {

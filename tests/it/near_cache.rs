@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::rounds::{Fault, Scene, Tally, holders_are_known, holds, metric};
+use crate::support::rounds::{Fault, Scene, Tally, holders_are_known, holds, metric, with_near_caches};
 use crate::support::{Client, Cluster, SOON};
 
 /// Runs rounds; no session may be accepted after its logout was answered. At least so many rounds must have come to a logout.
@@ -100,11 +100,7 @@ async fn the_near_cache_is_switched_on_and_off_for_all_workers_while_they_run() 
 
 #[tokio::test]
 async fn a_worker_whose_cache_was_switched_off_answers_nothing_from_what_it_held() {
-    let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..2 {
-        holds(&cluster.client(n), true).await;
-    }
-    holders_are_known(&cluster).await;
+    let cluster = with_near_caches(2).await;
     let (admin, client) = (cluster.client(0).logged_in().await, cluster.client(0).logged_in().await);
     let other = client.at(cluster.workers[1].address);
     for _ in 0..2 {
@@ -206,11 +202,7 @@ async fn ending_a_session_that_is_gone_waits_for_the_holder_that_may_not_know_it
 
 #[tokio::test]
 async fn logouts_of_strangers_share_one_wait_and_cost_redis_next_to_nothing() {
-    let cluster = Cluster::bare(2).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..2 {
-        holds(&cluster.client(n), true).await;
-    }
-    holders_are_known(&cluster).await;
+    let cluster = with_near_caches(2).await;
     let client = cluster.client(0);
     // A revocation that a holder does not confirm: the strangers have something to wait for.
     let revoked = client.logged_in().await;
@@ -255,11 +247,7 @@ async fn a_logout_with_a_made_up_token_costs_a_dozen_commands_while_a_near_cache
 
 /// How often a stranger's logout looks whether the one holder that was stopped has confirmed.
 async fn looks_for_a_stranger() -> u64 {
-    let cluster = Cluster::bare(3).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..3 {
-        holds(&cluster.client(n), true).await;
-    }
-    holders_are_known(&cluster).await;
+    let cluster = with_near_caches(3).await;
     let client = cluster.client(0);
     let revoked = client.logged_in().await;
     holds(&cluster.client(1), true).await;

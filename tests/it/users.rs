@@ -10,17 +10,8 @@ use crate::support::people::{
     USERS_PASSWORD, change_user, create_user, invite, logged_in_as, rounds, try_log_in,
 };
 use crate::support::process::{Child, bangui};
-use crate::support::rounds::{holders_are_known, holds};
+use crate::support::rounds::with_near_caches;
 use crate::support::{Client, Cluster, PASSWORD, SOON};
-
-async fn with_near_caches(workers: usize) -> Cluster {
-    let cluster = Cluster::bare(workers).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..workers {
-        holds(&cluster.client(n), true).await;
-    }
-    holders_are_known(&cluster).await;
-    cluster
-}
 
 /// Everywhere, twice: the first check fills a near cache, the second is answered from it.
 async fn used_everywhere(cluster: &Cluster, client: &Client) {

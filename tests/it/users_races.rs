@@ -8,7 +8,7 @@ use crate::support::event_stream::EventStream;
 use crate::support::people::{
     USERS_PASSWORD, change_user, create_token, create_user, logged_in_as, try_log_in,
 };
-use crate::support::rounds::{holders_are_known, holds};
+use crate::support::rounds::with_near_caches;
 use crate::support::{Answer, Client, Cluster};
 
 /// A jail of a server that does not answer.
@@ -17,15 +17,6 @@ const JAIL: &str = "/api/v1/servers/web-1/jails/x";
 async fn with_a_silent_server(workers: usize) -> Cluster {
     let cluster = Cluster::bare(workers).env("BANGUI_SERVERS", "web-1=http+unix:///nowhere/agent.sock");
     cluster.env("BANGUI_AGENT_TOKEN", "integration-test-token-of-40-characters.").set_up().await
-}
-
-async fn with_near_caches(workers: usize) -> Cluster {
-    let cluster = Cluster::bare(workers).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
-    for n in 0..workers {
-        holds(&cluster.client(n), true).await;
-    }
-    holders_are_known(&cluster).await;
-    cluster
 }
 
 /// Asks for a ban of so many addresses under an idempotency key.

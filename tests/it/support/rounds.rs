@@ -78,6 +78,16 @@ pub async fn holds(client: &Client, holds: bool) {
     .await;
 }
 
+/// A cluster of so many workers, set up, each of which holds a near cache that Redis knows.
+pub async fn with_near_caches(workers: usize) -> Cluster {
+    let cluster = Cluster::bare(workers).env("BANGUI_SESSION_CACHE_ENABLED", true).set_up().await;
+    for n in 0..workers {
+        holds(&cluster.client(n), true).await;
+    }
+    holders_are_known(&cluster).await;
+    cluster
+}
+
 /// Waits until a logout no longer waits out a lease because Redis may have forgotten holders.
 pub async fn holders_are_known(cluster: &Cluster) {
     eventually("a logout that waits for no lease", SOON, || async {
