@@ -34,6 +34,11 @@ async fn the_end_of_a_session_is_shown_in_place_and_what_was_typed_is_kept() {
     let other = cluster.client(1).logged_in().await.confirmed().await;
     other.delete("/api/v1/sessions").await.expect(204);
     chrome.until("#session-ended", "Your session has ended").await;
+    // A telephone has no Escape key.
+    chrome.press_in("#session-ended", "Close").await;
+    let is_open = "return document.getElementById('session-ended').open";
+    chrome.until_run("a closed dialog", is_open, false).await;
+    chrome.run("document.getElementById('session-ended').showModal()").await;
     chrome.type_into("ended-password", PASSWORD).await;
     chrome.press("Log in here").await;
     chrome.until(".dock", "Logged in again. Nothing was done yet.").await;
