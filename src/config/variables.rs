@@ -203,7 +203,7 @@ variables! {
     URL = "BANGUI_URL", "URL", None, urls, PEOPLE,
         "URL of bangui, for the commands that ask its API: https://host:port of the load balancer or a worker; without it, that of the last `bangui login`";
     TOKEN = "BANGUI_TOKEN", "TOKEN", None, secret, PEOPLE,
-        "Token for the bangui at BANGUI_URL, which must be set too: that of a session, or one for programs; without it, that of the last `bangui login`";
+        "Token for the bangui at BANGUI_URL, which must be set too: a session's token, or a token for programs. If BANGUI_TOKEN is not set, the token of the last `bangui login` is used";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

@@ -1,7 +1,8 @@
-//! What every process that listens needs: the accept loop, who may hold a connection, the limit of open files, a limit to log lines
-//! that strangers can cause, and a way to ask whether it is ready.
+//! What every process that speaks to others needs: the accept loop, who may hold a connection, the limit of open files, a limit to log lines
+//! that strangers can cause, HTTP clients, and a way to ask whether it is ready.
 
 pub mod flood;
+pub mod http_client;
 mod lingering;
 pub mod listener;
 pub mod open_files;

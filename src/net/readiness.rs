@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::http_client;
+
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks `url` (its `/readyz` if it has no path), or `/readyz` of the worker that listens on `listen`; returns the line to print if it
@@ -18,13 +20,7 @@ pub async fn ask(url: Option<&str>, listen: SocketAddr) -> anyhow::Result<String
     if url.path() == "/" {
         url.set_path("/readyz");
     }
-    crate::crypto::provide();
-    let client = reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .context("failed to build the HTTP client")?;
+    let client = http_client::of(&url).timeout(TIMEOUT).build().context("failed to build the HTTP client")?;
     let answer =
         client.get(url.clone()).send().await.with_context(|| format!("not ready: {url} does not answer"))?;
     let status = answer.status();

@@ -7,6 +7,7 @@ use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse, http};
 use url::Url;
 
 use crate::config::provider::is_trusted_transport;
+use crate::net::http_client;
 
 /// For one request, from the first byte to the last.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,11 +54,8 @@ fn causes(error: &reqwest::Error) -> String {
 
 impl ProviderHttp {
     pub fn new(this_machine: bool) -> reqwest::Result<Self> {
-        crate::crypto::provide();
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            // A provider that moved says so to whoever configures it; a redirect could lead anywhere.
-            .redirect(reqwest::redirect::Policy::none())
+        // A provider that moved says so to whoever configures it; a redirect, which is not followed, could lead anywhere.
+        let client = http_client::with_tls()
             .timeout(TIMEOUT)
             .user_agent(concat!("bangui/", env!("CARGO_PKG_VERSION")))
             .build()?;

@@ -127,10 +127,10 @@ impl Store {
         self.shared.call(&call).await
     }
 
-    /// Workers, lease and jobs, of one moment.
+    /// Workers, lease and jobs. Not in a transaction: a full Redis refuses to begin one, even of reads alone, and that is when somebody
+    /// looks at this.
     pub async fn cluster(&self) -> Result<ClusterView> {
         let mut pipeline = redis::pipe();
-        pipeline.atomic();
         pipeline.cmd("TIME");
         pipeline.cmd("HGETALL").arg(self.keys.workers());
         pipeline.cmd("GET").arg(self.keys.lease());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use tokio::runtime::Runtime;
 
-use crate::net::Flood;
+use crate::net::{Flood, http_client};
 
 /// For one export.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,10 +37,7 @@ impl Otlp {
     /// # Errors
     /// If the system has no certificate authorities, or no runtime can be started.
     pub fn new() -> anyhow::Result<Self> {
-        crate::crypto::provide();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+        let http = http_client::with_tls()
             .timeout(TIMEOUT)
             // The runtime runs only while something is sent: nothing would notice that an idle connection was closed.
             .pool_max_idle_per_host(0)

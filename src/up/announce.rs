@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::printable::printable;
+use crate::net::http_client;
 use crate::net::readiness::reachable;
 
 /// How the user gets access.
@@ -89,8 +90,7 @@ pub async fn setup_complete(listen: SocketAddr, url: &str) -> Option<bool> {
     struct Setup {
         complete: bool,
     }
-    crate::crypto::provide();
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build().ok()?;
+    let client = http_client::plain().timeout(Duration::from_secs(2)).build().ok()?;
     let (_, authority) = url.split_once("://")?;
     let request = client.get(format!("http://{}/api/v1/setup", reachable(listen)));
     let answer = request.header(reqwest::header::HOST, authority).send().await.ok()?;

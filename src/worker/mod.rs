@@ -89,9 +89,9 @@ pub async fn run(config: ServeConfig) -> Result<(), ServeError> {
     let shutdown = shutdown::signals().context("failed to listen for signals")?;
     let metrics = telemetry::install_metrics().context("failed to set up metrics")?;
     let id = WorkerId::fresh().context("failed to generate the worker's id")?;
-    let listener = startup::bind(&config.listen).await?;
+    let listener = startup::bind(&config.listen, "BANGUI_LISTEN").await?;
     let metrics_listener = match config.metrics_listen {
-        Some(address) => Some(startup::bind(&Listen::Address(address)).await?),
+        Some(address) => Some(startup::bind(&Listen::Address(address), "BANGUI_METRICS_LISTEN").await?),
         None => None,
     };
     let (store, store_parts) =

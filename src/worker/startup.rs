@@ -21,12 +21,12 @@ use crate::store::{Store, StoreError, Username};
 /// How often a worker checks that the admin account exists.
 const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Binds a socket, or takes the one inherited as standard input.
-pub async fn bind(listen: &Listen) -> Result<TcpListener, ServeError> {
+/// Binds the socket of a variable, or takes the one inherited as standard input.
+pub async fn bind(listen: &Listen, variable: &str) -> Result<TcpListener, ServeError> {
     match listen {
         Listen::Address(address) => TcpListener::bind(address).await.map_err(|error| {
             ServeError::Failed(anyhow::anyhow!(
-                "failed to listen on {address}: {error}. Stop the process that uses it, or set BANGUI_LISTEN"
+                "failed to listen on {address}: {error}. Stop the process that uses it, or set {variable}"
             ))
         }),
         Listen::Inherited => {
@@ -175,4 +175,17 @@ async fn provision(store: &Store, password: &SecretString) -> anyhow::Result<()>
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_in_use_is_refused_with_the_variable_that_names_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = Listen::Address(taken.local_addr().unwrap());
+        let refusal = bind(&listen, "BANGUI_METRICS_LISTEN").await.unwrap_err().to_string();
+        assert!(refusal.ends_with("or set BANGUI_METRICS_LISTEN"), "{refusal}");
+    }
 }

@@ -27,9 +27,9 @@ use crate::agent::tls::{self, Shown, Trust, Whom};
 use crate::agent::token::Tokens;
 use crate::agent::wire;
 use crate::config::{AgentCredentials, AgentGroup, AgentTokenConfig, AgentUrl};
-use crate::crypto;
 use crate::domain::discovery::Discovered;
 use crate::domain::{ServerName, UnreachableKind};
+use crate::net::http_client;
 
 /// The timeout of a connection, within the deadline of the call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,7 +72,6 @@ impl Credentials {
     /// # Errors
     /// If the workers' certificate cannot be used.
     pub fn new(config: &AgentCredentials) -> anyhow::Result<Self> {
-        crypto::provide();
         let tokens = config.token.as_ref().map(|token| Arc::new(Tokens::new(token)));
         let shown = config.worker_cert.as_ref().map(Shown::load).transpose()?;
         Ok(Self(Arc::new(Inner { tokens, trust: Trust::new(config.ca.clone(), shown) })))
@@ -90,10 +89,10 @@ impl Credentials {
                 self.build(self.over_tls(Whom::Named)?, bare(url), url.to_string(), tokens)
             }
             AgentUrl::LoopbackHttp(url) => {
-                self.build(builder(), bare(url), url.to_string(), self.0.tokens.clone())
+                self.build(plain(), bare(url), url.to_string(), self.0.tokens.clone())
             }
             AgentUrl::Unix(path) => self.build(
-                builder().unix_socket(path.as_path()),
+                plain().unix_socket(path.as_path()),
                 "http://agent".to_owned(),
                 path.display().to_string(),
                 self.0.tokens.clone(),
@@ -114,7 +113,7 @@ impl Credentials {
             if !address.ip().is_loopback() {
                 bail!("{address} is beyond this machine, where the token would travel in the clear");
             }
-            return self.build(builder(), format!("http://{address}"), place, self.0.tokens.clone());
+            return self.build(plain(), format!("http://{address}"), place, self.0.tokens.clone());
         }
         let whom = fingerprint.as_deref().map_or(Whom::Named, Whom::Holder);
         let builder = self.over_tls(whom)?.resolve(name.as_str(), *address);
@@ -163,7 +162,7 @@ impl Credentials {
             if !address.ip().is_loopback() {
                 bail!("it is beyond this machine, where the token would travel in the clear: use https://");
             }
-            return self.build(builder(), format!("http://{address}"), place, self.0.tokens.clone());
+            return self.build(plain(), format!("http://{address}"), place, self.0.tokens.clone());
         }
         let whom = if group.first_use { Whom::Anybody } else { Whom::SignedByCa };
         let builder =
@@ -173,7 +172,9 @@ impl Credentials {
     }
 
     fn over_tls(&self, whom: Whom<'_>) -> anyhow::Result<ClientBuilder> {
-        Ok(builder().tls_backend_preconfigured(self.0.trust.config(whom)?).https_only(true))
+        Ok(patient(http_client::with_tls())
+            .tls_backend_preconfigured(self.0.trust.config(whom)?)
+            .https_only(true))
     }
 
     /// The tokens for an agent behind `https://`: none if the workers show a certificate, unless its entry has `token=shared`.
@@ -198,12 +199,13 @@ impl Credentials {
     }
 }
 
-fn builder() -> ClientBuilder {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(Duration::from_secs(30))
+/// Over a Unix socket, or on this machine.
+fn plain() -> ClientBuilder {
+    patient(http_client::plain())
+}
+
+fn patient(builder: ClientBuilder) -> ClientBuilder {
+    builder.connect_timeout(CONNECT_TIMEOUT).pool_idle_timeout(Duration::from_secs(30))
 }
 
 impl AgentClient {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -20,6 +19,7 @@ use url::Url;
 use super::calls::Request;
 use super::document::Document;
 use super::error::{ClientError, OF_LOGINS, Problem, is_passing};
+use crate::net::http_client;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A change of a jail, or a few bans, are answered within 30 s.
@@ -51,17 +51,11 @@ impl Server {
     /// # Errors
     /// If there is no certificate authority to trust, or the token cannot be one.
     pub fn new(url: &Url, token: Option<&SecretString>) -> Result<Self, ClientError> {
-        crate::crypto::provide();
         let base = url.as_str().trim_end_matches('/').to_owned();
-        let builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
+        let builder = http_client::of(url)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_TIMEOUT)
             .user_agent(concat!("bangui/", env!("CARGO_PKG_VERSION"), " (command line)"));
-        // Without TLS nobody needs to be trusted, and a machine may have no certificate authorities at all.
-        let builder =
-            if url.scheme() == "https" { builder.https_only(true) } else { builder.tls_certs_only([]) };
         let http =
             builder.build().map_err(|source| ClientError::Unreachable { url: base.clone(), source })?;
         let authorization = token.map(bearer).transpose()?;

@@ -9,7 +9,8 @@ use super::account_id::Owner;
 use super::near_cache::{Ended, Revocation};
 use super::sessions::api_grant::ApiGrant;
 use super::sessions::checks::parse_generation;
-use super::sessions::record::{API_TOUCH_INTERVAL, Document, Record};
+use super::sessions::document::Document;
+use super::sessions::record::{API_TOUCH_INTERVAL, Record};
 use super::sessions::token::{Proof, ProofKind};
 use crate::domain::Timestamp;
 use crate::domain::access::Access;
@@ -83,7 +84,7 @@ impl Store {
                 username: owner.username.as_str().to_owned(),
                 created: now,
                 expires: now.saturating_add(micros(new.life)),
-                ip: new.address.to_string(),
+                ip: new.address,
                 agent: 0,
                 role: new.access.role,
                 servers: new.access.servers,

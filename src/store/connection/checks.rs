@@ -176,7 +176,9 @@ fn writes(standing: &Standing) -> Finding {
         Standing::Replica => (Level::Away, "a replica does not accept writes".to_owned()),
         Standing::Refusing(reason) => (
             Level::ReadsOnly,
-            format!("{reason}; until that is fixed only reads are served, and no worker leads"),
+            format!(
+                "{reason}; until that is fixed only reads are served, and the states of servers are not updated"
+            ),
         ),
     };
     Finding { what: "writes", level, message }

@@ -15,19 +15,19 @@ impl Keys {
 
     /// Counts what ended all sessions of an account.
     pub(in crate::store) fn generation(&self, account: AccountId) -> String {
-        self.key(&format!("generation:{}", account.as_str()))
+        [&self.tag, "generation:", account.as_str()].concat()
     }
 
     /// Counts what ended all tokens for programs of an account.
     pub(in crate::store) fn token_generation(&self, account: AccountId) -> String {
-        self.key(&format!("token-generation:{}", account.as_str()))
+        [&self.tag, "token-generation:", account.as_str()].concat()
     }
 
     /// What a check compares with the generation of a session or a token for programs.
-    pub(in crate::store) fn generation_of(&self, proof: &Proof) -> String {
-        match proof.kind {
-            ProofKind::Session => self.generation(proof.account),
-            ProofKind::ApiToken => self.token_generation(proof.account),
+    pub(in crate::store) fn generation_of(&self, account: AccountId, kind: ProofKind) -> String {
+        match kind {
+            ProofKind::Session => self.generation(account),
+            ProofKind::ApiToken => self.token_generation(account),
         }
     }
 

@@ -57,8 +57,7 @@ where
 
 /// A builder of HTTP clients for tests.
 pub fn http() -> reqwest::ClientBuilder {
-    bangui::crypto::provide();
-    reqwest::Client::builder().no_proxy()
+    bangui::net::http_client::plain().redirect(reqwest::redirect::Policy::default())
 }
 
 /// A private folder, with a path short enough for unix sockets.

@@ -16,7 +16,8 @@
 //! Each session comes with the generation of the account that its token names, each generation once. Nothing is remembered from one
 //! read to the next except what the bytes that came were decoded to (`store/decoded.rs`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -123,18 +124,16 @@ impl SessionChecks {
     /// Reads this session, and those of all who wait.
     async fn read(&self, proof: Proof, place: Place) -> Result<Option<Kept>> {
         let questions = place.take_waiting();
+        let proofs = || iter::once(&proof).chain(questions.iter().map(|question| &question.proof));
         let mut command = redis::cmd("MGET");
-        command.arg(self.keys.proof(&proof));
-        for question in &questions {
-            command.arg(self.keys.proof(&question.proof));
+        for proof in proofs() {
+            command.arg(self.keys.proof(proof));
         }
         // Each generation once, after the sessions.
-        let mut generations = Generations::of(&proof);
-        command.arg(self.keys.generation_of(&proof));
-        for Question { proof, .. } in &questions {
-            if generations.add(proof) {
-                command.arg(self.keys.generation_of(proof));
-            }
+        let mut generations = Generations::default();
+        let places: Vec<usize> = proofs().map(|proof| generations.place(proof)).collect();
+        for (account, kind) in generations.0 {
+            command.arg(self.keys.generation_of(account, kind));
         }
         let values: Result<Vec<Option<Vec<u8>>>> =
             self.shared.read_from_primary("session_check", &self.keys, &command).await;
@@ -146,12 +145,11 @@ impl SessionChecks {
                 let read = values.split_off((questions.len() + 1).min(values.len()));
                 let read: Vec<Option<u64>> =
                     read.iter().map(|value| value.as_deref().and_then(parse_generation)).collect();
-                let mut values = values.into_iter();
-                let alive = |proof: &Proof, value| {
-                    let generation = read.get(generations.place(proof)).copied().flatten();
-                    alive(&self.decoded, proof, value, generation)
+                let mut values = values.into_iter().zip(places);
+                let alive = |proof: &Proof, (value, place): (_, usize)| {
+                    alive(&self.decoded, proof, value, read.get(place).copied().flatten())
                 };
-                let own = alive(&proof, values.next().flatten());
+                let own = values.next().map_or(Ok(None), |value| alive(&proof, value));
                 for (question, value) in questions.into_iter().zip(values) {
                     // An error here means that this client has hung up.
                     let _ = question.reply.send(Reply::Session(alive(&question.proof, value)));
@@ -168,31 +166,20 @@ impl SessionChecks {
     }
 }
 
-/// The generations that one read asks for, each with its place among them. Most reads are about one account: then there is no
-/// map to look it up in.
-struct Generations {
-    first: (AccountId, ProofKind),
-    others: HashMap<(AccountId, ProofKind), usize>,
-}
+/// The generations that one read asks for, each once, in the order in which they are asked for.
+///
+/// One read is about few accounts: to look through them takes less time than to hash them.
+#[derive(Default)]
+struct Generations(Vec<(AccountId, ProofKind)>);
 
 impl Generations {
-    fn of(proof: &Proof) -> Self {
-        Self { first: (proof.account, proof.kind), others: HashMap::new() }
-    }
-
-    /// Adds that of `proof`; `false` if it is there.
-    fn add(&mut self, proof: &Proof) -> bool {
+    /// Which of them is that of `proof`.
+    fn place(&mut self, proof: &Proof) -> usize {
         let of = (proof.account, proof.kind);
-        if of == self.first || self.others.contains_key(&of) {
-            return false;
-        }
-        self.others.insert(of, self.others.len() + 1);
-        true
-    }
-
-    fn place(&self, proof: &Proof) -> usize {
-        let of = (proof.account, proof.kind);
-        if of == self.first { 0 } else { self.others.get(&of).copied().unwrap_or(usize::MAX) }
+        self.0.iter().position(|known| *known == of).unwrap_or_else(|| {
+            self.0.push(of);
+            self.0.len() - 1
+        })
     }
 }
 
@@ -266,7 +253,7 @@ pub(in crate::store) fn parse_generation(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Document;
+    use super::super::document::Document;
     use super::*;
     use crate::domain::access::Role;
 
@@ -327,19 +314,17 @@ mod tests {
 
     #[test]
     fn each_generation_is_asked_for_once_and_found_at_its_place() {
-        let of = |account: &str, kind| {
-            let account = AccountId::parse(account).unwrap();
-            Proof { account, kind, ..id(1) }
-        };
         let (session, token) = (ProofKind::Session, ProofKind::ApiToken);
-        let mut generations = Generations::of(&of("admin", session));
-        assert!(!generations.add(&of("admin", session)));
-        assert!(generations.add(&of("admin", token)) && generations.add(&of("Anna0001", session)));
-        assert!(!generations.add(&of("Anna0001", session)) && !generations.add(&of("admin", token)));
-        let place = |account, kind| generations.place(&of(account, kind));
-        let places = [place("admin", session), place("admin", token), place("Anna0001", session)];
-        assert_eq!(places, [0, 1, 2]);
-        assert_eq!(place("Anna0001", token), usize::MAX, "nothing was read for it");
+        let mut generations = Generations::default();
+        let mut place = |account: &str, kind| {
+            let account = AccountId::parse(account).unwrap();
+            generations.place(&Proof { account, kind, ..id(1) })
+        };
+        let first = [place("admin", session), place("admin", token), place("Anna0001", session)];
+        assert_eq!(first, [0, 1, 2]);
+        let again = [place("Anna0001", session), place("admin", token), place("admin", session)];
+        assert_eq!(again, [2, 1, 0]);
+        assert_eq!(generations.0.len(), 3);
     }
 
     fn bytes(seen: i64, generation: u64) -> Vec<u8> {
@@ -347,7 +332,7 @@ mod tests {
             username: "admin".to_owned(),
             created: 1,
             expires: 2,
-            ip: "::1".to_owned(),
+            ip: [0; 4].into(),
             agent: 0,
             role: Role::Admin,
             servers: Vec::new(),

@@ -12,6 +12,7 @@
 pub mod api_grant;
 pub(in crate::store) mod checks;
 mod confirmation;
+pub(in crate::store) mod document;
 pub(in crate::store) mod list;
 pub(in crate::store) mod record;
 pub mod token;
@@ -22,7 +23,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use self::record::{Document, Kept, LiveSession, Record, SessionLife};
+use self::document::Document;
+use self::record::{Kept, LiveSession, Record, SessionLife};
 use self::token::Proof;
 use super::account_id::Owner;
 use super::near_cache::{Ended, Revocation};
@@ -100,7 +102,7 @@ impl Store {
                 username: username.as_str().to_owned(),
                 created: now,
                 expires: now.saturating_add(micros(life.absolute)),
-                ip: origin.ip.to_string(),
+                ip: origin.ip,
                 agent: digest_of(&user_agent),
                 role: access.role,
                 servers: access.servers.clone(),
@@ -194,7 +196,7 @@ impl Store {
     async fn read_with_life(&self, proof: &Proof, incarnation: &str) -> Result<(Option<Kept>, Duration)> {
         let call = scripts::SESSION_READ
             .call()
-            .key(self.keys.generation_of(proof))
+            .key(self.keys.generation_of(proof.account, proof.kind))
             .key(self.keys.proof(proof))
             .arg(incarnation);
         let (generation, value, left): (Option<u64>, Option<Vec<u8>>, i64) = self.shared.call(&call).await?;

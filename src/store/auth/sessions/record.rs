@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::api_grant::ApiGrant;
+use super::document::Document;
 use super::token::{Proof, ProofKind};
 use crate::domain::Timestamp;
-use crate::domain::access::{Access, Role, ServerPattern};
+use crate::domain::access::{Access, Role};
 use crate::store::auth::account_id::{AccountId, Owner};
 use crate::store::connection::clock::{micros, moment};
 use crate::store::{Result, SessionId, StoreError, Username};
@@ -104,37 +104,8 @@ pub struct SessionLife {
     pub absolute: Duration,
 }
 
-/// What is stored after the header. Short names, since there are many of them; a field of a newer version is kept,
-/// because only the header is ever rewritten.
-#[derive(Clone, Serialize, Deserialize)]
-pub(in crate::store) struct Document {
-    #[serde(rename = "u")]
-    pub(in crate::store) username: String,
-    /// Microseconds since 1970.
-    #[serde(rename = "c")]
-    pub(in crate::store) created: i64,
-    /// Microseconds since 1970.
-    #[serde(rename = "x")]
-    pub(in crate::store) expires: i64,
-    #[serde(rename = "ip")]
-    pub(in crate::store) ip: String,
-    #[serde(rename = "a", default)]
-    pub(in crate::store) agent: u64,
-    /// Not written for an admin of all servers, to whom most sessions belong.
-    #[serde(rename = "r", default, skip_serializing_if = "Role::is_admin")]
-    pub(in crate::store) role: Role,
-    #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::store) servers: Vec<ServerPattern>,
-    /// Not written for the admin's.
-    #[serde(rename = "i", default, skip_serializing_if = "AccountId::is_admin")]
-    pub(in crate::store) account: AccountId,
-    /// Of a token for programs only.
-    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::store) api_token: Option<ApiGrant>,
-}
-
 /// The value of a session key: `seen` and `generation` as big-endian 64-bit numbers, which scripts patch in place,
-/// then the document.
+/// then the document (`document.rs`).
 #[derive(Clone)]
 pub(in crate::store) struct Record {
     pub(in crate::store) seen: i64,
@@ -147,14 +118,14 @@ impl Record {
         let mut bytes = Vec::with_capacity(96);
         bytes.extend_from_slice(&self.seen.to_be_bytes());
         bytes.extend_from_slice(&self.generation.to_be_bytes());
-        bytes.append(&mut rmp_serde::to_vec_named(&self.document)?);
+        self.document.encode_to(&mut bytes)?;
         Ok(bytes)
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let corrupt = || StoreError::corrupt("a session is shorter than its header".to_owned());
         let (seen, generation, document) = Self::split(bytes).ok_or_else(corrupt)?;
-        Ok(Self { seen, generation, document: rmp_serde::from_slice(document)? })
+        Ok(Self { seen, generation, document: Document::decode(document)? })
     }
 
     fn split(bytes: &[u8]) -> Option<(i64, u64, &[u8])> {
@@ -173,7 +144,7 @@ impl Record {
         let (seen, of, _) = Self::split(bytes).filter(|(_, of, _)| Some(*of) == generation)?;
         // Nobody acts with it: it is only shown.
         let (generation, username, role) = (of, owner.username.as_str().to_owned(), Role::Viewer);
-        let ip = IpAddr::from([0; 4]).to_string();
+        let ip = IpAddr::from([0; 4]);
         let expires = seen.saturating_add(micros(life.idle));
         let document = Document {
             username,
@@ -228,17 +199,17 @@ impl Record {
     pub fn session(&self, id: SessionId, life: SessionLife) -> Result<LiveSession> {
         let expires = self.expires(life);
         let Document { username, created, ip, agent, role, servers, account, api_token, .. } = &self.document;
-        let corrupt = |what: &str| StoreError::corrupt(format!("session {id} has no readable {what}"));
+        let unreadable = |_| StoreError::corrupt(format!("session {id} has no readable user"));
         Ok(LiveSession {
             id,
-            username: Username::parse(username).map_err(|_| corrupt("user"))?,
+            username: Username::parse(username).map_err(unreadable)?,
             account: *account,
             access: Access { role: *role, servers: servers.clone() },
             created_at: moment(*created),
             last_seen_at: moment(self.seen),
             idle_expires_at: moment(expires.min(self.seen.saturating_add(micros(self.idle(life))))),
             expires_at: moment(expires),
-            ip: ip.parse().map_err(|_| corrupt("address"))?,
+            ip: *ip,
             api_token: api_token.clone(),
             agent: *agent,
             shown: None,
@@ -293,6 +264,8 @@ impl SessionLife {
 
 #[cfg(test)]
 mod tests {
+    use serde::Serialize;
+
     use super::*;
 
     const LIFE: SessionLife =
@@ -333,7 +306,7 @@ mod tests {
                 username: "anna".to_owned(),
                 created: 0,
                 expires: 9,
-                ip: "::1".to_owned(),
+                ip: IpAddr::from([0; 4]),
                 agent: 0,
                 role: Role::Viewer,
                 servers: Vec::new(),
@@ -368,7 +341,7 @@ mod tests {
             username: "admin".to_owned(),
             created: 0,
             expires: seconds(43_200),
-            ip: "::1".to_owned(),
+            ip: IpAddr::from([0; 4]),
             agent: 0,
             role: Role::Admin,
             servers: Vec::new(),
