@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use bangui::store::Owner;
 
 use crate::bans::millis;
-use crate::scale_load::{CheckCost, Requests, Spent, checks, copied_sessions, info, medians, sessions};
+use crate::scale_load::{
+    CheckCost, Requests, Spent, checks, copied_sessions, info, medians, sessions, used_later,
+};
 use crate::scale_table::{Panel, Table};
 use crate::support::redis::Redis;
 use crate::support::rounds::holds;
@@ -27,7 +29,7 @@ const NEAR: usize = 1_000;
 const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 3;
 const MEASURED_SECONDS: u64 = 3;
-/// The first check of a session that has not been used for a minute extends it: one pass through all that are used.
+/// One pass through all that are used.
 const WARM_SECONDS: u64 = 6;
 const LOGINS: u32 = 30;
 const LISTS: usize = 300;
@@ -94,8 +96,8 @@ pub async fn measure() -> Vec<Figure> {
         });
         settled(redis).await;
         let bytes = (stored_bytes(redis).await - empty) / f64::from(size);
-        let all = cost(redis, strict, &spread(&tokens, USED)).await;
-        let held = cost(redis, &near, &spread(&tokens, NEAR)).await;
+        let all = cost(redis, strict, &spread(redis, &tokens, USED).await).await;
+        let held = cost(redis, &near, &spread(redis, &tokens, NEAR).await).await;
         let (login, commands) = logins(redis, &client).await;
         table.put(
             size.into(),
@@ -182,9 +184,12 @@ pub async fn measure() -> Vec<Figure> {
     ]
 }
 
-/// So many of them, from everywhere among them.
-fn spread(tokens: &[String], most: usize) -> Requests {
-    Requests::of(tokens.iter().step_by(tokens.len().div_ceil(most)))
+/// Requests of so many of them, from everywhere among them. A session that has not been used for a minute is extended by its next check:
+/// which of them are due depends on how long it took to make them all, not on how many there are.
+async fn spread(redis: &Redis, tokens: &[String], most: usize) -> Requests {
+    let used: Vec<String> = tokens.iter().step_by(tokens.len().div_ceil(most)).cloned().collect();
+    used_later(redis, &used).await;
+    Requests::of(used.iter())
 }
 
 async fn cost(redis: &Redis, worker: &Worker, requests: &Requests) -> CheckCost {
