@@ -1,7 +1,7 @@
 //! Parses the command line, dispatches to a subcommand, and turns its outcome into the exit code.
 //!
 //! Exit codes: 0 done, 1 failed or refused, wholly or partly, 2 wrong usage or configuration; of the commands for people also 3 not
-//! logged in, and 4 the server cannot be reached or cannot answer now.
+//! logged in, and 4 bangui cannot be reached, or bangui, an agent or fail2ban cannot answer now.
 
 use std::process::ExitCode;
 

@@ -125,7 +125,7 @@ pub(super) async fn remember(store: &Store, account: &str, ip: IpAddr, generatio
     if let Err(error) = store.remember_address(account, ip, generation).await {
         tracing::warn!(
             error = %error, client.address = %ip,
-            "failed to record an address as known after its login: its next login may have to queue with unknown addresses"
+            "failed to save a known address after its login: its next login may be limited or queued like that of an unknown one"
         );
     }
 }

@@ -207,7 +207,7 @@ async fn prove(
         return Err(AcceptError::Unknown);
     };
     if let Err(error) = context.store.give_back_attempt(address, limits).await {
-        tracing::debug!(error = %error, "failed to take an accepted invitation off the login limit");
+        tracing::debug!(error = %error, "failed to give back the login attempt of an accepted invitation: it counts against the login limit");
     }
     Ok(invitation)
 }

@@ -232,7 +232,7 @@ async fn try_finish(context: &Context, back: &Return, known: &mut Option<Usernam
     let identity = provider.redeem(redeem).await?;
     let user = ProviderUser { issuer: provider.issuer().to_owned(), subject: identity.subject.clone() };
     if let Err(error) = context.store.give_back_attempt(back.origin.ip, context.login_limits()).await {
-        tracing::debug!(error = %error, "failed to take a login with the provider off the login limit");
+        tracing::debug!(error = %error, "failed to give back the login attempt of a login with the provider: it counts against the login limit");
     }
     match waiting.confirms {
         Some(session) => {

@@ -110,7 +110,7 @@ async fn prove(context: &Context, address: IpAddr, token: &str) -> Result<(), Se
         return Err(SetupError::WrongToken);
     }
     if let Err(error) = context.store.give_back_attempt(address, limits).await {
-        tracing::debug!(error = %error, "failed to take a setup attempt off the login limit");
+        tracing::debug!(error = %error, "failed to give back the login attempt of a setup: it counts against the login limit");
     }
     Ok(())
 }

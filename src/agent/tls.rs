@@ -219,7 +219,7 @@ pub(super) fn remedy(error: &rustls::Error) -> String {
             "its certificate has expired (or a clock is wrong)".into()
         }
         rustls::Error::InvalidCertificate(ApplicationVerificationFailure) => {
-            "its certificate is not the pinned one, which it showed first".into()
+            "its certificate is not the pinned one, which it showed first: a new one is accepted once the pinned one has been gone for ten minutes".into()
         }
         // What an agent answers if it does not accept the worker's certificate, or gets none.
         rustls::Error::AlertReceived(CertificateRequired | UnknownCA | DecryptError | BadCertificate | CertificateUnknown | CertificateExpired | AccessDenied,

@@ -216,7 +216,7 @@ async fn unnamed_proxies(redis: &RedisConfig) -> Option<Line> {
              it there, since until then all its users share one address, and one login limit",
             peers.join(", ")
         );
-        Line::new(Level::Warn, "open proxies", message)
+        Line::new(Level::Warn, "unnamed proxies", message)
     })
 }
 

@@ -34,7 +34,7 @@ pub fn client(environment: &Environment, flags: &Flags) -> Result<Loaded<ClientC
         let url = read.value(&vars::URL, values::public_url);
         let token = read.secret(&vars::TOKEN, |text, _| token(text));
         if token.is_some() && url.is_none() {
-            read.require(&vars::URL, "BANGUI_TOKEN is sent only to the server that BANGUI_URL names");
+            read.require(&vars::URL, "BANGUI_TOKEN is sent only to the URL in BANGUI_URL");
         }
         read.finish(|| Some(ClientConfig { url, token, folder: folder(environment) }))
     })

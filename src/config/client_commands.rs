@@ -224,7 +224,7 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn json() -> Arg {
-    flag(JSON, "Print the API's document, for scripts")
+    flag(JSON, "Print the API's answer as JSON, for scripts")
 }
 
 fn server() -> Arg {
@@ -241,11 +241,9 @@ fn address() -> Arg {
 }
 
 fn login_url() -> Arg {
-    Arg::new(LOGIN_URL)
-        .value_name("URL")
-        .value_parser(super::values::public_url)
-        .conflicts_with("url")
-        .help("The server, such as https://bangui.example [default: BANGUI_URL, or that of the last login]")
+    Arg::new(LOGIN_URL).value_name("URL").value_parser(super::values::public_url).conflicts_with("url").help(
+        "URL of bangui, such as https://bangui.example [default: BANGUI_URL, or that of the last login]",
+    )
 }
 
 fn username() -> Arg {

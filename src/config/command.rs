@@ -54,9 +54,9 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
     (
         "login",
         Role::Client,
-        "Log in to a server, for the commands below; the password comes from the terminal or standard input",
+        "Log in to bangui, for the commands below; the password comes from the terminal or standard input",
     ),
-    ("logout", Role::Client, "End that session"),
+    ("logout", Role::Client, "End the session that `bangui login` began"),
     ("servers", Role::Client, "List the servers with their conditions"),
     ("jails", Role::Client, "List the jails of a server, or of all servers"),
     ("bans", Role::Client, "List the bans of a jail"),
@@ -95,7 +95,7 @@ pub fn documented() -> Command {
         .after_help(
             "A flag with [env: NAME] in its command's --help is also an environment variable; the flag takes precedence.\n\
              Exit codes: 0 success, 1 failed or refused, wholly or partly, 2 wrong usage or configuration, 3 not logged in or the \
-             session has ended, 4 the server cannot be reached or cannot answer now.",
+             session has ended, 4 bangui cannot be reached, or bangui, an agent or fail2ban cannot answer now.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true);
@@ -115,7 +115,7 @@ fn subcommand(name: &'static str, role: Role, about: &'static str) -> Command {
                     .help("Folder for Redis's data, logs and secrets [default: /var/lib/bangui for root, else ~/.local/share/bangui]"),
             )
             .arg(Arg::new(SANDBOX).long(SANDBOX).action(ArgAction::SetTrue).help(
-                "Also run a private fail2ban to try things out on: its own config, socket and log, no firewall action",
+                "Run a private fail2ban to try things out on, in place of this machine's: its own config, socket and log, no firewall action",
             )),
         Role::Healthcheck => command.arg(
             Arg::new(URL)

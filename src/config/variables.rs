@@ -201,9 +201,9 @@ variables! {
     MAX_CONNECTIONS_PER_ADDRESS = "BANGUI_MAX_CONNECTIONS_PER_ADDRESS", "N", None, open, WORKER,
         "Maximum number of connections per address (IPv6: per /64), except for BANGUI_TRUSTED_PROXIES; without it, a quarter of BANGUI_MAX_CONNECTIONS";
     URL = "BANGUI_URL", "URL", None, urls, PEOPLE,
-        "The server that the commands for people ask: https://host:port of the load balancer or a worker; without it, that of the last `bangui login`";
+        "URL of bangui, for the commands that ask its API: https://host:port of the load balancer or a worker; without it, that of the last `bangui login`";
     TOKEN = "BANGUI_TOKEN", "TOKEN", None, secret, PEOPLE,
-        "Token for the server at BANGUI_URL, which must be set too: a session's token, or a token for programs. If BANGUI_TOKEN is not set, the token of the last `bangui login` is used";
+        "Token for the bangui at BANGUI_URL, which must be set too: a session's token, or a token for programs. If BANGUI_TOKEN is not set, the token of the last `bangui login` is used";
     LOG_FORMAT = "BANGUI_LOG_FORMAT", "FORMAT", None, open, &[Serve, Agent, Up, Check, Healthcheck, ResetPassword, Audit],
         "text or json; without it, text on a terminal and json elsewhere. RUST_LOG sets the level";
 }

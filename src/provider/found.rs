@@ -127,8 +127,8 @@ impl Keeper {
                 if asked.failed.is_none() {
                     tracing::warn!(
                         provider.issuer = self.issuer,
-                        "failed to read the metadata or the keys of the provider {}: {reason}: retrying; until it answers, nobody can log \
-                         in with it, unless this worker has read both before",
+                        "failed to read the metadata or the keys of the provider {}: {reason}: retrying. Until it answers, this worker \
+                         uses those it read before; if it has none, it can log nobody in with the provider",
                         self.issuer
                     );
                 }

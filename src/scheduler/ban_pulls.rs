@@ -156,7 +156,7 @@ async fn pull(
         Err(ListError::TooLong(bound)) => {
             tracing::warn!(
                 server.name = %server, jail.name = %jail,
-                "dropped the list of bans of {jail} on {server}: more than {bound} bans, the limit for its count and the server's other lists"
+                "dropped the list of bans of {jail} on {server}: it has more than {bound} bans, the limit that follows from the jail's count and the server's other lists"
             );
             note_cut(scheduler, term, place, true).await?;
             return Ok(Pulled::Cut);

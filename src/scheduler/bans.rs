@@ -24,7 +24,7 @@ use super::ban_pulls::{self, KnownList};
 use super::context::Scheduler;
 use super::outcome::{on_error, on_success};
 use super::term::Term;
-use crate::domain::long_lists;
+use crate::domain::long_lists::{self, MAX_LIST, MAX_SERVER};
 use crate::domain::{ServerName, ServerState};
 use crate::store::{BanCounts, BanPlace, StoreError, StoredServer};
 
@@ -106,7 +106,7 @@ impl Lists {
         for ((server, jail), bans) in long.iter().filter(|(place, _)| !self.long.contains(*place)) {
             tracing::warn!(
                 server.name = %server, jail.name = %jail,
-                "skipped the list of bans of {jail} on {server}: {bans} bans exceed the limit"
+                "skipped the list of bans of {jail} on {server}: its {bans} bans exceed the limit, {MAX_LIST} for a jail and {MAX_SERVER} for all lists of a server"
             );
         }
         self.long = long.into_keys().collect();

@@ -127,7 +127,7 @@ async fn a_passkey_is_set_up_at_the_login_and_then_stands_in_for_the_code_where_
     chrome.press("Log in here").await;
     chrome.until("#session-ended", "Use a passkey").await;
     chrome.press("Use a passkey").await;
-    chrome.until(".dock", "Logged in again. Nothing was sent yet.").await;
+    chrome.until(".dock", "Logged in again. Nothing was done yet.").await;
     assert_eq!(chrome.run("return document.getElementById('current').value").await, "what was typed");
     assert_eq!(chrome.complaints().await, Vec::<String>::new());
     chrome.end().await;

@@ -34,9 +34,14 @@ async fn the_end_of_a_session_is_shown_in_place_and_what_was_typed_is_kept() {
     let other = cluster.client(1).logged_in().await.confirmed().await;
     other.delete("/api/v1/sessions").await.expect(204);
     chrome.until("#session-ended", "Your session has ended").await;
+    // A telephone has no Escape key.
+    chrome.press_in("#session-ended", "Close").await;
+    let is_open = "return document.getElementById('session-ended').open";
+    chrome.until_run("a closed dialog", is_open, false).await;
+    chrome.run("document.getElementById('session-ended').showModal()").await;
     chrome.type_into("ended-password", PASSWORD).await;
     chrome.press("Log in here").await;
-    chrome.until(".dock", "Logged in again. Nothing was sent yet.").await;
+    chrome.until(".dock", "Logged in again. Nothing was done yet.").await;
     chrome.until("#live", "Live").await;
     assert_eq!(chrome.run("return document.getElementById('current').value").await, "what was typed");
     chrome.end().await;
@@ -71,7 +76,7 @@ async fn the_second_factor_is_asked_for_in_place_too_and_a_login_that_has_ended_
     assert_eq!(chrome.text("form[action='/login/factor'] [role=alert]").await, "");
     chrome.type_into("ended-code", &codes[0]).await;
     chrome.press("Log in here").await;
-    chrome.until(".dock", "Logged in again. Nothing was sent yet.").await;
+    chrome.until(".dock", "Logged in again. Nothing was done yet.").await;
     chrome.until("#live", "Live").await;
     assert_eq!(chrome.run("return document.getElementById('current').value").await, "what was typed");
     assert_eq!(chrome.complaints().await, Vec::<String>::new());

@@ -36,7 +36,7 @@ async fn kept_over_the_way_there(chrome: Chrome) {
     .await;
     let back = provider.approve(&there, &User::new("anna", &["admins"]));
     chrome.goto(&url(&back)).await;
-    chrome.until("#messages", "What you typed is kept, and nothing was sent yet.").await;
+    chrome.until("#messages", "What you typed is kept, and nothing was done yet.").await;
     chrome.press_in("#messages", "Send it now").await;
     chrome.until("h1", "Confirm with your password").await;
     chrome.press_in("main", "Confirm with Example ID").await;

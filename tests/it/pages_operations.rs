@@ -223,7 +223,7 @@ async fn the_cluster_shows_its_workers_who_leads_and_a_worker_that_went_silent()
     })
     .await;
     let silent = page.text(".message.warn");
-    assert!(silent.contains("has been silent for") && silent.contains("no work is lost"), "{silent}");
+    assert!(silent.contains("has been silent for") && silent.contains("continue its jobs"), "{silent}");
     assert!(page.text(".facts").starts_with("1 of 2 workers serve"), "{}", page.text(".facts"));
 }
 

@@ -146,13 +146,13 @@ async fn a_refusal_is_a_page_for_a_person_and_a_document_for_a_program() {
     assert_eq!(program.expect(404).headers["content-type"], "application/problem+json");
     let api = user.get("/api/v1/none").await;
     assert_eq!(api.expect(404).headers["content-type"], "application/problem+json");
-    // A form with a password in it, whose session has ended: nothing was sent, and it says so. Others wait behind the login
+    // A form with a password in it, whose session has ended: nothing was done, and it says so. Others wait behind the login
     // (pages_reloads.rs).
     let mut stranger = Browser::new(cluster.workers[0].address);
     stranger.set_cookie("bangui", &"A".repeat(43));
     let ended = stranger.post("/account/password", &[("current", "x"), ("new", "y")]).await;
     assert_eq!(ended.expect(401).text("h1"), "Your session has ended");
-    assert!(ended.text("main").contains("Nothing was sent"), "{}", ended.html);
+    assert!(ended.text("main").contains("Nothing was done"), "{}", ended.html);
     // The same from our script.
     let script = [("x-bangui-form", "1"), ("accept", "application/json"), ("sec-fetch-site", "same-origin")];
     let ended = stranger.send(Method::POST, "/account/sessions", Some(&[("end", "all")]), &script).await;

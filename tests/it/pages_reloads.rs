@@ -61,7 +61,7 @@ async fn what_was_typed_is_kept_over_the_login_and_sent_only_when_that_is_presse
     let typed = [("probe_interval_seconds", "7"), ("login_limit", "\"><script>alert(1)</script>\u{202e}")];
     let ended = user.submit(&page, "#settings", &typed, "Save").await;
     let lead = ended.expect(401).text(".lead");
-    assert!(lead.contains("Nothing was sent. What you typed is kept"), "{lead}");
+    assert!(lead.contains("Nothing was done. What you typed is kept"), "{lead}");
     assert!(!ended.html.contains("<script>alert"), "{}", ended.html);
     let kept = ended.attribute("[name='keep.login_limit']", "value");
     assert_eq!(kept.as_deref(), Some(typed[1].1), "as it was typed");
@@ -77,7 +77,7 @@ async fn what_was_typed_is_kept_over_the_login_and_sent_only_when_that_is_presse
     assert!(to.starts_with("/settings?m="), "{to}");
     let offer = user.get(&to).await;
     let message = offer.expect(200).text("#messages");
-    assert!(message.contains("Logged in again.") && message.contains("nothing was sent yet"), "{message}");
+    assert!(message.contains("Logged in again.") && message.contains("nothing was done yet"), "{message}");
     assert!(!offer.html.contains("<script>alert"), "{}", offer.html);
     assert_eq!(
         offer.attribute("#probe_interval_seconds", "value").as_deref(),

@@ -38,7 +38,7 @@ async fn a_ban_is_lifted_from_its_entry_in_the_audit_and_banned_again_unless_tha
     bans(&client, "unban", json!(["198.51.100.10"])).await;
     let undone = user.press(&activity, "tr.deed form", &[], "Unban 2 addresses").await;
     says(&undone, "Unbanned 198.51.100.9 in web on web-1.");
-    says(&undone, "Left out: 1 address (unbanned since).");
+    says(&undone, "Left out: 1 address (unbanned already).");
     assert!(!cluster.fail2ban().bans("web", "198.51.100.9").await);
     let again = user.press(&undone, "#messages form", &[], "Ban it again").await;
     says(&again, "Banned 198.51.100.9 in web on web-1.");
@@ -95,7 +95,7 @@ async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_anothe
     let question = page.text("#all .ask");
     assert!(
         question.contains(
-            "A job does it. For 10 minutes all can be banned again, each for the jail's full time."
+            "A job does it. You can undo this for 10 minutes: that bans all of them again, each for the jail's full ban time."
         ),
         "{question}"
     );
@@ -117,7 +117,7 @@ async fn all_bans_of_a_jail_that_were_lifted_by_a_job_are_banned_again_by_anothe
     let undone =
         user.press(&over, "section[aria-labelledby=job-title] form", &[], "Ban 230 addresses again").await;
     says(&undone, "Banning 229 addresses again in web on web-1.");
-    says(&undone, "Left out: 1 address (banned since, never banned now, or your own).");
+    says(&undone, "Left out: 1 address (banned again already, on the never-banned list, or your own).");
     ended(&user, &undone).await;
     banned_now(&client, 229).await;
     assert!(cluster.fail2ban().bans("web", &ips[228]).await);

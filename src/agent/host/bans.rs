@@ -332,7 +332,7 @@ impl BanService {
         if job.incarnation.as_ref().is_some_and(|known| *known != self.incarnation) {
             return Err(ChangeError::Stale {
                 reason: format!(
-                    "this agent was started since the job {} was fenced, and has forgotten it: nothing was done",
+                    "this agent has restarted since it accepted the job {}, and has forgotten it: nothing was done",
                     job.key
                 ),
                 epoch: None,

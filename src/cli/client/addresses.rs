@@ -65,9 +65,14 @@ fn parse(text: &str) -> Result<Vec<Network>, ClientError> {
         (count, _) => {
             wrong.truncate(MAX_SHOWN);
             let shown = wrong.join("\n  ");
+            let (words, are) = if count == 1 {
+                ("word", "is neither an address nor a network")
+            } else {
+                ("words", "are neither addresses nor networks")
+            };
             let more = if count > MAX_SHOWN { "\n  ..." } else { "" };
             Err(ClientError::Usage(format!(
-                "neither addresses nor networks on standard input: {count}; nothing was sent:\n  {shown}{more}"
+                "{count} {words} on standard input {are}; nothing was sent:\n  {shown}{more}"
             )))
         }
     }

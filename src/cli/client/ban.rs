@@ -62,7 +62,7 @@ async fn send(
     let document = tokio::select! {
         answered = session.change(&request) => answered?,
         () = interrupts.any() => {
-            let why = "stopped waiting for the answer: the server may still make the change";
+            let why = "stopped waiting for the answer: bangui may still make the change";
             return Err(ClientError::NotDone(why.to_owned()));
         }
     };

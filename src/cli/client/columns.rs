@@ -143,7 +143,7 @@ fn unbanned(values: &[&Value]) -> String {
 }
 
 fn unknown(values: &[&Value]) -> String {
-    let reason = values.last().and_then(|reason| reason.as_str()).unwrap_or("the server does not say why");
+    let reason = values.last().and_then(|reason| reason.as_str()).unwrap_or("no reason was given");
     format!("not known: {reason}")
 }
 

@@ -208,7 +208,7 @@ impl Problem {
             (_, BAN_NEEDS_FORCE) => Some("Add --force to ban it nevertheless.".into()),
             (404, _) => Some("`bangui servers`, `bangui jails` and `bangui jobs` list what there is.".into()),
             (421, _) => Some(
-                "Use a URL whose host the server's BANGUI_PUBLIC_URL or BANGUI_ALLOWED_HOSTS names.".into(),
+                "Use a URL whose host the workers' BANGUI_PUBLIC_URL or BANGUI_ALLOWED_HOSTS names.".into(),
             ),
             (status, _) if is_passing(StatusCode::from_u16(status).unwrap_or_default()) => {
                 Some(match retry {

@@ -118,7 +118,7 @@ impl Following<'_> {
             (_, true) => {}
             // The next connection says why, if it is not the worker's own end.
             ("end", false) => {}
-            ("gap", false) => self.output.note("events are missing here: the server no longer has them"),
+            ("gap", false) => self.output.note("events are missing here: bangui no longer has them"),
             _ => self.print(&kind, data)?,
         }
         // After it was printed, so that an event that could not be printed is not skipped.

@@ -46,7 +46,7 @@ pub async fn log_in(config: &ClientConfig, matches: &ArgMatches, output: &Output
     };
     let named = matches.get_one::<Url>(LOGIN_URL).or(config.url.as_ref());
     let url = named.or(before.as_ref().map(|kept| &kept.url)).cloned().ok_or_else(|| {
-        ClientError::Usage("name the server: `bangui login https://bangui.example`".to_owned())
+        ClientError::Usage("name the URL of bangui: `bangui login https://bangui.example`".to_owned())
     })?;
     warn_of_plain_http(&url);
     let server = Server::new(&url, None)?;
@@ -175,7 +175,7 @@ pub async fn log_out(config: &ClientConfig, output: &Output) -> Result<(), Clien
         Err(error) => {
             output.note(&match (session.is_api_token, session.is_kept) {
                 (true, _) => format!(
-                    "No logout ends the token in BANGUI_TOKEN: revoke it on the page of your account, {}/account.",
+                    "A logout does not end the token in BANGUI_TOKEN: revoke it on the page of your account, {}/account.",
                     session.server.url()
                 ),
                 (false, true) => "The session has not been ended, and is still kept.".to_owned(),

@@ -19,7 +19,7 @@ pub fn version(server: &ServerName, agent: &str, workers: &str) -> Option<Findin
     (agent != workers).then(|| {
         let detail = format!(
             "The agent on {server} runs {agent}, the workers {workers}. Neighbouring versions work together; \
-             what only one of them knows is not shown."
+             what only the newer one supports is not shown."
         );
         let remedy = Remedy::text(format!(
             "Update the older of the two: install bangui {workers} on {server} and restart the agent, unless the agent is newer."
@@ -69,7 +69,7 @@ pub fn certificate(server: &ServerName, not_after: Timestamp, now: Timestamp) ->
         };
         let remedy = Remedy::text(
             "Sign a new certificate and replace the file that BANGUI_AGENT_TLS_CERT names: the agent reloads it without a restart. \
-             In place of a pinned one (trust=first-use), workers accept it once the server has been gone for ten minutes.",
+             If the old one is pinned (trust=first-use), workers accept the new one once the server has been gone for ten minutes.",
         );
         let finding = Finding::new(Kind::AgentCertificate, severity, title, detail, remedy).on(server);
         finding.since(Some(not_after - CERTIFICATE_WARNING))

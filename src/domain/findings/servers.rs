@@ -51,7 +51,9 @@ pub fn judge_into(report: &mut Report, server: &ServerName, state: &ServerState,
 fn down(server: &ServerName, state: &ServerState) -> Option<Finding> {
     (state.status.condition == Condition::Down).then(|| {
         let reason = state.status.error.as_deref().unwrap_or("it does not answer");
-        let detail = format!("Nobody is banned on {server} now. The agent runs and says: {reason}.");
+        let detail = format!(
+            "Expect no new bans on {server}, and earlier ones may be gone. The agent runs and says: {reason}."
+        );
         let remedy = Remedy::text(format!("See why fail2ban stopped on {server}, then start it."))
             .command("journalctl -u fail2ban -n 50; systemctl start fail2ban");
         Finding::new(Kind::ServerDown, Severity::Error, "fail2ban is down", detail, remedy).on(server)
@@ -134,8 +136,9 @@ fn pending_recovery(server: &ServerName, state: &ServerState) -> Option<Finding>
         match &missing[..] {
             [] => {
                 let now = match state.status.condition {
-                    Condition::Unreachable => "Whether anybody is banned now is not known.",
-                    _ => "Nobody is banned.",
+                    Condition::Down => "Expect no new bans, and earlier ones may be gone.",
+                    // A hung fail2ban keeps its bans, and one that starts again may have brought them back.
+                    _ => "Whether anybody is banned now is not known.",
                 };
                 let detail = format!("fail2ban went down {after} after {jail} was switched on. {now}");
                 (Severity::Error, format!("fail2ban crashed after {jail} was switched on"), detail)
@@ -238,6 +241,11 @@ mod tests {
         let found = &judge(&web(), &crashed, at(200)).findings[0];
         assert_eq!((found.severity, found.since), (Severity::Error, Some(at(123))));
         assert!(found.detail.contains("23 s after web"), "{}", found.detail);
+        assert!(found.detail.contains("Expect no new bans"), "{}", found.detail);
+        crashed.status.condition = Condition::Busy;
+        let busy = judge(&web(), &crashed, at(200));
+        let busy = busy.findings.iter().find(|found| found.kind == Kind::PendingRecovery).unwrap();
+        assert!(busy.detail.ends_with("Whether anybody is banned now is not known."), "{}", busy.detail);
         crashed.status.condition = Condition::Up;
         crashed.pending_recovery.as_mut().unwrap().recovered = true;
         assert_eq!(judge(&web(), &crashed, at(200)).findings[0].severity, Severity::Warning);

@@ -43,9 +43,8 @@ impl From<StoreError> for Problem {
                 "not-confirmed",
                 "Done, but not confirmed by the replicas",
                 format!(
-                    "the change is on Redis's primary, but only {confirmed} of the {wanted} replicas that \
-                     BANGUI_REDIS_MIN_REPLICAS requires confirmed it in time: a failover now may undo it. \
-                     Check the replicas, then retry"
+                    "the change is on Redis's primary, but only {confirmed} of {wanted} replicas confirmed it in time \
+                     (BANGUI_REDIS_MIN_REPLICAS): a failover now may undo it. Check the replicas, then retry"
                 ),
             )
             .with("confirmed", confirmed)

@@ -123,7 +123,7 @@ async fn keep(state: &AppState, run: &IdempotentRun, response: Response) -> Resu
     match state.store.end_idempotent(run, answer.as_ref()).await {
         Ok(true) => {}
         Ok(false) => {
-            tracing::warn!("an idempotent request exceeded its claim and ran again on another worker")
+            tracing::warn!("an idempotent request outlived its claim: another worker ran it again")
         }
         // The client has its answer. If it sends the request again, it runs again, and is marked as a rerun.
         Err(error) => {

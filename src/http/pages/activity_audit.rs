@@ -183,7 +183,7 @@ fn words(what: &str, outcome: &str) -> String {
         "undo" => ("undid a change", "undo a change"),
         "ban_job.begin" => ("began a job", "begin a job"),
         "ban_job.cancel" => ("cancelled a job", "cancel a job"),
-        "ban_job.end" => return "asked for a job that has ended".to_owned(),
+        "ban_job.end" => return "began a job, which has ended".to_owned(),
         other => return other.to_owned(),
     };
     match outcome {
@@ -254,7 +254,7 @@ mod tests {
     fn nothing_that_was_refused_or_only_begun_is_shown_as_done() {
         let said = ["done", "begun", "no jail web is running"].map(|outcome| words("ban.add", outcome));
         assert_eq!(said, ["banned", "began to ban", "tried to ban"]);
-        assert_eq!(words("ban_job.end", "failed"), "asked for a job that has ended");
+        assert_eq!(words("ban_job.end", "failed"), "began a job, which has ended");
         assert_eq!(words("setup.refused", "wrong setup code"), "setup.refused");
     }
 

@@ -57,8 +57,9 @@ impl Attention {
         let mut item = Self::new(server, status.condition, shell);
         match status.condition {
             Condition::Down => {
-                item.title = "is down: it bans nobody".to_owned();
-                item.text = "Its agent says that fail2ban does not answer.".to_owned();
+                item.title = "is down: expect no new bans".to_owned();
+                item.text =
+                    "Its agent says that fail2ban does not answer. Earlier bans may be gone.".to_owned();
             }
             Condition::Unreachable => {
                 item.title = "cannot be reached".to_owned();
@@ -113,7 +114,7 @@ impl Attention {
     pub fn unreadable(server: &ServerName, error: String, shell: &Shell) -> Self {
         let mut item = Self::new(server, Condition::Unreachable, shell);
         item.title = "cannot be shown".to_owned();
-        item.text = "Its state in Redis cannot be decoded.".to_owned();
+        item.text = "Its state in Redis cannot be decoded: finish the update of the workers, if one is under way; otherwise see docs/messages.md.".to_owned();
         item.error = error;
         item
     }
@@ -139,7 +140,7 @@ impl Attention {
         let missing = absent(state);
         let (title, text, roll_back, effect) = if pending.recovered {
             (
-                format!("is up again. It had trouble {after} after {jail} was switched on"),
+                format!("is up again. It went down or lost jails {after} after {jail} was switched on"),
                 if state.status.jails.contains_key(jail) {
                     format!("{jail} still runs.")
                 } else {
@@ -155,10 +156,14 @@ impl Attention {
                     Condition::Unreachable => {
                         format!("Whether {server} bans now is not known: its agent cannot be reached.")
                     }
-                    _ => format!("Nobody is banned on {server} now."),
+                    Condition::Down => {
+                        format!("Expect no new bans on {server}, and earlier ones may be gone.")
+                    }
+                    // It may have brought bans back already.
+                    _ => format!("Whether {server} bans now is not known: fail2ban does not answer yet."),
                 },
                 Some(format!("Switch {jail} off, start fail2ban")),
-                "Takes about 5 s. Bans come back from fail2ban's database, if it keeps one. Dismissing changes nothing there and takes this warning away.",
+                "This may take half a minute. Bans come back from fail2ban's database, if it keeps one. Dismissing changes nothing there and takes this warning away.",
             )
         } else {
             (
@@ -171,7 +176,7 @@ impl Attention {
                     many => format!("{} ban nobody until they are back. {}", names(many), others(state)),
                 },
                 Some(format!("Switch {jail} off, restore jails")),
-                "Takes about 5 s. Bans come back from fail2ban's database, if it keeps one. Dismissing changes nothing there and takes this warning away.",
+                "This may take half a minute. Bans come back from fail2ban's database, if it keeps one. Dismissing changes nothing there and takes this warning away.",
             )
         };
         let detected_at = pending.detected_at.to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -303,7 +308,7 @@ mod tests {
 
     #[test]
     fn down_unreachable_and_busy_are_told_apart() {
-        assert!(shown(&with(Condition::Down)).unwrap().contains("is down: it bans nobody"));
+        assert!(shown(&with(Condition::Down)).unwrap().contains("is down: expect no new bans"));
         assert!(shown(&with(Condition::Unreachable)).unwrap().contains("It has not answered yet."));
         let mut unreachable = with(Condition::Unreachable);
         unreachable.settled = Condition::Up;
@@ -342,5 +347,25 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn what_is_banned_after_a_crash_is_not_claimed() {
+        let says = |condition, recovered: bool, part: &str| {
+            let mut state = with(condition);
+            let activation = Activation::new(jail("web"), clock().now - TimeDelta::seconds(132));
+            state.pending_recovery = Some(activation.crashed(activation.at + TimeDelta::seconds(12)));
+            state.pending_recovery.as_mut().unwrap().recovered = recovered;
+            let text = shown(&state).unwrap();
+            assert!(text.contains(part) && !text.contains("Nobody is banned"), "{part} in {text}");
+        };
+        says(Condition::Down, false, "Expect no new bans on web-1, and earlier ones may be gone.");
+        says(Condition::Busy, false, "Whether web-1 bans now is not known: fail2ban does not answer yet.");
+        says(
+            Condition::Unreachable,
+            false,
+            "Whether web-1 bans now is not known: its agent cannot be reached.",
+        );
+        says(Condition::Up, true, "It went down or lost jails 12 s after web was switched on");
     }
 }

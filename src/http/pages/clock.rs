@@ -71,8 +71,7 @@ impl Clock {
     #[must_use]
     pub fn left(&self, until: impl Borrow<Timestamp>) -> Markup {
         let until = *until.borrow();
-        let text = if until > self.now { remaining(until - self.now) } else { "over".to_owned() };
-        self.markup(until, &text, " data-form=\"left\"")
+        self.markup(until, &remaining(until - self.now), " data-form=\"left\"")
     }
 
     /// How long ago a time was, in words.

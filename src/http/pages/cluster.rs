@@ -121,7 +121,7 @@ impl Cluster {
     fn replicas(&self) -> String {
         match self.redis.min_replicas {
             0 => counted(self.redis.replicas, "replica"),
-            wanted => format!("{}, {wanted} wanted", counted(self.redis.replicas, "replica")),
+            wanted => format!("{}, at least {wanted} required", counted(self.redis.replicas, "replica")),
         }
     }
 }

@@ -133,8 +133,9 @@ pub async fn ban(
                     "is so large, alone or with its neighbours in the list, that it contains ordinary users"
                 }
             };
-            let sentence =
-                format!("{ip} {why}. Nothing was banned. Tick “Also my own address” to ban it all the same.");
+            let sentence = format!(
+                "{ip} {why}. Nothing was banned. Tick “Also ban my own address” to ban it all the same."
+            );
             return jail::refused(&state, visitor, target, refuse(sentence, total)).await;
         }
         Err(error) => (path, refused(&format!("Nothing was banned in {named}"), &error.into())),

@@ -15,9 +15,9 @@ pub struct Settings {
 }
 
 const NAMES: [(&str, &str, &str); 3] = [
-    ("bantime", "Ban for, in seconds", "was_bantime"),
-    ("maxretry", "After failures", "was_maxretry"),
-    ("findtime", "Within, in seconds", "was_findtime"),
+    ("bantime", "Ban time (bantime), in seconds", "was_bantime"),
+    ("maxretry", "Failures before a ban (maxretry)", "was_maxretry"),
+    ("findtime", "Failures count for (findtime), in seconds", "was_findtime"),
 ];
 
 /// A setting to change: its name, its new value, and the value before.

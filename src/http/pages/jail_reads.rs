@@ -31,7 +31,7 @@ pub fn logs(view: &JailView) -> Vec<LogRow> {
         let (mark, colour, says) = match log {
             // For a jail that does not run these are patterns, which are not resolved.
             None if !view.running => (Mark::BAR, "muted", "not read: the jail does not run".to_owned()),
-            None => (Mark::HOLLOW, "muted", "not known: its agent cannot look".to_owned()),
+            None => (Mark::HOLLOW, "muted", "not known: the agent did not report it".to_owned()),
             Some(log) => shown(log),
         };
         LogRow { path: path.clone(), mark, colour, says }

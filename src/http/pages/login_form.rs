@@ -90,7 +90,7 @@ pub(super) async fn offered(
 ) -> Response {
     let actor = Actor { session: Some(session), ..Actor::without_session(ip, &state.worker) };
     let back = own(&kept.back);
-    let message = Message::wait("Logged in again.").and("What you typed is kept, and nothing was sent yet.");
+    let message = Message::wait("Logged in again.").and("What you typed is kept, and nothing was done yet.");
     let message = Message { undo: Some(kept.button(now + UNDO_FOR)), ..message };
     done(state, &actor, &back, message).await
 }

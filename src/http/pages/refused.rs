@@ -3,7 +3,7 @@
 //! | refused | shown |
 //! |---|---|
 //! | 401, a page was asked for | 303 to the login, which leads back to that page |
-//! | 401, a form was posted | the login, which keeps what was typed (`keep_form.rs`); for a large form, or one with a password, a page that says that nothing was sent, and how to continue |
+//! | 401, a form was posted | the login, which keeps what was typed (`keep_form.rs`); for a large form, or one with a password, a page that says that nothing was done, and how to continue |
 //! | 503, a page was asked for | a page that reloads itself after 5 s |
 //! | anything else | a page with the refusal's words and the id of the request |
 //!
@@ -144,7 +144,7 @@ impl Words {
             ),
             "no-session" => (
                 "Your session has ended",
-                "Nothing was sent. Log in below in a new tab, then go back to this form: your browser kept what you \
+                "Nothing was done. Log in below in a new tab, then go back to this form: your browser kept what you \
                  typed."
                     .to_owned(),
             ),

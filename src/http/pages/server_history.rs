@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use crate::actions::ban::REST_IN_A_JOB;
 use crate::domain::{ServerName, Timestamp};
 use crate::http::error::Result;
 use crate::http::state::AppState;
@@ -75,21 +76,26 @@ fn described(event: &StoredEvent) -> Happened {
 fn deed(entry: &AuditEntry, below: &str) -> String {
     let target = entry.target.as_deref().unwrap_or_default();
     let about = target.strip_prefix(below).unwrap_or(target);
-    let verb = match entry.what.as_str() {
-        "jail.activate" => "switch on",
-        "jail.deactivate" => "switch off",
-        "jail.settings" => "change settings of",
-        "jail.ignore" => "change the never-banned list of",
-        "ban.add" => "ban in",
-        "ban.remove" => "unban in",
-        "ban.remove_all" => "unban all in",
-        "recovery.roll_back" => "roll back",
-        "recovery.clear" => "dismiss the warning about",
-        "ban_job.begin" => "begin a ban job in",
-        "ban_job.end" => "end a ban job in",
-        "ban_job.cancel" => "cancel a ban job in",
-        other => other,
+    let (who, outcome) = (&entry.username, &entry.outcome);
+    let (did, to) = match entry.what.as_str() {
+        "jail.activate" => ("switched on", "switch on"),
+        "jail.deactivate" => ("switched off", "switch off"),
+        "jail.settings" => ("changed settings of", "change settings of"),
+        "jail.ignore" => ("changed the never-banned list of", "change the never-banned list of"),
+        "ban.add" => ("banned in", "ban in"),
+        "ban.remove" => ("unbanned in", "unban in"),
+        "ban.remove_all" => ("unbanned all in", "unban all in"),
+        "recovery.roll_back" => ("rolled back", "roll back"),
+        "recovery.clear" => ("dismissed the warning about", "dismiss the warning about"),
+        "undo" => ("undid a change of", "undo a change of"),
+        "ban_job.begin" => ("began a ban job in", "begin a ban job in"),
+        "ban_job.cancel" => ("cancelled a ban job in", "cancel a ban job in"),
+        "ban_job.end" => return format!("a ban job of {who} ended in {about}: {outcome}"),
+        other => return format!("{who}: {other} {about}: {outcome}"),
     };
-    let outcome = if entry.outcome == "done" { String::new() } else { format!(": {}", entry.outcome) };
-    format!("{}: {verb} {about}{outcome}", entry.username)
+    match outcome.as_str() {
+        "done" | "queued" | "asked" => format!("{who} {did} {about}"),
+        REST_IN_A_JOB => format!("{who} began to {to} {about}: {outcome}"),
+        _ => format!("{who} tried to {to} {about}: {outcome}"),
+    }
 }

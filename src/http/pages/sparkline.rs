@@ -55,7 +55,8 @@ impl Sparkline {
             1 => format!("in the one of {SHOWN} hours that is known"),
             known => format!("in the {known} of {SHOWN} hours that are known"),
         };
-        let usual = hours.usual_bans.map_or_else(String::new, |bans| format!("; {} is usual", count(bans)));
+        let usual =
+            hours.usual_bans.map_or_else(String::new, |bans| format!("; {} an hour is usual", count(bans)));
         Some(Self {
             bars,
             sum: count(known.iter().fold(0, |sum: u64, bans| sum.saturating_add(*bans))),
@@ -85,10 +86,10 @@ mod tests {
         assert_eq!(line.sum, "2,100");
         assert_eq!(
             line.says,
-            "in the 3 of 24 hours that are known, 700 of them in the current hour; 700 is usual"
+            "in the 3 of 24 hours that are known, 700 of them in the current hour; 700 an hour is usual"
         );
         let full = Sparkline::of(&hours(vec![Some(0); 24], Some(0))).unwrap();
-        assert_eq!(full.says, "in 24 hours, 0 of them in the current hour; 0 is usual");
+        assert_eq!(full.says, "in 24 hours, 0 of them in the current hour; 0 an hour is usual");
         assert_eq!(Sparkline::of(&hours(vec![None; 24], None)), None);
     }
 }

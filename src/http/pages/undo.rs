@@ -145,11 +145,18 @@ fn of_jail_done(undone: Undone, undo: &UndoId, back: &str, now: Timestamp) -> Me
 fn besides(banned: bool, left_out: usize, not_kept: usize) -> String {
     let mut text = String::new();
     if left_out > 0 {
-        let why = if banned { "banned since, never banned now, or your own" } else { "unbanned since" };
+        let why = if banned {
+            "banned again already, on the never-banned list, or your own"
+        } else {
+            "unbanned already"
+        };
         text = format!("Left out: {} ({why}). ", addresses(left_out));
     }
     if not_kept > 0 {
-        text.push_str(&format!("{} of the change cannot be banned again from here.", addresses(not_kept)));
+        text.push_str(&format!(
+            "{} of the change were not kept for the undo: they stay as they are.",
+            addresses(not_kept)
+        ));
     }
     text.trim_end().to_owned()
 }
@@ -177,11 +184,13 @@ mod tests {
     #[test]
     fn an_undo_says_what_it_leaves_out() {
         assert_eq!(besides(true, 0, 0), "");
-        assert_eq!(besides(false, 1, 0), "Left out: 1 address (unbanned since).");
+        assert_eq!(besides(false, 1, 0), "Left out: 1 address (unbanned already).");
         let both = besides(true, 2, 3_000);
         assert!(
             both.contains("Left out: 2 addresses")
-                && both.ends_with("3,000 addresses of the change cannot be banned again from here."),
+                && both.ends_with(
+                    "3,000 addresses of the change were not kept for the undo: they stay as they are."
+                ),
             "{both}"
         );
     }

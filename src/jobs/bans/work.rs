@@ -62,7 +62,7 @@ impl BanJobs {
     pub(super) async fn work(&self, claim: BanJobClaim, stop: &CancellationToken) {
         tracing::info!(
             job.id = %claim.id, job.epoch = claim.epoch, server.name = %claim.server, jail.name = %claim.jail,
-            "claimed ban job {} at address {} of {}", claim.id, claim.progress.done, claim.progress.asked
+            "claimed ban job {}: {} of {} addresses are done", claim.id, claim.progress.done, claim.progress.asked
         );
         let mut progress = claim.progress;
         let end = tokio::select! {

@@ -112,7 +112,7 @@ impl Store {
         }
         let call = scripts::ACCOUNT_CONFIRM.call().key(self.keys.account(username)).arg(mark).arg("done");
         if let Err(error) = self.shared.call::<()>(&call).await {
-            tracing::debug!(error = %error, "failed to mark an account as confirmed: the next login retries");
+            tracing::debug!(error = %error, "failed to mark an account as confirmed by the replicas: the next login retries");
         }
     }
 

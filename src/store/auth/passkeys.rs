@@ -120,7 +120,7 @@ impl Store {
             command.arg(self.keys.passkey(&passkey.id));
         }
         if let Err(error) = self.shared.query::<()>("passkey_forget", &command).await {
-            tracing::debug!(error = %error, "failed to remove what led from passkeys to the account {}", owner.username);
+            tracing::debug!(error = %error, "failed to remove the index entries of the passkeys of {}", owner.username);
         }
     }
 }

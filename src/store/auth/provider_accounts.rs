@@ -121,7 +121,7 @@ impl Store {
         let held = place(account.owner.id, &account.owner.username);
         let call = scripts::LOCK_RELEASE.call().key(self.keys.provider_account(user)).arg(held);
         if let Err(error) = self.shared.call::<()>(&call).await {
-            tracing::debug!(error = %error, "failed to forget the provider's user of a deleted account: the next login does it");
+            tracing::debug!(error = %error, "failed to remove the index entry of a deleted account of the provider: that user's next login replaces it");
         }
     }
 }

@@ -137,9 +137,9 @@ impl Dialer {
             && primary.supersedes(&settled).is_err()
         {
             return Err(StoreError::unavailable(format!(
-                "{} name {} of configuration epoch {}, which is older than that of {} ({}): if they were set up from scratch, \
-                 restart this worker",
-                primary.by, primary.address, primary.epoch, settled.address, settled.epoch
+                "{} name {} with the configuration epoch {}, which is older than epoch {} of {}, named before: not followed. If \
+                 they were set up from scratch, restart this worker",
+                primary.by, primary.address, primary.epoch, settled.epoch, settled.address
             )));
         }
         let client = client(&authority.url_of(&primary), self.root_cert.as_ref())?;

@@ -64,7 +64,7 @@ pub enum BrokenTrail {
         id: String,
     },
     /// An entry does not continue the one before.
-    #[error("entry {number} ({id}) was changed, or is not the one that followed")]
+    #[error("entry {number} ({id}) was changed, or does not follow from the entry before it")]
     Changed {
         /// Its number.
         number: u64,
@@ -78,7 +78,7 @@ pub enum BrokenTrail {
         id: String,
     },
     /// The newest ones are gone.
-    #[error("missing entries: {count}, the newest up to entry {number}")]
+    #[error("missing entries: {count}, the newest ones, up to entry {number}")]
     NewestMissing {
         /// How many.
         count: u64,

@@ -271,7 +271,7 @@ impl Store {
     async fn unlock_detection(&self, name: &ServerName, lock: &str) {
         let call = scripts::LOCK_RELEASE.call().key(self.keys.detecting(name)).arg(lock);
         if let Err(error) = self.shared.call::<()>(&call).await {
-            tracing::debug!(error = %error, server.name = %name, "failed to release a detection lock: it expires");
+            tracing::debug!(error = %error, server.name = %name, "failed to release the lock for detecting fail2ban's commands: it expires");
         }
     }
 }

@@ -23,7 +23,7 @@ function step(login, passkeys) {
 }
 
 dialog?.addEventListener("submit", async (event) => {
-  if (event.defaultPrevented) return;
+  if (event.defaultPrevented || event.target.method === "dialog") return;
   event.preventDefault();
   let form = event.target;
   let answer;
@@ -40,7 +40,7 @@ dialog?.addEventListener("submit", async (event) => {
   for (const field of form.elements) if (!/name|login/.test(field.name)) field.value = "";
   const { to, login, whole, errors = {} } = answer;
   let said = Object.values(errors)[0] ?? answer.detail ?? "The login was refused.";
-  if (whole) said = "Set up a second factor: open another tab and log in there, close this with Escape, and send again.";
+  if (whole) said = "Set up a second factor: open another tab and log in there, close this, and send again.";
   if (login) {
     step(login, answer.passkeys);
     form = second;
@@ -55,7 +55,7 @@ dialog?.addEventListener("submit", async (event) => {
   error.hidden = !!(login || done);
   if (!done) return form.querySelector("[required], button").focus();
   dialog.close();
-  say("ok", "Logged in again. Nothing was sent yet.");
+  say("ok", "Logged in again. Nothing was done yet.");
   (await import("./live.js")).resume();
   for (const then of after.splice(0)) then();
 });

@@ -58,10 +58,10 @@ function tick() {
   const now = Date.now() - skew;
   for (const time of document.querySelectorAll('time[data-form="left"]')) {
     const left = Math.ceil((new Date(time.dateTime) - now) / 1_000);
-    const text = left > 0 ? remaining(left) : "over";
+    const text = left > 0 ? remaining(left) : "0:00";
     if (time.textContent !== text) time.textContent = text;
     // The time for an undo is over.
-    if (left <= 0) time.closest(".message form")?.remove();
+    if (left <= 0) time.closest(".message form, form[action='/undo']")?.remove();
   }
   for (const button of document.querySelectorAll("[data-after]")) {
     button.dataset.label ??= button.textContent;
