@@ -22,7 +22,7 @@ FAIL2BAN_TESTS = agent:: agent_bans:: agent_faults:: agent_jails:: agent_program
 	ban_times:: bans:: broken_fail2ban:: cluster_view:: command_line:: command_line_changes:: commands:: config_errors:: dashboard:: detection:: diagnosis:: \
 	discovery:: dropin:: epochs:: events:: hang_ups:: host_changes:: host_down:: host_files:: hours:: idempotency:: \
 	jail_faults:: jail_names:: jails:: keys:: look_up:: metrics:: newer_items:: newer_states:: pages permissions_ redis_away:: \
-	redis_cluster:: redis_fails:: redis_refuses_writes:: redis_tls:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
+	redis_cluster:: redis_fails:: redis_refuses_writes:: redis_tls:: refused_writes_logs:: schedule:: scheduler:: sentinel:: servers:: settings:: slow_unbans:: stock_jails:: support::self_test:: \
 	sweep:: switches:: traces:: up:: waiting::
 
 help: ## List the targets

@@ -101,8 +101,8 @@ impl LoginError {
             | Self::Gate(GateError::Busy | GateError::Late)
             | Self::Store(
                 StoreError::Unavailable { .. }
-                | StoreError::Full(_)
-                | StoreError::WritesRefused(_)
+                | StoreError::Full { .. }
+                | StoreError::WritesRefused { .. }
                 | StoreError::Unconfirmed { .. },
             ) => "unavailable",
             Self::Gate(_) | Self::Store(_) => "error",

@@ -100,8 +100,8 @@ impl SignOnError {
             | Self::Overtaken
             | Self::Store(
                 StoreError::Unavailable { .. }
-                | StoreError::Full(_)
-                | StoreError::WritesRefused(_)
+                | StoreError::Full { .. }
+                | StoreError::WritesRefused { .. }
                 | StoreError::Unconfirmed { .. },
             ) => "unavailable",
             Self::Store(_) => "error",

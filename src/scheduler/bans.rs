@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 
 use super::ban_pulls::{self, KnownList};
 use super::context::Scheduler;
-use super::outcome::on_error;
+use super::outcome::{on_error, on_success};
 use super::term::Term;
 use crate::domain::long_lists::{self, MAX_LIST, MAX_SERVER};
 use crate::domain::{ServerName, ServerState};
@@ -36,6 +36,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the lists of a server that this worker does not know are kept: it may have been added elsewhere just now.
 const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// What the log calls this.
+const STEP: &str = "lists of bans";
 /// The most lists that are dropped in one pass.
 const MAX_FORGOTTEN: usize = 100;
 
@@ -44,9 +46,12 @@ pub async fn follow(scheduler: &Scheduler, term: &Term, probed: &Notify) {
     let mut lists = Lists::default();
     while !term.over.is_cancelled() {
         let wait = match lists.look(scheduler, term).await {
-            Ok(wait) => wait,
+            Ok(wait) => {
+                on_success(term, STEP);
+                wait
+            }
             Err(error) => {
-                on_error(term, "lists of bans", &error);
+                on_error(&scheduler.store, term, STEP, &error);
                 POLL_INTERVAL
             }
         };

@@ -23,12 +23,14 @@ use super::standby::{Opening, Standby, jitter};
 use super::term::{Term, TermEnd};
 use super::{jobs, presence};
 use crate::store::{Acquired, HeldTerm, Lease, Store, StoreError, WorkerId, boot_now};
-use crate::telemetry::server_gauges;
+use crate::telemetry::{Lasting, server_gauges};
 
 /// A renewal comes after this share of the TTL: two of them may be lost before the lease is.
 const RENEW_AFTER: f64 = 0.3;
 /// After an error, before asking again.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
+/// After this time it asks again even if Redis seems to refuse writes still.
+const MAX_REFUSED_WAIT: Duration = Duration::from_secs(5);
 /// How long a worker that is stopping waits for its release to be answered.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -71,6 +73,7 @@ pub async fn release_left_behind(store: &Store, worker: &WorkerId, ttl: Duration
 /// The metrics of a worker that does not lead.
 fn show_no_leader() {
     metrics::gauge!("bangui_scheduler_leader").set(0.0);
+    metrics::gauge!("bangui_probes_due_timestamp_seconds").set(0.0);
     metrics::gauge!("bangui_discovery_conflicts").set(0.0);
     server_gauges::forget_all();
 }
@@ -106,6 +109,7 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
             Err(error) => {
                 tracing::debug!(error = %error, "failed to request the lease: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
+                store.until_writable(&error, MAX_REFUSED_WAIT).await;
                 continue;
             }
         }
@@ -188,7 +192,7 @@ async fn lead(scheduler: &Arc<Scheduler>, lease: Lease, term: &Arc<Term>, stop: 
 async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
     let mut could_work = boot_now();
     let every = lease.ttl().mul_f64(RENEW_AFTER);
-    let mut wait = every;
+    let (mut wait, failing) = (every, Lasting::new());
     loop {
         tokio::select! {
             () = term.over.cancelled() => return lease,
@@ -209,6 +213,9 @@ async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
         wait = match timeout(left, lease.renew(&term.fence)).await {
             Ok(Ok(Some(redis_micros))) => {
                 term.renewed(asked_at, redis_micros);
+                if failing.ends().is_some() {
+                    tracing::info!("renewed the lease again");
+                }
                 every
             }
             Ok(Ok(None)) => {
@@ -216,7 +223,9 @@ async fn renew(mut lease: Lease, term: Arc<Term>, store: Store) -> Lease {
                 return lease;
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = %error, "failed to renew the lease: retrying");
+                if failing.fails(&error.to_string()).is_some() {
+                    tracing::warn!(error = %error, "failed to renew the lease: retrying");
+                }
                 every / 8
             }
             Err(_) => {

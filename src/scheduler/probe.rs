@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::context::Scheduler;
-use super::outcome::on_error;
+use super::outcome::{on_error, on_success};
 use super::term::{Term, TermEnd};
 use crate::domain::findings::{Finding, Report, servers};
 use crate::domain::hours;
@@ -176,10 +176,13 @@ async fn probe_server(shared: &Probes, name: &ServerName) -> bool {
     let Ok(_slot) = shared.slots.acquire().await else { return false };
     for _ in 0..TRIES {
         match probe_once(shared, name).await {
-            Ok(()) => return true,
+            Ok(()) => {
+                on_success(&shared.term, name.as_str());
+                return true;
+            }
             Err(StoreError::Conflict) => {}
             Err(error) => {
-                on_error(&shared.term, name.as_str(), &error);
+                on_error(&shared.scheduler.store, &shared.term, name.as_str(), &error);
                 return false;
             }
         }
@@ -236,8 +239,10 @@ pub(super) async fn note_findings(
     if there.is_empty() && gone.is_empty() {
         return;
     }
-    if let Err(error) = scheduler.store.note_probed_findings(&term.fence, &there, &gone).await {
-        on_error(term, name.as_str(), &error);
+    let what = format!("findings of {name}");
+    match scheduler.store.note_probed_findings(&term.fence, &there, &gone).await {
+        Ok(()) => on_success(term, &what),
+        Err(error) => on_error(&scheduler.store, term, &what, &error),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::outcome::Troubles;
 use crate::store::{Fence, boot_now};
 
 /// How much earlier than in Redis the lease ends for its holder: a tenth of the TTL, at least 250 ms.
@@ -103,6 +104,8 @@ pub struct Term {
     pub fence: Fence,
     /// Cancelled when the term ends, for whatever reason: all of its work stops.
     pub over: CancellationToken,
+    /// What was logged about steps that failed.
+    pub troubles: Troubles,
     ttl: Duration,
     hold: Mutex<Hold>,
     end: Mutex<Option<TermEnd>>,
@@ -116,6 +119,7 @@ impl Term {
         Self {
             fence,
             over: CancellationToken::new(),
+            troubles: Troubles::default(),
             ttl,
             hold: Mutex::new(Hold::new(heard, ttl)),
             end: Mutex::new(None),

@@ -20,11 +20,21 @@ pub enum StoreError {
         cause: Option<Cause>,
     },
     /// Redis has reached its `maxmemory` and refuses writes; reads continue. 503 to users.
-    #[error("Redis is full: {0}")]
-    Full(String),
-    /// Redis refuses writes for another reason (`MISCONF`, `NOREPLICAS`), given in its own words; reads continue. 503 to users.
-    #[error("Redis refuses writes: {0}")]
-    WritesRefused(String),
+    #[error("Redis is full (OOM)")]
+    Full {
+        /// In Redis's words.
+        #[source]
+        cause: Cause,
+    },
+    /// Redis refuses writes for another reason; reads continue. 503 to users.
+    #[error("Redis refuses writes ({code})")]
+    WritesRefused {
+        /// `MISCONF`, `NOREPLICAS`.
+        code: &'static str,
+        /// In Redis's words.
+        #[source]
+        cause: Cause,
+    },
     /// Done on the primary, and not confirmed by as many replicas as were asked for: a failover may undo it. 503.
     #[error("{confirmed} of {wanted} replicas confirmed")]
     Unconfirmed {
@@ -61,6 +71,12 @@ impl StoreError {
         Self::Corrupt { reason: reason.into(), cause: None }
     }
 
+    /// Whether Redis refuses writes, and answers reads.
+    #[must_use]
+    pub fn refuses_writes(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::WritesRefused { .. })
+    }
+
     /// Adds the error that caused it.
     #[must_use]
     pub fn because(mut self, error: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -76,15 +92,15 @@ const REDIS_CANNOT: [&str; 3] = ["READONLY", "LOADING", "MASTERDOWN"];
 /// The codes with which Redis refuses a write because its last snapshot or append failed, or because it has too few replicas.
 const REFUSES_WRITES: [&str; 2] = ["MISCONF", "NOREPLICAS"];
 
-/// Why Redis refuses to write, in its own words, if this error is such a refusal.
+/// Why Redis refuses to write, if this error is such a refusal.
 pub(super) fn refuses_writes(error: &RedisError) -> Option<StoreError> {
     let words = error.to_string();
     // By its text, since a script of Redis 6.2 and a pipeline wrap the error and hide its code.
     if words.contains("command not allowed when used memory") {
-        return Some(StoreError::Full(words));
+        return Some(StoreError::Full { cause: Cause::of(error.clone()) });
     }
-    let refused = REFUSES_WRITES.iter().any(|word| words.contains(word));
-    refused.then_some(StoreError::WritesRefused(words))
+    let code = *REFUSES_WRITES.iter().find(|word| words.contains(**word))?;
+    Some(StoreError::WritesRefused { code, cause: Cause::of(error.clone()) })
 }
 
 /// The text that Redis 6.2 makes of an error within a script; Redis 7 passes the error on as it is.

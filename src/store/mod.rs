@@ -30,6 +30,7 @@ mod worker_id;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::domain::username::{Username, UsernameError};
 pub use auth::account_fields::{Account, AccountStanding, App, Factors};
@@ -212,6 +213,15 @@ impl Store {
     /// [`StoreError::WritesRefused`] or [`StoreError::Full`], with Redis's words.
     pub fn writable(&self) -> Result<()> {
         self.shared.refusal().borrow().clone().map_or(Ok(()), Err)
+    }
+
+    /// If this error is that Redis refuses writes: waits until it takes them, `at_most` so long.
+    pub async fn until_writable(&self, error: &StoreError, at_most: Duration) {
+        if error.refuses_writes() {
+            let mut refusal = self.shared.refusal();
+            // The sender lives in `self.shared`.
+            let _ = tokio::time::timeout(at_most, refusal.wait_for(Option::is_none)).await;
+        }
     }
 
     /// Waits until Redis answers.

@@ -12,7 +12,7 @@ pub enum Kind {
 }
 
 /// Every metric: its name, its kind, its meaning.
-pub const METRICS: [(&str, Kind, &str); 21] = [
+pub const METRICS: [(&str, Kind, &str); 22] = [
     ("bangui_http_requests_total", Kind::Counter, "HTTP requests answered, by route, method and status."),
     ("bangui_http_request_duration_seconds", Kind::Seconds, "Time to answer a request, by route."),
     ("bangui_redis_up", Kind::Gauge, "1 if Redis answered the last request, else 0."),
@@ -40,6 +40,11 @@ pub const METRICS: [(&str, Kind, &str); 21] = [
         "bangui_scheduler_fenced_writes_total",
         Kind::Counter,
         "Scheduled writes that Redis refused because another worker is the leader.",
+    ),
+    (
+        "bangui_probes_due_timestamp_seconds",
+        Kind::Gauge,
+        "Unix time at which the leader is to probe all servers next; 0 on other workers. If it has passed, nobody probes.",
     ),
     ("bangui_probes_total", Kind::Counter, "Probes made by this worker, by server and outcome."),
     ("bangui_probe_duration_seconds", Kind::Seconds, "Time until a server's agent answered, by server."),

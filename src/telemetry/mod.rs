@@ -10,12 +10,14 @@
 //! its buckets in [`install_metrics`].
 
 pub mod catalogue;
+mod lasting;
 mod lines;
 mod otlp;
 pub mod server_gauges;
 pub mod traces;
 
 pub use catalogue::{Kind, METRICS};
+pub use lasting::Lasting;
 
 use std::time::Duration;
 
@@ -133,6 +135,7 @@ fn describe() {
         "bangui_session_cache_holder",
         "bangui_scheduler_leader",
         "bangui_scheduler_epoch",
+        "bangui_probes_due_timestamp_seconds",
         "bangui_discovery_conflicts",
         "bangui_event_clients",
     ] {

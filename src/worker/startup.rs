@@ -17,6 +17,7 @@ use crate::config::{Listen, ServeConfig};
 use crate::password::rules::{self, WeakPassword};
 use crate::settings::Live;
 use crate::store::{Store, StoreError, Username};
+use crate::telemetry::Lasting;
 
 /// How often a worker checks that the admin account exists.
 const ACCOUNT_CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -102,20 +103,24 @@ async fn load_servers(store: &Store, agents: &Fleet) {
 /// Makes login possible before the worker is ready. If Redis refuses writes, the worker serves reads in the meantime and
 /// [`keep_login_possible`] retries.
 async fn prepare_login(config: &ServeConfig, store: &Store) -> Result<(), ServeError> {
-    let refused = |error: &anyhow::Error| {
-        matches!(error.downcast_ref(), Some(StoreError::WritesRefused(_) | StoreError::Full(_)))
-    };
+    let refused = |error: &anyhow::Error| error.downcast_ref().is_some_and(StoreError::refuses_writes);
+    let failing = Lasting::new();
     loop {
-        let Err(error) = make_login_possible(config, store).await else { return Ok(()) };
+        let Err(error) = make_login_possible(config, store).await else {
+            if failing.ends().is_some() {
+                tracing::info!("looked up the admin account: somebody can log in");
+            }
+            return Ok(());
+        };
         if let Some(weak) = error.downcast_ref::<WeakPassword>() {
             return Err(ServeError::Refused(format!(
                 "BANGUI_ADMIN_PASSWORD is refused as the admin's password: {weak}"
             )));
         }
-        tracing::warn!(
-            error = format!("{error:#}"),
-            "failed to look up or create the admin account: retrying"
-        );
+        let reason = format!("{error:#}");
+        if failing.fails(&reason).is_some() {
+            tracing::warn!(error = reason, "failed to look up or create the admin account: retrying");
+        }
         if refused(&error) {
             return Ok(());
         }

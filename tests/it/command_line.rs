@@ -317,3 +317,16 @@ async fn completions_and_man_pages_have_every_command_and_nothing_hidden() {
     }
     assert!(folder.join("bangui.1").exists() && !folder.join("bangui-child.1").exists());
 }
+
+#[tokio::test]
+async fn a_login_before_the_setup_names_the_page_of_the_setup_first() {
+    let cluster = Cluster::bare(1).start().await;
+    let refused = Person::new().run(&["login", &url(&cluster, 0)], PASSWORD).await;
+    let page = format!("Open {}/setup in a browser", url(&cluster, 0));
+    let (at, others) = (refused.expect(1).err.find(&page), refused.err.find("/api/v1/setup"));
+    assert!(at.is_some_and(|at| others.is_none_or(|other| at < other)), "{refused:?}");
+    // Whoever has no command line is pointed to it, too.
+    let answer = cluster.client(0).post("/api/v1/session", serde_json::json!({ "password": PASSWORD })).await;
+    assert_eq!(answer.problem(409), "setup-incomplete");
+    assert!(answer.body["detail"].as_str().unwrap().contains("the page /setup, or"), "{answer:?}");
+}

@@ -107,6 +107,7 @@ mod redis_cluster;
 mod redis_fails;
 mod redis_refuses_writes;
 mod redis_tls;
+mod refused_writes_logs;
 mod renewal;
 mod schedule;
 mod scheduler;

@@ -24,6 +24,8 @@ pub const CONFIRMATION_REQUIRED: &str = "confirmation-required";
 pub const SECOND_FACTOR_REQUIRED: &str = "second-factor-required";
 /// The problem of a login whose account must set up a second factor, which only a browser can lead through.
 const SETUP_REQUIRED: &str = "second-factor-setup-required";
+/// The problem of a login before the first password is set.
+const SETUP_INCOMPLETE: &str = "setup-incomplete";
 /// The problem of a wrong code.
 pub const WRONG_CODE: &str = "wrong-code";
 /// The problem of a wrong name or password.
@@ -45,6 +47,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 pub struct Problem {
     /// The answer.
     pub document: Document,
+    /// The URL of the server.
+    pub server: String,
     /// The last part of its `type`.
     pub name: String,
     /// The `x-request-id`, which the server's log has too.
@@ -166,9 +170,9 @@ impl Problem {
     ///
     /// # Errors
     /// Gives the answer back otherwise.
-    pub fn of(document: Document, request_id: Option<String>) -> Result<Self, Document> {
+    pub fn of(document: Document, server: String, request_id: Option<String>) -> Result<Self, Document> {
         match fields::PROBLEM_TYPE.text(&document.value).strip_prefix(TYPE_PREFIX) {
-            Some(name) => Ok(Self { name: name.to_owned(), document, request_id }),
+            Some(name) => Ok(Self { name: name.to_owned(), server, document, request_id }),
             None => Err(document),
         }
     }
@@ -176,6 +180,9 @@ impl Problem {
     /// Title, detail, what to do, and how to find more about it.
     fn in_words(&self) -> String {
         let mut lines = title_and_detail(&self.document.value);
+        if self.name == SETUP_INCOMPLETE {
+            lines.insert(1, format!("  Open {}/setup in a browser.", self.server));
+        }
         lines.extend(self.advice().map(|advice| format!("  {advice}")));
         let request =
             self.request_id.as_ref().map(|id| format!(", request {}", printable(id))).unwrap_or_default();

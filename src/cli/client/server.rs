@@ -175,7 +175,7 @@ impl Server {
     fn refusal(&self, document: Document, headers: &HeaderMap) -> ClientError {
         let status = document.status;
         let request_id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        match Problem::of(document, request_id) {
+        match Problem::of(document, self.base.clone(), request_id) {
             Ok(problem)
                 if status == StatusCode::UNAUTHORIZED && !OF_LOGINS.contains(&problem.name.as_str()) =>
             {

@@ -34,7 +34,7 @@ impl From<LoginError> for Problem {
             LoginError::SetupIncomplete => Self::conflict(
                 "setup-incomplete",
                 "Nobody can log in yet",
-                "the first password is set with POST /api/v1/setup and BANGUI_SETUP_TOKEN or, if that is not set, the code in a worker's log",
+                "the first password is set on the page /setup, or with POST /api/v1/setup: enter BANGUI_SETUP_TOKEN or, if that is not set, the code in a worker's log",
             ),
             LoginError::Overtaken => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

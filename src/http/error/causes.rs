@@ -12,38 +12,31 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => {
-                let reason = chain(&error);
-                let mut problem = Self::new(
+                Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "redis-unavailable",
                     "Redis is unavailable",
                     "this worker cannot reach Redis right now: retry. Sessions are kept. If the request was a \
                      change, check first whether it took effect",
                 )
-                .retry_after(1);
-                problem.cause = Some(reason);
-                problem
+                .caused_by(&error)
+                .retry_after(1)
             }
-            StoreError::Full(reason) => Self::new(
+            StoreError::Full { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "redis-full",
                 "Redis is full",
-                format!(
-                    "Redis refused to write ({reason}): nothing was changed, and reads are still served. Raise its \
-                     maxmemory, or free some memory"
-                ),
+                "Redis is full (OOM): nothing was changed, and reads are still served. Raise its maxmemory, or free some memory",
             )
+            .caused_by(&error)
             .retry_after(5),
-            StoreError::WritesRefused(reason) => Self::new(
+            StoreError::WritesRefused { code, .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "redis-refuses-writes",
                 "Redis refuses writes",
-                format!(
-                    "Redis refused to write ({reason}): nothing was changed, and reads are still served. MISCONF: its last \
-                     save to disk failed, see its log and the free space. NOREPLICAS: fewer replicas are connected than \
-                     its min-replicas-to-write asks for"
-                ),
+                format!("Redis refuses writes ({code}: {}): nothing was changed, and reads are still served", why(code)),
             )
+            .caused_by(&error)
             .retry_after(5),
             StoreError::Unconfirmed { confirmed, wanted } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -64,6 +57,15 @@ impl From<StoreError> for Problem {
             ),
             StoreError::Fenced | StoreError::Corrupt { .. } => Self::internal(chain(&error)),
         }
+    }
+}
+
+/// What a code of Redis means, and what to do.
+fn why(code: &str) -> &'static str {
+    match code {
+        "MISCONF" => "its last save to disk failed, see its log and the free space",
+        "NOREPLICAS" => "fewer replicas are connected than its min-replicas-to-write asks for",
+        _ => "the log of the worker has its words",
     }
 }
 

@@ -33,6 +33,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::cause::chain;
+use crate::store::StoreError;
+
 /// What every `type` begins with.
 pub const TYPE_PREFIX: &str = "urn:bangui:problem:";
 
@@ -117,6 +120,13 @@ impl Problem {
     #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.detail = format!("{}; {more}", self.detail).into();
+        self
+    }
+
+    /// For the log alone: the error below, with its causes.
+    #[must_use]
+    fn caused_by(mut self, error: &StoreError) -> Self {
+        self.cause = Some(chain(error));
         self
     }
 

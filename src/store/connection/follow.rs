@@ -11,6 +11,7 @@ use super::authority::Authority;
 use super::dialer::Verdict;
 use super::shared::{Health, SharedConnection};
 use crate::store::StoreError;
+use crate::telemetry::Lasting;
 
 /// A few times within the time that a primary is trusted after it was named.
 const INTERVAL: Duration = Duration::from_millis(400);
@@ -19,12 +20,17 @@ const INTERVAL: Duration = Duration::from_millis(400);
 pub(in crate::store) async fn follow(shared: Weak<SharedConnection>, stop: CancellationToken) {
     // The log has the reason, which `/readyz` keeps from strangers; once, until the authority has spoken again.
     let mut complained = false;
+    // The other primary may be out of reach for long.
+    let superseded = Lasting::new();
     while let Some(this) = shared.upgrade() {
         let Some(authority) = this.dialer.authority() else { return };
         let trusted = this.dialer.trusted().is_ok();
         match this.dialer.ask_authority().await {
             Verdict::Superseded => {
-                let reason = warn_of_another(authority);
+                let reason = another(authority);
+                if superseded.fails(reason).is_some() {
+                    warn_of_another(authority);
+                }
                 this.dialer.distrust();
                 this.live.store(None);
                 this.set_health(Health::Away(reason.to_owned()));
@@ -37,7 +43,10 @@ pub(in crate::store) async fn follow(shared: Weak<SharedConnection>, stop: Cance
             Verdict::Confirmed | Verdict::Unknown => {}
         }
         match this.dialer.trusted() {
-            Ok(()) => complained = false,
+            Ok(()) => {
+                complained = false;
+                superseded.ends();
+            }
             // Before the first connection there was nothing to lose.
             Err(error) if !complained && this.dialer.named().is_some() => {
                 warn_of_silence(authority, &error);
@@ -54,15 +63,18 @@ pub(in crate::store) async fn follow(shared: Weak<SharedConnection>, stop: Cance
     }
 }
 
-fn warn_of_another(authority: &Authority) -> &'static str {
+fn another(authority: &Authority) -> &'static str {
     match authority {
-        Authority::Sentinels(_) => {
-            tracing::warn!("the Sentinels name another primary: reconnecting");
-            "the Sentinels name another primary"
-        }
+        Authority::Sentinels(_) => "the Sentinels name another primary",
+        Authority::Cluster(_) => "the masters of the cluster name another owner of the slot",
+    }
+}
+
+fn warn_of_another(authority: &Authority) {
+    match authority {
+        Authority::Sentinels(_) => tracing::warn!("the Sentinels name another primary: reconnecting"),
         Authority::Cluster(_) => {
             tracing::warn!("the masters of the cluster name another owner of the slot: reconnecting");
-            "the masters of the cluster name another owner of the slot"
         }
     }
 }

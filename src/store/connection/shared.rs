@@ -20,11 +20,12 @@ use super::dialer::Dialer;
 use super::pool::Pool;
 use super::primary::{self, Standing, is_not_served, is_replica};
 use super::request::{Patience, Request};
+use crate::cause::chain;
 use crate::config::RedisConfig;
 use crate::store::keys::Keys;
 use crate::store::scripts::Call;
 use crate::store::{Result, StoreError};
-use crate::telemetry::traces;
+use crate::telemetry::{Lasting, traces};
 
 /// Shorter than the response timeout, so that the answer of `WAIT` still arrives.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(400);
@@ -50,6 +51,8 @@ pub(in crate::store) struct SharedConnection {
     health: watch::Sender<Health>,
     /// Why Redis refuses writes; none while it takes them.
     refusal: watch::Sender<Option<StoreError>>,
+    /// What is logged of that.
+    refusing: Lasting,
     /// Makes the watchdog check the connection at once.
     pub(in crate::store) suspect: Arc<Notify>,
     _stop: tokio_util::sync::DropGuard,
@@ -67,6 +70,7 @@ impl SharedConnection {
             live: ArcSwapOption::empty(),
             health: watch::Sender::new(Health::Away("the first connection is not made yet".to_owned())),
             refusal: watch::Sender::new(None),
+            refusing: Lasting::new(),
             suspect: Arc::new(Notify::new()),
             _stop: stop.clone().drop_guard(),
         });
@@ -258,8 +262,8 @@ impl SharedConnection {
     }
 
     fn noted(&self, error: RedisError) -> StoreError {
-        let error = error.into();
-        if matches!(error, StoreError::Full(_) | StoreError::WritesRefused(_)) {
+        let error = StoreError::from(error);
+        if error.refuses_writes() {
             self.set_refusal(Some(error.clone()));
         }
         error
@@ -267,18 +271,27 @@ impl SharedConnection {
 
     pub(in crate::store) fn set_refusal(&self, refusal: Option<StoreError>) {
         metrics::gauge!("bangui_redis_writable").set(f64::from(u8::from(refusal.is_none())));
-        let changed = self.refusal.send_if_modified(|current| {
+        match &refusal {
+            Some(reason) => {
+                if let Some(lasts) = self.refusing.fails(&reason.to_string()) {
+                    tracing::warn!(
+                        error = chain(reason),
+                        lasts_s = lasts.as_secs(),
+                        "Redis refuses writes: only reads are served, and no server is probed"
+                    );
+                }
+            }
+            None => {
+                if let Some(lasted) = self.refusing.ends() {
+                    tracing::info!(lasted_s = lasted.as_secs(), "Redis takes writes again");
+                }
+            }
+        }
+        self.refusal.send_if_modified(|current| {
             let changed = current.is_some() != refusal.is_some();
-            current.clone_from(&refusal);
+            *current = refusal;
             changed
         });
-        match refusal {
-            Some(reason) if changed => {
-                tracing::warn!(error = %reason, "Redis refuses writes: only reads are served")
-            }
-            None if changed => tracing::info!("Redis takes writes again"),
-            _ => {}
-        }
     }
 
     pub(in crate::store) fn set_health(&self, health: Health) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::checks;
@@ -29,6 +29,7 @@ use super::shared::{DEMOTED, Health, SharedConnection, is_dead};
 use crate::store::StoreError;
 use crate::store::keys::Keys;
 use crate::store::settings_revision::SettingsRevision;
+use crate::telemetry::Lasting;
 
 /// A little under the second within which a changed setting takes effect, even if its message was lost.
 const WATCH_INTERVAL: Duration = Duration::from_millis(900);
@@ -38,6 +39,7 @@ const TIME_EACH_TICKS: u32 = 10;
 const MOVING_INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUTS_BEFORE_REDIAL: u32 = 3;
 const REDIAL_AFTER_MS: std::ops::Range<u64> = 100..300;
+/// The least time between two lines about it, if the reason is another one.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Connects, and watches the connection until `stop`. It holds no strong reference while it waits, so that dropping the store ends
@@ -48,14 +50,14 @@ pub(in crate::store) async fn run(
     settings: Arc<SettingsRevision>,
     stop: CancellationToken,
 ) {
-    let mut complained: Option<Instant> = None;
+    let away = Lasting::with_quiet(COMPLAINT_INTERVAL);
     while let Some(this) = shared.upgrade() {
         match connect(&this, &keys).await {
             Ok(connection) => {
                 this.live.store(Some(Arc::new(connection)));
                 this.set_health(Health::Answers);
                 tracing::info!("connected to Redis");
-                complained = None;
+                away.ends();
                 drop(this);
                 watch_over(&shared, &keys, &settings, &stop).await;
             }
@@ -66,9 +68,9 @@ pub(in crate::store) async fn run(
                 return stop.cancelled().await;
             }
             Err(ConnectError::Away(reason)) => {
-                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
-                    tracing::warn!(error = %reason, "Redis is out of reach: retrying, requests are answered 503");
-                    complained = Some(Instant::now());
+                if let Some(lasts) = away.fails(&reason) {
+                    let lasts_s = lasts.as_secs();
+                    tracing::warn!(error = %reason, lasts_s, "Redis is out of reach: retrying, requests are answered 503");
                 }
                 this.set_health(Health::Away(reason));
             }
@@ -115,7 +117,7 @@ async fn connect(
     let refusal = match write_layout(&mut connection, keys).await.map_err(StoreError::from) {
         Ok(()) => None,
         // Reads work all the same.
-        Err(refusal @ (StoreError::Full(_) | StoreError::WritesRefused(_))) => Some(refusal),
+        Err(refusal) if refusal.refuses_writes() => Some(refusal),
         Err(error) => return Err(error.into()),
     };
     crate::store::scripts::load_all(&mut connection).await.map_err(StoreError::from)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, Value};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::state::{Event, Next};
 use crate::settings::Live;
@@ -14,12 +14,19 @@ use crate::store::connection::clock::millis;
 use crate::store::connection::shared::Health;
 use crate::store::connection::subscription::Subscription;
 use crate::store::{Result, SessionId, Store, boot_now, hex, random, scripts};
+use crate::telemetry::Lasting;
 
 const RENEW_INTERVAL: Duration = Duration::from_millis(500);
 /// The most holders; a revocation reads them all.
 const HOLDERS: usize = 1_000;
 /// How many messages can wait here. Further ones are lost, which the gap in their numbers reveals.
 const MESSAGES: usize = 1_024;
+/// The pause before joining again, in ms. After failures in a row it doubles, up to 2 s or so.
+const REJOIN_MS: std::ops::Range<u64> = 50..150;
+/// While Redis refuses writes, the longest time until it is tried again all the same.
+const MAX_REFUSED_WAIT: Duration = Duration::from_secs(5);
+/// A lease that was held for longer than this says that joining works.
+const SHORT_LIVED: Duration = Duration::from_secs(1);
 /// Where there are too many holders, it is tried again after this time, in ms.
 const RETRY_WHEN_FULL_MS: std::ops::Range<u64> = 5_000..10_000;
 
@@ -45,6 +52,7 @@ impl Store {
 
     async fn hold_while_on(&self, live: &Live) {
         let mut settings = live.watch();
+        let (mut failures, full) = (0_u32, Lasting::new());
         loop {
             let cache = settings.current().settings.session_cache;
             let ttl = if cache.enabled { millis(cache.ttl) } else { 0 };
@@ -53,31 +61,41 @@ impl Store {
                 settings.changed().await;
                 continue;
             }
+            let begun = Instant::now();
             let ended = tokio::select! {
-                ended = self.hold() => ended,
+                ended = self.hold(&full) => ended,
                 _ = settings.until(|now| now.session_cache != cache) => Ok(Ended::Changed),
             };
             self.stop_holding().await;
             let wait = match ended {
                 Ok(Ended::Changed) => continue,
-                Ok(Ended::Rejoin) => 50..150,
+                Ok(Ended::Rejoin) => REJOIN_MS,
                 Ok(Ended::Full) => {
-                    tracing::warn!(
-                        "{HOLDERS} near caches exist already: this worker checks each session in Redis"
-                    );
+                    if full.fails("").is_some() {
+                        tracing::warn!(
+                            "{HOLDERS} near caches exist already: this worker checks each session in Redis"
+                        );
+                    }
                     if let Err(error) = self.remove_silent_holders().await {
                         tracing::debug!(error = %error, "failed to count live near caches");
                     }
                     RETRY_WHEN_FULL_MS
                 }
-                Err(error) => {
+                Err(ref error) => {
                     tracing::debug!(error = %error, "failed to renew the near cache's lease");
-                    50..150
+                    REJOIN_MS
                 }
             };
-            let wait = Duration::from_millis(rand::rng().random_range(wait));
+            failures = if ended.is_ok() || begun.elapsed() > SHORT_LIVED { 0 } else { failures + 1 };
+            let wait = Duration::from_millis(rand::rng().random_range(wait) << failures.min(4));
+            let waiting = async {
+                sleep(wait).await;
+                if let Err(error) = &ended {
+                    self.until_writable(error, MAX_REFUSED_WAIT).await;
+                }
+            };
             tokio::select! {
-                () = sleep(wait) => {}
+                () = waiting => {}
                 _ = settings.until(|now| now.session_cache != cache) => {}
             }
         }
@@ -91,6 +109,7 @@ impl Store {
                 tracing::debug!(error = %error, "failed to check for near caches that Redis has forgotten: retrying");
                 let wait = rand::rng().random_range(300..700);
                 sleep(Duration::from_millis(wait)).await;
+                self.until_writable(&error, MAX_REFUSED_WAIT).await;
             } else if health.changed().await.is_err() {
                 return;
             }
@@ -110,7 +129,7 @@ impl Store {
     }
 
     /// One term: from joining to whatever ends it. When it returns, the cache may still answer: the caller empties it.
-    async fn hold(&self) -> Result<Ended> {
+    async fn hold(&self, full: &Lasting) -> Result<Ended> {
         // Before joining: what is revoked from then on is heard.
         let channel = self.keys.revoked();
         let mut revoked = Subscription::open(&self.shared.dialer, channel, MESSAGES).await?;
@@ -120,6 +139,9 @@ impl Store {
         let sent = boot_now();
         let joined: Option<(String, u64)> = join.invoke(&mut revoked.connection).await?;
         let Some((incarnation, number)) = joined else { return Ok(Ended::Full) };
+        if full.ends().is_some() {
+            tracing::info!("there is a place for the near cache of this worker again");
+        }
         self.step(Event::Joined { sent, incarnation, number });
         metrics::gauge!("bangui_session_cache_holder").set(1.0);
         tracing::debug!(holder.id = id, "near cache acquired its lease");
