@@ -61,8 +61,8 @@ fn warn_of_another(authority: &Authority) -> &'static str {
             "the Sentinels name another primary"
         }
         Authority::Cluster(_) => {
-            tracing::warn!("the masters of the cluster name another owner of the slot: reconnecting");
-            "the masters of the cluster name another owner of the slot"
+            tracing::warn!("the masters of the Redis Cluster name another owner of the slot: reconnecting");
+            "the masters of the Redis Cluster name another owner of the slot"
         }
     }
 }
@@ -73,7 +73,7 @@ fn warn_of_silence(authority: &Authority, error: &StoreError) {
             tracing::warn!(error = %error, "lost the majority of the Sentinels: retrying, requests are answered 503");
         }
         Authority::Cluster(_) => {
-            tracing::warn!(error = %error, "lost the masters of the cluster: retrying, requests are answered 503");
+            tracing::warn!(error = %error, "lost the masters of the Redis Cluster: retrying, requests are answered 503");
         }
     }
 }
