@@ -78,9 +78,10 @@ pub async fn change(
 #[must_use]
 pub fn set(named: &str, values: &[(&str, i64)], until: &str) -> Message {
     let words: Vec<String> = values.iter().map(|(name, value)| in_words(name, *value)).collect();
-    Message::ok(match words.is_empty() {
-        true => format!("{named}: its never-banned list is {until}."),
-        false => format!("{named}: {}, {until}.", words.join(", ")),
+    Message::ok(if words.is_empty() {
+        format!("{named}: its never-banned list is {until}.")
+    } else {
+        format!("{named}: {}, {until}.", words.join(", "))
     })
 }
 

@@ -59,9 +59,7 @@ pub async fn switch(
             Message::ok(format!("{jail} was {word} already."))
         }
         Ok(Outcome::Done(_)) => switched(&target, on, &undo, &back, visitor.shell.clock.now),
-        Err(problem) => {
-            refused(&format!("{jail} was not switched {word}"), &problem)
-        }
+        Err(problem) => refused(&format!("{jail} was not switched {word}"), &problem),
     };
     Ok(done(&state, &visitor.actor, &back, message).await)
 }
