@@ -167,7 +167,8 @@ async fn an_owner_that_was_superseded_without_knowing_is_left_and_a_paused_worke
         (answer.status == 503).then(|| assert!(answer.cookies().is_empty(), "{answer:?}"))
     })
     .await;
-    let said = |line: &str| (line.contains("WARN") && line.contains("masters of the Redis Cluster")).then_some(());
+    let said =
+        |line: &str| (line.contains("WARN") && line.contains("masters of the Redis Cluster")).then_some(());
     other.process.line("the reason in the log", SOON, said).await;
     let ready = other.client().get("/readyz").await;
     assert!(

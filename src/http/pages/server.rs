@@ -93,7 +93,8 @@ pub async fn show(
     let rows = rows(&name, &known, views, changes?);
     let totals = known.status.totals();
     // Without an answer of fail2ban its bans may still be in force.
-    let number = |of: u64| if known.status.condition == Condition::Down { "–".to_owned() } else { count(of) };
+    let number =
+        |of: u64| if known.status.condition == Condition::Down { "–".to_owned() } else { count(of) };
     let page = Server {
         name: name.to_string(),
         path,

@@ -175,8 +175,8 @@ pub(super) fn owner(
         named.retain(|candidate| candidate.nodes.iter().any(|id| known.contains(*id)));
     }
     let newest = named.iter().max_by_key(|candidate| candidate.owner.epoch);
-    let newest =
-        newest.ok_or("these are the nodes of another Redis Cluster: if that is meant, restart this worker")?;
+    let newest = newest
+        .ok_or("these are the nodes of another Redis Cluster: if that is meant, restart this worker")?;
     if named.iter().any(|other| other.nodes.is_disjoint(&newest.nodes)) {
         return Err("the nodes belong to different Redis Clusters");
     }
