@@ -42,7 +42,7 @@ pub enum ApiTokenError {
     #[error("{0}")]
     Invalid(String),
     /// The user has too many.
-    #[error("a user may have 50 tokens")]
+    #[error("a user may have 50 tokens at most")]
     TooMany,
     /// What the owner may do has changed in between, or the owner is gone.
     #[error("what the owner may do has changed at the same time")]

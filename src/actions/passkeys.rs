@@ -35,7 +35,7 @@ pub enum PasskeyError {
     #[error("`name` must be 1 to {MAX_NAME} characters, without spaces at its ends")]
     Name,
     /// The user has too many.
-    #[error("a user may have {MAX_PASSKEYS} passkeys")]
+    #[error("a user may have {MAX_PASSKEYS} passkeys at most")]
     TooMany,
     /// No passkey is being added here, or it took too long.
     #[error("no passkey is being added")]

@@ -95,7 +95,7 @@ async fn reset(config: ResetPasswordConfig, username: Username) -> anyhow::Resul
     let whose = whose(&username);
     let stays = if disabled { " The account is disabled, and stays so." } else { "" };
     Ok(format!(
-        "Changed the password of {whose} and ended all sessions; tokens for programs still work.{stays}"
+        "Changed the password of {whose} and ended all their sessions; tokens for programs still work.{stays}"
     ))
 }
 
@@ -120,7 +120,7 @@ async fn remove_factors(config: ResetPasswordConfig, username: Username) -> anyh
         .context("Redis did not answer: the second factors may or may not have been removed, try again")??;
     let Some(had) = removed else { bail!("there is no user {username}") };
     let what = if had { "Removed the second factors of" } else { "There were no second factors of" };
-    Ok(format!("{what} {}; all sessions have ended. The password stays.", whose(&username)))
+    Ok(format!("{what} {}; all their sessions have ended. The password stays.", whose(&username)))
 }
 
 /// Asks twice, without echo.

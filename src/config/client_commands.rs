@@ -251,7 +251,7 @@ fn username() -> Arg {
 }
 
 fn by_token() -> Arg {
-    flag(TOKEN, "Ask for a token that you made on the page of your account, and keep it: for accounts without a password")
+    flag(TOKEN, "Ask for a token that you made on the page of your account, and keep it: for accounts without a password (--token-file does not do this)")
         .conflicts_with(USERNAME)
 }
 

@@ -54,7 +54,7 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
     (
         "login",
         Role::Client,
-        "Log in to bangui, for the commands below; the password comes from the terminal or standard input",
+        "Log in to bangui, for the commands that ask its API (`servers`, `ban` and so on); the password comes from the terminal or standard input",
     ),
     ("logout", Role::Client, "End the session that `bangui login` began"),
     ("servers", Role::Client, "List the servers with their conditions"),
@@ -66,7 +66,7 @@ pub const COMMANDS: [(&str, Role, &str); 22] = [
     (
         "ignore",
         Role::Client,
-        "Unban an address or network in a jail and never ban it again, until the jail's next reload or with --persistent for good",
+        "Unban an address or network in a jail and never ban it again: until the jail's next reload or, with --persistent, for good",
     ),
     ("events", Role::Client, "Show events as they happen"),
     ("jobs", Role::Client, "List ban jobs; show, await or cancel one"),

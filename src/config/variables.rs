@@ -117,7 +117,7 @@ variables! {
     REDIS_MIN_REPLICAS = "BANGUI_REDIS_MIN_REPLICAS", "N", Some("0"), open, STORE,
         "Number of replicas that must confirm a logout, a revocation or a new password; if fewer do, the answer is 503";
     REDIS_POOL_SIZE = "BANGUI_REDIS_POOL_SIZE", "N", Some("8"), open, &[Serve, Up, Check, ResetPassword, Audit],
-        "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; one of them always waits for events. 0 sends large exchanges over the shared connection";
+        "Maximum number of connections to Redis for large and blocking exchanges, which keeps them from delaying session checks; one of them always waits for events. 0 sends large exchanges over the connection that everything else uses";
     SERVERS = "BANGUI_SERVERS", "LIST", None, urls, &[Serve, Check],
         "Agents as name=url,name=url: https://host:port, http+unix:///path, or http:// to loopback. With ?discover=dns after a URL: one server for each address of its host, and with &trust=first-use agents are known by the certificate that each showed first. With ?token=shared an https:// agent is sent the shared token even though workers have a certificate";
     AGENT_TOKEN = "BANGUI_AGENT_TOKEN", "TOKEN", None, secret, &[Serve, Agent, Check],
@@ -147,7 +147,7 @@ variables! {
     SETUP_TOKEN = "BANGUI_SETUP_TOKEN", "CODE", None, secret, WORKER,
         "Setup code, with which the first password is set, 24 characters or more; without it, a worker logs a one-time code, valid for a day";
     ADMIN_PASSWORD = "BANGUI_ADMIN_PASSWORD", "PASSWORD", None, secret, &[Serve, Up, ResetPassword],
-        "The admin's password, 12 characters or more, not a common one. Workers store it at the first start and never overwrite it; `reset-password` always sets it, for the user that it names";
+        "The admin's password, 12 characters or more, not a common one. Workers store it at the first start and never overwrite it; `reset-password USER` makes it the password of that user";
     PUBLIC_URL = "BANGUI_PUBLIC_URL", "URL", None, urls, CHECKED,
         "The address that users type into the browser; with https, the cookie is __Host-bangui";
     ALLOWED_HOSTS = "BANGUI_ALLOWED_HOSTS", "LIST", None, open, CHECKED,

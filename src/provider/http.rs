@@ -34,7 +34,7 @@ pub enum HttpError {
     #[error("its answer has more than {} KiB", MAX_ANSWER / 1024)]
     TooLong,
     /// A request that cannot be.
-    #[error("the provider's metadata has an address that cannot be asked: {0}")]
+    #[error("the provider's metadata names a URL that cannot be used: {0}")]
     Address(#[from] url::ParseError),
     /// An answer that cannot be.
     #[error("an answer with an invalid header")]

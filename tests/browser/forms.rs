@@ -33,7 +33,7 @@ impl Walk {
         self.press("main", "Add for good", "198.51.100.64/27 is never banned in sshd on web-1, for good.")
             .await;
         self.press(MESSAGE, "Take it off the list", "may be banned in sshd on web-1 again.").await;
-        self.press(MESSAGE, "Put it back on the list", "sshd on web-1: its never-banned list, as before.")
+        self.press(MESSAGE, "Put it back on the list", "sshd on web-1: its never-banned list is as before.")
             .await;
         self.goto(&format!("{SSHD}?part=settings")).await;
         self.press(".rows", "Remove", "198.51.100.64/27 may be banned in sshd on web-1 again.").await;
@@ -88,7 +88,7 @@ impl Walk {
     async fn a_decision(&mut self) {
         self.goto(SERVER).await;
         self.press("main", "Check now", "web-1 is being checked.").await;
-        self.press("tr[data-row='late']", "Switch on", "Switched late on on web-1.").await;
+        self.press("tr[data-row='late']", "Switch on", "late on web-1 was switched on.").await;
         self.site.cluster.fail2ban().command(&["stop", "sshd"]).await;
         self.chrome.goto_until(&self.site.url(SERVER), ".attention", "Dismiss").await;
         self.chrome.goto_until(&self.site.url("/diagnosis"), "main", "Decide").await;

@@ -72,7 +72,7 @@ async fn the_steps_of_a_switch_are_shown_as_they_happen_and_each_worker_shows_th
     chrome.devtools("Network.enable", json!({})).await;
     chrome.devtools("Network.emulateNetworkConditions", slow).await;
     go("load");
-    chrome.until(MESSAGE, "Switched late on on web-1.").await;
+    chrome.until(MESSAGE, "late on web-1 was switched on.").await;
     chrome.until("tr[data-row='late']", "running").await;
     assert_eq!(chrome.text("[data-k='late.steps']").await, "", "it is over");
     other.goto(&url(&cluster, 1, "/servers/web-1/jails/late")).await;

@@ -108,14 +108,14 @@ impl Walk {
     async fn jail_off_and_on(&self) {
         self.goto(SERVER).await;
         self.chrome.press_in("tr[data-row='sshd']", "Switch off…").await;
-        self.press("tr[data-row='sshd']", "Switch sshd off", "Switched sshd off on web-1.").await;
+        self.press("tr[data-row='sshd']", "Switch sshd off", "sshd on web-1 was switched off.").await;
         self.chrome.until("tr[data-row='sshd']", "off").await;
-        self.press(MESSAGE, "Switch on again", "Switched sshd on on web-1.").await;
+        self.press(MESSAGE, "Switch on again", "sshd on web-1 was switched on.").await;
         self.chrome.until("tr[data-row='sshd']", "running").await;
     }
 
     async fn refused_activation(&self) {
-        self.press("tr[data-row='bad']", "Switch on", "bad was not switched on on web-1").await;
+        self.press("tr[data-row='bad']", "Switch on", "bad on web-1 was not switched on").await;
         self.chrome.until(MESSAGE, "and nothing was changed.").await;
         self.chrome.until(MESSAGE, "unterminated").await;
         self.goto(SERVER).await;

@@ -244,7 +244,7 @@ async fn exit_codes_say_who_is_to_do_what() {
     let listener = TcpListener::bind(address).await.unwrap();
     let other = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let foreign = person.run(&["servers"], "").await;
-    assert!(foreign.expect(4).err.contains("which bangui does not"), "{foreign:?}");
+    assert!(foreign.expect(4).err.contains("which bangui never does"), "{foreign:?}");
     other.abort();
 }
 

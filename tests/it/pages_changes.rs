@@ -90,7 +90,7 @@ async fn each_worker_shows_the_steps_of_a_running_change_and_its_refusal_until_a
 
     std::fs::write(&go, "").unwrap();
     let refused = user.get(&sent.await.unwrap().expect(303).to().unwrap()).await;
-    says(&refused, "slow was not switched on on web-1, and nothing was changed.");
+    says(&refused, "slow on web-1 was not switched on, and nothing was changed.");
     for page in [user.get(SLOW).await, user.here.get(SLOW).await] {
         let words = page.text("#refused");
         assert!(words.contains("Not switched on") && words.contains("asked for by admin"), "{words}");
@@ -107,7 +107,7 @@ async fn each_worker_shows_the_steps_of_a_running_change_and_its_refusal_until_a
     let text = cluster.fail2ban().jail("slow", false, "");
     cluster.fail2ban().write("jail.d/slow.conf", &text);
     let page = user.get(SLOW).await;
-    says(&user.press(&page, "#all form", &[], "Switch slow on").await, "Switched slow on on web-1.");
+    says(&user.press(&page, "#all form", &[], "Switch slow on").await, "slow on web-1 was switched on.");
     assert!(user.get(SLOW).await.texts("#refused").is_empty(), "it is over");
     assert_eq!(jail(&client, "slow").await["last_refusal"], Value::Null);
 }

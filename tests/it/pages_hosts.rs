@@ -15,16 +15,16 @@ async fn a_server_shows_its_jails_and_one_is_switched_on_and_back_from_the_messa
     assert_eq!(page.texts(".jails .word"), ["off", "running"]);
     assert!(page.text(".facts").starts_with("1 jail running 1 banned now"), "{}", page.text(".facts"));
     let hours = page.text(".facts.hours");
-    assert!(hours.starts_with("Bans by the hour ") && hours.contains(" of 24 hours that "), "{hours}");
+    assert!(hours.starts_with("Bans by the hour ") && hours.contains(" of 24 hours (the others "), "{hours}");
     let row = user.get("/").await;
     assert!(row.text(".servers .h").ends_with(" is usual"), "{}", row.text(".servers .h"));
     assert!(row.attribute(".servers .h path", "d").is_some_and(|bars| bars.starts_with('M')), "{}", row.html);
     let on = user.press(&page, ".jails form", &[], "Switch on").await;
-    says(&on, "Switched app on on web-1.");
+    says(&on, "app on web-1 was switched on.");
     assert_eq!(on.texts(".jails .word"), ["running", "running"]);
     assert_eq!(cluster.fail2ban().jails().await, ["app", "web"]);
     let off = user.press(&on, "#messages form", &[], "Switch off again").await;
-    says(&off, "Switched app off on web-1.");
+    says(&off, "app on web-1 was switched off.");
     assert_eq!(cluster.fail2ban().jails().await, ["web"]);
     assert!(off.text("main").contains("admin switched off app"), "its events: {}", off.text("main"));
     let probe = user.press(&off, "form", &[], "Check now").await;
@@ -46,7 +46,7 @@ async fn a_refused_switch_stays_in_its_row_in_fail2bans_own_words_at_every_worke
     let mut user = User::of(&cluster).await;
     let page = user.get("/servers/web-1/jails/bad").await;
     let refused = user.press(&page, "#all form", &[], "Switch bad on").await;
-    says(&refused, "bad was not switched on on web-1, and nothing was changed.");
+    says(&refused, "bad on web-1 was not switched on, and nothing was changed.");
     says(&refused, "unterminated");
     let page = user.get(SERVER_PAGE).await;
     let row = page.text(".refusal");
@@ -57,7 +57,7 @@ async fn a_refused_switch_stays_in_its_row_in_fail2bans_own_words_at_every_worke
     let text = cluster.fail2ban().jail("bad", false, "");
     cluster.fail2ban().write("jail.d/bad.conf", &text);
     let page = user.get("/servers/web-1/jails/bad").await;
-    says(&user.press(&page, "#all form", &[], "Switch bad on").await, "Switched bad on");
+    says(&user.press(&page, "#all form", &[], "Switch bad on").await, "bad on web-1 was switched on");
     assert!(user.get(SERVER_PAGE).await.texts(".refusal").is_empty());
 }
 
@@ -315,7 +315,7 @@ async fn a_pending_recovery_is_the_first_of_its_server_and_is_rolled_back_or_dis
     server_is(&client, "up").await;
     let mut user = User::of(&cluster).await;
     let page = user.get(APP).await;
-    says(&user.press(&page, "#all form", &[], "Switch app on").await, "Switched app on");
+    says(&user.press(&page, "#all form", &[], "Switch app on").await, "app on web-1 was switched on");
     cluster.fail2ban().kill();
     server_is(&client, "down").await;
     let page = user.get(SERVER_PAGE).await;

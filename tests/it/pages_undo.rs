@@ -36,13 +36,13 @@ async fn a_switch_is_undone_from_its_entry_in_the_audit_once_and_by_nobody_else_
     let mut user = User::of(&cluster).await;
     let page = user.get(APP).await;
     let on = user.press(&page, "#all form", &[], "Switch app on").await;
-    says(&on, "Switched app on on web-1.");
+    says(&on, "app on web-1 was switched on.");
     let activity = user.get("/activity?kind=people&server=web-1").await;
     assert_eq!(offered(&activity).as_deref(), Some("Switch off again"), "{}", activity.html);
     let left = activity.text("tr.deed form .hint");
     assert!(left.starts_with("possible for ") && left.contains(" min "), "{left}");
     let off = user.press(&activity, "tr.deed form", &[], "Switch off again").await;
-    says(&off, "Switched app off on web-1.");
+    says(&off, "app on web-1 was switched off.");
     assert!(off.asked.contains("/activity?kind=people&server=web-1&m="), "it leads back: {}", off.asked);
     assert_eq!(cluster.fail2ban().jails().await, ["web"]);
     assert_eq!(last_undo(&client).await, (json!("jail.activate"), json!("done")));
@@ -54,7 +54,7 @@ async fn a_switch_is_undone_from_its_entry_in_the_audit_once_and_by_nobody_else_
     }
     // The undo can itself be undone, from its message.
     let again = user.press(&off, "#messages form", &[], "Switch on again").await;
-    says(&again, "Switched app on on web-1.");
+    says(&again, "app on web-1 was switched on.");
     assert_eq!(cluster.fail2ban().jails().await, ["app", "web"]);
     // Somebody has switched it off since.
     post(&client, "jails/app/deactivate").await.expect(200);

@@ -167,7 +167,8 @@ async fn an_owner_that_was_superseded_without_knowing_is_left_and_a_paused_worke
         (answer.status == 503).then(|| assert!(answer.cookies().is_empty(), "{answer:?}"))
     })
     .await;
-    let said = |line: &str| (line.contains("WARN") && line.contains("masters of the cluster")).then_some(());
+    let said =
+        |line: &str| (line.contains("WARN") && line.contains("masters of the Redis Cluster")).then_some(());
     other.process.line("the reason in the log", SOON, said).await;
     let ready = other.client().get("/readyz").await;
     assert!(
@@ -268,7 +269,7 @@ async fn run(role: &str, environment: &BTreeMap<String, String>) -> (Option<i32>
 async fn commands(cluster: &Cluster, nodes: &RedisCluster, users: &[Client]) {
     let port = nodes.ports[REPLICA + 1];
     let (_, printed) = run("check", &cluster.environment).await;
-    let named = format!("the masters of the cluster name 127.0.0.1:{port}");
+    let named = format!("the masters of the Redis Cluster name 127.0.0.1:{port}");
     assert!(printed.contains(&format!("{named}, but not all of them answer")), "{printed}");
     let mut environment = cluster.environment.clone();
     environment.insert("BANGUI_REDIS_URL".to_owned(), nodes.url(&[nodes.ports[OWNER]]));
@@ -282,7 +283,7 @@ async fn commands(cluster: &Cluster, nodes: &RedisCluster, users: &[Client]) {
     alone.command::<()>(&[&["ACL", "SETUSER", USER], CLUSTER_RIGHTS.as_slice()].concat()).await;
     let port: Vec<String> = alone.command(&["CONFIG", "GET", "port"]).await;
     for (url, exit, said) in [
-        (nodes.url(&[free_port()]), 1, "too few masters of the cluster"),
+        (nodes.url(&[free_port()]), 1, "too few masters of the Redis Cluster"),
         (nodes.url(&[port[1].parse().unwrap()]), 1, "it is not a node of a Redis Cluster"),
         (nodes.url(&[nodes.ports[OWNER]]) + "/3", 2, "database 0 only"),
         (

@@ -75,7 +75,7 @@ pub enum ClientError {
     },
     /// What answered is not bangui, or something between.
     #[error(
-        "{url} answered {what}, which bangui does not: is the URL right, and does the proxy in front of it reach a worker?"
+        "{url} answered {what}, which bangui never does: is the URL right, and does the proxy in front of it reach a worker?"
     )]
     Foreign {
         /// The server.

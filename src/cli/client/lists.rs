@@ -100,7 +100,8 @@ pub async fn bans(session: &Session, matches: &ArgMatches, output: &Output) -> R
     if !output.json && fields::BANS_READ_AT.of(&last).is_null() {
         output.note("the list of bans has not been read from fail2ban yet");
     } else if !output.json {
-        output.note(&format!("as read from fail2ban at {}", time(&[fields::BANS_READ_AT.of(&last)])));
+        let none = if fields::ITEMS.items(&last).is_empty() { "no bans to show, " } else { "" };
+        output.note(&format!("{none}as read from fail2ban at {}", time(&[fields::BANS_READ_AT.of(&last)])));
     }
     Ok(())
 }

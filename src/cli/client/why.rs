@@ -51,7 +51,8 @@ pub async fn run(session: &Session, matches: &ArgMatches, output: &Output) -> Re
             }
         }
         for server in unknown.iter().filter_map(|server| server.as_str()) {
-            output.note(&format!("{server} does not say what keeps it from being banned there"));
+            let ip = fields::FOUND_IP.text(found);
+            output.note(&format!("{server} did not say whether an entry keeps {ip} from being banned there"));
         }
     }
     match unanswered.len() + unknown.len() {

@@ -145,13 +145,13 @@ pub fn short_ban(server: &ServerName, jail: &JailFacts) -> Option<Finding> {
     (ban >= 0 && ban < find).then(|| {
         let name = &jail.name;
         let detail = format!(
-            "{name} bans for {} but counts failures for {}: an attacker who ignores the bans can try more often than one who stays below `maxretry`.",
+            "{name} bans for {} but counts failures for {}: an attacker who waits out each ban can try more often than one who stays below `maxretry`.",
             duration(ban),
             duration(find)
         );
         let remedy = Remedy::text(format!("Set `bantime` of {name} to {find} seconds or more."))
             .action("PATCH", format!("/api/v1/servers/{server}/jails/{}", name.to_segment()));
-        let title = "It bans for a shorter time than it counts failures";
+        let title = "Its bantime is shorter than its findtime";
         Finding::new(Kind::BanShort, Severity::Info, title, detail, remedy).on(server).jail(name)
     })
 }

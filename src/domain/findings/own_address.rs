@@ -44,7 +44,7 @@ pub fn judge(server: &ServerName, jails: &[JailFacts], address: IpAddr) -> Verdi
          it in each jail (POST /api/v1/servers/{server}/jails/JAIL/ignore)."
     ))
     .command("fail2ban-client -t && fail2ban-client reload");
-    let title = "Your own address is on no never-banned list";
+    let title = "Nothing keeps your own address from being banned";
     let finding = Finding::new(Kind::OwnAddress, Severity::Warning, title, detail, remedy);
     Verdict::Found(Box::new(finding.on(server).about(address.to_string())))
 }

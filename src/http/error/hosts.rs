@@ -124,7 +124,7 @@ impl From<UndoError> for Problem {
                 StatusCode::FORBIDDEN,
                 "not-allowed",
                 "Your account may not do this",
-                "your account may not make this change, and so not undo it; nothing was changed. An admin, or with single \
+                "your account may not make this change, so it may not undo it either; nothing was changed. An admin, or with single \
                  sign-on your groups, decides what your account may do; for a token, make another one that may do more",
             ),
             UndoError::Changed(what) => refused(format!("{what}; nothing was changed")),

@@ -49,7 +49,7 @@ impl From<PasskeyError> for Problem {
             PasskeyError::TooMany => Self::conflict(
                 "too-many-passkeys",
                 "You have too many passkeys",
-                "a user may have 20 passkeys: remove those that are not needed; nothing was changed",
+                "a user may have 20 passkeys at most: remove those that are not needed; nothing was changed",
             ),
             PasskeyError::NoCeremony => Self::conflict(
                 "no-passkey-begun",

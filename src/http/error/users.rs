@@ -88,7 +88,7 @@ impl From<UserError> for Problem {
             ),
             UserError::OfProvider => Self::conflict(
                 "user-of-provider",
-                "The user's groups decide",
+                "The user's groups at the provider decide this",
                 "this user logs in with single sign-on, and their groups at the provider decide their role and servers (BANGUI_OIDC_ROLES): change the groups; here the user can be disabled and deleted. Nothing was changed",
             ),
             UserError::Overtaken => Self::conflict(
@@ -160,7 +160,7 @@ impl From<ApiTokenError> for Problem {
             ApiTokenError::TooMany => Self::conflict(
                 "too-many-tokens",
                 "You have too many tokens",
-                "a user may have 50 tokens: revoke those that are not needed; nothing was changed",
+                "a user may have 50 tokens at most: revoke those that are not needed; nothing was changed",
             ),
             ApiTokenError::Overtaken => Self::conflict(
                 "account-changed",

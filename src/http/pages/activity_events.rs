@@ -79,8 +79,8 @@ fn words(kind: &str, facts: &Value) -> (String, Option<String>) {
         }
         "server.removed" => "The agent was gone for ten minutes and was removed.".to_owned(),
         "recovery.pending" => format!(
-            "The server became {} {} s after the jail was switched on.",
-            text("condition").unwrap_or("another"),
+            "The server was {} {} s after the jail was switched on.",
+            text("condition").unwrap_or("in another condition"),
             facts.get("seconds_since_activation").and_then(Value::as_i64).unwrap_or_default()
         ),
         "recovery.resolved" => "The server has recovered.".to_owned(),

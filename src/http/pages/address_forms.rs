@@ -127,7 +127,7 @@ fn targets(state: &AppState, access: &Access, form: &Form, ip: Network) -> Resul
 /// A jail, and the network in it that is banned and contains the address.
 fn around(by: &str, ip: Network) -> Result<(&str, Network)> {
     let malformed =
-        || Problem::malformed("`by` must be a network that contains the address, a server and a jail");
+        || Problem::malformed("`by` must be `NETWORK SERVER/JAIL`, with a network that contains the address");
     let (network, place) = by.split_once(' ').ok_or_else(malformed)?;
     let network = Network::parse(network).filter(|network| network.net().contains(&ip.net()));
     Ok((place, network.ok_or_else(malformed)?))

@@ -107,7 +107,7 @@ impl Progress {
             asked => format!("{} addresses", number(asked)),
         };
         let how = match view.state {
-            BanJobState::Queued => ": waits",
+            BanJobState::Queued => ": waiting",
             BanJobState::Running | BanJobState::Unknown => "",
             BanJobState::Cancelling => ": being cancelled",
             BanJobState::Cancelled => ": cancelled",

@@ -78,8 +78,11 @@ pub async fn change(
 #[must_use]
 pub fn set(named: &str, values: &[(&str, i64)], until: &str) -> Message {
     let words: Vec<String> = values.iter().map(|(name, value)| in_words(name, *value)).collect();
-    let words = if words.is_empty() { "its never-banned list".to_owned() } else { words.join(", ") };
-    Message::ok(format!("{named}: {words}, {until}."))
+    Message::ok(if words.is_empty() {
+        format!("{named}: its never-banned list is {until}.")
+    } else {
+        format!("{named}: {}, {until}.", words.join(", "))
+    })
 }
 
 /// Adds a network to the never-banned list, or removes it.

@@ -59,9 +59,7 @@ pub async fn switch(
             Message::ok(format!("{jail} was {word} already."))
         }
         Ok(Outcome::Done(_)) => switched(&target, on, &undo, &back, visitor.shell.clock.now),
-        Err(problem) => {
-            refused(&format!("{} was not switched {word} on {}", target.jail, target.server), &problem)
-        }
+        Err(problem) => refused(&format!("{jail} was not switched {word}"), &problem),
     };
     Ok(done(&state, &visitor.actor, &back, message).await)
 }
@@ -70,7 +68,7 @@ pub async fn switch(
 #[must_use]
 pub fn switched(target: &JailTarget, on: bool, undo: &UndoId, back: &str, now: Timestamp) -> Message {
     let (word, label) = if on { ("on", "Switch off again") } else { ("off", "Switch on again") };
-    Message::ok(format!("Switched {} {word} on {}.", target.jail, target.server))
+    Message::ok(format!("{} on {} was switched {word}.", target.jail, target.server))
         .undo_of(undo, label, back, now)
 }
 

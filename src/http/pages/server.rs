@@ -15,7 +15,7 @@ use super::server_history::{Happened, happened};
 use super::server_jails::{JailRow, rows};
 use super::shell::{Shell, Visitor};
 use super::sparkline::Sparkline;
-use crate::domain::{Timestamp, long_lists};
+use crate::domain::{Condition, Timestamp, long_lists};
 use crate::http::auth::permissions::Right;
 use crate::http::error::Result;
 use crate::http::extract::Path;
@@ -92,6 +92,9 @@ pub async fn show(
     let unread = long_lists::unread(&known);
     let rows = rows(&name, &known, views, changes?);
     let totals = known.status.totals();
+    // Without an answer of fail2ban its bans may still be in force.
+    let number =
+        |of: u64| if known.status.condition == Condition::Down { "–".to_owned() } else { count(of) };
     let page = Server {
         name: name.to_string(),
         path,
@@ -99,8 +102,8 @@ pub async fn show(
         attention,
         running: counted(known.status.jails.len() as u64, "jail"),
         missing: super::attention::absent(&known).len() as u64,
-        banned: count(totals.currently_banned),
-        failing: count(totals.currently_failed),
+        banned: number(totals.currently_banned),
+        failing: number(totals.currently_failed),
         checked_at: known.status.checked_at,
         version: known.status.version.clone(),
         backend_commands: known.backend_commands.as_option(),

@@ -145,14 +145,11 @@ impl Row {
         }
     }
 
-    /// How many are banned; `none` if fail2ban is down.
+    /// How many are banned; a dash if that is not known, as while fail2ban is down: its bans may still be in force.
     #[must_use]
     pub fn banned(&self) -> String {
-        match self.condition {
-            Condition::Down => "none".to_owned(),
-            _ if !self.answered => "–".to_owned(),
-            _ => count(self.banned),
-        }
+        let known = self.answered && self.condition != Condition::Down;
+        if known { count(self.banned) } else { "–".to_owned() }
     }
 
     /// How many have failed recently; a dash if that is not known.
@@ -308,7 +305,7 @@ mod tests {
             (row("x", Condition::Unknown).banned(), row("x", Condition::Unreachable).failing()),
             ("–".into(), "–".into())
         );
-        assert_eq!(row("x", Condition::Down).banned(), "none");
+        assert_eq!(row("x", Condition::Down).banned(), "–", "a hung fail2ban keeps its bans");
         let degraded = Row { missing: 2, running: 7, ..row("x", Condition::Degraded) };
         assert_eq!(degraded.jails(), "7 of 9");
     }

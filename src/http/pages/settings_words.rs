@@ -70,7 +70,7 @@ pub const WORDS: [Words; 9] = [
         name: "login_failure_limit",
         label: "Failed logins with one account",
         decides: "Attempts and seconds, as above, from all addresses together.",
-        low: "Low: while strangers guess, the owner may have to wait before logging in at a new address.",
+        low: "Low: while strangers guess, the owner may have to wait before logging in from a new address.",
         high: "High: many addresses together can try more passwords.",
     },
     Words {

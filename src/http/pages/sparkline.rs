@@ -52,8 +52,7 @@ impl Sparkline {
         };
         let of = match known.len() {
             SHOWN => format!("in {SHOWN} hours"),
-            1 => format!("in the one of {SHOWN} hours that is known"),
-            known => format!("in the {known} of {SHOWN} hours that are known"),
+            known => format!("in {known} of {SHOWN} hours (the others are not known)"),
         };
         let usual =
             hours.usual_bans.map_or_else(String::new, |bans| format!("; {} an hour is usual", count(bans)));
@@ -86,7 +85,7 @@ mod tests {
         assert_eq!(line.sum, "2,100");
         assert_eq!(
             line.says,
-            "in the 3 of 24 hours that are known, 700 of them in the current hour; 700 an hour is usual"
+            "in 3 of 24 hours (the others are not known), 700 of them in the current hour; 700 an hour is usual"
         );
         let full = Sparkline::of(&hours(vec![Some(0); 24], Some(0))).unwrap();
         assert_eq!(full.says, "in 24 hours, 0 of them in the current hour; 0 an hour is usual");

@@ -69,8 +69,8 @@ impl Authority {
                 "no majority of the Sentinels has named{address} as the primary within the last 1.75 s: it may have been replaced"
             ),
             Self::Cluster(_) => format!(
-                "too few masters of the cluster have named{address} as the owner of the slot within the last 1.75 s: it may have \
-                 been replaced"
+                "too few masters of the Redis Cluster have named{address} as the owner of the slot within the last 1.75 s: \
+                 it may have been replaced"
             ),
         }
     }

@@ -295,7 +295,7 @@ impl Dialer {
             return Ok(connection);
         }
         self.elsewhere.found(number);
-        let reason = "a new connection led to another Redis than the shared one: reconnecting";
+        let reason = "a new connection led to another Redis than the one in use: reconnecting";
         Err(StoreError::unavailable(reason.to_owned()))
     }
 }

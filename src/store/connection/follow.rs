@@ -74,7 +74,8 @@ fn warn_of_another(authority: &Authority) {
     match authority {
         Authority::Sentinels(_) => tracing::warn!("the Sentinels name another primary: reconnecting"),
         Authority::Cluster(_) => {
-            tracing::warn!("the masters of the cluster name another owner of the slot: reconnecting");
+            tracing::warn!("the masters of the Redis Cluster name another owner of the slot: reconnecting");
+            "the masters of the Redis Cluster name another owner of the slot"
         }
     }
 }
@@ -85,7 +86,7 @@ fn warn_of_silence(authority: &Authority, error: &StoreError) {
             tracing::warn!(error = %error, "lost the majority of the Sentinels: retrying, requests are answered 503");
         }
         Authority::Cluster(_) => {
-            tracing::warn!(error = %error, "lost the masters of the cluster: retrying, requests are answered 503");
+            tracing::warn!(error = %error, "lost the masters of the Redis Cluster: retrying, requests are answered 503");
         }
     }
 }

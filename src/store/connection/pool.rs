@@ -80,7 +80,7 @@ impl Pool {
                 }
                 elsewhere.found(number);
                 Err(HookError::message(
-                    "a new connection led to another Redis than the shared one: reconnecting",
+                    "a new connection led to another Redis than the one in use: reconnecting",
                 ))
             })
         });

@@ -23,7 +23,7 @@ use crate::config::ClusterUrl;
 /// How long the remaining masters have to answer once enough have named an owner.
 const GRACE: Duration = Duration::from_millis(100);
 /// Who names the owner, in messages.
-const NAMED_BY: &str = "the masters of the cluster";
+const NAMED_BY: &str = "the masters of the Redis Cluster";
 
 /// The nodes of the cluster, as far as they are known.
 pub(in crate::store) struct RedisCluster {

@@ -169,16 +169,16 @@ pub(super) fn owner(
     let mut named: Vec<&Candidate<'_>> =
         candidates.values().filter(|candidate| candidate.is_named_by_enough(settled)).collect();
     if named.is_empty() {
-        return Err("too few masters of the cluster name the same owner of the slot");
+        return Err("too few masters of the Redis Cluster name the same owner of the slot");
     }
     if !known.is_empty() {
         named.retain(|candidate| candidate.nodes.iter().any(|id| known.contains(*id)));
     }
     let newest = named.iter().max_by_key(|candidate| candidate.owner.epoch);
-    let newest =
-        newest.ok_or("these are the nodes of another cluster: if that is meant, restart this worker")?;
+    let newest = newest
+        .ok_or("these are the nodes of another Redis Cluster: if that is meant, restart this worker")?;
     if named.iter().any(|other| other.nodes.is_disjoint(&newest.nodes)) {
-        return Err("the nodes belong to different clusters");
+        return Err("the nodes belong to different Redis Clusters");
     }
     Ok(newest.owner.clone())
 }

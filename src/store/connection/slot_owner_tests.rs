@@ -125,9 +125,9 @@ fn no_node_of_another_cluster_leads_anybody_there() {
     let other = [view("x", "z"), view("y", "z")];
     assert_eq!(named(&other, None).as_deref(), Some("z"));
     let known = ["a", "a2", "b", "c"].map(str::to_owned).into();
-    assert!(owner(&other, Some(("a", 1)), &known).unwrap_err().contains("another cluster"));
+    assert!(owner(&other, Some(("a", 1)), &known).unwrap_err().contains("another Redis Cluster"));
     let all = ["a", "b", "c"];
     let both = [says("b", "a", 1, &all), says("c", "a", 1, &all), other[0].clone(), other[1].clone()];
-    assert!(owner(&both, None, &BTreeSet::new()).unwrap_err().contains("different clusters"));
+    assert!(owner(&both, None, &BTreeSet::new()).unwrap_err().contains("different Redis Clusters"));
     assert_eq!(owner(&both, Some(("a", 1)), &known).unwrap().id, "a");
 }

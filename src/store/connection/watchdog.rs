@@ -237,7 +237,7 @@ async fn watch_over(
             () = elsewhere => {
                 // The end of the store wakes it too.
                 let Some(this) = shared.upgrade() else { return };
-                tracing::warn!("a new connection led to another Redis than the shared one: reconnecting");
+                tracing::warn!("a new connection led to another Redis than the one in use: reconnecting");
                 this.live.store(None);
                 this.set_health(Health::Away("a new connection led to another Redis: reconnecting".to_owned()));
                 return;
