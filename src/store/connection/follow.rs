@@ -75,7 +75,6 @@ fn warn_of_another(authority: &Authority) {
         Authority::Sentinels(_) => tracing::warn!("the Sentinels name another primary: reconnecting"),
         Authority::Cluster(_) => {
             tracing::warn!("the masters of the Redis Cluster name another owner of the slot: reconnecting");
-            "the masters of the Redis Cluster name another owner of the slot"
         }
     }
 }
