@@ -83,3 +83,21 @@ async fn healthcheck_is_content_with_a_ready_worker_alone() {
     let (code, printed) = run("healthcheck", &nothing, &["no url"]).await;
     assert!(code.is_some_and(|code| code != 0), "{printed}");
 }
+
+#[tokio::test]
+async fn what_needs_no_tls_works_on_a_machine_without_certificate_authorities() {
+    let none = "/nonexistent";
+    let builder = Cluster::with_fail2ban(1).env("SSL_CERT_FILE", none).env("SSL_CERT_DIR", none);
+    let cluster = builder.set_up().await;
+    let (code, printed) = run("check", &cluster.environment, &[]).await;
+    assert_eq!(code, Some(0), "the agent on a socket: {printed}");
+    let url = format!("http://{}/readyz", cluster.workers[0].address);
+    let (code, printed) = run("healthcheck", &cluster.environment, &[&url]).await;
+    assert_eq!(code, Some(0), "{printed}");
+    let client = cluster.client(0).logged_in().await;
+    crate::support::eventually("a probe of the agent on a socket", SOON, || async {
+        let server = client.get("/api/v1/servers/web-1").await;
+        (server.body["status"]["online"] == true).then_some(())
+    })
+    .await;
+}
