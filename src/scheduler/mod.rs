@@ -8,7 +8,7 @@
 //! * `standby.rs`: how it waits for that, and watches the leader (when it may take over is decided in `domain/succession.rs`);
 //! * `presence.rs`: how the leader shows that its process runs;
 //! * `jobs.rs`: what a leader does, on a schedule that is stored in Redis and outlives it;
-//! * `outcome.rs`, `retry.rs`: what is logged of a step that fails, and when it is tried again;
+//! * `outcome.rs`, `troubles.rs`, `retry.rs`: what is logged of a step that fails, and when it is tried again;
 //! * `probe.rs`: the health probe, the job that matters most;
 //! * `bans.rs`: the lists of bans, which of them is due; `ban_pulls.rs`: how they are read;
 //! * `discovery.rs`: agents that are found by DNS.
@@ -28,6 +28,7 @@ mod probe;
 mod retry;
 mod standby;
 mod term;
+mod troubles;
 
 pub use ban_pulls::MAX_LIST_BYTES;
 pub use context::Scheduler;

@@ -1,18 +1,10 @@
 //! What the outcome of a scheduled step means for the term and for the log.
 //!
-//! A step that keeps failing is logged as [`Lasting`] allows. That Redis is away or refuses writes is one failure, however many
-//! steps it stops: the connection logs it (`store/connection`), so the steps do not.
-
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+//! A step that keeps failing is logged once, and rarely after that (`troubles.rs`). That Redis is away or refuses writes is one
+//! failure, however many steps it stops: the connection logs it (`store/connection`), so the steps do not.
 
 use super::term::{Term, TermEnd};
 use crate::store::{Store, StoreError};
-use crate::telemetry::Lasting;
-
-/// The steps of a term that have failed, each with what was logged about it.
-#[derive(Debug, Default)]
-pub struct Troubles(Mutex<BTreeMap<String, Lasting>>);
 
 /// A refused write proves that another worker leads: the term is over, whatever this worker assumed.
 pub fn on_error(store: &Store, term: &Term, what: &str, error: &StoreError) {
@@ -27,7 +19,7 @@ pub fn on_error(store: &Store, term: &Term, what: &str, error: &StoreError) {
         return;
     }
     let is_known = error.refuses_writes() || store.available().is_err();
-    let lasts = (!is_known).then(|| term.troubles.fails(what, error)).flatten();
+    let lasts = (!is_known).then(|| term.troubles.fails(what, &error.to_string())).flatten();
     match lasts {
         Some(lasts) => {
             tracing::warn!(what, error = %error, lasts_s = lasts.as_secs(), "scheduled step `{what}` failed");
@@ -40,15 +32,7 @@ pub fn on_error(store: &Store, term: &Term, what: &str, error: &StoreError) {
 
 /// The step works, again maybe.
 pub fn on_success(term: &Term, what: &str) {
-    let troubles = term.troubles.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(lasted) = troubles.get(what).and_then(Lasting::ends) {
+    if let Some(lasted) = term.troubles.ends(what) {
         tracing::info!(what, lasted_s = lasted.as_secs(), "scheduled step `{what}` works again");
-    }
-}
-
-impl Troubles {
-    fn fails(&self, what: &str, error: &StoreError) -> Option<std::time::Duration> {
-        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles.entry(what.to_owned()).or_default().fails(&error.to_string())
     }
 }

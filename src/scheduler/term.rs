@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::Troubles;
+use super::troubles::Troubles;
 use crate::store::{Fence, boot_now};
 
 /// How much earlier than in Redis the lease ends for its holder: a tenth of the TTL, at least 250 ms.
