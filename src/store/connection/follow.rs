@@ -66,7 +66,7 @@ pub(in crate::store) async fn follow(shared: Weak<SharedConnection>, stop: Cance
 fn another(authority: &Authority) -> &'static str {
     match authority {
         Authority::Sentinels(_) => "the Sentinels name another primary",
-        Authority::Cluster(_) => "the masters of the cluster name another owner of the slot",
+        Authority::Cluster(_) => "the masters of the Redis Cluster name another owner of the slot",
     }
 }
 
