@@ -77,7 +77,7 @@ pub async fn measure() -> Vec<Figure> {
     };
     vec![
         Figure {
-            what: "100,000 sessions of 10,000 users, strict: processor time of the worker for a check, of that with 100,000 sessions of one account",
+            what: "100,000 sessions of 10,000 users, strict: processor time of the worker for a check, as a ratio to that with 100,000 sessions of one account",
             aim: "1.03 or less",
             measured: format!("{ratio:.3} (median of {ROUNDS} rounds of both)"),
         },

@@ -125,7 +125,7 @@ pub(super) async fn remember(store: &Store, account: &str, ip: IpAddr, generatio
     if let Err(error) = store.remember_address(account, ip, generation).await {
         tracing::warn!(
             error = %error, client.address = %ip,
-            "failed to save a known address after its login: its next login may be limited or queued like that of an unknown one"
+            "failed to save the address of a login as known: the next login from it may be limited or queued like that from an unknown one"
         );
     }
 }

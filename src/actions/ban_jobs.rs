@@ -194,6 +194,6 @@ async fn keep_undo(store: &Store, claim: &BanJobClaim, changed: usize) {
         deed: Deed::Bans { banned: claim.order == BanAction::Ban, ips: Vec::new(), changed },
     };
     if let Err(error) = store.keep_undo(&UndoId::from(&claim.id), &done, &format!("job/{}", claim.id)).await {
-        tracing::warn!(error = %error, job.id = %claim.id, "failed to save what undoes a ban job: it cannot be undone from here");
+        tracing::warn!(error = %error, job.id = %claim.id, "failed to save the undo of a ban job: bangui cannot undo it");
     }
 }

@@ -151,7 +151,7 @@ impl Context {
     /// Saves how to undo a change that has this entry in the audit.
     async fn keep_undo(&self, id: &UndoId, done: &Undoable, entry: &str) {
         if let Err(error) = self.store.keep_undo(id, done, entry).await {
-            tracing::warn!(error = %error, "failed to save what undoes a change: it cannot be undone from here");
+            tracing::warn!(error = %error, "failed to save the undo of a change: bangui cannot undo it");
         }
     }
 

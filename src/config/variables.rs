@@ -173,7 +173,7 @@ variables! {
     LOGIN_FAILURE_LIMIT = "BANGUI_LOGIN_FAILURE_LIMIT", "N/SECONDS", Some("100/3600"), open, WORKER,
         "Failed logins per account: burst, and seconds to refill it";
     PASSWORD_LOGIN = "BANGUI_PASSWORD_LOGIN", "WHO", Some("on"), open, CHECKED,
-        "Who may log in with a password: `on` for everybody who has one, or `only:NAME` for one account, for the day on which the provider of BANGUI_OIDC_ISSUER is away";
+        "Who may log in with a password: `on` for everybody who has one, or `only:NAME` for one account, which can then log in even if the provider of BANGUI_OIDC_ISSUER is down";
     OIDC_ISSUER = "BANGUI_OIDC_ISSUER", "URL", None, urls, CHECKED,
         "Single sign-on: the issuer of a provider (OpenID Connect), exactly as its tokens have it in `iss`; https://. Needs BANGUI_PUBLIC_URL, below which the provider sends browsers back to /login/callback";
     OIDC_CLIENT_ID = "BANGUI_OIDC_CLIENT_ID", "ID", None, open, CHECKED,

@@ -25,7 +25,7 @@ pub fn on_error(store: &Store, term: &Term, what: &str, error: &StoreError) {
             tracing::warn!(what, error = %error, lasts_s = lasts.as_secs(), "scheduled step `{what}` failed");
         }
         None => {
-            tracing::debug!(what, error = %error, "scheduled step `{what}` failed again, or because of Redis")
+            tracing::debug!(what, error = %error, "scheduled step `{what}` failed: retrying (logged as a warning already, or Redis is the cause)")
         }
     }
 }

@@ -48,7 +48,11 @@ pub const METRICS: [(&str, Kind, &str); 22] = [
     ),
     ("bangui_probes_total", Kind::Counter, "Probes made by this worker, by server and outcome."),
     ("bangui_probe_duration_seconds", Kind::Seconds, "Time until a server's agent answered, by server."),
-    ("bangui_server_online", Kind::Gauge, "1 if the server is online, else 0. Only the leader exports it."),
+    (
+        "bangui_server_online",
+        Kind::Gauge,
+        "1 if the server is online (up, degraded or busy), else 0. Only the leader exports it.",
+    ),
     ("bangui_jail_banned", Kind::Gauge, "Banned addresses of a jail. Only the leader exports it."),
     (
         "bangui_discovery_conflicts",

@@ -108,7 +108,7 @@ async fn prepare_login(config: &ServeConfig, store: &Store) -> Result<(), ServeE
     loop {
         let Err(error) = make_login_possible(config, store).await else {
             if failing.ends().is_some() {
-                tracing::info!("looked up the admin account: somebody can log in");
+                tracing::info!("looked up or created the admin account: users can log in again");
             }
             return Ok(());
         };

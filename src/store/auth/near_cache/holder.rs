@@ -140,7 +140,7 @@ impl Store {
         let joined: Option<(String, u64)> = join.invoke(&mut revoked.connection).await?;
         let Some((incarnation, number)) = joined else { return Ok(Ended::Full) };
         if full.ends().is_some() {
-            tracing::info!("there is a place for the near cache of this worker again");
+            tracing::info!("there are fewer near caches than the limit: this worker caches sessions again");
         }
         self.step(Event::Joined { sent, incarnation, number });
         metrics::gauge!("bangui_session_cache_holder").set(1.0);
