@@ -12,20 +12,17 @@ use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
 
 /// A client that cannot speak TLS.
-#[must_use]
 pub fn plain() -> ClientBuilder {
     with_tls().tls_certs_only([])
 }
 
 /// A client that can.
-#[must_use]
 pub fn with_tls() -> ClientBuilder {
     crate::crypto::provide();
     reqwest::Client::builder().no_proxy().redirect(Policy::none())
 }
 
 /// A client for this URL.
-#[must_use]
 pub fn of(url: &reqwest::Url) -> ClientBuilder {
     if url.scheme() == "https" { with_tls().https_only(true) } else { plain() }
 }

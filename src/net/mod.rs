@@ -1,5 +1,7 @@
-//! What every process that speaks to others needs: the accept loop, who may hold a connection, the limit of open files, a limit to log lines
-//! that strangers can cause, HTTP clients, and a way to ask whether it is ready.
+//! What every process needs that speaks to others.
+//!
+//! The accept loop, who may hold a connection, the limit of open files, a limit to log lines that strangers can cause, HTTP clients, and a
+//! way to ask whether it is ready.
 
 pub mod flood;
 pub mod http_client;

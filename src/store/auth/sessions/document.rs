@@ -5,7 +5,7 @@
 //! | a map: `{"u": name, "c": begun, ...}` | the admin's account, and every token for programs | version 0.2 wrote it, and reads it during an update |
 //! | an array: `[name, begun, ...]` | sessions of every other account, of which there may be many | it takes two thirds of the bytes |
 //!
-//! Version 0.2 knows no other account, so it never reads an array. Both are MessagePack, and their first byte tells them apart. A
+//! Version 0.2 knows no other account, so it never reads an array. Both are `MessagePack`, and their first byte tells them apart. A
 //! newer version may add a name to the map and an element to the array: what is not known is skipped, and kept, because only the
 //! header is ever rewritten.
 
