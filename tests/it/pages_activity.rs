@@ -41,7 +41,7 @@ async fn what_happens_and_what_people_did_are_one_list_that_links_filter() {
     let all = user.get("/activity").await;
     assert!(all.texts("tr.event").iter().any(|row| row.contains("203.0.113.77")), "{}", all.html);
     let deed = all.texts("tr.deed").into_iter().find(|row| row.contains("changed settings")).unwrap();
-    assert!(deed.contains("admin (from 127.0.0.1 ) changed settings"), "{deed}");
+    assert!(deed.contains("admin (from 127.0.0.1) changed settings"), "{deed}");
     assert!(deed.contains("session_idle_seconds: 1800 → 1200"), "before and after: {deed}");
     let people = user.get("/activity?kind=people").await;
     assert!(people.texts("tr.event").is_empty() && !people.texts("tr.deed").is_empty());
