@@ -1,7 +1,7 @@
 //! The cryptography for TLS: ring, everywhere.
 //!
 //! reqwest is built without a provider (its default takes minutes to build), and needs that of the process even for a
-//! client that never speaks TLS. So code that builds a client calls [`provide`] first.
+//! client that never speaks TLS. So `net/http_client.rs`, where all clients are made, calls [`provide`] first.
 
 use rustls::crypto::ring;
 

@@ -29,8 +29,6 @@ use crate::telemetry::{Lasting, server_gauges};
 const RENEW_AFTER: f64 = 0.3;
 /// After an error, before asking again.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
-/// After this time it asks again even if Redis seems to refuse writes still.
-const MAX_REFUSED_WAIT: Duration = Duration::from_secs(5);
 /// How long a worker that is stopping waits for its release to be answered.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -109,7 +107,7 @@ async fn campaign(lease: &mut Lease, store: &Store) -> Term {
             Err(error) => {
                 tracing::debug!(error = %error, "failed to request the lease: retrying");
                 sleep(RETRY_AFTER + jitter()).await;
-                store.until_writable(&error, MAX_REFUSED_WAIT).await;
+                store.until_writable(&error).await;
                 continue;
             }
         }

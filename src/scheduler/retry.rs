@@ -25,7 +25,7 @@ impl Retry {
         let first = Duration::from_millis(rand::rng().random_range(FIRST_MS));
         if error.refuses_writes() {
             sleep(first).await;
-            store.until_writable(error, MAX_PAUSE).await;
+            store.until_writable(error).await;
         } else {
             sleep(self.next(first)).await;
         }

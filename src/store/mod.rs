@@ -104,6 +104,8 @@ use keys::Keys;
 const STATES_ROOM: usize = 4 * 1024 * 1024;
 /// Bytes of the list of discovered servers that was decoded.
 const DISCOVERED_ROOM: usize = 1024 * 1024;
+/// While Redis refuses writes, the longest time until somebody who waits for that to end tries all the same.
+const MAX_REFUSED_WAIT: Duration = Duration::from_secs(5);
 
 /// The discovered servers, and the entries of their document that this version cannot read.
 type Entries = (Arc<Discoveries>, Arc<BTreeMap<String, rmpv::Value>>);
@@ -215,12 +217,12 @@ impl Store {
         self.shared.refusal().borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// If this error is that Redis refuses writes: waits until it takes them, `at_most` so long.
-    pub async fn until_writable(&self, error: &StoreError, at_most: Duration) {
+    /// If this error is that Redis refuses writes: waits until it takes them, [`MAX_REFUSED_WAIT`] at most.
+    pub async fn until_writable(&self, error: &StoreError) {
         if error.refuses_writes() {
             let mut refusal = self.shared.refusal();
             // The sender lives in `self.shared`.
-            let _ = tokio::time::timeout(at_most, refusal.wait_for(Option::is_none)).await;
+            let _ = tokio::time::timeout(MAX_REFUSED_WAIT, refusal.wait_for(Option::is_none)).await;
         }
     }
 

@@ -23,8 +23,6 @@ const HOLDERS: usize = 1_000;
 const MESSAGES: usize = 1_024;
 /// The pause before joining again, in ms. After failures in a row it doubles, up to 2 s or so.
 const REJOIN_MS: std::ops::Range<u64> = 50..150;
-/// While Redis refuses writes, the longest time until it is tried again all the same.
-const MAX_REFUSED_WAIT: Duration = Duration::from_secs(5);
 /// A lease that was held for longer than this says that joining works.
 const SHORT_LIVED: Duration = Duration::from_secs(1);
 /// Where there are too many holders, it is tried again after this time, in ms.
@@ -91,7 +89,7 @@ impl Store {
             let waiting = async {
                 sleep(wait).await;
                 if let Err(error) = &ended {
-                    self.until_writable(error, MAX_REFUSED_WAIT).await;
+                    self.until_writable(error).await;
                 }
             };
             tokio::select! {
@@ -109,7 +107,7 @@ impl Store {
                 tracing::debug!(error = %error, "failed to check for near caches that Redis has forgotten: retrying");
                 let wait = rand::rng().random_range(300..700);
                 sleep(Duration::from_millis(wait)).await;
-                self.until_writable(&error, MAX_REFUSED_WAIT).await;
+                self.until_writable(&error).await;
             } else if health.changed().await.is_err() {
                 return;
             }

@@ -53,8 +53,6 @@ pub(in crate::store) struct Document {
 
 /// Elements of the array.
 const ELEMENTS: usize = 8;
-/// Roles in the order of their numbers: a number once given never changes.
-const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
 const MICROS_PER_MILLI: i64 = 1_000;
 
 impl Document {
@@ -79,6 +77,15 @@ impl Document {
     }
 }
 
+/// The number of a role in an array: one that was given once never changes.
+fn number_of(role: Role) -> u8 {
+    match role {
+        Role::Viewer => 0,
+        Role::Operator => 1,
+        Role::Admin => 2,
+    }
+}
+
 /// The array of a document.
 struct Elements<'a>(&'a Document);
 
@@ -86,14 +93,13 @@ impl Serialize for Elements<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let Document { username, created, expires, ip, agent, role, servers, account, api_token: _ } = self.0;
         let lasts = expires.saturating_sub(*created) / MICROS_PER_MILLI;
-        let role = ROLES.iter().position(|known| known == role);
         let mut array = serializer.serialize_tuple(ELEMENTS)?;
         array.serialize_element(username)?;
         array.serialize_element(created)?;
         array.serialize_element(&lasts)?;
         array.serialize_element(&Octets(*ip))?;
         array.serialize_element(agent)?;
-        array.serialize_element(&role)?;
+        array.serialize_element(&number_of(*role))?;
         array.serialize_element(servers)?;
         array.serialize_element(account)?;
         array.end()
@@ -115,10 +121,9 @@ impl<'de> Visitor<'de> for ElementsVisitor {
         let lasts: i64 = next(&mut array)?;
         let Octets(ip) = next(&mut array)?;
         let agent = next(&mut array)?;
-        let role: usize = next(&mut array)?;
-        let role = *ROLES
-            .get(role)
-            .ok_or_else(|| A::Error::custom(format_args!("no role has the number {role}")))?;
+        let number: u8 = next(&mut array)?;
+        let role = Role::ALL.into_iter().find(|role| number_of(*role) == number);
+        let role = role.ok_or_else(|| A::Error::custom(format_args!("no role has the number {number}")))?;
         let servers = next(&mut array)?;
         let account = next(&mut array)?;
         while array.next_element::<IgnoredAny>()?.is_some() {}
