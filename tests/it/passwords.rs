@@ -119,6 +119,11 @@ pub fn resident(process: &Child) -> u64 {
     memory(process, "VmRSS:")
 }
 
+/// The same without the pages of its program, which an unoptimised one reads in by the ten MiB.
+pub fn own(process: &Child) -> u64 {
+    memory(process, "RssAnon:")
+}
+
 /// The most that a process had of it, in MiB.
 pub fn peak(process: &Child) -> u64 {
     memory(process, "VmHWM:")
