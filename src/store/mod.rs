@@ -217,7 +217,7 @@ impl Store {
         self.shared.refusal().borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// If this error is that Redis refuses writes: waits until it takes them, [`MAX_REFUSED_WAIT`] at most.
+    /// If this error is that Redis refuses writes: waits until it takes them, 5 s at most.
     pub async fn until_writable(&self, error: &StoreError) {
         if error.refuses_writes() {
             let mut refusal = self.shared.refusal();
